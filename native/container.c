@@ -24,9 +24,9 @@ static void enter_namespaces(uint32_t uid, uint32_t gid, uint32_t outer_uid, uin
     write_all(open_at(AT_FDCWD, "/proc/self/gid_map", O_WRONLY), groups);
 }
 
-/* Make the same plan as launcher/run_plan.py. */
-static void plan(const struct image *image, const struct options *options,
-                 const struct accounts *accounts)
+/* Make the same plan as launcher/run_plan.py; tell whether it may show Sundog's own directories. */
+static int plan(const struct image *image, const struct options *options,
+                const struct accounts *accounts)
 {
     static const char *const paths[] = {REQUIRED_BINDS, OPTIONAL_BINDS, CRAY_BINDS};
     static const char *const sessions[] = {SESSION_VARIABLES, "PMIX_SECURITY_MODE=munge", NULL};
@@ -55,12 +55,23 @@ static void plan(const struct image *image, const struct options *options,
     add(options->private_tmp ? NULL : at + 1, NULL, "/tmp", need);
     for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
         add(bind->source, NULL, bind->target, CREATED);
+    return image->is_seen || !(is_usual || options->private_tmp) || options->bind_count
+           || options->write;
+}
+
+/* Cover a directory, if it is there, in all that is copied from now on: container/hidden.py. */
+static void hide(const char *path)
+{
+    long at = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW);
+    path = fd_path(at, "");
+    if (at >= 0) must(CALL(mount, "sundog", path, "tmpfs", COVER_FLAGS, COVER_OPTIONS), "a cover");
 }
 
 static long copy_tree(const char *path, int read_only)
 {
     static const uint64_t attributes[4] = {MOUNT_ATTR_RDONLY};
-    long tree = CALL(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE);
+    const int link = equal(path, "/tmp") ? AT_SYMLINK_NOFOLLOW : 0; /* which can't be attached */
+    long tree = CALL(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE | link);
     if (tree >= 0 && read_only)
         must(CALL(mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, attributes, 32), path);
     return tree;
@@ -149,16 +160,16 @@ static void mount_layers(const struct image *image, long scratch)
     char *more = "";
     for (char **layer = image->layers; *layer && length(more) < PATH_LIMIT; layer++)
         more = JOINED(more, ":", escaped(*layer), "/tree");
+    const char *skeleton = fd_path(image->storage_at, "/skeleton"); /* "../skeleton" is covered */
     must(CALL(chdir, fd_path(image->storage_at, "/layers")), "layers");
-    mount_overlay(fd_path(image->own, "/root"), JOINED(more, ":../skeleton"), scratch);
+    mount_overlay(fd_path(image->own, "/root"), JOINED(more, ":", skeleton), scratch);
 }
 
 /* Mount a directory below a tmpfs.  Only Python makes the mount points that the directory lacks. */
 static void mount_overlaid(const char *directory, long scratch)
 {
     long lower = must(open_at(AT_FDCWD, directory, DIRECTORY), directory);
-    for (EACH_OPERATION)
-        if (o->need == CREATED)
+    for (EACH_OPERATION) if (o->need == CREATED)
             must(open_within(lower, o->target, O_PATH, INSIDE | RESOLVE_IN_ROOT), o->target);
     must(CALL(chdir, "/"), "/");
     mount_overlay(directory, "", scratch);
@@ -177,10 +188,20 @@ static void make_container(const struct image *image, const struct options *opti
                            const struct accounts *accounts)
 {
     const char *directory = image->path, *size = options->overlay_size;
-    plan(image, options, accounts);
-    for (EACH_OPERATION)
+    struct status status;
+    if (plan(image, options, accounts)) {
+        const char *user = variable("USER"), *parent = user ? STORAGE_PARENT : NULL;
+        hide(fd_path(image->storage_at, "/."));
+        hide(JOINED(options->storage ? variable(STORAGE_VARIABLE) : NULL));
+        hide(JOINED(parent, user, STORAGE_SUFFIX));
+        hide(JOINED(variable(RUNTIME_VARIABLE), "/" RUNTIME_NAME));
+    }
+    for (EACH_OPERATION) {
         if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL)
             decline(o->source);
+        if (o >= last_operation - options->bind_count && !status_of(o->tree, "", 0, &status)
+            && status.mode == (S_IFDIR | COVER_MODE)) decline("a directory of Sundog's own");
+    }
     if (!directory && *image->tree)
         directory = fd_path(image->storage_at, JOINED("/trees/", image->tree));
     long root = directory && !size ? must(copy_tree(directory, !options->write), directory) : -1;

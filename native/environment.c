@@ -1,16 +1,13 @@
 /* The environment, and the changes that the command line makes to it: launcher/environment.py.
  * A string that is unset leaves its place empty.  A string that is set again returns to it. */
 
-#define MOST_STRINGS 4096
-#define MOST_CHANGES 1024
-
+enum { MOST_STRINGS = 4096, MOST_CHANGES = 1024 };
 enum change { SET_VARIABLE, SET_FROM_IMAGE, UNSET_MATCHING };
 
 static struct slot { const char *text; size_t name; int gone; } slots[MOST_STRINGS],
     *slots_end = slots;
 static struct { enum change kind; const char *text; char delimiter; } changes[MOST_CHANGES];
 static int first_change = 1, change_count = 1; /* 0: kept for the command of the image */
-
 #define EACH_SLOT struct slot *slot = slots; slot < slots_end; slot++
 
 static size_t name_length(const char *text)
@@ -117,12 +114,14 @@ static int matches(const char *pattern, const char *name)
 static char **change_environment(int expand)
 {
     static const char *const kept[] = {LAUNCHER_PREFIXES, NULL};
-    const char *path = variable("PATH"), *at = path;
+    static const char *const appended[] = {APPENDED_PATHS, NULL};
+    const char *path = variable("PATH");
     if (!path) decline("no $PATH");
     put(CALL(faccessat, AT_FDCWD, HOME_DEFAULT) == 0 ? "HOME=" HOME_DEFAULT : "HOME=/");
-    if (!begins(path, "/bin")) {
-        while ((at = find(at, ':')) && !begins(at, ":/bin")) at++;
-        if (!at) put(JOINED("PATH=", path, ":/bin"));
+    for (int i = 0; appended[i]; i++) {
+        const char *at = JOINED(":", variable("PATH"));
+        while (at && !begins(at, appended[i])) at = find(at + 1, ':');
+        if (!at) put(JOINED("PATH=", variable("PATH"), appended[i]));
     }
     put("TMPDIR");
     for (int i = first_change; i < change_count; i++) {

@@ -5,6 +5,7 @@ struct image {
     struct status storage_status; /* mode 0: there is no storage */
     long storage_at, own;         /* descriptors of the storage and of images/NAME, or < 0 */
     long file, shown;             /* of an image that is one file, and of its mount, or < 0 */
+    int is_seen;                  /* perhaps each container sees the storage, or another one */
     const char *tree, *workdir;
     char **layers, **command;     /* NULL ends both */
 };
@@ -53,14 +54,16 @@ static char **read_list(char **to, char **at, const char *end)
 static void read_stack(struct image *image, char *data, const struct status *status)
 {
     size_t size = status->size;
-    char *at = data, *end = data + size;
-    if (!size || end[-1] || !equal(stack_field(&at, end), STACK_MAGIC)) decline("an unknown stack");
+    char *at = data, *end = data + size, *magic = stack_field(&at, end);
+    int is_marked = equal(magic, STACK_MAGIC_3);
+    if (end[-1] || !(is_marked || equal(magic, STACK_MAGIC))) decline("an unknown stack");
     image->tree = stack_field(&at, end), image->workdir = stack_field(&at, end);
     stack_field(&at, end); /* USER */
     image->layers = allocate((size + 1) * sizeof(char *));
     image->command = (char **)allocate((size + 2) * sizeof(char *)) + 1; /* [-1]: the image */
     read_list(image->layers, &at, end);
     read_list(read_list(image->command, &at, end), &at, end);
+    if (is_marked) stack_field(&at, end); /* whose owners are guessed: for --notify */
     if (at != end) decline("a stack with more in it");
 }
 
@@ -78,9 +81,11 @@ static void find_storage(struct image *image, const struct options *options, uin
     size_t size = length(path);
     while (size > 1 && path[size - 1] == '/') size--; /* "link/" would follow the link */
     image->storage = path = copied(path, size);
-    long held = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW); /* keeps the inode in use */
+    long held = open_within(AT_FDCWD, path, DIRECTORY, RESOLVE_NO_SYMLINKS); /* keeps the inode */
+    image->is_seen = held == -ELOOP || begins(path, "/tmp/") || begins(path, "/dev/")
+                     || (options->storage && variable(STORAGE_VARIABLE));
     if (held == -ENOENT && !options->storage) return;
-    if (held == -ENOTDIR) { /* perhaps it is a link */
+    if (held == -ELOOP) {
         must(status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, status), "a storage that is not there");
         if (status->uid && status->uid != uid) decline("a link of another user");
         held = open_at(AT_FDCWD, path, DIRECTORY);

@@ -65,14 +65,14 @@ static void join_group(const char *image, uint32_t uid, const char *tag, long *u
     static const int64_t pause[2] = {0, 1000000};
     static struct address address;
     size_t size = group_address(&address, uid, tag);
-    for (int i = 0; i < JOIN_ATTEMPTS; i++) {
+    for (int i = 0; i < SILENCES; i++) {
         long connection = must(CALL(socket, AF_UNIX, SOCK_SEQPACKET), "socket");
         long error = CALL(bind, connection, &address, size);
         if (error != -EADDRINUSE) decline(error ? "bind" : "the first of its group");
         error = CALL(connect, connection, &address, size);
         if (!error) {
             check_keeper(connection, uid);
-            if (receive_namespaces(connection, image, users, mounts)) i = JOIN_ATTEMPTS;
+            if (receive_namespaces(connection, image, users, mounts)) i = SILENCES;
         } else if (error == -ECONNREFUSED) CALL(nanosleep, pause);
         else decline("connect");
         CALL(close, connection);

@@ -22,18 +22,25 @@ static struct {
     struct image image;
     int is_made, is_asked; /* is_asked: never hand over */
     long users, mounts, directory; /* descriptors: namespaces, working directory */
+    long last_step;                /* of a command in a group */
     const char *program, *declined;
     char **environment;
 } self = {.image = {.file = -1, .shown = -1}};
 
-/* Print an error and exit.  An image may choose the text, so control characters become "?". */
-static _Noreturn void fail(int status, const char *what, const char *why, long error)
+/* Return an error's line.  An image may choose the text, so control characters become "?". */
+static char *error_line(const char *what, const char *why, const char *more)
 {
     memory_limit = 2 * MEMORY;
     char *line = JOINED(own_name, "[", decimal(CALL(getpid, 0)), "]: error: ", what,
-                        why ? why : "?", error ? ": error " : "",
-                        error ? decimal(-error) : "", "\n");
+                        why ? why : "?", more, "\n");
     for (char *at = line; at[1]; at++) *at = *at < ' ' || *at > '~' ? '?' : *at;
+    return line;
+}
+
+/* Print an error and exit. */
+static _Noreturn void fail(int status, const char *what, const char *why, long error)
+{
+    const char *line = error_line(what, why, error ? JOINED(": error ", decimal(-error)) : "");
     CALL(write, 2, line, length(line));
     leave(status);
 }
@@ -96,7 +103,7 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     if (image->file < 0) find_note(image);
     if (!options->operands[1]) {
         if (!image->command || !*image->command) decline("no command");
-        options->operands = image->command - 1;
+        options->operands = image->command - 1, put("PATH=" ENGINE_PATH);
         if (!options->directory && *image->workdir) directory = image->workdir;
         first_change = image->shown >= 0 && open_inside(image->shown, OWN_VARIABLES, O_PATH) < 0;
         changes[0].kind = SET_FROM_IMAGE, changes[0].delimiter = '\n';
@@ -159,6 +166,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         if (!options->operands[1]) decline("a group and the image's command");
         join_group(options->operands[0], uid, options->tag, &self.users, &self.mounts);
         must(CALL(prctl, PR_SET_DUMPABLE, 0), "dumpable"); /* programs in the container see it */
+        self.last_step = open_last_step();
         /* The first of the group has read the file.  An open is a call to a shared file system. */
         if (!status_of(AT_FDCWD, options->operands[0], 0, &status) && is_type(&status, S_IFREG))
             self.image.file = 0; /* a file, which nothing reads */
@@ -180,7 +188,14 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     long error = CALL(setns, self.mounts, CLONE_NEWNS);
     if (error == 0 && self.directory >= 0) error = CALL(fchdir, self.directory);
     if (error < 0) fail(EXIT_RUN, "can't join the container", "", error);
-    error = CALL(execve, self.program, options->operands + 1, self.environment);
+    char **words = options->operands + 1;
+    if (self.last_step) { /* programs in the container could make a link of self.program */
+        *--words = (char *)self.program;
+        *--words = "";
+        *--words = JOINED((char[]){EXIT_EXEC, 0}, error_line("can't execve(2): ", self.program,
+                                                             ": " LATE_FAILURE));
+        error = CALL(execveat, self.last_step, "", words, self.environment, AT_EMPTY_PATH);
+    } else error = CALL(execve, self.program, words, self.environment);
     fail(EXIT_EXEC, "can't execve(2): ", options->operands[1], error);
 }
 

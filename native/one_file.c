@@ -36,8 +36,13 @@ static void find_one_file(struct image *image, const struct options *options)
 /* Return the interpreter beside this program in a virtual environment, or that of sundog-python. */
 static const char *find_interpreter(void)
 {
-    struct status status;
+    struct status status, own;
     const char *ours = beside("python3"), *mark = beside("../pyvenv.cfg");
+    /* In a container, by a link to /proc/self/exe, the path would lead to an image's program. */
+    if (status_of(AT_FDCWD, itself, 0, &status) || status_of(AT_FDCWD, "/proc/self/exe", 0, &own)
+        || status.inode != own.inode || status.device[0] != own.device[0]
+        || status.device[1] != own.device[1])
+        decline("a program of another root");
     if (!CALL(faccessat, AT_FDCWD, mark) && !CALL(faccessat, AT_FDCWD, ours, X_OK)) return ours;
     long script = open_at(AT_FDCWD, beside("sundog-python"), READ);
     const char *line = contents(script, "an interpreter", &status);

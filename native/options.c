@@ -80,7 +80,7 @@ static char **read_option(struct options *options, char **word)
 {
     static const struct { char letter; enum argument argument; char name[16]; } known[] = {OPTIONS};
     int is_long = word[0][1] == '-';
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    for (size_t i = 0; !options->operands[1] && i < sizeof known / sizeof *known; i++) {
         const char *value = *word + 2 + (is_long ? length(known[i].name) : 0);
         if (is_long ? !begins(*word + 2, known[i].name) || (*value && *value != '=')
                     : word[0][1] != known[i].letter)
@@ -91,13 +91,13 @@ static char **read_option(struct options *options, char **word)
         take(options, (enum option)i, value);
         return word;
     }
-    decline("an option that is abbreviated, or wrong");
+    decline("an option that is abbreviated, wrong, or behind the command's first word");
 }
 
 /* Read the words of the command line.  Options may follow operands; "--" ends the options. */
 static void read_options(struct options *options, char **words, size_t count)
 {
-    options->operands = allocate((count + 1) * sizeof(char *));
+    options->operands = (char **)allocate((count + 3) * sizeof(char *)) + 2; /* for the last step */
     options->binds = allocate((count + 1) * sizeof(struct bind));
     options->expand = options->passwd = 1;
     char **operand = options->operands;

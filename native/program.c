@@ -1,11 +1,9 @@
 /* The command's program: find it, and check that the kernel will execute it.
- *
  * After setns(2) this program can't hand over to the launcher.  So it checks before whether
- * execve(2) may fail, by the rules of container/execute.py and container/magic_links.py. */
+ * execve(2) may fail, by the rules of container/execute.py and container/executable.py. */
 
-#define FIRST_BYTES 4096
-#define SCRIPT_BYTES 253 /* the kernel reads so much behind "#!": linux/binfmts.h */
-#define MOST_INTERPRETERS 5
+/* The kernel reads SCRIPT_BYTES behind "#!": linux/binfmts.h. */
+enum { FIRST_BYTES = 4096, SCRIPT_BYTES = 253, MOST_INTERPRETERS = 5 };
 
 /* Return the dynamic loader that an ELF program for this machine names, "" if it names none. */
 static const char *loader_of(const char *data, size_t size)
@@ -71,4 +69,18 @@ static const char *find_program(const char *name)
         if (is_program(found, 0)) return found;
     }
     decline("a command that is not there");
+}
+
+/* Return the program that executes a command that others can change: container/last_step.py. */
+static long open_last_step(void)
+{
+    const int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    long fd = CALL(memfd_create, "ch-run", flags | MFD_EXEC);
+    if (fd == -EINVAL) fd = CALL(memfd_create, "ch-run", flags); /* before Linux 6.3 */
+    if (CALL(write, must(fd, "memfd_create"), LAST_STEP, sizeof LAST_STEP - 1)
+        != sizeof LAST_STEP - 1)
+        decline("memory for the last step");
+    must(CALL(fcntl, fd, F_ADD_SEALS, seals), "seals");
+    return fd;
 }

@@ -74,8 +74,7 @@ static char *joined(const char *first, ...)
 static char *decimal(long number)
 {
     char *at = (char *)allocate(21) + 20;
-    do *--at = (char)('0' + number % 10);
-    while (number /= 10);
+    do *--at = (char)('0' + number % 10); while (number /= 10);
     return at;
 }
 
@@ -120,7 +119,6 @@ static long open_within(long directory, const char *path, int flags, uint64_t re
 }
 #define status_of(fd, path, flags, status) \
     CALL(statx, fd, path, (flags) | (*(path) ? 0 : AT_EMPTY_PATH), STATX_BASIC_STATS, status)
-
 static int is_type(const struct status *found, int type) { return (found->mode & S_IFMT) == type; }
 
 /* Write a text by one write(2), and close the file. */

@@ -1,7 +1,8 @@
 """Make the completion of bash, zsh and fish for one command.
 
 The scripts have the options and the subcommands as data.  For names of images and stages they ask
-``ch-image __complete`` (``sundog.cli.completion``), which prints names of harmless characters only.
+``ch-image __complete`` (``sundog.cli.completion``), which prints names of harmless characters
+only.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# The joined modules by their names in ``sundog.launcher``: the first, its additions, and a program
-# of its own.
+# The joined modules by their names in ``sundog.launcher``: the first, its additions, and programs
+# of their own.
 FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.launcher.main", "start_from_stub()", is_addition=False),
@@ -83,6 +83,7 @@ MODULES = {
     "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
     "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.launcher.join", "group_for"),
+    "ch_run_join_place": Joined("sundog.launcher.join_place", "JoinPlace"),
     "ch_run_devices": Joined("sundog.launcher.devices", "devices_for"),
     "ch_run_hooks": Joined("sundog.container.hooks", "run_hook"),
     "ch_run_yaml": Joined("sundog.cdi.yaml_text", "parse_yaml_text"),

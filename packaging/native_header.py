@@ -8,6 +8,7 @@ import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 # The constants that the C takes from each module.
 CONSTANTS = {
@@ -17,8 +18,9 @@ CONSTANTS = {
         *("FSOPEN_CLOEXEC", "MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOSUID"),
         *("MOUNT_ATTR_RDONLY", "MOVE_MOUNT_F_EMPTY_PATH", "MOVE_MOUNT_T_SYMLINKS", "MS_NODEV"),
         *("MS_NOSUID", "MS_RDONLY", "OPENAT2_ATTEMPTS", "OPEN_TREE_CLONE", "RESOLVE_IN_ROOT"),
-        "RESOLVE_NO_MAGICLINKS",
+        *("RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_SYMLINKS"),
     ),
+    "sundog.container.hidden": ("COVER_FLAGS", "COVER_MODE", "COVER_OPTIONS"),
     "sundog.container.mountpoint": ("INSIDE",),
     "sundog.kernel.namespaces": ("CLONE_NEWNS", "CLONE_NEWUSER"),
     "sundog.kernel.process": (
@@ -26,12 +28,20 @@ CONSTANTS = {
         *("SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_SET_MODE_FILTER"),
     ),
     "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
-    "sundog.record.location": ("S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX", "STORAGE_VARIABLE"),
+    "sundog.record.location": (
+        *("RUNTIME_NAME", "RUNTIME_VARIABLE", "S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX"),
+        "STORAGE_VARIABLE",
+    ),
     "sundog.record.identity": ("ID_LIMIT",),
     "sundog.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
-    "sundog.record.stack": ("STACK_MAGIC",),
+    "sundog.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
     "sundog.container.enter": ("SCRATCH_SIZE",),
-    "sundog.container.execute": ("DEFAULT_PATH",),
+    "sundog.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
+    "sundog.container.search_path": ("ENGINE_PATH",),
+    "sundog.kernel.files": (
+        *("F_ADD_SEALS", "F_SEAL_GROW", "F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_WRITE"),
+        *("MFD_ALLOW_SEALING", "MFD_CLOEXEC", "MFD_EXEC"),
+    ),
     "sundog.emulation.terminal": ("LEGACY_TIOCSTI",),
     "sundog.errors": ("EXIT_EXEC", "EXIT_RUN"),
     "sundog.launcher.accounts": (
@@ -42,7 +52,7 @@ CONSTANTS = {
     "sundog.container.variables": ("CH_RUNNING",),
     "sundog.kernel.unix_peer": ("SO_PEERPIDFD",),
     "sundog.launcher.join": (
-        *("JOB_VARIABLE", "JOIN_ATTEMPTS", "NAME_LIMIT", "NAME_PREFIX", "TAG_VARIABLE"),
+        *("JOB_VARIABLE", "NAME_LIMIT", "NAME_PREFIX", "SILENCES", "TAG_VARIABLE"),
     ),
     "sundog.launcher.keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
     "sundog.launcher.main": ("SET_ID_REFUSAL",),
@@ -55,8 +65,9 @@ CONSTANTS = {
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
 ERRNOS = (
-    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "ENODEV", "ENOENT"),
-    *("ENOTDIR", "ESTALE", "ETIMEDOUT"),
+    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "EINVAL", "ELOOP"),
+    "ENODEV",
+    *("ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT"),
 )
 
 # The constants that no module has: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h,
@@ -121,6 +132,7 @@ NUMBERS = {
     "close":         (    3,     57,      6,     6),
     "connect":       (   42,    203,    328,   362),
     "execve":        (   59,    221,     11,    11),
+    "execveat":      (  322,    281,    362,   354),
     "exit":          (   60,     93,      1,     1),
     "faccessat":     (  269,     48,    298,   300),
     "faccessat2":    (  439,    439,    439,   439),
@@ -139,6 +151,7 @@ NUMBERS = {
     "getppid":       (  110,    173,     64,    64),
     "getsockopt":    (   55,    209,    340,   365),
     "kexec_load":    (  246,    104,    268,   277),
+    "memfd_create":  (  319,    279,    360,   350),
     "mkdirat":       (  258,     34,    287,   289),
     "mount":         (  165,     40,     21,    21),
     "mount_setattr": (  442,    442,    442,   442),
@@ -177,6 +190,8 @@ USUAL_PEER_CREDENTIALS = 17
 OPEN_FLAGS = {"aarch64": (0o40000, 0o100000), "ppc64le": (0o40000, 0o100000)}
 USUAL_OPEN_FLAGS = (0o200000, 0o400000)
 
+BIG_ENDIAN = ("s390x",)
+
 # The compiler's macro for each machine; the keys are the names of uname(2).
 MACROS = {
     "x86_64": "__x86_64__",
@@ -198,11 +213,12 @@ def header(source: Path) -> str:
 
 def lines() -> list[str]:
     """Return the lines of the header."""
+    from sundog.container.last_step import last_step  # noqa: PLC0415
     from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.emulation.terminal import typing_program  # noqa: PLC0415
     from sundog.fuse.messages import READY  # noqa: PLC0415
     from sundog.kernel.sharing import OF_ONE_NODE  # noqa: PLC0415
-    from sundog.launcher import mpi, run_plan  # noqa: PLC0415
+    from sundog.launcher import environment, mpi, run_plan  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():
@@ -219,6 +235,7 @@ def lines() -> list[str]:
     text += option_lines()
     for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
         text.append(define_list(name, getattr(mpi, name)))
+    text.append(define_list("APPENDED_PATHS", environment.APPENDED_PATHS))
     for name in ("REQUIRED", "OPTIONAL", "CRAY"):
         paths = getattr(run_plan, f"{name}_BINDS")
         text.append(define_list(f"{name}_BINDS", paths))
@@ -232,6 +249,8 @@ def lines() -> list[str]:
         credentials = PEER_CREDENTIALS.get(machine, USUAL_PEER_CREDENTIALS)
         text.append(define("SO_PEERCRED", credentials))
         text += [define(f"NR_{call}", row[COLUMNS[machine]]) for call, row in NUMBERS.items()]
+        order: Literal["little", "big"] = "big" if machine in BIG_ENDIAN else "little"
+        text.append(define("LAST_STEP", last_step(machine, order)))
         text.append(
             f"#define FAKE_ROOT {instructions(fake_root_program(native=native_abi(machine)))}"
         )

@@ -1,6 +1,6 @@
-"""A hook of MkDocs: README.md is the first page of the site, and CHANGELOG.md another.
+"""A hook of MkDocs: the pages above docs/ are pages of the site, README.md the first.
 
-In the checkout, both are above docs/, so their links begin with docs/.
+Their links to other pages begin with docs/.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parents[1]
 FIRST = "index.md"
-PAGES = {FIRST: "README.md", "CHANGELOG.md": "CHANGELOG.md"}
+OTHERS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = {FIRST: "README.md", **{name: name for name in OTHERS}}
 
 
 def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
@@ -29,5 +30,7 @@ def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, /, **_: Any) -> str:
-    """Let links to README.md lead to the first page."""
-    return markdown.replace("](../README.md", f"]({FIRST}")
+    """Let links to the pages above docs/ lead to those of the site."""
+    for page, name in PAGES.items():
+        markdown = markdown.replace(f"](../{name}", f"]({page}")
+    return markdown

@@ -312,7 +312,7 @@ def runner(name: str, storage: Path) -> Runner:
     return run
 
 
-# tests/store and tests/layer test both drivers on both Pythons, so that the tests above them need
+# The tests of store and layer test both drivers on both Pythons, so that the tests above them need
 # not.
 @pytest.fixture(params=["overlay", pytest.param("copy", marks=pytest.mark.slow)])
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -480,3 +480,12 @@ def as_root() -> dict[str, Completed]:
         )
         for outcome in outcomes
     }
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of the process ``pid``; none if the kernel does not list them."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []

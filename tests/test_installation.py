@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sundog
+from sundog import installation
 from sundog.installation import own_command
 from tests.conftest import command, run_program
 
@@ -27,14 +28,29 @@ def test_beside_the_command_that_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert own_command("ch-run") == command("ch-run")
 
 
+def test_in_the_prefix_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ``PYTHONPATH`` and no interpreter leads to them: ``pip install --prefix``."""
+    module = Path(installation.__file__)
+    package = tmp_path / "lib/python3.11/site-packages/sundog"
+    below = module.relative_to(Path(sundog.__file__).parent)
+    monkeypatch.setattr(installation, "__file__", str(package / below))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "elsewhere/python"))
+    monkeypatch.setattr(sys, "argv", ["x"])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ch-run").touch(0o755)
+    assert own_command("ch-run") == [str(tmp_path / "bin/ch-run")]
+
+
 def test_modules_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = sys.executable
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr("sundog.installation.__file__", str(tmp_path / "a/b/c/d/e.py"))
+    monkeypatch.setattr(
+        installation, "__file__", str(tmp_path / "lib/python3/site-packages/sundog/e.py")
+    )
     monkeypatch.setattr(sys, "argv", ["x"])
     python, *options, program, packages, name, told = own_command("ch-run")
     assert (python, options) == (str(tmp_path / "python"), ["-I", "-S", "-c"])
-    assert (packages, name, told) == (str(tmp_path / "a/b/c"), "ch-run", "")
+    assert (packages, name, told) == (str(tmp_path / "lib/python3/site-packages"), "ch-run", "")
     source = str(Path(sundog.__file__).parents[1])
     done = run_program([real, *options, program, source, name, told, "-V"])
     assert done.stderr == f"{sundog.__version__}\n"

@@ -14,6 +14,9 @@ COMMANDS = (
 _START = (
     "import sys; sys.path.append(sys.argv[1]); from sundog.start import start; start(*sys.argv[2:])"
 )
+_PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
+# From PREFIX/lib/pythonX.Y/site-packages, where pip puts packages, to the commands.
+_PROGRAMS = "../../../bin"
 
 
 def own_command(name: str) -> list[str]:
@@ -21,7 +24,7 @@ def own_command(name: str) -> list[str]:
     path = installed(name)
     if path is not None:
         return [path]
-    packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    packages, _, _ = os.path.abspath(__file__).rpartition(_PACKAGE)
     return [sys.executable, "-I", "-S", "-c", _START, packages, name, ""]
 
 
@@ -32,8 +35,9 @@ def installed(name: str) -> str | None:
     ``bin`` of the prefix to which the package belongs.
     """
     running = os.path.realpath(sys.argv[0] if sys.argv else "")
-    prefix = os.path.join(os.path.dirname(__file__), *[os.pardir] * 4)
-    places = [os.path.dirname(sys.executable), os.path.join(os.path.normpath(prefix), "bin")]
+    packages, _, _ = os.path.abspath(__file__).rpartition(_PACKAGE)
+    programs = os.path.normpath(os.path.join(packages, _PROGRAMS))
+    places = [os.path.dirname(sys.executable), programs]
     if os.path.basename(running) in COMMANDS:
         places.insert(0, os.path.dirname(running))
     for place in places:

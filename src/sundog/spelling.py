@@ -1,4 +1,4 @@
-"""Find the word that a user probably meant.
+"""The words for true and false, and the word that a user probably meant.
 
 The module imports nothing, so that every command can use it.
 """
@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 CHARACTERS_PER_EDIT = 3
 # No name of a subcommand or an option is longer; the work grows with the square of the length.
 WORD_LIMIT = 40
+# Go's strconv.ParseBool: docker, podman and BuildKit read a Boolean so.
+BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
 
 
 def nearest(word: str, known: "Iterable[str]") -> str:

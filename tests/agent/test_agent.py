@@ -130,6 +130,29 @@ def test_another_user(agent: RunningAgent, root_helper: RootHelper) -> None:
     assert "wants to be served: refused" in agent.printed
 
 
+# A root directory of the image's, or the host's for reading; the socket is beside the program.
+CONTAINERS = {
+    "an image": "",
+    "the host, for reading": 'mount --rbind / "$1"; mount -o remount,bind,ro "$1";',
+}
+IN_CONTAINER = """
+import os, socket, sys
+os.chroot(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("mounts", CONTAINERS.values(), ids=CONTAINERS)
+def test_a_program_in_a_container(agent: RunningAgent, tmp_path: Path, mounts: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    script = mounts + 'cd "$2"; exec /usr/bin/python3 -c "$3" "$4" "$1"'
+    words = [str(root), str(agent.socket.parent), IN_CONTAINER + CONNECT, agent.socket.name]
+    completed = run_program(["unshare", "-rm", "sh", "-ec", script, "sh", *words])
+    assert completed.stdout == "b''\n"
+    assert "a process in a container" in agent.printed
+    assert "wants to be served: refused" in agent.printed
+
+
 def test_the_socket_of_a_dead_agent_is_replaced(agents: Agents) -> None:
     first = agents.start()
     first.process.kill()
@@ -157,7 +180,11 @@ def test_places_that_are_taken_or_impossible(agent: RunningAgent, tmp_path: Path
     assert file.read_text() == "x"
     assert "at most 107 bytes" in refusal(f"--socket=/{'x' * 200}")
     assert "No such file" in refusal("--socket=/none/agent.sock")
-    assert "XDG_RUNTIME_DIR is not set" in refusal(env={"XDG_RUNTIME_DIR": ""})
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (storage / "file").touch()
+    env = {"XDG_RUNTIME_DIR": "", "CH_IMAGE_STORAGE": str(storage)}
+    assert "not a Sundog storage directory" in refusal(env=env)
     assert agent.process.poll() is None
 
 

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 LOOK = """
 import os, sys
 from sundog.agent.containers import overlay_upper
-host, proc = os.open("/", os.O_PATH), os.open("/proc", os.O_RDONLY)
-os.chroot(sys.argv[1])
-found = os.fstat(overlay_upper(host, os.getpid(), proc))
-print(found.st_dev, found.st_ino)
+from sundog.agent.entrance import Detacher
+proc = os.open("/proc", os.O_RDONLY)
+with Detacher() as detacher:
+    os.chroot(sys.argv[1])
+    upper = overlay_upper(detacher, os.getpid(), proc)
+found, above = os.fstat(upper), os.stat("..", dir_fd=upper)
+print(found.st_dev, found.st_ino, above.st_ino == found.st_ino)
 """
 MOUNT = """
 options="userxattr,lowerdir=$1/lower,upperdir=$1/link/up per,workdir=$1/work"
@@ -32,4 +35,4 @@ def test_the_way_leads_over_links_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "there")
     words = ["unshare", "-rm", "sh", "-ec", MOUNT, "sh", str(tmp_path), sys.executable, LOOK]
     upper = (tmp_path / "there/up per").stat()
-    assert run_program(words).stdout == f"{upper.st_dev} {upper.st_ino}\n"
+    assert run_program(words).stdout == f"{upper.st_dev} {upper.st_ino} True\n"

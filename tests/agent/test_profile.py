@@ -73,10 +73,11 @@ def test_it_says_what_the_program_says(call: tuple[NotifyAbi, str], args: tuple[
 def test_printed(tmp_path: Path) -> None:
     (tmp_path / "owners").touch()
     words = ["agent", "--profile", f"--owners={tmp_path}/owners", f"--changes={tmp_path}"]
-    done = run_program([*command("sundog"), *words], env={"XDG_RUNTIME_DIR": "/run/user/7"})
+    tmp_path.chmod(0o700)
+    done = run_program([*command("sundog"), *words], env={"XDG_RUNTIME_DIR": str(tmp_path)})
     metadata = json.dumps({"owners": f"{tmp_path}/owners", "changes": str(tmp_path)})
     assert json.loads(done.stdout) == seccomp_profile(
-        NOTIFY_X86_64, "/run/user/7/sundog-agent.sock", metadata
+        NOTIFY_X86_64, f"{tmp_path}/sundog/agent.sock", metadata
     )
     assert Metadata.parse(metadata).pack() == metadata
 

@@ -149,6 +149,9 @@ def test_bind_is_there_while_run_runs_only(any_workshop: Workshop) -> None:
     done = any_workshop.build("FROM bb\nRUN cat /mnt/b/file\n", "-b", f"{bound}:/mnt/b")
     assert done.stdout == "bound\n"
     assert any_workshop.run("ls /mnt/b 2>/dev/null; echo end") == "end\n"
+    script = "FROM bb\nRUN for d in a b; do >/mnt/$d/new && echo $d; done 2>/dev/null; true\n"
+    done = any_workshop.build(script, "-b", f"{bound}:/mnt/a:ro", "-b", f"{bound}:/mnt/b:rw")
+    assert done.stdout == "b\n"
 
 
 def test_user_workdir_and_the_rest_are_kept_in_the_configuration(any_workshop: Workshop) -> None:

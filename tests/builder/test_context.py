@@ -54,6 +54,16 @@ def test_ignore_file(
     assert copied(any_workshop, instruction) == expected
 
 
+@pytest.mark.parametrize("pattern", ["*", "**", "**/*"])
+def test_all_files_ignored(any_workshop: Workshop, pattern: str) -> None:
+    """COPY . makes the directory all the same; a name that is ignored is not found."""
+    any_workshop.write({"a": "", "d/e": "", ".dockerignore": f"{pattern}\n"})
+    any_workshop.build("FROM bb\nCOPY . /x\nCOPY . /y/\nCOPY * /z\n")
+    assert any_workshop.run("ls -dA /x /y /x/* /y/* 2>/dev/null; true") == "/x\n/y\n"
+    done = any_workshop.build("FROM bb\nCOPY d /x\n", check=False)
+    assert "source not found: d" in done.stderr
+
+
 @pytest.mark.parametrize("source", ["b.log", "e/only.log", "d/y.log", "alias"])
 def test_ignored_files_are_not_there(any_workshop: Workshop, source: str) -> None:
     any_workshop.write({**FILES, ".dockerignore": "**/*.log\n"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from tests.builder.conftest import announced
 from tests.builder.layers import entries
 
@@ -475,4 +475,4 @@ def test_directories_that_are_mount_points_elsewhere_are_copied(workshop: Worksh
     found = {path: str(entry) for path, entry in entries(workshop, above="").items()}
     assert found["tmp"] == "d 0:0 1777"
     assert sorted(found.keys() - {"", "."}) == ["etc", "etc/hosts", "proc", "tmp"]
-    assert workshop.config()["config"]["Env"] == [f"PATH={DEFAULT_PATH}"]
+    assert workshop.config()["config"]["Env"] == [f"PATH={ENGINE_PATH}"]

@@ -179,6 +179,40 @@ def test_interrupted(
     assert left_behind(storage) == []
 
 
+GIT = """\
+#!/bin/sh
+while [ "$1" = -c ]; do shift 2; done
+case $1 in
+    init) mkdir -p .git/objects/pack;;
+    ls-remote) echo "0123456789012345678901234567890123456789\tHEAD";;
+    cat-file) test {stage} != fetch;;
+    {stage}) trap '' INT TERM PIPE; {marker} & {marker};;
+esac
+"""
+
+
+@pytest.mark.parametrize("stage", ["fetch", "ls-tree", "checkout"])
+def test_interrupted_git(
+    workshop: Workshop, storage: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """A server may keep git and its helpers busy for ever: all end with the build."""
+    marker = f"sleep 98763{os.getpid()}"
+    program = workshop.context.parent / "bin/git"
+    program.parent.mkdir()
+    program.write_text(GIT.format(stage=stage, marker=marker))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    build = start_build(workshop, storage, "FROM bb\nADD git://nowhere.test/r.git /x\n")
+    until(lambda: len(processes(marker)) >= 2)
+    started = time.monotonic()
+    os.kill(build.pid, signal.SIGTERM)
+    build.communicate(timeout=20)
+    assert build.returncode == -signal.SIGTERM
+    assert time.monotonic() - started < 3
+    assert processes(marker) == []
+    assert left_behind(storage) == []
+
+
 def test_killed_build_takes_its_processes_along(workshop: Workshop, storage: Path) -> None:
     marker = f"sleep 987651{os.getpid()}"
     build = start_build(workshop, storage, f"FROM bb\nRUN {marker} & {marker}\n")

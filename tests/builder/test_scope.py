@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sundog.builder.scope import GlobalScope, StageScope, platform_args
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.oci.platform import Platform
 
 
@@ -62,7 +62,7 @@ def test_env_wins_over_arg_whichever_comes_first() -> None:
 
 def test_path_is_known_unless_the_image_has_its_own() -> None:
     _, stage = scopes()
-    assert stage.variables({})["PATH"] == DEFAULT_PATH
+    assert stage.variables({})["PATH"] == ENGINE_PATH
     assert stage.variables({"PATH": "/bin"})["PATH"] == "/bin"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import sundog
 from sundog.cdi import registry
 from sundog.cdi.directories import SYSTEM_DIRECTORIES, cdi_directories
 from sundog.cdi.edits import CdiMount, ContainerEdits, NetDevice
@@ -268,6 +269,8 @@ def test_the_option_names_no_directory(option: bytes) -> None:
 
 
 SLOW_MODULES = {"argparse", "ctypes", "dataclasses", "enum", "json", "re", "typing", "yaml"}
+PACKAGES = os.path.dirname(os.path.dirname(sundog.__file__))
+
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -280,8 +283,7 @@ print(len(edits.mounts), *sys.modules)
 def test_files_of_generators_take_no_slow_module(tmp_path: Path) -> None:
     for name in "nvidia.yaml", "amd.json", "intel.yaml":
         (tmp_path / name).write_bytes((SPECIFICATIONS / name).read_bytes())
-    package = Path(registry.__file__).parents[2]
-    command = [sys.executable, "-I", "-S", "-c", PROGRAM, os.fspath(package), os.fspath(tmp_path)]
+    command = [sys.executable, "-I", "-S", "-c", PROGRAM, PACKAGES, os.fspath(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     mounts, *modules = done.stdout.split()
     assert mounts == "9"
@@ -294,7 +296,6 @@ def test_the_library_is_found_by_a_start_without_site_packages(tmp_path: Path) -
     text = f"{{cdiVersion: 0.3.0, kind: amd.com/gpu, devices: {devices}}}"
     (tmp_path / "a.yaml").write_text(text)
     program = PROGRAM.replace('b"nvidia.com/gpu=0", ', "")
-    package = Path(registry.__file__).parents[2]
-    command = [sys.executable, "-I", "-S", "-c", program, os.fspath(package), os.fspath(tmp_path)]
+    command = [sys.executable, "-I", "-S", "-c", program, PACKAGES, os.fspath(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "yaml" in done.stdout.split()

@@ -76,8 +76,9 @@ def test_help_of_a_subcommand(run_ch_image: Runner) -> None:
         ),
         (["build", "--force-cmd=x", "."], "error: --force-cmd: at least one ARG is needed"),
         (["build", "/nowhere"], "error: context must be a directory: /nowhere"),
-        (["build", "-b", ":/x", "."], "error: --bind: :/x: a path is missing or relative"),
-        (["build", "-b", "/x:y", "."], "error: --bind: /x:y: a path is missing or relative"),
+        (["build", "-b", ":/x", "."], "error: --bind: no source provided"),
+        (["build", "-b", "/x:y", "."], "error: --bind: destination must be absolute"),
+        (["build", "-b", "/x:ro", "."], "error: --bind: destination must be absolute"),
         (["build", "--build-arg", "=x", "."], "error: --build-arg: =x: no name"),
     ],
 )
@@ -112,6 +113,11 @@ def test_import_list_delete(run_ch_image: Runner, busybox_tar: Path) -> None:
         "bb             ",
         "example.com/a:3",
     ]
+    assert run_ch_image("list", "-l", "bb").stdout.split(" | ")[0] == "bb"
+    for words in (["-l"], ["--format=json"], ["bb"]):
+        done = run_ch_image("list", "-u", *words, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: --undeletable: it lists the names of all\nhint: ")
     done = run_ch_image("delete", "a:*", "docker.io/library/bb")
     assert done.stderr == "deleting image: a:1\ndeleting image: a:2\ndeleting image: bb\n"
     assert run_ch_image("list").stdout == "example.com/a:3\n"

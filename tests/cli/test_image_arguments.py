@@ -82,6 +82,10 @@ def test_build_options() -> None:
     assert arguments.force_cmd == ["d,e"]
 
 
+def test_the_context_is_the_working_directory() -> None:
+    assert parsed("build").context == parsed("build -t x").context == "."
+
+
 def test_force_without_a_mode_is_seccomp() -> None:
     assert parsed("build --force -t x .").force == "seccomp"
 
@@ -91,9 +95,9 @@ def test_force_without_a_mode_is_seccomp() -> None:
     [
         ("-v", "CMD not specified"),
         ("bogus", "invalid choice: 'bogus'"),
-        ("build", "the following arguments are required: CONTEXT"),
-        ("build --force .", "the following arguments are required: CONTEXT"),
         ("list --bogus", "unrecognized arguments: --bogus"),
+        ("build --output c .", "unrecognized arguments: --output"),
+        ("build --output=c --bogus .", "unrecognized arguments: --output"),
         ("--cache --no-cache list", "argument --no-cache: only one of its kind"),
         ("build --rebuild --no-cache .", "argument --no-cache: only one of its kind"),
         ("-v list -q", '"--quiet" incompatible with "--verbose"'),

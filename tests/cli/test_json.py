@@ -54,6 +54,8 @@ CACHE = {
     "size": int,
     "cache_only_layers": int,
     "cache_only_size": int,
+    "held_layers": int,
+    "held_size": int,
 }
 NODE = {
     "layer": str,

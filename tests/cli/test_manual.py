@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 
 import pytest
+from scripts.place import CHECKOUT
 
 from sundog.cli.image_arguments import _parser
 
-MANUAL = Path(__file__).parents[2] / "docs/ch-image.md"
+MANUAL = CHECKOUT / "docs/ch-image.md"
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.builder.git_server import git, serving_git
+from tests.builder.web import serving
 from tests.conftest import command
+from tests.registry.servers import InProcessRegistry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +90,34 @@ def test_bytes_that_moved_stay_as_a_line(words: str, line: str, place: Path, sto
     said = on_terminal(storage, place, *words.split())
     assert [text for text in plain(said) if re.fullmatch(line, text)], said
     assert said.rfind("\x1b[?25l") <= said.rfind("\x1b[?25h")  # the cursor is visible again
+
+
+def test_files_from_elsewhere(place: Path, storage: Path, tmp_path: Path) -> None:
+    work = tmp_path / "repositories" / "work"
+    work.mkdir(parents=True)
+    git(work, "init", "-q", "-b", "main")
+    (work / "large").write_bytes(os.urandom(SIZE))
+    git(work, "add", "-A")
+    git(work, "commit", "-qm", "one")
+    git(work.parent, "clone", "-q", "--bare", "work", "public.git")
+    with serving() as web, serving_git(work.parent) as repositories:
+        web.files["/large"] = (place / "tree" / "large").read_bytes()
+        sources = f"{web.url}/large", f"{repositories}/public.git"
+        added = [f"ADD {source} /\n" for source in sources]
+        (place / "Dockerfile").write_text("".join(["FROM bb\n", *added]))
+        lines = plain(on_terminal(storage, place, "ch-image", "build", "-t", "x", "."))
+    assert [text for text in lines if re.fullmatch(f"{sources[0]}: downloading: {AMOUNT}", text)]
+    # A fetch of some milliseconds leaves no line.
+    assert [text for text in lines if text.startswith(f"{sources[1]}: fetching")]
+
+
+def test_a_push(place: Path, storage: Path) -> None:
+    with InProcessRegistry().serve() as registry:
+        target = f"{registry.host}/x:1"
+        on_terminal(storage, place, "ch-image", "import", "large.tar", "x")
+        said = on_terminal(storage, place, "ch-image", "push", "x", target)
+    for step in ("packing", "uploading"):
+        assert [text for text in plain(said) if re.search(f": {step}: {AMOUNT}$", text)], said
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])

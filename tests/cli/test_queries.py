@@ -170,6 +170,8 @@ def test_cache_summary_and_tree(run_ch_image: Runner, build: Any) -> None:
         "size": base + 7,
         "cache_only_layers": 1,
         "cache_only_size": 2,
+        "held_layers": 0,
+        "held_size": 0,
     }
     by_layer = {node["layer"]: node for node in value["tree"]}
     lone = next(node for node in value["tree"] if not node["is_in_image"])

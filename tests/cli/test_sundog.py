@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.kernel.living_process import Process
+from sundog.oci.platform import Platform
 from tests.conftest import Completed, command, run_program
 from tests.pull.conftest import flavours, no_logins, tls
 
@@ -124,6 +126,69 @@ def test_environment(sundog: Place) -> None:
 def test_users(words: list[str], output: str, sundog: Place) -> None:
     script = 'echo $(id -u) $(id -g) "$HOME"'
     assert sundog("run", *words, "sh", "-c", script).stdout == f"{output}\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words", "mode"),
+    [
+        ({}, [], "notify"),
+        ({"CH_IMAGE_FORCE": "none"}, [], "none"),
+        ({"CH_IMAGE_FORCE": "none"}, ["--force=seccomp"], "seccomp"),
+    ],
+)
+def test_a_build_records_owners_by_default(
+    *,
+    variables: dict[str, str],
+    words: list[str],
+    mode: str,
+    sundog: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its first line says the mode, and so does ``inspect``."""
+    monkeypatch.delenv("CH_IMAGE_FORCE", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "Dockerfile").write_text(f"FROM user\nUSER 0\nRUN mkdir /{mode}\nUSER app\n")
+    done = sundog("build", "-t", "mode", *words, tmp_path)
+    assert done.stderr.splitlines()[0] == f"emulation of root: {mode}"
+    (described,) = json.loads(sundog("inspect", "mode").stdout)
+    assert described["force"] == list(dict.fromkeys(["notify", mode]))
+    done = sundog("run", "mode", "touch", f"/{mode}/x", "/home/app/x", check=False)
+    assert (done.returncode == 0) == (mode != "notify")
+    assert "/home/app" not in done.stderr
+    sundog("rmi", "mode")
+
+
+@pytest.mark.parametrize("options", [[], ["-u", "app"], ["-u", "5:6"], ["-u", "0"]])
+def test_users_write_to_volumes(sundog: Place, tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "in").write_text("given")
+    tmp_path.chmod(0o755)
+    volume = [*options, "-v", f"{tmp_path}:/data", "-w", "/data", "user"]
+    done = sundog("run", *volume, "sh", "-c", "echo more >>in; echo >made; stat -c %u:%g . in made")
+    owner = {"": "42:43", "app": "42:43", "5:6": "5:6", "0": "0:0"}[options[-1] if options else ""]
+    assert done.stdout.split() == [owner] * 3
+    assert (tmp_path / "made").stat().st_uid == os.getuid()
+    name = f"volumes-{owner.replace(':', '-')}-{len(options)}"
+    sundog("run", "-d", "--name", name, *volume, "sleep", "60")
+    try:
+        look = ("sh", "-c", "cd /data; stat -c %u:%g in; (echo >>in) 2>/dev/null || echo no")
+        assert sundog("exec", name, *look).stdout.split() == [owner]
+        assert sundog("exec", "-u", "0", name, *look).stdout.split() == [owner]
+        assert sundog("exec", "-u", "7:8", name, *look).stdout.split() == [owner, "no"]
+    finally:
+        sundog("rm", "-f", name)
+
+
+def test_all_files_of_a_volume_are_the_users(sundog: Place) -> None:
+    look = ["user", "stat", "-c", "%u:%g", "/data/passwd"]
+    for words, owner in (
+        (["-v", "/etc:/data"], "0:0"),
+        (["-v", "/etc:/data:ro,U"], "42:43"),
+        (["--mount", "type=bind,src=/etc,dst=/data,ro,U"], "42:43"),
+        (["--mount", "type=bind,src=/etc,dst=/data,chown=false"], "0:0"),
+    ):
+        assert sundog("run", *words, *look).stdout == f"{owner}\n"
 
 
 def test_writing(sundog: Place, tmp_path: Path) -> None:
@@ -271,6 +336,37 @@ def test_secrets_are_not_on_the_command_line(sundog: Place, tmp_path: Path) -> N
         process.communicate("\n")
 
 
+def test_another_platform_is_not_run_in_place_of_the_wanted_one(sundog: Place) -> None:
+    host = Platform.of_host()
+    assert sundog("run", "--platform", str(host), "busybox", "echo", "ran").stdout == "ran\n"
+    assert sundog("run", "--arch", host.architecture, "busybox", "echo", "ran").stdout == "ran\n"
+    for words in (["--platform", "linux/s390x"], ["--arch", "linux/s390x"]):
+        refused(
+            sundog("run", *words, "busybox", "echo", "ran", check=False),
+            f"error: --platform linux/s390x: busybox in storage is for {host}",
+            "hint: sundog pull --platform linux/s390x busybox fetches the other one in its place",
+        )
+
+
+def test_tmpfs(sundog: Place) -> None:
+    """--tmpfs is an empty directory, also with --read-only and where the image has none."""
+    words = ["--read-only", "--tmpfs", "/etc", "--tmpfs=/new/dir:size=4k,mode=0750", "busybox"]
+    script = (
+        "ls -A /etc; echo x >/new/dir/x; stat -c %a /new/dir; head -c 9999 /dev/zero >/new/dir/y"
+    )
+    done = sundog("run", *words, "sh", "-c", script, check=False)
+    assert (done.returncode, done.stdout) == (1, "750\n")
+
+
+def test_operands_that_a_subcommand_does_not_take(sundog: Place) -> None:
+    for name in ("version", "info", "doctor"):
+        refused(
+            sundog(name, "it", check=False),
+            f"error: {name}: unexpected argument: it",
+            f"hint: sundog {name}",
+        )
+
+
 def test_terminal(sundog: Place) -> None:
     """With -it, the command has the caller's terminal, and $TERM."""
     control, terminal = pty.openpty()
@@ -339,6 +435,56 @@ def test_exec(user: list[str], sundog: Place) -> None:
         f"error: {name}: no such container",
         "hint: sundog ps; only containers with a --name can be found",
     )
+
+
+@pytest.mark.parametrize("user", [[], ["--userns=keep-id"]], ids=["notify", "keep-id"])
+def test_exec_believes_no_record(user: list[str], sundog: Place, tmp_path: Path) -> None:
+    """A record that a hostile image has written makes no container, and binds nothing."""
+    (tmp_path / "secret").write_text("of the host\n")
+    with background(sundog, "run", "-i", *user, "--name", "web", "busybox", "cat") as first:
+        until(sundog, "web", "ps")
+        (record,) = sundog.path.glob("run/sundog/containers/web/state.json")
+        written = json.loads(record.read_text())
+        alone = ["unshare", "-U", "sh", "-c", "echo up; exec sleep 100"]
+        with subprocess.Popen(alone, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"up\n"
+            process = Process.of(other.pid)
+            forged = written | {"process": process.pid, "started": process.start}
+            binds = [f"--bind={tmp_path}:/mnt", "--uid=0"]
+            for change in (forged, forged | {"user": binds}, forged | {"mode": binds[0]}):
+                record.write_text(json.dumps(change))
+                done = run_program(
+                    ["timeout", "20", *command("sundog"), "exec", "web", "cat", "/mnt/secret"],
+                    env=sundog.environment,
+                    check=False,
+                )
+                assert (done.returncode, done.stdout) == (125, ""), change
+            other.kill()
+        record.write_text(json.dumps(written | {"image": "other"}))
+        done = sundog("exec", "web", "true", check=False)
+        assert "the group runs busybox, not other" in done.stderr
+        record.write_text(json.dumps(written))
+        assert sundog("exec", "web", "echo", "found").stdout == "found\n"
+        assert first.stdin is not None
+        first.stdin.close()
+    assert first.returncode == 0
+
+
+def test_no_state_where_containers_write(sundog: Place, tmp_path: Path, busybox_tar: Path) -> None:
+    """Without $XDG_RUNTIME_DIR, as in a batch job, nothing of it is in /tmp."""
+    place = tmp_path / "own"
+    script = f"""
+        unset XDG_RUNTIME_DIR; export CH_IMAGE_STORAGE={place}
+        before=$(ls -A /tmp/sundog-{os.getuid()} 2>&1 || :)
+        docker import {busybox_tar} bb
+        docker run -d --name one bb sleep 100 && docker exec one echo in
+        find {place}/run -type f ! -perm 0600; find {place}/run -type d ! -perm 0700
+        docker rm -f one
+        test "$before" = "$(ls -A /tmp/sundog-{os.getuid()} 2>&1 || :)"
+    """
+    done = sundog.shell(script, tmp_path)
+    assert done.stdout.splitlines()[-3:] == ["one", "in", "one"]
 
 
 def until(sundog: Place, text: str, *words: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.cluster.conftest import IMAGE, Place, Slurm
@@ -79,3 +81,32 @@ def test_a_rank_that_calls_itself_root(place: Place) -> None:
     )
     assert done.stdout.count(": right") == 2
     assert done.stdout.count(" as 0:") == 2
+
+
+SUPERVISED = ((), ("--join",), ("-t", "-W"))
+
+
+@pytest.mark.parametrize("options", SUPERVISED)
+def test_mpirun_with_root_emulation(place: Place, options: tuple[str, ...]) -> None:
+    """PMIx compares users, so the ranks start as the caller."""
+    launcher = (*LAUNCHERS["openmpi"], "-n", "4")
+    line = ("ch-run", "--notify", *options, IMAGE, "--", f"{RANKS}.openmpi")
+    place.ranks(*launcher, *line, count=4)
+
+
+def test_srun_with_root_emulation(slurm: Slurm) -> None:
+    nodes = slurm.ranks(
+        *("srun", "--mpi=pmix", "-N2", "-n4", "ch-run", "--notify", IMAGE),
+        *("--", f"{RANKS}.openmpi"),
+        count=4,
+    )
+    assert len(set(nodes)) == 2
+
+
+def test_ranks_of_another_user_end(place: Place) -> None:
+    begin = time.monotonic()
+    line = ("ch-run", "--notify", "-u0", IMAGE, "--", f"{RANKS}.openmpi")
+    done = place.run(*LAUNCHERS["openmpi"], "-n", "2", *line, check=False)
+    assert done.returncode != 0
+    assert "hint: leave out -u, -g and --user" in done.stderr
+    assert time.monotonic() - begin < 20  # of which mpirun itself needs some; it hung for ever

@@ -309,9 +309,10 @@ def test_host_network_files_cannot_be_changed(busybox_tree: Path) -> None:
 def test_binds_are_made_for_the_step_only(busybox_tree: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/file").write_text("host\n")
-    binds = [(os.fsencode(tmp_path / "data"), b"/new/deep/place")]
-    _, output = shell(busybox_tree, "cat /new/deep/place/file; touch /kept", binds=binds)
-    assert output == "host\n"
+    binds = [(os.fsencode(tmp_path / "data"), b"/new/deep/place", False)]
+    script = "cat /new/deep/place/file; touch /kept; >/new/deep/place/file || echo refused"
+    _, output = shell(busybox_tree, f"({script}) 2>/dev/null", binds=binds)
+    assert output == "host\nrefused\n"
     assert (busybox_tree / "kept").exists()
     assert not (busybox_tree / "new").exists()
 

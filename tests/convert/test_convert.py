@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import tarfile
@@ -94,7 +95,8 @@ class Place:
     def left(self) -> list[str]:
         """Return the temporary things that are there."""
         parts = [str(path) for path in self.path.glob("*.part*")]
-        return parts + os.listdir(self.path / "tmp")
+        own = self.storage / "convert"
+        return parts + os.listdir(self.path / "tmp") + (os.listdir(own) if own.exists() else [])
 
 
 @pytest.fixture(scope="module")
@@ -497,7 +499,8 @@ def test_a_new_squashfs_has_the_usual_mode(sources: Place) -> None:
 
 def test_only_what_it_has_made_itself_is_removed_from_tmp(sources: Place) -> None:
     """A killed conversion leaves a directory, and the next one removes it; but nothing else."""
-    tmp = sources.path / "tmp"
+    tmp = sources.storage / "convert"
+    tmp.mkdir(mode=0o700, exist_ok=True)
     for name in ("ch-convert.k1lled__", "ch-convert.results", "ch-convert.mine_too", "other"):
         (tmp / name).mkdir(mode=0o700)
     (tmp / "ch-convert.k1lled__/storage/tmp").mkdir(parents=True)
@@ -507,7 +510,6 @@ def test_only_what_it_has_made_itself_is_removed_from_tmp(sources: Place) -> Non
     assert sorted(os.listdir(tmp)) == ["ch-convert.mine_too", "ch-convert.results", "other"]
     assert (tmp / "ch-convert.results/paper").exists()
     shutil.rmtree(tmp)
-    tmp.mkdir()
 
 
 @pytest.mark.parametrize(
@@ -517,6 +519,58 @@ def test_hard_links_survive_in_a_directory(sources: Place, source: str) -> None:
     sources.run("-q", source, "-o", "dir", "./links")
     one, two = (os.stat(sources.path / "links/w" / name) for name in ("one", "two"))
     assert (one.st_ino, one.st_nlink) == (two.st_ino, 2)
+
+
+@pytest.mark.parametrize("source", ["dir", "tar"])
+@pytest.mark.parametrize("maker", ["mksquashfs", "tar2sqfs"])
+def test_times_that_squashfs_cannot_keep(tmp_path: Path, source: str, maker: str) -> None:
+    """The nearest time takes their place, and one line says so."""
+    place = Place(tmp_path)
+    times = {"old": -1, "older": -(2**33), "zero": 0, "last": 2**32 - 1, "new": 2**32, "far": 2**34}
+    tree = place.path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    for name, seconds in times.items():
+        (tree / "etc" / name).touch()
+        os.utime(tree / "etc" / name, (seconds, seconds))
+    kept = {name: os.stat(tree / "etc" / name).st_mtime for name in times}
+    assert kept["old"] == -1  # the file system of the test keeps what is before 1970
+    if source == "tar":
+        with tarfile.open(place.path / "tree.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            tar.add(tree, ".")
+    programs = place.path / "programs"
+    programs.mkdir()
+    (programs / maker).symlink_to(str(shutil.which(maker)))
+    given = "./tree.tar" if source == "tar" else "./tree"
+    done = place.run(given, "./out.sqfs", PATH=str(programs))
+    moved = sum(not 0 <= seconds < 2**32 for seconds in kept.values())
+    told = f"times before 1970 or after 2106 moved to the nearest: {moved}"
+    assert done.stderr.count("warning: ") == done.stderr.count(told) == 1, done.stderr
+    place.run("./out.sqfs", "./back")
+    for name, time in kept.items():
+        found = (place.path / "back/etc" / name).stat().st_mtime
+        assert found == min(max(time, 0), 2**32 - 1), name
+
+
+def test_it_tells_that_it_lives(tmp_path: Path) -> None:
+    """Off a terminal, a timer of a minute has it print a line; here, the test is the timer."""
+    place = Place(tmp_path)
+    with subprocess.Popen(
+        [*command("ch-convert"), "-i", "tar", "-", "./out"],
+        env=os.environ | place.environment,
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdin is not None
+        while process.stderr.readline() != b"unpacking ...\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGALRM)
+        assert process.stderr.readline() == b"unpacking ... still at work after 0 min\n"
+        process.stdin.write(archive(directory("etc"), file("etc/x")).getvalue())
+        process.stdin.close()
+        assert process.stderr.readline() == b"done\n"
+    assert process.returncode == 0
 
 
 def snapshot(place: Place, target: str) -> object:

@@ -17,6 +17,8 @@ from sundog.dockerfile.mounts import Mount, MountSyntaxError, parse_mount, sourc
         ("type=bind,target=/x,readonly=false", Mount("bind", "/x", writable=True)),
         ("type=bind,target=/x,ro=0", Mount("bind", "/x", writable=True)),
         ("type=bind,target=/x,readwrite=F", Mount("bind", "/x")),
+        ("type=bind,target=/x,rw,ro", Mount("bind", "/x")),
+        ("type=bind,target=/x,ro,rw", Mount("bind", "/x", writable=True)),
         ("type=cache,target=/x", Mount("cache", "/x", writable=True)),
         ("type=cache,target=/x,ro", Mount("cache", "/x")),
         (
@@ -76,6 +78,7 @@ def test_mount(text: str, mount: Mount) -> None:
         ("type=cache,target=/x,uid=4294967296", "uid=4294967296: not a number"),
         ("type=tmpfs,target=/x,size=big", "size=big: not a size"),
         ("type=bind,target=/x,ro=maybe", "readonly is true or false"),
+        ("type=bind,target=/x,ro=tRUE", "readonly is true or false"),
         ("type=bind,target", "target needs a value"),
         ("type=bind,tar=/x", "no such key: tar"),
         ("", "no such key: "),

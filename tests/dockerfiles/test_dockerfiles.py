@@ -23,7 +23,7 @@ from scripts.conformance.compare import differences
 from scripts.conformance.images import read_image
 from scripts.place import CHECKOUT
 
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from tests.conftest import skip_needs_root
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CASES = [case for case in cases() if ALL or case.quick]
 NAMES = [case.name for case in CASES]
 TIMEOUT = 1800
 # As base images in registries have it, and as buildah makes it.
-BASE_DOCKERFILE = f"FROM imported\nENV PATH={DEFAULT_PATH}\n"
+BASE_DOCKERFILE = f"FROM imported\nENV PATH={ENGINE_PATH}\n"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * TIMEOUT)]
 

@@ -179,7 +179,9 @@ def test_storage_that_cannot_be(tmp_path: Path) -> None:
     assert rows["user"]["state"] == OK
 
 
-@pytest.mark.parametrize("words", [["--nope"], ["operand"]])
+@pytest.mark.parametrize(
+    "words", [["--nope"], ["operand"], ["--registry", "h.x"], ["-s", "/tmp", "-v"]]
+)
 def test_mistakes(words: list[str]) -> None:
     done = checkns(*words)
     assert (done.returncode, done.stdout) == (2, "")

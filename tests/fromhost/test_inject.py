@@ -186,6 +186,7 @@ MISTAKES: list[tuple[Sequence[str], dict[str, str], str]] = [
     (["-d", "/nope", "-p", "/etc/passwd"], {}, "not a directory: /nope in the image"),
     (["-d", "/etc/passwd", "-p", "/etc/passwd"], {}, "not a directory: /etc/passwd in the image"),
     (["-d", "", "-p", "/etc/passwd"], {}, "--dest must not be empty"),
+    (["-p", "/etc/passwd", "-d", "/mnt"], {}, "--dest /mnt: no file is named after it"),
     (["-p", ""], {}, "--path must not be empty"),
     (["-f", ""], {}, "--file must not be empty"),
     (["-c", ""], {}, "--cmd must not be empty"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 PROGRAMS = Path(__file__).with_name("programs")
-FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation")
+FLAGS = ("-std=gnu11", "-pthread", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation")
 # musl does not include the kernel's headers.
 HEADERS = ("-static", "-no-pie", "-idirafter", "/usr/include")
 
@@ -23,15 +23,25 @@ HEADERS = ("-static", "-no-pie", "-idirafter", "/usr/include")
 @pytest.fixture(scope="session")
 def attacker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the static program that tries all attacks."""
+    sources = sorted(PROGRAMS.glob("*.c"))
+    return compiled(tmp_path_factory.mktemp("attacker") / "attacker", sources)
+
+
+@pytest.fixture(scope="session")
+def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the static program that makes all calls with names that lead to processes."""
+    return compiled(tmp_path_factory.mktemp("links") / "links", [PROGRAMS.with_name("links.c")])
+
+
+def compiled(program: Path, sources: list[Path]) -> Path:
+    """Compile ``sources`` to the static ``program``; return it."""
     compiler = shutil.which("musl-gcc")
     if compiler is None:
         pytest.fail("musl-gcc is missing: make test installs it; or: apt-get install musl-tools")
-    program = tmp_path_factory.mktemp("attacker") / "attacker"
     triplet = subprocess.run(
         ["gcc", "-print-multiarch"], capture_output=True, text=True, check=True
     ).stdout.strip()
     headers = (*HEADERS, "-idirafter", f"/usr/include/{triplet}")
-    sources = sorted(PROGRAMS.glob("*.c"))
     subprocess.run([compiler, *FLAGS, *headers, "-o", program, *sources], check=True)
     return program
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from scripts.place import CHECKOUT
 
 from tests.hostile import (
     test_archives,
@@ -15,7 +15,7 @@ from tests.hostile import (
     test_registry,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+PAGE = CHECKOUT / "docs" / "security.md"
 # The attacker, the cases, and their minimum number.
 TABLES = {
     "image": (test_image.CASES, 60),

@@ -118,12 +118,12 @@ def test_the_command_has_its_callers_descriptors_alone(
 TELLTALE = "import os\nos.write(2, b'IMPORTED FROM THE IMAGE\\n')\nos._exit(99)\n"
 BROKEN_STEP = """
 import os, sys
-from sundog.container import step
+from sundog.container import init, step
 from sundog.container.root import DirectoryRoot
-def broken(pid):
+def broken(self, pid):
     os.waitpid(pid, 0)
     raise ValueError("a bug")
-step.reap_until = broken
+init.Init.await_end = broken
 root = DirectoryRoot(os.fsencode(sys.argv[1]))
 before = set(sys.modules)
 for name in ("traceback", "linecache", "textwrap", "tokenize", "random"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from scripts.place import CHECKOUT
 
 from tests.conftest import command
 from tests.hostile import registry_answers, registry_documents, registry_logins, registry_pushes
@@ -47,7 +48,7 @@ class Forked:
             [sys.executable, "-m", "tests.hostile.forked"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
+            cwd=CHECKOUT,
             start_new_session=True,
         )
 

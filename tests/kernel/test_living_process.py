@@ -17,9 +17,8 @@ def test_a_process_that_is_shown_or_dead_is_not_hidden() -> None:
 
 def test_a_process_that_proc_does_not_show() -> None:
     """Without /proc, this process shows none."""
-    program = (
-        "from sundog.kernel.living_process import is_hidden; print(is_hidden(1), is_hidden(99))"
-    )
+    module = "sundog.kernel.living_process"
+    program = f"from {module} import is_hidden; print(is_hidden(1), is_hidden(99))"
     words = ["unshare", "--map-root-user", "--mount", "--pid", "--fork", "sh", "-c"]
     script = 'mount -t tmpfs none /proc && "$0" -c "$1"; exit $?'
     done = subprocess.run(

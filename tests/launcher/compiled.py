@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from scripts.place import CHECKOUT
+
 from sundog.errors import SundogError
 from sundog.launcher.accounts import ACCOUNTS_DIRECTORY, find_accounts
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_scan import scan
 from sundog.launcher.options import CommandLine, Finished
-from tests.launcher.installation import CHECKOUT, install, load_packaging
+from tests.launcher.installation import install, load_packaging
 
 NATIVE = CHECKOUT / "native"
 FREESTANDING = (

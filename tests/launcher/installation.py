@@ -16,13 +16,14 @@ import tempfile
 import types
 from pathlib import Path
 
+from scripts.place import CHECKOUT
+
 import sundog
 from sundog.launcher.accounts import STORAGE_MARK, find_accounts, remember_accounts
 from sundog.launcher.messages import Messages
 
-CHECKOUT = Path(__file__).parents[2]
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
-JOINED = Path("sundog", "launcher", "ch_run.py")
+JOINED = Path("sundog/launcher/ch_run.py")
 NOTIFY, JOIN = "ch_run_notify", "ch_run_join"  # in the same directory
 STUB = Path("share", "sundog", "ch-run")  # below the prefix, if the start is compiled
 
@@ -76,8 +77,9 @@ def install(
 
     With ``native`` the command is the compiled start.
     """
-    module = prefix / "lib" / VERSION / site / JOINED
-    package = module.parents[1]
+    packages = prefix / "lib" / VERSION / site
+    module = packages / JOINED
+    package = packages / "sundog"
     shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
     for name in load_packaging("join_launcher").MODULES:
         module.with_stem(name).write_text(joined_module(name))
@@ -132,5 +134,6 @@ def trace(log: Path, *command: str | Path) -> tuple[int, int]:
         made = path.read_text().splitlines()
         executed = [at for at, call in enumerate(made) if re.match(r"execve\(.*\) = 0$", call)]
         calls += made[: executed[-1]] if len(executed) > 1 else made
+    calls = [call for call in calls if not re.match(r'\w+\(\d+, "",', call)]  # an open file
     opens = [call for call in calls if re.match(r"open(at2?)?\(.*\) = \d+$", call)]
     return len(calls), len(opens)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from sundog.installation import COMMANDS
 from tests.kernel import libseccomp
 from tests.launcher.conftest import ENVIRONMENT
-from tests.launcher.installation import CHECKOUT, STUB, compiled_start, load_packaging
+from tests.launcher.installation import STUB, compiled_start, load_packaging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ FOREIGN = "s390x" if MACHINE != "s390x" else "x86_64"
 
 def test_it_is_small() -> None:
     texts = [path.read_text(encoding="ascii").splitlines() for path in NATIVE.iterdir()]
-    assert sum(map(len, texts)) <= 1345
+    assert sum(map(len, texts)) <= 1400
     assert max(map(len, texts)) <= 400
     assert max(len(line) for text in texts for line in text) <= 100
 

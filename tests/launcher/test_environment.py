@@ -130,22 +130,37 @@ def test_matches(pattern: str, name: str, matching: bool) -> None:
     assert matches(pattern.encode(), name.encode()) is matching
 
 
+SBIN = b":/usr/local/sbin:/usr/sbin:/sbin"
+
+
 @pytest.mark.parametrize(
     ("path", "result"),
     [
-        (b"/usr/bin", b"/usr/bin:/bin"),
-        (b"", b":/bin"),
-        (b"/bin", b"/bin"),
-        (b"/binx", b"/binx"),
-        (b"/usr/bin:/bin", b"/usr/bin:/bin"),
-        (b"/usr/bin:/bin2", b"/usr/bin:/bin2"),
-        (b"/x/bin", b"/x/bin:/bin"),
+        (b"/usr/bin", b"/usr/bin:/bin" + SBIN),
+        (b"", b":/bin" + SBIN),
+        (b"/bin", b"/bin" + SBIN),
+        (b"/binx", b"/binx" + SBIN),
+        (b"/usr/bin:/bin", b"/usr/bin:/bin" + SBIN),
+        (b"/usr/bin:/bin2", b"/usr/bin:/bin2" + SBIN),
+        (b"/x/bin", b"/x/bin:/bin" + SBIN),
+        (b"/sbin:/bin", b"/sbin:/bin:/usr/local/sbin:/usr/sbin"),
+        (b"/usr/sbin:/usr/local/sbin:/bin", b"/usr/sbin:/usr/local/sbin:/bin:/sbin"),
+        (b"/bin" + SBIN, b"/bin" + SBIN),
     ],
 )
 def test_path(path: bytes, result: bytes) -> None:
     environment = Environment.of({b"PATH": path})
     command_environment(environment, [], Messages())
     assert environment.get(b"PATH") == result
+
+
+@pytest.mark.parametrize("path", ["/usr/bin", "", "/bin", "/binx:/x/sbin", "/sbin:/usr/sbin:/bin"])
+def test_path_of_a_command(ch_run: ChRun, image: Path, path: str) -> None:
+    """Both starts append the same."""
+    expected = Environment.of({b"PATH": path.encode()})
+    command_environment(expected, [], Messages())
+    done = ch_run(image, "--", "/bin/env", env={"PATH": path})
+    assert b"PATH=" + (expected.get(b"PATH") or b"") in done.stdout.splitlines()
 
 
 def test_changes_see_what_earlier_ones_did() -> None:
@@ -204,7 +219,7 @@ def test_what_ch_run_sets_by_itself(ch_run: ChRun, image: Path, tmp_path: Path) 
     assert environment == {
         "USER": "ada",
         "HOME": "/",
-        "PATH": "/usr/bin:/bin",
+        "PATH": "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",
         "PWD": "/",
         "A": "1",

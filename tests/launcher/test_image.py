@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sundog.container.search_path import ENGINE_PATH
 from sundog.container.variables import Environment
 from sundog.launcher import choice, main
 from sundog.launcher.image import Image, find_image
@@ -191,7 +192,55 @@ def test_a_directory_that_is_not_the_image(ch_run: ChRun, layered: Path, tmp_pat
         "error: image not found: src: no such name in storage, and ./src is no root file system",
         f"hint: the storage is {layered}; see: ch-image list",
     ]
-    assert messages(ch_run("./src", "--", "true"))[0].startswith("error: can't bind: ")
+    for name in ("./src", "/etc"):
+        (tmp_path / "src/etc").mkdir(exist_ok=True)
+        done = ch_run(name, "--", "true")
+        assert done.returncode == 31
+        assert messages(done)[0] == f"error: no root file system: {name}: it has no directory dev"
+        assert messages(done)[1].startswith("hint: IMAGE is a name in storage, or a directory")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("ap", "app"), ("x.y/ap:2", "x.y/app:2")])
+def test_a_name_like_another(ch_run: ChRun, layered: Path, name: str, meant: str) -> None:
+    (layered / "img").mkdir()
+    for link in ("app+latest", "app", "docker.io%library%app+latest", "x.y%app+2"):
+        (layered / "img" / link).symlink_to("/nowhere")
+    done = ch_run(name, "--", "true")
+    assert done.returncode == 31
+    hint = f"hint: did you mean {meant}? the storage is {layered}; see: ch-image list"
+    assert messages(done)[1] == hint
+
+
+def test_the_path_of_an_images_own_command(ch_run: ChRun, layered: Path) -> None:
+    """It is that of RUN, unless the image has one."""
+    add_image(layered, "own", ImageStack([b"top", b"base"], b"", [], [b"/bin/env"]))
+    variables = environment_file(layered, "own")
+    for text, path in (("A=1\n", ENGINE_PATH), ("PATH=/own:/bin\n", "/own:/bin")):
+        variables.write_text(text)
+        found = ch_run("own").stdout.decode().splitlines()
+        assert [line for line in found if line.startswith("PATH=")] == [f"PATH={path}"]
+    variables.write_text("A=1\n")
+    assert b"PATH=/x\n" in ch_run("--set-env=PATH=/x", "own").stdout
+
+
+def test_a_command_that_the_image_would_find(ch_run: ChRun, layered: Path) -> None:
+    """The hint names what the image says of its own command only."""
+    add_image(layered, "own", ImageStack([b"top", b"base"], b"", [], [b"x"], b"/etc"))
+    environment_file(layered, "own").write_text("PATH=/own:/bin\n")
+    told = "a given command does not use the image's ENV and WORKDIR: ch-run --set-env -c /etc"
+    assert told in messages(ch_run("own", "--", "nope"))[1]
+    assert "WORKDIR: ch-run -c /etc uses" in messages(ch_run("--set-env", "own", "--", "./x"))[1]
+    told = "the image's ENV: ch-run --set-env uses them"
+    assert told in messages(ch_run("-c", "/", "own", "--", "nope"))[1]
+    environment_file(layered, "own").write_text("")
+    assert "the image's" not in "".join(messages(ch_run("-c", "/", "own", "--", "nope")))
+
+
+def environment_file(storage: Path, name: str) -> Path:
+    """Return the file with the variables of an image, in a directory that exists."""
+    directory = storage / "images" / name_to_directory(canonical_name(name)) / "root/ch"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / "environment"
 
 
 def test_a_file(ch_run: ChRun, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from scripts.place import CHECKOUT
 
 from sundog.kernel.process import execve
 from tests.launcher.conftest import ENVIRONMENT, messages
 from tests.launcher.installation import (
-    CHECKOUT,
     CHILD_CALLS,
     CHILD_OPENS,
     JOIN,
@@ -172,12 +172,12 @@ def test_what_is_left_out(tmp_path: Path) -> None:
 
 
 def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
-    """An audit hook lists the modules of the running launcher when that looks up execve."""
+    """An audit hook lists the modules of the running launcher at its last step."""
     module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
     program = (
         "import posix, sys\n"
         "def hook(event, what):\n"
-        "    if event == 'ctypes.dlsym/handle' and 'execve' in str(what):\n"
+        "    if event == 'ctypes.dlsym/handle' and 'fcntl' in str(what):\n"
         "        posix.write(2, repr(sorted(sys.modules)).encode())\n"
         "sys.addaudithook(hook)\n"
         "exec(compile(open(sys.argv.pop(1)).read(), 'ch_run', 'exec'))\n"
@@ -412,7 +412,7 @@ BY_CH_RUN = [b"HOME=/", b"CH_RUNNING=Weird Al Yankovic"]
 )
 def test_the_environment_is_the_callers(start: Start, image: Path, strings: list[bytes]) -> None:
     own = [f"{name}={value}".encode() for name, value in start.variables.items()]
-    strings = [b"PATH=/usr/bin:/bin", *own, *strings]
+    strings = [b"PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", *own, *strings]
     assert environment_in(start, image, strings) == strings + BY_CH_RUN
 
 
@@ -426,7 +426,7 @@ def test_a_thousand_variables(start: Start, image: Path, seed: int) -> None:
 
     strings = [text(30).replace(b"=", b"") + b"=" + text(300) for _ in range(1000)]
     own = [f"{name}={value}".encode() for name, value in start.variables.items()]
-    strings = [b"PATH=/usr/bin:/bin", *own, *strings]
+    strings = [b"PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", *own, *strings]
     assert environment_in(start, image, strings) == strings + BY_CH_RUN
 
 
@@ -436,7 +436,11 @@ def test_an_empty_environment_stays_empty(start: Start, image: Path) -> None:
 
 def test_without_the_stub(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = [b"BASH_FUNC_module%%=() {  :\n}", b"A=1", b"A=2", b"no equals sign", b"LC_CTYPE=C"]
-    strings = [b"PATH=/usr/bin:/bin", *odd, b"PYTHONPATH=%s/src" % bytes(CHECKOUT)]
+    strings = [
+        b"PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        *odd,
+        b"PYTHONPATH=%s/src" % bytes(CHECKOUT),
+    ]
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -5,12 +5,14 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from sundog.container.child import children_of
-from tests.conftest import until
+from sundog.container.variables import Environment
+from sundog.record.own_storage import FORMAT
+from tests.conftest import RootHelper, children_of, until
 from tests.launcher.compiled import Argument, Compiled, leave_accounts
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.storages import make_storage
@@ -370,20 +372,39 @@ def test_jobs_and_steps_are_groups_of_their_own(node: Node, kind: str, variable:
 # Programs that mean harm
 
 
-def fake_keeper(node: Node) -> Peer:
-    """Take the name of a group from inside a container, and answer with the own namespaces."""
-    script = node.place / "fake.py"
+# What a program in a container does with the name: it answers as a keeper, with its own namespaces;
+# it does not listen; it takes the name again and again.
+STRANGERS = {
+    "keeper": "s.listen(9)\n"
+    "own = [os.open('/proc/self/ns/' + kind, os.O_RDONLY) for kind in ('user', 'mnt')]\n"
+    "while True:\n"
+    "    peer, _ = s.accept()\n"
+    "    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', own))]\n"
+    "    peer.sendmsg([b'+image'], rights, socket.MSG_NOSIGNAL)\n",
+    "silent": "time.sleep(600)\n",
+    "restless": "while True:\n"
+    "    try:\n"
+    "        s.bind(name)\n"
+    "        s.listen(9)\n"
+    "        time.sleep(random.random() / 20)\n"
+    "    except OSError:\n"
+    "        pass\n"
+    "    s.close()\n"
+    "    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+    "    time.sleep(random.random() / 50)\n",
+}
+
+
+def stranger(node: Node, kind: str) -> Peer:
+    """Take the name of a group from inside a container."""
+    (node.storage / "version").write_bytes(FORMAT)  # there, the group can meet
+    script = node.place / "stranger.py"
     script.write_text(
-        "import array, os, socket\n"
+        "import array, os, random, socket, time\n"
+        f"name = {node.address()!r}\n"
         "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
-        f"s.bind({node.address()!r})\n"
-        "s.listen(9)\n"
-        "own = [os.open('/proc/self/ns/' + kind, os.O_RDONLY) for kind in ('user', 'mnt')]\n"
-        "print('ready', flush=True)\n"
-        "while True:\n"
-        "    peer, _ = s.accept()\n"
-        "    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', own))]\n"
-        "    peer.sendmsg([b'+image'], rights, socket.MSG_NOSIGNAL)\n"
+        "s.bind(name)\n"
+        "print('ready', flush=True)\n" + STRANGERS[kind]
     )
     words = ["-b", f"{node.place}:{node.place}", "/", "--", "/usr/bin/python3", str(script)]
     hostile = node.start("python", *words)
@@ -392,14 +413,95 @@ def fake_keeper(node: Node) -> Peer:
     return hostile
 
 
+def places_of(node: Node) -> list[Path]:
+    """Return the files of groups that have met elsewhere than at the usual socket."""
+    return list((node.storage / "run").glob("*/join/*"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_program_of_an_image_has_taken_the_name(node: Node, kind: str) -> None:
-    hostile = fake_keeper(node)
+@pytest.mark.parametrize("what", ["keeper", "silent"])
+def test_a_stranger_has_taken_the_name(node: Node, what: str, kind: str) -> None:
+    """A neighbour, or a program of an image: the group meets elsewhere."""
+    hostile = stranger(node, what)
+    first, line = node.member(kind)
+    assert line != os.fsencode(os.readlink(f"/proc/{hostile.pid}/ns/user")) + b"\n"
+    assert node.join(kind).splitlines()[0] + b"\n" == line
+    assert len(places_of(node)) == 2
+    end(first)
+    until(lambda: not places_of(node))
+    # What a keeper that was killed has left does not matter.
+    first, line = node.member(kind)
+    until(lambda: keepers_of(node))
+    (keeper,) = keepers_of(node)
+    os.kill(keeper, signal.SIGKILL)
+    end(first)
+    assert len(places_of(node)) == 2
+    end(node.member(kind)[0])
+
+
+def keepers_of(node: Node) -> list[int]:
+    """Return the process IDs of the keepers that groups have elsewhere."""
+    found = []
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # it ends
+            files = [os.readlink(fd) for fd in (comm.parent / "fd").iterdir()]
+            if comm.read_text() == "ch-run-keeper\n" and any(
+                name.startswith(str(node.storage)) for name in files
+            ):
+                found.append(int(comm.parent.name))
+    return found
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_neighbour_has_taken_the_name(node: Node, kind: str, root_helper: RootHelper) -> None:
+    """The name can be guessed: job and step of Slurm are known to all users."""
+    (node.storage / "version").write_bytes(FORMAT)
+    script = (
+        "import os, socket\n"
+        f"name = {node.address()!r}\n"
+        "sockets = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]\n"
+        "for taken, end in zip(sockets, (b'', b'-end')):\n"
+        "    taken.bind(name + end)\n"
+        "    taken.listen(9)\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    for fd in range(3):\n"
+        "        os.dup2(os.open('/dev/null', os.O_RDWR), fd)\n"
+        "    sockets[1].accept()\n"
+    )
+    done = root_helper.as_second_user(["/usr/bin/python3", "-c", script])
+    assert done.returncode == 0, done.stderr
+    try:
+        first, line = node.member(kind)
+        assert node.join(kind).splitlines()[0] + b"\n" == line
+        end(first)
+    finally:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as over:
+            over.connect(node.address() + b"-end")
+
+
+def test_a_stranger_comes_and_goes(node: Node) -> None:
+    """All processes of the group are in one container nevertheless."""
+    hostile = stranger(node, "restless")
+    words = [f"--join-tag={node.tag}", "image", "--", "sh", "-c", f"{NAMESPACES}; read line"]
+    peers = [node.start(KINDS[number % 2], *words) for number in range(8)]
+    hostile.kill()
+    peers += [node.start(KINDS[number % 2], *words) for number in range(4)]
+    found = {peer.stdout.readline() for peer in peers if peer.stdout is not None}
+    assert len(found) == 1
+    assert b"" not in found
+    end(*peers)
+
+
+def test_a_stranger_and_no_other_place(node: Node) -> None:
+    stranger(node, "keeper")
+    (node.storage / "version").unlink()
     words = [f"--join-tag={node.tag}", "image", "--", "true"]
-    status, output, messages = node.run(kind, *words)
+    status, output, messages = node.run("python", *words)
     assert (status, output) == (31, b"")
     error, hint = messages.splitlines()
-    assert f"belongs to process {hostile.pid} of user " in error
+    assert "a stranger has the socket of the group" in error
     assert "--join-tag" in hint
 
 
@@ -441,20 +543,20 @@ def test_a_program_can_look_into_no_keeper(node: Node) -> None:
     has_ended(pidfd)
 
 
-@pytest.mark.parametrize("start", ["setns", "execve"])
+@pytest.mark.parametrize("start", ["setns", "execveat"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_program_can_look_into_no_peer(node: Node, kind: str, start: str) -> None:
     """A peer is in the container already, and has not become its command."""
     first, _ = node.member("python", "-u0", "-g0")
     log = node.place / "log"
-    # The second setns(2), and the first execve(2) of the command: the stub executes Python before.
-    number = "when=1" if (start, kind) == ("execve", "compiled") else "when=2"
+    # The second setns(2), and the last step: then the process holds only what the command gets.
+    number = "when=1" if start == "execveat" else "when=2"
     ch_run = node.command if kind == "compiled" else node.compiled.stub
     # strace stops the process as soon as the call has begun or ended.
     stop = ["-e", f"inject={start}:signal=SIGSTOP:{number}"]
     words = [f"--join-tag={node.tag}", "image", "--", "sleep", "60"]
-    if start == "execve":
-        stop = ["-e", f"inject=execve:error=EPERM:signal=SIGSTOP:{number}"]
+    if start == "execveat":
+        stop = ["-e", f"inject={start}:error=EPERM:signal=SIGSTOP:{number}"]
     tracer = subprocess.Popen(
         ["strace", "-o", log, *stop, ch_run, *words],
         env=ENVIRONMENT,
@@ -485,7 +587,15 @@ def test_a_name_that_nobody_listens_on(node: Node, monkeypatch: pytest.MonkeyPat
         taken.bind(b"\0other-name")
         monkeypatch.setattr(join, "inherited_socket", lambda _: None)
         with pytest.raises(SundogError, match="nobody listens on the socket of the group tag"):
-            join.Group(b"\0other-name", b"tag", b"image", Messages(), is_attended=False)
+            join.Group(
+                b"\0other-name",
+                Environment([]),
+                b"tag",
+                b"image",
+                Messages(),
+                is_attended=False,
+                may_begin=True,
+            )
 
 
 # Messages through memory

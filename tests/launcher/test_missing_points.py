@@ -174,3 +174,14 @@ def test_a_root_that_cannot_be_a_layer(installed: Path, image: Path, data: Path)
         "error: can't bind: /new is not in the image, which is read-only",
         "hint: use -W to create it for this one run",
     ]
+
+
+def test_tmpfs(ch_run: ChRun, image: Path, data: Path) -> None:
+    """--tmpfs makes its mount point, and binds make theirs in it; the image stays as it is."""
+    before = listing(image)
+    words = ["--tmpfs=/mnt", "--tmpfs", "/new:size=8k,mode=711,noexec", "-b", f"{data}:/mnt/a/b"]
+    script = "cat /mnt/a/b/file; stat -c %a /mnt /new; cp /bin/busybox /new/ || echo full; "
+    script += "echo '#!/bin/sh' >/new/x; chmod +x /new/x; /new/x || echo no"
+    done = ch_run("-t", *words, image, "--", "sh", "-c", script)
+    assert done.stdout.decode().split() == ["host", "1777", "711", "full", "no"]
+    assert listing(image) == before

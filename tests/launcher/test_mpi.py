@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import pytest
 
 from sundog.container.operations import DESIRED, OPTIONAL
 from sundog.container.variables import Environment
+from sundog.emulation.notify.seccomp.trial import HAS_SUPERVISOR
 from sundog.launcher.mpi import LAUNCHER_PREFIXES, native_security_fails, session_places
 from tests.launcher.conftest import ENVIRONMENT, ChRun, messages
 
+needs_supervisor = pytest.mark.skipif(
+    not HAS_SUPERVISOR, reason="no supervisor on this architecture"
+)
 SHOW = "cat $PMIX_SERVER_TMPDIR/uri"
 
 
@@ -133,7 +138,7 @@ def test_descriptors_pass(installed: Path, image: Path, tmp_path: Path) -> None:
     ("options", "env", "warns"),
     [
         (["-u0"], {"PMIX_SECURITY_MODE": "native"}, True),
-        (["--notify"], {"PMIX_SECURITY_MODE": "native"}, True),
+        (["--notify"], {"PMIX_SECURITY_MODE": "native"}, False),
         ([], {"PMIX_SECURITY_MODE": "native"}, False),
         (["-u0"], {"PMIX_SECURITY_MODE": "munge"}, False),
         (["-u0"], {}, False),
@@ -149,6 +154,52 @@ def test_a_rank_that_native_security_will_refuse(
     assert any(warned in text for text in messages(done)) is warns
     uid = os.getuid()
     assert native_security_fails(Environment.of({b"PMIX_SECURITY_MODE": b"native"}), uid) is False
+
+
+NATIVE = {"PMIX_SECURITY_MODE": "native"}
+
+
+@needs_supervisor
+@pytest.mark.parametrize("options", [(), ("-t",), ("-W",), ("--join", "--join-ct=1")])
+def test_a_rank_starts_as_the_caller(
+    ch_run: ChRun, image: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Native security compares the users, and the files of the session are the rank's own."""
+    (image / "mnt").mkdir(exist_ok=True)
+    session = session_in(tmp_path)
+    directory = Path(session["PMIX_SERVER_TMPDIR"])
+    directory.chmod(0o700)
+    (directory / "uri").chmod(0o600)
+    script = f"id -u; id -g; stat -c %u:%g {directory}/uri; echo >>{directory}/uri; echo $?"
+    words = (*options, "--notify=strict", image, "--", "sh", "-c", script)
+    uid, gid = os.getuid(), os.getgid()
+    expected = f"{uid} {gid} {uid}:{gid} 0"
+    done = ch_run(*words, env=session | NATIVE)
+    assert (done.stdout.decode().split(), messages(done)) == (expected.split(), [])
+    done = ch_run("-v", *words, env=session | NATIVE)
+    note = f"PMIx compares users, so this rank calls itself user {uid}, group {gid}"
+    assert messages(done).count(note) == 1
+    (directory / "uri").write_text("")
+    for more in (["-u", str(uid)], ["-u", str(uid), "-g", str(gid)], [f"--user={uid}:{gid}"]):
+        done = ch_run(*more, *words, env=session | NATIVE)
+        assert (done.stdout.decode().split(), messages(done)) == (expected.split(), [])
+    done = ch_run(*words, env=session)  # no rank whose user PMIx compares
+    assert done.stdout.split()[:2] == [b"0", b"0"]
+
+
+@needs_supervisor
+@pytest.mark.parametrize("options", [("-u0",), ("-u5", "-g6"), ("--user=root",)])
+def test_a_rank_of_another_user_ends(ch_run: ChRun, image: Path, options: tuple[str, ...]) -> None:
+    """PMIx would refuse it, and then the job would hang."""
+    (image / "etc" / "passwd").write_text("root:x:0:0::/:/bin/sh\n")
+    begin = time.monotonic()
+    done = ch_run("--notify", *options, image, "--", "true", env=NATIVE)
+    assert time.monotonic() - begin < 2
+    assert done.returncode == 31
+    error, hint = messages(done)
+    user = "5, group 6" if "-u5" in options else "0, group 0"
+    assert error == f"error: PMIx would refuse this rank, because it calls itself user {user}"
+    assert hint.startswith("hint: leave out -u, -g and --user: then it calls itself user")
 
 
 def test_binds_in_a_private_tmp(ch_run: ChRun, image: Path, tmp_path: Path) -> None:

@@ -47,14 +47,16 @@ if supervisor == 0:
 if sys.argv[1] == "ends":
     os.waitid(os.P_PID, supervisor, os.WEXITED | os.WNOWAIT)
 looks = []
-def look(proc, spared, peer):
-    looks.append(spared)
-    os.close(writing)
-stand_in.kill_members = look
+class Members:
+    def end(self, is_over, spared, wait):
+        while not is_over():
+            looks.append(spared)
+            os.close(writing)
+            wait(60)
 command = os.fork()
 if command == 0:
     os._exit(7)
-status = stand_in.StandIn(command, supervisor, -1).stand(Messages())
+status = stand_in.StandIn(command, supervisor, Members()).stand(Messages())
 print(status, looks == [{os.getpid(), supervisor}] if looks else "no look")
 """
 
@@ -106,7 +108,8 @@ def supervisor_and_command(process: int) -> tuple[int, int]:
     found = {}
     for child in children(process):
         status = Path(f"/proc/{child}/status").read_text()
-        found["Seccomp:\t2\n" in status] = child
+        if "Name:\tch-run-ender\n" not in status:
+            found["Seccomp:\t2\n" in status] = child
     return found[False], found[True]
 
 

@@ -25,6 +25,7 @@ def scanned(text: str, *, permute: bool = True) -> list[tuple[str, bytes | None]
         # Operands and options come in any order, until "--".
         ("img cmd arg", "operand=img operand=cmd operand=arg"),
         ("img -c x cmd", "operand=img cd=x operand=cmd"),
+        ("img cmd - -- -c", "operand=img operand=cmd operand=- operand=-c"),
         ("img -- -c x", "operand=img operand=-c operand=x"),
         ("-- img -- x", "operand=img operand=-- operand=x"),
         ("- -t", "operand=- private-tmp"),
@@ -69,6 +70,17 @@ def test_scan(text: str, expected: str | None) -> None:
         name, equals, value = word.partition("=")
         options.append((name, value.encode() if equals else None))
     assert scanned(text) == options
+
+
+@pytest.mark.parametrize("word", ["-v", "-c", "--uid=5", "--nope", "-it", "-%", "--"])
+def test_options_behind_the_command_need_two_dashes(word: str) -> None:
+    if word == "--":
+        assert scanned("hello grep -- -v root")[-2:] == [("operand", b"-v"), ("operand", b"root")]
+        return
+    with pytest.raises(UsageError) as caught:
+        scanned(f"hello grep {word} root")
+    assert caught.value.message == f"an option behind the command, without --: {word}"
+    assert f"of COMMAND: ch-run hello -- grep {word} root; of ch-run: " in caught.value.hint
 
 
 def test_posix_stops_at_the_first_operand() -> None:
@@ -128,7 +140,7 @@ def test_defaults() -> None:
 def test_values() -> None:
     words = ["-b", "/a", "-b", "b:/c:d", "-c/w", "-g5", "-u", "7", "-s", "st", "-twW"]
     line = read(*words, "--no-passwd", "i", "c")
-    assert line.binds == [(b"/a", b"/a", True), (os.getcwdb() + b"/b", b"/c:d", True)]
+    assert line.binds == [(b"/a", b"/a", None), (os.getcwdb() + b"/b", b"/c:d", None)]
     assert (line.directory, line.gid, line.uid, line.storage) == (b"/w", 5, 7, b"st")
     assert line.private_tmp
     assert line.write
@@ -169,6 +181,12 @@ def test_changes_of_the_environment_keep_their_order(tmp_path: Path) -> None:
         (["--bind=/x::ro"], "--bind: no destination provided"),
         (["--bind=/x:/y:"], "--bind: nothing after the last colon"),
         (["--bind=/x:/:rw"], "--bind: destination can't be /"),
+        (["--tmpfs=x"], "--tmpfs: DIR must be absolute"),
+        (["--tmpfs=//."], "--tmpfs: DIR can't be /"),
+        (["--tmpfs=/x:ro"], "--tmpfs: not possible: ro"),
+        (["--tmpfs=/x:size=4096,uid=1"], "--tmpfs: not possible: uid=1"),
+        (["--tmpfs=/x:size=1e9"], "--tmpfs: not possible: size=1e9"),
+        (["--tmpfs=/x:mode=8"], "--tmpfs: not possible: mode=8"),
         (["-e", "=x"], "--env: empty name: =x"),
         (["--env="], "--env: empty name: "),
         (["--bind=/x:y"], "--bind: destination must be absolute"),

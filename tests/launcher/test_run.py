@@ -21,7 +21,10 @@ def test_stdin_is_the_commands(ch_run: ChRun, image: Path) -> None:
 
 
 def test_options_of_the_command_need_the_dashes(ch_run: ChRun, image: Path) -> None:
-    assert ch_run(image, "pwd", "-c", "/bin").stdout == b"/bin\n"
+    assert ch_run(image, "-c", "/bin", "--", "pwd").stdout == b"/bin\n"
+    done = ch_run(image, "pwd", "-c", "/bin")
+    assert (done.returncode, done.stdout) == (64, b"")
+    assert messages(done)[0] == "error: an option behind the command, without --: -c"
     assert ch_run(image, "--", "sh", "-c", "pwd").stdout == b"/\n"
     done = ch_run(image, "sh", "-c", "exit 5", env={"POSIXLY_CORRECT": "1"})
     assert done.returncode == 5

@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -65,7 +65,7 @@ ENTRIES = (
 )
 
 
-def written(tree: bytes, owners: OwnersManifest, **options: int) -> bytes:
+def written(tree: bytes, owners: OwnersManifest, **options: Any) -> bytes:
     out = io.BytesIO()
     digest = write_tar(out, tree, owners, **options)
     assert digest == "sha256:" + hashlib.sha256(out.getvalue()).hexdigest()

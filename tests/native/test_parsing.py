@@ -219,6 +219,7 @@ STACKS = st.builds(
     st.lists(FIELDS, max_size=3),
     FIELDS,
     user=FIELDS,
+    guesses=FIELDS,
 ).map(pack_stack)
 
 

@@ -37,7 +37,7 @@ def test_programs(server: Server, data: bytes) -> None:
 @given(line=st.text(alphabet="/a \t\n\0", max_size=260))
 @settings(max_examples=300, deadline=None)
 def test_first_lines_of_scripts(server: Server, line: str) -> None:
-    """The C finds the same interpreter as magic_links.py, or "" if the line has no end."""
+    """The C finds the same interpreter as executable.py, or "" if the line has no end."""
     data = line.encode()[:253]
     answer = server.ask("i", data)
     assert answer is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from sundog.layer.remove import remove_tree
 from sundog.layer.unpack import unpack
@@ -59,7 +60,7 @@ class Container:
         return run_program(
             [*within, *self.argv(*command, mode=mode, options=options)],
             check=check,
-            cwd=HERE.parent.parent,
+            cwd=CHECKOUT,
             timeout=timeout,
         )
 

@@ -1,4 +1,4 @@
-"""Record what real root gets: ``python -m tests.notify.record [NAME]...``, as root in Debian.
+"""Record what real root gets: ``python -m tests.notify.record [NAME]...``, as root.
 
 The program runs the programs and scripts of these tests in a chroot, and writes their output to
 ``expected/``.  That directory is part of the repository, so the tests need no root.  A NAME is a

@@ -1,7 +1,8 @@
 """Run a command in its own container: the test bench of the notify engine.
 
-``python -m tests.notify.sandbox --root DIR[:OWNERS] -- COMMAND...``.  The program does what the
-launcher does for users, as far as these tests need it.  Modes: ``notify``, ``seccomp``, ``none``.
+``python -m tests.notify.sandbox --root DIR[:OWNERS] -- COMMAND...``.  The program does what
+the launcher does for users, as far as these tests need it.  Modes: ``notify``, ``seccomp``,
+``none``.
 
 Without ``--upper`` there is one root.  The command writes to that root, and the program updates the
 manifest OWNERS.  With ``--upper`` the roots are the lower layers of an overlay, topmost first.  The

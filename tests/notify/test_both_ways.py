@@ -11,15 +11,16 @@ import os
 import shlex
 import subprocess
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.notify.conftest import Container
 
-CHECKOUT = Path(__file__).parents[2]
 
 MAKE = """set -e; umask 022; mkdir /w; cd /w; mkdir d; echo x >d/f; ln d/f d/h; ln -s f d/l
     mknod d/c c 1 3; mknod d/b b 7 300; mkfifo d/p; chown 104:106 d/f; chown -h 7:8 d/l

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.emulation.notify.state.records import MOST_ATTRIBUTE_BYTES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -101,3 +103,11 @@ def test_supervisor_does_not_grow(busybox: Container) -> None:
     script = "mkdir s; mount -t tmpfs s s; cd s; exec churn files 60000"
     done = busybox.run("sh", "-c", script, options=("--stats",))
     assert count(done.stderr, "bytes") < 14_000_000, done.stderr
+
+
+def test_recorded_attributes_have_a_total(busybox: Container) -> None:
+    script = "mkdir s; mount -t tmpfs s s; cd s; exec fill"
+    done = busybox.run("sh", "-c", script, options=("--stats",))
+    # Beside them, there is the list of a directory.
+    assert 0 < MOST_ATTRIBUTE_BYTES - int(done.stdout) * 60_000 < 120_000
+    assert count(done.stderr, "bytes") < 2 * MOST_ATTRIBUTE_BYTES, done.stderr

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from tests.notify.conftest import FLAGS
 
 if TYPE_CHECKING:
     from tests.notify.conftest import Container
 
-SOURCE = Path(__file__).parents[1] / "emulation" / "direct_call.c"
+SOURCE = CHECKOUT / "tests/emulation/direct_call.c"
 RLIMIT_LOCKS = 10
 
 # The number in the i386 table, the arguments, the answer.

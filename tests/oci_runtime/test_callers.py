@@ -5,7 +5,6 @@ crun is no oracle: as an ordinary user it refuses machines with both versions of
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from tests.conftest import Completed, Runner, command, run_program, until
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 Bundle = Callable[..., Path]
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = CHECKOUT / "docs"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_buildah(engine: Callable[..., Completed], program: Path, tmp_path: Path
     assert output == ["0", "value", "/work", "kept"]
     assert "told" in done.stderr
     # Nothing of the containers is left.
-    assert list((tmp_path / "engine/run/ch-run-oci").iterdir()) == []
+    assert list((tmp_path / "engine/run/sundog/oci").iterdir()) == []
 
 
 def test_podman(engine: Callable[..., Completed], program: Path, rootfs: Path) -> None:
@@ -344,8 +344,6 @@ def test_slurm_with_bundles(
         assert killed.wait() == 128 + 15
     done = subprocess.run(step.line("RunTimeDelete", []), env=slurm_environment, check=False)
     assert (done.returncode, status()) == (0, "")
-    with contextlib.suppress(OSError):  # another test may use it
-        Path(f"/tmp/ch-run-oci.{os.geteuid()}").rmdir()
 
 
 def test_what_slurm_asks(slurm_environment: Mapping[str, str], tmp_path: Path) -> None:

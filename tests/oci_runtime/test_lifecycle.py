@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.kernel.living_process import Process
 from tests.conftest import command, until
 
 if TYPE_CHECKING:
@@ -266,8 +267,8 @@ def test_the_default_state_directory(bundle: Bundle, tmp_path: Path) -> None:
     environ = os.environ | {"XDG_RUNTIME_DIR": str(run)}
     for words in (["create", "-b", str(bundle()), "c"], ["delete", "c"]):
         subprocess.run([*command("ch-run-oci"), *words], env=environ, check=True)
-    assert [path.name for path in run.iterdir()] == ["ch-run-oci"]
-    assert (run / "ch-run-oci").stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in run.iterdir()] == ["sundog"]
+    assert (run / "sundog" / "oci").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_killed_create(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
@@ -350,3 +351,77 @@ def test_versions_and_help(oci: Runtime) -> None:
     assert oci("--help").stdout.startswith("usage: ")
     for words in (["pause", "c"], ["nope"], ["state"], ["state", "a", "b"], ["--nope"], []):
         assert oci(*words, check=False).status == 1
+
+
+HOOK_ENV = ["PATH=/bin:/usr/bin"]
+
+
+def hook(script: str) -> Json:
+    return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": HOOK_ENV}
+
+
+def test_hooks_come_from_the_bundle(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """What an image has written into the state is no program that the host runs."""
+    path = bundle("sleep 100")
+    oci("create", "-b", path, "c")
+    record = oci.root / "c" / "state.json"
+    planted = {"poststart": [], "poststop": [hook(f"touch {tmp_path}/hooked")]}
+    state = json.loads(record.read_text())
+    record.write_text(json.dumps(state | {"hooks": planted, "lateHooks": True}))
+    oci("start", "c")
+    oci("delete", "--force", "c")
+    assert not (tmp_path / "hooked").exists()
+
+
+def test_hooks_of_another_bundle(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Late hooks run as ``create`` has read them, or not at all."""
+
+    def with_hook(script: str) -> Callable[[Json], None]:
+        return lambda config: config.update(hooks={"poststop": [hook(script)]})
+
+    path = bundle("true", with_hook(f"touch {tmp_path}/right"))
+    oci("create", "-b", path, "c")
+    bundle("true", with_hook(f"touch {tmp_path}/wrong"))
+    warned = oci("delete", "--force", "c").messages()
+    assert "config.json has changed since the container was created" in warned[0]["msg"]
+    bundle("true", with_hook(f"touch {tmp_path}/right"))
+    oci("create", "-b", path, "c")
+    oci("delete", "--force", "c")
+    assert [name for name in os.listdir(tmp_path) if name in ("right", "wrong")] == ["right"]
+
+
+def test_exec_believes_no_state(oci: Runtime, bundle: Bundle) -> None:
+    """The process of the state is the container's, or the command does not run."""
+    oci("create", "-b", bundle("sleep 100"), "c")
+    oci("start", "c")
+    record = oci.root / "c" / "state.json"
+    state = json.loads(record.read_text())
+    alone = ["unshare", "-Um", "sh", "-c", "echo up; exec sleep 100"]
+    with subprocess.Popen(alone, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"up\n"
+        for pid in (other.pid, os.getpid()):
+            process = Process.of(pid)
+            forged = {"pid": pid, "startTime": process.start}
+            record.write_text(json.dumps(state | forged))
+            done = oci("exec", "c", "true", check=False)
+            assert (done.status, done.stdout) == (1, "")
+            assert f"process {pid} is not that of the container" in done.messages()[0]["msg"]
+        other.kill()
+    for key, value in {"bundle": "/no/such", "configuration": "0"}.items():
+        record.write_text(json.dumps(state | {key: value}))
+        assert oci("exec", "c", "true", check=False).status == 1
+    record.write_text(json.dumps(state))
+    oci("exec", "c", "true")
+
+
+def test_no_state_where_containers_write(bundle: Bundle, tmp_path: Path) -> None:
+    """Without $XDG_RUNTIME_DIR, the state is in the storage directory, which no container sees."""
+    environ = os.environ | {"XDG_RUNTIME_DIR": "", "CH_IMAGE_STORAGE": str(tmp_path / "storage")}
+    argv = [*command("ch-run-oci"), "create", "-b", str(bundle()), "c"]
+    subprocess.run(argv, env=environ, check=True)
+    (record,) = tmp_path.glob("storage/run/*/oci/c/state.json")
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert not Path(f"/tmp/ch-run-oci.{os.geteuid()}").exists()
+    subprocess.run([*command("ch-run-oci"), "delete", "--force", "c"], env=environ, check=True)
+    assert list(record.parent.parent.iterdir()) == []

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from sundog.errors import SundogError
 from sundog.kernel.living_process import Process
-from sundog.podman.containers import Container, Containers, run_time_directory
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+from sundog.podman.containers import Container, Containers
+from sundog.podman.users import NOTIFY, Who
 
 OWN = Process.of(os.getpid())
 
@@ -27,8 +25,7 @@ def container(name: str = "web", *, process: Process = OWN, detached: bool = Fal
         created=1,
         workdir="/",
         storage="/s",
-        user=["--notify"],
-        emulated=True,
+        user=Who(NOTIFY, "daemon"),
         detached=detached,
     )
 
@@ -47,7 +44,7 @@ def test_record(containers: Containers) -> None:
         containers.claim(container())
     with pytest.raises(SundogError, match="a container has the name web"):
         containers.free("web")
-    assert os.listdir(containers.directory) == ["web.json"]
+    assert os.listdir(containers.directory) == ["web"]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +64,13 @@ def test_ended(other: Process, containers: Containers) -> None:
         containers.get("gone")
     with pytest.raises(SundogError, match="an ended container has the name kept"):
         containers.free("kept")
-    assert os.listdir(containers.directory) == ["kept.json"]
+    assert os.listdir(containers.directory) == ["kept"]
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"name": 1}', b"\xff", b"[" * 100_000])
 def test_damaged(text: bytes, containers: Containers) -> None:
-    with open(os.path.join(containers.directory, "web.json"), "wb") as file:
+    containers.claim(container())
+    with open(os.path.join(containers.directory, "web", "state.json"), "wb") as file:
         file.write(text)
     assert containers.find("web") is None
     assert containers.list() == []
@@ -86,10 +84,36 @@ def test_names(name: str, containers: Containers) -> None:
         containers.find(name)
 
 
-def test_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_time_directory({"XDG_RUNTIME_DIR": str(tmp_path)}) == str(tmp_path / "sundog")
-    assert run_time_directory({}) == f"/tmp/sundog-{os.geteuid()}"
-    assert run_time_directory({"XDG_RUNTIME_DIR": "/no/such"}) == f"/tmp/sundog-{os.geteuid()}"
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("name", "other"), ("mode", "--bind=/"), ("process", "1"), ("process", True)),
+        *(("process", 0), ("started", None), ("command", "sh"), ("command", [1])),
+        *(("user", ["--bind=/"]), ("status", "0"), ("detached", 1), ("more", 1)),
+    ],
+)
+def test_forged(field: str, value: object, containers: Containers) -> None:
+    """A record with another field, or one of another kind, is none."""
+    containers.claim(container())
+    path = Path(containers.directory, "web", "state.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    assert containers.find("web") is None
+
+
+def test_log(containers: Containers) -> None:
+    containers.claim(container(detached=True))
+    with open(containers.make_log("web"), "wb") as log:
+        log.write(b"text")
+    with open(containers.open_log("web"), "rb") as log:
+        assert log.read() == b"text"
+    with pytest.raises(SundogError, match="File exists"):
+        containers.make_log("web")
+    containers.remove("web")
+    with pytest.raises(SundogError, match="web: can't read its output"):
+        containers.open_log("web")
+
+
+def test_directory(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "link").symlink_to(tmp_path)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.errors import UsageError
+from sundog.launcher import join
 from sundog.launcher.messages import Messages
 from sundog.launcher.mpi import LAUNCHER_PREFIXES
 from sundog.launcher.options import CommandLine
@@ -27,10 +28,10 @@ from sundog.podman.run_line import (
     run_line,
 )
 from sundog.podman.run_options import EXEC, RUN
-from sundog.podman.statuses import PODMAN_STATUSES
-from sundog.podman.users import who
+from sundog.podman.statuses import JOIN_RUNNING, PODMAN_STATUSES
+from sundog.podman.users import NONE, NOTIFY, Who, who
 from sundog.podman.variables import MPI_STARTS, passed_environment, steers
-from sundog.podman.volumes import mount, volume
+from sundog.podman.volumes import Volume, mount, volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,11 @@ def translated(*words: str, facts: ImageFacts = FACTS) -> list[str]:
     return started(*words, facts=facts).arguments
 
 
-FILES = {"vars": "# no\n\nX=1\n  Y='2'\nA\nNOTHERE\n"}
+FILES = {
+    "vars": "# no\n\nX=1\n  Y='2'\nA\nNOTHERE\n",
+    "lines": "X=1\f2\r\nY=3\rZ=4\v\x1c\x85\u2028\u20295\n\t# no\n \t\r\nW= \t\nV=6\r\r",
+    "no name": "X=1\r\n=2",
+}
 
 
 def command(arguments: list[str]) -> list[str]:
@@ -150,31 +155,60 @@ def test_users(words: list[str], options: list[str], emulated: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "bind"),
     [
-        ("{0}:/x", "{0}:/x"),
-        ("{0}:/x:ro", "{0}:/x:ro"),
-        ("{0}:/x/:Z,ro", "{0}:/x:ro"),
-        ("{0}/./:/x:rw,z", "{0}:/x"),
+        ("{0}:/x", "--bind={0}:/x"),
+        ("{0}:/x:ro", "--bind={0}:/x:ro"),
+        ("{0}:/x/:Z,ro", "--bind={0}:/x:ro"),
+        ("{0}/./:/x:rw,z", "--bind={0}:/x:rw"),
+        ("{0}:/x:U", "--bind={0}:/x:U"),
+        ("{0}:/x:U,ro,Z", "--bind={0}:/x:ro,U"),
         ("/x", None),
     ],
 )
 def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
-    expected = bind and bind.format(tmp_path)
-    assert volume(text.format(tmp_path)) == expected
+    found = volume(text.format(tmp_path))
+    assert (found and found.word()) == (bind and bind.format(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("text", "bind"),
     [
-        ("type=bind,src={0},dst=/x", "{0}:/x"),
-        ("type=bind,source={0},target=/x,readonly", "{0}:/x:ro"),
-        ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "{0}:/x:ro"),
-        ("type=bind,src={0},dst=/x,ro=false", "{0}:/x"),
-        ("type=tmpfs,dst=/x", None),
+        ("type=bind,src={0},dst=/x", "--bind={0}:/x"),
+        ("type=bind,source={0},target=/x,readonly", "--bind={0}:/x:ro"),
+        ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "--bind={0}:/x:ro"),
+        ("type=bind,src={0},dst=/x,ro=false", "--bind={0}:/x"),
+        ("type=bind,src={0},dst=/x,U", "--bind={0}:/x:U"),
+        ("type=bind,src={0},dst=/x,chown=0", "--bind={0}:/x"),
+        (
+            '"type=bind","src={0}","dst=/a,b",bind-nonrecursive=0,consistency=cached',
+            "--bind={0}:/a,b",
+        ),
+        ("type=tmpfs,dst=/x", "--tmpfs=/x"),
+        ("type=tmpfs,dst=/x,tmpfs-size=64m,tmpfs-mode=0700,rw", "--tmpfs=/x:size=64m,mode=0700"),
+        ("type=volume,dst=/x", None),
         ("dst=/x", None),
     ],
 )
 def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
-    assert mount(text.format(tmp_path)) == (bind and bind.format(tmp_path))
+    found = mount(text.format(tmp_path))
+    assert (found and found.word()) == (bind and bind.format(tmp_path))
+
+
+# Go's strconv.ParseBool, and what is neither.
+TRUE_WORDS = ("1", "t", "T", "TRUE", "true", "True")
+FALSE_WORDS = ("0", "f", "F", "FALSE", "false", "False")
+
+
+@pytest.mark.parametrize("name", ["ro", "readonly", "rw"])
+def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
+    """Each spelling of a Boolean counts, and no other word does."""
+    start = f"type=bind,src={tmp_path},dst=/x"
+    for word in (None, *TRUE_WORDS, *FALSE_WORDS):
+        found = mount(f"{start},{name}" if word is None else f"{start},{name}={word}")
+        assert isinstance(found, Volume)
+        assert found.writable == ((name == "rw") != (word in FALSE_WORDS)), word
+    for word in ("", "tRUE", "yes", "on", "2", " true"):
+        with pytest.raises(UsageError, match="neither true nor false"):
+            mount(f"{start},{name}={word}")
 
 
 @pytest.mark.parametrize(
@@ -189,8 +223,26 @@ def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
         (["--mount", "type=bind,dst=/x", "i"], "it needs one src", "type=bind"),
         (["--mount", "type=volume,src=a,dst=/x", "i"], "no mount of type volume", "type=bind"),
         (["--mount", "type=bind,src=/tmp", "i"], "it needs one dst", "type=bind"),
+        (["--mount", "type=bind,src=/,dst=/x,size=1", "i"], "no such field here: size", "type="),
+        (["--mount", "type=bind,src=/,dst=/x,RO", "i"], "no such field here: RO", "type="),
+        (["--mount", "type=bind,src=/,dst=/x,dst=/y", "i"], "target is given twice", "type="),
+        (["--mount", "type=bind,src=/,dst=/x,ro,rw", "i"], "ro or rw is given twice", "one of"),
+        (
+            ["--mount", "type=bind,src=/,dst=/x,bind-nonrecursive", "i"],
+            "not possible here: bind-nonrecursive",
+            "type=bind",
+        ),
+        (["--mount", "type=volume,dst=/x,ro", "i"], "an empty directory, and read-only", "ro"),
+        (["--mount", "type=tmpfs,dst=/x,U", "i"], "only type=bind has U", "type=bind"),
+        (["-v", "/tmp:/x:ro,rw", "i"], "ro or rw is given twice", "one of"),
         (["-w", "x", "i"], "--workdir x: not an absolute path", "one of the container"),
-        (["--read-only", "--tmpfs", "/run", "i"], "not possible with --read-only", "/tmp"),
+        (["--read-only", "-v", "/data", "i"], "not possible with --read-only", "--tmpfs DIR"),
+        (["--tmpfs", "run", "i"], "--tmpfs run: DIR must be absolute", "--tmpfs=/DIR"),
+        (["--tmpfs", "/run:ro", "i"], "--tmpfs /run:ro: not possible: ro", "--tmpfs=/DIR"),
+        (["--tmpfs", "/run:size=x", "i"], "not possible: size=x", "--tmpfs=/DIR"),
+        (["--tmpfs", "/run:mode=9", "i"], "not possible: mode=9", "--tmpfs=/DIR"),
+        (["--mount", "type=tmpfs,dst=/x,tmpfs-size=", "i"], "not possible: size=", "--tmpfs"),
+        (["--mount", "type=bind,src=/,dst=/x,tmpfs-size=1", "i"], "only type=tmpfs", "type="),
         (["--userns", "auto:size=1", "i"], "--userns auto:size=1: no such mode", "keep-id"),
         (["--userns", "keep-id:uid=x", "i"], "not uid=NUMBER or gid=NUMBER", "keep-id"),
         (["--force", "magic", "i"], "--force magic: no such mode", "notify, seccomp, none"),
@@ -201,6 +253,8 @@ def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
         (["--network", "none", "i"], "--network none: the container has", "--network host"),
         (["--restart", "always", "i"], "no daemon would start", "batch system"),
         (["-e", "=x", "i"], "-e: not a variable: =x", "NAME=VALUE"),
+        (["-a", "stdin", "i"], "-a stdin: output is always attached", "-i"),
+        (["--security-opt", "seccomp=f", "i"], "no filter", "leave it out"),
     ],
 )
 def test_mistakes(words: list[str], message: str, hint: str) -> None:
@@ -208,6 +262,12 @@ def test_mistakes(words: list[str], message: str, hint: str) -> None:
         translated(*words)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_tmpfs() -> None:
+    words = ["--tmpfs", "/run:rw,noexec,nosuid,size=65536k", "--tmpfs=/a", "--read-only", "img"]
+    arguments = translated(*words, facts=ImageFacts((), ["c"]))
+    assert {"--tmpfs=/run:rw,noexec,nosuid,size=65536k", "--tmpfs=/a"} <= set(arguments)
 
 
 def test_no_command() -> None:
@@ -274,6 +334,18 @@ def test_variables() -> None:
     after = start.arguments[start.arguments.index("--set-env") + 1 : start.arguments.index("img")]
     assert after == ["--env=X", "--env=Y", "--env=A", "--env=AB"]
     assert added(start) == {"X": "3", "Y": "'2'", "A": "a's", "AB": "2"}
+
+
+def test_lines_of_variables() -> None:
+    """Only a newline ends a line, as in podman: podman create --env-file, podman inspect."""
+    assert added(started("--env-file", "lines", "img")) == {
+        "X": "1\f2",
+        "Y": "3\rZ=4\v\x1c\x85\u2028\u20295",
+        "W": " \t",
+        "V": "6\r",
+    }
+    with pytest.raises(UsageError, match="no name:2: not a variable: =2"):
+        started("--env-file", "no name", "img")
 
 
 def test_variables_of_the_host() -> None:
@@ -362,14 +434,13 @@ def test_ch_run_reads_every_translation(
 
 def executed(*words: str, emulated: bool = True) -> list[str]:
     line = scan(words, EXEC, command="exec", permute=False)
-    group = NamedGroup("tag", emulated=emulated)
+    user = Who(NOTIFY) if emulated else Who(NONE, "1000:100")
     return exec_line(
         line,
         "img",
         "/work",
-        group=group,
+        group=NamedGroup("tag", user),
         caller=Caller(HOST, 1000, 100),
-        run_user=["--notify"] if emulated else ["--uid=1000"],
     ).arguments
 
 
@@ -397,5 +468,6 @@ def test_scheme() -> None:
     assert image_operand("docker://debian:trixie") == "debian:trixie"
 
 
-def test_both_sides_know_the_variable_of_statuses() -> None:
+def test_both_sides_know_the_variables() -> None:
     assert {STATUSES_VARIABLE.decode(): PODMAN_WORD.decode()} == PODMAN_STATUSES
+    assert {join.JOIN_VARIABLE.decode(): join.JOIN_RUNNING.decode()} == JOIN_RUNNING

@@ -9,11 +9,12 @@ import sundog
 
 def test_the_http_library_comes_when_it_is_needed() -> None:
     """This import takes longer than all others; meanwhile the worker gets ready."""
+    modules = "sundog.registry.download", "sundog.registry.session"
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            "import sundog.registry.download, sundog.registry.session, sys; print(*sys.modules)",
+            f"import {', '.join(modules)}, sys; print(*sys.modules)",
         ],
         env={"PYTHONPATH": str(Path(sundog.__path__[0]).parent)},
         capture_output=True,

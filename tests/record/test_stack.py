@@ -18,7 +18,12 @@ def fields(stack: ImageStack) -> list[object]:
     return [getattr(stack, name) for name in ImageStack.__slots__]
 
 
-@given(st.builds(ImageStack, _fields, _field, _fields, _fields, _field, user=_field))
+_stacks = st.builds(
+    ImageStack, _fields, _field, _fields, _fields, _field, user=_field, guesses=_field
+)
+
+
+@given(_stacks)
 def test_stack_round_trip(stack: ImageStack) -> None:
     assert fields(unpack_stack(pack_stack(stack))) == fields(stack)
 
@@ -29,12 +34,17 @@ def test_stack_of_foreign_bytes_is_refused(data: bytes) -> None:
         unpack_stack(data)
 
 
-@given(st.builds(ImageStack, _fields, _field, _fields, _fields, _field, user=_field), st.data())
+@given(_stacks, st.data())
 def test_cut_stack_is_refused(stack: ImageStack, data: st.DataObject) -> None:
     packed = pack_stack(stack)
     size = data.draw(st.integers(0, len(packed) - 1))
     with pytest.raises((ValueError, IndexError)):
         unpack_stack(packed[:size])
+
+
+def test_a_stack_without_marks_is_one_that_earlier_versions_read() -> None:
+    assert pack_stack(ImageStack([b"top"])).startswith(b"sundog-stack 2\0")
+    assert pack_stack(ImageStack([b"top"], guesses=b"g")).startswith(b"sundog-stack 3\0")
 
 
 def test_a_stack_of_version_1_has_no_user() -> None:

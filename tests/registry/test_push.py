@@ -238,7 +238,37 @@ def test_set_id_bits_that_nobody_vouches_for(
         done = push(run_ch_image, "img", f"{in_process.host}/x:1")
         assert "warning: layer 2/2: set-id bits dropped" in done.stderr
         assert ": /su\n" in done.stderr
+        assert done.stderr.count("stay in layers that are built with --force=notify") == 2
     assert members(layer_of(in_process, "x", "1"))["su"].mode == 0o755
+
+
+def test_the_mark_of_guessed_owners(
+    *, bb: str, tmp_path: Path, run_ch_image: Runner, run_ch_run: Runner, registry: str
+) -> None:
+    """An annotation says which layers a RUN without records made; the layer is the same."""
+    text = "FROM bb\nRUN mkdir -m 700 /own\n"
+    build(run_ch_image, tmp_path, f"{text}RUN echo >/roots\n", "img", "--force=none")
+    build(run_ch_image, tmp_path, "FROM img\nRUN mkdir /roots.d\n", "img", "--force=notify")
+    source = f"{registry}/guessed:1"
+    push(run_ch_image, "img", source)
+    raw = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{source}"))
+    marks = [layer.get("annotations") for layer in raw["layers"]]
+    assert marks == [None, {"sundog.owners": "guessed"}, {"sundog.owners": "guessed"}, None]
+    storage = {"CH_IMAGE_STORAGE": str(tmp_path / "other")}
+    script = "for file in /own/x /roots /roots.d/x; do (echo >$file) 2>/dev/null; echo $?; done"
+    line = ("-W", "--notify", "-u5", "img", "--", "sh", "-c", script)
+    # Layers that are there without the mark get it, too.
+    skopeo(
+        *("copy", "-q", "--format=v2s2", "--src-tls-verify=false"),
+        *(f"docker://{source}", f"docker-archive:{tmp_path}/plain:img:latest"),
+    )
+    run_ch_image("load", tmp_path / "plain", env=storage)
+    assert run_ch_run(*line, env=storage).stdout.split() == ["1", "1", "1"]
+    run_ch_image("pull", source, "img", env={**NOTHING, **storage})
+    assert run_ch_run(*line, env=storage).stdout.split() == ["0", "0", "1"]
+    push(run_ch_image, "img", f"{source}.again", env=storage)
+    again = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{source}.again")
+    assert [layer.get("annotations") for layer in json.loads(again)["layers"]] == marks
 
 
 def test_directory(

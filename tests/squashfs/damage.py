@@ -1,4 +1,4 @@
-"""Damage SquashFS files, and read what is left: ``python -m tests.squashfs.damage SEED PLACE``.
+"""Damage SquashFS files, read what is left: ``python -m tests.squashfs.damage SEED PLACE``.
 
 The process takes a batch of inputs, made from the files in PLACE/known.  It ends with the status 0
 if each was read as far as it goes, or ended in one of Sundog's errors.  Another exception, too much

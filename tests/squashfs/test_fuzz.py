@@ -13,14 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from tests.squashfs.damage import BATCH
 from tests.squashfs.made import PSEUDO, mksquashfs
 
-CHECKOUT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SEED = int(os.environ.get("SUNDOG_FUZZ_SEED", "20261126"))
 SECONDS = int(os.environ.get("SUNDOG_FUZZ_SECONDS", "4"))
 

@@ -1,5 +1,6 @@
 """The store and running containers: a container outlives the removal of its image."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -75,3 +76,27 @@ def test_container_of_another_image_keeps_nothing(
         store.images.delete("y")
     assert temporary_things(storage) == []
     finish(container)
+
+
+def test_disk_that_containers_hold_is_named(storage: Path, own_tar: Path, driver: str) -> None:
+    environment = os.environ | {"CH_IMAGE_STORAGE": str(storage)}
+
+    def collected(*options: str) -> str:
+        words = [*command("ch-image"), "build-cache", "--gc", *options]
+        return subprocess.run(
+            words, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    with Store.open(str(storage), driver=driver) as store:
+        import_image(store, str(own_tar), "x")
+        size = store.images.size(store.images.get("x"))
+    container = start(storage, "x")
+    with Store.open(str(storage), driver=driver) as store:
+        store.images.delete("x")
+    told = "deleted, but held: 1, "
+    assert sum(line.startswith(told) for line in collected().splitlines()) == 1
+    found = json.loads(collected("--format=json"))
+    assert found["held_layers"] == 1
+    assert size <= found["held_size"] < size + 10_000  # the files about the layer
+    finish(container)
+    assert "held" not in collected()

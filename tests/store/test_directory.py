@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import StoreError
-from sundog.store.directory import open_directory, read_version
+from sundog.record.own_storage import read_version
+from sundog.store.directory import open_directory
 from sundog.store.store import Store
 
 
@@ -233,7 +234,7 @@ def test_another_process_makes_it_private_after_the_first_look(
 
     path.mkdir()
     path.chmod(0o755)
-    monkeypatch.setattr("sundog.store.directory.read_version", overtaken)
+    monkeypatch.setattr("sundog.record.own_storage.read_version", overtaken)
     open_directory(os.fsencode(path))
 
 

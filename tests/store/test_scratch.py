@@ -13,6 +13,7 @@ from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.directory import open_directory
 from sundog.store.locks import KernelLocks
 from sundog.store.scratch import Scratch
+from sundog.store.store import Store
 
 # The program makes a directory in tmp/, says so, and waits to be killed.
 HOLDER = """
@@ -270,3 +271,25 @@ def test_replaced_image_that_is_mounted_waits_in_the_trash(
         kill(process)
     collect(scratch)
     assert leftovers(directory) == []
+
+
+def interrupted(path: str, error: type[BaseException], patience: float) -> None:
+    with Store.open(path) as store:
+        draft = store.scratch.new()
+        for name in range(5):
+            os.makedirs(os.path.join(draft, b"%d/deep" % name))
+        store.scratch.hurry(patience)
+        raise error
+
+
+@pytest.mark.parametrize(("patience", "is_left"), [(-1, True), (600, False)])
+def test_after_a_signal_the_rest_is_left_to_the_next_command(
+    tmp_path: Path, patience: float, *, is_left: bool
+) -> None:
+    """Hostile archives have millions of files, and the user waits for the end."""
+    path = tmp_path / "store"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(str(path), KeyboardInterrupt, patience)
+    assert bool(leftovers(os.fsencode(path))) is is_left
+    Store.open(str(path)).close()
+    assert leftovers(os.fsencode(path)) == []

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import ArchiveError, StoreError, SundogError
+from sundog.linker.elf import ElfLayout
 from sundog.oci.platform import Platform
 from sundog.record.owners import OwnerRecord
 from sundog.store.store import Store
@@ -147,6 +148,40 @@ def test_default_configuration(store: Store, root_tar: Path) -> None:
     assert config.diff_ids == ("",)
 
 
+def program(bits: int, order: str, machine: int) -> bytes:
+    """Return the header of an ELF file."""
+    layout = ElfLayout(bits, order)
+    head = b"\x7fELF" + bytes([bits // 32, 1 if order == "little" else 2])
+    fields = layout.file_header.pack(2, machine, *[0] * 8)
+    return head + fields[len(head) :].ljust(64, b"\0")
+
+
+FOREIGN = "s390x" if os.uname().machine != "s390x" else "riscv64"
+FOREIGN_SHELL = program(64, "big", 22) if FOREIGN == "s390x" else program(64, "little", 243)
+
+
+@pytest.mark.parametrize(
+    ("files", "architecture"),
+    [
+        ({"bin": None, "bin/sh": ("dash",), "bin/dash": FOREIGN_SHELL}, FOREIGN),
+        ({"bin": ("usr/bin",), "usr/bin": None, "usr/bin/sh": FOREIGN_SHELL}, FOREIGN),
+        ({"lib": None, "lib/ld64.so.1": FOREIGN_SHELL}, FOREIGN),
+        ({"bin": None, "bin/sh": b"#!/x\n", "bin/bash": FOREIGN_SHELL}, FOREIGN),
+        ({"bin": None, "bin/sh": FOREIGN_SHELL[:20]}, "host"),
+        ({"bin": None, "bin/sh": (str(Path(__file__).parent / "../../bin/sh"),)}, "host"),
+    ],
+)
+def test_architecture_is_that_of_the_shell_or_loader(
+    store: Store, tmp_path: Path, files: dict[str, bytes | tuple[str] | None], architecture: str
+) -> None:
+    host = Platform.of_host()
+    archive = write_tar(tmp_path / "x.tar", {"usr": None, "etc": None} | files)
+    found = import_image(store, str(archive), "x").config
+    assert found.architecture == (host.architecture if architecture == "host" else architecture)
+    told = import_image(store, str(archive), "x", Platform.parse("arm/v6")).config
+    assert (told.architecture, told.variant) == ("arm", "v6")
+
+
 METADATA = {
     "arch": "arm64/v8",
     "arg": {},
@@ -166,6 +201,8 @@ def test_metadata_in_the_image_is_honoured(store: Store, tmp_path: Path) -> None
     )
     config = import_image(store, str(archive), "x").config
     assert (config.architecture, config.variant) == ("arm64", "")
+    told = import_image(store, str(archive), "x", Platform.parse("s390x")).config
+    assert told.architecture == "s390x"
     assert config.environment == {"PATH": "/bin", "A": "b=c"}
     assert config.working_dir == "/work"
     assert config.labels == {"l": "m"}

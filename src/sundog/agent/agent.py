@@ -77,6 +77,7 @@ class Agent:
     def __init__(self, listening: socket, proc: int, messages: Messages) -> None:
         allow_descriptors()  # three for each container
         self._listening = listening
+        self._namespace = os.stat("/proc/self/ns/user")
         self._proc = proc
         self._messages = messages
         self._selector = DefaultSelector()
@@ -101,9 +102,9 @@ class Agent:
             connection, _ = self._listening.accept()
         except OSError:
             return  # the peer has gone
-        uid = peer_user(connection)
-        if uid != os.geteuid():
-            self._complain(f"a process of user {uid} wants to be served: refused")
+        stranger = self._stranger(connection)
+        if stranger:
+            self._complain(f"{stranger} wants to be served: refused")
             connection.close()
             return
         if len(self._receptions) >= MOST_RECEPTIONS:
@@ -113,6 +114,24 @@ class Agent:
         reception = Reception(connection)
         self._receptions.add(reception)
         self._selector.register(connection, EVENT_READ, lambda: self._receive(reception))
+
+    def _stranger(self, connection: socket) -> str:
+        """Say who is at the other end of ``connection`` if it must not be served; else "".
+
+        A program in a container has the user's ID, too.  A supervisor would write for it where the
+        container shows nothing.  podman and its runtimes may be in a user namespace of their own,
+        but their root directory is the host's, as the agent's is.
+        """
+        peer = UnixPeer(connection)
+        try:
+            if peer.uid != os.geteuid():
+                return f"a process of user {peer.uid}"
+            if peer.is_in(self._namespace) or peer.has_root(b"/"):
+                return ""
+            return f"a process in a container, or one that has ended ({peer.pid}),"
+        finally:
+            if peer.pidfd >= 0:
+                os.close(peer.pidfd)
 
     def _receive(self, reception: Reception) -> None:
         try:
@@ -200,14 +219,6 @@ class Agent:
 
     def _complain(self, text: str) -> None:
         self._messages.error(SundogError(text))
-
-
-def peer_user(connection: socket) -> int:
-    """Return the user ID of the process at the other end of ``connection``."""
-    peer = UnixPeer(connection)
-    if peer.pidfd >= 0:
-        os.close(peer.pidfd)
-    return peer.uid
 
 
 def has_ended(process: int) -> bool:

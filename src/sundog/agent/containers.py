@@ -6,13 +6,14 @@ import gc
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from select import POLLIN, poll
 from typing import TYPE_CHECKING
 
 from sundog.agent.container_source import ContainerSource
-from sundog.agent.entrance import enter_with_program
-from sundog.container.enter import forbid_imports
+from sundog.agent.entrance import Detacher, enter_with_program
+from sundog.container.enter import forbid_imports, rootless
 from sundog.container.leaving import leave_caller
 from sundog.container.own_records import OwnRecords
 from sundog.container.supervision import Start, answer_calls
@@ -21,10 +22,9 @@ from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.state.files import file_system_type
 from sundog.emulation.notify.state.lower import LowerRecords
-from sundog.errors import KernelError, SundogError
+from sundog.errors import SundogError
 from sundog.kernel.files import STDERR_FILENO, Closing
 from sundog.kernel.libc import printable
-from sundog.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY
 from sundog.record.owners import OwnersManifest, unpack_owners
 
@@ -79,20 +79,19 @@ def supervise(container: Supervised, report: Callable[[str], None]) -> None:
         events.poll()
         os.close(predecessor)
     metadata, first = container.state.metadata, container.state.first
-    records = OwnRecords(metadata.changes) if metadata.changes else None
-    manifest = {} if records is None else records.before
-    if metadata.owners:
-        manifest = read_records(metadata.owners)
-    forbid_imports()
-    host = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if not enter_with_program(container.listener, container.process, first, container.proc):
-        return
-    if records is None and not metadata.owners:
-        manifest = own_records()
-    upper = overlay_upper(host, first, container.proc)
-    os.close(host)
+    with Detacher() as detacher:
+        changes = detacher.open(metadata.changes) if metadata.changes else -1
+        records = OwnRecords(metadata.changes, changes) if metadata.changes else None
+        manifest = {} if records is None else records.before
+        if metadata.owners:
+            manifest = read_records(metadata.owners)
+        forbid_imports()
+        if not enter_with_program(container.listener, container.process, first, container.proc):
+            return
+        if records is None and not metadata.owners:
+            manifest = own_records()
+        upper = overlay_upper(detacher, first, container.proc)
     os.close(container.process)
-    changes = -1 if records is None else records.tree
     is_overlay = upper >= 0
     lower = LowerRecords((), manifest, is_stable=is_overlay, may_change=is_overlay)
     start = Start(lower, (), changes, upper, strict=False)
@@ -129,22 +128,18 @@ def read_records(path: bytes) -> OwnersManifest:
         raise SundogError(f"{printable(path)}: damaged records: {error}") from error
 
 
-def overlay_upper(host: int, number: int, proc: int) -> int:
+def overlay_upper(detacher: Detacher, number: int, proc: int) -> int:
     """Return a descriptor of the upper directory if the root is an overlay, else -1.
 
-    ``host`` is the host's root.  The process ``number`` is in the container.
+    The ``detacher`` opens it on the host.  The process ``number`` is in the container.
     """
-    with Closing(os.open(b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         if file_system_type(root) != OVERLAYFS:
             return -1
     with open(os.open(b"%d/mountinfo" % number, os.O_RDONLY, dir_fd=proc), "rb") as file:
         found = _UPPER.search(file.read())
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    try:
-        if found is not None:
-            path = _ESCAPE.sub(lambda escape: bytes((int(escape[1], 8),)), found[1])
-            # Symbolic links on the way mean files of the host, not of the container.
-            return openat2(host, path, flags, RESOLVE_IN_ROOT)
-    except KernelError:
-        pass
-    return os.open(b"/", flags)  # the kernel keeps the numbers of a read-only overlay
+    if found is not None:
+        path = _ESCAPE.sub(lambda escape: bytes((int(escape[1], 8),)), found[1])
+        with suppress(SundogError):
+            return detacher.open(path)
+    return rootless(b"/")  # the kernel keeps the numbers of a read-only overlay

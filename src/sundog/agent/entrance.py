@@ -11,10 +11,10 @@ import errno
 import os
 from fcntl import ioctl
 from select import POLLIN, poll
-from socket import AF_UNIX, SOCK_STREAM, socketpair
+from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+from typing import Self
 
-from sundog.container.enter import enter_namespaces
-from sundog.container.supervision import rootless
+from sundog.container.enter import enter_namespaces, rootless
 from sundog.emulation.notify.seccomp.listener import (
     COOKIE,
     MACHINE,
@@ -25,13 +25,17 @@ from sundog.emulation.notify.seccomp.listener import (
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
     SECCOMP_USER_NOTIF_FLAG_CONTINUE,
-    receive_descriptor,
     retried,
-    send_descriptor,
 )
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.emulation.notify.tracee.memory import PATH_MAX
 from sundog.errors import KernelError, SundogError
+from sundog.kernel.descriptors import receive_message, send_message
+from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER, setns
+from sundog.kernel.process import set_dumpable
+
+_LONGEST_ANSWER = 1 << 13  # bytes: a message with a path
 
 # By the low byte of the architecture, and the number.
 _EXECUTES = {
@@ -42,26 +46,49 @@ _EXECUTES = {
 }
 
 
-def detached_proc() -> int:
-    """Return a descriptor of this PID namespace's /proc, from which ".." leads nowhere.
+class Detacher:
+    """A child process that opens directories of the host so that ".." leads nowhere from them.
 
-    A child process makes it, in namespaces of its own.  Raises SundogError.
+    Only a mount in a namespace of its own can be detached, and this process has none: see
+    ``rootless``.  As a context manager, it ends the child.
     """
-    ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
-    child = os.fork()
-    if child == 0:
+
+    def __init__(self) -> None:
+        """Fork, and move the child into namespaces of its own."""
+        self._channel, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        self._child = os.fork()
+        if self._child == 0:
+            try:
+                leave_descriptors((STDERR_FILENO, theirs.fileno()))
+                set_dumpable(True)  # else it may not write its ID maps
+                enter_namespaces(os.geteuid(), os.getegid())
+                set_dumpable(False)
+                while path := theirs.recv(PATH_MAX):
+                    try:
+                        send_message(theirs, b".", (rootless(path),))
+                    except KernelError as error:
+                        send_message(theirs, error.message.encode()[:_LONGEST_ANSWER])
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+        os.waitpid(self._child, 0)
+
+    def open(self, path: bytes) -> int:
+        """Return a descriptor of the host's directory ``path``.  Raises SundogError."""
         try:
-            enter_namespaces(os.geteuid(), os.getegid())
-            send_descriptor(theirs.fileno(), rootless(b"/proc"))
-        finally:
-            os._exit(0)
-    theirs.close()
-    proc = receive_descriptor(ours.fileno())
-    ours.close()
-    os.waitpid(child, 0)
-    if proc < 0:
-        raise SundogError("can't make a user namespace")
-    return proc
+            send_message(self._channel, path)
+            message, received = receive_message(self._channel, _LONGEST_ANSWER)
+        except (BrokenPipeError, ConnectionResetError):
+            raise SundogError("can't make a user namespace") from None
+        if not received:
+            raise SundogError(message.decode(errors="replace"))
+        return received[0]
 
 
 def is_listener(fd: int) -> bool:

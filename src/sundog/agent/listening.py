@@ -21,20 +21,8 @@ from sundog.kernel.libc import printable
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-NAME = b"sundog-agent.sock"
 LONGEST_PATH = 107  # bytes: sun_path of unix(7), with its NUL
 _WAITING = 64  # connections that the kernel holds for the agent
-
-
-def default_path() -> bytes:
-    """Return the path of the socket in $XDG_RUNTIME_DIR.  Raises SundogError without it."""
-    directory = os.environb.get(b"XDG_RUNTIME_DIR", b"")
-    if not os.path.isabs(directory):
-        raise SundogError(
-            "no place for the agent's socket: $XDG_RUNTIME_DIR is not set",
-            "give a place: sundog agent --socket PATH",
-        )
-    return os.path.join(directory, NAME)
 
 
 @contextmanager

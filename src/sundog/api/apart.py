@@ -9,11 +9,14 @@ need.  It is tied to the thread that waits for it.  Events and the result come t
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+from contextlib import suppress
 
 from sundog.api.progress import Event, ProgressReport
 from sundog.container.child import Child
+from sundog.kernel.files import Closing
 from sundog.wire.values import pack_value, unpack_value
 
 TYPE_CHECKING = False
@@ -48,8 +51,28 @@ def apart(
             return work(ProgressReport(None if progress is None else events.send))
 
         child = Child(inside, [events.end, *keep])
-        result: T = child.result(stop=signal.SIGINT, relay=events)  # type: ignore[assignment]
-        return result
+        with Closing(os.pidfd_open(child.pid)) as process:
+            leash = _Interrupter(process)
+            result: T = child.result(leash=leash, relay=events)  # type: ignore[assignment]
+            return result
+
+
+class _Interrupter:
+    """Reaches the process of the work, ``process``, which ends at SIGINT: a leash of ``Child``."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+
+    def tell(self, _number: int) -> None:
+        """Interrupt the work."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._process, signal.SIGINT)
+
+    def has_ended(self, seconds: float) -> bool:
+        """Wait at most so many seconds for the end; return whether it has come."""
+        poll = select.poll()
+        poll.register(self._process, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
 
 class _Events:

@@ -91,6 +91,8 @@ class ProgressReport:
         """Report that a transfer begins."""
         return ReportedTransfer(self, f"{label}: {verb}", total)
 
+    quiet_transfer = transfer
+
     def stage(self, verb: str, total: int | None) -> ReportedTransfer:
         """Report that a stage of a conversion begins."""
         return ReportedTransfer(self, verb, total)

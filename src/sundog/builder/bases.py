@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sundog.builder.platforms import suits
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.errors import NotInStorage, SundogError
 from sundog.oci.config import ImageConfig
 from sundog.oci.platform import Platform
@@ -39,7 +39,7 @@ def scratch_config(platform: Platform) -> ImageConfig:
         architecture=platform.architecture,
         variant=platform.variant,
         os=platform.os,
-        env=(f"PATH={DEFAULT_PATH}",),
+        env=(f"PATH={ENGINE_PATH}",),
         working_dir="/",
     )
 

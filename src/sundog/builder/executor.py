@@ -17,10 +17,11 @@ from sundog.builder.secrets import SshAgents
 from sundog.builder.shell_form import warn_of_shell_form
 from sundog.builder.stage import stage_result
 from sundog.builder.state import BuildState
+from sundog.builder.unseen_owners import note_unseen_owners
 from sundog.errors import NotInStorage, StoreError
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
-from sundog.record.names import canonical_name, spelled_out
+from sundog.record.names import canonical_name
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -53,6 +54,8 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     stages = graph.needed(target)
     for stage in stages:
         warn_of_shell_form(dockerfile, stage.instructions, report)
+    instructions = [instruction for stage in stages for instruction in stage.instructions]
+    note_unseen_owners(instructions, options.run.force, report)
     _note_syntax(dockerfile, report)
 
     with SshAgents(options.ssh) as agents:
@@ -95,8 +98,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
-            same = old.typed == spelled_out(tag) and old.layers == result.layers
-            if same and _is_same(old.config, config, options):
+            if old.layers == result.layers and _is_same(old.config, config, options):
                 config = old.config  # one image under all its names
                 continue
         new.append(Image(canonical_name(tag), tag, config, result.layers, origin))

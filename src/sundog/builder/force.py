@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sundog.builder.run.inject import DEFAULT_HOOKS, Hook
 from sundog.builder.run.recipes import RECIPES
 from sundog.errors import UsageError
+from sundog.store.run_force import FORCE_TAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
     from sundog.builder.keys import Field
 
+_TAGS = FORCE_TAGS
 AUTO = "auto"  # notify or seccomp, as the machine allows: ``chosen_force`` decides
 STRICT = "strict"  # as in notify,strict: reading and writing obey owners and modes
-_TAGS = {"seccomp": "S", "notify": "C", "fakeroot": "F", "none": "N"}
 # As root, tar gives files to the owners in the archive; without emulation, it can't.
 _TAR_AS_USER = {"TAR_OPTIONS": "--no-same-owner"}
 _ENVIRONMENTS = {

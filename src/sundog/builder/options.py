@@ -25,15 +25,19 @@ CACHE_MODES = (CACHE_ENABLED, CACHE_REBUILD, CACHE_DISABLED)
 class RunOptions:
     """The options for RUN's commands.
 
-    ``binds`` are (source, destination) pairs.  ``devices`` are those of --device, and
-    ``cdi_directories`` where the specifications are.  ``stdout`` and ``stderr`` are the file
-    descriptors that get the commands' output.  ``hidden`` is the one of these that is captured, to
-    be shown only on failure; -1: neither.  ``output`` takes the output in place of the descriptors.
+    ``binds`` are (source, destination, is writable) of each --bind; ``own`` are those sources that
+    are in one of ``own_places``, directories that no other bind shows.  ``devices`` are those of
+    --device, and ``cdi_directories`` where the specifications are.  ``stdout`` and ``stderr`` are
+    the file descriptors that get the commands' output.  ``hidden`` is the one of these that is
+    captured, to be shown only on failure; -1: neither.  ``output`` takes the output in place of the
+    descriptors.
     ``interactive`` commands have a terminal that is connected to the user's.
     """
 
     force: Force
-    binds: tuple[tuple[bytes, bytes], ...] = ()
+    binds: tuple[tuple[bytes, bytes, bool], ...] = ()
+    own: frozenset[bytes] = frozenset()
+    own_places: tuple[bytes, ...] = ()
     devices: tuple[bytes, ...] = ()
     cdi_directories: tuple[bytes, ...] = ()
     stdout: int = 1

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from sundog.transfer.report import Transfer
+
 HIT = "*"
 MISS = "."
 NOT_APPLICABLE = " "
@@ -54,6 +56,9 @@ class Report(Protocol):
 
     def watched(self, text: str, total: int | None = None) -> AbstractContextManager[None]:
         """Show on a terminal how many bytes child processes move in the context."""
+
+    def quiet_transfer(self, label: str, verb: str, total: int | None) -> Transfer:
+        """Show on a terminal that ``total`` bytes begin to move; None: nobody knows how many."""
 
     def note(self, text: str) -> None:
         """Report progress on a terminal only."""

@@ -33,7 +33,9 @@ def write_results(
     if not options.metadata_file and packing.epoch is None:
         _write(options.iidfile, image_id(store, config, layers))
         return
-    blobs = [blob_to_leave(store, layer, packing) for layer in layers]
+    blobs = [
+        blob_to_leave(store, layer, packing, layers[:number]) for number, layer in enumerate(layers)
+    ]
     leaving = leaving_image(config, blobs, packing.epoch)
     identity = str(leaving.manifest.config.digest)
     metadata = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.container.variables import CH_RUNNING
 from sundog.oci.timestamps import EPOCH_VARIABLE
 
@@ -136,4 +136,4 @@ class StageScope:
 
     def variables(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the variables that substitution sees; ``environment`` is the image's."""
-        return {"PATH": DEFAULT_PATH, **self.args, **environment}
+        return {"PATH": ENGINE_PATH, **self.args, **environment}

@@ -15,7 +15,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-b",
         "--bind",
-        metavar="SRC[:DST]",
+        metavar="SRC[:DST[:ro]]",
         action="append",
         default=[],
         help="show SRC of the host at DST while RUN runs (default: the same path)",
@@ -101,6 +101,12 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
         help="check the Dockerfile for legal but questionable code; build nothing",
     )
     parser.add_argument(
+        "--emulation-default",
+        metavar="MODE",
+        help="emulation of root if --force, $CH_IMAGE_FORCE and build.toml say none (default: "
+        "seccomp); the output then says which one is used",
+    )
+    parser.add_argument(
         "-f", "--file", metavar="DOCKERFILE", help="default: CONTEXT/Dockerfile; - for stdin"
     )
     parser.add_argument(
@@ -149,7 +155,9 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "context",
         metavar="CONTEXT",
-        help="directory to copy from, tar or git repository at a URL; - for none",
+        nargs="?",
+        default=".",
+        help="directory to copy from (default: .), tar or git repository at a URL; - for none",
     )
 
 

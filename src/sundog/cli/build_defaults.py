@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _VARIABLE = "CH_IMAGE_FORCE"
-_FORCE = "force"
+_FORCE, _DEFAULT = "force", "seccomp"
 _SIZE_LIMIT = 1 << 16
 
 
-def default_force(environment: Mapping[str, str]) -> str:
-    """Return the mode of ``--force`` that counts without the option.  Raises UsageError."""
+def default_force(environment: Mapping[str, str], otherwise: str | None = None) -> str:
+    """Return the mode of ``--force`` that counts without the option.  Raises UsageError.
+
+    If nothing says a mode, it is ``otherwise``, by default ``seccomp``.
+    """
     mode = environment.get(_VARIABLE, "")
     if mode:
         return _checked(mode, f"${_VARIABLE}")
@@ -31,7 +34,7 @@ def default_force(environment: Mapping[str, str]) -> str:
     for name in settings:
         if name != _FORCE:
             raise UsageError(f"{path}: unknown setting: {escaped(name)}", f"known is: {_FORCE}")
-    setting = settings.get(_FORCE, "seccomp")
+    setting = settings.get(_FORCE, otherwise or _DEFAULT)
     if not isinstance(setting, str):
         raise UsageError(f"{path}: {_FORCE}: not a string", f'write {_FORCE} = "auto"')
     return _checked(setting, f"{path}: {_FORCE}")

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from sundog.cli.parser import SmallParser
+from sundog.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,4 +56,8 @@ def make_parser() -> SmallParser:
 
 def parse(argv: Sequence[str]) -> CheckArguments:
     """Parse the command line; raise UsageError."""
-    return make_parser().parse_args(argv, CheckArguments())
+    arguments = make_parser().parse_args(argv, CheckArguments())
+    for option, value in (("--registry", arguments.registry), ("--storage", arguments.storage)):
+        if value and not arguments.all:
+            raise UsageError(f"{option}: only --all looks at that", f"ch-checkns --all {option} …")
+    return arguments

@@ -64,7 +64,7 @@ def make_parser() -> SmallParser:
     add("--xattrs", action="store_true", help="keep extended attributes (the default)")
     add("--no-xattrs", action="store_true", help="drop extended attributes, capabilities too")
     add("-s", "--storage", metavar="DIR", help="the storage directory of ch-image")
-    add("--tmp", metavar="DIR", help="where temporary files go (default $TMPDIR, or /var/tmp)")
+    add("--tmp", metavar="DIR", help="where temporary files go (default: the storage directory)")
     add("-q", "--quiet", action="count", default=0, help="print warnings and errors only")
     add("-v", "--verbose", action="count", default=0, help="print more")
     parser.add_last_options()

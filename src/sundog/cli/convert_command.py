@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sundog.cli.convert_arguments import ConvertArguments, make_parser, parse
-from sundog.cli.report import Report, Transfer
 from sundog.cli.small_command import run_command
 from sundog.errors import EXIT_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from sundog.cli.report import Report, Transfer
+
+_MINUTE = 60.0
 
 
 class _Progress:
-    """What a conversion tells: a line for each stage, and its bytes on a terminal."""
+    """What a conversion tells: a line for each stage, and its bytes on a terminal.
+
+    Elsewhere ``telling`` has it tell once a minute that it lives.
+    """
 
     def __init__(self, report: Report) -> None:
         self.report = report
+        self._stage = "starting"
+        self._start = time.monotonic()
 
     def stage(self, verb: str, total: int | None) -> Transfer:
         """Tell that a stage begins."""
+        self._stage = verb
         self.report.info(f"{verb} ...")
-        return self.report.transfer("ch-convert", verb, total) if self.report.draws else Transfer()
+        return self.report.quiet_transfer("ch-convert", verb, total)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Print a line a minute in the context, by a timer: threads would make forks dangerous."""
+        if self.report.draws:
+            yield
+            return
+        signal.signal(signal.SIGALRM, self._tell)
+        signal.setitimer(signal.ITIMER_REAL, _MINUTE, _MINUTE)
+        try:
+            yield
+        finally:
+            if signal.getsignal(signal.SIGALRM) == self._tell:  # else a signal ends the command
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal(2)
+        minutes = (time.monotonic() - self._start) / 60
+        self.report.info(f"{self._stage} ... still at work after {minutes:.0f} min")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -77,6 +108,8 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
     report.info(f"output:  {target.format:<8}  {target.text}")
     report.verbose(f"noclobber: {'will clobber' if options.clobbers else 'yes'}")
     report.verbose(f"{'preserving' if options.keeps_xattrs else 'discarding'} xattrs...")
-    convert(source, target, options, _Progress(report))
+    progress = _Progress(report)
+    with progress.telling():
+        convert(source, target, options, progress)
     report.info("done")
     return 0

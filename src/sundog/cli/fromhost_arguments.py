@@ -41,6 +41,7 @@ class FromhostArguments(argparse.Namespace):
     images: Sequence[str] = ()
     files: list[FileOption]
     destination: str = ""
+    is_destination_used: bool = False
     print_lib: bool = False
     print_fi: bool = False
     print_cray_fi: bool = False
@@ -67,6 +68,7 @@ class _AddFiles(argparse.Action):
             raise UsageError(f"{option} must not be empty")
         value = values if isinstance(values, str) else ""
         namespace.files.append(FileOption(option, value, namespace.destination))
+        namespace.is_destination_used = True
 
 
 class _SetDestination(argparse.Action):
@@ -84,6 +86,7 @@ class _SetDestination(argparse.Action):
         if not values.startswith("/"):
             raise UsageError(f"not an absolute path: {values}", "DST is a directory of the image")
         namespace.destination = values
+        namespace.is_destination_used = False
 
 
 def make_parser() -> SmallParser:
@@ -133,6 +136,11 @@ def parse(argv: Sequence[str]) -> FromhostArguments:
         return arguments
     if not arguments.images:
         raise UsageError("no image specified", "ch-fromhost --help")
+    if arguments.destination and not arguments.is_destination_used:
+        raise UsageError(
+            f"--dest {arguments.destination}: no file is named after it",
+            "write it before the files",
+        )
     if len(arguments.images) > 1:
         raise UsageError(f"duplicate image: {arguments.images[1]}", "name one image at a time")
     return arguments

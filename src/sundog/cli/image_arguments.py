@@ -49,6 +49,7 @@ class ImageArguments(ReferenceArguments):
     check: bool = False
     context: str
     dry_run: bool = False
+    emulation_default: str | None = None
     file: str | None = None
     force: str | None
     force_cmd: Sequence[str] = ()

@@ -60,12 +60,16 @@ def run(arguments: ImageArguments, report: Report) -> int:
 
 def _print_summary(counted: Usage) -> None:
     cached = f"{counted.cache_only_layers}, {human_size(counted.cache_only_size)}"
-    for name, value in (
+    rows = [
         ("named images", str(counted.images)),
         ("cached results", str(counted.entries)),
         ("layers", f"{counted.layers}, {human_size(counted.size)}"),
         ("only in the cache", cached),
-    ):
+    ]
+    if counted.held_layers:
+        held = f"{counted.held_layers}, {human_size(counted.held_size)}"
+        rows.append(("deleted, but held", f"{held}: free when the containers that use them end"))
+    for name, value in rows:
         print_line(f"{name + ':':19}{value}")
 
 

@@ -6,6 +6,7 @@ import os
 import stat
 
 from sundog.cli.image_arguments import storage_path
+from sundog.cli.registries import chosen_platform
 from sundog.record.names import canonical_name
 from sundog.store.store import Store
 from sundog.transfer.importer import import_image
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 def run(arguments: ImageArguments, report: Report) -> int:
     """Import an image; return the exit status."""
     canonical_name(arguments.reference)  # a bad name fails before the work begins
+    platform = chosen_platform(arguments.arch)
     report.info(f"importing:    {arguments.path}")
     report.info(f"destination:  {arguments.reference}")
     with (
         Store.open(storage_path(arguments)) as store,
         report.watched("importing", _size(arguments)),
     ):
-        import_image(store, arguments.path, arguments.reference)
+        import_image(store, arguments.path, arguments.reference, platform)
     report.info("done")
     return 0
 

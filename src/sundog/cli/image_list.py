@@ -32,9 +32,12 @@ _HEADER = ("NAME", "ID", "CREATED", "SIZE", "LAYERS", "ORIGIN")
 def run(arguments: ImageArguments, report: Report) -> int:
     """Print all images, those that match patterns, or the details of one."""
     globs = arguments.globs
-    is_one = len(globs) == 1 and not is_glob(globs[0]) and arguments.format == "text"
+    is_table = arguments.long or arguments.format != "text"
+    is_one = len(globs) == 1 and not is_glob(globs[0]) and not is_table
     if arguments.remote and not is_one:
         raise UsageError("--remote: not the name of one image", "ch-image list --remote IMAGE")
+    if arguments.undeletable and (globs or is_table):
+        raise UsageError("--undeletable: it lists the names of all", "ch-image list --undeletable")
     with Store.open(storage_path(arguments)) as store:
         if arguments.undeletable:
             for image in store.deleted.list():

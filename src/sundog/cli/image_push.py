@@ -6,7 +6,7 @@ import os
 
 from sundog.cli.image_arguments import storage_path
 from sundog.cli.output import print_line
-from sundog.cli.registries import open_session
+from sundog.cli.registries import chosen_platform, open_session
 from sundog.registry.push import destination, push_image
 from sundog.store.store import Store
 from sundog.transfer.packing import Packing
@@ -32,7 +32,8 @@ def run(arguments: ImageArguments, report: Report) -> int:
             from sundog.transfer.importer import read_image  # noqa: PLC0415 - seldom needed
 
             report.info(f"image path:      {arguments.image}")
-            image = read_image(store, arguments.image, reference)
+            platform = chosen_platform(arguments.arch)
+            image = read_image(store, arguments.image, reference, platform=platform)
         digest = push_image(store, session, image, remote, packing=packing, report=report)
     report.info("done")
     print_line(str(digest))

@@ -1,4 +1,6 @@
-"""What ^C (SIGINT) and ``kill`` (SIGTERM) do to a command: it unwinds, cleans up, and dies of it.
+"""What ^C (SIGINT), ``kill`` (SIGTERM) and a closed terminal (SIGHUP) do to a command.
+
+It unwinds, cleans up, and dies of the signal.
 
 A shell ends its loop only if the command died of SIGINT; after an exit status, even 130, the loop
 goes on.  A signal that was ignored when the command started stays ignored.
@@ -25,12 +27,13 @@ _LATER = 0.01
 
 
 class Terminated(BaseException):
-    """SIGTERM came: unwind as for ^C."""
+    """SIGTERM or SIGHUP came: unwind as for ^C."""
 
 
 _WORDS: dict[int, tuple[type[BaseException], str]] = {
     signal.SIGINT: (KeyboardInterrupt, "interrupted (SIGINT)"),
     signal.SIGTERM: (Terminated, "terminated (SIGTERM)"),
+    signal.SIGHUP: (Terminated, "the terminal has gone (SIGHUP)"),
 }
 INTERRUPTIONS = (KeyboardInterrupt, Terminated)
 

@@ -89,6 +89,8 @@ class JsonReport(Report):
         """Report that a transfer of ``total`` bytes begins."""
         return _JsonTransfer(self, label, verb, total)
 
+    quiet_transfer = transfer
+
     def status(self, status: dict[str, Any]) -> None:
         """Report the status of a transfer, which is part of the present vertex."""
         self._emit(statuses=[{**status, "vertex": self._own_vertex(), "timestamp": _now()}])

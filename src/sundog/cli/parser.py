@@ -64,12 +64,15 @@ class Parser(argparse.ArgumentParser):
         )
 
     def unrecognized(self, words: Sequence[str]) -> UsageError:
-        """Return the error for words that are no options or arguments of this command."""
-        option = next((word for word in words if word.startswith("-")), "").partition("=")[0]
+        """Return the error for words that are no options or arguments of this command.
+
+        An option is named alone: the words after it may be its argument.
+        """
+        options = [word.partition("=")[0] for word in words if word.startswith("-") and word != "-"]
         known = [name for action in self._actions for name in action.option_strings]
         return UsageError(
-            f"unrecognized arguments: {' '.join(words)}",
-            suggestion(option, known) + f"{self.prog} --help",
+            f"unrecognized arguments: {' '.join(options[:1] or words)}",
+            suggestion(options[0] if options else "", known) + f"{self.prog} --help",
         )
 
 

@@ -50,18 +50,23 @@ def wants_login(arguments: ImageArguments) -> bool:
 
 def pull_options(arguments: ImageArguments) -> PullOptions:
     """Return the options of a pull, from the common options."""
-    from sundog.oci.platform import Platform  # noqa: PLC0415 - only what pulls needs options
-    from sundog.registry.options import PullOptions  # noqa: PLC0415
+    from sundog.registry.options import PullOptions  # noqa: PLC0415 - only what pulls needs options
 
-    arch = arguments.arch
-    if arch != _YOLO and not arch:
-        raise UsageError("--arch: no architecture", "as in --arch=arm64")
     return PullOptions(
-        None if arch in (_HOST, _YOLO) else Platform.parse(arch),
-        any_platform=arch == _YOLO,
+        chosen_platform(arguments.arch),
+        any_platform=arguments.arch == _YOLO,
         last_layer=arguments.last_layer,
         fresh=arguments.always_download,
     )
+
+
+def chosen_platform(arch: str) -> Platform | None:
+    """Return the platform of --arch; None for any, or for this machine's."""
+    from sundog.oci.platform import Platform  # noqa: PLC0415 - most commands need none
+
+    if not arch:
+        raise UsageError("--arch: no architecture", "as in --arch=arm64")
+    return None if arch in (_HOST, _YOLO) else Platform.parse(arch)
 
 
 def puller(arguments: ImageArguments, report: Report) -> Pull:

@@ -52,13 +52,19 @@ _ON_BOTH = ("", _ERROR_COLOUR)  # errors and their traces are on standard error 
 class Report:
     """Prints messages at or below ``level``: -v raises it by one, -q lowers it.
 
-    If ``is_plain``, it draws nothing on a terminal.
+    If ``is_plain``, it draws nothing on a terminal.  ``reprints``: warnings come again at the end.
     """
 
     def __init__(
-        self, level: int = _INFO, stream: TextIO | None = None, *, is_plain: bool = False
+        self,
+        level: int = _INFO,
+        stream: TextIO | None = None,
+        *,
+        is_plain: bool = False,
+        reprints: bool = True,
     ) -> None:
         self.level = level
+        self._reprints = reprints
         self._is_plain = is_plain
         self._stream = stream if stream is not None else sys.stderr
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
@@ -115,7 +121,7 @@ class Report:
 
     def finish(self) -> None:
         """Print all warnings again, because they may have scrolled out of sight."""
-        if self._warnings:
+        if self._warnings and self._reprints:
             self._print(_WARNING, f"warning: reprinting {len(self._warnings)} warning(s)")
             for text in self._warnings:
                 self._print(_WARNING, f"warning: {text}")
@@ -145,6 +151,11 @@ class Report:
         """Report that a transfer of ``total`` bytes begins; on a terminal, show its progress."""
         if not self.draws:
             self.info(f"{label}: {verb}")
+        return self.quiet_transfer(label, verb, total)
+
+    def quiet_transfer(self, label: str, verb: str, total: int | None) -> Transfer:
+        """Show a transfer on a terminal; elsewhere print nothing."""
+        if not self.draws:
             return Transfer()
         with self._lock:
             return self._drawn(escaped(f"{label}: {verb}"), total)

@@ -9,7 +9,11 @@ from sundog.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
 from sundog.builder.run.inject import Hook
 from sundog.cdi.directories import cdi_directories
 from sundog.cli.build_defaults import default_force
-from sundog.errors import UsageError
+from sundog.cli.image_arguments import storage_path
+from sundog.container.bind_option import parse_bind
+from sundog.container.hidden import checked_binds
+from sundog.errors import SundogError, UsageError
+from sundog.record.location import default_storage, own_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +29,15 @@ _STDOUT, _STDERR = 1, 2
 def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
     """Return the options of RUN; raise UsageError."""
     hidden = _hidden_file() if report.hides_stdout else -1
+    given = storage_path(arguments)
+    storage = default_storage(os.environb) if given is None else os.fsencode(given)
+    places = own_places(storage, os.environb)
+    binds, own = checked_binds(map(_bind, arguments.bind), places, report.warning)
     return RunOptions(
         _force(arguments, report),
-        tuple(_bind(text) for text in arguments.bind),
+        tuple(binds),
+        frozenset(own),
+        tuple(places),
         tuple(map(os.fsencode, arguments.device)),
         cdi_directories(
             None if arguments.cdi_dirs is None else os.fsencode(arguments.cdi_dirs),
@@ -73,22 +83,25 @@ def chosen_build_args(texts: Sequence[str], environment: Mapping[str, str]) -> d
 
 def _force(arguments: ImageArguments, report: Report) -> Force:
     """Return the emulation that the user asked for, or, with a warning, its substitute."""
-    return chosen_force(
-        arguments.force or default_force(os.environ),
+    otherwise = arguments.emulation_default
+    force = chosen_force(
+        arguments.force or default_force(os.environ, otherwise),
         [Hook.parse(text) for text in arguments.force_cmd],
         fallback=not arguments.no_fallback,
         report=report,
     )
+    if otherwise is not None:
+        report.info(f"emulation of root: {force.mode}")
+    return force
 
 
-def _bind(text: str) -> tuple[bytes, bytes]:
-    source, colon, destination = text.partition(":")
-    if not source or (colon and not destination.startswith("/")):
-        raise UsageError(
-            f"--bind: {text}: a path is missing or relative", "write --bind SRC[:/DST]"
-        )
-    path = os.path.abspath(source)
-    return os.fsencode(path), os.fsencode(destination or path)
+def _bind(text: str) -> tuple[bytes, bytes, bool | None]:
+    """Return --bind as ``parse_bind`` does; a source alone may be relative."""
+    given = os.path.abspath(text) if text and ":" not in text else text
+    try:
+        return parse_bind(os.fsencode(given))
+    except SundogError as error:
+        raise UsageError(error.message, error.hint) from error
 
 
 def _hidden_file() -> int:

@@ -41,7 +41,7 @@ def run_command(
     negative status is the number of the signal that this process is to die of.
     """
     open_closed()
-    report = Report()
+    report = Report(reprints=False)  # their few lines stay in sight
     try:
         arguments = parse(argv)
     except UsageError as error:

@@ -34,6 +34,8 @@ def agent(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as a
         raise UsageError(
             "sundog agent: --profile and --bundle exclude each other", "leave out one of them"
         )
+    if line.is_set("once") and (line.is_set("profile") or bundle is not None):
+        raise UsageError("sundog agent: --once is for listening", "leave it out")
     if line.is_set("profile"):
         return run_safely(lambda: _print_profile(line))
     if bundle is not None:
@@ -49,7 +51,7 @@ def agent(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as a
 
 def _listen(line: Line) -> int:
     from sundog.agent.agent import Agent  # noqa: PLC0415 - the help needs none of this
-    from sundog.agent.entrance import detached_proc  # noqa: PLC0415
+    from sundog.agent.entrance import Detacher  # noqa: PLC0415
     from sundog.agent.listening import listening  # noqa: PLC0415
     from sundog.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415
     from sundog.kernel.process import set_dumpable  # noqa: PLC0415
@@ -57,9 +59,10 @@ def _listen(line: Line) -> int:
     reason = obstacle()
     if reason:
         raise SundogError(f"no supervisor can work here: {reason}", "see docs/notify.md, Limits")
-    path = _socket(line)
+    path = _socket(line, make=True)
     report = new_report()
-    proc = detached_proc()
+    with Detacher() as detacher:
+        proc = detacher.open(b"/proc")
     set_dumpable(False)
     with listening(path) as ours:
         Agent(ours, proc, report).run(once=line.is_set("once"))
@@ -86,12 +89,14 @@ def _edit_bundle(bundle: bytes, line: Line) -> int:
     return 0
 
 
-def _socket(line: Line) -> bytes:
+def _socket(line: Line, *, make: bool = False) -> bytes:
     """Return the absolute path of the agent's socket."""
-    from sundog.agent.listening import default_path  # noqa: PLC0415 - the help does not need it
+    from sundog.state.place import AGENT_SOCKET, state_place  # noqa: PLC0415 - not for the help
 
     path = line.last("socket")
-    return default_path() if path is None else os.path.abspath(os.fsencode(path))
+    if path is None:
+        return state_place(os.environb, AGENT_SOCKET, make=make)
+    return os.path.abspath(os.fsencode(path))
 
 
 def _path(line: Line, name: str) -> bytes:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ON_STDERR = "--stderr"  # the word for ``help`` if there is no subcommand
 EXIT_SUNDOG = 125  # podman-run(1): podman itself failed
 
+# podman has real owners.
+_BUILD_DEFAULT = "--emulation-default=auto"
+
 # The words before a subcommand that podman and docker have as well: they change nothing.
 _GROUPS = {
     "image": {
@@ -188,6 +191,8 @@ def _image_lines(name: str, words: Sequence[str], context: Context) -> int:
     line.operands = _named(name, line.operands, context)
     lines = subcommand.lines(name, line)
     warn(line)
+    if name == "build":
+        lines = [[*words[:1], _BUILD_DEFAULT, *words[1:]] for words in lines]
     for translated in lines:
         status = image_line(translated, context)
         if status:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import sys
@@ -13,13 +12,14 @@ from sundog.cli.sundog_command import run_safely, scanned
 from sundog.errors import SundogError, UsageError
 from sundog.kernel.files import Closing
 from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
-from sundog.podman.containers import Container, Containers, run_time_directory
+from sundog.podman.containers import own_containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sundog.cli.sundog_command import Context
+    from sundog.podman.containers import Container, Containers
     from sundog.podman.options import Line
 
 _COMMAND_WIDTH = 30
@@ -35,7 +35,7 @@ def ps(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as all 
         return 0
 
     def action() -> int:
-        found = Containers(run_time_directory(os.environ)).list()
+        found = own_containers().list()
         if not line.is_set("all"):
             found = [container for container in found if container.is_running]
         if line.last("format") == "json":
@@ -109,11 +109,11 @@ def logs(words: Sequence[str], context: Context) -> int:  # noqa: ARG001
         raise UsageError("logs: it takes one CONTAINER", "sundog logs CONTAINER")
 
     def action() -> int:
-        containers = Containers(run_time_directory(os.environ))
+        containers = own_containers()
         container = containers.get(line.operands[0])
         if not container.detached:
             raise SundogError(f"{container.name}: its output went to its own terminal")
-        with open(containers.log(container.name), "rb") as log:
+        with open(containers.open_log(container.name), "rb") as log:
             while True:
                 is_over = not container.is_running
                 while block := log.read(_BLOCK):
@@ -134,7 +134,7 @@ def _for_each(
         raise UsageError(f"{name}: no container", f"sundog {name} CONTAINER…")
 
     def action() -> int:
-        containers = Containers(run_time_directory(os.environ))
+        containers = own_containers()
         for operand in line.operands:
             act(containers, containers.get(operand, running=must_run))
             print_line(operand)

@@ -12,9 +12,10 @@ from sundog.cli.output import print_line
 from sundog.cli.sundog_start import Run, become_ch_run
 from sundog.errors import SundogError
 from sundog.kernel.living_process import Process
-from sundog.podman.containers import Container, Containers, check_name, run_time_directory
+from sundog.podman.containers import Container, Containers, check_name, own_containers
 from sundog.podman.run_line import run_line
 from sundog.podman.stored import storage_directory
+from sundog.podman.users import Who
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def start(run: Run) -> int:
     """
     name = run.line.last("name") or _new_name(run.image)
     check_name(name)
-    containers = Containers(run_time_directory(os.environ))
+    containers = own_containers()
     containers.free(name)
     _translated(run, "")  # what is wrong with the line is said before anything starts
     if not run.line.is_set("detach"):
@@ -58,13 +59,16 @@ def start(run: Run) -> int:
 
 def running(name: str) -> Container:
     """Return the container ``name``, which can be entered.  Raises SundogError if it has ended."""
-    containers = Containers(run_time_directory(os.environ))
+    containers = own_containers()
     containers.get(name, running=True).wait_for_group()
     return containers.get(name, running=True)
 
 
 def _become(run: Run, containers: Containers, name: str) -> NoReturn:
-    """Become the command of the container ``name``.  Raises SundogError."""
+    """Become the command of the container ``name``; its output goes to a log with --detach.
+
+    Raises SundogError.
+    """
     line = run.line
     container = Container(
         name,
@@ -74,12 +78,15 @@ def _become(run: Run, containers: Containers, name: str) -> NoReturn:
         created=int(time.time()),
         workdir=line.last("workdir") or run.facts.workdir,
         storage=storage_directory(run.context.storage),
-        user=run.user.options,
-        emulated=run.user.emulated,
+        user=Who(run.user.mode, run.user.words or run.facts.user),
         detached=line.is_set("detach"),
     )
     translated = _translated(run, container.tag)
     containers.claim(container)
+    if container.detached:
+        log = containers.make_log(name)
+        for stream in _STREAMS[1:]:
+            os.dup2(log, stream)
     become_ch_run(translated, line, run.context)
 
 
@@ -96,11 +103,7 @@ def _keep(run: Run, containers: Containers, name: str, writer: int) -> int:
     os.setsid()
     child = os.fork()
     if child == 0:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            log = os.open(containers.log(name), flags, 0o600)
-            for stream in _STREAMS[1:]:
-                os.dup2(log, stream)
             _become(run, containers, name)
         except (SundogError, OSError) as error:
             os.write(writer, str(error).encode("utf-8", "backslashreplace"))

@@ -42,6 +42,7 @@ def run(words: Sequence[str], context: Context) -> int:
     facts, status = _find(line, context)
     if facts is None:
         return status if status < 0 else EXIT_SUNDOG
+    _check_platform(line, context)
     caller = _caller()
     user = command_user(line, facts, caller)
     if line.last("name") is not None or line.is_set("detach"):
@@ -63,16 +64,15 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
     from sundog.cli.sundog_named import running  # noqa: PLC0415 - ``run`` needs none of it
 
     container = running(line.operands[0])
-    group = NamedGroup(container.tag, emulated=container.emulated)
+    group = NamedGroup(container.tag, container.user)
     start = exec_line(
         line,
         container.image,
         container.workdir,
         group=group,
         caller=_caller(),
-        run_user=container.user,
     )
-    return become_ch_run(start, line, context.at(container.storage))
+    return become_ch_run(start, line, context)
 
 
 def _caller() -> Caller:
@@ -108,7 +108,7 @@ def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
 def _pull(image: str, line: Line, context: Context) -> int:
     """Pull the image; return the exit status."""
     words = ["pull"]
-    platform = line.last("platform") or line.last("arch")
+    platform = _platform(line)
     if platform is not None:
         words.append(f"--arch={platform.removeprefix('linux/')}")
     if line.last("tls-verify") == "false":
@@ -116,3 +116,31 @@ def _pull(image: str, line: Line, context: Context) -> int:
     if line.is_set("quiet"):
         words.append("--quiet")
     return image_line([*words, "--", image], context)
+
+
+def _platform(line: Line) -> str | None:
+    """Return the platform that the user wants; None if he does not say it."""
+    return line.last("platform") or line.last("arch")
+
+
+def _check_platform(line: Line, context: Context) -> None:
+    """Raise UsageError if the image is not of the platform that the user wants."""
+    wanted = _platform(line)
+    if wanted is None:
+        return
+    from sundog.oci.platform import Platform  # noqa: PLC0415 - seldom needed
+    from sundog.store.store import Store  # noqa: PLC0415
+
+    image = line.operands[0]
+    if is_path(image):
+        raise UsageError(
+            f"--platform {wanted}: nothing is known of the platform of {image}", "leave it out"
+        )
+    with Store.open(context.storage) as store:
+        config = store.images.get(image).config
+    found = Platform.of(config.os, config.architecture, config.variant)
+    if found not in Platform.parse(wanted).runnable():
+        raise UsageError(
+            f"--platform {wanted}: {image} in storage is for {found}",
+            f"sundog pull --platform {wanted} {image} fetches the other one in its place",
+        )

@@ -31,6 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from typing import Protocol
 
+    class Tether(Protocol):
+        """Reaches what the child has started: see ``Leash``."""
+
+        def tell(self, number: int) -> None:
+            """Tell it of a signal; SIGTERM ends it."""
+
+        def has_ended(self, seconds: float) -> bool:
+            """Wait at most so many seconds for its end; return whether it has ended."""
+
     class Carrier(Protocol):
         """Carries what the child sends beside its answer: see ``Relay``."""
 
@@ -58,6 +67,7 @@ LONGEST_ANSWER = 1 << 30
 # Seconds for an interrupted child to end by itself, and then to kill the processes that it started.
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
+PATIENCE_WITH_KILLED = 2.0
 
 STANDARD_STREAMS = (0, 1, 2)
 
@@ -108,18 +118,19 @@ class Child:
         self._await_answer(relay, None)
         return bytes(self._answer)
 
-    def result(self, *, stop: int = signal.SIGKILL, relay: "Carrier | None" = None) -> object:
+    def result(self, *, leash: "Tether | None" = None, relay: "Carrier | None" = None) -> object:
         """Wait for the child; return its result or raise its exception.
 
-        If ^C interrupts this process, the child gets SIGINT, for its command, and some time.  Then,
-        or at another exception or another ^C, it gets the signal ``stop``.  In the end it is
-        killed.  The child has been reaped when the exception goes on.
+        The child may be a guard, with a ``leash`` to its init.  If ^C interrupts this process, the
+        init is told SIGINT, for its command, which gets some time.  Then, or at another exception
+        or another ^C, it is told SIGTERM.  In the end the child is killed.  It has been reaped when
+        the exception goes on, unless the kernel can't end it.
         """
         try:
             answer = self.answer(relay)
             status = self.wait()
         except BaseException as error:
-            self._end(stop, relay, is_gentle=isinstance(error, KeyboardInterrupt))
+            self._end(leash, relay, is_gentle=isinstance(error, KeyboardInterrupt))
             raise
         if not answer:
             code = os.waitstatus_to_exitcode(status)
@@ -132,7 +143,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill the child and reap it; its answer is lost."""
-        self._end(signal.SIGKILL, None, is_gentle=False)
+        self._end(None, None, is_gentle=False)
 
     def wait(self) -> int:
         """Reap the child; return its wait status, 0 if this process ignores SIGCHLD."""
@@ -176,28 +187,30 @@ class Child:
         left = None if until is None else max(0.0, until - time.monotonic())
         return {fd for fd, _ in WATCH.poll(poll, left)}
 
-    def _end(self, stop: int, relay: "Carrier | None", *, is_gentle: bool) -> None:
+    def _end(self, leash: "Tether | None", relay: "Carrier | None", *, is_gentle: bool) -> None:
         """End the child and reap it, whatever else happens meanwhile."""
-        steps = [(stop, PATIENCE_WITH_STOPPED)]
-        if is_gentle and stop != signal.SIGKILL:
+        if leash is not None:
+            self._end_command(leash, relay, is_gentle=is_gentle)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        if leash is None or leash.has_ended(PATIENCE_WITH_KILLED):
+            self.wait()
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def _end_command(self, leash: "Tether", relay: "Carrier | None", *, is_gentle: bool) -> None:
+        """End the command of a guard, and its container."""
+        steps = [(signal.SIGTERM, PATIENCE_WITH_STOPPED)]
+        if is_gentle:
             steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
-        with on_another_interrupt(lambda: os.kill(self.pid, stop)):
+        with on_another_interrupt(lambda: leash.tell(signal.SIGTERM)):
             for signo, patience in steps:
-                with suppress(ProcessLookupError):
-                    os.kill(self.pid, signo)
+                leash.tell(signo)
                 try:
                     self._await_answer(relay, time.monotonic() + patience)
                 except Exception:
                     relay = None  # perhaps nobody can read its output any more
-        # A supervisor may wait in the kernel for a FUSE daemon in the container; end that daemon
-        # first.
-        for process in (*children_of(self.pid), self.pid):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        self.wait()
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
 
 
 @contextmanager
@@ -218,15 +231,6 @@ def in_main_thread() -> bool:
     """Tell whether this thread is the one that gets signals."""
     threading = sys.modules.get("threading")  # without it there is one thread
     return threading is None or threading.current_thread() is threading.main_thread()
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the children of the process ``pid``; none if the kernel does not list them."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
 
 
 def opened(answer: bytes) -> object:

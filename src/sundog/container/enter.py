@@ -15,6 +15,7 @@ import sys
 
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.errors import KernelError
+from sundog.kernel.files import Closing
 from sundog.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -74,6 +75,16 @@ def copy_tree(path: bytes, *, writable: bool) -> int:
     if not writable:
         mount_setattr(tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
     return tree
+
+
+def rootless(path: bytes, *, writable: bool = True) -> int:
+    """Return the directory ``path``, open, from which ".." leads nowhere.
+
+    The supervisor works in it while it looks up names that programs of the image have made up.
+    Raises KernelError.
+    """
+    with Closing(copy_tree(path, writable=writable)) as tree:
+        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
 
 
 def cover_root(tree: int) -> None:

@@ -9,17 +9,26 @@ Floor 0.
 import errno
 import os
 
-from sundog.container.magic_links import refusal_to_execute
+from sundog.container.executable import expected_failure, is_elf
+from sundog.container.last_step import take_last_step
 from sundog.container.paths import exists
 from sundog.container.variables import Environment
 from sundog.kernel.advice import referring
 from sundog.kernel.libc import kernel_error, printable
-from sundog.kernel.process import execve
 from sundog.kernel.refusal import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    # Makes the report of the last step from the reason why it failed: its first byte is the exit
+    # status, the rest is for standard error.
+    Report = Callable[[OSError], bytes]
 
 DEFAULT_PATH = b"/bin:/usr/bin"  # the C library's default if $PATH is not set: exec(3)
 SCRIPT_SHELL = b"/bin/sh"
-ELF_MAGIC = b"\x7fELF"
+# The reason if the last step fails although nothing was to be seen.
+LATE_FAILURE = "it is being written, or has changed, or is damaged"
 
 PLAIN_CHARACTERS = b"+,-./0123456789:@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
@@ -34,28 +43,47 @@ SKIPPED_ERRNOS = (
 )
 
 
-def execute(arguments: list[bytes], environment: Environment) -> OSError:
+def execute(arguments: list[bytes], environment: Environment, report: "Report") -> OSError:
     """Replace this process by the command ``arguments``, which is searched in its own $PATH.
 
-    Returns only on failure, with the reason; EACCES if any candidate was not allowed.
+    Returns only on failure, with the reason.  The process may also fail afterwards: ``report``
+    makes what it says then.  Raises KernelError and OSError as ``execute_file`` does.
     """
-    name = arguments[0]
-    if not name:
-        return OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    if b"/" in name:
-        return execute_file(name, arguments, environment)
+    try:
+        path, number = find_program(arguments[0], environment)
+    except OSError as failure:
+        return failure
+    return execute_file(path, number, arguments, environment.strings(), report)
+
+
+def find_program(name: bytes, environment: Environment) -> tuple[bytes, int]:
+    """Return the path of the command ``name``, and 0, or ENOEXEC if it may be a script for a shell.
+
+    It is searched in its own $PATH.  Raises OSError if it can't be executed; EACCES if any
+    candidate was not allowed.
+    """
     denied = None
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    for directory in search_path(environment).split(b":"):
-        # An empty item means the working directory.
-        failure = execute_file(
-            directory + b"/" + name if directory else name, arguments, environment
-        )
-        if failure.errno == errno.EACCES:
+    for path in candidates(name, environment):
+        number = expected_failure(path)
+        if number in (0, errno.ENOEXEC):
+            return path, number
+        failure = OSError(number, os.strerror(number), path)
+        if number == errno.EACCES:
             denied = failure
-        elif failure.errno not in SKIPPED_ERRNOS:
-            return failure
-    return denied or failure
+        elif number not in SKIPPED_ERRNOS:
+            raise failure
+    raise denied or failure
+
+
+def candidates(name: bytes, environment: Environment) -> "Iterator[bytes]":
+    """Yield the paths where the command ``name`` may be; none if it is empty."""
+    if b"/" in name:
+        yield name
+    elif name:
+        for directory in search_path(environment).split(b":"):
+            # An empty item means the working directory.
+            yield directory + b"/" + name if directory else name
 
 
 def search_path(environment: Environment) -> bytes:
@@ -64,30 +92,22 @@ def search_path(environment: Environment) -> bytes:
     return DEFAULT_PATH if path is None else path
 
 
-def execute_file(path: bytes, arguments: list[bytes], environment: Environment) -> OSError:
-    """Replace this process by the program ``path``; run a file of unknown format as a shell script.
+def execute_file(
+    path: bytes, expected: int, arguments: list[bytes], strings: list[bytes], report: "Report"
+) -> OSError:
+    """Replace this process by the program ``path``, of which execve(2) probably says ``expected``.
 
-    A program behind a link of /proc/PID is not executed: ELOOP.
+    A file of unknown format (ENOEXEC) is run as a shell script.  Returns as ``execute`` does.
+    Raises KernelError and OSError if there can be no last step.
     """
-    failure = execute_plainly(path, arguments, environment)
-    if failure.errno != errno.ENOEXEC or is_elf(path):
-        return failure
-    return execute_plainly(SCRIPT_SHELL, [SCRIPT_SHELL, path, *arguments[1:]], environment)
-
-
-def execute_plainly(program: bytes, arguments: list[bytes], environment: Environment) -> OSError:
-    """Replace this process by ``program``, which is a whole path."""
-    number = refusal_to_execute(program) or -execve(program, arguments, environment.strings())
-    return OSError(number, os.strerror(number), program)
-
-
-def is_elf(path: bytes) -> bool:
-    """Tell whether ``path`` is a program, perhaps for another machine."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(ELF_MAGIC)) == ELF_MAGIC
-    except OSError:
-        return False
+    shell, subject = b"", path
+    if expected == errno.ENOEXEC and not is_elf(path):
+        shell = subject = SCRIPT_SHELL
+        expected = expected_failure(SCRIPT_SHELL)
+    reason = os.strerror(expected) if expected else LATE_FAILURE
+    late = report(OSError(expected, reason, subject))
+    number = -take_last_step(path, arguments, strings, shell, late)
+    return OSError(number, os.strerror(number), path)
 
 
 def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str:

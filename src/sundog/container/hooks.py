@@ -6,6 +6,7 @@ hook's output is shown if it fails.  This module works after a change of root, t
 Floor 0.
 """
 
+import errno
 import os
 import select
 import time
@@ -19,11 +20,11 @@ from _signal import (  # type: ignore[import-not-found]
     signal,
 )
 
-from sundog.container.magic_links import refusal_to_execute
+from sundog.container.executable import expected_failure
+from sundog.container.last_step import take_last_step
 from sundog.errors import SundogError
 from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
 from sundog.kernel.libc import printable
-from sundog.kernel.process import execve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,7 +169,9 @@ def be_hook(
     pthread_sigmask(SIG_SETMASK, ())
     if directory:
         os.chdir(directory)
-    # Otherwise the root is the container's, and the hook may be a file of an image.
-    failure = 0 if directory or root >= 0 else refusal_to_execute(hook.path)
-    failure = failure or -execve(hook.path, list(hook.args or (hook.path,)), list(hook.env))
+    failure = expected_failure(hook.path)
+    if failure in (0, errno.ENOEXEC):
+        report = bytes([EXIT_NO_PROGRAM]) + os.strerror(failure or errno.EACCES).encode()
+        arguments = list(hook.args or (hook.path,))
+        failure = -take_last_step(hook.path, arguments, list(hook.env), b"", report)
     os.write(STDERR_FILENO, os.strerror(failure).encode())

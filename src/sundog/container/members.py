@@ -18,27 +18,15 @@ if TYPE_CHECKING:
 INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 
-def kill_members(proc: int, spared: "Collection[int]", peer: int = 0) -> None:
-    """Kill the processes in this process's user namespace, except those ``spared``.
+def kill_members(proc: int, spared: "Collection[int]", peer: int = 0, own: int = 0) -> None:
+    """Kill the processes that ``find_members`` finds.
 
-    If ``peer`` is not 0, kill only the supervised processes of this peer of a group.
-    ``proc`` is the /proc of their PID namespace.  They may fork meanwhile, so this repeats until a
-    look at all processes finds none that is still alive.
+    They may fork meanwhile, so this repeats until a look at all processes finds none that is still
+    alive.
     """
-    own = os.stat(b"self/ns/user", dir_fd=proc).st_ino
-    if own == INITIAL_USER_NAMESPACE:
-        raise AssertionError("this process is in no container")  # all are members
-    directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
     killed: set[int] = set()
     while True:
-        found = [
-            int(name)
-            for name in os.listdir(directory)
-            if name.isdigit()
-            and int(name) not in spared
-            and is_member(proc, int(name), own)
-            and (not peer or is_of_peer(int(name), peer))
-        ]
+        found = find_members(proc, spared, peer, own)
         if killed.issuperset(found):
             break
         for process in found:
@@ -47,7 +35,29 @@ def kill_members(proc: int, spared: "Collection[int]", peer: int = 0) -> None:
             except ProcessLookupError:
                 continue
         killed.update(found)
+
+
+def find_members(proc: int, spared: "Collection[int]", peer: int = 0, own: int = 0) -> list[int]:
+    """Return the processes in this process's user namespace, except those ``spared``.
+
+    If ``peer`` is not 0, return only the supervised processes of this peer of a group.
+    ``own`` is the inode of another user namespace that counts.  ``proc`` is the /proc of their PID
+    namespace.
+    """
+    own = own or os.stat(b"self/ns/user", dir_fd=proc).st_ino
+    if own == INITIAL_USER_NAMESPACE:
+        raise AssertionError("this process is in no container")  # all are members
+    directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
+    names = os.listdir(directory)
     os.close(directory)
+    return [
+        int(name)
+        for name in names
+        if name.isdigit()
+        and int(name) not in spared
+        and is_member(proc, int(name), own)
+        and (not peer or is_of_peer(int(name), peer))
+    ]
 
 
 def is_member(proc: int, process: int, own: int) -> bool:

@@ -38,7 +38,7 @@ REPORT_LIMIT = 1 << 16  # bytes
 NUMBER_SIZE = 4
 
 # What a line of a report is.
-VERBOSE, WARNING, ERROR, HINT = "vweh"
+VERBOSE, WARNING, ERROR, HINT, NOTE = "vwehn"
 
 
 class Membership:
@@ -66,8 +66,8 @@ class Membership:
     def await_report(self) -> tuple[int, list[tuple[str, str]]] | None:
         """Wait until no process of the command is left, and the supervisor needs this one no more.
 
-        Returns an exit status and pairs of VERBOSE, WARNING, ERROR or HINT and a text.  Returns
-        None if the supervisor died.
+        Returns an exit status, and pairs of VERBOSE, WARNING, ERROR, HINT or NOTE and a text.
+        Returns None if the supervisor died.
         """
         try:
             data = self.connection.recv(REPORT_LIMIT)

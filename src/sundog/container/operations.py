@@ -25,6 +25,7 @@ from sundog.kernel.mounts import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_SYMLINKS,
     MS_NODEV,
+    MS_NOEXEC,
     MS_NOSUID,
     OPEN_TREE_CLONE,
     RESOLVE_NO_MAGICLINKS,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
         need: str
         destination: bytes
+        is_own: bool
 
         def describe(self) -> str: ...  # noqa: D102
         def acquire(self) -> None: ...  # noqa: D102
@@ -78,15 +80,24 @@ class DetachedMount:
 
     ``need`` is OPTIONAL, REQUIRED, CREATED or DESIRED.  Each kind says ``what`` it does.  It takes
     hold of its source in ``acquire``, or makes it in ``generate``.  From then on, until it is
-    attached, ``tree`` is the detached mount.
+    attached, ``tree`` is the detached mount.  ``is_own`` says that the source is in a directory
+    that is hidden from others (``hidden.Hidden``).
     """
 
-    __slots__ = ("destination", "need", "tree", "writable")
+    __slots__ = ("destination", "is_own", "need", "tree", "writable")
 
-    def __init__(self, destination: bytes, need: str = REQUIRED, *, writable: bool = True) -> None:
+    def __init__(
+        self,
+        destination: bytes,
+        need: str = REQUIRED,
+        *,
+        writable: bool = True,
+        is_own: bool = False,
+    ) -> None:
         self.destination = destination
         self.need = need
         self.writable = writable
+        self.is_own = is_own
         self.tree = -1
 
     def describe(self) -> str:
@@ -173,8 +184,9 @@ class Bind(DetachedMount):
         writable: bool = True,
         covers_link: bool = False,
         in_tmpfs: bool = False,
+        is_own: bool = False,
     ) -> None:
-        super().__init__(destination, need, writable=writable)
+        super().__init__(destination, need, writable=writable, is_own=is_own)
         self.source = source
         self.covers_link = covers_link
         self.in_tmpfs = in_tmpfs
@@ -227,7 +239,7 @@ class FileMount(DetachedMount):
         """Write the file: a small one to the scratch tmpfs, a large one to a tmpfs of its own."""
         place = own_directory(scratch, self.destination)
         if len(self.contents) > SMALL_FILE:
-            mount_tmpfs(place, len(self.contents) + SMALL_FILE)
+            mount_tmpfs(place, b"size=%d" % (len(self.contents) + SMALL_FILE))
         path = place + b"/file"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         write_all(fd, self.contents)
@@ -239,20 +251,22 @@ class FileMount(DetachedMount):
 
 
 class TmpfsMount(DetachedMount):
-    """Show an empty tmpfs; ``size`` is in bytes, None for the kernel's default."""
+    """Show an empty tmpfs; ``options`` are those of tmpfs(5), for mount(2)."""
 
-    __slots__ = ("size",)
+    __slots__ = ("executable", "options")
 
     def __init__(
         self,
         destination: bytes,
         need: str = REQUIRED,
         *,
-        size: int | None = None,
+        options: bytes = b"",
+        executable: bool = True,
         writable: bool = True,
     ) -> None:
         super().__init__(destination, need, writable=writable)
-        self.size = size
+        self.options = options
+        self.executable = executable
 
     def what(self) -> str:
         """See ``DetachedMount``."""
@@ -261,17 +275,16 @@ class TmpfsMount(DetachedMount):
     def generate(self, scratch: int) -> None:
         """Mount it out of sight."""
         place = own_directory(scratch, self.destination)
-        mount_tmpfs(place, self.size)
+        mount_tmpfs(place, self.options, 0 if self.executable else MS_NOEXEC)
         self.tree = open_tree(AT_FDCWD, place, OPEN_TREE_CLONE)
         if not self.writable:
             mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
 
 
-def mount_tmpfs(place: bytes, size: int | None) -> None:
-    """Mount a tmpfs of ``size`` bytes, None for the kernel's default."""
-    options = None if size is None else b"size=%d" % size
+def mount_tmpfs(place: bytes, options: bytes, flags: int = 0) -> None:
+    """Mount a tmpfs with ``options`` of tmpfs(5), and with further ``flags`` of mount(2)."""
     try:
-        mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NODEV, options)
+        mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NODEV | flags, options or None)
     except KernelError as error:
         raise kernel_error("mount", place, error.errno, "mount a tmpfs") from None
 

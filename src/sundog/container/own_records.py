@@ -26,16 +26,19 @@ class OwnRecords:
     """The records of the directory image ``path``, which this process and its children lock.
 
     before  what they were at first
-    tree    a descriptor of the directory
+    tree    a descriptor of the directory, from which ".." leads nowhere
     """
 
     __slots__ = ("_directory", "_lock", "_path", "before", "tree")
 
-    def __init__(self, path: bytes) -> None:
-        """Lock and read the records.  Raises SundogError if another process has the lock."""
+    def __init__(self, path: bytes, tree: int) -> None:
+        """Lock and read the records.  Raises SundogError if another process has the lock.
+
+        ``tree`` is as the attribute.
+        """
         self._path = path
+        self.tree = tree
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self.tree = os.open(path, flags)
         try:
             if not lexists(RECORDS_DIRECTORY, self.tree):
                 os.mkdir(RECORDS_DIRECTORY, dir_fd=self.tree)

@@ -9,6 +9,7 @@ Floor 0.
 import errno
 
 from sundog.container.enter import change_root, mount_scratch
+from sundog.container.hidden import Hidden
 from sundog.container.operations import MADE, SKIPPED
 from sundog.container.root import mount_overlaid
 from sundog.errors import KernelError, SundogError
@@ -33,9 +34,18 @@ class Plan:
     ``overlay_size`` puts a tmpfs of that size over the root; so the root is writable until the
     container ends.  ``scratch`` is the directory of that tmpfs once it is mounted.  ``is_copied``
     then says that the container sees a copy of the root, because the kernel refused an overlay.
+    No bind shows what is ``hidden``.
     """
 
-    __slots__ = ("is_copied", "operations", "overlay_size", "root", "scratch", "writable")
+    __slots__ = (
+        "_hidden",
+        "is_copied",
+        "operations",
+        "overlay_size",
+        "root",
+        "scratch",
+        "writable",
+    )
 
     def __init__(
         self,
@@ -44,7 +54,9 @@ class Plan:
         *,
         writable: bool = False,
         overlay_size: bytes | None = None,
+        hidden: "Hidden | None" = None,
     ) -> None:
+        self._hidden = hidden or Hidden()
         self.root = root
         self.operations = operations
         self.writable = writable
@@ -57,6 +69,7 @@ class Plan:
         lines = [self.root.describe(writable=self.writable)]
         if self.overlay_size is not None:
             lines.append(f"overlay it with a tmpfs of size {printable(self.overlay_size)}")
+        lines += self._hidden.describe()
         return lines + [operation.describe() for operation in self.operations]
 
     def mount(
@@ -69,9 +82,8 @@ class Plan:
         a message about each mount that is left out, and ``warned`` one about a copy of the root.
         Raises KernelError and SundogError.
         """
-        operations = each(self.operations, lambda step: step.acquire(), skipped)
         is_overlaid = self.overlay_size is not None
-        held = -1 if is_overlaid else self.root.hold(writable=self.writable)
+        operations, held = self._acquire(skipped)
         scratch = self.scratch = self.mount_scratch()
         try:
             operations = each(operations, lambda step: step.generate(scratch), skipped)
@@ -83,6 +95,23 @@ class Plan:
             umount2(b"/", MNT_DETACH)
             raise
         return directory, each(operations, lambda step: step.inspect(directory, scratch), skipped)
+
+    def _acquire(self, skipped: "Callable[[str], None]") -> "tuple[list[Operation], int]":
+        """Take hold of the host's files; return the operations that could, and the held root.
+
+        What lies in a hidden directory comes first.
+        """
+        own = [step for step in self.operations if step.is_own]
+        done = each(own, lambda step: step.acquire(), skipped)
+        is_held, held = self.overlay_size is None, -1
+        if is_held and not self._hidden.root:
+            held = self.root.hold(writable=self.writable)
+        with self._hidden:
+            others = [step for step in self.operations if not step.is_own]
+            done += each(others, lambda step: step.acquire(), skipped)
+            if is_held and self._hidden.root:
+                held = self.root.hold(writable=self.writable)
+        return [step for step in self.operations if step in done], held
 
     def _mount_overlaid(
         self, operations: "list[Operation]", warned: "Callable[[str], None]"

@@ -8,7 +8,7 @@ from the one before:
 
 If a site refuses PID namespaces or a new /proc, init is no PID 1.  Without a supervisor, the guard
 is init itself.  Init adopts the processes that the command leaves behind, and kills until none is
-left.  It does so, too, if its parent dies.
+left.  It does so, too, if the builder dies: see ``init``.
 
 The command is not trusted.  It can neither trace guard and init nor look into them (PR_SET_DUMPABLE
 in prctl(2)).  They have none of the builder's descriptors.  They are in a user namespace above the
@@ -22,13 +22,18 @@ neither System V IPC (ipc_namespaces(7)) nor keys with the user's programs.
 import errno
 import os
 import signal
+import time
 from contextlib import suppress
 
-from sundog.container.child import STANDARD_STREAMS, Child, opened
-from sundog.container.enter import enter_namespaces, lock_mounts, mount_scratch
+from sundog.container.child import PATIENCE_WITH_STOPPED, STANDARD_STREAMS, Child, opened
+from sundog.container.ending import Ending, HostMounts
+from sundog.container.enter import enter_namespaces, lock_mounts, mount_scratch, rootless
 from sundog.container.execute import SCRIPT_SHELL, execute, failure_hint
-from sundog.container.job_control import TOLD, Foreground, suspended_together
-from sundog.container.members import kill_members
+from sundog.container.init import AWAITED, Init
+from sundog.container.job_control import TOLD, suspended_together
+from sundog.container.leash import Leash, announce
+from sundog.container.members import find_members, kill_members
+from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.plan import enter
 from sundog.container.pseudoterminal import take_terminal
 from sundog.container.relay import Relay
@@ -37,8 +42,8 @@ from sundog.container.step_plan import FreshProc, Step, ignore, step_plan
 from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.keys import forbid_keys
-from sundog.errors import KernelError, PidNamespaceRefused, SundogError
-from sundog.kernel.files import STDIN_FILENO
+from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
+from sundog.kernel.files import STDIN_FILENO, Closing
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
 from sundog.kernel.namespaces import (
@@ -51,10 +56,8 @@ from sundog.kernel.namespaces import (
 from sundog.kernel.network import bring_up_loopback
 from sundog.kernel.process import (
     clear_command_line,
-    set_child_subreaper,
     set_dumpable,
     set_no_new_privs,
-    set_pdeathsig,
 )
 from sundog.wire.outcomes import NO_OUTCOME
 
@@ -156,52 +159,78 @@ def guarded(
             os.dup2(fd, stream)
         for fd in {null, *relay.ends}:
             os.close(fd)
-        opened = None if emulation is None else emulation.open()
+        opened_emulation = None if emulation is None else emulation.open()
+        host = HostMounts()
         try:
             enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
         except KernelError as error:
             if own_pids and error.call == "unshare":
                 raise PidNamespaceRefused(error.message) from None
             raise
+        announce(leash.theirs)
         set_dumpable(False)
         tie()
         with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
             unshare(CLONE_NEWIPC)
-        supervision = None if opened is None else opened.merge()
+        ending = Ending(rootless(b"/proc"), host)
+        supervision = None if opened_emulation is None else opened_emulation.merge()
         if supervision is None and not own_pids:
-            return container(step, own_pids=False), None
-        # The builder's signals must wait until the handlers know whom to tell.
-        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
+            return container(step, Init(ending, leash.theirs, 0, own_pids=False)), None
         gate = Gate()
-        kept = [gate.read_end, *kept_ends(step, supervision)]
-        init = Child(
-            lambda _tie: container(step, own_pids=own_pids, supervision=supervision, gate=gate),
-            kept,
-        )
+        this = os.getpid()
+        kept = [gate.read_end, leash.theirs, *ending.descriptors(), *kept_ends(step, supervision)]
+
+        def be_init(_tie: "Callable[[], None]") -> int:
+            init = Init(ending, leash.theirs, this, own_pids=own_pids)
+            return container(step, init, supervision=supervision, gate=gate)
+
+        init = Child(be_init, kept)
         for fd in kept:
             os.close(fd)
-        for signo in TOLD:
-            signal.signal(signo, lambda number, _: os.kill(init.pid, number))
-        # The kernel kills the rest with PID 1; otherwise init does it.
-        end = signal.SIGKILL if own_pids else signal.SIGTERM
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(init.pid, end))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
-        try:
-            supervised = None if supervision is None else supervision.supervise(step.identity)
-        except BaseException:
-            os.kill(init.pid, end)
-            init.wait()
-            raise
+        supervised = None if supervision is None else supervision.supervise(step.identity)
         gate.open()
+        if answer := init.answer():
+            opened(answer)  # if this raises, the init may wait for ever for what it can't end
         return status_of(init.result()), None if supervised is None else supervised.pack()
 
-    with Relay(step.stdout, step.stderr, step.output, step.terminal) as relay:
-        child = Child(guard, [*relay.ends, *kept_ends(step, None)])
-        with suspended_together(child.pid):
-            match child.result(stop=signal.SIGTERM, relay=relay):
-                case (status, supervised):
-                    return status_of(status), supervised
+    relay = Relay(step.stdout, step.stderr, step.output, step.terminal)
+    with relay, Leash() as leash:
+        child = Child(guard, [*relay.ends, leash.theirs, *kept_ends(step, None)])
+        leash.give()
+        try:
+            with suspended_together(leash.tell):
+                result = child.result(leash=leash, relay=relay)
+        except BaseException:
+            end_from_outside(leash)
+            raise
+    match result:
+        case (status, supervised):
+            return status_of(status), supervised
     raise SundogError(NO_OUTCOME)
+
+
+def end_from_outside(leash: Leash) -> None:
+    """Wait until nothing of a container is alive any more, and end what its init has not ended.
+
+    Somebody may have killed the init, or the guard.  Raises SundogError if processes do not end.
+    """
+    leash.tell(signal.SIGTERM)
+    leash.has_ended(PATIENCE_WITH_STOPPED)
+    namespace = leash.namespace()
+    if namespace < 0:
+        return
+    with Closing(namespace), Closing(os.open(b"/proc", OPEN_DIRECTORY)) as proc:
+        own = os.fstat(namespace).st_ino
+        ending = Ending(proc, HostMounts())
+
+        def members() -> list[int]:
+            return ending.living(find_members(proc, (), own=own))
+
+        def kill() -> bool:
+            kill_members(proc, (), own=own)
+            return not members()
+
+        ending.end(kill, members, time.sleep)
 
 
 def status_of(result: object) -> int:
@@ -209,12 +238,6 @@ def status_of(result: object) -> int:
     if not isinstance(result, int):
         raise SundogError(NO_OUTCOME)
     return result
-
-
-def stop_adopter(supervisor: int) -> None:
-    """Kill everything below this process, and end it; see ``kill_children``."""
-    kill_children(supervisor)
-    os._exit(1)
 
 
 class Gate:
@@ -236,51 +259,38 @@ class Gate:
 
 def container(
     step: Step,
+    init: Init,
     *,
-    own_pids: bool,
     supervision: "Supervision | None" = None,
     gate: "Gate | None" = None,
 ) -> int:
     """Make the container, run the command in it, and clean up; return the same as ``run_step``.
 
-    The mounts stay until the ``gate`` is open, because a supervisor looks at their files.
+    This process is the ``init``.  The mounts stay until the ``gate`` is open, because a supervisor
+    looks at their files.
     """
-    supervisor = 0 if supervision is None else os.getppid()
-    if own_pids:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    else:
-        set_child_subreaper()
-        signal.signal(signal.SIGTERM, lambda *_: stop_adopter(supervisor))
-        set_pdeathsig(signal.SIGTERM)  # SIGKILL would leave the processes alone
     clear_command_line()
-    plan = step_plan(step, own_pids=own_pids)
+    plan = step_plan(step, own_pids=init.own_pids)
     directory, operations = plan.mount(ignore, ignore)
     enter(directory, operations, ignore)
     os.close(directory)
     os.close(plan.scratch)
-    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
     kept = kept_ends(step, supervision)
     command = Child(lambda _tie: become(step, supervision), kept)
-    foreground = Foreground(command.pid)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
     for fd in kept:
         os.close(fd)
     try:
         answer = command.answer()
-        status = reap_until(command.pid)
-        foreground.leave()
+        status = init.await_end(command.pid)
     finally:
-        if own_pids:
-            kill_namespace()
-        else:
-            kill_children(supervisor)
+        init.end()
     if answer:
         opened(answer)
     if gate is not None:
         gate.wait()
     for operation in reversed(operations):
         operation.remove()
-    return os.waitstatus_to_exitcode(status)
+    return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
 
 
 def kept_ends(step: Step, supervision: "Supervision | None") -> list[int]:
@@ -301,7 +311,7 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
         signal.signal(number, signal.SIG_DFL)
     if step.ignores_interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
     try:
         make_working_directory(step.cwd)
         os.chdir(step.cwd)
@@ -321,11 +331,18 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
     environment = Environment.of(step.env)
-    failure = execute(step.argv, environment)
+
+    def told(failure: OSError) -> str:
+        return f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}"
+
+    def report(failure: OSError) -> bytes:
+        return bytes([EXIT_EXEC]) + f"error: {told(failure)}\n".encode()
+
+    failure = execute(step.argv, environment, report)
     hint = failure_hint(failure, step.argv[0], environment)
     if failure.errno == errno.ENOENT and step.argv[0] == SCRIPT_SHELL:
         hint = hint or "the image has no shell; copy one into it, or write RUN as a JSON array"
-    raise SundogError(f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}", hint)
+    raise SundogError(told(failure), hint)
 
 
 def make_working_directory(path: bytes) -> None:
@@ -343,42 +360,3 @@ def make_working_directory(path: bytes) -> None:
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # it may exist
                 raise
-
-
-def reap_until(pid: int) -> int:
-    """Reap children, including adopted ones, until ``pid`` ends; return its wait status.
-
-    waitpid also returns when a child that asked to be traced (PTRACE_TRACEME in ptrace(2)) stops.
-    """
-    while True:
-        ended, status = os.wait()
-        if ended == pid and not os.WIFSTOPPED(status):
-            return status
-
-
-def kill_namespace() -> None:
-    """Kill and reap all other processes of the PID namespace whose PID 1 this process is."""
-    try:
-        os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            return
-
-
-def kill_children(supervisor: int) -> None:
-    """Kill and reap all descendants of this process, which adopts orphans among them.
-
-    ``supervisor`` is another process of their user namespace, which is spared; 0 is none.
-    """
-    proc = os.open(b"/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    kill_members(proc, {os.getpid(), supervisor})
-    os.close(proc)
-    while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            return

@@ -42,7 +42,16 @@ class Traceless:
     a mount where mount points may be made.
     """
 
-    __slots__ = ("_inside", "_link", "_made", "_mount", "_restored", "destination", "need")
+    __slots__ = (
+        "_inside",
+        "_link",
+        "_made",
+        "_mount",
+        "_restored",
+        "destination",
+        "is_own",
+        "need",
+    )
 
     def __init__(self, mounted: DetachedMount, inside: int = INSIDE) -> None:
         self._mount = mounted
@@ -53,6 +62,7 @@ class Traceless:
         self._restored: tuple[bytes, tuple[int, int], int] | None = None
         self.destination = mounted.destination
         self.need = mounted.need
+        self.is_own = mounted.is_own
 
     def describe(self) -> str:
         """Describe in one line what it does."""

@@ -11,6 +11,7 @@ import os
 import signal
 
 from sundog.container.enter import copy_tree
+from sundog.container.hidden import Hidden
 from sundog.container.operations import CREATED, OPTIONAL, Bind, DetachedMount
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.plan import Plan
@@ -32,7 +33,7 @@ from sundog.kernel.mounts import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sundog.container.operations import Operation
     from sundog.container.pseudoterminal import Pseudoterminal
@@ -136,13 +137,14 @@ class OwnDevices(DetachedMount):
 class Step:
     """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
 
-    ``binds`` are pairs of a host path and a path in the container; missing paths are made for the
-    time of the step.  Further ``mounts`` come after them, in the order of ``arranged``.
-    ``offline`` gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and
-    its family "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the
-    command sees itself as ``identity``; None is root.  Its output arrives at the descriptors
-    ``stdout`` and ``stderr``, or at ``output``; the command does not get these descriptors.  With a
-    ``terminal``, the command has that for its streams.
+    ``binds`` are triples: a host path, a path in the container, whether the command can write
+    there.  Missing paths are made for the time of the step.  The paths ``hidden`` are directories
+    that they do not show; only the host paths in ``own`` lie in these.  Further ``mounts`` come
+    after them, in the order of ``arranged``.  ``offline`` gives the command an empty network of its
+    own.  ``fake_sync`` answers fsync(2) and its family "done" (only with ``seccomp`` or under a
+    supervisor).  Under a supervisor, the command sees itself as ``identity``; None is root.  Its
+    output arrives at the descriptors ``stdout`` and ``stderr``, or at ``output``; the command does
+    not get these descriptors.  With a ``terminal``, the command has that for its streams.
     """
 
     __slots__ = (
@@ -152,11 +154,13 @@ class Step:
         "env",
         "fake_sync",
         "gid",
+        "hidden",
         "identity",
         "ignores_interrupt",
         "mounts",
         "offline",
         "output",
+        "own",
         "root",
         "seccomp",
         "stderr",
@@ -174,7 +178,9 @@ class Step:
         *,
         seccomp: bool = False,
         fake_sync: bool = False,
-        binds: "Sequence[tuple[bytes, bytes]]" = (),
+        binds: "Sequence[tuple[bytes, bytes, bool]]" = (),
+        own: "Collection[bytes]" = (),
+        hidden: "Sequence[bytes]" = (),
         mounts: "Sequence[DetachedMount]" = (),
         offline: bool = False,
         uid: int = 0,
@@ -194,6 +200,8 @@ class Step:
         self.seccomp = seccomp
         self.fake_sync = fake_sync
         self.binds = binds
+        self.own = own
+        self.hidden = hidden
         self.mounts = mounts
         self.offline = offline
         self.uid = uid
@@ -214,9 +222,15 @@ def step_plan(step: "Step", *, own_pids: bool) -> Plan:
         Traceless(Bind(path, path, OPTIONAL, writable=False, covers_link=True))
         for path in NETWORK_FILES
     ]
-    operations += [Traceless(Bind(*bind, CREATED)) for bind in step.binds]
+    operations += [
+        Traceless(
+            Bind(source, destination, CREATED, writable=is_writable, is_own=source in step.own)
+        )
+        for source, destination, is_writable in step.binds
+    ]
     operations += arranged(step.mounts, [devices])
-    return Plan(step.root, operations, writable=True)
+    hidden = Hidden(step.hidden if step.binds or step.mounts else ())
+    return Plan(step.root, operations, writable=True, hidden=hidden)
 
 
 def ignore(_text: str) -> None:

@@ -11,7 +11,7 @@ Floor 0.  ``ch-run`` loads it only for --notify.
 import os
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
-from sundog.container.enter import copy_tree, forbid_imports
+from sundog.container.enter import forbid_imports, rootless
 from sundog.container.membership import Membership, pack_start
 from sundog.container.mounted_tree import MountedTree
 from sundog.emulation.notify.identity.capabilities import all_capabilities
@@ -29,6 +29,7 @@ from sundog.emulation.notify.seccomp.listener import (
     send_descriptors,
 )
 from sundog.emulation.notify.seccomp.program import notify_program
+from sundog.emulation.notify.state.guesses import GuessedLayer, OwnerGuesses
 from sundog.emulation.notify.state.lower import LowerRecords, OpenedLayer
 from sundog.emulation.notify.state.persist import (
     collect_manifest,
@@ -42,17 +43,18 @@ from sundog.emulation.notify.supervisor import Supervisor
 from sundog.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.emulation.notify.tracee.tag import wear_tag
 from sundog.errors import SundogError
-from sundog.kernel.files import Closing
 from sundog.kernel.namespaces import setns
 from sundog.kernel.numbers import process_abi
+from sundog.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses
 from sundog.record.links import read_links
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
 from sundog.wire.outcomes import NO_OUTCOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.record.identity import Identity
     from sundog.record.layer_path import LayerPath
 
@@ -78,6 +80,8 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
         return mounted.owners
     layers = opened_layers(mounted.layers)
     merged = merged_manifest([(layer.tree, layer.manifest) for layer in layers])
+    for layer in layers:
+        os.close(layer.tree)
     if not mounted.path:
         return merged
     inside = mounted.path + b"/"
@@ -89,14 +93,24 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     return found
 
 
-def rootless(path: bytes) -> int:
-    """Return the directory ``path``, open, from which ".." leads nowhere.
+def guessed_layers(
+    layers: "Sequence[LayerPath]", opened: "Sequence[OpenedLayer]"
+) -> "list[GuessedLayer]":
+    """Return the ``layers``, which are ``opened``, if there are guessed owners in them; else [].
 
-    The supervisor works in it while it looks up names that programs of the image have made up.
-    Raises KernelError.
+    Call it as mock root.  Raises OSError and KernelError.
     """
-    with Closing(copy_tree(path, writable=True)) as tree:
-        return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    if all(layer.guesses == OWNERS_KNOWN for layer in layers):
+        return []
+    return [
+        GuessedLayer(
+            rootless(layer.tree, writable=False),
+            opened.manifest,
+            layer.guesses,
+            open_guesses(layer.tree) if layer.guesses == OWNERS_LISTED else -1,
+        )
+        for layer, opened in zip(layers, opened, strict=True)
+    ]
 
 
 class Emulation:
@@ -107,9 +121,11 @@ class Emulation:
     is_stable   the container sees the same inodes as the layers have, and they are never freed
     mounted     the mounts in it
     strict      whether opening files obeys all permissions of the emulated identity
+    is_lost     whether the image has lost which of its files have guessed owners
+    volumes     see ``state.volumes``
     """
 
-    __slots__ = ("changes", "is_stable", "layers", "mounted", "strict")
+    __slots__ = ("changes", "is_lost", "is_stable", "layers", "mounted", "strict", "volumes")
 
     def __init__(
         self,
@@ -119,12 +135,16 @@ class Emulation:
         is_stable: bool,
         mounted: "Sequence[MountedTree]" = (),
         strict: bool = False,
+        is_lost: bool = False,
+        volumes: "Sequence[VolumePlace]" = (),
     ) -> None:
         self.layers = layers
         self.changes = changes
         self.is_stable = is_stable
         self.mounted = mounted
         self.strict = strict
+        self.is_lost = is_lost
+        self.volumes = volumes
 
     def open(self) -> "OpenedEmulation":
         """Open the records of the layers, before the container's root hides them."""
@@ -161,10 +181,20 @@ class OpenedEmulation:
             )
             for each in emulation.mounted
         ]
+        guessed = guessed_layers(emulation.layers, self._layers)
         for layer in self._layers:
             os.close(layer.tree)
         changes = -1 if emulation.changes is None else rootless(emulation.changes)
-        start = Start(lower, mounted, changes, upper, strict=emulation.strict)
+        start = Start(
+            lower,
+            mounted,
+            changes,
+            upper,
+            strict=emulation.strict,
+            guessed=guessed,
+            is_lost=emulation.is_lost,
+            volumes=emulation.volumes,
+        )
         return Supervision(rootless(b"/proc"), start)
 
 
@@ -175,10 +205,14 @@ class Start:
     mounted     the records of the container's mounts: place, records, directory or -1
     changes     a descriptor of the directory that gets the container's changes, or -1
     upper       a descriptor of the overlay's upper directory if ``changes`` is -1; or -1
-    strict      as for ``Emulation``
+    strict, is_lost, volumes
+                as for ``Emulation``
+    guessed     the layers, if they have guessed owners
     """
 
-    __slots__ = ("changes", "lower", "mounted", "strict", "upper")
+    __slots__ = (
+        *("changes", "guessed", "is_lost", "lower", "mounted", "strict", "upper", "volumes"),
+    )
 
     def __init__(
         self,
@@ -188,12 +222,18 @@ class Start:
         upper: int,
         *,
         strict: bool,
+        guessed: "Sequence[GuessedLayer]" = (),
+        is_lost: bool = False,
+        volumes: "Sequence[VolumePlace]" = (),
     ) -> None:
         self.lower = lower
         self.mounted = mounted
         self.changes = changes
         self.upper = upper
         self.strict = strict
+        self.guessed = guessed
+        self.is_lost = is_lost
+        self.volumes = volumes
 
 
 class Supervision:
@@ -214,8 +254,10 @@ class Supervision:
     def descriptors(self) -> "list[int]":
         """Return the open descriptors that the supervisor needs."""
         start = self._start
-        trees = [tree for _, _, tree in start.mounted]
-        return [fd for fd in (self.proc, self._ours, start.changes, start.upper, *trees) if fd >= 0]
+        own = [self.proc, self._ours, start.changes, start.upper]
+        own += [tree for _, _, tree in start.mounted]
+        own += [fd for layer in start.guessed for fd in (layer.tree, layer.list_fd)]
+        return [fd for fd in own if fd >= 0]
 
     @property
     def strict(self) -> bool:
@@ -246,10 +288,13 @@ class Supervision:
         os.close(listener)
         os.close(self.theirs)
 
-    def supervise(self, who: "Identity | None") -> "Supervised | None":
+    def supervise(
+        self, who: "Identity | None", tell: "Callable[[str], None] | None" = None
+    ) -> "Supervised | None":
         """Answer until the container is empty; return the results.
 
-        ``who`` is as for ``install``.  The caller has closed ``theirs``.  Returns None if the
+        ``who`` is as for ``install``.  ``tell`` gets what users should know at once; without it,
+        the results have these lines.  The caller has closed ``theirs``.  Returns None if the
         command never started.
         """
         received = receive_descriptors(self._ours)
@@ -262,22 +307,50 @@ class Supervision:
             os.close(namespace)
         tags = Tags(superuser(all_capabilities()))
         entered(tags, who)
-        return self.answer(Listener(listener), tags)
+        return self.answer(Listener(listener), tags, who, tell)
 
-    def answer(self, source: NotificationSource, tags: Tags) -> "Supervised":
+    def answer(
+        self,
+        source: NotificationSource,
+        tags: Tags,
+        who: "Identity | None",
+        tell: "Callable[[str], None] | None" = None,
+    ) -> "Supervised":
         """Answer the calls of ``source``: see ``answer_calls``."""
-        return answer_calls(self.proc, self._start, source, tags)
+        return answer_calls(self.proc, self._start, source, tags, who=who, tell=tell)
 
 
-def answer_calls(proc: int, start: Start, source: NotificationSource, tags: Tags) -> "Supervised":
+def answer_calls(
+    proc: int,
+    start: Start,
+    source: NotificationSource,
+    tags: Tags,
+    *,
+    who: "Identity | None" = None,
+    tell: "Callable[[str], None] | None" = None,
+) -> "Supervised":
     """Answer the calls of ``source`` until the container is empty; return the results.
 
     This process is in the container.  ``proc`` is the host's /proc.  ``tags`` has the identities
-    with which commands begin.
+    with which commands begin.  ``who`` starts the container, and ``tell`` is as for
+    ``Supervision.supervise``.
     """
     forbid_imports()
     os.fchdir(proc)
-    state = State(NOTIFY_ABIS[process_abi()], source, tags, strict=start.strict)
+    hints: list[str] = []
+    guesses = None
+    if start.guessed or start.is_lost:
+        guesses = OwnerGuesses(start.guessed, tell or hints.append, is_lost=start.is_lost)
+    abi = NOTIFY_ABIS[process_abi()]
+    state = State(
+        abi,
+        source,
+        tags,
+        places=start.volumes,
+        owner=(0, 0) if who is None else (who.uid, who.gid),
+        guesses=guesses,
+        strict=start.strict,
+    )
     if start.lower.is_stable:
         state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
     if not start.lower.is_empty():
@@ -292,6 +365,7 @@ def answer_calls(proc: int, start: Start, source: NotificationSource, tags: Tags
         incidents,
         statistics.incidents,
         [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in start.mounted],
+        hints=hints,
     )
 
 
@@ -327,9 +401,10 @@ class Supervised:
     incidents   the first calls that the supervisor failed to answer, and left to the kernel
     failures    the number of all such calls
     mounted     the records for each mount whose changes must be reported
+    hints       what users should know of refusals
     """
 
-    __slots__ = ("failures", "incidents", "mounted", "owners", "statistics")
+    __slots__ = ("failures", "hints", "incidents", "mounted", "owners", "statistics")
 
     def __init__(
         self,
@@ -338,17 +413,21 @@ class Supervised:
         incidents: list[str],
         failures: int,
         mounted: list[OwnersManifest],
+        *,
+        hints: "Sequence[str]" = (),
     ) -> None:
         self.owners = owners
         self.statistics = statistics
         self.incidents = incidents
         self.failures = failures
         self.mounted = mounted
+        self.hints = hints
 
     def pack(self) -> "tuple[object, ...]":
         """Return the results as plain values, for another process."""
         mounted = [pack_owners(owners) for owners in self.mounted]
-        return pack_owners(self.owners), self.statistics, self.incidents, self.failures, mounted
+        told = self.statistics, self.incidents, self.failures, mounted, list(self.hints)
+        return pack_owners(self.owners), *told
 
     @classmethod
     def unpack(cls, value: object) -> "Supervised":
@@ -361,6 +440,7 @@ class Supervised:
                     list(incidents),
                     int(failures),
                     list(mounted),
+                    list(hints),
                 ):
                     return cls(
                         unpack_owners(owners),
@@ -368,6 +448,7 @@ class Supervised:
                         [str(line) for line in incidents],
                         failures,
                         [unpack_owners(packed) for packed in mounted],
+                        hints=[str(line) for line in hints],
                     )
         except (TypeError, AttributeError, ValueError):
             pass

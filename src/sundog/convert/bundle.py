@@ -11,7 +11,7 @@ import json
 import os
 from contextlib import suppress
 
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.errors import SundogError
 from sundog.kernel.drafts import write_new_file
 from sundog.kernel.libc import printable
@@ -66,7 +66,7 @@ def bundle_config(
     args = [*(config.entrypoint or ()), *(config.cmd or ())] or ["/bin/sh"]
     env = list(config.env)
     if not any(entry.startswith("PATH=") for entry in env):
-        env.append(f"PATH={DEFAULT_PATH}")
+        env.append(f"PATH={ENGINE_PATH}")
     return {
         "ociVersion": OCI_VERSION,
         "process": {

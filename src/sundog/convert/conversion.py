@@ -33,6 +33,7 @@ from sundog.convert.mounted_squash import StackedImage, mountable_root, squash_m
 from sundog.convert.normal_tar import Survey, survey, write_normal
 from sundog.convert.outputs import output_directory, output_file
 from sundog.convert.own_files import own_files
+from sundog.convert.pseudo_file import LATEST
 from sundog.convert.save import DOCKER_ARCHIVE, save
 from sundog.convert.squash import Maker, find_maker, squash_output, write_squash
 from sundog.convert.temporary import TemporaryStore
@@ -42,10 +43,13 @@ from sundog.layer.below import LayerTree
 from sundog.layer.compressing import CompressedWriter
 from sundog.layer.compression import open_decompressed
 from sundog.layer.flat_tar import write_directory, write_layers
+from sundog.layer.guessing import guesses_of_image
 from sundog.layer.import_directory import foreign_owners
 from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
+from sundog.record.guesses import GUESSES, LOST_GUESSES
 from sundog.record.names import canonical_name
+from sundog.store.run_force import was_unrecorded
 from sundog.store.store import Store
 
 if TYPE_CHECKING:
@@ -158,7 +162,7 @@ class _Conversion:
     def _scratch(self) -> Store:
         """A storage directory for this conversion alone, for what can't stream."""
         if self._temporary is None:
-            place = TemporaryStore(self._options.temporary)
+            place = TemporaryStore(self._options.temporary, self._options.storage)
             self._temporary = self._stack.enter_context(place)
         return self._temporary
 
@@ -213,14 +217,14 @@ class _Conversion:
             yield open_decompressed(raw), rules
 
     @contextmanager
-    def _flat(self, *, is_flat: bool) -> Iterator[BinaryIO]:
+    def _flat(self, *, is_flat: bool, latest: int | None = None) -> Iterator[BinaryIO]:
         """Give the source as a tar in normal form, which begins with its root.
 
-        ``is_flat`` says that its reader knows no whiteouts.
+        ``is_flat`` says that its reader knows no whiteouts, and ``latest`` is as in ``Flow``.
         """
         write, keep = self._writer()
         try:
-            with produced(write, self._flow(is_flat=is_flat), self._warn, keep) as stream:
+            with produced(write, self._flow(is_flat, latest), self._warn, keep) as stream:
                 yield stream
         finally:
             for fd in keep:
@@ -251,15 +255,25 @@ class _Conversion:
         layers, added = self._layers_and_added()
         return (lambda out: write_layers(out, [LayerTree.read(x) for x in layers], added)), ()
 
-    def _flow(self, *, is_flat: bool) -> Flow:
-        options = self._options
-        return Flow(options.packing.epoch, options.keeps_xattrs, is_flat=is_flat)
+    def _flow(self, is_flat: bool, latest: int | None = None) -> Flow:
+        return Flow(self._options.packing.epoch, self._options.keeps_xattrs, is_flat, latest)
 
     def _layers_and_added(self) -> tuple[Sequence[LayerPath], Added]:
-        """Return the layers of ``_image_anywhere``, and what its configuration adds to them."""
+        """Return the layers of ``_image_anywhere``, and what its configuration adds to them.
+
+        Marks of the layers become a list of files.
+        """
         image = self._image_anywhere
-        added = own_files(image.config) if self._has_layers else {}
-        return self._store_of_image().layers.paths(image.layers), added
+        layers = self._store_of_image().layers.paths(image.layers)
+        added: dict[bytes, bytes | None] = {}
+        if self._has_layers:
+            added = own_files(image.config)
+            guesses = guesses_of_image([LayerTree.read(layer) for layer in layers])
+            if guesses is None and was_unrecorded(image.config):
+                guesses = LOST_GUESSES
+            if guesses is not None:
+                added[GUESSES] = guesses
+        return layers, added
 
     @property
     def _has_layers(self) -> bool:
@@ -320,7 +334,7 @@ class _Conversion:
                     image, flow, output, maker, transfer=transfer, warn=self._warn
                 ):
                     return
-                with self._flat(is_flat=True) as stream:
+                with self._flat(is_flat=True, latest=LATEST) as stream:
                     write_squash(stream, output, maker, transfer)
 
     def _mountable(self) -> StackedImage | None:

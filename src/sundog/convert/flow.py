@@ -17,7 +17,7 @@ from sundog.container.child import Child
 from sundog.container.enter import enter_namespaces
 from sundog.kernel.files import write_all
 from sundog.layer.tar_writer import TarWriter
-from sundog.transfer.packing import set_id_lines
+from sundog.transfer.packing import warn_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,12 +36,14 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 class Flow:
     """How tars are written: the latest time, whether they have attributes and whiteouts.
 
-    With ``is_flat``, a name that means a whiteout elsewhere is a name like others.
+    With ``is_flat``, a name that means a whiteout elsewhere is a name like others.  ``latest`` is
+    the latest time that the reader can keep, in seconds since 1970; None for any.
     """
 
     epoch: int | None
     keeps_xattrs: bool
     is_flat: bool
+    latest: int | None = None
 
 
 class Task:
@@ -117,10 +119,11 @@ class _Produced(io.RawIOBase):
     def check(self) -> None:
         """Wait for the process; raise its error."""
         if self._task.is_running:
-            dropped = self._task.result()
-            assert isinstance(dropped, list)
-            for line in set_id_lines(dropped):
-                self._warn(line)
+            match self._task.result():
+                case (list(dropped), int(moved)):
+                    warn_of_image(dropped, self._warn)
+                    if moved:
+                        self._warn(f"times before 1970 or after 2106 moved to the nearest: {moved}")
 
     def give_up(self) -> None:
         """End the process after a failure here; raise its error if it failed first."""
@@ -144,16 +147,21 @@ def produced(
     """
     read_end, write_end = wide_pipe()
 
-    def inside(tie: Callable[[], None]) -> list[bytes]:
+    def inside(tie: Callable[[], None]) -> tuple[list[bytes], int]:
         enter_namespaces(0, 0)
         tie()
         with open(write_end, "wb", buffering=0) as out:
             archive = TarWriter(
-                out, flow.epoch, hashes=False, keeps_xattrs=flow.keeps_xattrs, is_flat=flow.is_flat
+                out,
+                flow.epoch,
+                hashes=False,
+                keeps_xattrs=flow.keeps_xattrs,
+                is_flat=flow.is_flat,
+                latest=flow.latest,
             )
             write(archive)
             archive.end()
-        return archive.dropped
+        return archive.dropped, archive.moved
 
     with task(inside, [write_end, *keep]) as running:
         os.close(write_end)

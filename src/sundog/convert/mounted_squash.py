@@ -26,7 +26,7 @@ from sundog.kernel.process import set_pdeathsig
 from sundog.layer.below import Below, LayerTree
 from sundog.layer.header import NANOSECONDS
 from sundog.layer.whole_image import FILE_MODE
-from sundog.transfer.packing import set_id_lines
+from sundog.transfer.packing import warn_of_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,8 +98,7 @@ def squash_mounted(
             return False
         case (int(status), list(dropped)):
             check_status(status, maker, output)
-            for line in set_id_lines(dropped):
-                warn(line)
+            warn_of_image(dropped, warn)
             return True
     raise AssertionError
 
@@ -116,7 +115,9 @@ def _made(
         return None
     with Below([LayerTree.read(layer) for layer in image.layers]) as view:
         place = _path_of(scratch)
-        description = describe(view, image.added, place, keeps_xattrs=flow.keeps_xattrs)
+        description = describe(
+            view, image.added, place, keeps_xattrs=flow.keeps_xattrs, latest=flow.epoch
+        )
     if description is None:
         return None
     _write_added(description, scratch)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from sundog.kernel.files import Closing
 from sundog.layer.below import SET_ID
+from sundog.layer.bytecode import head_with_hash
 from sundog.layer.directory_owners import PLACEHOLDERS
 from sundog.layer.header import NANOSECONDS
 from sundog.layer.holes import data_extents, has_no_holes
@@ -78,14 +79,21 @@ class _Inexpressible(Exception):
     """An image can't be described."""
 
 
-def describe(view: Below, added: Added, place: bytes, *, keeps_xattrs: bool) -> Description | None:
+def describe(
+    view: Below,
+    added: Added,
+    place: bytes,
+    *,
+    keeps_xattrs: bool,
+    latest: int | None = None,
+) -> Description | None:
     """Describe an image; return None if that is impossible, or slower than a tar.
 
     ``view`` and ``added`` are as for ``whole_image.image_entries``.  The added files will be in the
-    directory ``place``.  Raises OSError.
+    directory ``place``.  No file will be younger than ``latest``.  Raises OSError.
     """
     try:
-        return _Describer(view, place, keeps_xattrs=keeps_xattrs).run(added)
+        return _Describer(view, place, keeps_xattrs=keeps_xattrs, latest=latest).run(added)
     except _Inexpressible:
         return None
 
@@ -103,7 +111,10 @@ def attribute(name: bytes, value: bytes) -> bytes:
 class _Describer:
     """The state of describing one image."""
 
-    def __init__(self, view: Below, place: bytes, *, keeps_xattrs: bool) -> None:
+    def __init__(
+        self, view: Below, place: bytes, *, keeps_xattrs: bool, latest: int | None
+    ) -> None:
+        self._latest = latest
         self._view = view
         self._place = place
         self._keeps_xattrs = keeps_xattrs
@@ -177,6 +188,7 @@ class _Describer:
         """Define what an inode does not show."""
         if entry.kind == "f":
             self._count_holes(found)
+            self._check_bytecode(entry.path, found)
         mode, record = self._mode(entry), entry.record
         if mode != entry.mode or record.uid or record.gid:
             definition = b"m %o %d %d" % (mode, record.uid, record.gid)
@@ -192,6 +204,14 @@ class _Describer:
         is_directory = entry.kind == "d"
         self._dropped.append((entry.path or b".") + b"/" if is_directory else entry.path)
         return entry.mode & ~SET_ID
+
+    def _check_bytecode(self, path: bytes, found: Found) -> None:
+        """Refuse byte code whose header must change, because mksquashfs reads the file itself."""
+        if self._latest is not None and path.endswith(b".pyc"):
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+            with Closing(os.open(found.path, flags, dir_fd=found.root)) as file:
+                if head_with_hash(path, file, self._latest, self._view.open_file):
+                    raise _Inexpressible
 
     def _count_holes(self, found: Found) -> None:
         """Count the holes of a file: mksquashfs would read all of them."""

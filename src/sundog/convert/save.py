@@ -23,7 +23,7 @@ from sundog.oci.media_types import OCI_LAYER, as_oci
 from sundog.oci.reference import Reference
 from sundog.store.faults import reason
 from sundog.transfer.documents import as_it_came, leaving_image
-from sundog.transfer.packing import Packing, pack, set_id_warnings
+from sundog.transfer.packing import Packing, pack, warn_of_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +154,7 @@ def _write(
     packing: Packing,
     report: WatchingReport,
 ) -> None:
-    put_layer: Callable[[Store, str, Packing, Writer, set[str]], LayerBlob]
+    put_layer: Callable[[Store, Sequence[str], Packing, Writer, set[str]], LayerBlob]
     put_layer = _put_bare_layer if form == DOCKER_ARCHIVE else _put_blob
     written: set[str] = set()
     blobs: dict[str, LayerBlob] = {}
@@ -163,11 +163,11 @@ def _write(
         report.info(f"saving image:    {image.typed}")
         for number, layer in enumerate(image.layers, 1):
             label = f"layer {number}/{len(image.layers)}"
-            for line in set_id_warnings(store, layer):
-                report.warning(f"{label}: {line}")
+            warn_of_layer(store, layer, label, report.warning)
             if layer not in blobs:
                 with report.watched(f"{label}: packing", store.layers.size(layer)):
-                    blobs[layer] = put_layer(store, layer, packing, writer, written)
+                    layers = image.layers[:number]
+                    blobs[layer] = put_layer(store, layers, packing, writer, written)
                 report.info(f"{label}: {blobs[layer].descriptor.digest.encoded[:7]}: written")
         own = [blobs[layer] for layer in image.layers]
         came = as_it_came(store, image, own) if form != DOCKER_ARCHIVE else None
@@ -181,10 +181,10 @@ def _write(
 
 
 def _put_blob(
-    store: Store, layer: str, packing: Packing, writer: Writer, written: set[str]
+    store: Store, layers: Sequence[str], packing: Packing, writer: Writer, written: set[str]
 ) -> LayerBlob:
-    """Write a layer as a blob, and return the blob."""
-    packed = pack(store, layer, packing)
+    """Write the topmost of ``layers`` as a blob, and return the blob."""
+    packed = pack(store, layers[-1], packing, layers[:-1])
     try:
         name = oci_layout.blob_name(packed.blob.descriptor.digest)
         if name not in written:
@@ -196,10 +196,10 @@ def _put_blob(
 
 
 def _put_bare_layer(
-    store: Store, layer: str, packing: Packing, writer: Writer, written: set[str]
+    store: Store, layers: Sequence[str], packing: Packing, writer: Writer, written: set[str]
 ) -> LayerBlob:
-    """Write a layer as a bare tar: decompressed from its blob, or made."""
-    packed = pack(store, layer, Packing("none", packing.epoch))
+    """Write the topmost of ``layers`` as a bare tar: decompressed from its blob, or made."""
+    packed = pack(store, layers[-1], Packing("none", packing.epoch), layers[:-1])
     place = packed.path
     try:
         if as_oci(packed.blob.descriptor.media_type) != OCI_LAYER:

@@ -2,6 +2,9 @@
 
 It is ``ch-convert.RANDOM`` in a directory for temporary files, and locked by flock(2).  A process
 that was killed can't remove its own: its lock is free then, and the next conversion removes it.
+
+The directory is STORAGE/convert unless the user names another one.  It is not $TMPDIR: containers
+that run at the same time see that, and could change the image.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from sundog.convert.flow import deferred_signals
 from sundog.kernel.files import Closing
 from sundog.kernel.locks import is_at
 from sundog.layer.remove import remove_tree
+from sundog.record.location import default_storage
+from sundog.record.own_storage import claim_storage
+from sundog.state.place import make_private
 from sundog.store.store import Store
 
 if TYPE_CHECKING:
@@ -30,15 +36,18 @@ _NAME = re.compile(r"ch-convert\.[a-z0-9_]{8}")  # as tempfile.mkdtemp names a d
 _MODE = 0o700  # as tempfile.mkdtemp makes a directory
 _STORAGE = "storage"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_DEFAULT = "/var/tmp"
+_DIRECTORY = b"convert"
 
 
 class TemporaryStore:
     """A context manager that gives a new store, and removes it with all that is in it."""
 
-    def __init__(self, directory: str | None) -> None:
-        given = os.environ.get("TMPDIR", "")
-        self._directory = directory or (given if os.path.isdir(given) else _DEFAULT)
+    def __init__(self, directory: str | None, storage: str | None) -> None:
+        """Choose the place: ``directory``, else one in ``storage``; None stands for the usual one.
+
+        Raises SundogError if the storage directory is not the user's alone.
+        """
+        self._directory = directory or _directory_in(storage)
         self._path = ""
         self._lock = -1
         self._store: Store | None = None
@@ -74,6 +83,14 @@ class TemporaryStore:
             _remove(os.fsencode(self._path))
         if self._lock >= 0:
             os.close(self._lock)
+
+
+def _directory_in(storage: str | None) -> str:
+    path = default_storage(os.environb) if storage is None else os.fsencode(storage)
+    claim_storage(path)
+    directory = os.path.join(path, _DIRECTORY)
+    make_private(directory)
+    return os.fsdecode(directory)
 
 
 def _collect(directory: str) -> None:

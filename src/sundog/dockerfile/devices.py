@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_WORDS_FOR = {
-    **dict.fromkeys(("1", "t", "true"), True),
-    **dict.fromkeys(("0", "f", "false"), False),
-}
+from sundog.spelling import BOOLEANS
+
 _HINT = "write --device=VENDOR/CLASS=NAME or --device=VENDOR/CLASS=NAME,required"
 
 
@@ -37,7 +35,7 @@ def parse_device(text: str) -> RunDevice:
     for number, item in enumerate(text.split(",")):
         key, equals, value = item.partition("=")
         if key == "required":
-            switch = _WORDS_FOR.get(value.lower() if equals else "true")
+            switch = BOOLEANS.get(value if equals else "true")
             if switch is None:
                 raise DeviceSyntaxError(f"--device: required is true or false, not {value!r}")
             required = switch

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from sundog.spelling import BOOLEANS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +44,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "env": (SECRET,),
     "size": (TMPFS,),
 }
-_SWITCHES = ("readonly", "readwrite", "required")
-_WORDS_FOR = {
-    **dict.fromkeys(("1", "t", "true"), True),
-    **dict.fromkeys(("0", "f", "false"), False),
-}
+_ACCESS = {"readonly": False, "readwrite": True}  # the switch → the mount is writable if it is true
+_SWITCHES = (*_ACCESS, "required")
 _ID_LIMIT = 2**32 - 1
 _MOST_DIGITS = 100  # of a number, with leading zeros
 _SIZE_LIMIT = 2**63
@@ -107,7 +106,8 @@ def parse_mount(text: str, expand: Callable[[str], str] | None = None) -> Mount 
                 is_certain = False
                 continue
             value = expand(value)  # noqa: PLW2901 - the same value, substituted
-        given[key] = value
+        given.pop(key, None)
+        given[key] = value  # at the end: of readonly and readwrite, the last one counts
     if not is_certain:
         return None
     return _Reader(given).mount()
@@ -195,17 +195,16 @@ class _Reader:
         )
 
     def _writable(self) -> bool:
-        writable, readonly = self._switch("readwrite"), self._switch("readonly")
-        if writable is not None:
-            return writable
-        if readonly is not None:
-            return not readonly
-        return self.type in (CACHE, TMPFS)
+        is_writable = self.type in (CACHE, TMPFS)
+        for key in self.given:
+            if key in _ACCESS:
+                is_writable = self._switch(key) is _ACCESS[key]
+        return is_writable
 
     def _switch(self, key: str) -> bool | None:
         if key not in self.given:
             return None
-        value = _WORDS_FOR.get(self.given[key].lower())
+        value = BOOLEANS.get(self.given[key])
         if value is None:
             raise MountSyntaxError(f"--mount: {key} is true or false, not {self.given[key]!r}")
         return value

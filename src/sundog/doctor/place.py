@@ -13,7 +13,7 @@ from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.refusal import explain
 from sundog.layer.remove import remove_tree
 from sundog.record.location import default_storage
-from sundog.store.directory import check_directory
+from sundog.record.own_storage import check_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

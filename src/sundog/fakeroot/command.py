@@ -3,7 +3,8 @@
 ``sundog root`` starts this program, too, and says so by $SUNDOG_STATUSES.  Then the exit statuses
 are those of ``sundog``, and the command's environment stays as it is.
 
-    caller ── sundog-fakeroot, the stand-in for the command ─┬─ the supervisor
+    caller ── sundog-fakeroot, the stand-in for the command ─┬─ the ender
+                                                             ├─ the supervisor
                                                              └─ the command
 
 Floor 0.
@@ -13,6 +14,7 @@ import os
 import sys
 
 from sundog import __version__
+from sundog.container.ending import HostMounts
 from sundog.container.enter import enter_namespaces
 from sundog.container.execute import execute, failure_hint
 from sundog.container.variables import Environment
@@ -28,7 +30,7 @@ from sundog.kernel.files import STDOUT_FILENO
 from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
-from sundog.launcher.attended import PreparedAttendant
+from sundog.launcher.attended import PreparedAttendant, StartUser
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.statuses import PODMAN_STATUSES, PODMAN_WORD, STATUSES_VARIABLE, Statuses
@@ -59,7 +61,7 @@ def start_from_stub() -> None:
 
 
 def run(arguments: list[bytes], environment: Environment) -> int:
-    """Run the command; return the exit status, in each of the three processes."""
+    """Run the command; return the exit status, in each of the processes."""
     messages, statuses = Messages("sundog-fakeroot"), FAKEROOT_STATUSES
     if environment.get(STATUSES_VARIABLE) == PODMAN_WORD:
         messages, statuses = Messages("sundog"), PODMAN_STATUSES
@@ -98,23 +100,31 @@ def run_line(
         state_file = StateFile(line.save, ledger.entries)
     real_owners = RealOwners() if line.real else None
     uid, gid = os.geteuid(), os.getegid()
+    host = HostMounts()
     enter_namespaces(0, 0)
     supervision = HostSupervision(ledger, real_owners, uid, gid)
     command = line.command or [environment.get(b"SHELL") or DEFAULT_SHELL]
+
+    def told(failure: OSError) -> "tuple[str, str]":
+        hint = failure_hint(failure, command[0], environment)
+        text = f"can't execute {printable(command[0])}: {failure.strerror}"
+        return text, hint.replace("the container's $PATH", "$PATH")
+
+    def report(failure: OSError) -> bytes:
+        return bytes([statuses.of_execve(failure.errno or 0)]) + messages.error_lines(
+            *told(failure)
+        )
 
     def become(install: "Callable[[], None] | None") -> int:
         set_no_new_privs()
         if install is not None:
             install()
-        failure = execute(command, environment)
-        hint = failure_hint(failure, command[0], environment)
-        messages.error(
-            f"can't execute {printable(command[0])}: {failure.strerror}",
-            hint.replace("the container's $PATH", "$PATH"),
-        )
+        failure = execute(command, environment, report)
+        messages.error(*told(failure))
         return statuses.of_execve(failure.errno or 0)
 
-    return PreparedAttendant(supervision, state_file, b"", messages).attend(None, become)
+    root = StartUser(b"", messages, None)
+    return PreparedAttendant(supervision, state_file, root, messages, host).attend(None, become)
 
 
 def refuse_nested(environment: Environment) -> None:

@@ -5,8 +5,8 @@ Floor 0.
 
 import os
 
-from sundog.container.enter import forbid_imports
-from sundog.container.supervision import Start, Supervised, Supervision, rootless
+from sundog.container.enter import forbid_imports, rootless
+from sundog.container.supervision import Start, Supervised, Supervision
 from sundog.emulation.notify.state.ledger import Ledger
 from sundog.emulation.notify.state.lower import LowerRecords
 from sundog.emulation.notify.state.state import State
@@ -17,9 +17,12 @@ from sundog.kernel.numbers import process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
     from sundog.fakeroot.real_owners import RealOwners
+    from sundog.record.identity import Identity
 
 
 class HostSupervision(Supervision):
@@ -46,7 +49,13 @@ class HostSupervision(Supervision):
         more = [] if self._real_owners is None else [self._real_owners.channel]
         return [*super().descriptors(), *more]
 
-    def answer(self, source: "NotificationSource", tags: "Tags") -> Supervised:
+    def answer(
+        self,
+        source: "NotificationSource",
+        tags: "Tags",
+        who: "Identity | None",  # noqa: ARG002 - there are no volumes
+        tell: "Callable[[str], None] | None" = None,  # noqa: ARG002 - there is no image
+    ) -> Supervised:
         """Answer the calls of ``source`` until no process is left; return the results.
 
         The ledger then has the records.

@@ -100,7 +100,7 @@ class Linker:
             if (directory := self._tree.resolved_directory(os.path.dirname(path)))
         }
         root = self._root()
-        binds = [(source, b"/" + path) for path, source in files.items()]
+        binds = [(source, b"/" + path, True) for path, source in files.items()]
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with Closing(os.open(os.path.join(self._place, b"upper"), flags)) as upper:
             directories = {*searched, *map(os.path.dirname, notes)}
@@ -146,7 +146,7 @@ class Linker:
         return OverlayRoot(self._place, [self._image], b"upper", b"work", volatile=True)
 
     def _run(
-        self, root: OverlayRoot, options: list[bytes], binds: Sequence[tuple[bytes, bytes]]
+        self, root: OverlayRoot, options: list[bytes], binds: Sequence[tuple[bytes, bytes, bool]]
     ) -> bytes:
         """Run ldconfig; return its standard output.  Raises SundogError if it fails."""
         with Closing(_bounded_file()) as output, Closing(_bounded_file()) as errors:

@@ -182,7 +182,7 @@ def covering(fit: Fit) -> "list[Operation]":
         if source:
             more.append(Bind(source, place, DESIRED, writable=False))
         else:
-            more.append(TmpfsMount(place, DESIRED, size=4096, writable=False))
+            more.append(TmpfsMount(place, DESIRED, options=b"size=4096", writable=False))
     return more
 
 

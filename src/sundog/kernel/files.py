@@ -4,7 +4,8 @@ import errno
 import os
 
 from sundog.kernel.libc import checked, libc_call, printable, syscall
-from sundog.kernel.numbers import RENAMEAT2, process_abi
+from sundog.kernel.mounts import AT_EMPTY_PATH
+from sundog.kernel.numbers import FACCESSAT2, MEMFD_CREATE, RENAMEAT2, process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,13 @@ STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO = 0, 1, 2
 
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+
+MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_EXEC = 0x1, 0x2, 0x10
+F_ADD_SEALS = 1033
+F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE = 0x1, 0x2, 0x4, 0x8
+
+X_OK = 1
+AT_EACCESS = 0x200
 
 # Where the kernel lacks close_range(2), the C library tries all numbers below.
 HIGHEST_DESCRIPTOR = (1 << 31) - 1
@@ -46,6 +54,52 @@ def write_all(fd: int, data: "bytes | memoryview") -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]
+
+
+def may_execute(fd: int) -> bool:
+    """Tell whether this process may execute the open file: permissions, and a mount's noexec.
+
+    Raises KernelError for any other reason.
+    """
+    result = syscall(FACCESSAT2, fd, b"", X_OK, AT_EMPTY_PATH | AT_EACCESS)
+    if result != -errno.EACCES:
+        checked(result, "faccessat2", fd)
+    return result == 0
+
+
+def memory_file(name: bytes, data: bytes) -> int:
+    """Return an executable file of memory that holds ``data``, which nobody can change.
+
+    ``name`` is only for people.  Raises KernelError, such as EACCES where the site lets no memory
+    be executed: memfd_create(2), "vm.memfd_noexec".
+    """
+    number, flags = MEMFD_CREATE[process_abi()], MFD_CLOEXEC | MFD_ALLOW_SEALING
+    fd = syscall(number, name, flags | MFD_EXEC)
+    if fd == -errno.EINVAL:  # before Linux 6.3, all of them are executable
+        fd = syscall(number, name, flags)
+    checked(fd, "memfd_create", name)
+    try:
+        write_all(fd, data)
+        seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
+        checked(libc_call("fcntl", fd, F_ADD_SEALS, seals), "fcntl", name)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def nameless_file(directory: bytes, data: bytes) -> int:
+    """Return a file without a name, for reading, that holds ``data``; -1 if there is none there.
+
+    It is on the file system of ``directory``, and ends with its last descriptor: O_TMPFILE.
+    """
+    try:
+        with Closing(os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o500)) as fd:
+            write_all(fd, data)
+            # The kernel executes no file that is open for writing.
+            return os.open(b"/proc/self/fd/%d" % fd, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 class Closing:

@@ -16,6 +16,8 @@ FSOPEN = 430
 FSCONFIG = 431
 FSMOUNT = 432
 OPENAT2 = 437
+PIDFD_GETFD = 438
+FACCESSAT2 = 439
 MOUNT_SETATTR = 442
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_RESTRICT_SELF = 446
@@ -40,6 +42,28 @@ SECCOMP = {
     "s390x": 348,
     "riscv64": 277,
     "loongarch64": 277,
+}
+
+MEMFD_CREATE = {
+    "x86_64": 319,
+    "i386": 356,
+    "aarch64": 279,
+    "arm": 385,
+    "ppc64le": 360,
+    "s390x": 350,
+    "riscv64": 279,
+    "loongarch64": 279,
+}
+
+EXECVEAT = {
+    "x86_64": 322,
+    "i386": 358,
+    "aarch64": 281,
+    "arm": 387,
+    "ppc64le": 362,
+    "s390x": 354,
+    "riscv64": 281,
+    "loongarch64": 281,
 }
 
 # uname(2)'s name of the machine → the ABI of a 64-bit process on it, and of a 32-bit one.  Under

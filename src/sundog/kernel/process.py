@@ -5,7 +5,7 @@ import os
 import sys
 
 from sundog.kernel.libc import CharPointer, checked, libc_call, syscall
-from sundog.kernel.numbers import SECCOMP, process_abi
+from sundog.kernel.numbers import EXECVEAT, SECCOMP, process_abi
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -98,6 +98,16 @@ def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:
     if any(b"\0" in text for text in (path, *arguments, *strings)):
         return -errno.EINVAL
     return libc_call("execve", path, pointer_array(arguments), pointer_array(strings))
+
+
+def execveat(
+    dirfd: int, path: bytes, arguments: list[bytes], strings: list[bytes], flags: int
+) -> int:
+    """Replace this program by one relative to ``dirfd``: execveat(2).  As ``execve`` otherwise."""
+    if any(b"\0" in text for text in (path, *arguments, *strings)):
+        return -errno.EINVAL
+    words, environment = pointer_array(arguments), pointer_array(strings)
+    return syscall(EXECVEAT[process_abi()], dirfd, path, words, environment, flags)
 
 
 def pointer_array(texts: list[bytes]) -> bytes:

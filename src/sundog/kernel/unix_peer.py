@@ -8,6 +8,8 @@ import os
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]
 from _socket import SO_PEERCRED, SOL_SOCKET
 
+from sundog.kernel.files import Closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
@@ -43,6 +45,25 @@ class UnixPeer:
         except OSError:
             return False
         return (found.st_dev, found.st_ino) == (namespace.st_dev, namespace.st_ino)
+
+    def has_root(self, root: bytes) -> bool:
+        """Tell whether the process lives, and has the directory ``root`` as its root directory.
+
+        A read-only mount of a directory that is writable at ``root`` is another directory.
+        """
+        try:
+            own, other = root_identity(root), root_identity(b"/proc/%d/root" % self.pid)
+            pidfd_send_signal(self.pidfd, 0)
+        except OSError:
+            return False
+        return own == other
+
+
+def root_identity(directory: bytes) -> tuple[int, int, bool]:
+    """Return device and inode of ``directory``, and whether it is read-only.  Raises OSError."""
+    with Closing(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+        status = os.fstat(fd)
+        return status.st_dev, status.st_ino, bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
 
 
 def open_peer(connection: "socket", pid: int) -> int:

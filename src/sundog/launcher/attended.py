@@ -1,14 +1,16 @@
 """``ch-run --notify``: ``ch-run`` stays, and runs the command and a supervisor as its children.
 
-    caller ── ch-run, the stand-in for the command ─┬─ the supervisor
+    caller ── ch-run, the stand-in for the command ─┬─ the ender
+                                                    ├─ the supervisor
                                                     └─ the command
 
 All three are in the container's namespaces and have its root directory.  Only the command and its
-descendants are under the filter.  The command can neither trace the other two processes nor read
-their memory.  The other two keep only standard error of the caller's descriptors.  If the
-supervisor or ``ch-run`` dies, the other one ends the container, so that no command runs without its
-emulation.  When the command ends, ``ch-run`` kills the processes that the command left.  So all
-changes are recorded when ``ch-run`` returns.
+descendants are under the filter.  The command can neither trace the other processes nor read their
+memory.  They keep only standard error of the caller's descriptors.  If the supervisor dies,
+``ch-run`` ends the container, so that no command runs without its emulation.  If ``ch-run`` dies,
+a fourth process does so: the ender, which waits for nothing but that (``ender``).  When the command
+ends, ``ch-run`` kills the processes that the command left.  So all changes are recorded when
+``ch-run`` returns.
 
 Floor 0.  ``main`` imports this module for --notify, before it changes the root.  In the wheel the
 module is in the second joined module, which the first one loads.
@@ -19,22 +21,27 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_BLOCK,
     SIG_DFL,
     SIG_SETMASK,
-    SIG_UNBLOCK,
     SIGCHLD,
     SIGKILL,
-    SIGTERM,
     pthread_sigmask,
     signal,
     valid_signals,
 )
 
+from sundog.container.ending import HostMounts
+from sundog.container.enter import rootless
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
-from sundog.container.members import kill_members
-from sundog.container.membership import ERROR, HINT, VERBOSE, WARNING, Membership
+from sundog.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
+from sundog.container.operations import Bind
 from sundog.container.own_records import OwnRecords
 from sundog.container.paths import exists
-from sundog.container.supervision import Emulation, Supervised, Supervision, install_in_group
+from sundog.container.supervision import (
+    Emulation,
+    Supervised,
+    Supervision,
+    install_in_group,
+)
 from sundog.emulation.notify.identity.capabilities import all_capabilities
 from sundog.emulation.notify.identity.credentials import superuser
 from sundog.emulation.notify.identity.tags import Tags
@@ -45,8 +52,11 @@ from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.apart import fork_away
+from sundog.launcher.ender import Ender, Members
 from sundog.launcher.messages import Messages
-from sundog.launcher.stand_in import StandIn
+from sundog.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
+from sundog.launcher.stand_in import StandIn, die_of
+from sundog.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
 from sundog.record.identity import find_identity
 from sundog.record.layer_path import LayerPath
 
@@ -58,6 +68,7 @@ if TYPE_CHECKING:
 
     from sundog.container.membership import GroupChannel
     from sundog.container.plan import Plan
+    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.launcher.companion import Become
     from sundog.launcher.image import Image
     from sundog.launcher.options import CommandLine
@@ -77,12 +88,24 @@ LARGEST_ACCOUNTS = 16 << 20  # bytes that are read of the image's accounts
 class Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
-    __slots__ = ("_messages", "_strict", "_words", "_writes")
+    __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
 
     def __init__(self, line: "CommandLine", messages: Messages) -> None:
-        """Read from ``line`` the command's user, and whether the command writes to the image."""
+        """Read from ``line`` the command's user, and whether the command writes to the image.
+
+        Call it before the process enters its namespaces.
+        """
+        self._host = HostMounts()
+        caller = os.geteuid(), os.getegid()
+        words = user_words(line)
+        if line.is_rank and words in (b"", b"%d" % caller[0]):
+            words = b"%d:%d" % caller
+            messages.verbose(RANK_NOTE % caller)
+        self._user = StartUser(words, messages, caller if line.is_rank else None)
+        # Then all that the host shows is the command's own, such as the files of its session.
+        self._shows_all = words == b"%d:%d" % caller
         self._strict = line.strict
-        self._words = user_words(line)
+        self._volumes = [(path, path in line.owned) for _, path, _ in line.binds]
         self._writes = line.write and line.overlay_size is None
         self._messages = messages
 
@@ -94,95 +117,108 @@ class Attendant:
         ``plan`` has mounted the image; None: another process has done so.  ``channel`` leads to the
         supervisor that the process shares with others.
         """
-        words = self._words or (image.user if image is not None else b"")
+        user = self._user if image is None else self._user.of_image(image.user)
         if image is None or plan is None:
             if channel is None:
                 raise AssertionError("no container and no group")
-            return PeerAttendant(channel, words, self._messages)
+            return PeerAttendant(channel, user, self._messages, self._host)
         supervision, records = self._supervision(image, plan)
         if channel is None:
-            return PreparedAttendant(supervision, records, words, self._messages)
-        return FirstAttendant(channel, words, self._messages, supervision, records)
+            return PreparedAttendant(supervision, records, user, self._messages, self._host)
+        return FirstAttendant(
+            channel, user, self._messages, self._host, supervision=supervision, records=records
+        )
 
     def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
         """Open the records of the ``image``."""
-        root, records, strict = image.root, None, self._strict
+        records, changes, is_lost = None, None, False
         stable = not plan.is_copied
         if image.named:
+            is_lost = image.guesses == OWNERS_LOST
+            letters = b"" if is_lost else image.guesses
             layers = [
-                LayerPath(path + b"/tree", path + b"/owners", links=path + b"/links")
-                for path in image.layers
+                LayerPath(
+                    path + b"/tree",
+                    path + b"/owners",
+                    links=path + b"/links",
+                    guesses=letters[at : at + 1] or OWNERS_KNOWN,
+                )
+                for at, path in enumerate(image.layers)
             ]
-            emulation = Emulation(layers, None, is_stable=stable, strict=strict)
         elif image.recorded is not None:
-            layers = [LayerPath(*image.recorded)]
-            emulation = Emulation(layers, None, is_stable=stable, strict=strict)
+            tree, owners = image.recorded
+            layers = [LayerPath(tree, owners, guesses=letter_of(tree))]
         else:
-            path = root.directory
-            changes = path if self._writes else None
+            path = image.root.directory
             if self._writes:
-                records = OwnRecords(path)
+                changes, records, stable = path, OwnRecords(path, rootless(path)), False
             owners = path + b"/ch/owners"
-            layers = [LayerPath(path, owners)] if exists(owners) else []
-            stable = stable and changes is None
-            emulation = Emulation(layers, changes, is_stable=stable, strict=strict)
+            letter = letter_of(path)
+            layers = [LayerPath(path, owners, guesses=letter)] if exists(owners) else []
+        volumes: list[VolumePlace] = []
+        if self._shows_all:
+            binds = [step for step in plan.operations if isinstance(step, Bind)]
+            volumes = [(bind.destination, False) for bind in binds]
+        emulation = Emulation(
+            layers,
+            changes,
+            is_stable=stable,
+            strict=self._strict,
+            is_lost=is_lost,
+            volumes=[*volumes, *self._volumes],
+        )
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
-            upper = os.open(b"upper", os.O_PATH | os.O_CLOEXEC, dir_fd=plan.scratch)
+            upper = rootless(b"/proc/self/fd/%d/upper" % plan.scratch)
         return emulation.open().merge(upper), records
 
 
 class PreparedAttendant:
     """A supervisor that has the records of the image.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_messages", "_records", "_supervision", "_words")
+    __slots__ = ("_host", "_messages", "_records", "_supervision", "_user")
 
     def __init__(
         self,
         supervision: Supervision,
         records: "KeptRecords | None",
-        words: bytes,
+        user: "StartUser",
         messages: Messages,
+        host: HostMounts,
     ) -> None:
+        self._host = host
         self._supervision = supervision
         self._records = records
-        self._words = words
+        self._user = user
         self._messages = messages
 
     def identify(self) -> "Identity | None":
         """Return the command's user, None for root; call it in the container's root directory."""
-        return identified(self._words, self._messages)
+        return self._user.identify()
 
     def attend(self, who: "Identity | None", become: "Become") -> int:
         """Run the command beside a supervisor; return its exit status, or die of its signal.
 
         The command's process calls ``become`` with the function that installs the filter.  The
-        method forks twice, and returns in each child, too, with the child's exit status.
+        method returns in the command's process and in the supervisor, too, with their exit status.
         """
         supervision = self._supervision
         return stand_in_for(
             lambda: become(lambda: supervision.install(who)),
             lambda parent: self._supervise(parent, who),
-            supervision.proc,
+            Members(supervision.proc, self._host),
             self._messages,
         )
 
     def _supervise(self, parent: int, who: "Identity | None") -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
         supervision = self._supervision
-
-        def parent_died(*_: object) -> None:
-            if os.getppid() != parent:
-                kill_members(supervision.proc, {os.getpid()})
-                os._exit(EXIT_RUN)
-
-        signal(SIGTERM, parent_died)
-        set_pdeathsig(SIGTERM)
-        pthread_sigmask(SIG_UNBLOCK, {SIGTERM})
-        parent_died()
+        set_pdeathsig(SIGKILL)
+        if os.getppid() != parent:
+            return EXIT_RUN
         records = () if self._records is None else self._records.descriptors()
         leave_descriptors((STDERR_FILENO, *supervision.descriptors(), *records))
-        supervised = supervision.supervise(who)
+        supervised = supervision.supervise(who, self._messages.note)
         if supervised is None:
             return 0  # the command has printed why
         print_report(report_lines(supervised), self._messages)
@@ -194,16 +230,19 @@ class PreparedAttendant:
 class PeerAttendant:
     """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_channel", "_messages", "_words")
+    __slots__ = ("_channel", "_host", "_messages", "_user")
 
-    def __init__(self, channel: "GroupChannel", words: bytes, messages: Messages) -> None:
+    def __init__(
+        self, channel: "GroupChannel", user: "StartUser", messages: Messages, host: HostMounts
+    ) -> None:
         self._channel = channel
-        self._words = words
+        self._host = host
+        self._user = user
         self._messages = messages
 
     def identify(self) -> "Identity | None":
         """Return the command's user, as ``PreparedAttendant.identify`` does."""
-        return identified(self._words, self._messages)
+        return self._user.identify()
 
     def attend(self, who: "Identity | None", become: "Become") -> int:
         """Run the command under the group's supervisor, as ``PreparedAttendant.attend`` does."""
@@ -214,9 +253,8 @@ class PeerAttendant:
         return stand_in_for(
             lambda: become(lambda: install_in_group(member, who)),
             lambda parent: self._await(parent, member),
-            channel.proc,
+            Members(channel.proc, self._host, member.number),
             self._messages,
-            member.number,
         )
 
     def _await(self, parent: int, member: Membership) -> int:
@@ -242,12 +280,14 @@ class FirstAttendant(PeerAttendant):
     def __init__(
         self,
         channel: "GroupChannel",
-        words: bytes,
+        user: "StartUser",
         messages: Messages,
+        host: HostMounts,
+        *,
         supervision: Supervision,
         records: OwnRecords | None,
     ) -> None:
-        super().__init__(channel, words, messages)
+        super().__init__(channel, user, messages, host)
         self._supervision = supervision
         self._records = records
 
@@ -256,19 +296,19 @@ class FirstAttendant(PeerAttendant):
         requests = self._channel.requests
         if requests is None:
             raise AssertionError("this process is not the first one")
-        fork_away(lambda: self._serve(requests))
+        fork_away(lambda: self._serve(requests, who))
         requests.close()
         self._channel.enlist()
         return super().attend(who, become)
 
-    def _serve(self, requests: "socket") -> None:
-        """Be the supervisor until the group has ended."""
+    def _serve(self, requests: "socket", who: "Identity | None") -> None:
+        """Be the supervisor until the group has ended, which begins with a command of ``who``."""
         supervision, records = self._supervision, self._records
         saved = () if records is None else records.descriptors()
         leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
         tags = Tags(superuser(all_capabilities()))
         source = GroupSource(requests, supervision.proc, tags, strict=supervision.strict)
-        supervised = supervision.answer(source, tags)
+        supervised = supervision.answer(source, tags, who)
         status, lines = 0, report_lines(supervised)
         if records is not None:
             try:
@@ -279,27 +319,53 @@ class FirstAttendant(PeerAttendant):
         source.dismiss(status, lines)
 
 
-def identified(words: bytes, messages: Messages) -> "Identity | None":
-    """Return the user that ``words`` name in the root directory's accounts; None without words."""
-    if not words:
-        return None
-    who = find_identity(words, contents(b"/etc/passwd"), contents(b"/etc/group"))
-    groups = " ".join(map(str, who.groups))
-    messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
-    return who
+class StartUser:
+    """The user with whom the command starts.
+
+    words    USER[:GROUP]; empty: root
+    caller   user and group whose name a rank of MPI has to have, None for any other command
+    """
+
+    __slots__ = ("_caller", "_messages", "_words")
+
+    def __init__(self, words: bytes, messages: Messages, caller: tuple[int, int] | None) -> None:
+        self._words = words
+        self._messages = messages
+        self._caller = caller
+
+    def of_image(self, words: bytes) -> "StartUser":
+        """Return the user in an image whose USER is ``words``."""
+        return StartUser(self._words or words, self._messages, self._caller)
+
+    def identify(self) -> "Identity | None":
+        """Return the user that the words name in the root directory's accounts; None without words.
+
+        Raises SundogError, also if PMIx would refuse the rank and let it wait.
+        """
+        if not self._words:
+            return None
+        who = find_identity(self._words, contents(b"/etc/passwd"), contents(b"/etc/group"))
+        groups = " ".join(map(str, who.groups))
+        self._messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
+        if self._caller not in (None, (who.uid, who.gid)):
+            raise SundogError(
+                f"PMIx would refuse this rank, because it calls itself user {who.uid}, "
+                f"group {who.gid}",
+                NATIVE_SECURITY_HINT % self._caller,
+            )
+        return who
 
 
 def stand_in_for(
     start: "Callable[[], int]",
     supervise: "Callable[[int], int]",
-    proc: int,
+    members: Members,
     messages: Messages,
-    peer: int = 0,
 ) -> int:
-    """Fork twice: to ``start`` the command, and to ``supervise`` it; stand in for the command.
+    """Fork three times: the ender of the ``members``, ``supervise``, and ``start`` the command.
 
-    ``supervise`` gets the process ID of the stand-in.  ``proc`` and ``peer`` are for ``StandIn``.
-    Returns the exit status of each of the three processes.
+    This process stands in for the command.  ``supervise`` gets its process ID.  Returns the exit
+    status of each of the processes but the ender, which never returns.
     """
     parent = os.getpid()
     # The command's process undoes these changes.  The stand-in passes signals on to it.
@@ -307,6 +373,7 @@ def stand_in_for(
     mask = pthread_sigmask(SIG_BLOCK, valid_signals())
     set_child_subreaper()
     set_dumpable(False)
+    ender = Ender(members, messages)
     supervisor = os.fork()
     if supervisor == 0:
         return supervise(parent)
@@ -315,16 +382,22 @@ def stand_in_for(
         set_pdeathsig(SIGKILL)
         if os.getppid() != parent:
             return EXIT_RUN
+        ender.leave()
         signal(SIGCHLD, chld)
         pthread_sigmask(SIG_SETMASK, mask)
         return start()
-    leave_descriptors((STDERR_FILENO, proc))
-    return StandIn(command, supervisor, proc, peer).stand(messages)
+    leave_descriptors((STDERR_FILENO, ender.descriptor, *members.descriptors()))
+    status = StandIn(command, supervisor, members).stand(messages)
+    ender.dismiss()
+    if status < 0:
+        die_of(-status)
+    return status
 
 
 def report_lines(supervised: Supervised) -> list[tuple[str, str]]:
     """Return what the supervisor did, as lines with their kinds."""
     lines = [(VERBOSE, text) for text in (*supervised.statistics, *supervised.incidents)]
+    lines += [(NOTE, text) for text in supervised.hints]
     if supervised.failures:
         warning = f"root emulation failed to answer {supervised.failures} calls"
         lines.append((WARNING, warning))
@@ -338,9 +411,16 @@ def print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
             messages.verbose(text)
         elif kind == WARNING:
             messages.warning(text + ("" if messages.verbosity >= 1 else ": see them with -v"))
+        elif kind == NOTE:
+            messages.note(text)
         elif kind == ERROR:
             _, hint = lines[place + 1] if place + 1 < len(lines) else ("", "")
             messages.error(text, hint)
+
+
+def letter_of(tree: bytes) -> bytes:
+    """Return the letter of ``record.guesses`` for an image that is not in storage."""
+    return OWNERS_LISTED if exists(tree + b"/" + GUESSES) else OWNERS_KNOWN
 
 
 def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:

@@ -39,11 +39,13 @@ def run_command(
     home: bytes,
     tmpdir: bytes,
     typing: bool,
+    unused: "Callable[[], str]",
 ) -> int:
     """Run the command in the container, in which this process is.
 
     ``what`` is the command, the changes of its environment, and its directory.  ``home`` is the
-    directory of --home, or empty.  Returns an exit status unless this process becomes the command.
+    directory of --home, or empty.  ``unused`` returns a hint for a command that can't be executed.
+    Returns an exit status unless this process becomes the command.
     """
     command, changes, workdir = what
     who = prepared.identify()
@@ -62,7 +64,9 @@ def run_command(
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(
         who,
-        lambda install: become(command, environment, messages, install, statuses, typing=typing),
+        lambda install: become(
+            command, environment, messages, install, statuses, typing=typing, unused=unused
+        ),
     )
 
 
@@ -74,11 +78,13 @@ def become(
     statuses: "Statuses",
     *,
     typing: bool,
+    unused: "Callable[[], str]",
 ) -> int:
     """Become the command, with the filter that ``install`` installs; None: no filter.
 
     ``typing`` says that the kernel lets programs type into terminals; then a filter forbids it.
-    Returns one of ``statuses`` if execve(2) fails.  Raises KernelError.
+    ``unused`` is as in ``run_command``.  Returns one of ``statuses`` if execve(2) fails.  Raises
+    KernelError.
     """
     set_no_new_privs()
     if install is install_fake_root and messages.verbosity >= 2:
@@ -92,11 +98,18 @@ def become(
         except KernelError as error:  # a kernel without filters can still run the command
             messages.verbose(f"programs can type into terminals: {error.message}")
     silence(messages.verbosity)
-    failure = execute(command, environment)
-    messages.error(
-        f"can't execve(2): {printable(command[0])}: {failure.strerror}",
-        failure_hint(failure, command[0], environment),
-    )
+
+    def told(failure: OSError) -> "tuple[str, str]":
+        text = f"can't execve(2): {printable(command[0])}: {failure.strerror}"
+        hints = (failure_hint(failure, command[0], environment), unused())
+        return text, "; ".join([hint for hint in hints if hint])
+
+    def report(failure: OSError) -> bytes:
+        status = statuses.of_execve(failure.errno or 0)
+        return bytes([status]) + messages.error_lines(*told(failure))
+
+    failure = execute(command, environment, report)
+    messages.error(*told(failure))
     messages.reprint_warnings()
     return statuses.of_execve(failure.errno or 0)
 

@@ -6,10 +6,16 @@ Floor 0.
 import os
 
 from sundog.container.paths import exists
+from sundog.container.search_path import ENGINE_PATH
 from sundog.errors import NotInStorage, SundogError
 from sundog.kernel.files import STDOUT_FILENO
 from sundog.kernel.libc import printable
-from sundog.launcher.environment import EnvironmentChange, SetFromImage
+from sundog.launcher.environment import (
+    IMAGE_ENVIRONMENT,
+    EnvironmentChange,
+    SetFromImage,
+    SetVariables,
+)
 from sundog.launcher.help import USAGE
 from sundog.launcher.image import Image, find_image, image_name, image_place
 from sundog.launcher.options import CommandLine
@@ -71,30 +77,53 @@ def execution(
     if image is not None:
         if not command:
             command, workdir = [*image.command], image.workdir
-            if image.own_variables:
-                changes = [SetFromImage(b"\n"), *changes]
+            own = [SetFromImage(b"\n")] if image.own_variables else []
+            # The path of RUN, where the image has none.
+            path = SetVariables([(b"PATH", ENGINE_PATH.encode())], verbatim=True)
+            changes = [path, *own, *changes]
         else:
             command = [*image.prefix, *command]
         changes = [*image.variables, *changes]
     return command, changes, workdir if line.directory is None else line.directory
 
 
+def unused_settings(line: CommandLine, image: Image | None) -> str:
+    """Return a hint about what the image says of its own command only, and how to use that; or "".
+
+    Call it in the container.
+    """
+    if image is None or not image.named or len(line.operands) == 1:
+        return ""
+    unused, options = [], []
+    has_variables = any(isinstance(change, SetFromImage) for change in line.changes)
+    if not has_variables and exists(IMAGE_ENVIRONMENT) and os.stat(IMAGE_ENVIRONMENT).st_size:
+        unused.append("ENV")
+        options.append("--set-env")
+    if line.directory is None and image.workdir != b"/":
+        unused.append("WORKDIR")
+        options.append(f"-c {printable(image.workdir)}")
+    if not unused:
+        return ""
+    names, words = " and ".join(unused), " ".join(options)
+    return f"a given command does not use the image's {names}: ch-run {words} uses them"
+
+
 def refuse_other_directory(line: CommandLine, storage: Storage) -> None:
-    """Raise NotInStorage if IMAGE is a name, and a directory of that name is something else.
+    """Raise an error if a directory is no root file system, NotInStorage if IMAGE is a name.
 
     The function recognizes a root file system by its /dev, which a container cannot do without.
     ``./NAME`` always means the directory.
     """
     word = line.operands[0]
-    if (
-        b"/" in word
-        or image_name(word) is None
-        or line.write
-        or line.overlay_size is not None
-        or exists(word + b"/dev")
-    ):
+    if line.write or line.overlay_size is not None or exists(word + b"/dev"):
         return
     shown = printable(word)
+    if b"/" in word or image_name(word) is None:
+        raise SundogError(
+            f"no root file system: {shown}: it has no directory dev",
+            "IMAGE is a name in storage, or a directory that holds a whole image; "
+            "-W makes what a container needs",
+        )
     raise NotInStorage(
         f"image not found: {shown}: no such name in storage, and ./{shown} is no root file system",
         f"the storage is {printable(storage.path)}; see: ch-image list",

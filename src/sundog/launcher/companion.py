@@ -76,7 +76,8 @@ def chosen_ids(line: "CommandLine", *, is_attended: bool) -> tuple[int, int]:
     """Return the uid and the gid of the user namespace, outside of root emulation."""
     if is_attended:
         return 0, 0  # the supervisor emulates -u and -g
-    uid, gid = (0, 0) if line.notify else (os.geteuid(), os.getegid())
+    is_root = line.notify and not line.is_rank
+    uid, gid = (0, 0) if is_root else (os.geteuid(), os.getegid())
     return uid if line.uid is None else line.uid, gid if line.gid is None else line.gid
 
 

@@ -1,6 +1,7 @@
 """The command's environment: the variables that ``ch-run`` sets, and --set-env and --unset-env.
 
-The rules are those of Charliecloud 0.39.  First ``ch-run`` changes HOME, PATH and TMPDIR.  Then it
+The rules are those of Charliecloud 0.39, but for the directories of programs for root, which $PATH
+gets, too.  First ``ch-run`` changes HOME, PATH and TMPDIR.  Then it
 obeys --set-env and --unset-env in the order of the command line.  Last it sets CH_RUNNING.  All
 other variables of the host stay as they are.
 
@@ -27,6 +28,9 @@ IMAGE_ENVIRONMENT = b"/ch/environment"
 VARIABLE_HINT = "write NAME=VALUE, one variable on each line"
 
 HOME_DEFAULT = b"/root"
+# What is appended to $PATH where it is missing: the image may keep programs there, and the $PATH of
+# an ordinary user, or of a host with a merged /usr, may lack it.
+APPENDED_PATHS = (b":/bin", b":/usr/local/sbin", b":/usr/sbin", b":/sbin")
 
 
 class SetVariables:
@@ -114,11 +118,14 @@ def command_environment(
     path = environment.get(b"PATH")
     if path is None:
         messages.warning("$PATH not set")
-    elif not path.startswith(b"/bin") and b":/bin" not in path:
-        # The image may keep programs in /bin.  The $PATH of a merged-/usr host may lack it.
-        path += b":/bin"
-        environment.set(b"PATH", path)
-        messages.verbose(f"new $PATH: {printable(path)}")
+    else:
+        longer = b":" + path
+        for wanted in APPENDED_PATHS:
+            if wanted not in longer:
+                longer += wanted
+        if len(longer) > len(path) + 1:
+            environment.set(b"PATH", longer[1:])
+            messages.verbose(f"new $PATH: {printable(longer[1:])}")
     environment.unset(b"TMPDIR")  # it is a path of the host
     if tmpdir:
         environment.set(b"TMPDIR", tmpdir)

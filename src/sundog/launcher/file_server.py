@@ -114,11 +114,13 @@ class FileServer:
         recorded = (DESCRIPTOR_PATH % tree, DESCRIPTOR_PATH % records) if with_records else None
         return one_file_image(SquashRoot(path, tree), recorded)
 
-    def bind(self, source: bytes, destination: bytes, need: str, *, writable: bool) -> Bind:
+    def bind(
+        self, source: bytes, destination: bytes, need: str, *, writable: bool, is_own: bool
+    ) -> Bind:
         """Return the operation that shows ``source`` of the host at ``destination``."""
         if source == destination or source not in self._paths:
-            return Bind(source, destination, need, writable=writable)
-        return FileBind(source, destination, need, self, writable=writable)
+            return Bind(source, destination, need, writable=writable, is_own=is_own)
+        return FileBind(source, destination, need, self, writable=writable, is_own=is_own)
 
 
 class FileBind(Bind):
@@ -132,9 +134,16 @@ class FileBind(Bind):
     __slots__ = ("_files", "_is_file", "_shown")
 
     def __init__(
-        self, source: bytes, destination: bytes, need: str, files: FileServer, *, writable: bool
+        self,
+        source: bytes,
+        destination: bytes,
+        need: str,
+        files: FileServer,
+        *,
+        writable: bool,
+        is_own: bool,
     ) -> None:
-        super().__init__(source, destination, need, writable=writable)
+        super().__init__(source, destination, need, writable=writable, is_own=is_own)
         self._files = files
         self._is_file = destination.rpartition(b"/")[2] == source.rpartition(b"/")[2]
         self._shown = -1

@@ -22,9 +22,12 @@ from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.sharing import is_shared
 from sundog.launcher.storage import Storage, closed_storage
-from sundog.record.names import canonical_name, name_to_directory
+from sundog.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.record.running import note_run
 from sundog.record.stack import read_stack
+from sundog.spelling import nearest
+
+MOST_COMPARED = 1000  # names of images; comparing one takes some 20 microseconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,10 +50,12 @@ class Image:
     own_variables
                 whether it has a file of variables for the default command
     recorded    the tree and the manifest of an image that is one file, for --notify
+    guesses     whose files nobody saw, as ``ImageStack`` says it of the ``layers``
     """
 
     __slots__ = (
         "command",
+        "guesses",
         "layers",
         "named",
         "own_variables",
@@ -75,6 +80,7 @@ class Image:
         variables: "Sequence[EnvironmentChange]" = (),
         own_variables: bool = False,
         recorded: "tuple[bytes, bytes] | None" = None,
+        guesses: bytes = b"",
     ) -> None:
         self.root = root
         self.command = command
@@ -86,6 +92,7 @@ class Image:
         self.variables = variables
         self.own_variables = own_variables
         self.recorded = recorded
+        self.guesses = guesses
 
 
 def image_name(reference: bytes) -> str | None:
@@ -108,7 +115,7 @@ def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> I
     there is neither.
     """
     image = find_stored(reference, storage)
-    return image or find_directory(reference, storage.path, unsafe=unsafe)
+    return image or find_directory(reference, storage, unsafe=unsafe)
 
 
 def find_stored(reference: bytes, storage: Storage) -> Image | None:
@@ -134,7 +141,7 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         root = DirectoryRoot(storage.at(b"trees/" + stack.tree), ((own + b"/ch", b"ch"),))
     else:
         layers = [layer + b"/tree" for layer in stack.layers]
-        root = OverlayRoot(storage.at(b"layers"), [own, *layers, b"../skeleton"])
+        root = OverlayRoot(storage.at(b"layers"), [own, *layers, storage.at(b"skeleton")])
     return Image(
         root,
         stack.entrypoint + stack.command,
@@ -143,10 +150,22 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         layers=[storage.at(b"layers/" + layer) for layer in stack.layers],
         named=True,
         own_variables=True,
+        guesses=stack.guesses,
     )
 
 
-def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
+def similar(reference: bytes, storage: Storage) -> str:
+    """Return the beginning of a hint that names the image most like ``reference``, or ""."""
+    try:  # there is a link for each spelling of a name
+        links = os.listdir(storage.at(b"img"))[:MOST_COMPARED]
+    except OSError:
+        return ""
+    names = sorted([spelled_out(printable(link)) for link in links], key=len)
+    near = nearest(printable(reference), names)
+    return f"did you mean {near}? " if near else ""
+
+
+def find_directory(reference: bytes, storage: Storage, *, unsafe: bool) -> Image:
     """Return the directory image ``reference``.
 
     Raises NotInStorage if there is no such file, SundogError if it is no directory.
@@ -157,7 +176,8 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
     except (FileNotFoundError, NotADirectoryError):
         raise NotInStorage(
             f"image not found: {shown}: no such name in storage, and no such file",
-            f"the storage is {printable(storage)}; see: ch-image list",
+            f"{similar(reference, storage)}the storage is {printable(storage.path)}; "
+            "see: ch-image list",
         ) from None
     except OSError as error:
         raise kernel_error("stat", reference, error.errno or 0) from None
@@ -172,7 +192,7 @@ def find_directory(reference: bytes, storage: bytes, *, unsafe: bool) -> Image:
     if not os.access(reference, os.X_OK, effective_ids=True):
         raise kernel_error("open", reference, errno.EACCES)
     path = absolute(reference)
-    if not unsafe and is_stored(path, storage):
+    if not unsafe and is_stored(path, storage.path):
         raise SundogError("can't run directory images from storage", "run by name")
     return Image(DirectoryRoot(path), named=False)
 

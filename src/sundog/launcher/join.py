@@ -10,7 +10,8 @@ The compiled ``ch-run`` may have bound the socket already, and left it open.
 
 Any program can take the name of a group, also one of an image.  A process that entered its
 namespaces would be in its hands.  So each side believes only a process of its own user in its own
-user namespace: programs of an image are in another one.
+user namespace: programs of an image are in another one.  If a stranger has the name, or if nobody
+answers there, the group meets at a place that no stranger can take (``join_place``).
 
 A process that enters a container is not dumpable until it has become the command: programs there
 can neither trace it nor open its files.
@@ -35,11 +36,11 @@ from sundog.kernel.process import set_dumpable
 from sundog.kernel.unix_peer import UnixPeer
 from sundog.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
 from sundog.launcher.option_numbers import parse_number
-from sundog.record.location import account_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.container.variables import Environment
+    from sundog.launcher.join_place import JoinPlace
     from sundog.launcher.messages import Messages
     from sundog.launcher.options import CommandLine
 
@@ -52,10 +53,16 @@ SIZE_VARIABLES = (
 TAG_VARIABLE = b"SLURM_STEP_ID"
 JOB_VARIABLE = b"SLURM_JOB_ID"  # two jobs of a user on one node have equal steps
 
+# ``sundog exec`` sets it: join a group that runs this image, and begin none.  The compiled program
+# joins only such a group, and leaves the rest to this launcher.
+JOIN_VARIABLE = b"SUNDOG_JOIN"
+JOIN_RUNNING = b"running"
+
 NAME_PREFIX = "sundog-join"
 NAME_LIMIT = 107  # bytes of an abstract name: unix(7)
 PAUSE = 0.001  # seconds until the next attempt, while the first process has not started its keeper
 JOIN_ATTEMPTS = 10_000
+SILENCES = 1_000  # attempts, until a socket on which nobody listens counts as a stranger's
 TAG_HINT = "choose another name for the group with --join-tag"
 
 
@@ -64,12 +71,14 @@ class Joinable:
 
     namespaces  those to enter, [] if this process has to make the container
     channel     leads to the supervisor of --notify, or None
+    may_begin   whether this process may make it
     """
 
-    __slots__ = ("channel", "namespaces")
+    __slots__ = ("channel", "may_begin", "namespaces")
 
     def __init__(self) -> None:
         self.channel: GroupChannel | None = None
+        self.may_begin = True
         self.namespaces: list[int] = []
 
     def enter(self) -> None:
@@ -121,36 +130,53 @@ class Group(Joinable):
     """The container of a group.  The first process of the group makes it."""
 
     __slots__ = (
+        "_environment",
         "_image",
         "_is_attended",
         "_keeper",
+        "_known_place",
         "_messages",
         "_name",
         "_proc",
         "_process",
+        "_silences",
         "_tag",
     )
 
     def __init__(
-        self, name: bytes, tag: bytes, image: bytes, messages: "Messages", *, is_attended: bool
+        self,
+        name: bytes,
+        environment: "Environment",
+        tag: bytes,
+        image: bytes,
+        messages: "Messages",
+        *,
+        is_attended: bool,
+        may_begin: bool,
     ) -> None:
-        """Join the group, or begin it; wait until one of the two is certain.
+        """Join the group, or begin it if that is allowed; wait until one of the two is certain.
 
-        ``is_attended`` tells whether a supervisor answers the calls of the group's
+        Its socket has the abstract ``name``, or is where the ``environment`` says.  ``is_attended``
+        tells whether a supervisor answers the calls of the group's
         commands.  Raises SundogError and OSError.
         """
         super().__init__()
         self._name = name
+        self._environment = environment
+        self._known_place: JoinPlace | None = None
+        self._silences = 0  # how often nobody listened on the socket with the name
         self._tag = tag
         self._image = image
         self._messages = messages
         self._keeper: socket | None = None
         self._is_attended = is_attended
+        self.may_begin = may_begin
         self._process = os.open(b"/proc/self", OPEN_DIRECTORY)
         self._proc = os.open(b"/proc", OPEN_DIRECTORY) if is_attended else -1
         for _ in range(JOIN_ATTEMPTS):
-            if self._begin() or self._join():
+            if self._begin() or self._join() or self._use_place():
                 return
+            sleep(PAUSE)
         raise SundogError(
             f"join: nobody listens on the socket of the group {printable(tag)}",
             TAG_HINT,
@@ -181,33 +207,92 @@ class Group(Joinable):
         listener = bound_socket(self._name)
         if listener is None:
             return False
-        self._messages.verbose("join: I won")
-        self._keeper = start_keeper(listener, self._image)
-        if self._is_attended:
-            self.channel = GroupChannel(self._proc)
+        keeper = None
+        if self.may_begin:
+            keeper = start_keeper(listener, self._image)
+        if self._place().is_led():
+            for end in (listener, keeper):
+                if end is not None:
+                    end.close()
+            self._silences = SILENCES  # another process has met a stranger here
+            return False
+        self._lead(keeper)
         return True
 
-    def _join(self) -> bool:
-        """Try to get the namespaces from the keeper; return whether it has sent them."""
-        connection = socket(AF_UNIX, SOCK_SEQPACKET)
-        try:
-            connection.connect(self._name)
-        except OSError as error:
-            connection.close()
-            if error.errno != errno.ECONNREFUSED:
-                raise socket_error("connect", self._name, error) from None
-            sleep(PAUSE)
+    def _lead(self, keeper: socket | None) -> None:
+        """Be the first process, whose ``keeper`` listens; None: this process may not be it."""
+        if keeper is None:
+            raise SundogError(f"join: the group {printable(self._tag)} is over")
+        self._messages.verbose("join: I won")
+        self._keeper = keeper
+        if self._is_attended:
+            self.channel = GroupChannel(self._proc)
+
+    def _place(self) -> "JoinPlace":
+        """Return the place that no stranger can take.  Few processes load it."""
+        if self._known_place is None:
+            from sundog.launcher.join_place import JoinPlace  # noqa: PLC0415
+
+            self._known_place = JoinPlace(self._environment, self._name[1:])
+        return self._known_place
+
+    def _use_place(self) -> bool:
+        """Try to begin or to join the group at the place that no stranger can take.
+
+        Returns False if the group is, or may be, at the usual place.
+        """
+        if self._silences < SILENCES:
             return False
+        if self._known_place is None:
+            self._messages.verbose("join: a stranger has the usual socket of the group")
+        try:
+            lead = self._place().lead()
+        except SundogError as error:
+            raise SundogError(
+                f"join: a stranger has the socket of the group {printable(self._tag)}, and there is"
+                f" no other place: {error.message}",
+                f"{error.hint}; or {TAG_HINT}" if error.hint else TAG_HINT,
+            ) from None
+        if lead is None:
+            return self._join(self._place())
+        connection = socket(AF_UNIX, SOCK_SEQPACKET)
+        keeper = self._connected(connection, None)
+        connection.close()
+        if keeper is not None:
+            os.close(keeper.pidfd)
+            lead.end()
+            self._silences = 0
+            return False
+        self._lead(start_keeper(lead.listener, self._image, lead) if self.may_begin else None)
+        return True
+
+    def _connected(self, connection: socket, place: "JoinPlace | None") -> UnixPeer | None:
+        """Connect to the keeper of the group; return it, or None if nobody of this user listens."""
+        try:
+            if place is not None:
+                place.connect(connection)
+            else:
+                connection.connect(self._name)
+        except OSError as error:
+            if place is None and error.errno != errno.ECONNREFUSED:
+                raise socket_error("connect", self._name, error) from None
+            self._silences += 1
+            return None
         keeper = UnixPeer(connection)
         if keeper.uid != os.geteuid() or not keeper.is_in(os.stat(b"/proc/self/ns/user")):
-            if keeper.pidfd < 0:
-                return False  # it has ended
-            user = printable(account_name(keeper.uid))
-            raise SundogError(
-                f"join: the socket of the group {printable(self._tag)} belongs to process"
-                f" {keeper.pid} of user {user}, which is no ch-run of yours on this host",
-                f"it may be a program in a container; {TAG_HINT}",
-            )
+            if keeper.pidfd >= 0:  # it lives
+                os.close(keeper.pidfd)
+                self._silences = SILENCES
+            return None
+        return keeper
+
+    def _join(self, place: "JoinPlace | None" = None) -> bool:
+        """Try to get the namespaces from the keeper; return whether it has sent them."""
+        connection = socket(AF_UNIX, SOCK_SEQPACKET)
+        keeper = self._connected(connection, place)
+        if keeper is None:
+            connection.close()
+            return False
         try:
             message, self.namespaces = receive_message(connection, len(PEER_ACCEPTED) + IMAGE_LIMIT)
         except ConnectionResetError:
@@ -221,15 +306,14 @@ class Group(Joinable):
             raise SundogError(f"join: process {keeper.pid} does not let this process in", TAG_HINT)
         if not self._may_enlist(message[:1] == PEER_SUPERVISED):
             self.namespaces = []
-            sleep(PAUSE)
             return False  # the supervisor has just ended
         self._messages.verbose("join: I lost")
         self._messages.verbose(f"joining namespaces from the keeper, pid {keeper.pid}")
         if message[1:] != self._image[:IMAGE_LIMIT]:
-            self._messages.warning(
-                f"join: the group runs {printable(message[1:])}, not {printable(self._image)};"
-                f" {TAG_HINT}"
-            )
+            other = f"join: the group runs {printable(message[1:])}, not {printable(self._image)}"
+            if not self.may_begin:
+                raise SundogError(other)
+            self._messages.warning(f"{other}; {TAG_HINT}")
         return True
 
     def _may_enlist(self, is_supervised: bool) -> bool:
@@ -278,7 +362,15 @@ def group_for(
     job, tag = find_tag(line, environment, messages)
     messages.verbose(f"join: 1 {size} {printable(tag)} 0")
     name = socket_name(job, tag)
-    return Group(name, tag, line.operands[0], messages, is_attended=is_attended)
+    return Group(
+        name,
+        environment,
+        tag,
+        line.operands[0],
+        messages,
+        is_attended=is_attended,
+        may_begin=environment.get(JOIN_VARIABLE) != JOIN_RUNNING,
+    )
 
 
 def find_size(line: "CommandLine", environment: "Environment", messages: "Messages") -> int:

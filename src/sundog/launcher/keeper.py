@@ -22,10 +22,15 @@ from sundog.kernel.descriptors import allow_descriptors, receive_message, send_m
 from sundog.kernel.unix_peer import UnixPeer
 from sundog.launcher.apart import fork_away
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.launcher.join_place import Lead
+
 # Answers to a peer.  The image of the first ``ch-run`` follows PEER_ACCEPTED and PEER_SUPERVISED.
 PEER_ACCEPTED = b"+"
 PEER_SUPERVISED = b"*"  # as PEER_ACCEPTED, for a group with a supervisor
 PEER_REFUSED = b"-"
+LISTENING = b"!"  # to the first ``ch-run``
 IMAGE_LIMIT = 4096  # bytes
 
 POLLIN = 1  # poll(2)
@@ -34,22 +39,31 @@ NAMESPACES = 2  # descriptors from the first ``ch-run``; another one is the supe
 SPARE_DESCRIPTORS = 16  # those of the keeper itself
 
 
-def start_keeper(listener: socket, image: bytes) -> socket:
-    """Fork the keeper; return the connection by which it gets the namespaces.
+def start_keeper(listener: socket, image: bytes, lead: "Lead | None" = None) -> socket:
+    """Fork the keeper; return the connection by which it gets the namespaces, once it listens.
 
-    ``listener`` is bound, and this process has no use for it afterwards.  The keeper is no child of
-    this process, because the command could wait for all its children.  Raises OSError.
+    ``listener`` is bound, and this process has no use for it afterwards, nor for the ``lead``.  The
+    keeper is no child of this process, because the command could wait for all its children.  Raises
+    OSError.
     """
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     member = os.pidfd_open(os.getpid())
 
     def keep() -> None:
-        leave_caller((listener.fileno(), theirs.fileno(), member), b"ch-run-keeper")
-        Keeper(listener, image).keep(theirs, member)
+        kept = () if lead is None else lead.descriptors()
+        leave_caller((listener.fileno(), theirs.fileno(), member, *kept), b"ch-run-keeper")
+        keeper = Keeper(listener, image)
+        send_message(theirs, LISTENING)
+        keeper.keep(theirs, member)
+        if lead is not None:
+            lead.end()
 
     fork_away(keep)
     for fd in (member, theirs.detach(), listener.detach()):
         os.close(fd)
+    if lead is not None:
+        lead.close()
+    receive_message(ours, len(LISTENING))
     return ours
 
 

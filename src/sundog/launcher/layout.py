@@ -33,6 +33,7 @@ LOADER_PROGRAM = (
     b"from sundog.start import find_dependencies; find_dependencies(); "
     b"from sundog.cli.layout_loader import main; main()"
 )
+PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
 LOAD_IMAGE, LOOK_ONLY = b"load", b"look"  # what the child is to do
 
 
@@ -98,11 +99,9 @@ def recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
 
 def ask_loader(words: list[bytes], environment: Environment) -> bytes:
     """Run the child with the arguments ``words``; return its answer.  Raises OSError."""
-    module = use_layout.__code__.co_filename
-    for _ in range(3):  # PACKAGES/sundog/launcher/MODULE
-        module, _, _ = module.rpartition("/")
+    packages, _, _ = use_layout.__code__.co_filename.rpartition(PACKAGE)
     program = encode_text(sys.executable)
-    command = [program, b"-I", b"-S", b"-c", LOADER_PROGRAM, encode_text(module) or b"/", *words]
+    command = [program, b"-I", b"-S", b"-c", LOADER_PROGRAM, encode_text(packages) or b"/", *words]
     values = [(name, environment.get(name)) for name in environment.names()]
     variables = {name: value for name, value in values if value is not None}
     ours, theirs = os.pipe()

@@ -24,6 +24,7 @@ import os
 import sys
 
 from sundog.container.enter import enter_namespaces, lock_mounts
+from sundog.container.hidden import checked_binds
 from sundog.container.paths import absolute, exists
 from sundog.container.plan import Plan, enter
 from sundog.container.variables import Environment
@@ -35,7 +36,13 @@ from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.accounts import find_accounts, remember_accounts
 from sundog.launcher.becoming import run_command
-from sundog.launcher.choice import choose_image, choose_storage, command_missing, execution
+from sundog.launcher.choice import (
+    choose_image,
+    choose_storage,
+    command_missing,
+    execution,
+    unused_settings,
+)
 from sundog.launcher.companion import chosen_companion, chosen_ids
 from sundog.launcher.dry_run import dry_run_text
 from sundog.launcher.help import help_text
@@ -49,9 +56,15 @@ from sundog.launcher.host_places import TemporaryDirectory, home_places
 from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.mounting import mount_image, start_file_server, use_mount_point
-from sundog.launcher.mpi import NATIVE_SECURITY_WARNING, native_security_fails, session_places
+from sundog.launcher.mpi import (
+    NATIVE_SECURITY_WARNING,
+    is_compared,
+    native_security_fails,
+    session_places,
+)
 from sundog.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.launcher.options import CommandLine, Finished
+from sundog.launcher.own_places import hidden_from
 from sundog.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.launcher.statuses import Statuses, chosen_statuses
 from sundog.launcher.storage import Storage
@@ -67,6 +80,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.container.operations import Operation
     from sundog.container.root import Root
     from sundog.launcher.companion import Companion
     from sundog.launcher.devices import Devices
@@ -150,6 +164,8 @@ def launch(
     if not line.operands:
         raise command_missing()
     use_host_environment(line)
+    if line.notify and is_compared(environment):
+        line.be_rank()
     path = line.storage
     if path is None:
         path = default_storage(environment)
@@ -170,7 +186,7 @@ def launch(
     messages.verbose(f"seccomp: {seccomp:d}")
     messages.verbose(f"unsafe: {line.unsafe:d}")
     seen = (line.uid or 0) if line.notify else uid
-    if native_security_fails(environment, seen):
+    if not line.is_rank and native_security_fails(environment, seen):
         messages.warning(NATIVE_SECURITY_WARNING % seen)
 
     devices = load_devices(line, environment, messages) if line.device_variables else None
@@ -209,6 +225,11 @@ def launch(
     files = start_file_server(one_file, sources) if one_file or sources else None
     host = host_mpi_of(line, storage, environment, messages)
     places = session_places(environment, temporary.shown, writable=line.write)
+    shown: list[Operation] = [*temporary.places, *places, *homes]
+    # The host's MPI adds to the linker's cache of the devices, and covers it.
+    drivers = [*(devices.mounts if devices else []), *(host.places if host else [])]
+    hidden = hidden_from(line, storage, environment, temporary.shown, more=bool(shown or drivers))
+    binds, own = checked_binds(line.binds, hidden.places, messages.warning)
 
     def planned(root: "Root") -> Plan:
         return build_plan(
@@ -217,12 +238,14 @@ def launch(
             overlay_size=line.overlay_size,
             host_tmp=temporary.shown,
             accounts=accounts,
-            places=[*temporary.places, *places, *homes],
-            binds=line.binds,
+            places=shown,
+            binds=binds,
+            own=own,
+            hidden=hidden,
             cray=exists(CRAY_DIRECTORY),
             files=files,
-            # The host's MPI adds to the linker's cache of the devices, and covers it.
-            drivers=[*(devices.mounts if devices else []), *(host.places if host else [])],
+            drivers=drivers,
+            tmpfs=line.tmpfs,
         )
 
     typing = typing_is_possible()
@@ -263,6 +286,7 @@ def launch(
         home=homes[0].source if homes else b"",
         tmpdir=temporary.variable,
         typing=typing,
+        unused=lambda: unused_settings(line, image),
     )
 
 
@@ -280,13 +304,14 @@ def run_in_group(
     """Run the command of ``line`` in the container of ``group``, which other processes share.
 
     The function looks at the image, and at the storage that ``find`` returns, only if the image
-    must say what runs, or who.  ``home`` is the directory of --home, or empty.  Returns an exit
-    status unless this process becomes the command.  Raises SundogError and OSError.
+    must say what runs, or who: ``sundog exec`` says both.  ``home`` is the directory of --home, or
+    empty.  Returns an exit status unless this process becomes the command.  Raises SundogError and
+    OSError.
     """
     image, shown_image = None, None
     if is_one_file(line.operands[0]) and not is_stored_name(line.operands[0], find()):
         shown_image = load_shown_image()
-    elif len(line.operands) == 1 or group.channel is not None:
+    elif group.may_begin and (len(line.operands) == 1 or group.channel is not None):
         image = choose_image(line, find())
     typing = typing_is_possible()
     group.enter()
@@ -302,6 +327,7 @@ def run_in_group(
         home=home,
         tmpdir=TemporaryDirectory(line, environment).variable,
         typing=typing,
+        unused=lambda: unused_settings(line, image),
     )
 
 

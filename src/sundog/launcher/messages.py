@@ -30,10 +30,14 @@ class Messages:
 
     def error(self, text: str, hint: str = "") -> None:
         """Print why the command does not run.  A fourth -q would silence it."""
-        if self.verbosity >= -3:
-            write_line(self._name, "error: " + text)
-            if hint:
-                write_line(self._name, "hint: " + hint)
+        write_stderr(self.error_lines(text, hint))
+
+    def error_lines(self, text: str, hint: str = "") -> bytes:
+        """Return what ``error`` prints."""
+        if self.verbosity < -3:
+            return b""
+        lines = formatted_line(self._name, "error: " + text)
+        return lines + formatted_line(self._name, "hint: " + hint) if hint else lines
 
     def warning(self, text: str) -> None:
         """Print a warning now and, if ``ch-run`` fails, again at its end."""
@@ -67,9 +71,19 @@ class Messages:
 
 def write_line(name: str, text: str) -> None:
     """Write one line, with a prefix that separates the messages of ``name`` from the command's."""
+    write_stderr(formatted_line(name, text))
+
+
+def formatted_line(name: str, text: str) -> bytes:
+    """Return the line that ``write_line`` writes."""
     line = f"{name}[{os.getpid()}]: {escaped(text)}\n"
+    # Use the locale's encoding: other terminals read parts of UTF-8 as control characters.
+    return line.encode(sys.getfilesystemencoding(), "backslashreplace")
+
+
+def write_stderr(data: bytes) -> None:
+    """Write to standard error."""
     try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
-        # Use the locale's encoding: other terminals read parts of UTF-8 as control characters.
-        os.write(STDERR_FILENO, line.encode(sys.getfilesystemencoding(), "backslashreplace"))
+        os.write(STDERR_FILENO, data)
     except OSError:
         pass  # standard error is closed or full: nobody can read the message

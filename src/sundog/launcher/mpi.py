@@ -24,6 +24,11 @@ NATIVE_SECURITY_WARNING = (
     "PMIx will refuse this rank, because it calls itself user %d: run PMIX_MCA_psec=none mpirun …, "
     "or use -u $(id -u) -g $(id -g)"
 )
+NATIVE_SECURITY_HINT = (
+    "leave out -u, -g and --user: then it calls itself user %d, group %d; "
+    "or run PMIX_MCA_psec=none mpirun …"
+)
+RANK_NOTE = "PMIx compares users, so this rank calls itself user %d, group %d"
 
 # --unset-env='*' leaves the variables whose names begin like this.
 LAUNCHER_PREFIXES = (
@@ -69,10 +74,15 @@ def session_places(
     return places
 
 
+def is_compared(environment: Environment) -> bool:
+    """Tell whether PMIx compares the user of this process with what the rank says of itself."""
+    return environment.get(b"PMIX_SECURITY_MODE") == b"native"
+
+
 def native_security_fails(environment: Environment, uid: int) -> bool:
     """Tell whether PMIx will refuse a rank whose user is ``uid`` in the container.
 
     Its module "native" compares what the rank says of itself with what the kernel says of the
     socket (SO_PEERCRED), and there the rank is the user who called.
     """
-    return environment.get(b"PMIX_SECURITY_MODE") == b"native" and uid != os.geteuid()
+    return is_compared(environment) and uid != os.geteuid()

@@ -17,14 +17,17 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
     """Yield the long name and the argument of each option, ("operand", word) for each operand.
 
     ("accepted", word) stands for an option of podman that does nothing here; after an operand it
-    probably is an option of COMMAND, and an error.  Without ``permute`` the first operand ends the
-    options, as in POSIX.
+    probably is an option of COMMAND, and an error.  So is each option after the first word of
+    COMMAND.  Without ``permute`` the first operand ends the options, as in POSIX.
     """
     words = iter(arguments)
     accepted = ACCEPTED
+    operands: list[bytes] = []
     for word in words:
         if word == b"--":
             break
+        if len(operands) > 1 and word.startswith(b"-") and word != b"-":
+            raise behind_command(word, operands, list(words))
         if word in accepted:
             yield "accepted", word
         elif word.startswith(b"--"):
@@ -54,11 +57,22 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
                 break
         else:
             yield "operand", word
+            operands.append(word)
             accepted = {}
             if not permute:
                 break
     for word in words:
         yield "operand", word
+
+
+def behind_command(word: bytes, operands: list[bytes], rest: list[bytes]) -> UsageError:
+    """Return the error for the option ``word`` behind ``operands``, which are IMAGE and COMMAND."""
+    command = b" ".join([*operands[1:], word, *[other for other in rest if other != b"--"]])
+    return UsageError(
+        f"an option behind the command, without --: {printable(word)}",
+        f"of COMMAND: ch-run {printable(operands[0])} -- {printable(command)}; "
+        "of ch-run: write it before COMMAND",
+    )
 
 
 def find_long(name: bytes) -> tuple[str, str]:

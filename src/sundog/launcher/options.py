@@ -11,11 +11,12 @@ Floor 0.  Values are bytes.
 from posix import environ
 
 from sundog import __version__
+from sundog.container.bind_option import parse_bind, split_owned
 from sundog.container.memory_share import overlay_share
 from sundog.container.paths import absolute
+from sundog.container.tmpfs_option import parse_tmpfs
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
-from sundog.launcher.bind_option import parse_bind
 from sundog.launcher.environment import (
     EnvironmentChange,
     SetFromImage,
@@ -31,6 +32,10 @@ from sundog.launcher.help import ACCEPTED, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
 from sundog.launcher.option_scan import scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.container.operations import TmpfsMount
 
 
 class Finished(Exception):
@@ -62,6 +67,7 @@ class CommandLine:
         "home",
         "host_glibc",
         "host_mpi",
+        "is_rank",
         "join",
         "join_ct",
         "join_pid",
@@ -72,11 +78,13 @@ class CommandLine:
         "notify",
         "operands",
         "overlay_size",
+        "owned",
         "passwd",
         "private_tmp",
         "seccomp",
         "storage",
         "strict",
+        "tmpfs",
         "uid",
         "unsafe",
         "user",
@@ -86,8 +94,10 @@ class CommandLine:
     def __init__(self, messages: Messages) -> None:
         self.messages = messages
         self.operands: list[bytes] = []
-        self.binds: list[tuple[bytes, bytes, bool]] = []
+        self.binds: list[tuple[bytes, bytes, bool | None]] = []
+        self.owned: set[bytes] = set()  # the destinations of binds with the mode U
         self.changes: list[EnvironmentChange] = []
+        self.tmpfs: list[TmpfsMount] = []
         self.devices: list[bytes] = []
         self.device_variables: SetVariables | None = None
         self.cdi_dirs: bytes | None = None
@@ -104,7 +114,7 @@ class CommandLine:
         self.user = b""
         self.expand = self.fallback = self.mpi_env = self.passwd = True
         self.all_devices = self.cdi_hooks = self.dry = self.home = self.host_glibc = False
-        self.join = False
+        self.is_rank = self.join = False
         self.notify = self.private_tmp = self.seccomp = self.strict = False
         self.unsafe = self.write = False
 
@@ -117,6 +127,10 @@ class CommandLine:
         for name, value in scan(arguments, permute=permute):
             getattr(self, "read_" + name.replace("-", "_"))(value)
 
+    def be_rank(self) -> None:
+        """Let the command be a rank of MPI that has to call itself by the caller's user."""
+        self.is_rank = True
+
     def read_operand(self, value: bytes) -> None:
         """Add IMAGE, COMMAND or an ARG."""
         self.operands.append(value)
@@ -126,8 +140,12 @@ class CommandLine:
         self.messages.note(f"{printable(value)} has no effect: {ACCEPTED[value]}")
 
     def read_bind(self, value: bytes) -> None:
-        """-b, --bind SRC[:DST[:ro|rw]]."""
-        self.binds.append(parse_bind(value))
+        """-b, --bind SRC[:DST[:MODE[,U]]]."""
+        value, is_owned = split_owned(value)
+        bind = parse_bind(value)
+        self.binds.append(bind)
+        if is_owned:
+            self.owned.add(bind[1])
 
     def read_cd(self, value: bytes) -> None:
         """-c, --cd DIR."""
@@ -270,6 +288,10 @@ class CommandLine:
         if value == b"log-fail":
             raise SundogError("the program failed as it was asked to (--test=log-fail)")
         raise Finished(0)
+
+    def read_tmpfs(self, value: bytes) -> None:
+        """--tmpfs DIR[:OPTION,...]."""
+        self.tmpfs.append(parse_tmpfs(value))
 
     def read_uid(self, value: bytes) -> None:
         """-u, --uid UID."""

@@ -16,8 +16,9 @@ from sundog.container.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from sundog.container.hidden import Hidden
     from sundog.container.operations import Operation
     from sundog.container.root import Root
     from sundog.launcher.file_server import FileServer
@@ -54,9 +55,12 @@ def build_plan(
     accounts: tuple[bytes, bytes] | None = None,
     places: "list[Operation] | None" = None,
     binds: list[tuple[bytes, bytes, bool]],
+    own: "Collection[bytes]" = (),
+    hidden: "Hidden | None" = None,
     cray: bool = False,
     files: "FileServer | None" = None,
     drivers: "Sequence[Operation]" = (),
+    tmpfs: "Sequence[Operation]" = (),
 ) -> Plan:
     """Return the plan of mounts of one ``ch-run``.
 
@@ -65,14 +69,17 @@ def build_plan(
     places      binds of the host's directories at their own paths, before those of --bind
     binds       (source, destination, whether writable) of each --bind; the plan makes missing
                 destinations
+    own         those sources of ``binds`` that are in a directory of Sundog's own
+    hidden      what no other bind shows
     cray        whether the machine is a Cray
     files       the server of those sources of ``binds`` that are one file, SquashFS or SIF
     drivers     the mounts of --device and of --host-mpi, before those of --bind
+    tmpfs       those of --tmpfs, before those of ``drivers`` and --bind
     """
     # -W makes missing mount points in the overlay, so the image does not change.
     required = REQUIRED if overlay_size is None else CREATED
     operations: list[Operation] = [
-        Bind(source, b"/" + inside, writable=False) for source, inside in root.binds
+        Bind(source, b"/" + inside, writable=False, is_own=True) for source, inside in root.binds
     ]
     operations += [Bind(path, path, required) for path in REQUIRED_BINDS]
     optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
@@ -84,25 +91,40 @@ def build_plan(
     operations.append(
         TmpfsMount(b"/tmp", required) if host_tmp is None else Bind(host_tmp, b"/tmp", required)
     )
-    operations += places or []
+    operations += [*(places or []), *tmpfs]
     for mount in drivers:
-        if host_tmp is None and isinstance(mount, Bind):
-            mount.in_tmpfs = is_in_tmp(mount.destination, operations)
+        if isinstance(mount, Bind):
+            mount.in_tmpfs = is_in_tmpfs(mount.destination, operations)
         operations.append(mount)
     for source, destination, is_writable in binds:
+        is_own = source in own
         if files is None:
-            in_tmpfs = host_tmp is None and is_in_tmp(destination, operations)
+            in_tmpfs = is_in_tmpfs(destination, operations)
             operations.append(
-                Bind(source, destination, CREATED, writable=is_writable, in_tmpfs=in_tmpfs)
+                Bind(
+                    source,
+                    destination,
+                    CREATED,
+                    writable=is_writable,
+                    in_tmpfs=in_tmpfs,
+                    is_own=is_own,
+                )
             )
         else:
-            operations.append(files.bind(source, destination, CREATED, writable=is_writable))
-    return Plan(root, operations, writable=writable, overlay_size=overlay_size)
+            operations.append(
+                files.bind(source, destination, CREATED, writable=is_writable, is_own=is_own)
+            )
+    return Plan(root, operations, writable=writable, overlay_size=overlay_size, hidden=hidden)
 
 
-def is_in_tmp(destination: bytes, operations: "list[Operation]") -> bool:
-    """Tell whether ``destination`` lies below /tmp, and below no other of the ``operations``."""
+def is_in_tmpfs(destination: bytes, operations: "list[Operation]") -> bool:
+    """Tell whether ``destination`` lies below a tmpfs, and below no mount of another kind."""
     names = components(destination)
-    above = [components(earlier.destination) for earlier in operations]
-    lies_below = [other for other in above if names[: len(other)] == other]
-    return len(names) > 1 and b".." not in names and lies_below == [[b"tmp"]]
+    is_found = False
+    for earlier in operations:
+        above = components(earlier.destination)
+        if names[: len(above)] == above:
+            is_found = isinstance(earlier, TmpfsMount) and len(above) < len(names)
+            if not is_found:
+                break
+    return is_found and b".." not in names

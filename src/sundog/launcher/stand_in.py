@@ -6,7 +6,7 @@
   continues the command.  So the job control of the caller's shell works.
 * The command may be a shell with its own process group and job control.  The caller's shell gives
   the terminal to the group of the stand-in, which passes the terminal on to the command's group.
-* The stand-in ends with the command's exit status, or by the command's signal.
+* The stand-in ends with the command's exit status, or by the command's signal (``die_of``).
 
 Floor 0.
 """
@@ -28,48 +28,67 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from resource import RLIMIT_CORE, setrlimit
 
-from sundog.container.members import kill_members
-from sundog.errors import EXIT_RUN
+from sundog.errors import EXIT_RUN, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.launcher.ender import Members
     from sundog.launcher.messages import Messages
 
 FIRST_PATIENCE = 0.005  # seconds until the first search for processes that are left
-PATIENCE = 0.05  # seconds between two searches
+STUCK_LOOK = 0.25  # seconds between two looks whether the command can still end, after a signal
+STUCK_LOOKS = 4  # that must find that it can't
 RUNNING = -1  # the wait status of a child that has not ended
 
 
 class StandIn:
     """The stand-in for ``command``.  ``command`` and ``supervisor`` are children of this process.
 
-    The process has blocked all signals.  ``proc`` is a descriptor of the /proc of its PID
-    namespace.  ``peer`` is the number of this process in its group, 0 if it shares no container.
+    The process has blocked all signals.  ``members`` are the processes that end with the command.
     """
 
-    __slots__ = ("_command", "_peer", "_proc", "_statuses", "_supervisor")
+    __slots__ = ("_command", "_members", "_statuses", "_supervisor")
 
-    def __init__(self, command: int, supervisor: int, proc: int, peer: int = 0) -> None:
+    def __init__(self, command: int, supervisor: int, members: "Members") -> None:
         self._command = command
-        self._peer = peer
+        self._members = members
         self._supervisor = supervisor
-        self._proc = proc
         self._statuses = {command: RUNNING, supervisor: RUNNING}
 
     def stand(self, messages: "Messages") -> int:
-        """Wait for the container's end; return the command's exit status, or die of its signal."""
+        """Wait for the container's end; return the command's exit status.
+
+        If it is negative, it is the number of the signal of which this process must die.
+        """
+        stuck = STUCK_LOOKS  # nothing has happened from which the command could be about to die
         while self._statuses[self._command] == RUNNING:
-            received = sigwaitinfo(valid_signals())
-            if received.si_signo == SIGCHLD:
+            if stuck == STUCK_LOOKS:
+                received = sigwaitinfo(valid_signals())
+            else:
+                received = sigtimedwait(valid_signals(), STUCK_LOOK)
+            if received is None:
+                if not self._members.is_stuck(self._command):
+                    stuck = STUCK_LOOKS
+                    continue
+                stuck += 1
+                if stuck == STUCK_LOOKS:
+                    break
+            elif received.si_signo == SIGCHLD:
                 self._reap()
                 # The supervisor may end with 0 before the command's death is known here.
                 if self._statuses[self._supervisor] not in (RUNNING, 0):
                     break
-            elif self._is_for_command(received.si_signo, received.si_code):
-                self._pass_on(received.si_signo)
-        self._end()
+            else:
+                stuck = 0
+                if self._is_for_command(received.si_signo, received.si_code):
+                    self._pass_on(received.si_signo)
+        try:
+            self._end()
+        except SundogError as error:
+            messages.error(error.message, error.hint)
+            return EXIT_RUN
         supervisor = self._statuses[self._supervisor]
         if os.WIFSIGNALED(supervisor):
             messages.error(
@@ -79,7 +98,7 @@ class StandIn:
             return EXIT_RUN
         status = self._statuses[self._command]
         if os.WIFSIGNALED(status) and supervisor == 0:
-            die_of(os.WTERMSIG(status))
+            return -os.WTERMSIG(status)
         return os.WEXITSTATUS(status) or os.WEXITSTATUS(supervisor)
 
     def _reap(self) -> None:
@@ -128,15 +147,19 @@ class StandIn:
             # Mostly no process is left, and the supervisor is about to end.  Then this process need
             # not look at all processes of the machine.
             self._wait(FIRST_PATIENCE)
-        if self._statuses[self._supervisor] not in (RUNNING, 0):
-            self._kill_left()  # the supervisor has died, and waits for none of them
-        while RUNNING in self._statuses.values():
-            self._kill_left()
-            self._wait(PATIENCE)
+        self._members.end(self._is_over, self._spared(), self._wait)
 
-    def _kill_left(self) -> None:
-        """Kill the processes that the command has left, and the command."""
-        kill_members(self._proc, {os.getpid(), self._supervisor}, self._peer)
+    def _is_over(self) -> bool:
+        """Tell whether the command and the supervisor have ended.
+
+        If the supervisor has died, it has not waited for the others.
+        """
+        if RUNNING in self._statuses.values():
+            return False
+        return self._statuses[self._supervisor] == 0 or not self._members.living(self._spared())
+
+    def _spared(self) -> set[int]:
+        return {os.getpid(), self._supervisor}
 
     def _wait(self, seconds: float) -> None:
         """Wait at most ``seconds`` for a child to change its state."""

@@ -21,12 +21,14 @@ can't have reused the inode number, because the first descriptor is still open.
 Floor 0.
 """
 
+import errno
 import os
 
 from sundog.container.paths import OPEN_DIRECTORY
-from sundog.errors import SundogError
+from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
+from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_SYMLINKS, openat2
 from sundog.record.location import account_name, is_others_link
 from sundog.record.names import name_to_directory
 from sundog.record.stack import read_stack
@@ -53,13 +55,22 @@ class Storage:
 
     ``directory`` is its descriptor, or -1 if it does not exist or ``ch-run`` must not use it.
     ``is_private`` says that it belongs to this user, and that no other user can enter it.
+    ``has_link`` says that ``path`` is not its only path: a symbolic link is on the way.
     """
 
-    __slots__ = ("directory", "is_private", "path")
+    __slots__ = ("directory", "has_link", "is_private", "path")
 
-    def __init__(self, path: bytes, directory: int = -1, *, is_private: bool = False) -> None:
+    def __init__(
+        self,
+        path: bytes,
+        directory: int = -1,
+        *,
+        has_link: bool = False,
+        is_private: bool = False,
+    ) -> None:
         self.path = path
         self.directory = directory
+        self.has_link = has_link
         self.is_private = is_private
 
     def at(self, name: bytes) -> bytes:
@@ -98,18 +109,18 @@ def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
     try:
         if is_usual and is_others_link(path):
             raise not_own(path, os.lstat(path).st_uid, "symbolic link ")
-        directory = os.open(path, OPEN_DIRECTORY)
+        directory, has_link = open_storage(path)
     except (FileNotFoundError, NotADirectoryError):
         return Storage(path)
     except PermissionError:
         raise closed_storage(path) from None
-    storage = Storage(path, directory)
+    storage = Storage(path, directory, has_link=has_link)
     status = os.fstat(directory)
     if status.st_uid != os.geteuid():
         if is_usual:
             raise not_own(path, status.st_uid)
     elif not status.st_mode & OPEN_TO_OTHERS:
-        return Storage(path, directory, is_private=True)
+        return Storage(path, directory, has_link=has_link, is_private=True)
     try:
         check_entries(storage, b"images/" + name_to_directory(name).encode(), status.st_uid)
     except PermissionError:
@@ -122,14 +133,24 @@ def private_storage(path: bytes) -> Storage:
     try:
         if is_others_link(path):
             return Storage(path)
-        directory = os.open(path, OPEN_DIRECTORY)
+        directory, has_link = open_storage(path)
     except OSError:
         return Storage(path)
     status = os.fstat(directory)
     if status.st_uid == os.geteuid() and not status.st_mode & OPEN_TO_OTHERS:
-        return Storage(path, directory, is_private=True)
+        return Storage(path, directory, has_link=has_link, is_private=True)
     os.close(directory)
     return Storage(path)
+
+
+def open_storage(path: bytes) -> tuple[int, bool]:
+    """Open a directory; also tell whether a symbolic link is on the way.  Raises OSError."""
+    try:
+        return openat2(AT_FDCWD, path, OPEN_DIRECTORY, RESOLVE_NO_SYMLINKS), False
+    except KernelError as error:
+        if error.errno != errno.ELOOP:
+            raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
+    return os.open(path, OPEN_DIRECTORY), True
 
 
 def check_entries(storage: Storage, image: bytes, owner: int) -> None:

@@ -18,6 +18,7 @@ from sundog.layer.directories import Directories
 from sundog.layer.names import joined
 from sundog.layer.walk import walk
 from sundog.layer.xattrs import entry_path, get_xattrs
+from sundog.record.guesses import guesses_of
 from sundog.record.owners import OwnerRecord, read_owners
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from sundog.layer.limits import Meter
     from sundog.layer.xattrs import Pairs
+    from sundog.record.guesses import Guesses
     from sundog.record.layer_path import LayerPath
     from sundog.record.owners import OwnersManifest
 
@@ -44,17 +46,19 @@ class LayerTree:
     """One unpacked layer: the path of its tree, and its manifest.
 
     ``guessed`` says that an emulation that forgets owners made the layer: a file without a record
-    may be anybody's.
+    may be anybody's.  ``guesses`` has the files whose owners nobody saw; None if there are none.
     """
 
     tree: bytes
     owners: OwnersManifest
     guessed: bool = False
+    guesses: Guesses | None = None
 
     @classmethod
     def read(cls, path: LayerPath) -> Self:
         """Return the layer at ``path``, its manifest read.  Raises StoreError if it is damaged."""
-        return cls(path.tree, read_owners(path.owners), path.guessed)
+        guesses = guesses_of(path.tree, path.guesses)
+        return cls(path.tree, read_owners(path.owners), path.guessed, guesses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,14 @@ class Below:
                 return self._found(index, path, status)
         return None
 
+    def open_file(self, path: bytes) -> int | None:
+        """Open the regular file that shows at ``path`` for reading; None if there is none."""
+        found = self.lookup(path)
+        if found is None or not stat.S_ISREG(found.status.st_mode):
+            return None
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(found.path, flags, dir_fd=found.root)
+
     def entries(self, directory: bytes) -> list[tuple[bytes, Found]]:
         """Return the entries that show in ``directory``, in order of name."""
         shown: dict[bytes, Found | None] = {}
@@ -180,6 +192,26 @@ class Below:
                         path = joined(directory, name)
                         shown[name] = self._found(index, path, os.lstat(name, dir_fd=fd))
         return [(name, found) for name, found in sorted(shown.items()) if found]
+
+    def is_unseen(self, path: bytes) -> bool:
+        """Tell whether nobody saw whose the entry at ``path`` is; see ``guessing``."""
+        unseen = merges = False
+        for index in self.holders(path.rpartition(b"/")[0]):
+            layer = self._layers[index]
+            record, status = layer.owners.get(path), self._status(index, path)
+            if record is not None and record.kind == "w":
+                break
+            if status is None:
+                continue
+            if merges and not stat.S_ISDIR(status.st_mode):
+                break
+            if record is not None and (record.uid or record.gid or not record.opaque):
+                return False
+            unseen = layer.guesses is not None and layer.guesses.has(path)
+            merges = stat.S_ISDIR(status.st_mode)
+            if not merges or record is not None:
+                break
+        return unseen
 
     def record(self, path: bytes) -> OwnerRecord | None:
         """Return the record of what shows at ``path``, if it has one."""

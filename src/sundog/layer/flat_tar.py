@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing
 from sundog.layer.below import Below, kind_of
+from sundog.layer.bytecode import finder
 from sundog.layer.directories import Directories
 from sundog.layer.directory_owners import DEVICES, PLACEHOLDERS, DirectoryOwners, unreadable_error
 from sundog.layer.directory_records import is_about_records, own_records
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.layer.below import LayerTree
+    from sundog.layer.bytecode import Find
     from sundog.layer.directory_owners import Owner
     from sundog.layer.tar_writer import TarWriter
     from sundog.layer.whole_image import Added, Entry
@@ -42,10 +44,10 @@ def write_layers(archive: TarWriter, layers: Sequence[LayerTree], added: Added) 
     """
     with Below(layers) as view:
         for entry in image_entries(view, added):
-            _write(archive, entry)
+            _write(archive, entry, view.open_file)
 
 
-def _write(archive: TarWriter, entry: Entry) -> None:
+def _write(archive: TarWriter, entry: Entry, find: Find) -> None:
     path, kind, found, record = entry.path, entry.kind, entry.found, entry.record
     link = b""
     xattrs: Pairs = ()
@@ -64,7 +66,7 @@ def _write(archive: TarWriter, entry: Entry) -> None:
             with Closing(os.open(found.path, _OPEN_FILE, dir_fd=found.root)) as file:
                 xattrs = get_xattrs(file)
                 if record.kind not in PLACEHOLDERS:
-                    archive.file(path, file, found.status, record, xattrs)
+                    archive.file(path, file, found.status, record, xattrs, find=find)
                     return
             kind = record.kind
     size = len(entry.content)
@@ -86,7 +88,7 @@ def write_directory(
     """
     with own_records(source) as records, Directories(source) as directories:
         owners = DirectoryOwners(foreign, records, guessed=guessed)
-        writer = _DirectoryWriter(archive, directories, owners)
+        writer = _DirectoryWriter(archive, directories, owners, finder([source]))
         writer.write()
     if writer.unreadable:
         raise unreadable_error(source, writer.unreadable)
@@ -96,8 +98,13 @@ class _DirectoryWriter:
     """The state of writing one directory."""
 
     def __init__(
-        self, archive: TarWriter, directories: Directories, owners: DirectoryOwners
+        self,
+        archive: TarWriter,
+        directories: Directories,
+        owners: DirectoryOwners,
+        find: Find,
     ) -> None:
+        self._find = find
         self.unreadable: set[bytes] = set()
         self._archive = archive
         self._directories = directories
@@ -153,7 +160,7 @@ class _DirectoryWriter:
             now = os.fstat(file)
             if not os.path.samestat(now, status) or not stat.S_ISREG(now.st_mode):
                 raise SundogError(f"{display(path)} has changed while it was read")
-            self._archive.file(path, file, now, record, get_xattrs(file))
+            self._archive.file(path, file, now, record, get_xattrs(file), find=self._find)
         finally:
             os.close(file)
         return True

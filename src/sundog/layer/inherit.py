@@ -36,11 +36,13 @@ class StepOwners:
     The step knows the owners of the paths in ``records``; a record may also say root.  With
     ``is_complete`` it knows all owners, and a path without a record is root's.  ``guessed`` says
     that the step's files may be anybody's: its emulation forgot which owners it reported.
+    ``unrecorded`` says that nobody saw whose they are, whatever the emulation reported.
     """
 
     records: OwnersManifest
     is_complete: bool = False
     guessed: bool = False
+    unrecorded: bool = False
 
     def decide(self, path: bytes) -> bool:
         """Tell whether the step knows the owner of ``path``."""

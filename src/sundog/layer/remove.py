@@ -7,15 +7,20 @@ are.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
+import time
 
 
-def remove_tree(path: bytes, *, dir_fd: int | None = None) -> None:
+def remove_tree(path: bytes, *, dir_fd: int | None = None, until: float = math.inf) -> None:
     """Remove ``path``, a file or a directory with all below it; no error if it is gone already.
 
     Symlinks are not followed.  Not atomic: after an OSError, part of the tree is still there.
+    Raises TimeoutError at the time ``until`` of the monotonic clock.
     """
+    if time.monotonic() > until:
+        raise TimeoutError
     try:
         if stat.S_ISDIR(os.lstat(path, dir_fd=dir_fd).st_mode):
             fd = _open(path, dir_fd)
@@ -24,18 +29,18 @@ def remove_tree(path: bytes, *, dir_fd: int | None = None) -> None:
             return
     except FileNotFoundError:
         return
-    _empty(fd)
+    _empty(fd, until)
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(path, dir_fd=dir_fd)
 
 
-def _empty(fd: int) -> None:
+def _empty(fd: int, until: float) -> None:
     """Remove the contents of the directory ``fd``, and close it.
 
     One descriptor is open at a time, and no function recurses: a tree may have any depth.
     """
     # From the top down: (the directory's identity, its subdirectories yet to be removed)
-    trail = [(_identity(fd), _remove_files(fd))]
+    trail = [(_identity(fd), _remove_files(fd, until))]
     try:
         while True:
             identity, subdirectories = trail[-1]
@@ -43,7 +48,7 @@ def _empty(fd: int) -> None:
                 child = _open(subdirectories[-1], fd)
                 os.close(fd)
                 fd = child
-                trail.append((_identity(fd), _remove_files(fd)))
+                trail.append((_identity(fd), _remove_files(fd, until)))
                 continue
             trail.pop()
             if not trail:
@@ -78,7 +83,7 @@ def _identity(fd: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _remove_files(fd: int) -> list[bytes]:
+def _remove_files(fd: int, until: float) -> list[bytes]:
     """Unlink all entries of ``fd`` that are not directories; return the names of those that are."""
     subdirectories = []
     with os.scandir(fd) as entries:
@@ -86,6 +91,8 @@ def _remove_files(fd: int) -> list[bytes]:
             (os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries
         ]
     for name, is_directory in listed:
+        if time.monotonic() > until:
+            raise TimeoutError
         if is_directory:
             subdirectories.append(name)
         else:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sundog.errors import ArchiveError
 from sundog.layer.below import SET_ID
+from sundog.layer.bytecode import head_with_hash
 from sundog.layer.header import BLOCK, NANOSECONDS, format_header
 from sundog.layer.holes import data_extents, has_no_holes
 from sundog.layer.names import check_no_mark, display
@@ -26,6 +27,7 @@ from sundog.layer.sparse import Map, fitting_map, format_map
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sundog.layer.bytecode import Find
     from sundog.layer.xattrs import Pairs
     from sundog.record.owners import OwnerRecord
 
@@ -48,10 +50,11 @@ class Sink(Protocol):
 class TarWriter:
     """An archive on its way to ``out``; call ``end`` at its end.
 
-    No member is younger than ``mtime_clamp``, in seconds since 1970.  At most ``zeros`` bytes of
-    holes are written as zeros.  Without ``keeps_xattrs``, extended attributes are left out.  With
-    ``is_flat``, the reader of the archive knows no whiteouts.  Its methods raise OSError, and
-    ArchiveError for what an archive cannot hold.
+    No member is younger than ``mtime_clamp``, in seconds since 1970.  ``latest`` is the latest time
+    that the reader of the archive can keep; such a reader can't keep a time before 1970 either.  At
+    most ``zeros`` bytes of holes are written as zeros.  Without ``keeps_xattrs``, extended
+    attributes are left out.  With ``is_flat``, the reader of the archive knows no whiteouts.  Its
+    methods raise OSError, and ArchiveError for what an archive cannot hold.
     """
 
     def __init__(
@@ -63,13 +66,16 @@ class TarWriter:
         hashes: bool = True,
         keeps_xattrs: bool = True,
         is_flat: bool = False,
+        latest: int | None = None,
     ) -> None:
         self.dropped: list[bytes] = []  # the members that lost their set-id bits
+        self.moved = 0  # members whose time the reader can't keep
         self._out = out
         self._hash = hashlib.sha256() if hashes else None
         self._parts: list[bytes] = []  # what has not been written yet, and its size
         self._size = 0
         self._mtime_limit = None if mtime_clamp is None else mtime_clamp * NANOSECONDS
+        self._latest = None if latest is None else latest * NANOSECONDS
         self._zeros = zeros  # bytes that may still be written for holes
         self._keeps_xattrs = keeps_xattrs
         self._is_flat = is_flat
@@ -145,6 +151,9 @@ class TarWriter:
             pax.append((b"gid", b"%d" % record.gid))
         if self._mtime_limit is not None:
             mtime_ns = min(mtime_ns, self._mtime_limit)
+        if self._latest is not None and not 0 <= mtime_ns < self._latest + NANOSECONDS:
+            self.moved += 1
+            mtime_ns = min(max(mtime_ns, 0), self._latest)
         mtime = mtime_ns // NANOSECONDS
         if mtime_ns % NANOSECONDS or not 0 <= mtime <= _SIZE_MAX:
             pax.append((b"mtime", format_time(mtime_ns)))
@@ -180,9 +189,17 @@ class TarWriter:
         status: os.stat_result,
         record: OwnerRecord,
         xattrs: Pairs = (),
+        *,
+        find: Find | None = None,
     ) -> None:
-        """Write a regular file, as a sparse one if its holes are too large to write as zeros."""
+        """Write a regular file, as a sparse one if its holes are too large to write as zeros.
+
+        ``find`` looks for the source of byte code, whose header may change.
+        """
         size, sparse = status.st_size, None
+        head = b""
+        if self._mtime_limit is not None and find is not None and has_no_holes(status):
+            head = head_with_hash(path, file, self._mtime_limit // NANOSECONDS, find)
         if not has_no_holes(status):
             extents = list(data_extents(file))
             holes = size - sum(length for _, length in extents)
@@ -200,7 +217,9 @@ class TarWriter:
         if sparse is not None:
             self._put(format_map(sparse))
             stored = sum(length for _, length in sparse)
-        for start, length in [(0, size)] if sparse is None else sparse:
+        if head:
+            self._put(head)
+        for start, length in [(len(head), size - len(head))] if sparse is None else sparse:
             self._data(file, start, start + length)
         self._put(bytes(-stored % BLOCK))
 

@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from sundog.layer.below import kind_of
+from sundog.layer.bytecode import finder
 from sundog.layer.directories import Directories
 from sundog.layer.names import OPAQUE, WHITEOUT, check_no_mark, joined
 from sundog.layer.tar_writer import ZEROS_WRITTEN, TarWriter
@@ -21,6 +22,9 @@ from sundog.layer.xattrs import get_xattrs
 from sundog.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.layer.bytecode import Find
     from sundog.layer.tar_writer import Sink
     from sundog.record.owners import OwnersManifest
 
@@ -32,24 +36,32 @@ def write_tar(
     *,
     mtime_clamp: int | None = None,
     zeros: int = ZEROS_WRITTEN,
+    below: Sequence[bytes] = (),
 ) -> str:
     """Write the layer in ``tree`` to ``out`` and return the archive's digest, ``sha256:HEX``.
 
     A file whose record is a guess loses its set-id bits, since it may be anybody's.  No member is
     younger than ``mtime_clamp``, in seconds since 1970.  At most ``zeros`` bytes of holes are
-    written as zeros.  Raises OSError, and ArchiveError for what an archive cannot hold: a name that
-    would mean a whiteout, or a file of too many holes.
+    written as zeros.  ``below`` are the trees of the layers below, the topmost first: sources of
+    byte code may be there.  Raises OSError, and ArchiveError for what an archive cannot hold: a
+    name that would mean a whiteout, or a file of too many holes.
     """
     with Directories(tree) as directories:
-        return _LayerWriter(TarWriter(out, mtime_clamp, zeros), directories, owners).write()
+        archive = TarWriter(out, mtime_clamp, zeros)
+        return _LayerWriter(archive, directories, owners, finder([tree, *below])).write()
 
 
 class _LayerWriter:
     """The state of writing one archive."""
 
     def __init__(
-        self, archive: TarWriter, directories: Directories, owners: OwnersManifest
+        self,
+        archive: TarWriter,
+        directories: Directories,
+        owners: OwnersManifest,
+        find: Find,
     ) -> None:
+        self._find = find
         self._archive = archive
         self._directories = directories
         self._owners = owners
@@ -89,7 +101,9 @@ class _LayerWriter:
                 if record.kind in "cb":
                     self._archive.member(record.kind, path, status, record, xattrs=get_xattrs(file))
                 else:
-                    self._archive.file(path, file, status, record, get_xattrs(file))
+                    self._archive.file(
+                        path, file, status, record, get_xattrs(file), find=self._find
+                    )
             finally:
                 os.close(file)
         else:

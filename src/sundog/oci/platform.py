@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from sundog.errors import UsageError
+from sundog.linker.elf import ElfError, layout_of
 
 # uname -m, or another common spelling, → architecture and variant as registries list them.
 _MACHINES = {
@@ -40,6 +41,19 @@ _MACHINES = {
         "",
     ),  # whatever its byte order: no image is big-endian
     "mips64le": ("mips64le", ""),
+}
+
+# e_machine, class in bits and byte order of an ELF file → uname -m.
+_ELF_MACHINES = {
+    (3, 32, "little"): "i386",
+    (8, 64, "little"): "mips64le",
+    (21, 64, "little"): "ppc64le",
+    (22, 64, "big"): "s390x",
+    (40, 32, "little"): "armv7l",
+    (62, 64, "little"): "x86_64",
+    (183, 64, "little"): "aarch64",
+    (243, 64, "little"): "riscv64",
+    (258, 64, "little"): "loongarch64",
 }
 
 # Variants that the architecture alone implies.
@@ -99,6 +113,24 @@ class Platform:
     def of_machine(cls, machine: str) -> Platform:
         """Translate uname's ``machine``; an unknown one is returned unchanged."""
         return _normalized("linux", machine.lower(), "")
+
+    @classmethod
+    def of_program(cls, head: bytes) -> Platform | None:
+        """Return the platform of the ELF file that begins with ``head``; None if it is unknown.
+
+        The machine says nothing of variants; if the architecture is this machine's, so is the
+        variant.
+        """
+        try:
+            layout = layout_of(head)
+        except ElfError:
+            return None
+        _, machine, *_ = layout.file_header.unpack_from(head)
+        name = _ELF_MACHINES.get((machine, layout.bits, layout.order))
+        if name is None:
+            return None
+        found, host = cls.of_machine(name), cls.of_host()
+        return host if found.architecture == host.architecture else found
 
     def runnable(self) -> list[Platform]:
         """Return the platforms whose programs run on this one, the best first.

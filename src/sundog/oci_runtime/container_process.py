@@ -19,6 +19,7 @@ import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from sundog.container.enter import enter_namespaces, lock_mounts
+from sundog.container.hidden import Hidden, lies_in, real_path_of
 from sundog.container.hooks import run_hooks
 from sundog.container.memory_share import overlay_share
 from sundog.container.missing_points import add_missing_points
@@ -49,8 +50,8 @@ from sundog.oci_runtime.process import (
     EXIT_NOT_FOUND,
     apply_limits,
     become,
+    check_program,
     enter_directory,
-    find_program,
     with_home,
 )
 
@@ -81,6 +82,7 @@ _SIGKILL = 9
 class Making:
     """What the first process needs of ``create``.
 
+    own       paths of directories of Sundog's own, which no bind shows
     kept      descriptors that the command gets
     console   the socket to which the master of the terminal goes, or None
     force     how root is emulated
@@ -88,7 +90,7 @@ class Making:
     """
 
     __slots__ = ("bundle", "configuration", "console", "environment", "force", "is_tied", "kept",
-                 "log", "settings", "storage")  # fmt: skip
+                 "log", "own", "settings", "storage")  # fmt: skip
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Making:
         log: Log,
         *,
         storage: str | None,
+        own: Sequence[bytes] = (),
         kept: Sequence[int] = (),
         environment: Sequence[bytes] = (),
         console: socket | None = None,
@@ -109,6 +112,7 @@ class Making:
         self.bundle = bundle
         self.log = log
         self.storage = storage
+        self.own = own
         self.kept = kept
         self.environment = environment
         self.console = console
@@ -193,7 +197,7 @@ def be_first(
             console.send(making.console)
             console.take()
         enter_directory(settings.cwd)
-        find_program(settings)
+        check_program(settings)
         environment = [*with_home(settings), *making.environment]
         if making.environment:  # sd_listen_fds(3)
             environment.append(b"LISTEN_PID=%d" % os.getpid())
@@ -328,17 +332,25 @@ def mount_all(
     ids = settings.uid, settings.gid
     root = source.open()
     inside: list[Operation] = [
-        Bind(path, b"/" + place, writable=False) for path, place in root.binds
+        Bind(path, b"/" + place, writable=False, is_own=True) for path, place in root.binds
     ]
+    hidden = [path for path in map(real_path_of, making.own) if path]
     steps = inside + operations(
-        configuration, making.bundle, ids, own, log, has_terminal=settings.terminal
+        configuration,
+        making.bundle,
+        ids,
+        own,
+        log,
+        hidden=hidden,
+        has_terminal=settings.terminal,
     )
     steps += session(settings.env, making.bundle)
     writable = not configuration.read_only
     overlaid = None
     if writable and source.is_layered:  # as ch-run -W
         overlaid = overlay_share(Environment(list(settings.env)).get)
-    plan = Plan(root, steps, writable=writable, overlay_size=overlaid)
+    covers = Hidden(hidden, root=bool(root.directory) and not lies_in(root.directory, hidden))
+    plan = Plan(root, steps, writable=writable, overlay_size=overlaid, hidden=covers)
     directory, attached = plan.mount(log.debug, lambda text: log.warn_once("copy", text))
     if overlaid is None and (source.is_layered or not writable):
         directory = add_missing_points(root, directory, plan.scratch, attached, log.debug)

@@ -11,10 +11,10 @@ from sundog.container.hooks import run_hooks
 from sundog.errors import PidNamespaceRefused, SundogError, UsageError
 from sundog.kernel.descriptors import INT_SIZE
 from sundog.kernel.files import Closing
-from sundog.kernel.libc import printable
+from sundog.kernel.libc import encode_text, printable
 from sundog.kernel.locks import unlock
 from sundog.kernel.modes import S_IFMT, S_IFSOCK
-from sundog.oci.bundle import FORCE_ANNOTATION
+from sundog.oci.bundle import FORCE_ANNOTATION, STORAGE_ANNOTATION
 from sundog.oci_runtime.console import connect_console
 from sundog.oci_runtime.container_process import Making, as_error, be_maker
 from sundog.oci_runtime.link import ENDED, MADE, MOUNTED, READY, Link
@@ -22,6 +22,7 @@ from sundog.oci_runtime.members import mount_namespace_id
 from sundog.oci_runtime.process import FORCES
 from sundog.oci_runtime.specification import CONFIG, Configuration, ProcessSettings, read_bundle
 from sundog.oci_runtime.state import CREATING, GATE, STOPPED, Container, Place, find_root, identify
+from sundog.record.location import default_storage, own_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def create(
     settings = configuration.process
     if settings is None:
         raise SundogError(f"{CONFIG}: process: expected an object, found null")
-    place = Place(find_root(arguments.value("root"), make=True), arguments.operands[0])
+    root = find_root(arguments.value("root"), make=True)
+    place = Place(root, arguments.operands[0])
     if console is None:
         console = console_socket(settings, arguments)
     warn_of_left_out(configuration, settings, log)
@@ -68,10 +70,11 @@ def create(
         bundle,
         log,
         storage=arguments.value("storage"),
+        own=[*storage_places(arguments.value("storage"), configuration), os.fsencode(root)],
         kept=kept,
         environment=environment,
         console=console,
-        force=chosen_force(arguments, configuration),
+        force=chosen_force(arguments, configuration.annotations),
         is_tied=is_tied,
     )
     lock = place.reserve()
@@ -86,6 +89,16 @@ def create(
     return created
 
 
+def storage_places(given: str | None, configuration: Configuration) -> list[bytes]:
+    """Return the paths of directories of Sundog's own that no container sees.
+
+    ``given`` is the storage directory of the command line.
+    """
+    named = given or configuration.annotations.get(STORAGE_ANNOTATION)
+    storage = default_storage(os.environb) if named is None else encode_text(named)
+    return own_places(os.path.abspath(storage), os.environb)
+
+
 def make_container(making: Making, place: Place, lock: int) -> Created:
     """Make the container at its ``place``; kill its process if that fails.
 
@@ -97,9 +110,9 @@ def make_container(making: Making, place: Place, lock: int) -> Created:
         os.fsdecode(making.bundle),
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         annotations=configuration.annotations,
-        hooks={
-            stage: [hook.to_json() for hook in configuration.hooks[stage]] for stage in _LATE_STAGES
-        },
+        configuration=configuration.digest,
+        has_late_hooks=any(configuration.hooks[stage] for stage in _LATE_STAGES),
+        user=(making.settings.uid, making.settings.gid),
     )
     place.write(container)
     gate = make_gate(place)
@@ -234,9 +247,9 @@ def warn_of_left_out(configuration: Configuration, settings: ProcessSettings, lo
         )
 
 
-def chosen_force(arguments: Arguments, configuration: Configuration) -> str:
+def chosen_force(arguments: Arguments, annotations: dict[str, str]) -> str:
     """Return how root is emulated.  Raises UsageError."""
-    force = arguments.value("force") or configuration.annotations.get(FORCE_ANNOTATION) or "none"
+    force = arguments.value("force") or annotations.get(FORCE_ANNOTATION) or "none"
     if force not in FORCES:
         raise UsageError(f"unknown emulation of root: {force}", f"--force={'|'.join(FORCES)}")
     return force

@@ -36,18 +36,19 @@ from sundog.oci_runtime.create import (
 )
 from sundog.oci_runtime.lifecycle import find_place
 from sundog.oci_runtime.link import ENDED, MADE, Link
+from sundog.oci_runtime.members import mount_namespace_id
 from sundog.oci_runtime.process import (
     EXIT_NOT_EXECUTABLE,
     apply_limits,
     become,
+    check_program,
     enter_directory,
-    find_program,
     with_home,
 )
 from sundog.oci_runtime.specification import (
     ProcessSettings,
     parse_process,
-    read_bundle,
+    read_bundle_again,
     read_file,
 )
 from sundog.oci_runtime.state import RUNNING, identify
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from sundog.kernel.living_process import Process
     from sundog.oci_runtime.arguments import Arguments
     from sundog.oci_runtime.log import Log
+    from sundog.oci_runtime.state import Container
 
 _KINDS = {
     "user": CLONE_NEWUSER,
@@ -76,7 +78,7 @@ _KINDS = {
 class Joining:
     """What the joining process needs."""
 
-    __slots__ = ("console", "force", "kept", "log", "process", "settings")
+    __slots__ = ("console", "force", "kept", "log", "mounts_id", "process", "settings")
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class Joining:
         settings: ProcessSettings,
         log: Log,
         *,
+        mounts_id: int,
         kept: list[int],
         console: socket | None,
         force: str,
@@ -91,6 +94,7 @@ class Joining:
         self.process = process
         self.settings = settings
         self.log = log
+        self.mounts_id = mounts_id
         self.kept = kept
         self.console = console
         self.force = force
@@ -104,14 +108,14 @@ def execute_in(arguments: Arguments, log: Log) -> int:
     # Before ``start``, the container's first process is Sundog's own, and could be looked into.
     if status != RUNNING or container.process is None:
         raise SundogError(f"cannot exec in a container that is {status}: {place.id}")
-    configuration = read_bundle(os.fsencode(container.bundle))
-    own = configuration.process
-    settings = chosen_settings(arguments, own)
-    if own is not None and (settings.uid, settings.gid) != (own.uid, own.gid):
+    settings = chosen_settings(arguments, container)
+    if (settings.uid, settings.gid) != (container.uid, container.gid):
         log.warn_once(
-            "user", f"exec: the command runs as {own.uid}:{own.gid}, which the container has alone"
+            "user",
+            f"exec: the command runs as {container.uid}:{container.gid}, which the container has"
+            " alone",
         )
-        settings = replace(settings, uid=own.uid, gid=own.gid)
+        settings = replace(settings, uid=container.uid, gid=container.gid)
     kept, _ = passed_descriptors(arguments, settings)
     is_detached = arguments.has("detach")
     watch = None if is_detached else Watch()
@@ -123,9 +127,10 @@ def execute_in(arguments: Arguments, log: Log) -> int:
         container.process,
         settings,
         log,
+        mounts_id=container.mounts_id,
         kept=kept,
         console=console,
-        force=chosen_force(arguments, configuration),
+        force=chosen_force(arguments, container.annotations),
     )
     if watch is not None:
         set_child_subreaper()
@@ -134,8 +139,8 @@ def execute_in(arguments: Arguments, log: Log) -> int:
     return 0 if watch is None else watch.wait(process, terminal)
 
 
-def chosen_settings(arguments: Arguments, own: ProcessSettings | None) -> ProcessSettings:
-    """Return the process that the options describe; what they leave open is the container's own.
+def chosen_settings(arguments: Arguments, container: Container) -> ProcessSettings:
+    """Return the process that the options describe; the bundle says what they leave open.
 
     Raises SundogError.
     """
@@ -147,6 +152,8 @@ def chosen_settings(arguments: Arguments, own: ProcessSettings | None) -> Proces
         return parse_process(read_file(os.fsencode(path), "cannot read the process"))
     if not words:
         raise UsageError("exec: the command is missing", "exec ID COMMAND, or exec --process FILE")
+    bundle = os.fsencode(container.bundle)
+    own = read_bundle_again(bundle, container.configuration).process
     if own is None:
         raise SundogError("exec: the container's configuration has no process")
     uid, gid = chosen_user(arguments.value("user"), own)
@@ -224,6 +231,9 @@ def enter_and_become(joining: Joining, link: Link) -> int:
     set_dumpable(False)
     with Closing(joining.process.open()) as pidfd:
         kinds = differing_namespaces(joining.process)
+        mounts_id = joining.mounts_id and mount_namespace_id(joining.process.pid)
+        if not kinds & CLONE_NEWNS or mounts_id != joining.mounts_id:
+            raise SundogError(f"process {joining.process.pid} is not that of the container")
         setns(pidfd, kinds)
     if kinds & CLONE_NEWPID:
         child = os.fork()
@@ -241,7 +251,7 @@ def enter_and_become(joining: Joining, link: Link) -> int:
             console.send(joining.console)
             console.take()
         enter_directory(settings.cwd)
-        find_program(settings)
+        check_program(settings)
         kept = (*joining.kept, link.fileno())
         environment = with_home(settings)
         link.fail(become(settings, environment, kept, force=joining.force, typing=typing))

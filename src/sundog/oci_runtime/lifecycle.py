@@ -10,7 +10,7 @@ from _signal import SIGKILL, SIGTERM, pidfd_send_signal
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from contextlib import suppress
 
-from sundog.errors import RuntimeConfigError, SundogError, UsageError
+from sundog.errors import SundogError, UsageError
 from sundog.kernel.files import Closing
 from sundog.kernel.locks import unlock
 from sundog.oci_runtime.state import (
@@ -69,7 +69,7 @@ def start_container(place: Place, log: Log) -> None:
         if kind != ENDED:
             raise SundogError("the container's process does not answer")
         try:
-            run_late_hooks("poststart", container, place, RUNNING)
+            run_late_hooks("poststart", container, RUNNING)
         except SundogError:
             kill_all(container, SIGKILL)
             raise
@@ -91,16 +91,19 @@ def open_gate(place: Place) -> socket:
     return connection
 
 
-def run_late_hooks(stage: str, container: Container, place: Place, status: str) -> None:
-    """Run the hooks of a stage after ``create``.  Raises SundogError."""
-    if not container.hooks.get(stage):
+def run_late_hooks(stage: str, container: Container, status: str) -> None:
+    """Run the hooks of a stage after ``create``.
+
+    They are those of the bundle as ``create`` has read it.  Raises SundogError.
+    """
+    if not container.has_late_hooks:
         return
     from sundog.container.hooks import run_hooks  # noqa: PLC0415 - few containers have any
-    from sundog.oci_runtime.specification import Reader, parse_hooks  # noqa: PLC0415
+    from sundog.oci_runtime.specification import read_bundle_again  # noqa: PLC0415
 
-    reader = Reader(container.hooks, f"state of {place.id}", RuntimeConfigError)
-    state = json.dumps(container.to_json(status)).encode()
-    run_hooks(stage, parse_hooks(reader)[stage], state, os.fsencode(container.bundle))
+    bundle = os.fsencode(container.bundle)
+    hooks = read_bundle_again(bundle, container.configuration).hooks[stage]
+    run_hooks(stage, hooks, json.dumps(container.to_json(status)).encode(), bundle)
 
 
 def state(arguments: Arguments, _log: Log) -> int:
@@ -217,7 +220,7 @@ def delete_container(place: Place, log: Log, *, force: bool) -> None:
         )
     kill_all(container, SIGKILL)
     try:
-        run_late_hooks("poststop", container, place, STOPPED)
+        run_late_hooks("poststop", container, STOPPED)
     except SundogError as error:
         log.warn_once("poststop", error.message)
     place.remove()

@@ -11,6 +11,7 @@ import errno
 import os
 
 from sundog.container.enter import copy_tree
+from sundog.container.hidden import lies_in
 from sundog.container.mountpoint import INSIDE, components
 from sundog.container.operations import (
     CREATED,
@@ -81,9 +82,17 @@ class BindMount(Bind):
     __slots__ = ("_is_recursive", "_options")
 
     def __init__(
-        self, source: bytes, destination: bytes, need: str, options: Options, *, recursive: bool
+        self,
+        source: bytes,
+        destination: bytes,
+        need: str,
+        options: Options,
+        *,
+        recursive: bool,
+        writable: bool = True,
+        is_own: bool = False,
     ) -> None:
-        super().__init__(source, destination, need)
+        super().__init__(source, destination, need, writable=writable, is_own=is_own)
         self._options = options
         self._is_recursive = recursive
 
@@ -286,12 +295,13 @@ def operations(
     own: frozenset[str],
     log: Log,
     *,
+    hidden: Sequence[bytes],
     has_terminal: bool,
 ) -> list[Operation]:
     """Return the operations for a configuration, in its order.
 
-    ``own`` are the kinds of namespaces that the container has for itself.  Raises
-    RuntimeConfigError.
+    ``own`` are the kinds of namespaces that the container has for itself.  ``hidden`` are real
+    paths of directories of Sundog's own.  Raises RuntimeConfigError.
     """
     made: list[Operation] = []
     mounted = Mounted()
@@ -305,7 +315,7 @@ def operations(
             made.append(DeviceDirectory(entry, options, has_terminal=has_terminal))
             mounted.add(entry.destination, is_fresh=True)
             continue
-        step = mount_operation(entry, options, bundle, own, log)
+        step = mount_operation(entry, options, bundle, own, log, hidden=hidden)
         if step is None:
             continue
         made.append(Traceless(step, mounted.lookup(entry.destination)))
@@ -334,13 +344,33 @@ def session(env: Sequence[bytes], bundle: bytes) -> list[Operation]:
 
 
 def mount_operation(
-    entry: MountEntry, options: Options, bundle: bytes, own: frozenset[str], log: Log
+    entry: MountEntry,
+    options: Options,
+    bundle: bytes,
+    own: frozenset[str],
+    log: Log,
+    *,
+    hidden: Sequence[bytes],
 ) -> DetachedMount | None:
     """Return the operation for one entry, None for one that is left out."""
     if options.binds:
         source = entry.source if entry.source.startswith(b"/") else bundle + b"/" + entry.source
+        is_own = lies_in(source, hidden)
+        writable = not is_own or "rw" in entry.options
+        if not writable:
+            log.warn_once(
+                "own",
+                f"mounts: {printable(source)} is in a directory of Sundog's own, so it is"
+                " read-only; the option rw changes that",
+            )
         return BindMount(
-            source, entry.destination, CREATED, options, recursive="rbind" in entry.options
+            source,
+            entry.destination,
+            CREATED,
+            options,
+            recursive="rbind" in entry.options,
+            writable=writable,
+            is_own=is_own,
         )
     if entry.kind in _MOUNTABLE or (entry.kind == "proc" and "pid" in own):
         return FileSystem(entry, options, _HOSTS.get(entry.kind, b""))

@@ -19,7 +19,8 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from contextlib import suppress
 
-from sundog.container.execute import DEFAULT_PATH, execute
+from sundog.container.execute import execute, find_program
+from sundog.container.mountpoint import MountPoint, make_mount_point
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
@@ -89,27 +90,13 @@ def set_oom_score(score: int, log: Log) -> None:
         log.warn_once("oomScoreAdj", "process.oomScoreAdj left out: only privileges lower it")
 
 
-def find_program(settings: ProcessSettings) -> None:
+def check_program(settings: ProcessSettings) -> None:
     """Raise SundogError unless the command of ``settings`` can be executed here."""
     name = settings.args[0]
-    variables = Environment(list(settings.env))
-    candidates = [name]
-    if b"/" not in name:
-        path = variables.get(b"PATH") or DEFAULT_PATH
-        candidates = [(directory or b".") + b"/" + name for directory in path.split(b":")]
-    problem = errno.ENOENT
-    for candidate in candidates:
-        try:
-            os.close(openat2(AT_FDCWD, candidate, os.O_PATH, RESOLVE_NO_MAGICLINKS))
-            if not os.path.isfile(candidate) or not os.access(candidate, os.X_OK):
-                problem = errno.EACCES
-                continue
-        except (KernelError, OSError) as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                problem = error.errno or 0
-            continue
-        return
-    raise no_program(name, problem)
+    try:
+        find_program(name, Environment(list(settings.env)))
+    except OSError as failure:
+        raise no_program(name, failure.errno or 0) from None
 
 
 def no_program(name: bytes, problem: int) -> SundogError:
@@ -139,8 +126,8 @@ def open_or_make(path: bytes) -> int:
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise
-    with suppress(OSError):  # the next call says why there is none
-        os.makedirs(path, 0o755, exist_ok=True)
+    with suppress(SundogError):  # the next call says why there is none
+        make_mount_point(MountPoint(path, is_directory=True), inside=RESOLVE_NO_MAGICLINKS)
     return openat2(AT_FDCWD, path, OPEN_DIRECTORY, RESOLVE_NO_MAGICLINKS)
 
 
@@ -198,5 +185,11 @@ def become(
         signal(number, SIG_DFL)
     close_all_but((*_STREAMS, *kept))
     pthread_sigmask(SIG_SETMASK, ())
-    failure = execute(list(settings.args), Environment(list(environment)))
-    return no_program(settings.args[0], failure.errno or 0)
+    name = settings.args[0]
+
+    def report(failure: OSError) -> bytes:
+        text = f"exec: {printable(name)}: {failure.strerror}\n"
+        return bytes([EXIT_NOT_EXECUTABLE]) + text.encode()
+
+    failure = execute(list(settings.args), Environment(list(environment)), report)
+    return no_program(name, failure.errno or 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from _blake2 import blake2b
 from dataclasses import dataclass
 
 from sundog.errors import RuntimeConfigError, SundogError
@@ -94,13 +95,6 @@ class Hook:
     env: Texts
     timeout: int | None
 
-    def to_json(self) -> dict[str, object]:
-        """Return the object that the specification describes."""
-        value: dict[str, object] = {"path": os.fsdecode(self.path)}
-        value["args"] = [os.fsdecode(text) for text in self.args]
-        value["env"] = [os.fsdecode(text) for text in self.env]
-        return value if self.timeout is None else {**value, "timeout": self.timeout}
-
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -116,11 +110,13 @@ class Device:
 class Configuration:
     """A container: the parts of ``config.json`` that a Type III container has.
 
-    ``process`` is None if ``config.json`` has none; then the container cannot be created here.
-    ``namespaces`` maps the type to the path of one to join, or b"" for a new one.  ``left_out``
-    names the parts that were asked for and that nobody without privileges can provide.
+    ``digest`` stands for its text.  ``process`` is None if ``config.json`` has none; then the
+    container cannot be created here.  ``namespaces`` maps the type to the path of one to join, or
+    b"" for a new one.  ``left_out`` names the parts that were asked for and that nobody without
+    privileges can provide.
     """
 
+    digest: str
     version: str
     root: bytes
     read_only: bool
@@ -226,6 +222,20 @@ def read_bundle(bundle: bytes) -> Configuration:
     return parse_configuration(read_file(path, "cannot read the bundle"))
 
 
+def read_bundle_again(bundle: bytes, digest: str) -> Configuration:
+    """Return the configuration of a bundle that ``create`` has read with this ``digest``.
+
+    Raises SundogError if it has changed since.
+    """
+    configuration = read_bundle(bundle)
+    if configuration.digest != digest:
+        raise SundogError(
+            f"{printable(bundle)}/{CONFIG} has changed since the container was created",
+            "delete the container, and create it anew",
+        )
+    return configuration
+
+
 def parse_configuration(text: bytes | str) -> Configuration:
     """Return the configuration in JSON text.  Raises RuntimeConfigError."""
     top = Reader(parse_json(text, CONFIG, RuntimeConfigError), CONFIG, RuntimeConfigError)
@@ -241,6 +251,7 @@ def parse_configuration(text: bytes | str) -> Configuration:
     linux = top.object("linux")
     read = _process(top.object("process")) if top.rest.get("process") is not None else None
     return Configuration(
+        digest=digest_of(text),
         version=version,
         root=root.text("path", required=True),
         read_only=root.boolean("readonly"),
@@ -257,6 +268,12 @@ def parse_configuration(text: bytes | str) -> Configuration:
         sysctl=linux.string_map("sysctl"),
         left_out=tuple(_left_out(linux)),
     )
+
+
+def digest_of(text: bytes | str) -> str:
+    """Return the digest of a configuration."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    return blake2b(data).hexdigest()
 
 
 def parse_process(text: bytes | str) -> ProcessSettings:

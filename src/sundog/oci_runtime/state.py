@@ -1,38 +1,30 @@
-"""What is known of containers between two commands: ROOT/ID, a directory for each container.
+"""What is known of containers between two commands: ROOT/ID, a record for each container.
 
-    state.json   written by ``create``; replaced as a whole
+Beside the files of each record (``state.records``) there is
+
     gate         the socket at which the container's process waits for ``start``
-    lock         held by a command while it changes the container
 
-ROOT is private to the user.
+The state has no program: late hooks come from the bundle, if its configuration is still the one
+whose digest the state keeps.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import os
-import re
-import stat
 
-from sundog.errors import RuntimeConfigError, SundogError, UsageError
-from sundog.kernel.libc import escaped, printable
+from sundog.errors import RuntimeConfigError, SundogError
 from sundog.kernel.living_process import Process
-from sundog.kernel.locks import open_locked, unlock
 from sundog.oci.bundle import OCI_VERSION
-from sundog.oci.fields import Fields, parse_json
-from sundog.record.location import is_others_link
+from sundog.oci.fields import Fields
+from sundog.state.place import OCI, given_place, state_place
+from sundog.state.records import Record, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STATE, GATE, LOCK = "state.json", "gate", "lock"
-_DRAFT = "state.json.new"
-_SIZE_LIMIT = 16 << 20
-_ID = re.compile(r"[A-Za-z0-9_+.-]{1,240}", re.ASCII)
-_TRASH = "~"  # no ID has this character
+GATE = "gate"
+SYSTEM_ROOT = "/run/ch-run-oci"
 
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
@@ -44,19 +36,24 @@ class Container:
 
     ``process`` is None before ``create`` has made it.  ``is_ready`` says that ``create`` has done
     all that it does.  ``mounts_id`` is the unique number of its mount namespace, 0 if the kernel
-    tells none.  ``hooks`` are those of the stages after ``create``, as in the configuration.
+    tells none.  ``configuration`` is the digest of the bundle's configuration, and
+    ``has_late_hooks`` says that this has hooks for a stage after ``create``.  ``uid`` and ``gid``
+    are those of its user in the container.
     """
 
     # Most commands live for milliseconds; the module dataclasses would take more than all the rest.
     __slots__ = (
         "annotations",
         "bundle",
+        "configuration",
         "created",
-        "hooks",
+        "gid",
+        "has_late_hooks",
         "id",
         "is_ready",
         "mounts_id",
         "process",
+        "uid",
     )
 
     def __init__(
@@ -66,7 +63,9 @@ class Container:
         created: str,
         *,
         annotations: dict[str, str],
-        hooks: dict[str, object],
+        configuration: str,
+        has_late_hooks: bool,
+        user: tuple[int, int],
         process: Process | None = None,
         is_ready: bool = False,
         mounts_id: int = 0,
@@ -75,7 +74,9 @@ class Container:
         self.bundle = bundle
         self.created = created
         self.annotations = annotations
-        self.hooks = hooks
+        self.configuration = configuration
+        self.has_late_hooks = has_late_hooks
+        self.uid, self.gid = user
         self.process = process
         self.is_ready = is_ready
         self.mounts_id = mounts_id
@@ -89,7 +90,9 @@ class Container:
             self.bundle,
             self.created,
             annotations=self.annotations,
-            hooks=self.hooks,
+            configuration=self.configuration,
+            has_late_hooks=self.has_late_hooks,
+            user=(self.uid, self.gid),
             process=process,
             is_ready=is_ready,
             mounts_id=mounts_id,
@@ -107,73 +110,56 @@ class Container:
 
 
 class Place:
-    """The directory ROOT/ID of one container."""
+    """The record ROOT/ID of one container, and its gate."""
 
-    __slots__ = ("id", "path")
+    __slots__ = ("_record", "id", "path")
 
     def __init__(self, root: str, container: str) -> None:
-        """Name the directory.  Raises UsageError for an ID that cannot be a file's name."""
-        if not _ID.fullmatch(container) or container in (".", ".."):
-            raise UsageError(
-                f"invalid container ID: {escaped(container[:80])}",
-                "an ID has letters, digits and _ + - . and at most 240 of them",
-            )
+        """Name the record.  Raises UsageError for an ID that cannot be a file's name."""
+        self._record = Record(root, container)
         self.id = container
-        self.path = os.path.join(root, container)
+        self.path = self._record.path
 
     def reserve(self) -> int:
-        """Make the directory for a new container; return the lock on it.  Raises SundogError."""
+        """Make the record of a new container; return the lock on it.  Raises SundogError."""
         try:
-            os.mkdir(self.path, 0o700)
+            return self._record.reserve()
         except FileExistsError:
             raise SundogError(
                 f"container with given ID already exists: {self.id}",
                 f"ch-run-oci delete {self.id}",
             ) from None
-        return self.lock()
 
     def lock(self) -> int:
         """Lock the container against other commands; wait for the lock.  Raises SundogError."""
         try:
-            return open_locked(self._name(LOCK), os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+            return self._record.lock()
         except FileNotFoundError:
             raise self.missing() from None
-
-    def is_locked(self) -> bool:
-        """Tell whether a command is changing the container."""
-        try:
-            fd = open_locked(self._name(LOCK), os.O_RDWR, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except FileNotFoundError:
-            return False
-        unlock(fd)
-        return False
 
     def write(self, container: Container) -> None:
         """Write the state; a reader finds the old one or the new one.  Raises OSError."""
         value = container.to_json(CREATED)
         del value["status"]
-        value |= {"created": container.created, "hooks": container.hooks}
+        value |= {"created": container.created, "configuration": container.configuration}
+        value |= {"lateHooks": container.has_late_hooks}
+        value |= {"uid": container.uid, "gid": container.gid}
         value |= {"ready": container.is_ready, "mountNamespace": container.mounts_id}
         process = container.process
         if process is not None:
             value |= {"startTime": process.start, "boot": process.boot}
-        draft = os.path.join(self.path, _DRAFT)
-        with open(draft, "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump(value, file)
-        os.rename(draft, os.path.join(self.path, STATE))
+        self._record.write(value)
 
     def read(self) -> Container:
         """Return the state.  Raises SundogError if there is no such container."""
-        try:
-            fd = os.open(self._name(STATE), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            raise self.missing() from None
-        with open(fd, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read(_SIZE_LIMIT)
         what = f"state of {self.id}"
-        fields = Fields(parse_json(text, what, RuntimeConfigError), what, RuntimeConfigError)
+        try:
+            value = self._record.read()
+        except FileNotFoundError:
+            raise self.missing() from None
+        except ValueError as error:
+            raise RuntimeConfigError(f"{what}: {error}") from None
+        fields = Fields(value, what, RuntimeConfigError)
         process = None
         if fields.rest.get("pid") is not None:
             process = Process(
@@ -184,7 +170,9 @@ class Place:
             fields.required_string("bundle"),
             fields.string("created"),
             annotations=fields.string_map("annotations"),
-            hooks=fields.mapping("hooks"),
+            configuration=fields.required_string("configuration"),
+            has_late_hooks=fields.boolean("lateHooks"),
+            user=(fields.size("uid"), fields.size("gid")),
             process=process,
             is_ready=fields.boolean("ready"),
             mounts_id=fields.size("mountNamespace"),
@@ -193,34 +181,26 @@ class Place:
     def status(self, container: Container) -> str:
         """Return the status of a container that ``read`` has returned."""
         if not container.is_ready:  # its creator holds the lock, or has been killed
-            return CREATING if self.is_locked() else STOPPED
+            return CREATING if self._record.is_locked() else STOPPED
         if container.process is None or not container.process.lives():
             return STOPPED
-        return CREATED if os.path.exists(self._name(GATE)) else RUNNING
+        return CREATED if os.path.exists(os.path.join(self.path, GATE)) else RUNNING
 
     def close_gate(self) -> None:
         """Take note that the container has been started."""
-        os.unlink(self._name(GATE))
+        os.unlink(os.path.join(self.path, GATE))
 
     def open_directory(self) -> int:
         """Return a descriptor of the directory."""
-        return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._record.open()
 
     def remove(self) -> None:
         """Forget the container; from then on another one can have its ID."""
-        trash = f"{self.path}{_TRASH}{os.getpid()}"
-        os.rename(self.path, trash)
-        with contextlib.suppress(OSError):
-            for name in os.listdir(trash):
-                os.unlink(os.path.join(trash, name))
-            os.rmdir(trash)
+        self._record.remove()
 
     def missing(self) -> SundogError:
         """Return the error for a container that is not there."""
         return SundogError(f"container does not exist: {self.id}", "ch-run-oci list")
-
-    def _name(self, name: str) -> bytes:
-        return os.fsencode(os.path.join(self.path, name))
 
 
 def find_root(given: str | None, *, make: bool) -> str:
@@ -228,35 +208,11 @@ def find_root(given: str | None, *, make: bool) -> str:
 
     Raises SundogError if others may write to it.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if given:
-        path = os.path.abspath(given)
-    elif is_system():
-        path = "/run/ch-run-oci"
-    elif os.path.isabs(runtime) and os.path.isdir(runtime):
-        path = os.path.join(runtime, "ch-run-oci")
+    if given is None and not is_system():
+        path = state_place(os.environb, OCI, make=make)
     else:
-        path = f"/tmp/ch-run-oci.{os.geteuid()}"
-    try:
-        if make:
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o700)
-        is_foreign = is_others_link(os.fsencode(path))
-        status = os.stat(path) if given else os.lstat(path)
-    except FileNotFoundError:
-        return path
-    except OSError as error:
-        shown = printable(os.fsencode(path))
-        raise SundogError(f"cannot use the state directory {shown}: {error.strerror}") from None
-    is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    if is_foreign or not is_own or status.st_mode & 0o022:
-        raise SundogError(
-            f"cannot use the state directory {printable(os.fsencode(path))}: it must be a directory"
-            " of yours to which nobody else can write",
-            "name another one: --root DIR; or set $XDG_RUNTIME_DIR",
-        )
-    return path
+        path = os.fsencode(given or SYSTEM_ROOT)
+    return os.fsdecode(given_place(path, make=make))
 
 
 def is_system() -> bool:
@@ -270,13 +226,8 @@ def is_system() -> bool:
 
 def all_places(root: str) -> Iterator[Place]:
     """Yield the places of all containers, in the order of their IDs."""
-    try:
-        names = sorted(os.listdir(root))
-    except FileNotFoundError:
-        return
-    for name in names:
-        if _ID.fullmatch(name) and os.path.exists(os.path.join(root, name, STATE)):
-            yield Place(root, name)
+    for record in records(root):
+        yield Place(root, record.name)
 
 
 def identify(pid: int) -> Process:

@@ -1,36 +1,35 @@
-"""The containers that have a name: one record for each, in the user's run-time directory.
+"""The containers that have a name: one record for each, in the place of run-time state.
 
 ``sundog run`` becomes ``ch-run``, and that becomes the command, or stands in for it.  So a
 container is a process, and its record has the ID and the start time of that process, and the ID of
-the boot: together they are never used twice.  A record is a JSON file, complete when it gets its
-name.  There is no daemon: each command finds out which containers have ended.
+the boot: together they are never used twice.  There is no daemon: each command finds out which
+containers have ended.
 
-The directory is ``$XDG_RUNTIME_DIR/sundog``, else ``/tmp/sundog-UID``.  It belongs to the machine,
-as its processes do, and only the user can enter it.
+Of a record, ``exec`` uses nothing but numbers, and what it can compare with the container: see
+``exec_line``.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 import time
 from contextlib import suppress
 
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
 from sundog.kernel.living_process import Process
+from sundog.podman.users import MODES, Who
+from sundog.state.place import CONTAINERS, make_private, state_place
+from sundog.state.records import Record, is_name, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
 _NAME_LIMIT = 60
-_RECORD_LIMIT = 1 << 20
-_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_RECORD, _LOG = ".json", ".log"
+_LOG = "log"
 _PAUSE = 0.002  # seconds
+_START = 30  # seconds until the container of a process must exist
 
 
 class Container:
@@ -39,8 +38,7 @@ class Container:
     process           its process
     created           seconds since 1970
     storage           the storage directory, absolute
-    user              the options of ``ch-run`` that say who its command is
-    emulated          whether a supervisor emulates users
+    user              who its command is
     status            the exit status of a detached command that has ended, else None
     """
 
@@ -48,7 +46,6 @@ class Container:
         "command",
         "created",
         "detached",
-        "emulated",
         "image",
         "name",
         "process",
@@ -68,8 +65,7 @@ class Container:
         created: int,
         workdir: str,
         storage: str,
-        user: list[str],
-        emulated: bool,
+        user: Who,
         detached: bool,
         status: int | None = None,
     ) -> None:
@@ -81,7 +77,6 @@ class Container:
         self.workdir = workdir
         self.storage = storage
         self.user = user
-        self.emulated = emulated
         self.detached = detached
         self.status = status
 
@@ -99,10 +94,18 @@ class Container:
         """Wait until the group of its tag exists, or its process has ended.
 
         Until then, another process with the tag would make a container of its own.  ``ch-run``
-        makes the group before it enters its user namespace.
+        makes the group before it enters its user namespace.  Raises SundogError if that takes too
+        long.
         """
         own = os.stat("/proc/self/ns/user").st_ino
+        due = time.monotonic() + _START
         while self.is_running:
+            if time.monotonic() > due:
+                raise SundogError(
+                    f"{self.name}: its process {self.process.pid} has not started a container"
+                    f" within {_START} seconds",
+                    f"sundog rm --force {self.name}",
+                )
             try:
                 if os.stat(f"/proc/{self.process.pid}/ns/user").st_ino != own:
                     return
@@ -116,6 +119,8 @@ class Container:
         """Return the record."""
         process = self.process
         return {name: getattr(self, name) for name in self.__slots__} | {
+            "user": self.user.words,
+            "mode": self.user.mode,
             "process": process.pid,
             "started": process.start,
             "boot": process.boot,
@@ -123,21 +128,12 @@ class Container:
 
 
 class Containers:
-    """The records in a directory."""
+    """The containers whose records are in a directory."""
 
     def __init__(self, directory: str) -> None:
         """Make the directory if need be.  Raises SundogError if it is not the user's alone."""
+        make_private(os.fsencode(directory))
         self.directory = directory
-        try:
-            os.makedirs(directory, 0o700, exist_ok=True)
-            found = os.lstat(directory)
-        except OSError as error:
-            raise SundogError(f"can't use {directory}: {error.strerror}") from error
-        is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-        if not is_own or found.st_mode & 0o022:
-            raise SundogError(
-                f"{directory}: not a directory that is yours alone", "set $XDG_RUNTIME_DIR"
-            )
 
     def free(self, name: str) -> None:
         """Forget an old container ``name``, unless it runs or has a log.  Raises SundogError."""
@@ -152,37 +148,27 @@ class Containers:
 
     def claim(self, container: Container) -> None:
         """Write the record of a new container.  Raises SundogError if its name has one."""
-        self._write(container, os.link)
-
-    def update(self, container: Container) -> None:
-        """Write the record of a container in place of an older one."""
-        self._write(container, os.rename)
-
-    def _write(self, container: Container, put: Callable[[str, str], None]) -> None:
-        """Write a complete record, and ``put`` it in place."""
-        path = self._place(container.name, _RECORD)
-        draft = f"{path}.{os.getpid()}"
         try:
-            with open(draft, "x", encoding="utf-8", errors="surrogateescape") as file:
-                json.dump(container.to_json(), file, ensure_ascii=True)
-            try:
-                put(draft, path)
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(draft)
+            self._record(container.name).claim(container.to_json())
         except FileExistsError:
             raise SundogError(f"a container has the name {container.name}", "sundog ps") from None
         except OSError as error:
-            raise SundogError(f"can't write {path}: {error.strerror}") from error
+            raise self._unwritable(error) from error
+
+    def update(self, container: Container) -> None:
+        """Write the record of a container in place of an older one.  Raises SundogError."""
+        try:
+            self._record(container.name).write(container.to_json())
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def find(self, name: str) -> Container | None:
         """Return the container ``name``, which may have ended; None if there is none."""
-        check_name(name)
         try:
-            with open(self._place(name, _RECORD), "rb") as file:
-                return _read(json.loads(file.read(_RECORD_LIMIT)))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            found = _read(self._record(name).read())
+        except (OSError, ValueError, TypeError, KeyError):
             return None
+        return found if found.name == name else None
 
     def get(self, name: str, *, running: bool = False) -> Container:
         """Return the container ``name``.  Raises SundogError if it is not there, or has ended."""
@@ -197,63 +183,75 @@ class Containers:
     def list(self) -> list[Container]:
         """Return all containers, sorted by name; records of those that are over are deleted."""
         found = []
-        for file in sorted(os.listdir(self.directory)):
-            name = file.removesuffix(_RECORD)
-            container = self.find(name) if name != file and is_name(name) else None
+        for record in records(self.directory):
+            container = self.find(record.name)
             if container is None:
                 continue
             if container.is_running or container.detached:
                 found.append(container)
             else:
-                self.remove(name)
+                self.remove(record.name)
         return found
 
     def remove(self, name: str) -> None:
         """Delete the record of a container, if there is one, and its log."""
-        for suffix in (_RECORD, _LOG):
-            try:
-                os.unlink(self._place(name, suffix))
-            except FileNotFoundError:
-                continue
+        with suppress(FileNotFoundError):
+            self._record(name).remove()
 
-    def log(self, name: str) -> str:
-        """Return the path of the output of a detached container."""
-        return self._place(name, _LOG)
+    def make_log(self, name: str) -> int:
+        """Make the file for the output of a detached container; return its descriptor.
 
-    def _place(self, name: str, suffix: str) -> str:
-        return os.path.join(self.directory, name + suffix)
+        Raises SundogError.
+        """
+        try:
+            return self._record(name).make_file(_LOG)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def open_log(self, name: str) -> int:
+        """Open the output of a detached container.  Raises SundogError."""
+        try:
+            return self._record(name).open_file(_LOG)
+        except (OSError, ValueError) as error:
+            raise SundogError(f"{name}: can't read its output: {error}") from error
+
+    def _record(self, name: str) -> Record:
+        check_name(name)
+        return Record(self.directory, name)
+
+    def _unwritable(self, error: OSError) -> SundogError:
+        shown = printable(os.fsencode(self.directory))
+        return SundogError(f"can't write to {shown}: {error.strerror}")
 
 
-def run_time_directory(environment: Mapping[str, str]) -> str:
-    """Return the directory of the records."""
-    place = environment.get("XDG_RUNTIME_DIR", "")
-    if place.startswith("/") and os.path.isdir(place) and os.access(place, os.W_OK):
-        return os.path.join(place, "sundog")
-    return f"/tmp/sundog-{os.geteuid()}"
-
-
-def is_name(text: str) -> bool:
-    """Tell whether a container can have the name ``text``."""
-    return text[:1].isalnum() and len(text) <= _NAME_LIMIT and _CHARACTERS.issuperset(text)
+def own_containers() -> Containers:
+    """Return the containers of this user on this machine.  Raises SundogError."""
+    return Containers(os.fsdecode(state_place(os.environb, CONTAINERS, make=True)))
 
 
 def check_name(text: str) -> None:
     """Raise SundogError if no container can have the name ``text``."""
-    if not is_name(text):
+    if not (is_name(text) and text[0].isalnum() and "+" not in text and len(text) <= _NAME_LIMIT):
         raise SundogError(
             f"not a name for a container: {printable(os.fsencode(text))}",
             f"letters, digits, _ . - and at most {_NAME_LIMIT} of them",
         )
 
 
-def _read(value: Any) -> Container:
-    pid, start, boot = (value.pop(name) for name in ("process", "started", "boot"))
-    container = Container(**value, process=Process(pid, start, boot))
-    numbers = (pid, start, container.created)
-    words = [*container.command, *container.user]
-    words += [container.image, container.workdir, container.storage, boot]
-    if not all(isinstance(number, int) for number in numbers):
-        raise ValueError("not a record")
-    if not all(isinstance(word, str) for word in words):
+def _read(value: dict[str, Any]) -> Container:
+    """Return the container of a record.  Raises ValueError, TypeError and KeyError."""
+    pid, start, boot, words, mode = map(value.pop, ("process", "started", "boot", "user", "mode"))
+    container = Container(**value, process=Process(pid, start, boot), user=Who(mode, words))
+    status, command, detached = (value[name] for name in ("status", "command", "detached"))
+    numbers = [pid, start, value["created"], 0 if status is None else status]
+    texts = [*(value[name] for name in ("name", "image", "workdir", "storage")), boot, words]
+    if not (
+        all(type(number) is int for number in numbers)
+        and isinstance(command, list)
+        and all(isinstance(text, str) for text in [*texts, *command])
+        and isinstance(detached, bool)
+        and mode in MODES
+        and pid > 0
+    ):
         raise ValueError("not a record")
     return container

@@ -11,7 +11,9 @@ import os
 
 from sundog.errors import UsageError
 from sundog.podman import image_options as options
+from sundog.podman.options import FALSE
 from sundog.podman.run_line import image_operand
+from sundog.spelling import BOOLEANS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_REGISTRY = "docker.io"
 _STDIN = "-"
+_PULL_POLICIES = {"always": True, "newer": True, "missing": False}  # → the registry is asked
+_PATTERN_CHARACTERS = frozenset("*?[")  # of ch-image; podman's rmi takes names only
 # Names for Dockerfile, in podman's order.
 _DOCKERFILES = ("Containerfile", "Dockerfile")
 _SAVE_FORMATS = {"docker-archive": "docker-archive", "oci-archive": "oci-archive"}
@@ -86,8 +90,10 @@ def _all(word: str) -> Translate:
 def _build(line: Line) -> list[Words]:
     context = line.operands[0] if line.operands else "."
     words = ["build", *line.translated()]
-    if line.last("pull") not in (None, "false", "missing", "never"):
+    if _asks_registry(line.last("pull") or FALSE):
         words.append("--always-download")
+    if len(line.all("file")) > 1:
+        raise UsageError("--file: one Dockerfile at a time", "write their text into one file")
     file = line.last("file")
     if file is None and context != _STDIN:
         found = (name for name in _DOCKERFILES if os.path.exists(os.path.join(context, name)))
@@ -101,11 +107,28 @@ def _build(line: Line) -> list[Words]:
     return [[*words, "--", context]]
 
 
+def _asks_registry(policy: str) -> bool:
+    """Tell whether --pull ``policy`` of a build looks for newer images.  Raises UsageError."""
+    if policy in BOOLEANS:
+        return BOOLEANS[policy]
+    name = policy.lower().removeprefix("if")
+    if name not in _PULL_POLICIES:
+        raise UsageError(
+            f"--pull={policy}: not possible here", f"one of: {', '.join(_PULL_POLICIES)}"
+        )
+    return _PULL_POLICIES[name]
+
+
 def _remove(line: Line) -> list[Words]:
     if line.is_set("all"):
+        if line.operands:
+            raise UsageError("rmi: --all and names of images", "leave out one of them")
         return [["delete", "--", "*"]]
     if not line.operands:
         raise UsageError("rmi: no image", "sundog rmi IMAGE…, or sundog rmi --all")
+    for name in line.operands:
+        if not _PATTERN_CHARACTERS.isdisjoint(name):
+            raise UsageError(f"rmi: not the name of an image: {name}", "ch-image delete 'PATTERN'")
     return [["delete", "--", *map(image_operand, line.operands)]]
 
 

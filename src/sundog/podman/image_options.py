@@ -12,10 +12,12 @@ from sundog.podman.options import (
     WARNED,
     Option,
     flag,
+    harmless_security,
     one_of,
     unless,
     valued,
 )
+from sundog.podman.volumes import build_volume
 
 _LAYERS = "each instruction is a layer, and is cached"
 _JOB = "the batch system decides that"
@@ -27,8 +29,8 @@ def _arch(value: str) -> list[str]:
 
 
 def _bind(value: str) -> list[str]:
-    """Return -v ``SRC:DST:MODES`` as --bind ``SRC:DST``."""
-    return [f"--bind={':'.join(value.split(':')[:2])}"]
+    """Return -v ``SRC:DST:MODES`` as --bind ``SRC:DST[:ro]``."""
+    return [build_volume(value).word()]
 
 
 HELP = Option("--help -h", "", TAKEN, "print this help and exit")
@@ -66,9 +68,11 @@ BUILD = (
     Option("--metadata-file", "FILE", TAKEN, "describe the result", to=valued("--metadata-file")),
     Option("--no-cache", "", TAKEN, "do not use the build cache", to=flag("--no-cache")),
     Option("--pull", "[POLICY]", TAKEN, "ask the registry for a newer base"),
-    Option("--volume -v", "SRC:DST", TAKEN, "show SRC to RUN", to=_bind),
+    Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show SRC to RUN", to=_bind),
     Option("--force", "MODE", TAKEN, "emulation of root; not podman's", to=valued("--force")),
     Option("--check", "", TAKEN, "check the Dockerfile, build nothing", to=flag("--check")),
+    Option("--progress", "KIND", TAKEN, "auto, tty, plain, quiet or rawjson",
+           to=valued("--progress")),
     _PLATFORM,
     _ARCH,
     _QUIET,
@@ -83,13 +87,7 @@ BUILD = (
     Option("--format", "FORMAT", HELD, "images have no format until they leave"),
     Option("--isolation", "TYPE", HELD, "there is only one kind of isolation"),
     Option("--jobs", "NUMBER", HELD, "stages run one by one"),
-    Option("--progress", "TYPE", HELD, "sundog shows progress in its own way"),
-    Option("--provenance", "[TYPE]", HELD, "no attestation is made"),
-    Option("--sbom", "[TYPE]", HELD, "no attestation is made"),
-    Option("--security-opt", "OPTION", HELD, "RUN has no rights to take away"),
     Option("--shm-size", "SIZE", HELD, "/dev/shm is as large as memory"),
-    Option("--network --net", "MODE", WARNED, "RUN has the host's network",
-           harmless=one_of("host", "default", "")),
     Option("--squash", "", WARNED, _LAYERS),
     Option("--squash-all", "", WARNED, _LAYERS),
     Option("--ulimit", "LIMIT", WARNED, "your own limits hold"),
@@ -100,10 +98,19 @@ BUILD = (
     Option("--cache-from", "SOURCE", WARNED, "the build cache is in storage"),
     Option("--cache-to", "TARGET", WARNED, "the build cache is in storage"),
     Option("--env", "NAME=VALUE", REFUSED, "a Dockerfile says that", "write ENV there"),
+    Option("--network --net", "MODE", REFUSED, "RUN has the host's network",
+           "write RUN --network=none in the Dockerfile for an empty one",
+           harmless=one_of("host", "default", "private", "")),
     Option("--add-host", "NAME:ADDRESS", REFUSED, "RUN has the host's /etc/hosts", "leave it out"),
     Option("--output -o", "TARGET", REFUSED, "the result is an image in storage",
            "sundog save, or ch-convert, afterwards"),
     Option("--push", "", REFUSED, "the result is an image in storage", "sundog push afterwards"),
+    Option("--provenance", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
+           harmless=one_of("false")),
+    Option("--sbom", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
+           harmless=one_of("false")),
+    Option("--security-opt", "OPTION", REFUSED, "RUN has no other rights and filters than yours",
+           "leave it out", harmless=harmless_security),
     Option("--timestamp", "SECONDS", REFUSED, "a variable says that", "set $SOURCE_DATE_EPOCH"),
 )  # fmt: skip
 
@@ -111,17 +118,18 @@ PULL = (
     _PLATFORM,
     _ARCH,
     *_REGISTRY,
-    Option("--policy", "POLICY", HELD, "the registry is always asked"),
+    Option("--policy", "POLICY", REFUSED, "the registry is always asked", "leave it out",
+           harmless=one_of("always", "newer")),
     Option("--all-tags -a", "", REFUSED, "one tag is pulled at a time", "repeat sundog pull"),
     Option("--disable-content-trust", "", HELD, "contents are checked by their digests"),
-)
+)  # fmt: skip
 
 PUSH = (
     *_REGISTRY,
     Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",
            to=valued("--compression")),
     Option("--remove-signatures", "", HELD, "no signature is copied"),
-    Option("--format -f", "FORMAT", HELD, "the registry takes what it knows"),
+    Option("--format -f", "FORMAT", WARNED, "pulled images keep their format, others are OCI"),
     Option("--all-tags -a", "", REFUSED, "one tag is pushed at a time", "repeat sundog push"),
     Option("--digestfile", "FILE", REFUSED, "the digest is the last line", "sundog push … >FILE"),
     Option("--sign-by", "KEY", REFUSED, "nothing is signed here", "sign it with cosign afterwards"),
@@ -130,7 +138,7 @@ PUSH = (
 IMAGES = (
     Option("--all -a", "", HELD, "there are no hidden images"),
     Option("--quiet -q", "", TAKEN, "print IDs only"),
-    Option("--no-trunc", "", TAKEN, "print whole IDs"),
+    Option("--no-trunc", "", HELD, "nothing is cut"),
     Option("--noheading -n", "", TAKEN, "print no header"),
     Option("--format", "json|TEMPLATE", TAKEN, "JSON, or a line such as {{.Repository}}:{{.Tag}}"),
     Option("--digests", "", WARNED, "sundog inspect shows digests"),
@@ -165,6 +173,8 @@ LOAD = (
 )
 
 IMPORT = (
+    _PLATFORM,
+    _ARCH,
     Option("--message -m", "TEXT", WARNED, "no comment is kept"),
     Option("--change -c", "INSTRUCTION", REFUSED, "an import changes nothing",
            "sundog build, with a Dockerfile FROM the imported image"),
@@ -229,7 +239,7 @@ DOCTOR = (
 )
 
 AGENT = (
-    Option("--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog-agent.sock"),
+    Option("--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/agent.sock"),
     Option("--once", "", TAKEN, "end with the first container"),
     Option("--profile", "", TAKEN, "print linux.seccomp, for a runtime or for podman"),
     Option("--bundle", "DIR", TAKEN, "put the profile into DIR/config.json"),

@@ -7,7 +7,7 @@ Specification: podman(1), docker(1), and what both use (Go's package pflag): ``-
 from __future__ import annotations
 
 from sundog.errors import UsageError
-from sundog.spelling import nearest
+from sundog.spelling import BOOLEANS, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +69,15 @@ class Option:
 def one_of(*values: str) -> Callable[[str], bool]:
     """Return the test for one of these values."""
     return lambda value: value in values
+
+
+def harmless_security(value: str) -> bool:
+    """Tell whether a --security-opt asks for what is so in any case, or takes nothing away."""
+    name = value.replace(":", "=").partition("=")[0]
+    return name in ("label", "no-new-privileges", "systempaths", "unmask") or value in (
+        *("seccomp=unconfined", "seccomp:unconfined"),
+        *("apparmor=unconfined", "apparmor:unconfined"),
+    )
 
 
 def flag(word: str) -> Callable[[str], list[str]]:
@@ -194,12 +203,10 @@ def _add(line: Line, name: str, option: Option, value: str, command: str) -> Non
 
 
 def _boolean(name: str, value: str, command: str) -> str:
-    """Return ``value`` as TRUE or FALSE, as Go's strconv.ParseBool reads it."""
-    if value in ("1", "t", "T", "TRUE", "true", "True"):
-        return TRUE
-    if value in ("0", "f", "F", "FALSE", "false", "False"):
-        return FALSE
-    raise UsageError(f"{name}: neither true nor false: {value}", f"sundog {command} --help")
+    """Return ``value`` as TRUE or FALSE."""
+    if value not in BOOLEANS:
+        raise UsageError(f"{name}: neither true nor false: {value}", f"sundog {command} --help")
+    return TRUE if BOOLEANS[value] else FALSE
 
 
 def _next(rest: Iterator[str], name: str, command: str) -> str:

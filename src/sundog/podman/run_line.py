@@ -10,7 +10,8 @@ import posixpath
 from sundog.errors import UsageError
 from sundog.podman import variables
 from sundog.podman.devices import device_options
-from sundog.podman.users import who
+from sundog.podman.statuses import JOIN_RUNNING
+from sundog.podman.users import NOTIFY, Who, who
 from sundog.podman.volumes import mount, tmpfs, volume
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sundog.podman.options import Line
-    from sundog.podman.users import Who
 
 _SCHEME = "docker://"
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -66,15 +66,15 @@ class ChRunLine:
 class NamedGroup:
     """The processes of a container with a name.
 
-    tag        the group of ``ch-run --join``
-    emulated   whether the group has a supervisor
+    tag   the group of ``ch-run --join``
+    user  the user of its first command
     """
 
-    __slots__ = ("emulated", "tag")
+    __slots__ = ("tag", "user")
 
-    def __init__(self, tag: str, *, emulated: bool) -> None:
+    def __init__(self, tag: str, user: Who) -> None:
         self.tag = tag
-        self.emulated = emulated
+        self.user = user
 
 
 def image_operand(word: str) -> str:
@@ -118,20 +118,22 @@ def run_line(
     read_only = line.is_set("read-only")
     if not read_only:
         arguments.append("--write-fake")
-    binds = [volume(text) for text in line.all("volume")]
-    binds += [mount(text) for text in line.all("mount")]
-    arguments += [f"--bind={bind}" for bind in binds if bind is not None]
-    for text in line.all("tmpfs"):
-        if tmpfs(text) != "/tmp" and read_only:
-            raise UsageError(
-                f"--tmpfs {text}: not possible with --read-only",
-                "leave out --read-only, or use /tmp",
-            )
+    mounts = [
+        *(volume(text) for text in line.all("volume")),
+        *(mount(text) for text in line.all("mount")),
+        *(tmpfs(text) for text in line.all("tmpfs")),
+    ]
+    if read_only and None in mounts:
+        raise UsageError(
+            "a volume without a directory of the host: not possible with --read-only",
+            "bind a directory, or write --tmpfs DIR",
+        )
+    shown = [found for found in mounts if found is not None]
+    arguments += [found.word() for found in shown]
     workdir = _workdir(line) or facts.workdir
     if workdir:
         arguments.append(f"--cd={workdir}")
-    targets = [bind.split(":")[1] for bind in binds if bind is not None]
-    home = None if user.emulated else _home(caller, targets)
+    home = None if user.emulated else _home(caller, [found.target for found in shown])
     passed = variables.passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
@@ -155,37 +157,37 @@ def exec_line(
     *,
     group: NamedGroup,
     caller: Caller,
-    run_user: Sequence[str],
     read_file: Callable[[str], str] = variables.read_environment_file,
 ) -> ChRunLine:
     """Return the line of ``ch-run`` for a line of ``sundog exec``.
 
-    ``image``, ``workdir`` and ``run_user`` (options of ``ch-run``) are those of the container.
+    The ``group`` must exist: no record can make ``ch-run`` begin one.  ``image`` is what the group
+    runs, or ``ch-run`` refuses; it is not opened.  ``workdir`` is a directory of the container.
     Raises UsageError, and what ``read_file`` raises.
     """
     _, *command = line.operands
     if not command:
         raise UsageError("no command", "sundog exec CONTAINER COMMAND")
-    user = list(run_user)
-    if line.last("user") is not None:
-        if not group.emulated:
+    user = group.user
+    given = line.last("user")
+    if given is not None:
+        if not user.emulated:
             raise UsageError(
-                f"--user {line.last('user')}: the container runs without emulation of users",
+                f"--user {given}: the container runs without emulation of users",
                 "start it without --userns keep-id",
             )
-        user = who(line, "", caller.uid, caller.gid).options
-        if not any(option == "--notify" or option.startswith("--user=") for option in user):
-            user = ["--notify", *user]
-    arguments = [*user, f"--join-tag={group.tag}"]
+        user = Who(NOTIFY, who(line, "", caller.uid, caller.gid).words)
+    arguments = [*user.options, f"--join-tag={group.tag}"]
     directory = _workdir(line) or workdir
     if directory:
         arguments.append(f"--cd={directory}")
-    home = None if group.emulated else "/"
+    home = None if user.emulated else "/"
     passed = variables.passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
     arguments += passed.options
-    return ChRunLine([*arguments, image, "--", *command], passed.environment)
+    environment = passed.environment | JOIN_RUNNING
+    return ChRunLine([*arguments, image, "--", *command], environment)
 
 
 def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:

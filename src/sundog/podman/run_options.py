@@ -5,7 +5,15 @@ Specification: podman-run(1), docker-run(1).
 
 from __future__ import annotations
 
-from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED, Option, one_of
+from sundog.podman.options import (
+    HELD,
+    REFUSED,
+    TAKEN,
+    WARNED,
+    Option,
+    harmless_security,
+    one_of,
+)
 
 _OWN_NETWORK = "the container has the host's network"
 _JOB = "the batch system decides that"
@@ -39,7 +47,7 @@ RUN = (
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "the same, spelled out"),
     Option("--device", "DEVICE", TAKEN, "a device of CDI, VENDOR/CLASS=NAME, or a device node"),
     Option("--gpus", "all|NUMBER|device=LIST", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
-    Option("--tmpfs", "DIR", TAKEN, "an empty DIR; /tmp always is one"),
+    Option("--tmpfs", "DIR[:OPTIONS]", TAKEN, "an empty DIR (size=64m, mode=1777, noexec)"),
     Option("--env-host", "", TAKEN, "take the host's variables, too"),
     Option("--entrypoint", "WORD|JSON", TAKEN, 'in place of the image\'s ENTRYPOINT; "" for none'),
     Option("--name", "NAME", TAKEN, "a name, for ps, exec, stop and kill"),
@@ -57,9 +65,7 @@ RUN = (
     Option("--nobanner", "", HELD, "no banner is printed; udocker's"),
     Option("--init", "", HELD, "the machine's own init collects orphans"),
     Option("--sig-proxy", "", HELD, "signals reach the command"),
-    Option("--security-opt", "OPTION", HELD, "the container has no rights to take away"),
     Option("--http-proxy", "", HELD, "the proxy variables of the host are passed on"),
-    Option("--attach -a", "STREAM", HELD, "all streams are attached"),
     Option("--label -l", "NAME=VALUE", HELD, "nothing keeps labels of containers"),
     Option("--label-file", "FILE", HELD, "nothing keeps labels of containers"),
     Option("--annotation", "NAME=VALUE", HELD, "nothing keeps annotations"),
@@ -111,6 +117,10 @@ RUN = (
            harmless=one_of("host", "bridge", "slirp4netns", "pasta", "default", "private", "")),
     Option("--restart", "POLICY", REFUSED, "no daemon would start the command again",
            "have the batch system or a loop do it", harmless=one_of("no", "on-failure:0")),
+    Option("--attach -a", "STREAM", REFUSED, "output is always attached", "-i attaches stdin",
+           harmless=one_of("stdout", "stderr", "STDOUT", "STDERR")),
+    Option("--security-opt", "OPTION", REFUSED, "the container has your own rights and no filter",
+           "leave it out", harmless=harmless_security),
     Option("--link", "CONTAINER", REFUSED, _OWN_NETWORK,
            "containers reach each other at localhost"),
     Option("--add-host", "NAME:ADDRESS", REFUSED, "the host's /etc/hosts is used",

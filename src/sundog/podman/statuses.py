@@ -1,3 +1,7 @@
-"""How ``ch-run`` is asked for podman's exit statuses: launcher/statuses.py."""
+"""Variables by which ``sundog`` tells ``ch-run`` what no option says.
+
+Both sides know them: ``launcher.statuses`` and ``launcher.join``.
+"""
 
 PODMAN_STATUSES = {"SUNDOG_STATUSES": "podman"}
+JOIN_RUNNING = {"SUNDOG_JOIN": "running"}

@@ -15,19 +15,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.podman.options import Line
 
-_MODES = ("notify", "seccomp", "none")
+MODES = NOTIFY, SECCOMP, NONE = ("notify", "seccomp", "none")
 _KEPT = ("keep-id", "nomap")
 _HINT = "--userns keep-id runs as yourself, --user as another user of the image"
 
 
 class Who:
-    """The user of a command: the options for ``ch-run``, and whether a supervisor is needed."""
+    """The user of a command: USER[:GROUP], and one of MODES, which says who emulates it.
 
-    __slots__ = ("emulated", "options")
+    Without NOTIFY, both are numbers.  With it, "" stands for the image's USER, or root.
+    """
 
-    def __init__(self, options: list[str], *, emulated: bool) -> None:
-        self.options = options
-        self.emulated = emulated
+    __slots__ = ("mode", "words")
+
+    def __init__(self, mode: str, words: str = "") -> None:
+        self.mode = mode
+        self.words = words
+
+    @property
+    def emulated(self) -> bool:
+        """Whether a supervisor is needed."""
+        return self.mode == NOTIFY
+
+    @property
+    def options(self) -> list[str]:
+        """The options for ``ch-run``."""
+        user, group = _split(self.words)
+        ids = [f"--uid={user}"] if user else []
+        ids += [f"--gid={group}"] if group else []
+        if not self.emulated:
+            return [*(["--seccomp"] if self.mode == SECCOMP else []), *ids]
+        is_number = all(word.isascii() and word.isdigit() for word in (user or "0", group or "0"))
+        return ["--notify", *ids] if is_number else [f"--user={self.words}"]
 
 
 def who(line: Line, image_user: str, uid: int, gid: int) -> Who:
@@ -35,23 +54,18 @@ def who(line: Line, image_user: str, uid: int, gid: int) -> Who:
 
     ``image_user`` is the image's USER, perhaps empty.
     """
-    mode = line.last("force") or "notify"
-    if mode not in _MODES:
-        raise UsageError(f"--force {mode}: no such mode", f"one of: {', '.join(_MODES)}")
+    mode = line.last("force") or NOTIFY
+    if mode not in MODES:
+        raise UsageError(f"--force {mode}: no such mode", f"one of: {', '.join(MODES)}")
     given = line.last("user")
     kept = _kept_ids(line.last("userns") or "", uid, gid)
     user, group = _split(given or "")
     if kept is not None and (not user or (user, group or kept[1]) == kept):
-        return _plain(*kept)
+        return Who(NONE, ":".join(kept))
     if user.isdigit() and int(user) == uid != 0 and group in ("", str(gid)):
-        return _plain(user, group or str(gid))
-    if mode == "notify":
-        if not user:
-            return Who(["--notify"], emulated=True)
-        if user.isdigit() and (not group or group.isdigit()):
-            groups = [f"--gid={group}"] if group else []
-            return Who(["--notify", f"--uid={user}", *groups], emulated=True)
-        return Who([f"--user={given}"], emulated=True)
+        return Who(NONE, f"{user}:{group or gid}")
+    if mode == NOTIFY:
+        return Who(NOTIFY, given or "" if user else "")
     user, group = _split(given or image_user or "0")
     user, group = ("0" if user == "root" else user), ("0" if group in ("", "root") else group)
     if not (user.isdigit() and group.isdigit()):
@@ -59,12 +73,7 @@ def who(line: Line, image_user: str, uid: int, gid: int) -> Who:
             f"--force {mode}: it knows no names of users: {given or image_user}",
             "give numbers with --user, or leave out --force",
         )
-    seccomp = ["--seccomp"] if mode == "seccomp" else []
-    return Who([*seccomp, f"--uid={user}", f"--gid={group}"], emulated=False)
-
-
-def _plain(user: str, group: str) -> Who:
-    return Who([f"--uid={user}", f"--gid={group}"], emulated=False)
+    return Who(mode, f"{user}:{group}")
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -3,12 +3,14 @@
 The result are options of ``ch-run``, which obeys them in their order.  Values go by the environment
 of ``ch-run``, not by its command line, which all users of the machine can read.
 
-Specification: podman-run(1), "ENVIRONMENT", --env, --env-file, --env-host and --http-proxy.
+Specification: podman-run(1), "ENVIRONMENT", --env, --env-file, --env-host and --http-proxy.  Lines
+of --env-file are those of podman 5: a line ends at a newline, and has no carriage return before it
+and no leading blanks; all other characters count.
 """
 
 from __future__ import annotations
 
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.errors import SundogError, UsageError
 
 TYPE_CHECKING = False
@@ -21,7 +23,9 @@ _DEFAULT_TERM = "xterm"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 PROXIES = frozenset({*_PROXIES, *map(str.upper, _PROXIES)})
 # What of the host is about the host itself, or about ``sundog`` and ``ch-run``.
-_HOSTS_OWN = frozenset({"HOME", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "SUNDOG_STATUSES"})
+_HOSTS_OWN = frozenset(
+    {"HOME", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "SUNDOG_STATUSES", "SUNDOG_JOIN"}
+)
 # Variables that change how ch-run, its interpreter, a shell or the loader starts.  ch-run gets
 # those of the host, and the command does not.
 _STEERING = (
@@ -94,7 +98,7 @@ def passed_environment(
         # The compiled ch-run serves this pattern, which leaves what a rank of MPI needs.
         passed.options.append("--unset-env=*")
         passed.show("HOME", home)
-    passed.show("PATH", DEFAULT_PATH)
+    passed.show("PATH", ENGINE_PATH)
     if line.is_set("tty"):
         passed.show("TERM", host.get("TERM") or _DEFAULT_TERM)
     for name in sorted(PROXIES & host.keys()):
@@ -114,9 +118,10 @@ def chosen(line: Line, host: Mapping[str, str], read_file: Callable[[str], str])
     if line.is_set("env-host"):
         found |= {name: value for name, value in host.items() if name not in _HOSTS_OWN}
     for path in line.all("env-file"):
-        for number, text in enumerate(read_file(path).splitlines(), 1):
-            if text.strip() and not text.lstrip().startswith("#"):
-                found |= _variables(text.lstrip(), host, f"{path}:{number}")
+        for number, text in enumerate(read_file(path).split("\n"), 1):
+            definition = text.removesuffix("\r").lstrip(" \t")
+            if definition and not definition.startswith("#"):
+                found |= _variables(definition, host, f"{path}:{number}")
     for text in line.all("env"):
         found |= _variables(text, host, "-e")
     return found
@@ -144,4 +149,4 @@ def read_environment_file(path: str) -> str:
         raise SundogError(f"--env-file {path}: {error.strerror}") from error
     if len(data) > _FILE_LIMIT:
         raise SundogError(f"--env-file {path}: larger than {_FILE_LIMIT} bytes", "is it that file?")
-    return data.decode("utf-8", "surrogateescape")
+    return data.decode("utf-8-sig", "surrogateescape")

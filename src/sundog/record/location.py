@@ -16,6 +16,10 @@ from sundog.kernel.modes import S_IFLNK, S_IFMT
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
+RUN_DIRECTORY = b"run"  # in the storage directory: see ``state.place``
+RUNTIME_VARIABLE = b"XDG_RUNTIME_DIR"
+RUNTIME_NAME = b"sundog"  # in the directory that the variable names
+OTHER_STORAGE_HINT = "choose another storage directory: --storage DIR or CH_IMAGE_STORAGE=DIR"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +65,19 @@ def usual_storage(environment: "Variables") -> bytes:
         user = b""
     name = account_name(os.geteuid())
     return STORAGE_PARENT + (user if user and name.isdigit() else name) + STORAGE_SUFFIX
+
+
+def own_places(storage: bytes, environment: "Variables") -> list[bytes]:
+    """Return the paths at which there may be directories of Sundog's own.
+
+    They are those of the ``storage`` directory in use, of others that the user may have, and of
+    run-time state (``state.place``).
+    """
+    named = environment.get(STORAGE_VARIABLE) or b""
+    runtimes = environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()
+    places = [storage, named, usual_storage(environment)]
+    places += [path + b"/" + RUNTIME_NAME for path in runtimes]
+    return [path for path in dict.fromkeys(places) if path.startswith(b"/")]
 
 
 def is_others_link(path: bytes) -> bool:

@@ -3,7 +3,9 @@
 The small file stands beside ``config.json``, so that a start costs one read and one split.  Format:
 the magic ``sundog-stack 2``, the tree, the working directory, the user, then three lists (layers,
 entrypoint, command), each as its length and its items.  Every field ends in NUL, so a field may
-contain all that an ``argv`` may.  Version 1 had no user; the reader knows it, too.
+contain all that an ``argv`` may.  Version 3 has one more field, the marks of ``guesses``; it is
+written only for an image with marks, so that earlier versions of Sundog can read all others.
+Version 1 had no user.
 
 Floor 0.
 """
@@ -14,6 +16,7 @@ from sundog.errors import StoreError
 from sundog.kernel.files import Closing
 
 STACK_MAGIC = b"sundog-stack 2"
+STACK_MAGIC_3 = b"sundog-stack 3"
 STACK_MAGIC_1 = b"sundog-stack 1"
 ID_LENGTH = 20  # of layers and trees: one page of mount options names 127 of them
 
@@ -25,9 +28,11 @@ class ImageStack:
     tree        ID below ``trees/`` if the ``copy`` driver flattened the layers, else empty
     entrypoint, command, workdir, user
                 ENTRYPOINT, CMD, WORKDIR and USER of the image's config, each perhaps empty
+    guesses     a letter of ``record.guesses`` for each of the layers, or OWNERS_LOST; empty if
+                all are OWNERS_KNOWN
     """
 
-    __slots__ = ("command", "entrypoint", "layers", "tree", "user", "workdir")
+    __slots__ = ("command", "entrypoint", "guesses", "layers", "tree", "user", "workdir")
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class ImageStack:
         workdir: bytes = b"",
         *,
         user: bytes = b"",
+        guesses: bytes = b"",
     ) -> None:
         self.layers = layers
         self.tree = tree
@@ -45,14 +51,18 @@ class ImageStack:
         self.command = command or []
         self.workdir = workdir
         self.user = user
+        self.guesses = guesses
 
 
 def pack_stack(stack: ImageStack) -> bytes:
     """Return the bytes of the file.  Raises StoreError if a field contains a NUL byte."""
-    fields = [STACK_MAGIC, stack.tree, stack.workdir, stack.user]
+    magic = STACK_MAGIC_3 if stack.guesses else STACK_MAGIC
+    fields = [magic, stack.tree, stack.workdir, stack.user]
     for items in (stack.layers, stack.entrypoint, stack.command):
         fields.append(b"%d" % len(items))
         fields.extend(items)
+    if stack.guesses:
+        fields.append(stack.guesses)
     for field in fields:
         if b"\0" in field:
             text = os.fsdecode(field).encode("utf-8", "backslashreplace").decode()
@@ -91,8 +101,8 @@ def unpack_stack(data: bytes) -> ImageStack:
     fields = data.split(b"\0")
     if fields[0] == STACK_MAGIC_1:
         fields.insert(3, b"")
-    elif fields[0] != STACK_MAGIC:
-        raise ValueError("no stack of version 1 or 2")
+    elif fields[0] not in (STACK_MAGIC, STACK_MAGIC_3):
+        raise ValueError("no stack of version 1, 2 or 3")
     _, tree, workdir, user = fields[:4]
     lists = []
     position = 4
@@ -100,9 +110,12 @@ def unpack_stack(data: bytes) -> ImageStack:
         end = position + 1 + int(fields[position])
         lists.append(fields[position + 1 : end])
         position = end
+    guesses = b""
+    if fields[0] == STACK_MAGIC_3:
+        guesses = fields.pop(position)
     if fields[position:] != [b""]:
         raise ValueError("trailing fields or a cut file")
-    return ImageStack(lists[0], tree, lists[1], lists[2], workdir, user=user)
+    return ImageStack(lists[0], tree, lists[1], lists[2], workdir, user=user, guesses=guesses)
 
 
 def read_stack(dirfd: int) -> ImageStack:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sundog.errors import NotInStorage, RegistryError, StoreError
 from sundog.oci.platform import Platform
-from sundog.record.names import canonical_name, spelled_out
+from sundog.record.names import canonical_name
 from sundog.store.images import Image
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def pull(
         unchanged = _unchanged(session, remotes, old, options, report)
         if unchanged:
             report.info("image in storage is up to date")
-            return _renamed(store, old, name)
+            return old
     # An image that is up to date needs none of that, and its import takes a while.
     from sundog.registry.download import download  # noqa: PLC0415
 
@@ -82,12 +82,3 @@ def _unchanged(
             return False
         return str(digest) == old.blobs[0]
     return False
-
-
-def _renamed(store: Store, image: Image, name: str) -> Image:
-    """Remember how the user typed the name now, for ``list``."""
-    if image.typed == spelled_out(name):
-        return image
-    renamed = Image(image.reference, name, image.config, image.layers, image.origin, image.blobs)
-    store.images.put(renamed)
-    return renamed

@@ -19,7 +19,7 @@ from sundog.oci.reference import Reference
 from sundog.registry.auth import pull_scope, push_scope
 from sundog.registry.upload import Uploader, mount
 from sundog.transfer.documents import as_it_came, leaving_image, stays_where_it_is
-from sundog.transfer.packing import known_blobs, pack, set_id_warnings
+from sundog.transfer.packing import known_blobs, pack, warn_of_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sundog.store.layer_info import LayerBlob
     from sundog.store.store import Store
     from sundog.transfer.packing import Packing
-    from sundog.transfer.report import Report
+    from sundog.transfer.report import WatchingReport
 
 _SENDERS = 4
 
@@ -57,7 +57,7 @@ def push_image(
     remote: Remote,
     *,
     packing: Packing,
-    report: Report,
+    report: WatchingReport,
 ) -> Digest:
     """Push ``image`` to ``remote`` and return the digest of its manifest there.
 
@@ -97,6 +97,7 @@ class _Job:
 
     layer: str
     label: str
+    below: Sequence[str]
     blob: LayerBlob | None = None
     absent: set[Digest] = field(default_factory=set)
 
@@ -110,7 +111,7 @@ class _Pushing:
         session: Session,
         client: RegistryClient,
         packing: Packing,
-        report: Report,
+        report: WatchingReport,
     ) -> None:
         self._store = store
         self._session = session
@@ -125,11 +126,11 @@ class _Pushing:
         """Bring all layers into the repository; return their blobs."""
         count = len(layers)
         jobs = {
-            layer: _Job(layer, f"layer {number}/{count}") for number, layer in enumerate(layers, 1)
+            layer: _Job(layer, f"layer {number}/{count}", layers[: number - 1])
+            for number, layer in enumerate(layers, 1)
         }
         for job in jobs.values():
-            for line in set_id_warnings(self._store, job.layer):
-                self._report.warning(f"{job.label}: {line}")
+            warn_of_layer(self._store, job.layer, job.label, self._report.warning)
         # To start the worker takes as long as to ask for a few blobs.  Where all of them are, as
         # in a push of nothing new, nobody needs it.
         self._side_by_side(self._find, [job for job in jobs.values() if self._was_here(job)])
@@ -207,7 +208,9 @@ class _Pushing:
             if self._cancelled.is_set():
                 return
             self._report.verbose(f"{job.label}: preparing")
-            packed = pack(self._store, job.layer, self._packing)
+            size = self._store.layers.size(job.layer)
+            with self._report.watched(f"{job.label}: packing", size):
+                packed = pack(self._store, job.layer, self._packing, job.below)
         descriptor = packed.blob.descriptor
         name = f"{job.label}: {descriptor.digest.encoded[:7]}"
         is_sent = False

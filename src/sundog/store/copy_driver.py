@@ -58,6 +58,9 @@ class CopyDriver:
         """Start an instruction on ``layers``, see ``drivers.Driver``."""
         return CopySnapshot(self._storage, self._layers, layers, real_sync=real_sync, bare=bare)
 
+    def check_runnable(self, layers: Sequence[LayerId]) -> None:
+        """Do nothing: the flattened tree is mounted, and no layers."""
+
     def tree_of_image(self, layers: Sequence[LayerId], volumes: Sequence[bytes] = ()) -> bytes:
         """Return the ID of the flattened tree from which an image is run; make it if need be."""
         return self._flattened(layers, skeleton=self._storage.at(b"skeleton"), volumes=volumes)

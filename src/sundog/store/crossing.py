@@ -57,7 +57,8 @@ def take_apart(value: object) -> tuple[str, tuple[object, ...]]:
     """Return the name and the fields of a value.  Raises TypeError if it may not cross."""
     name = type(value).__name__
     if isinstance(value, StepOwners):
-        return name, (pack_owners(value.records), value.is_complete, value.guessed)
+        flags = value.is_complete, value.guessed, value.unrecorded
+        return name, (pack_owners(value.records), *flags)
     if type(value).__module__ != VALUES.get(name):
         raise TypeError(f"this may not cross between processes: {value!r}")
     slots: tuple[str, ...] = getattr(type(value), "__slots__", ())
@@ -68,8 +69,8 @@ def put_together(name: str, parts: tuple[object, ...]) -> object:
     """Return the value of the class ``name`` with these fields.  Raises ValueError."""
     if name == StepOwners.__name__:
         match parts:
-            case (bytes(records), bool(is_complete), bool(guessed)):
-                return StepOwners(unpack_owners(records), is_complete, guessed)
+            case (bytes(records), bool(is_complete), bool(guessed), bool(unrecorded)):
+                return StepOwners(unpack_owners(records), is_complete, guessed, unrecorded)
         raise ValueError("not the fields of StepOwners")
     kind = _looked_up(VALUES, name)
     try:

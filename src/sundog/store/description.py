@@ -5,6 +5,8 @@ docs/ch-image.md lists the keys.
 
 from __future__ import annotations
 
+from sundog.store.run_force import force_modes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 def describe(store: Store, image: Image) -> dict[str, Any]:
     """Return an image's names, origin, layers (bottom first) and configuration.
 
+    ``force`` has the emulations of root under which its RUN instructions ran.
     ``config`` is the whole configuration in the form of OCI image-spec, with the history.
     """
     return {
@@ -25,6 +28,7 @@ def describe(store: Store, image: Image) -> dict[str, Any]:
         "created": image.config.created,
         "origin": image.origin,
         "size": store.images.size(image),
+        "force": force_modes(image.config),
         "layers": [_layer(store, layer) for layer in image.layers],
         "config": image.config.to_json(),
     }

@@ -78,6 +78,9 @@ class Driver(Protocol):
         With ``bare`` the image has only its own mount points, for an instruction that runs nothing.
         """
 
+    def check_runnable(self, layers: Sequence[LayerId]) -> None:
+        """Raise StoreError if ``ch-run`` could not mount an image of so many ``layers``."""
+
     def tree_of_image(self, layers: Sequence[LayerId], volumes: Sequence[bytes] = ()) -> bytes:
         """Return the ID of the flattened tree from which an image is run; b"" if it needs none.
 

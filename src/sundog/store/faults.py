@@ -8,12 +8,12 @@ import os
 from sundog.errors import KernelError, UnfitStorage
 from sundog.kernel.libc import descriptor_path, printable
 from sundog.kernel.refusal import file_system_of
+from sundog.record.location import OTHER_STORAGE_HINT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-OTHER_STORAGE_HINT = "choose another storage directory: --storage DIR or CH_IMAGE_STORAGE=DIR"
 
 # errno → (what happened on the file system, the hint that comes before another storage directory)
 _FAULTS = {

@@ -15,7 +15,7 @@ import errno
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from sundog.errors import (
@@ -31,10 +31,12 @@ from sundog.kernel.locks import is_at
 from sundog.kernel.mounts import AT_FDCWD
 from sundog.oci.config import ImageConfig
 from sundog.oci.fields import Fields, parse_json
+from sundog.record.guesses import OWNERS_KNOWN, OWNERS_LOST
 from sundog.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.record.stack import ImageStack, pack_stack
 from sundog.store.img_links import ImgLinks
 from sundog.store.metadata import encoded, metadata_files
+from sundog.store.run_force import was_unrecorded
 from sundog.store.volumes import volume_paths
 
 TYPE_CHECKING = False
@@ -150,11 +152,13 @@ class Images:
     def put(self, *images: Image) -> None:
         """Write images under their references, in place of those that are there.
 
-        Each is replaced in one step.  All are on the device when this returns.
+        Each is replaced in one step, and keeps the spelling of its name in lists.  All are on the
+        device when this returns.  Raises StoreError for an image that ``ch-run`` could not mount.
         """
         storage = self._storage
         storage.hold()
         with storage.faults:
+            images = tuple(map(self._as_listed, images))
             drafts = [self._draft(image) for image in images]
             storage.device.sync_drafts(*drafts)
             for image, draft in zip(images, drafts, strict=True):
@@ -169,18 +173,29 @@ class Images:
             storage.device.settle()
             storage.scratch.dispose(*drafts)
 
+    def _as_listed(self, image: Image) -> Image:
+        """Return ``image`` with the spelling of its name that lists show already."""
+        try:
+            old = self._read(name_to_directory(image.reference))
+        except StoreError:  # it is damaged
+            old = None
+        return image if old is None else replace(image, typed=old.typed)
+
     def _draft(self, image: Image) -> bytes:
         """Write an image to a new directory in ``tmp/``; return the directory."""
         storage = self._storage
         driver = self._choose_driver()
+        driver.check_runnable(image.layers)
         volumes = volume_paths(image.config.volumes)
+        visible = self._layers.visible(image.layers)
         stack = ImageStack(
-            [layer.encode() for layer in self._layers.visible(image.layers)],
+            [layer.encode() for layer in visible],
             driver.tree_of_image(image.layers, volumes),
             [encoded(word) for word in image.config.entrypoint or ()],
             [encoded(word) for word in image.config.cmd or ()],
             encoded(image.config.working_dir),
             user=encoded(image.config.user),
+            guesses=self._guesses(image, visible),
         )
         files = {
             b"image.json": json.dumps(described(image)).encode(),
@@ -196,6 +211,13 @@ class Images:
         os.chmod(os.path.join(draft, b"root"), self._layers.root_mode(image.layers))
         driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
         return draft
+
+    def _guesses(self, image: Image, visible: Sequence[LayerId]) -> bytes:
+        """Return the marks of the layers that show, as in ``ImageStack``."""
+        letters = b"".join(map(self._layers.guesses, visible))
+        if letters.strip(OWNERS_KNOWN):
+            return letters
+        return OWNERS_LOST if was_unrecorded(image.config) else b""
 
     def _refer(self, image: Image) -> None:
         """Note that an image, which is in place now, refers to its layers, blobs and tree."""

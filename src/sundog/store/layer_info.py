@@ -72,7 +72,9 @@ class LayerInfo:
     is the digest of the tar that ``write_layer_tar`` writes, "" until it is needed.  ``size`` is
     the number of bytes in the layer's files, None until it is needed.  Below a layer with
     ``root_opaque`` nothing shows.  ``guessed`` says that files without a record may be anybody's:
-    ``seccomp`` forgets the owners that it reports.  ``blobs`` are the known forms of the layer.
+    ``seccomp`` forgets the owners that it reports.  ``unrecorded`` says that nobody saw whose the
+    files are; beside ``guessed`` layers, this marks those of ``none``, which reports no owners, and
+    layers that came with the mark.  ``blobs`` are the known forms of the layer.
     """
 
     source: str = ""
@@ -83,20 +85,23 @@ class LayerInfo:
     instruction: str = ""
     parent: str = ""
     size: int | None = None
+    unrecorded: bool = False
 
     @classmethod
     def from_json(cls, value: object) -> LayerInfo:
         """Read what ``to_json`` made; raise DocumentError."""
         fields = Fields(value, "layer.json", DocumentError)
+        guessed = fields.boolean("guessed")
         return cls(
             fields.string("source"),
             fields.string("diff_id"),
             fields.boolean("root_opaque"),
-            fields.boolean("guessed"),
+            guessed,
             tuple(LayerBlob.from_json(blob) for blob in fields.array("blobs") or ()),
             fields.string("instruction"),
             fields.string("parent"),
             fields.size("size") if "size" in fields.rest else None,
+            fields.boolean("unrecorded") or guessed,  # earlier versions wrote the latter alone
         )
 
     def to_json(self) -> JsonObject:
@@ -107,6 +112,7 @@ class LayerInfo:
             "diff_id": self.diff_id,
             "root_opaque": self.root_opaque,
             "guessed": self.guessed,
+            "unrecorded": self.unrecorded,
             "blobs": [blob.to_json() for blob in self.blobs],
             "instruction": self.instruction,
             "parent": self.parent,

@@ -16,6 +16,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
+from sundog.record.guesses import GUESSES, OWNERS_GUESSED, OWNERS_KNOWN, OWNERS_LISTED
 from sundog.record.layer_path import LayerPath
 from sundog.record.owners import read_owners
 from sundog.record.stack import ID_LENGTH
@@ -63,7 +64,20 @@ class Layers:
         """Return the paths of the layer's files and its manifest."""
         guessed = self.info(layer).guessed
         owners, links = self._path(layer, b"owners"), self._path(layer, b"links")
-        return LayerPath(self.tree(layer), owners, guessed, links)
+        return LayerPath(self.tree(layer), owners, guessed, links, self.guesses(layer))
+
+    def guesses(self, layer: LayerId) -> bytes:
+        """Return the letter of ``record.guesses``: whether the layer has guessed owners."""
+        if self.info(layer).unrecorded:
+            return OWNERS_GUESSED
+        return (
+            OWNERS_LISTED if os.path.lexists(self._path(layer, b"tree", GUESSES)) else OWNERS_KNOWN
+        )
+
+    def mark_unrecorded(self, layer: LayerId) -> None:
+        """Remember that nobody saw whose the files of the layer are: it came with that mark."""
+        if not self.info(layer).unrecorded:
+            self._learn(layer, lambda info: replace(info, unrecorded=True))
 
     def owners(self, layer: LayerId) -> OwnersManifest:
         """Read the layer's manifest."""

@@ -35,7 +35,10 @@ class LayerNode:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The counts of what is in a store.  Sizes are bytes of file contents."""
+    """The counts of what is in a store.  Sizes are bytes of file contents.
+
+    ``held_layers`` are deleted, and stay until containers that run end.
+    """
 
     images: int
     entries: int
@@ -43,6 +46,8 @@ class Usage:
     size: int
     cache_only_layers: int
     cache_only_size: int
+    held_layers: int
+    held_size: int
 
 
 def lineage(store: Store) -> list[LayerNode]:
@@ -78,6 +83,7 @@ def lineage(store: Store) -> list[LayerNode]:
 def usage(store: Store, nodes: Sequence[LayerNode]) -> Usage:
     """Count what is in a store, whose ``lineage`` is ``nodes``."""
     cached = [node for node in nodes if not node.is_in_image]
+    held = store.held()
     return Usage(
         images=len(store.images.list()),
         entries=sum(1 for _ in store.cache.entries()),
@@ -85,6 +91,8 @@ def usage(store: Store, nodes: Sequence[LayerNode]) -> Usage:
         size=sum(node.size for node in nodes),
         cache_only_layers=len(cached),
         cache_only_size=sum(node.size for node in cached),
+        held_layers=len(held),
+        held_size=sum(held),
     )
 
 

@@ -21,8 +21,8 @@ from sundog.kernel.libc import printable
 from sundog.kernel.locks import open_locked
 from sundog.kernel.refusal import file_system_of, mount_at
 from sundog.kernel.sharing import is_shared
+from sundog.record.location import OTHER_STORAGE_HINT
 from sundog.store.advice import ADVICE
-from sundog.store.faults import OTHER_STORAGE_HINT
 from sundog.store.held import Held
 
 TYPE_CHECKING = False

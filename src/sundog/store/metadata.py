@@ -63,14 +63,15 @@ def encoded(text: str) -> bytes:
 
 
 def imported_config(
-    metadata: bytes | None, created: str, command: bytes | None = None
+    metadata: bytes | None, created: str, platform: Platform, command: bytes | None = None
 ) -> ImageConfig:
     """Return the configuration of an image that was imported at the time ``created``.
 
     ``metadata`` is the image's own ``/ch/metadata.json``, and ``command`` its ``/ch/stack``; None
-    if it has none.  Raises StoreError when Charliecloud, or Sundog, would not write them like this.
+    if it has none.  ``platform`` is that of the image if ``metadata`` does not say it.  Raises
+    StoreError when Charliecloud, or Sundog, would not write them like this.
     """
-    config = _imported_config(metadata, created)
+    config = _imported_config(metadata, created, platform)
     if command is None:
         return config
     own = unpack_command(command)
@@ -88,13 +89,12 @@ def imported_config(
     )
 
 
-def _imported_config(metadata: bytes | None, created: str) -> ImageConfig:
-    host = Platform.of_host()
+def _imported_config(metadata: bytes | None, created: str, platform: Platform) -> ImageConfig:
     imported = HistoryEntry(created=created, created_by="ch-image import")
     config = ImageConfig(
-        architecture=host.architecture,
-        variant=host.variant,
-        os=host.os,
+        architecture=platform.architecture,
+        variant=platform.variant,
+        os=platform.os,
         created=created,
         history=(imported,),
     )
@@ -103,7 +103,7 @@ def _imported_config(metadata: bytes | None, created: str) -> ImageConfig:
     try:
         known = Fields(parse_json(metadata, _SHOWN, DocumentError), _SHOWN, DocumentError)
         arch = known.string("arch")
-        platform = Platform.parse(arch) if arch else host
+        own = Platform.parse(arch) if arch else platform
         # One layer holds all files, so no entry from before the import has a layer of its own.
         history = tuple(
             replace(HistoryEntry.from_json(entry), empty_layer=True)
@@ -111,8 +111,8 @@ def _imported_config(metadata: bytes | None, created: str) -> ImageConfig:
         )
         return replace(
             config,
-            architecture=platform.architecture,
-            variant=platform.variant,
+            architecture=own.architecture,
+            variant=own.variant,
             env=tuple(f"{name}={value}" for name, value in known.mapping("env").items()),
             working_dir=known.string("cwd"),
             labels={name: str(value) for name, value in known.mapping("labels").items()},

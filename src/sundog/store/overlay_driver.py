@@ -6,10 +6,12 @@ Specification: the kernel's Documentation/filesystems/overlayfs.rst.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sundog.container.root import DirectoryRoot, OverlayRoot
 from sundog.container.step import in_root
+from sundog.errors import KernelError, StoreError
 from sundog.store.snapshot import DraftedSnapshot
 from sundog.store.tree_work import seal
 from sundog.store.volumes import make_volumes
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from sundog.container.root import Root
     from sundog.store.layers import LayerId, Layers
     from sundog.store.storage import Storage
+
+
+_CERTAIN_LAYERS = 100  # their names fit into one page, which each kernel takes
 
 
 class OverlayDriver:
@@ -47,6 +52,26 @@ class OverlayDriver:
     ) -> OverlaySnapshot:
         """Start an instruction on ``layers``, see ``drivers.Driver``."""
         return OverlaySnapshot(self._storage, self._layers, layers, real_sync=real_sync, bare=bare)
+
+    def check_runnable(self, layers: Sequence[LayerId]) -> None:
+        """Mount as many directories as ``ch-run`` will; raise StoreError if that is too many.
+
+        They are the layers, the image's own directory, in whose place stands another one here, and
+        the skeleton.
+        """
+        visible = self._layers.visible(layers)
+        if len(visible) <= _CERTAIN_LAYERS:
+            return
+        lowers = [b"../skeleton-build", *_lowers(visible), b"../skeleton"]
+        root = OverlayRoot(self._storage.at(b"layers"), lowers)
+        try:
+            in_root([root], lambda _: None)
+        except KernelError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            raise StoreError(
+                f"an image of {len(visible)} layers: more than this kernel stacks", error.hint
+            ) from error
 
     def tree_of_image(
         self,

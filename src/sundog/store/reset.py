@@ -8,7 +8,7 @@ from sundog.errors import StoreError
 from sundog.kernel.files import sync_name
 from sundog.kernel.libc import printable
 from sundog.layer.remove import remove_tree
-from sundog.store.directory import FORMAT, VERSION, check_owner, read_version
+from sundog.record.own_storage import FORMAT, VERSION, check_owner, read_version
 from sundog.store.store import Store
 
 

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
+import time
 from contextlib import suppress
 
 from sundog.errors import StoreError
@@ -50,6 +52,11 @@ class Scratch:
         self._own = b""
         self._lock: Held | None = None
         self._count = 0
+        self._until = math.inf
+
+    def hurry(self, seconds: float) -> None:
+        """Delete things for so many seconds more; leave the rest to the next command."""
+        self._until = min(self._until, time.monotonic() + seconds)
 
     def name(self, suffix: bytes = b"") -> bytes:
         """Return a new path in the own directory.  Closing deletes what is there by then."""
@@ -129,9 +136,17 @@ class Scratch:
         mounted = mounted_names(set().union(*marks.values()), self._store)
         for path, names in marks.items():
             if names.isdisjoint(mounted):
-                _delete(path)
+                with suppress(TimeoutError):
+                    _delete(path, self._until)
             elif os.path.dirname(path) != self._trash:
                 os.rename(path, os.path.join(self._trash, _random_name()))
+
+    def held(self) -> list[bytes]:
+        """Return the layers and trees in the trash, which containers have mounted."""
+        names = [
+            name for name in os.listdir(self._trash) if len(name.partition(b".")[2]) == ID_LENGTH
+        ]
+        return [os.path.join(self._trash, name) for name in sorted(names)]
 
     def collect(self, on_leftover: Callable[[], None]) -> None:
         """Delete what killed processes left, and the trash that is no longer mounted.
@@ -219,10 +234,10 @@ def _marks(path: bytes) -> set[bytes]:
     return set()
 
 
-def _delete(path: bytes) -> None:
+def _delete(path: bytes, until: float) -> None:
     while os.path.lexists(path):
         with suppress(FileNotFoundError):  # another process deletes the same tree
-            remove_tree(path)
+            remove_tree(path, until=until)
 
 
 def _random_name() -> bytes:

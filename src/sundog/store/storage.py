@@ -11,6 +11,8 @@ from contextlib import suppress
 
 from sundog.kernel.drafts import write_new_file
 from sundog.kernel.files import sync_path
+from sundog.layer.remove import remove_tree
+from sundog.state.place import forgotten_boots
 from sundog.store.device import Device
 from sundog.store.directory import COLLECTION_DUE, USE_LOCK
 from sundog.store.faults import StorageFaults
@@ -111,6 +113,12 @@ class Storage:
         return places
 
     def collect_leftovers(self) -> None:
-        """Delete what killed commands left in ``tmp/``, and trash that is no longer mounted."""
+        """Delete what killed commands left in ``tmp/``, trash that is no longer mounted, and state.
+
+        The state is that of containers of boots that are long over.
+        """
         forget_runs(self.path)
+        for place in forgotten_boots(self.path):
+            with suppress(OSError):
+                remove_tree(place)
         self.scratch.collect(self.expect_garbage)

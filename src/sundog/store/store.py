@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from sundog.store.locks import TurnLock
 
 
+_PATIENCE = 1.0  # seconds for the deletion of drafts after a signal
+
+
 class Store:
     """An open storage directory; ``close`` it, or use it as a context manager.
 
@@ -144,6 +147,13 @@ class Store:
 
         return collect(self._storage, self.layers, self.images, self.cache, self.blobs)
 
+    def held(self) -> list[int]:
+        """Return the sizes of deleted layers and trees that containers have mounted, in bytes."""
+        from sundog.store.tree_work import content_size  # noqa: PLC0415 - seldom needed
+
+        worker = self._storage.worker
+        return [worker.call(content_size, path) for path in self._storage.scratch.held()]
+
     def close(self) -> None:
         """Remove what this command left over, and the garbage that it made.
 
@@ -180,6 +190,8 @@ class Store:
             with self.faults:
                 self._close_in_spite_of_signals()
             return
+        if not isinstance(error, Exception):  # a signal: the user waits for the end
+            self._storage.scratch.hurry(_PATIENCE)
         with suppress(OSError, SundogError):  # one error is enough
             try:
                 if self._storage.loose.others:  # made for an image that will not come
@@ -196,6 +208,7 @@ class Store:
         except Exception:
             raise
         except BaseException:
+            self._storage.scratch.hurry(_PATIENCE)
             with suppress(OSError, SundogError):
                 self._storage.collect_leftovers()  # what was on its way into the trash
                 self.close()

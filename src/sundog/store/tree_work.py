@@ -14,7 +14,13 @@ from typing import cast
 from sundog.container.watch import WATCH
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
-from sundog.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from sundog.kernel.mounts import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
 from sundog.layer.below import LayerTree
 from sundog.layer.remove import remove_tree
 from sundog.record.links import pack_links
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from sundog.layer.inherit import StepOwners
     from sundog.record.layer_path import LayerPath
     from sundog.record.owners import OwnersManifest
+
+_NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
 def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
@@ -90,7 +98,7 @@ def seal(
         return None
     remove_tree(os.path.join(draft, b"work"))
     os.rename(upper, os.path.join(draft, b"tree"))
-    return finish_draft(draft, owners, guessed=known is not None and known.guessed)
+    return finish_draft(draft, owners, known=known)
 
 
 def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: bytes) -> None:
@@ -133,7 +141,7 @@ def extract_changes(
         return None
     remove_tree(work)
     os.unlink(note)
-    return finish_draft(draft, owners, guessed=known is not None and known.guessed)
+    return finish_draft(draft, owners, known=known)
 
 
 def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
@@ -159,15 +167,17 @@ def content_size(tree: bytes) -> int:
     return sum(sizes.values())
 
 
-def read_in_tree(tree: bytes, path: bytes, limit: int) -> bytes | None:
+def read_in_tree(tree: bytes, path: bytes, limit: int, *, follow: bool = False) -> bytes | None:
     """Read up to ``limit`` bytes of a regular file in ``tree``.
 
-    Returns None if there is no such file, or a symlink on the way.
+    Returns None if there is no such file, or, unless ``follow``, a symlink on the way.  Symlinks
+    are resolved inside the tree.
     """
+    how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS if follow else _NO_LINKS
     with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         try:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = openat2(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+            fd = openat2(root, path, flags, how)
         except KernelError:
             return None
     with open(fd, "rb") as file:
@@ -208,13 +218,20 @@ def _linked(tree: bytes, owners: OwnersManifest) -> Iterator[bytes]:
 
 
 def finish_draft(
-    draft: bytes, owners: OwnersManifest, source: str = "", *, guessed: bool = False
+    draft: bytes, owners: OwnersManifest, source: str = "", *, known: StepOwners | None = None
 ) -> LayerInfo:
-    """Write the manifest of a draft, and its links; return the info of the layer."""
+    """Write the manifest of a draft, and its links; return the info of the layer.
+
+    ``known`` are the owners that the step itself knows.
+    """
     with open(os.path.join(draft, b"owners"), "wb") as file:
         file.write(pack_owners(owners))
     with open(os.path.join(draft, b"links"), "wb") as file:
         file.write(pack_links(_linked(os.path.join(draft, b"tree"), owners)))
     root = owners.get(b"")
     root_opaque = root is not None and root.opaque
-    return LayerInfo(source, root_opaque=root_opaque, guessed=guessed)
+    if known is None:
+        return LayerInfo(source, root_opaque=root_opaque)
+    return LayerInfo(
+        source, root_opaque=root_opaque, guessed=known.guessed, unrecorded=known.unrecorded
+    )

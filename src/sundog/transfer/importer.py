@@ -13,6 +13,8 @@ import stat
 from sundog.errors import ArchiveError, StoreError
 from sundog.kernel.libc import printable
 from sundog.layer.import_directory import foreign_owners
+from sundog.linker.elf import ELF_HEADER_SIZE
+from sundog.oci.platform import Platform
 from sundog.oci.timestamps import timestamp
 from sundog.record.directory import OWN_COMMAND
 from sundog.record.names import canonical_name
@@ -29,30 +31,54 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 _METADATA_LIMIT = 16 << 20
+# Shells and loaders, by which the architecture of a tree is known.
+_PROGRAMS = (
+    b"bin/sh",
+    b"usr/bin/sh",
+    b"bin/bash",
+    b"bin/busybox",
+    b"lib64/ld-linux-x86-64.so.2",
+    b"lib64/ld64.so.2",
+    b"lib/ld64.so.1",
+    b"lib/ld-linux-aarch64.so.1",
+    b"lib/ld-linux-armhf.so.3",
+    b"lib/ld-linux-riscv64-lp64d.so.1",
+    b"lib64/ld-linux-loongarch-lp64d.so.1",
+    b"lib/ld-linux.so.2",
+)
 _HINT = (
     "give a complete tar of a root file system, perhaps compressed, or a directory;"
     " ch-image load reads what docker save or skopeo wrote"
 )
 
 
-def import_image(store: Store, source: str, reference: str) -> Image:
+def import_image(
+    store: Store, source: str, reference: str, platform: Platform | None = None
+) -> Image:
     """Import ``source``, a directory, a tarball or ``-``, as the image ``reference``.
 
-    An image of that name is replaced.  Raises what ``read_image`` raises.
+    An image of that name is replaced.  ``platform`` is as in ``tree_config``.  Raises what
+    ``read_image`` raises.
     """
-    image = read_image(store, source, reference, timestamp(), is_kept=True)
+    image = read_image(store, source, reference, timestamp(), platform=platform, is_kept=True)
     store.images.put(image)
     return image
 
 
 def read_image(
-    store: Store, source: str, reference: str, created: str = "", *, is_kept: bool = False
+    store: Store,
+    source: str,
+    reference: str,
+    created: str = "",
+    *,
+    platform: Platform | None = None,
+    is_kept: bool = False,
 ) -> Image:
     """Put the layer of ``source`` into the store; return the image, which gets no name there.
 
     In a directory, the user's own files become root's; other users' files keep their owners.
-    ``created`` is the image's time (RFC 3339).  Unless the image ``is_kept``, closing the store
-    removes a layer that was not there before.
+    ``created`` is the image's time (RFC 3339), and ``platform`` is as in ``tree_config``.  Unless
+    the image ``is_kept``, closing the store removes a layer that was not there before.
 
     Raises ReferenceSyntaxError, StoreError, or ArchiveError on a tarball that is damaged or
     hostile.
@@ -82,7 +108,7 @@ def read_image(
                     f"can't import {source}: {error.message}", error.hint or _HINT
                 ) from None
         tree = os.path.join(place, b"tree")
-        config = tree_config(store, tree, created)
+        config = tree_config(store, tree, created, platform)
         layer = layer_id("import", info.source)
         if is_kept or store.layers.exists(layer):
             store.layers.add(place, layer, info)
@@ -91,13 +117,33 @@ def read_image(
     return Image(canonical, reference, config, (layer,), origin=f"import {source}")
 
 
-def tree_config(store: Store, tree: bytes, created: str) -> ImageConfig:
-    """Return the configuration of the one layer in ``tree``, from the image's own files in it."""
+def tree_config(
+    store: Store, tree: bytes, created: str, platform: Platform | None = None
+) -> ImageConfig:
+    """Return the configuration of the one layer in ``tree``, from the image's own files in it.
+
+    ``platform`` is what the user says of it.  Without that, the image's own metadata decide, else
+    the header of its shell or loader, else this machine.
+    """
     metadata, command = (
         store.worker.call(read_in_tree, tree, path, _METADATA_LIMIT)
         for path in (OWN_METADATA, OWN_COMMAND)
     )
-    return imported_config(metadata, created, command).replace(diff_ids=("",))
+    found = platform or _platform_of_programs(store, tree) or Platform.of_host()
+    config = imported_config(metadata, created, found, command).replace(diff_ids=("",))
+    if platform is not None:
+        config = config.replace(architecture=platform.architecture, variant=platform.variant)
+    return config
+
+
+def _platform_of_programs(store: Store, tree: bytes) -> Platform | None:
+    """Return the platform of the first program in ``tree`` whose header tells it."""
+    for path in _PROGRAMS:
+        head = store.worker.call(read_in_tree, tree, path, ELF_HEADER_SIZE, follow=True)
+        found = None if head is None else Platform.of_program(head)
+        if found is not None:
+            return found
+    return None
 
 
 def _readable(source: str) -> bytes:

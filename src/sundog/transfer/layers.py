@@ -23,6 +23,7 @@ from sundog.store.layer_info import LayerBlob
 from sundog.store.layers import layer_id
 from sundog.transfer.arrivals import Arrival, ArrivalWorker, Arrived
 from sundog.transfer.fetch import Fetch
+from sundog.transfer.packing import is_marked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def pull_layers(
             report.info(f"{label}: using existing layer")
         else:
             jobs[number] = _job(store, number, label, layer)
+        if found and is_marked(layer.descriptor):
+            store.layers.mark_unrecorded(found)
     if not jobs:
         return [found for found in present if found]
     drafts = []
@@ -161,7 +164,7 @@ def pull_layers(
                 identity = layer_id("chain", chains[number]) if marked else _plain_id(layer.diff_id)
                 places = (layer.place,) if layer.place else ()
                 blob = LayerBlob(layer.descriptor, layer.diff_id, places=places)
-                info = replace(arrived.info, blobs=(blob,))
+                info = replace(arrived.info, blobs=(blob,), unrecorded=is_marked(layer.descriptor))
                 path = LayerPath(os.path.join(job.draft, b"tree"), job.draft + b"/owners")
                 drafts.append((job.draft, identity, info))
             identities.append(identity)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sundog.container.watch import WATCH
 from sundog.oci.descriptor import Descriptor
@@ -21,7 +21,7 @@ from sundog.store.layer_info import LayerBlob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sundog.layer.tar_writer import Sink
     from sundog.record.layer_path import LayerPath
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from sundog.store.store import Store
 
 _SHOWN = 20  # paths in warnings
+# The annotation of a layer with the mark of ``record.guesses``.
+_OWNERS, _GUESSED = "sundog.owners", "guessed"
+_REMEDY = "set-id bits stay in layers that are built with --force=notify, which knows the owners"
 _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
 
 
@@ -50,7 +53,7 @@ class Packing:
     @property
     def made(self) -> str:
         """The value of ``LayerBlob.made`` for a blob that is packed like this."""
-        epoch = "" if self.epoch is None else f" until {self.epoch}"
+        epoch = "" if self.epoch is None else f" no later than {self.epoch}"
         return f"{self.compression} {_compressor_name(self.compression)}".strip() + epoch
 
 
@@ -70,55 +73,84 @@ class Packed:
 
 def known_blobs(store: Store, layer: LayerId, packing: Packing) -> list[LayerBlob]:
     """Return the blobs that a layer may leave as, best first; the store may lack their bytes."""
-    return [blob for blob in store.layers.blobs(layer) if blob.made in ("", packing.made)]
+    return [
+        _marked(store, layer, blob)
+        for blob in store.layers.blobs(layer)
+        if blob.made in ("", packing.made)
+    ]
 
 
-def set_id_warnings(store: Store, layer: LayerId) -> list[str]:
-    """Return a line for each file, then each directory, that leaves without its set-id bits.
+def is_marked(layer: Descriptor) -> bool:
+    """Tell whether a layer comes with the mark that nobody saw whose its files are."""
+    return layer.annotations.get(_OWNERS) == _GUESSED
 
-    After twenty lines, one more gives the number of the rest.
-    """
+
+def _marked(store: Store, layer: LayerId, blob: LayerBlob) -> LayerBlob:
+    """Return ``blob`` with that mark if ``layer`` has it."""
+    if not store.layers.info(layer).unrecorded or is_marked(blob.descriptor):
+        return blob
+    annotations = {**blob.descriptor.annotations, _OWNERS: _GUESSED}
+    return replace(blob, descriptor=replace(blob.descriptor, annotations=annotations))
+
+
+def warn_of_layer(store: Store, layer: LayerId, label: str, warn: Callable[[str], None]) -> None:
+    """Warn of the files of a layer, then the directories, that leave without their set-id bits."""
     guessed = [(r.kind == "d", path) for path, r in store.layers.owners(layer).items() if r.guessed]
-    return set_id_lines([path for _, path in sorted(guessed)])
+    warn_of_set_id([path for _, path in sorted(guessed)], lambda text: warn(f"{label}: {text}"))
+    if guessed:
+        warn(_REMEDY)
 
 
-def set_id_lines(paths: Sequence[bytes]) -> list[str]:
-    """Return the lines for the files ``paths``, which leave without their set-id bits."""
+def warn_of_image(paths: Sequence[bytes], warn: Callable[[str], None]) -> None:
+    """Warn of the files ``paths`` of an image, which leave without their set-id bits."""
+    warn_of_set_id(paths, warn)
+    if paths:
+        warn(_REMEDY)
+
+
+def warn_of_set_id(paths: Sequence[bytes], warn: Callable[[str], None]) -> None:
+    """Warn of each of ``paths``; after twenty, once more of the number of the rest."""
     said = "set-id bits dropped, owner unknown: "
-    lines = [f"{said}/{os.fsdecode(path)}" for path in paths[:_SHOWN]]
+    for path in paths[:_SHOWN]:
+        warn(f"{said}/{os.fsdecode(path)}")
     if (more := len(paths) - _SHOWN) > 0:
-        lines.append(f"{said}{more} more")
-    return lines
+        warn(f"{said}{more} more")
 
 
-def blob_to_leave(store: Store, layer: LayerId, packing: Packing) -> LayerBlob:
+def blob_to_leave(
+    store: Store, layer: LayerId, packing: Packing, below: Sequence[LayerId] = ()
+) -> LayerBlob:
     """Return the blob that ``pack`` makes; read the layer only if that blob is not known yet."""
     for blob in known_blobs(store, layer, packing):
         if blob.made or store.blobs.has(blob.descriptor.digest):
             return blob
-    packed = pack(store, layer, packing)
+    packed = pack(store, layer, packing, below)
     packed.discard(store)
     return packed.blob
 
 
-def pack(store: Store, layer: LayerId, packing: Packing) -> Packed:
+def pack(store: Store, layer: LayerId, packing: Packing, below: Sequence[LayerId] = ()) -> Packed:
     """Return a layer as a blob with its bytes; ``discard`` removes them where they are temporary.
 
-    Reads the layer and writes the blob once, unless the store has the blob.
+    ``below`` are the layers of the image below it, bottom first.  Reads the layer and writes the
+    blob once, unless the store has the blob.
     """
     for blob in known_blobs(store, layer, packing):
         if store.blobs.has(blob.descriptor.digest):
             return Packed(blob, store.blobs.path(blob.descriptor.digest))
     with store.faults:
         place = store.scratch.name()
-        packed = store.worker.call(pack_layer, store.layers.path(layer), place, packing)
+        trees = [] if packing.epoch is None else list(map(store.layers.tree, reversed(below)))
+        packed = store.worker.call(pack_layer, store.layers.path(layer), place, packing, trees)
+    packed = replace(packed, blob=_marked(store, layer, packed.blob))
     store.layers.add_blob(layer, packed.blob)
     return packed
 
 
-def pack_layer(layer: LayerPath, place: bytes, packing: Packing) -> Packed:
+def pack_layer(layer: LayerPath, place: bytes, packing: Packing, below: Sequence[bytes]) -> Packed:
     """Write a layer as a blob to the new file ``place``.  Runs in the tree worker.
 
+    ``below`` are the trees of the layers below, the topmost first.
     Raises OSError, and ArchiveError where a name cannot be in an archive.
     """
     from sundog.layer.compressing import CompressedWriter  # noqa: PLC0415
@@ -128,7 +160,8 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing) -> Packed:
     owners = read_owners(layer.owners)
     with open(place, "xb", buffering=0) as out:
         writer = CompressedWriter(out, packing.compression)
-        diff_id = write_tar(_Counted(writer), layer.tree, owners, mtime_clamp=packing.epoch)
+        sink = _Counted(writer)
+        diff_id = write_tar(sink, layer.tree, owners, mtime_clamp=packing.epoch, below=below)
         writer.finish()
     media_type = _MEDIA_TYPES[packing.compression]
     descriptor = Descriptor(media_type, Digest.parse(writer.digest), writer.size)

@@ -237,6 +237,10 @@ int main(int count, char **words) {
         be_stuck(argument("stuck"));
         return 0;
     }
+    if (argument("silent")) {
+        be_silent(argument("silent"));
+        return 0;
+    }
     if (argument("traced")) {
         printf("now\n");
         fflush(stdout);

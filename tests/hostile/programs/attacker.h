@@ -62,3 +62,4 @@ long contents(const char *path, char *buffer, size_t size);
 int write_file(const char *path, const char *text);
 
 void be_stuck(const char *how);
+void be_silent(const char *how);

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from sundog.builder.scope import PROXY_ARGS, platform_args
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.dockerfile.flags import did_you_mean
 from sundog.dockerfile.instructions import Arg, Env
 from sundog.errors import ReferenceSyntaxError
@@ -114,7 +114,7 @@ def undefined_var(subject: Subject) -> Iterator[Finding]:
             if start.alias:
                 environments[start.alias] = None
             continue
-        defined = {"PATH": DEFAULT_PATH, **dict.fromkeys(PROXY_ARGS, ""), **known}
+        defined = {"PATH": ENGINE_PATH, **dict.fromkeys(PROXY_ARGS, ""), **known}
 
         def declare(variables: Variables, defined: dict[str, str]) -> None:
             for name, default in variables:

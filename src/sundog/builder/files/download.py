@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 _CHUNK = 1 << 20
+_SIZE_DIGITS = 18
 _MODE = 0o600
 _UNNAMED = "__unnamed__"
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -182,6 +183,9 @@ class RemoteFile:
 
     def _keep(self, response: Response) -> str:
         """Write a response's body into a file, and check it."""
+        size = response.headers.get("Content-Length", "")
+        total = int(size) if size.isdecimal() and len(size) <= _SIZE_DIGITS else None
+        transfer = self.report.quiet_transfer(self.shown, "downloading", total)
         reader = VerifiedReader(response, Digest.parse(self.checksum) if self.checksum else None)
         try:
             with self.store.faults:
@@ -189,6 +193,7 @@ class RemoteFile:
                 with open(path, "wb") as file:
                     while data := reader.read(_CHUNK):
                         file.write(data)
+                        transfer.advance(len(data))
                         if file.tell() > self.limit:
                             raise BuildError(
                                 f"{self.shown} has more than {self.limit:,} bytes", NO_LIMITS_HINT
@@ -199,6 +204,8 @@ class RemoteFile:
                 f"checksum of {self.shown} is {reader.digest}, not {self.checksum}",
                 "the file is not the one that the Dockerfile's author had",
             ) from error
+        finally:
+            transfer.end()
         digest = str(reader.digest)
         modified = response.headers.get("Last-Modified", "")
         seconds = _seconds(modified)

@@ -16,6 +16,7 @@ import re
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit, setrlimit
 from signal import SIGXFSZ
@@ -23,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from sundog.builder.files.sources import SourceTree
 from sundog.builder.tree_step import decoded, without_user
+from sundog.container.watch import PERIOD
 from sundog.dockerfile.ignore import PathPatterns
 from sundog.dockerfile.wildcard import literal_pattern
 from sundog.errors import AddressError, ArchiveError, BuildError
@@ -262,9 +264,7 @@ class GitFiles:
         A few trees that name each other many times stand for any number of files.
         """
         meter = Meter(counts_input=False)
-        packs = os.path.join(self._repository, b".git/objects/pack")
-        with os.scandir(packs) as entries:
-            meter.fetched(sum(entry.stat(follow_symlinks=False).st_size for entry in entries))
+        meter.fetched(self._size_of_packs())
         listing = subprocess.Popen(
             ["git", "ls-tree", "-r", "-t", "-l", self._commit],
             cwd=self._repository,
@@ -272,6 +272,7 @@ class GitFiles:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert listing.stdout is not None
         try:
@@ -282,9 +283,9 @@ class GitFiles:
                 meter.unpacked(int(size) if size.isdigit() else 0)
             meter.complete()
         except ArchiveError as error:
-            listing.kill()
             raise BuildError(f"git: commit {self._commit}: {error.message}", error.hint) from error
         finally:
+            os.killpg(listing.pid, signal.SIGKILL)  # a signal to this process leaves it at work
             listing.stdout.close()
             listing.wait()
 
@@ -329,7 +330,7 @@ class GitFiles:
                 tempfile.TemporaryFile(dir=self._repository) as output,
                 tempfile.TemporaryFile(dir=self._repository) as errors,
             ):
-                status = subprocess.run(
+                running = subprocess.Popen(
                     ["git", *settings, *arguments],
                     cwd=self._repository,
                     env=_environment(os.environ)
@@ -337,9 +338,15 @@ class GitFiles:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=errors,
-                    check=False,
-                    preexec_fn=_limit_files,
-                ).returncode
+                    preexec_fn=_limit_files,  # noqa: PLW1509 - it calls nothing that takes locks
+                    start_new_session=True,
+                )
+                with running:
+                    try:
+                        status = self._end(running, arguments[0])
+                    except BaseException:
+                        os.killpg(running.pid, signal.SIGKILL)  # git's helpers, too
+                        raise
                 output.seek(0)
                 errors.seek(0)
                 return subprocess.CompletedProcess(
@@ -347,6 +354,32 @@ class GitFiles:
                 )
         except FileNotFoundError as error:
             raise BuildError("git is not installed here", "ADD of a repository needs it") from error
+
+    def _end(self, running: subprocess.Popen[bytes], command: str) -> int:
+        """Wait for git and return its status; report how much a fetch has written."""
+        if command != "fetch":
+            return running.wait()
+        moved = 0
+        remote = without_user(self.reference.remote)
+        transfer = self.report.quiet_transfer(remote, "fetching", None)
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return running.wait(PERIOD)
+                size = self._size_of_packs()
+                transfer.advance(max(0, size - moved))
+                moved = max(moved, size)
+        finally:
+            transfer.end()
+
+    def _size_of_packs(self) -> int:
+        """Return the bytes of what was fetched; git may be renaming the files."""
+        size = 0
+        with os.scandir(os.path.join(self._repository, b".git/objects/pack")) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    size += entry.stat(follow_symlinks=False).st_size
+        return size
 
 
 def _limit_files() -> None:

@@ -241,7 +241,8 @@ class SourceTree:
             return Source(path, os.path.basename(path))
         with Closing(self.open(path)) as fd:
             listing = self._listing(fd, selection)
-        if ignored and listing is not None and not listing.names[b""]:
+        # The tree itself is always there: COPY . makes the directory, also without any file.
+        if ignored and place and listing is not None and not listing.names[b""]:
             return None
         return Source(path, os.path.basename(path), listing)
 

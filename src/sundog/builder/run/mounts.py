@@ -337,9 +337,9 @@ def _cache(mount: RunMount, prepared: PreparedMounts, directory: CacheMount) -> 
 
 def _tmpfs(mount: RunMount, prepared: PreparedMounts) -> None:
     target, writable = encoded(mount.target), mount.mount.writable
-    prepared.operations.append(
-        TmpfsMount(target, CREATED, size=mount.mount.size, writable=writable)
-    )
+    size = mount.mount.size
+    options = b"" if size is None else b"size=%d" % size
+    prepared.operations.append(TmpfsMount(target, CREATED, options=options, writable=writable))
 
 
 def _file(contents: bytes, target: bytes, mode: int) -> FileMount:

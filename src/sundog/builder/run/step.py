@@ -118,6 +118,8 @@ class RunStep:
             Step,
             env={encoded(name): encoded(value) for name, value in environment.items()},
             binds=self.options.binds,
+            own=self.options.own,
+            hidden=self.options.own_places,
             offline=self.offline,
             stdout=self.options.stdout,
             stderr=self.options.stderr,
@@ -145,7 +147,8 @@ class RunStep:
         )
         if force.notify:
             return self._supervise(step, snapshot, prepared)
-        snapshot.owners = StepOwners({}, guessed=force.seccomp or force.fakeroot)
+        forgets = force.seccomp or force.fakeroot
+        snapshot.owners = StepOwners({}, guessed=forgets, unrecorded=True)
         return run_step(step)
 
     def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
@@ -157,6 +160,8 @@ class RunStep:
         prepared.keep_owners(supervised.mounted)
         for line in (*supervised.statistics, *supervised.incidents):
             self.report.verbose(line)
+        for line in supervised.hints:
+            self.report.info(f"hint: {line}")
         if supervised.failures:
             count = supervised.failures
             self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")

@@ -44,6 +44,7 @@ from sundog.emulation.notify.tracee.call import (
     KernelAnswers,
     Refused,
 )
+from sundog.emulation.notify.tracee.tag import wear_supervisor_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class Supervisor:
         # The records are many, live long, and have no cycles.  A collection would look at every
         # page that this process shares with its parent, and find too little garbage.
         gc.freeze()
+        wear_supervisor_mark()
         self._state.records.limit_growth()
         gc.disable()
         cpu, wall = time.process_time(), time.monotonic()
@@ -185,6 +187,7 @@ class Supervisor:
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
         unpack, lose = NOTIFICATION.unpack_from, self._state.unanswered.lose
+        places, release = self._state.lookup.held, self._state.lookup.release
         exchange = Exchange()
         buffer, notification = exchange.buffer, exchange.notification
         numbers, words = exchange.numbers, exchange.words
@@ -239,6 +242,8 @@ class Supervisor:
                 except Exception as error:
                     self._note_incident(number, error)
                     answer = CONTINUE
+                if places:
+                    release()
                 if len(credentials) > 1:
                     passed_on = nothing if by_inode or linked or strict else listing
                 elif linked or is_curious:

@@ -94,12 +94,12 @@ class AccessHandlers:
         who = access.user(thread)
         if who is None:
             return CONTINUE
-        access.search(thread, who, location, follow=follow)
-        status = self._state.files.status(location, follow=follow)
+        place = access.file(thread, location, follow=follow)
+        status = self._state.files.status(place)
         if not is_now:
-            access.be_owner(thread, who, location, status)
+            access.be_owner(thread, who, place, status)
         elif not access.is_owner(who, status):
-            access.require(thread, who, location, status, MAY_WRITE)
+            access.require(thread, who, place, status, MAY_WRITE)
         return CONTINUE
 
     def access(self, thread: int, args: "Arguments") -> Answer:

@@ -11,8 +11,8 @@ from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.emulation.notify.tracee.memory import Buffer, quick_function
-from sundog.emulation.notify.tracee.paths import CWD, located, parent
-from sundog.kernel.files import Closing
+from sundog.emulation.notify.tracee.paths import CWD, is_place, located, parent
+from sundog.kernel.files import Closing, close_all_but
 from sundog.kernel.modes import PERMISSIONS, S_IFSOCK
 
 TYPE_CHECKING = False
@@ -39,8 +39,8 @@ class BindHandlers:
     def bind(self, thread: int, args: "Arguments") -> Answer:
         """int bind(int fd, const struct sockaddr *address, socklen_t size).
 
-        The supervisor binds the caller's socket for the caller.  It does so from the caller's
-        working directory, because getsockname(2) must show the caller's name for the socket.
+        The supervisor has the caller's socket bound, from the caller's working directory, because
+        getsockname(2) must show the caller's name for the socket.
         """
         size = args[2] & U32
         if all_is_roots(self._state, thread) or not FAMILY.size < size <= MAX_ADDRESS:
@@ -49,29 +49,37 @@ class BindHandlers:
         path = address[FAMILY.size :].partition(b"\0")[0]
         if FAMILY.unpack_from(address)[0] != AF_UNIX or not path:
             return CONTINUE
-        location = located(thread, CWD, path)
+        place = self._access.entry(thread, located(thread, CWD, path))
         who = self._access.user(thread)
         if who is not None:
-            self._access.make(thread, who, location)
-        birth = birth_in(self._state, thread, parent(location))
+            self._access.make_at(thread, who, place)
+        if is_place(place):
+            return CONTINUE
+        birth = birth_in(self._state, thread, parent(place))
         if birth.is_plain():
             return CONTINUE
         with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
 
-            def make(_path: bytes, _mode: int) -> None:
+            def make(_place: bytes, _mode: int) -> None:
                 if self._bind_there(thread, taken, address):
                     raise OSError
 
-            return birth.make(location, S_IFSOCK | PERMISSIONS, make)
+            return birth.make(place, S_IFSOCK | PERMISSIONS, make)
 
     def _bind_there(self, thread: int, fd: int, address: bytes) -> int:
-        """Bind ``fd`` in the working directory of ``thread``; return 0, or -1."""
-        here = os.open(b".", os.O_PATH | os.O_CLOEXEC)
-        try:
-            os.chdir(b"%d/cwd" % thread)
-            memoryview(self._buffer).cast("B")[: len(address)] = address
-            result: int = self._bind(fd, byref(self._buffer), len(address))
-            return result
-        finally:
-            os.fchdir(here)
-            os.close(here)
+        """Bind ``fd`` in the working directory of ``thread``; return 0, or another number.
+
+        The kernel takes a path and nothing else here.  So a child binds, to which no link in /proc
+        gives anything but that socket, the caller's working directory and the caller's root.
+        """
+        memoryview(self._buffer).cast("B")[: len(address)] = address
+        child = os.fork()
+        if child == 0:
+            result = -1
+            try:
+                os.chdir(b"%d/cwd" % thread)
+                close_all_but((fd,))
+                result = self._bind(fd, byref(self._buffer), len(address))
+            finally:
+                os._exit(result & 0xFF)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

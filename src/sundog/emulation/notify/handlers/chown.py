@@ -19,6 +19,7 @@ from sundog.emulation.notify.identity.permissions import (
 )
 from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import guard_set_id, set_mode, settled
+from sundog.emulation.notify.state.creation import may_be_on_volume
 from sundog.emulation.notify.state.files import Status, is_read_only
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -117,7 +118,10 @@ class OwnerHandlers:
             return False
         inode = state.files.find_inode(location, 0)
         return (
-            inode >= 0 and inode not in state.records.by_inode and state.files.found_owner()[0] == 0
+            inode >= 0
+            and inode not in state.records.by_inode
+            and state.files.found_owner()[0] == 0
+            and not may_be_on_volume(state)
         )
 
     def _stays_roots(self, thread: int, location: bytes, owner: int, group: int) -> bool:
@@ -139,29 +143,30 @@ class OwnerHandlers:
         owner &= U32
         group &= U32
         state = self._state
-        self._access.reach(thread, location, follow=follow)
-        before = settled(state, location, state.files.whole_status(location, follow=follow))
+        place = self._access.file(thread, location, follow=follow)
+        before = settled(state, place, state.files.whole_status(place))
         record = state.records.find(before)
-        now = state.owner(before)
-        new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         who = state.tags.credentials(thread)
+        now = self._access.owner(who, before)
+        new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         if not may_change_owner(who, *now, owner, group):
-            return not_permitted(location, follow=follow)
+            return not_permitted(place)
         permissions = before.mode & MODE_MASK
         after_chown = mode_after_chown(who, before.mode, now[1], new[1])
         if after_chown != permissions and not may_change_mode(who, now[0]):
-            return not_permitted(location, follow=follow)
+            return not_permitted(place)
         state.listener.confirm()
         if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
-            set_mode(state, location, before, permissions & ~S_ISGID)
-        if record is None and new == now and before.kernel_uid == 0:
-            return CONTINUE  # the kernel can do it
-        refusal = touch_owner(location, before, owner, group, follow=follow)
+            set_mode(state, place, before, permissions & ~S_ISGID)
+        kernel_can = before.kernel_uid == 0 and (state.volumes is None or new == (0, 0))
+        if record is None and new == now == state.owner(before) and kernel_can:
+            return CONTINUE
+        refusal = touch_owner(place, before, owner, group)
         if refusal in REAL_REFUSALS:
             return -refusal
         # After a copy-up the inode may be another, which gets the same record.
-        after = state.files.whole_status(location, follow=follow)
+        after = state.files.whole_status(place)
         changed = state.records.renew(after, record)
         changed.uid, changed.gid = new
         if changed.xattrs and after.mode & S_IFMT != S_IFDIR:
@@ -177,34 +182,34 @@ class OwnerHandlers:
         Then the set-ID bits are guarded.
         """
         state = self._state
-        self._access.reach(thread, location, follow=follow)
-        status = state.files.status(location, follow=follow)
+        place = self._access.file(thread, location, follow=follow)
+        status = state.files.status(place)
         if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE
-        owner, group = state.owner(status)
         who = state.tags.credentials(thread)
+        owner, group = self._access.owner(who, status)
         if not may_change_mode(who, owner):
-            return not_permitted(location, follow=follow)
+            return not_permitted(place)
         wanted = mode & MODE_MASK
         allowed = allowed_mode(who, wanted, group)
-        settled(state, location, status)
+        settled(state, place, status)
         is_guarded = is_written and bool(allowed & SET_ID_BITS)
         if status.kernel_uid == 0 and allowed == wanted and not is_guarded:
             state.records.note_mode(status, allowed)
             return CONTINUE
         state.listener.confirm()
-        refusal = set_mode(state, location, status, allowed)
+        refusal = set_mode(state, place, status, allowed)
         if is_guarded and not refusal:
-            guard_set_id(state, location, state.files.status(location), who)
+            guard_set_id(state, place, state.files.status(place), who)
         return refusal
 
 
-def not_permitted(location: bytes, *, follow: bool) -> Answer:
+def not_permitted(place: bytes) -> Answer:
     """Return the answer to a change that the caller may not make: EPERM, or the kernel's EROFS."""
-    return CONTINUE if is_read_only(location, follow=follow) else -errno.EPERM
+    return CONTINUE if is_read_only(place) else -errno.EPERM
 
 
-def touch_owner(location: bytes, status: Status, owner: int, group: int, *, follow: bool) -> int:
+def touch_owner(place: bytes, status: Status, owner: int, group: int) -> int:
     """Do what chown(2) to ``owner`` and ``group`` does beside that; return 0 or an errno.
 
     ``status`` is the file's.  The kernel tells inotify(7) only of a call that names a user or a
@@ -213,7 +218,7 @@ def touch_owner(location: bytes, status: Status, owner: int, group: int, *, foll
     own = (status.uid, status.gid) == (0, 0)
     uid, gid = (0 if own and wanted != UNCHANGED else -1 for wanted in (owner, group))
     try:
-        os.chown(location, uid, gid, follow_symlinks=follow)
+        os.chown(place, uid, gid)
     except OSError as error:
         return error.errno or errno.EIO
     return 0

@@ -14,7 +14,7 @@ from _struct import Struct
 from sundog.emulation.notify.identity.capabilities import CAP_MKNOD
 from sundog.emulation.notify.identity.permissions import MAY_WRITE
 from sundog.emulation.notify.seccomp.program import MAKES_FILE
-from sundog.emulation.notify.state.access import MAX_SYMLINKS, UNNAMED, Access
+from sundog.emulation.notify.state.access import UNNAMED, Access
 from sundog.emulation.notify.state.chmod import guard_set_id, is_set_id
 from sundog.emulation.notify.state.creation import (
     Birth,
@@ -23,10 +23,20 @@ from sundog.emulation.notify.state.creation import (
     is_roots_place,
 )
 from sundog.emulation.notify.state.devices import open_device
+from sundog.emulation.notify.state.files import file_system_type
+from sundog.emulation.notify.state.lookup import names_own
 from sundog.emulation.notify.state.showing import open_shown
 from sundog.emulation.notify.state.state import State
-from sundog.emulation.notify.tracee.call import ANSWERED, CONTINUE, U32, Answer, signed
-from sundog.emulation.notify.tracee.paths import CWD, descriptor, own_entry, parent
+from sundog.emulation.notify.state.walk import NO_NAMES, PROC_SUPER_MAGIC
+from sundog.emulation.notify.tracee.call import (
+    ANSWERED,
+    CONTINUE,
+    U32,
+    Answer,
+    KernelAnswers,
+    signed,
+)
+from sundog.emulation.notify.tracee.paths import CWD, descriptor, is_place, parent
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.modes import (
@@ -39,12 +49,10 @@ from sundog.kernel.modes import (
     S_IFMT,
     S_IFREG,
 )
-from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, openat2
+from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW, RESOLVE_NO_MAGICLINKS, openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sundog.emulation.notify.tracee.call import Arguments, Handler
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
@@ -64,6 +72,7 @@ class CreateHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._paths = state.paths
+        self._by_inode = state.records.by_inode
         self._access = Access(state)
 
     def calls(self) -> "dict[str, Handler]":
@@ -125,10 +134,10 @@ class CreateHandlers:
         location = self._paths.named(thread, CWD, args[0])
         who = self._access.user(thread)
         if who is not None:
-            self._access.search(thread, who, location, follow=True)
-            status = self._state.files.status(location)
+            place = self._access.file(thread, location)
+            status = self._state.files.status(place)
             if status.mode & S_IFMT == S_IFREG:
-                self._access.require(thread, who, location, status, MAY_WRITE)
+                self._access.require(thread, who, place, status, MAY_WRITE)
         self._guard(thread, location, follow=True)
         return CONTINUE
 
@@ -160,34 +169,33 @@ class CreateHandlers:
         if all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
-        directory = parent(location)
-        if is_roots_place(self._state, thread, directory):
+        if self._seems_plain(thread, location):
             return CONTINUE
-        self._require(thread, location, is_directory=True)
-        birth = birth_in(self._state, thread, directory)
+        place = self._require(thread, location, is_directory=True)
+        birth = birth_in(self._state, thread, parent(place))
         if birth.is_plain():
             return CONTINUE
-        return birth.make(location, S_IFDIR | mode & MODE_MASK, os.mkdir)
+        return birth.make(place, S_IFDIR | mode & MODE_MASK, os.mkdir)
 
     def _symlink(self, thread: int, target_address: int, dirfd: int, address: int) -> Answer:
         if all_is_roots(self._state, thread):
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
-        directory = parent(location)
-        if is_roots_place(self._state, thread, directory):
+        if self._seems_plain(thread, location):
             return CONTINUE
         target = self._state.memory.read_string(thread, target_address)
-        if target:
-            self._require(thread, location)
-        birth = birth_in(self._state, thread, directory)
-        if birth.is_plain() or not target:
+        if not target:
+            return CONTINUE
+        place = self._require(thread, location)
+        birth = birth_in(self._state, thread, parent(place))
+        if birth.is_plain():
             return CONTINUE
         birth.default_acl = None  # a symbolic link has no permissions
 
         def make(path: bytes, _mode: int) -> None:
             os.symlink(target, path)
 
-        return birth.make(location, PERMISSIONS, make)
+        return birth.make(place, PERMISSIONS, make)
 
     def _mknod(self, thread: int, dirfd: int, address: int, mode: int, device: int) -> Answer:
         device &= U32
@@ -196,23 +204,22 @@ class CreateHandlers:
         is_device = kind == S_IFBLK or (kind == S_IFCHR and device != 0)
         if not is_device and all_is_roots(self._state, thread):
             return CONTINUE
-        location = self._paths.named(thread, dirfd, address)
-        self._require(thread, location)
-        birth = birth_in(self._state, thread, parent(location))
+        place = self._require(thread, self._paths.named(thread, dirfd, address))
+        birth = birth_in(self._state, thread, parent(place))
         if not is_device:
             if birth.is_plain(mode & MODE_MASK):
                 return CONTINUE
             made_mode = kind | birth.allowed_mode(mode & MODE_MASK)
-            return birth.make(location, made_mode, os.mknod)
+            return birth.make(place, made_mode, os.mknod)
         if not birth.who.can(CAP_MKNOD):
             try:
-                self._state.files.status(location, follow=False)
+                self._state.files.status(place, follow=False)
             except FileNotFoundError:
                 return -errno.EPERM
             return CONTINUE  # the file exists
-        answer = birth.make(location, S_IFREG | mode & MODE_MASK, os.mknod)
+        answer = birth.make(place, S_IFREG | mode & MODE_MASK, os.mknod)
         if answer == 0:
-            status = self._state.files.status(location, follow=False)
+            status = self._state.files.status(place, follow=False)
             record = self._state.records.make(status)
             record.device_type = kind
             record.rdev = device
@@ -224,120 +231,142 @@ class CreateHandlers:
         if who is None and flags & os.O_PATH:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
+        place = b""
         if who is not None and (self._state.strict or flags & (WRITES | MAKES_FILE)):
-            self._access.open(thread, who, location, flags)
+            place = self._access.open(thread, who, location, flags)
         if flags & os.O_PATH:
             return CONTINUE
         if not flags & (WRITES | MAKES_FILE):
             return self._open_for_reading(thread, location, signed(flags))
+        if who is not None:
+            return self._open_as_user(thread, place, flags, mode)
         exists: bool | None = False
         if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
-            follow = not flags & os.O_NOFOLLOW
-            exists = self._guard(thread, location, follow=follow)
+            exists = self._guard(thread, location, follow=not flags & os.O_NOFOLLOW)
             if exists:
-                return self._open_device(location, signed(flags), follow=follow)
+                return self._open_emulated(thread, location, signed(flags))
         if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
-        flags = signed(flags)
         if flags & UNNAMED:
-            return self._create(thread, location, location, flags, mode)
-        for _ in range(MAX_SYMLINKS):
-            answer = self._create(thread, location, parent(location), flags, mode)
-            if answer is not CONTINUE or flags & (os.O_EXCL | os.O_NOFOLLOW) or exists is None:
-                return answer
-            # To open a dangling link makes the link's target.
-            target = self._dangling_target(location)
-            if not target:
-                return CONTINUE
-            if target.startswith(b"/"):
-                location = own_entry(thread, target)
-            else:
-                location = b"%s/%s" % (parent(location), target)
-        return CONTINUE
+            return self._create(thread, self._state.lookup.file(thread, location), flags, mode)
+        # To open a dangling link makes the link's target.
+        leads_on = exists is not None and not flags & (os.O_EXCL | os.O_NOFOLLOW)
+        if not leads_on and self._seems_plain(thread, location):
+            return CONTINUE
+        place = self._state.lookup.entry(thread, location, follow=leads_on)
+        if is_place(place):
+            return CONTINUE  # the file exists
+        return self._create(thread, place, flags, mode)
 
-    def _require(self, thread: int, location: bytes, *, is_directory: bool = False) -> None:
-        """Require that the caller may make a file ``location``, or a directory."""
+    def _open_as_user(self, thread: int, place: bytes, flags: int, mode: int) -> Answer:
+        """Open or make the file at ``place``, as another user than root is allowed to."""
+        files = self._state.files
+        if flags & UNNAMED:
+            return self._create(thread, place, flags, mode)
+        if files.find_inode(place, 0 if is_place(place) else AT_SYMLINK_NOFOLLOW) < 0:
+            return self._create(thread, place, flags, mode) if flags & MAKES_FILE else CONTINUE
+        if not flags & WRITES or flags & os.O_EXCL:
+            return CONTINUE
+        if self._needs_guard():
+            place = self._state.lookup.pin(place)
+            self._guard_place(thread, place)
+        return self._open_device(place, signed(flags)) if self._state.records.devices else CONTINUE
+
+    def _seems_plain(self, thread: int, location: bytes) -> bool:
+        """Tell at first sight whether the kernel makes ``location`` as it must be."""
+        if names_own(location):
+            return False
+        return is_roots_place(self._state, thread, parent(location))
+
+    def _require(self, thread: int, location: bytes, *, is_directory: bool = False) -> bytes:
+        """Return the place of ``location``, where the caller must be allowed to make a file."""
+        place = self._access.entry(thread, location)
         who = self._access.user(thread)
-        if who is not None and not self._is_unanswered(thread, location):
-            self._access.make(thread, who, location, is_directory=is_directory)
+        if who is not None and not self._is_unanswered(thread, place):
+            self._access.make_at(thread, who, place, is_directory=is_directory)
+        if is_place(place):
+            raise KernelAnswers
+        return place
 
-    def _is_unanswered(self, thread: int, location: bytes) -> bool:
+    def _is_unanswered(self, thread: int, place: bytes) -> bool:
         """Tell whether the caller's call starts again, and has made the file before."""
         unanswered, files = self._state.unanswered, self._state.files
-        if not unanswered.waits(thread) or files.find_inode(location, AT_SYMLINK_NOFOLLOW) < 0:
+        if not unanswered.waits(thread) or files.find_inode(place, AT_SYMLINK_NOFOLLOW) < 0:
             return False
-        return unanswered.has(thread, files.found(location, follow=False))
+        return unanswered.has(thread, files.found(place, follow=False))
 
     def _guard(self, thread: int, location: bytes, *, follow: bool) -> bool | None:
         """Guard the set-ID bits of a file that the caller writes.
 
         Returns whether the file exists; None if there is not even a dangling link.
         """
-        state = self._state
-        inode = state.files.find_inode(location, AT_SYMLINK_NOFOLLOW)
-        if inode < 0:
-            return None
-        if follow and state.files.found_mode() & S_IFMT == S_IFLNK:
-            inode = state.files.find_inode(location, 0)
+        files = self._state.files
+        if not names_own(location):
+            inode = files.find_inode(location, AT_SYMLINK_NOFOLLOW)
             if inode < 0:
-                return False
-        if is_set_id(state.files.found_mode()) or inode in state.records.by_inode:
-            status = state.files.found(location, follow=follow)
-            guard_set_id(state, location, status, state.tags.credentials(thread))
+                return None
+            if follow and files.found_mode() & S_IFMT == S_IFLNK:
+                inode = files.find_inode(location, 0)
+                if inode < 0:
+                    return False
+            if not self._needs_guard():
+                return True
+        try:
+            place = self._state.lookup.file(thread, location, follow=follow)
+        except FileNotFoundError:
+            return False
+        self._guard_place(thread, place)
         return True
+
+    def _needs_guard(self) -> bool:
+        """Tell whether the file that ``Files`` has just found has set-ID bits or a record."""
+        files = self._state.files
+        return is_set_id(files.found_mode()) or files.found_inode[0] in self._by_inode
+
+    def _guard_place(self, thread: int, place: bytes) -> None:
+        state = self._state
+        guard_set_id(state, place, state.files.status(place), state.tags.credentials(thread))
 
     def _open_for_reading(self, thread: int, location: bytes, flags: int) -> Answer:
         """Give the caller what the file ``location`` shows, if that is not in the file itself."""
         shown = open_shown(self._state, thread, location, flags)
         if shown < 0:
-            return self._open_device(location, flags, follow=not flags & os.O_NOFOLLOW)
+            return self._open_emulated(thread, location, flags)
         with Closing(shown):
             return self._state.listener.reply_with_descriptor(shown, flags & os.O_CLOEXEC)
 
-    def _open_device(self, location: bytes, flags: int, *, follow: bool) -> Answer:
-        """Give the caller the host's device if the file ``location`` stands for one."""
-        state = self._state
-        if not state.records.devices:
+    def _open_emulated(self, thread: int, location: bytes, flags: int) -> Answer:
+        """Do what ``_open_device`` does for the file ``location``."""
+        if not self._state.records.devices:
             return CONTINUE
-        record = state.records.find(state.files.status(location, follow=follow))
+        follow = not flags & os.O_NOFOLLOW
+        return self._open_device(self._state.lookup.file(thread, location, follow=follow), flags)
+
+    def _open_device(self, place: bytes, flags: int) -> Answer:
+        """Give the caller the host's device if the file at ``place`` stands for one."""
+        state = self._state
+        record = state.records.find(state.files.status(place, follow=is_place(place)))
         fd = -1 if record is None else open_device(record, self._paths.own_root(), flags)
         if fd < 0:
             return CONTINUE
         with Closing(fd):
-            return self._state.listener.reply_with_descriptor(fd, flags & os.O_CLOEXEC)
+            return state.listener.reply_with_descriptor(fd, flags & os.O_CLOEXEC)
 
-    def _create(
-        self, thread: int, location: bytes, directory: bytes, flags: int, mode: int
-    ) -> Answer:
-        """Make and open the file ``location``; return CONTINUE if it exists or can't be made."""
+    def _create(self, thread: int, place: bytes, flags: int, mode: int) -> Answer:
+        """Make and open a file at ``place``; return CONTINUE if it exists or can't be made.
+
+        For a file without a name, ``place`` is its directory.
+        """
+        directory = place if flags & UNNAMED else parent(place)
         if is_roots_place(self._state, thread, directory):
             return CONTINUE
         who = self._access.user(thread)
-        if who is not None and not flags & UNNAMED and not self._access.is_taken(location):
-            self._access.make(thread, who, location)
+        if who is not None and not flags & UNNAMED and not self._access.is_taken(place):
+            self._access.make_at(thread, who, place)
         birth = birth_in(self._state, thread, directory)
         if birth.is_plain(mode):
             return CONTINUE
-        # Only a new file gets the caller as its owner.  O_EXCL would forbid a later linkat(2) of an
-        # unnamed file.
-        exclusive = 0 if flags & UNNAMED else os.O_EXCL
-
-        def opened(made_mode: int) -> int:
-            return os.open(location, flags | exclusive | os.O_NOCTTY, made_mode)
-
-        answer = self._hand_over(birth, flags, mode, opened)
-        if answer not in (CONTINUE, ANSWERED) and not flags & UNNAMED:
-            # The caller has no free descriptor.  The kernel would have seen that before it made the
-            # file.
-            os.unlink(location)
-        return answer
-
-    def _dangling_target(self, location: bytes) -> bytes:
-        """Return the target of the symbolic link ``location`` if it does not exist, else b""."""
-        files = self._state.files
-        if not files.is_symlink(location) or files.find_inode(location, 0) >= 0:
-            return b""
-        return os.readlink(location)
+        return self._hand_over(birth, place, signed(flags), mode)
 
     def _open_within(
         self, thread: int, dirfd: int, path: bytes, how: tuple[int, int, int]
@@ -349,33 +378,39 @@ class CreateHandlers:
         Raises KernelError if the kernel would refuse the caller's own call.
         """
         flags, mode, resolve = how
-        directory = path if flags & UNNAMED else parent(path) or b"."
+        directory, slash, name = (path, b"", b"") if flags & UNNAMED else path.rpartition(b"/")
+        resolve |= RESOLVE_NO_MAGICLINKS
+        directory = directory or slash or b"."
         with Closing(openat2(dirfd, directory, os.O_PATH | os.O_DIRECTORY, resolve)) as fd:
-            birth = birth_in(self._state, thread, b"self/fd/%d" % fd)
-        if birth.is_plain(mode):
-            return CONTINUE
-        exclusive = 0 if flags & UNNAMED else os.O_EXCL
+            # In a /proc, the way may have been the supervisor's: see ``lookup``.
+            if file_system_type(fd) == PROC_SUPER_MAGIC:
+                return CONTINUE
+            place = b"self/fd/%d" % fd
+            birth = birth_in(self._state, thread, place)
+            if birth.is_plain(mode) or (name in NO_NAMES and not flags & UNNAMED):
+                return CONTINUE
+            place = place if flags & UNNAMED else b"%b/%b" % (place, name)
+            return self._hand_over(birth, place, flags, mode)
 
-        def opened(made_mode: int) -> int:
-            return openat2(dirfd, path, flags | exclusive | os.O_NOCTTY, resolve, made_mode)
-
-        return self._hand_over(birth, flags, mode, opened)
-
-    def _hand_over(
-        self, birth: Birth, flags: int, mode: int, opened: "Callable[[int], int]"
-    ) -> Answer:
-        """Have ``opened`` make a file, record it, and give its descriptor to the caller."""
+    def _hand_over(self, birth: Birth, place: bytes, flags: int, mode: int) -> Answer:
+        """Make a file at ``place``, record it, and give its descriptor to the caller."""
         state = self._state
+        # Only a new file gets the caller as its owner.  O_EXCL would forbid a later linkat(2) of an
+        # unnamed file.
+        exclusive = 0 if flags & UNNAMED else os.O_EXCL
         mode = S_IFREG | birth.allowed_mode(mode & MODE_MASK)
         state.listener.confirm()
         umask, made_mode = birth.permissions(mode)
         with umask:
             try:
-                fd = opened(made_mode & MODE_MASK)
+                fd = os.open(place, flags | exclusive | os.O_NOCTTY, made_mode & MODE_MASK)
             except OSError:
                 return CONTINUE
-        try:
+        with Closing(fd):
             birth.record(state.files.descriptor_status(fd), mode)
-            return state.listener.reply_with_descriptor(fd, flags & os.O_CLOEXEC)
-        finally:
-            os.close(fd)
+            answer = state.listener.reply_with_descriptor(fd, flags & os.O_CLOEXEC)
+        if answer not in (CONTINUE, ANSWERED) and exclusive:
+            # The caller has no free descriptor.  The kernel would have seen that before it made the
+            # file.
+            os.unlink(place)
+        return answer

@@ -14,10 +14,11 @@ from sundog.emulation.notify.identity.capabilities import (
     FileCapabilities,
     parse_file_capabilities,
 )
-from sundog.emulation.notify.identity.credentials import after_execve
+from sundog.emulation.notify.identity.credentials import Credentials, after_execve
 from sundog.emulation.notify.identity.permissions import EXECUTABLE, MAY_EXEC
 from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.chmod import settled
+from sundog.emulation.notify.state.lookup import names_own
 from sundog.emulation.notify.state.records import Record
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, Answer
@@ -61,19 +62,20 @@ class ExecuteHandlers:
     def _execute(self, thread: int, location: bytes, *, follow: bool) -> Answer:
         state = self._state
         index = state.tags.index(thread)
-        if index == 0 and state.files.find_inode(location, 0) not in state.records.by_inode:
+        if (
+            index == 0
+            and not names_own(location)
+            and state.files.find_inode(location, 0) not in state.records.by_inode
+        ):
             return CONTINUE  # root stays root
         who = self._access.user(thread) if state.strict else None
-        if who is not None:
-            self._access.use(thread, who, location, MAY_EXEC, follow=follow)
-        record = state.records.find(state.files.status(location, follow=follow))
+        place = self._place(thread, who, location, follow=follow)
+        record = state.records.find(state.files.status(place))
         if record is not None and record.device_type:
             return -errno.EACCES
-        program = self._program(thread, location, follow=follow)
+        program = self._program(thread, who, place)
         if not program:
             return CONTINUE
-        if who is not None and program != location:
-            self._access.use(thread, who, program, MAY_EXEC)
         status = settled(state, program, state.files.status(program))
         record = state.records.find(status)
         owner, group = (0, 0) if record is None else (record.uid, record.gid)
@@ -97,22 +99,29 @@ class ExecuteHandlers:
         except OSError:
             return None
 
-    def _program(self, thread: int, location: bytes, *, follow: bool) -> bytes:
+    def _place(
+        self, thread: int, who: Credentials | None, location: bytes, *, follow: bool = True
+    ) -> bytes:
+        """Return the place of a program, which ``who`` must be allowed to execute; None may."""
+        if who is None:
+            return self._state.lookup.file(thread, location, follow=follow)
+        return self._access.use(thread, who, location, MAY_EXEC, follow=follow)
+
+    def _program(self, thread: int, who: Credentials | None, place: bytes) -> bytes:
         """Return the program that the kernel will start, which decides about IDs; b"" for none.
 
-        The program of a script is its interpreter.
+        The program of a script is its interpreter.  ``who`` is as for ``_place``.
         """
         for _ in range(MAX_INTERPRETERS):
-            status = self._state.files.status(location, follow=follow)
+            status = self._state.files.status(place)
             if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTABLE:
                 return b""
-            # Without O_NONBLOCK the supervisor would wait for a FIFO that a race puts there.
-            with Closing(os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
+            with Closing(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
                 head = os.read(fd, HEAD)
             if head.startswith(ELF_MAGIC):
-                return location
+                return place
             words = head[2:].partition(b"\n")[0].split(None, 1)
             if not head.startswith(b"#!") or not words:
                 return b""
-            location, follow = located(thread, CWD, words[0]), True
+            place = self._place(thread, who, located(thread, CWD, words[0]))
         return b""

@@ -6,10 +6,10 @@ its own inode when a change copies it up (``state.records``).  The handlers keep
 """
 
 from sundog.emulation.notify.state.access import Access
-from sundog.emulation.notify.state.files import AT_SYMLINK_FOLLOW
+from sundog.emulation.notify.state.files import AT_SYMLINK_FOLLOW, Status
 from sundog.emulation.notify.state.state import State
-from sundog.emulation.notify.tracee.call import CONTINUE, Answer
-from sundog.emulation.notify.tracee.paths import CWD, parent
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.paths import CWD, is_place, parent
 from sundog.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sundog.kernel.modes import S_IFDIR, S_IFMT
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 AT_REMOVEDIR = 0x200
 
 # A name in a call: the descriptor of a directory, and the address of a path.
-Place = tuple[int, int]
+Words = tuple[int, int]
 
 
 class LinkHandlers:
@@ -86,39 +86,39 @@ class LinkHandlers:
         """int renameat2(int olddirfd, const char *old, int newdirfd, const char *new, unsigned)."""
         return self._rename(thread, (args[0], args[1]), (args[2], args[3]), args[4])
 
-    def _link(self, thread: int, location: bytes, new: Place, *, follow: bool) -> Answer:
+    def _link(self, thread: int, location: bytes, new: Words, *, follow: bool) -> Answer:
         """Record a file that the call will copy up, while it has only its old name."""
         records, who = self._state.records, self._access.user(thread)
         if who is not None:
-            place = self._state.paths.named(thread, *new)
-            self._access.link(thread, who, location, place, follow=follow)
+            further = self._state.paths.named(thread, *new)
+            self._access.link(thread, who, location, further, follow=follow)
         if not self._linked and records.pins.upper < 0:
             return CONTINUE
-        status = self._state.files.status(location, follow=follow)
+        status = self._state.files.status(self._access.file(thread, location, follow=follow))
         if self._linked and status.name() in self._linked:
             records.find(status.changed())
         elif status.mode & S_IFMT != S_IFDIR:
             records.expect_link(status)
         return CONTINUE
 
-    def _unlink(self, thread: int, place: Place, *, is_directory: bool) -> Answer:
+    def _unlink(self, thread: int, words: Words, *, is_directory: bool) -> Answer:
         who = self._access.user(thread)
         if who is not None:
-            location = self._state.paths.named(thread, *place)
-            self._access.remove(thread, who, location, is_directory=is_directory)
-        self._expect_removal(thread, place)
+            place = self._place(thread, words)
+            self._access.remove(thread, who, place, is_directory=is_directory)
+        self._expect_removal(thread, words)
         if self._linked:
-            self._linked.pop(self._name(thread, place)[0], None)
+            self._linked.pop(self._name(thread, words)[0], None)
         return CONTINUE
 
-    def _rename(self, thread: int, old: Place, new: Place, flags: int) -> Answer:
+    def _rename(self, thread: int, old: Words, new: Words, flags: int) -> Answer:
         who = self._access.user(thread)
         if who is not None:
             self._access.rename(
                 thread,
                 who,
-                self._state.paths.named(thread, *old),
-                self._state.paths.named(thread, *new),
+                self._place(thread, old),
+                self._place(thread, new),
                 exchange=bool(flags & RENAME_EXCHANGE),
                 replace=not flags & RENAME_NOREPLACE,
             )
@@ -143,25 +143,38 @@ class LinkHandlers:
             self._linked[old_name] = replaced
         return CONTINUE
 
-    def _expect_removal(self, thread: int, place: Place) -> None:
+    def _expect_removal(self, thread: int, words: Words) -> None:
         """Tell the records that a name of a file with a record may go, if they must know that."""
-        records, files = self._state.records, self._state.files
+        records = self._state.records
         if not records.follows_removals:
             return
-        location = self._state.paths.named(thread, *place)
-        if files.find_inode(location, AT_SYMLINK_NOFOLLOW) in records.by_inode:
-            records.expect_removal(files.found(location, follow=False))
+        found = self._recorded(thread, words)
+        if found is not None:
+            records.expect_removal(found)
 
-    def _meet(self, thread: int, place: Place) -> None:
-        """Find the record of the file at ``place``, which the call will copy up."""
-        location = self._state.paths.named(thread, *place)
-        if self._state.files.find_inode(location, AT_SYMLINK_NOFOLLOW) in self._by_inode:
-            self._state.records.find(self._state.files.found(location, follow=False))
+    def _meet(self, thread: int, words: Words) -> None:
+        """Find the record of the file that ``words`` name, which the call will copy up."""
+        found = self._recorded(thread, words)
+        if found is not None:
+            self._state.records.find(found)
 
-    def _name(self, thread: int, place: Place) -> "tuple[Name, int]":
+    def _recorded(self, thread: int, words: Words) -> Status | None:
+        """Return the status of the file that ``words`` name; None if it seems to have no record."""
+        files = self._state.files
+        location = self._state.paths.named(thread, *words)
+        if files.find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode:
+            return None
+        return files.status(self._access.file(thread, location, follow=False))
+
+    def _place(self, thread: int, words: Words) -> bytes:
+        """Return the place of a name in a call."""
+        return self._access.entry(thread, self._state.paths.named(thread, *words))
+
+    def _name(self, thread: int, words: Words) -> "tuple[Name, int]":
         """Return a name in a call, and the inode number of the file there; -1 if none is there."""
         files = self._state.files
-        location = self._state.paths.named(thread, *place)
-        directory = files.status(parent(location)).inode
-        name = location.rstrip(b"/").rpartition(b"/")[2]
-        return (directory, name), files.find_inode(location, AT_SYMLINK_NOFOLLOW)
+        place = self._place(thread, words).rstrip(b"/")
+        if is_place(place):
+            raise KernelAnswers
+        directory = files.status(parent(place)).inode
+        return (directory, place.rpartition(b"/")[2]), files.find_inode(place, AT_SYMLINK_NOFOLLOW)

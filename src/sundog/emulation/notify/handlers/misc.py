@@ -51,7 +51,7 @@ class MiscellaneousHandlers:
         """int chroot(const char *path)."""
         if not self._state.tags.credentials(thread).can(CAP_SYS_CHROOT):
             # Errors of the path come before EPERM.
-            self._state.files.status(self._state.paths.named(thread, CWD, args[0]) + b"/.")
+            self._state.lookup.file(thread, self._state.paths.named(thread, CWD, args[0]) + b"/.")
             return -errno.EPERM
         return self.other_root(thread, args)
 

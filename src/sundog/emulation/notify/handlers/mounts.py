@@ -52,7 +52,7 @@ class MountHandlers:
         state.processes.forget()
         if not state.tags.credentials(thread).can(CAP_SYS_ADMIN):
             # Errors of the path come before EPERM.
-            state.files.status(state.paths.named(thread, CWD, args[1]))
+            state.lookup.file(thread, state.paths.named(thread, CWD, args[1]))
             return -errno.EPERM
         flags = args[3] & U32
         if flags & MS_MGC_MASK == MS_MGC_VAL:
@@ -67,12 +67,14 @@ class MountHandlers:
             return CONTINUE
         source = state.memory.read_string(thread, args[0]) if args[0] else None
         location = state.paths.named(thread, CWD, args[1])
+        place = state.lookup.file(thread, location)
         state.listener.confirm()
-        refusal = mount_for(thread, location, (source, kind, flags, data))
+        refusal = mount_for(thread, place, (source, kind, flags, data))
         if refusal:
             return -refusal
         if OWNED[kind] and not flags & MS_REMOUNT:
-            status = state.files.status(location)
+            # The place is the directory below the mount.
+            status = state.files.status(state.lookup.file(thread, location))
             record = state.records.make(status)
             record.uid, record.gid = owner[b"uid"], owner[b"gid"]
             state.records.keep(status, record)
@@ -108,10 +110,8 @@ def without_owner(data: bytes) -> tuple[bytes, dict[bytes, int]]:
     return b",".join(kept), owner
 
 
-def mount_for(
-    thread: int, location: bytes, arguments: tuple[bytes | None, bytes, int, bytes]
-) -> int:
-    """Mount on the directory ``location``, where ``thread`` sees it; return 0 or an errno.
+def mount_for(thread: int, place: bytes, arguments: tuple[bytes | None, bytes, int, bytes]) -> int:
+    """Mount on the directory at ``place``, where ``thread`` sees it; return 0 or an errno.
 
     ``arguments`` are source, type, flags and options.  A child does it, because it has to join the
     mount namespace of ``thread``, from which the supervisor would not find back.
@@ -121,13 +121,13 @@ def mount_for(
         refusal = errno.EINVAL
         try:
             source, kind, flags, data = arguments
-            place = os.open(location, os.O_PATH | os.O_DIRECTORY)
+            directory = os.open(place, os.O_PATH | os.O_DIRECTORY)
             root = os.open(b"%d/root" % thread, os.O_PATH)
             namespace = os.open(b"%d/ns/mnt" % thread, os.O_RDONLY)
             setns(namespace, CLONE_NEWNS)
             os.fchdir(root)
             os.chroot(b".")
-            os.fchdir(place)
+            os.fchdir(directory)
             mount(source, b".", kind, flags, data)
             refusal = 0
         except (OSError, KernelError) as error:

@@ -29,7 +29,6 @@ from sundog.emulation.notify.tracee.narrow import (
     short_id,
 )
 from sundog.emulation.notify.tracee.narrow_sysv import SYSV_FORMS
-from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,10 +88,10 @@ class NarrowStatHandlers(StatHandlers):
         super().__init__(state)
         self._form = form
 
-    def shown(self, location: bytes, flags: int, record: "Record") -> bytes:
-        """Return the structure for ``location``, changed by what ``record`` says."""
+    def shown(self, place: bytes, record: "Record") -> bytes:
+        """Return the structure for the file at ``place``, changed by what ``record`` says."""
         files = self._state.files
-        files.statx(location, flags & AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS)
+        files.statx(place, 0, STATX_BASIC_STATS)
         return self._form.packed(files.emulated_statx(record))
 
     def getdents(self, thread: int, args: "Arguments") -> Answer:

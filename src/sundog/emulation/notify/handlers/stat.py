@@ -9,11 +9,12 @@ from _ctypes import addressof
 from _struct import Struct
 
 from sundog.emulation.notify.state.access import Access
+from sundog.emulation.notify.state.lookup import names_own
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
-from sundog.emulation.notify.tracee.paths import CWD, located
+from sundog.emulation.notify.tracee.paths import CWD, is_place, located
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import syscall
 from sundog.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
@@ -42,9 +43,12 @@ class StatHandlers:
         self._read_string = state.memory.read_string
         self._named = state.paths.named
         self._find_inode = state.files.find_inode
+        self._lookup = state.lookup
+        self._own = state.lookup.own
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
         self._strangers = state.strangers
+        self._volumes = state.volumes
         self._access = Access(state) if state.strict else None
         self._ids = state.files.found_ids
         self._device = state.files.found_device
@@ -64,16 +68,11 @@ class StatHandlers:
 
     def stat(self, thread: int, args: "Arguments") -> Answer:
         """int stat(const char *path, struct stat *buf)."""
-        location = self._named(thread, CWD, args[0])
-        if self._access is not None:
-            self._access.reach(thread, location, follow=True)
-        return self._show(thread, location, 0, args[1])
+        return self._show(thread, self._named(thread, CWD, args[0]), 0, args[1])
 
     def lstat(self, thread: int, args: "Arguments") -> Answer:
         """int lstat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
-        if self._access is not None:
-            self._access.reach(thread, location, follow=False)
         return self._show(thread, location, AT_SYMLINK_NOFOLLOW, args[1])
 
     def fstat(self, thread: int, args: "Arguments") -> Answer:
@@ -89,14 +88,13 @@ class StatHandlers:
     def statx(self, thread: int, args: "Arguments") -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
         location, flags = self._target(thread, args[0], args[1], args[2])
-        if self._is_true(location, flags & STAT_FLAGS):
+        if self._seems_true(thread, location, flags & STAT_FLAGS):
             return CONTINUE
         files = self._state.files
-        status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        record = self._state.shown(status)
+        place, record = self._found(thread, location, flags)
         if record is None:
             return CONTINUE
-        files.statx(location, flags & STATX_FLAGS, args[3] & U32)
+        files.statx(place, flags & STATX_FLAGS & ~AT_SYMLINK_NOFOLLOW, args[3] & U32)
         self._state.listener.confirm()
         return self._state.memory.write(thread, args[4], files.emulated_statx(record))
 
@@ -104,39 +102,56 @@ class StatHandlers:
         """Return location and flags; like Paths.at, but fast for the empty path."""
         path = self._read_string(thread, address) if address else b""
         if path:
-            location = located(thread, dirfd, path)
-            if self._access is not None:
-                self._access.reach(thread, location, follow=not flags & AT_SYMLINK_NOFOLLOW)
-            return location, flags
+            return located(thread, dirfd, path), flags
         if not flags & AT_EMPTY_PATH:
             raise KernelAnswers
         dirfd &= U32
         location = b"%d/cwd" % thread if dirfd == CWD else b"%d/fd/%d" % (thread, dirfd)
         return location, flags & ~AT_SYMLINK_NOFOLLOW
 
-    def _is_true(self, location: bytes, flags: int) -> bool:
+    def _seems_true(self, thread: int, location: bytes, flags: int) -> bool:
         """Look at a file; tell whether at first sight the kernel's own answer is right."""
+        if self._access is not None and self._access.user(thread) is not None:
+            return False
+        inode = self._find_inode(location, flags)
+        if inode < 0 and self._by_inode and not is_place(location):
+            return self._lookup.is_missing(location)
         return (
-            self._find_inode(location, flags) not in self._by_inode
+            inode not in self._by_inode
+            and inode not in self._own
             and not self._ids[0]
             and self._device[0] in self._other_devices
             and not self._linked
             and self._strangers is None
+            and not names_own(location)
+            and (self._volumes is None or self._device[0] == self._volumes.root_device)
         )
+
+    def _found(self, thread: int, location: bytes, flags: int) -> "tuple[bytes, Record | None]":
+        """Return the place of a file, and what stat(2) says of it; None if the kernel is right.
+
+        A program may have exchanged links since the first look.
+        """
+        files, follow = self._state.files, not flags & AT_SYMLINK_NOFOLLOW
+        if is_place(location):
+            return location, self._state.shown(files.found(location, follow=True))
+        if self._access is None:
+            place = self._lookup.file(thread, location, follow=follow)
+        else:
+            place = self._access.file(thread, location, follow=follow)
+        return place, self._state.shown(files.found(place, follow=True))
 
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:
         """Answer with what the kernel says of ``location``, changed by what the record says."""
-        if self._is_true(location, flags):
+        if self._seems_true(thread, location, flags):
             return CONTINUE
-        files = self._state.files
-        status = files.found(location, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        record = self._state.shown(status)
+        place, record = self._found(thread, location, flags)
         if record is None:
             return CONTINUE
         self._state.listener.confirm()
-        return self._state.memory.write(thread, address, self.shown(location, flags, record))
+        return self._state.memory.write(thread, address, self.shown(place, record))
 
-    def shown(self, _location: bytes, _flags: int, record: "Record") -> bytes:
+    def shown(self, _place: bytes, record: "Record") -> bytes:
         """Return the structure for what find_inode got, changed by what ``record`` says.
 
         Raises KernelAnswers if the structure can't hold it: the kernel will say EOVERFLOW.
@@ -163,17 +178,16 @@ class StatHandlers:
         size = min(args[2] & U32, MAX_TRANSFER)
         with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
             entries = self.read_entries(taken, call, size)
-        start = 0
-        while start < len(entries):
-            inode, _, length = DIRENT.unpack_from(entries, start)
-            if inode in self._by_inode:
-                entry, _, _ = bytes(entries[start + name : start + length]).partition(b"\0")
-                location = b"%d/fd/%d/%s" % (thread, args[0] & U32, entry)
-                kind = self._device_type(location)
-                if kind:
-                    at = start + length - 1 if type_last else start + DIRENT.size
-                    entries[at] = kind >> 12
-            start += length
+            start = 0
+            while start < len(entries):
+                inode, _, length = DIRENT.unpack_from(entries, start)
+                if inode in self._by_inode:
+                    entry, _, _ = bytes(entries[start + name : start + length]).partition(b"\0")
+                    kind = self._device_type(b"self/fd/%d/%b" % (taken, entry))
+                    if kind:
+                        at = start + length - 1 if type_last else start + DIRENT.size
+                        entries[at] = kind >> 12
+                start += length
         return self.write_entries(thread, args[1], bytes(entries), call)
 
     def read_entries(self, directory: int, call: str, size: int) -> bytearray:
@@ -188,10 +202,10 @@ class StatHandlers:
         """Write what ``_call`` has read into the caller's memory; return the number of bytes."""
         return self._state.memory.write(thread, address, entries) or len(entries)
 
-    def _device_type(self, location: bytes) -> int:
-        """Return S_IFCHR or S_IFBLK if the file ``location`` stands for a device, else 0."""
+    def _device_type(self, place: bytes) -> int:
+        """Return S_IFCHR or S_IFBLK if the file at ``place`` stands for a device, else 0."""
         try:
-            status = self._state.files.status(location, follow=False)
+            status = self._state.files.status(place, follow=False)
         except OSError:
             return 0
         record = self._state.records.find(status)

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     # Returns the location that a call's arguments name, and whether to follow a link there.
     Locate = Callable[[int, Arguments], tuple[bytes, bool]]
-    Action = Callable[[int, Arguments, "Way"], Answer]
+    # The last argument is the place of the file, or b"" if nobody has looked it up.
+    Action = Callable[[int, Arguments, "Way", bytes], Answer]
 
 XATTR_ARGS = Struct("=QII")  # struct xattr_args: value, size, flags
 
@@ -95,36 +96,41 @@ class AttributeHandlers:
 
         def handle(thread: int, args: "Arguments") -> Answer:
             who = self._access.user(thread)
-            if who is not None:
-                self._require(thread, who, args, way, wanted)
-            return action(thread, args, way)
+            place = b"" if who is None else self._require(thread, who, args, way, wanted)
+            return action(thread, args, way, place)
 
         return handle
 
     def _require(
         self, thread: int, who: Credentials, args: "Arguments", way: Way, wanted: int
-    ) -> None:
+    ) -> bytes:
         """Require that another user than root may use an attribute (fs/xattr.c, xattr_permission).
 
         ``wanted`` is what the caller does to the file if its attribute begins with "user.".
+        Returns the place of the file.
         """
         access = self._access
         name = self._state.memory.read_string(thread, args[way.rest]) if wanted else b""
         location, follow = way.locate(thread, args)
         if wanted and not 0 < len(name) <= XATTR_NAME_MAX:
             raise KernelAnswers
-        access.search(thread, who, location, follow=follow)
-        if wanted == MAY_WRITE and is_read_only(location, follow=follow):
+        place = access.file(thread, location, follow=follow)
+        if wanted == MAY_WRITE and is_read_only(place):
             raise KernelAnswers
-        if not name.startswith(USER_PREFIX):
-            return
-        status = self._state.files.status(location, follow=follow)
-        kind = status.mode & S_IFMT
-        if kind not in (S_IFREG, S_IFDIR):
-            return  # only these have such attributes
-        if kind == S_IFDIR and status.mode & S_ISVTX and wanted == MAY_WRITE:
-            access.be_owner(thread, who, location, status)
-        access.require(thread, who, location, status, wanted)
+        if name.startswith(USER_PREFIX):
+            status = self._state.files.status(place)
+            kind = status.mode & S_IFMT
+            if kind not in (S_IFREG, S_IFDIR):
+                return place  # only these have such attributes
+            if kind == S_IFDIR and status.mode & S_ISVTX and wanted == MAY_WRITE:
+                access.be_owner(thread, who, place, status)
+            access.require(thread, who, place, status, wanted)
+        return place
+
+    def _place(self, thread: int, args: "Arguments", way: Way) -> bytes:
+        """Return the place of the file that a call of root names."""
+        location, follow = way.locate(thread, args)
+        return self._state.lookup.file(thread, location, follow=follow)
 
     # The four ways to name a file
 
@@ -146,38 +152,35 @@ class AttributeHandlers:
 
     # The four calls
 
-    def _set(self, thread: int, args: "Arguments", way: Way) -> Answer:
+    def _set(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
         name = self._name(thread, args[way.rest])
-        location, follow = way.locate(thread, args)
         address, size, flags = self._values(thread, args, way)
         flags &= U32
         if size > XATTR_SIZE_MAX or flags & ~(XATTR_CREATE | XATTR_REPLACE):
             return CONTINUE
         value = self._state.memory.read(thread, address, size)
-        return self._attributes.set(thread, location, name, value, flags, follow=follow)
+        place = place or self._place(thread, args, way)
+        return self._attributes.set(thread, place, name, value, flags)
 
-    def _get(self, thread: int, args: "Arguments", way: Way) -> Answer:
+    def _get(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
         if not self._state.records.attributes:
             return CONTINUE
         name = self._name(thread, args[way.rest])
-        location, follow = way.locate(thread, args)
         address, size, flags = self._values(thread, args, way)
         if way.is_packed and flags:
             return CONTINUE
-        value = self._attributes.get(thread, location, name, follow=follow)
+        value = self._attributes.get(thread, place or self._place(thread, args, way), name)
         return self._hand_over(thread, address, size, value)
 
-    def _list(self, thread: int, args: "Arguments", way: Way) -> Answer:
+    def _list(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
         if not self._state.records.attributes:
             return CONTINUE
-        location, follow = way.locate(thread, args)
-        names = self._attributes.list(thread, location, follow=follow)
+        names = self._attributes.list(thread, place or self._place(thread, args, way))
         return self._hand_over(thread, args[way.rest], args[way.rest + 1], names)
 
-    def _remove(self, thread: int, args: "Arguments", way: Way) -> Answer:
+    def _remove(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
         name = self._name(thread, args[way.rest])
-        location, follow = way.locate(thread, args)
-        return self._attributes.remove(thread, location, name, follow=follow)
+        return self._attributes.remove(thread, place or self._place(thread, args, way), name)
 
     def _name(self, thread: int, address: int) -> bytes:
         """Return the name at ``address``; raise KernelAnswers if the kernel alone shall answer."""

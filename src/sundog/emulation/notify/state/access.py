@@ -27,15 +27,9 @@ from sundog.emulation.notify.identity.permissions import (
 from sundog.emulation.notify.state.acl import ACL_ACCESS, acl_allows, stored_acl, with_mode
 from sundog.emulation.notify.state.files import Status, file_system_type
 from sundog.emulation.notify.state.state import State
+from sundog.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.emulation.notify.tracee.call import KernelAnswers, Refused
-from sundog.emulation.notify.tracee.paths import (
-    SLASH,
-    has_name,
-    is_place,
-    own_entry,
-    parent,
-    start_of_walk,
-)
+from sundog.emulation.notify.tracee.paths import is_place, parent
 from sundog.kernel.files import Closing
 from sundog.kernel.modes import (
     S_IFDIR,
@@ -50,8 +44,10 @@ from sundog.kernel.modes import (
 )
 from sundog.kernel.mounts import AT_SYMLINK_NOFOLLOW
 
-MAX_SYMLINKS = 40
-PROC_SUPER_MAGIC = 0x9FA0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.emulation.notify.state.walk import Visit
+
 # File systems in which the kernel gives files to the process that made them: linux/magic.h.
 OWNED_BY_PROCESSES = frozenset(
     (
@@ -64,7 +60,7 @@ OWNED_BY_PROCESSES = frozenset(
     )
 )
 OVERFLOW_ID = 65534  # how a user namespace shows IDs that it does not map: the host's root, for one
-STANDARD_STREAMS_OPEN = (b"fd/0", b"fd/1", b"fd/2")
+STANDARD_STREAMS = (b"0", b"1", b"2")
 UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
 # What a process wants to do with a file that it opens, by O_ACCMODE.
 OPENED_FOR = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)
@@ -79,6 +75,7 @@ class Access:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._lookup = state.lookup
         self._find_inode = state.files.find_inode
         self._found_mode = state.files.found_mode
         self._by_inode = state.records.by_inode
@@ -90,10 +87,31 @@ class Access:
 
     def is_owner(self, who: Credentials, status: Status) -> bool:
         """Tell whether ``who`` may do what only the file's owner may."""
-        return may_change_mode(who, self._owner(status)[0])
+        return may_change_mode(who, self._owner(status)[0]) or self.is_guessed(who, status)
+
+    def is_guessed(self, who: Credentials, status: Status) -> bool:
+        """Tell whether ``who`` counts as the owner of a file whose owner nobody saw."""
+        guesses = self._state.guesses
+        return (
+            guesses is not None
+            and bool(who.fsuid)
+            and self._state.records.find(status) is None
+            and guesses.covers(status, self._state.paths)
+        )
+
+    def owner(self, who: Credentials, status: Status) -> tuple[int, int]:
+        """Return user and group of the file, as they count for changes that ``who`` makes."""
+        if self.is_guessed(who, status):
+            return who.fsuid, who.fsgid
+        return self._state.owner(status)
 
     def allows(self, who: Credentials, status: Status, wanted: int) -> bool:
         """Tell whether ``who`` may do ``wanted`` to the file (fs/namei.c, inode_permission)."""
+        return self._allows(who, status, wanted) or (
+            not wanted & ~(self._mode(status) >> 6) and self.is_guessed(who, status)
+        )
+
+    def _allows(self, who: Credentials, status: Status, wanted: int) -> bool:
         record = self._state.records.find(status)
         mode = self._mode(status)
         owner, group = self._owner(status)
@@ -105,68 +123,55 @@ class Access:
                 return allowed or overrides_mode(who, mode, wanted)
         return mode_allows(who, owner, group, mode, wanted) or overrides_mode(who, mode, wanted)
 
-    def search(
-        self, thread: int, who: Credentials, location: bytes, *, follow: bool = False
-    ) -> bytes:
-        """Require that ``who`` may search the directories on the way to ``location``.
+    def file(self, thread: int, location: bytes, *, follow: bool = True) -> bytes:
+        """Return the place of a file as ``Lookup.file`` does.
 
-        With ``follow`` the way also leads through a symbolic link at its end.  Returns the location
-        without symbolic links.
+        Requires that the caller, unless it is root, may search the directories on the way.
         """
+        visit = self._visit(thread, self.user(thread))
+        return self._lookup.file(thread, location, follow=follow, visit=visit)
+
+    def entry(self, thread: int, location: bytes, *, follow: bool = False) -> bytes:
+        """Return the place of a name as ``Lookup.entry`` does; require the same as ``file``."""
+        visit = self._visit(thread, self.user(thread))
+        return self._lookup.entry(thread, location, follow=follow, visit=visit)
+
+    def _visit(self, thread: int, who: Credentials | None) -> "Visit | None":
+        """Return what requires that ``who`` may search a directory; None for root."""
+        if who is None:
+            return None
         # Without a record, an access control list can only name root and its group.
         is_roots = who.is_member(0)
-        end, links = start_of_walk(location), 0
-        inode = self._find_inode(location[:end], 0) if end > 0 else -1
-        while end > 0:
-            if inode < 0:
-                raise KernelAnswers
-            directory = location[:end]
+        found_inode = self._state.files.found_inode
+
+        def visit(fd: int) -> None:
             mode = self._found_mode() & (S_IFMT | EXECUTABLE)
-            if is_roots or inode in self._by_inode or mode != S_IFDIR | EXECUTABLE:
-                status = self._state.files.found(directory, follow=True)
+            if is_roots or found_inode[0] in self._by_inode or mode != S_IFDIR | EXECUTABLE:
+                place = b"self/fd/%d" % fd
+                status = self._state.files.found(place, follow=True)
                 if not is_a_directory(status):
                     raise KernelAnswers
-                self.require(thread, who, directory, status, MAY_EXEC)
-            following = location.find(b"/", end + 1)
-            is_last = following < 0 or not location[following:].strip(b"/")
-            if is_last and not follow:
-                break
-            entry = location if following < 0 else location[:following]
-            inode = self._find_inode(entry, AT_SYMLINK_NOFOLLOW)
-            if inode >= 0 and self._found_mode() & S_IFMT == S_IFLNK:
-                links += 1
-                target = b"" if links > MAX_SYMLINKS else link_target(entry)
-                if not target:
-                    raise KernelAnswers
-                rest = location[len(entry) :]
-                if target[0] == SLASH:
-                    location = own_entry(thread, target + rest)
-                    end = start_of_walk(location)
-                else:
-                    location = b"%s/%s%s" % (directory.rstrip(b"/"), target, rest)
-                inode = self._find_inode(location[:end], 0) if end > 0 else -1
-            elif is_last:
-                break
-            else:
-                end = following
-        return location
+                self.require(thread, who, place, status, MAY_EXEC)
 
-    def reach(self, thread: int, location: bytes, *, follow: bool) -> None:
-        """Require that the caller, unless it is root, may search the way as for ``search``."""
-        who = self.user(thread)
-        if who is not None:
-            self.search(thread, who, location, follow=follow)
+        return visit
 
     def make(
         self, thread: int, who: Credentials, location: bytes, *, is_directory: bool = False
+    ) -> bytes:
+        """Require that ``who`` may make a file ``location``, or a directory; return its place."""
+        place = self.entry(thread, location)
+        self.make_at(thread, who, place, is_directory=is_directory)
+        return place
+
+    def make_at(
+        self, thread: int, who: Credentials, place: bytes, *, is_directory: bool = False
     ) -> None:
-        """Require that ``who`` may make a file ``location``, or a directory."""
-        location = self.search(thread, who, location)
-        if self.is_taken(location):
+        """Require that ``who`` may make a file at ``place``, or a directory."""
+        if is_place(place) or self.is_taken(place):
             raise KernelAnswers
-        if location.endswith(b"/") and not is_directory:
+        if place.endswith(b"/") and not is_directory:
             raise KernelAnswers
-        self.make_in(thread, who, parent(location))
+        self.make_in(thread, who, parent(place))
 
     def make_in(self, thread: int, who: Credentials, directory: bytes) -> None:
         """Require that ``who`` may make a file in ``directory``."""
@@ -175,17 +180,16 @@ class Access:
             raise KernelAnswers
         self.require(thread, who, directory, status, MAY_WRITE | MAY_EXEC)
 
-    def is_taken(self, location: bytes) -> bool:
-        """Tell whether there is a file ``location``.  A slash at the end follows no link here."""
-        return self._find_inode(location.rstrip(b"/") or b"/", AT_SYMLINK_NOFOLLOW) >= 0
+    def is_taken(self, place: bytes) -> bool:
+        """Tell whether there is a file at ``place``.  A slash at the end follows no link here."""
+        return self._find_inode(place.rstrip(b"/"), AT_SYMLINK_NOFOLLOW) >= 0
 
-    def remove(self, thread: int, who: Credentials, location: bytes, *, is_directory: bool) -> None:
-        """Require that ``who`` may remove the name ``location``: by unlink(2), or by rmdir(2)."""
-        location = self.search(thread, who, location)
-        if not has_name(location) or (location.endswith(b"/") and not is_directory):
+    def remove(self, thread: int, who: Credentials, place: bytes, *, is_directory: bool) -> None:
+        """Require that ``who`` may remove the name ``place``: by unlink(2), or by rmdir(2)."""
+        if is_place(place) or (place.endswith(b"/") and not is_directory):
             raise KernelAnswers
-        location = location.rstrip(b"/")
-        self._remove(thread, who, location, self._state.files.status(location, follow=False))
+        place = place.rstrip(b"/")
+        self._remove(thread, who, place, self._state.files.status(place, follow=False))
 
     def rename(
         self,
@@ -197,12 +201,11 @@ class Access:
         exchange: bool = False,
         replace: bool = True,
     ) -> None:
-        """Require that ``who`` may give the file ``old`` the name ``new``.
+        """Require that ``who`` may give the file at the place ``old`` the name ``new``.
 
         With ``exchange`` the two files swap names; without ``replace`` the new name must be free.
         """
-        old, new = self.search(thread, who, old), self.search(thread, who, new)
-        if not (has_name(old) and has_name(new)):
+        if is_place(old) or is_place(new):
             raise KernelAnswers
         has_slash = old.endswith(b"/"), new.endswith(b"/")
         old, new = old.rstrip(b"/"), new.rstrip(b"/")
@@ -230,23 +233,23 @@ class Access:
                     raise KernelAnswers
             if not is_same(old_parent, new_parent):
                 # A directory that moves changes its entry "..".
-                for moved, location in ((status, old), (target if exchange else None, new)):
+                for moved, place in ((status, old), (target if exchange else None, new)):
                     if moved is not None and is_a_directory(moved):
-                        self.require(thread, who, location, moved, MAY_WRITE)
+                        self.require(thread, who, place, moved, MAY_WRITE)
         except Refused:
             if is_above(status, new_parent) or (target and is_above(target, old_parent)):
                 raise KernelAnswers from None  # a directory can't move into itself
             raise
 
     def link(self, thread: int, who: Credentials, old: bytes, new: bytes, *, follow: bool) -> None:
-        """Require that ``who`` may give the file ``old`` the further name ``new``.
+        """Require that ``who`` may give the file ``old`` the further name ``new``, both locations.
 
         ``follow`` tells to follow a symbolic link ``old``.
         """
-        old = self.search(thread, who, old, follow=follow)
         files = self._state.files
-        status = files.status(old, follow=follow)
-        new = self.search(thread, who, new)
+        old = self.entry(thread, old, follow=follow)
+        status = files.status(old, follow=is_place(old))
+        new = self.entry(thread, new)
         if self.is_taken(new) or new.endswith(b"/"):
             raise KernelAnswers
         if not is_place(old) and (
@@ -261,76 +264,85 @@ class Access:
 
     def use(
         self, thread: int, who: Credentials, location: bytes, wanted: int, *, follow: bool = True
-    ) -> Status:
-        """Require that ``who`` may do ``wanted`` to the file ``location``; return its status."""
-        location = self.search(thread, who, location, follow=follow)
-        status = self._state.files.status(location, follow=follow)
-        self.require(thread, who, location, status, wanted)
-        return status
+    ) -> bytes:
+        """Require that ``who`` may do ``wanted`` to the file ``location``; return its place."""
+        visit = self._visit(thread, who)
+        place = self._lookup.file(thread, location, follow=follow, visit=visit)
+        self.require(thread, who, place, self._state.files.status(place), wanted)
+        return place
 
-    def open(self, thread: int, who: Credentials, location: bytes, flags: int) -> None:
+    def open(self, thread: int, who: Credentials, location: bytes, flags: int) -> bytes:
         """Require that ``who`` may open the file with ``flags`` (fs/namei.c, do_open, may_open).
 
-        Who makes the file may open it in every way: see ``make``.
+        Who makes the file may open it in every way: see ``make``.  Returns the place: with O_CREAT
+        that of a name, unless the way leads to a file alone.
         """
-        if location[0] != SLASH and location.partition(b"/")[2] in STANDARD_STREAMS_OPEN:
-            return  # a container runtime gives them to the first user
         is_new = flags & os.O_CREAT and flags & os.O_EXCL
         follow = not (is_new or flags & os.O_NOFOLLOW)
-        location = self.search(thread, who, location, follow=follow)
-        if is_new or flags & os.O_PATH:
-            return
         if flags & UNNAMED:
-            self.make_in(thread, who, location)
-            return
-        if self._find_inode(location, 0 if follow else AT_SYMLINK_NOFOLLOW) < 0:
-            return
-        status = self._state.files.found(location, follow=follow)
+            place = self.file(thread, location)
+            self.make_in(thread, who, place)
+            return place
+        if not flags & os.O_CREAT:
+            place = self.file(thread, location, follow=follow)
+        else:
+            place = self.entry(thread, location, follow=follow)
+        if self._lookup.stream in STANDARD_STREAMS:
+            return place  # a container runtime gives them to the first user
+        if is_new or flags & os.O_PATH:
+            return place
+        if self._find_inode(place, 0 if is_place(place) else AT_SYMLINK_NOFOLLOW) < 0:
+            return place
+        status = self._state.files.found(place, follow=is_place(place))
         kind = status.mode & S_IFMT
         wanted = OPENED_FOR[flags & os.O_ACCMODE] | (MAY_WRITE if flags & os.O_TRUNC else 0)
         if kind == S_IFDIR and (wanted & MAY_WRITE or flags & os.O_CREAT):
             raise KernelAnswers
-        if flags & os.O_CREAT and not is_place(location):
-            self._open_in_sticky(thread, who, location, status)
+        if not is_place(place):
+            self._open_in_sticky(thread, who, place, status)
         if kind == S_IFLNK or (kind != S_IFDIR and flags & os.O_DIRECTORY):
             raise KernelAnswers
-        self.require(thread, who, location, status, wanted)
+        self.require(thread, who, place, status, wanted)
         if flags & os.O_NOATIME and not self.is_owner(who, status):
-            self._refuse(thread, location, MAY_READ, errno.EPERM)
+            self._refuse(thread, place, MAY_READ, errno.EPERM)
+        return place
 
-    def be_owner(self, thread: int, who: Credentials, location: bytes, status: Status) -> None:
+    def be_owner(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
         """Require that ``who`` owns the file, or has CAP_FOWNER."""
         if not self.is_owner(who, status):
-            self._refuse(thread, location, MAY_WRITE, errno.EPERM)
+            self._refuse(thread, place, MAY_WRITE, errno.EPERM)
 
     def require(
-        self, thread: int, who: Credentials, location: bytes, status: Status, wanted: int
+        self, thread: int, who: Credentials, place: bytes, status: Status, wanted: int
     ) -> None:
         """Require that ``who`` may do ``wanted`` to the file, whose directories it may search."""
         if not self.allows(who, status, wanted):
-            self._refuse(thread, location, wanted, errno.EACCES)
+            self._refuse(thread, place, wanted, errno.EACCES)
 
-    def _remove(self, thread: int, who: Credentials, location: bytes, status: Status) -> None:
-        """Require that ``who`` may remove the name ``location`` of a file (may_delete)."""
-        directory = parent(location)
+    def _remove(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
+        """Require that ``who`` may remove the name ``place`` of a file (may_delete)."""
+        directory = parent(place)
         self.make_in(thread, who, directory)
         above = self._state.files.status(directory)
-        if not may_remove(who, above.mode, self._owner(above)[0], self._owner(status)[0]):
+        owners = self._owner(above)[0], self._owner(status)[0]
+        if not may_remove(who, above.mode, *owners) and not (
+            self.is_guessed(who, above) or self.is_guessed(who, status)
+        ):
             self._refuse(thread, directory, MAY_WRITE, errno.EPERM)
 
-    def _open_in_sticky(
-        self, thread: int, who: Credentials, location: bytes, status: Status
-    ) -> None:
+    def _open_in_sticky(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
         """Require that O_CREAT finds no file of others in a sticky directory."""
-        above = self._state.files.status(parent(location))
+        above = self._state.files.status(parent(place))
         kind = status.mode & S_IFMT
         setting = {S_IFREG: b"protected_regular", S_IFIFO: b"protected_fifos"}.get(kind)
         if not above.mode & S_ISVTX or who.fsuid == self._owner(status)[0]:
             return
+        if self.is_guessed(who, status):
+            return
         level = sysctl(setting) if setting else 1
         is_shared = above.mode & S_IWOTH or (above.mode & S_IWGRP and level >= 2)
         if level and is_shared and self._owner(above)[0] != self._owner(status)[0]:
-            self._refuse(thread, location, MAY_READ, errno.EACCES)
+            self._refuse(thread, place, MAY_READ, errno.EACCES)
 
     def _mode(self, status: Status) -> int:
         record = self._state.records.find(status)
@@ -343,28 +355,16 @@ class Access:
             uid = 0
         return uid, 0 if status.gid == OVERFLOW_ID == gid else gid
 
-    def _refuse(self, thread: int, location: bytes, wanted: int, error: int) -> None:
+    def _refuse(self, thread: int, place: bytes, wanted: int, error: int) -> None:
         """Raise Refused, unless the supervisor does not know who owns files there."""
-        if self._find_inode(location, 0) < 0:
-            location = parent(location)  # a symbolic link that leads nowhere
-        with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC)) as fd:
+        flags = os.O_PATH | os.O_CLOEXEC | (0 if is_place(place) else os.O_NOFOLLOW)
+        with Closing(os.open(place, flags)) as fd:
             if file_system_type(fd) in OWNED_BY_PROCESSES:
                 return
             if wanted & MAY_WRITE and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
                 raise KernelAnswers  # the kernel says EROFS
         if os.stat(b"%d/ns/user" % thread).st_ino == os.stat(b"self/ns/user").st_ino:
             raise Refused(error)
-
-
-def link_target(location: bytes) -> bytes:
-    """Return the target of the symbolic link ``location``; b"" if the link is more than a path.
-
-    Links in /proc lead to files without a lookup of their paths.
-    """
-    with Closing(os.open(location, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)) as fd:
-        if file_system_type(fd) == PROC_SUPER_MAGIC:
-            return b""
-        return os.readlink(b"", dir_fd=fd)
 
 
 def is_same(one: Status, other: Status) -> bool:

@@ -12,7 +12,7 @@ from sundog.emulation.notify.identity.credentials import Credentials
 ACL_ACCESS = b"system.posix_acl_access"
 ACL_DEFAULT = b"system.posix_acl_default"
 
-VERSION = 2
+ACL_VERSION = 2
 HEADER = Struct("<I")
 ENTRY = Struct("<HHI")
 NO_ID = 0xFFFFFFFF
@@ -29,7 +29,7 @@ def parse_acl(value: bytes) -> Acl | int:
     """Return the list in ``value``, valid or not, or a negated errno."""
     if len(value) < HEADER.size:
         return -errno.EINVAL
-    if HEADER.unpack_from(value)[0] != VERSION:
+    if HEADER.unpack_from(value)[0] != ACL_VERSION:
         return -errno.EOPNOTSUPP
     if (len(value) - HEADER.size) % ENTRY.size:
         return -errno.EINVAL
@@ -60,7 +60,7 @@ def stored_acl(value: bytes) -> Acl:
 
 def pack_acl(acl: Acl) -> bytes:
     """Return the attribute value of ``acl``."""
-    return HEADER.pack(VERSION) + b"".join([ENTRY.pack(*entry) for entry in acl])
+    return HEADER.pack(ACL_VERSION) + b"".join([ENTRY.pack(*entry) for entry in acl])
 
 
 def named_ids(acl: Acl) -> set[int]:

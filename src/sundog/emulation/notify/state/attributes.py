@@ -17,6 +17,7 @@ from sundog.emulation.notify.identity.capabilities import (
 )
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.identity.permissions import allowed_mode, may_change_mode
+from sundog.emulation.notify.state.access import Access
 from sundog.emulation.notify.state.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
@@ -30,7 +31,7 @@ from sundog.emulation.notify.state.acl import (
 )
 from sundog.emulation.notify.state.chmod import guard_set_id, is_guarded, set_mode, settled
 from sundog.emulation.notify.state.files import Status
-from sundog.emulation.notify.state.records import Record
+from sundog.emulation.notify.state.records import Record, size_of
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.kernel.libc import encode_text
@@ -77,21 +78,20 @@ class Attributes:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._access = Access(state)
 
     def are_emulated(self, name: bytes) -> bool:
         """Tell whether the kernel's own answer about the attribute ``name`` can be wrong."""
         return is_recorded(name) or (self._state.records.devices and name.startswith(USER_PREFIX))
 
-    def set(
-        self, thread: int, location: bytes, name: bytes, value: bytes, flags: int, *, follow: bool
-    ) -> Answer:
+    def set(self, thread: int, place: bytes, name: bytes, value: bytes, flags: int) -> Answer:
         """Answer setxattr(2), with valid ``flags``."""
         state = self._state
-        status = state.files.status(location, follow=follow)
+        status = state.files.status(place)
         who = state.tags.credentials(thread)
         state.listener.confirm()
         if name in ACLS:
-            return self._set_acl(location, status, who, name, value)
+            return self._set_acl(place, status, who, name, value)
         record = state.records.find(status)
         if name.startswith(USER_PREFIX):
             return -errno.EPERM if record is not None and record.device_type else CONTINUE
@@ -102,7 +102,7 @@ class Attributes:
             return -errno.EEXIST
         try:
             native_flags = flags & ~XATTR_REPLACE if known else flags
-            os.setxattr(location, name, value, native_flags, follow_symlinks=follow)
+            os.setxattr(place, name, value, native_flags)
         except OSError as error:
             if error.errno not in ROOT_ONLY:
                 return -(error.errno or errno.EIO)
@@ -113,7 +113,7 @@ class Attributes:
         return 0
 
     def _set_acl(
-        self, location: bytes, status: Status, who: Credentials, name: bytes, value: bytes
+        self, place: bytes, status: Status, who: Credentials, name: bytes, value: bytes
     ) -> Answer:
         """Set an access control list: on the inode if the kernel takes it, else in the record.
 
@@ -123,42 +123,42 @@ class Attributes:
         acl = parse_acl(value) if value else ()
         if isinstance(acl, int):
             return acl
-        owner, group = self._state.owner(status)
+        owner, group = self._access.owner(who, status)
         refusal = acl_refusal(status, name, who, owner, is_removal=not acl)
         if refusal is not None:
             return refusal
         if acl and not is_valid(acl):
             return -errno.EINVAL
         guarded = is_guarded(self._state, status)
-        status = settled(self._state, location, status)
+        status = settled(self._state, place, status)
         mode = allowed_mode(who, status.mode & MODE_MASK, group)
         if not named_ids(acl) - {0}:
             self._forget(status, name)
             if acl and name == ACL_ACCESS and mode != status.mode & MODE_MASK:
-                set_mode(self._state, location, status, mode)
+                set_mode(self._state, place, status, mode)
             if not guarded or not acl:
                 return CONTINUE
-            os.setxattr(location, name, value)
-            guard_set_id(self._state, location, self._state.files.status(location), who)
+            os.setxattr(place, name, value)
+            guard_set_id(self._state, place, self._state.files.status(place), who)
             return 0
         try:
-            os.removexattr(location, name)
+            os.removexattr(place, name)
         except OSError as error:
             if error.errno not in (errno.ENODATA, *ROOT_ONLY):
                 return -(error.errno or errno.EIO)
         if name == ACL_ACCESS:
             mode = mode & ~PERMISSIONS | mode_of(acl)
-            failure = set_mode(self._state, location, status, mode)
+            failure = set_mode(self._state, place, status, mode)
             if failure:
                 return failure
-            status = self._state.files.status(location)
+            status = self._state.files.status(place)
             if guarded:
-                guard_set_id(self._state, location, status, who)
+                guard_set_id(self._state, place, status, who)
         return self._record(status, name, value)
 
-    def get(self, thread: int, location: bytes, name: bytes, *, follow: bool) -> bytes | Answer:
+    def get(self, thread: int, place: bytes, name: bytes) -> bytes | Answer:
         """Return the value for getxattr(2), or an answer without a value."""
-        status = self._state.files.status(location, follow=follow)
+        status = self._state.files.status(place)
         record = self._state.records.find(status)
         if record is None or not record.xattrs or name not in record.xattrs:
             return CONTINUE
@@ -166,13 +166,13 @@ class Attributes:
             return -errno.ENODATA
         return shown_value(record, name, status.mode)
 
-    def list(self, thread: int, location: bytes, *, follow: bool) -> bytes | Answer:
+    def list(self, thread: int, place: bytes) -> bytes | Answer:
         """Return the names for listxattr(2), or an answer without names."""
-        status = self._state.files.status(location, follow=follow)
+        status = self._state.files.status(place)
         record = self._state.records.find(status)
         if record is None or not record.xattrs:
             return CONTINUE
-        names = [encode_text(n) for n in os.listxattr(location, follow_symlinks=follow)]
+        names = [encode_text(n) for n in os.listxattr(place)]
         shown = self._sees_trusted(thread)
         names += [
             name
@@ -181,14 +181,16 @@ class Attributes:
         ]
         return b"".join(name + b"\0" for name in names)
 
-    def remove(self, thread: int, location: bytes, name: bytes, *, follow: bool) -> Answer:
+    def remove(self, thread: int, place: bytes, name: bytes) -> Answer:
         """Answer removexattr(2)."""
         state = self._state
-        status = state.files.status(location, follow=follow)
+        status = state.files.status(place)
         who = state.tags.credentials(thread)
         state.listener.confirm()
         if name in ACLS:
-            refusal = acl_refusal(status, name, who, state.owner(status)[0], is_removal=True)
+            refusal = acl_refusal(
+                status, name, who, self._access.owner(who, status)[0], is_removal=True
+            )
             if refusal is not None:
                 return refusal
         elif name.startswith(USER_PREFIX):
@@ -199,7 +201,7 @@ class Attributes:
         if self._forget(status, name):
             return 0
         try:
-            os.removexattr(location, name, follow_symlinks=follow)
+            os.removexattr(place, name)
         except OSError as error:
             # Only root may remove it, so only root could have set it, and there is a record then.
             return -errno.ENODATA if error.errno in ROOT_ONLY else -(error.errno or errno.EIO)
@@ -211,7 +213,9 @@ class Attributes:
     def _record(self, status: Status, name: bytes, value: bytes) -> int:
         record = self._state.records.find(status)
         xattrs = {**(record.xattrs or {} if record else {}), name: value}
-        if sum(len(key) + len(data) for key, data in xattrs.items()) > XATTR_SIZE_MAX:
+        if size_of(xattrs) > XATTR_SIZE_MAX:
+            return -errno.ENOSPC
+        if not self._state.records.has_room(len(name) + len(value)):
             return -errno.ENOSPC
         self._keep(status, record, xattrs)
         return 0

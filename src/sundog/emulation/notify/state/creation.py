@@ -4,6 +4,8 @@ That is owner, group, permissions and access control lists, if the kernel alone 
 Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).
 """
 
+import errno
+
 from sundog.emulation.notify.identity.capabilities import CAP_FSETID
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.state.acl import (
@@ -17,7 +19,7 @@ from sundog.emulation.notify.state.acl import (
 )
 from sundog.emulation.notify.state.files import Status
 from sundog.emulation.notify.state.state import State
-from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
+from sundog.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers, Refused
 from sundog.emulation.notify.tracee.descriptors import status_field
 from sundog.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
 from sundog.kernel.process import Umask
@@ -33,9 +35,12 @@ class Birth:
     uid, gid        owner and group of the inode
     sets_group      whether the directory passes on its group
     default_acl     the directory's default access control list, packed, or None
+    on_volume       whether the directory is on a volume, where the kernel's files are not root's
     """
 
-    __slots__ = ("_state", "_thread", "default_acl", "gid", "sets_group", "uid", "who")
+    __slots__ = (
+        *("_state", "_thread", "default_acl", "gid", "on_volume", "sets_group", "uid", "who"),
+    )
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Birth:
         *,
         sets_group: bool,
         default_acl: bytes | None,
+        on_volume: bool = False,
     ) -> None:
         self._state = state
         self._thread = thread
@@ -54,6 +60,7 @@ class Birth:
         self.gid = gid
         self.sets_group = sets_group
         self.default_acl = default_acl
+        self.on_volume = on_volume
 
     def is_plain(self, mode: int = 0) -> bool:
         """Tell whether the kernel alone would make the same inode of a file with ``mode``."""
@@ -61,6 +68,7 @@ class Birth:
             self.uid == 0
             and self.gid == 0
             and self.default_acl is None
+            and not self.on_volume
             and self.allowed_mode(mode) == mode
         )
 
@@ -135,8 +143,15 @@ def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
     return (
         inode >= 0
         and inode not in state.records.by_inode
+        and inode not in state.lookup.own
         and not state.files.found_mode() & S_ISGID
+        and not may_be_on_volume(state)
     )
+
+
+def may_be_on_volume(state: State) -> bool:
+    """Tell whether the file that find_inode has just found may be on a volume."""
+    return state.volumes is not None and state.volumes.may_have(state.files.found_device[0])
 
 
 def birth_in(state: State, thread: int, directory: bytes) -> Birth:
@@ -147,7 +162,18 @@ def birth_in(state: State, thread: int, directory: bytes) -> Birth:
     sets_group = bool(status.mode & S_ISGID)
     gid, default_acl = who.fsgid, None
     if sets_group:
-        gid = 0 if record is None else record.gid
+        gid = state.owner(status)[1]
     if record is not None and record.xattrs:
         default_acl = record.xattrs.get(ACL_DEFAULT)
-    return Birth(state, thread, who, gid, sets_group=sets_group, default_acl=default_acl)
+    if default_acl is not None and not state.records.has_room(2 * len(default_acl)):
+        raise Refused(errno.ENOSPC)  # a directory inherits it twice
+    on_volume = state.volumes is not None and state.volumes.owner(status) is not None
+    return Birth(
+        state,
+        thread,
+        who,
+        gid,
+        sets_group=sets_group,
+        default_acl=default_acl,
+        on_volume=on_volume,
+    )

@@ -7,16 +7,18 @@ The devices here exist on every host, and have the same numbers there; everybody
 import os
 
 from sundog.emulation.notify.state.records import Record
+from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.modes import S_IFCHR, S_IFMT
+from sundog.kernel.mounts import RESOLVE_NO_SYMLINKS, openat2
 
 # Linux, Documentation/admin-guide/devices.txt: "Memory devices".
 MEMORY_DEVICES = {
-    os.makedev(1, 3): b"/dev/null",
-    os.makedev(1, 5): b"/dev/zero",
-    os.makedev(1, 7): b"/dev/full",
-    os.makedev(1, 8): b"/dev/random",
-    os.makedev(1, 9): b"/dev/urandom",
+    os.makedev(1, 3): b"dev/null",
+    os.makedev(1, 5): b"dev/zero",
+    os.makedev(1, 7): b"dev/full",
+    os.makedev(1, 8): b"dev/random",
+    os.makedev(1, 9): b"dev/urandom",
 }
 MAKING_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_EXCL | os.O_NOFOLLOW
 
@@ -31,11 +33,13 @@ def open_device(record: Record, root: bytes, flags: int) -> int:
     if path is None:
         return -1
     try:
-        with Closing(os.open(root + path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)) as found:
+        with Closing(os.open(root or b"/", os.O_PATH | os.O_CLOEXEC)) as top:
+            found = openat2(top, path, os.O_PATH | os.O_NOFOLLOW, RESOLVE_NO_SYMLINKS)
+        with Closing(found):
             status = os.fstat(found)
             if (status.st_mode & S_IFMT, status.st_rdev) != (S_IFCHR, record.rdev):
                 return -1  # the container has something else there, perhaps a FIFO
             flags = flags & ~MAKING_FLAGS | os.O_NOCTTY | os.O_CLOEXEC
             return os.open(b"self/fd/%d" % found, flags)
-    except OSError:
+    except (OSError, KernelError):
         return -1

@@ -14,12 +14,13 @@ from sundog.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_f
 from sundog.emulation.notify.tracee.paths import descriptor
 from sundog.kernel.files import Closing
 from sundog.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
-from sundog.kernel.mounts import AT_FDCWD, AT_SYMLINK_NOFOLLOW
+from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
 AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
 IN_DONT_FOLLOW = 0x02000000
 READ_OR_WRITE = 0o600
+OWN_DESCRIPTORS = b"self/fd/"  # in the working directory
 
 # struct file_handle: bytes, type, and then the handle.
 FILE_HANDLE = Struct("=Ii")
@@ -34,10 +35,12 @@ OVL_FILEID_V1, OVL_FH_MAGIC, PATH_UPPER = 0xF8, 0xFB, 1 << 2
 STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
 STATX_BTIME = 0x800
-STATX_ALL = 0x7FF | STATX_BTIME
+STATX_MNT_ID = 0x1000
+STATX_ATTRIBUTES, STATX_MOUNT = 8, 144
 STATX_ATTR_MOUNT_ROOT = 0x2000
-# Mask, attributes, user, group, mode, inode, the two parts of the birth time, and of the device.
-STATX_FIELDS = Struct("=I4xQ4xIIH2xQ40xqI44xII")
+STATX_ALL = 0x7FF | STATX_BTIME
+# Mask, user, group, mode, inode, the two parts of the birth time, and of the device.
+STATX_FIELDS = Struct("=I16xIIH2xQ40xqI44xII")
 OWNER = Struct("=II")
 STATX_MODE_FIELD = Struct("=H")
 TIMESTAMP = Struct("=qI")
@@ -53,6 +56,9 @@ Name = tuple[int, bytes]
 
 # struct statfs begins with its type: 64 bits wide on little-endian machines, and 32 bits on s390x.
 STATFS_TYPE = Struct("=I")
+STATFS_BUFFER = Buffer()  # larger than a struct statfs
+STATFS_POINTER = byref(STATFS_BUFFER)
+FSTATFS = quick_function("fstatfs")
 ID = Struct("=I")
 DEVICE = Struct("=Q")
 
@@ -103,6 +109,10 @@ class Status:
         """Tell whether the file is only in an overlay's upper directory; False if in doubt."""
         return self._files.is_only_above(self._location, follow=self._follow)
 
+    def mount(self) -> int:
+        """Return the number of the mount on which the file is, 0 if it is gone."""
+        return self._files.mount_number(self._location, follow=self._follow)
+
     def name(self) -> "Name":
         """Return the name of the file; the path to it may lead through symbolic links.
 
@@ -149,10 +159,6 @@ class Status:
             return False
         return (now.st_dev, now.st_ino) == (self.device, self.inode)
 
-    def is_below(self, directory: bytes) -> bool:
-        """Tell whether the location of the file begins with ``directory``, which ends with "/"."""
-        return self._location.startswith(directory)
-
     def open(self) -> int:
         """Return a descriptor of the file, opened with O_PATH."""
         flags = os.O_PATH | os.O_CLOEXEC | (0 if self._follow else os.O_NOFOLLOW)
@@ -162,8 +168,8 @@ class Status:
 class Files:
     """Looks at files; one buffer keeps the last answer of stat(2), another that of statx(2).
 
-    found_device
-            the device number that find_inode got, or 0
+    found_inode, found_device
+            the inode and device number that find_inode got, or 0
     found_ids
             user and group that find_inode got, as one word: 0 means that both are root's, or that
             no file is there
@@ -177,7 +183,7 @@ class Files:
         self._buffer = Buffer()
         bytes_of_buffer = memoryview(self._buffer).cast("B")
         self.found_device = bytes_of_buffer[layout.device : layout.device + 8].cast("Q")
-        self._words = bytes_of_buffer[layout.inode : layout.inode + 8].cast("Q")
+        self.found_inode = bytes_of_buffer[layout.inode : layout.inode + 8].cast("Q")
         self.found_ids = bytes_of_buffer[layout.uid : layout.gid + 4].cast("Q")
         self._pointer = byref(self._buffer)
         self._statx_buffer = Buffer()
@@ -185,7 +191,7 @@ class Files:
         self._syscall = quick_function("syscall")
         self._newfstatat = abi.numbers["newfstatat"]
         self._statx = abi.numbers["statx"]
-        self.found_mount = False  # whether whole_status has found the root of a mount
+        self.found_mount = False  # whether mount_number found the root of a mount
         self._handle = Buffer()
         # The kernel also writes the mount's ID, behind the handle, where nobody reads it.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
@@ -196,17 +202,27 @@ class Files:
 
         In that case found() returns 0 as the number, the device and the owner.
         """
-        if self._syscall(self._newfstatat, AT_FDCWD, location, self._pointer, flags):
-            self._words[0] = self.found_device[0] = self.found_ids[0] = 0
+        dirfd = AT_FDCWD
+        if location[:8] == OWN_DESCRIPTORS:
+            dirfd, location, flags = beside(location, flags)
+        if self._syscall(self._newfstatat, dirfd, location, self._pointer, flags):
+            self.found_inode[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
-        return self._words[0]
+        return self.found_inode[0]
+
+    def find_open(self, fd: int) -> int:
+        """Do what find_inode does, for the supervisor's own descriptor ``fd``."""
+        if self._syscall(self._newfstatat, fd, b"", self._pointer, AT_EMPTY_PATH):
+            self.found_inode[0] = self.found_device[0] = self.found_ids[0] = 0
+            return -1
+        return self.found_inode[0]
 
     def found(self, location: bytes, *, follow: bool) -> Status:
         """Return the status of ``location``, which find_inode has just found."""
         layout, buffer = self._layout, self._buffer
         fields = (
             *DEVICE.unpack_from(buffer, layout.device),
-            self._words[0],
+            self.found_inode[0],
             *ID.unpack_from(buffer, layout.mode),
             *ID.unpack_from(buffer, layout.uid),
             *ID.unpack_from(buffer, layout.gid),
@@ -228,16 +244,31 @@ class Files:
     def whole_status(self, location: bytes, *, follow: bool = True) -> Status:
         """Return the same as ``status``, with the mark of the birth, by one statx(2)."""
         self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_ALL)
-        mask, attributes, uid, gid, mode, inode, seconds, nanoseconds, major, minor = (
-            STATX_FIELDS.unpack_from(self._statx_buffer)
+        mask, uid, gid, mode, inode, seconds, nanoseconds, major, minor = STATX_FIELDS.unpack_from(
+            self._statx_buffer
         )
         device = os.makedev(major, minor)
         fields = (device, inode, mode, uid, gid)
         status = self._described(location, fields, follow=follow)
         if mask & STATX_BTIME:
             status.born_at(seconds, nanoseconds)
-        self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
         return status
+
+    def mount_number(self, location: bytes, *, follow: bool) -> int:
+        """Return the number of the mount on which ``location`` is, 0 if no file is there.
+
+        Sets ``found_mount``.  The number is that of proc(5), mountinfo.
+        """
+        flags = 0 if follow else AT_SYMLINK_NOFOLLOW
+        pointer, buffer = self._statx_pointer, self._statx_buffer
+        if self._syscall(self._statx, AT_FDCWD, location, flags, STATX_MNT_ID, pointer) < 0:
+            self.found_mount = False
+            return 0
+        (attributes,) = DEVICE.unpack_from(buffer, STATX_ATTRIBUTES)
+        self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
+        number: int
+        (number,) = DEVICE.unpack_from(buffer, STATX_MOUNT)
+        return number
 
     def is_only_above(self, location: bytes, *, follow: bool) -> bool:
         """Tell whether an overlay knows the file from its upper directory alone.
@@ -317,7 +348,10 @@ class Files:
 
     def statx(self, location: bytes, flags: int, mask: int) -> None:
         """Call statx(2) for emulated_statx."""
-        if self._syscall(self._statx, AT_FDCWD, location, flags, mask, self._statx_pointer) < 0:
+        dirfd = AT_FDCWD
+        if location[:8] == OWN_DESCRIPTORS:
+            dirfd, location, flags = beside(location, flags)
+        if self._syscall(self._statx, dirfd, location, flags, mask, self._statx_pointer) < 0:
             raise OSError(get_errno(), "statx")
 
     def emulated_statx(self, record: Record) -> bytes:
@@ -340,24 +374,41 @@ class LibraryFiles(Files):
 
     def find_inode(self, location: bytes, flags: int) -> int:
         """Do what Files.find_inode does."""
-        if self._fstatat(AT_FDCWD, location, self._pointer, flags):
-            self._words[0] = self.found_device[0] = self.found_ids[0] = 0
+        dirfd = AT_FDCWD
+        if location[:8] == OWN_DESCRIPTORS:
+            dirfd, location, flags = beside(location, flags)
+        if self._fstatat(dirfd, location, self._pointer, flags):
+            self.found_inode[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
-        return self._words[0]
+        return self.found_inode[0]
+
+    def find_open(self, fd: int) -> int:
+        """Do what Files.find_open does."""
+        if self._fstatat(fd, b"", self._pointer, AT_EMPTY_PATH):
+            self.found_inode[0] = self.found_device[0] = self.found_ids[0] = 0
+            return -1
+        return self.found_inode[0]
+
+
+def beside(place: bytes, flags: int) -> tuple[int, bytes, int]:
+    """Return a ``place`` (``lookup``) as calls of the ``*at`` family name it, with their ``flags``.
+
+    That spares the kernel the way through /proc, which takes longer than most others.
+    """
+    number, _, name = place[len(OWN_DESCRIPTORS) :].partition(b"/")
+    return int(number), name, flags if name else flags | AT_EMPTY_PATH
 
 
 def file_system_type(fd: int) -> int:
     """Return the f_type of the file system of ``fd``, or 0 if statfs(2) fails."""
-    buffer = Buffer()  # larger than a struct statfs
-    if quick_function("fstatfs")(fd, byref(buffer)):
+    if FSTATFS(fd, STATFS_POINTER):
         return 0
     word: int
-    (word,) = STATFS_TYPE.unpack_from(memoryview(buffer))
+    (word,) = STATFS_TYPE.unpack_from(STATFS_BUFFER)
     return word
 
 
-def is_read_only(location: bytes, *, follow: bool) -> bool:
-    """Tell whether the file ``location`` is on a read-only mount: the kernel says so at first."""
-    flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    with Closing(os.open(location, flags)) as fd:
+def is_read_only(place: bytes) -> bool:
+    """Tell whether the file at ``place`` is on a read-only mount: the kernel says so at first."""
+    with Closing(os.open(place, os.O_PATH | os.O_CLOEXEC)) as fd:
         return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)

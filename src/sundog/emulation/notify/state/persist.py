@@ -226,40 +226,23 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
     if records.is_empty():
         return manifest
     entries: dict[tuple[object, ...], OwnerRecord] = {}
-    shows: dict[bytes, bool] = {}  # whether the container's root shows a directory
     known = None if records.linked or not lists_inodes(upper) else records.by_inode
     with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         for path in walk(upper, known):
-            location = b"/" + path
-            try:
-                status = files.whole_status(location, follow=False)
-            except OSError:
-                continue  # the path is a whiteout
-            hidden = files.found_mount and bool(path)
-            record = records.find(status)
-            if record is None or hidden:
-                continue
-            directory = path.rpartition(b"/")[0]
-            if directory not in shows:
-                shows[directory] = is_of_root(root, directory)
-            if not shows[directory]:
-                continue
-            if record.permissions != INODE_DECIDES:
-                status = settled(state, location, status)
+            fd = open_beneath(root, path)
+            if fd < 0:
+                continue  # the path is a whiteout, or a mount hides it
+            with Closing(fd):
+                place = b"self/fd/%d" % fd
+                status = files.whole_status(place)
                 record = records.find(status)
-                if record is None:
-                    continue
-            entry = manifest_entry(status, record)
-            manifest[path] = entries.setdefault(entry.values(), entry)
+                if record is not None and record.permissions != INODE_DECIDES:
+                    status = settled(state, place, status)
+                    record = records.find(status)
+                if record is not None:
+                    entry = manifest_entry(status, record)
+                    manifest[path] = entries.setdefault(entry.values(), entry)
     return manifest
-
-
-def is_of_root(root: int, path: bytes) -> bool:
-    """Tell whether ``path`` below ``root`` is on the root's own mount, not hidden by another."""
-    fd = open_beneath(root, path)
-    if fd >= 0:
-        os.close(fd)
-    return fd >= 0
 
 
 def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> None:

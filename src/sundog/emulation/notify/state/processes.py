@@ -14,16 +14,13 @@ import os
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.identity.tags import Tags
 from sundog.emulation.notify.state.files import Status, file_system_type
-from sundog.emulation.notify.tracee.tag import index_in
+from sundog.emulation.notify.state.walk import LIMITS_SIZE, PROC_ROOT_INO, PROC_SUPER_MAGIC
+from sundog.emulation.notify.tracee.tag import index_in, soft_limit_in
 from sundog.errors import KernelError
 from sundog.kernel.files import Closing
 from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
 
-PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
-PROC_ROOT_INO = 1
-LIMITS_SIZE = 4096
 NO_DEVICE = 0  # the device number of no file
-FILE_LOCKS = b"\nMax file locks"
 
 
 class ProcessFiles:
@@ -61,7 +58,7 @@ class ProcessFiles:
             return None
         try:
             with Closing(status.open()) as fd:
-                if not self._is_proc(status.device, fd):
+                if not self.is_proc(status.device, fd):
                     return None
                 limits = open_limits(os.readlink(b"self/fd/%d" % fd), status.device)
         except OSError:
@@ -71,8 +68,10 @@ class ProcessFiles:
         with Closing(limits):
             return self._of(limits)
 
-    def _is_proc(self, device: int, fd: int) -> bool:
+    def is_proc(self, device: int, fd: int) -> bool:
         """Tell whether ``device``, the file system of ``fd``, is a /proc."""
+        if device in self.others:
+            return False
         if device in self._procs:
             return True
         is_proc = file_system_type(fd) == PROC_SUPER_MAGIC
@@ -85,8 +84,7 @@ class ProcessFiles:
             text = os.read(limits, LIMITS_SIZE)
         except OSError:
             return None
-        words = text.partition(FILE_LOCKS)[2].split(None, 1)
-        index = index_in(int(words[0])) if words and words[0].isdigit() else 0
+        index = index_in(soft_limit_in(text))
         table = self._tags.table
         # A process outside the container may have the tag of another container.
         return table[index] if index < len(table) else table[0]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sundog.emulation.notify.state.files import Name, Status
+    from sundog.emulation.notify.state.volumes import Volumes
 
 UNWATCHED = 1 << 15  # the records that a container makes before the next ones are watched
 LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
@@ -41,6 +42,8 @@ CALM_AFTER = 1 << 12  # if none of so many watched files goes, others will hardl
 SELECTED = 1 << 4  # then one record of so many is watched
 NEVER = sys.maxsize
 MAX_SHARED = 1 << 12
+
+MOST_ATTRIBUTE_BYTES = 1 << 26  # of all records: names and values of attributes
 
 ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
 LISTED = -2  # as ``birth``: like ANY_BIRTH; files that no call has met yet share the record
@@ -136,14 +139,16 @@ class Records:
 
     follows_removals = False
 
-    def __init__(self, *, all_is_roots: bool = True) -> None:
+    def __init__(self, *, all_is_roots: bool = True, volumes: "Volumes | None" = None) -> None:
         """Begin without records.
 
-        ``all_is_roots`` tells that each file without a record is root's; else its ``Status`` tells.
+        ``all_is_roots`` tells that each file without a record is root's, unless it is on one of the
+        ``volumes``; else its ``Status`` tells.
         """
         self._all_is_roots = all_is_roots
+        self._volumes = volumes
         self.by_inode: dict[int, Record] = {}
-        self.bequests = False
+        self.bequests = volumes is not None  # what root makes on a volume has a record
         self.attributes = False
         self.devices = False
         self.nursery = Nursery()
@@ -154,6 +159,7 @@ class Records:
         self.linked: dict[Name, Record] = {}
         self.twins: dict[int, int] = {}
         self._shared: dict[int, int] = {}
+        self._attribute_bytes = 0  # at most: what was recorded, and may be gone
         self._watched = 0
         self._patience = self._calm_from = CALM_AFTER
 
@@ -200,6 +206,19 @@ class Records:
     def adopts(self, _record: Record, _status: "Status") -> bool:
         """Tell whether a record without a birth becomes that of a file.  See ``ledger``."""
         return False
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether ``size`` more bytes of attributes may be recorded, which then count."""
+        self._attribute_bytes += size
+        if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+            for inode, gone in self.watches.gone():
+                self.remove(inode, gone)
+            known = sum(size_of(record.xattrs) for _, record in self if record.xattrs)
+            self._attribute_bytes = known + size
+            if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+                self._attribute_bytes = known
+                return False
+        return True
 
     def note_mode(self, status: "Status", mode: int) -> None:
         """Hear that an inode gets the permissions ``mode``.  See ``ledger``."""
@@ -304,6 +323,10 @@ class Records:
 
     def unrecorded_owner(self, status: "Status") -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes, if it has no record."""
+        if self._volumes is not None:
+            owner = self._volumes.owner(status)
+            if owner is not None:
+                return owner
         return (0, 0) if self._all_is_roots else (status.uid, status.gid)
 
     def _share(self, number: int) -> int:
@@ -361,3 +384,8 @@ class Records:
             previous = previous.other
         if previous.other is record:
             previous.other = record.other
+
+
+def size_of(xattrs: dict[bytes, bytes]) -> int:
+    """Return the number of bytes of attributes."""
+    return sum(len(name) + len(value) for name, value in xattrs.items())

@@ -9,15 +9,14 @@ import os
 
 from sundog.emulation.notify.identity.credentials import Credentials
 from sundog.emulation.notify.state.files import file_system_type
-from sundog.emulation.notify.state.processes import PROC_SUPER_MAGIC
 from sundog.emulation.notify.state.state import State
 from sundog.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
+from sundog.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.emulation.notify.tracee.descriptors import ids_seen_by, status_text
 from sundog.kernel.files import Closing
 
 STATUS = b"status"
 MAX_LIST = 16 << 20  # 32000 objects take 5 MB
-LOOKUP_FLAGS = os.O_NOFOLLOW | os.O_DIRECTORY
 SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
 
 
@@ -27,14 +26,13 @@ def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
     ``thread`` opens it with ``flags``, which are those of open(2).  Raises OSError.
     """
     name = location.rpartition(b"/")[2]
-    if name in SYSV_LISTS:
-        opening = os.O_PATH | os.O_CLOEXEC | flags & LOOKUP_FLAGS
-        with Closing(os.open(location, opening)) as found:
-            return open_list(state, thread, found, SYSV_LISTS[name])
-    if name != STATUS:
+    if name != STATUS and name not in SYSV_LISTS:
         return -1
+    place = state.lookup.file(thread, location, follow=not flags & os.O_NOFOLLOW)
     # One descriptor, so that the file that is read is the one whose identity was found.
-    with Closing(os.open(location, os.O_PATH | os.O_CLOEXEC | flags & LOOKUP_FLAGS)) as found:
+    with Closing(os.open(place, os.O_PATH | os.O_CLOEXEC | flags & os.O_DIRECTORY)) as found:
+        if name in SYSV_LISTS:
+            return open_list(state, thread, found, SYSV_LISTS[name])
         who = state.processes.identity(state.files.descriptor_status(found))
         if who is None:
             return -1

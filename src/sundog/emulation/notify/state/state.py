@@ -1,20 +1,24 @@
 """The state of one supervised container, which all handlers share."""
 
-import os
-
 from sundog.emulation.notify.state.files import Files, LibraryFiles, Status
+from sundog.emulation.notify.state.lookup import Lookup
 from sundog.emulation.notify.state.processes import ProcessFiles
 from sundog.emulation.notify.state.records import ANY_BIRTH, Record, Records
 from sundog.emulation.notify.state.sysv import SysvObjects
 from sundog.emulation.notify.state.unanswered import Unanswered
+from sundog.emulation.notify.state.volumes import Volumes
 from sundog.emulation.notify.tracee.memory import Memory
 from sundog.emulation.notify.tracee.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.emulation.notify.identity.tags import Tags
     from sundog.emulation.notify.seccomp.listener import NotificationSource
+    from sundog.emulation.notify.state.guesses import OwnerGuesses
     from sundog.emulation.notify.state.strangers import AllIsReal
+    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.emulation.notify.tracee.abi import NotifyAbi
 
 
@@ -23,7 +27,7 @@ class State:
 
     abi         the architecture's numbers and layouts
     listener    sends descriptors, and tells whether the caller is still alive
-    memory, files, paths
+    memory, files, paths, lookup
                 see those modules
     records     what the supervisor remembers about files
     processes   who owns the files of processes in /proc
@@ -31,7 +35,11 @@ class State:
     sysv        the objects of System V IPC
     tags        the identities of processes
     strangers   whose files without a record are; None: root's
+    volumes     whose the caller's files on volumes are; None: root's
+    guesses     files of the image whose owners nobody saw; None: there are none
     strict      whether the filter notifies every open(2), so that all permissions count
+
+    ``places`` are those of volumes; ``owner`` is the user and the group of the container's start.
     """
 
     def __init__(
@@ -42,6 +50,9 @@ class State:
         *,
         records: Records | None = None,
         strangers: "AllIsReal | None" = None,
+        places: "Sequence[VolumePlace]" = (),
+        owner: tuple[int, int] = (0, 0),
+        guesses: "OwnerGuesses | None" = None,
         strict: bool = False,
     ) -> None:
         self.abi = abi
@@ -50,18 +61,25 @@ class State:
         self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
         self.paths = Paths(self.memory)
         self.unanswered = Unanswered()
-        self.records = Records(all_is_roots=strangers is None) if records is None else records
+        self.volumes = None
+        if places and owner != (0, 0):
+            self.volumes = Volumes(self.files, places, *owner)
+        if records is None:
+            records = Records(all_is_roots=strangers is None, volumes=self.volumes)
+        self.records = records
         self.sysv = SysvObjects(abi)
         self.tags = tags
         self.strangers = strangers
+        self.guesses = guesses
         self.strict = strict
         self.processes = ProcessFiles(tags)
-        self._own_files = b"/proc/%d/" % os.getpid()
+        self.lookup = Lookup(self.files, self.processes.is_proc)
 
     def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes.
 
-        A file without a record is root's, whoever owns it on the host, unless ``strangers`` knows.
+        A file without a record is root's, whoever owns it on the host, unless ``volumes`` or
+        ``strangers`` know.
         """
         record = self.records.find(status)
         if record is not None:
@@ -76,11 +94,11 @@ class State:
         record = self.records.find(status)
         if record is not None:
             return record
-        if status.is_below(self._own_files):
-            return None  # only the supervisor itself may look there, so the kernel refuses
         if self.strangers is not None and status.inode:
             return self.strangers.shown(status)
-        owner = self.processes.owner(status)
+        owner = None if self.volumes is None else self.volumes.owner(status)
+        if owner is None:
+            owner = self.processes.owner(status)
         if owner == (status.uid, status.gid):
             return None
         return Record(status.device, ANY_BIRTH, *owner)

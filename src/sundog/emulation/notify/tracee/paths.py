@@ -1,7 +1,8 @@
-"""Turn the names in a tracee's calls into locations: paths that the supervisor itself can use.
+"""Turn the names in a tracee's calls into locations: paths that mean the same to the supervisor.
 
 The supervisor is in the tracee's mount namespace and has the same root, so an absolute path needs
-no translation, and the kernel walks it.  Relative paths and descriptors go through proc(5):
+no translation.  But on the way there may be links that lead each process to itself, so handlers use
+a location only after ``state.lookup``.  Relative paths and descriptors go through proc(5):
 ``PID/cwd/x``, ``PID/fd/3``, ``PID/fd/3/x``.  The supervisor's working directory is the /proc of its
 own PID namespace, because notifications have the thread IDs of that namespace.  The supervisor
 opened that /proc before the container's mounts hid it.
@@ -19,10 +20,6 @@ from sundog.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 CWD = AT_FDCWD & U32
 
 SLASH = b"/"[0]
-OWN_PLACES = (b"/proc/", b"/dev/")
-OWN_LINKS = ((b"/proc/self/", b""), (b"/proc/thread-self/", b""), (b"/dev/fd/", b"fd/"))
-# Symbolic links in every container's /dev that name the caller's own descriptors.
-STANDARD_STREAMS = {b"/dev/stdin": 0, b"/dev/stdout": 1, b"/dev/stderr": 2}
 
 
 class Paths:
@@ -76,34 +73,13 @@ class Paths:
 
 
 def located(thread: int, dirfd: int, path: bytes) -> bytes:
-    """Return the location of ``path``, as ``thread`` names it; ``path`` is not empty.
-
-    Raises KernelAnswers as ``own_entry`` does.
-    """
+    """Return the location of ``path``, as ``thread`` names it; ``path`` is not empty."""
     if path[0] == SLASH:
-        if path.startswith(OWN_PLACES):
-            return own_entry(thread, path)
         return path
     dirfd &= U32
     if dirfd == CWD:
         return b"%d/cwd/%s" % (thread, path)
     return b"%d/fd/%d/%s" % (thread, dirfd, path)
-
-
-def own_entry(thread: int, path: bytes) -> bytes:
-    """Replace a link in /proc or /dev that leads each process to itself: it shall mean ``thread``.
-
-    Raises KernelAnswers if ".." follows the link: there the supervisor would find other processes,
-    and itself among them.
-    """
-    for link, place in OWN_LINKS:
-        if path.startswith(link):
-            rest = path[len(link) :]
-            if b".." in rest.split(b"/"):
-                raise KernelAnswers
-            return b"%d/%s%s" % (thread, place, rest)
-    stream = STANDARD_STREAMS.get(path)
-    return path if stream is None else b"%d/fd/%d" % (thread, stream)
 
 
 def descriptor(thread: int, fd: int) -> bytes:
@@ -130,8 +106,3 @@ def start_of_walk(location: bytes) -> int:
 def is_place(location: bytes) -> bool:
     """Tell whether ``location`` is no path, but a descriptor or the working directory."""
     return location[0] != SLASH and start_of_walk(location) < 0
-
-
-def has_name(location: bytes) -> bool:
-    """Tell whether ``location`` ends with a name of a file, not with the name of a place."""
-    return location.rstrip(b"/").rpartition(b"/")[2] not in (b"", b".", b"..")

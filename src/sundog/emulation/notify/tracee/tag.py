@@ -18,6 +18,9 @@ TAG_INDEX = 0xFFFFF
 PEER_SHIFT = 20
 PEER_LIMIT = 1 << 12
 TAG_NUMBER = 0xFFFFFFFF  # index and peer
+# The limit of a supervisor, which is no tag.
+SUPERVISOR_MARK = TAG_MARK - 1
+FILE_LOCKS = b"\nMax file locks"
 
 
 def tags_are_possible() -> bool:
@@ -29,6 +32,11 @@ def tags_are_possible() -> bool:
 def wear_tag(index: int) -> None:
     """Give this process, which is not supervised yet, the credentials at ``index`` of the table."""
     setrlimit(RLIMIT_LOCKS, (TAG_MARK | index, getrlimit(RLIMIT_LOCKS)[1]))
+
+
+def wear_supervisor_mark() -> None:
+    """Let other processes see that this one is a supervisor."""
+    setrlimit(RLIMIT_LOCKS, (SUPERVISOR_MARK, getrlimit(RLIMIT_LOCKS)[1]))
 
 
 def tag_index(thread: int) -> int:
@@ -44,6 +52,15 @@ def tag_peer(thread: int) -> int:
 def tag_number(thread: int) -> int:
     """Return index and peer in the tag of ``thread`` as one number.  Raises OSError."""
     return number_in(prlimit(thread, RLIMIT_LOCKS)[0])
+
+
+def soft_limit_in(limits: bytes) -> int:
+    """Return the limit that has the tag, from the text of /proc/PID/limits; 0 if it is not there.
+
+    An unlimited one counts as 0, too.
+    """
+    words = limits.partition(FILE_LOCKS)[2].split(None, 1)
+    return int(words[0]) if words and words[0].isdigit() else 0
 
 
 def index_in(soft: int) -> int:

@@ -1,0 +1,124 @@
+"""The ender: a process that ends the container of a ``ch-run --notify`` that has died.
+
+    ch-run, the stand-in for the command ─┬─ the ender
+                                          ├─ the supervisor
+                                          └─ the command
+
+It waits for the end of a pipe whose other end only the stand-in has.  It looks up no path, and
+answers no program, so no program of the container can make it wait.  The supervisor may wait in the
+kernel for a file system of FUSE that a program of the container serves.
+
+Floor 0.
+"""
+
+import os
+from _signal import SIGKILL  # type: ignore[import-not-found]
+from time import sleep
+
+from sundog.container.ending import Ending, HostMounts
+from sundog.container.members import find_members, kill_members
+from sundog.errors import SundogError
+from sundog.kernel.files import STDERR_FILENO, close_all_but
+from sundog.kernel.process import PR_SET_NAME, clear_command_line, prctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import NoReturn
+
+    from sundog.launcher.messages import Messages
+
+ENDER_NAME = b"ch-run-ender"  # as ps(1) shows it
+
+
+class Members:
+    """The processes of a container, or with ``peer`` those of one ``ch-run`` of a group.
+
+    ``proc`` is the /proc of their PID namespace.
+    """
+
+    __slots__ = ("_ending", "_peer")
+
+    def __init__(self, proc: int, host: HostMounts, peer: int = 0) -> None:
+        self._ending = Ending(proc, host)
+        self._peer = peer
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the open descriptors that this process needs."""
+        return self._ending.descriptors()
+
+    def is_stuck(self, process: int) -> bool:
+        """Tell whether ``process`` has been killed, and waits in the kernel."""
+        return self._ending.is_stuck(process)
+
+    def living(self, spared: "Collection[int]") -> list[int]:
+        """Return those that have not ended, without the ``spared``."""
+        return self._ending.living(find_members(self._ending.proc, spared, self._peer))
+
+    def end(
+        self,
+        is_over: "Callable[[], bool]",
+        spared: "Collection[int]",
+        wait: "Callable[[float], object]",
+    ) -> None:
+        """Kill all but the ``spared`` until it ``is_over``; see ``Ending.end``.
+
+        A group shares its file systems, so nothing breaks them before its last process is killed.
+        """
+
+        def kill() -> bool:
+            if is_over():
+                return True
+            kill_members(self._ending.proc, spared, self._peer)
+            return False
+
+        def left() -> list[int]:
+            found = self.living(spared)
+            if self._peer:
+                others = set(find_members(self._ending.proc, spared)) - set(found)
+                if self._ending.living(others):
+                    return []
+            return found
+
+        self._ending.end(kill, left, wait)
+
+
+class Ender:
+    """The ender of the ``members``, for this process, the stand-in.
+
+    descriptor  is closed in all other processes
+    """
+
+    __slots__ = ("_process", "descriptor")
+
+    def __init__(self, members: Members, messages: "Messages") -> None:
+        """Fork it.  Raises OSError."""
+        reading, self.descriptor = os.pipe()
+        self._process = os.fork()
+        if self._process == 0:
+            be_ender(members, reading, messages)
+        os.close(reading)
+
+    def leave(self) -> None:
+        """Call it in a child of the stand-in."""
+        os.close(self.descriptor)
+
+    def dismiss(self) -> None:
+        """End it: nothing is left to end."""
+        os.kill(self._process, SIGKILL)
+
+
+def be_ender(members: Members, reading: int, messages: "Messages") -> "NoReturn":
+    """Wait for the end of ``reading``, and end the ``members``."""
+    try:
+        close_all_but((STDERR_FILENO, reading, *members.descriptors()))
+        os.setsid()
+        prctl(PR_SET_NAME, b"PR_SET_NAME", ENDER_NAME)
+        clear_command_line()
+        os.read(reading, 1)
+        spared = {os.getpid()}
+        members.end(lambda: not members.living(spared), spared, sleep)
+    except SundogError as error:
+        messages.error(error.message, error.hint)
+    finally:
+        os._exit(0)

@@ -1,0 +1,1 @@
+"""What Sundog knows of containers between two commands."""

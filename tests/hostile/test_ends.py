@@ -1,0 +1,210 @@
+"""Containers whose programs wait for a FUSE daemon that does not answer: they end nevertheless."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import command
+from tests.hostile.test_image import WITHOUT_PID_NAMESPACES
+from tests.hostile.test_processes import attack, image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ("image",)
+
+
+PROMISED = 2.0  # seconds after the end of a process of Sundog
+BUSY = 3.0  # times as long on a machine that does other things, too
+
+
+class Family:
+    """The descendants of a process, at one time."""
+
+    def __init__(self, process: int) -> None:
+        found = {process}
+        parents = {pid: parent for pid in processes() if (parent := stat_field(pid, 4)) is not None}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        self.starts = {pid: stat_field(pid, 22) for pid in found}
+
+    def alive(self) -> list[int]:
+        """Return those with a thread that has not ended."""
+        return [
+            pid
+            for pid, start in self.starts.items()
+            if stat_field(pid, 22) == start and any(state not in "ZX" for state in states(pid))
+        ]
+
+
+def processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def stat_field(pid: int, number: int) -> int | None:
+    """Return a field of proc_pid_stat(5)."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[number - 3])
+    return None
+
+
+def states(pid: int) -> Iterator[str]:
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            yield path.read_text().rpartition(")")[2].split()[0]
+
+
+def mounted(mark: str) -> list[int]:
+    """Return the processes that see a mount with the source ``mark``."""
+    found = []
+    for pid in processes():
+        with contextlib.suppress(OSError):
+            if f" {mark} " in Path(f"/proc/{pid}/mountinfo").read_text():
+                found.append(pid)
+    return found
+
+
+def ended_by(argv: list[str], signo: int, mark: str, env: dict[str, str]) -> tuple[int, float]:
+    """Run a program until it prints ``now``, and send a signal to it.
+
+    Returns its wait status, and the seconds until nothing of it was alive.
+    """
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.strip() == "now":
+                break
+        else:
+            pytest.fail("".join(lines))
+        family = Family(process.pid)
+        began = time.monotonic()
+        os.kill(process.pid, signo)
+        while process.poll() is None or family.alive():
+            if time.monotonic() > began + 30:
+                left = family.alive()
+                for pid in left:
+                    os.kill(pid, signal.SIGKILL)
+                pytest.fail(f"still there: {left} of {family.starts}, {process.poll()}")
+            time.sleep(0.01)
+        seconds = time.monotonic() - began
+        assert "Traceback" not in process.stdout.read()
+    assert mounted(mark) == []
+    return process.returncode, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A program that is ``how`` silent, and a signal for the process of Sundog that it is below."""
+
+    mode: str
+    signo: signal.Signals
+    how: str
+    has_pids: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.mode}{'' if self.has_pids else '-nopids'}-{self.signo.name}-{self.how}"
+
+    def ends(self, argv: list[str], mark: str, env: dict[str, str]) -> None:
+        """Run ``argv``; all must end with the process that gets the signal."""
+        status, seconds = ended_by(argv, self.signo, mark, env)
+        assert status == -self.signo
+        # After ^C, a command has some time to handle it.
+        assert seconds < (PROMISED + 1.5 * (self.signo == signal.SIGINT)) * BUSY
+
+
+SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGKILL)
+
+
+@pytest.fixture
+def mark() -> str:
+    return f"silent-{secrets.token_hex(8)}"
+
+
+# RUN
+
+# Under a supervisor, which waits, too, a program could not unmount.
+HOWS = {
+    "none": ("itself", "daemon", "detached", "inside"),
+    "seccomp": ("daemon", "detached", "inside", "itself"),
+    "notify": ("itself", "daemon", "inside", "daemon"),
+}
+RUNS = [
+    Case(force, signo, HOWS[force][(at + has_pids) % len(SIGNALS)], has_pids)
+    for force in HOWS
+    for has_pids in (True, False)
+    for at, signo in enumerate(SIGNALS)
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Path:
+    """Return a storage directory with the image ``base``."""
+    storage = tmp_path_factory.mktemp("ends") / "storage"
+    subprocess.run(
+        [*command("ch-image"), "import", str(busybox_tar), "base"],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+        check=True,
+    )
+    return storage
+
+
+@pytest.mark.parametrize("case", RUNS, ids=str)
+def test_a_run_ends_with_its_builder(
+    case: Case, mark: str, base: Path, tmp_path: Path, attacker: Path
+) -> None:
+    context = attack(tmp_path / "context", attacker, f"silent={case.how}", f"mark={mark}")
+    options = ("--no-cache", f"--force={case.mode}", "-t", mark)
+    build = [*command("ch-image"), "build", *options, str(context)]
+    if not case.has_pids:
+        build = [sys.executable, "-c", WITHOUT_PID_NAMESPACES, *build]
+    case.ends(build, mark, os.environ | {"CH_IMAGE_STORAGE": str(base)})
+
+
+# ch-run, where a process of it stays
+
+MODES = {
+    "notify": ("ch-run", "--notify", "-u0"),
+    "notify-W": ("ch-run", "--notify", "-W"),
+    "notify-join": ("ch-run", "--notify", "--join", "--join-tag=MARK"),
+    "fakeroot": ("sundog-fakeroot",),
+}
+# ch-run passes the signals on, and the program of the kind ``daemon`` ignores them.
+STARTS = [
+    *(Case("notify", signo, "itself") for signo in SIGNALS),
+    *(Case("notify", signal.SIGKILL, how) for how in ("daemon", "inside")),
+    *(Case(mode, signal.SIGKILL, "daemon") for mode in ("notify-W", "fakeroot")),
+    *(Case(mode, signal.SIGTERM, "itself") for mode in ("notify-W", "fakeroot")),
+    *(Case("notify-join", signo, "itself") for signo in (signal.SIGTERM, signal.SIGKILL)),
+]
+
+
+@pytest.mark.parametrize("case", STARTS, ids=str)
+def test_a_container_ends_with_its_ch_run(
+    case: Case, mark: str, image: Path, attacker: Path
+) -> None:
+    program, *options = MODES[case.mode]
+    argv = [*command(program), *(option.replace("MARK", mark) for option in options)]
+    argv += [str(attacker)] if program == "sundog-fakeroot" else [str(image), "--", "/attacker"]
+    env = os.environ | {"CH_IMAGE_STORAGE": str(image.parent / "storage")}
+    case.ends([*argv, f"silent={case.how}", f"mark={mark}"], mark, env)
