@@ -14,6 +14,7 @@ import signal
 import sys
 from contextlib import suppress
 
+from sundog.api import LOADING
 from sundog.api.progress import Event, ProgressReport
 from sundog.container.child import Child
 from sundog.kernel.files import Closing
@@ -50,29 +51,36 @@ def apart(
             os.setsid()  # the program decides what ^C does
             return work(ProgressReport(None if progress is None else events.send))
 
-        child = Child(inside, [events.end, *keep])
-        with Closing(os.pidfd_open(child.pid)) as process:
-            leash = _Interrupter(process)
-            result: T = child.result(leash=leash, relay=events)  # type: ignore[assignment]
-            return result
+        with LOADING:
+            child = Child(inside, [events.end, *keep])
+        leash = _Interrupter(child.pid)
+        result: T = child.result(leash=leash, relay=events)  # type: ignore[assignment]
+        return result
 
 
 class _Interrupter:
-    """Reaches the process of the work, ``process``, which ends at SIGINT: a leash of ``Child``."""
+    """Reaches the process of the work, which ends at SIGINT: a leash of ``Child``.
 
-    def __init__(self, process: int) -> None:
-        self._process = process
+    The kernel has forgotten an ended process already if the program ignores SIGCHLD.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
 
     def tell(self, _number: int) -> None:
         """Interrupt the work."""
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._process, signal.SIGINT)
+            os.kill(self._pid, signal.SIGINT)
 
     def has_ended(self, seconds: float) -> bool:
         """Wait at most so many seconds for the end; return whether it has come."""
-        poll = select.poll()
-        poll.register(self._process, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        try:
+            with Closing(os.pidfd_open(self._pid)) as process:
+                poll = select.poll()
+                poll.register(process, select.POLLIN)
+                return bool(poll.poll(seconds * 1000))
+        except ProcessLookupError:
+            return True
 
 
 class _Events:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, field, replace
 
+from sundog.api import LOADING
 from sundog.api.apart import apart
 from sundog.errors import NotInStorage, UsageError
 from sundog.oci.platform import Platform
@@ -96,8 +97,9 @@ def pull(
     ``name`` is its name in storage, by default ``reference``.  ``platform`` is such as
     ``linux/arm64``; None stands for this machine's.  Raises RegistryError and its kinds.
     """
-    from sundog.registry.options import PullOptions  # noqa: PLC0415 - other functions need none
-    from sundog.registry.pull import pull as pull_image  # noqa: PLC0415
+    with LOADING:
+        from sundog.registry.options import PullOptions  # noqa: PLC0415 - seldom needed
+        from sundog.registry.pull import pull as pull_image  # noqa: PLC0415
 
     target = reference if name is None else name
     canonical_name(target)
@@ -125,9 +127,10 @@ def push(
     ``destination`` is HOST/PATH[:TAG], by default ``name``.  Raises RegistryError and its kinds,
     NotInStorage.
     """
-    from sundog.registry.push import destination as remote_of  # noqa: PLC0415 - as for pull
-    from sundog.registry.push import push_image  # noqa: PLC0415
-    from sundog.transfer.packing import Packing  # noqa: PLC0415
+    with LOADING:
+        from sundog.registry.push import destination as remote_of  # noqa: PLC0415 - as for pull
+        from sundog.registry.push import push_image  # noqa: PLC0415
+        from sundog.transfer.packing import Packing  # noqa: PLC0415
 
     packing = Packing.choose(compression, os.environ)
 
@@ -176,7 +179,8 @@ def load(
 
     ``name`` replaces the name of a single image.  Raises ArchiveError, UsageError.
     """
-    from sundog.convert.load import load as load_images  # noqa: PLC0415 - other functions need none
+    with LOADING:
+        from sundog.convert.load import load as load_images  # noqa: PLC0415 - seldom needed
 
     source = os.path.abspath(path_of(path))
 
@@ -201,8 +205,9 @@ def save(
 
     ``format`` is "oci-archive", "oci-dir" or "docker-archive".  Raises NotInStorage, UsageError.
     """
-    from sundog.convert.save import save as save_images  # noqa: PLC0415 - as for load
-    from sundog.transfer.packing import Packing  # noqa: PLC0415
+    with LOADING:
+        from sundog.convert.save import save as save_images  # noqa: PLC0415 - as for load
+        from sundog.transfer.packing import Packing  # noqa: PLC0415
 
     packing = Packing.choose(compression, os.environ)
     wanted = [names] if isinstance(names, str) else list(names)
@@ -220,7 +225,8 @@ def import_image(path: Path, name: str, *, storage: Path | None = None) -> Image
 
     Raises ArchiveError, StoreError.
     """
-    from sundog.transfer.importer import import_image as import_tree  # noqa: PLC0415 - as for load
+    with LOADING:
+        from sundog.transfer.importer import import_image as import_tree  # noqa: PLC0415 - as for load
 
     canonical_name(name)
     source = os.path.abspath(path_of(path))
@@ -263,7 +269,8 @@ def open_session(
     report: ProgressReport, *, tls_verify: bool, authenticated: bool = False
 ) -> Session:
     """Return the connections to registries; there is nobody to ask for a password."""
-    from sundog.registry.session import Session  # noqa: PLC0415 - most functions ask no registry
+    with LOADING:
+        from sundog.registry.session import Session  # noqa: PLC0415 - most functions ask no registry
 
     return Session(os.environ, report, verify=tls_verify, authenticated=authenticated)
 
