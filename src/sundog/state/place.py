@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.record.location import Variables
 
-CONTAINERS, OCI, AGENT_SOCKET, JOIN = b"containers", b"oci", b"agent.sock", b"join"
+CONTAINERS, OCI, AGENT_SOCKET = b"containers", b"oci", b"agent.sock"
 
 PLACE_HINT = "let $XDG_RUNTIME_DIR, or $CH_IMAGE_STORAGE, be a directory of yours alone"
 OTHERS_WRITE = 0o022
@@ -41,7 +41,7 @@ _MONTH = 30 * 86400
 
 
 def state_place(environment: Variables, name: bytes, *, make: bool) -> bytes:
-    """Return the path of ``name``, one of the constants above, in the place of run-time state.
+    """Return the path of ``name``, a constant above or JOIN, in the place of run-time state.
 
     Make the place if ``make``, with mode 0700; ``name`` itself is not made.  Raises SundogError if
     no private directory can be had.
