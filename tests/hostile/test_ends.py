@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import command, until
 from tests.hostile.test_image import WITHOUT_PID_NAMESPACES
 from tests.hostile.test_processes import attack, image
 
@@ -208,3 +208,93 @@ def test_a_container_ends_with_its_ch_run(
     argv += [str(attacker)] if program == "sundog-fakeroot" else [str(image), "--", "/attacker"]
     env = os.environ | {"CH_IMAGE_STORAGE": str(image.parent / "storage")}
     case.ends([*argv, f"silent={case.how}", f"mark={mark}"], mark, env)
+
+
+# A file system of the user's own, which a container sees
+
+# Mounts a file system in a user namespace, and serves it.  Somebody waits for its answer about a
+# name.  Meanwhile it runs a command, which has the device open.  After the command and a line of
+# input, it gives the answer.
+SERVING = """
+import errno, os, select, struct, sys
+from sundog.container.enter import enter_namespaces
+from sundog.fuse.device import mount_fuse
+from sundog.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
+place, *argv = sys.argv[1:]
+enter_namespaces(0, 0)
+device, tree = mount_fuse(b"own", 0, 0)
+move_mount(tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)
+LOOKUP, GETATTR, INIT = 1, 3, 26
+DIRECTORY = struct.pack("=QII6Q10I", 0, 0, 0, 1, *[0] * 8, 0o40755, 2, *[0] * 5)
+GREETING = struct.pack("=4I2H2I2H2I24x", 7, 31, 4096, 0, 0, 0, 4096, 0, 0, 0, 0, 0)
+ANSWERS = {GETATTR: (0, DIRECTORY), INIT: (0, GREETING), LOOKUP: (-errno.ENOENT, b"")}
+def answer(kind, unique):
+    error, data = ANSWERS.get(kind, (-errno.ENOSYS, b""))
+    os.write(device, struct.pack("=IiQ", 16 + len(data), error, unique) + data)
+asked, asking = os.pipe()
+let, letting = os.pipe()
+if os.fork() == 0:
+    os.close(letting)
+    waiting = []
+    while True:
+        if let in select.select([device, let], [], [])[0]:
+            for unique in waiting:
+                answer(LOOKUP, unique)
+            os._exit(0)
+        _, kind, unique = struct.unpack_from("=IIQ", os.read(device, 1 << 17))
+        if kind == LOOKUP:
+            waiting.append(unique)
+            os.write(asking, b".")
+        else:
+            answer(kind, unique)
+if os.fork() == 0:
+    os.close(letting)
+    os.close(device)
+    try:
+        os.stat(os.path.join(place, "name"))
+    except OSError as error:
+        print("found", errno.errorcode[error.errno], flush=True)
+    os._exit(0)
+os.read(asked, 1)
+os.set_inheritable(device, True)
+command = os.fork()
+if command == 0:
+    os.execv(argv[0], argv)
+print("command", command, flush=True)
+os.close(device)
+os.waitpid(command, 0)
+sys.stdin.readline()
+os.close(letting)
+os.wait()
+os.wait()
+"""
+
+
+def test_a_file_system_of_the_host_goes_on(
+    mark: str, image: Path, attacker: Path, tmp_path: Path
+) -> None:
+    """A program of the container has its device open, and can't die: all ways are tried."""
+    place = tmp_path / "place"
+    place.mkdir()
+    start = [*command("ch-run"), "--notify", "-u0", "-b", f"{place}:/own", str(image), "--"]
+    start += ["/attacker", "silent=inside", f"mark={mark}"]
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVING, str(place), *start],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        lines: list[str] = []
+        while "now" not in lines:
+            lines.append(process.stdout.readline().strip())
+            assert lines[-1], lines
+        (started,) = [int(line.split()[1]) for line in lines if line.startswith("command")]
+        family = Family(started)
+        os.kill(started, signal.SIGKILL)
+        until(lambda: not family.alive(), "the container is still there", 30)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "found ENOENT\n"

@@ -154,6 +154,7 @@ def guarded(
     def guard(tie: "Callable[[], None]") -> "tuple[int, object]":
         # The user's terminal must reach neither the guard nor the processes that it forks.
         os.setsid()
+        signal.signal(signal.SIGINT, lambda *_: None)  # see ``Child.result``
         null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         for fd, stream in zip((null, *relay.ends), STANDARD_STREAMS, strict=True):
             os.dup2(fd, stream)
