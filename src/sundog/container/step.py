@@ -190,8 +190,13 @@ def guarded(
             os.close(fd)
         supervised = None if supervision is None else supervision.supervise(step.identity)
         gate.open()
-        if answer := init.answer():
-            opened(answer)  # if this raises, the init may wait for ever for what it can't end
+        answer = init.answer()
+        if not answer:  # the kernel may not be able to end the others: this process must not wait
+            raise SundogError(
+                "the first process of the container was killed",
+                "if it was not you, the machine may be out of memory: see dmesg",
+            )
+        opened(answer)  # if this raises, the init may wait for ever for what it can't end
         return status_of(init.result()), None if supervised is None else supervised.pack()
 
     relay = Relay(step.stdout, step.stderr, step.output, step.terminal)
