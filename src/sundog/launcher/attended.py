@@ -1,16 +1,15 @@
 """``ch-run --notify``: ``ch-run`` stays, and runs the command and a supervisor as its children.
 
-    caller ── ch-run, the stand-in for the command ─┬─ the ender
-                                                    ├─ the supervisor
+    caller ── ch-run, the stand-in for the command ─┬─ the supervisor
                                                     └─ the command
 
 All three are in the container's namespaces and have its root directory.  Only the command and its
-descendants are under the filter.  The command can neither trace the other processes nor read their
-memory.  They keep only standard error of the caller's descriptors.  If the supervisor dies,
-``ch-run`` ends the container, so that no command runs without its emulation.  If ``ch-run`` dies,
-a fourth process does so: the ender, which waits for nothing but that (``ender``).  When the command
-ends, ``ch-run`` kills the processes that the command left.  So all changes are recorded when
-``ch-run`` returns.
+descendants are under the filter.  The command can neither trace the other two processes nor read
+their memory.  The other two keep only standard error of the caller's descriptors.  If the
+supervisor or ``ch-run`` dies, the other one ends the container, so that no command runs without its
+emulation.  If the supervisor may wait for a program, a process takes its place in that: ``ender``.
+When the command ends, ``ch-run`` kills the processes that the command left.  So all changes are
+recorded when ``ch-run`` returns.
 
 Floor 0.  ``main`` imports this module for --notify, before it changes the root.  In the wheel the
 module is in the second joined module, which the first one loads.
@@ -21,8 +20,10 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_BLOCK,
     SIG_DFL,
     SIG_SETMASK,
+    SIG_UNBLOCK,
     SIGCHLD,
     SIGKILL,
+    SIGTERM,
     pthread_sigmask,
     signal,
     valid_signals,
@@ -32,6 +33,7 @@ from sundog.container.ending import HostMounts
 from sundog.container.enter import rootless
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
+from sundog.container.members import kill_members
 from sundog.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
 from sundog.container.operations import Bind
 from sundog.container.own_records import OwnRecords
@@ -52,10 +54,10 @@ from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.apart import fork_away
-from sundog.launcher.ender import Ender, Members
+from sundog.launcher.ender import Members, start_ender
 from sundog.launcher.messages import Messages
 from sundog.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
-from sundog.launcher.stand_in import StandIn, die_of
+from sundog.launcher.stand_in import StandIn
 from sundog.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
 from sundog.record.identity import find_identity
 from sundog.record.layer_path import LayerPath
@@ -176,7 +178,7 @@ class Attendant:
 class PreparedAttendant:
     """A supervisor that has the records of the image.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_host", "_messages", "_records", "_supervision", "_user")
+    __slots__ = ("_members", "_messages", "_records", "_supervision", "_user")
 
     def __init__(
         self,
@@ -186,7 +188,7 @@ class PreparedAttendant:
         messages: Messages,
         host: HostMounts,
     ) -> None:
-        self._host = host
+        self._members = Members(supervision.proc, host)
         self._supervision = supervision
         self._records = records
         self._user = user
@@ -200,25 +202,44 @@ class PreparedAttendant:
         """Run the command beside a supervisor; return its exit status, or die of its signal.
 
         The command's process calls ``become`` with the function that installs the filter.  The
-        method returns in the command's process and in the supervisor, too, with their exit status.
+        method forks twice, and returns in each child, too, with the child's exit status.
         """
         supervision = self._supervision
         return stand_in_for(
             lambda: become(lambda: supervision.install(who)),
             lambda parent: self._supervise(parent, who),
-            Members(supervision.proc, self._host),
+            self._members,
             self._messages,
         )
 
     def _supervise(self, parent: int, who: "Identity | None") -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
-        supervision = self._supervision
-        set_pdeathsig(SIGKILL)
-        if os.getppid() != parent:
-            return EXIT_RUN
-        records = () if self._records is None else self._records.descriptors()
-        leave_descriptors((STDERR_FILENO, *supervision.descriptors(), *records))
-        supervised = supervision.supervise(who, self._messages.note)
+        supervision, members = self._supervision, self._members
+        os.setsid()  # what is for the command's process group must not end this process
+
+        def parent_died(*_: object) -> None:
+            if os.getppid() != parent:
+                kill_members(supervision.proc, {os.getpid()})
+                os._exit(EXIT_RUN)
+
+        signal(SIGTERM, parent_died)
+        set_pdeathsig(SIGTERM)
+        pthread_sigmask(SIG_UNBLOCK, {SIGTERM})
+        process = os.pidfd_open(parent)
+        parent_died()
+        kept = () if self._records is None else self._records.descriptors()
+        leave_descriptors(
+            (STDERR_FILENO, process, *supervision.descriptors(), *members.descriptors(), *kept)
+        )
+        has_ender = False
+
+        def before_mount() -> None:
+            nonlocal has_ender
+            if not has_ender:
+                has_ender = True
+                start_ender(members, process, self._messages)
+
+        supervised = supervision.supervise(who, self._messages.note, before_mount)
         if supervised is None:
             return 0  # the command has printed why
         print_report(report_lines(supervised), self._messages)
@@ -305,9 +326,15 @@ class FirstAttendant(PeerAttendant):
         """Be the supervisor until the group has ended, which begins with a command of ``who``."""
         supervision, records = self._supervision, self._records
         saved = () if records is None else records.descriptors()
-        leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
+        opened = (*supervision.descriptors(), *self._host.descriptors(), *saved)
+        leave_caller((requests.fileno(), *opened), b"ch-run-notify")
+
+        def start(process: int, number: int) -> None:
+            members = Members(supervision.proc, self._host, number)
+            start_ender(members, process, self._messages)
+
         tags = Tags(superuser(all_capabilities()))
-        source = GroupSource(requests, supervision.proc, tags, strict=supervision.strict)
+        source = GroupSource(requests, supervision.proc, tags, start, strict=supervision.strict)
         supervised = supervision.answer(source, tags, who)
         status, lines = 0, report_lines(supervised)
         if records is not None:
@@ -362,10 +389,10 @@ def stand_in_for(
     members: Members,
     messages: Messages,
 ) -> int:
-    """Fork three times: the ender of the ``members``, ``supervise``, and ``start`` the command.
+    """Fork twice: to ``start`` the command, and to ``supervise`` it; stand in for the command.
 
-    This process stands in for the command.  ``supervise`` gets its process ID.  Returns the exit
-    status of each of the processes but the ender, which never returns.
+    ``supervise`` gets the process ID of the stand-in.  The ``members`` end with the command.
+    Returns the exit status of each of the three processes.
     """
     parent = os.getpid()
     # The command's process undoes these changes.  The stand-in passes signals on to it.
@@ -373,7 +400,6 @@ def stand_in_for(
     mask = pthread_sigmask(SIG_BLOCK, valid_signals())
     set_child_subreaper()
     set_dumpable(False)
-    ender = Ender(members, messages)
     supervisor = os.fork()
     if supervisor == 0:
         return supervise(parent)
@@ -382,16 +408,11 @@ def stand_in_for(
         set_pdeathsig(SIGKILL)
         if os.getppid() != parent:
             return EXIT_RUN
-        ender.leave()
         signal(SIGCHLD, chld)
         pthread_sigmask(SIG_SETMASK, mask)
         return start()
-    leave_descriptors((STDERR_FILENO, ender.descriptor, *members.descriptors()))
-    status = StandIn(command, supervisor, members).stand(messages)
-    ender.dismiss()
-    if status < 0:
-        die_of(-status)
-    return status
+    leave_descriptors((STDERR_FILENO, *members.descriptors()))
+    return StandIn(command, supervisor, members).stand(messages)
 
 
 def report_lines(supervised: Supervised) -> list[tuple[str, str]]:

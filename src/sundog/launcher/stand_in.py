@@ -6,7 +6,7 @@
   continues the command.  So the job control of the caller's shell works.
 * The command may be a shell with its own process group and job control.  The caller's shell gives
   the terminal to the group of the stand-in, which passes the terminal on to the command's group.
-* The stand-in ends with the command's exit status, or by the command's signal (``die_of``).
+* The stand-in ends with the command's exit status, or by the command's signal.
 
 Floor 0.
 """
@@ -58,10 +58,7 @@ class StandIn:
         self._statuses = {command: RUNNING, supervisor: RUNNING}
 
     def stand(self, messages: "Messages") -> int:
-        """Wait for the container's end; return the command's exit status.
-
-        If it is negative, it is the number of the signal of which this process must die.
-        """
+        """Wait for the container's end; return the command's exit status, or die of its signal."""
         stuck = STUCK_LOOKS  # nothing has happened from which the command could be about to die
         while self._statuses[self._command] == RUNNING:
             if stuck == STUCK_LOOKS:
@@ -98,7 +95,7 @@ class StandIn:
             return EXIT_RUN
         status = self._statuses[self._command]
         if os.WIFSIGNALED(status) and supervisor == 0:
-            return -os.WTERMSIG(status)
+            die_of(os.WTERMSIG(status))
         return os.WEXITSTATUS(status) or os.WEXITSTATUS(supervisor)
 
     def _reap(self) -> None:
