@@ -70,7 +70,6 @@ if TYPE_CHECKING:
 
     from sundog.container.membership import GroupChannel
     from sundog.container.plan import Plan
-    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.launcher.companion import Become
     from sundog.launcher.image import Image
     from sundog.launcher.options import CommandLine
@@ -157,17 +156,17 @@ class Attendant:
             owners = path + b"/ch/owners"
             letter = letter_of(path)
             layers = [LayerPath(path, owners, guesses=letter)] if exists(owners) else []
-        volumes: list[VolumePlace] = []
-        if self._shows_all:
-            binds = [step for step in plan.operations if isinstance(step, Bind)]
-            volumes = [(bind.destination, False) for bind in binds]
+        # An image that is one file has files of its own, whose mount is another kind of bind.
+        binds = [step.destination for step in plan.operations if type(step) is Bind]
+        volumes = [(path, False) for path in binds] if self._shows_all else []
+        volumes += [(path, takes_all) for path, takes_all in self._volumes if path in binds]
         emulation = Emulation(
             layers,
             changes,
             is_stable=stable,
             strict=self._strict,
             is_lost=is_lost,
-            volumes=[*volumes, *self._volumes],
+            volumes=volumes,
         )
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
