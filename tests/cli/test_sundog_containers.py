@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.test_sundog import Place, background, refused, sundog, until
-from tests.conftest import command, run_program
+from tests.conftest import command, copy_storage, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -42,16 +42,26 @@ def place(sundog: Place) -> Place:
     context.mkdir()
     (context / "Dockerfile").write_text(DOCKERFILE)
     sundog("build", "-t", "labelled", "-q", context)
+    copy_storage(sundog.path / "storage", sundog.path / "copy")  # no user can copy containers
     return sundog
 
 
+@pytest.fixture(scope="module")
+def apart(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Return a copy of the storage, for tests that begin and end without a container."""
+    copy = Place(tmp_path_factory.mktemp("apart"))
+    (copy.path / "run").mkdir(mode=0o700)
+    (place.path / "copy").rename(copy.path / "storage")
+    return copy
+
+
 @pytest.fixture
-def empty(place: Place) -> Generator[Place]:
-    """Return the storage without any container, before the test and after it."""
-    yield place
-    place("rm", "-af")
-    assert place("ps", "-aq").stdout == ""
-    kept = place.path / "storage" / "containers"
+def empty(apart: Place) -> Generator[Place]:
+    """Return a storage without any container, before the test and after it."""
+    yield apart
+    apart("rm", "-af")
+    assert apart("ps", "-aq").stdout == ""
+    kept = apart.path / "storage" / "containers"
     assert not kept.exists() or os.listdir(kept) == []
 
 

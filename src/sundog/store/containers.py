@@ -95,11 +95,10 @@ class KeptContainers:
         storage.hold()
         with storage.faults:
             image = self._finish(identity)
-            upper, sealing = self._at(identity, CONTAINER_UPPER), self._at(identity, _SEALING)
-            if not os.path.lexists(os.path.join(sealing, b"tree")) and not os.path.lexists(
-                os.path.join(sealing, CONTAINER_UPPER)
-            ):
-                if os.path.exists(upper) and not os.listdir(upper):
+            sealing = self._at(identity, _SEALING)
+            halves = (os.path.join(sealing, name) for name in (b"tree", CONTAINER_UPPER))
+            if not any(map(os.path.lexists, halves)):
+                if not self._has_changes(identity):
                     self._renew(identity, image)
                     return image
                 os.makedirs(sealing, 0o700, exist_ok=True)
@@ -217,6 +216,14 @@ class KeptContainers:
             os.path.join(place, CONTAINER_UPPER),
             os.path.join(place, CONTAINER_WORK),
         )
+
+    def _has_changes(self, identity: str) -> bool:
+        try:
+            return bool(os.listdir(self._at(identity, CONTAINER_UPPER)))
+        except FileNotFoundError:  # a crash came before ``_renew``
+            return False
+        except PermissionError:  # an image may forbid its own root directory
+            return True
 
     def _upper(self, identity: str) -> bytes:
         sealing = self._at(identity, _SEALING, CONTAINER_UPPER)
