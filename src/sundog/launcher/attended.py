@@ -36,7 +36,7 @@ from sundog.container.leaving import leave_caller
 from sundog.container.members import kill_members
 from sundog.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
 from sundog.container.operations import Bind
-from sundog.container.own_records import OwnRecords
+from sundog.container.own_records import ContainerRecords, OwnRecords
 from sundog.container.paths import exists
 from sundog.container.supervision import (
     Emulation,
@@ -60,6 +60,7 @@ from sundog.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
 from sundog.launcher.stand_in import StandIn
 from sundog.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
 from sundog.record.identity import find_identity
+from sundog.record.kept import CONTAINER_UPPER
 from sundog.record.layer_path import LayerPath
 
 TYPE_CHECKING = False
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
 
     class KeptRecords(Protocol):
         """What saves the records when the command has ended: see ``OwnRecords``."""
+
+        ended: int  # a descriptor of the file that gets the exit status, or -1
 
         def descriptors(self) -> tuple[int, ...]: ...  # noqa: D102
         def save(self, manifest: OwnersManifest, /) -> None: ...  # noqa: D102
@@ -130,9 +133,12 @@ class Attendant:
             channel, user, self._messages, self._host, supervision=supervision, records=records
         )
 
-    def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
+    def _supervision(
+        self, image: "Image", plan: "Plan"
+    ) -> "tuple[Supervision, KeptRecords | None]":
         """Open the records of the ``image``."""
-        records, changes, is_lost = None, None, False
+        changes, is_lost = None, False
+        records: KeptRecords | None = None
         stable = not plan.is_copied
         if image.named:
             is_lost = image.guesses == OWNERS_LOST
@@ -146,6 +152,8 @@ class Attendant:
                 )
                 for at, path in enumerate(image.layers)
             ]
+            if image.kept:
+                changes, records = image.kept + b"/" + CONTAINER_UPPER, ContainerRecords(image.kept)
         elif image.recorded is not None:
             tree, owners = image.recorded
             layers = [LayerPath(tree, owners, guesses=letter_of(tree))]
@@ -209,6 +217,7 @@ class PreparedAttendant:
             lambda parent: self._supervise(parent, who),
             self._members,
             self._messages,
+            -1 if self._records is None else self._records.ended,
         )
 
     def _supervise(self, parent: int, who: "Identity | None") -> int:
@@ -248,14 +257,24 @@ class PreparedAttendant:
 
 
 class PeerAttendant:
-    """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``."""
+    """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``.
 
-    __slots__ = ("_channel", "_host", "_messages", "_user")
+    ``ended`` is as in ``KeptRecords``.
+    """
+
+    __slots__ = ("_channel", "_ended", "_host", "_messages", "_user")
 
     def __init__(
-        self, channel: "GroupChannel", user: "StartUser", messages: Messages, host: HostMounts
+        self,
+        channel: "GroupChannel",
+        user: "StartUser",
+        messages: Messages,
+        host: HostMounts,
+        *,
+        ended: int = -1,
     ) -> None:
         self._channel = channel
+        self._ended = ended
         self._host = host
         self._user = user
         self._messages = messages
@@ -275,6 +294,7 @@ class PeerAttendant:
             lambda parent: self._await(parent, member),
             Members(channel.proc, self._host, member.number),
             self._messages,
+            self._ended,
         )
 
     def _await(self, parent: int, member: Membership) -> int:
@@ -305,9 +325,10 @@ class FirstAttendant(PeerAttendant):
         host: HostMounts,
         *,
         supervision: Supervision,
-        records: OwnRecords | None,
+        records: "KeptRecords | None",
     ) -> None:
-        super().__init__(channel, user, messages, host)
+        ended = -1 if records is None else records.ended
+        super().__init__(channel, user, messages, host, ended=ended)
         self._supervision = supervision
         self._records = records
 
@@ -387,11 +408,13 @@ def stand_in_for(
     supervise: "Callable[[int], int]",
     members: Members,
     messages: Messages,
+    note: int = -1,
 ) -> int:
     """Fork twice: to ``start`` the command, and to ``supervise`` it; stand in for the command.
 
     ``supervise`` gets the process ID of the stand-in.  The ``members`` end with the command.
-    Returns the exit status of each of the three processes.
+    ``note`` is a descriptor of the file that gets the exit status of the command, or -1.  Returns
+    the exit status of each of the three processes.
     """
     parent = os.getpid()
     # The command's process undoes these changes.  The stand-in passes signals on to it.
@@ -410,8 +433,9 @@ def stand_in_for(
         signal(SIGCHLD, chld)
         pthread_sigmask(SIG_SETMASK, mask)
         return start()
-    leave_descriptors((STDERR_FILENO, *members.descriptors()))
-    return StandIn(command, supervisor, members).stand(messages)
+    noted = () if note < 0 else (note,)
+    leave_descriptors((STDERR_FILENO, *members.descriptors(), *noted))
+    return StandIn(command, supervisor, members, note).stand(messages)
 
 
 def report_lines(supervised: Supervised) -> list[tuple[str, str]]:

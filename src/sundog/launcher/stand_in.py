@@ -29,6 +29,7 @@ from _signal import (  # type: ignore[import-not-found]
 from resource import RLIMIT_CORE, setrlimit
 
 from sundog.errors import EXIT_RUN, SundogError
+from sundog.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +48,16 @@ class StandIn:
     """The stand-in for ``command``.  ``command`` and ``supervisor`` are children of this process.
 
     The process has blocked all signals.  ``members`` are the processes that end with the command.
+    ``note`` is a descriptor of the file that gets the exit status of the command, or -1.
     """
 
-    __slots__ = ("_command", "_members", "_statuses", "_supervisor")
+    __slots__ = ("_command", "_members", "_note", "_statuses", "_supervisor")
 
-    def __init__(self, command: int, supervisor: int, members: "Members") -> None:
+    def __init__(
+        self, command: int, supervisor: int, members: "Members", note: int = -1
+    ) -> None:
         self._command = command
+        self._note = note
         self._members = members
         self._supervisor = supervisor
         self._statuses = {command: RUNNING, supervisor: RUNNING}
@@ -94,6 +99,8 @@ class StandIn:
             )
             return EXIT_RUN
         status = self._statuses[self._command]
+        if self._note >= 0:
+            write_all(self._note, b"%d\n" % shell_status(status))
         if os.WIFSIGNALED(status) and supervisor == 0:
             die_of(os.WTERMSIG(status))
         return os.WEXITSTATUS(status) or os.WEXITSTATUS(supervisor)
@@ -162,6 +169,11 @@ class StandIn:
         """Wait at most ``seconds`` for a child to change its state."""
         sigtimedwait([SIGCHLD], seconds)
         self._reap()
+
+
+def shell_status(status: int) -> int:
+    """Return a wait status as shells show it: 128 and the signal for a process that died of it."""
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def on_terminal(call: "Callable[[int], int | None]") -> int | None:
