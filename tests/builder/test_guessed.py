@@ -100,6 +100,14 @@ def test_what_a_user_may_do(shop: Workshop) -> None:
     assert done.stdout.split() == ["0:0"] * 3
 
 
+def test_a_run_under_a_supervisor(shop: Workshop) -> None:
+    """What that RUN makes there has its owner."""
+    text = "FROM unseen\nUSER app\nRUN echo >/home/app/x && ! echo x >/known/x\n"
+    shop.build(text, "--force=notify", tag="run")
+    look = ("stat", "-c", "%u:%g", "/home/app/x", "/home/app")
+    assert shop.ch_run("--notify", "run", "--", *look).stdout.split() == ["42:43", "0:0"]
+
+
 def test_without_the_mark_nothing_is_guessed(shop: Workshop) -> None:
     """The same files, from a RUN that a supervisor saw, are root's."""
     shop.build(UNSEEN.replace("chown", ": chown"), "--force=notify", tag="seen")

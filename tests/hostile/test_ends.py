@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import command, until
 from tests.hostile.test_image import WITHOUT_PID_NAMESPACES
 from tests.hostile.test_processes import attack, image
 
@@ -39,6 +40,15 @@ class Family:
             found |= more
         self.starts = {pid: stat_field(pid, 22) for pid in found}
 
+    def ancestor(self, distance: int) -> int:
+        """Return the process so far above the eldest attacker."""
+        attackers = [pid for pid in self.starts if name_of(pid) == "attacker"]
+        (found,) = [pid for pid in attackers if stat_field(pid, 4) not in attackers]
+        for _ in range(distance):
+            found = stat_field(found, 4) or 0
+        assert found in self.starts
+        return found
+
     def alive(self) -> list[int]:
         """Return those with a thread that has not ended."""
         return [
@@ -59,6 +69,10 @@ def stat_field(pid: int, number: int) -> int | None:
     return None
 
 
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def states(pid: int) -> Iterator[str]:
     for path in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):
@@ -75,10 +89,13 @@ def mounted(mark: str) -> list[int]:
     return found
 
 
-def ended_by(argv: list[str], signo: int, mark: str, env: dict[str, str]) -> tuple[int, float]:
+def ended_by(
+    argv: list[str], signo: int, mark: str, env: dict[str, str], above: int = 0
+) -> tuple[int, float]:
     """Run a program until it prints ``now``, and send a signal to it.
 
-    Returns its wait status, and the seconds until nothing of it was alive.
+    If ``above`` is not 0, the process so far above the attacker gets the signal.  Returns the
+    program's wait status, and the seconds until nothing of it was alive.
     """
     with subprocess.Popen(
         argv,
@@ -99,8 +116,8 @@ def ended_by(argv: list[str], signo: int, mark: str, env: dict[str, str]) -> tup
             pytest.fail("".join(lines))
         family = Family(process.pid)
         began = time.monotonic()
-        os.kill(process.pid, signo)
-        while process.poll() is None or family.alive():
+        os.kill(family.ancestor(above) if above else process.pid, signo)
+        while process.poll() is None or family.alive() or mounted(mark):
             if time.monotonic() > began + 30:
                 left = family.alive()
                 for pid in left:
@@ -109,7 +126,6 @@ def ended_by(argv: list[str], signo: int, mark: str, env: dict[str, str]) -> tup
             time.sleep(0.01)
         seconds = time.monotonic() - began
         assert "Traceback" not in process.stdout.read()
-    assert mounted(mark) == []
     return process.returncode, seconds
 
 
@@ -181,6 +197,21 @@ def test_a_run_ends_with_its_builder(
     case.ends(build, mark, os.environ | {"CH_IMAGE_STORAGE": str(base)})
 
 
+@pytest.mark.parametrize("victim", ["init", "guard", "init-nopids", "guard-nopids"])
+def test_a_run_ends_with_its_init_and_with_its_guard(
+    victim: str, mark: str, base: Path, tmp_path: Path, attacker: Path
+) -> None:
+    context = attack(tmp_path / "context", attacker, "silent=itself", f"mark={mark}")
+    build = [*command("ch-image"), "build", "--force=notify", "-t", mark, str(context)]
+    if victim.endswith("nopids"):
+        build = [sys.executable, "-c", WITHOUT_PID_NAMESPACES, *build]
+    env = os.environ | {"CH_IMAGE_STORAGE": str(base)}
+    above = 1 if victim.startswith("init") else 2
+    status, seconds = ended_by(build, signal.SIGKILL, mark, env, above)
+    assert status == 1
+    assert seconds < PROMISED * BUSY
+
+
 # ch-run, where a process of it stays
 
 MODES = {
@@ -208,3 +239,127 @@ def test_a_container_ends_with_its_ch_run(
     argv += [str(attacker)] if program == "sundog-fakeroot" else [str(image), "--", "/attacker"]
     env = os.environ | {"CH_IMAGE_STORAGE": str(image.parent / "storage")}
     case.ends([*argv, f"silent={case.how}", f"mark={mark}"], mark, env)
+
+
+def test_a_plain_container_ends_as_the_page_says(mark: str, image: Path, attacker: Path) -> None:
+    """No process of Sundog is there."""
+    shutil.copy(attacker, image / "attacker")
+    argv = [
+        *command("ch-run"),
+        "-u0",
+        str(image),
+        "--",
+        "/attacker",
+        "silent=itself",
+        f"mark={mark}",
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "now\n"
+        family = Family(process.pid)
+        process.kill()
+        (thread, *_) = [
+            path.parent
+            for path in Path(f"/proc/{process.pid}/task").glob("*/mountinfo")
+            if path.parent.name != str(process.pid) and f" {mark} " in path.read_text()
+        ]
+        namespaces = [f"--user={thread}/ns/user", f"--mount={thread}/ns/mnt"]
+        assert family.alive()
+        done = subprocess.run(
+            ["nsenter", "--preserve-credentials", *namespaces, "umount", "-f", "/mnt"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "busy" in done.stderr
+        until(lambda: not family.alive(), "the container is still there", 30)
+
+
+# A file system of the user's own, which a container sees
+
+# Mounts a file system in a user namespace, and serves it.  Somebody waits for its answer about a
+# name.  Meanwhile it runs a command, which has the device open.  After the command and a line of
+# input, it gives the answer.
+SERVING = """
+import errno, os, select, struct, sys
+from sundog.container.enter import enter_namespaces
+from sundog.fuse.device import mount_fuse
+from sundog.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
+place, *argv = sys.argv[1:]
+enter_namespaces(0, 0)
+device, tree = mount_fuse(b"own", 0, 0)
+move_mount(tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)
+LOOKUP, GETATTR, INIT = 1, 3, 26
+DIRECTORY = struct.pack("=QII6Q10I", 0, 0, 0, 1, *[0] * 8, 0o40755, 2, *[0] * 5)
+GREETING = struct.pack("=4I2H2I2H2I24x", 7, 31, 4096, 0, 0, 0, 4096, 0, 0, 0, 0, 0)
+ANSWERS = {GETATTR: (0, DIRECTORY), INIT: (0, GREETING), LOOKUP: (-errno.ENOENT, b"")}
+def answer(kind, unique):
+    error, data = ANSWERS.get(kind, (-errno.ENOSYS, b""))
+    os.write(device, struct.pack("=IiQ", 16 + len(data), error, unique) + data)
+asked, asking = os.pipe()
+let, letting = os.pipe()
+if os.fork() == 0:
+    os.close(letting)
+    waiting = []
+    while True:
+        if let in select.select([device, let], [], [])[0]:
+            for unique in waiting:
+                answer(LOOKUP, unique)
+            os._exit(0)
+        _, kind, unique = struct.unpack_from("=IIQ", os.read(device, 1 << 17))
+        if kind == LOOKUP:
+            waiting.append(unique)
+            os.write(asking, b".")
+        else:
+            answer(kind, unique)
+if os.fork() == 0:
+    os.close(letting)
+    os.close(device)
+    try:
+        os.stat(os.path.join(place, "name"))
+    except OSError as error:
+        print("found", errno.errorcode[error.errno], flush=True)
+    os._exit(0)
+os.read(asked, 1)
+os.set_inheritable(device, True)
+command = os.fork()
+if command == 0:
+    os.execv(argv[0], argv)
+print("command", command, flush=True)
+os.close(device)
+os.waitpid(command, 0)
+sys.stdin.readline()
+os.close(letting)
+os.wait()
+os.wait()
+"""
+
+
+def test_a_file_system_of_the_host_goes_on(
+    mark: str, image: Path, attacker: Path, tmp_path: Path
+) -> None:
+    """A program of the container has its device open, and can't die: all ways are tried."""
+    place = tmp_path / "place"
+    place.mkdir()
+    start = [*command("ch-run"), "--notify", "-u0", "-b", f"{place}:/own", str(image), "--"]
+    start += ["/attacker", "silent=inside", f"mark={mark}"]
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVING, str(place), *start],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        lines: list[str] = []
+        while "now" not in lines:
+            lines.append(process.stdout.readline().strip())
+            assert lines[-1], lines
+        (started,) = [int(line.split()[1]) for line in lines if line.startswith("command")]
+        family = Family(started)
+        os.kill(started, signal.SIGKILL)
+        until(lambda: not family.alive(), "the container is still there", 30)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "found ENOENT\n"

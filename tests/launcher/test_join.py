@@ -380,7 +380,8 @@ STRANGERS = {
     "while True:\n"
     "    peer, _ = s.accept()\n"
     "    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', own))]\n"
-    "    peer.sendmsg([b'+image'], rights, socket.MSG_NOSIGNAL)\n",
+    "    with contextlib.suppress(OSError):\n"
+    "        peer.sendmsg([b'+image'], rights, socket.MSG_NOSIGNAL)\n",
     "silent": "time.sleep(600)\n",
     "restless": "while True:\n"
     "    try:\n"
@@ -400,7 +401,7 @@ def stranger(node: Node, kind: str) -> Peer:
     (node.storage / "version").write_bytes(FORMAT)  # there, the group can meet
     script = node.place / "stranger.py"
     script.write_text(
-        "import array, os, random, socket, time\n"
+        "import array, contextlib, os, random, socket, time\n"
         f"name = {node.address()!r}\n"
         "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "s.bind(name)\n"

@@ -108,8 +108,7 @@ def supervisor_and_command(process: int) -> tuple[int, int]:
     found = {}
     for child in children(process):
         status = Path(f"/proc/{child}/status").read_text()
-        if "Name:\tch-run-ender\n" not in status:
-            found["Seccomp:\t2\n" in status] = child
+        found["Seccomp:\t2\n" in status] = child
     return found[False], found[True]
 
 

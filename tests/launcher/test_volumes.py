@@ -121,6 +121,14 @@ def test_files_of_others(ch_run: ChRun, tree: Path) -> None:
     assert done.stdout == b"65534\n"  # without --notify there are no owners but the kernel's
 
 
+def test_a_file_as_a_volume(ch_run: ChRun, tree: Path, volume: Path) -> None:
+    (tree / "file").touch()
+    words = (*ADA, f"-b{volume / 'given'}:/file", tree, "--", "sh", "-c")
+    done = ch_run(*words, "stat -c %u:%g /file /; echo more >>/file")
+    assert (done.returncode, done.stdout.split()) == (0, [b"1815:100", b"0:0"])
+    assert (volume / "given").read_text() == "given\nmore\n"
+
+
 def test_mounts_below_a_volume(ch_run: ChRun, tree: Path, volume: Path, tmp_path: Path) -> None:
     """Those of its source count, too; a volume inside of a volume is one of its own."""
     (tmp_path / "inner").mkdir()

@@ -11,6 +11,7 @@ import pytest
 from sundog.errors import SundogError
 from sundog.kernel.living_process import Process
 from sundog.podman.containers import Container, Containers
+from sundog.podman.kept import Kept
 from sundog.podman.users import NOTIFY, Who
 
 OWN = Process.of(os.getpid())
@@ -27,12 +28,16 @@ def container(name: str = "web", *, process: Process = OWN, detached: bool = Fal
         storage="/s",
         user=Who(NOTIFY, "daemon"),
         detached=detached,
+        identity=name.encode().hex().ljust(64, "0"),
+        words=["--", "img", "sh"],
+        started=1,
+        kept=False,
     )
 
 
 @pytest.fixture
 def containers(tmp_path: Path) -> Containers:
-    return Containers(str(tmp_path / "run"))
+    return Containers(str(tmp_path / "run"), Kept(str(tmp_path / "storage")))
 
 
 def test_record(containers: Containers) -> None:
@@ -101,16 +106,17 @@ def test_forged(field: str, value: object, containers: Containers) -> None:
 
 
 def test_log(containers: Containers) -> None:
-    containers.claim(container(detached=True))
-    with open(containers.make_log("web"), "wb") as log:
+    web = container(detached=True)
+    containers.claim(web)
+    with open(containers.make_log(web), "wb") as log:
         log.write(b"text")
-    with open(containers.open_log("web"), "rb") as log:
+    with open(containers.open_log(web), "rb") as log:
         assert log.read() == b"text"
     with pytest.raises(SundogError, match="File exists"):
-        containers.make_log("web")
+        containers.make_log(web)
     containers.remove("web")
     with pytest.raises(SundogError, match="web: can't read its output"):
-        containers.open_log("web")
+        containers.open_log(web)
 
 
 def test_directory(tmp_path: Path) -> None:
@@ -120,4 +126,4 @@ def test_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in ("open", "link", "file", "file/below"):
         with pytest.raises(SundogError):
-            Containers(str(tmp_path / place))
+            Containers(str(tmp_path / place), Kept(str(tmp_path)))

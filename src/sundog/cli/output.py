@@ -48,10 +48,13 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     print_columns(rows, " | ")
 
 
-def print_columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> None:
-    """Print rows of the same length as aligned columns with ``gap`` between them."""
+def print_columns(rows: Sequence[Sequence[str]], gap: str = "  ", *, narrowest: int = 0) -> None:
+    """Print rows of the same length as aligned columns with ``gap`` between them.
+
+    No column has fewer than ``narrowest`` characters.
+    """
     rows = [[escaped(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(narrowest, *map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         print_line(gap.join(cells).rstrip())

@@ -30,19 +30,21 @@ _BUILD_DEFAULT = "--emulation-default=auto"
 _GROUPS = {
     "image": {
         "build": "build", "pull": "pull", "push": "push", "ls": "images", "list": "images",
-        "rm": "rmi", "tag": "tag", "history": "history", "inspect": "inspect", "save": "save",
-        "load": "load", "import": "import", "prune": "system prune", "exists": "image exists",
+        "rm": "rmi", "tag": "tag", "history": "history", "inspect": "image inspect", "save": "save",
+        "load": "load", "import": "import", "prune": "image prune", "exists": "image exists",
     },
     "container": {
         "run": "run", "exec": "exec", "ls": "ps", "list": "ps", "ps": "ps", "stop": "stop",
-        "kill": "kill", "rm": "rm", "logs": "logs",
+        "kill": "kill", "rm": "rm", "logs": "logs", "create": "create", "start": "start",
+        "restart": "restart", "commit": "commit", "diff": "diff", "cp": "cp", "top": "top",
+        "wait": "wait", "inspect": "container inspect", "prune": "container prune",
     },
-    "builder": {"build": "build", "prune": "system prune"},
-    "buildx": {"build": "build", "prune": "system prune", "du": "system df"},
+    "builder": {"build": "build", "prune": "builder prune"},
+    "buildx": {"build": "build", "prune": "builder prune", "du": "system df"},
     "system": {"df": "system df", "prune": "system prune", "info": "info"},
 }  # fmt: skip
 _ALIASES = {"list": "ps", "--version": "version", "-v": "version", "--help": "help", "-h": "help"}
-_TAKES_IDS = frozenset({"rmi", "tag", "push", "save", "history", "inspect"})
+_TAKES_IDS = frozenset({"rmi", "tag", "push", "save", "history"})
 # Each of the other subcommands: the module with its function, and that function.
 _OWN = {
     "run": ("sundog_run", "run"),
@@ -52,8 +54,23 @@ _OWN = {
     "stop": ("sundog_containers", "stop"),
     "kill": ("sundog_containers", "kill"),
     "rm": ("sundog_containers", "rm"),
-    "logs": ("sundog_containers", "logs"),
+    "wait": ("sundog_containers", "wait"),
+    "logs": ("sundog_logs", "logs"),
+    "top": ("sundog_logs", "top"),
+    "create": ("sundog_run", "create"),
+    "start": ("sundog_kept", "start"),
+    "restart": ("sundog_kept", "restart"),
+    "commit": ("sundog_kept", "commit"),
+    "cp": ("sundog_cp", "cp"),
+    "diff": ("sundog_kept", "diff"),
+    "container prune": ("sundog_prune", "prune_containers"),
+    "image prune": ("sundog_prune", "prune_images"),
+    "system prune": ("sundog_prune", "prune_system"),
+    "builder prune": ("sundog_prune", "prune_builder"),
     "images": ("sundog_images", "images"),
+    "inspect": ("sundog_inspect", "inspect"),
+    "image inspect": ("sundog_inspect", "inspect_image"),
+    "container inspect": ("sundog_inspect", "inspect_container"),
     "image exists": ("sundog_images", "exists"),
     "version": ("sundog_about", "version"),
     "info": ("sundog_about", "info"),

@@ -8,9 +8,33 @@ import textwrap
 from sundog.cli.output import print_line
 from sundog.cli.sundog_command import ON_STDERR, new_report, run_safely
 from sundog.errors import UsageError
-from sundog.podman.container_options import KILL, LOGS, PS, RM, STOP
+from sundog.podman.container_options import (
+    COMMIT,
+    CONTAINER_PRUNE,
+    CP,
+    DIFF,
+    KILL,
+    LOGS,
+    PS,
+    RESTART,
+    RM,
+    START,
+    STOP,
+    TOP,
+    WAIT,
+)
 from sundog.podman.image_lines import SUBCOMMANDS
-from sundog.podman.image_options import AGENT, DOCTOR, IMAGES, PLAIN
+from sundog.podman.image_options import (
+    AGENT,
+    BUILDER_PRUNE,
+    DOCTOR,
+    IMAGE_INSPECT,
+    IMAGE_PRUNE,
+    IMAGES,
+    INSPECT,
+    PLAIN,
+    SYSTEM_PRUNE,
+)
 from sundog.podman.mock_root_options import ROOT
 from sundog.podman.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.podman.run_options import EXEC, RUN
@@ -33,14 +57,39 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     ),
     "exec": ("CONTAINER COMMAND [ARG…]", "run a command in a container with a name",
              "ch-run --join-tag TAG IMAGE -- COMMAND", EXEC),
-    "ps": ("", "list the containers with a name", "ps -u $USER", PS),
-    "stop": ("CONTAINER…", "end containers with SIGTERM", "kill PID", STOP),
+    "create": ("IMAGE [COMMAND [ARG…]]", "make a container that does not start yet", "(nothing)",
+               RUN),
+    "start": ("CONTAINER…", "start containers again, with their changes",
+              "ch-run --container ID IMAGE -- COMMAND", START),
+    "restart": ("CONTAINER…", "stop containers, and start them again", "sundog stop, sundog start",
+                RESTART),
+    "ps": ("", "list the containers that run", "ps -u $USER", PS),
+    "stop": ("CONTAINER…", "end containers with the signal of their image", "kill PID", STOP),
     "kill": ("CONTAINER…", "send containers a signal", "kill -s SIGNAL PID", KILL),
-    "rm": ("CONTAINER…", "forget containers that have ended", "(nothing)", RM),
+    "wait": ("CONTAINER…", "wait for the end of containers", "(nothing)", WAIT),
+    "rm": ("CONTAINER…", "remove containers that have ended", "(nothing)", RM),
     "logs": ("CONTAINER", "print the output of a container of run --detach", "(nothing)", LOGS),
+    "top": ("CONTAINER [COLUMN…]", "list the processes of a container", "ps -u $USER", TOP),
+    "cp": ("SRC DST", "copy files between the host and a container", "(nothing)", CP),
+    "diff": ("CONTAINER", "print what a container has changed", "(nothing)", DIFF),
+    "commit": ("CONTAINER IMAGE", "make an image of a container", "(nothing)", COMMIT),
+    "container inspect": ("CONTAINER…", "print what is known of containers", "(nothing)",
+                          IMAGE_INSPECT),
+    "container prune": ("", "remove the containers that do not run", "(nothing)",
+                        CONTAINER_PRUNE),
     "images": ("[NAME]", "list the images in storage", "ch-image list -l", IMAGES),
+    "inspect": ("NAME…", "print what is known of containers and images", "ch-image inspect NAME…",
+                INSPECT),
+    "image inspect": ("IMAGE…", "print what is known of images", "ch-image inspect IMAGE…",
+                      IMAGE_INSPECT),
     "image exists": ("IMAGE", "tell by the exit status whether an image is in storage",
                      "ch-image list IMAGE", PLAIN),
+    "image prune": ("", "delete what no image needs, or images without a container",
+                    "ch-image build-cache --gc", IMAGE_PRUNE),
+    "system prune": ("", "container prune and image prune", "ch-image build-cache --gc",
+                     SYSTEM_PRUNE),
+    "builder prune": ("", "delete what no image needs", "ch-image build-cache --gc",
+                      BUILDER_PRUNE),
     "root": ("[COMMAND [ARG…]]", "run a command as mock root",
              "sundog-fakeroot -i FILE -s FILE -- COMMAND", ROOT),
     "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-import re
 import time
-from calendar import timegm
+from fnmatch import fnmatchcase
 
-from sundog.cli.output import human_size, print_columns, print_line
+from sundog.cli.output import print_line
 from sundog.cli.sundog_command import image_line, run_safely, scanned, warn
+from sundog.cli.sundog_format import print_rows
 from sundog.errors import UsageError
+from sundog.podman.filters import Filters, has_label, truth
 from sundog.podman.image_options import IMAGES, PLAIN
 from sundog.podman.run_line import image_operand, is_id
 from sundog.podman.stored import image_facts
+from sundog.podman.template_values import Moment, Structure
+from sundog.podman.templates import Template
+from sundog.podman.times import age, decimal_size, parse_moment
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.cli.sundog_command import Context
     from sundog.podman.options import Line
     from sundog.store.images import Image
 
 _TEMPLATE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-_FIELD = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
-_HEADINGS = {
-    "Repository": "REPOSITORY",
-    "Tag": "TAG",
-    "ID": "IMAGE ID",
-    "CreatedSince": "CREATED",
-    "CreatedAt": "CREATED AT",
-    "Size": "SIZE",
-}
-_NONE = "<none>"
-_UNITS = (
-    (31_536_000, "year"),
-    (2_592_000, "month"),
-    (86_400, "day"),
-    (3600, "hour"),
-    (60, "minute"),
+_HEADINGS = Structure(
+    Repository="REPOSITORY",
+    Tag="TAG",
+    ID="IMAGE ID",
+    Id="IMAGE ID",
+    Digest="DIGEST",
+    Created="CREATED",
+    CreatedSince="CREATED",
+    CreatedAt="CREATED AT",
+    Size="SIZE",
+    Labels="LABELS",
+    Names="NAMES",
 )
+_NONE = "<none>"
+_ID_LENGTH = 12
 
 
 def images(words: Sequence[str], context: Context) -> int:
@@ -50,16 +52,9 @@ def images(words: Sequence[str], context: Context) -> int:
     warn(line)
     if len(line.operands) > 1:
         raise UsageError("images: too many operands", "sundog images [NAME]")
-    template = line.last("format") or _TEMPLATE
-    if template == "json":
+    if line.last("format") == "json" and not line.all("filter"):
         return image_line(["list", "--format=json", "--", *line.operands], context)
-    unknown = [name for name in _FIELD.findall(template) if name not in _HEADINGS]
-    if unknown or "{{" in _FIELD.sub("", template):
-        raise UsageError(
-            f"--format {template}: not possible here", f"json, or fields: {', '.join(_HEADINGS)}"
-        )
-    if line.is_set("quiet"):
-        template = "{{.ID}}"
+    template = Template(line.last("format") or _TEMPLATE)
     return run_safely(lambda: _list(line, template, context))
 
 
@@ -80,47 +75,106 @@ def names_of_id(text: str, context: Context) -> list[str]:
         return []
     start = text.removeprefix("sha256:")
     with Store.open(context.storage) as store:
-        return [image.typed for image in store.images.list() if image.id.startswith(start)]
+        return [image.typed for image in store.images.list() if image.whole_id.startswith(start)]
 
 
-def _list(line: Line, template: str, context: Context) -> int:
+def filters(line: Line, found: Sequence[Image], command: str) -> Filters:
+    """Return the filters of a command line about images; ``found`` are all images.
+
+    Raises UsageError.
+    """
+
+    def compared(name: str, *, older: bool) -> Callable[[str], Callable[[Image], bool]]:
+        def read(value: str) -> Callable[[Image], bool]:
+            others = [image for image in found if value in _names(image) or _has_id(image, value)]
+            if not others:
+                raise UsageError(f"--filter {name}={value}: no such image", "sundog images")
+            bound = _created(others[0]).nanoseconds
+            if older:
+                return lambda image: _created(image).nanoseconds < bound
+            return lambda image: _created(image).nanoseconds > bound
+
+        return read
+
+    def until(value: str) -> Callable[[Image], bool]:
+        bound = parse_moment(value, "--filter until", time.time_ns())
+        return lambda image: _created(image).nanoseconds <= bound
+
+    def dangling(value: str) -> Callable[[Image], bool]:
+        wanted = truth(value, "dangling")  # every image here has a name
+        return lambda image: not wanted  # noqa: ARG005
+
+    return Filters(
+        line.all("filter"),
+        {
+            "dangling": dangling,
+            "reference": lambda value: lambda image: _matches(image, value),
+            "label": lambda value: lambda image: has_label(dict(image.config.labels), value),
+            "before": compared("before", older=True),
+            "since": compared("since", older=False),
+            "after": compared("after", older=False),
+            "until": until,
+            "id": lambda value: lambda image: _has_id(image, value),
+        },
+        command,
+    )
+
+
+def _list(line: Line, template: Template, context: Context) -> int:
     name = line.operands[0] if line.operands else None
+    whole = line.is_set("no-trunc")
     with Store.open(context.storage) as store:
-        rows = [
-            _fields(image, human_size(store.images.size(image)))
-            for image in store.images.list()
-            if name is None or name in _names(image)
+        everything = store.images.list()
+        passed = filters(line, everything, "images")
+        found = [
+            image
+            for image in everything
+            if (name is None or name in _names(image)) and passed.pass_on(image)
         ]
-    is_table = template.startswith("table ")
-    # The two characters \t stand for a tab, as in Go's templates of docker.
-    template = template.removeprefix("table ").replace("\\t", "\t")
-    if line.is_set("quiet"):
-        rows = list({row["ID"]: row for row in rows}.values())
-    shown = [_FIELD.sub(lambda match, row=row: row[match[1]], template) for row in rows]  # type: ignore[misc]
-    if not is_table:
-        for text in shown:
-            print_line(text, "\t")
-        return 0
-    if not line.is_set("noheading"):
-        shown = [_FIELD.sub(lambda match: _HEADINGS[match[1]], template), *shown]
-    print_columns([text.split("\t") for text in shown])
+        if line.is_set("quiet"):
+            for identity in dict.fromkeys(image.whole_id for image in found):
+                print_line(identity if whole else identity[:_ID_LENGTH])
+            return 0
+        rows = [_fields(image, store.images.size(image), whole=whole) for image in found]
+    if line.last("format") == "json":
+        raise UsageError("--filter: not with --format json", "--format '{{json .}}'")
+    print_rows(template, rows, _HEADINGS, heading=not line.is_set("noheading"))
     return 0
 
 
-def _fields(image: Image, size: str) -> dict[str, str]:
+def _fields(image: Image, size: int, *, whole: bool) -> Structure:
     repository, tag = _names(image)[0], _NONE
     if ":" in repository.rpartition("/")[2]:
         repository, _, tag = repository.rpartition(":")
     elif "@" not in repository:
         tag = "latest"
-    return {
-        "Repository": repository,
-        "Tag": tag,
-        "ID": image.id,
-        "CreatedSince": _since(image.config.created),
-        "CreatedAt": image.config.created or _NONE,
-        "Size": size,
-    }
+    identity, created = image.whole_id, _created(image)
+    since = f"{age(time.time() - created.seconds)} ago" if image.config.created else _NONE
+    return Structure(
+        Repository=repository,
+        Tag=tag,
+        ID=identity if whole else identity[:_ID_LENGTH],
+        Id=identity,
+        Digest=image.blobs[0] if image.blobs else _NONE,
+        Created=since,
+        CreatedSince=since,
+        CreatedAt=Moment(created.seconds * 1_000_000_000) if image.config.created else _NONE,
+        Size=decimal_size(size, 3, " "),
+        Labels=dict(image.config.labels),
+        Names=[image.typed],
+    )
+
+
+def _created(image: Image) -> Moment:
+    """Return when an image was made; Go's zero time if nobody knows."""
+    try:
+        return Moment(parse_moment(image.config.created, "created", 0))
+    except UsageError:
+        return Moment()
+
+
+def _has_id(image: Image, text: str) -> bool:
+    return is_id(text) and image.whole_id.startswith(text.removeprefix("sha256:"))
 
 
 def _names(image: Image) -> list[str]:
@@ -133,15 +187,8 @@ def _names(image: Image) -> list[str]:
     return names
 
 
-def _since(created: str) -> str:
-    """Return a time of RFC 3339 as an age in words, such as ``3 days ago``."""
-    try:
-        moment = timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
-    except ValueError:
-        return _NONE
-    age = int(time.time()) - moment
-    for seconds, unit in _UNITS:
-        count = age // seconds
-        if count > 0:
-            return f"{count} {unit}{'' if count == 1 else 's'} ago"
-    return "just now"
+def _matches(image: Image, pattern: str) -> bool:
+    """Tell whether a name of an image, or its last component, matches a glob."""
+    names = _names(image)
+    names += [name.rpartition("/")[2] for name in names]
+    return any(fnmatchcase(name, pattern) for name in names)

@@ -1,18 +1,17 @@
-"""``sundog run --name`` and ``--detach``: containers that can be found again."""
+"""``sundog run``, ``create`` and ``start``: containers that can be found again."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import signal
 import sys
 import time
 
-from sundog.cli.output import print_line
 from sundog.cli.sundog_start import Run, become_ch_run
 from sundog.errors import SundogError
 from sundog.kernel.living_process import Process
-from sundog.podman.containers import Container, Containers, check_name, own_containers
+from sundog.podman.containers import NOBODY, Container, Containers, check_name
+from sundog.podman.kept import own_containers
+from sundog.podman.kept_words import kept_words
 from sundog.podman.run_line import run_line
 from sundog.podman.stored import storage_directory
 from sundog.podman.users import Who
@@ -23,108 +22,142 @@ if TYPE_CHECKING:
 
     from sundog.podman.run_line import ChRunLine
 
-_STREAMS = (0, 1, 2)
 _FAILED = 1
 _NAME_LENGTH = 40
+_ID_BYTES = 32
 
 
 def start(run: Run) -> int:
-    """Become the command of a container with a name, or start it in the background.
+    """Become the command of a new container, or start it in the background.
 
     Return the exit status if it is in the background.  Raises SundogError.
     """
-    name = run.line.last("name") or _new_name(run.image)
+    containers = own_containers(storage_directory(run.context.storage))
+    container = new_container(run, containers)
+    if not run.line.is_set("rm") and run.facts.is_layered:
+        container = container.changed(kept=True)
+        if not containers.kept.make(container):
+            container = container.changed(kept=False)
+    return start_made(run, containers, container, detached=run.line.is_set("detach"))
+
+
+def create(run: Run) -> int:
+    """Make a container that does not start yet, and print its name; return the exit status.
+
+    Raises SundogError if its changes could not be kept.
+    """
+    containers = own_containers(storage_directory(run.context.storage))
+    container = new_container(run, containers).changed(kept=True)
+    if not run.facts.is_layered or not containers.kept.make(container):
+        raise SundogError(
+            f"create: {run.image}: here no container can keep its changes",
+            "sundog run; for create, the image must be in a storage of yours that can be overlaid:"
+            " ch-checkns",
+        )
+    _print(container.name)
+    return 0
+
+
+def new_container(run: Run, containers: Containers) -> Container:
+    """Return a new container for a line; nothing is written.  Raises SundogError."""
+    line = run.line
+    name = line.last("name") or _new_name(run.image)
     check_name(name)
-    containers = own_containers()
     containers.free(name)
-    _translated(run, "")  # what is wrong with the line is said before anything starts
-    if not run.line.is_set("detach"):
-        _become(run, containers, name)
+    _translated(run, "", "")  # what is wrong with the line is said before anything starts
+    return Container(
+        name,
+        run.image,
+        line.operands[1:],
+        identity=os.urandom(_ID_BYTES).hex(),
+        words=kept_words(line, run.caller),
+        process=NOBODY,
+        created=time.time_ns(),
+        workdir=line.last("workdir") or run.facts.workdir,
+        storage=storage_directory(run.context.storage),
+        user=Who(run.user.mode, run.user.words or run.facts.user),
+        detached=False,
+        kept=False,
+    )
+
+
+def start_made(run: Run, containers: Containers, container: Container, *, detached: bool) -> int:
+    """Become the command of a container, or start it in the background.
+
+    Return the exit status if it is in the background.  Raises SundogError.
+    """
+    container = container.changed(detached=detached, status=None, finished=0)
+    if not detached:
+        _become(run, containers, container)
     sys.stdout.flush()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     if os.fork() == 0:
         os.close(reader)
-        os._exit(_keep(run, containers, name, writer))
+        os._exit(_keep(run, containers, container, writer))
     os.close(writer)
     with open(reader, "rb") as pipe:
         failure = pipe.read().decode(errors="replace")
     if failure:
         raise SundogError(failure)
-    container = containers.find(name)
-    if container is not None:
-        container.wait_for_group()
-    print_line(name)
+    started = containers.recorded(container.name)
+    if started is not None:
+        started.wait_for_group()
+    _print(container.name)
     return 0
 
 
-def running(name: str) -> Container:
+def running(name: str, storage: str | None) -> Container:
     """Return the container ``name``, which can be entered.  Raises SundogError if it has ended."""
-    containers = own_containers()
+    containers = own_containers(storage_directory(storage))
     containers.get(name, running=True).wait_for_group()
     return containers.get(name, running=True)
 
 
-def _become(run: Run, containers: Containers, name: str) -> NoReturn:
-    """Become the command of the container ``name``; its output goes to a log with --detach.
-
-    Raises SundogError.
-    """
-    line = run.line
-    container = Container(
-        name,
-        run.image,
-        line.operands[1:],
-        process=Process.of(os.getpid()),
-        created=int(time.time()),
-        workdir=line.last("workdir") or run.facts.workdir,
-        storage=storage_directory(run.context.storage),
-        user=Who(run.user.mode, run.user.words or run.facts.user),
-        detached=line.is_set("detach"),
-    )
-    translated = _translated(run, container.tag)
+def _become(run: Run, containers: Containers, container: Container) -> NoReturn:
+    """Become the command of a container.  Raises SundogError."""
+    container = container.changed(process=Process.of(os.getpid()), started=time.time_ns())
+    translated = _translated(run, container.tag, container.identity if container.kept else "")
     containers.claim(container)
     if container.detached:
-        log = containers.make_log(name)
-        for stream in _STREAMS[1:]:
-            os.dup2(log, stream)
-    become_ch_run(translated, line, run.context)
+        os.close(containers.make_log(container))
+    if container.kept:
+        containers.kept.begin(container.changed(process=NOBODY))
+    become_ch_run(translated, run.line, run.context)
 
 
-def _translated(run: Run, tag: str) -> ChRunLine:
-    return run_line(run.line, run.facts, run.caller, user=run.user, tag=tag)
+def _translated(run: Run, tag: str, kept: str) -> ChRunLine:
+    return run_line(run.line, run.facts, run.caller, user=run.user, tag=tag, kept=kept)
 
 
-def _keep(run: Run, containers: Containers, name: str, writer: int) -> int:
-    """Start a detached container, wait for its end, and write down its exit status.
+def _keep(run: Run, containers: Containers, container: Container, writer: int) -> int:
+    """Start a detached container, write its log, and write down its exit status.
 
     ``writer`` is the end of a pipe that closes when the container starts; before that, it gets
     the reason if the container does not.
     """
+    from sundog.cli.sundog_keeper import Keeper  # noqa: PLC0415 - for this process alone
+
     os.setsid()
+    keeper = Keeper()
     child = os.fork()
     if child == 0:
         try:
-            _become(run, containers, name)
+            keeper.connect()
+            _become(run, containers, container)
         except (SundogError, OSError) as error:
             os.write(writer, str(error).encode("utf-8", "backslashreplace"))
         return _FAILED
     os.close(writer)
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in _STREAMS:
-        os.dup2(null, stream)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, status = os.waitpid(child, 0)
-    container = containers.find(name)
-    if container is not None and container.process.pid == child:
-        if run.line.is_set("rm"):
-            containers.remove(name)
-        else:
-            container.status = os.waitstatus_to_exitcode(status)
-            containers.update(container)
-    return 0
+    return keeper.keep(child, containers, container.name, forget=run.line.is_set("rm"))
+
+
+def _print(name: str) -> None:
+    from sundog.cli.output import print_line  # noqa: PLC0415 - it loads json
+
+    print_line(name)
 
 
 def _new_name(image: str) -> str:
     """Return a name for a container: that of its image, and a few random digits."""
     base = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
-    return f"{base[:_NAME_LENGTH] or 'container'}-{secrets.token_hex(3)}"
+    return f"{base[:_NAME_LENGTH] or 'container'}-{os.urandom(3).hex()}"

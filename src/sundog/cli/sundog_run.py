@@ -33,24 +33,44 @@ _PULL = ("missing", "always", "newer", "never")
 
 def run(words: Sequence[str], context: Context) -> int:
     """Run a command in a container; return an exit status unless this process becomes it."""
-    line = scanned("run", words, RUN, permute=False)
+    found = _found("run", words, context)
+    if isinstance(found, int):
+        return found
+    line = found.line
+    is_kept = not line.is_set("rm") and found.facts.is_layered
+    if is_kept or line.last("name") is not None or line.is_set("detach"):
+        from sundog.cli.sundog_named import start  # noqa: PLC0415 - a start with --rm needs none
+
+        return start(found)
+    started = run_line(line, found.facts, found.caller, user=found.user)
+    return become_ch_run(started, line, context)
+
+
+def create(words: Sequence[str], context: Context) -> int:
+    """Make a container that ``sundog start`` starts; return the exit status."""
+    found = _found("create", words, context)
+    if isinstance(found, int):
+        return found
+    from sundog.cli.sundog_named import create as make  # noqa: PLC0415 - as above
+
+    return make(found)
+
+
+def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
+    """Return what the line asks for, its image in storage; or an exit status."""
+    line = scanned(name, words, RUN, permute=False)
     if line is None:
         return 0
     if not line.operands:
-        raise UsageError("run: no image", "sundog run IMAGE [COMMAND [ARG…]]")
+        raise UsageError(f"{name}: no image", f"sundog {name} IMAGE [COMMAND [ARG…]]")
     warn(line)
     facts, status = _find(line, context)
     if facts is None:
         return status if status < 0 else EXIT_SUNDOG
     _check_platform(line, context)
-    caller = _caller()
+    caller = own_caller()
     user = command_user(line, facts, caller)
-    if line.last("name") is not None or line.is_set("detach"):
-        from sundog.cli.sundog_named import start  # noqa: PLC0415 - few containers have a name
-
-        run = Run(line, line.operands[0], facts, caller=caller, user=user, context=context)
-        return start(run)
-    return become_ch_run(run_line(line, facts, caller, user=user), line, context)
+    return Run(line, line.operands[0], facts, caller=caller, user=user, context=context)
 
 
 def run_in_container(words: Sequence[str], context: Context) -> int:
@@ -63,19 +83,20 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
     warn(line)
     from sundog.cli.sundog_named import running  # noqa: PLC0415 - ``run`` needs none of it
 
-    container = running(line.operands[0])
+    container = running(line.operands[0], context.storage)
     group = NamedGroup(container.tag, container.user)
     start = exec_line(
         line,
         container.image,
         container.workdir,
         group=group,
-        caller=_caller(),
+        caller=own_caller(),
     )
     return become_ch_run(start, line, context)
 
 
-def _caller() -> Caller:
+def own_caller() -> Caller:
+    """Return who runs this process."""
     return Caller(os.environ, os.geteuid(), os.getegid())
 
 

@@ -205,6 +205,8 @@ class Child:
         if is_gentle:
             steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
         with on_another_interrupt(lambda: leash.tell(signal.SIGTERM)):
+            # The kernel shows that a supervisor waits for a FUSE daemon only after a signal.
+            os.kill(self.pid, signal.SIGINT)
             for signo, patience in steps:
                 leash.tell(signo)
                 try:

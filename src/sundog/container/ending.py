@@ -100,7 +100,7 @@ class HostMounts:
 
     def connections(self) -> set[int]:
         """Return the numbers of the connections that the host has mounted.  Raises OSError."""
-        os.lseek(self._mounts, 0, os.SEEK_SET)
+        os.lseek(self._mounts, 0, 0)  # SEEK_SET: posix has no name for it
         return {number for number, _ in fuse_mounts(read_list(self._mounts))}
 
     def abort(self, number: int) -> bool:

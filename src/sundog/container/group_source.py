@@ -52,17 +52,28 @@ class Peer:
 class GroupSource(NotificationSource):
     """The listeners of a group."""
 
-    def __init__(self, requests: socket, proc: int, tags: "Tags", *, strict: bool) -> None:
+    def __init__(
+        self,
+        requests: socket,
+        proc: int,
+        tags: "Tags",
+        start_ender: "Callable[[int, int], None]",
+        *,
+        strict: bool,
+    ) -> None:
         """Listen for peers on ``requests``.  Raises OSError.
 
         ``proc`` is the /proc of the PID namespace of all peers, and the working directory when
-        ``wait`` is called.  ``strict`` is for the peers' filters.
+        ``wait`` is called.  ``start_ender`` starts the ender of a peer, of which it gets a pidfd
+        and the number.  ``strict`` is for the peers' filters.
         """
         super().__init__(-1, must_poll=True)
         self._room = min(PEER_LIMIT - 1, (allow_descriptors() - SUPERVISOR_FILES) // 4)
         self._requests = requests
         self._proc = proc
         self._tags = tags
+        self._start_ender = start_ender
+        self._has_enders = False
         self._greeting = bytes([strict])
         self._peers: dict[int, Peer] = {}
         self._leaving: list[Peer] = []  # those whose last process has ended
@@ -99,6 +110,13 @@ class GroupSource(NotificationSource):
     def has_ended(self) -> bool:
         """Return False: only ``wait`` tells that."""
         return False
+
+    def before_mount(self) -> None:
+        """Start the enders of all peers; from now on, each peer has one."""
+        if not self._has_enders:
+            self._has_enders = True
+            for peer in self._peers.values():
+                self._start_ender(peer.process, peer.number)
 
     def dismiss(self, status: int, lines: list[tuple[str, str]]) -> None:
         """Send the report of the supervisor to those whose last process has ended."""
@@ -141,6 +159,8 @@ class GroupSource(NotificationSource):
         peer = Peer(number, socket(AF_UNIX, SOCK_SEQPACKET, 0, connection), process)
         self._peers[number] = peer
         self._may_begin = False
+        if self._has_enders:
+            self._start_ender(process, number)
         self._watch(connection, self._take_listener, peer)
         self._watch(process, self._bury, peer)
         try:

@@ -85,7 +85,8 @@ class Init:
     def _is_stuck(self, command: int) -> bool:
         """Tell whether the command seems to wait for ever; after ^C, also whether the guard does.
 
-        A supervisor that waits for a FUSE daemon can't answer the command's calls.
+        A supervisor that waits for a FUSE daemon can't answer the command's calls.  The builder has
+        sent it a signal, so it is in the state "D" then.
         """
         waits = self._is_urgent and self._ending.state(self._guard) == b"D"
         return waits or self._ending.is_stuck(command)

@@ -19,6 +19,7 @@ from sundog.kernel.libc import printable
 from sundog.kernel.locks import open_locked
 from sundog.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
+from sundog.record.kept import CONTAINER_EXIT, CONTAINER_OWNERS, CONTAINER_OWNERS_DRAFT
 from sundog.record.owners import OwnersManifest, pack_owners, read_owners
 
 
@@ -28,6 +29,8 @@ class OwnRecords:
     before  what they were at first
     tree    a descriptor of the directory, from which ".." leads nowhere
     """
+
+    ended = -1
 
     __slots__ = ("_directory", "_lock", "_path", "before", "tree")
 
@@ -87,14 +90,7 @@ class OwnRecords:
             os.unlink(draft, dir_fd=self._directory)
 
     def _write(self, name: bytes, manifest: OwnersManifest) -> None:
-        """Write a new file; what a container has left in its place may be a FIFO or a hard link."""
-        if lexists(name, self._directory):
-            os.unlink(name, dir_fd=self._directory)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(name, flags, 0o644, dir_fd=self._directory), "wb") as file:
-            file.write(pack_owners(manifest))
-            file.flush()
-            os.fsync(file.fileno())
+        write_records(name, manifest, self._directory)
 
     def save(self, manifest: OwnersManifest) -> None:
         """Replace the records by ``manifest``.  Raises SundogError.
@@ -118,6 +114,45 @@ class OwnRecords:
                 f"can't record owners in {printable(self._path)}/ch: {error.strerror}",
                 "the file has the owners from before this run",
             ) from None
+
+
+class ContainerRecords:
+    """The records of the changes of a container that is kept, in the ``directory`` of it.
+
+    ended    a descriptor of the file that gets the exit status
+    """
+
+    __slots__ = ("_directory", "ended")
+
+    def __init__(self, directory: bytes) -> None:
+        """Open the directory.  Raises OSError."""
+        self._directory = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.ended = os.open(CONTAINER_EXIT, flags, 0o600, dir_fd=self._directory)
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return the descriptors that ``save`` needs."""
+        return (self._directory,)
+
+    def save(self, manifest: OwnersManifest) -> None:
+        """Write the records.  Raises SundogError."""
+        there = self._directory
+        try:
+            write_records(CONTAINER_OWNERS_DRAFT, manifest, there)
+            os.rename(CONTAINER_OWNERS_DRAFT, CONTAINER_OWNERS, src_dir_fd=there, dst_dir_fd=there)
+        except OSError as error:
+            raise SundogError(f"can't record the owners of changes: {error.strerror}") from None
+
+
+def write_records(name: bytes, manifest: OwnersManifest, directory: int) -> None:
+    """Write a new file; what a container has left in its place may be a FIFO or a hard link."""
+    if lexists(name, directory):
+        os.unlink(name, dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(name, flags, 0o644, dir_fd=directory), "wb") as file:
+        file.write(pack_owners(manifest))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def is_hidden(path: bytes) -> bool:

@@ -154,6 +154,7 @@ def guarded(
     def guard(tie: "Callable[[], None]") -> "tuple[int, object]":
         # The user's terminal must reach neither the guard nor the processes that it forks.
         os.setsid()
+        signal.signal(signal.SIGINT, lambda *_: None)  # see ``Child.result``
         null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         for fd, stream in zip((null, *relay.ends), STANDARD_STREAMS, strict=True):
             os.dup2(fd, stream)
@@ -189,8 +190,13 @@ def guarded(
             os.close(fd)
         supervised = None if supervision is None else supervision.supervise(step.identity)
         gate.open()
-        if answer := init.answer():
-            opened(answer)  # if this raises, the init may wait for ever for what it can't end
+        answer = init.answer()
+        if not answer:  # the kernel may not be able to end the others: this process must not wait
+            raise SundogError(
+                "the first process of the container was killed",
+                "if it was not you, the machine may be out of memory: see dmesg",
+            )
+        opened(answer)  # if this raises, the init may wait for ever for what it can't end
         return status_of(init.result()), None if supervised is None else supervised.pack()
 
     relay = Relay(step.stdout, step.stderr, step.output, step.terminal)

@@ -289,13 +289,16 @@ class Supervision:
         os.close(self.theirs)
 
     def supervise(
-        self, who: "Identity | None", tell: "Callable[[str], None] | None" = None
+        self,
+        who: "Identity | None",
+        tell: "Callable[[str], None] | None" = None,
+        before_mount: "Callable[[], None] | None" = None,
     ) -> "Supervised | None":
         """Answer until the container is empty; return the results.
 
         ``who`` is as for ``install``.  ``tell`` gets what users should know at once; without it,
-        the results have these lines.  The caller has closed ``theirs``.  Returns None if the
-        command never started.
+        the results have these lines.  ``before_mount`` is for ``Listener``.  The caller has closed
+        ``theirs``.  Returns None if the command never started.
         """
         received = receive_descriptors(self._ours)
         os.close(self._ours)
@@ -307,7 +310,7 @@ class Supervision:
             os.close(namespace)
         tags = Tags(superuser(all_capabilities()))
         entered(tags, who)
-        return self.answer(Listener(listener), tags, who, tell)
+        return self.answer(Listener(listener, before_mount), tags, who, tell)
 
     def answer(
         self,

@@ -3,8 +3,7 @@
 ``sundog root`` starts this program, too, and says so by $SUNDOG_STATUSES.  Then the exit statuses
 are those of ``sundog``, and the command's environment stays as it is.
 
-    caller ── sundog-fakeroot, the stand-in for the command ─┬─ the ender
-                                                             ├─ the supervisor
+    caller ── sundog-fakeroot, the stand-in for the command ─┬─ the supervisor
                                                              └─ the command
 
 Floor 0.
@@ -61,7 +60,7 @@ def start_from_stub() -> None:
 
 
 def run(arguments: list[bytes], environment: Environment) -> int:
-    """Run the command; return the exit status, in each of the processes."""
+    """Run the command; return the exit status, in each of the three processes."""
     messages, statuses = Messages("sundog-fakeroot"), FAKEROOT_STATUSES
     if environment.get(STATUSES_VARIABLE) == PODMAN_WORD:
         messages, statuses = Messages("sundog"), PODMAN_STATUSES

@@ -57,6 +57,8 @@ class StateFile:
     command leaves or replaces.  A device or a pipe is open itself.
     """
 
+    ended = -1  # no file gets the exit status of the command
+
     __slots__ = ("_directory", "_entries", "_mode", "_name", "_path", "_stream")
 
     def __init__(

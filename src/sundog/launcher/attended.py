@@ -1,16 +1,15 @@
 """``ch-run --notify``: ``ch-run`` stays, and runs the command and a supervisor as its children.
 
-    caller ── ch-run, the stand-in for the command ─┬─ the ender
-                                                    ├─ the supervisor
+    caller ── ch-run, the stand-in for the command ─┬─ the supervisor
                                                     └─ the command
 
 All three are in the container's namespaces and have its root directory.  Only the command and its
-descendants are under the filter.  The command can neither trace the other processes nor read their
-memory.  They keep only standard error of the caller's descriptors.  If the supervisor dies,
-``ch-run`` ends the container, so that no command runs without its emulation.  If ``ch-run`` dies,
-a fourth process does so: the ender, which waits for nothing but that (``ender``).  When the command
-ends, ``ch-run`` kills the processes that the command left.  So all changes are recorded when
-``ch-run`` returns.
+descendants are under the filter.  The command can neither trace the other two processes nor read
+their memory.  The other two keep only standard error of the caller's descriptors.  If the
+supervisor or ``ch-run`` dies, the other one ends the container, so that no command runs without its
+emulation.  If the supervisor may wait for a program, a process takes its place in that: ``ender``.
+When the command ends, ``ch-run`` kills the processes that the command left.  So all changes are
+recorded when ``ch-run`` returns.
 
 Floor 0.  ``main`` imports this module for --notify, before it changes the root.  In the wheel the
 module is in the second joined module, which the first one loads.
@@ -21,8 +20,10 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_BLOCK,
     SIG_DFL,
     SIG_SETMASK,
+    SIG_UNBLOCK,
     SIGCHLD,
     SIGKILL,
+    SIGTERM,
     pthread_sigmask,
     signal,
     valid_signals,
@@ -32,9 +33,10 @@ from sundog.container.ending import HostMounts
 from sundog.container.enter import rootless
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
+from sundog.container.members import kill_members
 from sundog.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
 from sundog.container.operations import Bind
-from sundog.container.own_records import OwnRecords
+from sundog.container.own_records import ContainerRecords, OwnRecords
 from sundog.container.paths import exists
 from sundog.container.supervision import (
     Emulation,
@@ -52,12 +54,13 @@ from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.modes import S_IFMT, S_IFREG
 from sundog.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.launcher.apart import fork_away
-from sundog.launcher.ender import Ender, Members
+from sundog.launcher.ender import Members, start_ender
 from sundog.launcher.messages import Messages
 from sundog.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
-from sundog.launcher.stand_in import StandIn, die_of
+from sundog.launcher.stand_in import StandIn
 from sundog.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
 from sundog.record.identity import find_identity
+from sundog.record.kept import CONTAINER_UPPER
 from sundog.record.layer_path import LayerPath
 
 TYPE_CHECKING = False
@@ -68,7 +71,6 @@ if TYPE_CHECKING:
 
     from sundog.container.membership import GroupChannel
     from sundog.container.plan import Plan
-    from sundog.emulation.notify.state.volumes import VolumePlace
     from sundog.launcher.companion import Become
     from sundog.launcher.image import Image
     from sundog.launcher.options import CommandLine
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
 
     class KeptRecords(Protocol):
         """What saves the records when the command has ended: see ``OwnRecords``."""
+
+        ended: int  # a descriptor of the file that gets the exit status, or -1
 
         def descriptors(self) -> tuple[int, ...]: ...  # noqa: D102
         def save(self, manifest: OwnersManifest, /) -> None: ...  # noqa: D102
@@ -129,9 +133,12 @@ class Attendant:
             channel, user, self._messages, self._host, supervision=supervision, records=records
         )
 
-    def _supervision(self, image: "Image", plan: "Plan") -> tuple[Supervision, OwnRecords | None]:
+    def _supervision(
+        self, image: "Image", plan: "Plan"
+    ) -> "tuple[Supervision, KeptRecords | None]":
         """Open the records of the ``image``."""
-        records, changes, is_lost = None, None, False
+        changes, is_lost = None, False
+        records: KeptRecords | None = None
         stable = not plan.is_copied
         if image.named:
             is_lost = image.guesses == OWNERS_LOST
@@ -145,6 +152,8 @@ class Attendant:
                 )
                 for at, path in enumerate(image.layers)
             ]
+            if image.kept:
+                changes, records = image.kept + b"/" + CONTAINER_UPPER, ContainerRecords(image.kept)
         elif image.recorded is not None:
             tree, owners = image.recorded
             layers = [LayerPath(tree, owners, guesses=letter_of(tree))]
@@ -155,17 +164,17 @@ class Attendant:
             owners = path + b"/ch/owners"
             letter = letter_of(path)
             layers = [LayerPath(path, owners, guesses=letter)] if exists(owners) else []
-        volumes: list[VolumePlace] = []
-        if self._shows_all:
-            binds = [step for step in plan.operations if isinstance(step, Bind)]
-            volumes = [(bind.destination, False) for bind in binds]
+        # An image that is one file has files of its own, whose mount is another kind of bind.
+        binds = [step.destination for step in plan.operations if type(step) is Bind]
+        volumes = [(path, False) for path in binds] if self._shows_all else []
+        volumes += [(path, takes_all) for path, takes_all in self._volumes if path in binds]
         emulation = Emulation(
             layers,
             changes,
             is_stable=stable,
             strict=self._strict,
             is_lost=is_lost,
-            volumes=[*volumes, *self._volumes],
+            volumes=volumes,
         )
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
@@ -176,7 +185,7 @@ class Attendant:
 class PreparedAttendant:
     """A supervisor that has the records of the image.  See ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_host", "_messages", "_records", "_supervision", "_user")
+    __slots__ = ("_members", "_messages", "_records", "_supervision", "_user")
 
     def __init__(
         self,
@@ -186,7 +195,7 @@ class PreparedAttendant:
         messages: Messages,
         host: HostMounts,
     ) -> None:
-        self._host = host
+        self._members = Members(supervision.proc, host)
         self._supervision = supervision
         self._records = records
         self._user = user
@@ -200,25 +209,45 @@ class PreparedAttendant:
         """Run the command beside a supervisor; return its exit status, or die of its signal.
 
         The command's process calls ``become`` with the function that installs the filter.  The
-        method returns in the command's process and in the supervisor, too, with their exit status.
+        method forks twice, and returns in each child, too, with the child's exit status.
         """
         supervision = self._supervision
         return stand_in_for(
             lambda: become(lambda: supervision.install(who)),
             lambda parent: self._supervise(parent, who),
-            Members(supervision.proc, self._host),
+            self._members,
             self._messages,
+            -1 if self._records is None else self._records.ended,
         )
 
     def _supervise(self, parent: int, who: "Identity | None") -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
-        supervision = self._supervision
-        set_pdeathsig(SIGKILL)
-        if os.getppid() != parent:
-            return EXIT_RUN
-        records = () if self._records is None else self._records.descriptors()
-        leave_descriptors((STDERR_FILENO, *supervision.descriptors(), *records))
-        supervised = supervision.supervise(who, self._messages.note)
+        supervision, members = self._supervision, self._members
+        os.setsid()  # what is for the command's process group must not end this process
+
+        def parent_died(*_: object) -> None:
+            if os.getppid() != parent:
+                kill_members(supervision.proc, {os.getpid()})
+                os._exit(EXIT_RUN)
+
+        signal(SIGTERM, parent_died)
+        set_pdeathsig(SIGTERM)
+        pthread_sigmask(SIG_UNBLOCK, {SIGTERM})
+        process = os.pidfd_open(parent)
+        parent_died()
+        kept = () if self._records is None else self._records.descriptors()
+        leave_descriptors(
+            (STDERR_FILENO, process, *supervision.descriptors(), *members.descriptors(), *kept)
+        )
+        has_ender = False
+
+        def before_mount() -> None:
+            nonlocal has_ender
+            if not has_ender:
+                has_ender = True
+                start_ender(members, process, self._messages)
+
+        supervised = supervision.supervise(who, self._messages.note, before_mount)
         if supervised is None:
             return 0  # the command has printed why
         print_report(report_lines(supervised), self._messages)
@@ -228,14 +257,24 @@ class PreparedAttendant:
 
 
 class PeerAttendant:
-    """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``."""
+    """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``.
 
-    __slots__ = ("_channel", "_host", "_messages", "_user")
+    ``ended`` is as in ``KeptRecords``.
+    """
+
+    __slots__ = ("_channel", "_ended", "_host", "_messages", "_user")
 
     def __init__(
-        self, channel: "GroupChannel", user: "StartUser", messages: Messages, host: HostMounts
+        self,
+        channel: "GroupChannel",
+        user: "StartUser",
+        messages: Messages,
+        host: HostMounts,
+        *,
+        ended: int = -1,
     ) -> None:
         self._channel = channel
+        self._ended = ended
         self._host = host
         self._user = user
         self._messages = messages
@@ -255,6 +294,7 @@ class PeerAttendant:
             lambda parent: self._await(parent, member),
             Members(channel.proc, self._host, member.number),
             self._messages,
+            self._ended,
         )
 
     def _await(self, parent: int, member: Membership) -> int:
@@ -285,9 +325,10 @@ class FirstAttendant(PeerAttendant):
         host: HostMounts,
         *,
         supervision: Supervision,
-        records: OwnRecords | None,
+        records: "KeptRecords | None",
     ) -> None:
-        super().__init__(channel, user, messages, host)
+        ended = -1 if records is None else records.ended
+        super().__init__(channel, user, messages, host, ended=ended)
         self._supervision = supervision
         self._records = records
 
@@ -305,9 +346,15 @@ class FirstAttendant(PeerAttendant):
         """Be the supervisor until the group has ended, which begins with a command of ``who``."""
         supervision, records = self._supervision, self._records
         saved = () if records is None else records.descriptors()
-        leave_caller((requests.fileno(), *supervision.descriptors(), *saved), b"ch-run-notify")
+        opened = (*supervision.descriptors(), *self._host.descriptors(), *saved)
+        leave_caller((requests.fileno(), *opened), b"ch-run-notify")
+
+        def start(process: int, number: int) -> None:
+            members = Members(supervision.proc, self._host, number)
+            start_ender(members, process, self._messages)
+
         tags = Tags(superuser(all_capabilities()))
-        source = GroupSource(requests, supervision.proc, tags, strict=supervision.strict)
+        source = GroupSource(requests, supervision.proc, tags, start, strict=supervision.strict)
         supervised = supervision.answer(source, tags, who)
         status, lines = 0, report_lines(supervised)
         if records is not None:
@@ -361,11 +408,13 @@ def stand_in_for(
     supervise: "Callable[[int], int]",
     members: Members,
     messages: Messages,
+    note: int = -1,
 ) -> int:
-    """Fork three times: the ender of the ``members``, ``supervise``, and ``start`` the command.
+    """Fork twice: to ``start`` the command, and to ``supervise`` it; stand in for the command.
 
-    This process stands in for the command.  ``supervise`` gets its process ID.  Returns the exit
-    status of each of the processes but the ender, which never returns.
+    ``supervise`` gets the process ID of the stand-in.  The ``members`` end with the command.
+    ``note`` is a descriptor of the file that gets the exit status of the command, or -1.  Returns
+    the exit status of each of the three processes.
     """
     parent = os.getpid()
     # The command's process undoes these changes.  The stand-in passes signals on to it.
@@ -373,7 +422,6 @@ def stand_in_for(
     mask = pthread_sigmask(SIG_BLOCK, valid_signals())
     set_child_subreaper()
     set_dumpable(False)
-    ender = Ender(members, messages)
     supervisor = os.fork()
     if supervisor == 0:
         return supervise(parent)
@@ -382,16 +430,12 @@ def stand_in_for(
         set_pdeathsig(SIGKILL)
         if os.getppid() != parent:
             return EXIT_RUN
-        ender.leave()
         signal(SIGCHLD, chld)
         pthread_sigmask(SIG_SETMASK, mask)
         return start()
-    leave_descriptors((STDERR_FILENO, ender.descriptor, *members.descriptors()))
-    status = StandIn(command, supervisor, members).stand(messages)
-    ender.dismiss()
-    if status < 0:
-        die_of(-status)
-    return status
+    noted = () if note < 0 else (note,)
+    leave_descriptors((STDERR_FILENO, *members.descriptors(), *noted))
+    return StandIn(command, supervisor, members, note).stand(messages)
 
 
 def report_lines(supervised: Supervised) -> list[tuple[str, str]]:

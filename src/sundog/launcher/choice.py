@@ -17,7 +17,13 @@ from sundog.launcher.environment import (
     SetVariables,
 )
 from sundog.launcher.help import USAGE
-from sundog.launcher.image import Image, find_image, image_name, image_place
+from sundog.launcher.image import (
+    Image,
+    find_container,
+    find_image,
+    image_name,
+    image_place,
+)
 from sundog.launcher.options import CommandLine
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.stored_path import path_in_storage
@@ -53,9 +59,16 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
 
     Raises SundogError if the options do not fit it.
     """
-    image = given or find_image(line.operands[0], storage, unsafe=line.unsafe)
+    if line.container:
+        image = find_container(line.container, storage)
+    else:
+        image = given or find_image(line.operands[0], storage, unsafe=line.unsafe)
     if given is None and not image.named:
         refuse_other_directory(line, storage)
+    if line.container and line.overlay_size is not None:
+        raise SundogError(
+            "--write-fake incompatible with --container", "a container keeps its changes"
+        )
     if line.write and (image.named or given is not None):
         raise SundogError(
             f"--write invalid when running {'by name' if image.named else 'from a file'}",

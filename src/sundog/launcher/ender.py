@@ -1,30 +1,32 @@
 """The ender: a process that ends the container of a ``ch-run --notify`` that has died.
 
-    ch-run, the stand-in for the command ─┬─ the ender
-                                          ├─ the supervisor
+    ch-run, the stand-in for the command ─┬─ the supervisor ── the ender
                                           └─ the command
 
-It waits for the end of a pipe whose other end only the stand-in has.  It looks up no path, and
-answers no program, so no program of the container can make it wait.  The supervisor may wait in the
-kernel for a file system of FUSE that a program of the container serves.
+The supervisor does that itself, unless it waits in the kernel for a file system of FUSE that a
+program of the container serves.  So it forks the ender before a program mounts something.  Few
+programs do, and a fork takes a thirtieth of a start.
+
+The ender waits for the end of the stand-in, whatever ends it.  It looks up no path, and answers no
+program, so no program of the container can make it wait.
 
 Floor 0.
 """
 
 import os
-from _signal import SIGKILL  # type: ignore[import-not-found]
+from _signal import SIG_BLOCK, pthread_sigmask, valid_signals  # type: ignore[import-not-found]
+from select import POLLIN, poll
 from time import sleep
 
 from sundog.container.ending import Ending, HostMounts
 from sundog.container.members import find_members, kill_members
 from sundog.errors import SundogError
 from sundog.kernel.files import STDERR_FILENO, close_all_but
-from sundog.kernel.process import PR_SET_NAME, clear_command_line, prctl
+from sundog.kernel.process import PR_SET_NAME, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from typing import NoReturn
 
     from sundog.launcher.messages import Messages
 
@@ -83,39 +85,20 @@ class Members:
         self._ending.end(kill, left, wait)
 
 
-class Ender:
-    """The ender of the ``members``, for this process, the stand-in.
+def start_ender(members: Members, process: int, messages: "Messages") -> None:
+    """Fork a process that ends the ``members`` when ``process`` has ended, a pidfd.
 
-    descriptor  is closed in all other processes
+    Raises OSError.
     """
-
-    __slots__ = ("_process", "descriptor")
-
-    def __init__(self, members: Members, messages: "Messages") -> None:
-        """Fork it.  Raises OSError."""
-        reading, self.descriptor = os.pipe()
-        self._process = os.fork()
-        if self._process == 0:
-            be_ender(members, reading, messages)
-        os.close(reading)
-
-    def leave(self) -> None:
-        """Call it in a child of the stand-in."""
-        os.close(self.descriptor)
-
-    def dismiss(self) -> None:
-        """End it: nothing is left to end."""
-        os.kill(self._process, SIGKILL)
-
-
-def be_ender(members: Members, reading: int, messages: "Messages") -> "NoReturn":
-    """Wait for the end of ``reading``, and end the ``members``."""
+    if os.fork():
+        return
     try:
-        close_all_but((STDERR_FILENO, reading, *members.descriptors()))
-        os.setsid()
+        pthread_sigmask(SIG_BLOCK, valid_signals())
+        close_all_but((STDERR_FILENO, process, *members.descriptors()))
         prctl(PR_SET_NAME, b"PR_SET_NAME", ENDER_NAME)
-        clear_command_line()
-        os.read(reading, 1)
+        events = poll()
+        events.register(process, POLLIN)
+        events.poll()
         spared = {os.getpid()}
         members.end(lambda: not members.living(spared), spared, sleep)
     except SundogError as error:

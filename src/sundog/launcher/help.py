@@ -11,6 +11,7 @@ OPTIONS = (
     ("c", "cd", "DIR", "start COMMAND in the container's directory DIR"),
     ("", "cdi-dirs", "DIR[:DIR]", "look for CDI specifications in these directories only"),
     ("", "cdi-hooks", "", "also run hooks of CDI specifications that ch-run does not know"),
+    ("", "container", "ID", "run a container that sundog keeps: its image, and its own changes"),
     ("", "device", "DEVICE", "show a device of CDI, VENDOR/CLASS=NAME, or a device node"),
     ("d", "devices", "", "show all devices of all CDI specifications"),
     ("", "dry-run", "", "print what ch-run would mount and execute, and exit"),

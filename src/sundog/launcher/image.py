@@ -22,6 +22,12 @@ from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.kernel.libc import kernel_error, printable
 from sundog.kernel.sharing import is_shared
 from sundog.launcher.storage import Storage, closed_storage
+from sundog.record.kept import (
+    CONTAINER_IMAGE,
+    CONTAINER_UPPER,
+    CONTAINER_WORK,
+    container_place,
+)
 from sundog.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.record.running import note_run
 from sundog.record.stack import read_stack
@@ -51,11 +57,13 @@ class Image:
                 whether it has a file of variables for the default command
     recorded    the tree and the manifest of an image that is one file, for --notify
     guesses     whose files nobody saw, as ``ImageStack`` says it of the ``layers``
+    kept        the directory of a container that keeps its changes, else empty
     """
 
     __slots__ = (
         "command",
         "guesses",
+        "kept",
         "layers",
         "named",
         "own_variables",
@@ -81,6 +89,7 @@ class Image:
         own_variables: bool = False,
         recorded: "tuple[bytes, bytes] | None" = None,
         guesses: bytes = b"",
+        kept: bytes = b"",
     ) -> None:
         self.root = root
         self.command = command
@@ -93,6 +102,7 @@ class Image:
         self.own_variables = own_variables
         self.recorded = recorded
         self.guesses = guesses
+        self.kept = kept
 
 
 def image_name(reference: bytes) -> str | None:
@@ -130,6 +140,30 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         return None
     except PermissionError:
         raise closed_storage(storage.path) from None
+    return opened_image(directory, storage)
+
+
+def find_container(identity: bytes, storage: Storage) -> Image:
+    """Return the image of the container ``identity`` in ``storage``, with its changes on top.
+
+    Raises SundogError.
+    """
+    kept = container_place(identity)
+    hint = "see: sundog ps -a"
+    if not storage.is_private:
+        raise SundogError(f"--container: not a storage of yours: {printable(storage.path)}", hint)
+    try:
+        directory = os.open(storage.at(kept + b"/" + CONTAINER_IMAGE), OPEN_DIRECTORY)
+    except OSError:
+        raise SundogError(f"--container: no such container: {printable(identity)}", hint) from None
+    return opened_image(directory, storage, storage.at(kept))
+
+
+def opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
+    """Return the image that the ``directory`` describes.
+
+    ``kept`` is the directory of a container that keeps its changes.
+    """
     # All reads of the image use this descriptor.  Another process may replace the image meanwhile,
     # and the two must not be mixed.
     stack = read_stack(directory)
@@ -137,11 +171,17 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         note_run(storage.directory, [stack.tree] if stack.tree else stack.layers)
     own = b"/proc/self/fd/%d/root" % directory
     root: Root
+    if kept and stack.tree:
+        raise SundogError("--container: the image has no layers", "see: ch-checkns")
     if stack.tree:
         root = DirectoryRoot(storage.at(b"trees/" + stack.tree), ((own + b"/ch", b"ch"),))
     else:
         layers = [layer + b"/tree" for layer in stack.layers]
-        root = OverlayRoot(storage.at(b"layers"), [own, *layers, storage.at(b"skeleton")])
+        lowers = [own, *layers, storage.at(b"skeleton")]
+        upper, work = (
+            kept + b"/" + name if kept else None for name in (CONTAINER_UPPER, CONTAINER_WORK)
+        )
+        root = OverlayRoot(storage.at(b"layers"), lowers, upper, work)
     return Image(
         root,
         stack.entrypoint + stack.command,
@@ -151,6 +191,7 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         named=True,
         own_variables=True,
         guesses=stack.guesses,
+        kept=kept,
     )
 
 

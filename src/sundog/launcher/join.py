@@ -27,15 +27,23 @@ from time import sleep
 
 from sundog.container.enter import forbid_imports
 from sundog.container.membership import GroupChannel
-from sundog.container.paths import OPEN_DIRECTORY
+from sundog.container.paths import OPEN_DIRECTORY, exists
 from sundog.errors import SundogError
 from sundog.kernel.descriptors import receive_message, send_message
 from sundog.kernel.libc import kernel_error, printable
+from sundog.kernel.living_process import boot_id
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.kernel.process import set_dumpable
 from sundog.kernel.unix_peer import UnixPeer
 from sundog.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
 from sundog.launcher.option_numbers import parse_number
+from sundog.record.location import (
+    JOIN,
+    RUN_DIRECTORY,
+    RUNTIME_NAME,
+    RUNTIME_VARIABLE,
+    default_storage,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,7 +218,7 @@ class Group(Joinable):
         keeper = None
         if self.may_begin:
             keeper = start_keeper(listener, self._image)
-        if self._place().is_led():
+        if may_be_elsewhere(self._environment) and self._place().is_led():
             for end in (listener, keeper):
                 if end is not None:
                     end.close()
@@ -371,6 +379,18 @@ def group_for(
         is_attended=is_attended,
         may_begin=environment.get(JOIN_VARIABLE) != JOIN_RUNNING,
     )
+
+
+def may_be_elsewhere(environment: "Environment") -> bool:
+    """Tell whether a group of this user may have met at the other place; few ever do."""
+    runtime = environment.get(RUNTIME_VARIABLE) or b""
+    if exists(runtime + b"/" + RUNTIME_NAME + b"/" + JOIN):
+        return True
+    try:
+        boots = default_storage(environment) + b"/" + RUN_DIRECTORY
+    except SundogError:
+        return False
+    return exists(boots) and exists(boots + b"/" + boot_id().encode() + b"/" + JOIN)
 
 
 def find_size(line: "CommandLine", environment: "Environment", messages: "Messages") -> int:

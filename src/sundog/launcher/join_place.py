@@ -21,7 +21,8 @@ from sundog.container.paths import OPEN_DIRECTORY
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.locks import open_locked
-from sundog.state.place import JOIN, make_private, state_place
+from sundog.record.location import JOIN
+from sundog.state.place import make_private, state_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

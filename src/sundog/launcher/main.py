@@ -236,6 +236,7 @@ def launch(
             root,
             writable=line.write,
             overlay_size=line.overlay_size,
+            is_kept=bool(line.container),
             host_tmp=temporary.shown,
             accounts=accounts,
             places=shown,

@@ -71,7 +71,7 @@ def mount_image(
                 for text in plan.describe():
                     messages.debug(text)
             directory, operations = plan.mount(messages.verbose, messages.warning)
-            if not line.write and line.overlay_size is None:
+            if not line.write and not line.container and line.overlay_size is None:
                 directory = add_missing_points(
                     image.root, directory, plan.scratch, operations, messages.verbose
                 )

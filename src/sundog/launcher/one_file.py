@@ -33,7 +33,11 @@ def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list
     A name in ``storage`` beats a file.  Raises KernelError for an image that cannot be read.
     """
     image = line.operands[0]
-    if not is_one_file(image, must_be_readable=True) or is_stored_name(image, storage):
+    if (
+        line.container
+        or not is_one_file(image, must_be_readable=True)
+        or is_stored_name(image, storage)
+    ):
         image = b""
     sources = [
         source

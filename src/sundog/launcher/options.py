@@ -32,6 +32,7 @@ from sundog.launcher.help import ACCEPTED, help_text, usage_text
 from sundog.launcher.messages import Messages
 from sundog.launcher.option_numbers import parse_id, parse_number
 from sundog.launcher.option_scan import scan
+from sundog.record.kept import is_container_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class CommandLine:
         "cdi_dirs",
         "cdi_hooks",
         "changes",
+        "container",
         "device_variables",
         "devices",
         "directory",
@@ -111,7 +113,7 @@ class CommandLine:
         self.join_ct: int | None = None
         self.join_pid: int | None = None
         self.join_tag: bytes | None = None
-        self.user = b""
+        self.container = self.user = b""
         self.expand = self.fallback = self.mpi_env = self.passwd = True
         self.all_devices = self.cdi_hooks = self.dry = self.home = self.host_glibc = False
         self.is_rank = self.join = False
@@ -158,6 +160,12 @@ class CommandLine:
     def read_cdi_hooks(self, _: None) -> None:
         """--cdi-hooks."""
         self.cdi_hooks = True
+
+    def read_container(self, value: bytes) -> None:
+        """--container ID."""
+        if not is_container_id(value):
+            raise SundogError(f"--container: not an ID: {printable(value)}", "see: sundog ps -a")
+        self.container = value
 
     def read_device(self, value: bytes) -> None:
         """--device DEVICE; its variables will be set in the order of the command line."""

@@ -51,6 +51,7 @@ def build_plan(
     *,
     writable: bool = False,
     overlay_size: bytes | None = None,
+    is_kept: bool = False,
     host_tmp: bytes | None = b"/tmp",
     accounts: tuple[bytes, bytes] | None = None,
     places: "list[Operation] | None" = None,
@@ -64,6 +65,7 @@ def build_plan(
 ) -> Plan:
     """Return the plan of mounts of one ``ch-run``.
 
+    is_kept     whether the root has an upper that stays
     host_tmp    the directory to bind at /tmp; None: /tmp is a tmpfs
     accounts    the contents of /etc/passwd and /etc/group; None: the image keeps its own
     places      binds of the host's directories at their own paths, before those of --bind
@@ -76,8 +78,8 @@ def build_plan(
     drivers     the mounts of --device and of --host-mpi, before those of --bind
     tmpfs       those of --tmpfs, before those of ``drivers`` and --bind
     """
-    # -W makes missing mount points in the overlay, so the image does not change.
-    required = REQUIRED if overlay_size is None else CREATED
+    # An overlay gets the missing mount points, so the image does not change.
+    required = REQUIRED if overlay_size is None and not is_kept else CREATED
     operations: list[Operation] = [
         Bind(source, b"/" + inside, writable=False, is_own=True) for source, inside in root.binds
     ]

@@ -6,7 +6,7 @@
   continues the command.  So the job control of the caller's shell works.
 * The command may be a shell with its own process group and job control.  The caller's shell gives
   the terminal to the group of the stand-in, which passes the terminal on to the command's group.
-* The stand-in ends with the command's exit status, or by the command's signal (``die_of``).
+* The stand-in ends with the command's exit status, or by the command's signal.
 
 Floor 0.
 """
@@ -29,6 +29,7 @@ from _signal import (  # type: ignore[import-not-found]
 from resource import RLIMIT_CORE, setrlimit
 
 from sundog.errors import EXIT_RUN, SundogError
+from sundog.kernel.files import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,21 +48,20 @@ class StandIn:
     """The stand-in for ``command``.  ``command`` and ``supervisor`` are children of this process.
 
     The process has blocked all signals.  ``members`` are the processes that end with the command.
+    ``note`` is a descriptor of the file that gets the exit status of the command, or -1.
     """
 
-    __slots__ = ("_command", "_members", "_statuses", "_supervisor")
+    __slots__ = ("_command", "_members", "_note", "_statuses", "_supervisor")
 
-    def __init__(self, command: int, supervisor: int, members: "Members") -> None:
+    def __init__(self, command: int, supervisor: int, members: "Members", note: int = -1) -> None:
         self._command = command
+        self._note = note
         self._members = members
         self._supervisor = supervisor
         self._statuses = {command: RUNNING, supervisor: RUNNING}
 
     def stand(self, messages: "Messages") -> int:
-        """Wait for the container's end; return the command's exit status.
-
-        If it is negative, it is the number of the signal of which this process must die.
-        """
+        """Wait for the container's end; return the command's exit status, or die of its signal."""
         stuck = STUCK_LOOKS  # nothing has happened from which the command could be about to die
         while self._statuses[self._command] == RUNNING:
             if stuck == STUCK_LOOKS:
@@ -97,8 +97,10 @@ class StandIn:
             )
             return EXIT_RUN
         status = self._statuses[self._command]
+        if self._note >= 0:
+            write_all(self._note, b"%d\n" % shell_status(status))
         if os.WIFSIGNALED(status) and supervisor == 0:
-            return -os.WTERMSIG(status)
+            die_of(os.WTERMSIG(status))
         return os.WEXITSTATUS(status) or os.WEXITSTATUS(supervisor)
 
     def _reap(self) -> None:
@@ -165,6 +167,11 @@ class StandIn:
         """Wait at most ``seconds`` for a child to change its state."""
         sigtimedwait([SIGCHLD], seconds)
         self._reap()
+
+
+def shell_status(status: int) -> int:
+    """Return a wait status as shells show it: 128 and the signal for a process that died of it."""
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def on_terminal(call: "Callable[[int], int | None]") -> int | None:

@@ -181,8 +181,6 @@ SUBCOMMANDS = {
                       options.PLAIN, "IMAGE NAME…", (2, None), translate=_tag),
     "history": Subcommand("tell how an image came about", "ch-image history IMAGE",
                           options.HISTORY, "IMAGE", (1, 1), translate=_each("history")),
-    "inspect": Subcommand("print all that is known of images, as JSON", "ch-image inspect IMAGE…",
-                          options.INSPECT, "IMAGE…", (1, None), translate=_all("inspect")),
     "save": Subcommand("write images to an archive",
                        "ch-image save --format docker-archive IMAGE…",
                        options.SAVE, "IMAGE…", (1, None), translate=_save),
@@ -197,6 +195,4 @@ SUBCOMMANDS = {
                          options.LOGOUT, "[HOST]", (0, 1), translate=_registry("logout")),
     "system df": Subcommand("tell what needs space in storage", "ch-image build-cache",
                             options.DISK_USE, "", (0, 0), translate=_one("build-cache")),
-    "system prune": Subcommand("delete what no image needs", "ch-image build-cache --gc",
-                               options.PRUNE, "", (0, 0), translate=_one("build-cache", "--gc")),
 }  # fmt: skip

@@ -143,7 +143,7 @@ IMAGES = (
     Option("--format", "json|TEMPLATE", TAKEN, "JSON, or a line such as {{.Repository}}:{{.Tag}}"),
     Option("--digests", "", WARNED, "sundog inspect shows digests"),
     Option(
-        "--filter -f", "FILTER", REFUSED, "sundog can't filter", "sundog images --format json | jq"
+        "--filter -f", "KEY=VALUE", TAKEN, "dangling, reference, label, before, since, until or id"
     ),
     Option("--sort", "KEY", REFUSED, "sundog sorts by name", "sundog images | sort"),
     HELP,
@@ -182,13 +182,16 @@ IMPORT = (
     HELP,
 )  # fmt: skip
 
+_TEMPLATE = Option(
+    "--format -f", "json|TEMPLATE", TAKEN, "a Go template, such as {{.State.Status}}"
+)
 INSPECT = (
-    Option("--type -t", "TYPE", REFUSED, "it looks at images only", "sundog ps --format json",
-           harmless=one_of("image", "all")),
-    Option("--format -f", "TEMPLATE", REFUSED, "no templates here",
-           "sundog inspect NAME | jq …", harmless=one_of("json")),
+    _TEMPLATE,
+    Option("--type -t", "TYPE", TAKEN, "container, image or all (default)"),
+    Option("--size -s", "", HELD, "sizes are shown"),
     HELP,
-)  # fmt: skip
+)
+IMAGE_INSPECT = (_TEMPLATE, HELP)
 
 HISTORY = (
     Option("--no-trunc", "", HELD, "nothing is cut"),
@@ -216,15 +219,28 @@ LOGOUT = (
     HELP,
 )
 
-PRUNE = (
-    Option("--force -f", "", HELD, "it asks nothing"),
-    Option("--all -a", "", REFUSED, "it would delete every image that does not run",
-           "sundog rmi NAME…, or sundog rmi --all"),
-    Option("--volumes", "", HELD, "there are no volumes"),
+_PRUNE = (
+    Option("--force -f", "", TAKEN, "do not ask"),
+    Option("--all -a", "", TAKEN, "also images that no container uses"),
     Option("--build", "", HELD, "nothing is left of broken builds"),
+)
+SYSTEM_PRUNE = (
+    *_PRUNE,
+    Option("--volumes", "", HELD, "there are no volumes"),
+    Option("--filter", "KEY=VALUE", TAKEN, "until=TIME, label=KEY[=VALUE]"),
+    HELP,
+)
+IMAGE_PRUNE = (
+    *_PRUNE,
+    Option("--filter", "KEY=VALUE", TAKEN, "as those of sundog images"),
+    HELP,
+)
+BUILDER_PRUNE = (
+    Option("--force -f", "", HELD, "it asks nothing"),
+    Option("--all -a", "", HELD, "what no image needs goes"),
     Option("--filter", "FILTER", REFUSED, "sundog can't filter", "leave it out"),
     HELP,
-)  # fmt: skip
+)
 
 DISK_USE = (
     _JSON,

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-_NO_STATE = "a container is gone when its command ends"
 _NETWORK = "containers have the host's network"
 
 # Name: (why, hint).
 REFUSED = {
     "attach": ("nothing stands between a command and its streams", "sundog logs, sundog exec"),
-    "commit": (_NO_STATE, "ch-image modify, or a Dockerfile and sundog build"),
     "compose": ("services are not started here", "start each with sundog run --detach"),
     "container": ("no such subcommand of container", "sundog ps, exec, stop, kill, rm, logs"),
-    "cp": (_NO_STATE, "bind a directory: sundog run -v SRC:DST"),
-    "create": (_NO_STATE, "sundog run"),
-    "diff": (_NO_STATE, "ch-image build-cache --tree shows what layers are there"),
     "events": ("no daemon sends any", "sundog ps"),
     "export": ("an image becomes a tar of its files by another command",
                "ch-convert IMAGE FILE.tar"),
@@ -26,13 +21,10 @@ REFUSED = {
     "pod": ("there are no pods", "ch-run --join shares one container"),
     "port": (_NETWORK, "ports are the host's own"),
     "rename": ("a container keeps its name", "start it with another --name"),
-    "restart": (_NO_STATE, "sundog stop, then sundog run"),
     "search": ("registries have no common search", "use the registry's web page"),
     "secret": ("secrets are files and variables", "sundog build --secret id=ID,src=FILE"),
-    "start": (_NO_STATE, "sundog run"),
     "stats": ("processes of containers are your own", "top -u $USER"),
     "swarm": ("the batch system places jobs", "srun sundog run …"),
-    "top": ("processes of containers are your own", "ps -u $USER"),
     "unpause": ("the kernel can continue processes", "sundog kill --signal CONT NAME"),
     "update": ("limits are those of the job", "ask the batch system"),
     "volume": ("a volume is a directory", "make one, and bind it: sundog run -v ./DIR:DST"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sundog.podman.options import Line
+    from sundog.podman.volumes import Tmpfs, Volume
 
 _SCHEME = "docker://"
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -36,9 +37,12 @@ class Caller:
 
 
 class ImageFacts:
-    """What a run must know of an image: its ENTRYPOINT, CMD, WORKDIR and USER."""
+    """What a run must know of an image: its ENTRYPOINT, CMD, WORKDIR and USER.
 
-    __slots__ = ("command", "entrypoint", "user", "workdir")
+    ``is_layered`` tells whether the kernel stacks its layers, so that changes can be kept.
+    """
+
+    __slots__ = ("command", "entrypoint", "is_layered", "user", "workdir")
 
     def __init__(
         self,
@@ -46,8 +50,11 @@ class ImageFacts:
         command: Sequence[str] = (),
         workdir: str = "",
         user: str = "",
+        *,
+        is_layered: bool = False,
     ) -> None:
         self.entrypoint = entrypoint
+        self.is_layered = is_layered
         self.command = command
         self.workdir = workdir
         self.user = user
@@ -100,12 +107,14 @@ def run_line(
     *,
     user: Who,
     tag: str | None = None,
+    kept: str = "",
     read_file: Callable[[str], str] = variables.read_environment_file,
 ) -> ChRunLine:
     """Return the line of ``ch-run`` for a line of ``sundog run``.
 
     The scanned ``line`` has an IMAGE.  ``user`` is what ``command_user`` returned.  ``tag`` names
-    the group of a container that has a name.  Raises UsageError, and what ``read_file`` raises.
+    the group of a container that has a name.  ``kept`` is the ID of a container that keeps its
+    changes.  Raises UsageError, and what ``read_file`` raises.
     """
     image, *words = line.operands
     image = image_operand(image)
@@ -117,12 +126,8 @@ def run_line(
     arguments = [*user.options, "--private-tmp"]
     read_only = line.is_set("read-only")
     if not read_only:
-        arguments.append("--write-fake")
-    mounts = [
-        *(volume(text) for text in line.all("volume")),
-        *(mount(text) for text in line.all("mount")),
-        *(tmpfs(text) for text in line.all("tmpfs")),
-    ]
+        arguments.append(f"--container={kept}" if kept else "--write-fake")
+    mounts = line_mounts(line)
     if read_only and None in mounts:
         raise UsageError(
             "a volume without a directory of the host: not possible with --read-only",
@@ -143,6 +148,18 @@ def run_line(
         arguments.append(f"--join-tag={tag}")
     arguments += [image, *(["--", *command] if command else [])]
     return ChRunLine(arguments, passed.environment)
+
+
+def line_mounts(line: Line) -> list[Volume | Tmpfs | None]:
+    """Return the volumes of a line, its mounts, and its directories in memory.
+
+    Raises UsageError.
+    """
+    return [
+        *(volume(text) for text in line.all("volume")),
+        *(mount(text) for text in line.all("mount")),
+        *(tmpfs(text) for text in line.all("tmpfs")),
+    ]
 
 
 def command_user(line: Line, facts: ImageFacts, caller: Caller) -> Who:
@@ -198,10 +215,10 @@ def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:
     given = line.last("entrypoint")
     if given is None:
         return [*facts.entrypoint, *(words or facts.command)]
-    return [*_entrypoint(given), *words]
+    return [*entrypoint_words(given), *words]
 
 
-def _entrypoint(text: str) -> list[str]:
+def entrypoint_words(text: str) -> list[str]:
     """Return --entrypoint as words: a JSON array of them, or one word, or none."""
     if text.startswith("["):
         import json  # noqa: PLC0415 - seldom needed

@@ -18,6 +18,7 @@ STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
 RUN_DIRECTORY = b"run"  # in the storage directory: see ``state.place``
 RUNTIME_VARIABLE = b"XDG_RUNTIME_DIR"
+JOIN = b"join"  # in the place of run-time state: see ``launcher.join_place``
 RUNTIME_NAME = b"sundog"  # in the directory that the variable names
 OTHER_STORAGE_HINT = "choose another storage directory: --storage DIR or CH_IMAGE_STORAGE=DIR"
 

@@ -31,9 +31,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.record.location import Variables
 
-CONTAINERS, OCI, AGENT_SOCKET, JOIN = b"containers", b"oci", b"agent.sock", b"join"
+CONTAINERS, OCI, AGENT_SOCKET = b"containers", b"oci", b"agent.sock"
 
-HINT = "let $XDG_RUNTIME_DIR, or $CH_IMAGE_STORAGE, be a directory of yours alone"
+PLACE_HINT = "let $XDG_RUNTIME_DIR, or $CH_IMAGE_STORAGE, be a directory of yours alone"
 OTHERS_WRITE = 0o022
 _OTHERS = 0o077
 _SEEN_BY_ALL = (b"/tmp", b"/dev")  # see ``launcher.run_plan``
@@ -41,7 +41,7 @@ _MONTH = 30 * 86400
 
 
 def state_place(environment: Variables, name: bytes, *, make: bool) -> bytes:
-    """Return the path of ``name``, one of the constants above, in the place of run-time state.
+    """Return the path of ``name``, a constant above or JOIN, in the place of run-time state.
 
     Make the place if ``make``, with mode 0700; ``name`` itself is not made.  Raises SundogError if
     no private directory can be had.
@@ -86,9 +86,9 @@ def make_private(path: bytes) -> None:
             os.mkdir(path, 0o700)
         status = os.lstat(path)
     except OSError as error:
-        raise SundogError(f"can't make {printable(path)}: {error.strerror}", HINT) from None
+        raise SundogError(f"can't make {printable(path)}: {error.strerror}", PLACE_HINT) from None
     if not is_own_directory(status):
-        raise SundogError(f"{printable(path)}: not a directory that is yours alone", HINT)
+        raise SundogError(f"{printable(path)}: not a directory that is yours alone", PLACE_HINT)
 
 
 def is_own_directory(status: os.stat_result) -> bool:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import stat
+from _json import encode_basestring_ascii
 from contextlib import suppress
 
 from sundog.errors import UsageError
@@ -27,7 +27,7 @@ from sundog.state.place import OTHERS_WRITE, is_own_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
 RECORD, LOCK = "state.json", "lock"
@@ -63,14 +63,19 @@ class Record:
         os.mkdir(self.path, 0o700)
         return self.lock()
 
-    def claim(self, state: Mapping[str, Any]) -> None:
-        """Make the record as a whole.  Raises FileExistsError if the name has one."""
+    def claim(self, state: Mapping[str, Any], fill: Callable[[str], None] | None = None) -> None:
+        """Make the record as a whole; ``fill`` puts more into the directory that it gets.
+
+        Raises FileExistsError if the name has one.
+        """
         draft = Record.__new__(Record)
         draft.name = self.name
         draft.path = f"{self.path}{_PRIVATE}{os.urandom(8).hex()}"
         os.mkdir(draft.path, 0o700)
         try:
             draft.write(state)
+            if fill is not None:
+                fill(draft.path)
             os.rename(draft.path, self.path)
         except OSError as error:
             _remove(draft.path)
@@ -85,13 +90,15 @@ class Record:
             with suppress(FileNotFoundError):
                 os.unlink(draft, dir_fd=directory)
             with Closing(_make(draft, directory)) as fd:
-                write_all(fd, json.dumps(state).encode("ascii"))
+                write_all(fd, _as_json(state).encode("ascii"))
             os.rename(draft, RECORD, src_dir_fd=directory, dst_dir_fd=directory)
 
     def read(self) -> dict[str, Any]:
         """Return the state.  Raises ValueError if it is damaged, or not the user's own."""
         with open(self.open_file(RECORD), "rb") as file:
             text = file.read(_SIZE_LIMIT + 1)
+        import json  # noqa: PLC0415 - it takes as long as the rest of a start of ``sundog run``
+
         if len(text) > _SIZE_LIMIT:
             raise ValueError("a record is larger than any that Sundog writes")
         try:
@@ -177,6 +184,19 @@ def is_name(text: str) -> bool:
     """Tell whether a container can have the name ``text``."""
     is_short = 0 < len(text) <= _NAME_LIMIT
     return is_short and _CHARACTERS.issuperset(text) and text not in (".", "..")
+
+
+def _as_json(value: object) -> str:
+    """Return plain values as JSON."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_as_json(key)}: {_as_json(value[key])}' for key in value)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_json, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return str(value)
+    return encode_basestring_ascii(str(value))
 
 
 def _make(name: str, directory: int) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sundog.store.blobs import Blobs
     from sundog.store.cache import Cache
     from sundog.store.cache_mounts import CacheMounts
+    from sundog.store.containers import KeptContainers
     from sundog.store.images import Image, Images
     from sundog.store.layers import LayerId, Layers
     from sundog.store.storage import Storage
@@ -33,12 +34,20 @@ if TYPE_CHECKING:
 # What ``clear`` empties.  The rest of the storage directory is the same in every store.
 # Commands make ``downloads`` and those after it when they need them.
 _CONTENT = (
-    *(b"images", b"cache", b"layers", b"trees", b"blobs", b"probe"),
+    *(b"images", b"containers", b"cache", b"layers", b"trees", b"blobs", b"probe"),
     *(b"downloads", b"accounts", b"deleted", b"host-libraries"),
 )
 
 
-def collect(storage: Storage, layers: Layers, images: Images, cache: Cache, blobs: Blobs) -> bool:
+def collect(
+    storage: Storage,
+    layers: Layers,
+    images: Images,
+    cache: Cache,
+    blobs: Blobs,
+    *,
+    containers: KeptContainers,
+) -> bool:
     """Remove all layers, flattened trees and blobs that nothing refers to.
 
     Return False, and remove nothing, when another command uses the store's layers.
@@ -49,7 +58,7 @@ def collect(storage: Storage, layers: Layers, images: Images, cache: Cache, blob
         try:
             # After this sync, no power cut changes which images there are.
             sync_path(storage.at(b"images"))
-            kept = images.list()
+            kept = [*images.list(), *containers.images()]
             here = set(layers.list())
             needed = here & _needed_layers(kept, cache)
             cache.prune(needed)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Function of the worker → its module, which is imported when needed.
 TASKS = {
+    "changes_of_upper": "sundog.store.tree_work",
     "content_size": "sundog.store.tree_work",
     "copy_directory": "sundog.store.tree_work",
     "copy_tree": "sundog.layer.flatten",

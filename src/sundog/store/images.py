@@ -71,6 +71,11 @@ class Image:
 
     @property
     def id(self) -> str:
+        """The beginning of ``whole_id``, as commands show it."""
+        return self.whole_id[:12]
+
+    @property
+    def whole_id(self) -> str:
         """A digest of configuration and layers; the same for each name of an image.
 
         It holds in this store only: elsewhere the layers have other IDs.
@@ -78,7 +83,7 @@ class Image:
         import hashlib  # noqa: PLC0415 - not needed to find an image
 
         identity = [self.config.to_json(), self.layers]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 class Images:
@@ -159,14 +164,14 @@ class Images:
         storage.hold()
         with storage.faults:
             images = tuple(map(self._as_listed, images))
-            drafts = [self._draft(image) for image in images]
+            drafts = [self.draft(image) for image in images]
             storage.device.sync_drafts(*drafts)
             for image, draft in zip(images, drafts, strict=True):
                 directory = name_to_directory(image.reference)
                 if self._others_are_replaced(directory, image.layers):
                     storage.expect_garbage()
                 storage.locks.confirm()
-                self._replace(draft, storage.at(b"images", os.fsencode(directory)))
+                self.replace(draft, storage.at(b"images", os.fsencode(directory)))
                 storage.device.changed(storage.at(b"images"))
                 self._links.follow(directory)
                 self._refer(image)
@@ -181,7 +186,7 @@ class Images:
             old = None
         return image if old is None else replace(image, typed=old.typed)
 
-    def _draft(self, image: Image) -> bytes:
+    def draft(self, image: Image) -> bytes:
         """Write an image to a new directory in ``tmp/``; return the directory."""
         storage = self._storage
         driver = self._choose_driver()
@@ -288,7 +293,7 @@ class Images:
             return True  # it is damaged
         return replaced is not None and replaced.layers != layers
 
-    def _replace(self, draft: bytes, target: bytes) -> None:
+    def replace(self, draft: bytes, target: bytes) -> None:
         """Rename ``draft`` to ``target``; an old image there gets the path ``draft``."""
         while True:
             try:
@@ -317,7 +322,7 @@ class Images:
                 return None
             with Closing(fd):
                 try:
-                    return _read_image(fd)
+                    return read_image(fd)
                 except (FileNotFoundError, DocumentError) as error:
                     if is_at(path, fd):
                         name = spelled_out(directory)
@@ -359,7 +364,8 @@ def image_from(value: object, config: bytes) -> Image:
     )
 
 
-def _read_image(dirfd: int) -> Image:
+def read_image(dirfd: int) -> Image:
+    """Read the image in a directory.  Raises DocumentError, and FileNotFoundError."""
     value = parse_json(_contents(dirfd, _DESCRIPTION), _DESCRIPTION, DocumentError)
     with suppress(PermissionError):  # an image may forbid its own root directory
         os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it

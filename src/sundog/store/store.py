@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sundog.store.blobs import Blobs
     from sundog.store.cache import Cache
     from sundog.store.cache_mounts import CacheMounts
+    from sundog.store.containers import KeptContainers
     from sundog.store.deleted import DeletedImages
     from sundog.store.drivers import Driver
     from sundog.store.locks import TurnLock
@@ -91,6 +92,13 @@ class Store:
         return CacheMounts(self._storage)
 
     @cached_property
+    def containers(self) -> KeptContainers:
+        """The containers that keep their changes."""
+        from sundog.store.containers import KeptContainers  # noqa: PLC0415 - seldom needed
+
+        return KeptContainers(self._storage, self.layers, self.images)
+
+    @cached_property
     def deleted(self) -> DeletedImages:
         """The images that were deleted, and that may be restored."""
         from sundog.store.deleted import DeletedImages  # noqa: PLC0415 - seldom needed
@@ -145,7 +153,14 @@ class Store:
         """
         from sundog.store.collect import collect  # noqa: PLC0415 - seldom needed
 
-        return collect(self._storage, self.layers, self.images, self.cache, self.blobs)
+        return collect(
+            self._storage,
+            self.layers,
+            self.images,
+            self.cache,
+            self.blobs,
+            containers=self.containers,
+        )
 
     def held(self) -> list[int]:
         """Return the sizes of deleted layers and trees that containers have mounted, in bytes."""

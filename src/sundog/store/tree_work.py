@@ -153,6 +153,15 @@ def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
         return write_tar(out, loaded.tree, loaded.owners)
 
 
+def changes_of_upper(
+    upper: bytes, own: Sequence[LayerPath], image: Sequence[LayerPath], skeleton: bytes
+) -> list[tuple[str, bytes]]:
+    """Return the changes of a container: see ``layer.changes``."""
+    from sundog.layer.changes import tree_changes  # noqa: PLC0415
+
+    return tree_changes(upper, own, image, skeleton)
+
+
 def content_size(tree: bytes) -> int:
     """Return the bytes in the files below ``tree``, hard links once."""
     from sundog.layer.directories import Directories  # noqa: PLC0415

@@ -55,9 +55,16 @@ static void *find_names(void *device) {
     return NULL;
 }
 
-static void *touch(void *name) {
+/* A supervisor makes this call in place of the thread. */
+static void *look(void *name) {
     struct stat status;
     stat(name, &status);
+    return NULL;
+}
+
+/* No supervisor does that. */
+static void *read_file(void *name) {
+    open(name, O_RDONLY | O_CLOEXEC);
     return NULL;
 }
 
@@ -77,12 +84,13 @@ void be_silent(const char *how) {
             signal(number, SIG_IGN);
         if (!fork()) {
             close(fd);
-            touch(name);
+            look(name);
             _exit(0);
         }
     } else {
-        for (int i = 0; i < 3; i++)
-            pthread_create(&thread, NULL, touch, name);
+        pthread_create(&thread, NULL, read_file, name);
+        pthread_create(&thread, NULL, look, name);
+        pthread_create(&thread, NULL, read_file, name);
     }
     struct fuse_in_header *in = (void *)buffer;
     do {

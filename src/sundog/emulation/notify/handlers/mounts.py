@@ -49,6 +49,7 @@ class MountHandlers:
         The fourth argument are flags.
         """
         state = self._state
+        state.listener.before_mount()
         state.processes.forget()
         if not state.tags.credentials(thread).can(CAP_SYS_ADMIN):
             # Errors of the path come before EPERM.
@@ -81,7 +82,11 @@ class MountHandlers:
         return 0
 
     def fsconfig(self, thread: int, args: "Arguments") -> Answer:
-        """int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, 0)."""
+        """int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, 0).
+
+        A file system of FUSE needs such calls.
+        """
+        self._state.listener.before_mount()
         memory = self._state.memory
         if not args[2] or not args[3] or memory.read_string(thread, args[2]) not in OWNER_OPTIONS:
             return CONTINUE

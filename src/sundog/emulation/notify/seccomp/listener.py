@@ -19,7 +19,7 @@ from sundog.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
@@ -151,6 +151,9 @@ class NotificationSource:
         """Tell whether no process is left, after a RECV that found no call."""
         raise NotImplementedError
 
+    def before_mount(self) -> None:
+        """Prepare for a mount.  If a program serves it, the supervisor may wait for the program."""
+
     def is_over(self, error: OSError) -> bool:
         """Tell whether the ``error`` of a RECV means that no process is left.
 
@@ -189,10 +192,14 @@ class NotificationSource:
 
 
 class Listener(NotificationSource):
-    """The supervisor's end of one listener."""
+    """The supervisor's end of one listener.
 
-    def __init__(self, fd: int) -> None:
+    It calls ``prepare`` before programs mount something.
+    """
+
+    def __init__(self, fd: int, prepare: "Callable[[], None] | None" = None) -> None:
         super().__init__(fd, must_poll=kernel_version() < RECEIVE_ENDS)
+        self._prepare = prepare
         self._poll = poll()
         self._poll.register(fd, POLLIN)
         wake_synchronously(fd)
@@ -200,6 +207,11 @@ class Listener(NotificationSource):
     def wait(self) -> bool:
         """Wait for a notification; return False if no process is left under the filter."""
         return bool(self._poll.poll()[0][1] & POLLIN)
+
+    def before_mount(self) -> None:
+        """See ``NotificationSource``."""
+        if self._prepare is not None:
+            self._prepare()
 
     def has_ended(self) -> bool:
         """Tell whether no process is left under the filter."""

@@ -11,13 +11,13 @@ from sundog.emulation.notify.state.state import State
 from sundog.kernel.modes import MODE_MASK, S_IFMT, S_IFREG, S_ISGID, S_ISUID
 
 
-def set_mode(state: State, location: bytes, status: Status, mode: int) -> int:
+def set_mode(state: State, place: bytes, status: Status, mode: int) -> int:
     """Set the mode of a file, on the inode or else in its record; return 0 or a negated errno.
 
     The file is not a symbolic link.  A file of another user of the host only seems to change.
     """
     try:
-        os.chmod(location, mode)
+        os.chmod(place, mode)
     except OSError as error:
         if error.errno != errno.EPERM or status.kernel_uid == 0:
             return -(error.errno or errno.EIO)
@@ -40,7 +40,7 @@ def is_guarded(state: State, status: Status) -> bool:
     return record is not None and record.permissions != INODE_DECIDES
 
 
-def guard_set_id(state: State, location: bytes, status: Status, who: Credentials) -> None:
+def guard_set_id(state: State, place: bytes, status: Status, who: Credentials) -> None:
     """Prepare the set-ID bits of a regular file for writes by ``who``.
 
     The kernel clears the bits when a process writes, unless that is real root (fs/attr.c,
@@ -49,7 +49,7 @@ def guard_set_id(state: State, location: bytes, status: Status, who: Credentials
     """
     record = state.records.find(status)
     if not who.can(CAP_FSETID):
-        settled(state, location, status)
+        settled(state, place, status)
     elif status.kernel_uid == 0 and is_set_id(status.mode) and not is_guarded(state, status):
         after = status.changed()
         guarded = state.records.renew(after, record)
@@ -57,7 +57,7 @@ def guard_set_id(state: State, location: bytes, status: Status, who: Credentials
         state.records.keep(after, guarded)
 
 
-def settled(state: State, location: bytes, status: Status) -> Status:
+def settled(state: State, place: bytes, status: Status) -> Status:
     """Give the inode of a file the mode in its record; return the file's status after that.
 
     From then on the inode decides again.  A file of another user of the host stays as it is.
@@ -65,7 +65,7 @@ def settled(state: State, location: bytes, status: Status) -> Status:
     record = state.records.find(status)
     if record is None or record.permissions == INODE_DECIDES or status.kernel_uid != 0:
         return status
-    os.chmod(location, record.permissions)
+    os.chmod(place, record.permissions)
     record.permissions = INODE_DECIDES
     state.records.keep(status, record)
-    return state.files.status(location)
+    return state.files.status(place)

@@ -84,21 +84,21 @@ class Birth:
             return mode & ~S_ISGID
         return mode
 
-    def make(self, location: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
-        """Have ``make`` make an inode at ``location``, and record what the inode gets."""
+    def make(self, place: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
+        """Have ``make`` make an inode at ``place``, and record what the inode gets."""
         self._state.listener.confirm()
         umask, made_mode = self.permissions(mode)
         state = self._state
         with umask:
             try:
-                make(location, made_mode)
+                make(place, made_mode)
             except FileExistsError:
-                there = state.files.status(location, follow=False)
+                there = state.files.status(place, follow=False)
                 if not state.unanswered.take(self._thread, there):
                     return CONTINUE
             except OSError:
                 return CONTINUE  # the kernel will say the same
-        status = state.files.status(location, follow=False)
+        status = state.files.status(place, follow=False)
         self.record(status, mode)
         state.unanswered.note(state.listener.cookie, self._thread, status)
         return 0

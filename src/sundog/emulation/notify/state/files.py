@@ -129,13 +129,15 @@ class Status:
         Like any change, it sets the change time, and makes an overlay copy the file up, perhaps to
         another inode.  A file of another user stays as it is.  Raises OSError.
         """
-        try:
-            if self.mode & S_IFMT == S_IFLNK:
-                os.chown(self._location, -1, -1, follow_symlinks=self._follow)
-            else:
-                os.chmod(self._location, self.mode & MODE_MASK)
-        except PermissionError:
-            return self
+        with Closing(self.open()) as fd:
+            place = b"self/fd/%d" % fd
+            try:
+                if self.mode & S_IFMT == S_IFLNK:
+                    os.chown(place, -1, -1)
+                else:
+                    os.chmod(place, self.mode & MODE_MASK)
+            except PermissionError:
+                return self
         return self._files.status(self._location, follow=self._follow)
 
     def attribute(self, name: bytes) -> bytes:
