@@ -163,10 +163,9 @@ class Ending:
         """Tell whether a thread of ``process`` has been killed and waits in the kernel."""
         return any(state == WAITING_STATE for _, state in self._dying([process]))
 
-    def state(self, process: int) -> bytes:
-        """Return the state of ``process`` as in proc_pid_stat(5); b"X" if there is none."""
-        fields = self._stat(b"%d/stat" % process)
-        return fields[STATE_FIELD] if fields else b"X"
+    def seen_from(self, proc: int) -> "Ending":
+        """Return the same for the process IDs in another /proc."""
+        return Ending(proc, self._host)
 
     def living(self, processes: "Collection[int]") -> list[int]:
         """Return those of the ``processes`` that have not ended; zombies have."""
@@ -299,19 +298,11 @@ class Ending:
         ]
 
     def _dying(self, processes: "Collection[int]") -> "Iterator[tuple[bytes, bytes]]":
-        """Return directories and states of the threads that have been killed and have not ended.
-
-        Either they have taken SIGKILL, or it is pending.
-        """
+        """Return directories and states of the threads that have been killed and have not ended."""
         for process in processes:
             for thread in self._threads(process):
                 fields = self._stat(thread + b"stat")
-                if not fields or fields[STATE_FIELD] in ENDED_STATES:
-                    continue
-                if (
-                    int(fields[FLAGS_FIELD]) & PF_EXITING
-                    or int(fields[PENDING_FIELD]) >> SIGKILL - 1 & 1
-                ):
+                if fields and fields[STATE_FIELD] not in ENDED_STATES and has_been_killed(fields):
                     yield thread, fields[STATE_FIELD]
 
     def _threads(self, process: int) -> list[bytes]:
@@ -348,6 +339,24 @@ class Ending:
             return b""
         finally:
             os.close(fd)
+
+
+def waiting(proc: int, process: int) -> tuple[bool, bool]:
+    """Tell whether ``process`` waits in the kernel, and whether it has been killed."""
+    try:
+        fd = os.open(b"%d/stat" % process, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:
+        return False, False
+    fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    os.close(fd)
+    return fields[STATE_FIELD] == WAITING_STATE, has_been_killed(fields)
+
+
+def has_been_killed(fields: list[bytes]) -> bool:
+    """Tell whether a thread has taken SIGKILL, or whether it is pending."""
+    return bool(
+        int(fields[FLAGS_FIELD]) & PF_EXITING or int(fields[PENDING_FIELD]) >> SIGKILL - 1 & 1
+    )
 
 
 def fuse_mounts(text: bytes) -> list[tuple[int, bytes]]:
