@@ -9,7 +9,8 @@ import time
 from contextlib import suppress
 
 from sundog.container.child import PATIENCE_WITH_STOPPED
-from sundog.container.ending import Ending, HostMounts, waiting
+from sundog.container.ending import Ending, waiting
+from sundog.container.fuse_mounts import HostMounts
 from sundog.container.leash import Leash
 from sundog.container.members import find_members, kill_members
 from sundog.container.paths import OPEN_DIRECTORY

@@ -25,9 +25,10 @@ import signal
 from contextlib import suppress
 
 from sundog.container.child import PATIENCE_WITH_KILLED, STANDARD_STREAMS, Child, opened
-from sundog.container.ending import Ending, HostMounts
+from sundog.container.ending import Ending
 from sundog.container.enter import enter_namespaces, lock_mounts, mount_scratch, rootless
 from sundog.container.execute import SCRIPT_SHELL, execute, failure_hint
+from sundog.container.fuse_mounts import HostMounts
 from sundog.container.init import AWAITED, Init
 from sundog.container.job_control import TOLD, suspended_together
 from sundog.container.leash import Leash, announce
