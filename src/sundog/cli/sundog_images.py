@@ -143,10 +143,11 @@ def _list(line: Line, template: Template, context: Context) -> int:
 
 
 def _fields(image: Image, size: int, *, whole: bool) -> Structure:
-    repository, tag = _names(image)[0], _NONE
+    repository, digest, _ = _names(image)[0].partition("@")
+    tag = _NONE
     if ":" in repository.rpartition("/")[2]:
         repository, _, tag = repository.rpartition(":")
-    elif "@" not in repository:
+    elif not digest:
         tag = "latest"
     identity, created = image.whole_id, _created(image)
     since = f"{age(time.time() - created.seconds)} ago" if image.config.created else _NONE
