@@ -56,7 +56,7 @@ def ps(words: Sequence[str], context: Context) -> int:
     def action() -> int:
         containers = own_containers(storage_directory(context.storage))
         views = [view_of(containers, each) for each in containers.list()]
-        passed = container_filters(line, views, "ps")
+        passed = container_filters(line.all("filter"), views, "ps")
         states = any(text.startswith(("status=", "exited=")) for text in line.all("filter"))
         if not (line.is_set("all") or states or last is not None):
             views = [view for view in views if view.container.is_running]

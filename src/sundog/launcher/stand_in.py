@@ -53,9 +53,7 @@ class StandIn:
 
     __slots__ = ("_command", "_members", "_note", "_statuses", "_supervisor")
 
-    def __init__(
-        self, command: int, supervisor: int, members: "Members", note: int = -1
-    ) -> None:
+    def __init__(self, command: int, supervisor: int, members: "Members", note: int = -1) -> None:
         self._command = command
         self._note = note
         self._members = members

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from sundog.container.search_path import DEFAULT_PATH
+from sundog.container.search_path import ENGINE_PATH
 from sundog.errors import UsageError
 from sundog.podman.containers import CREATED, RUNNING
 from sundog.podman.kept_words import kept_line
@@ -77,7 +77,7 @@ class View:
     @property
     def environment(self) -> list[str]:
         """The variables that the image and the line set."""
-        found = {"PATH": DEFAULT_PATH}
+        found = {"PATH": ENGINE_PATH}
         for text in [*_list(self._config.get("Env")), *self.line.all("env")]:
             name, _, value = text.partition("=")
             found[name] = value

@@ -115,7 +115,7 @@ class KeptContainers:
         if os.path.lexists(tree):  # a crash came before the manifest was written
             self._move(tree, upper)
         os.makedirs(os.path.join(sealing, CONTAINER_WORK), exist_ok=True)
-        known = StepOwners({}, guessed=guessed)
+        known = StepOwners({}, guessed=guessed, unrecorded=True)
         with suppress(FileNotFoundError):
             known = StepOwners(read_owners(self._at(identity, CONTAINER_OWNERS)), is_complete=True)
         below = self._layers.paths(image.layers)
@@ -211,7 +211,7 @@ class KeptContainers:
             [
                 os.path.join(place, CONTAINER_IMAGE, b"root"),
                 *(layer.encode() + b"/tree" for layer in layers),
-                b"../" + _SKELETON,
+                self._storage.at(_SKELETON),
             ],
             os.path.join(place, CONTAINER_UPPER),
             os.path.join(place, CONTAINER_WORK),
