@@ -56,6 +56,7 @@ VALUES = {
 # Options of run and exec that are not about the line of ch-run, and where the code looks at them.
 ELSEWHERE = {
     "arch": "sundog_run",
+    "cidfile": "sundog_named",
     "detach": "sundog_run",
     "interactive": "sundog_start",
     "label": "podman.container_view",

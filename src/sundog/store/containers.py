@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from sundog.kernel.files import Closing
 from sundog.layer.inherit import StepOwners
 from sundog.oci.config import HistoryEntry
 from sundog.record.kept import (
+    CONTAINER_ID_LENGTH,
     CONTAINER_IMAGE,
     CONTAINER_OWNERS,
     CONTAINER_UPPER,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _SEALING, _PENDING = b"sealing", b"pending"
 _SKELETON = b"skeleton"
+_MAKING = 60  # seconds that the making of a container takes, at most
 
 
 class KeptContainers:
@@ -80,6 +83,23 @@ class KeptContainers:
             with suppress(StoreError):  # it can't start any more
                 image = self.image(identity)
                 found.append(replace(image, layers=(*image.layers, *self._pending(identity))))
+        return found
+
+    def leftovers(self) -> Sequence[bytes]:
+        """Return the paths of containers that a killed command has not completed."""
+        directory = self._storage.at(CONTAINERS_DIRECTORY)
+        found = []
+        with suppress(FileNotFoundError):
+            for name in map(os.fsencode, os.listdir(directory)):
+                path = os.path.join(directory, name)
+                with suppress(FileNotFoundError):
+                    age = time.time() - os.lstat(path).st_mtime
+                    if (
+                        is_container_id(name[:CONTAINER_ID_LENGTH])
+                        and name[CONTAINER_ID_LENGTH:]
+                        and age > _MAKING
+                    ):
+                        found.append(path)
         return found
 
     def is_in_use(self, identity: str) -> bool:
