@@ -56,7 +56,7 @@ VALUES = {
 }
 # Options of run and exec that are not about the line of ch-run.
 ELSEWHERE = {
-    *("arch", "detach", "interactive", "label", "name", "platform", "pull", "quiet", "rm"),
+    *("arch", "cidfile", "detach", "interactive", "label", "name", "platform", "pull", "quiet", "rm"),
     *("stop-signal", "stop-timeout", "tls-verify"),
 }
 # Options that do nothing, although nothing says so at the place: docs/compatibility.md does.
@@ -179,7 +179,7 @@ def test_lines_for_ch_run(name: str, option: Option) -> None:
         assert any(lines(words) != lines([]) for words in words_for(option))
 
 
-@pytest.mark.parametrize("name", sorted(_OWN.keys() - {"run", "exec", "help"}))
+@pytest.mark.parametrize("name", sorted(_OWN.keys() - {"run", "create", "exec", "help"}))
 def test_own_subcommands(name: str) -> None:
     """The module of a subcommand names each option, or the option stands for other words."""
     module, _ = _OWN[name]

@@ -78,8 +78,8 @@ def names_of_id(text: str, context: Context) -> list[str]:
         return [image.typed for image in store.images.list() if image.whole_id.startswith(start)]
 
 
-def filters(line: Line, found: Sequence[Image], command: str) -> Filters:
-    """Return the filters of a command line about images; ``found`` are all images.
+def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filters:
+    """Return the filters ``texts`` of a command about images; ``found`` are all images.
 
     Raises UsageError.
     """
@@ -105,7 +105,7 @@ def filters(line: Line, found: Sequence[Image], command: str) -> Filters:
         return lambda image: not wanted  # noqa: ARG005
 
     return Filters(
-        line.all("filter"),
+        texts,
         {
             "dangling": dangling,
             "reference": lambda value: lambda image: _matches(image, value),
@@ -125,7 +125,7 @@ def _list(line: Line, template: Template, context: Context) -> int:
     whole = line.is_set("no-trunc")
     with Store.open(context.storage) as store:
         everything = store.images.list()
-        passed = filters(line, everything, "images")
+        passed = filters(line.all("filter"), everything, "images")
         found = [
             image
             for image in everything
