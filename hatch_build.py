@@ -7,6 +7,7 @@ installation needs none of these files.
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,22 +16,28 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# The script that starts Python. Without a compiler it is ch-run; the compiled ch-run executes it.
+# The script that starts Python. Without a compiler it is each command. Otherwise each command is
+# the program, and executes the script of its name if the program can't do the work.
 STUB = "packaging/ch-run"
-STUB_BELOW_SHARE = "share/sundog/ch-run"
+STUBS = "share/sundog"
+COMMANDS = (
+    *("ch-checkns", "ch-convert", "ch-fromhost", "ch-image", "ch-run", "ch-run-oci", "ch-test"),
+    *("sundog", "sundog-fakeroot", "sundog-pyxis-importer"),
+)
 
 
 class WheelHook(BuildHookInterface[Any]):
-    """Add the files to the wheel; pyproject.toml adds the commands in Python."""
+    """Add the files to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make the files and tell hatchling their places in the wheel."""
-        if version == "editable":
-            build_data["shared_scripts"][STUB] = "ch-run"
-            return
         root = Path(self.root)
         self.made = tempfile.TemporaryDirectory(prefix="sundog-wheel.")
         directory = Path(self.made.name)
+        self.stubs = copies(root / STUB, directory / "stubs")
+        if version == "editable":
+            build_data["shared_scripts"] |= self.stubs
+            return
         joiner = load(root, "join_launcher")
         for name in joiner.MODULES:
             joined = directory / f"{name}.py"
@@ -44,7 +51,7 @@ class WheelHook(BuildHookInterface[Any]):
         self.add_start(root, directory, build_data)
 
     def add_start(self, root: Path, directory: Path, build_data: dict[str, Any]) -> None:
-        """Add ``ch-run``: compiled, in a wheel for one platform, or else only the script.
+        """Add the commands: compiled, in a wheel for one platform, or else only the script.
 
         A release must have the compiled program. The modules stay in the directory for pure
         Python, because the script looks for them there.
@@ -56,17 +63,23 @@ class WheelHook(BuildHookInterface[Any]):
             if os.environ.get(compiler.CHOICE) in compiler.MACHINES:
                 raise
             self.app.display_info(f"ch-run: a script, which starts slower ({reason})")
-            build_data["shared_scripts"][STUB] = "ch-run"
+            build_data["shared_scripts"] |= self.stubs
             return
         self.app.display_info(f"ch-run: compiled ({tag})")
         build_data["tag"] = tag
-        build_data["shared_scripts"][str(program)] = "ch-run"
-        build_data["shared_data"][STUB] = STUB_BELOW_SHARE
+        build_data["shared_scripts"] |= copies(program, directory / "programs")
+        for script, name in self.stubs.items():
+            build_data["shared_data"][script] = f"{STUBS}/{name}"
 
-    def finalize(self, version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
+    def finalize(self, _version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
         """Remove the files that ``initialize`` made."""
-        if version != "editable":
-            self.made.cleanup()
+        self.made.cleanup()
+
+
+def copies(file: Path, directory: Path) -> dict[str, str]:
+    """Copy a file under the names of all commands; return the names, by the paths of the copies."""
+    directory.mkdir()
+    return {shutil.copy(file, directory / name): name for name in COMMANDS}
 
 
 def load(root: Path, name: str) -> Any:

@@ -1,5 +1,4 @@
 /* /etc/passwd and /etc/group of the container: launcher/accounts.py.
- *
  * The host's name service may be a daemon, and only a C library can ask it.  So the launcher in
  * Python writes the answer into the storage directory: the two texts, each ended by NUL. */
 

@@ -42,7 +42,8 @@ static int plan(const struct image *image, const struct options *options,
         add(paths[i], NULL, paths[i], i < REQUIRED_COUNT ? need : OPTIONAL);
     if (accounts->passwd) add(NULL, accounts->passwd, "/etc/passwd", need);
     if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
-    const char *tmp = variable("TMPDIR"), *at = JOINED("=", tmp && *tmp ? tmp : "/tmp");
+    const char *tmp = variable("TMPDIR");
+    const char *at = JOINED("=", tmp && !CALL(faccessat, AT_FDCWD, tmp) ? tmp : "/tmp");
     int is_usual = equal(at, "=/tmp") && !options->private_tmp;
     for (EACH_SLOT) { /* launcher/host_places.py, launcher/mpi.py */
         const char *value = slot->text + slot->name;

@@ -1,16 +1,13 @@
 /* The environment, and the changes that the command line makes to it: launcher/environment.py.
  * A string that is unset leaves its place empty.  A string that is set again returns to it. */
 
-#define MOST_STRINGS 4096
-#define MOST_CHANGES 1024
-
+enum { MOST_STRINGS = 4096, MOST_CHANGES = 1024 };
 enum change { SET_VARIABLE, SET_FROM_IMAGE, UNSET_MATCHING };
 
 static struct slot { const char *text; size_t name; int gone; } slots[MOST_STRINGS],
     *slots_end = slots;
 static struct { enum change kind; const char *text; char delimiter; } changes[MOST_CHANGES];
 static int first_change = 1, change_count = 1; /* 0: kept for the command of the image */
-
 #define EACH_SLOT struct slot *slot = slots; slot < slots_end; slot++
 
 static size_t name_length(const char *text)

@@ -11,7 +11,6 @@ struct image {
 };
 
 /* Return the directory below images/ for a reference: record/names.py.  NULL: it is a path.
- *
  * This does not check references.  A text that is invalid finds no image: two texts without "%"
  * and "+" never have the same name. */
 static const char *image_directory(const char *reference)

@@ -1,5 +1,4 @@
 /* The group of --join: launcher/join.py.  This program joins a group that has a keeper.
- *
  * If there is no group, it binds the group's socket and hands over.  The launcher finds the socket
  * among its descriptors, and becomes the first process of the group. */
 
@@ -32,17 +31,14 @@ static size_t group_address(struct address *address, uint32_t uid, const char *t
 static void check_keeper(long connection, uint32_t uid)
 {
     struct { uint32_t pid, uid, gid; } peer = {0};
-    struct status own, other;
     int pidfd = -1;
     uint32_t size = sizeof peer, pidfd_size = sizeof pidfd;
     must(CALL(getsockopt, connection, SOL_SOCKET, SO_PEERCRED, &peer, &size), "SO_PEERCRED");
     if (CALL(getsockopt, connection, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &pidfd_size) < 0)
         pidfd = (int)must(CALL(pidfd_open, peer.pid), "pidfd_open");
-    const char *path = JOINED("/proc/", decimal(peer.pid), "/ns/user");
-    must(status_of(AT_FDCWD, path, 0, &other), path);
-    must(status_of(AT_FDCWD, "/proc/self/ns/user", 0, &own), "ns/user");
-    must(CALL(pidfd_send_signal, pidfd, 0), "a keeper that has ended"); /* path was about it */
-    if (peer.uid != uid || !is_same(&own, &other)) decline("a keeper of somebody else");
+    uint64_t users = inode_of(JOINED("/proc/", decimal(peer.pid), "/ns/user"));
+    must(CALL(pidfd_send_signal, pidfd, 0), "a keeper that has ended"); /* users is about it */
+    if (peer.uid != uid || users != inode_of("/proc/self/ns/user")) decline("a strange keeper");
     CALL(close, pidfd);
 }
 
@@ -55,8 +51,7 @@ static int receive_namespaces(long connection, const char *image, long *users, l
     struct message message = {0, 0, &part, 1, &control, sizeof control, 0};
     long size = CALL(recvmsg, connection, &message, MSG_CMSG_CLOEXEC);
     if (size == 0 || size == -ECONNRESET) return 0;
-    must(size, "recvmsg");
-    if (message.control_length != sizeof control || control.length != sizeof control
+    if (size < 0 || message.control_length != sizeof control || control.length != sizeof control
         || control.level != SOL_SOCKET || control.type != SCM_RIGHTS)
         decline("an answer without namespaces");
     if (!equal(answer, JOINED(PEER_ACCEPTED, image))) decline("a group with another image");

@@ -1,5 +1,4 @@
 /* ch-run: execute a command in a container, or else the launcher in Python.
- *
  * A child process makes the container in namespaces of its own.  It shares memory and descriptors
  * with this process, which waits.  Then this process joins the namespaces and executes the command.
  * If the child fails or meets a rare case, this process is unchanged.  It executes the launcher
@@ -32,8 +31,8 @@ static struct {
 static char *error_line(const char *what, const char *why, const char *more)
 {
     memory_limit = 2 * MEMORY;
-    char *line = JOINED("ch-run[", decimal(CALL(getpid, 0)), "]: error: ", what, why ? why : "?",
-                        more, "\n");
+    char *line = JOINED(own_name, "[", decimal(CALL(getpid, 0)), "]: error: ", what,
+                        why ? why : "?", more, "\n");
     for (char *at = line; at[1]; at++) *at = *at < ' ' || *at > '~' ? '?' : *at;
     return line;
 }
@@ -46,20 +45,27 @@ static _Noreturn void fail(int status, const char *what, const char *why, long e
     leave(status);
 }
 
-/* Execute the launcher in Python, by the script whose path is relative to this program.  The arena
- * may be full, so the additional argument overwrites the number of arguments on the stack. */
+/* Execute the stub of the command.  "/bin/sh" overwrites the number of arguments on the stack. */
 static _Noreturn void decline(const char *why)
 {
-    static char path[PATH_LIMIT + sizeof LAUNCHER];
     self.declined = why;
     if (is_child) leave(1);
     if (self.is_asked) fail(EXIT_RUN, "declined: ", why, 0);
-    long size = find_own_directory(path);
-    if (size <= 0) fail(EXIT_RUN, "can't read /proc/self/exe", "", size);
-    memcpy(path + size, LAUNCHER, sizeof LAUNCHER);
-    self.words[-1] = "/bin/sh", self.words[0] = path;
+    memory_limit = 2 * MEMORY; /* the arena may be full */
+    self.words[-1] = "/bin/sh", self.words[0] = JOINED(beside(STUBS), own_name);
     long error = CALL(execve, self.words[-1], self.words - 1, self.strings);
-    fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", path, error);
+    fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", self.words[0], error);
+}
+
+/* Execute a command that is another one than ch-run, without a shell: packaging/start. */
+static _Noreturn void execute_other(void)
+{
+    const char *first[] = {find_interpreter(), "-I", "-S", beside(START_PROGRAM), itself, ""};
+    const char *words[self.count + 6];
+    memcpy(words, first, sizeof first);
+    memcpy(words + 6, self.words + 1, self.count * sizeof *words); /* and the NULL */
+    CALL(execve, *words, words, self.strings);
+    decline("an interpreter");
 }
 
 /* Find what the command needs.  The child is in the container. */
@@ -148,6 +154,8 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     for (long *auxiliary = (long *)string + 1; *auxiliary; auxiliary += 2)
         if (*auxiliary == AT_SECURE && auxiliary[1]) fail(EXIT_RUN, SET_ID_REFUSAL, "", 0);
     if (!self.count) fail(EXIT_RUN, "no arguments", "", 0);
+    find_itself();
+    if (!equal(own_name, "ch-run")) execute_other();
     for (string = self.strings; *string; string++)
         if (equal(*string, "SUNDOG_START=python")) decline("asked to");
         else add_slot(*string);

@@ -1,9 +1,8 @@
 /* An image that is one file, SquashFS: launcher/one_file.py, launcher/file_server.py.
- *
  * The server of FUSE is a process of the host, in Python.  This program starts it before there are
  * namespaces, mounts the file in those of the container, and passes the device of FUSE on. */
 
-static struct { const char *words[10]; int count, ends[2]; } server; /* command line, channel */
+static int channel[2]; /* to the server */
 
 /* Open a file with SquashFS; return -1 for anything else. */
 static long open_squashfs(const char *path)
@@ -34,39 +33,32 @@ static void find_one_file(struct image *image, const struct options *options)
     CALL(close, storage);
 }
 
-/* Add the interpreter beside this program, or that of ch-image, and its arguments. */
-static void make_command(void)
+/* Return the interpreter beside this program in a virtual environment, or that of sundog-python. */
+static const char *find_interpreter(void)
 {
     struct status status, own;
-    char *directory = allocate(PATH_LIMIT), *path = allocate(PATH_LIMIT);
-    must(find_own_directory(directory), "/proc/self/exe");
+    const char *ours = beside("python3"), *mark = beside("../pyvenv.cfg");
     /* In a container, by a link to /proc/self/exe, the path would lead to an image's program. */
-    must(CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT - 1), "/proc/self/exe");
-    must(status_of(AT_FDCWD, path, 0, &status), path);
-    must(status_of(AT_FDCWD, "/proc/self/exe", 0, &own), path);
-    if (!is_same(&status, &own)) decline("a program of another root");
-    const char *interpreter = JOINED(directory, "python3");
-    if (CALL(faccessat, AT_FDCWD, interpreter, X_OK)) {
-        long script = open_at(AT_FDCWD, JOINED(directory, "ch-image"), READ);
-        const char *line = contents(script, "an interpreter", &status);
-        if (!begins(line, "#!/")) decline("an interpreter");
-        interpreter = interpreter_of(line + 2);
-    }
-    const char *words[] = {interpreter, "-I", "-S", "-E", "-c", SERVER_PROGRAM, directory};
-    memcpy(server.words, words, sizeof words);
-    server.count = sizeof words / sizeof *words;
+    if (status_of(AT_FDCWD, itself, 0, &status) || status_of(AT_FDCWD, "/proc/self/exe", 0, &own)
+        || status.inode != own.inode || status.device[0] != own.device[0]
+        || status.device[1] != own.device[1])
+        decline("a program of another root");
+    if (!CALL(faccessat, AT_FDCWD, mark) && !CALL(faccessat, AT_FDCWD, ours, X_OK)) return ours;
+    long script = open_at(AT_FDCWD, beside("sundog-python"), READ);
+    const char *line = contents(script, "an interpreter", &status);
+    if (!begins(line, "#!/") || begins(line, "#!/bin/sh")) decline("an interpreter");
+    return interpreter_of(line + 2);
 }
-
-/* Give this process a copy of a descriptor that stays open at the exec, from 3 on. */
-static long inherited(long fd) { return must(CALL(fcntl, fd, F_DUPFD, 3), "fcntl"); }
 
 /* Execute the server.  Its messages come by the channel.  Python starts faster without streams. */
 static _Noreturn void execute_server(long file, char **strings)
 {
-    server.words[server.count++] = decimal(inherited(server.ends[1]));
-    server.words[server.count++] = decimal(inherited(file));
+    const char *words[] = {
+        find_interpreter(), "-I", "-S", "-E", "-c", SERVER_PROGRAM, beside(""),
+        decimal(must(CALL(fcntl, channel[1], F_DUPFD, 3), "fcntl")), /* open at the exec */
+        decimal(must(CALL(fcntl, file, F_DUPFD, 3), "fcntl")), NULL};
     for (int fd = 0; fd < 3; fd++) CALL(close, fd);
-    CALL(execve, server.words[0], server.words, strings);
+    CALL(execve, *words, words, strings);
     leave(1);
 }
 
@@ -74,8 +66,7 @@ static _Noreturn void execute_server(long file, char **strings)
  * parent ends.  Both run on this stack, so use no local variable later. */
 __attribute__((noinline)) static void start_server(long file, char **strings)
 {
-    make_command();
-    must(CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0, server.ends), "socketpair");
+    must(CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0, channel), "socketpair");
     is_child = 1;
     long pid = VFORK(0);
     if (!pid) {
@@ -85,7 +76,7 @@ __attribute__((noinline)) static void start_server(long file, char **strings)
     }
     is_child = 0;
     await(must(pid, "clone"));
-    CALL(close, server.ends[1]);
+    CALL(close, channel[1]);
 }
 
 /* Make a detached mount of FUSE: fuse/device.py. */
@@ -106,10 +97,8 @@ static long mount_fuse(long device, const char *uid, const char *gid)
 }
 
 /* Read what the image has at a path in its root; return < 0 if there is nothing. */
-static long open_inside(long root, const char *path, int flags)
-{
-    return open_within(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-}
+#define open_inside(root, path, flags) \
+    open_within(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 /* Read the default command.  Decline an image whose programs need a start of their own. */
 static void read_own_command(struct image *image, long root)
@@ -140,9 +129,9 @@ static void mount_one_file(struct image *image, const struct options *options)
     if (options->write) decline("-w with a file");
     image->storage_at = open_storage(image);
     image->shown = mount_fuse(device, decimal(options->uid), decimal(options->gid));
-    must(CALL(sendmsg, server.ends[0], &message, MSG_NOSIGNAL), "the server of a file");
+    must(CALL(sendmsg, channel[0], &message, MSG_NOSIGNAL), "the server of a file");
     CALL(close, device); /* only the server has it: if that ends, no program waits for it */
-    if (CALL(read, server.ends[0], answer, sizeof answer) != sizeof answer - 1
+    if (CALL(read, channel[0], answer, sizeof answer) != sizeof answer - 1
         || !equal(answer, SERVER_READY))
         decline("the server of a file");
     read_own_command(image, image->shown);

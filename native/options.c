@@ -30,25 +30,47 @@ static void set_environment(const char *value, char delimiter)
     else read_variables(open_at(AT_FDCWD, value, READ), delimiter, 0, 0);
 }
 
+/* Return the default size of -W, unless a control group limits it: container/memory_share.py. */
+static const char *overlay_share(void)
+{
+    static const char *const limits[] = {LIMITS}; /* two of version 2, then one of version 1 */
+    char *line = allocate(FILE_LIMIT), *next;
+    CALL(read, must(open_at(AT_FDCWD, "/proc/self/cgroup", READ), "cgroup"), line, FILE_LIMIT - 1);
+    for (; *line; line = next) {
+        next = find(line, '\n');
+        if (*next) *next++ = 0;
+        char *kind = find(line, ':') + 1, *path = find(kind, ':') + 1, *end;
+        int is_old = begins(kind, "memory:"), is_left = is_old || *kind == ':';
+        while (is_left) { /* from the group up to the root */
+            for (int i = is_old ? 4 : 0; i < (is_old ? 6 : 4); i += 2) {
+                char number[24] = {0};
+                long fd = open_at(AT_FDCWD, JOINED(limits[i], path, limits[i + 1]), READ);
+                if (fd >= 0 && CALL(read, fd, number, 23) > 0 && *number != 'm' && !number[16])
+                    decline("a limit of memory");
+                CALL(close, fd);
+            }
+            is_left = *path != 0;
+            for (end = path + length(path); end > path && *end != '/'; end--) continue;
+            *end = 0;
+        }
+    }
+    return OVERLAY_SHARE;
+}
+
 static void take(struct options *options, enum option option, const char *value)
 {
     switch (option) {
     case BIND: add_bind(options, value); break;
-    case CD: options->directory = value; break;
-    case ENV_NO_EXPAND: options->expand = 0; break;
-    case JOIN: options->join = 1; break;
-    case JOIN_TAG: options->join = 1, options->tag = value; break;
-    case GID: options->gid = number(value, ID_LIMIT); break;
-    case NO_PASSWD: options->passwd = 0; break;
-    case PRIVATE_TMP: options->private_tmp = 1; break;
-    case SECCOMP: options->seccomp = 1; break;
+    case CD: options->directory = value; break; case WRITE: options->write = 1; break;
+    case ENV_NO_EXPAND: options->expand = 0; break; case NO_PASSWD: options->passwd = 0; break;
+    case JOIN_TAG: options->tag = value; /* fall through */ case JOIN: options->join = 1; break;
+    case PRIVATE_TMP: options->private_tmp = 1; break; case SECCOMP: options->seccomp = 1; break;
     case SET_ENV: set_environment(value, '\n'); break;
-    case SET_ENV0: set_environment(value, 0); break;
-    case STORAGE: options->storage = value; break;
+    case SET_ENV0: set_environment(value, 0); break; case STORAGE: options->storage = value; break;
     case UID: options->uid = number(value, ID_LIMIT); break;
+    case GID: options->gid = number(value, ID_LIMIT); break;
     case UNSET_ENV: add_change(UNSET_MATCHING, value, 0); break;
-    case WRITE: options->write = 1; break;
-    case WRITE_FAKE: options->overlay_size = value && *value ? value : OVERLAY_SIZE_DEFAULT; break;
+    case WRITE_FAKE: options->overlay_size = value && *value ? value : overlay_share(); break;
     default: decline("a rare option");
     }
 }

@@ -1,11 +1,9 @@
 /* The command's program: find it, and check that the kernel will execute it.
- *
  * After setns(2) this program can't hand over to the launcher.  So it checks before whether
  * execve(2) may fail, by the rules of container/execute.py and container/executable.py. */
 
-#define FIRST_BYTES 4096
-#define SCRIPT_BYTES 253 /* the kernel reads so much behind "#!": linux/binfmts.h */
-#define MOST_INTERPRETERS 5
+/* The kernel reads SCRIPT_BYTES behind "#!": linux/binfmts.h. */
+enum { FIRST_BYTES = 4096, SCRIPT_BYTES = 253, MOST_INTERPRETERS = 5 };
 
 /* Return the dynamic loader that an ELF program for this machine names, "" if it names none. */
 static const char *loader_of(const char *data, size_t size)

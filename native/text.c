@@ -7,15 +7,11 @@
 
 static int is_child; /* a child only ends when it declines */
 static _Noreturn void decline(const char *why); /* hand over to the launcher in Python */
+static _Noreturn void fail(int status, const char *what, const char *why, long error);
 static _Noreturn void leave(int status) { for (;;) CALL(exit, status); }
 static void await(long child) { while (CALL(wait4, child, 0, WAIT_ALL) == -EINTR) continue; }
 
-static long must(long result, const char *what)
-{
-    if (result < 0) decline(what);
-    return result;
-}
-
+static long must(long result, const char *what) { if (result < 0) decline(what); return result; }
 void *memset(void *to, int value, size_t size) /* the compiler adds calls of these two */
 {
     for (size_t i = 0; i < size; i++) ((volatile char *)to)[i] = (char)value;
@@ -48,12 +44,7 @@ static char *find(const char *text, char character)
     return *text == character ? (char *)text : NULL;
 }
 
-static int begins(const char *text, const char *with)
-{
-    while (*with && *text == *with) text++, with++;
-    return !*with;
-}
-
+static int begins(const char *a, const char *b) { while (*b && *a == *b) a++, b++; return !*b; }
 static size_t length(const char *text) { return (size_t)(find(text, 0) - text); }
 static int equal(const char *a, const char *b) { return begins(a, b) && !a[length(b)]; }
 static int begins_any(const char *text, const char *const *with)
@@ -80,7 +71,6 @@ static char *joined(const char *first, ...)
     return text;
 }
 #define JOINED(...) joined(__VA_ARGS__, (char *)NULL)
-
 static char *decimal(long number)
 {
     char *at = (char *)allocate(21) + 20;
@@ -101,19 +91,22 @@ static uint32_t number(const char *digits, uint32_t limit)
 
 #define fd_path(fd, rest) JOINED("/proc/self/fd/", decimal(fd), rest)
 
-/* Write the directory of this program, with "/" at its end; return its length. */
-static long find_own_directory(char *path)
+static char itself[PATH_LIMIT], *own_name = "ch-run"; /* the path of this program; its end */
+
+static void find_itself(void)
 {
-    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", path, PATH_LIMIT - 1);
-    while (size > 0 && path[size - 1] != '/') size--;
-    if (size > 0) path[size] = 0;
-    return size;
+    long size = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", itself, PATH_LIMIT - 1);
+    if (size <= 0 || *itself != '/') fail(EXIT_RUN, "can't read /proc/self/exe", "", size);
+    for (own_name = itself + size; own_name[-1] != '/'; own_name--) continue;
+    if (find(own_name, ' ')) *find(own_name, ' ') = 0; /* " (deleted)": proc_pid_exe(5) */
 }
 
-static long open_at(long directory, const char *path, int flags)
+static char *beside(const char *path)
 {
-    return CALL(openat, directory, path, flags | O_CLOEXEC, 0600);
+    return JOINED(copied(itself, (size_t)(own_name - itself)), path);
 }
+
+#define open_at(directory, path, flags) CALL(openat, directory, path, (flags) | O_CLOEXEC, 0600)
 
 /* Try a scoped look-up again if a concurrent rename disturbs it: openat2(2). */
 static long open_within(long directory, const char *path, int flags, uint64_t resolve)
@@ -124,18 +117,9 @@ static long open_within(long directory, const char *path, int flags, uint64_t re
         result = CALL(openat2, directory, path, how, sizeof how);
     return result;
 }
-
-static long status_of(long fd, const char *path, int flags, struct status *status)
-{
-    return CALL(statx, fd, path, flags | (*path ? 0 : AT_EMPTY_PATH), STATX_BASIC_STATS, status);
-}
-
+#define status_of(fd, path, flags, status) \
+    CALL(statx, fd, path, (flags) | (*(path) ? 0 : AT_EMPTY_PATH), STATX_BASIC_STATS, status)
 static int is_type(const struct status *found, int type) { return (found->mode & S_IFMT) == type; }
-
-static int is_same(const struct status *a, const struct status *b)
-{
-    return a->inode == b->inode && a->device[0] == b->device[0] && a->device[1] == b->device[1];
-}
 
 /* Write a text by one write(2), and close the file. */
 static void write_all(long fd, const char *text)

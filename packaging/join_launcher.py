@@ -89,7 +89,7 @@ MODULES = {
     "ch_run_yaml": Joined("sundog.cdi.yaml_text", "parse_yaml_text"),
     "ch_run_host_mpi": Joined("sundog.host_mpi.prepare", "HostMpi"),
     "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
-    "sundog_fakeroot": Joined("sundog.fakeroot.command", "start()", is_addition=False),
+    "sundog_fakeroot": Joined("sundog.fakeroot.command", "start_from_stub()", is_addition=False),
     "ch_run_fuse": Joined("sundog.fuse.program", "serve_one()", is_addition=False),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}

@@ -61,7 +61,7 @@ CONSTANTS = {
     "sundog.record.directory": ("OWN_COMMAND", "OWN_VARIABLES"),
     "sundog.container.squash_root": ("SQUASH_PLACE",),
     "sundog.fuse.device": ("FUSE_DEVICE",),
-    "sundog.launcher.options": ("OVERLAY_SIZE_DEFAULT",),
+    "sundog.container.memory_share": ("OVERLAY_SHARE",),
     "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
 ERRNOS = (
@@ -116,8 +116,9 @@ for site in lib + "site-packages", lib + "dist-packages", "../lib/python3/dist-p
     exec(code)
 """
 
-# The path of the stub that starts Python, relative to the directory of the program.
-LAUNCHER = "../share/sundog/ch-run"
+# Relative to the directory of the program: the stubs that start Python, and what they execute.
+STUBS = "../share/sundog/"
+START_PROGRAM = "../share/sundog/start"
 
 # System call numbers, from the kernel's syscall tables.  aarch64 and riscv64 use asm-generic's.
 COLUMNS = {"x86_64": 0, "aarch64": 1, "riscv64": 1, "ppc64le": 2, "s390x": 3}
@@ -225,7 +226,9 @@ def lines() -> list[str]:
         text += [define(name, found[name]) for name in names]
     text += [define(name, getattr(errno, name)) for name in ERRNOS]
     text += [define(name, value) for name, value in OTHERS.items()]
-    text.append(define("LAUNCHER", LAUNCHER))
+    text.append(f"#define LIMITS {', '.join(map(literal, limits()))}")
+    text.append(define("STUBS", STUBS))
+    text.append(define("START_PROGRAM", START_PROGRAM))
     text.append(define("SERVER_PROGRAM", SERVER_PROGRAM))
     text.append(define("SERVER_READY", READY))
     text.append(f"#define OF_ONE_NODE {', '.join(map(str, OF_ONE_NODE.values()))}")
@@ -254,6 +257,18 @@ def lines() -> list[str]:
         text.append(f"#define NO_TYPING {instructions(typing_program(machine))}")
         text.append("#endif")
     return [*text, ""]
+
+
+def limits() -> list[bytes]:
+    """Return where control groups have their limits of memory, and the names of the files."""
+    from sundog.container.memory_share import CGROUP_V1, CGROUP_V2  # noqa: PLC0415
+
+    return [
+        text
+        for places, name, *_ in (CGROUP_V2, CGROUP_V1)
+        for place in places
+        for text in (place, b"/" + name)
+    ]
 
 
 def option_lines() -> list[str]:

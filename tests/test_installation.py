@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sundog
 from sundog import installation
 from sundog.installation import own_command
-from tests.conftest import command
+from tests.conftest import command, run_program
 
 if TYPE_CHECKING:
     import pytest
@@ -42,9 +42,15 @@ def test_in_the_prefix_of_the_package(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_modules_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sys.executable
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(
         installation, "__file__", str(tmp_path / "lib/python3/site-packages/sundog/e.py")
     )
     monkeypatch.setattr(sys, "argv", ["x"])
-    assert own_command("ch-run") == [str(tmp_path / "python"), "-m", "sundog.launcher"]
+    python, *options, program, packages, name, told = own_command("ch-run")
+    assert (python, options) == (str(tmp_path / "python"), ["-I", "-S", "-c"])
+    assert (packages, name, told) == (str(tmp_path / "lib/python3/site-packages"), "ch-run", "")
+    source = str(Path(sundog.__file__).parents[1])
+    done = run_program([real, *options, program, source, name, told, "-V"])
+    assert done.stderr == f"{sundog.__version__}\n"

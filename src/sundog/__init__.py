@@ -46,7 +46,8 @@ def __getattr__(name: str) -> object:
         return import_module("sundog.errors")
     if name not in _PLACES:
         raise AttributeError(f"module 'sundog' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    with import_module("sundog.api").LOADING:
+        return getattr(import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:

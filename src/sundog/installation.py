@@ -9,23 +9,23 @@ COMMANDS = (
     *("ch-checkns", "ch-convert", "ch-fromhost", "ch-image", "ch-run", "ch-run-oci", "ch-test"),
     *("sundog", "sundog-fakeroot", "sundog-pyxis-importer"),
 )
-# In a checkout, commands are modules.
-_MODULES = {
-    "ch-checkns": "sundog.cli.checkns",
-    "ch-convert": "sundog.cli.convert",
-    "ch-image": "sundog.cli.image",
-    "ch-run": "sundog.launcher",
-    "sundog-fakeroot": "sundog.fakeroot.command",
-}
+# In a checkout: the program of an interpreter whose arguments are the directory of the package, and
+# those of ``sundog.start``.
+_START = (
+    "import sys; sys.path.append(sys.argv[1]); from sundog.start import start; start(*sys.argv[2:])"
+)
 _PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
 # From PREFIX/lib/pythonX.Y/site-packages, where pip puts packages, to the commands.
 _PROGRAMS = "../../../bin"
 
 
 def own_command(name: str) -> list[str]:
-    """Return the words that start a command of this installation: its path, or a module."""
+    """Return the words that start a command of this installation: its path, or an interpreter's."""
     path = installed(name)
-    return [sys.executable, "-m", _MODULES[name]] if path is None else [path]
+    if path is not None:
+        return [path]
+    packages, _, _ = os.path.abspath(__file__).rpartition(_PACKAGE)
+    return [sys.executable, "-I", "-S", "-c", _START, packages, name, ""]
 
 
 def installed(name: str) -> str | None:

@@ -130,8 +130,12 @@ def test_the_lines_of_a_task(
     image = nextflow.fetch(f"{registry.host}/lab/tool:1")
     settings = dict(TASKS[case])
     settings["binds"] = settings.get("binds", "").format(top=f"/{tmp_path.parts[1]}")
-    done = nextflow.task("1", str(image), "env >out; touch /tmp/x; pwd >>out", **settings)
+    temporary = tmp_path / "tmp"  # the container's /tmp must not be that of the whole machine
+    temporary.mkdir()
+    script = "env >out; touch /tmp/x; pwd >>out"
+    done = nextflow.task("1", str(image), script, **settings, TMPDIR=str(temporary))
     lines = (done / "out").read_text().splitlines()
+    assert len(list(temporary.rglob("x"))) == (case != "options of the user")  # -t hides it
     assert lines[-1] == str(done)
     assert "TOOL=yes" in lines
     if "K=V" in settings.get("env", ""):

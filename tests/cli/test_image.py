@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog import __version__
+from sundog.record.location import account_name
 from tests.conftest import command, run_program
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def test_storage_path(run_ch_image: Runner, storage: Path, tmp_path: Path) -> No
     done = run_ch_image("-s", "other", "gestalt", "storage-path", cwd=tmp_path)
     assert done.stdout == f"{tmp_path}/other\n"
     done = run_ch_image("gestalt", "storage-path", env={"CH_IMAGE_STORAGE": "", "USER": "x"})
-    assert done.stdout == "/var/tmp/x.sundog\n"
+    name = account_name(os.geteuid()).decode()  # $USER is not this user's
+    assert done.stdout == f"/var/tmp/{name}.sundog\n"
     assert not storage.exists()
 
 

@@ -34,6 +34,22 @@ def test_ranks_of_srun(slurm: Slurm, name: str, options: tuple[str, ...]) -> Non
     assert set(nodes) == {*slurm.nodes}
 
 
+@pytest.mark.parametrize("name", INTERFACES)
+def test_ranks_of_srun_container(slurm: Slurm, name: str) -> None:
+    """With a recipe of oci.conf, Slurm itself starts the container of each rank."""
+    words = ("srun", f"--mpi={INTERFACES[name]}", "-N1", "-n4", f"--container={IMAGE}")
+    slurm.ranks(*words, f"{RANKS}.{name}", count=4)
+
+
+@pytest.mark.parametrize("name", INTERFACES)
+def test_ranks_of_srun_container_with_bundles(slurm_with_bundles: Slurm, name: str) -> None:
+    slurm = slurm_with_bundles
+    bundle = slurm.directory / f"bundle.{name}"
+    slurm.run("ch-image", "oci-bundle", IMAGE, bundle)
+    words = ("srun", f"--mpi={INTERFACES[name]}", "-N1", "-n4", f"--container={bundle}")
+    slurm.ranks(*words, f"{RANKS}.{name}", count=4)
+
+
 @pytest.mark.parametrize("options", [(), ("--join",), ("-t",), EMPTY])
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_ranks_of_mpirun(place: Place, name: str, options: tuple[str, ...]) -> None:

@@ -179,7 +179,13 @@ def test_srun_container_with_bundles(slurm_with_bundles: Slurm) -> None:
     slurm.run("ch-image", "oci-bundle", SMALL, bundle)
     show = "echo $SLURM_PROCID $0; test ! -e /usr/bin/srun && exit 3"
     done = slurm.run(
-        *("srun", "-n2", f"--container={bundle}", "sh", "-c", show, "a b"), check=False
+        *("srun", "-n2", f"--container={bundle}", "sh", "-c", show, "a 'b'"), check=False
     )
-    assert sorted(done.stdout.splitlines()) == ["0 a b", "1 a b"], done.stderr
+    assert sorted(done.stdout.splitlines()) == ["0 a 'b'", "1 a 'b'"], done.stderr
     assert done.returncode == 3
+    # The batch step: nothing but the script's output comes out.
+    script, output = slurm.directory / "batch", slurm.directory / "batch.out"
+    script.write_text("#!/bin/sh\ntest ! -e /usr/bin/srun && echo inside\n")
+    words = ("sbatch", "--wait", f"--container={bundle}", f"--output={output}", script)
+    slurm.run(*words)
+    assert output.read_text() == "inside\n"

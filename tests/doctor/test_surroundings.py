@@ -7,6 +7,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sundog.doctor.network import NETWORK
 from sundog.doctor.outcome import ADMINISTRATOR, FAILED, NOT_HERE, OK, USER, Check, Outcome, attempt
 from sundog.doctor.programs import PROGRAMS
@@ -17,8 +19,6 @@ from tests.kernel.child import in_child
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 # Programs and Slurm
 
@@ -89,6 +89,27 @@ def test_munge_without_its_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     outcome = slurm(monkeypatch, tmp_path)[1]
     assert (outcome.state, outcome.command) == (FAILED, "systemctl start munge")
     assert "Failed to access socket" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "said"),
+    [
+        ("AuthType = auth/munge", OK, "took a credential of munge"),
+        ("AuthInfo = socket=/a/b,ttl=3\nAuthType = auth/munge", OK, "took a credential of /a/b"),
+        ("AuthType = auth/slurm", NOT_HERE, "Slurm uses slurm"),
+    ],
+)
+def test_slurm_says_how_it_knows_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, state: str, said: str
+) -> None:
+    """An answer of the controller shows that it works, whatever munge's usual socket is."""
+    (tmp_path / "munge").write_text("#!/bin/sh\nexit 6\n")
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho '{settings}'\n")
+    for name in ("munge", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+    outcome = slurm(monkeypatch, tmp_path)[1]
+    assert outcome.state == state
+    assert said in outcome.detail
 
 
 def test_a_rank_whose_directory_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,7 @@ def install(
     command.parent.mkdir()
     stub.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(CHECKOUT / "packaging" / "ch-run", stub)
+    (prefix / "pyvenv.cfg").touch()
     if native:
         command.write_bytes(compiled_start())
     command.chmod(0o755)

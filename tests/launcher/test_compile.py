@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.place import CHECKOUT
 
+from sundog.installation import COMMANDS
 from tests.kernel import libseccomp
 from tests.launcher.conftest import ENVIRONMENT
 from tests.launcher.installation import STUB, compiled_start, load_packaging
@@ -96,23 +97,30 @@ def build(tmp_path: Path) -> Callable[..., tuple[Path, str]]:
 
 
 def starts_in(wheel: Path) -> dict[str, bytes]:
-    """Return the files of the wheel that start ``ch-run``."""
+    """Return the files of the wheel that start its commands."""
     with zipfile.ZipFile(wheel) as archive:
         return {
             name.split(".data/")[1]: archive.read(name)
             for name in archive.namelist()
-            if name.endswith(("/scripts/ch-run", "/sundog/ch-run"))
+            if ".data/scripts/" in name or ".data/data/share/sundog/" in name
         }
 
 
 SCRIPT = (CHECKOUT / "packaging" / "ch-run").read_bytes()
+BOTH = {
+    "scripts/sundog-python": (CHECKOUT / "packaging" / "sundog-python").read_bytes(),
+    "data/share/sundog/start": (CHECKOUT / "packaging" / "start").read_bytes(),
+}
+SCRIPTS = {f"scripts/{name}": SCRIPT for name in COMMANDS}
 
 
 def test_a_wheel_where_a_compiler_is(build: Callable[..., tuple[Path, str]]) -> None:
     wheel, said = build()
     assert wheel.name.endswith(f"-py3-none-linux_{MACHINE}.whl")
     assert f"ch-run: compiled (py3-none-linux_{MACHINE})" in said.splitlines()
-    assert starts_in(wheel) == {"scripts/ch-run": compiled_start(), f"data/{STUB}": SCRIPT}
+    programs = dict.fromkeys(SCRIPTS, compiled_start())
+    stubs = {f"data/{STUB.parent}/{name}": SCRIPT for name in COMMANDS}
+    assert starts_in(wheel) == BOTH | programs | stubs
     once = wheel.read_bytes()
     assert build()[0].read_bytes() == once
 
@@ -153,7 +161,7 @@ def test_a_wheel_where_none_is(
     assert wheel.name.endswith("-py3-none-any.whl")
     (line,) = [line for line in said.splitlines() if line.startswith("ch-run: ")]
     assert line.startswith("ch-run: a script, which starts slower (")
-    assert starts_in(wheel) == {"scripts/ch-run": SCRIPT}
+    assert starts_in(wheel) == BOTH | SCRIPTS
 
 
 def test_a_release_is_compiled_or_fails(build: Callable[..., tuple[Path, str]]) -> None:

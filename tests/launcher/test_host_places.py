@@ -99,6 +99,24 @@ def test_when_tmpdir_is_at_its_own_path(variable: str, value: str, found: bool) 
     assert (private.shown, private.places) == (None, [])
 
 
+@pytest.fixture(autouse=True)
+def _directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the directories of these tests be there; one is not."""
+    there = "sundog.launcher.host_places.exists"
+    monkeypatch.setattr(there, lambda path: path != b"/gone/.")
+
+
+def test_a_tmpdir_that_is_not_there() -> None:
+    """As a login would have it: /tmp, and nothing at the path of $TMPDIR."""
+    found = temporary_directory(b"/gone", "PMIX_SERVER_TMPDIR", "/gone/session")
+    assert (found.shown, found.places, found.variable) == (b"/tmp", [], b"")
+
+
+def test_a_start_without_its_tmpdir(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
+    done = ch_run(image, "--", "ls", "-d", "/tmp", env={"TMPDIR": str(tmp_path / "gone")})
+    assert (done.stdout, done.stderr) == (b"/tmp\n", b"")
+
+
 def temporary_directory(
     tmp: bytes, variable: str, value: str, *options: bytes
 ) -> TemporaryDirectory:

@@ -254,7 +254,7 @@ def test_it_is_found_through_links_and_after_a_move(lay_out: Layout, tmp_path: P
 
 
 def test_without_an_interpreter_beside_it(lay_out: Layout, tmp_path: Path) -> None:
-    """``pip install --prefix`` or ``--user``: the first line of ch-image names the interpreter."""
+    """``pip install --prefix`` or ``--user``: the first line of sundog-python names it."""
     for site in ("site-packages", "dist-packages"):
         command = lay_out(tmp_path / site, site=site)
         (command.parent / VERSION).unlink()
@@ -266,9 +266,9 @@ def test_without_an_interpreter_beside_it(lay_out: Layout, tmp_path: Path) -> No
             assert messages(done) == [
                 f"error: no {VERSION} beside {command}, nor in $PATH",
             ]
-        (command.parent / "ch-image").write_text(f"#!{interpreter()}\n")
+        (command.parent / "sundog-python").write_text(f"#!{interpreter()}\n")
         version = version_of(command, PATH="/bin")
-        (command.parent / "ch-image").write_text("#!/bin/sh\n'''exec' /a path\n")
+        (command.parent / "sundog-python").write_text("#!/bin/sh\n'''exec' /a path\n")
         (tmp_path / VERSION).unlink(missing_ok=True)
         (tmp_path / VERSION).symlink_to(interpreter())
         assert version_of(command, PATH=f"{tmp_path}:/bin") == version

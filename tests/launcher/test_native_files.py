@@ -180,7 +180,7 @@ def test_a_server_that_fails(
     assert start(command, place, *words) == (0, b"here\n", [])
 
 
-def test_the_interpreter_of_ch_image(compiled: Compiled, place: Path, tmp_path: Path) -> None:
+def test_the_interpreter_of_the_installer(compiled: Compiled, place: Path, tmp_path: Path) -> None:
     """It serves if there is none beside the program, as after pip install --user."""
     prefix = tmp_path / "prefix"
     shutil.copytree(compiled.command.parents[1], prefix, symlinks=True)
@@ -188,8 +188,10 @@ def test_the_interpreter_of_ch_image(compiled: Compiled, place: Path, tmp_path: 
     interpreter = (prefix / "bin" / "python3").resolve()
     (prefix / "bin" / "python3").unlink()
     words = ("plain", "--", "sh", "-c", "echo here")
-    assert start(command, place, *words, kind="compiled")[2] == [b"error: declined: an interpreter"]
-    (prefix / "bin" / "ch-image").write_text(f"#!{interpreter}\nimport sys\n")
+    assert start(command, place, *words, kind="compiled")[2] == [
+        b"error: declined: the server of a file"
+    ]
+    (prefix / "bin" / "sundog-python").write_text(f"#!{interpreter}\nimport sys\n")
     assert start(command, place, *words, kind="compiled") == (0, b"here\n", [])
 
 

@@ -324,7 +324,8 @@ def test_slurm_with_bundles(
     with subprocess.Popen(
         argv, env=slurm_environment, stdout=subprocess.PIPE, cwd=spool, text=True
     ) as task:
-        query = step.line("RunTimeQuery", [])
+        *shell, line = step.line("RunTimeDelete", [])
+        query = [*shell, line.replace("delete --force", "state")]
 
         def status() -> str:
             done = subprocess.run(query, env=slurm_environment, capture_output=True, check=False)
@@ -334,7 +335,6 @@ def test_slurm_with_bundles(
         assert task.stdout is not None
         assert task.stdout.read() == "3/a b'\"$HOME\nof the step\n"
     assert task.returncode == 7
-    # Slurm asks again at the end: an error, or no output, means that nothing is left.
     assert status() == ""
     config["process"]["args"] = ["sleep", "80"]
     (spool / "config.json").write_text(json.dumps(config))
@@ -344,6 +344,30 @@ def test_slurm_with_bundles(
         assert killed.wait() == 128 + 15
     done = subprocess.run(step.line("RunTimeDelete", []), env=slurm_environment, check=False)
     assert (done.returncode, status()) == (0, "")
+
+
+def test_what_slurm_asks(slurm_environment: Mapping[str, str], tmp_path: Path) -> None:
+    """slurmstepd reads RunTimeQuery's answer as JSON, without the backslashes that end a line."""
+    for recipe in recipes():
+        query = recipe["RunTimeQuery"].replace("\\\\", "\\")
+        argv = Step({"q": query}, "/", "/", tmp_path).line("q", [])
+        done = subprocess.run(argv, env=slurm_environment, capture_output=True, check=True)
+        assert json.loads(done.stdout) == {"status": "stopped"}
+
+
+def test_the_files_of_a_step_of_slurm(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """The directory with the bundle and the session of PMIx is shown; no other is."""
+    step, elsewhere = tmp_path / "step", tmp_path / "elsewhere"
+    for place in (step / "pmix.1.0", step / "spmix_appdir_1_1.0", elsewhere / "pmix.1.0"):
+        place.mkdir(parents=True)
+    script = f"cat {step}/file; ls {step} {elsewhere}"
+    (step / "file").write_text("shared\n")
+    for place, seen in ((step, ["file", "pmix.1.0"]), (elsewhere, [])):
+        variable = f"PMIX_SERVER_TMPDIR={place}//pmix.1.0/"
+        path = bundle(script, lambda c, v=variable: c["process"]["env"].append(v), "step/task-0")
+        done = oci("run", "-b", path, place.name, check=False)
+        assert [line for line in done.stdout.split() if line in seen] == seen, done
+        assert ("shared" in done.stdout) is bool(seen)
 
 
 @pytest.fixture(params=["name", "path", "file"])

@@ -474,9 +474,10 @@ def test_hooks(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_failing_hooks(oci: Runtime, bundle: Bundle, tmp_path: Path, stage: str) -> None:
-    """prestart_fail, poststart_fail, poststop_fail."""
-    later = tmp_path / "later"
-    hooks = {stage: [hook("echo why >&2; exit 3"), hook(f"touch {later}")]}
+    """prestart_fail, poststart_fail, poststop_fail; the poststop hooks run even so."""
+    later, stopped = tmp_path / "later", tmp_path / "stopped"
+    hooks = {"poststop": [hook(f"cat >{stopped}")]}
+    hooks[stage] = [hook("echo why >&2; exit 3"), hook(f"touch {later}")]
     path = bundle("sleep 30", lambda config: config.update(hooks=hooks))
     text = f"{stage} hook 1 failed: /bin/sh: exit status 3: why"
     if stage == "poststop":
@@ -492,6 +493,7 @@ def test_failing_hooks(oci: Runtime, bundle: Bundle, tmp_path: Path, stage: str)
         failed = oci("create", "-b", path, "c", check=False)
         assert (failed.status, failed.messages()[0]["msg"]) == (1, text)
         assert list(oci.root.iterdir()) == []
+        assert json.loads(stopped.read_text())["status"] == "stopped"
     assert not later.exists()
 
 

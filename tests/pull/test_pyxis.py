@@ -23,18 +23,23 @@ Importer = Callable[..., Completed]
 
 @pytest.fixture
 def importer(storage: Path, tmp_path: Path) -> Importer:
-    """Run the importer for a step of a job, as the user, with Slurm's variables and pyxis'."""
+    """Run the importer for a step of a job, as the user, with Slurm's variables and pyxis'.
+
+    pyxis 0.24 starts ``release`` from slurmstepd when the task has ended: without SLURMD_NODENAME
+    and the other variables that Slurm has for a task.
+    """
 
     def run(*words: str, step: int = 0, check: bool = True, **env: str) -> Completed:
         environment = {
             "CH_IMAGE_STORAGE": str(storage),
             "PYXIS_RUNTIME_PATH": "/run/pyxis",
-            "PYXIS_VERSION": "0.23.0",
+            "PYXIS_VERSION": "0.24.0",
             "SLURM_JOB_ID": "17",
             "SLURM_STEP_ID": str(step),
-            "SLURMD_NODENAME": "node1",
             "SUNDOG_PYXIS_DIR": str(tmp_path / "pyxis"),
         }
+        if words[:1] == ("get",):
+            environment |= {"SLURMD_NODENAME": "node1", "SLURM_NODEID": "0", "SLURM_PROCID": "0"}
         argv = [*command("sundog-pyxis-importer"), *words]
         return run_program(argv, env=environment | env, check=check)
 
@@ -74,7 +79,8 @@ def test_an_image_of_a_registry(
 def test_an_image_of_the_storage(
     importer: Importer, run_ch_image: Runner, bb: str, run_ch_run: Runner, tmp_path: Path
 ) -> None:
-    path = imported(importer("get", "bb"))
+    path = imported(importer("get", "docker://bb"))  # srun --container-image=bb
+    assert imported(importer("get", "bb")) == path
     assert run_ch_run(path, "--", "echo", "runs").stdout == "runs\n"
     again = imported(importer("get", "bb"))  # a requeued step
     assert again == path

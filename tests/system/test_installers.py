@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts import install
 
+from sundog.record.location import account_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -55,7 +57,7 @@ def test_uv_into_a_virtual_environment(
         seen = run([venv / "bin" / "ch-run", busybox_tree, "--", "echo", "inside"])
         assert (seen.stdout, seen.stderr) == ("inside\n", "")
     seen = run([venv / "bin" / "ch-image", "gestalt", "storage-path"], USER="ada")
-    assert seen.stdout == "/var/tmp/ada.sundog\n"
+    assert seen.stdout == f"/var/tmp/{account_name(os.geteuid()).decode()}.sundog\n"
     pages = {path.stem for path in (venv / "share/man/man1").iterdir()}
     assert pages >= {
         "ch-checkns",

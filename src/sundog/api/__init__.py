@@ -4,3 +4,9 @@ They print nothing, read nothing from the terminal, and leave signals alone.  Th
 ``sundog.errors`` has, and OSError for files of the program's own.  What they take and return
 changes only as semantic versioning allows.
 """
+
+from _thread import RLock
+
+# Held while a function loads modules, and while the program forks.  Threads that import modules in
+# another order get modules that are not complete, and a fork would copy such a module.
+LOADING = RLock()

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from sundog.api.images import described, open_session, open_store, parsed_platform
-from sundog.api.progress import ProgressReport
+from sundog.api.apart import apart
+from sundog.api.images import (
+    Image,
+    described,
+    open_session,
+    open_store,
+    parsed_platform,
+    path_of,
+)
 from sundog.builder.chosen_force import chosen_force
 from sundog.builder.document import read_document
 from sundog.builder.executor import build as build_image
@@ -20,9 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
+    from typing import Any
 
-    from sundog.api.images import Image
-    from sundog.api.progress import Progress
+    from sundog.api.progress import Progress, ProgressReport
     from sundog.builder.bases import Pull
     from sundog.oci.platform import Platform
     from sundog.store.images import Image as StoredImage
@@ -64,20 +71,21 @@ def build(
     Raises DockerfileError and its kind for what is wrong with the Dockerfile and for instructions
     that fail, RegistryError, OSError for a Dockerfile that can't be read.
     """
-    report = ProgressReport(progress)
     tags = (tag,) if isinstance(tag, str) else tuple(tag)
     if not tags:
         raise UsageError("no name for the image", "give a tag")
-    directory = None if context is None else os.fspath(context)
+    directory = None if context is None else path_of(context)
     path = _dockerfile_path(directory, dockerfile, text)
-    document = read_document(path, SIZE_LIMIT) if text is None else text.encode()
-    hidden = os.memfd_create("output", os.MFD_CLOEXEC) if output is None else -1
+    place = None if storage is None else path_of(storage)
     epoch_text = os.environ.get(EPOCH_VARIABLE, "")
     args = dict(build_args or {})
     if epoch_text:
         args.setdefault(EPOCH_VARIABLE, epoch_text)
     chosen = None if platform is None else parsed_platform(platform)
-    try:
+
+    def work(report: ProgressReport) -> dict[str, Any]:
+        document = read_document(path, SIZE_LIMIT) if text is None else text.encode()
+        hidden = os.memfd_create("output", os.MFD_CLOEXEC) if output is None else -1
         stream = hidden if output is None else output
         options = BuildOptions(
             tags,
@@ -98,12 +106,11 @@ def build(
             pull=_puller(report, chosen, tls_verify=tls_verify),
         )
         parsed = parse(document, path=path)
-        with open_store(storage) as store:
+        with open_store(place) as store:
             build_image(store, parsed, options, report)
-            return described(store, store.images.get(tags[0]))
-    finally:
-        if hidden >= 0:
-            os.close(hidden)
+            return asdict(described(store, store.images.get(tags[0])))
+
+    return Image(**apart(work, progress, () if output is None else (output,)))
 
 
 def _dockerfile_path(context: str | None, path: Path | None, text: str | None) -> str:
@@ -112,7 +119,7 @@ def _dockerfile_path(context: str | None, path: Path | None, text: str | None) -
             raise UsageError("a Dockerfile and a text", "give one of them")
         return _TEXT
     if path is not None:
-        return os.fspath(path)
+        return path_of(path)
     if context is None:
         raise UsageError("no Dockerfile", "give a context, a dockerfile or a text")
     return os.path.join(context, "Dockerfile")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from sundog.api.progress import ProgressReport
+from sundog.api.apart import apart
+from sundog.api.images import path_of
 from sundog.convert.conversion import convert
 from sundog.convert.formats import input_place, output_place
 from sundog.convert.options import Options
@@ -38,13 +39,13 @@ def convert_image(
     is unchanged.
     """
     options = Options(
-        None if storage is None else os.path.abspath(storage),
-        None if temporary is None else os.path.abspath(temporary),
+        None if storage is None else os.path.abspath(path_of(storage)),
+        None if temporary is None else os.path.abspath(path_of(temporary)),
         keeps_xattrs=xattrs,
         clobbers=overwrite,
         is_dry=False,
         packing=Packing.choose("gzip", os.environ),
     )
-    input_ = input_place(os.fspath(source), in_format)
-    output = output_place(os.fspath(target), out_format)
-    convert(input_, output, options, ProgressReport(progress))
+    input_ = input_place(path_of(source), in_format)
+    output = output_place(path_of(target), out_format)
+    apart(lambda report: convert(input_, output, options, report), progress)

@@ -7,10 +7,11 @@ of that directory; None stands for ``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
-from sundog.api.progress import ProgressReport
-from sundog.errors import NotInStorage
+from sundog.api import LOADING
+from sundog.api.apart import apart
+from sundog.errors import NotInStorage, UsageError
 from sundog.oci.platform import Platform
 from sundog.record.names import canonical_name
 from sundog.store.description import describe
@@ -19,15 +20,16 @@ from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
-    from typing import Any
+    from typing import Any, TypeVar
 
-    from sundog.api.progress import Progress
+    from sundog.api.progress import Progress, ProgressReport
     from sundog.registry.session import Session
     from sundog.store.images import Image as StoredImage
 
     Path = str | PathLike[str]
+    T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,16 @@ class Image:
 
 def images(*, storage: Path | None = None) -> list[Image]:
     """Return all images in storage, sorted by name."""
-    with open_store(storage) as store:
-        return [described(store, image) for image in store.images.list()]
+
+    def work(store: Store, _: ProgressReport) -> list[dict[str, Any]]:
+        return [asdict(described(store, image)) for image in store.images.list()]
+
+    return [Image(**fields) for fields in _on_store(work, storage)]
 
 
 def inspect(name: str, *, storage: Path | None = None) -> dict[str, Any]:
     """Return all that is known of an image, as ``ch-image inspect``.  Raises NotInStorage."""
-    with open_store(storage) as store:
-        return describe(store, store.images.get(name))
+    return _on_store(lambda store, _: describe(store, store.images.get(name)), storage)
 
 
 def history(name: str, *, storage: Path | None = None) -> list[dict[str, Any]]:
@@ -76,8 +80,7 @@ def history(name: str, *, storage: Path | None = None) -> list[dict[str, Any]]:
 
     Raises NotInStorage.
     """
-    with open_store(storage) as store:
-        return history_of(store, store.images.get(name))
+    return _on_store(lambda store, _: history_of(store, store.images.get(name)), storage)
 
 
 def pull(
@@ -94,17 +97,20 @@ def pull(
     ``name`` is its name in storage, by default ``reference``.  ``platform`` is such as
     ``linux/arm64``; None stands for this machine's.  Raises RegistryError and its kinds.
     """
-    from sundog.registry.options import PullOptions  # noqa: PLC0415 - other functions need none
-    from sundog.registry.pull import pull as pull_image  # noqa: PLC0415
+    with LOADING:
+        from sundog.registry.options import PullOptions  # noqa: PLC0415 - seldom needed
+        from sundog.registry.pull import pull as pull_image  # noqa: PLC0415
 
-    report = ProgressReport(progress)
     target = reference if name is None else name
     canonical_name(target)
     options = PullOptions(None if platform is None else parsed_platform(platform))
-    with open_store(storage) as store:
+
+    def work(store: Store, report: ProgressReport) -> dict[str, Any]:
         session = open_session(report, tls_verify=tls_verify)
         image = pull_image(store, session, reference, target, options=options, report=report)
-        return described(store, image)
+        return asdict(described(store, image))
+
+    return Image(**_on_store(work, storage, progress))
 
 
 def push(
@@ -121,36 +127,45 @@ def push(
     ``destination`` is HOST/PATH[:TAG], by default ``name``.  Raises RegistryError and its kinds,
     NotInStorage.
     """
-    from sundog.registry.push import destination as remote_of  # noqa: PLC0415 - as for pull
-    from sundog.registry.push import push_image  # noqa: PLC0415
-    from sundog.transfer.packing import Packing  # noqa: PLC0415
+    with LOADING:
+        from sundog.registry.push import destination as remote_of  # noqa: PLC0415 - as for pull
+        from sundog.registry.push import push_image  # noqa: PLC0415
+        from sundog.transfer.packing import Packing  # noqa: PLC0415
 
-    report = ProgressReport(progress)
     packing = Packing.choose(compression, os.environ)
-    session = open_session(report, tls_verify=tls_verify, authenticated=True)
-    remote = remote_of(session, destination or name)
-    with open_store(storage) as store:
+
+    def work(store: Store, report: ProgressReport) -> str:
+        session = open_session(report, tls_verify=tls_verify, authenticated=True)
+        remote = remote_of(session, destination or name)
         image = store.images.get(name)
         return str(push_image(store, session, image, remote, packing=packing, report=report))
+
+    return _on_store(work, storage, progress)
 
 
 def tag(name: str, target: str, *, storage: Path | None = None) -> Image:
     """Give an image a further name, which another image loses.  Raises NotInStorage."""
     canonical = canonical_name(target)
-    with open_store(storage) as store:
+
+    def work(store: Store, _: ProgressReport) -> dict[str, Any]:
         image = replace(store.images.get(name), reference=canonical, typed=target)
         store.images.put(image)
-        return described(store, image)
+        return asdict(described(store, image))
+
+    return Image(**_on_store(work, storage))
 
 
 def remove(*names: str, storage: Path | None = None) -> None:
     """Delete images.  Raises NotInStorage if one of them is not there; then none is deleted."""
-    with open_store(storage) as store:
+
+    def work(store: Store, _: ProgressReport) -> None:
         found = {name: store.images.matching(name)[name] for name in names}
         missing = [name for name, matching in found.items() if not matching]
         if missing:
             raise NotInStorage(f"no such image, can't delete: {' '.join(missing)}")
         store.images.delete(*names)
+
+    _on_store(work, storage)
 
 
 def load(
@@ -164,14 +179,17 @@ def load(
 
     ``name`` replaces the name of a single image.  Raises ArchiveError, UsageError.
     """
-    from sundog.convert.load import load as load_images  # noqa: PLC0415 - other functions need none
+    with LOADING:
+        from sundog.convert.load import load as load_images  # noqa: PLC0415 - seldom needed
 
-    report = ProgressReport(progress)
-    with open_store(storage) as store:
-        source = os.path.abspath(path)
+    source = os.path.abspath(path_of(path))
+
+    def work(store: Store, report: ProgressReport) -> list[dict[str, Any]]:
         host = Platform.of_host()
         loaded = load_images(store, source, name, platform=host, report=report)
-        return [described(store, image) for image in loaded]
+        return [asdict(described(store, image)) for image in loaded]
+
+    return [Image(**fields) for fields in _on_store(work, storage, progress)]
 
 
 def save(
@@ -187,15 +205,19 @@ def save(
 
     ``format`` is "oci-archive", "oci-dir" or "docker-archive".  Raises NotInStorage, UsageError.
     """
-    from sundog.convert.save import save as save_images  # noqa: PLC0415 - as for load
-    from sundog.transfer.packing import Packing  # noqa: PLC0415
+    with LOADING:
+        from sundog.convert.save import save as save_images  # noqa: PLC0415 - as for load
+        from sundog.transfer.packing import Packing  # noqa: PLC0415
 
-    report = ProgressReport(progress)
     packing = Packing.choose(compression, os.environ)
     wanted = [names] if isinstance(names, str) else list(names)
-    with open_store(storage) as store:
+    target = os.path.abspath(path_of(path))
+
+    def work(store: Store, report: ProgressReport) -> None:
         found = [store.images.get(name) for name in wanted]
-        save_images(store, found, os.path.abspath(path), format, packing=packing, report=report)
+        save_images(store, found, target, format, packing=packing, report=report)
+
+    _on_store(work, storage, progress)
 
 
 def import_image(path: Path, name: str, *, storage: Path | None = None) -> Image:
@@ -203,14 +225,42 @@ def import_image(path: Path, name: str, *, storage: Path | None = None) -> Image
 
     Raises ArchiveError, StoreError.
     """
-    from sundog.transfer.importer import import_image as import_tree  # noqa: PLC0415 - as for load
+    with LOADING:
+        from sundog.transfer.importer import import_image as import_tree  # noqa: PLC0415 - as for load
 
     canonical_name(name)
-    with open_store(storage) as store:
-        return described(store, import_tree(store, os.path.abspath(path), name))
+    source = os.path.abspath(path_of(path))
+
+    def work(store: Store, _: ProgressReport) -> dict[str, Any]:
+        return asdict(described(store, import_tree(store, source, name)))
+
+    return Image(**_on_store(work, storage))
 
 
-def open_store(storage: Path | None) -> Store:
+def _on_store(
+    work: Callable[[Store, ProgressReport], T],
+    storage: Path | None,
+    progress: Progress | None = None,
+) -> T:
+    """Do the work on the storage directory, in a process of its own."""
+    place = None if storage is None else path_of(storage)
+
+    def opened(report: ProgressReport) -> T:
+        with open_store(place) as store:
+            return work(store, report)
+
+    return apart(opened, progress)
+
+
+def path_of(path: Path) -> str:
+    """Return a path as text.  Raises UsageError for one that cannot be."""
+    text = os.fsdecode(os.fspath(path))
+    if "\0" in text:
+        raise UsageError("a path with a NUL byte", "no file can have it")
+    return text
+
+
+def open_store(storage: str | None) -> Store:
     """Open the storage directory.  Raises StoreError."""
     return Store.open(None if storage is None else os.path.abspath(storage))
 
@@ -219,7 +269,8 @@ def open_session(
     report: ProgressReport, *, tls_verify: bool, authenticated: bool = False
 ) -> Session:
     """Return the connections to registries; there is nobody to ask for a password."""
-    from sundog.registry.session import Session  # noqa: PLC0415 - most functions ask no registry
+    with LOADING:
+        from sundog.registry.session import Session  # noqa: PLC0415 - most functions ask no registry
 
     return Session(os.environ, report, verify=tls_verify, authenticated=authenticated)
 
@@ -244,6 +295,6 @@ def described(store: Store, image: StoredImage) -> Image:
         config.cmd or (),
         config.user,
         config.working_dir,
-        config.environment,
+        dict(config.environment),
         dict(config.labels),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 from sundog.api.images import pull as pull_image
@@ -53,7 +54,7 @@ def run(
     image      a name in storage, or the path of a directory or a SquashFS file
     command    the words after ENTRYPOINT, in place of CMD
     volumes    ``SRC:DST[:ro]``
-    env        variables in addition to the image's; the host's are not passed on
+    env        variables in addition to the image's, by their names; the host's are not passed on
     user       a user of the image, by name or number; ``as_caller`` runs as the caller instead
     force      the emulation of root: "notify", "seccomp" or "none"
     pull       "missing", "always" or "never"
@@ -63,6 +64,9 @@ def run(
     it does not exist.  Raises NotInStorage, RegistryError, UsageError, and what subprocess.run
     raises.
     """
+    for name in env or {}:
+        if not name or "=" in name:
+            raise UsageError(f"env: not the name of a variable: {name!r}", "write {NAME: VALUE}")
     words = [f"--volume={volume}" for volume in volumes]
     words += [f"--env={name}={value}" for name, value in (env or {}).items()]
     for name, value in (("workdir", workdir), ("user", user), ("entrypoint", entrypoint)):
@@ -80,9 +84,18 @@ def run(
     streams: dict[str, int | bytes | None] = {"stdin": stdin} if input is None else {"input": input}
     if not capture_output:
         streams |= {"stdout": stdout, "stderr": stderr}
+    argv = [*own_command("ch-run"), *place, *start.arguments]
+    variables = start.environment | PODMAN_STATUSES
+    if any("\0" in text for text in (*argv, *variables.values())):
+        raise UsageError("a NUL byte in the command or in a variable", "no program can get it")
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        raise UsageError(
+            "this program ignores SIGCHLD, so it would not learn the command's status",
+            "signal.signal(signal.SIGCHLD, signal.SIG_DFL)",
+        )
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [*own_command("ch-run"), *place, *start.arguments],
-        env=start.environment | PODMAN_STATUSES,
+        argv,
+        env=variables,
         capture_output=capture_output,
         check=check,
         timeout=timeout,

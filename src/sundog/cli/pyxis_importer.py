@@ -2,7 +2,8 @@
 
 pyxis (0.23 and later) calls it as the user: ``get URI`` once for a job step on a node, and then
 ``release`` once or twice.  ``get`` prints the absolute path of a SquashFS file.  URI is that of
-enroot: ``docker://[USER@][REGISTRY#]IMAGE[:TAG]``.  A name in storage is a URI, too.
+enroot: ``docker://[USER@][REGISTRY#]IMAGE[:TAG]``.  pyxis makes ``docker://NAME`` of a NAME, so
+this is an image in storage if there is one; with ``REGISTRY#`` the registry is asked.
 
 A file is made once for an image, for all steps that run at the same time.  Each step has a hard
 link to it; so the file lives until the last step has released it.  With $SUNDOG_PYXIS_KEEP the
@@ -23,9 +24,11 @@ from contextlib import suppress
 from sundog import __version__
 from sundog.cli.report import Report
 from sundog.cli.running import run_action
-from sundog.errors import EXIT_USAGE, SundogError, UsageError
+from sundog.errors import EXIT_USAGE, NotInStorage, SundogError, UsageError
+from sundog.installation import own_command
 from sundog.kernel.libc import printable
 from sundog.kernel.locks import open_locked, unlock
+from sundog.podman.stored import image_facts
 from sundog.record.location import account_name
 
 TYPE_CHECKING = False
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
 
 _USAGE = "sundog-pyxis-importer get URI | release"
 _PLACE_VARIABLE, _KEEP_VARIABLE = "SUNDOG_PYXIS_DIR", "SUNDOG_PYXIS_KEEP"
-_STEP_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURMD_NODENAME")
+# pyxis calls ``release`` with less of Slurm's variables than ``get``; it has these both times.
+_STEP_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_ID")
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -71,15 +75,16 @@ def get(uri: str) -> str:
     name = image_name(uri)
     place = _place(make=True)
     link = os.path.join(place, _step() + ".link.sqfs")
-    fetches = "://" in uri
-    if fetches:
-        _run("sundog.cli.image", "pull", name)
-    (described,) = json.loads(_run("sundog.cli.image", "inspect", name))
+    if "#" in uri or image_facts(name, None) is None:
+        if "://" not in uri:
+            raise NotInStorage(f"no image in storage: {name}", "list them: ch-image list")
+        _run("ch-image", "pull", name)
+    (described,) = json.loads(_run("ch-image", "inspect", name))
     shared = os.path.join(place, f"{described['id']}.sqfs")
     lock = _lock(place)
     try:
         if not os.path.exists(shared):
-            _run("sundog.cli.convert", "-i", "ch-image", "-o", "squash", name, shared)
+            _run("ch-convert", "-i", "ch-image", "-o", "squash", name, shared)
         with suppress(FileNotFoundError):
             os.unlink(link)
         os.link(shared, link)
@@ -152,16 +157,16 @@ def _lock(place: str) -> int:
 
 def _step() -> str:
     """Return a file's name for the job step on this node."""
-    parts = [os.environ.get(name, "") for name in _STEP_VARIABLES]
+    parts = [os.environ.get(name, "") for name in _STEP_VARIABLES] + [os.uname().nodename]
     return ".".join(_UNSAFE.sub("_", part)[:60] or "none" for part in parts)
 
 
-def _run(module: str, *words: str) -> bytes:
+def _run(name: str, *words: str) -> bytes:
     """Run a command of Sundog; return its output.  Its messages go to standard error."""
-    command = [sys.executable, "-I", "-m", module, *words]
+    command = [*own_command(name), *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        raise SundogError(f"cannot import the image: ch-{module.rpartition('.')[2]} failed")
+        raise SundogError(f"cannot import the image: {name} failed")
     return done.stdout
 
 

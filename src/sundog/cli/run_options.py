@@ -106,7 +106,8 @@ def _bind(text: str) -> tuple[bytes, bytes, bool | None]:
 
 def _hidden_file() -> int:
     """Return a nameless file for output that is shown only if the command fails."""
-    directory = os.environ.get("TMPDIR", "/tmp")
+    directory = os.environ.get("TMPDIR", "")
+    directory = directory if os.path.isdir(directory) else "/tmp"
     flags = os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
     try:
         return os.open(directory, flags, 0o600)

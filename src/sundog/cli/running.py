@@ -86,6 +86,13 @@ def _reported(
         return EXIT_ERROR
     except INTERRUPTIONS:
         return EXIT_ERROR
+    except ModuleNotFoundError as error:
+        lacking = SundogError(
+            f"this installation lacks the Python package {error.name}",
+            "install Sundog again with all that it needs; no command reads $PYTHONPATH",
+        )
+        _explain(lacking, report, debug=debug)
+        return EXIT_ERROR
     except Exception as error:
         report.trace(error)
         report.fatal(f"please report this bug: {type(error).__name__}: {error}")

@@ -19,7 +19,6 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 
-from sundog.container.relay import Relay
 from sundog.container.watch import WATCH
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing, close_all_but
@@ -29,8 +28,38 @@ from sundog.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
+    from typing import Protocol
 
-    from sundog.container.leash import Leash
+    class Tether(Protocol):
+        """Reaches what the child has started: see ``Leash``."""
+
+        def tell(self, number: int) -> None:
+            """Tell it of a signal; SIGTERM ends it."""
+
+        def has_ended(self, seconds: float) -> bool:
+            """Wait at most so many seconds for its end; return whether it has ended."""
+
+    class Carrier(Protocol):
+        """Carries what the child sends beside its answer: see ``Relay``."""
+
+        @property
+        def sources(self) -> AbstractSet[int]:
+            """The descriptors to carry from when they have data."""
+
+        @property
+        def due(self) -> float | None:
+            """The time (CLOCK_MONOTONIC, seconds) to ``carry_due``; None for never."""
+
+        def carry(self, source: int) -> None:
+            """Carry what there is."""
+
+        def carry_due(self) -> None:
+            """Carry what had to wait."""
+
+        def finish(self) -> None:
+            """Carry the rest: the child sends no more."""
+
 
 READ_SIZE = 1 << 16
 # The limit for an answer.  The longest is that of a supervisor, with the records of a whole image.
@@ -62,7 +91,12 @@ class Child:
         """
         self._answer = bytearray()
         self._pipe, write_end = os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(self._pipe)
+            os.close(write_end)
+            raise
         if self.pid == 0:
             try:
                 if keep is None:
@@ -76,7 +110,7 @@ class Child:
                 os._exit(0)
         os.close(write_end)
 
-    def answer(self, relay: Relay | None = None) -> bytes:
+    def answer(self, relay: "Carrier | None" = None) -> bytes:
         """Wait for the answer, for ``opened``; return b"" if none came.
 
         A child that became a command gives no answer.  This does not reap the child.  Meanwhile the
@@ -88,8 +122,8 @@ class Child:
     def result(
         self,
         *,
-        leash: "Leash | None" = None,
-        relay: Relay | None = None,
+        leash: "Tether | None" = None,
+        relay: "Carrier | None" = None,
         look: "Callable[[], None] | None" = None,
     ) -> object:
         """Wait for the child; return its result or raise its exception.
@@ -111,8 +145,9 @@ class Child:
             raise
         if not answer:
             code = os.waitstatus_to_exitcode(status)
+            by = f" by signal {-code}" if code else ""
             raise SundogError(
-                f"a process of {own_name()} was killed by signal {-code}",
+                f"a process of {own_name()} was killed{by}",
                 "if it was not you, the machine may be out of memory: see dmesg",
             )
         return opened(answer)
@@ -122,10 +157,13 @@ class Child:
         self._end(None, None, is_gentle=False)
 
     def wait(self) -> int:
-        """Reap the child; return its wait status."""
-        return os.waitpid(self.pid, 0)[1]
+        """Reap the child; return its wait status, 0 if this process ignores SIGCHLD."""
+        try:
+            return os.waitpid(self.pid, 0)[1]
+        except ChildProcessError:
+            return 0
 
-    def _await_answer(self, relay: Relay | None, deadline: float | None) -> None:
+    def _await_answer(self, relay: "Carrier | None", deadline: float | None) -> None:
         """Wait for the whole answer, but no longer than until the ``deadline``."""
         if self._pipe < 0:
             return
@@ -152,7 +190,7 @@ class Child:
         if relay is not None:
             relay.finish()
 
-    def _ready(self, relay: Relay | None, until: float | None) -> set[int]:
+    def _ready(self, relay: "Carrier | None", until: float | None) -> set[int]:
         """Wait for data from the child or for the relay; return the descriptors that have some."""
         poll = select.poll()
         for source in {self._pipe} if relay is None else {self._pipe, *relay.sources}:
@@ -160,7 +198,7 @@ class Child:
         left = None if until is None else max(0.0, until - time.monotonic())
         return {fd for fd, _ in WATCH.poll(poll, left)}
 
-    def _end(self, leash: "Leash | None", relay: Relay | None, *, is_gentle: bool) -> None:
+    def _end(self, leash: "Tether | None", relay: "Carrier | None", *, is_gentle: bool) -> None:
         """End the child and reap it, whatever else happens meanwhile."""
         if leash is not None:
             self._end_command(leash, relay, is_gentle=is_gentle)
@@ -168,6 +206,9 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
         if leash is None or self.ends_within(PATIENCE_WITH_KILLED):
             self.wait()
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
 
     def ends_within(self, seconds: float) -> bool:
         """Wait at most so many seconds for the end of the child; return whether it has ended."""
@@ -180,7 +221,7 @@ class Child:
             poll.register(process, select.POLLIN)
             return bool(poll.poll(seconds * 1000))
 
-    def _end_command(self, leash: "Leash", relay: Relay | None, *, is_gentle: bool) -> None:
+    def _end_command(self, leash: "Tether", relay: "Carrier | None", *, is_gentle: bool) -> None:
         """End the command of a guard, and its container."""
         steps = [(signal.SIGTERM, PATIENCE_WITH_STOPPED)]
         if is_gentle:
@@ -202,7 +243,7 @@ class Child:
 def on_another_interrupt(act: "Callable[[], None]") -> "Iterator[None]":
     """Call ``act`` at each further ^C; no ^C interrupts the context."""
     before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:
+    if before == signal.SIG_IGN or not in_main_thread():
         yield
         return
     signal.signal(signal.SIGINT, lambda *_: act())
@@ -210,6 +251,12 @@ def on_another_interrupt(act: "Callable[[], None]") -> "Iterator[None]":
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def in_main_thread() -> bool:
+    """Tell whether this thread is the one that gets signals."""
+    threading = sys.modules.get("threading")  # without it there is one thread
+    return threading is None or threading.current_thread() is threading.main_thread()
 
 
 def opened(answer: bytes) -> object:

@@ -30,7 +30,8 @@ def _user() -> str:
 
 
 def _temporary() -> str:
-    directory = os.environ.get("TMPDIR") or "/tmp"
+    directory = os.environ.get("TMPDIR", "")
+    directory = directory if os.path.isdir(directory) else "/tmp"
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"1")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _CONFIGURATIONS = ("/run/slurm/conf", "/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc")
 _OCI, _SLURM = "oci.conf", "slurm.conf"
 _OURS = ("ch-run", "ch-run-oci")
+_PAIR = re.compile(r"(\w+)=([^,\s]+)")  # of AuthInfo
 _RUN = re.compile(r"^\s*RunTimeRun\s*=\s*\"?(?:exec\s+)?([^\s\"]+)", re.IGNORECASE | re.MULTILINE)
 _LONGEST = 1 << 20  # bytes of an oci.conf
 _KINDS = ("pmix", "pmi2", "cray_shasta")
@@ -50,7 +51,14 @@ def _slurm() -> str:
 
 
 def _munge() -> str:
-    """Make a credential, and decode it."""
+    """Believe Slurm's own answer; without one, make a credential, and decode it."""
+    settings = _settings()
+    if settings:
+        kind = settings.get("AuthType", "").removeprefix("auth/")
+        if kind != "munge":
+            raise NotHere(f"Slurm uses {kind or 'another way'} to know users, not munge")
+        socket = dict(_PAIR.findall(settings.get("AuthInfo", ""))).get("socket")
+        return f"the controller of Slurm took a credential of {socket or 'munge'}"
     if shutil.which("munge") is None or shutil.which("unmunge") is None:
         raise NotHere("no munge in $PATH; Slurm may use another way to know users")
     try:
@@ -60,6 +68,16 @@ def _munge() -> str:
         raise
     output_of(["unmunge"], stdin=credential.encode())
     return "a credential was made and decoded"
+
+
+def _settings() -> dict[str, str]:
+    """Return what Slurm's controller says of its configuration; nothing if it does not answer."""
+    try:
+        said = output_of(["scontrol", "show", "config"])
+    except (SundogError, OSError):
+        return {}
+    lines = (line.partition("=") for line in said.splitlines())
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
 
 
 def _mpi() -> str:

@@ -30,7 +30,7 @@ from sundog.kernel.libc import encode_text, kernel_error, printable
 from sundog.kernel.process import set_no_new_privs
 from sundog.kernel.refusal import WANTED, explain
 from sundog.launcher.attended import PreparedAttendant, StartUser
-from sundog.launcher.inherited import known_to_kernel, restore_signals
+from sundog.launcher.inherited import inherited_environment, restore_signals
 from sundog.launcher.messages import Messages
 from sundog.launcher.statuses import PODMAN_STATUSES, PODMAN_WORD, STATUSES_VARIABLE, Statuses
 
@@ -43,11 +43,20 @@ NESTED_VARIABLE = b"FAKEROOTKEY"  # fakeroot(1) sets it, and programs look for i
 DEFAULT_SHELL = b"/bin/sh"
 
 
-def start() -> None:
-    """Be ``sundog-fakeroot`` with this process's arguments.  Never returns."""
-    restore_signals("")
-    environment = Environment(known_to_kernel())
-    os._exit(run(list(map(encode_text, sys.argv[1:])), environment))
+def start(words: list[str], told: str | None = None) -> None:
+    """Be ``sundog-fakeroot`` with the arguments ``words``.  Never returns.
+
+    ``told`` is the stub's message about its caller: see ``kernel.stub``.
+    """
+    restore_signals(told or "")
+    environment = inherited_environment(told)
+    os._exit(run(list(map(encode_text, words)), environment))
+
+
+def start_from_stub() -> None:
+    """Be ``sundog-fakeroot`` with the arguments that the stub passes on."""
+    told, *words = sys.argv
+    start(words, told or None)
 
 
 def run(arguments: list[bytes], environment: Environment) -> int:
@@ -138,4 +147,4 @@ def refuse_obstacle(reason: str) -> None:
 
 
 if __name__ == "__main__":
-    start()
+    start(sys.argv[1:])

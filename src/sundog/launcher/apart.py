@@ -5,7 +5,7 @@ Floor 0.
 
 import os
 
-from sundog.launcher.inherited import discard_child_signal
+from sundog.kernel.stub import discard_child_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from sundog.fuse.messages import DEVICE_MESSAGE, FAILED, READY
 from sundog.fuse.process import become_server
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, kernel_error, printable
+from sundog.kernel.stub import await_child, discard_child_signal
 from sundog.launcher.environment import SetVariables
 from sundog.launcher.image import Image
-from sundog.launcher.inherited import await_child, discard_child_signal
 from sundog.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.record.stack import unpack_command
 from sundog.squashfs.sif import squashfs_place

@@ -5,7 +5,7 @@ Floor 0.
 
 from sundog.container.mountpoint import components
 from sundog.container.operations import CREATED, DESIRED, OPTIONAL, Bind
-from sundog.container.paths import absolute
+from sundog.container.paths import absolute, exists
 from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.kernel.libc import printable
@@ -60,7 +60,10 @@ class TemporaryDirectory:
         self.variable = b""
         if line.private_tmp:
             return
-        self.shown = wanted = absolute(environment.get(b"TMPDIR") or TMP)
+        wanted = absolute(environment.get(b"TMPDIR") or TMP)
+        if not exists(wanted + b"/."):  # of another machine, perhaps: a login has /tmp then
+            wanted = TMP
+        self.shown = wanted
         names = components(wanted)
         if names in ([], [b"tmp"]) or not is_named(environment, wanted):
             return

@@ -20,8 +20,8 @@ from sundog.container.variables import Environment
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import encode_text, printable
+from sundog.kernel.stub import await_child, discard_child_signal, read_all
 from sundog.launcher.image import image_name, image_place
-from sundog.launcher.inherited import await_child, discard_child_signal, read_all
 from sundog.launcher.messages import Messages
 from sundog.launcher.options import CommandLine, Finished
 from sundog.launcher.storage import private_storage
@@ -30,6 +30,7 @@ from sundog.record.known_layouts import LAYOUT_RECORD_LIMIT, KnownLayout
 # The child's program.  The packages of the child are where this module is.
 LOADER_PROGRAM = (
     b"import sys; sys.path.append(sys.argv.pop(1)); "
+    b"from sundog.start import find_dependencies; find_dependencies(); "
     b"from sundog.cli.layout_loader import main; main()"
 )
 PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
@@ -100,7 +101,7 @@ def ask_loader(words: list[bytes], environment: Environment) -> bytes:
     """Run the child with the arguments ``words``; return its answer.  Raises OSError."""
     packages, _, _ = use_layout.__code__.co_filename.rpartition(PACKAGE)
     program = encode_text(sys.executable)
-    command = [program, b"-I", b"-c", LOADER_PROGRAM, encode_text(packages) or b"/", *words]
+    command = [program, b"-I", b"-S", b"-c", LOADER_PROGRAM, encode_text(packages) or b"/", *words]
     values = [(name, environment.get(name)) for name in environment.names()]
     variables = {name: value for name, value in values if value is not None}
     ours, theirs = os.pipe()

@@ -8,8 +8,11 @@
 Floor 0.  Values are bytes.
 """
 
+from posix import environ
+
 from sundog import __version__
 from sundog.container.bind_option import parse_bind, split_owned
+from sundog.container.memory_share import overlay_share
 from sundog.container.paths import absolute
 from sundog.container.tmpfs_option import parse_tmpfs
 from sundog.errors import SundogError
@@ -34,8 +37,6 @@ from sundog.record.kept import is_container_id
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.container.operations import TmpfsMount
-
-OVERLAY_SIZE_DEFAULT = b"12%"
 
 
 class Finished(Exception):
@@ -346,7 +347,7 @@ class CommandLine:
 
     def read_write_fake(self, value: bytes | None) -> None:
         """-W, --write-fake[=SIZE]."""
-        self.overlay_size = value or OVERLAY_SIZE_DEFAULT
+        self.overlay_size = value or overlay_share(environ.get)
 
     def read_help(self, _: None) -> None:
         """-?, --help."""

@@ -21,9 +21,11 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from sundog.container.enter import enter_namespaces, lock_mounts
 from sundog.container.hidden import Hidden, lies_in, real_path_of
 from sundog.container.hooks import run_hooks
+from sundog.container.memory_share import overlay_share
 from sundog.container.missing_points import add_missing_points
 from sundog.container.operations import Bind
 from sundog.container.plan import Plan, enter
+from sundog.container.variables import Environment
 from sundog.emulation.terminal import typing_is_possible
 from sundog.errors import KernelError, PidNamespaceRefused, SundogError
 from sundog.kernel.files import Closing
@@ -42,7 +44,7 @@ from sundog.kernel.process import set_dumpable, set_pdeathsig
 from sundog.oci_runtime.console import Console, host_multiplexer
 from sundog.oci_runtime.image_root import RootSource
 from sundog.oci_runtime.link import MADE, MOUNTED, READY, Link
-from sundog.oci_runtime.mounts import operations
+from sundog.oci_runtime.mounts import operations, session
 from sundog.oci_runtime.process import (
     EXIT_NOT_EXECUTABLE,
     EXIT_NOT_FOUND,
@@ -74,7 +76,6 @@ KERNEL_PARAMETERS = dict.fromkeys(
     ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"), "ipc"
 ) | dict.fromkeys(("domainname", "hostname"), "uts")
 _ALWAYS = ("user", "mount")
-OVERLAY_SIZE = b"12%"  # of the memory, for a root of layers that is writable: as ch-run -W
 _SIGKILL = 9
 
 
@@ -343,8 +344,11 @@ def mount_all(
         hidden=hidden,
         has_terminal=settings.terminal,
     )
+    steps += session(settings.env, making.bundle)
     writable = not configuration.read_only
-    overlaid = OVERLAY_SIZE if writable and source.is_layered else None
+    overlaid = None
+    if writable and source.is_layered:  # as ch-run -W
+        overlaid = overlay_share(Environment(list(settings.env)).get)
     covers = Hidden(hidden, root=bool(root.directory) and not lies_in(root.directory, hidden))
     plan = Plan(root, steps, writable=writable, overlay_size=overlaid, hidden=covers)
     directory, attached = plan.mount(log.debug, lambda text: log.warn_once("copy", text))

@@ -21,7 +21,7 @@ from sundog.oci_runtime.link import ENDED, MADE, MOUNTED, READY, Link
 from sundog.oci_runtime.members import mount_namespace_id
 from sundog.oci_runtime.process import FORCES
 from sundog.oci_runtime.specification import CONFIG, Configuration, ProcessSettings, read_bundle
-from sundog.oci_runtime.state import CREATING, GATE, Container, Place, find_root, identify
+from sundog.oci_runtime.state import CREATING, GATE, STOPPED, Container, Place, find_root, identify
 from sundog.record.location import default_storage, own_places
 
 TYPE_CHECKING = False
@@ -145,7 +145,7 @@ def make_process(
         be_maker(making, theirs, gate, own_pids=own_pids)
     theirs.close()
     process: Process | None = None
-    mounted = False
+    mounted = hooked = False
     try:
         while True:
             kind, value = receive(link)
@@ -160,7 +160,7 @@ def make_process(
             elif kind == ENDED:
                 raise SundogError("the container's process has died")
             if mounted and process is not None:
-                mounted = False
+                mounted, hooked = False, True
                 known = container.with_process(process)
                 place.write(known)
                 state = json.dumps(known.to_json(CREATING)).encode()
@@ -169,9 +169,20 @@ def make_process(
                 link.let_go(state)
     except BaseException:
         give_up(maker, process)
+        if hooked:
+            run_poststop(making, container)
         raise
     finally:
         link.close()
+
+
+def run_poststop(making: Making, container: Container) -> None:
+    """Run the last hooks of a container whose first ones have begun: runtime.md, "Lifecycle"."""
+    state = json.dumps(container.to_json(STOPPED)).encode()
+    try:
+        run_hooks("poststop", making.configuration.hooks["poststop"], state, making.bundle)
+    except SundogError as error:
+        making.log.warn_once("poststop", error.message)
 
 
 def receive(link: Link) -> tuple[str, int | bytes]:

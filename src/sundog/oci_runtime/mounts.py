@@ -328,6 +328,21 @@ def operations(
     return made
 
 
+def session(env: Sequence[bytes], bundle: bytes) -> list[Operation]:
+    """Return the bind of the directory in which Slurm has the session of PMIx, if there is one.
+
+    It is the parent of $PMIX_SERVER_TMPDIR, because the shared memory of PMIx is beside it, too.
+    The variable may be the image's, and must not choose a directory of the host: Slurm's bundle is
+    in the same directory.
+    """
+    for string in env:
+        name, _, value = string.partition(b"=")
+        parent = os.path.dirname(os.path.realpath(value))
+        if name == b"PMIX_SERVER_TMPDIR" and parent == os.path.dirname(bundle):
+            return [Traceless(Bind(parent, parent, CREATED), INSIDE)]
+    return []
+
+
 def mount_operation(
     entry: MountEntry,
     options: Options,

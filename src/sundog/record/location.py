@@ -1,7 +1,8 @@
 """Where the storage directory is when no option says so.
 
 ``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``.  If ``$USER`` is unset, as in many containers
-and cron jobs, the account name of the effective uid takes its place, or else that uid.
+and cron jobs, or not the user's, as after ``su -m``, the account name of the effective uid takes
+its place.  If there is no such account, it is $USER, or else that uid.
 
 Floor 0.
 """
@@ -50,11 +51,22 @@ def default_storage(environment: "Variables") -> bytes:
 
 
 def usual_storage(environment: "Variables") -> bytes:
-    """Return the path of the storage directory if ``environment`` names none."""
-    user = environment.get(b"USER")
-    if not user or b"/" in user:
-        user = account_name(os.geteuid())
-    return STORAGE_PARENT + user + STORAGE_SUFFIX
+    """Return the path of the storage directory if ``environment`` names none.
+
+    A directory of this user at $USER's place needs no look at the accounts, which may be slow.
+    """
+    user = environment.get(b"USER") or b""
+    if user and b"/" not in user:
+        path = STORAGE_PARENT + user + STORAGE_SUFFIX
+        try:
+            if os.lstat(path).st_uid == os.geteuid():
+                return path
+        except OSError:  # it is not there yet
+            pass
+    else:
+        user = b""
+    name = account_name(os.geteuid())
+    return STORAGE_PARENT + (user if user and name.isdigit() else name) + STORAGE_SUFFIX
 
 
 def own_places(storage: bytes, environment: "Variables") -> list[bytes]:

@@ -1,0 +1,112 @@
+"""The start of a command: find its module, and be it.
+
+The interpreter runs as ``python -I -S``. ``sys.path`` has the standard library, and the directory
+in which this installation is. So neither $PYTHONPATH nor the user's site directory changes a
+command, and a start reads no ``.pth`` file. The interpreter's own site directories come last, and
+only when an import needs them: dependencies may be there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _frozen_importlib_external import PathFinder
+from _thread import RLock
+
+from sundog.kernel.stub import strings_of_caller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from typing import Any, NoReturn
+
+MODULES = {
+    "ch-checkns": "sundog.cli.checkns",
+    "ch-convert": "sundog.cli.convert",
+    "ch-fromhost": "sundog.cli.fromhost",
+    "ch-image": "sundog.cli.image",
+    "ch-run-oci": "sundog.oci_runtime.command",
+    "ch-test": "sundog.cli.selftest",
+    "sundog": "sundog.cli.sundog",
+    "sundog-pyxis-importer": "sundog.cli.pyxis_importer",
+}
+# These commands give the caller's very environment to what they execute.  The wheel has all modules
+# of the second one joined into one, which starts faster.
+_RUN, _FAKEROOT, _JOINED = "ch-run", "sundog-fakeroot", "sundog.launcher.sundog_fakeroot"
+
+
+class _LateSite:
+    """The last finder of modules: when one is missing, it adds the interpreter's directories."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._is_added = False
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, *_target: object
+    ) -> ModuleSpec | None:
+        """Find a module in the site directories."""
+        with self._lock:
+            if not self._is_added:
+                self._is_added = True
+                import site  # noqa: PLC0415 - most starts do without
+
+                site.main()
+        return PathFinder.find_spec(name, path)
+
+
+def start(program: str, told: str, *words: str) -> NoReturn:
+    """Be the command whose path is ``program``, with the arguments ``words``.
+
+    ``told`` is the stub's message about its caller: see ``kernel.stub``.
+    """
+    name = os.path.basename(program)
+    find_dependencies()
+    _show(name)
+    if name == _RUN:
+        _module("sundog.launcher.main").start([*words])
+    if name == _FAKEROOT:
+        sys.argv = [told, *words]
+        try:
+            _module(_JOINED)
+        except ModuleNotFoundError:
+            _module("sundog.fakeroot.command").start_from_stub()
+    _restore_environment(told)
+    sys.argv = [program, *words]
+    sys.exit(_module(MODULES[name]).main())
+
+
+def find_dependencies() -> None:
+    """Let imports find what other packages have, if this installation lacks it."""
+    sys.meta_path.append(_LateSite())
+
+
+def _module(name: str) -> Any:
+    return __import__(name, fromlist=["main"])  # importlib takes a millisecond
+
+
+def _show(name: str) -> None:
+    """Give this process the name of its command, as the kernel does for scripts: ps(1) shows it."""
+    try:
+        with open("/proc/self/comm", "wb", buffering=0) as file:
+            file.write(name.encode())
+    except OSError:
+        pass  # no /proc
+
+
+def _restore_environment(told: str) -> None:
+    """Give this process the variables of its caller: the stub's shell has changed some."""
+    strings = strings_of_caller(told)
+    if strings is None:
+        return
+    wanted: dict[bytes, bytes] = {}
+    for string in strings:
+        key, sign, value = string.partition(b"=")
+        if key and sign:
+            wanted.setdefault(key, value)
+    for key in os.environb.keys() - wanted.keys():
+        del os.environb[key]
+    for key, value in wanted.items():
+        if os.environb.get(key) != value:
+            os.environb[key] = value
