@@ -56,8 +56,8 @@ VALUES = {
 }
 # Options of run and exec that are not about the line of ch-run.
 ELSEWHERE = {
-    *("arch", "cidfile", "detach", "interactive", "label", "name", "platform", "pull", "quiet", "rm"),
-    *("stop-signal", "stop-timeout", "tls-verify"),
+    *("arch", "cidfile", "detach", "interactive", "label", "name", "platform", "pull", "quiet"),
+    *("rm", "stop-signal", "stop-timeout", "tls-verify"),
 }
 # Options that do nothing, although nothing says so at the place: docs/compatibility.md does.
 WITHOUT_EFFECT = {

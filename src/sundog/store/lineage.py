@@ -22,7 +22,8 @@ class LayerNode:
 
     ``origin`` is the instruction that made the layer, or says in words where it came from.
     ``images`` are the names, as typed, of the images whose topmost layer it is.  ``is_in_image``
-    tells whether any image has it, or any container that is kept.  ``size`` is in bytes of file contents.
+    tells whether any image has it, or any container that is kept.  ``size`` is in bytes of file
+    contents.
     """
 
     layer: LayerId
