@@ -59,12 +59,13 @@ static int plan(const struct image *image, const struct options *options,
            || options->write;
 }
 
-/* Cover a directory, if it is there, in all that is copied from now on: container/hidden.py. */
-static void hide(const char *path)
+/* Cover a directory that has "mark" in all that is copied from now on: container/hidden.py. */
+static void hide(const char *path, const char *mark)
 {
     long at = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW);
     path = fd_path(at, "");
-    if (at >= 0) must(CALL(mount, "sundog", path, "tmpfs", COVER_FLAGS, COVER_OPTIONS), "a cover");
+    if (at < 0 || CALL(faccessat, at, mark)) return;
+    must(CALL(mount, "sundog", path, "tmpfs", COVER_FLAGS, COVER_OPTIONS), "a cover");
 }
 
 static long copy_tree(const char *path, int read_only)
@@ -191,10 +192,10 @@ static void make_container(const struct image *image, const struct options *opti
     struct status status;
     if (plan(image, options, accounts)) {
         const char *user = variable("USER"), *parent = user ? STORAGE_PARENT : NULL;
-        hide(fd_path(image->storage_at, "/."));
-        hide(JOINED(options->storage ? variable(STORAGE_VARIABLE) : NULL));
-        hide(JOINED(parent, user, STORAGE_SUFFIX));
-        hide(JOINED(variable(RUNTIME_VARIABLE), "/" RUNTIME_NAME));
+        hide(fd_path(image->storage_at, "/."), STORAGE_VERSION);
+        hide(JOINED(options->storage ? variable(STORAGE_VARIABLE) : NULL), STORAGE_VERSION);
+        hide(JOINED(parent, user, STORAGE_SUFFIX), STORAGE_VERSION);
+        hide(JOINED(variable(RUNTIME_VARIABLE), "/" RUNTIME_NAME), ".");
     }
     for (EACH_OPERATION) {
         if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL)

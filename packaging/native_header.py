@@ -30,7 +30,7 @@ CONSTANTS = {
     "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
     "sundog.record.location": (
         *("RUNTIME_NAME", "RUNTIME_VARIABLE", "S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX"),
-        "STORAGE_VARIABLE",
+        *("STORAGE_VARIABLE", "STORAGE_VERSION"),
     ),
     "sundog.record.identity": ("ID_LIMIT",),
     "sundog.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),

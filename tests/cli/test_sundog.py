@@ -561,6 +561,15 @@ def test_detached_fails(sundog: Place) -> None:
     )
 
 
+def test_image_with_a_digest(sundog: Place) -> None:
+    """Its repository keeps its spelling, and it has no tag."""
+    name = f"h.x:5/v@sha256:{'a' * 64}"
+    sundog("tag", "busybox", name)
+    (line,) = sundog("images", "-n", name).stdout.splitlines()
+    assert line.split()[:2] == ["h.x:5/v", "<none>"]
+    sundog("rmi", name)
+
+
 def test_images(sundog: Place) -> None:
     lines = sundog("images").stdout.splitlines()
     assert lines[0].split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]

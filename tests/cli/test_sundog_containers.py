@@ -344,6 +344,20 @@ def test_changes_are_kept(empty: Place) -> None:
     assert set(os.listdir(storage_of(empty) / "layers")) < layers
 
 
+def test_ids(empty: Place, tmp_path: Path) -> None:
+    """The ID, or its first digits, stand for the name everywhere."""
+    file = tmp_path / "id"
+    empty("run", "-d", "--name", "c", "--cidfile", file, "busybox", "sleep", "1000")
+    identity = file.read_text()
+    assert empty("ps", "-q", "--no-trunc").stdout == f"{identity}\n"
+    assert empty("exec", identity[:8], "echo", "in").stdout == "in\n"
+    assert empty("stop", "-t", "0", identity).stdout == f"{identity}\n"
+    assert empty("inspect", "-f", "{{.Name}}", identity[:4]).stdout == "c\n"
+    done = empty("create", "--cidfile", file, "busybox", "true", check=False)
+    assert done.stderr.splitlines()[0] == f"error: --cidfile {file}: File exists"
+    assert empty("rm", identity[:12]).stdout == f"{identity[:12]}\n"
+
+
 def test_rm_keeps_nothing(empty: Place) -> None:
     assert empty("run", "--rm", "busybox", "touch", "/x").returncode == 0
     assert empty("run", "--rm", "--name", "gone", "busybox", "touch", "/x").returncode == 0

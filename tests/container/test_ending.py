@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.container import ending
-from sundog.container.ending import Ending, HostMounts
+from sundog.container import ending, fuse_mounts
+from sundog.container.ending import Ending
+from sundog.container.fuse_mounts import HostMounts
 from sundog.errors import SundogError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for number in (70, 71, 72):
         (path / str(number)).mkdir(parents=True)
         (path / str(number) / "abort").touch()
-    monkeypatch.setattr(ending, "CONNECTIONS", os.fsencode(path))
+    monkeypatch.setattr(fuse_mounts, "CONNECTIONS", os.fsencode(path))
     return path
 
 

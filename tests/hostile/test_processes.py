@@ -120,7 +120,7 @@ BROKEN_STEP = """
 import os, sys
 from sundog.container import init, step
 from sundog.container.root import DirectoryRoot
-def broken(self, pid):
+def broken(self, pid, proc):
     os.waitpid(pid, 0)
     raise ValueError("a bug")
 init.Init.await_end = broken

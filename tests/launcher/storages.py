@@ -13,6 +13,7 @@ ENVIRONMENT_TEXT = "A=image\nB='two words'\nPATH=/bin:$PATH\n"
 def make_storage(path: Path) -> Path:
     """Make a private storage without images."""
     path.mkdir(mode=0o700)
+    (path / "version").write_text("sundog 1\n")
     for name in MOUNT_POINTS:
         (path / "skeleton" / name).mkdir(parents=True)
     for name in ("passwd", "group", "hosts", "resolv.conf"):

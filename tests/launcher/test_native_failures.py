@@ -121,7 +121,7 @@ def test_nobody_can_be_asked(compiled: Compiled, place: Path) -> None:
 
 def test_its_child_is_killed(compiled: Compiled, place: Path) -> None:
     """A signal kills the child at one of its system calls."""
-    for name in ("unshare", "openat2", "pivot_root", "exit"):
+    for name in ("unshare", "open_tree", "pivot_root", "exit"):
         inject = ["-e", f"inject={name}:signal=KILL"]
         status, output, messages = start(
             compiled.command, place, ["app"], *TRACE, *inject, "-o", place / "log"

@@ -32,7 +32,7 @@ def translated(name: str, *words: str) -> list[list[str]]:
         ("build", "--pull --rm -", ["build --always-download -- -"]),
         ("build", "--platform linux/arm64 -q", ["build --arch=arm64 --quiet -- ."]),
         ("build", "-v /:/b:ro --build-arg X", ["build --bind=/:/b:ro --build-arg=X -- ."]),
-        ("build", "-v /usr/:/b:z,rw", ["build --bind=/usr:/b -- ."]),
+        ("build", "-v /usr/:/b:z,rw", ["build --bind=/usr:/b:rw -- ."]),
         (
             "build",
             "--pull=IfNewer --progress plain",

@@ -175,7 +175,7 @@ def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
         ("type=bind,src={0},dst=/x", "--bind={0}:/x"),
         ("type=bind,source={0},target=/x,readonly", "--bind={0}:/x:ro"),
         ("type=bind,src={0},destination=/x,ro=true,bind-propagation=rslave", "--bind={0}:/x:ro"),
-        ("type=bind,src={0},dst=/x,ro=false", "--bind={0}:/x"),
+        ("type=bind,src={0},dst=/x,ro=false", "--bind={0}:/x:rw"),
         ("type=bind,src={0},dst=/x,U", "--bind={0}:/x:U"),
         ("type=bind,src={0},dst=/x,chown=0", "--bind={0}:/x"),
         (

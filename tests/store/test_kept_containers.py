@@ -183,6 +183,17 @@ def test_garbage(kept: Kept, store: Store, storage: Path) -> None:
     assert not any(store.layers.exists(layer) for layer in image.layers)
 
 
+def test_leftovers(kept: Kept, store: Store, storage: Path) -> None:
+    """What a killed command has begun goes after a while, and what is in the making stays."""
+    old, new = (storage / "containers" / f"{ID}~{name}" for name in ("old", "new"))
+    for path in (old, new):
+        path.mkdir()
+    os.utime(old, (1, 1))
+    assert store.collect()
+    assert (old.exists(), new.exists()) == (False, True)
+    assert store.containers.list() == [ID]
+
+
 def test_damaged(kept: Kept, store: Store, storage: Path) -> None:
     (storage / "containers" / ID / "image" / "image.json").write_text("{}")
     with pytest.raises(StoreError, match="damaged container in storage"):

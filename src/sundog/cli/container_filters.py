@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sundog.podman.container_view import View
-    from sundog.podman.options import Line
 
 _STATES = ("created", "running", "exited", "paused", "stopped", "unknown")
 
 
-def container_filters(line: Line, views: Sequence[View], command: str) -> Filters:
-    """Return the filters of a command line about containers; ``views`` are all of them.
+def container_filters(texts: Sequence[str], views: Sequence[View], command: str) -> Filters:
+    """Return the filters ``texts`` of a command about containers; ``views`` are all of them.
 
     Raises UsageError.
     """
@@ -56,7 +55,7 @@ def container_filters(line: Line, views: Sequence[View], command: str) -> Filter
         return lambda view: view.container.created <= bound
 
     return Filters(
-        line.all("filter"),
+        texts,
         {
             "id": lambda value: lambda view: _matches(view.container.identity, value),
             "name": lambda value: lambda view: _matches(view.container.name, value),

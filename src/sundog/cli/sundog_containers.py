@@ -56,7 +56,7 @@ def ps(words: Sequence[str], context: Context) -> int:
     def action() -> int:
         containers = own_containers(storage_directory(context.storage))
         views = [view_of(containers, each) for each in containers.list()]
-        passed = container_filters(line, views, "ps")
+        passed = container_filters(line.all("filter"), views, "ps")
         states = any(text.startswith(("status=", "exited=")) for text in line.all("filter"))
         if not (line.is_set("all") or states or last is not None):
             views = [view for view in views if view.container.is_running]
@@ -131,6 +131,7 @@ def rm(words: Sequence[str], context: Context) -> int:
                 )
             _signal(container, signal.SIGKILL)
             _wait(container, _END)
+            _ended(containers, container)
         remove(containers, [container], context)
 
     return _for_each("rm", line, context, act, ignore=force)
@@ -193,6 +194,10 @@ def remove(containers: Containers, ended: Sequence[Container], context: Context)
 
         with Store.open(context.storage) as store:
             for container in kept:
+                # A supervisor whose command was killed writes records until it ends.
+                due = time.monotonic() + _END
+                while store.containers.is_in_use(container.identity) and time.monotonic() < due:
+                    time.sleep(_LOOK)
                 containers.kept.forget_name(container)
             store.containers.remove(*(container.identity for container in kept))
 

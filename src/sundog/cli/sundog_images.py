@@ -78,8 +78,8 @@ def names_of_id(text: str, context: Context) -> list[str]:
         return [image.typed for image in store.images.list() if image.whole_id.startswith(start)]
 
 
-def filters(line: Line, found: Sequence[Image], command: str) -> Filters:
-    """Return the filters of a command line about images; ``found`` are all images.
+def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filters:
+    """Return the filters ``texts`` of a command about images; ``found`` are all images.
 
     Raises UsageError.
     """
@@ -105,7 +105,7 @@ def filters(line: Line, found: Sequence[Image], command: str) -> Filters:
         return lambda image: not wanted  # noqa: ARG005
 
     return Filters(
-        line.all("filter"),
+        texts,
         {
             "dangling": dangling,
             "reference": lambda value: lambda image: _matches(image, value),
@@ -125,7 +125,7 @@ def _list(line: Line, template: Template, context: Context) -> int:
     whole = line.is_set("no-trunc")
     with Store.open(context.storage) as store:
         everything = store.images.list()
-        passed = filters(line, everything, "images")
+        passed = filters(line.all("filter"), everything, "images")
         found = [
             image
             for image in everything
@@ -143,10 +143,11 @@ def _list(line: Line, template: Template, context: Context) -> int:
 
 
 def _fields(image: Image, size: int, *, whole: bool) -> Structure:
-    repository, tag = _names(image)[0], _NONE
+    repository, digest, _ = _names(image)[0].partition("@")
+    tag = _NONE
     if ":" in repository.rpartition("/")[2]:
         repository, _, tag = repository.rpartition(":")
-    elif "@" not in repository:
+    elif not digest:
         tag = "latest"
     identity, created = image.whole_id, _created(image)
     since = f"{age(time.time() - created.seconds)} ago" if image.config.created else _NONE

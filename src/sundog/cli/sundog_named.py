@@ -38,6 +38,7 @@ def start(run: Run) -> int:
         container = container.changed(kept=True)
         if not containers.kept.make(container):
             container = container.changed(kept=False)
+    _write_id(run, container)
     return start_made(run, containers, container, detached=run.line.is_set("detach"))
 
 
@@ -54,6 +55,7 @@ def create(run: Run) -> int:
             "sundog run; for create, the image must be in a storage of yours that can be overlaid:"
             " ch-checkns",
         )
+    _write_id(run, container)
     _print(container.name)
     return 0
 
@@ -63,6 +65,9 @@ def new_container(run: Run, containers: Containers) -> Container:
     line = run.line
     name = line.last("name") or _new_name(run.image)
     check_name(name)
+    id_file = line.last("cidfile")
+    if id_file is not None and os.path.lexists(id_file):
+        raise SundogError(f"--cidfile {id_file}: File exists", "name a file that is not there")
     containers.free(name)
     _translated(run, "", "")  # what is wrong with the line is said before anything starts
     return Container(
@@ -149,6 +154,18 @@ def _keep(run: Run, containers: Containers, container: Container, writer: int) -
         return _FAILED
     os.close(writer)
     return keeper.keep(child, containers, container.name, forget=run.line.is_set("rm"))
+
+
+def _write_id(run: Run, container: Container) -> None:
+    """Write the ID to the file of --cidfile.  Raises SundogError."""
+    path = run.line.last("cidfile")
+    if path is None:
+        return
+    try:
+        with open(path, "x", encoding="ascii") as file:
+            file.write(container.identity)
+    except OSError as error:
+        raise SundogError(f"--cidfile {path}: {error.strerror}") from error
 
 
 def _print(name: str) -> None:

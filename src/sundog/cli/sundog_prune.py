@@ -136,7 +136,7 @@ def _remove_containers(line: Line, context: Context) -> list[Container]:
     """Remove the containers that do not run and pass the filters; return them."""
     containers = own_containers(storage_directory(context.storage))
     views = [view_of(containers, each) for each in containers.list()]
-    passed = container_filters(line, views, "container prune")
+    passed = container_filters(line.all("filter"), views, "container prune")
     found = [view.container for view in views if passed.pass_on(view)]
     found = [container for container in found if not container.is_running]
     remove(containers, found, context)
@@ -150,7 +150,7 @@ def _remove_images(line: Line, context: Context) -> list[str]:
         if line.is_set("all"):
             used = _used_images(context)
             every = store.images.list()
-            passed = filters(line, every, "image prune")
+            passed = filters(line.all("filter"), every, "image prune")
             removed = [
                 image for image in every if image.reference not in used and passed.pass_on(image)
             ]

@@ -38,7 +38,8 @@ def run(words: Sequence[str], context: Context) -> int:
         return found
     line = found.line
     is_kept = not line.is_set("rm") and found.facts.is_layered
-    if is_kept or line.last("name") is not None or line.is_set("detach"):
+    is_named = line.last("name") is not None or line.last("cidfile") is not None
+    if is_kept or is_named or line.is_set("detach"):
         from sundog.cli.sundog_named import start  # noqa: PLC0415 - a start with --rm needs none
 
         return start(found)

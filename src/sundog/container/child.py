@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 
 from sundog.container.watch import WATCH
 from sundog.errors import SundogError
-from sundog.kernel.files import close_all_but
+from sundog.kernel.files import Closing, close_all_but
 from sundog.kernel.process import set_pdeathsig
 from sundog.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
 
@@ -67,7 +67,8 @@ LONGEST_ANSWER = 1 << 30
 # Seconds for an interrupted child to end by itself, and then to kill the processes that it started.
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
-PATIENCE_WITH_KILLED = 2.0
+PATIENCE_WITH_KILLED = 0.5
+LOOK = 0.5  # seconds between two looks at a child
 
 STANDARD_STREAMS = (0, 1, 2)
 
@@ -118,15 +119,25 @@ class Child:
         self._await_answer(relay, None)
         return bytes(self._answer)
 
-    def result(self, *, leash: "Tether | None" = None, relay: "Carrier | None" = None) -> object:
+    def result(
+        self,
+        *,
+        leash: "Tether | None" = None,
+        relay: "Carrier | None" = None,
+        look: "Callable[[], None] | None" = None,
+    ) -> object:
         """Wait for the child; return its result or raise its exception.
 
         The child may be a guard, with a ``leash`` to its init.  If ^C interrupts this process, the
         init is told SIGINT, for its command, which gets some time.  Then, or at another exception
         or another ^C, it is told SIGTERM.  In the end the child is killed.  It has been reaped when
-        the exception goes on, unless the kernel can't end it.
+        the exception goes on, unless the kernel can't end it.  ``look`` is called while this
+        process waits, and may raise.
         """
         try:
+            while look is not None and self._pipe >= 0:
+                self._await_answer(relay, time.monotonic() + LOOK)
+                look()
             answer = self.answer(relay)
             status = self.wait()
         except BaseException as error:
@@ -193,17 +204,30 @@ class Child:
             self._end_command(leash, relay, is_gentle=is_gentle)
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        if leash is None or leash.has_ended(PATIENCE_WITH_KILLED):
+        if leash is None or self.ends_within(PATIENCE_WITH_KILLED):
             self.wait()
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait at most so many seconds for the end of the child; return whether it has ended."""
+        try:
+            opened_process = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True  # it has been reaped
+        with Closing(opened_process) as process:
+            poll = select.poll()
+            poll.register(process, select.POLLIN)
+            return bool(poll.poll(seconds * 1000))
 
     def _end_command(self, leash: "Tether", relay: "Carrier | None", *, is_gentle: bool) -> None:
         """End the command of a guard, and its container."""
         steps = [(signal.SIGTERM, PATIENCE_WITH_STOPPED)]
         if is_gentle:
             steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
+        if leash.has_ended(0):
+            return
         with on_another_interrupt(lambda: leash.tell(signal.SIGTERM)):
             # The kernel shows that a supervisor waits for a FUSE daemon only after a signal.
             os.kill(self.pid, signal.SIGINT)

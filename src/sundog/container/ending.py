@@ -28,6 +28,7 @@ from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 from time import monotonic, sleep
 
+from sundog.container.fuse_mounts import HostMounts, fuse_mounts, read_list
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.errors import KernelError, SundogError
 from sundog.kernel.libc import checked, printable, syscall
@@ -54,15 +55,12 @@ ENDING_PATIENCE = 8.0  # seconds until it is said that they do not end
 CHILD_PATIENCE = 1.5  # seconds for a forked child
 NAP = 0.002  # seconds
 
-CONNECTIONS = b"/sys/fs/fuse/connections"
 ABORTING = (
     "mount -t fusectl none /sys/fs/fuse/connections; echo 1 > /sys/fs/fuse/connections/%d/abort"
 )
-FUSE_TYPES = (b"fuse", b"fuseblk")
 CONNECTION_FIELD = b"fuse_connection:"  # in /proc/PID/fdinfo
 THREADS_TOLD = 5
 NAMESPACES_ENTERED = 64  # at once
-LARGEST_LIST = 1 << 26  # bytes
 
 # Fields of proc_pid_stat(5) after the name: the state, the flags, the pending signals.
 STATE_FIELD, FLAGS_FIELD, PENDING_FIELD = 0, 6, 28
@@ -75,46 +73,6 @@ NOT_CONNECTED = -107
 NUMBERS_TRIED = 1 << 18
 REQUEST_SIZE = 1 << 21  # bytes; the kernel refuses to write a request to a smaller buffer
 REQUEST_NUMBER = slice(8, 16)  # in struct fuse_in_header
-
-
-class HostMounts:
-    """The mounts of the host, for which FUSE file systems are not the container's own.
-
-    Make it before the process enters its namespaces.
-    """
-
-    __slots__ = ("_connections", "_mounts")
-
-    def __init__(self) -> None:
-        """Open what tells them.  Raises OSError."""
-        # The kernel shows the mounts of the namespace in which the file was opened.
-        self._mounts = os.open(b"/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self._connections = os.open(CONNECTIONS, OPEN_DIRECTORY)
-        except OSError:
-            self._connections = -1
-
-    def descriptors(self) -> tuple[int, ...]:
-        """Return the open descriptors."""
-        return tuple([fd for fd in (self._mounts, self._connections) if fd >= 0])
-
-    def connections(self) -> set[int]:
-        """Return the numbers of the connections that the host has mounted.  Raises OSError."""
-        os.lseek(self._mounts, 0, 0)  # SEEK_SET: posix has no name for it
-        return {number for number, _ in fuse_mounts(read_list(self._mounts))}
-
-    def abort(self, number: int) -> bool:
-        """Abort the connection ``number``; return False if this is not possible."""
-        if self._connections < 0:
-            return False
-        try:
-            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(b"%d/abort" % number, flags, dir_fd=self._connections)
-            os.write(fd, b"1")
-            os.close(fd)
-        except OSError:
-            return False
-        return True
 
 
 class Ending:
@@ -163,10 +121,9 @@ class Ending:
         """Tell whether a thread of ``process`` has been killed and waits in the kernel."""
         return any(state == WAITING_STATE for _, state in self._dying([process]))
 
-    def state(self, process: int) -> bytes:
-        """Return the state of ``process`` as in proc_pid_stat(5); b"X" if there is none."""
-        fields = self._stat(b"%d/stat" % process)
-        return fields[STATE_FIELD] if fields else b"X"
+    def seen_from(self, proc: int) -> "Ending":
+        """Return the same for the process IDs in another /proc."""
+        return Ending(proc, self._host)
 
     def living(self, processes: "Collection[int]") -> list[int]:
         """Return those of the ``processes`` that have not ended; zombies have."""
@@ -299,19 +256,11 @@ class Ending:
         ]
 
     def _dying(self, processes: "Collection[int]") -> "Iterator[tuple[bytes, bytes]]":
-        """Return directories and states of the threads that have been killed and have not ended.
-
-        Either they have taken SIGKILL, or it is pending.
-        """
+        """Return directories and states of the threads that have been killed and have not ended."""
         for process in processes:
             for thread in self._threads(process):
                 fields = self._stat(thread + b"stat")
-                if not fields or fields[STATE_FIELD] in ENDED_STATES:
-                    continue
-                if (
-                    int(fields[FLAGS_FIELD]) & PF_EXITING
-                    or int(fields[PENDING_FIELD]) >> SIGKILL - 1 & 1
-                ):
+                if fields and fields[STATE_FIELD] not in ENDED_STATES and has_been_killed(fields):
                     yield thread, fields[STATE_FIELD]
 
     def _threads(self, process: int) -> list[bytes]:
@@ -350,31 +299,22 @@ class Ending:
             os.close(fd)
 
 
-def fuse_mounts(text: bytes) -> list[tuple[int, bytes]]:
-    """Return the numbers of connections and the mount points in a file mountinfo of proc(5)."""
-    found = []
-    for line in text.split(b"\n"):
-        fields, _, described = line.partition(b" - ")
-        kind = described.partition(b" ")[0]
-        if kind in FUSE_TYPES or kind.startswith(b"fuse."):
-            words = fields.split(b" ")
-            found.append((int(words[2].partition(b":")[2]), unescaped(words[4])))
-    return found
+def waiting(proc: int, process: int) -> tuple[bool, bool]:
+    """Tell whether ``process`` waits in the kernel, and whether it has been killed."""
+    try:
+        fd = os.open(b"%d/stat" % process, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:
+        return False, False
+    fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    os.close(fd)
+    return fields[STATE_FIELD] == WAITING_STATE, has_been_killed(fields)
 
 
-def unescaped(path: bytes) -> bytes:
-    r"""Return a path of mountinfo without its escapes: three octal digits after a backslash."""
-    text, *parts = path.split(b"\\")
-    return text + b"".join([bytes([int(part[:3], 8)]) + part[3:] for part in parts])
-
-
-def read_list(fd: int) -> bytes:
-    """Return the rest of a file of /proc.  Raises OSError."""
-    pieces, size = [], 0
-    while (piece := os.read(fd, 1 << 16)) and size < LARGEST_LIST:
-        pieces.append(piece)
-        size += len(piece)
-    return b"".join(pieces)
+def has_been_killed(fields: list[bytes]) -> bool:
+    """Tell whether a thread has taken SIGKILL, or whether it is pending."""
+    return bool(
+        int(fields[FLAGS_FIELD]) & PF_EXITING or int(fields[PENDING_FIELD]) >> SIGKILL - 1 & 1
+    )
 
 
 def refuse_request(device: int, request: bytes) -> None:

@@ -10,7 +10,7 @@ path while programs of the image run, so it waits for no file system itself.
 import os
 import signal
 
-from sundog.container.ending import Ending
+from sundog.container.ending import Ending, waiting
 from sundog.container.job_control import TOLD, tell_group
 from sundog.container.leash import heard, listen
 from sundog.container.members import find_members, kill_members
@@ -50,15 +50,19 @@ class Init:
         listen(leash)
         set_pdeathsig(0)  # from now on, the builder's end decides
 
-    def await_end(self, command: int) -> int | None:
-        """Wait until the ``command`` has ended, or until all must end; return its wait status."""
+    def await_end(self, command: int, proc: int) -> int | None:
+        """Wait until the ``command`` has ended, or until all must end; return its wait status.
+
+        ``proc`` is the /proc that has its number.
+        """
+        inside = self._ending.seen_from(proc)
         stuck = 0
         while (status := self._reap(command)) is None:
             if stuck >= LOOKS or not self._goes_on(command):
                 return None
             received = signal.sigtimedwait(AWAITED, URGENT_LOOK if self._is_urgent else LOOK)
             if received is None:
-                stuck = stuck + 1 if self._is_stuck(command) else 0
+                stuck = stuck + 1 if self._waits() or inside.is_stuck(command) else 0
             elif received.si_signo in ENDING and not (self.own_pids and received.si_pid):
                 return None  # no program of the container has sent it
         return status
@@ -82,14 +86,13 @@ class Init:
             tell_group(command, number)
         return True
 
-    def _is_stuck(self, command: int) -> bool:
-        """Tell whether the command seems to wait for ever; after ^C, also whether the guard does.
+    def _waits(self) -> bool:
+        """Tell whether the guard waits in the kernel after ^C.
 
         A supervisor that waits for a FUSE daemon can't answer the command's calls.  The builder has
         sent it a signal, so it is in the state "D" then.
         """
-        waits = self._is_urgent and self._ending.state(self._guard) == b"D"
-        return waits or self._ending.is_stuck(command)
+        return self._is_urgent and waiting(self._ending.proc, self._guard)[0]
 
     def _kill(self) -> bool:
         """Kill all others, and reap those that have ended; return whether all have."""

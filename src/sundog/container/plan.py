@@ -104,13 +104,13 @@ class Plan:
         own = [step for step in self.operations if step.is_own]
         done = each(own, lambda step: step.acquire(), skipped)
         is_held, held = self.overlay_size is None, -1
-        if is_held and not self._hidden.root:
-            held = self.root.hold(writable=self.writable)
         with self._hidden:
             others = [step for step in self.operations if not step.is_own]
             done += each(others, lambda step: step.acquire(), skipped)
             if is_held and self._hidden.root:
                 held = self.root.hold(writable=self.writable)
+        if is_held and not self._hidden.root:
+            held = self.root.hold(writable=self.writable)
         return [step for step in self.operations if step in done], held
 
     def _mount_overlaid(

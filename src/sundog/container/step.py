@@ -22,17 +22,17 @@ neither System V IPC (ipc_namespaces(7)) nor keys with the user's programs.
 import errno
 import os
 import signal
-import time
 from contextlib import suppress
 
-from sundog.container.child import PATIENCE_WITH_STOPPED, STANDARD_STREAMS, Child, opened
-from sundog.container.ending import Ending, HostMounts
+from sundog.container.child import PATIENCE_WITH_KILLED, STANDARD_STREAMS, Child, opened
+from sundog.container.ending import Ending
 from sundog.container.enter import enter_namespaces, lock_mounts, mount_scratch, rootless
 from sundog.container.execute import SCRIPT_SHELL, execute, failure_hint
+from sundog.container.fuse_mounts import HostMounts
 from sundog.container.init import AWAITED, Init
 from sundog.container.job_control import TOLD, suspended_together
 from sundog.container.leash import Leash, announce
-from sundog.container.members import find_members, kill_members
+from sundog.container.lost_guard import KILLED, Looking, end_from_outside
 from sundog.container.paths import OPEN_DIRECTORY
 from sundog.container.plan import enter
 from sundog.container.pseudoterminal import take_terminal
@@ -43,7 +43,7 @@ from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.keys import forbid_keys
 from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
-from sundog.kernel.files import STDIN_FILENO, Closing
+from sundog.kernel.files import STDIN_FILENO
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
 from sundog.kernel.namespaces import (
@@ -192,10 +192,7 @@ def guarded(
         gate.open()
         answer = init.answer()
         if not answer:  # the kernel may not be able to end the others: this process must not wait
-            raise SundogError(
-                "the first process of the container was killed",
-                "if it was not you, the machine may be out of memory: see dmesg",
-            )
+            raise SundogError(*KILLED)
         opened(answer)  # if this raises, the init may wait for ever for what it can't end
         return status_of(init.result()), None if supervised is None else supervised.pack()
 
@@ -203,40 +200,20 @@ def guarded(
     with relay, Leash() as leash:
         child = Child(guard, [*relay.ends, leash.theirs, *kept_ends(step, None)])
         leash.give()
+        look = Looking(child.pid, leash)
         try:
             with suspended_together(leash.tell):
-                result = child.result(leash=leash, relay=relay)
+                result = child.result(leash=leash, relay=relay, look=look)
         except BaseException:
             end_from_outside(leash)
+            if child.ends_within(PATIENCE_WITH_KILLED):
+                with suppress(ChildProcessError):  # it has been reaped
+                    child.wait()
             raise
     match result:
         case (status, supervised):
             return status_of(status), supervised
     raise SundogError(NO_OUTCOME)
-
-
-def end_from_outside(leash: Leash) -> None:
-    """Wait until nothing of a container is alive any more, and end what its init has not ended.
-
-    Somebody may have killed the init, or the guard.  Raises SundogError if processes do not end.
-    """
-    leash.tell(signal.SIGTERM)
-    leash.has_ended(PATIENCE_WITH_STOPPED)
-    namespace = leash.namespace()
-    if namespace < 0:
-        return
-    with Closing(namespace), Closing(os.open(b"/proc", OPEN_DIRECTORY)) as proc:
-        own = os.fstat(namespace).st_ino
-        ending = Ending(proc, HostMounts())
-
-        def members() -> list[int]:
-            return ending.living(find_members(proc, (), own=own))
-
-        def kill() -> bool:
-            kill_members(proc, (), own=own)
-            return not members()
-
-        ending.end(kill, members, time.sleep)
 
 
 def status_of(result: object) -> int:
@@ -279,6 +256,7 @@ def container(
     plan = step_plan(step, own_pids=init.own_pids)
     directory, operations = plan.mount(ignore, ignore)
     enter(directory, operations, ignore)
+    proc = os.open(b"/proc", OPEN_DIRECTORY)  # a program of the image could cover it
     os.close(directory)
     os.close(plan.scratch)
     kept = kept_ends(step, supervision)
@@ -287,7 +265,7 @@ def container(
         os.close(fd)
     try:
         answer = command.answer()
-        status = init.await_end(command.pid)
+        status = init.await_end(command.pid, proc)
     finally:
         init.end()
     if answer:

@@ -13,9 +13,9 @@ import os
 import sys
 
 from sundog import __version__
-from sundog.container.ending import HostMounts
 from sundog.container.enter import enter_namespaces
 from sundog.container.execute import execute, failure_hint
+from sundog.container.fuse_mounts import HostMounts
 from sundog.container.variables import Environment
 from sundog.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from sundog.emulation.notify.state.ledger import Ledger

@@ -29,8 +29,8 @@ from _signal import (  # type: ignore[import-not-found]
     valid_signals,
 )
 
-from sundog.container.ending import HostMounts
 from sundog.container.enter import rootless
+from sundog.container.fuse_mounts import HostMounts
 from sundog.container.group_source import GroupSource
 from sundog.container.leaving import leave_caller
 from sundog.container.members import kill_members

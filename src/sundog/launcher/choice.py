@@ -25,6 +25,7 @@ from sundog.launcher.image import (
     image_place,
 )
 from sundog.launcher.options import CommandLine
+from sundog.launcher.run_plan import REQUIRED_BINDS
 from sundog.launcher.storage import Storage, find_storage
 from sundog.record.stored_path import path_in_storage
 
@@ -132,8 +133,10 @@ def refuse_other_directory(line: CommandLine, storage: Storage) -> None:
         return
     shown = printable(word)
     if b"/" in word or image_name(word) is None:
+        if any(exists(word + path) for path in REQUIRED_BINDS):
+            return
         raise SundogError(
-            f"no root file system: {shown}: it has no directory dev",
+            f"no root file system: {shown}: it has none of dev, proc and sys",
             "IMAGE is a name in storage, or a directory that holds a whole image; "
             "-W makes what a container needs",
         )

@@ -18,7 +18,8 @@ from _signal import SIG_BLOCK, pthread_sigmask, valid_signals  # type: ignore[im
 from select import POLLIN, poll
 from time import sleep
 
-from sundog.container.ending import Ending, HostMounts
+from sundog.container.ending import Ending
+from sundog.container.fuse_mounts import HostMounts
 from sundog.container.members import find_members, kill_members
 from sundog.errors import SundogError
 from sundog.kernel.files import STDERR_FILENO, close_all_but

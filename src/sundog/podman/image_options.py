@@ -138,7 +138,7 @@ PUSH = (
 IMAGES = (
     Option("--all -a", "", HELD, "there are no hidden images"),
     Option("--quiet -q", "", TAKEN, "print IDs only"),
-    Option("--no-trunc", "", HELD, "nothing is cut"),
+    Option("--no-trunc", "", TAKEN, "print whole IDs"),
     Option("--noheading -n", "", TAKEN, "print no header"),
     Option("--format", "json|TEMPLATE", TAKEN, "JSON, or a line such as {{.Repository}}:{{.Tag}}"),
     Option("--digests", "", WARNED, "sundog inspect shows digests"),

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sundog.podman.run_line import Caller
 
 # What concerns the making of a container, or one start of it; and variables.
-_LEFT_OUT = frozenset({"name", "detach", "rm", "pull", "platform", "arch", "tls-verify", "quiet"})
+_LEFT_OUT = frozenset(
+    {"name", "detach", "rm", "pull", "platform", "arch", "tls-verify", "quiet", "cidfile"}
+)
 _VARIABLES = frozenset({"env", "env-file", "env-host"})
 _SOURCES = ("source", "src")
 

@@ -16,6 +16,7 @@ from sundog.kernel.modes import S_IFLNK, S_IFMT
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
+STORAGE_VERSION = b"version"
 RUN_DIRECTORY = b"run"  # in the storage directory: see ``state.place``
 RUNTIME_VARIABLE = b"XDG_RUNTIME_DIR"
 JOIN = b"join"  # in the place of run-time state: see ``launcher.join_place``
@@ -69,16 +70,26 @@ def usual_storage(environment: "Variables") -> bytes:
 
 
 def own_places(storage: bytes, environment: "Variables") -> list[bytes]:
-    """Return the paths at which there may be directories of Sundog's own.
+    """Return the paths of directories of Sundog's own.
 
-    They are those of the ``storage`` directory in use, of others that the user may have, and of
-    run-time state (``state.place``).
+    They are the ``storage`` directory in use, others that the user has, and those in which there
+    may be run-time state (``state.place``).
     """
+    # The file that is in each such directory: see ``own_storage``.
     named = environment.get(STORAGE_VARIABLE) or b""
-    runtimes = environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()
-    places = [storage, named, usual_storage(environment)]
-    places += [path + b"/" + RUNTIME_NAME for path in runtimes]
-    return [path for path in dict.fromkeys(places) if path.startswith(b"/")]
+    marks = dict.fromkeys((storage, named, usual_storage(environment)), STORAGE_VERSION)
+    for runtime in (environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()):
+        marks[runtime and runtime + b"/" + RUNTIME_NAME] = b"."
+    return [path for path in marks if path.startswith(b"/") and is_there(path + b"/" + marks[path])]
+
+
+def is_there(path: bytes) -> bool:
+    """Tell whether a file is there, and reached by this user."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def is_others_link(path: bytes) -> bool:

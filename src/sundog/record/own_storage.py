@@ -14,11 +14,15 @@ import stat
 from sundog.errors import StoreError, UnfitStorage
 from sundog.kernel.drafts import replace_file
 from sundog.kernel.libc import printable
-from sundog.record.location import OTHER_STORAGE_HINT, account_name, is_others_link
+from sundog.record.location import (
+    OTHER_STORAGE_HINT,
+    STORAGE_VERSION,
+    account_name,
+    is_others_link,
+)
 
 FORMAT = b"sundog 1\n"
 _FORMAT_FAMILY = b"sundog "
-VERSION = b"version"
 # A random number follows, since several processes may make the file at once.  What a killed
 # process leaves does no harm.
 _VERSION_IN_MAKING = b".sundog-version."
@@ -116,7 +120,7 @@ def _check_format(path: bytes, version: bytes) -> None:
 def read_version(path: bytes) -> bytes | None:
     """Return the contents of the version file of ``path``, None if ``path`` is not Sundog's."""
     try:
-        with open(os.path.join(path, VERSION), "rb") as file:
+        with open(os.path.join(path, STORAGE_VERSION), "rb") as file:
             version = file.read(64)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -150,7 +154,7 @@ def _claim(path: bytes) -> None:
         ) from error
     _check_privacy(path, os.stat(path))
     draft = os.path.join(path, _VERSION_IN_MAKING + os.urandom(8).hex().encode())
-    replace_file(os.path.join(path, VERSION), FORMAT, mode=0o644, draft=draft)
+    replace_file(os.path.join(path, STORAGE_VERSION), FORMAT, mode=0o644, draft=draft)
 
 
 def _check_way(path: bytes) -> None:

@@ -63,7 +63,11 @@ def collect(
             needed = here & _needed_layers(kept, cache)
             cache.prune(needed)
             places = storage.set_aside(
-                [*map(layers.directory, here - needed), *_useless_trees(storage)]
+                [
+                    *map(layers.directory, here - needed),
+                    *_useless_trees(storage),
+                    *containers.leftovers(),
+                ]
             )
             blobs.collect(_useless_blobs(layers, kept, blobs))
             remove_turns(storage.locks, storage.at(b"locks"))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from sundog.kernel.files import Closing
 from sundog.layer.inherit import StepOwners
 from sundog.oci.config import HistoryEntry
 from sundog.record.kept import (
+    CONTAINER_ID_LENGTH,
     CONTAINER_IMAGE,
     CONTAINER_OWNERS,
     CONTAINER_UPPER,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _SEALING, _PENDING = b"sealing", b"pending"
 _SKELETON = b"skeleton"
+_MAKING = 60  # seconds that the making of a container takes, at most
 
 
 class KeptContainers:
@@ -82,6 +85,23 @@ class KeptContainers:
                 found.append(replace(image, layers=(*image.layers, *self._pending(identity))))
         return found
 
+    def leftovers(self) -> Sequence[bytes]:
+        """Return the paths of containers that a killed command has not completed."""
+        directory = self._storage.at(CONTAINERS_DIRECTORY)
+        found = []
+        with suppress(FileNotFoundError):
+            for name in map(os.fsencode, os.listdir(directory)):
+                path = os.path.join(directory, name)
+                with suppress(FileNotFoundError):
+                    age = time.time() - os.lstat(path).st_mtime
+                    if (
+                        is_container_id(name[:CONTAINER_ID_LENGTH])
+                        and name[CONTAINER_ID_LENGTH:]
+                        and age > _MAKING
+                    ):
+                        found.append(path)
+        return found
+
     def is_in_use(self, identity: str) -> bool:
         """Tell whether processes of a container are left: they have its upper mounted."""
         return bool(mounted_names({identity.encode()}, self._storage.path))
@@ -115,7 +135,7 @@ class KeptContainers:
         if os.path.lexists(tree):  # a crash came before the manifest was written
             self._move(tree, upper)
         os.makedirs(os.path.join(sealing, CONTAINER_WORK), exist_ok=True)
-        known = StepOwners({}, guessed=guessed)
+        known = StepOwners({}, guessed=guessed, unrecorded=True)
         with suppress(FileNotFoundError):
             known = StepOwners(read_owners(self._at(identity, CONTAINER_OWNERS)), is_complete=True)
         below = self._layers.paths(image.layers)
@@ -211,7 +231,7 @@ class KeptContainers:
             [
                 os.path.join(place, CONTAINER_IMAGE, b"root"),
                 *(layer.encode() + b"/tree" for layer in layers),
-                b"../" + _SKELETON,
+                self._storage.at(_SKELETON),
             ],
             os.path.join(place, CONTAINER_UPPER),
             os.path.join(place, CONTAINER_WORK),

@@ -22,7 +22,8 @@ class LayerNode:
 
     ``origin`` is the instruction that made the layer, or says in words where it came from.
     ``images`` are the names, as typed, of the images whose topmost layer it is.  ``is_in_image``
-    tells whether any image has it.  ``size`` is in bytes of file contents.
+    tells whether any image has it, or any container that is kept.  ``size`` is in bytes of file
+    contents.
     """
 
     layer: LayerId
@@ -57,12 +58,14 @@ def lineage(store: Store) -> list[LayerNode]:
     parents: dict[LayerId, LayerId] = {}
     origins: dict[LayerId, str] = {}
     tips: dict[LayerId, list[str]] = {}
-    for image in store.images.list():
+    named = store.images.list()
+    for image in (*store.containers.images(), *named):
         layers = [layer for layer in image.layers if layer in here]
         parents.update(zip(layers, ["", *layers], strict=False))
         for layer in layers:
             origins.setdefault(layer, image.origin)
-        for layer in layers[-1:]:
+    for image in named:
+        for layer in [layer for layer in image.layers if layer in here][-1:]:
             tips.setdefault(layer, []).append(image.typed)
 
     nodes: dict[LayerId, LayerNode] = {}

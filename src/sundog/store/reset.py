@@ -8,7 +8,8 @@ from sundog.errors import StoreError
 from sundog.kernel.files import sync_name
 from sundog.kernel.libc import printable
 from sundog.layer.remove import remove_tree
-from sundog.record.own_storage import FORMAT, VERSION, check_owner, read_version
+from sundog.record.location import STORAGE_VERSION
+from sundog.record.own_storage import FORMAT, check_owner, read_version
 from sundog.store.store import Store
 
 
@@ -31,8 +32,8 @@ def reset(path: bytes) -> None:
 def _raze(path: bytes) -> None:
     # The version file goes last: without it Sundog would take this for a stranger's directory.
     for name in os.listdir(path):
-        if name != VERSION:
+        if name != STORAGE_VERSION:
             remove_tree(os.path.join(path, name))
-    version = os.path.join(path, VERSION)
+    version = os.path.join(path, STORAGE_VERSION)
     sync_name(version)
     os.unlink(version)
