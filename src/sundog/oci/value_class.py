@@ -1,7 +1,7 @@
 """Frozen values with slots, as ``dataclasses`` has them, for commands of few milliseconds.
 
-The module ``dataclasses`` imports ``inspect`` and ``ast``, which take a fifth of ``ch-run-oci run``.
-Type checkers see the decorator of that module.
+The module ``dataclasses`` imports ``inspect`` and ``ast``, which take a fifth of the time of
+``ch-run-oci run``.  Type checkers see the decorator of that module.
 """
 
 from __future__ import annotations
