@@ -6,6 +6,7 @@ The command inherits the environment, signals, files and limits of the caller.
 import ast
 import functools
 import os
+import pwd
 import random
 import re
 import resource
@@ -184,7 +185,7 @@ def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
     )
     done = subprocess.run(
         [interpreter(), "-I", "-S", "-E", "-c", program, module, ":", image, "--", "/bin/true"],
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | {"USER": pwd.getpwuid(os.getuid()).pw_name},
         capture_output=True,
         check=False,
     )

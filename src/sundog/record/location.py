@@ -53,7 +53,8 @@ def default_storage(environment: "Variables") -> bytes:
 def usual_storage(environment: "Variables") -> bytes:
     """Return the path of the storage directory if ``environment`` names none.
 
-    A directory of this user at $USER's place needs no look at the accounts, which may be slow.
+    A directory of this user at $USER's place, or a line of /etc/passwd, needs no look at the
+    accounts, which may be slow.
     """
     user = environment.get(b"USER") or b""
     if user and b"/" not in user:
@@ -63,6 +64,8 @@ def usual_storage(environment: "Variables") -> bytes:
                 return path
         except OSError:  # it is not there yet
             pass
+        if is_local_name(user):
+            return path
     else:
         user = b""
     name = account_name(os.geteuid())
@@ -90,6 +93,18 @@ def is_there(path: bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_local_name(user: bytes) -> bool:
+    """Tell whether a line of /etc/passwd gives this name to the effective uid: passwd(5)."""
+    try:
+        with open("/etc/passwd", "rb") as file:
+            for line in file:
+                if line.startswith(user + b":"):
+                    return line.split(b":")[2:3] == [b"%d" % os.geteuid()]
+    except OSError:
+        pass
+    return False
 
 
 def is_others_link(path: bytes) -> bool:
