@@ -8,7 +8,6 @@ it has become the command, because programs of the image are around it.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from sundog.container.enter import forbid_imports
 from sundog.emulation.terminal import typing_is_possible
@@ -26,6 +25,7 @@ from sundog.kernel.namespaces import (
     setns,
 )
 from sundog.kernel.process import set_child_subreaper, set_dumpable
+from sundog.oci.value_class import replaced
 from sundog.oci_runtime.console import Console, host_multiplexer
 from sundog.oci_runtime.container_process import as_error
 from sundog.oci_runtime.create import (
@@ -115,7 +115,7 @@ def execute_in(arguments: Arguments, log: Log) -> int:
             f"exec: the command runs as {container.uid}:{container.gid}, which the container has"
             " alone",
         )
-        settings = replace(settings, uid=container.uid, gid=container.gid)
+        settings = replaced(settings, uid=container.uid, gid=container.gid)
     kept, _ = passed_descriptors(arguments, settings)
     is_detached = arguments.has("detach")
     watch = None if is_detached else Watch()
@@ -158,7 +158,7 @@ def chosen_settings(arguments: Arguments, container: Container) -> ProcessSettin
         raise SundogError("exec: the container's configuration has no process")
     uid, gid = chosen_user(arguments.value("user"), own)
     cwd = arguments.value("cwd")
-    return replace(
+    return replaced(
         own,
         args=words,
         env=(*own.env, *(os.fsencode(text) for text in arguments.values("env"))),

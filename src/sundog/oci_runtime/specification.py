@@ -11,12 +11,12 @@ import os
 import re
 import stat
 from _blake2 import blake2b
-from dataclasses import dataclass
 
 from sundog.errors import RuntimeConfigError, SundogError
 from sundog.kernel.files import Closing
 from sundog.kernel.libc import escaped, printable
 from sundog.oci.fields import Fields, parse_json
+from sundog.oci.value_class import value_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ HOOK_STAGES = (
 Texts = tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Limit:
     """A limit of setrlimit(2); ``kind`` is its name in the specification."""
 
@@ -51,7 +51,7 @@ class Limit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ProcessSettings:
     """What the command of a container is.
 
@@ -76,7 +76,7 @@ class ProcessSettings:
     scheduling: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class MountEntry:
     """An entry of ``mounts``."""
 
@@ -86,7 +86,7 @@ class MountEntry:
     options: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Hook:
     """A program of the runtime's caller; ``timeout`` is in seconds, None for no limit."""
 
@@ -96,7 +96,7 @@ class Hook:
     timeout: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Device:
     """An entry of ``linux.devices``."""
 
@@ -106,7 +106,7 @@ class Device:
     minor: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Configuration:
     """A container: the parts of ``config.json`` that a Type III container has.
 
