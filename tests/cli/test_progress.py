@@ -111,6 +111,18 @@ def test_files_from_elsewhere(place: Path, storage: Path, tmp_path: Path) -> Non
     assert [text for text in lines if text.startswith(f"{sources[1]}: fetching")]
 
 
+@pytest.mark.parametrize("words", ["delete large", "build-cache --gc", "reset"])
+def test_what_is_deleted(words: str, place: Path, storage: Path, run_ch_image: Runner) -> None:
+    if "gc" in words:  # the cache has what no image has any more
+        (place / "Dockerfile").write_text("FROM bb\nCOPY tree/large /\n")
+        run_ch_image("build", "-t", "large", ".", cwd=place)
+        run_ch_image("delete", "large")
+    else:
+        run_ch_image("import", "large.tar", "large", cwd=place)
+    said = on_terminal(storage, place, "ch-image", *words.split())
+    assert [text for text in plain(said) if re.fullmatch(f"deleting: {AMOUNT}", text)], said
+
+
 def test_a_push(place: Path, storage: Path) -> None:
     with InProcessRegistry().serve() as registry:
         target = f"{registry.host}/x:1"

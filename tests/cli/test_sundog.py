@@ -153,7 +153,7 @@ def test_a_build_records_owners_by_default(
     done = sundog("build", "-t", "mode", *words, tmp_path)
     assert done.stderr.splitlines()[0] == f"emulation of root: {mode}"
     (described,) = json.loads(sundog("inspect", "mode").stdout)
-    assert described["force"] == list(dict.fromkeys(["notify", mode]))
+    assert described["Force"] == list(dict.fromkeys(["notify", mode]))
     done = sundog("run", "mode", "touch", f"/{mode}/x", "/home/app/x", check=False)
     assert (done.returncode == 0) == (mode != "notify")
     assert "/home/app" not in done.stderr

@@ -439,6 +439,7 @@ def test_where_nothing_can_be_kept(place: Place, tmp_path: Path, busybox_tar: Pa
     environment = place.environment | {
         "CH_IMAGE_STORAGE": str(tmp_path / "storage"),
         "CH_IMAGE_DRIVER": "copy",
+        "XDG_RUNTIME_DIR": str(tmp_path),
     }
 
     def run(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -511,7 +512,8 @@ def test_prunes(empty: Place) -> None:
 def test_system_prune_of_everything(tmp_path: Path, place: Place, busybox_tar: Path) -> None:
     """Images that a container uses stay; the others go, with the build cache."""
     storage = tmp_path / "storage"
-    environment = place.environment | {"CH_IMAGE_STORAGE": str(storage)}
+    own = {"CH_IMAGE_STORAGE": str(storage), "XDG_RUNTIME_DIR": str(tmp_path)}
+    environment = place.environment | own
 
     def run(*words: str | Path) -> str:
         return run_program([*command("sundog"), *words], env=environment).stdout

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sundog.record.guesses import (
     GUESSES_MAGIC,
+    LONGEST_GUESSES,
     LOST_GUESSES,
     OWNERS_GUESSED,
     OWNERS_KNOWN,
@@ -31,6 +32,10 @@ def test_the_nearest_mark_above_counts(marks: dict[bytes, bool], path: bytes) ->
     expected = marks[max(above, key=len)] if above else False
     assert unpack_guesses(pack_guesses(marks)).has(path) is expected
     assert not unpack_guesses(pack_guesses(marks)).is_lost
+
+
+def test_a_list_that_nobody_would_read_is_lost() -> None:
+    assert pack_guesses({b"x" * LONGEST_GUESSES: True}) == LOST_GUESSES
 
 
 @given(st.binary())

@@ -32,7 +32,7 @@ def test_the_site_is_made(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("link", ["faq.md#no-such-heading", "nothing.md", "../README.md#nothing"])
 def test_a_link_that_leads_nowhere_is_an_error(link: str, tmp_path: Path) -> None:
-    for name in ("mkdocs.yml", "README.md", "CHANGELOG.md"):
+    for name in ("mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"):
         shutil.copy(CHECKOUT / name, tmp_path)
     for name in ("docs", "scripts"):
         shutil.copytree(CHECKOUT / name, tmp_path / name)

@@ -26,7 +26,8 @@ def run(arguments: ImageArguments, report: Report) -> int:
     """Reset, collect garbage and show the tree, as asked, in this order; print the summary."""
     path = storage_path(arguments)
     if arguments.reset or arguments.collect:
-        with Store.open(path) as store:  # closing the store removes what nothing needs any more
+        # Closing the store removes what nothing needs any more.
+        with report.watched("deleting"), Store.open(path) as store:
             if arguments.reset:
                 report.info("deleting build cache")
                 forgotten = store.cache.clear()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Delete images; report names and patterns without a match at the end."""
-    with Store.open(storage_path(arguments)) as store:
+    with report.watched("deleting"), Store.open(storage_path(arguments)) as store:
         matching = store.images.matching(*arguments.globs)
         missing = [glob for glob, images in matching.items() if not images]
         found = {image.typed: image for images in matching.values() for image in images}

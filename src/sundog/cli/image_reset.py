@@ -18,5 +18,6 @@ def run(arguments: ImageArguments, report: Report) -> int:
     """Empty the storage directory; return the exit status."""
     path = storage_path(arguments) or default_path()
     report.info(f"deleting everything in storage directory: {path}")
-    reset(os.fsencode(path))
+    with report.watched("deleting"):
+        reset(os.fsencode(path))
     return 0

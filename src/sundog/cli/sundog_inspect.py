@@ -19,6 +19,7 @@ from sundog.podman.stored import storage_directory
 from sundog.podman.template_values import Moment, Structure, document
 from sundog.podman.templates import Template
 from sundog.podman.times import parse_moment
+from sundog.store.run_force import force_modes
 from sundog.store.store import Store
 
 TYPE_CHECKING = False
@@ -149,6 +150,7 @@ def image_structure(store: Store, image: Image) -> Structure:
         History=[Structure(entry.to_json()) for entry in config.history],
         NamesHistory=[image.typed],
         Origin=image.origin,
+        Force=force_modes(config),
     )
 
 

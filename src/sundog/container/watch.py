@@ -7,6 +7,8 @@ meanwhile.
 ``ch-run`` does not use this module.
 """
 
+import os
+import time
 from contextlib import contextmanager
 
 TYPE_CHECKING = False
@@ -22,11 +24,13 @@ COUNT_SIZE = 8
 class Watch:
     """The count of this process and its children.  Only one process counts at a time."""
 
-    __slots__ = ("_memory", "_show")
+    __slots__ = ("_memory", "_next", "_show", "_shower")
 
     def __init__(self) -> None:
         self._memory: mmap | None = None
         self._show: Callable[[int], None] | None = None
+        self._shower = 0  # the process that shows the count: its children have ``_show``, too
+        self._next = 0.0
 
     def start(self) -> None:
         """Share a count with the children that this process forks from now on."""
@@ -39,11 +43,22 @@ class Watch:
         if self._memory is not None:
             self._set(self._counted() + size)
 
+    def moved(self, size: int) -> None:
+        """Count ``size`` bytes that the process itself moves which shows the count."""
+        if self._show is None or self._shower != os.getpid():
+            return
+        self.count(size)
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + PERIOD
+            self._show(self._counted())
+
     @contextmanager
     def shown(self, show: "Callable[[int], None]") -> "Iterator[None]":
         """Call ``show`` with the count, from zero, whenever this process waits in the context."""
         self._set(0)
         self._show = show
+        self._shower = os.getpid()
         try:
             yield
             show(self._counted())

@@ -12,12 +12,23 @@ import os
 import stat
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def remove_tree(path: bytes, *, dir_fd: int | None = None, until: float = math.inf) -> None:
+
+def remove_tree(
+    path: bytes,
+    *,
+    dir_fd: int | None = None,
+    until: float = math.inf,
+    removed: Callable[[int], None] | None = None,
+) -> None:
     """Remove ``path``, a file or a directory with all below it; no error if it is gone already.
 
     Symlinks are not followed.  Not atomic: after an OSError, part of the tree is still there.
-    Raises TimeoutError at the time ``until`` of the monotonic clock.
+    Raises TimeoutError at the time ``until`` of the monotonic clock.  ``removed`` is called with
+    the size of each file in the tree.
     """
     if time.monotonic() > until:
         raise TimeoutError
@@ -29,18 +40,18 @@ def remove_tree(path: bytes, *, dir_fd: int | None = None, until: float = math.i
             return
     except FileNotFoundError:
         return
-    _empty(fd, until)
+    _empty(fd, until, removed)
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(path, dir_fd=dir_fd)
 
 
-def _empty(fd: int, until: float) -> None:
+def _empty(fd: int, until: float, removed: Callable[[int], None] | None) -> None:
     """Remove the contents of the directory ``fd``, and close it.
 
     One descriptor is open at a time, and no function recurses: a tree may have any depth.
     """
     # From the top down: (the directory's identity, its subdirectories yet to be removed)
-    trail = [(_identity(fd), _remove_files(fd, until))]
+    trail = [(_identity(fd), _remove_files(fd, until, removed))]
     try:
         while True:
             identity, subdirectories = trail[-1]
@@ -48,7 +59,7 @@ def _empty(fd: int, until: float) -> None:
                 child = _open(subdirectories[-1], fd)
                 os.close(fd)
                 fd = child
-                trail.append((_identity(fd), _remove_files(fd, until)))
+                trail.append((_identity(fd), _remove_files(fd, until, removed)))
                 continue
             trail.pop()
             if not trail:
@@ -83,7 +94,7 @@ def _identity(fd: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _remove_files(fd: int, until: float) -> list[bytes]:
+def _remove_files(fd: int, until: float, removed: Callable[[int], None] | None) -> list[bytes]:
     """Unlink all entries of ``fd`` that are not directories; return the names of those that are."""
     subdirectories = []
     with os.scandir(fd) as entries:
@@ -97,5 +108,8 @@ def _remove_files(fd: int, until: float) -> list[bytes]:
             subdirectories.append(name)
         else:
             with contextlib.suppress(FileNotFoundError):
+                size = 0 if removed is None else os.lstat(name, dir_fd=fd).st_size
                 os.unlink(name, dir_fd=fd)
+                if removed is not None:
+                    removed(size)
     return subdirectories

@@ -33,7 +33,8 @@ OWNERS_KNOWN, OWNERS_GUESSED, OWNERS_LISTED, OWNERS_LOST = b"-", b"g", b"l", b"?
 
 GUESSES = b"ch/guessed"
 GUESSES_MAGIC = b"sundog-guessed 1\n"
-LONGEST_GUESSES = 64 << 20  # bytes; the list may come from an image
+LOST_GUESSES = GUESSES_MAGIC + OWNERS_LOST + b"\0"  # the list of an image whose marks are lost
+LONGEST_GUESSES = 16 << 20  # bytes; the list may come from an image
 
 
 class Guesses:
@@ -60,13 +61,11 @@ class Guesses:
 
 
 def pack_guesses(marks: "Mapping[bytes, bool]") -> bytes:
-    """Return the bytes of the list that has ``marks``."""
-    return GUESSES_MAGIC + b"".join(
+    """Return the bytes of the list that has ``marks``; a list that is too long is LOST_GUESSES."""
+    data = GUESSES_MAGIC + b"".join(
         b"%b%b\0" % (b"+" if marks[path] else b"-", path) for path in sorted(marks)
     )
-
-
-LOST_GUESSES = GUESSES_MAGIC + OWNERS_LOST + b"\0"  # the list of an image whose marks are lost
+    return data if len(data) <= LONGEST_GUESSES else LOST_GUESSES
 
 
 def unpack_guesses(data: bytes) -> Guesses:

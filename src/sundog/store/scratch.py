@@ -21,6 +21,7 @@ import os
 import time
 from contextlib import suppress
 
+from sundog.container.watch import WATCH
 from sundog.errors import StoreError
 from sundog.kernel.files import Closing
 from sundog.layer.remove import remove_tree
@@ -237,7 +238,7 @@ def _marks(path: bytes) -> set[bytes]:
 def _delete(path: bytes, until: float) -> None:
     while os.path.lexists(path):
         with suppress(FileNotFoundError):  # another process deletes the same tree
-            remove_tree(path, until=until)
+            remove_tree(path, until=until, removed=WATCH.moved)
 
 
 def _random_name() -> bytes:

@@ -111,9 +111,10 @@ class StatHandlers:
 
     def _seems_true(self, thread: int, location: bytes, flags: int) -> bool:
         """Look at a file; tell whether at first sight the kernel's own answer is right."""
-        if self._access is not None and self._access.user(thread) is not None:
-            return False
         inode = self._find_inode(location, flags)
+        checks = self._access is not None and self._access.user(thread) is not None
+        if checks and not is_place(location):
+            return False  # the caller may not be allowed to look
         if inode < 0 and self._by_inode and not is_place(location):
             return self._lookup.is_missing(location)
         return (
@@ -133,7 +134,7 @@ class StatHandlers:
         A program may have exchanged links since the first look.
         """
         files, follow = self._state.files, not flags & AT_SYMLINK_NOFOLLOW
-        if is_place(location):
+        if is_place(location):  # ``_seems_true`` has found it
             return location, self._state.shown(files.found(location, follow=True))
         if self._access is None:
             place = self._lookup.file(thread, location, follow=follow)

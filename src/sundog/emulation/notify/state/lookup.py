@@ -26,7 +26,12 @@ from sundog.emulation.notify.state.files import Files
 from sundog.emulation.notify.state.walk import NO_NAMES, Walk
 from sundog.emulation.notify.tracee.memory import Word, quick_function
 from sundog.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
-from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV
+from sundog.kernel.mounts import (
+    AT_FDCWD,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+)
 from sundog.kernel.numbers import OPENAT2
 
 TYPE_CHECKING = False
@@ -66,6 +71,7 @@ class Lookup:
         self._follows = OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS)
         self._stays = OpenHow(PLACE_FLAGS | os.O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS)
         self._within = byref(OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV))
+        self._straight = byref(OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_SYMLINKS))
         self._how = {True: byref(self._follows), False: byref(self._stays)}
 
     def file(
@@ -109,21 +115,26 @@ class Lookup:
     def is_missing(self, location: bytes) -> bool:
         """Tell whether there is no file ``location``, seen from here; no if in doubt.
 
-        If the way leads over no other mount, then it leads through no /proc either.
+        A way that leads over no other mount leads through no /proc, and a way without links not
+        through one that leads a process to itself.
         """
         base, path = AT_FDCWD, location
         if location[0] != SLASH:
             end = start_of_walk(location)
             base, path = os.open(location[:end], PLACE_FLAGS), location[end + 1 :]
-        fd = self._syscall(OPENAT2, base, path, self._within, 24)
-        missing = fd < 0 and get_errno() == errno.ENOENT
-        if fd >= 0:
-            os.close(fd)
+        missing = self._has_no(base, path, self._within) or self._has_no(base, path, self._straight)
         if base >= 0:
             self._files.find_open(base)
             missing = missing and not self._is_proc(self._files.found_device[0], base)
             os.close(base)
         return missing
+
+    def _has_no(self, base: int, path: bytes, how: object) -> bool:
+        """Tell whether openat2(2) finds no ``path`` below ``base`` with its third argument."""
+        fd: int = self._syscall(OPENAT2, base, path, how, 24)
+        if fd >= 0:
+            os.close(fd)
+        return fd < 0 and get_errno() == errno.ENOENT
 
     def pin(self, place: bytes) -> bytes:
         """Return the place of the file at ``place``, which may be a name, and follow no link."""
