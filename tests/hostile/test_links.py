@@ -10,13 +10,16 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
+from resource import prlimit
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from tests.agent import conftest as agents_of
-from tests.conftest import command, run_program
+from tests.conftest import children_of, command, run_program, until
 from tests.hostile.outside import tree_digest
 from tests.hostile.test_image import WITHOUT_PID_NAMESPACES
 from tests.launcher.conftest import make_image
@@ -99,6 +102,25 @@ def test_ch_run(way: str, image: Path, run_ch_run: Runner, tmp_path: Path) -> No
 def test_ch_run_as_another_user(image: Path, run_ch_run: Runner) -> None:
     options = ("--notify", "-w", "-t")
     reached_nothing(run_ch_run(*options, image, "--", "/links", "/work", "5"), PRIVILEGED)
+
+
+def test_supervisors_whose_mark_a_neighbour_has_removed(image: Path) -> None:
+    """Programs of other containers have the user's ID, so they may change the limits."""
+    words = ("-t", "--notify", "-w", image, "--", "sh", "-c", "read x; exec /links /work")
+    with subprocess.Popen(
+        [*command("ch-run"), *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        until(lambda: len(children_of(running.pid)) == 2)  # the command and the supervisor
+        for process in children_of(running.pid):
+            hard = prlimit(process, RLIMIT_LOCKS)[1]
+            prlimit(process, RLIMIT_LOCKS, (hard, hard))
+        output, errors = running.communicate("go\n", timeout=120)
+    done = subprocess.CompletedProcess(words, running.returncode, output, errors)
+    reached_nothing(done, set())
 
 
 @pytest.mark.parametrize("has_pids", [True, False])

@@ -197,7 +197,7 @@ class Walk:
         if name not in PROCESS_LINKS and not name.isdigit():
             raise KernelAnswers
         process = b"../" if name.isdigit() else b""
-        if self._limit(process) in (SUPERVISOR_MARK, NOTHING_TELLS):
+        if self._limit(process) in (SUPERVISOR_MARK, NOTHING_TELLS) or self._is_own(process):
             raise KernelAnswers
         space = os.stat(process + b"ns/user", dir_fd=self._at)
         own = os.stat(b"%d/ns/user" % self._thread)
@@ -209,8 +209,25 @@ class Walk:
 
     def _require_stranger(self) -> None:
         """Require that the present directory, in a /proc, is not a supervisor's."""
-        if SUPERVISOR_MARK in (self._limit(b""), self._limit(b"../")):
-            raise KernelAnswers
+        for process in (b"", b"../"):
+            limit = self._limit(process)
+            if limit != NOTHING_TELLS and (limit == SUPERVISOR_MARK or self._is_own(process)):
+                raise KernelAnswers
+
+    def _is_own(self, process: bytes) -> bool:
+        """Tell whether the directory ``process`` is that of this process, or may be.
+
+        Any process of the user can take the mark away (prlimit(2)).  Other supervisors without it
+        stay closed, because the kernel lets this process trace none of them.
+        """
+        status = self._open(process + b"status")
+        if status < 0:
+            return True
+        with Closing(status):
+            there, _ = identifiers(status_text(status))
+        with Closing(os.open(b"self/status", os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            own, _ = identifiers(status_text(fd))
+        return own[-len(there) :] == there
 
     def _limit(self, process: bytes) -> int:
         """Return the limit that has the tag, of the process with the directory ``process``.
