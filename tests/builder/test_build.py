@@ -290,7 +290,7 @@ def test_an_image_can_be_built_on_what_had_its_name(workshop: Workshop) -> None:
 def test_names_are_canonical(any_workshop: Workshop) -> None:
     any_workshop.build("FROM docker.io/library/bb:latest\n", tag="other:latest")
     any_workshop.build("FROM other\n", tag="docker.io/library/other")
-    assert any_workshop.ch_image("list").stdout == "bb\ndocker.io/library/other\n"
+    assert any_workshop.ch_image("list").stdout == "bb\nother:latest\n"
 
 
 def test_files_that_run_hides_from_its_owner(workshop: Workshop) -> None:

@@ -45,6 +45,7 @@ INSPECTED = {
     "origin": str,
     "size": int,
     "layers": [LAYER],
+    "force": [str],
     "config": dict,
 }
 CACHE = {

@@ -125,7 +125,7 @@ def test_page_of_ch_image_has_all_of_the_document() -> None:
     assert _entries(page("ch-image")) == tags
     shown = [line.strip() for line in formatted("ch-image").splitlines()]
     fenced = "".join(DOCUMENT.split("```\n")[1::2]).replace("…", "...")
-    assert "ch-image build [OPTION...] CONTEXT\n" in fenced
+    assert "ch-image build [OPTION...] [CONTEXT]\n" in fenced
     assert {line.strip() for line in fenced.splitlines()} <= set(shown)
     headings = {line.strip("# ") for line in DOCUMENT.splitlines() if line.startswith("### ")}
     assert headings <= set(shown)

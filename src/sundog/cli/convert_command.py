@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sundog.cli.report import Report, Transfer
 
-_MINUTE = 60.0
+_AGAIN, _MINUTE = 0.1, 60.0  # seconds
 
 
 class _Progress:
@@ -55,7 +55,10 @@ class _Progress:
 
     def _tell(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal(2)
         minutes = (time.monotonic() - self._start) / 60
-        self.report.info(f"{self._stage} ... still at work after {minutes:.0f} min")
+        try:
+            self.report.info(f"{self._stage} ... still at work after {minutes:.0f} min")
+        except RuntimeError:  # the signal has come in the middle of another line
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _MINUTE)
 
 
 def run(argv: Sequence[str]) -> int:
