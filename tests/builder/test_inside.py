@@ -1,4 +1,8 @@
-"""``ch-image`` in a container: import, build and run inside ``ch-run``."""
+"""``ch-image`` in a container: import, build and run inside ``ch-run``.
+
+A container does not see the storage directory outside, so it has one of its own, unless the user
+shows it that directory with ``:rw``.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,11 @@ def _host_places(*more: Path) -> list[str]:
     return [place for place in needed if os.path.isdir(place)] + [str(path) for path in more]
 
 
+def _own_storage(context: Path) -> str:
+    """Return the option of ``ch-run`` that gives a container a storage directory of its own."""
+    return f"--set-env=CH_IMAGE_STORAGE={context.parent}/inner-storage"
+
+
 def _import_build_run(inside: list[str | Path], run: Runner, tar: Path, context: Path) -> None:
     """Import, build and run, each by a command in a container of its own.
 
@@ -67,15 +76,24 @@ def test_in_the_hosts_own_root(
 ) -> None:
     assert driver
     # The temporary directory may be outside the directories that ch-run binds by itself.
-    _import_build_run([f"--bind={context.parent}", "/"], run_ch_run, busybox_tar, context)
+    own = [f"--bind={context.parent}", _own_storage(context)]
+    _import_build_run([*own, "/"], run_ch_run, busybox_tar, context)
 
 
 def test_what_was_built_inside_is_good_outside(
-    driver: str, run_ch_image: Runner, run_ch_run: Runner, busybox_tar: Path, context: Path
+    driver: str,
+    run_ch_image: Runner,
+    run_ch_run: Runner,
+    storage: Path,
+    *,
+    busybox_tar: Path,
+    context: Path,
 ) -> None:
     """The storage directory is the same, inside and outside."""
     assert driver
-    _import_build_run([f"--bind={context.parent}", "/"], run_ch_run, busybox_tar, context)
+    run_ch_image("import", busybox_tar, "outside")
+    shared = [f"--bind={context.parent}", f"--bind={storage}:{storage}:rw"]
+    _import_build_run([*shared, "/"], run_ch_run, busybox_tar, context)
     assert run_ch_run("built", "--", "cat", "/text").stdout == "text\nmore\n"
     done = run_ch_image("build", "-t", "outside", context)
     assert done.stderr.count("* ") == 5, done.stderr
@@ -86,7 +104,9 @@ def test_in_an_image(workshop: Workshop, busybox_tar: Path, context: Path) -> No
     places = _host_places(context.parent, busybox_tar.parent)
     workshop.build(f"FROM bb\nRUN mkdir -p {' '.join(places)}\n", tag="outer")
     binds = [f"--bind={place}" for place in places]
-    _import_build_run([*binds, "outer"], workshop.ch_run, busybox_tar, context)
+    _import_build_run(
+        [*binds, _own_storage(context), "outer"], workshop.ch_run, busybox_tar, context
+    )
 
 
 @pytest.mark.parametrize("fallback", [True, False])
