@@ -52,6 +52,7 @@ class Server:
         """Do an action; return its answer, also for a failure."""
         actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "as-second-user": self._as_second_user,
+            "as-victim": self._as_victim,
             "descriptors": self._descriptors,
             "drop-caches": self._drop_caches,
             "take-with-podman": self._take_with_podman,
@@ -86,6 +87,32 @@ class Server:
             timeout=60,
             check=False,
         )
+        return _completed(done)
+
+    def _as_victim(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run a program as the tests' user, whose account has another name there.
+
+        The program has a mount namespace of its own, with this name in /etc/passwd.
+        """
+        name, uid, gid = request["name"], self.tester.uid, self.tester.gid
+        _victims(f"/var/tmp/{name}.sundog")
+        groups = ",".join(map(str, self.tester.groups))
+        become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", f"--groups={groups}"]
+        with tempfile.NamedTemporaryFile("w", dir="/run") as passwd:
+            passwd.write(f"{name}:x:{uid}:{gid}::/:/bin/sh\n{Path('/etc/passwd').read_text()}")
+            passwd.flush()
+            os.fchmod(passwd.fileno(), 0o644)
+            script = 'mount --bind "$0" /etc/passwd; exec "$@"'
+            enter = ["unshare", "--mount", "sh", "-ec", script, passwd.name]
+            variables = [f"{key}={value}" for key, value in request["env"].items()]
+            done = subprocess.run(
+                [*enter, *become, "env", "-i", *variables, *request["argv"]],
+                cwd=request["cwd"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
         return _completed(done)
 
     def _descriptors(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -399,6 +399,14 @@ class RootHelper:
         answer = self.ask("as-second-user", argv=list(argv), env=dict(env or {}))
         return _completed(argv, answer)
 
+    def as_victim(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command as the user that runs the tests, with ``name`` for the account's name."""
+        place = str(cwd or Path.cwd())
+        answer = self.ask("as-victim", name=name, argv=list(argv), env=dict(env), cwd=place)
+        return _completed(argv, answer)
+
     def in_podman(
         self, argv: Sequence[str], show: Sequence[str], security: Sequence[str] = ()
     ) -> subprocess.CompletedProcess[bytes]:

@@ -1,7 +1,8 @@
 """Another user of the machine: Sundog never uses his files as the user's own.
 
 The tests' user is the victim, the second user is the attacker.  Both work in /var/tmp, where
-everybody may make files.
+everybody may make files.  The default storage directory has the name of the victim's account; so
+that a test can attack one that nobody uses, the account has another name there.
 """
 
 from __future__ import annotations
@@ -107,6 +108,30 @@ def ch_image(*arguments: str | Path, **env: str) -> Completed:
     return run_program([*command("ch-image"), *arguments], check=False, env=env)
 
 
+class Victim:
+    """The victim, whose account has the name of the default storage directory ``usual``."""
+
+    def __init__(self, usual: Path, root_helper: RootHelper) -> None:
+        self._name = usual.name.removesuffix(".sundog")
+        self._root_helper = root_helper
+
+    def ch_run(self, *arguments: str | Path, cwd: Path | None = None, **env: str) -> Completed:
+        return self._run([*command("ch-run"), *map(str, arguments)], env, cwd)
+
+    def ch_image(self, *arguments: str | Path) -> Completed:
+        return self._run([*command("ch-image"), *map(str, arguments)], {}, None)
+
+    def _run(self, argv: list[str], env: dict[str, str], cwd: Path | None) -> Completed:
+        done = self._root_helper.as_victim(self._name, argv, os.environ | env, cwd)
+        texts = [stream.decode() for stream in (done.stdout, done.stderr)]
+        return subprocess.CompletedProcess(argv, done.returncode, *texts)
+
+
+@pytest.fixture
+def victim(usual: Path, root_helper: RootHelper) -> Victim:
+    return Victim(usual, root_helper)
+
+
 def said(done: Completed) -> list[str]:
     """Return the error of ``ch-run``; the command did not run."""
     assert (done.returncode, done.stdout) == (31, ""), done
@@ -119,7 +144,11 @@ def said(done: Completed) -> list[str]:
 
 
 def test_a_directory_of_another_is_not_the_victims(
-    usual: Path, theirs: Path, attack: Callable[[str], str], place: Path, busybox_tree: Path
+    usual: Path,
+    victim: Victim,
+    theirs: Path,
+    attack: Callable[[str], str],
+    busybox_tree: Path,
 ) -> None:
     attack(f"cp -r --preserve=mode {theirs} {usual}")
     owner = usual.owner()
@@ -127,37 +156,54 @@ def test_a_directory_of_another_is_not_the_victims(
         f"error: storage directory {usual} belongs to {owner}: each user has their own",
         f"hint: {OWN}",
     ]
-    assert said(ch_run("app", *SHOW)) == refusal
+    assert said(victim.ch_run("app", *SHOW)) == refusal
     # Nor if it is named, for example by a shell's start-up file.
-    assert said(ch_run("app", *SHOW, CH_IMAGE_STORAGE=f"{usual}/")) == refusal
-    done = ch_image("list")
+    assert said(victim.ch_run("app", *SHOW, CH_IMAGE_STORAGE=f"{usual}/")) == refusal
+    done = victim.ch_image("list")
     assert done.returncode == 1
     assert f"storage directory {usual} belongs to {owner}" in done.stderr
     # A directory is not a name, and does not need the storage directory.
-    done = ch_run("./busybox", *SHOW, cwd=busybox_tree.parent)
+    done = victim.ch_run("./busybox", *SHOW, cwd=busybox_tree.parent)
     assert done.stdout == "theirs\n", done.stderr
 
 
 @pytest.mark.parametrize("target", ["theirs", "own", "nowhere"])
 def test_a_symlink_of_another_is_not_followed(
-    usual: Path, theirs: Path, own: Path, attack: Callable[[str], str], target: str
+    usual: Path,
+    victim: Victim,
+    theirs: Path,
+    own: Path,
+    attack: Callable[[str], str],
+    *,
+    target: str,
 ) -> None:
     attack(f"ln -s { ({'theirs': theirs, 'own': own}.get(target, '/nowhere')) } {usual}")
     owner = theirs.owner()
-    assert said(ch_run("app", *SHOW)) == [
+    assert said(victim.ch_run("app", *SHOW)) == [
         f"error: symbolic link {usual} belongs to {owner}: each user has their own",
         f"hint: {OWN}",
     ]
     for words in (["list"], ["reset"]):
-        done = ch_image(*words)
+        done = victim.ch_image(*words)
         assert done.returncode == 1
         assert words == ["reset"] or f"is a symbolic link that belongs to {owner}" in done.stderr
     assert (own / "images" / NAME).is_dir()
 
 
+def test_a_name_that_is_not_the_victims_names_nothing_of_anothers(
+    usual: Path, theirs: Path, attack: Callable[[str], str], place: Path
+) -> None:
+    """The account's own storage directory counts: it has no such image."""
+    image = f"app-{place.name}"
+    attack(f"ln -s {theirs} {usual}; cd {theirs}/images; mv {NAME} {NAME.replace('app', image)}")
+    error, _ = said(ch_run(image, *SHOW))
+    assert error.startswith(f"error: image not found: {image}")
+
+
 def test_symlinks_of_the_victim_and_of_root_are_followed(
     usual: Path, own: Path, root_helper: RootHelper
 ) -> None:
+    """So they are if $USER is not the account's name."""
     usual.symlink_to(own)
     assert ch_run("app", *SHOW).stdout == "own\n"
     assert ch_image("list").stdout == "app\n"
@@ -182,7 +228,13 @@ def test_a_symlink_of_the_victim_to_anothers_storage_is_not_the_victims(
 
 @pytest.mark.parametrize("way", ["usual", "named", "above"])
 def test_an_empty_directory_behind_anothers_symlink_stays(
-    usual: Path, theirs: Path, place: Path, attack: Callable[[str], str], way: str
+    usual: Path,
+    victim: Victim,
+    theirs: Path,
+    place: Path,
+    attack: Callable[[str], str],
+    *,
+    way: str,
 ) -> None:
     empty = place / "above" / "empty"
     empty.mkdir(parents=True)
@@ -190,7 +242,7 @@ def test_an_empty_directory_behind_anothers_symlink_stays(
     links = {"usual": usual, "named": theirs.parent / "link", "above": theirs.parent / "above"}
     attack(f"ln -s {empty.parent if way == 'above' else empty} {links[way]}")
     path = links[way] / "empty" if way == "above" else links[way]
-    done = ch_image("-s", path, "list") if way != "usual" else ch_image("list")
+    done = ch_image("-s", path, "list") if way != "usual" else victim.ch_image("list")
     assert done.returncode == 1
     assert "symbolic link that belongs to " in done.stderr
     if way == "above":
@@ -224,7 +276,7 @@ def test_a_well_kept_storage_of_another_is_run(theirs: Path, attack: Callable[[s
 
 
 def test_a_path_of_an_image_is_trusted_as_its_storage(
-    usual: Path, theirs: Path, own: Path, attack: Callable[[str], str]
+    usual: Path, victim: Victim, theirs: Path, own: Path, attack: Callable[[str], str]
 ) -> None:
     for image in (theirs / "img/app", theirs / "images" / NAME, theirs / "images" / NAME / "root"):
         assert ch_run(image, *SHOW).stdout == "theirs\n"
@@ -234,11 +286,11 @@ def test_a_path_of_an_image_is_trusted_as_its_storage(
         attack(f"chmod o-w {theirs}/layers")
     # At the usual path, the victim means his own storage directory.
     attack(f"ln -s {theirs} {usual}")
-    error, _ = said(ch_run(usual / "img/app", *SHOW))
+    error, _ = said(victim.ch_run(usual / "img/app", *SHOW))
     owner = theirs.owner()
     assert error == f"error: symbolic link {usual} belongs to {owner}: each user has their own"
     attack(f"rm {usual}; cp -r --preserve=mode {theirs} {usual}")
-    error, _ = said(ch_run(usual / "images" / NAME, *SHOW))
+    error, _ = said(victim.ch_run(usual / "images" / NAME, *SHOW))
     assert error == f"error: storage directory {usual} belongs to {owner}: each user has their own"
     # A link in img/ of another may lead anywhere, but it is not followed.
     attack(f"cd {theirs}/img; rm app; ln -s {own}/images/{NAME}/root app")

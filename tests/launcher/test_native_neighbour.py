@@ -18,6 +18,7 @@ from tests.launcher.storages import fill_storage, make_storage
 pytestmark = [pytest.mark.needs_root, pytest.mark.slow]  # no Python is in it
 
 Attack = Callable[[str], None]
+Start = Callable[..., tuple[int, bytes, bytes]]
 
 
 @pytest.fixture
@@ -66,10 +67,26 @@ def start(command: Path, *words: str | Path, **env: str) -> tuple[int, bytes, by
         capture_output=True,
         check=False,
     )
-    return done.returncode, done.stdout, done.stderr.partition(b"]: ")[2].partition(b"\n")[0]
+    return done.returncode, done.stdout, message_of(done.stderr)
 
 
-def refused(compiled: Compiled, *words: str | Path, **env: str) -> None:
+def start_as_victim(root_helper: RootHelper) -> Start:
+    """Return ``start`` for the victim, whose account has the name $USER."""
+
+    def run(command: Path, *words: str | Path, **env: str) -> tuple[int, bytes, bytes]:
+        argv = [*map(str, (command, *words)), "app", "--", "cat", "/below"]
+        done = root_helper.as_victim(env["USER"], argv, ENVIRONMENT | env, Path("/"))
+        return done.returncode, done.stdout, message_of(done.stderr)
+
+    return run
+
+
+def message_of(errors: bytes) -> bytes:
+    """Return the first message without its prefix."""
+    return errors.partition(b"]: ")[2].partition(b"\n")[0]
+
+
+def refused(compiled: Compiled, *words: str | Path, start: Start = start, **env: str) -> None:
     """Assert that Python refuses, and that the C declines and hands over with Python's result."""
     python = start(compiled.stub, *words, **env)
     assert python[0] == 31, python
@@ -82,7 +99,14 @@ def refused(compiled: Compiled, *words: str | Path, **env: str) -> None:
 @pytest.mark.parametrize("slash", ["", "/", "//"])
 @pytest.mark.parametrize("target", ["own", "theirs"])
 def test_anothers_link_is_not_followed(
-    compiled: Compiled, own: Path, usual: Path, attack: Attack, *, target: str, slash: str
+    compiled: Compiled,
+    own: Path,
+    usual: Path,
+    root_helper: RootHelper,
+    *,
+    attack: Attack,
+    target: str,
+    slash: str,
 ) -> None:
     """The link may lead to the victim's own storage, and a slash may hide that it is a link."""
     theirs = usual.with_suffix(".theirs")
@@ -90,9 +114,11 @@ def test_anothers_link_is_not_followed(
     attack(f"ln -s {own if target == 'own' else theirs} {usual}")
     user = usual.name.removesuffix(".sundog")
     try:
-        refused(compiled, USER=user, CH_IMAGE_STORAGE=f"{usual}{slash}")
+        victim = start_as_victim(root_helper)
+        refused(compiled, start=victim, USER=user, CH_IMAGE_STORAGE=f"{usual}{slash}")
         if not slash:
-            refused(compiled, USER=user)
+            refused(compiled, start=victim, USER=user)
+            refused(compiled, USER=user)  # the account has another name
         # With -s and another $USER the C declines, too.  Python then decides.
         status, _, message = start(
             compiled.command, "-s", f"{usual}{slash}", USER="ada", SUNDOG_START="compiled"
@@ -109,15 +135,19 @@ def test_links_of_the_victim_and_of_root_are_followed(
     usual.symlink_to(own)
     served = (0, b"top\n", b"")
     assert start(compiled.command, USER=user, SUNDOG_START="compiled") == served
+    assert start(compiled.stub, USER=user) == served
     usual.unlink()
     root_helper.ask("link", path=str(usual), target=str(own))
     try:
         assert start(compiled.command, USER=user, SUNDOG_START="compiled") == served
+        assert start(compiled.stub, USER=user) == served
     finally:
         root_helper.ask("unlink", path=str(usual))
 
 
-def test_a_storage_of_another(compiled: Compiled, own: Path, usual: Path, attack: Attack) -> None:
+def test_a_storage_of_another(
+    compiled: Compiled, own: Path, usual: Path, root_helper: RootHelper, attack: Attack
+) -> None:
     shutil.rmtree(own / "accounts")
     own.chmod(0o755)
     for path in own.rglob("*"):
@@ -128,7 +158,7 @@ def test_a_storage_of_another(compiled: Compiled, own: Path, usual: Path, attack
     user = usual.name.removesuffix(".sundog")
     for mode in ("700", "755", "777"):
         attack(f"chmod {mode} {usual}")
-        refused(compiled, USER=user)
+        refused(compiled, start=start_as_victim(root_helper), USER=user)
     # The victim's own link to that storage does not help.
     link = own.parent / "link"
     link.symlink_to(usual)

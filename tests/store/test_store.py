@@ -1,6 +1,7 @@
 """The store as a whole: parallel commands, other users, and what reading it costs."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -83,8 +84,10 @@ def test_default_path_is_what_ch_run_looks_at(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CH_IMAGE_STORAGE", "/somewhere/\udcff")
     assert default_path() == "/somewhere/\udcff"
     monkeypatch.delenv("CH_IMAGE_STORAGE")
-    monkeypatch.setenv("USER", "alice")
-    assert default_path() == "/var/tmp/alice.sundog"
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    for user in (name, "alice"):  # alice is not the user's name
+        monkeypatch.setenv("USER", user)
+        assert default_path() == f"/var/tmp/{name}.sundog"
 
 
 def test_relative_path_is_meant_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

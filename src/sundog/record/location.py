@@ -53,18 +53,13 @@ def default_storage(environment: "Variables") -> bytes:
 def usual_storage(environment: "Variables") -> bytes:
     """Return the path of the storage directory if ``environment`` names none.
 
-    A directory of this user at $USER's place, or a line of /etc/passwd, needs no look at the
-    accounts, which may be slow.
+    A directory of this user at $USER's place, to which a link of root's may lead, or a line of
+    /etc/passwd, needs no look at the accounts, which may be slow.
     """
     user = environment.get(b"USER") or b""
     if user and b"/" not in user:
         path = STORAGE_PARENT + user + STORAGE_SUFFIX
-        try:
-            if os.lstat(path).st_uid == os.geteuid():
-                return path
-        except OSError:  # it is not there yet
-            pass
-        if is_local_name(user):
+        if is_own_or_linked(path) or is_local_name(user):
             return path
     else:
         user = b""
@@ -93,6 +88,17 @@ def is_there(path: bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_own_or_linked(path: bytes) -> bool:
+    """Tell whether this user made ``path``, or root linked it to something of this user's."""
+    uid = os.geteuid()
+    try:
+        status = os.lstat(path)
+        is_roots = status.st_uid == 0 and status.st_mode & S_IFMT == S_IFLNK
+        return (os.stat(path) if is_roots else status).st_uid == uid
+    except OSError:  # nothing is there yet
+        return False
 
 
 def is_local_name(user: bytes) -> bool:
