@@ -84,12 +84,6 @@ def test_tmp_is_the_hosts(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
     assert (tmp_path / "t" / "file").read_text() == "x\n"
     environment = {"TMPDIR": "t"}  # of the working directory
     assert ch_run(image, "--", "ls", "/tmp", env=environment).stdout == b"file\n"
-    done = ch_run(image, "--", "ls", "/tmp", env={"TMPDIR": "/nonexistent"})
-    assert done.returncode == 31
-    assert messages(done) == [
-        "error: can't bind: source not found: /nonexistent",
-        "hint: $TMPDIR names it; -t gives the container a /tmp of its own",
-    ]
 
 
 def test_private_tmp(ch_run: ChRun, image: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from tests.launcher.storages import add_image, make_storage
 from tests.linker.machine import library, linker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 MPI = """
 #include <stdio.h>
@@ -118,6 +119,13 @@ def storage(tmp_path: Path) -> Path:
     place = make_storage(tmp_path / "storage")
     (place / "version").write_text("sundog 1\n")
     return place
+
+
+@pytest.fixture
+def usual() -> Iterator[Path]:
+    """The directory of this user that is the usual storage of the $USER in its name."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", suffix=".sundog") as place:
+        yield Path(place)
 
 
 def write_profile(tmp_path: Path, *lines: str) -> None:
@@ -331,12 +339,13 @@ def test_beside_the_images_libraries(
 
 
 def test_kept_until_something_changes(
-    ch_run: ChRun, image: Path, host: Path, storage: Path, tmp_path: Path
+    ch_run: ChRun, image: Path, host: Path, storage: Path, *, usual: Path, tmp_path: Path
 ) -> None:
+    env = variables(tmp_path, USER=usual.stem)
     kept = "host MPI: kept from an earlier start"
 
     def start() -> tuple[bytes, bool]:
-        done = ch_run("-v", "--host-mpi=site", image, "--", "program", env=variables(tmp_path))
+        done = ch_run("-v", "--host-mpi=site", image, "--", "program", env=env)
         assert done.returncode == 0, done.stderr
         return done.stdout, kept in messages(done)
 
@@ -366,9 +375,14 @@ def test_kept_until_something_changes(
     record.symlink_to("/etc/passwd")
     assert not start()[1]
     assert start()[1]
-    # Other users could have written it.
+    # Other users could have written it; the user's usual storage takes its place, if it is one.
     storage.chmod(0o755)
     assert not start()[1]
+    assert not start()[1]
+    (usual / "version").write_text("sundog 1\n")
+    assert not start()[1]
+    assert start()[1]
+    usual.chmod(0o755)
     assert not start()[1]
 
 
