@@ -186,7 +186,7 @@ static void mount_overlaid_file(long file, long scratch)
 
 /* Make the container, and change the root of this process to its root: container/plan.py. */
 static void make_container(const struct image *image, const struct options *options,
-                           const struct accounts *accounts)
+                           const struct accounts *accounts, uint32_t uid)
 {
     const char *directory = image->path, *size = options->overlay_size;
     struct status status;
@@ -195,7 +195,10 @@ static void make_container(const struct image *image, const struct options *opti
         hide(fd_path(image->storage_at, "/."), STORAGE_VERSION);
         hide(JOINED(options->storage ? variable(STORAGE_VARIABLE) : NULL), STORAGE_VERSION);
         hide(JOINED(parent, user, STORAGE_SUFFIX), STORAGE_VERSION);
-        hide(JOINED(variable(RUNTIME_VARIABLE), "/" RUNTIME_NAME), ".");
+        const char *runtime = variable(RUNTIME_VARIABLE);
+        const char *usual = JOINED("/run/user/", decimal(uid));
+        if (runtime && !equal(runtime, usual)) hide(JOINED(runtime, "/" RUNTIME_NAME), ".");
+        hide(JOINED(usual, "/" RUNTIME_NAME), ".");
     }
     for (EACH_OPERATION) {
         if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL)

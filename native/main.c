@@ -109,7 +109,7 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
         changes[0].kind = SET_FROM_IMAGE, changes[0].delimiter = '\n';
     }
     long proc = must(open_at(AT_FDCWD, "/proc/self", DIRECTORY), "/proc/self");
-    make_container(image, options, &accounts);
+    make_container(image, options, &accounts, uid);
     if (!options->uid) /* root's capabilities must not reach the mounts */
         enter_namespaces(options->uid, options->gid, options->uid, options->gid);
     self.users = must(open_at(proc, "ns/user", O_RDONLY), "ns/user");

@@ -257,6 +257,21 @@ def test_the_users_will(way: str, part: str, start: str, box: Box) -> None:
 
 
 @pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("runtime", ["", "/nowhere"])
+def test_the_logins_run_time_state(runtime: str, start: str, box: Box) -> None:
+    """It is covered, also where $XDG_RUNTIME_DIR does not name it, as in a job of cron."""
+    script = 'mount -t tmpfs none /run; mkdir -p "/run/user/$(id -u)/sundog"; echo x >/run/seen;'
+    script += 'echo x >"/run/user/$(id -u)/sundog/hidden"; exec setpriv --ambient-caps=-all "$@"'
+    words = [*command("ch-run"), "-t", "-b/run:/mnt/1", "image", "--"]
+    inside = ["sh", "-c", "cd /mnt/1; ls -d seen user/*/sundog user/*/sundog/*; true"]
+    started = ["unshare", "-m", "-c", "--keep-caps", "sh", "-ec", script, "sh", *words, *inside]
+    env = box.environment | {"XDG_RUNTIME_DIR": runtime, "SUNDOG_START": start}
+    box.run("ch-run", "image", "--", "true")  # leaves the accounts for the compiled start
+    done = run_program(started, env=env, cwd=box.path)
+    assert done.stdout.splitlines() == ["seen", f"user/{os.geteuid()}/sundog"], done
+
+
+@pytest.mark.parametrize("start", STARTS)
 def test_the_common_start_covers_nothing(start: str, box: Box, tmp_path: Path) -> None:
     """It takes no mount more; a bind takes one for each directory."""
     environment = box.environment | {"USER": pwd.getpwuid(os.geteuid()).pw_name}

@@ -7,6 +7,7 @@ joined modules and an interpreter.
 import functools
 import importlib.util
 import os
+import pwd
 import py_compile
 import re
 import shutil
@@ -125,7 +126,7 @@ def trace(log: Path, *command: str | Path) -> tuple[int, int]:
         path.unlink()
     subprocess.run(
         ["strace", "-ff", "-qq", "-e", "trace=%file", "-e", "signal=none", "-o", log, *command],
-        env={"USER": "ada", "PATH": "/bin", "LANG": "C.UTF-8"},
+        env={"USER": pwd.getpwuid(os.getuid()).pw_name, "PATH": "/bin", "LANG": "C.UTF-8"},
         check=True,
         capture_output=True,
     )
