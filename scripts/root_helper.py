@@ -117,9 +117,13 @@ class Server:
 
     def _descriptors(self, request: dict[str, Any]) -> dict[str, Any]:
         process = Path("/proc", str(int(request["process"])))
-        if f"\nUid:\t{self.tester.uid}\t" not in (process / "status").read_text():
-            return {"error": "the process belongs to another user"}
-        return {"descriptors": {path.name: os.readlink(path) for path in process.glob("fd/*")}}
+        try:
+            if f"\nUid:\t{self.tester.uid}\t" not in (process / "status").read_text():
+                return {"error": "the process belongs to another user"}
+            found = {path.name: os.readlink(path) for path in process.glob("fd/*")}
+        except (FileNotFoundError, ProcessLookupError):  # it has ended, or closes them
+            found = {}
+        return {"descriptors": found}
 
     def _drop_caches(self, request: dict[str, Any]) -> dict[str, Any]:
         del request

@@ -126,6 +126,7 @@ def test_the_next_container_waits_for_the_records(
 def test_a_process_that_is_started_later(containers: Runtimes, agent: RunningAgent) -> None:
     # An ordinary user's `runc exec` can't take the listener: pidfd_getfd(2), EPERM.
     script = "touch /f; chown 3:4 /f; mkfifo /gate; read x </gate; stat -c %u:%g /other"
+    script += "; read x </gate"  # with its first process, the container ends
     bundle = containers.bundle("long", agent.socket, "sh", "-c", script)
     running = subprocess.Popen(
         containers.argv("crun", "run", f"--bundle={bundle}", "long"), stdout=subprocess.PIPE
@@ -136,6 +137,7 @@ def test_a_process_that_is_started_later(containers: Runtimes, agent: RunningAge
     crun = ["crun", "--cgroup-manager=disabled", f"--root={containers.directory}/crun"]
     done = run_program([*enter, *crun, "exec", "long", "sh", "-c", other], check=False)
     assert (done.returncode, done.stdout) == (0, "3:4\n"), done.stderr
+    (containers.rootfs / "gate").write_text("\n")
     output, _ = running.communicate(timeout=60)
     assert output == b"5:6\n"
     assert agent.printed.count("begins") == 1, agent.printed
