@@ -65,18 +65,23 @@ def processes() -> list[int]:
 def stat_field(pid: int, number: int) -> int | None:
     """Return a field of proc_pid_stat(5)."""
     with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[number - 3])
+        return int(
+            Path(f"/proc/{pid}/stat")
+            .read_text(errors="replace")
+            .rpartition(")")[2]
+            .split()[number - 3]
+        )
     return None
 
 
 def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
 
 
 def states(pid: int) -> Iterator[str]:
     for path in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):
-            yield path.read_text().rpartition(")")[2].split()[0]
+            yield path.read_text(errors="replace").rpartition(")")[2].split()[0]
 
 
 def mounted(mark: str) -> list[int]:
@@ -84,7 +89,7 @@ def mounted(mark: str) -> list[int]:
     found = []
     for pid in processes():
         with contextlib.suppress(OSError):
-            if f" {mark} " in Path(f"/proc/{pid}/mountinfo").read_text():
+            if f" {mark} " in Path(f"/proc/{pid}/mountinfo").read_text(errors="replace"):
                 found.append(pid)
     return found
 
@@ -261,7 +266,8 @@ def test_a_plain_container_ends_as_the_page_says(mark: str, image: Path, attacke
         (thread, *_) = [
             path.parent
             for path in Path(f"/proc/{process.pid}/task").glob("*/mountinfo")
-            if path.parent.name != str(process.pid) and f" {mark} " in path.read_text()
+            if path.parent.name != str(process.pid)
+            and f" {mark} " in path.read_text(errors="replace")
         ]
         namespaces = [f"--user={thread}/ns/user", f"--mount={thread}/ns/mnt"]
         assert family.alive()
