@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PRELUDE = """
-import json, os, signal, sys, threading
+import glob, json, os, pathlib, signal, sys, threading, time
 import sundog
 
 def in_threads(function, count):
@@ -229,11 +229,20 @@ def test_signals_of_the_program_stay(base: Path) -> None:
         for end in (read, write):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(write)
+        def later():  # when the command runs
+            while not any(map(runs, glob.glob("/proc/[0-9]*/cmdline"))):
+                time.sleep(0.01)
+            os.kill(main, signal.SIGINT)
+        def runs(path):
+            try:
+                return pathlib.Path(path).read_bytes().startswith(b"sleep\\00098765\\0")
+            except OSError:
+                return False
         def interrupt(event):
             if "RUN" in event.text:
-                os.kill(main, signal.SIGINT)
+                threading.Thread(target=later).start()
         try:
-            sundog.build(None, "a", text="FROM base\\nRUN sleep 100", progress=interrupt)
+            sundog.build(None, "a", text="FROM base\\nRUN exec sleep 98765", progress=interrupt)
         except KeyboardInterrupt:
             calls.append("interrupted")
         os.kill(main, signal.SIGUSR1)
