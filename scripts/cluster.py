@@ -2,7 +2,9 @@
 
 Each node has its own network, host name, IPC, /tmp and /dev/shm, as a machine would have.  MPI
 needs this: ranks with one address or one /tmp take each other for neighbours, and UCX uses the
-shared memory of one IPC namespace.  They share the users and all other files.  There are no
+shared memory of one IPC namespace.  Each has its own spool directory, at one path: under
+``srun --container``, Slurm's plug-in for PMIx sends to the path of the sender's own socket, on
+every node.  The nodes share the users and all other files.  There are no
 cgroups: Slurm tracks processes by their parents, and kills jobs that use too much memory by itself.
 """
 
@@ -53,7 +55,7 @@ DefMemPerCPU=100
 SchedulerType=sched/builtin
 ReturnToService=2
 StateSaveLocation={directory}/state
-SlurmdSpoolDir={directory}/spool.%n
+SlurmdSpoolDir={directory}/spool
 SlurmctldPidFile={directory}/slurmctld.pid
 SlurmdPidFile={directory}/slurmd.%n.pid
 SlurmctldLogFile={directory}/log/slurmctld
@@ -65,9 +67,10 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=
 """
 NODE = "NodeName={name}{number} NodeAddr={network}.{address} CPUs={cpus} RealMemory={memory}"
 
-# In a node's namespaces: $1 is its name, $2 its /tmp.
+# In a node's namespaces: $1 is its name, $2 its own /tmp, $3 its own directory for $4.
 INSIDE = """\
-hostname "$1" && mount --bind "$2" /tmp && mount -t tmpfs shm /dev/shm && shift 2 && exec "$@"
+hostname "$1" && mount --bind "$2" /tmp && mount --bind "$3" "$4" &&
+    mount -t tmpfs shm /dev/shm && shift 4 && exec "$@"
 """
 
 
@@ -120,7 +123,7 @@ class Cluster:
 
     def _start(self, oci: str) -> None:
         network = self.network
-        for name in ("log", "munge", "state", *(f"tmp.{node}" for node in self.nodes)):
+        for name in ("log", "munge", "spool", "state"):
             (self.directory / name).mkdir()
         run("ip", "link", "add", self.name, "type", "bridge")
         run("ip", "address", "add", f"{network}.1/24", "dev", self.name)
@@ -174,11 +177,13 @@ class Cluster:
 
     def _start_daemon(self, node: str, command: list[str]) -> None:
         """Start a daemon in the namespaces of its node."""
-        tmp = self.directory / f"tmp.{node}"
-        tmp.mkdir(exist_ok=True)
+        tmp, spool = (self.directory / f"{name}.{node}" for name in ("tmp", "spool"))
+        for path in (tmp, spool):
+            path.mkdir(exist_ok=True)
         tmp.chmod(0o1777)
         enter = ["ip", "netns", "exec", node, "unshare", "--uts", "--ipc", "--mount"]
-        enter += ["--propagation=private", "sh", "-c", INSIDE, "sh", node, str(tmp)]
+        enter += ["--propagation=private", "sh", "-c", INSIDE, "sh", node]
+        enter += map(str, (tmp, spool, self.directory / "spool"))
         self._spawn(node, [*enter, *command])
 
     def _spawn(self, name: str, command: list[str], *, user: int | None = None) -> None:
