@@ -5,8 +5,8 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster vm-test bench conformance fidelity fidelity-more \
-    fidelity-programs agent python
+.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster pyxis vm-test bench conformance fidelity \
+    fidelity-more fidelity-programs agent python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -21,6 +21,8 @@ help:
 	@echo '             that share a store'
 	@echo 'make interruptions   interrupt each command at 200 moments, close its pipe after 0 to 200 bytes'
 	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
+	@echo 'make pyxis PYXIS=DIR ENROOT=DIR    run jobs with the real plug-in pyxis of Slurm and Enroot,'
+	@echo '             built from their sources in these directories (root)'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
@@ -62,6 +64,9 @@ interruptions: python
 
 cluster: python
 	@$(RUN) scripts.check --machines -- -n0 --timeout=3600 tests/nfs $(ARGS)
+
+pyxis: python
+	@$(RUN) scripts.check --pyxis "$(PYXIS)" "$(ENROOT)" -- -n0 tests/cluster/test_pyxis.py $(ARGS)
 
 # -s: it shows what the machine is, and how long it took to start.
 vm-test: python

@@ -97,7 +97,7 @@ def _running() -> Iterator[str]:
     if lack := cluster.lacking():
         raise WorkshopError(f"a cluster of Slurm needs more: {lack}")
     try:
-        running = cluster.Cluster.start("", 0)
+        running = cluster.Cluster.start({}, 0)
     except ValueError as error:
         raise WorkshopError(str(error)) from error
     try:

@@ -28,6 +28,7 @@ PASSED_ON = (
     "SUNDOG_KILLS",
     "SUNDOG_MACHINES",
     "SUNDOG_NODE_ROUNDS",
+    "SUNDOG_PYXIS",
     "SUNDOG_TRIES",
     "CI",
 )

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts import account, cluster, install, packages, references, root_helper
+from scripts import account, cluster, install, packages, pyxis, references, root_helper
 from scripts.bases import makers
 from scripts.place import WorkshopError, copy_checkout
 from scripts.vm import foreign_files, foreign_image, image, prepared
@@ -170,6 +170,13 @@ def main() -> int:
     parser.add_argument(
         "--machine", choices=FOREIGN, help="no lint, but a machine of that architecture (root)"
     )
+    parser.add_argument(
+        "--pyxis",
+        nargs=2,
+        type=Path,
+        metavar=("PYXIS", "ENROOT"),
+        help="no lint, but Slurm's plug-in pyxis, made of the sources in these directories (root)",
+    )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     options = parser.parse_args()
     try:
@@ -181,12 +188,14 @@ def main() -> int:
         if options.machine:
             hardware = HARDWARE[options.machine]
             needs |= {*foreign_image.NEEDS, hardware.package, *hardware.compiler}
+        if options.pyxis:
+            needs |= {*pyxis.NEEDS}
         packages.require(sorted(needs))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
-        emulates = options.machines or options.machine
-        few = options.lint or emulates
+        is_special = bool(options.machines or options.machine or options.pyxis)
+        few = options.lint or is_special
         pythons = found[:1] if few else list(dict.fromkeys([found[0], found[-1]]))
         install.wheel()
         # Each of these jobs keeps one core busy.
@@ -196,7 +205,7 @@ def main() -> int:
             venvs = list(pool.map(venv, pythons))
             # While lint checks types on one core, the other makes what tests compare with.
             keeping = pool.submit(compared, making)
-            passed = bool(emulates) or lint(place, venvs[0])
+            passed = is_special or lint(place, venvs[0])
             keeping.result()
             machines = place.path / "machines"
             if options.machines:
@@ -204,8 +213,12 @@ def main() -> int:
             if options.machine:
                 foreign_files.prepare(machines, options.machine)
                 os.environ["SUNDOG_MACHINES_KIND"] = options.machine
-            if emulates:
+            if options.machines or options.machine:
                 os.environ["SUNDOG_MACHINES"] = str(machines)
+            if options.pyxis:
+                built = place.path / "pyxis"
+                pyxis.build(built, *options.pyxis)
+                os.environ[pyxis.VARIABLE] = str(built)
             if not options.lint:
                 compares = not options.machine
                 passed = test(place, venvs, options.arguments, compares=compares) and passed

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 NODES = 4
 CPUS = 16  # of each node; more than there are, so that ranks wait for no other test
@@ -89,23 +89,26 @@ class Cluster:
     directory: Path
     network: str  # the first three numbers of its addresses
     name: str  # of the bridge; the prefix of the nodes' names
+    programs: str  # the daemons' search path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, oci: str, number: int) -> Cluster:
-        """Start a cluster, and wait until all nodes are idle; ``oci`` is its oci.conf, or empty.
+    def start(cls, files: Mapping[str, str], number: int, programs: str = "") -> Cluster:
+        """Start a cluster, and wait until all nodes are idle.
 
-        ``number`` tells the clusters of this process apart.
-        Raises ValueError with the ends of all logs if that takes too long.
+        ``files`` are the contents of files beside its slurm.conf, by name.  ``number`` tells the
+        clusters of this process apart.  The daemons look for programs in the directory ``programs``
+        first.  Raises ValueError with the ends of all logs if the start takes too long.
         """
         directory = Path(tempfile.mkdtemp(prefix="sundog-cluster.", dir="/var/tmp"))
         directory.chmod(0o755)
         # Other processes have clusters, too: each has a network of its own.
         pid = os.getpid()
         network = f"10.{77 + number * 20 + pid // 250 % 20}.{pid % 250}"
-        cluster = cls(directory, network, f"sd{pid}{'nmk'[number]}")
+        path = ":".join(filter(None, (programs, "/usr/sbin:/usr/bin:/sbin:/bin")))
+        cluster = cls(directory, network, f"sd{pid}{'nmk'[number]}", path)
         try:
-            cluster._start(oci)
+            cluster._start(files)
         except BaseException:
             cluster.stop()
             raise
@@ -117,16 +120,21 @@ class Cluster:
         return self.directory / "slurm.conf"
 
     @property
+    def address(self) -> str:
+        """Return the address at which all nodes reach what is outside of them."""
+        return f"{self.network}.1"
+
+    @property
     def nodes(self) -> list[str]:
         """Return the names of the nodes; the controller's, which has number 0, is not one."""
         return [f"{self.name}{number}" for number in range(1, NODES + 1)]
 
-    def _start(self, oci: str) -> None:
+    def _start(self, files: Mapping[str, str]) -> None:
         network = self.network
         for name in ("log", "munge", "spool", "state"):
             (self.directory / name).mkdir()
         run("ip", "link", "add", self.name, "type", "bridge")
-        run("ip", "address", "add", f"{network}.1/24", "dev", self.name)
+        run("ip", "address", "add", f"{self.address}/24", "dev", self.name)
         run("ip", "link", "set", self.name, "up")
         for number in range(NODES + 1):
             node, link = f"{self.name}{number}", f"{self.name}v{number}"
@@ -153,9 +161,8 @@ class Cluster:
                 name=self.name, network=network, directory=self.directory, nodes="\n".join(nodes)
             )
         )
-        (self.directory / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
-        if oci:
-            (self.directory / "oci.conf").write_text(oci)
+        for name, content in {"cgroup.conf": "CgroupPlugin=disabled\n", **files}.items():
+            (self.directory / name).write_text(content)
         self._start_munge()
         self._start_daemon(f"{self.name}0", ["slurmctld", "-D", "-f", str(self.configuration)])
         for node in self.nodes:
@@ -191,7 +198,7 @@ class Cluster:
             process = subprocess.Popen(
                 command,
                 cwd=self.directory,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+                env={"PATH": self.programs, "LANG": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts import account, cluster
+from scripts import account, cluster, pyxis
 from scripts.disks import Disk, lacking
 
 if TYPE_CHECKING:
@@ -235,17 +235,23 @@ class Server:
         return {}
 
     def _start_cluster(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the cluster with this oci.conf; start it if it is not there.
+        """Return the cluster with this oci.conf or importer; start it if it is not there.
 
-        All commands of an oci.conf run as the users of the jobs.
+        All commands of an oci.conf run as the users of the jobs, and so does pyxis' importer.
         """
         if lack := cluster.lacking():
             return {"lacking": lack}
-        oci = request["oci"]
-        if oci not in self.clusters:
-            self.clusters[oci] = cluster.Cluster.start(oci, len(self.clusters))
-        one = self.clusters[oci]
-        return {"configuration": str(one.configuration), "nodes": one.nodes}
+        if "importer" in request:
+            built = pyxis.Built(Path(os.environ[pyxis.VARIABLE]))
+            files, programs = built.settings(request["importer"]), str(built.programs)
+        else:
+            files, programs = {"oci.conf": request["oci"]}, ""
+        key = json.dumps(files)
+        if key not in self.clusters:
+            self.clusters[key] = cluster.Cluster.start(files, len(self.clusters), programs)
+        one = self.clusters[key]
+        answer = {"configuration": str(one.configuration), "nodes": one.nodes}
+        return answer | {"address": one.address}
 
     def _link(self, request: dict[str, Any]) -> dict[str, Any]:
         os.symlink(request["target"], _victims(request["path"]))

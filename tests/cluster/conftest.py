@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.bases import makers
 from scripts.place import CHECKOUT
+from scripts.pyxis import VARIABLE
 
 from tests.conftest import HELPER, RootHelper, command, skip_needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# Only `make pyxis` has what these tests need.
+collect_ignore = [] if VARIABLE in os.environ else ["test_pyxis.py"]
 
 Done = subprocess.CompletedProcess[str]
 IMAGE = "mpi"
@@ -28,17 +32,6 @@ ATTEMPTS = 8
 SMALL = "small"
 
 BUNDLES, IMAGES = range(2)  # the recipes of oci.conf in docs/cluster.md, in their order
-
-
-def recipe(number: int, programs: str, storage: str) -> str:
-    """Return an oci.conf of docs/cluster.md, with the paths of the programs and of the storage."""
-    text = (CHECKOUT / "docs/cluster.md").read_text()
-    found: str = re.findall(r"```\n# oci\.conf.*?\n(.*?)```", text, re.DOTALL)[number]
-    storage = f"--storage={storage} "
-    found = found.replace('"ch-run-oci ', '"exec ch-run-oci ').replace(
-        "exec ch-", f"exec {programs}/ch-"
-    )
-    return found.replace("ch-run --", f"ch-run {storage}--")
 
 
 @dataclass(frozen=True)
@@ -52,6 +45,11 @@ class Place:
     def file(self) -> Path:
         """Return the SquashFS file of the small image."""
         return self.directory / "small.sqfs"
+
+    @property
+    def programs(self) -> str:
+        """Return the directory of Sundog's commands."""
+        return self.variables["PATH"].partition(":")[0]
 
     def run(
         self,
@@ -113,31 +111,44 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
+def recipe(place: Place, number: int) -> str:
+    """Return an oci.conf of docs/cluster.md, with the paths of the programs and of the storage."""
+    text = (CHECKOUT / "docs/cluster.md").read_text()
+    found: str = re.findall(r"```\n# oci\.conf.*?\n(.*?)```", text, re.DOTALL)[number]
+    found = found.replace('"ch-run-oci ', '"exec ch-run-oci ').replace(
+        "exec ch-", f"exec {place.programs}/ch-"
+    )
+    storage = place.variables["CH_IMAGE_STORAGE"]
+    return found.replace("ch-run --", f"ch-run --storage={storage} --")
+
+
 @dataclass(frozen=True)
 class Slurm(Place):
-    """The same, with $SLURM_CONF; ``nodes`` are the names of the nodes."""
+    """The same, with $SLURM_CONF; ``nodes`` are the names of the nodes.
+
+    ``address`` is the one at which the nodes reach servers outside of them.
+    """
 
     nodes: tuple[str, ...]
+    address: str
 
 
 @pytest.fixture(scope="session")
 def slurm(place: Place) -> Slurm:
-    return started(place, IMAGES)
+    return started(place, oci=recipe(place, IMAGES))
 
 
 @pytest.fixture(scope="session")
 def slurm_with_bundles(place: Place) -> Slurm:
-    return started(place, BUNDLES)
+    return started(place, oci=recipe(place, BUNDLES))
 
 
-def started(place: Place, number: int) -> Slurm:
-    """Return the cluster with a recipe of oci.conf."""
+def started(place: Place, **wanted: str) -> Slurm:
+    """Return the cluster with an oci.conf, or with pyxis and an importer."""
     if not HELPER:
         skip_needs_root()
-    programs = place.variables["PATH"].partition(":")[0]
-    oci = recipe(number, programs, place.variables["CH_IMAGE_STORAGE"])
-    answer = RootHelper(HELPER).ask("start-cluster", oci=oci)
+    answer = RootHelper(HELPER).ask("start-cluster", **wanted)
     if "lacking" in answer:
         pytest.fail(answer["lacking"])
     variables = {**place.variables, "SLURM_CONF": answer["configuration"]}
-    return Slurm(place.directory, variables, tuple(answer["nodes"]))
+    return Slurm(place.directory, variables, tuple(answer["nodes"]), answer["address"])

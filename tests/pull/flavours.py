@@ -117,7 +117,7 @@ def running(place: Path, tls: tuple[Path, Path]) -> Generator[Flavours]:
             ("tls", secure, {}),
         ]
         hosts = [
-            stack.enter_context(_server(place, name, settings, auth))
+            stack.enter_context(serving(place, name, settings, auth))
             for name, settings, auth in flavours
         ]
         http, with_basic, with_token, with_tls = hosts
@@ -128,15 +128,22 @@ def running(place: Path, tls: tuple[Path, Path]) -> Generator[Flavours]:
 def demanding(flavours_place: Path, tls: tuple[Path, Path], clients: Path) -> Generator[str]:
     """Run one more over the same storage.  It demands a client certificate from ``clients``."""
     files = {"certificate": str(tls[0]), "key": str(tls[1]), "clientcas": [str(clients)]}
-    with _server(flavours_place, "demanding", {"tls": files}, {}) as host:
+    with serving(flavours_place, "demanding", {"tls": files}, {}) as host:
         yield host
 
 
 @contextmanager
-def _server(place: Path, name: str, http: dict[str, Any], auth: dict[str, Any]) -> Generator[str]:
+def serving(
+    place: Path,
+    name: str,
+    http: dict[str, Any],
+    auth: dict[str, Any],
+    address: str = "127.0.0.1",
+) -> Generator[str]:
+    """Run docker-registry with its files in ``place``; give its HOST:PORT."""
     with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.bind((address, 0))
+        host = f"{address}:{probe.getsockname()[1]}"
     settings: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},
