@@ -47,8 +47,8 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
         *("sif", "squash", "tar"),
     ),
     ("ch-convert", "--out-fmt"): (
-        *("ch-image", "dir", "docker", "docker-archive", "oci-archive", "oci-dir", "podman"),
-        *("squash", "tar"),
+        *("ch-image", "dir", "docker", "docker-archive", "enroot", "oci-archive", "oci-dir"),
+        *("podman", "squash", "tar"),
     ),
     ("ch-image", "--bind"): DIRECTORIES,
     ("ch-image", "--compression"): ("gzip", "zstd", "none"),

@@ -93,6 +93,24 @@ def test_a_batch_script(pyxis: Slurm) -> None:
     assert output.read_text().splitlines()[-1] == "inside"
 
 
+def test_a_configuration(pyxis: Slurm, tmp_path: Path) -> None:
+    """A step has ENV, WORKDIR and VOLUME of the image, and on demand its ENTRYPOINT."""
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {SMALL}\n"
+        'ENV WORD="a \\"b\\"" PATH=/opt/own:/bin\n'
+        "WORKDIR /work\nVOLUME /scratch\n"
+        'ENTRYPOINT ["sh", "-c", "echo entered; exec \\"$@\\"", "sh"]\n'
+    )
+    pyxis.run("ch-image", "build", "-t", "configured", tmp_path)
+    step = ("srun", "-n1", "--container-image=configured")
+    show = ("sh", "-c", 'echo "$WORD $PATH $PWD"; touch /scratch/file')
+    configured = 'a "b" /opt/own:/bin /work\n'
+    assert pyxis.run(*step, "--no-container-entrypoint", *show).stdout == configured
+    entered = pyxis.run(*step, "--container-entrypoint", "--container-entrypoint-log", *show)
+    assert entered.stdout == configured
+    assert "entered" in entered.stderr
+
+
 def test_no_such_image(pyxis: Slurm) -> None:
     done = pyxis.run("srun", "-n1", "--container-image=nope", "true", check=False)
     assert done.returncode != 0

@@ -80,11 +80,11 @@ def get(uri: str) -> str:
             raise NotInStorage(f"no image in storage: {name}", "list them: ch-image list")
         _run("ch-image", "pull", name)
     (described,) = json.loads(_run("ch-image", "inspect", name))
-    shared = os.path.join(place, f"{described['id']}.sqfs")
+    shared = os.path.join(place, f"{described['id']}.enroot.sqfs")
     lock = _lock(place)
     try:
         if not os.path.exists(shared):
-            _run("ch-convert", "-i", "ch-image", "-o", "squash", name, shared)
+            _run("ch-convert", "-i", "ch-image", "-o", "enroot", name, shared)
         with suppress(FileNotFoundError):
             os.unlink(link)
         os.link(shared, link)

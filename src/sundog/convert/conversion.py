@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sundog.convert.checks import check_input, check_output
 from sundog.convert.engines import ENGINES
+from sundog.convert.enroot_files import enroot_files
 from sundog.convert.flow import Flow, full_chunks, produced, pump
 from sundog.convert.formats import (
     ARCHIVES,
     CH_IMAGE,
     DIRECTORY,
     ENGINE_FORMATS,
+    ENROOT,
     OCI_DIRECTORY,
     SIF,
     SQUASH,
+    SQUASHES,
     TAR,
     Place,
     compression,
@@ -38,7 +41,7 @@ from sundog.convert.save import DOCKER_ARCHIVE, save
 from sundog.convert.squash import Maker, find_maker, squash_output, write_squash
 from sundog.convert.temporary import TemporaryStore
 from sundog.convert.unpacking import Rules, to_directory, to_store
-from sundog.errors import ArchiveError, NotInStorage, SundogError
+from sundog.errors import ArchiveError, NotInStorage, SundogError, UsageError
 from sundog.layer.below import LayerTree
 from sundog.layer.compressing import CompressedWriter
 from sundog.layer.compression import open_decompressed
@@ -110,6 +113,11 @@ class _Conversion:
         """Find out whether the conversion is possible, before any work."""
         source, target = self._source, self._target
         check_input(source)
+        if target.format == ENROOT and not self._has_layers:
+            raise UsageError(
+                f"format {source.format} has no configuration for Enroot: {source.text}",
+                "bring the image into storage first: ch-image import",
+            )
         if source.format == CH_IMAGE:
             self._image = self._stored(source.text)
         check_output(source, target, clobbers=self._options.clobbers, info=self._info)
@@ -120,7 +128,7 @@ class _Conversion:
                 raise SundogError(
                     "exists in ch-image storage, not deleting per --no-clobber: " + target.text
                 )
-        elif target.format == SQUASH:
+        elif target.format in SQUASHES:
             self._maker = find_maker()
         elif target.format == TAR:
             self._compression = compression(target.text)
@@ -142,7 +150,7 @@ class _Conversion:
             CH_IMAGE: self._to_storage,
             DIRECTORY: self._to_directory,
             TAR: self._to_tar,
-            SQUASH: self._to_squash,
+            **dict.fromkeys(SQUASHES, self._to_squash),
             **dict.fromkeys(ARCHIVES, self._to_archive),
             **dict.fromkeys(ENGINE_FORMATS, self._to_engine),
         }
@@ -268,6 +276,8 @@ class _Conversion:
         added: dict[bytes, bytes | None] = {}
         if self._has_layers:
             added = own_files(image.config)
+            if self._target.format == ENROOT:
+                added |= enroot_files(image.config)
             guesses = guesses_of_image([LayerTree.read(layer) for layer in layers])
             if guesses is None and was_unrecorded(image.config):
                 guesses = LOST_GUESSES

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 CH_IMAGE, DIRECTORY, TAR, SQUASH, SIF = "ch-image", "dir", "tar", "squash", "sif"
 OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE = "oci-archive", "oci-dir", "docker-archive"
 DOCKER, PODMAN = "docker", "podman"
-OUTPUTS = (
+ENROOT = "enroot"  # a SquashFS file with files that Enroot reads
+_BOTH = (
     *(CH_IMAGE, DIRECTORY, DOCKER, DOCKER_ARCHIVE),
     *(OCI_ARCHIVE, OCI_DIRECTORY, PODMAN, SQUASH, TAR),
 )
-INPUTS = (*OUTPUTS, SIF)
+INPUTS = (*_BOTH, SIF)
+OUTPUTS = (*_BOTH, ENROOT)
+SQUASHES = (SQUASH, ENROOT)
 ARCHIVES = (OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE)
 ENGINE_FORMATS = (DOCKER, PODMAN)
 STANDARD_STREAM = "-"
