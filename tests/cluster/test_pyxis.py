@@ -82,7 +82,21 @@ def test_a_named_container(pyxis: Slurm) -> None:
     write = INSIDE + "echo written >/note"
     image = (f"--container-image={SMALL}", "--container-writable")
     pyxis.run(*step, *image, "sh", "-c", write)
+    place = Path(pyxis.variables["SUNDOG_PYXIS_DIR"])
+    assert [path.name for path in place.iterdir()] == ["lock"]  # Enroot has unpacked the file
     assert pyxis.run(*step, "cat", "/note").stdout == "written\n"
+
+
+def test_a_cancelled_step(pyxis: Slurm) -> None:
+    """The importer's file lives as long as the step, and goes with it."""
+    line = f"srun -n2 --container-image={SMALL} sh -c 'echo runs; exec sleep 99999'"
+    output = pyxis.directory / "cancelled.out"
+    words = ("sbatch", "--parsable", "-N1", "-n2", f"--output={output}", f"--wrap={line}")
+    job = pyxis.run(*words).stdout.strip()
+    until(lambda: output.exists() and "runs" in output.read_text(), "the step does not start")
+    place = Path(pyxis.variables["SUNDOG_PYXIS_DIR"])
+    assert [path.suffix for path in place.iterdir()].count(".sqfs") == 2  # the data, and a link
+    pyxis.run("scancel", job)
 
 
 def test_a_batch_script(pyxis: Slurm) -> None:

@@ -90,7 +90,17 @@ def test_an_image_without_commands(
 
 def test_what_a_line_cannot_express() -> None:
     config = ImageConfig(env=("LINES=one\ntwo", "WORD=a"))
-    assert enroot_files(config)[b"etc/environment"] == b'WORD="a"\n'
+    assert enroot_files(config, [])[b"etc/environment"] == b'WORD="a"\n'
+
+
+def test_devices(run_ch_image: Runner, convert: Convert, bb: str, tmp_path: Path) -> None:
+    """An ordinary user unpacks the file as `enroot create` does, which stops at the first error."""
+    (tmp_path / "Dockerfile").write_text("FROM bb\nRUN mkdir /d && mknod /d/null c 1 3\n")
+    run_ch_image("build", "--force=notify", "-t", "odd", tmp_path)
+    convert("-o", "enroot", "odd", tmp_path / "image.sqsh")
+    unpack = ("unsquashfs", "-user-xattrs", "-d", tmp_path / "tree", tmp_path / "image.sqsh")
+    subprocess.run(unpack, capture_output=True, check=True)
+    assert (tmp_path / "tree/d/null").read_bytes() == b""
 
 
 def test_inputs_without_a_configuration(convert: Convert, bb: str, tmp_path: Path) -> None:

@@ -275,10 +275,11 @@ class _Conversion:
         layers = self._store_of_image().layers.paths(image.layers)
         added: dict[bytes, bytes | None] = {}
         if self._has_layers:
+            trees = [LayerTree.read(layer) for layer in layers]
             added = own_files(image.config)
             if self._target.format == ENROOT:
-                added |= enroot_files(image.config)
-            guesses = guesses_of_image([LayerTree.read(layer) for layer in layers])
+                added |= enroot_files(image.config, trees)
+            guesses = guesses_of_image(trees)
             if guesses is None and was_unrecorded(image.config):
                 guesses = LOST_GUESSES
             if guesses is not None:

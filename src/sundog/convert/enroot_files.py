@@ -11,12 +11,16 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from sundog.layer.below import Below
+from sundog.layer.directory_owners import PLACEHOLDERS
+from sundog.layer.whole_image import image_entries
 from sundog.store.metadata import encoded
 from sundog.store.volumes import volume_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.layer.below import LayerTree
     from sundog.oci.config import ImageConfig
 
 _SHELL = ("/bin/sh",)
@@ -25,9 +29,18 @@ _OCTAL = {number: f"\\{number:03o}" for number in b" \t\n\\"}
 _VOLUME = b"${ENROOT_ROOTFS}/%b /%b none x-create=dir,bind,rw,nosuid,nodev\n"
 
 
-def enroot_files(config: ImageConfig) -> dict[bytes, bytes | None]:
-    """Return the files by path; a directory has None, and comes before what is in it."""
+def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes, bytes | None]:
+    """Return the files by path; a directory has None, and comes before what is in it.
+
+    Each device that shows in ``layers``, the topmost first, becomes an empty file: the user runs
+    ``enroot create``, and can't make devices.
+    """
+    with Below(layers) as view:
+        devices = [
+            entry.path for entry in image_entries(view, {}) if entry.record.kind in PLACEHOLDERS
+        ]
     return {
+        **dict.fromkeys(devices, b""),
         b"etc": None,
         b"etc/environment": _environment(config),
         b"etc/fstab": b"".join(map(_mount, volume_paths(config.volumes))),
