@@ -41,6 +41,7 @@ SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={directory}/munge/socket
 CredType=cred/munge
+LaunchParameters=use_interactive_step
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none

@@ -183,9 +183,25 @@ def test_srun_container_with_bundles(slurm_with_bundles: Slurm) -> None:
     )
     assert sorted(done.stdout.splitlines()) == ["0 a 'b'", "1 a 'b'"], done.stderr
     assert done.returncode == 3
+    told = [line for line in done.stderr.splitlines() if not line.startswith("srun: error: ")]
+    assert told == []  # slurmstepd has asked RunTimeQuery, as root
     # The batch step: nothing but the script's output comes out.
     script, output = slurm.directory / "batch", slurm.directory / "batch.out"
     script.write_text("#!/bin/sh\ntest ! -e /usr/bin/srun && echo inside\n")
     words = ("sbatch", "--wait", f"--container={bundle}", f"--output={output}", script)
     slurm.run(*words)
     assert output.read_text() == "inside\n"
+
+
+def test_salloc_container_with_bundles(slurm_with_bundles: Slurm) -> None:
+    """The shell of `salloc --container` is in the container, on the node."""
+    bundle = slurm_with_bundles.directory / "salloc.bundle"
+    slurm_with_bundles.run("ch-image", "oci-bundle", SMALL, bundle)
+    line = ["salloc", "-n1", f"--container={bundle}"]
+    terminal = Terminal(line, {**slurm_with_bundles.variables, "SHELL": "/bin/sh"})
+    try:
+        terminal.write(b"test ! -e /usr/bin/srun && echo =$(hostname)=; exit 3\r")
+        terminal.expect(f"=({'|'.join(slurm_with_bundles.nodes)})=")
+        assert terminal.end()[0] == 3
+    finally:
+        terminal.close()
