@@ -194,10 +194,7 @@ def remove(containers: Containers, ended: Sequence[Container], context: Context)
 
         with Store.open(context.storage) as store:
             for container in kept:
-                # A supervisor whose command was killed writes records until it ends.
-                due = time.monotonic() + _END
-                while store.containers.is_in_use(container.identity) and time.monotonic() < due:
-                    time.sleep(_LOOK)
+                store.containers.wait_unused(container.identity)
                 containers.kept.forget_name(container)
             store.containers.remove(*(container.identity for container in kept))
 

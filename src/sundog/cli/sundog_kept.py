@@ -198,7 +198,7 @@ def settled(store: Store, container: Container) -> Image:
 
     It does not run.  Raises SundogError if processes of it are left.
     """
-    if store.containers.is_in_use(container.identity):
+    if not store.containers.wait_unused(container.identity):
         raise SundogError(
             f"{container.name}: processes of it are left",
             "end them first: those of sundog exec, and those that its command left behind",

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _SEALING, _PENDING = b"sealing", b"pending"
 _SKELETON = b"skeleton"
 _MAKING = 60  # seconds that the making of a container takes, at most
+_ENDING = 5  # seconds that processes of a container take to end
+_LOOK = 0.02  # seconds between two looks at them
 
 
 class KeptContainers:
@@ -102,9 +104,18 @@ class KeptContainers:
                         found.append(path)
         return found
 
-    def is_in_use(self, identity: str) -> bool:
-        """Tell whether processes of a container are left: they have its upper mounted."""
-        return bool(mounted_names({identity.encode()}, self._storage.path))
+    def wait_unused(self, identity: str) -> bool:
+        """Wait up to 5 s for the processes of a container that ends; return False if some are left.
+
+        A process that has the container's upper directory mounted is one of it.  A supervisor whose
+        command was killed writes records until it ends.
+        """
+        due = time.monotonic() + _ENDING
+        while mounted_names({identity.encode()}, self._storage.path):
+            if time.monotonic() > due:
+                return False
+            time.sleep(_LOOK)
+        return True
 
     def settle(self, identity: str, *, guessed: bool) -> Image:
         """Make a layer of what the last run of a container has changed; return its image.
