@@ -473,7 +473,7 @@ def test_processes_that_are_left(empty: Place) -> None:
     ) as first:
         assert first.stdin is not None
         until(empty, "c", "ps", "--format", "{{.Names}}")
-        with background(empty, "exec", "-i", "c", "sh", "-c", "echo in; cat") as second:
+        with background(empty, "exec", "-i", "c", "sh", "-c", "echo in; cat; sleep 1") as second:
             assert second.stdout is not None
             assert second.stdout.readline() == "in\n"
             first.stdin.close()
@@ -483,7 +483,8 @@ def test_processes_that_are_left(empty: Place) -> None:
             assert done.stderr.startswith("error: c: processes of it are left\n")
             assert second.stdin is not None
             second.stdin.close()
-    assert empty("start", "-a", "c").returncode == 0
+            # It waits for what is about to end, as a supervisor whose command was killed.
+            assert empty("start", "-a", "c").returncode == 0
     assert empty("ps", "-a", "--format", "{{.Status}} {{.ExitCode}}").stdout == "Exited -1\n"
 
 
