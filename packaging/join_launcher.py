@@ -72,25 +72,25 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# The joined modules by their names in ``sundog.launcher``: the first, its additions, and programs
+# The joined modules by their names in ``sundog.runtime.launcher``: the first, its additions, and programs
 # of their own.
 FIRST = "ch_run"
 MODULES = {
-    FIRST: Joined("sundog.launcher.main", "start_from_stub()", is_addition=False),
-    "ch_run_feature": Joined("sundog.launcher.feature", "feature_status"),
-    "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
-    "ch_run_copy": Joined("sundog.container.private_copy", "mount_copy"),
-    "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
-    "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
-    "ch_run_join": Joined("sundog.launcher.join", "group_for"),
-    "ch_run_join_place": Joined("sundog.launcher.join_place", "JoinPlace"),
-    "ch_run_devices": Joined("sundog.launcher.devices", "devices_for"),
-    "ch_run_hooks": Joined("sundog.container.hooks", "run_hook"),
-    "ch_run_yaml": Joined("sundog.cdi.yaml_text", "parse_yaml_text"),
-    "ch_run_host_mpi": Joined("sundog.host_mpi.prepare", "HostMpi"),
-    "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
-    "sundog_fakeroot": Joined("sundog.fakeroot.command", "start_from_stub()", is_addition=False),
-    "ch_run_fuse": Joined("sundog.fuse.program", "serve_one()", is_addition=False),
+    FIRST: Joined("sundog.runtime.launcher.main", "start_from_stub()", is_addition=False),
+    "ch_run_feature": Joined("sundog.runtime.launcher.feature", "feature_status"),
+    "ch_run_notify": Joined("sundog.runtime.launcher.attended", "attendant_for"),
+    "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),
+    "ch_run_files": Joined("sundog.runtime.launcher.file_server", "FileServer"),
+    "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
+    "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
+    "ch_run_join_place": Joined("sundog.runtime.launcher.join_place", "JoinPlace"),
+    "ch_run_devices": Joined("sundog.runtime.launcher.devices", "devices_for"),
+    "ch_run_hooks": Joined("sundog.runtime.container.hooks", "run_hook"),
+    "ch_run_yaml": Joined("sundog.runtime.cdi.yaml_text", "parse_yaml_text"),
+    "ch_run_host_mpi": Joined("sundog.runtime.host_mpi.prepare", "HostMpi"),
+    "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
+    "sundog_fakeroot": Joined("sundog.runtime.fakeroot.command", "start_from_stub()", is_addition=False),
+    "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
 

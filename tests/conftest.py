@@ -229,16 +229,16 @@ class Runner(Protocol):
 
 
 IN_PLACE = {
-    "ch-checkns": [sys.executable, "-m", "sundog.cli.checkns"],
-    "ch-convert": [sys.executable, "-m", "sundog.cli.convert"],
-    "ch-fromhost": [sys.executable, "-m", "sundog.cli.fromhost"],
-    "ch-image": [sys.executable, "-m", "sundog.cli.image"],
-    "ch-run": [sys.executable, "-m", "sundog.launcher"],
-    "ch-run-oci": [sys.executable, "-m", "sundog.oci_runtime.command"],
-    "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
-    "sundog": [sys.executable, "-m", "sundog.cli.sundog"],
-    "sundog-fakeroot": [sys.executable, "-m", "sundog.fakeroot.command"],
-    "sundog-pyxis-importer": [sys.executable, "-m", "sundog.cli.pyxis_importer"],
+    "ch-checkns": [sys.executable, "-m", "sundog.front.cli.checkns"],
+    "ch-convert": [sys.executable, "-m", "sundog.front.cli.convert"],
+    "ch-fromhost": [sys.executable, "-m", "sundog.front.cli.fromhost"],
+    "ch-image": [sys.executable, "-m", "sundog.front.cli.image"],
+    "ch-run": [sys.executable, "-m", "sundog.runtime.launcher"],
+    "ch-run-oci": [sys.executable, "-m", "sundog.front.oci_runtime.command"],
+    "ch-test": [sys.executable, "-m", "sundog.front.cli.selftest"],
+    "sundog": [sys.executable, "-m", "sundog.front.cli.sundog"],
+    "sundog-fakeroot": [sys.executable, "-m", "sundog.runtime.fakeroot.command"],
+    "sundog-pyxis-importer": [sys.executable, "-m", "sundog.front.cli.pyxis_importer"],
 }
 
 

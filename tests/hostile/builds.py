@@ -18,7 +18,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sundog.cli import image_build, image_command
+from sundog.front.cli import image_build, image_command
 from sundog.errors import EXIT_ERROR
 
 if TYPE_CHECKING:
