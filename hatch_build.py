@@ -1,8 +1,8 @@
 """The wheel's build hook: make the files of the wheel that the checkout lacks.
 
-The hook joins the modules of ``ch-run`` into modules of ``sundog/runtime/launcher``. It makes manual
-pages and completion of all commands. It compiles ``ch-run`` if there is a C compiler. An editable
-installation needs none of these files.
+The hook joins the modules of ``ch-run`` into modules of ``sundog/runtime/launcher``. It makes
+manual pages and completion of all commands. It compiles ``ch-run`` if there is a C compiler. An
+editable installation needs none of these files.
 """
 
 import importlib.util

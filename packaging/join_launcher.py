@@ -72,8 +72,8 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# The joined modules by their names in ``sundog.runtime.launcher``: the first, its additions, and programs
-# of their own.
+# The joined modules by their names in ``sundog.runtime.launcher``: the first, its additions, and
+# programs of their own.
 FIRST = "ch_run"
 MODULES = {
     FIRST: Joined("sundog.runtime.launcher.main", "start_from_stub()", is_addition=False),
@@ -89,7 +89,9 @@ MODULES = {
     "ch_run_yaml": Joined("sundog.runtime.cdi.yaml_text", "parse_yaml_text"),
     "ch_run_host_mpi": Joined("sundog.runtime.host_mpi.prepare", "HostMpi"),
     "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
-    "sundog_fakeroot": Joined("sundog.runtime.fakeroot.command", "start_from_stub()", is_addition=False),
+    "sundog_fakeroot": Joined(
+        "sundog.runtime.fakeroot.command", "start_from_stub()", is_addition=False
+    ),
     "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from sundog.front.cli.image_command import run
-from sundog.errors import ArchiveError
 from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
+from sundog.errors import ArchiveError
+from sundog.front.cli.image_command import run
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack

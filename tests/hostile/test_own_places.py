@@ -22,8 +22,8 @@ import pytest
 
 from sundog.base.record.location import own_places
 from tests.conftest import Completed, command, run_program
-from tests.runtime.launcher.conftest import make_image
 from tests.front.oci_runtime.conftest import CONFIG
+from tests.runtime.launcher.conftest import make_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

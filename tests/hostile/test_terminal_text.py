@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sundog.front.cli.output import print_line
-from tests.image.builder.web import serving
 from tests.conftest import command
+from tests.image.builder.web import serving
 from tests.image.layer.archives import archive, file, hard_link
 from tests.image.pull.conftest import faulty, no_logins, shelf
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.image.builder.web import Web
     from tests.conftest import Runner
+    from tests.image.builder.web import Web
     from tests.image.pull.faulty import Answer, Asked, FaultyRegistry
 
 __all__ = ["faulty", "no_logins", "shelf"]

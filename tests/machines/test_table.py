@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.notify.record import PERMISSION_SEEDS, SEEDS, STEPS, differ_script, permissions_script
+from tests.runtime.notify.record import (
+    PERMISSION_SEEDS,
+    SEEDS,
+    STEPS,
+    differ_script,
+    permissions_script,
+)
 from tests.runtime.notify.table import ROWS, row_script
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ def test_every_command_works(reader: Reader) -> None:
 
 
 def test_the_lines_of_podman_work_with_sundog(reader: Reader) -> None:
-    """But for `exec`, which needs the container of the line above: tests/front/cli/test_sundog.py."""
+    """But for `exec`, which needs a container that runs: tests/front/cli/test_sundog.py."""
     for theirs, _ in rows("podman and Docker"):
         line = theirs.strip("`").replace("podman ", "sundog ", 1)
         if line.startswith("sundog exec "):

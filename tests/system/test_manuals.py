@@ -19,9 +19,9 @@ from sundog.front.cli import (
     sundog_help,
 )
 from sundog.front.cli.image_arguments import _parser, _subcommands
+from sundog.front.oci_runtime.arguments import COMMANDS, GLOBAL
 from sundog.runtime.fakeroot.options import FAKEROOT_OPTIONS
 from sundog.runtime.launcher.help import OPTIONS
-from sundog.front.oci_runtime.arguments import COMMANDS, GLOBAL
 
 PAGES = Path(sys.prefix) / "share" / "man" / "man1"
 PARSERS: dict[str, argparse.ArgumentParser] = {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import KernelError
 from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, renameat2, syncfs
 from sundog.base.kernel.mounts import AT_FDCWD
+from sundog.errors import KernelError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import KernelError
 from sundog.base.kernel import landlock
 from sundog.base.kernel.landlock import (
     LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
@@ -22,6 +21,7 @@ from sundog.base.kernel.landlock import (
 )
 from sundog.base.kernel.mounts import mount
 from sundog.base.kernel.process import set_no_new_privs
+from sundog.errors import KernelError
 from tests.base.kernel.child import in_child, in_namespaces
 
 if TYPE_CHECKING:

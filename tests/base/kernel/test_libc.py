@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.errors import KernelError
 from sundog.base.kernel.libc import (
     checked,
     descriptor_path,
@@ -24,6 +23,7 @@ from sundog.base.kernel.libc import (
     u64_struct,
 )
 from sundog.base.kernel.numbers import OPENAT2
+from sundog.errors import KernelError
 
 if TYPE_CHECKING:
     from pathlib import Path

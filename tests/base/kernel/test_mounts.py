@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import KernelError
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -33,6 +32,7 @@ from sundog.base.kernel.mounts import (
     pivot_root,
     umount2,
 )
+from sundog.errors import KernelError
 
 from .child import in_namespaces
 

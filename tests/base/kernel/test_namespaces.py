@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from sundog.errors import KernelError
 from sundog.base.kernel.namespaces import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -18,6 +17,7 @@ from sundog.base.kernel.namespaces import (
     unshare,
     write_id_maps,
 )
+from sundog.errors import KernelError
 
 from .child import in_child, in_namespaces
 

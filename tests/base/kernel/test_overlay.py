@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.errors import KernelError
 from sundog.base.kernel.mounts import mount
 from sundog.base.kernel.overlay import overlay_data
+from sundog.errors import KernelError
 
 from .child import in_namespaces
 

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from sundog.errors import KernelError
 from sundog.base.kernel.libc import libc_call
 from sundog.base.kernel.process import (
     install_seccomp_filter,
@@ -18,6 +17,7 @@ from sundog.base.kernel.process import (
     set_no_new_privs,
     set_pdeathsig,
 )
+from sundog.errors import KernelError
 
 from .child import in_child
 

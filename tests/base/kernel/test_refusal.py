@@ -10,17 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.runtime.emulation.bpf import (
-    DATA_NR,
-    SECCOMP_RET_ALLOW,
-    SECCOMP_RET_ERRNO,
-    assemble,
-    compare,
-    label,
-    load,
-    verdict,
-)
-from sundog.errors import KernelError
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
@@ -41,6 +30,17 @@ from sundog.base.kernel.namespaces import (
 from sundog.base.kernel.numbers import process_abi
 from sundog.base.kernel.process import install_seccomp_filter, set_no_new_privs
 from sundog.base.kernel.refusal import explain, file_system_of
+from sundog.errors import KernelError
+from sundog.runtime.emulation.bpf import (
+    DATA_NR,
+    SECCOMP_RET_ALLOW,
+    SECCOMP_RET_ERRNO,
+    assemble,
+    compare,
+    label,
+    load,
+    verdict,
+)
 
 from . import libseccomp
 from .child import in_child, in_namespaces

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.errors import SundogError
 from sundog.base.record.identity import find_identity
+from sundog.errors import SundogError
 
 PASSWD = b"""\
 root:x:0:0:root:/root:/bin/sh

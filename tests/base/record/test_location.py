@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import SundogError
 from sundog.base.record.location import account_name, default_storage
+from sundog.errors import SundogError
 
 
 @pytest.mark.parametrize(

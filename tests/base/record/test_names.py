@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.errors import ReferenceSyntaxError
 from sundog.base.record.names import canonical_name, name_to_directory, split_reference
+from sundog.errors import ReferenceSyntaxError
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
 

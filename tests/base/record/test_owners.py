@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.errors import StoreError
 from sundog.base.record.owners import (
     OWNER_KINDS,
     OwnerRecord,
@@ -17,6 +16,7 @@ from sundog.base.record.owners import (
     read_owners,
     unpack_owners,
 )
+from sundog.errors import StoreError
 
 _ids = st.integers(0, 2**32 - 2)
 _path = st.binary(max_size=12).map(lambda data: data.replace(b"\0", b"\n"))

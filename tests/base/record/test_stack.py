@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.errors import StoreError
 from sundog.base.record.stack import ImageStack, pack_stack, read_stack, unpack_stack
+from sundog.errors import StoreError
 
 _field = st.binary(max_size=8).map(lambda data: data.replace(b"\0", b""))
 _fields = st.lists(_field, max_size=4)

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sundog
-from sundog.errors import SundogError
 from sundog.base.wire.outcomes import pack_exception, pack_result, unpack_outcome
 from sundog.base.wire.values import MOST_NESTED, pack_value, unpack_value
+from sundog.errors import SundogError
 from tests.runtime.launcher.installation import load_packaging
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.front.agent.reception import MOST_ENDS, Reception
 from sundog.errors import RuntimeConfigError
+from sundog.front.agent.reception import MOST_ENDS, Reception
 from tests.conftest import command, run_program, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.front.agent.conftest import Agents, RunningAgent, Runtimes
     from tests.conftest import RootHelper
+    from tests.front.agent.conftest import Agents, RunningAgent, Runtimes
 
 STATE = {
     "ociVersion": "1.0.2",

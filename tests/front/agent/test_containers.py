@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.base.record.owners import read_owners
-from tests.front.agent.conftest import OWNERS, Runtimes
 from tests.conftest import run_program, until
+from tests.front.agent.conftest import OWNERS, Runtimes
 from tests.runtime.notify.test_other_abi import CALLS, SOURCE, compile_static
 
 if TYPE_CHECKING:
-    from tests.front.agent.conftest import Agents, RunningAgent
     from tests.conftest import RootHelper
+    from tests.front.agent.conftest import Agents, RunningAgent
 
 RUNTIMES = ["crun", "runc"]
 MADE_TWICE = 20  # of 2000; most are, if the supervisor forgets lost replies

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.front.cli.build_defaults import default_force
 from sundog.errors import UsageError
+from sundog.front.cli.build_defaults import default_force
 
 if TYPE_CHECKING:
     from pathlib import Path

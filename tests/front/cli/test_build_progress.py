@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.front.cli.solve_status import Progress
 from tests.conftest import command
+from tests.front.cli.solve_status import Progress
 from tests.image.registry.servers import InProcessRegistry
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.image.builder.force import _TAGS, AUTO, STRICT
 from sundog.front.cli.completion import NAME_LIMIT, print_names
+from sundog.image.builder.force import _TAGS, AUTO, STRICT
 from sundog.image.convert.formats import INPUTS, OUTPUTS
 from sundog.image.transfer.packing import Packing
-from tests.front.cli.shells import Shells
 from tests.conftest import command
+from tests.front.cli.shells import Shells
 
 if TYPE_CHECKING:
     from tests.conftest import Runner

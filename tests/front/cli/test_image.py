@@ -36,7 +36,10 @@ def test_version_imports_next_to_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[1:] == ["sundog sundog.front.cli sundog.front.cli.image", "False"]
+    assert done.stdout.splitlines()[1:] == [
+        "sundog sundog.front.cli sundog.front.cli.image",
+        "False",
+    ]
 
 
 def test_no_arguments(run_ch_image: Runner) -> None:

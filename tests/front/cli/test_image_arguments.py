@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sundog.errors import UsageError
 from sundog.front.cli.image_arguments import (
     ImageArguments,
     _parser,
@@ -11,7 +12,6 @@ from sundog.front.cli.image_arguments import (
     parse_arguments,
     storage_path,
 )
-from sundog.errors import UsageError
 from tests.conftest import podman_options
 
 

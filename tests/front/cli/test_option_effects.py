@@ -14,22 +14,34 @@ from pathlib import Path
 import pytest
 
 import sundog
-from sundog.front.cli import checkns_arguments, convert_arguments, fromhost_arguments, selftest_arguments
+from sundog.errors import SundogError
+from sundog.front.cli import (
+    checkns_arguments,
+    convert_arguments,
+    fromhost_arguments,
+    selftest_arguments,
+)
 from sundog.front.cli.image_arguments import _common_options, _parser, _subcommands
 from sundog.front.cli.image_subcommands import SUBCOMMANDS as IMAGE_SUBCOMMANDS
 from sundog.front.cli.parser import PodmanOption
 from sundog.front.cli.sundog_command import _OWN
 from sundog.front.cli.sundog_help import described
-from sundog.errors import SundogError
-from sundog.runtime.launcher.help import OPTIONS
-from sundog.runtime.launcher.messages import Messages
-from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.front.oci_runtime.arguments import COMMANDS
 from sundog.front.podman.image_lines import SUBCOMMANDS
 from sundog.front.podman.options import FALSE, TAKEN, TRUE, Option, scan
-from sundog.front.podman.run_line import Caller, ImageFacts, NamedGroup, command_user, exec_line, run_line
+from sundog.front.podman.run_line import (
+    Caller,
+    ImageFacts,
+    NamedGroup,
+    command_user,
+    exec_line,
+    run_line,
+)
 from sundog.front.podman.run_options import EXEC, RUN
 from sundog.front.podman.users import NOTIFY, Who
+from sundog.runtime.launcher.help import OPTIONS
+from sundog.runtime.launcher.messages import Messages
+from sundog.runtime.launcher.options import CommandLine, Finished
 
 SOURCE = Path(sundog.__file__).parent
 ROOMS = ("sundog.front.cli.", "sundog.front.podman.")

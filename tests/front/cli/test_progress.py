@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import command
 from tests.image.builder.git_server import git, serving_git
 from tests.image.builder.web import serving
-from tests.conftest import command
 from tests.image.registry.servers import InProcessRegistry
 
 if TYPE_CHECKING:

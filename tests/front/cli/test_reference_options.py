@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.errors import UsageError
 from sundog.front.cli import image_gestalt
 from sundog.front.cli.image_arguments import parse_arguments
-from sundog.errors import UsageError
 from tests.conftest import command, run_program
 
 if TYPE_CHECKING:

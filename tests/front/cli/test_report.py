@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from sundog.front.cli.report import Report
 from sundog.errors import DockerfileError, SundogError
+from sundog.front.cli.report import Report
 
 
 class Terminal(io.StringIO):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.front.cli.test_sundog import Place, background, refused, sundog, until
 from tests.conftest import command, copy_storage, run_program
+from tests.front.cli.test_sundog import Place, background, refused, sundog, until
 
 if TYPE_CHECKING:
     from collections.abc import Generator

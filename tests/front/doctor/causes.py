@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sundog.base.kernel.mounts import MS_BIND, mount
+from sundog.base.kernel.numbers import process_abi
+from sundog.base.kernel.process import PR_SET_SECCOMP, install_seccomp_filter, set_no_new_privs
 from sundog.front.doctor.outcome import Outcome, attempt
 from sundog.runtime.emulation.bpf import (
     DATA_ARGS,
@@ -19,9 +22,6 @@ from sundog.runtime.emulation.bpf import (
     load,
     verdict,
 )
-from sundog.base.kernel.mounts import MS_BIND, mount
-from sundog.base.kernel.numbers import process_abi
-from sundog.base.kernel.process import PR_SET_SECCOMP, install_seccomp_filter, set_no_new_privs
 from tests.base.kernel import libseccomp
 from tests.base.kernel.test_refusal import deny
 

@@ -17,6 +17,8 @@ from sundog.front.doctor.outcome import ADMINISTRATOR, FAILED, NOT_HERE, OK, Out
 from sundog.front.doctor.place import trial_directory
 from sundog.front.doctor.storage import storage_checks
 from sundog.runtime.emulation.notify.state.files import file_system_type
+from tests.base.kernel.child import in_namespaces
+from tests.base.kernel.test_refusal import deny
 from tests.conftest import Completed, command, run_program
 from tests.front.doctor.causes import (
     close_device,
@@ -28,8 +30,6 @@ from tests.front.doctor.causes import (
     sysctl,
 )
 from tests.front.doctor.test_checkns import checkns
-from tests.base.kernel.child import in_namespaces
-from tests.base.kernel.test_refusal import deny
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.mounts import MS_BIND, MS_REC, mount
+from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
+from sundog.errors import KernelError, SundogError
 from sundog.front.doctor.namespaces import STEPS
 from sundog.front.doctor.outcome import (
     ADMINISTRATOR,
@@ -22,12 +25,9 @@ from sundog.front.doctor.outcome import (
     Outcome,
     attempt,
 )
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.mounts import MS_BIND, MS_REC, mount
-from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
-from tests.conftest import Completed, command, run_program
 from tests.base.kernel.child import in_child, in_namespaces
 from tests.base.kernel.test_refusal import deny
+from tests.conftest import Completed, command, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

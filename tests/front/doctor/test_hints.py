@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.advice import advice
 from sundog.errors import (
     KernelError,
     NotInStorage,
@@ -15,12 +16,11 @@ from sundog.errors import (
     UnfitStorage,
     UnreachableError,
 )
-from sundog.base.kernel.advice import advice
+from tests.base.kernel.child import in_namespaces
+from tests.base.kernel.test_refusal import deny
 from tests.conftest import command, run_program
 from tests.front.doctor.causes import no_seccomp_filters
 from tests.front.doctor.test_checkns import limit
-from tests.base.kernel.child import in_namespaces
-from tests.base.kernel.test_refusal import deny
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from sundog.front.doctor.images import IMAGE, slurm_check
 from sundog.front.doctor.outcome import FAILED, NOT_HERE, OK, attempt
 from sundog.front.doctor.storage import storage_checks
 from sundog.front.doctor.tiny_image import make_tiny_image
-from tests.conftest import Completed, command, run_program
 from tests.base.kernel.child import in_namespaces
 from tests.base.kernel.test_refusal import deny
+from tests.conftest import Completed, command, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

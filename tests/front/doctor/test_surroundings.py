@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.front.doctor.network import NETWORK
-from sundog.front.doctor.outcome import ADMINISTRATOR, FAILED, NOT_HERE, OK, USER, Check, Outcome, attempt
+from sundog.front.doctor.outcome import (
+    ADMINISTRATOR,
+    FAILED,
+    NOT_HERE,
+    OK,
+    USER,
+    Check,
+    Outcome,
+    attempt,
+)
 from sundog.front.doctor.programs import PROGRAMS
 from sundog.front.doctor.slurm import slurm_checks
+from tests.base.kernel.child import in_child
 from tests.conftest import command
 from tests.front.doctor.causes import row
-from tests.base.kernel.child import in_child
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import SundogError
 from sundog.base.kernel.living_process import Process
+from sundog.errors import SundogError
 from sundog.front.podman.containers import Container, Containers
 from sundog.front.podman.kept import Kept
 from sundog.front.podman.users import NOTIFY, Who

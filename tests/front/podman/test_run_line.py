@@ -11,11 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.errors import UsageError
-from sundog.runtime.launcher import join
-from sundog.runtime.launcher.messages import Messages
-from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES
-from sundog.runtime.launcher.options import CommandLine
-from sundog.runtime.launcher.statuses import PODMAN_WORD, STATUSES_VARIABLE
 from sundog.front.podman.options import scan
 from sundog.front.podman.run_line import (
     Caller,
@@ -32,6 +27,11 @@ from sundog.front.podman.statuses import JOIN_RUNNING, PODMAN_STATUSES
 from sundog.front.podman.users import NONE, NOTIFY, Who, who
 from sundog.front.podman.variables import MPI_STARTS, passed_environment, steers
 from sundog.front.podman.volumes import Volume, mount, volume
+from sundog.runtime.launcher import join
+from sundog.runtime.launcher.messages import Messages
+from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES
+from sundog.runtime.launcher.options import CommandLine
+from sundog.runtime.launcher.statuses import PODMAN_WORD, STATUSES_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.errors import BuildError
 from sundog.image.builder.files.git_source import GitReference
 from sundog.image.builder.tree_step import without_user
-from sundog.errors import BuildError
 from tests.image.pull.conftest import no_logins, refused
 
 if TYPE_CHECKING:

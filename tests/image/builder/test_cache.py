@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.image.builder.conftest import make_workshop
 from tests.conftest import runner
+from tests.image.builder.conftest import make_workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.image.builder.conftest import Workshop
     from tests.conftest import Runner
+    from tests.image.builder.conftest import Workshop
 
 DOCKERFILE = """\
 FROM bb

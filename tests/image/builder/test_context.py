@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import command
 from tests.image.builder.conftest import announced
 from tests.image.builder.layers import entries
-from tests.conftest import command
 
 if TYPE_CHECKING:
     from pathlib import Path

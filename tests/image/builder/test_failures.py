@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.image.builder.failure import is_fault
 from sundog.errors import (
     BuildError,
     DigestMismatch,
@@ -23,8 +22,9 @@ from sundog.errors import (
     SundogError,
     UsageError,
 )
-from tests.image.builder.conftest import LINE, announced
+from sundog.image.builder.failure import is_fault
 from tests.conftest import KILLS, command, until
+from tests.image.builder.conftest import LINE, announced
 
 if TYPE_CHECKING:
     from collections.abc import Callable

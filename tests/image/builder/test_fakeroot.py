@@ -12,15 +12,15 @@ import pytest
 from scripts.bases import apk
 
 from sundog.image.builder.run.recipes import RECIPES
-from tests.image.builder.conftest import announced, make_workshop
 from tests.conftest import command, copy_storage, run_program
+from tests.image.builder.conftest import announced, make_workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.image.builder.run.recipes import Recipe
-    from tests.image.builder.conftest import Workshop
     from tests.conftest import Completed, Runner
+    from tests.image.builder.conftest import Workshop
 
 pytestmark = pytest.mark.slow
 

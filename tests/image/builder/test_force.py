@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sundog.errors import UsageError
 from sundog.image.builder.force import Force, preferred
 from sundog.image.builder.run.inject import DEFAULT_HOOKS, Hook
-from sundog.errors import UsageError
 
 HOOK = Hook("dnf", ("-x",))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sundog.errors import DockerfileError
 from sundog.image.builder.graph import StageGraph, stage_graph
 from sundog.image.builder.scope import GlobalScope
 from sundog.image.dockerfile.parse import parse
-from sundog.errors import DockerfileError
 
 
 def graph_of(text: str, given: dict[str, str] | None = None) -> StageGraph:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR
-from tests.image.builder.conftest import Workshop
 from tests.conftest import copy_storage, runner
+from tests.image.builder.conftest import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

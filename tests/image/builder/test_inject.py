@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.image.builder.run.inject import DEFAULT_HOOKS, Hook, inject
 from sundog.errors import UsageError
+from sundog.image.builder.run.inject import DEFAULT_HOOKS, Hook, inject
 
 if TYPE_CHECKING:
     from pathlib import Path

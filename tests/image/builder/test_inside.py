@@ -18,8 +18,8 @@ from tests.conftest import command
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.image.builder.conftest import Workshop
     from tests.conftest import Completed, Runner
+    from tests.image.builder.conftest import Workshop
 
 DOCKERFILE = """\
 FROM inner

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.image.builder.test_notify import running
 from tests.conftest import command
+from tests.image.builder.test_notify import running
 
 if TYPE_CHECKING:
-    from tests.image.builder.conftest import Workshop
     from tests.conftest import RootHelper
+    from tests.image.builder.conftest import Workshop
 
 # Docker's defaults (oci/defaults.go), as far as this machine has the files.
 MASKED = """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sundog.errors import BuildError
 from sundog.image.builder.metadata import changes, without_times
 from sundog.image.dockerfile.parse import parse
-from sundog.errors import BuildError
 from sundog.image.oci.config import HistoryEntry, ImageConfig
 
 

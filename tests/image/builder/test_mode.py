@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.image.builder.files.chmod import ModeChange
 from sundog.errors import BuildError
+from sundog.image.builder.files.chmod import ModeChange
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR
 from sundog.image.store.store import Store
+from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR
 from tests.image.builder.conftest import announced
 
 if TYPE_CHECKING:

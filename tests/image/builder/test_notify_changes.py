@@ -18,8 +18,8 @@ from tests.conftest import KILLS, command
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.image.builder.conftest import Workshop
     from tests.conftest import RootHelper
+    from tests.image.builder.conftest import Workshop
 
 # (name, type, owner, group, mode, data or link)
 MEMBERS = (

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.errors import BuildError
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.files.placement import Placer
 from sundog.image.builder.files.sources import SourceTree
-from sundog.errors import BuildError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import command
 from tests.image.builder.git_server import git, serving_git
 from tests.image.builder.layers import entries
 from tests.image.builder.web import serving
-from tests.conftest import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.conftest import Completed
     from tests.image.builder.conftest import Workshop
     from tests.image.builder.web import Web
-    from tests.conftest import Completed
 
 pytestmark = pytest.mark.slow
 
@@ -208,7 +208,9 @@ def test_nothing_of_a_repository_is_executed(any_workshop: Workshop, tmp_path: P
     assert not mark.exists()
 
 
-FEW = "from sundog.image.layer.limits import Limits, set_limits\nset_limits(Limits(entries=20_000))\n"
+FEW = (
+    "from sundog.image.layer.limits import Limits, set_limits\nset_limits(Limits(entries=20_000))\n"
+)
 
 
 def test_trees_that_stand_for_a_billion_files(any_workshop: Workshop, tmp_path: Path) -> None:
@@ -235,7 +237,9 @@ def test_trees_that_stand_for_a_billion_files(any_workshop: Workshop, tmp_path: 
     assert "hint: if you trust it, --no-limits takes it as it is" in done.stderr
 
 
-SMALL = "from sundog.image.layer.limits import Limits, set_limits\nset_limits(Limits(free=100_000))\n"
+SMALL = (
+    "from sundog.image.layer.limits import Limits, set_limits\nset_limits(Limits(free=100_000))\n"
+)
 
 
 def test_pack_without_an_end(any_workshop: Workshop, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.image.builder.conftest import announced
 from tests.conftest import command
+from tests.image.builder.conftest import announced
 
 if TYPE_CHECKING:
     from pathlib import Path

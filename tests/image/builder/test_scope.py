@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sundog.image.builder.scope import GlobalScope, StageScope, platform_args
-from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.image.oci.platform import Platform
+from sundog.runtime.container.search_path import ENGINE_PATH
 
 
 def scopes(

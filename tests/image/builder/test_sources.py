@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.image.builder.files.sources import SourceTree
 from sundog.errors import BuildError
+from sundog.image.builder.files.sources import SourceTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from tests.image.builder.conftest import announced
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.image.builder.conftest import Workshop
     from tests.conftest import Runner
+    from tests.image.builder.conftest import Workshop
 
 LINKS = """\
 FROM bb

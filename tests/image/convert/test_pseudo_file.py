@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.image.convert.pseudo_file import attribute, describe
 from sundog.image.layer.below import Below, LayerTree
-from sundog.base.record.owners import OwnerRecord
 from tests.image.convert.formats import in_squash, in_tar
 
 # Bytes that mean something to mksquashfs come more often than others.

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from sundog.errors import DockerfileError
 from sundog.image.dockerfile.blanks import BLANKS
 from sundog.image.dockerfile.grammar import GRAMMAR, build_instruction
 from sundog.image.dockerfile.instructions import (
@@ -31,7 +32,6 @@ from sundog.image.dockerfile.lines import DEFAULT_ESCAPE, ESCAPES, LineReader, r
 from sundog.image.dockerfile.parse import read_statements
 from sundog.image.dockerfile.source import Fault, Source
 from sundog.image.dockerfile.statement import Statement, json_strings
-from sundog.errors import DockerfileError
 
 if platform.machine() == "x86_64":
     import dockerfile as buildkit

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
+from sundog.errors import DockerfileError
 from sundog.image.dockerfile.expansion import EXPANDED, SPLIT
 from sundog.image.dockerfile.grammar import GRAMMAR
 from sundog.image.dockerfile.instructions import Copy
 from sundog.image.dockerfile.parse import parse
-from sundog.errors import DockerfileError
 
 VARIABLES = {"a": "A", "two": "x y"}
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sundog.errors import SubstitutionError
 from sundog.image.dockerfile import globs, words
 from sundog.image.dockerfile.globs import Automaton, CharacterClass, Many
 from sundog.image.dockerfile.ignore import PathPatterns
 from sundog.image.dockerfile.modifiers import VALUE_LIMIT
 from sundog.image.dockerfile.wildcard import PatternError, compiled
 from sundog.image.dockerfile.words import expand
-from sundog.errors import SubstitutionError
 from tests.image.dockerfile import old_patterns
 
 if TYPE_CHECKING:

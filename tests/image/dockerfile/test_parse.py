@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.errors import DockerfileError
 from sundog.image.dockerfile.grammar import GRAMMAR
 from sundog.image.dockerfile.heredocs import Heredoc
 from sundog.image.dockerfile.instructions import (
@@ -38,7 +39,6 @@ from sundog.image.dockerfile.instructions import (
 )
 from sundog.image.dockerfile.lines import Directive
 from sundog.image.dockerfile.parse import Dockerfile, parse
-from sundog.errors import DockerfileError
 
 SECOND = 1_000_000_000
 NOWHERE = Place(0, 0, "")  # instructions are equal at all places

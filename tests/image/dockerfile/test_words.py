@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.image.dockerfile.words import expand, expand_document, expand_words, raw_words, unquoted_words
 from sundog.errors import SubstitutionError
+from sundog.image.dockerfile.words import (
+    expand,
+    expand_document,
+    expand_words,
+    raw_words,
+    unquoted_words,
+)
 
 VARIABLES = {
     "foo": "/bar",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.image.builder.files.content import ContentDigest, Source
 from sundog.errors import ArchiveError
+from sundog.image.builder.files.content import ContentDigest, Source
 from sundog.image.layer.flatten import copy_tree
 from sundog.image.layer.holes import data_extents
 from sundog.image.layer.import_directory import import_directory

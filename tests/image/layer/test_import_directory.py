@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import SundogError
 from sundog.base.kernel.mounts import MS_BIND, mount
+from sundog.base.record.owners import OwnerRecord, pack_owners
+from sundog.errors import SundogError
 from sundog.image.layer.import_directory import Imported, foreign_owners, import_directory
 from sundog.image.layer.write_tar import write_tar
-from sundog.base.record.owners import OwnerRecord, pack_owners
 from tests.image.layer.namespace import in_namespace
 from tests.image.layer.trees import look
 

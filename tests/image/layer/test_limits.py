@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import ArchiveError
 from sundog.base.kernel.mounts import openat2
+from sundog.errors import ArchiveError
 from sundog.image.layer import directories
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.compression import open_decompressed

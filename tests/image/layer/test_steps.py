@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.flatten import flatten
 from sundog.image.layer.scan import scan
 from sundog.image.layer.write_tar import write_tar
-from sundog.base.record.owners import OwnerRecord
 from tests.image.layer.archives import Entry, directory, file, hard_link, symlink
 from tests.image.layer.namespace import in_namespace
 from tests.image.layer.steps import STEPS, layers_of, make_skeleton, run, shown

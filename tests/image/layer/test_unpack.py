@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.errors import ArchiveError
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.names import PATH_LIMIT
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import Unpacked, unpack
-from sundog.base.record.owners import OwnerRecord
 from tests.image.layer.archives import (
     MTIME,
     Entry,

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.errors import ArchiveError
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack
 from sundog.image.layer.write_tar import write_tar
 from sundog.image.layer.xattrs import portable_capability
-from sundog.base.record.owners import OwnerRecord
 from tests.image.layer.archives import Entry, archive, directory, file, hard_link, symlink
 from tests.image.layer.namespace import in_namespace
 from tests.image.layer.trees import look

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.base.record.names import canonical_name
 from sundog.errors import ReferenceSyntaxError
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.reference import Reference
-from sundog.base.record.names import canonical_name
 
 HEX = "0123456789abcdef" * 4
 

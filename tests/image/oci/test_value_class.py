@@ -42,7 +42,8 @@ def test_it_is_as_a_dataclass_is() -> None:
 
 
 def test_ch_run_oci_imports_no_dataclasses() -> None:
-    code = "import sys, sundog.front.oci_runtime.run; print(*{'dataclasses', 'inspect'} & {*sys.modules})"
+    code = "import sys, sundog.front.oci_runtime.run;"
+    code += "print(*{'dataclasses', 'inspect'} & {*sys.modules})"
     place = str(Path(sundog.__file__).parents[1])
     words = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({place!r}); {code}"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.front.cli.pyxis_importer import image_name
 from sundog.errors import UsageError
+from sundog.front.cli.pyxis_importer import image_name
 from tests.conftest import Completed, Runner, command, run_program
 
 if TYPE_CHECKING:

@@ -184,7 +184,9 @@ def test_an_authority_of_a_site_needs_no_key_usage(
 
 def test_the_user_comes_before_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = [tmp_path / "etc/containers", tmp_path / "etc/docker"]
-    monkeypatch.setattr("sundog.image.registry.certificates._SYSTEM", [str(place) for place in machine])
+    monkeypatch.setattr(
+        "sundog.image.registry.certificates._SYSTEM", [str(place) for place in machine]
+    )
     environment = {"HOME": str(tmp_path)}
     assert Certificates.of("h:1", environment) == Certificates()
     places = [*machine, tmp_path / ".config/containers"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.image.oci.config import ImageConfig
 from sundog.base.record.names import canonical_name
+from sundog.image.oci.config import ImageConfig
 from sundog.image.store.drivers import DRIVERS
 from sundog.image.store.images import Image
 from sundog.image.store.store import Store

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import StoreError
 from sundog.base.kernel.living_process import start_time
 from sundog.base.kernel.refusal import mount_at
 from sundog.base.kernel.sharing import is_shared
+from sundog.errors import StoreError
 from sundog.image.store import claims as claims_module
 from sundog.image.store import locks
 from sundog.image.store.claims import SECONDS_VARIABLE, ClaimLocks

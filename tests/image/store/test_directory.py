@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import StoreError
 from sundog.base.record.own_storage import read_version
+from sundog.errors import StoreError
 from sundog.image.store.directory import open_directory
 from sundog.image.store.store import Store
 

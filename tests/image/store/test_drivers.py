@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sundog.runtime.container.step import in_root
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
+from sundog.runtime.container.step import in_root
 from tests.image.store.conftest import ROOT_FILES, image, temporary_things, write_tar
 
 Change = Callable[[int], object]

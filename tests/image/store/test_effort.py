@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.image.oci.config import ImageConfig
 from sundog.base.record.names import canonical_name
+from sundog.image.oci.config import ImageConfig
 from sundog.image.store.images import Image
 from sundog.image.store.layer_info import LayerInfo
 from sundog.image.store.layers import layer_id

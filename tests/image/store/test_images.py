@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.record.stack import read_stack
 from sundog.errors import KernelError, NotInStorage, ReferenceSyntaxError, StoreError
 from sundog.image.oci.config import HistoryEntry
-from sundog.base.record.stack import read_stack
 from sundog.image.store import images
 from sundog.image.store.store import Store
 from tests.image.store.conftest import image, temporary_things

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.errors import StoreError
 from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.errors import StoreError
 from sundog.image.store.img_links import ImgLinks, spellings
 from tests.image.store.conftest import image
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.record.owners import OwnerRecord, pack_owners
 from sundog.errors import StoreError
 from sundog.front.podman.containers import NOBODY, Container
 from sundog.front.podman.kept import Kept
 from sundog.front.podman.users import NOTIFY, Who
-from sundog.base.record.owners import OwnerRecord, pack_owners
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
 from tests.image.store.conftest import ROOT_FILES, Files, write_tar

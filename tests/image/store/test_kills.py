@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sundog.runtime.container.root import OverlayRoot
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
+from sundog.runtime.container.root import OverlayRoot
 from tests.conftest import KILLS
 from tests.image.store.conftest import Files, contents, image, temporary_things, write_tar
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import KernelError, StoreError
 from sundog.base.kernel import overlay
 from sundog.base.kernel.overlay import OVERLAY_MAX_LOWERS, mount_layers
 from sundog.base.record.owners import pack_owners
+from sundog.errors import KernelError, StoreError
 from sundog.image.store.layer_info import LayerInfo
 from sundog.image.store.layers import layer_id
 from sundog.image.store.mounted import mounted_names
 from sundog.image.store.store import Store
-from tests.conftest import command
 from tests.base.kernel.child import in_namespaces
 from tests.base.kernel.test_overlay import enter_scratch
+from tests.conftest import command
 from tests.image.store.conftest import image
 
 if TYPE_CHECKING:

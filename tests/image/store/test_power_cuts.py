@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.image.store.store import Store
-from tests.image.builder.conftest import announced
 from tests.conftest import CUTS, command, run_program
+from tests.image.builder.conftest import announced
 from tests.image.layer.archives import directory, file
 from tests.image.pull.faulty import FaultyRegistry
 from tests.image.pull.images import Shelf

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import DockerfileError, EndsEarly, KernelError, StoreError, UnreachableError
 from sundog.base.record.layer_path import LayerPath
+from sundog.errors import DockerfileError, EndsEarly, KernelError, StoreError, UnreachableError
 from sundog.image.store import crossing
 from sundog.image.store.worker import TreeWorker
 

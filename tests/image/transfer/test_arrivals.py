@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import ArchiveError
 from sundog.base.record.layer_path import LayerPath
+from sundog.errors import ArchiveError
 from sundog.image.transfer.arrivals import Arrival, ArrivalWorker
 from tests.image.layer.archives import archive, directory, file
 

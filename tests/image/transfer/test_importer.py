@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import ArchiveError, StoreError, SundogError
-from sundog.runtime.linker.elf import ElfLayout
-from sundog.image.oci.platform import Platform
 from sundog.base.record.owners import OwnerRecord
+from sundog.errors import ArchiveError, StoreError, SundogError
+from sundog.image.oci.platform import Platform
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
+from sundog.runtime.linker.elf import ElfLayout
 from tests.image.store.conftest import ROOT_FILES, contents, temporary_things, write_tar
 
 if sys.version_info >= (3, 14):

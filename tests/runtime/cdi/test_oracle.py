@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sundog.errors import CdiError
 from sundog.runtime.cdi.merging import path_components
 from sundog.runtime.cdi.registry import CdiRegistry, edits_for
-from sundog.errors import CdiError
 from tests.runtime.cdi import cases
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import sundog
+from sundog.errors import CdiError
 from sundog.runtime.cdi import registry
 from sundog.runtime.cdi.directories import SYSTEM_DIRECTORIES, cdi_directories
 from sundog.runtime.cdi.edits import CdiMount, ContainerEdits, NetDevice
 from sundog.runtime.cdi.merging import merged_edits, path_components
 from sundog.runtime.cdi.registry import device_names, edits_for, edits_for_all
-from sundog.errors import CdiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,12 +11,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.errors import CdiError
 from sundog.runtime.cdi.specification import load_specification
 from sundog.runtime.cdi.yaml_blocks import NotBlocks, parse_blocks
 from sundog.runtime.cdi.yaml_faults import YamlFault
 from sundog.runtime.cdi.yaml_scalar import plain_scalar
 from sundog.runtime.cdi.yaml_text import MOST_YAML_VALUES, parse_by_library, parse_yaml_text
-from sundog.errors import CdiError
 
 SPECIFICATIONS = Path(__file__).parent / "specifications"
 

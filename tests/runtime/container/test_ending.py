@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.errors import SundogError
 from sundog.runtime.container import ending, fuse_mounts
 from sundog.runtime.container.ending import Ending
 from sundog.runtime.container.fuse_mounts import HostMounts
-from sundog.errors import SundogError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.kernel.libc import libc_call
+from sundog.errors import SundogError
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
 from sundog.runtime.container.step import guarded, in_root, pid_namespace_obstacle, run_step
 from sundog.runtime.container.step_mounts import TreeMount
 from sundog.runtime.container.step_plan import Step
-from sundog.errors import SundogError
-from sundog.base.kernel.libc import libc_call
 
 PATH = {b"PATH": b"/bin"}
 
@@ -335,8 +335,8 @@ def test_syncs_are_faked_on_demand(busybox_tree: Path) -> None:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            from sundog.runtime.emulation.filter import install_fake_root
             from sundog.base.kernel.process import set_no_new_privs
+            from sundog.runtime.emulation.filter import install_fake_root
 
             set_no_new_privs()
             install_fake_root(fake_sync=fake_sync)

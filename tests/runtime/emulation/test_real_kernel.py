@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.libc import libc_call
+from sundog.base.kernel.numbers import process_abi
+from sundog.base.kernel.process import install_seccomp_filter, set_no_new_privs
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.emulation.bpf import (
     DATA_NR,
     SECCOMP_RET_ALLOW,
@@ -28,11 +32,13 @@ from sundog.runtime.emulation.bpf import (
     verdict,
 )
 from sundog.runtime.emulation.filter import install_fake_root, native_abi
-from sundog.runtime.emulation.syscalls import DEVICE_CALLS, FAKED_CALLS, SYNC_CALLS, SYSCALL_ABIS, Abi
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.libc import libc_call
-from sundog.base.kernel.numbers import process_abi
-from sundog.base.kernel.process import install_seccomp_filter, set_no_new_privs
+from sundog.runtime.emulation.syscalls import (
+    DEVICE_CALLS,
+    FAKED_CALLS,
+    SYNC_CALLS,
+    SYSCALL_ABIS,
+    Abi,
+)
 from tests.base.kernel import libseccomp
 from tests.base.kernel.child import in_child, in_namespaces
 

@@ -21,6 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.base.kernel.libc import syscall
+from sundog.base.kernel.numbers import ABIS as MACHINES
+from sundog.base.kernel.process import set_no_new_privs
 from sundog.runtime.emulation.filter import native_abi
 from sundog.runtime.emulation.keys import forbid_keys, keys_program
 from sundog.runtime.emulation.syscalls import IOCTL, KEY_CALLS, SYSCALL_ABIS, Abi, syscall_numbers
@@ -31,13 +34,10 @@ from sundog.runtime.emulation.terminal import (
     typing_is_possible,
     typing_program,
 )
-from sundog.base.kernel.libc import syscall
-from sundog.base.kernel.numbers import ABIS as MACHINES
-from sundog.base.kernel.process import set_no_new_privs
-from tests.runtime.emulation.bpf_interpreter import Program, SeccompData
-from tests.runtime.emulation.test_real_kernel import direct_call, results
 from tests.base.kernel import libseccomp
 from tests.base.kernel.child import in_child
+from tests.runtime.emulation.bpf_interpreter import Program, SeccompData
+from tests.runtime.emulation.test_real_kernel import direct_call, results
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from sundog.base.record.owners import read_owners
 from sundog.errors import SundogError
 from sundog.runtime.fuse import records
 from sundog.runtime.fuse.channel import Channel, make_channel
@@ -28,7 +29,6 @@ from sundog.runtime.fuse.protocol import (
     XATTR,
 )
 from sundog.runtime.fuse.records import write_records
-from sundog.base.record.owners import read_owners
 from sundog.runtime.squashfs.image import SquashfsImage
 from tests.runtime.fuse.conftest import make_squashfs
 from tests.runtime.launcher.conftest import messages

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.launcher.compiled import LISTED, Compiled, python_start, read_line, remembered_accounts
+from tests.runtime.launcher.compiled import (
+    LISTED,
+    Compiled,
+    python_start,
+    read_line,
+    remembered_accounts,
+)
 from tests.runtime.launcher.installation import install
 
 BUSYBOX = "/usr/bin/busybox"

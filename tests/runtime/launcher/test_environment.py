@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.runtime.container.variables import Environment
 from sundog.errors import SundogError
+from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.environment import (
     EnvironmentChange,
     SetVariables,

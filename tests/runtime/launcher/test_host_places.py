@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, DESIRED, OPTIONAL
 from sundog.runtime.container.variables import Environment
-from sundog.errors import SundogError
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_places
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine

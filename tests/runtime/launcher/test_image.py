@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.stack import ImageStack, pack_stack
 from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher import choice, main
 from sundog.runtime.launcher.image import Image, find_image
 from sundog.runtime.launcher.storage import Storage
-from sundog.base.record.names import canonical_name, name_to_directory
-from sundog.base.record.stack import ImageStack, pack_stack
 from tests.runtime.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
 from tests.runtime.launcher.installation import CHILD_CALLS, CHILD_OPENS, VERSION, stub_of, trace
 

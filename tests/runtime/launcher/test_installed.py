@@ -119,7 +119,11 @@ def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
     [
         ("X = 1", "X = 2", "X is defined in sundog.a and in sundog.runtime.launcher.main"),
         ("X = []", "X = []", "X is defined in sundog.a and in sundog.runtime.launcher.main"),
-        ("X = 1", "from c import X", "X is defined in sundog.a and in sundog.runtime.launcher.main"),
+        (
+            "X = 1",
+            "from c import X",
+            "X is defined in sundog.a and in sundog.runtime.launcher.main",
+        ),
         ("def f(): pass", "class f: pass", "f is defined in sundog.a"),
         ("", "from sundog.a import x as y", "import x as y"),
         ("", "import sundog.a", "import sundog.a"),
@@ -220,7 +224,16 @@ def test_notify_opens_one_module_more(installed: Path, image: Path, tmp_path: Pa
 def test_the_plain_modules_do_the_same(image: Path) -> None:
     environment = ENVIRONMENT | {"PYTHONPATH": str(CHECKOUT / "src")}
     done = subprocess.run(
-        [sys.executable, "-m", "sundog.runtime.launcher", image, "--", "sh", "-c", "echo $PPID; exit 3"],
+        [
+            sys.executable,
+            "-m",
+            "sundog.runtime.launcher",
+            image,
+            "--",
+            "sh",
+            "-c",
+            "echo $PPID; exit 3",
+        ],
         env=environment,
         capture_output=True,
         check=False,

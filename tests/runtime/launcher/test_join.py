@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.runtime.container.variables import Environment
 from sundog.base.record.own_storage import FORMAT
+from sundog.runtime.container.variables import Environment
 from tests.conftest import RootHelper, children_of, until
 from tests.runtime.launcher.compiled import Argument, Compiled, leave_accounts
 from tests.runtime.launcher.conftest import ENVIRONMENT

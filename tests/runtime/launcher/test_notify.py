@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from sundog.base.record.owners import OwnerRecord, pack_owners, read_owners
 from sundog.base.record.stack import ImageStack
+from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from tests.runtime.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
 from tests.runtime.launcher.test_image import MOUNT_POINTS, add_image
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.record.known_layouts import KnownLayout
 from sundog.errors import SundogError
 from sundog.runtime.launcher.layout import read_loader_answer
-from sundog.base.record.known_layouts import KnownLayout
 from tests.conftest import Completed, command, run_program
 
 LOADING = "loading image: "

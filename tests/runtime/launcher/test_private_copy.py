@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.kernel.mounts import MS_RDONLY
+from sundog.base.kernel.overlay import mount_layers
+from sundog.base.record.owners import OwnerRecord, pack_owners
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.container import private_copy
 from sundog.runtime.container.enter import mount_scratch
 from sundog.runtime.container.private_copy import LowersCopy, mount_copy
 from sundog.runtime.container.root import DirectoryRoot
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.mounts import MS_RDONLY
-from sundog.base.kernel.overlay import mount_layers
-from sundog.base.record.owners import OwnerRecord, pack_owners
-from tests.front.doctor.causes import deny_argument, no_overlay
 from tests.base.kernel.child import in_namespaces
+from tests.front.doctor.causes import deny_argument, no_overlay
 from tests.runtime.launcher.conftest import ENVIRONMENT, Completed, messages
 from tests.runtime.launcher.storages import fill_storage, make_storage
 

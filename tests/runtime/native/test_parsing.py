@@ -10,8 +10,10 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.runtime.container.variables import Environment
+from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.stack import ImageStack, pack_stack, unpack_stack
 from sundog.errors import ReferenceSyntaxError, SundogError
+from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.environment import (
     SetFromImage,
     SetVariables,
@@ -22,8 +24,6 @@ from sundog.runtime.launcher.environment import (
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.one_file import is_one_file
 from sundog.runtime.launcher.options import CommandLine, Finished
-from sundog.base.record.names import canonical_name, name_to_directory
-from sundog.base.record.stack import ImageStack, pack_stack, unpack_stack
 from tests.runtime.native.server import Answer, Server
 
 

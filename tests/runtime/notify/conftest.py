@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.place import CHECKOUT
 
+from sundog.base.record.owners import pack_owners
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack
-from sundog.base.record.owners import pack_owners
 from tests.conftest import Completed, run_program
 from tests.image.layer.namespace import in_namespace
 from tests.runtime.notify.table import INSTALL

@@ -20,6 +20,28 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from sundog.base.kernel.mounts import (
+    MNT_DETACH,
+    MS_BIND,
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    pivot_root,
+    umount2,
+)
+from sundog.base.kernel.namespaces import (
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    setns,
+    unshare,
+    write_id_maps,
+)
+from sundog.base.kernel.numbers import process_abi
+from sundog.base.kernel.process import set_no_new_privs, set_pdeathsig
+from sundog.base.record.links import read_links
+from sundog.base.record.owners import pack_owners, read_owners
 from sundog.runtime.emulation.filter import install_fake_root
 from sundog.runtime.emulation.notify import supervisor as supervisor_module
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
@@ -43,28 +65,6 @@ from sundog.runtime.emulation.notify.state.pins import Pins
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
-from sundog.base.kernel.mounts import (
-    MNT_DETACH,
-    MS_BIND,
-    MS_PRIVATE,
-    MS_REC,
-    mount,
-    pivot_root,
-    umount2,
-)
-from sundog.base.kernel.namespaces import (
-    CLONE_NEWIPC,
-    CLONE_NEWNS,
-    CLONE_NEWPID,
-    CLONE_NEWUSER,
-    setns,
-    unshare,
-    write_id_maps,
-)
-from sundog.base.kernel.numbers import process_abi
-from sundog.base.kernel.process import set_no_new_privs, set_pdeathsig
-from sundog.base.record.links import read_links
-from sundog.base.record.owners import pack_owners, read_owners
 
 ABI = NOTIFY_ABIS[process_abi()]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.numbers import ioctl_directions
 from sundog.runtime.emulation.notify.handlers.stat import DIRENT
 from sundog.runtime.emulation.notify.seccomp import listener
 from sundog.runtime.emulation.notify.seccomp.program import MAKES_FILE, SO_PEERGROUPS
@@ -29,7 +30,6 @@ from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_I386,
 from sundog.runtime.emulation.notify.tracee.narrow import OLD_STAT, SHORT_STAT, STAT64
 from sundog.runtime.emulation.notify.tracee.narrow_sysv import SYSV_FORMS
 from sundog.runtime.emulation.syscalls import SYSCALL_ABIS
-from sundog.base.kernel.numbers import ioctl_directions
 from tests.base.kernel import libseccomp
 
 if TYPE_CHECKING:

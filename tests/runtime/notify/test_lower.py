@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.record.links import pack_links
+from sundog.base.record.owners import OwnerRecord, pack_owners, read_owners
 from sundog.runtime.emulation.notify.state.lower import (
     LOWEST_OF_LAYER,
     SPARSE,
@@ -16,8 +18,6 @@ from sundog.runtime.emulation.notify.state.lower import (
     OpenedLayer,
     shown_numbers,
 )
-from sundog.base.record.links import pack_links
-from sundog.base.record.owners import OwnerRecord, pack_owners, read_owners
 
 if TYPE_CHECKING:
     from pathlib import Path

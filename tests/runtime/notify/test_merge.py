@@ -10,8 +10,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.runtime.emulation.notify.state.persist import merged_manifest
 from sundog.base.record.owners import OwnerRecord, OwnersManifest
+from sundog.runtime.emulation.notify.state.persist import merged_manifest
 
 NAMES = ("a", "b")
 PATHS = ["", *NAMES, *(f"{one}/{two}" for one in NAMES for two in NAMES), "a/a/a", "a/a/b", "b/a/a"]

@@ -1,7 +1,7 @@
 """Random users get the same refusals under notify as they got from the kernel under real root.
 
-``tests.runtime.notify.record`` says how to record the kernel's answers.  `make fuzz` records more of
-them in the directory ``$SUNDOG_RECORDED``.
+``tests.runtime.notify.record`` says how to record the kernel's answers.  `make fuzz` records more
+of them in the directory ``$SUNDOG_RECORDED``.
 """
 
 from __future__ import annotations

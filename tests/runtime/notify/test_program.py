@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.base.kernel.namespaces import CLONE_NEWNS
+from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.runtime.emulation.filter import fake_root_program
 from sundog.runtime.emulation.notify.handlers.forms import YOUNG_CALLS, handlers_of
@@ -31,8 +33,6 @@ from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_X86_6
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.runtime.emulation.syscalls import SYSCALL_ABIS
-from sundog.base.kernel.namespaces import CLONE_NEWNS
-from sundog.base.kernel.numbers import process_abi
 from tests.runtime.emulation.bpf_interpreter import Program, SeccompData
 
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.numbers import process_abi
+from sundog.base.kernel.process import install_seccomp_filter, set_no_new_privs
 from sundog.runtime.emulation.bpf import (
     DATA_NR,
     SECCOMP_RET_ALLOW,
@@ -23,8 +25,6 @@ from sundog.runtime.emulation.filter import fake_root_program
 from sundog.runtime.emulation.notify.seccomp.program import EMULATED, NOTIFIED
 from sundog.runtime.emulation.notify.seccomp.trial import FIRST_NEW_CALL, obstacle, tried_calls
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
-from sundog.base.kernel.numbers import process_abi
-from sundog.base.kernel.process import install_seccomp_filter, set_no_new_privs
 
 if TYPE_CHECKING:
     from pathlib import Path

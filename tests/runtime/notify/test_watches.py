@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.notify.state import watches as watches_module
 from sundog.runtime.emulation.notify.state.files import Files, Status
 from sundog.runtime.emulation.notify.state.records import Record
 from sundog.runtime.emulation.notify.state.watches import Watches
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
-from sundog.base.kernel.numbers import process_abi
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import StoreError, SundogError
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.record.own_storage import claim_storage
-from sundog.runtime.state.place import CONTAINERS, OCI, forgotten_boots, given_place, state_place
+from sundog.errors import StoreError, SundogError
 from sundog.image.store.storage import Storage
+from sundog.runtime.state.place import CONTAINERS, OCI, forgotten_boots, given_place, state_place
 
 
 def place(environment: dict[str, Path | str], *, make: bool = True) -> Path:

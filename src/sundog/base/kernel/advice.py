@@ -5,8 +5,8 @@ Floor 0.
 
 import errno
 
-from sundog.errors import TRIES_ALL, KernelError, SundogError
 from sundog.base.kernel.refusal import REFUSED, explain
+from sundog.errors import TRIES_ALL, KernelError, SundogError
 
 ANY_ERRNO = range(1, 4096)  # up to MAX_ERRNO of the kernel
 # The calls and errnos that are about this machine, not about what the user asked for.

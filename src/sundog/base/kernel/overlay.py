@@ -8,7 +8,6 @@ fit, fsconfig(2) takes them one by one on newer kernels (``lowerdir+``).
 import errno
 import os
 
-from sundog.errors import KernelError
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
     FSCONFIG_CMD_CREATE,
@@ -23,6 +22,7 @@ from sundog.base.kernel.mounts import (
     mount,
     move_mount,
 )
+from sundog.errors import KernelError
 
 # overlayfs gives up beyond this many lower directories: OVL_MAX_STACK.
 OVERLAY_MAX_LOWERS = 500

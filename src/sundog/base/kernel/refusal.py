@@ -8,9 +8,9 @@ directory of fixtures, and only when an error is about to be printed.
 import errno
 import os
 
-from sundog.errors import KernelError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.namespaces import NAMESPACE_NAMES
+from sundog.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

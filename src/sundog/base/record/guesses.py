@@ -20,10 +20,10 @@ Floor 0.
 
 import os
 
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
+from sundog.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ Floor 0.
 
 import os
 
-from sundog.errors import SundogError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFLNK, S_IFMT
+from sundog.errors import SundogError
 
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
 STORAGE_PARENT = b"/var/tmp/"

@@ -2,8 +2,8 @@
 
     version         ``sundog 1``; a directory that has files but not this one is not Sundog's
 
-Commands that store nothing but their run-time state need no more of it: see ``sundog.runtime.state``.
-``store/directory`` makes the rest.
+Commands that store nothing but their run-time state need no more of it: see
+``sundog.runtime.state``.  ``store/directory`` makes the rest.
 
 Floor 0.
 """
@@ -11,7 +11,6 @@ Floor 0.
 import os
 import stat
 
-from sundog.errors import StoreError, UnfitStorage
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import (
@@ -20,6 +19,7 @@ from sundog.base.record.location import (
     account_name,
     is_others_link,
 )
+from sundog.errors import StoreError, UnfitStorage
 
 FORMAT = b"sundog 1\n"
 _FORMAT_FAMILY = b"sundog "

@@ -20,8 +20,8 @@ Floor 0.
 
 import os
 
-from sundog.errors import StoreError
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.errors import StoreError
 
 OWNERS_MAGIC = b"sundog-owners 1\n"
 OWNER_KINDS = "fdlcbpw"

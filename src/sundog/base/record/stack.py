@@ -12,8 +12,8 @@ Floor 0.
 
 import os
 
-from sundog.errors import StoreError
 from sundog.base.kernel.files import Closing
+from sundog.errors import StoreError
 
 STACK_MAGIC = b"sundog-stack 2"
 STACK_MAGIC_3 = b"sundog-stack 3"

@@ -9,8 +9,8 @@ Floor 0.
 
 import os
 
-from sundog.errors import ReferenceSyntaxError
 from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.errors import ReferenceSyntaxError
 
 
 def path_in_storage(path: bytes) -> "tuple[bytes, str] | None":

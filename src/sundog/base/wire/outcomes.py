@@ -7,8 +7,8 @@ RuntimeError that says where it was raised.
 Floor 0.
 """
 
-from sundog.errors import SundogError
 from sundog.base.wire.values import pack_value, unpack_value
+from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from selectors import EVENT_READ, DefaultSelector
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 from typing import TYPE_CHECKING
 
-from sundog.front.agent.container_source import FURTHER
-from sundog.front.agent.containers import Supervised, supervise
-from sundog.front.agent.reception import Reception
-from sundog.errors import EXIT_ERROR, SundogError
 from sundog.base.kernel.descriptors import allow_descriptors, send_message
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.base.wire.outcomes import where_from
+from sundog.errors import EXIT_ERROR, SundogError
+from sundog.front.agent.container_source import FURTHER
+from sundog.front.agent.containers import Supervised, supervise
+from sundog.front.agent.reception import Reception
 
 if TYPE_CHECKING:
     from socket import socket

@@ -10,16 +10,16 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from sundog.front.agent.metadata import Metadata
-from sundog.front.agent.profile import seccomp_profile
-from sundog.errors import RuntimeConfigError
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.libc import printable
+from sundog.errors import RuntimeConfigError
+from sundog.front.agent.metadata import Metadata
+from sundog.front.agent.profile import seccomp_profile
 from sundog.image.oci.fields import Fields, parse_json
 
 if TYPE_CHECKING:
-    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
     from sundog.image.oci.fields import JsonObject
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 CONFIG = "config.json"
 # Those that podman gives to root by default.  The kernel obeys them where it answers by itself: the

@@ -10,9 +10,9 @@ import os
 from select import EPOLLIN, epoll
 from typing import TYPE_CHECKING
 
+from sundog.base.kernel.descriptors import receive_message
 from sundog.front.agent.entrance import Beginning
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource, wake_synchronously
-from sundog.base.kernel.descriptors import receive_message
 
 if TYPE_CHECKING:
     from _socket import socket

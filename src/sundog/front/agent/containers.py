@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from select import POLLIN, poll
 from typing import TYPE_CHECKING
 
+from sundog.base.kernel.files import STDERR_FILENO, Closing
+from sundog.base.kernel.libc import printable
+from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY
+from sundog.base.record.owners import OwnersManifest, unpack_owners
+from sundog.errors import SundogError
 from sundog.front.agent.container_source import ContainerSource
 from sundog.front.agent.entrance import Detacher, enter_with_program
 from sundog.runtime.container.enter import forbid_imports, rootless
@@ -22,11 +27,6 @@ from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.lower import LowerRecords
-from sundog.errors import SundogError
-from sundog.base.kernel.files import STDERR_FILENO, Closing
-from sundog.base.kernel.libc import printable
-from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY
-from sundog.base.record.owners import OwnersManifest, unpack_owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

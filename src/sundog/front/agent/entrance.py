@@ -14,6 +14,11 @@ from select import POLLIN, poll
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 from typing import Self
 
+from sundog.base.kernel.descriptors import receive_message, send_message
+from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
+from sundog.base.kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER, setns
+from sundog.base.kernel.process import set_dumpable
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.enter import enter_namespaces, rootless
 from sundog.runtime.emulation.notify.seccomp.listener import (
     COOKIE,
@@ -29,11 +34,6 @@ from sundog.runtime.emulation.notify.seccomp.listener import (
 )
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.emulation.notify.tracee.memory import PATH_MAX
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.descriptors import receive_message, send_message
-from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
-from sundog.base.kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER, setns
-from sundog.base.kernel.process import set_dumpable
 
 _LONGEST_ANSWER = 1 << 13  # bytes: a message with a path
 

@@ -14,9 +14,9 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from sundog.errors import SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -15,8 +15,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sundog.errors import RuntimeConfigError
 from sundog.base.kernel.libc import printable
+from sundog.errors import RuntimeConfigError
 from sundog.image.oci.fields import Fields, parse_json
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sundog.front.agent.metadata import Metadata
 from sundog.errors import RuntimeConfigError
+from sundog.front.agent.metadata import Metadata
 from sundog.image.oci.fields import Fields, parse_json
 
 LISTENER = "seccompFd"  # the name of the listener among the descriptors

@@ -14,10 +14,10 @@ import time
 from socket import CMSG_SPACE, MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
+from sundog.base.kernel.descriptors import INT_SIZE, descriptors_of
+from sundog.errors import RuntimeConfigError
 from sundog.front.agent.entrance import is_listener
 from sundog.front.agent.process_state import LISTENER, ProcessState
-from sundog.errors import RuntimeConfigError
-from sundog.base.kernel.descriptors import INT_SIZE, descriptors_of
 
 if TYPE_CHECKING:
     from socket import socket

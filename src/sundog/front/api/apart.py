@@ -14,11 +14,11 @@ import signal
 import sys
 from contextlib import suppress
 
+from sundog.base.kernel.files import Closing
+from sundog.base.wire.values import pack_value, unpack_value
 from sundog.front.api import LOADING
 from sundog.front.api.progress import Event, ProgressReport
 from sundog.runtime.container.child import Child
-from sundog.base.kernel.files import Closing
-from sundog.base.wire.values import pack_value, unpack_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 
+from sundog.errors import UsageError
 from sundog.front.api.apart import apart
 from sundog.front.api.images import (
     Image,
@@ -20,7 +21,6 @@ from sundog.image.builder.executor import build as build_image
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED, BuildOptions, RunOptions
 from sundog.image.dockerfile.parse import SIZE_LIMIT, parse
-from sundog.errors import UsageError
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 
 TYPE_CHECKING = False

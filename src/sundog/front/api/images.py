@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, field, replace
 
+from sundog.base.record.names import canonical_name
+from sundog.errors import NotInStorage, UsageError
 from sundog.front.api import LOADING
 from sundog.front.api.apart import apart
-from sundog.errors import NotInStorage, UsageError
 from sundog.image.oci.platform import Platform
-from sundog.base.record.names import canonical_name
 from sundog.image.store.description import describe
 from sundog.image.store.description import history as history_of
 from sundog.image.store.store import Store

@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 
-from sundog.front.api.images import pull as pull_image
-from sundog.errors import NotInStorage, UsageError
 from sundog.base.installation import own_command
+from sundog.errors import NotInStorage, UsageError
+from sundog.front.api.images import pull as pull_image
 from sundog.front.podman.options import scan
 from sundog.front.podman.run_line import Caller, ImageFacts, command_user, is_path, run_line
 from sundog.front.podman.run_options import RUN

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from sundog.image.builder.check.lint import CheckDirective, check
-from sundog.image.builder.check.subject import Facts
+from sundog.errors import EXIT_ERROR, NotInStorage
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import TAB, print_line
-from sundog.errors import EXIT_ERROR, NotInStorage
+from sundog.image.builder.check.lint import CheckDirective, check
+from sundog.image.builder.check.subject import Facts
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.image.builder.files.context import BuildContext
     from sundog.front.cli.image_arguments import ImageArguments
     from sundog.front.cli.report import Report
+    from sundog.image.builder.files.context import BuildContext
     from sundog.image.dockerfile.parse import Dockerfile
 
 _HINT = "# check=skip=RULE,… at the top of the Dockerfile leaves rules out"

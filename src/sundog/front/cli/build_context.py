@@ -7,11 +7,11 @@ import stat
 import sys
 from dataclasses import dataclass
 
+from sundog.errors import KernelError, SundogError, UsageError
 from sundog.image.builder.document import read_document, read_open_document
 from sundog.image.builder.files.archive import is_header
 from sundog.image.builder.files.context import BuildContext, unpacked_context
 from sundog.image.dockerfile.parse import SIZE_LIMIT
-from sundog.errors import KernelError, SundogError, UsageError
 from sundog.image.layer.compression import is_compressed, rejoined
 from sundog.image.layer.header import BLOCK
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.image.store.store import Store
 
 _STDIN = "-"

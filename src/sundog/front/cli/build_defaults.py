@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 
-from sundog.image.builder.force import Force, preferred
-from sundog.errors import UsageError
 from sundog.base.kernel.libc import escaped
+from sundog.errors import UsageError
+from sundog.image.builder.force import Force, preferred
 from sundog.image.registry.user_files import settings_directory
 
 TYPE_CHECKING = False

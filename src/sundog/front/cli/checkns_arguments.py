@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from sundog.front.cli.parser import SmallParser
 from sundog.errors import UsageError
+from sundog.front.cli.parser import SmallParser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

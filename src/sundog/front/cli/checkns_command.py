@@ -6,11 +6,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from sundog.errors import EXIT_ERROR, EXIT_RUN, EXIT_USAGE
 from sundog.front.cli.checkns_arguments import CheckArguments, make_parser, parse
 from sundog.front.cli.outcomes import print_failure, print_outcome, print_outcomes_as_json
 from sundog.front.cli.output import print_bytes, print_line
 from sundog.front.cli.small_command import run_command
-from sundog.errors import EXIT_ERROR, EXIT_RUN, EXIT_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

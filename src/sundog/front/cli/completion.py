@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 
-from sundog.errors import SundogError
 from sundog.base.record.location import default_storage
+from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

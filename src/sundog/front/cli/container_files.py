@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 
+from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
+from sundog.base.kernel.process import set_dumpable
+from sundog.errors import SundogError
 from sundog.front.cli.sundog_kept import changing, settled
+from sundog.front.podman.processes import members
+from sundog.image.store.store import Store
 from sundog.runtime.container.child import STANDARD_STREAMS, Child
 from sundog.runtime.container.enter import (
     change_root,
@@ -13,19 +18,14 @@ from sundog.runtime.container.enter import (
     forbid_imports,
     mount_scratch,
 )
-from sundog.errors import SundogError
-from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
-from sundog.base.kernel.process import set_dumpable
-from sundog.front.podman.processes import members
-from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from sundog.front.cli.sundog_command import Context
-    from sundog.runtime.container.root import Root
     from sundog.front.podman.containers import Container, Containers
+    from sundog.runtime.container.root import Root
 
 
 class Place:

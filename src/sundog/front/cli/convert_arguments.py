@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from sundog.front.cli.parser import SmallParser
 from sundog.errors import UsageError
+from sundog.front.cli.parser import SmallParser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sundog.errors import EXIT_ERROR
 from sundog.front.cli.convert_arguments import ConvertArguments, make_parser, parse
 from sundog.front.cli.small_command import run_command
-from sundog.errors import EXIT_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,6 +76,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         sys.stderr.write(make_parser().format_help())
         return EXIT_ERROR
     report.level = arguments.verbose - arguments.quiet
+    from sundog.base.record.stored_path import path_in_storage  # noqa: PLC0415
     from sundog.image.convert.conversion import convert  # noqa: PLC0415 - under the signals' care
     from sundog.image.convert.formats import (  # noqa: PLC0415
         CH_IMAGE,
@@ -85,7 +86,6 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         output_place,
     )
     from sundog.image.convert.options import Options  # noqa: PLC0415
-    from sundog.base.record.stored_path import path_in_storage  # noqa: PLC0415
     from sundog.image.transfer.packing import Packing  # noqa: PLC0415
 
     if arguments.no_limits:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
-from sundog.front.cli.output import print_line
 from sundog.errors import EXIT_ERROR, UsageError
+from sundog.front.cli.output import print_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

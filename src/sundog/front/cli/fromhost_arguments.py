@@ -9,8 +9,8 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sundog.front.cli.parser import SmallParser
 from sundog.errors import UsageError
+from sundog.front.cli.parser import SmallParser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,10 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from sundog.errors import EXIT_ERROR, UsageError
 from sundog.front.cli.fromhost_arguments import FromhostArguments, make_parser, parse
 from sundog.front.cli.output import print_bytes, print_line
 from sundog.front.cli.small_command import run_command
-from sundog.errors import EXIT_ERROR, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

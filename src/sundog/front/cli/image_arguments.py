@@ -10,10 +10,14 @@ import argparse
 import os
 
 from sundog import __version__
+from sundog.errors import UsageError
 from sundog.front.cli.image_subcommands import ALIASES, SUBCOMMANDS
 from sundog.front.cli.parser import OneOf, Parser, suggestion
-from sundog.front.cli.reference_options import ReferenceArguments, add_reference_options, check_pairs
-from sundog.errors import UsageError
+from sundog.front.cli.reference_options import (
+    ReferenceArguments,
+    add_reference_options,
+    check_pairs,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

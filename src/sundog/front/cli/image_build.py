@@ -7,18 +7,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 
+from sundog.errors import UsageError
+from sundog.front.cli.build_context import find_context
+from sundog.front.cli.image_arguments import storage_path
+from sundog.front.cli.registries import pull_options, puller
+from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.context import named_context
 from sundog.image.builder.graph import context_key
 from sundog.image.builder.naming import inferred_name
 from sundog.image.builder.options import BuildOptions
 from sundog.image.builder.secrets import Secret, SshAgents, SshSource
-from sundog.front.cli.build_context import find_context
-from sundog.front.cli.image_arguments import storage_path
-from sundog.front.cli.registries import pull_options, puller
-from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.dockerfile.parse import parse
-from sundog.errors import UsageError
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.store.store import Store
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import TypeVar
 
-    from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.front.cli.image_arguments import ImageArguments
     from sundog.front.cli.report import Report
+    from sundog.image.builder.files.remote_context import RemoteContexts
 
     SourceT = TypeVar("SourceT", Secret, SshSource)
 

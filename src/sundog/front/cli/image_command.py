@@ -9,13 +9,13 @@ import os
 import sys
 from importlib import import_module
 
+from sundog.errors import EXIT_ERROR, EXIT_USAGE, UsageError
 from sundog.front.cli.build_arguments import PROGRESS_JSON, PROGRESS_QUIET
 from sundog.front.cli.image_arguments import parse_arguments, print_help
 from sundog.front.cli.reference_options import notes, notes_on_variables
 from sundog.front.cli.report import ERRORS_ONLY, Report
 from sundog.front.cli.running import run_action
 from sundog.front.cli.streams import name_stdout, open_closed, silence_stdout
-from sundog.errors import EXIT_ERROR, EXIT_USAGE, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

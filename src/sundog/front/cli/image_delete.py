@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sundog.front.cli.image_arguments import storage_path
 from sundog.errors import SundogError
+from sundog.front.cli.image_arguments import storage_path
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from sundog.base.record.location import default_storage
+from sundog.errors import EXIT_ERROR, SundogError
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import print_bytes, print_json
-from sundog.errors import EXIT_ERROR, SundogError
-from sundog.base.record.location import default_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

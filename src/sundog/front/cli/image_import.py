@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
+from sundog.base.record.names import canonical_name
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.registries import chosen_platform
-from sundog.base.record.names import canonical_name
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
 

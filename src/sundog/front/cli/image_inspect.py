@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sundog.errors import NotInStorage
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import print_json
-from sundog.errors import NotInStorage
 from sundog.image.store.description import describe
 from sundog.image.store.store import Store
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
+from sundog.base.record.names import canonical_name
+from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import human_size, print_json, print_line, print_table
 from sundog.front.cli.registries import open_session
-from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
 from sundog.image.oci.platform import Platform
-from sundog.base.record.names import canonical_name
 from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from sundog.base.record.names import canonical_name
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.registries import pull_options
 from sundog.image.convert.load import load
-from sundog.base.record.names import canonical_name
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

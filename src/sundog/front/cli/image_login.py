@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from sundog.front.cli.registries import ask_credentials, open_session
-from sundog.errors import UsageError
 from sundog.base.record.names import split_reference
+from sundog.errors import UsageError
+from sundog.front.cli.registries import ask_credentials, open_session
 from sundog.image.registry.credentials import Credentials
 
 TYPE_CHECKING = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sundog.errors import RegistryError
 from sundog.front.cli.image_login import registry_name
 from sundog.front.cli.registries import open_session
-from sundog.errors import RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

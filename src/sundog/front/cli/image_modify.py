@@ -11,19 +11,19 @@ import os
 import sys
 from dataclasses import replace
 
+from sundog.base.kernel.process import LONGEST_STRING
+from sundog.base.record.names import canonical_name
+from sundog.errors import SundogError, UsageError
+from sundog.front.cli.image_arguments import storage_path
+from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.metadata import DEFAULT_SHELL
 from sundog.image.builder.options import CACHE_DISABLED, BuildOptions
-from sundog.front.cli.image_arguments import storage_path
-from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.dockerfile.instructions import From, Place, Run
 from sundog.image.dockerfile.parse import Dockerfile
 from sundog.image.dockerfile.source import Source
-from sundog.errors import SundogError, UsageError
-from sundog.base.kernel.process import LONGEST_STRING
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
-from sundog.base.record.names import canonical_name
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 
-from sundog.image.builder.bases import SCRATCH, scratch_config
-from sundog.front.cli.image_arguments import storage_path
-from sundog.front.cli.output import print_line
-from sundog.front.cli.registries import open_session, pull_options
 from sundog.base.record.names import (
     DEFAULT_REGISTRY,
     canonical_name,
@@ -15,6 +11,10 @@ from sundog.base.record.names import (
     spelled_out,
     split_reference,
 )
+from sundog.front.cli.image_arguments import storage_path
+from sundog.front.cli.output import print_line
+from sundog.front.cli.registries import open_session, pull_options
+from sundog.image.builder.bases import SCRATCH, scratch_config
 from sundog.image.registry.pull import pull
 from sundog.image.store.images import Image
 from sundog.image.store.store import Store

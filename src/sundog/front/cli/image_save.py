@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from sundog.errors import UsageError
 from sundog.front.cli.image_arguments import storage_path
 from sundog.image.convert.save import save
-from sundog.errors import UsageError
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 

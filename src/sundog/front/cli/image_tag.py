@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sundog.front.cli.image_arguments import storage_path
 from sundog.base.record.names import canonical_name
+from sundog.front.cli.image_arguments import storage_path
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from sundog.image.builder.options import CACHE_ENABLED
+from sundog.errors import SundogError
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.run_options import chosen_cache_mode
-from sundog.errors import SundogError
+from sundog.image.builder.options import CACHE_ENABLED
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

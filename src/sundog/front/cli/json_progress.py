@@ -17,8 +17,8 @@ from base64 import b64encode
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from sundog.image.builder.report import HIT
 from sundog.front.cli.report import Report, Transfer
+from sundog.image.builder.report import HIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

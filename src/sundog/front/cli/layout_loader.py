@@ -10,11 +10,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from sundog.errors import EXIT_ERROR
 from sundog.front.cli.interruption import die_of
 from sundog.front.cli.report import Report
 from sundog.front.cli.running import run_action
 from sundog.front.cli.streams import open_closed
-from sundog.errors import EXIT_ERROR
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -6,8 +6,8 @@ import argparse
 import os
 from contextlib import suppress
 
-from sundog.errors import UsageError
 from sundog.base.spelling import nearest
+from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ import sys
 from contextlib import suppress
 
 from sundog import __version__
-from sundog.front.cli.report import Report
-from sundog.front.cli.running import run_action
-from sundog.errors import EXIT_USAGE, NotInStorage, SundogError, UsageError
 from sundog.base.installation import own_command
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.locks import open_locked, unlock
-from sundog.front.podman.stored import image_facts
 from sundog.base.record.location import account_name
+from sundog.errors import EXIT_USAGE, NotInStorage, SundogError, UsageError
+from sundog.front.cli.report import Report
+from sundog.front.cli.running import run_action
+from sundog.front.podman.stored import image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

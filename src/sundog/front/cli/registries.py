@@ -7,14 +7,14 @@ import sys
 from dataclasses import replace
 from functools import cache, partial
 
-from sundog.errors import CredentialsError, UsageError
 from sundog.base.kernel.libc import escaped
+from sundog.errors import CredentialsError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.image.builder.bases import Pull
     from sundog.front.cli.image_arguments import ImageArguments
     from sundog.front.cli.report import Report
+    from sundog.image.builder.bases import Pull
     from sundog.image.oci.platform import Platform
     from sundog.image.registry.credentials import Credentials
     from sundog.image.registry.options import PullOptions

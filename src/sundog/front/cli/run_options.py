@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.record.location import default_storage, own_places
+from sundog.errors import SundogError, UsageError
+from sundog.front.cli.build_defaults import default_force
+from sundog.front.cli.image_arguments import storage_path
 from sundog.image.builder.chosen_force import chosen_force
 from sundog.image.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
 from sundog.image.builder.run.inject import Hook
 from sundog.runtime.cdi.directories import cdi_directories
-from sundog.front.cli.build_defaults import default_force
-from sundog.front.cli.image_arguments import storage_path
 from sundog.runtime.container.bind_option import parse_bind
 from sundog.runtime.container.hidden import checked_binds
-from sundog.errors import SundogError, UsageError
-from sundog.base.record.location import default_storage, own_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sundog.image.builder.force import Force
     from sundog.front.cli.image_arguments import ImageArguments
     from sundog.front.cli.report import Report
+    from sundog.image.builder.force import Force
 
 _STDOUT, _STDERR = 1, 2
 

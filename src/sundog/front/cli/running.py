@@ -10,12 +10,12 @@ import os
 import signal
 import sys
 
-from sundog.front.cli.interruption import INTERRUPTIONS, Interruption
-from sundog.front.cli.streams import silence_stdout
-from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
 from sundog.base.kernel.advice import advice
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.refusal import WANTED, explain
+from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
+from sundog.front.cli.interruption import INTERRUPTIONS, Interruption
+from sundog.front.cli.streams import silence_stdout
 from sundog.image.store.advice import ADVICE
 
 TYPE_CHECKING = False

@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from sundog import __version__
+from sundog.errors import UsageError
 from sundog.front.cli.report import Report
 from sundog.front.cli.running import run_action
 from sundog.front.cli.streams import name_stdout, open_closed
-from sundog.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse

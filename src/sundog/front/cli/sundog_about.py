@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from sundog import __version__
+from sundog.base.installation import own_command
+from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_command import run_safely, scanned
 from sundog.front.cli.sundog_start import execute
-from sundog.errors import UsageError
-from sundog.base.installation import own_command
 from sundog.front.podman.image_options import DOCTOR, PLAIN
 from sundog.front.podman.stored import storage_directory
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 
+from sundog.base.kernel.numbers import process_abi
+from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_command import new_report, run_safely, scanned
-from sundog.errors import SundogError, UsageError
-from sundog.base.kernel.numbers import process_abi
 from sundog.front.podman.image_options import AGENT
 
 TYPE_CHECKING = False
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_command import Context
-    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
     from sundog.front.podman.options import Line
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 _FOR_PROFILES = ("arch", "owners", "changes")
 
@@ -50,11 +50,11 @@ def agent(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as a
 
 
 def _listen(line: Line) -> int:
+    from sundog.base.kernel.process import set_dumpable  # noqa: PLC0415
     from sundog.front.agent.agent import Agent  # noqa: PLC0415 - the help needs none of this
     from sundog.front.agent.entrance import Detacher  # noqa: PLC0415
     from sundog.front.agent.listening import listening  # noqa: PLC0415
     from sundog.runtime.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415
-    from sundog.base.kernel.process import set_dumpable  # noqa: PLC0415
 
     reason = obstacle()
     if reason:

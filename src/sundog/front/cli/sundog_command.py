@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from sundog.errors import SundogError, UsageError
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError, UsageError
 from sundog.front.podman.run_line import is_id
 
 TYPE_CHECKING = False

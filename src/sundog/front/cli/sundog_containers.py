@@ -6,12 +6,12 @@ import select
 import signal
 import time
 
+from sundog.base.kernel.files import Closing
+from sundog.errors import SundogError, UsageError
 from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_command import run_safely, scanned
 from sundog.front.cli.sundog_format import print_rows
-from sundog.errors import SundogError, UsageError
-from sundog.base.kernel.files import Closing
 from sundog.front.podman.container_options import KILL, PS, RM, STOP, WAIT
 from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
 from sundog.front.podman.kept import own_containers

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError, UsageError
 from sundog.front.cli.container_files import HOST, Place, files_of
 from sundog.front.cli.sundog_command import run_safely, scanned
-from sundog.errors import SundogError, UsageError
-from sundog.base.kernel.libc import printable
-from sundog.image.layer.file_stream import DIRECTORY, FILE, NOTHING, kind, pack, unpack
 from sundog.front.podman.container_options import CP
 from sundog.front.podman.kept import own_containers
 from sundog.front.podman.stored import storage_directory
+from sundog.image.layer.file_stream import DIRECTORY, FILE, NOTHING, kind, pack, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import textwrap
 
+from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_command import ON_STDERR, new_report, run_safely
-from sundog.errors import UsageError
 from sundog.front.podman.container_options import (
     COMMIT,
     CONTAINER_PRUNE,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from fnmatch import fnmatchcase
 
+from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_command import image_line, run_safely, scanned, warn
 from sundog.front.cli.sundog_format import print_rows
-from sundog.errors import UsageError
 from sundog.front.podman.filters import Filters, has_label, truth
 from sundog.front.podman.image_options import IMAGES, PLAIN
 from sundog.front.podman.run_line import image_operand, is_id

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 
+from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_command import run_safely, scanned
 from sundog.front.cli.sundog_containers import view_of
-from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.podman.containers import is_container_name
 from sundog.front.podman.image_options import IMAGE_INSPECT, INSPECT
 from sundog.front.podman.kept import own_containers
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_command import Context
-    from sundog.image.oci.config import ImageConfig
     from sundog.front.podman.containers import Container, Containers
     from sundog.front.podman.options import Line
+    from sundog.image.oci.config import ImageConfig
     from sundog.image.store.images import Image
 
 _CONTAINER, _IMAGE, _ALL = "container", "image", "all"

@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from sundog.base.kernel.files import Closing
+from sundog.base.record.names import canonical_name
+from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_command import image_line, new_report, run_safely, scanned
 from sundog.front.cli.sundog_containers import stop_container
 from sundog.front.cli.sundog_named import start_made
 from sundog.front.cli.sundog_run import own_caller
 from sundog.front.cli.sundog_start import Run
-from sundog.errors import SundogError, UsageError
-from sundog.base.kernel.files import Closing
-from sundog.image.oci.config import HistoryEntry
 from sundog.front.podman.container_options import COMMIT, DIFF, RESTART, START
 from sundog.front.podman.kept import own_containers
 from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.run_line import command_user
 from sundog.front.podman.stored import facts_of, storage_directory
 from sundog.front.podman.users import SECCOMP
-from sundog.base.record.names import canonical_name
+from sundog.image.oci.config import HistoryEntry
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
+from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_columns
 from sundog.front.cli.sundog_command import run_safely, scanned
-from sundog.errors import SundogError, UsageError
 from sundog.front.podman import processes
 from sundog.front.podman.container_options import LOGS, TOP
 from sundog.front.podman.kept import own_containers

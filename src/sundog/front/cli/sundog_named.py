@@ -6,9 +6,9 @@ import os
 import sys
 import time
 
-from sundog.front.cli.sundog_start import Run, become_ch_run
-from sundog.errors import SundogError
 from sundog.base.kernel.living_process import Process
+from sundog.errors import SundogError
+from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.containers import NOBODY, Container, Containers, check_name
 from sundog.front.podman.kept import own_containers
 from sundog.front.podman.kept_words import kept_words

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from sundog.base.record.names import canonical_name
 from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_command import run_safely, scanned
@@ -18,7 +19,6 @@ from sundog.front.podman.kept import own_containers
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.times import decimal_size
-from sundog.base.record.names import canonical_name
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

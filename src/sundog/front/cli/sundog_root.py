@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.installation import own_command
 from sundog.front.cli.sundog_command import scanned
 from sundog.front.cli.sundog_start import execute
-from sundog.base.installation import own_command
 from sundog.front.podman.mock_root_options import ROOT
 from sundog.front.podman.statuses import PODMAN_STATUSES
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.sundog_command import EXIT_SUNDOG, image_line, scanned, warn
 from sundog.front.cli.sundog_start import Run, become_ch_run
-from sundog.errors import NotInStorage, UsageError
 from sundog.front.podman.run_line import (
     Caller,
     ImageFacts,

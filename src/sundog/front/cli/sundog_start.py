@@ -6,8 +6,8 @@ import os
 import sys
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
-from sundog.errors import SundogError
 from sundog.base.installation import own_command
+from sundog.errors import SundogError
 from sundog.front.podman.statuses import PODMAN_STATUSES
 
 TYPE_CHECKING = False

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import shlex
 
-from sundog.runtime.container.enter import enter_namespaces
-from sundog.front.doctor.outcome import Check, for_administrator
-from sundog.errors import KernelError, SundogError
 from sundog.base.installation import COMMANDS, installed
 from sundog.base.kernel.refusal import LOADS_PROFILE, read_state
+from sundog.errors import KernelError, SundogError
+from sundog.front.doctor.outcome import Check, for_administrator
+from sundog.runtime.container.enter import enter_namespaces
 
 _SWITCH = b"sys/kernel/apparmor_restrict_unprivileged_userns"
 _LABEL = b"self/attr/current"

@@ -6,9 +6,9 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 
-from sundog.front.doctor.outcome import NotHere
-from sundog.errors import SundogError
 from sundog.base.installation import own_command
+from sundog.errors import SundogError
+from sundog.front.doctor.outcome import NotHere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

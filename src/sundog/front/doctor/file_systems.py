@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.base.kernel.files import Closing
+from sundog.runtime.emulation.notify.state.files import file_system_type
 
 _KEEP_LOCAL = (
     "keep images on a local disk (--storage or $CH_IMAGE_STORAGE), and give one SquashFS file to "

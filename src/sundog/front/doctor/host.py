@@ -6,10 +6,10 @@ import os
 import shutil
 import tempfile
 
+from sundog.base.kernel.refusal import file_system_of, read_state
+from sundog.errors import SundogError
 from sundog.front.doctor.devices import DEVICES
 from sundog.front.doctor.outcome import Check, NotHere
-from sundog.errors import SundogError
-from sundog.base.kernel.refusal import file_system_of, read_state
 
 _LITTLE = 100 << 20  # bytes
 _ELSEWHERE = "name another directory by $TMPDIR"

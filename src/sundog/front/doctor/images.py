@@ -7,10 +7,10 @@ import shutil
 import time
 from functools import partial
 
+from sundog.errors import SundogError
 from sundog.front.doctor.commands import Commands
 from sundog.front.doctor.outcome import Check, NotHere
 from sundog.front.doctor.tiny_image import make_tiny_image
-from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import errno
 import os
 
+from sundog.base.kernel.mounts import MOVE_MOUNT_F_EMPTY_PATH, move_mount
+from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
+from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS, set_no_new_privs
+from sundog.base.kernel.refusal import LINUX_NEEDED
+from sundog.errors import SundogError
+from sundog.front.doctor.outcome import Check
 from sundog.runtime.container.enter import (
     change_root,
     copy_tree,
@@ -14,12 +20,6 @@ from sundog.runtime.container.enter import (
     mount_scratch,
 )
 from sundog.runtime.container.features import try_seccomp
-from sundog.front.doctor.outcome import Check
-from sundog.errors import SundogError
-from sundog.base.kernel.mounts import MOVE_MOUNT_F_EMPTY_PATH, move_mount
-from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
-from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS, set_no_new_privs
-from sundog.base.kernel.refusal import LINUX_NEEDED
 
 
 def _kernel() -> str:

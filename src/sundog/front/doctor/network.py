@@ -7,8 +7,8 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from sundog.front.doctor.outcome import Check, NotHere, for_administrator
 from sundog.errors import SundogError
+from sundog.front.doctor.outcome import Check, NotHere, for_administrator
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SECONDS = 5.0

@@ -7,13 +7,13 @@ import tempfile
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from sundog.front.doctor.outcome import Check
-from sundog.errors import SundogError
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.refusal import explain
-from sundog.image.layer.remove import remove_tree
 from sundog.base.record.location import default_storage
 from sundog.base.record.own_storage import check_directory
+from sundog.errors import SundogError
+from sundog.front.doctor.outcome import Check
+from sundog.image.layer.remove import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import os
 import re
 import shutil
 
+from sundog.errors import SundogError
 from sundog.front.doctor.outcome import Check, NotHere, for_administrator
 from sundog.front.doctor.programs import output_of
-from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

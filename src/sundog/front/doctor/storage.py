@@ -10,13 +10,13 @@ import fcntl
 import os
 from functools import partial
 
-from sundog.front.doctor.file_systems import network_file_system
-from sundog.front.doctor.outcome import Check, NotHere
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, Closing, renameat2
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.kernel.refusal import file_system_of
 from sundog.base.kernel.sharing import is_shared
+from sundog.errors import KernelError, SundogError
+from sundog.front.doctor.file_systems import network_file_system
+from sundog.front.doctor.outcome import Check, NotHere
 from sundog.image.store.locks import are_seen_by_all
 from sundog.image.store.probe import COPY, probe
 

@@ -13,8 +13,6 @@ from _socket import AF_UNIX, SOCK_STREAM, socket
 from fcntl import ioctl
 from termios import TIOCSCTTY, TIOCSWINSZ
 
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.descriptors import send_message
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import checked, encode_text, kernel_error, libc_call, printable
@@ -31,6 +29,8 @@ from sundog.base.kernel.mounts import (
     openat2,
 )
 from sundog.base.kernel.numbers import IOC_NONE
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 _PTMX = (5, 2)  # device numbers
 _CONSOLE = b"/dev/console"

@@ -18,16 +18,6 @@ from __future__ import annotations
 import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
-from sundog.runtime.container.enter import enter_namespaces, lock_mounts
-from sundog.runtime.container.hidden import Hidden, lies_in, real_path_of
-from sundog.runtime.container.hooks import run_hooks
-from sundog.runtime.container.memory_share import overlay_share
-from sundog.runtime.container.missing_points import add_missing_points
-from sundog.runtime.container.operations import Bind
-from sundog.runtime.container.plan import Plan, enter
-from sundog.runtime.container.variables import Environment
-from sundog.runtime.emulation.terminal import typing_is_possible
-from sundog.errors import KernelError, PidNamespaceRefused, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import checked, escaped, libc_call, printable
 from sundog.base.kernel.namespaces import (
@@ -41,6 +31,7 @@ from sundog.base.kernel.namespaces import (
 )
 from sundog.base.kernel.network import bring_up_loopback
 from sundog.base.kernel.process import set_dumpable, set_pdeathsig
+from sundog.errors import KernelError, PidNamespaceRefused, SundogError
 from sundog.front.oci_runtime.console import Console, host_multiplexer
 from sundog.front.oci_runtime.image_root import RootSource
 from sundog.front.oci_runtime.link import MADE, MOUNTED, READY, Link
@@ -54,15 +45,24 @@ from sundog.front.oci_runtime.process import (
     enter_directory,
     with_home,
 )
+from sundog.runtime.container.enter import enter_namespaces, lock_mounts
+from sundog.runtime.container.hidden import Hidden, lies_in, real_path_of
+from sundog.runtime.container.hooks import run_hooks
+from sundog.runtime.container.memory_share import overlay_share
+from sundog.runtime.container.missing_points import add_missing_points
+from sundog.runtime.container.operations import Bind
+from sundog.runtime.container.plan import Plan, enter
+from sundog.runtime.container.variables import Environment
+from sundog.runtime.emulation.terminal import typing_is_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from sundog.runtime.container.operations import Operation
     from sundog.front.oci_runtime.log import Log
     from sundog.front.oci_runtime.specification import Configuration, ProcessSettings
+    from sundog.runtime.container.operations import Operation
 
 # The namespaces of the specification that a user can have beside the user and mount namespace.
 NAMESPACES = {

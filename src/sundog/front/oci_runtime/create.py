@@ -7,22 +7,35 @@ import os
 import time
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
-from sundog.runtime.container.hooks import run_hooks
-from sundog.errors import PidNamespaceRefused, SundogError, UsageError
 from sundog.base.kernel.descriptors import INT_SIZE
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.locks import unlock
 from sundog.base.kernel.modes import S_IFMT, S_IFSOCK
-from sundog.image.oci.bundle import FORCE_ANNOTATION, STORAGE_ANNOTATION
+from sundog.base.record.location import default_storage, own_places
+from sundog.errors import PidNamespaceRefused, SundogError, UsageError
 from sundog.front.oci_runtime.console import connect_console
 from sundog.front.oci_runtime.container_process import Making, as_error, be_maker
 from sundog.front.oci_runtime.link import ENDED, MADE, MOUNTED, READY, Link
 from sundog.front.oci_runtime.members import mount_namespace_id
 from sundog.front.oci_runtime.process import FORCES
-from sundog.front.oci_runtime.specification import CONFIG, Configuration, ProcessSettings, read_bundle
-from sundog.front.oci_runtime.state import CREATING, GATE, STOPPED, Container, Place, find_root, identify
-from sundog.base.record.location import default_storage, own_places
+from sundog.front.oci_runtime.specification import (
+    CONFIG,
+    Configuration,
+    ProcessSettings,
+    read_bundle,
+)
+from sundog.front.oci_runtime.state import (
+    CREATING,
+    GATE,
+    STOPPED,
+    Container,
+    Place,
+    find_root,
+    identify,
+)
+from sundog.image.oci.bundle import FORCE_ANNOTATION, STORAGE_ANNOTATION
+from sundog.runtime.container.hooks import run_hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

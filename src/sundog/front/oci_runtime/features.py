@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from sundog import __version__
-from sundog.runtime.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
+from sundog.front.oci_runtime.capabilities import CAPABILITIES
+from sundog.front.oci_runtime.container_process import NAMESPACES
+from sundog.front.oci_runtime.lifecycle import print_json
+from sundog.front.oci_runtime.specification import HOOK_STAGES
 from sundog.image.oci.bundle import (
     FORCE_ANNOTATION,
     IMAGE_ANNOTATION,
     OCI_VERSION,
     STORAGE_ANNOTATION,
 )
-from sundog.front.oci_runtime.capabilities import CAPABILITIES
-from sundog.front.oci_runtime.container_process import NAMESPACES
-from sundog.front.oci_runtime.lifecycle import print_json
-from sundog.front.oci_runtime.specification import HOOK_STAGES
+from sundog.runtime.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

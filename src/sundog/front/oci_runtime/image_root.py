@@ -9,23 +9,23 @@ from __future__ import annotations
 import errno
 import os
 
+from sundog.base.kernel.libc import encode_text, escaped, printable
+from sundog.base.record.location import default_storage, usual_storage
+from sundog.errors import NotInStorage, SundogError
+from sundog.image.oci.bundle import IMAGE_ANNOTATION, STORAGE_ANNOTATION
 from sundog.runtime.container.paths import is_directory
 from sundog.runtime.container.root import DirectoryRoot
 from sundog.runtime.container.variables import Environment
-from sundog.errors import NotInStorage, SundogError
-from sundog.base.kernel.libc import encode_text, escaped, printable
 from sundog.runtime.launcher.image import find_stored, image_name
 from sundog.runtime.launcher.one_file import is_one_file
 from sundog.runtime.launcher.storage import find_storage
-from sundog.image.oci.bundle import IMAGE_ANNOTATION, STORAGE_ANNOTATION
-from sundog.base.record.location import default_storage, usual_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.front.oci_runtime.specification import Configuration
     from sundog.runtime.container.root import Root
     from sundog.runtime.launcher.file_server import FileServer
     from sundog.runtime.launcher.storage import Storage
-    from sundog.front.oci_runtime.specification import Configuration
 
 
 class RootSource:

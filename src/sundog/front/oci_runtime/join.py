@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import os
 
-from sundog.runtime.container.enter import forbid_imports
-from sundog.runtime.emulation.terminal import typing_is_possible
-from sundog.errors import SundogError, UsageError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.namespaces import (
     CLONE_NEWCGROUP,
@@ -25,7 +22,7 @@ from sundog.base.kernel.namespaces import (
     setns,
 )
 from sundog.base.kernel.process import set_child_subreaper, set_dumpable
-from sundog.image.oci.value_class import replaced
+from sundog.errors import SundogError, UsageError
 from sundog.front.oci_runtime.console import Console, host_multiplexer
 from sundog.front.oci_runtime.container_process import as_error
 from sundog.front.oci_runtime.create import (
@@ -53,6 +50,9 @@ from sundog.front.oci_runtime.specification import (
 )
 from sundog.front.oci_runtime.state import RUNNING, identify
 from sundog.front.oci_runtime.waiting import Terminal, Watch
+from sundog.image.oci.value_class import replaced
+from sundog.runtime.container.enter import forbid_imports
+from sundog.runtime.emulation.terminal import typing_is_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

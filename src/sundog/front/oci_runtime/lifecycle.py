@@ -10,9 +10,9 @@ from _signal import SIGKILL, SIGTERM, pidfd_send_signal
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from contextlib import suppress
 
-from sundog.errors import SundogError, UsageError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import unlock
+from sundog.errors import SundogError, UsageError
 from sundog.front.oci_runtime.state import (
     CREATED,
     GATE,
@@ -98,8 +98,8 @@ def run_late_hooks(stage: str, container: Container, status: str) -> None:
     """
     if not container.has_late_hooks:
         return
-    from sundog.runtime.container.hooks import run_hooks  # noqa: PLC0415 - few containers have any
     from sundog.front.oci_runtime.specification import read_bundle_again  # noqa: PLC0415
+    from sundog.runtime.container.hooks import run_hooks  # noqa: PLC0415 - few containers have any
 
     bundle = os.fsencode(container.bundle)
     hooks = read_bundle_again(bundle, container.configuration).hooks[stage]

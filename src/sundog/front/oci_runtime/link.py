@@ -16,8 +16,8 @@ from _socket import (
     socketpair,
 )
 
-from sundog.errors import SundogError
 from sundog.base.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
+from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

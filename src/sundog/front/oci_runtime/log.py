@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import time
 
-from sundog.errors import SundogError, UsageError
 from sundog.base.kernel.files import STDERR_FILENO
 from sundog.base.kernel.libc import encode_text, escaped, printable
+from sundog.errors import SundogError, UsageError
 
 FORMATS = ("text", "json")
 

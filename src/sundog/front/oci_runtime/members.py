@@ -6,10 +6,10 @@ import os
 import sys
 from fcntl import ioctl
 
-from sundog.runtime.container.members import is_member
-from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.namespaces import NS_GET_MNTNS_ID
+from sundog.runtime.container.members import is_member
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

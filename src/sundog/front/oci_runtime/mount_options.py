@@ -5,14 +5,14 @@ Specification: runtime-spec, config.md "Linux mount options"; mount_setattr(2).
 
 from __future__ import annotations
 
-from sundog.runtime.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
-from sundog.errors import RuntimeConfigError
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_RECURSIVE,
     mount_setattr,
 )
+from sundog.errors import RuntimeConfigError
+from sundog.runtime.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,21 +10,6 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.runtime.container.enter import copy_tree
-from sundog.runtime.container.hidden import lies_in
-from sundog.runtime.container.mountpoint import INSIDE, components
-from sundog.runtime.container.operations import (
-    CREATED,
-    DESIRED,
-    OPTIONAL,
-    Bind,
-    DetachedMount,
-    own_directory,
-)
-from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
-from sundog.runtime.container.step_mounts import Traceless
-from sundog.runtime.container.step_plan import DEVICE_LINKS
-from sundog.errors import KernelError, PidNamespaceRefused, RuntimeConfigError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.kernel.mounts import (
@@ -46,15 +31,30 @@ from sundog.base.kernel.mounts import (
     open_tree,
     openat2,
 )
+from sundog.errors import KernelError, PidNamespaceRefused, RuntimeConfigError
 from sundog.front.oci_runtime.mount_options import Options
+from sundog.runtime.container.enter import copy_tree
+from sundog.runtime.container.hidden import lies_in
+from sundog.runtime.container.mountpoint import INSIDE, components
+from sundog.runtime.container.operations import (
+    CREATED,
+    DESIRED,
+    OPTIONAL,
+    Bind,
+    DetachedMount,
+    own_directory,
+)
+from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
+from sundog.runtime.container.step_mounts import Traceless
+from sundog.runtime.container.step_plan import DEVICE_LINKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sundog.runtime.container.operations import Operation
     from sundog.front.oci_runtime.log import Log
     from sundog.front.oci_runtime.specification import Configuration, MountEntry
+    from sundog.runtime.container.operations import Operation
 
 # The devices of a container: config-linux.md, "Default Devices".
 DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty")

@@ -19,20 +19,20 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from contextlib import suppress
 
+from sundog.base.kernel.files import close_all_but
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
+from sundog.base.kernel.process import prctl, set_no_new_privs
+from sundog.base.record.identity import find_user
+from sundog.errors import KernelError, SundogError
+from sundog.front.oci_runtime.capabilities import CAPABILITIES
 from sundog.runtime.container.execute import execute, find_program
 from sundog.runtime.container.mountpoint import MountPoint, make_mount_point
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.filter import install_fake_root
 from sundog.runtime.emulation.terminal import forbid_typing
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.files import close_all_but
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
-from sundog.base.kernel.process import prctl, set_no_new_privs
 from sundog.runtime.launcher.file_server import read_text
-from sundog.front.oci_runtime.capabilities import CAPABILITIES
-from sundog.base.record.identity import find_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

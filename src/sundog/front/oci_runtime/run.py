@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sundog.errors import SundogError
 from sundog.base.kernel.locks import unlock
 from sundog.base.kernel.process import set_child_subreaper
+from sundog.errors import SundogError
 from sundog.front.oci_runtime.create import create
 from sundog.front.oci_runtime.lifecycle import delete_container, start_container
 from sundog.front.oci_runtime.waiting import Terminal, Watch

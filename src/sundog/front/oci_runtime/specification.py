@@ -12,9 +12,9 @@ import re
 import stat
 from _blake2 import blake2b
 
-from sundog.errors import RuntimeConfigError, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, printable
+from sundog.errors import RuntimeConfigError, SundogError
 from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.value_class import value_class
 

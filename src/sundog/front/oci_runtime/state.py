@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import RuntimeConfigError, SundogError
 from sundog.base.kernel.living_process import Process
+from sundog.errors import RuntimeConfigError, SundogError
 from sundog.image.oci.bundle import OCI_VERSION
 from sundog.image.oci.fields import Fields
 from sundog.runtime.state.place import OCI, given_place, state_place

@@ -14,9 +14,9 @@ import time
 from _socket import AF_UNIX, SOCK_STREAM, socket, socketpair
 from fcntl import ioctl
 
-from sundog.runtime.container.typed_input import RawMode, TypedInput
 from sundog.base.kernel.descriptors import receive_message
 from sundog.base.kernel.files import write_all
+from sundog.runtime.container.typed_input import RawMode, TypedInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

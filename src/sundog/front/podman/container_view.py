@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.errors import UsageError
 from sundog.front.podman.containers import CREATED, RUNNING
 from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.template_values import Moment, Structure
 from sundog.front.podman.times import SECOND, age, decimal_size
 from sundog.front.podman.volumes import Volume, mount, volume
+from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

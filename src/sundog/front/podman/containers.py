@@ -16,11 +16,11 @@ import os
 import time
 from contextlib import suppress
 
-from sundog.errors import SundogError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.living_process import Process
-from sundog.front.podman.users import MODES, Who
 from sundog.base.record.kept import CONTAINER_ID_LENGTH, is_container_id
+from sundog.errors import SundogError
+from sundog.front.podman.users import MODES, Who
 from sundog.runtime.state.place import make_private
 from sundog.runtime.state.records import Record, is_name, records
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.spelling import BOOLEANS
 from sundog.errors import UsageError
 from sundog.front.podman import image_options as options
 from sundog.front.podman.options import FALSE
 from sundog.front.podman.run_line import image_operand
-from sundog.base.spelling import BOOLEANS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -255,7 +255,9 @@ DOCTOR = (
 )
 
 AGENT = (
-    Option("--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/front/agent.sock"),
+    Option(
+        "--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/front/agent.sock"
+    ),
     Option("--once", "", TAKEN, "end with the first container"),
     Option("--profile", "", TAKEN, "print linux.seccomp, for a runtime or for podman"),
     Option("--bundle", "DIR", TAKEN, "put the profile into DIR/config.json"),

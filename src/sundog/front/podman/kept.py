@@ -12,8 +12,6 @@ import errno
 import os
 from contextlib import suppress
 
-from sundog.errors import SundogError
-from sundog.front.podman.containers import Container, Containers, check_name, read_container
 from sundog.base.record.kept import (
     CONTAINER_EXIT,
     CONTAINER_IMAGE,
@@ -23,6 +21,8 @@ from sundog.base.record.kept import (
     is_container_id,
 )
 from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.errors import SundogError
+from sundog.front.podman.containers import Container, Containers, check_name, read_container
 from sundog.runtime.state.place import CONTAINERS, state_place
 from sundog.runtime.state.records import Record
 

@@ -6,8 +6,8 @@ Specification: podman(1), docker(1), and what both use (Go's package pflag): ``-
 
 from __future__ import annotations
 
-from sundog.errors import UsageError
 from sundog.base.spelling import BOOLEANS, nearest
+from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import SundogError
-from sundog.front.podman.run_line import ImageFacts
 from sundog.base.record.location import default_storage
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.stack import read_stack
+from sundog.errors import SundogError
+from sundog.front.podman.run_line import ImageFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

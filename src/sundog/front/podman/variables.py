@@ -10,8 +10,8 @@ and no leading blanks; all other characters count.
 
 from __future__ import annotations
 
-from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.errors import SundogError, UsageError
+from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

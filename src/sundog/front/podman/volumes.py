@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.spelling import BOOLEANS
 from sundog.errors import SundogError, UsageError
 from sundog.front.podman.options import one_of
-from sundog.base.spelling import BOOLEANS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

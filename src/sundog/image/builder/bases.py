@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sundog.image.builder.platforms import suits
-from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.errors import NotInStorage, SundogError
+from sundog.image.builder.platforms import suits
 from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.platform import Platform
 from sundog.image.store.images import directory_hint
+from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

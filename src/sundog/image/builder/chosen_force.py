@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sundog.image.builder.force import Force, is_auto, preferred
-from sundog.errors import SundogError
 from sundog.base.kernel.advice import referring
+from sundog.errors import SundogError
+from sundog.image.builder.force import Force, is_auto, preferred
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

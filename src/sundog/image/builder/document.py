@@ -10,8 +10,8 @@ import errno
 import os
 import stat
 
-from sundog.errors import BuildError
 from sundog.base.kernel.files import Closing
+from sundog.errors import BuildError
 
 # Links to the files that the shell opened for this process: a pipe is as good as a file there.
 _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")

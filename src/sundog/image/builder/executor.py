@@ -7,6 +7,8 @@ cache has its parts.
 
 from __future__ import annotations
 
+from sundog.base.record.names import canonical_name
+from sundog.errors import NotInStorage, StoreError
 from sundog.image.builder.failure import forget_failure
 from sundog.image.builder.graph import stage_graph
 from sundog.image.builder.metadata import pair_text, without_times
@@ -18,10 +20,8 @@ from sundog.image.builder.shell_form import warn_of_shell_form
 from sundog.image.builder.stage import stage_result
 from sundog.image.builder.state import BuildState
 from sundog.image.builder.unseen_owners import note_unseen_owners
-from sundog.errors import NotInStorage, StoreError
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
-from sundog.base.record.names import canonical_name
 from sundog.image.store.images import Image
 
 TYPE_CHECKING = False

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from sundog.errors import DockerfileError, MachineError, NotInStorage, SundogError, UsageError
 from sundog.base.record.names import canonical_name, spelled_out
+from sundog.errors import DockerfileError, MachineError, NotInStorage, SundogError, UsageError
 from sundog.image.store.images import Image
 
 TYPE_CHECKING = False

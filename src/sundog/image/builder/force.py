@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sundog.errors import UsageError
 from sundog.image.builder.run.inject import DEFAULT_HOOKS, Hook
 from sundog.image.builder.run.recipes import RECIPES
-from sundog.errors import UsageError
 from sundog.image.store.run_force import FORCE_TAGS
 
 TYPE_CHECKING = False

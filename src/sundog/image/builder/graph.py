@@ -12,11 +12,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from sundog.errors import UsageError
 from sundog.image.builder.scope import TOO_LARGE
 from sundog.image.dockerfile.flags import did_you_mean
 from sundog.image.dockerfile.instructions import Arg, Copy, From, Run
 from sundog.image.dockerfile.mounts import MountSyntaxError, source_of_mount
-from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

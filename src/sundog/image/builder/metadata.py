@@ -12,6 +12,7 @@ import re
 import signal
 from dataclasses import replace
 
+from sundog.errors import BuildError
 from sundog.image.builder.scope import PROXY_ARGS
 from sundog.image.dockerfile.instructions import (
     Cmd,
@@ -27,7 +28,6 @@ from sundog.image.dockerfile.instructions import (
     User,
     Volume,
 )
-from sundog.errors import BuildError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 
-from sundog.errors import BuildError
 from sundog.base.kernel.drafts import replace_file
+from sundog.errors import BuildError
 from sundog.image.oci.reference import Reference
 from sundog.image.transfer.documents import image_id, leaving_image
 from sundog.image.transfer.packing import Packing, blob_to_leave

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sundog.image.oci.timestamps import EPOCH_VARIABLE
 from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.runtime.container.variables import CH_RUNNING
-from sundog.image.oci.timestamps import EPOCH_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from sundog.errors import SundogError, UsageError
 from sundog.base.kernel.process import set_pdeathsig
+from sundog.errors import SundogError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, contextmanager
 
+from sundog.errors import BuildError, SundogError
 from sundog.image.builder.bases import SCRATCH, Bases, scratch_config
 from sundog.image.builder.failure import explained, is_fault, located
 from sundog.image.builder.files.add import FilesStepMaker
@@ -36,7 +37,6 @@ from sundog.image.dockerfile.instructions import (
     Workdir,
 )
 from sundog.image.dockerfile.triggers import parse_triggers
-from sundog.errors import BuildError, SundogError
 from sundog.image.oci.config import HistoryEntry, ImageConfig
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp

@@ -6,16 +6,16 @@ another user than root.  Without a supervisor, it stays root.
 
 from __future__ import annotations
 
+from sundog.base.record.identity import find_identity
 from sundog.image.builder.files.chown import GROUP, PASSWD, account_file
 from sundog.image.builder.tree_step import encoded
 from sundog.runtime.container.step import in_root
-from sundog.base.record.identity import find_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.record.identity import Identity
     from sundog.image.builder.force import Force
     from sundog.runtime.container.root import Root
-    from sundog.base.record.identity import Identity
 
 _ROOT = ("", "0", "root")
 

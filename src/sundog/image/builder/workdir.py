@@ -7,16 +7,16 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.base.record.owners import OwnerRecord
+from sundog.errors import KernelError
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.tree_step import encoded
 from sundog.image.builder.user import identify
-from sundog.runtime.container.step import in_root
-from sundog.errors import KernelError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.image.layer.inherit import StepOwners
-from sundog.base.record.owners import OwnerRecord
+from sundog.runtime.container.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 from functools import partial
 
-from sundog.image.convert.members import FileStream, shown
 from sundog.base.kernel.files import Closing
+from sundog.image.convert.members import FileStream, shown
 from sundog.image.layer.compressing import CompressedWriter
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.oci.descriptor import Descriptor

@@ -11,11 +11,11 @@ import json
 import os
 from contextlib import suppress
 
-from sundog.runtime.container.search_path import ENGINE_PATH
-from sundog.errors import SundogError
 from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 from sundog.image.oci.bundle import IMAGE_ANNOTATION, OCI_VERSION, STORAGE_ANNOTATION
+from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

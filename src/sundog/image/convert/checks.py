@@ -6,9 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from sundog.errors import SundogError, UsageError
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, OCI_DIRECTORY, Place
-from sundog.errors import SundogError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from sundog.base.record.guesses import GUESSES, LOST_GUESSES
+from sundog.base.record.names import canonical_name
+from sundog.errors import ArchiveError, NotInStorage, SundogError
 from sundog.image.convert.checks import check_input, check_output
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.flow import Flow, full_chunks, produced, pump
@@ -38,7 +41,6 @@ from sundog.image.convert.save import DOCKER_ARCHIVE, save
 from sundog.image.convert.squash import Maker, find_maker, squash_output, write_squash
 from sundog.image.convert.temporary import TemporaryStore
 from sundog.image.convert.unpacking import Rules, to_directory, to_store
-from sundog.errors import ArchiveError, NotInStorage, SundogError
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.compressing import CompressedWriter
 from sundog.image.layer.compression import open_decompressed
@@ -47,18 +49,16 @@ from sundog.image.layer.guessing import guesses_of_image
 from sundog.image.layer.import_directory import foreign_owners
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
-from sundog.base.record.guesses import GUESSES, LOST_GUESSES
-from sundog.base.record.names import canonical_name
 from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sundog.base.record.layer_path import LayerPath
     from sundog.image.convert.options import Options, Progress
     from sundog.image.layer.tar_writer import TarWriter
     from sundog.image.layer.whole_image import Added
-    from sundog.base.record.layer_path import LayerPath
     from sundog.image.store.images import Image
     from sundog.image.transfer.report import Transfer
 

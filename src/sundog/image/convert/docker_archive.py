@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from sundog.errors import ArchiveError, DockerArchiveError
 from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
 from sundog.image.convert.members import read_member
-from sundog.errors import ArchiveError, DockerArchiveError
 from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.fields import Fields, parse_json

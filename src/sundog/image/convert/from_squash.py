@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.errors import ArchiveError
 from sundog.image.layer.limits import Meter
 from sundog.image.layer.names import check_length, display, joined
 from sundog.image.layer.xattrs import recordable
-from sundog.base.record.owners import OwnerRecord
 from sundog.runtime.squashfs.image import SquashfsImage
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from sundog.errors import ArchiveError, UsageError
 from sundog.image.convert.archived import load_layers
 from sundog.image.convert.load import FAULTS
 from sundog.image.convert.members import DirectoryMembers
 from sundog.image.convert.oci_layout import LAYOUT, read_one
-from sundog.errors import ArchiveError, UsageError
 from sundog.image.oci.platform import Platform
 from sundog.image.store.images import Image
 

@@ -10,9 +10,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sundog.image.convert import docker_archive, oci_layout
-from sundog.image.convert.archived import load_layers
-from sundog.image.convert.members import ArchiveMembers, DirectoryMembers
+from sundog.base.record.names import canonical_name
 from sundog.errors import (
     ArchiveError,
     ContentMismatch,
@@ -24,8 +22,10 @@ from sundog.errors import (
     SundogError,
     UsageError,
 )
+from sundog.image.convert import docker_archive, oci_layout
+from sundog.image.convert.archived import load_layers
+from sundog.image.convert.members import ArchiveMembers, DirectoryMembers
 from sundog.image.oci.reference import Reference
-from sundog.base.record.names import canonical_name
 from sundog.image.store.images import Image
 
 TYPE_CHECKING = False

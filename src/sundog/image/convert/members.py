@@ -14,9 +14,9 @@ import stat
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sundog.errors import ArchiveError, KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, openat2
+from sundog.errors import ArchiveError, KernelError
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.holes import SECTOR
 from sundog.image.layer.limits import Meter

@@ -14,32 +14,32 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sundog.runtime.container.enter import enter_namespaces, mount_scratch
-from sundog.runtime.container.root import mount_root
-from sundog.runtime.container.watch import PERIOD, WATCH
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.process import set_pdeathsig
+from sundog.errors import KernelError, SundogError
 from sundog.image.convert.flow import task
 from sundog.image.convert.pseudo_file import describe
 from sundog.image.convert.squash import MKSQUASHFS, check_status, making_arguments, start
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.process import set_pdeathsig
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.layer.header import NANOSECONDS
 from sundog.image.layer.whole_image import FILE_MODE
 from sundog.image.transfer.packing import warn_of_image
+from sundog.runtime.container.enter import enter_namespaces, mount_scratch
+from sundog.runtime.container.root import mount_root
+from sundog.runtime.container.watch import PERIOD, WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.runtime.container.root import Root
+    from sundog.base.record.layer_path import LayerPath
     from sundog.image.convert.flow import Flow
     from sundog.image.convert.pseudo_file import Description
     from sundog.image.convert.squash import Maker, Output
     from sundog.image.layer.whole_image import Added
-    from sundog.base.record.layer_path import LayerPath
     from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Transfer
+    from sundog.runtime.container.root import Root
 
 _SLACK = 16 << 10  # bytes of a tmpfs for each file and for itself
 

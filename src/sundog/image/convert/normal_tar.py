@@ -11,13 +11,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.limits import Meter
 from sundog.image.layer.names import WHITEOUT, normalised
 from sundog.image.layer.tar import TarReader
 from sundog.image.layer.unpack import TOP_DIRECTORIES
 from sundog.image.layer.xattrs import recordable
-from sundog.base.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from sundog.image.layer.header import Member

@@ -10,15 +10,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Protocol
 
+from sundog.errors import ArchiveError, DocumentError, ManifestError, ReferenceSyntaxError
 from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
 from sundog.image.convert.members import read_member, shown
-from sundog.errors import ArchiveError, DocumentError, ManifestError, ReferenceSyntaxError
 from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.index import Index
 from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT, Manifest
-from sundog.image.oci.media_types import CONFIGS, FOREIGN_LAYERS, INDEXES, LAYERS, MANIFESTS, OCI_INDEX
+from sundog.image.oci.media_types import (
+    CONFIGS,
+    FOREIGN_LAYERS,
+    INDEXES,
+    LAYERS,
+    MANIFESTS,
+    OCI_INDEX,
+)
 from sundog.image.oci.reference import Reference
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.drafts import replacing
 from sundog.base.kernel.files import RENAME_EXCHANGE, renameat2, sync_file_system, sync_name
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.kernel.refusal import WANTED
+from sundog.errors import KernelError, SundogError
 from sundog.image.store.faults import names_in, reason
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ import tarfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from sundog.image.convert import docker_archive, oci_layout
-from sundog.image.convert.outputs import UNWRITTEN_HINT
-from sundog.errors import SundogError, UsageError
 from sundog.base.kernel.drafts import replacing
 from sundog.base.kernel.files import sync_file_system, sync_name
 from sundog.base.kernel.refusal import WANTED
+from sundog.errors import SundogError, UsageError
+from sundog.image.convert import docker_archive, oci_layout
+from sundog.image.convert.outputs import UNWRITTEN_HINT
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.oci.media_types import OCI_LAYER, as_oci
 from sundog.image.oci.reference import Reference

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from sundog.base.kernel.files import Closing
+from sundog.errors import ArchiveError, EndsEarly, SundogError
 from sundog.image.convert.flow import CHUNK, pump
 from sundog.image.convert.outputs import output_file
 from sundog.image.convert.pseudo_file import LATEST, RootInode, attribute, is_definable
-from sundog.errors import ArchiveError, EndsEarly, SundogError
-from sundog.base.kernel.files import Closing
 from sundog.image.layer.header import NANOSECONDS
 from sundog.image.layer.tar import TarReader
 from sundog.image.oci.timestamps import EPOCH_VARIABLE

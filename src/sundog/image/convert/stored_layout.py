@@ -16,8 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sundog.image.convert.load import FoundImage
-from sundog.errors import NotInStorage, StoreError
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.record.known_layouts import (
     KNOWN_LAYOUTS,
@@ -26,6 +24,8 @@ from sundog.base.record.known_layouts import (
     name_of_record,
 )
 from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.errors import NotInStorage, StoreError
+from sundog.image.convert.load import FoundImage
 
 if TYPE_CHECKING:
     from sundog.image.convert.archived import ArchivedImage

@@ -17,16 +17,16 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sundog.runtime.container.child import Child
-from sundog.runtime.container.enter import enter_namespaces
-from sundog.image.convert.flow import deferred_signals
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import is_at
-from sundog.image.layer.remove import remove_tree
 from sundog.base.record.location import default_storage
 from sundog.base.record.own_storage import claim_storage
-from sundog.runtime.state.place import make_private
+from sundog.image.convert.flow import deferred_signals
+from sundog.image.layer.remove import remove_tree
 from sundog.image.store.store import Store
+from sundog.runtime.container.child import Child
+from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.state.place import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable

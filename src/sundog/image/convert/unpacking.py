@@ -7,22 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from sundog.runtime.container.child import Child
-from sundog.runtime.container.enter import enter_namespaces
+from sundog.base.kernel.files import Closing
+from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY
+from sundog.base.record.owners import pack_owners, read_owners
+from sundog.errors import ArchiveError
 from sundog.image.convert.flow import deferred_signals, pump, task, wide_pipe
 from sundog.image.convert.outputs import draft_of, exchange, told
-from sundog.errors import ArchiveError
-from sundog.base.kernel.files import Closing
 from sundog.image.layer.names import display
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack
-from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY
-from sundog.base.record.owners import pack_owners, read_owners
 from sundog.image.store.images import Image
 from sundog.image.store.layer_info import LayerInfo
 from sundog.image.store.layers import layer_id
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.transfer.importer import tree_config
+from sundog.runtime.container.child import Child
+from sundog.runtime.container.enter import enter_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable

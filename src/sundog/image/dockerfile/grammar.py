@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from sundog.errors import SubstitutionError
 from sundog.image.dockerfile.blanks import BLANKS
 from sundog.image.dockerfile.devices import DeviceSyntaxError, parse_device
 from sundog.image.dockerfile.flags import Flags, did_you_mean
@@ -39,7 +40,6 @@ from sundog.image.dockerfile.instructions import (
 from sundog.image.dockerfile.mounts import MountSyntaxError, parse_mount
 from sundog.image.dockerfile.rsync_options import DEFAULT_PLUS
 from sundog.image.dockerfile.statement import Statement, Word, comment_hint, json_strings
-from sundog.errors import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

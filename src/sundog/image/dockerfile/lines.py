@@ -12,8 +12,8 @@ from sundog.image.dockerfile.blanks import BLANKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.image.dockerfile.source import Fault, Source
     from sundog.errors import DockerfileError
+    from sundog.image.dockerfile.source import Fault, Source
 
 DEFAULT_ESCAPE = "\\"
 ESCAPES = ("\\", "`")

@@ -11,8 +11,8 @@ Pure: functions of values.
 
 from __future__ import annotations
 
-from sundog.image.dockerfile.globs import Automaton, CharacterClass, Many, disjoint_matches
 from sundog.errors import SubstitutionError
+from sundog.image.dockerfile.globs import Automaton, CharacterClass, Many, disjoint_matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

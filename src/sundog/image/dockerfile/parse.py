@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from sundog.errors import SubstitutionError
 from sundog.image.dockerfile.expansion import expand_instruction
 from sundog.image.dockerfile.grammar import HEREDOC_INSTRUCTIONS, build_instruction
 from sundog.image.dockerfile.heredocs import find_markers
@@ -18,16 +19,15 @@ from sundog.image.dockerfile.instructions import Arg, From, Instruction, Place
 from sundog.image.dockerfile.lines import DEFAULT_ESCAPE, Directive, LineReader, read_directives
 from sundog.image.dockerfile.source import Fault, Source
 from sundog.image.dockerfile.statement import Statement, json_strings
-from sundog.errors import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from sundog.errors import DockerfileError
     from sundog.image.dockerfile.expansion import InstructionT
     from sundog.image.dockerfile.heredocs import Heredoc
     from sundog.image.dockerfile.lines import LogicalLine
-    from sundog.errors import DockerfileError
 
 SIZE_LIMIT = 16 << 20  # bytes of a Dockerfile
 INSTRUCTIONS_LIMIT = 10_000

@@ -5,8 +5,8 @@ Line numbers start at 1, columns at 0.  This module does not know what the text 
 
 from __future__ import annotations
 
-from sundog.errors import DockerfileError
 from sundog.base.kernel.libc import escaped
+from sundog.errors import DockerfileError
 
 _WIDTH = 100  # of the shown part of a source line
 _BEFORE = 40  # of that part, before the marker

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sundog.errors import DockerfileError
 from sundog.image.dockerfile.instructions import From, Maintainer, Onbuild
 from sundog.image.dockerfile.parse import INSTRUCTIONS_LIMIT, parse
-from sundog.errors import DockerfileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ Pure: no I/O, no knowledge of instructions.
 
 from __future__ import annotations
 
+from sundog.errors import SubstitutionError
 from sundog.image.dockerfile.blanks import BLANKS
 from sundog.image.dockerfile.modifiers import (
     VALUE_LIMIT,
@@ -26,7 +27,6 @@ from sundog.image.dockerfile.modifiers import (
     substituted,
     too_large,
 )
-from sundog.errors import SubstitutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

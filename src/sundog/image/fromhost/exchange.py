@@ -29,11 +29,11 @@ import os
 import stat
 from contextlib import suppress
 
-from sundog.errors import KernelError, SundogError
-from sundog.image.fromhost.tree import Tree
 from sundog.base.kernel.files import Closing, symlink, syncfs
 from sundog.base.kernel.libc import descriptor_path, printable
 from sundog.base.kernel.locks import open_locked
+from sundog.errors import KernelError, SundogError
+from sundog.image.fromhost.tree import Tree
 from sundog.image.layer.copying import Copier
 from sundog.image.layer.remove import remove_tree
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import ReferenceSyntaxError, SundogError
 from sundog.base.record.location import default_storage
 from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.errors import ReferenceSyntaxError, SundogError
 
 _USUAL = ("bin", "dev", "usr")
 

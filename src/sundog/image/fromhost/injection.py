@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from sundog.runtime.container.child import Child
-from sundog.runtime.container.enter import enter_namespaces
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.image.fromhost.destination import (
     FABRIC,
@@ -27,8 +27,8 @@ from sundog.image.fromhost.linked import linked
 from sundog.image.fromhost.linker import Linker
 from sundog.image.fromhost.lists import check_source
 from sundog.image.fromhost.tree import Tree
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import printable
+from sundog.runtime.container.child import Child
+from sundog.runtime.container.enter import enter_namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

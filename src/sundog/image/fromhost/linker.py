@@ -15,16 +15,16 @@ import stat
 import sys
 from dataclasses import dataclass
 
-from sundog.runtime.container.root import OverlayRoot
-from sundog.runtime.container.step import run_step
-from sundog.runtime.container.step_plan import Step
-from sundog.errors import KernelError, SundogError
-from sundog.image.fromhost.tree import Tree
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import descriptor_path, printable
 from sundog.base.kernel.mounts import MS_NODEV, MS_NOSUID, mount
 from sundog.base.kernel.refusal import explain
+from sundog.errors import KernelError, SundogError
+from sundog.image.fromhost.tree import Tree
 from sundog.image.layer.remove import remove_tree
+from sundog.runtime.container.root import OverlayRoot
+from sundog.runtime.container.step import run_step
+from sundog.runtime.container.step_plan import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import stat
 import subprocess
 from dataclasses import dataclass
 
-from sundog.errors import SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import errno
 import os
 import stat
 
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import descriptor_path, printable
 from sundog.base.kernel.mounts import (
@@ -24,6 +23,7 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_XDEV,
     openat2,
 )
+from sundog.errors import KernelError, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,22 +14,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from sundog.base.kernel.files import Closing
+from sundog.base.record.guesses import guesses_of
+from sundog.base.record.owners import OwnerRecord, read_owners
 from sundog.image.layer.directories import Directories
 from sundog.image.layer.names import joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import entry_path, get_xattrs
-from sundog.base.record.guesses import guesses_of
-from sundog.base.record.owners import OwnerRecord, read_owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from sundog.image.layer.limits import Meter
-    from sundog.image.layer.xattrs import Pairs
     from sundog.base.record.guesses import Guesses
     from sundog.base.record.layer_path import LayerPath
     from sundog.base.record.owners import OwnersManifest
+    from sundog.image.layer.limits import Meter
+    from sundog.image.layer.xattrs import Pairs
 
 SET_ID = stat.S_ISUID | stat.S_ISGID
 

@@ -13,9 +13,9 @@ import _imp
 import os
 import stat
 
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from sundog.errors import KernelError
 from sundog.image.layer.names import joined
 
 TYPE_CHECKING = False

@@ -8,13 +8,13 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.layer.directories import Directories
 from sundog.image.layer.marks import WHITEOUT_RECORD
 from sundog.image.layer.names import joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import OVERLAY_OPAQUE, overlay_xattrs
-from sundog.base.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from sundog.errors import KernelError
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from sundog.errors import KernelError
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -5,17 +5,17 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.errors import SundogError
 from sundog.image.layer.below import SET_ID
 from sundog.image.layer.names import display
-from sundog.base.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Mapping
 
-    from sundog.image.layer.xattrs import Pairs
     from sundog.base.record.owners import OwnersManifest
+    from sundog.image.layer.xattrs import Pairs
 
 Owner = tuple[int, int]
 

@@ -12,13 +12,13 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import is_at
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
-from sundog.image.layer.names import display
 from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
 from sundog.base.record.owners import unpack_owners
+from sundog.errors import KernelError, SundogError
+from sundog.image.layer.names import display
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,6 @@ import os
 import stat
 import tarfile
 
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
@@ -24,6 +23,7 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_SYMLINKS,
     openat2,
 )
+from sundog.errors import KernelError, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

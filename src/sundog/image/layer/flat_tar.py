@@ -10,29 +10,34 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from sundog.errors import SundogError
 from sundog.base.kernel.files import Closing
+from sundog.base.record.directory import RECORDS_DIRECTORY
+from sundog.errors import SundogError
 from sundog.image.layer.below import Below, kind_of
 from sundog.image.layer.bytecode import finder
 from sundog.image.layer.directories import Directories
-from sundog.image.layer.directory_owners import DEVICES, PLACEHOLDERS, DirectoryOwners, unreadable_error
+from sundog.image.layer.directory_owners import (
+    DEVICES,
+    PLACEHOLDERS,
+    DirectoryOwners,
+    unreadable_error,
+)
 from sundog.image.layer.directory_records import is_about_records, own_records
 from sundog.image.layer.names import display, joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.whole_image import image_entries
 from sundog.image.layer.xattrs import get_xattrs
-from sundog.base.record.directory import RECORDS_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.base.record.owners import OwnerRecord
     from sundog.image.layer.below import LayerTree
     from sundog.image.layer.bytecode import Find
     from sundog.image.layer.directory_owners import Owner
     from sundog.image.layer.tar_writer import TarWriter
     from sundog.image.layer.whole_image import Added, Entry
     from sundog.image.layer.xattrs import Pairs
-    from sundog.base.record.owners import OwnerRecord
 
 _OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -28,9 +28,9 @@ from sundog.image.layer.xattrs import set_xattrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.image.layer.directories import Directories
     from sundog.image.layer.limits import Meter
-    from sundog.base.record.owners import OwnerRecord, OwnersManifest
 
 T = TypeVar("T")
 

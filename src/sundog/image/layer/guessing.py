@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sundog.base.record.guesses import pack_guesses
 from sundog.image.layer.below import Below
 from sundog.image.layer.names import joined
-from sundog.base.record.guesses import pack_guesses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

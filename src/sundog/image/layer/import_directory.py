@@ -16,25 +16,30 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sundog.errors import SundogError
 from sundog.base.kernel.files import Closing
+from sundog.base.record.directory import RECORDS_DIRECTORY
+from sundog.errors import SundogError
 from sundog.image.layer.below import kind_of
 from sundog.image.layer.copying import Copier
 from sundog.image.layer.directories import Directories
-from sundog.image.layer.directory_owners import DEVICES, PLACEHOLDERS, DirectoryOwners, unreadable_error
+from sundog.image.layer.directory_owners import (
+    DEVICES,
+    PLACEHOLDERS,
+    DirectoryOwners,
+    unreadable_error,
+)
 from sundog.image.layer.directory_records import is_about_records, own_records
 from sundog.image.layer.names import display, joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.write_tar import write_tar
 from sundog.image.layer.xattrs import get_xattrs, set_xattrs
-from sundog.base.record.directory import RECORDS_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.directory_owners import Owner
     from sundog.image.layer.xattrs import Pairs
-    from sundog.base.record.owners import OwnersManifest
 
 
 @dataclass(frozen=True, slots=True)

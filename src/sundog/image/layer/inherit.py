@@ -16,9 +16,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import SET_ID, Below, LayerTree, kind_of
 from sundog.image.layer.xattrs import get_xattrs
-from sundog.base.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

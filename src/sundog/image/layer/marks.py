@@ -13,13 +13,13 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from sundog.image.layer.xattrs import OVERLAY_OPAQUE
 from sundog.base.record.owners import OwnerRecord
+from sundog.image.layer.xattrs import OVERLAY_OPAQUE
 
 if TYPE_CHECKING:
+    from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.below import Below
     from sundog.image.layer.directories import Directories
-    from sundog.base.record.owners import OwnersManifest
 
 WHITEOUT_RECORD = OwnerRecord("w")
 

@@ -26,9 +26,9 @@ from sundog.image.layer.xattrs import get_xattrs, set_xattrs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.image.layer.below import LayerTree
     from sundog.image.layer.inherit import StepOwners
-    from sundog.base.record.owners import OwnerRecord, OwnersManifest
 
 # Seconds between looks at a file system's clock, and at most between two of its ticks.
 _TICK = 0.001

@@ -32,9 +32,9 @@ from sundog.image.layer.xattrs import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.image.layer.below import LayerTree
     from sundog.image.layer.inherit import StepOwners
-    from sundog.base.record.owners import OwnerRecord, OwnersManifest
 
 
 def seal_upper(

@@ -27,9 +27,9 @@ from sundog.image.layer.sparse import Map, fitting_map, format_map
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sundog.base.record.owners import OwnerRecord
     from sundog.image.layer.bytecode import Find
     from sundog.image.layer.xattrs import Pairs
-    from sundog.base.record.owners import OwnerRecord
 
 _BUFFER_SIZE = 256 * 1024
 _TYPEFLAGS = {"f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6"}

@@ -15,8 +15,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from sundog.errors import ArchiveError
 from sundog.base.kernel.files import Closing, symlink
+from sundog.base.record.owners import OwnerRecord
+from sundog.errors import ArchiveError
 from sundog.image.layer.below import Below
 from sundog.image.layer.chunks import ChunksAhead
 from sundog.image.layer.directories import Directories
@@ -35,15 +36,14 @@ from sundog.image.layer.names import (
 )
 from sundog.image.layer.tar import TarReader
 from sundog.image.layer.xattrs import recordable, set_xattrs
-from sundog.base.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.below import LayerTree
     from sundog.image.layer.header import Member
     from sundog.image.layer.xattrs import Pairs
-    from sundog.base.record.owners import OwnersManifest
 
 T = TypeVar("T")
 

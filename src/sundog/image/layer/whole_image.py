@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import kind_of
 from sundog.image.layer.names import joined
-from sundog.base.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,6 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import kind_of
 from sundog.image.layer.bytecode import finder
 from sundog.image.layer.directories import Directories
@@ -19,14 +20,13 @@ from sundog.image.layer.names import OPAQUE, WHITEOUT, check_no_mark, joined
 from sundog.image.layer.tar_writer import ZEROS_WRITTEN, TarWriter
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import get_xattrs
-from sundog.base.record.owners import OwnerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.bytecode import Find
     from sundog.image.layer.tar_writer import Sink
-    from sundog.base.record.owners import OwnersManifest
 
 
 def write_tar(

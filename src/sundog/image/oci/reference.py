@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sundog.image.oci.digest import Digest
 from sundog.base.record.names import DEFAULT_REGISTRY, split_reference
+from sundog.image.oci.digest import Digest
 
 _OFFICIAL_PREFIX = "library/"
 

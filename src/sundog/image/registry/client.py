@@ -10,6 +10,7 @@ import threading
 from contextlib import closing
 from dataclasses import dataclass
 
+from sundog.base.record.names import DEFAULT_REGISTRY
 from sundog.errors import (
     DigestSyntaxError,
     NotInRegistryError,
@@ -23,7 +24,6 @@ from sundog.image.oci.digest import Digest
 from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from sundog.image.oci.verified import VerifiedReader
-from sundog.base.record.names import DEFAULT_REGISTRY
 from sundog.image.registry.address import Address, host_of
 from sundog.image.registry.auth import Authenticator, pull_scope
 from sundog.image.registry.http import Request, read_all

@@ -15,8 +15,8 @@ import os
 import stat
 from dataclasses import dataclass, field
 
-from sundog.errors import CredentialsError
 from sundog.base.kernel.drafts import replace_file
+from sundog.errors import CredentialsError
 from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.registry.user_files import (
     containers_directory,

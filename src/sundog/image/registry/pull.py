@@ -8,9 +8,9 @@ has: if the tag has not moved, one request is all.  The image gets its name when
 
 from __future__ import annotations
 
+from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, RegistryError, StoreError
 from sundog.image.oci.platform import Platform
-from sundog.base.record.names import canonical_name
 from sundog.image.store.images import Image
 
 TYPE_CHECKING = False

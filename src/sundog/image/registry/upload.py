@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from sundog.base.kernel.files import Closing
 from sundog.errors import (
     AddressError,
     NotInRegistryError,
@@ -22,7 +23,6 @@ from sundog.errors import (
     UnreachableError,
     UploadCancelled,
 )
-from sundog.base.kernel.files import Closing
 from sundog.image.registry.address import Address
 
 TYPE_CHECKING = False

@@ -26,10 +26,10 @@ from functools import partial
 from itertools import count
 from threading import Lock
 
-from sundog.errors import StoreError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.living_process import boot_id, is_hidden, start_time
 from sundog.base.kernel.locks import is_at
+from sundog.errors import StoreError
 from sundog.image.store.held import Held
 from sundog.image.store.sign import Sign, time_of
 

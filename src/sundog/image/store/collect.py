@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from sundog.errors import StoreError
 from sundog.base.kernel.files import Closing, sync_path
 from sundog.base.kernel.libc import printable
 from sundog.base.record.stack import read_stack
+from sundog.errors import StoreError
 from sundog.image.store.deleted import DeletedImages
 from sundog.image.store.directory import COLLECTION_DUE
 from sundog.image.store.locks import remove_turns

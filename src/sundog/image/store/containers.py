@@ -16,11 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from sundog.runtime.container.root import OverlayRoot
-from sundog.errors import DocumentError, StoreError
 from sundog.base.kernel.files import Closing
-from sundog.image.layer.inherit import StepOwners
-from sundog.image.oci.config import HistoryEntry
 from sundog.base.record.kept import (
     CONTAINER_ID_LENGTH,
     CONTAINER_IMAGE,
@@ -32,9 +28,13 @@ from sundog.base.record.kept import (
 )
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
+from sundog.errors import DocumentError, StoreError
+from sundog.image.layer.inherit import StepOwners
+from sundog.image.oci.config import HistoryEntry
 from sundog.image.store.images import read_image
 from sundog.image.store.mounted import mounted_names
 from sundog.image.store.tree_work import changes_of_upper, content_size, rename, seal
+from sundog.runtime.container.root import OverlayRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 
-from sundog.runtime.container.root import DirectoryRoot
 from sundog.image.store.layers import layer_id
 from sundog.image.store.snapshot import DraftedSnapshot
 from sundog.image.store.tree_work import (
@@ -21,14 +20,15 @@ from sundog.image.store.tree_work import (
     rename,
 )
 from sundog.image.store.volumes import make_volumes_of_tree
+from sundog.runtime.container.root import DirectoryRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.runtime.container.root import Root
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
+    from sundog.runtime.container.root import Root
 
 
 class CopyDriver:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from sundog.image.layer.inherit import StepOwners
 from sundog.base.record.owners import pack_owners, unpack_owners
+from sundog.image.layer.inherit import StepOwners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

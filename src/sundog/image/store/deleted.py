@@ -13,9 +13,9 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
+from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.errors import DocumentError, NotInStorage, StoreError
 from sundog.image.oci.fields import Fields, parse_json
-from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.image.store.images import described, image_from
 
 TYPE_CHECKING = False

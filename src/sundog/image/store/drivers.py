@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from sundog.runtime.container.mounted_tree import MountedTree
-    from sundog.runtime.container.root import Root
-    from sundog.runtime.container.supervision import Emulation
     from sundog.image.layer.inherit import StepOwners
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
+    from sundog.runtime.container.mounted_tree import MountedTree
+    from sundog.runtime.container.root import Root
+    from sundog.runtime.container.supervision import Emulation
 
 
 DRIVER_VARIABLE = "CH_IMAGE_DRIVER"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.errors import KernelError, UnfitStorage
 from sundog.base.kernel.libc import descriptor_path, printable
 from sundog.base.kernel.refusal import file_system_of
 from sundog.base.record.location import OTHER_STORAGE_HINT
+from sundog.errors import KernelError, UnfitStorage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

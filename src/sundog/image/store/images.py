@@ -18,6 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from sundog.base.kernel.drafts import write_new_file
+from sundog.base.kernel.files import RENAME_EXCHANGE, Closing, renameat2
+from sundog.base.kernel.locks import is_at
+from sundog.base.kernel.mounts import AT_FDCWD
+from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST
+from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
+from sundog.base.record.stack import ImageStack, pack_stack
 from sundog.errors import (
     DocumentError,
     KernelError,
@@ -25,15 +32,8 @@ from sundog.errors import (
     ReferenceSyntaxError,
     StoreError,
 )
-from sundog.base.kernel.drafts import write_new_file
-from sundog.base.kernel.files import RENAME_EXCHANGE, Closing, renameat2
-from sundog.base.kernel.locks import is_at
-from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.fields import Fields, parse_json
-from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST
-from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
-from sundog.base.record.stack import ImageStack, pack_stack
 from sundog.image.store.img_links import ImgLinks
 from sundog.image.store.metadata import encoded, metadata_files
 from sundog.image.store.run_force import was_unrecorded

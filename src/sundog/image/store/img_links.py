@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from sundog.errors import ReferenceSyntaxError
 from sundog.base.record.names import (
     DEFAULT_REGISTRY,
     DEFAULT_TAG,
@@ -24,6 +23,7 @@ from sundog.base.record.names import (
     looks_like_registry,
     name_to_directory,
 )
+from sundog.errors import ReferenceSyntaxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

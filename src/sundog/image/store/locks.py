@@ -16,12 +16,12 @@ import os
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from sundog.errors import StoreError, UnfitStorage
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.locks import open_locked
 from sundog.base.kernel.refusal import file_system_of, mount_at
 from sundog.base.kernel.sharing import is_shared
 from sundog.base.record.location import OTHER_STORAGE_HINT
+from sundog.errors import StoreError, UnfitStorage
 from sundog.image.store.advice import ADVICE
 from sundog.image.store.held import Held
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from sundog.base.record.stack import unpack_command
 from sundog.errors import DocumentError, StoreError, SundogError
 from sundog.image.oci.config import HistoryEntry, ImageConfig
 from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.platform import Platform
-from sundog.base.record.stack import unpack_command
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 _SHOWN = "metadata.json"

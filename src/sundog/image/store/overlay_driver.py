@@ -9,20 +9,20 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
-from sundog.runtime.container.step import in_root
 from sundog.errors import KernelError, StoreError
 from sundog.image.store.snapshot import DraftedSnapshot
 from sundog.image.store.tree_work import seal
 from sundog.image.store.volumes import make_volumes
+from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
+from sundog.runtime.container.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.runtime.container.root import Root
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
+    from sundog.runtime.container.root import Root
 
 
 _CERTAIN_LAYERS = 100  # their names fit into one page, which each kernel takes

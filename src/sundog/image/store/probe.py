@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 
+from sundog.base.kernel.files import Closing
+from sundog.errors import KernelError
 from sundog.runtime.container.root import OverlayRoot
 from sundog.runtime.container.step import in_root
-from sundog.errors import KernelError
-from sundog.base.kernel.files import Closing
 
 COPY = "copy"  # the driver that works without overlayfs
 _OPAQUE = "user.overlay.opaque"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import StoreError
 from sundog.base.kernel.files import sync_name
 from sundog.base.kernel.libc import printable
-from sundog.image.layer.remove import remove_tree
 from sundog.base.record.location import STORAGE_VERSION
 from sundog.base.record.own_storage import FORMAT, check_owner, read_version
+from sundog.errors import StoreError
+from sundog.image.layer.remove import remove_tree
 from sundog.image.store.store import Store
 
 

@@ -18,9 +18,9 @@ import select
 import signal
 from contextlib import suppress
 
-from sundog.errors import StoreError
 from sundog.base.kernel.files import STDERR_FILENO, Closing, close_all_but
 from sundog.base.kernel.libc import printable
+from sundog.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

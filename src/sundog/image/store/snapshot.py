@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from sundog.runtime.container.mounted_tree import MountedTree
-    from sundog.runtime.container.supervision import Emulation
-    from sundog.image.layer.inherit import StepOwners
     from sundog.base.record.layer_path import LayerPath
+    from sundog.image.layer.inherit import StepOwners
     from sundog.image.store.layer_info import LayerInfo
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
+    from sundog.runtime.container.mounted_tree import MountedTree
+    from sundog.runtime.container.supervision import Emulation
 
     # Takes the draft, the layers below, the skeleton and the owners that the instruction knows.
     Extract = Callable[[bytes, Sequence[LayerPath], bytes, StepOwners | None], LayerInfo | None]

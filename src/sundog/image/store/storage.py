@@ -12,7 +12,6 @@ from contextlib import suppress
 from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.files import sync_path
 from sundog.image.layer.remove import remove_tree
-from sundog.runtime.state.place import forgotten_boots
 from sundog.image.store.device import Device
 from sundog.image.store.directory import COLLECTION_DUE, USE_LOCK
 from sundog.image.store.faults import StorageFaults
@@ -21,6 +20,7 @@ from sundog.image.store.loose import Loose
 from sundog.image.store.mounted import forget_runs
 from sundog.image.store.scratch import Scratch
 from sundog.image.store.worker import TreeWorker
+from sundog.runtime.state.place import forgotten_boots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from functools import cached_property
 
-from sundog.errors import SundogError
 from sundog.base.record.location import default_storage
+from sundog.errors import SundogError
 from sundog.image.store.directory import open_directory
 from sundog.image.store.faults import StorageFaults
 from sundog.image.store.images import Images

@@ -11,8 +11,6 @@ import os
 import stat
 from typing import cast
 
-from sundog.runtime.container.watch import WATCH
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import (
     RESOLVE_BENEATH,
@@ -21,21 +19,23 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_SYMLINKS,
     openat2,
 )
-from sundog.image.layer.below import LayerTree
-from sundog.image.layer.remove import remove_tree
 from sundog.base.record.links import pack_links
 from sundog.base.record.owners import pack_owners
+from sundog.errors import KernelError
+from sundog.image.layer.below import LayerTree
+from sundog.image.layer.remove import remove_tree
 from sundog.image.store.layer_info import LayerInfo
+from sundog.runtime.container.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-    from sundog.image.layer.directory_owners import Owner
-    from sundog.image.layer.inherit import StepOwners
     from sundog.base.record.layer_path import LayerPath
     from sundog.base.record.owners import OwnersManifest
+    from sundog.image.layer.directory_owners import Owner
+    from sundog.image.layer.inherit import StepOwners
 
 _NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 

@@ -14,10 +14,10 @@ import errno
 import os
 import posixpath
 
-from sundog.runtime.container.mountpoint import MountPoint, reserve_mount_point
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.process import Umask
 from sundog.image.store.metadata import encoded
+from sundog.runtime.container.mountpoint import MountPoint, reserve_mount_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

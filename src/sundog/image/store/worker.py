@@ -14,14 +14,14 @@ import select
 import signal
 from contextlib import suppress
 
-from sundog.runtime.container.child import STANDARD_STREAMS
-from sundog.runtime.container.watch import WATCH
-from sundog.errors import KernelError, StoreError
 from sundog.base.kernel.files import close_all_but
 from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.base.kernel.process import set_pdeathsig
 from sundog.base.wire.outcomes import pack_exception, pack_result, unpack_outcome
 from sundog.base.wire.values import pack_value, unpack_value
+from sundog.errors import KernelError, StoreError
+from sundog.runtime.container.child import STANDARD_STREAMS
+from sundog.runtime.container.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,19 +10,19 @@ import errno
 import os
 import stat
 
-from sundog.errors import ArchiveError, StoreError
 from sundog.base.kernel.libc import printable
-from sundog.image.layer.import_directory import foreign_owners
-from sundog.runtime.linker.elf import ELF_HEADER_SIZE
-from sundog.image.oci.platform import Platform
-from sundog.image.oci.timestamps import timestamp
 from sundog.base.record.directory import OWN_COMMAND
 from sundog.base.record.names import canonical_name
 from sundog.base.record.stored_path import path_in_storage
+from sundog.errors import ArchiveError, StoreError
+from sundog.image.layer.import_directory import foreign_owners
+from sundog.image.oci.platform import Platform
+from sundog.image.oci.timestamps import timestamp
 from sundog.image.store.images import Image
 from sundog.image.store.layers import layer_id
 from sundog.image.store.metadata import OWN_METADATA, imported_config
 from sundog.image.store.tree_work import copy_directory, read_in_tree, unpack_archive
+from sundog.runtime.linker.elf import ELF_HEADER_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

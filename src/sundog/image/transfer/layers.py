@@ -14,11 +14,11 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from sundog.base.record.layer_path import LayerPath
 from sundog.errors import ArchiveError, DigestMismatch, SundogError
 from sundog.image.layer.limits import Meter, check_layers
 from sundog.image.layer.threads import started
 from sundog.image.oci.digest import Digest
-from sundog.base.record.layer_path import LayerPath
 from sundog.image.store.layer_info import LayerBlob
 from sundog.image.store.layers import layer_id
 from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived

@@ -12,19 +12,19 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from sundog.runtime.container.watch import WATCH
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.store.layer_info import LayerBlob
+from sundog.runtime.container.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sundog.image.layer.tar_writer import Sink
     from sundog.base.record.layer_path import LayerPath
+    from sundog.image.layer.tar_writer import Sink
     from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
 
@@ -153,9 +153,9 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing, below: Sequence
     ``below`` are the trees of the layers below, the topmost first.
     Raises OSError, and ArchiveError where a name cannot be in an archive.
     """
+    from sundog.base.record.owners import read_owners  # noqa: PLC0415
     from sundog.image.layer.compressing import CompressedWriter  # noqa: PLC0415
     from sundog.image.layer.write_tar import write_tar  # noqa: PLC0415
-    from sundog.base.record.owners import read_owners  # noqa: PLC0415
 
     owners = read_owners(layer.owners)
     with open(place, "xb", buffering=0) as out:

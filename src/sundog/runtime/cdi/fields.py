@@ -8,8 +8,8 @@ same.
 Floor 0.
 """
 
-from sundog.runtime.cdi.names import shortened
 from sundog.base.spelling import nearest
+from sundog.runtime.cdi.names import shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,9 @@ has it, too.  A file that can't be used does not affect other vendors.  Floor 0.
 import errno
 import os
 
+from sundog.base.kernel.libc import printable
+from sundog.base.spelling import nearest
+from sundog.errors import CdiError
 from sundog.runtime.cdi.merging import merged_edits
 from sundog.runtime.cdi.names import device_fault, kind_fault, shortened
 from sundog.runtime.cdi.specification import (
@@ -17,9 +20,6 @@ from sundog.runtime.cdi.specification import (
     load_specification,
 )
 from sundog.runtime.cdi.specification_file import SPECIFICATION_SUFFIXES
-from sundog.errors import CdiError
-from sundog.base.kernel.libc import printable
-from sundog.base.spelling import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

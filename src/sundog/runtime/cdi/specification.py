@@ -3,6 +3,8 @@
 Specification: Container Device Interface 1.1, versions 0.3 to 1.1.  Floor 0.
 """
 
+from sundog.base.kernel.libc import printable
+from sundog.errors import CdiError
 from sundog.runtime.cdi.edit_fields import CONTAINER_EDITS
 from sundog.runtime.cdi.edits import ContainerEdits
 from sundog.runtime.cdi.fields import (
@@ -19,8 +21,6 @@ from sundog.runtime.cdi.fields import (
 )
 from sundog.runtime.cdi.names import device_fault, kind_fault, shortened
 from sundog.runtime.cdi.specification_file import GENERATOR_HINT, load_values
-from sundog.errors import CdiError
-from sundog.base.kernel.libc import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

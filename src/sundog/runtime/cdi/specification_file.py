@@ -6,11 +6,11 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.cdi.json_text import JsonFault, parse_json_text
-from sundog.runtime.cdi.yaml_faults import NoYamlLibrary, YamlFault
-from sundog.errors import CdiError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.errors import CdiError
+from sundog.runtime.cdi.json_text import JsonFault, parse_json_text
+from sundog.runtime.cdi.yaml_faults import NoYamlLibrary, YamlFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

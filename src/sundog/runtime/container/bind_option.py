@@ -3,9 +3,9 @@
 Floor 0.  Values are bytes.
 """
 
-from sundog.runtime.container.paths import absolute
-from sundog.errors import SundogError
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
+from sundog.runtime.container.paths import absolute
 
 BIND_HINT = "write --bind=SRC, SRC:DST or SRC:DST:ro"
 OWNED_MODE = b"U"

@@ -28,9 +28,6 @@ from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 from time import monotonic, sleep
 
-from sundog.runtime.container.fuse_mounts import HostMounts, fuse_mounts, read_list
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.libc import checked, printable, syscall
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
@@ -42,6 +39,9 @@ from sundog.base.kernel.mounts import (
 )
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, NS_GET_USERNS, setns
 from sundog.base.kernel.numbers import PIDFD_GETFD
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.fuse_mounts import HostMounts, fuse_mounts, read_list
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,6 @@ import errno
 import os
 import sys
 
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -34,6 +32,8 @@ from sundog.base.kernel.mounts import (
     umount2,
 )
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
+from sundog.errors import KernelError
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 SCRATCH_SIZE = b"1m"
 

@@ -13,12 +13,12 @@ import errno
 import os
 import sys
 
-from sundog.runtime.container.last_step import STEP_KINDS
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing, may_execute
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.base.kernel.numbers import ABIS
+from sundog.errors import KernelError
+from sundog.runtime.container.last_step import STEP_KINDS
 
 HEAD_SIZE = 4096  # bytes; most programs have their program headers there
 SCRIPT_HEAD_SIZE = 256  # linux/binfmts.h, BINPRM_BUF_SIZE

@@ -8,11 +8,11 @@ Floor 0.
 
 import os
 
+from sundog.base.kernel.process import set_no_new_privs
 from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.root import OverlayRoot
 from sundog.runtime.emulation.filter import install_fake_root
 from sundog.runtime.fuse.device import mount_fuse
-from sundog.base.kernel.process import set_no_new_privs
 
 
 def try_overlay() -> None:

@@ -12,11 +12,11 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import MNT_DETACH, MS_NODEV, MS_NOSUID, MS_RDONLY, mount, umount2
+from sundog.errors import KernelError
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

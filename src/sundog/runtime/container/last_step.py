@@ -26,11 +26,11 @@ Floor 0.
 import os
 import sys
 
-from sundog.errors import KernelError
 from sundog.base.kernel.files import memory_file, nameless_file
 from sundog.base.kernel.mounts import AT_EMPTY_PATH
 from sundog.base.kernel.numbers import process_abi
 from sundog.base.kernel.process import execveat
+from sundog.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import os
 from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 
-from sundog.runtime.emulation.notify.tracee.tag import tag_peer
 from sundog.base.kernel.namespaces import NS_GET_PARENT
+from sundog.runtime.emulation.notify.tracee.tag import tag_peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,11 +11,6 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.container.enter import topmost_mount
-from sundog.runtime.container.mountpoint import components, reserve_mount_points
-from sundog.runtime.container.operations import MADE
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
@@ -29,6 +24,11 @@ from sundog.base.kernel.mounts import (
     umount2,
 )
 from sundog.base.kernel.overlay import mount_layers
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.enter import topmost_mount
+from sundog.runtime.container.mountpoint import components, reserve_mount_points
+from sundog.runtime.container.operations import MADE
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

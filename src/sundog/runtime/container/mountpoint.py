@@ -11,8 +11,6 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.container.paths import lexists
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.libc import descriptor_path, kernel_error, printable
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import (
@@ -22,6 +20,8 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_XDEV,
     openat2,
 )
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.paths import lexists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,10 +12,6 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.container.enter import copy_tree
-from sundog.runtime.container.mountpoint import MountPoint, make_mount_point
-from sundog.runtime.container.paths import is_directory, shown_path
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.files import Closing, write_all
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.mounts import (
@@ -34,6 +30,10 @@ from sundog.base.kernel.mounts import (
     move_mount,
     open_tree,
 )
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.enter import copy_tree
+from sundog.runtime.container.mountpoint import MountPoint, make_mount_point
+from sundog.runtime.container.paths import is_directory, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

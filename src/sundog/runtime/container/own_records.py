@@ -11,9 +11,6 @@ import errno
 import os
 from fcntl import LOCK_EX, LOCK_NB
 
-from sundog.runtime.container.paths import lexists
-from sundog.runtime.emulation.notify.state.persist import PLAINLY, walk
-from sundog.errors import KernelError, StoreError, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.locks import open_locked
@@ -21,6 +18,9 @@ from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
 from sundog.base.record.kept import CONTAINER_EXIT, CONTAINER_OWNERS, CONTAINER_OWNERS_DRAFT
 from sundog.base.record.owners import OwnersManifest, pack_owners, read_owners
+from sundog.errors import KernelError, StoreError, SundogError
+from sundog.runtime.container.paths import lexists
+from sundog.runtime.emulation.notify.state.persist import PLAINLY, walk
 
 
 class OwnRecords:

@@ -8,13 +8,13 @@ Floor 0.
 
 import errno
 
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import MNT_DETACH, umount2
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.enter import change_root, mount_scratch
 from sundog.runtime.container.hidden import Hidden
 from sundog.runtime.container.operations import MADE, SKIPPED
 from sundog.runtime.container.root import mount_overlaid
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.mounts import MNT_DETACH, umount2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

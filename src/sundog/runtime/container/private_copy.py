@@ -14,9 +14,6 @@ Floor 0.  Few starts need this: it is a joined module of its own.
 import errno
 import os
 
-from sundog.runtime.container.enter import cover_root
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import (
@@ -31,6 +28,9 @@ from sundog.base.kernel.mounts import (
     open_tree,
     openat2,
 )
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.enter import cover_root
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import sys
 import termios
 from fcntl import ioctl
 
-from sundog.runtime.container.typed_input import RawMode, TypedInput
 from sundog.base.kernel.files import write_all
+from sundog.runtime.container.typed_input import RawMode, TypedInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

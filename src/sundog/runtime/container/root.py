@@ -8,12 +8,12 @@ Floor 0.
 import errno
 import os
 
+from sundog.base.kernel.mounts import AT_RECURSIVE, MS_RDONLY
+from sundog.base.kernel.overlay import mount_layers
+from sundog.errors import KernelError
 from sundog.runtime.container.enter import copy_tree, cover_root, topmost_mount
 from sundog.runtime.container.mountpoint import reserve_mount_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY, shown_path
-from sundog.errors import KernelError
-from sundog.base.kernel.mounts import AT_RECURSIVE, MS_RDONLY
-from sundog.base.kernel.overlay import mount_layers
 
 OVERLAY_HINT = (
     "for -W the image must be on a file system that can be overlaid, "

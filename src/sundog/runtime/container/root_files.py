@@ -5,7 +5,6 @@ Floor 0.
 
 import os
 
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
@@ -16,6 +15,7 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_XDEV,
     openat2,
 )
+from sundog.errors import KernelError
 
 INSIDE_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 MOST_NAMES = 200_000

@@ -5,7 +5,6 @@ Floor 0.
 
 import os
 
-from sundog.runtime.container.enter import cover_root, topmost_mount
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -15,6 +14,7 @@ from sundog.base.kernel.mounts import (
     move_mount,
     open_tree,
 )
+from sundog.runtime.container.enter import cover_root, topmost_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

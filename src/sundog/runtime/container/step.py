@@ -24,6 +24,24 @@ import os
 import signal
 from contextlib import suppress
 
+from sundog.base.kernel.files import STDIN_FILENO
+from sundog.base.kernel.landlock import LANDLOCK_SCOPES, scope
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.namespaces import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWPID,
+    own_namespaces,
+    unshare,
+)
+from sundog.base.kernel.network import bring_up_loopback
+from sundog.base.kernel.process import (
+    clear_command_line,
+    set_dumpable,
+    set_no_new_privs,
+)
+from sundog.base.wire.outcomes import NO_OUTCOME
+from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
 from sundog.runtime.container.child import PATIENCE_WITH_KILLED, STANDARD_STREAMS, Child, opened
 from sundog.runtime.container.ending import Ending
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts, mount_scratch, rootless
@@ -42,24 +60,6 @@ from sundog.runtime.container.step_plan import FreshProc, Step, ignore, step_pla
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.filter import install_fake_root
 from sundog.runtime.emulation.keys import forbid_keys
-from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
-from sundog.base.kernel.files import STDIN_FILENO
-from sundog.base.kernel.landlock import LANDLOCK_SCOPES, scope
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.namespaces import (
-    CLONE_NEWIPC,
-    CLONE_NEWNET,
-    CLONE_NEWPID,
-    own_namespaces,
-    unshare,
-)
-from sundog.base.kernel.network import bring_up_loopback
-from sundog.base.kernel.process import (
-    clear_command_line,
-    set_dumpable,
-    set_no_new_privs,
-)
-from sundog.base.wire.outcomes import NO_OUTCOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,6 @@ change of root, as for all ``operations``.
 import errno
 import os
 
-from sundog.runtime.container.mountpoint import INSIDE, MountPoint, make_mount_point
-from sundog.runtime.container.operations import CREATED, DetachedMount, own_directory
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -27,6 +24,9 @@ from sundog.base.kernel.mounts import (
     openat2,
     umount2,
 )
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.mountpoint import INSIDE, MountPoint, make_mount_point
+from sundog.runtime.container.operations import CREATED, DetachedMount, own_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

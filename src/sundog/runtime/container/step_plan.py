@@ -10,13 +10,6 @@ import errno
 import os
 import signal
 
-from sundog.runtime.container.enter import copy_tree
-from sundog.runtime.container.hidden import Hidden
-from sundog.runtime.container.operations import CREATED, OPTIONAL, Bind, DetachedMount
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.runtime.container.plan import Plan
-from sundog.runtime.container.step_mounts import Traceless, arranged
-from sundog.errors import KernelError, PidNamespaceRefused
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -30,16 +23,23 @@ from sundog.base.kernel.mounts import (
     move_mount,
     open_tree,
 )
+from sundog.errors import KernelError, PidNamespaceRefused
+from sundog.runtime.container.enter import copy_tree
+from sundog.runtime.container.hidden import Hidden
+from sundog.runtime.container.operations import CREATED, OPTIONAL, Bind, DetachedMount
+from sundog.runtime.container.paths import OPEN_DIRECTORY
+from sundog.runtime.container.plan import Plan
+from sundog.runtime.container.step_mounts import Traceless, arranged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from sundog.base.record.identity import Identity
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.pseudoterminal import Pseudoterminal
     from sundog.runtime.container.relay import OutputSink
     from sundog.runtime.container.root import Root
-    from sundog.base.record.identity import Identity
 
 # A RUN sees these files of the host's network configuration, whatever the image has in their place.
 NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")

@@ -11,6 +11,13 @@ Floor 0.  ``ch-run`` loads it only for --notify.
 import os
 from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
+from sundog.base.kernel.namespaces import setns
+from sundog.base.kernel.numbers import process_abi
+from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses
+from sundog.base.record.links import read_links
+from sundog.base.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
+from sundog.base.wire.outcomes import NO_OUTCOME
+from sundog.errors import SundogError
 from sundog.runtime.container.enter import forbid_imports, rootless
 from sundog.runtime.container.membership import Membership, pack_start
 from sundog.runtime.container.mounted_tree import MountedTree
@@ -42,21 +49,14 @@ from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.emulation.notify.tracee.tag import wear_tag
-from sundog.errors import SundogError
-from sundog.base.kernel.namespaces import setns
-from sundog.base.kernel.numbers import process_abi
-from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses
-from sundog.base.record.links import read_links
-from sundog.base.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
-from sundog.base.wire.outcomes import NO_OUTCOME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.runtime.emulation.notify.state.volumes import VolumePlace
     from sundog.base.record.identity import Identity
     from sundog.base.record.layer_path import LayerPath
+    from sundog.runtime.emulation.notify.state.volumes import VolumePlace
 
 
 READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

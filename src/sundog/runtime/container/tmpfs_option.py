@@ -5,9 +5,9 @@ Specification: tmpfs(5) for size and mode; podman-run(1) for the form.
 Floor 0.  Values are bytes.
 """
 
-from sundog.runtime.container.operations import CREATED, TmpfsMount
-from sundog.errors import SundogError
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
+from sundog.runtime.container.operations import CREATED, TmpfsMount
 
 # Options that hold in any case.
 HELD_TMPFS_OPTIONS = (b"dev", b"exec", b"nodev", b"nosuid", b"rw", b"suid")

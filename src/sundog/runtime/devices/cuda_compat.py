@@ -8,9 +8,9 @@ Source: the hook enable-cuda-compat of nvidia-cdi-hook.
 Floor 0.
 """
 
+from sundog.base.kernel.files import Closing
 from sundog.runtime.cdi.json_text import JsonFault, parse_json_text
 from sundog.runtime.container.root_files import names_inside, open_inside
-from sundog.base.kernel.files import Closing
 from sundog.runtime.linker.elf import ElfError, ElfFile
 
 TYPE_CHECKING = False

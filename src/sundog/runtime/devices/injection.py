@@ -8,6 +8,10 @@ Floor 0.
 
 import os
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT
+from sundog.errors import SundogError
 from sundog.runtime.cdi.edits import CdiMount
 from sundog.runtime.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 from sundog.runtime.container.operations import CREATED, OPTIONAL, FileMount, TmpfsMount
@@ -15,10 +19,6 @@ from sundog.runtime.container.paths import is_directory
 from sundog.runtime.devices.hooks import HookEffects
 from sundog.runtime.devices.linker import LinkerMount, directory_of, is_library_name
 from sundog.runtime.devices.mounts import STALE_HINT, DriverBind, HostNode, LinkMount
-from sundog.errors import SundogError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT
 from sundog.runtime.linker.cache import CachedLibrary, cached_library
 
 TYPE_CHECKING = False

@@ -8,12 +8,12 @@ that is mounted.
 Floor 0.
 """
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, DESIRED, FileMount
 from sundog.runtime.container.root_files import names_inside, open_inside, read_inside, write_inside
 from sundog.runtime.devices.cuda_compat import compat_directory
-from sundog.errors import SundogError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import printable
 from sundog.runtime.linker.cache import (
     LINKER_CACHE,
     LINKER_CACHE_LIMIT,

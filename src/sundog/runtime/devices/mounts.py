@@ -8,15 +8,6 @@ Floor 0.
 
 import os
 
-from sundog.runtime.container.mountpoint import MountPoint
-from sundog.runtime.container.operations import (
-    CREATED,
-    OPTIONAL,
-    Bind,
-    DetachedMount,
-    copy_of_mounts,
-    own_directory,
-)
 from sundog.base.kernel.files import symlink
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
@@ -29,6 +20,15 @@ from sundog.base.kernel.mounts import (
     mount_setattr,
     move_mount,
     open_tree,
+)
+from sundog.runtime.container.mountpoint import MountPoint
+from sundog.runtime.container.operations import (
+    CREATED,
+    OPTIONAL,
+    Bind,
+    DetachedMount,
+    copy_of_mounts,
+    own_directory,
 )
 
 STALE_HINT = "check the path; if a CDI specification names it, generate the specification again"

@@ -5,11 +5,11 @@ Floor 0.
 
 import os
 
-from sundog.runtime.cdi.edits import ContainerEdits, DeviceNode
-from sundog.runtime.cdi.registry import edits_for, edits_for_all
-from sundog.errors import UsageError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
+from sundog.errors import UsageError
+from sundog.runtime.cdi.edits import ContainerEdits, DeviceNode
+from sundog.runtime.cdi.registry import edits_for, edits_for_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,11 @@ for most of them.  Not a security boundary.
 
 import os
 
+from sundog.base.kernel.libc import syscall
+from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFMT
+from sundog.base.kernel.numbers import process_abi
+from sundog.base.kernel.process import install_seccomp_filter
+from sundog.errors import SundogError
 from sundog.runtime.emulation.bpf import (
     AND,
     COMPARE,
@@ -39,11 +44,6 @@ from sundog.runtime.emulation.syscalls import (
     Abi,
     syscall_numbers,
 )
-from sundog.errors import SundogError
-from sundog.base.kernel.libc import syscall
-from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFMT
-from sundog.base.kernel.numbers import process_abi
-from sundog.base.kernel.process import install_seccomp_filter
 
 NO_EMULATION_HINT = "do without: ch-run without --seccomp, ch-image build --force=none"
 

@@ -10,6 +10,8 @@ Floor 0.
 
 import errno
 
+from sundog.base.kernel.process import install_seccomp_filter
+from sundog.errors import KernelError
 from sundog.runtime.emulation.bpf import (
     DATA_NR,
     SECCOMP_RET_ALLOW,
@@ -22,8 +24,6 @@ from sundog.runtime.emulation.bpf import (
 )
 from sundog.runtime.emulation.syscalls import KEY_CALLS, Abi, syscall_numbers
 from sundog.runtime.emulation.terminal import program_of_blocks
-from sundog.errors import KernelError
-from sundog.base.kernel.process import install_seccomp_filter
 
 
 def keys_program(machine: str = "") -> bytes:

@@ -13,6 +13,8 @@ Floor 0.
 import errno
 import os
 
+from sundog.base.kernel.numbers import ABIS
+from sundog.base.kernel.process import install_seccomp_filter
 from sundog.runtime.emulation.bpf import (
     DATA_ARCH,
     DATA_NR,
@@ -28,8 +30,6 @@ from sundog.runtime.emulation.bpf import (
 )
 from sundog.runtime.emulation.filter import low_word
 from sundog.runtime.emulation.syscalls import IOCTL, SYSCALL_ABIS, Abi, syscall_numbers
-from sundog.base.kernel.numbers import ABIS
-from sundog.base.kernel.process import install_seccomp_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,26 +13,31 @@ import os
 import sys
 
 from sundog import __version__
+from sundog.base.kernel.advice import advice, referring
+from sundog.base.kernel.files import STDOUT_FILENO
+from sundog.base.kernel.libc import encode_text, kernel_error, printable
+from sundog.base.kernel.process import set_no_new_privs
+from sundog.base.kernel.refusal import WANTED, explain
+from sundog.errors import SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.execute import execute, failure_hint
 from sundog.runtime.container.fuse_mounts import HostMounts
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from sundog.runtime.emulation.notify.state.ledger import Ledger
-from sundog.errors import SundogError, UsageError
 from sundog.runtime.fakeroot.options import FakerootLine, fakeroot_help
 from sundog.runtime.fakeroot.real_owners import RealOwners
 from sundog.runtime.fakeroot.state_file import StateFile, load_state
 from sundog.runtime.fakeroot.supervision import HostSupervision
-from sundog.base.kernel.advice import advice, referring
-from sundog.base.kernel.files import STDOUT_FILENO
-from sundog.base.kernel.libc import encode_text, kernel_error, printable
-from sundog.base.kernel.process import set_no_new_privs
-from sundog.base.kernel.refusal import WANTED, explain
 from sundog.runtime.launcher.attended import PreparedAttendant, StartUser
 from sundog.runtime.launcher.inherited import inherited_environment, restore_signals
 from sundog.runtime.launcher.messages import Messages
-from sundog.runtime.launcher.statuses import PODMAN_STATUSES, PODMAN_WORD, STATUSES_VARIABLE, Statuses
+from sundog.runtime.launcher.statuses import (
+    PODMAN_STATUSES,
+    PODMAN_WORD,
+    STATUSES_VARIABLE,
+    Statuses,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ Options end at the first operand.  Long options may be abbreviated: getopt_long(
 Floor 0.  Values are bytes.
 """
 
-from sundog.errors import UsageError
 from sundog.base.kernel.libc import printable
+from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

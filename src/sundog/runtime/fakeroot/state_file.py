@@ -6,18 +6,18 @@ Floor 0.
 import errno
 import os
 
-from sundog.errors import SundogError
 from sundog.base.kernel.files import Closing, write_all
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.record.inode_state import pack_inode_state, unpack_inode_state
+from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sundog.runtime.launcher.messages import Messages
     from sundog.base.record.inode_state import InodeEntry, InodeKey
+    from sundog.runtime.launcher.messages import Messages
 
 LARGEST_STATE = 1 << 30  # bytes; a file with ten million entries is smaller
 NEW_STATE_MODE = 0o666

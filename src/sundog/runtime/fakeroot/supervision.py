@@ -5,6 +5,7 @@ Floor 0.
 
 import os
 
+from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.container.enter import forbid_imports, rootless
 from sundog.runtime.container.supervision import Start, Supervised, Supervision
 from sundog.runtime.emulation.notify.state.ledger import Ledger
@@ -13,16 +14,15 @@ from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.strangers import AllIsReal
 from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
-from sundog.base.kernel.numbers import process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.base.record.identity import Identity
     from sundog.runtime.emulation.notify.identity.tags import Tags
     from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
     from sundog.runtime.fakeroot.real_owners import RealOwners
-    from sundog.base.record.identity import Identity
 
 
 class HostSupervision(Supervision):

@@ -10,7 +10,6 @@ Floor 0.
 import errno
 import os
 
-from sundog.errors import FuseRefused, KernelError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
     FSCONFIG_CMD_CREATE,
@@ -23,6 +22,7 @@ from sundog.base.kernel.mounts import (
     fsmount,
     fsopen,
 )
+from sundog.errors import FuseRefused, KernelError
 
 FUSE_DEVICE = b"/dev/fuse"
 # Why a machine has no FUSE for this user.

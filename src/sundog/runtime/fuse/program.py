@@ -16,12 +16,12 @@ import os
 import sys
 from _struct import Struct
 
+from sundog.base.kernel.libc import address, libc_call
 from sundog.errors import SundogError
 from sundog.runtime.fuse.files import ImageFiles
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, READY
 from sundog.runtime.fuse.process import become_server
 from sundog.runtime.fuse.requests import serve_device
-from sundog.base.kernel.libc import address, libc_call
 from sundog.runtime.squashfs.image import SquashfsImage
 
 MESSAGE = Struct("PIPNPNi0P")  # struct msghdr

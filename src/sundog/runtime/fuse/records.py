@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import SundogError
-from sundog.runtime.fuse.files import DEVICE_KINDS
 from sundog.base.kernel.files import write_all
 from sundog.base.record.owners import OWNERS_MAGIC, OwnerRecord
+from sundog.errors import SundogError
+from sundog.runtime.fuse.files import DEVICE_KINDS
 from sundog.runtime.squashfs.walk import walk_paths
 
 TYPE_CHECKING = False

@@ -7,8 +7,9 @@ the image may need what only the newer one has.
 Floor 0.
 """
 
-from sundog.runtime.container.root_files import names_inside
+from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
+from sundog.runtime.container.root_files import names_inside
 from sundog.runtime.host_mpi.abi import (
     C_LIBRARY,
     MPI_LIBRARIES,
@@ -30,7 +31,6 @@ from sundog.runtime.host_mpi.host_set import (
     mpi_of_host,
 )
 from sundog.runtime.host_mpi.shown import HOST_LIBRARIES
-from sundog.base.kernel.libc import printable
 from sundog.runtime.linker.cache import cache_flags
 
 TYPE_CHECKING = False

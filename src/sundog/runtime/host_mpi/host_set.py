@@ -7,10 +7,10 @@ directories.  Source: ld.so(8).
 Floor 0.
 """
 
-from sundog.runtime.container.root_files import names_inside
-from sundog.errors import SundogError
-from sundog.runtime.host_mpi.abi import MPI_LIBRARIES, SAME_AS, abi_name, is_glibc, version_of
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
+from sundog.runtime.container.root_files import names_inside
+from sundog.runtime.host_mpi.abi import MPI_LIBRARIES, SAME_AS, abi_name, is_glibc, version_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ Floor 0.
 import os
 from binascii import crc32
 
-from sundog.runtime.container.paths import lexists
-from sundog.runtime.container.root_files import INSIDE_ROOT
-from sundog.errors import KernelError
-from sundog.runtime.host_mpi.fit import Fit
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import openat2
 from sundog.base.wire.values import pack_value, unpack_value
+from sundog.errors import KernelError
+from sundog.runtime.container.paths import lexists
+from sundog.runtime.container.root_files import INSIDE_ROOT
+from sundog.runtime.host_mpi.fit import Fit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

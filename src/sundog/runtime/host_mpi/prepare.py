@@ -8,6 +8,7 @@ own.
 
 import os
 
+from sundog.base.wire.values import pack_value
 from sundog.runtime.container.operations import (
     CREATED,
     DESIRED,
@@ -31,7 +32,6 @@ from sundog.runtime.host_mpi.shown import (
 )
 from sundog.runtime.linker.cache import LINKER_CACHE, LINKER_CACHE_LIMIT, CachedLibrary, LinkerCache
 from sundog.runtime.linker.search import LibrarySearch, small_file
-from sundog.base.wire.values import pack_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ Floor 0.
 
 import os
 
-from sundog.runtime.container.variables import Environment
-from sundog.errors import SundogError
-from sundog.runtime.host_mpi.abi import COMPATIBILITIES, FULL_FITS
-from sundog.runtime.host_mpi.kept import KeptValue
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.spelling import nearest
+from sundog.errors import SundogError
+from sundog.runtime.container.variables import Environment
+from sundog.runtime.host_mpi.abi import COMPATIBILITIES, FULL_FITS
+from sundog.runtime.host_mpi.kept import KeptValue
 
 PROFILE_DIRECTORIES = b"CH_RUN_HOST_MPI_DIRS"  # a variable, with colons between directories
 SITE_PROFILES = b"/etc/sundog/host-mpi.d"

@@ -11,14 +11,6 @@ Floor 0.
 
 import os
 
-from sundog.runtime.container.operations import (
-    CREATED,
-    DetachedMount,
-    FileMount,
-    copy_of_mounts,
-    own_directory,
-)
-from sundog.runtime.container.paths import is_directory
 from sundog.base.kernel.files import write_all
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
@@ -32,6 +24,14 @@ from sundog.base.kernel.mounts import (
     move_mount,
     open_tree,
 )
+from sundog.runtime.container.operations import (
+    CREATED,
+    DetachedMount,
+    FileMount,
+    copy_of_mounts,
+    own_directory,
+)
+from sundog.runtime.container.paths import is_directory
 from sundog.runtime.linker.cache import LINKER_CACHE
 
 HOST_DIRECTORY = b"/.sundog"

@@ -11,9 +11,9 @@ separate file.  ``grp`` and ``pwd`` decode names, but callers here need bytes.
 import os
 from _ctypes import dlsym, sizeof
 
-from sundog.runtime.container.paths import lexists
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
+from sundog.runtime.container.paths import lexists
 from sundog.runtime.launcher.messages import Messages
 
 NOBODY = 65534  # the kernel shows unmapped IDs as this: user_namespaces(7)

@@ -29,6 +29,15 @@ from _signal import (  # type: ignore[import-not-found]
     valid_signals,
 )
 
+from sundog.base.kernel.advice import referring
+from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
+from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
+from sundog.base.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
+from sundog.base.record.identity import find_identity
+from sundog.base.record.kept import CONTAINER_UPPER
+from sundog.base.record.layer_path import LayerPath
+from sundog.errors import EXIT_RUN, SundogError
 from sundog.runtime.container.enter import rootless
 from sundog.runtime.container.fuse_mounts import HostMounts
 from sundog.runtime.container.group_source import GroupSource
@@ -48,20 +57,11 @@ from sundog.runtime.emulation.notify.identity.capabilities import all_capabiliti
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.trial import obstacle
-from sundog.errors import EXIT_RUN, SundogError
-from sundog.base.kernel.advice import referring
-from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
-from sundog.base.kernel.modes import S_IFMT, S_IFREG
-from sundog.base.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.runtime.launcher.apart import fork_away
 from sundog.runtime.launcher.ender import Members, start_ender
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
 from sundog.runtime.launcher.stand_in import StandIn
-from sundog.base.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
-from sundog.base.record.identity import find_identity
-from sundog.base.record.kept import CONTAINER_UPPER
-from sundog.base.record.layer_path import LayerPath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from sundog.base.record.identity import Identity
+    from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.container.membership import GroupChannel
     from sundog.runtime.container.plan import Plan
     from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.options import CommandLine
-    from sundog.base.record.identity import Identity
-    from sundog.base.record.owners import OwnersManifest
 
     class KeptRecords(Protocol):
         """What saves the records when the command has ended: see ``OwnRecords``."""

@@ -5,16 +5,16 @@ Floor 0.
 
 import os
 
+from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
+from sundog.base.kernel.process import set_no_new_privs
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.execute import execute, failure_hint, quoted
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.filter import describe_program, fake_root_program, install_fake_root
 from sundog.runtime.emulation.terminal import forbid_typing
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
-from sundog.base.kernel.process import set_no_new_privs
 from sundog.runtime.launcher.environment import command_environment
 from sundog.runtime.launcher.messages import Messages
 

@@ -5,11 +5,12 @@ Floor 0.
 
 import os
 
-from sundog.runtime.container.paths import exists
-from sundog.runtime.container.search_path import ENGINE_PATH
-from sundog.errors import NotInStorage, SundogError
 from sundog.base.kernel.files import STDOUT_FILENO
 from sundog.base.kernel.libc import printable
+from sundog.base.record.stored_path import path_in_storage
+from sundog.errors import NotInStorage, SundogError
+from sundog.runtime.container.paths import exists
+from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.runtime.launcher.environment import (
     IMAGE_ENVIRONMENT,
     EnvironmentChange,
@@ -27,7 +28,6 @@ from sundog.runtime.launcher.image import (
 from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.run_plan import REQUIRED_BINDS
 from sundog.runtime.launcher.storage import Storage, find_storage
-from sundog.base.record.stored_path import path_in_storage
 
 
 def command_missing() -> SundogError:

@@ -8,13 +8,13 @@ Floor 0.
 
 import os
 
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 from sundog.runtime.cdi.directories import cdi_directories
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.plan import enter
 from sundog.runtime.devices.injection import injection
 from sundog.runtime.devices.words import edits_of_words
-from sundog.errors import SundogError
-from sundog.base.kernel.libc import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

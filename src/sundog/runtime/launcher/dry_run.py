@@ -3,9 +3,9 @@
 Floor 0.
 """
 
+from sundog.base.kernel.libc import printable
 from sundog.runtime.container.execute import quoted
 from sundog.runtime.container.plan import Plan
-from sundog.base.kernel.libc import printable
 from sundog.runtime.launcher.environment import (
     EnvironmentChange,
     SetFromImage,

@@ -18,12 +18,12 @@ from _signal import SIG_BLOCK, pthread_sigmask, valid_signals  # type: ignore[im
 from select import POLLIN, poll
 from time import sleep
 
+from sundog.base.kernel.files import STDERR_FILENO, close_all_but
+from sundog.base.kernel.process import PR_SET_NAME, prctl
+from sundog.errors import SundogError
 from sundog.runtime.container.ending import Ending
 from sundog.runtime.container.fuse_mounts import HostMounts
 from sundog.runtime.container.members import find_members, kill_members
-from sundog.errors import SundogError
-from sundog.base.kernel.files import STDERR_FILENO, close_all_but
-from sundog.base.kernel.process import PR_SET_NAME, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ functions work in the container, because ``/root`` and ``/ch/environment`` belon
 
 import os
 
-from sundog.runtime.container.paths import exists
-from sundog.runtime.container.variables import CH_RUNNING, Environment
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.libc import libc_call, printable
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.paths import exists
+from sundog.runtime.container.variables import CH_RUNNING, Environment
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES
 

@@ -5,9 +5,9 @@ The process exits after a trial.  Few starts need this module: it is a joined mo
 Floor 0.
 """
 
-from sundog.runtime.container.features import try_overlay, try_seccomp, try_squash, try_tmpfs_xattrs
-from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
 from sundog.base.kernel.libc import printable
+from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
+from sundog.runtime.container.features import try_overlay, try_seccomp, try_squash, try_tmpfs_xattrs
 from sundog.runtime.launcher.environment import has_extglob
 
 

@@ -12,22 +12,22 @@ Floor 0.
 
 import os
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import escaped, kernel_error, printable
+from sundog.base.kernel.stub import await_child, discard_child_signal
+from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
+from sundog.base.record.stack import unpack_command
+from sundog.errors import SundogError
 from sundog.runtime.container.operations import Bind
 from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.runtime.container.root_files import open_inside
 from sundog.runtime.container.squash_root import SquashRoot
-from sundog.errors import SundogError
 from sundog.runtime.fuse.channel import Channel, make_channel
 from sundog.runtime.fuse.device import mount_fuse
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, READY
 from sundog.runtime.fuse.process import become_server
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import escaped, kernel_error, printable
-from sundog.base.kernel.stub import await_child, discard_child_signal
 from sundog.runtime.launcher.environment import SetVariables
 from sundog.runtime.launcher.image import Image
-from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
-from sundog.base.record.stack import unpack_command
 from sundog.runtime.squashfs.sif import squashfs_place
 
 DESCRIPTOR_PATH = b"/proc/self/fd/%d"

@@ -5,14 +5,14 @@ Floor 0.
 
 import os
 
-from sundog.runtime.container.variables import Environment
+from sundog.base.record.location import usual_storage
 from sundog.errors import UsageError
+from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.environment import SetFromImage
 from sundog.runtime.launcher.image import Image
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.storage import Storage, private_storage
-from sundog.base.record.location import usual_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

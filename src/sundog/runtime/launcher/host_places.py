@@ -3,12 +3,12 @@
 Floor 0.
 """
 
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 from sundog.runtime.container.mountpoint import components
 from sundog.runtime.container.operations import CREATED, DESIRED, OPTIONAL, Bind
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.container.variables import Environment
-from sundog.errors import SundogError
-from sundog.base.kernel.libc import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

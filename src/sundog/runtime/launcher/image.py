@@ -16,12 +16,8 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.container.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
-from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
-from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.sharing import is_shared
-from sundog.runtime.launcher.storage import Storage, closed_storage
 from sundog.base.record.kept import (
     CONTAINER_IMAGE,
     CONTAINER_UPPER,
@@ -32,6 +28,10 @@ from sundog.base.record.names import canonical_name, name_to_directory, spelled_
 from sundog.base.record.running import note_run
 from sundog.base.record.stack import read_stack
 from sundog.base.spelling import nearest
+from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
+from sundog.runtime.container.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
+from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
+from sundog.runtime.launcher.storage import Storage, closed_storage
 
 MOST_COMPARED = 1000  # names of images; comparing one takes some 20 microseconds
 

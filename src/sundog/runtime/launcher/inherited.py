@@ -22,8 +22,8 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from posix import environ
 
-from sundog.runtime.container.variables import Environment
 from sundog.base.kernel.stub import split_strings, strings_of_caller
+from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.messages import Messages
 
 # The stub's letters for the signals that the caller ignored.

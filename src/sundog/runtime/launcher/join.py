@@ -25,18 +25,12 @@ import os
 from _socket import AF_UNIX, SO_ACCEPTCONN, SOCK_SEQPACKET, SOL_SOCKET, socket
 from time import sleep
 
-from sundog.runtime.container.enter import forbid_imports
-from sundog.runtime.container.membership import GroupChannel
-from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
-from sundog.errors import SundogError
 from sundog.base.kernel.descriptors import receive_message, send_message
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.base.kernel.process import set_dumpable
 from sundog.base.kernel.unix_peer import UnixPeer
-from sundog.runtime.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
-from sundog.runtime.launcher.option_numbers import parse_number
 from sundog.base.record.location import (
     JOIN,
     RUN_DIRECTORY,
@@ -44,6 +38,12 @@ from sundog.base.record.location import (
     RUNTIME_VARIABLE,
     default_storage,
 )
+from sundog.errors import SundogError
+from sundog.runtime.container.enter import forbid_imports
+from sundog.runtime.container.membership import GroupChannel
+from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
+from sundog.runtime.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
+from sundog.runtime.launcher.option_numbers import parse_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

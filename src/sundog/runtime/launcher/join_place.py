@@ -17,11 +17,11 @@ import fcntl
 import os
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import open_locked
 from sundog.base.record.location import JOIN
+from sundog.errors import SundogError
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.state.place import make_private, state_place
 
 TYPE_CHECKING = False

@@ -17,9 +17,9 @@ Floor 0.
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
-from sundog.runtime.container.leaving import leave_caller
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
 from sundog.base.kernel.unix_peer import UnixPeer
+from sundog.runtime.container.leaving import leave_caller
 from sundog.runtime.launcher.apart import fork_away
 
 TYPE_CHECKING = False

@@ -14,18 +14,18 @@ Floor 0.
 import os
 import sys
 
-from sundog.runtime.container.execute import quoted
-from sundog.runtime.container.paths import absolute, exists
-from sundog.runtime.container.variables import Environment
-from sundog.errors import SundogError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.stub import await_child, discard_child_signal, read_all
+from sundog.base.record.known_layouts import LAYOUT_RECORD_LIMIT, KnownLayout
+from sundog.errors import SundogError
+from sundog.runtime.container.execute import quoted
+from sundog.runtime.container.paths import absolute, exists
+from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.image import image_name, image_place
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.storage import private_storage
-from sundog.base.record.known_layouts import LAYOUT_RECORD_LIMIT, KnownLayout
 
 # The child's program.  The packages of the child are where this module is.
 LOADER_PROGRAM = (

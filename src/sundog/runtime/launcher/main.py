@@ -23,17 +23,18 @@ Floor 0.
 import os
 import sys
 
+from sundog.base.kernel.advice import advice
+from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
+from sundog.base.kernel.libc import encode_text, kernel_error, printable
+from sundog.base.kernel.refusal import WANTED, explain
+from sundog.base.record.location import default_storage, usual_storage
+from sundog.errors import EXIT_ERROR, SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts
 from sundog.runtime.container.hidden import checked_binds
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.container.plan import Plan, enter
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.terminal import typing_is_possible
-from sundog.errors import EXIT_ERROR, SundogError, UsageError
-from sundog.base.kernel.advice import advice
-from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
-from sundog.base.kernel.libc import encode_text, kernel_error, printable
-from sundog.base.kernel.refusal import WANTED, explain
 from sundog.runtime.launcher.accounts import find_accounts, remember_accounts
 from sundog.runtime.launcher.becoming import run_command
 from sundog.runtime.launcher.choice import (
@@ -68,7 +69,6 @@ from sundog.runtime.launcher.own_places import hidden_from
 from sundog.runtime.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.runtime.launcher.statuses import Statuses, chosen_statuses
 from sundog.runtime.launcher.storage import Storage
-from sundog.base.record.location import default_storage, usual_storage
 
 # An image in a layout or an archive: see ``layout``.
 LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")

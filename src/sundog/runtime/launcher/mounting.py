@@ -6,10 +6,10 @@ Floor 0.
 import errno
 import os
 
+from sundog.base.kernel.libc import printable
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.missing_points import add_missing_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError, SundogError
-from sundog.base.kernel.libc import printable
 from sundog.runtime.launcher.choice import choose_image
 from sundog.runtime.launcher.image import Image
 from sundog.runtime.launcher.messages import Messages

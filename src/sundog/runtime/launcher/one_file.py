@@ -9,12 +9,12 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.container.paths import exists
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
-from sundog.runtime.launcher.image import image_name
 from sundog.base.record.names import name_to_directory
+from sundog.runtime.container.paths import exists
+from sundog.runtime.launcher.image import image_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 Floor 0.  Values are bytes.
 """
 
-from sundog.errors import SundogError
 from sundog.base.record.identity import ID_LIMIT
+from sundog.errors import SundogError
 
 
 def parse_number(value: bytes, name: str, *, more: bool = False) -> int:

@@ -3,10 +3,10 @@
 Floor 0.  Values are bytes.
 """
 
-from sundog.errors import UsageError
 from sundog.base.kernel.libc import printable
-from sundog.runtime.launcher.help import ACCEPTED, INSTEAD, OPTIONS
 from sundog.base.spelling import nearest
+from sundog.errors import UsageError
+from sundog.runtime.launcher.help import ACCEPTED, INSTEAD, OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

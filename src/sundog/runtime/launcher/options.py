@@ -11,12 +11,13 @@ Floor 0.  Values are bytes.
 from posix import environ
 
 from sundog import __version__
+from sundog.base.kernel.libc import printable
+from sundog.base.record.kept import is_container_id
+from sundog.errors import SundogError
 from sundog.runtime.container.bind_option import parse_bind, split_owned
 from sundog.runtime.container.memory_share import overlay_share
 from sundog.runtime.container.paths import absolute
 from sundog.runtime.container.tmpfs_option import parse_tmpfs
-from sundog.errors import SundogError
-from sundog.base.kernel.libc import printable
 from sundog.runtime.launcher.environment import (
     EnvironmentChange,
     SetFromImage,
@@ -32,7 +33,6 @@ from sundog.runtime.launcher.help import ACCEPTED, help_text, usage_text
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.option_numbers import parse_id, parse_number
 from sundog.runtime.launcher.option_scan import scan
-from sundog.base.record.kept import is_container_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

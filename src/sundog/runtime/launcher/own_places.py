@@ -7,10 +7,10 @@ Floor 0.
 
 import os
 
+from sundog.base.record.location import STORAGE_VARIABLE, own_places
 from sundog.runtime.container.hidden import Hidden, lies_in, real_path_of
 from sundog.runtime.container.paths import absolute
 from sundog.runtime.launcher.host_places import TMP
-from sundog.base.record.location import STORAGE_VARIABLE, own_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

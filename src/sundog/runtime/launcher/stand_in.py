@@ -28,8 +28,8 @@ from _signal import (  # type: ignore[import-not-found]
 )
 from resource import RLIMIT_CORE, setrlimit
 
-from sundog.errors import EXIT_RUN, SundogError
 from sundog.base.kernel.files import write_all
+from sundog.errors import EXIT_RUN, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

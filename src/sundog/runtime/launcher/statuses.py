@@ -8,8 +8,8 @@ Floor 0.
 
 import errno
 
-from sundog.runtime.container.variables import Environment
 from sundog.errors import EXIT_EXEC, EXIT_RUN, EXIT_RUN_USAGE
+from sundog.runtime.container.variables import Environment
 
 STATUSES_VARIABLE = b"SUNDOG_STATUSES"
 PODMAN_WORD = b"podman"

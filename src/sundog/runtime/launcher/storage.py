@@ -24,14 +24,14 @@ Floor 0.
 import errno
 import os
 
-from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.errors import KernelError, SundogError
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_SYMLINKS, openat2
 from sundog.base.record.location import account_name, is_others_link
 from sundog.base.record.names import name_to_directory
 from sundog.base.record.stack import read_stack
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 WRITABLE_TO_OTHERS = 0o022
 OPEN_TO_OTHERS = 0o077

@@ -13,9 +13,9 @@ Floor 0.
 
 import os
 
-from sundog.runtime.container.root_files import MOST_NAMES, names_inside, open_inside
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import descriptor_path, libc_call
+from sundog.runtime.container.root_files import MOST_NAMES, names_inside, open_inside
 from sundog.runtime.linker.elf import ElfError
 from sundog.runtime.linker.shared_object import SharedObject
 

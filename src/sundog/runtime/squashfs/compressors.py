@@ -15,8 +15,8 @@ import sys
 from _ctypes import FUNCFLAG_CDECL, CFuncPtr, _SimpleCData, byref, dlopen, dlsym
 from _frozen_importlib import ModuleSpec
 
-from sundog.errors import SquashfsError
 from sundog.base.kernel.libc import Int, Long
+from sundog.errors import SquashfsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ Floor 0.
 import os
 from _struct import Struct
 
-from sundog.errors import SundogError
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 from sundog.runtime.squashfs.superblock import SQUASHFS_MAGIC
 
 SIF_MAGIC = b"SIF_MAGIC"  # after the launch script

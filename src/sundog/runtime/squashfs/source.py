@@ -2,8 +2,8 @@
 
 import os
 
-from sundog.errors import SquashfsError
 from sundog.base.kernel.libc import descriptor_path, kernel_error, printable
+from sundog.errors import SquashfsError
 
 DAMAGED_HINT = "compare it with the original, then copy it or make it again"
 

@@ -15,7 +15,6 @@ import stat
 import time
 from contextlib import suppress
 
-from sundog.errors import SundogError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.record.location import (
@@ -26,6 +25,7 @@ from sundog.base.record.location import (
     is_others_link,
 )
 from sundog.base.record.own_storage import claim_storage
+from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ import stat
 from _json import encode_basestring_ascii
 from contextlib import suppress
 
-from sundog.errors import UsageError
 from sundog.base.kernel.files import Closing, write_all
 from sundog.base.kernel.libc import escaped
 from sundog.base.kernel.locks import open_locked, unlock
+from sundog.errors import UsageError
 from sundog.runtime.state.place import OTHERS_WRITE, is_own_directory
 
 TYPE_CHECKING = False

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 
+from sundog.base.record.names import canonical_name
+from sundog.errors import ReferenceSyntaxError
 from sundog.image.builder.scope import PROXY_ARGS, platform_args
-from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.image.dockerfile.flags import did_you_mean
 from sundog.image.dockerfile.instructions import Arg, Env
-from sundog.errors import ReferenceSyntaxError
 from sundog.image.oci.platform import Platform
-from sundog.base.record.names import canonical_name
+from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

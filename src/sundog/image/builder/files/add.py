@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass, replace
 
+from sundog.errors import BuildError
 from sundog.image.builder.files.archive import ContextArchives
 from sundog.image.builder.files.chmod import ModeChange
 from sundog.image.builder.files.chown import OwnerText
@@ -15,7 +16,6 @@ from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.files.copy import ContextFiles, CopyStep, Documents, ImageFiles
 from sundog.image.builder.tree_step import without_user
 from sundog.image.dockerfile.instructions import Add, Copy
-from sundog.errors import BuildError
 
 _URLS = ("http://", "https://")
 
@@ -23,11 +23,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sundog.errors import DockerfileError, SundogError
     from sundog.image.builder.files.copy import Origin
     from sundog.image.builder.files.git_source import GitReference
     from sundog.image.builder.files.remote_access import RemoteAccess
     from sundog.image.builder.report import Report
-    from sundog.errors import DockerfileError, SundogError
     from sundog.image.store.store import Store
 
     Files = BuildContext | tuple[str, ...]

@@ -10,9 +10,9 @@ import os
 import stat
 from dataclasses import dataclass
 
-from sundog.image.builder.files.sources import SourceTree
-from sundog.errors import ArchiveError
 from sundog.base.kernel.files import Closing
+from sundog.errors import ArchiveError
+from sundog.image.builder.files.sources import SourceTree
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.header import BLOCK, parse_header
 from sundog.image.layer.unpack import unpack
@@ -21,10 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.image.builder.files.content import Source
     from sundog.image.builder.files.copy import ContextFiles, Site
     from sundog.image.builder.keys import Field
-    from sundog.base.record.owners import OwnerRecord, OwnersManifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import os
 import stat
 from dataclasses import dataclass
 
-from sundog.image.builder.tree_step import encoded
-from sundog.errors import BuildError, KernelError, SundogError
 from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.base.record.identity import find_group, find_user, parsed_id
+from sundog.errors import BuildError, KernelError, SundogError
+from sundog.image.builder.tree_step import encoded
 
 PASSWD, GROUP = b"/etc/passwd", b"/etc/group"
 _LIMIT = 16 << 20  # bytes read of each file

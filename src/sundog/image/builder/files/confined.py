@@ -14,9 +14,6 @@ import signal
 import subprocess
 from shutil import which
 
-from sundog.runtime.container.enter import copy_tree, mount_scratch
-from sundog.errors import BuildError
-from sundog.image.fromhost.linked import linked
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
     MOUNT_ATTR_RDONLY,
@@ -27,6 +24,9 @@ from sundog.base.kernel.mounts import (
     open_tree,
 )
 from sundog.base.kernel.process import set_no_new_privs, set_pdeathsig
+from sundog.errors import BuildError
+from sundog.image.fromhost.linked import linked
+from sundog.runtime.container.enter import copy_tree, mount_scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

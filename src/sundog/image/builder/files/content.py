@@ -13,9 +13,9 @@ import os
 import stat
 from dataclasses import dataclass, field
 
-from sundog.errors import BuildError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
+from sundog.errors import BuildError
 from sundog.image.layer.holes import SECTOR, data_extents
 
 TYPE_CHECKING = False

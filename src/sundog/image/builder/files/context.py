@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import stat
 
+from sundog.errors import ArchiveError, BuildError, UsageError
 from sundog.image.builder.document import read_document
 from sundog.image.builder.files.sources import SourceTree
 from sundog.image.builder.tree_step import without_user
 from sundog.image.dockerfile.ignore import PathPatterns, read_ignore_file
 from sundog.image.dockerfile.wildcard import PatternError
-from sundog.errors import ArchiveError, BuildError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,11 +115,11 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     The unpacked files stay in the store until the store is closed.  Raises ArchiveError; ``name``
     is for its message.
     """
+    from sundog.base.record.owners import pack_owners, unpack_owners  # noqa: PLC0415
     from sundog.image.builder.files.archive import ManifestRecords  # noqa: PLC0415 - seldom needed
-    from sundog.runtime.container.step import in_root  # noqa: PLC0415
     from sundog.image.layer.compression import open_decompressed  # noqa: PLC0415
     from sundog.image.layer.unpack import unpack  # noqa: PLC0415
-    from sundog.base.record.owners import pack_owners, unpack_owners  # noqa: PLC0415
+    from sundog.runtime.container.step import in_root  # noqa: PLC0415
 
     with store.faults:
         place = store.scratch.new()

@@ -11,32 +11,32 @@ import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sundog.base.kernel.files import Closing
+from sundog.base.record.owners import pack_owners, unpack_owners
+from sundog.errors import ArchiveError, BuildError
 from sundog.image.builder.files.placement import Attributes, Placer
 from sundog.image.builder.files.sources import SourceTree
 from sundog.image.builder.keys import cache_key, digest_of
 from sundog.image.builder.tree_step import encoded
-from sundog.runtime.container.step import in_root
-from sundog.errors import ArchiveError, BuildError
-from sundog.base.kernel.files import Closing
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.layer.inherit import StepOwners
-from sundog.base.record.owners import pack_owners, unpack_owners
+from sundog.runtime.container.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sundog.base.record.owners import OwnerRecord, OwnersManifest
+    from sundog.errors import DockerfileError, SundogError
     from sundog.image.builder.files.chmod import ModeChange
     from sundog.image.builder.files.chown import OwnerText
     from sundog.image.builder.files.content import Source
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.keys import Field
     from sundog.image.builder.report import Report
-    from sundog.runtime.container.root import Root
-    from sundog.errors import DockerfileError, SundogError
-    from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
+    from sundog.runtime.container.root import Root
 
 _HEREDOC_MODE = 0o644
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.errors import BuildError, KernelError
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.errors import BuildError, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

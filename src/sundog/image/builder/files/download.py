@@ -21,10 +21,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from sundog.image.builder.files.archive import is_archive, put_unpacked
-from sundog.image.builder.files.copy import put_file
-from sundog.image.builder.files.remote_access import refused_hint
-from sundog.image.builder.tree_step import without_user
+from sundog.base.kernel.files import Closing
 from sundog.errors import (
     AddressError,
     BuildError,
@@ -33,7 +30,10 @@ from sundog.errors import (
     RegistryError,
     UnreachableError,
 )
-from sundog.base.kernel.files import Closing
+from sundog.image.builder.files.archive import is_archive, put_unpacked
+from sundog.image.builder.files.copy import put_file
+from sundog.image.builder.files.remote_access import refused_hint
+from sundog.image.builder.tree_step import without_user
 from sundog.image.layer.limits import NO_LIMITS_HINT
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.fields import Fields, parse_json

@@ -22,16 +22,16 @@ from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit, setrlimit
 from signal import SIGXFSZ
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from sundog.image.builder.files.sources import SourceTree
-from sundog.image.builder.tree_step import decoded, without_user
-from sundog.runtime.container.watch import PERIOD
-from sundog.image.dockerfile.ignore import PathPatterns
-from sundog.image.dockerfile.wildcard import literal_pattern
-from sundog.errors import AddressError, ArchiveError, BuildError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.process import Umask
+from sundog.errors import AddressError, ArchiveError, BuildError
+from sundog.image.builder.files.sources import SourceTree
+from sundog.image.builder.tree_step import decoded, without_user
+from sundog.image.dockerfile.ignore import PathPatterns
+from sundog.image.dockerfile.wildcard import literal_pattern
 from sundog.image.layer.limits import NO_LIMITS_HINT, Meter, limits_in_force
 from sundog.image.registry.address import Address
+from sundog.runtime.container.watch import PERIOD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,6 +17,11 @@ import os
 import stat
 from dataclasses import dataclass
 
+from sundog.base.kernel.files import Closing, symlink
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.base.record.owners import OwnerRecord
+from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.content import (
     check_depth,
     copied_attributes,
@@ -34,25 +39,20 @@ from sundog.image.builder.files.directories import (
     obstacle,
     too_many_links,
 )
-from sundog.runtime.container.watch import WATCH
-from sundog.errors import BuildError, KernelError
-from sundog.base.kernel.files import Closing, symlink
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.image.layer.holes import data_extents
 from sundog.image.layer.names import joined
 from sundog.image.layer.remove import remove_tree
-from sundog.base.record.owners import OwnerRecord
+from sundog.runtime.container.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.files.chmod import ModeChange
     from sundog.image.builder.files.content import Source
     from sundog.image.builder.files.selection import Listing
     from sundog.image.builder.files.sources import SourceTree
-    from sundog.base.record.owners import OwnersManifest
 
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _ROOT = (0, 0)

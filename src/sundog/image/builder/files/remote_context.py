@@ -12,6 +12,8 @@ import os
 import posixpath
 from dataclasses import dataclass
 
+from sundog.base.kernel.files import Closing
+from sundog.errors import BuildError, KernelError
 from sundog.image.builder.document import read_open_document
 from sundog.image.builder.files.archive import is_archive
 from sundog.image.builder.files.context import BuildContext, unpacked_context
@@ -20,8 +22,6 @@ from sundog.image.builder.files.git_source import GitFiles, GitReference
 from sundog.image.builder.files.sources import SourceTree
 from sundog.image.builder.tree_step import encoded, without_user
 from sundog.image.dockerfile.parse import SIZE_LIMIT
-from sundog.errors import BuildError, KernelError
-from sundog.base.kernel.files import Closing
 from sundog.image.layer.limits import limits_in_force
 from sundog.image.layer.remove import remove_tree
 

@@ -13,6 +13,11 @@ import re
 import stat
 from dataclasses import dataclass, field
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.base.record.owners import OwnerRecord, pack_owners, unpack_owners
+from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.confined import (
     EMPTY,
     find_program,
@@ -26,24 +31,19 @@ from sundog.image.builder.files.placement import Placer
 from sundog.image.builder.files.sources import SourceTree
 from sundog.image.builder.keys import cache_key, digest_of
 from sundog.image.builder.tree_step import encoded
+from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.root import DirectoryRoot
 from sundog.runtime.container.step import in_root
-from sundog.errors import BuildError, KernelError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
-from sundog.image.layer.inherit import StepOwners
-from sundog.base.record.owners import OwnerRecord, pack_owners, unpack_owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sundog.base.record.owners import OwnersManifest
+    from sundog.errors import DockerfileError, SundogError
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.keys import Field
     from sundog.image.dockerfile.rsync_options import RsyncOptions
-    from sundog.errors import DockerfileError, SundogError
-    from sundog.base.record.owners import OwnersManifest
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posixpath
 
-from sundog.image.dockerfile.rsync_options import RsyncOptions
 from sundog.errors import SundogError
+from sundog.image.dockerfile.rsync_options import RsyncOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from sundog.base.kernel.files import Closing
 from sundog.image.builder.files.content import check_depth, open_in
 from sundog.image.builder.tree_step import decoded
-from sundog.base.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,6 +14,10 @@ import os
 import stat
 from typing import Protocol
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_IN_ROOT, openat2
+from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.content import (
     READ_FLAGS,
     ContentDigest,
@@ -26,19 +30,15 @@ from sundog.image.builder.files.selection import Selection
 from sundog.image.builder.tree_step import decoded, encoded
 from sundog.image.dockerfile.ignore import PathPatterns
 from sundog.image.dockerfile.wildcard import PatternError, compiled, has_wildcard, without_escapes
-from sundog.errors import BuildError, KernelError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import printable
-from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_IN_ROOT, openat2
 from sundog.image.layer.names import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from sundog.base.record.owners import OwnerRecord
     from sundog.image.builder.files.selection import Listing
     from sundog.image.dockerfile.globs import Automaton
-    from sundog.base.record.owners import OwnerRecord
 
 _PIVOT = "/./"
 _IMPOSSIBLE = {

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from sundog.errors import BuildError, CdiError, SundogError
 from sundog.runtime.cdi.registry import device_names
 from sundog.runtime.devices.injection import injection
 from sundog.runtime.devices.words import edits_of_words
-from sundog.errors import BuildError, CdiError, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.builder.keys import Field
     from sundog.image.builder.report import Report
-    from sundog.runtime.devices.injection import Injection
     from sundog.image.dockerfile.devices import RunDevice
+    from sundog.runtime.devices.injection import Injection
 
 _ALL = "*"
 

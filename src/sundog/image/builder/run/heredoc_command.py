@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sundog.base.kernel.process import LONGEST_STRING
+from sundog.errors import SubstitutionError
 from sundog.image.builder.tree_step import encoded
 from sundog.image.dockerfile.heredocs import parse_marker
-from sundog.errors import SubstitutionError
-from sundog.base.kernel.process import LONGEST_STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

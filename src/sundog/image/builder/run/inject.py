@@ -13,8 +13,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from sundog.image.builder.run.shell_commands import ShellText, simple_commands
 from sundog.errors import UsageError
+from sundog.image.builder.run.shell_commands import ShellText, simple_commands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,40 +11,47 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
+from sundog.base.record.layer_path import LayerPath
+from sundog.base.record.owners import OwnerRecord
+from sundog.errors import BuildError
 from sundog.image.builder.files.placement import Placer
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.run.heredoc_command import SCRIPT_DIRECTORY
 from sundog.image.builder.tree_step import encoded
+from sundog.image.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
+from sundog.image.dockerfile.wildcard import literal_pattern
+from sundog.image.layer.flatten import copy_tree
+from sundog.image.store.cache_mounts import CacheRequest
 from sundog.runtime.container.mounted_tree import MountedTree
-from sundog.runtime.container.operations import CREATED, DESIRED, Bind, DetachedMount, FileMount, TmpfsMount
+from sundog.runtime.container.operations import (
+    CREATED,
+    DESIRED,
+    Bind,
+    DetachedMount,
+    FileMount,
+    TmpfsMount,
+)
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
 from sundog.runtime.container.step import in_root
 from sundog.runtime.container.step_mounts import TreeMount
-from sundog.image.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
-from sundog.image.dockerfile.wildcard import literal_pattern
-from sundog.errors import BuildError
-from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
-from sundog.image.layer.flatten import copy_tree
-from sundog.base.record.layer_path import LayerPath
-from sundog.base.record.owners import OwnerRecord
-from sundog.image.store.cache_mounts import CacheRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Protocol
 
+    from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.keys import Field
     from sundog.image.builder.report import Report
     from sundog.image.builder.run.devices import RunDevices
     from sundog.image.builder.run.heredoc_command import Script
     from sundog.image.builder.secrets import Secret, SshAgents
-    from sundog.runtime.container.root import Root
     from sundog.image.dockerfile.mounts import Mount
-    from sundog.base.record.owners import OwnersManifest
     from sundog.image.store.cache_mounts import CacheMount
     from sundog.image.store.store import Store
+    from sundog.runtime.container.root import Root
 
     class MountOrigin(Protocol):
         """The source of a mount's files."""

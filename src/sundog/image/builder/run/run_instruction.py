@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sundog.base.kernel.process import LONGEST_STRING
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.metadata import DEFAULT_SHELL, command_text
 from sundog.image.builder.run.devices import RunDevices
@@ -15,7 +16,6 @@ from sundog.image.builder.user import emulated_user, is_root
 from sundog.image.dockerfile.devices import DeviceSyntaxError, parse_device
 from sundog.image.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
 from sundog.image.dockerfile.words import expand
-from sundog.base.kernel.process import LONGEST_STRING
 from sundog.image.store.metadata import metadata_files
 
 TYPE_CHECKING = False

@@ -8,19 +8,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from sundog.image.builder.keys import cache_key
-from sundog.image.builder.tree_step import encoded
-from sundog.image.builder.user import identify
-from sundog.runtime.container.execute import SCRIPT_SHELL
-from sundog.runtime.container.pseudoterminal import Pseudoterminal
-from sundog.runtime.container.step import run_step, run_supervised
-from sundog.runtime.container.step_plan import Step
-from sundog.errors import BuildError
 from sundog.base.kernel.files import STDIN_FILENO, STDOUT_FILENO
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.process import Umask
 from sundog.base.kernel.refusal import file_system_of
+from sundog.errors import BuildError
+from sundog.image.builder.keys import cache_key
+from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
+from sundog.runtime.container.execute import SCRIPT_SHELL
+from sundog.runtime.container.pseudoterminal import Pseudoterminal
+from sundog.runtime.container.step import run_step, run_supervised
+from sundog.runtime.container.step_plan import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ Root is refused nothing, so the supervisor calls no handler while all processes 
 
 from _struct import Struct
 
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.identity.permissions import (
     MAY_EXEC,
     MAY_READ,
@@ -16,7 +17,6 @@ from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

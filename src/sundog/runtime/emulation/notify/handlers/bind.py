@@ -5,6 +5,8 @@ from _ctypes import byref
 from _socket import AF_UNIX
 from _struct import Struct
 
+from sundog.base.kernel.files import Closing, close_all_but
+from sundog.base.kernel.modes import PERMISSIONS, S_IFSOCK
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.creation import all_is_roots, birth_in
 from sundog.runtime.emulation.notify.state.state import State
@@ -12,8 +14,6 @@ from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, quick_function
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located, parent
-from sundog.base.kernel.files import Closing, close_all_but
-from sundog.base.kernel.modes import PERMISSIONS, S_IFSOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ file up.  They change the mode if the file is the user's.
 import errno
 import os
 
+from sundog.base.kernel.modes import MODE_MASK, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID, S_ISUID
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.identity.capabilities import SECURITY_CAPABILITY
 from sundog.runtime.emulation.notify.identity.credentials import UNCHANGED
 from sundog.runtime.emulation.notify.identity.permissions import (
@@ -24,8 +26,6 @@ from sundog.runtime.emulation.notify.state.files import Status, is_read_only
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor
-from sundog.base.kernel.modes import MODE_MASK, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID, S_ISUID
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,19 @@ import errno
 import os
 from _struct import Struct
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.modes import (
+    MODE_MASK,
+    PERMISSIONS,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+)
+from sundog.base.kernel.mounts import AT_SYMLINK_NOFOLLOW, RESOLVE_NO_MAGICLINKS, openat2
+from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_MKNOD
 from sundog.runtime.emulation.notify.identity.permissions import MAY_WRITE
 from sundog.runtime.emulation.notify.seccomp.program import MAKES_FILE
@@ -37,19 +50,6 @@ from sundog.runtime.emulation.notify.tracee.call import (
     signed,
 )
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor, is_place, parent
-from sundog.errors import KernelError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.modes import (
-    MODE_MASK,
-    PERMISSIONS,
-    S_IFBLK,
-    S_IFCHR,
-    S_IFDIR,
-    S_IFLNK,
-    S_IFMT,
-    S_IFREG,
-)
-from sundog.base.kernel.mounts import AT_SYMLINK_NOFOLLOW, RESOLVE_NO_MAGICLINKS, openat2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ it can.
 import errno
 import os
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.modes import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
 from sundog.runtime.emulation.notify.identity.capabilities import (
     SECURITY_CAPABILITY,
     FileCapabilities,
@@ -23,8 +25,6 @@ from sundog.runtime.emulation.notify.state.records import Record
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, located
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.modes import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ does not exist: the C library then makes another one.
 import errno
 from _struct import Struct
 
+from sundog.base.kernel.libc import syscall
 from sundog.runtime.emulation.notify.handlers.narrow import narrow_handlers
 from sundog.runtime.emulation.notify.handlers.restart import RestartHandler
 from sundog.runtime.emulation.notify.handlers.sysv import IPC_64
@@ -30,7 +31,6 @@ from sundog.runtime.emulation.notify.seccomp.program import (
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
-from sundog.base.kernel.libc import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@
 import errno
 from _struct import Struct
 
+from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SETGID
 from sundog.runtime.emulation.notify.identity.credentials import (
     NGROUPS_MAX,
@@ -42,7 +43,6 @@ from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
 from sundog.runtime.emulation.notify.tracee.descriptors import inner_id
 from sundog.runtime.emulation.notify.tracee.processes import Processes
-from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ given away shows root as its owner, and its owner may be any process that can na
 
 import errno
 
+from sundog.base.kernel.libc import address, syscall
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_ADMIN
 from sundog.runtime.emulation.notify.identity.credentials import UNCHANGED
 from sundog.runtime.emulation.notify.seccomp.program import (
@@ -17,7 +18,6 @@ from sundog.runtime.emulation.notify.seccomp.program import (
 )
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
-from sundog.base.kernel.libc import address, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

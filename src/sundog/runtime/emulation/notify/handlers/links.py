@@ -5,14 +5,14 @@ to inodes, so names do not matter.  The exception are hard links in a lower laye
 its own inode when a change copies it up (``state.records``).  The handlers keep those names right.
 """
 
+from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
+from sundog.base.kernel.modes import S_IFDIR, S_IFMT
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.files import AT_SYMLINK_FOLLOW, Status
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, parent
-from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
-from sundog.base.kernel.modes import S_IFDIR, S_IFMT
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

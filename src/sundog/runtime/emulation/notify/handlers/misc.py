@@ -5,6 +5,7 @@ from _ctypes import byref
 from _socket import SO_PEERCRED, SOL_SOCKET
 from _struct import Struct
 
+from sundog.base.kernel.files import Closing
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_CHROOT
 from sundog.runtime.emulation.notify.seccomp.program import SO_PEERGROUPS
 from sundog.runtime.emulation.notify.state.state import State
@@ -12,7 +13,6 @@ from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import status_field, take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, quick_function
 from sundog.runtime.emulation.notify.tracee.paths import CWD
-from sundog.base.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

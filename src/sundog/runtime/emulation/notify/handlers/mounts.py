@@ -8,15 +8,15 @@ if fsconfig(2) named the owner: no call tells which directory that will be.
 import errno
 import os
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.mounts import FSCONFIG_SET_STRING, MS_BIND, MS_REMOUNT, fsconfig, mount
+from sundog.base.kernel.namespaces import CLONE_NEWNS, setns
+from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_ADMIN
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.paths import CWD
-from sundog.errors import KernelError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.mounts import FSCONFIG_SET_STRING, MS_BIND, MS_REMOUNT, fsconfig, mount
-from sundog.base.kernel.namespaces import CLONE_NEWNS, setns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

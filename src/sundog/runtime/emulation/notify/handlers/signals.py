@@ -9,6 +9,7 @@ import errno
 import os
 from _signal import SIGCONT, pidfd_send_signal  # type: ignore[import-not-found]
 
+from sundog.base.kernel.files import Closing
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_KILL
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.identity.permissions import may_signal
@@ -16,7 +17,6 @@ from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers, signed
 from sundog.runtime.emulation.notify.tracee.processes import Process, Processes
 from sundog.runtime.emulation.notify.tracee.tag import tag_index
-from sundog.base.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

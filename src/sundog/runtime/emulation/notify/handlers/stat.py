@@ -8,6 +8,9 @@ container owns it, and it is not in a /proc.
 from _ctypes import addressof
 from _struct import Struct
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import syscall
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.lookup import names_own
 from sundog.runtime.emulation.notify.state.state import State
@@ -15,9 +18,6 @@ from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, K
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import syscall
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ the calls ask for.
 import errno
 from _struct import Struct
 
+from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG, S_ISVTX
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.identity.permissions import MAY_READ, MAY_WRITE
 from sundog.runtime.emulation.notify.state.access import Access
@@ -27,8 +29,6 @@ from sundog.runtime.emulation.notify.state.files import is_read_only
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor
-from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG, S_ISVTX
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,6 +4,16 @@ The rules follow fs/attr.c, fs/inode.c, fs/namei.c and kernel/signal.c of Linux.
 function of values.
 """
 
+from sundog.base.kernel.modes import (
+    MODE_MASK,
+    S_IFDIR,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    S_ISUID,
+    S_ISVTX,
+    S_IXGRP,
+)
 from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_CHOWN,
     CAP_DAC_OVERRIDE,
@@ -19,16 +29,6 @@ from sundog.runtime.emulation.notify.identity.credentials import (
     SECBIT_NO_SETUID_FIXUP,
     UNCHANGED,
     Credentials,
-)
-from sundog.base.kernel.modes import (
-    MODE_MASK,
-    S_IFDIR,
-    S_IFMT,
-    S_IFREG,
-    S_ISGID,
-    S_ISUID,
-    S_ISVTX,
-    S_IXGRP,
 )
 
 # What a process wants to do to a file; the bits are those of a mode's last digit.

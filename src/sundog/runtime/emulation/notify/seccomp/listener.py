@@ -12,10 +12,10 @@ from _struct import Struct
 from fcntl import ioctl
 from select import POLLHUP, POLLIN, poll
 
-from sundog.runtime.emulation.notify.tracee.call import ANSWERED, Answer, KernelAnswers
 from sundog.base.kernel.libc import CharPointer, checked, syscall
 from sundog.base.kernel.numbers import IOC_WRITE
 from sundog.base.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER
+from sundog.runtime.emulation.notify.tracee.call import ANSWERED, Answer, KernelAnswers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

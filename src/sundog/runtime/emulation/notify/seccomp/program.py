@@ -12,6 +12,10 @@ import os
 from _signal import SIGCHLD, SIGURG, SIGWINCH  # type: ignore[import-not-found]
 from _socket import SOL_SOCKET
 
+from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
+from sundog.base.kernel.namespaces import CLONE_NEWNS
+from sundog.base.kernel.numbers import ABIS
+from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
 from sundog.runtime.emulation.bpf import (
     DATA_ARCH,
     DATA_NR,
@@ -36,10 +40,6 @@ from sundog.runtime.emulation.syscalls import (
     SyscallTable,
     syscall_numbers,
 )
-from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
-from sundog.base.kernel.namespaces import CLONE_NEWNS
-from sundog.base.kernel.numbers import ABIS
-from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
 
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
 

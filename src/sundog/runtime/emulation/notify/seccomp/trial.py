@@ -19,6 +19,12 @@ from fcntl import ioctl
 from resource import RLIMIT_CORE, getrlimit, prlimit, setrlimit
 from select import POLLIN, poll
 
+from sundog.base.kernel.libc import checked, syscall
+from sundog.base.kernel.modes import S_IFCHR
+from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
+from sundog.base.kernel.numbers import process_abi
+from sundog.base.kernel.process import set_no_new_privs
+from sundog.errors import KernelError
 from sundog.runtime.emulation.bpf import (
     DATA_NR,
     SECCOMP_RET_ALLOW,
@@ -45,12 +51,6 @@ from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS, NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, Memory, quick_function
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS, tags_are_possible
-from sundog.errors import KernelError
-from sundog.base.kernel.libc import checked, syscall
-from sundog.base.kernel.modes import S_IFCHR
-from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
-from sundog.base.kernel.numbers import process_abi
-from sundog.base.kernel.process import set_no_new_privs
 
 PTRACE_SCOPE = b"/proc/sys/kernel/yama/ptrace_scope"
 NO_ATTACH = "3"

@@ -12,6 +12,19 @@ of its own, because it may mount file systems there.
 import errno
 import os
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.modes import (
+    S_IFDIR,
+    S_IFIFO,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    S_IRWXG,
+    S_ISVTX,
+    S_IWGRP,
+    S_IWOTH,
+)
+from sundog.base.kernel.mounts import AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.identity.permissions import (
     EXECUTABLE,
@@ -30,19 +43,6 @@ from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers, Refused
 from sundog.runtime.emulation.notify.tracee.paths import is_place, parent
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.modes import (
-    S_IFDIR,
-    S_IFIFO,
-    S_IFLNK,
-    S_IFMT,
-    S_IFREG,
-    S_IRWXG,
-    S_ISVTX,
-    S_IWGRP,
-    S_IWOTH,
-)
-from sundog.base.kernel.mounts import AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from there, so it need not follow chmod(2).
 import errno
 import os
 
+from sundog.base.kernel.libc import encode_text
+from sundog.base.kernel.modes import MODE_MASK, PERMISSIONS, S_IFDIR, S_IFLNK, S_IFMT
 from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_SETFCAP,
     CAP_SYS_ADMIN,
@@ -34,8 +36,6 @@ from sundog.runtime.emulation.notify.state.files import Status
 from sundog.runtime.emulation.notify.state.records import Record, size_of
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
-from sundog.base.kernel.libc import encode_text
-from sundog.base.kernel.modes import MODE_MASK, PERMISSIONS, S_IFDIR, S_IFLNK, S_IFMT
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536

@@ -3,12 +3,12 @@
 import errno
 import os
 
+from sundog.base.kernel.modes import MODE_MASK, S_IFMT, S_IFREG, S_ISGID, S_ISUID
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_FSETID
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.state.files import Status
 from sundog.runtime.emulation.notify.state.records import INODE_DECIDES
 from sundog.runtime.emulation.notify.state.state import State
-from sundog.base.kernel.modes import MODE_MASK, S_IFMT, S_IFREG, S_ISGID, S_ISUID
 
 
 def set_mode(state: State, place: bytes, status: Status, mode: int) -> int:

@@ -6,6 +6,8 @@ Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (p
 
 import errno
 
+from sundog.base.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
+from sundog.base.kernel.process import Umask
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_FSETID
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.state.acl import (
@@ -21,8 +23,6 @@ from sundog.runtime.emulation.notify.state.files import Status
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers, Refused
 from sundog.runtime.emulation.notify.tracee.descriptors import status_field
-from sundog.base.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
-from sundog.base.kernel.process import Umask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

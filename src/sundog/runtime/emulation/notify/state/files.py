@@ -8,13 +8,13 @@ import os
 from _ctypes import byref, get_errno
 from _struct import Struct, pack_into
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.records import Record
 from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
 from sundog.runtime.emulation.notify.tracee.paths import descriptor
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 AT_SYMLINK_FOLLOW = 0x400
 AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file

@@ -12,20 +12,20 @@ in one of these layers says who owns the file.  What the container itself made i
 import errno
 import os
 
-from sundog.runtime.emulation.notify.state.persist import PLAINLY
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.base.record.guesses import OWNERS_GUESSED, Guesses, read_guesses
+from sundog.errors import KernelError
+from sundog.runtime.emulation.notify.state.persist import PLAINLY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.emulation.notify.state.files import Status
     from sundog.runtime.emulation.notify.tracee.paths import Paths
-    from sundog.base.record.owners import OwnersManifest
 
 COVERED = -1  # as a mode: a file takes the place of a directory above
 LOST_OWNERS_HINT = (

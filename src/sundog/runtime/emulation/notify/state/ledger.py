@@ -11,16 +11,16 @@ The state file of fakeroot(1) has no marks of births.  Such a record waits until
 the file.  If the file has the right type, it is taken for the same file, as fakeroot does.
 """
 
-from sundog.runtime.emulation.notify.state.records import INODE_DECIDES, LISTED, Record, Records
 from sundog.base.kernel.modes import MODE_MASK, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
 from sundog.base.record.inode_state import InodeEntry
+from sundog.runtime.emulation.notify.state.records import INODE_DECIDES, LISTED, Record, Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sundog.runtime.emulation.notify.state.files import Status
     from sundog.base.record.inode_state import InodeKey
+    from sundog.runtime.emulation.notify.state.files import Status
 
 NO_BIRTH_KNOWN = LISTED - 1  # as ``birth``: the record is from a state file without births
 DEVICE_TYPES = (S_IFCHR, S_IFBLK)

@@ -22,10 +22,6 @@ import errno
 import os
 from _ctypes import Array, byref, get_errno
 
-from sundog.runtime.emulation.notify.state.files import Files
-from sundog.runtime.emulation.notify.state.walk import NO_NAMES, Walk
-from sundog.runtime.emulation.notify.tracee.memory import Word, quick_function
-from sundog.runtime.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
     RESOLVE_NO_MAGICLINKS,
@@ -33,6 +29,10 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_XDEV,
 )
 from sundog.base.kernel.numbers import OPENAT2
+from sundog.runtime.emulation.notify.state.files import Files
+from sundog.runtime.emulation.notify.state.walk import NO_NAMES, Walk
+from sundog.runtime.emulation.notify.tracee.memory import Word, quick_function
+from sundog.runtime.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,6 +16,10 @@ to FEW are held open from the start.  Of more, each is held open when a call fir
 
 import os
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
+from sundog.base.record.owners import OwnerRecord, OwnersManifest
+from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.state.persist import (
     DEVICES,
     PLAINLY,
@@ -28,10 +32,6 @@ from sundog.runtime.emulation.notify.state.persist import (
 )
 from sundog.runtime.emulation.notify.state.records import LISTED, Record
 from sundog.runtime.emulation.notify.state.state import State
-from sundog.errors import KernelError
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
-from sundog.base.record.owners import OwnerRecord, OwnersManifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

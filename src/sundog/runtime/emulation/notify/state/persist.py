@@ -8,12 +8,6 @@ the path alone, so a path of the upper without a record is 0:0.
 
 import os
 
-from sundog.runtime.emulation.notify.state.attributes import shown_value
-from sundog.runtime.emulation.notify.state.chmod import settled
-from sundog.runtime.emulation.notify.state.files import Status, file_system_type
-from sundog.runtime.emulation.notify.state.records import INODE_DECIDES, Record
-from sundog.runtime.emulation.notify.state.state import State
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text
 from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
@@ -24,6 +18,12 @@ from sundog.base.kernel.mounts import (
     openat2,
 )
 from sundog.base.record.owners import OwnerRecord, OwnersManifest
+from sundog.errors import KernelError
+from sundog.runtime.emulation.notify.state.attributes import shown_value
+from sundog.runtime.emulation.notify.state.chmod import settled
+from sundog.runtime.emulation.notify.state.files import Status, file_system_type
+from sundog.runtime.emulation.notify.state.records import INODE_DECIDES, Record
+from sundog.runtime.emulation.notify.state.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

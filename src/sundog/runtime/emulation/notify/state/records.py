@@ -23,11 +23,11 @@ that possible.
 
 import sys
 
+from sundog.base.kernel.modes import MODE_MASK, S_IFDIR, S_IFMT
 from sundog.runtime.emulation.notify.state.acl import ACL_DEFAULT
 from sundog.runtime.emulation.notify.state.nursery import Nursery
 from sundog.runtime.emulation.notify.state.pins import NOT_THERE, Pins
 from sundog.runtime.emulation.notify.state.watches import Watches
-from sundog.base.kernel.modes import MODE_MASK, S_IFDIR, S_IFMT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

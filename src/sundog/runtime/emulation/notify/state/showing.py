@@ -7,13 +7,13 @@ has no name (memfd_create(2)).  The caller gets a descriptor of that file.
 
 import os
 
+from sundog.base.kernel.files import Closing
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.descriptors import ids_seen_by, status_text
-from sundog.base.kernel.files import Closing
 
 STATUS = b"status"
 MAX_LIST = 16 << 20  # 32000 objects take 5 MB

@@ -11,10 +11,10 @@ mount, may be on the same file system.  Mounts that the source of a volume bring
 
 import os
 
-from sundog.runtime.emulation.notify.state.files import Status, file_system_type
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from sundog.errors import KernelError
+from sundog.runtime.emulation.notify.state.files import Status, file_system_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,12 +10,6 @@ to the kernel.
 import errno
 import os
 
-from sundog.runtime.emulation.notify.state.files import Files, file_system_type
-from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
-from sundog.runtime.emulation.notify.tracee.descriptors import process_status, status_text
-from sundog.runtime.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
-from sundog.runtime.emulation.notify.tracee.tag import SUPERVISOR_MARK, soft_limit_in
-from sundog.errors import KernelError
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFDIR, S_IFLNK, S_IFMT
 from sundog.base.kernel.mounts import (
@@ -24,6 +18,12 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_XDEV,
     openat2,
 )
+from sundog.errors import KernelError
+from sundog.runtime.emulation.notify.state.files import Files, file_system_type
+from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
+from sundog.runtime.emulation.notify.tracee.descriptors import process_status, status_text
+from sundog.runtime.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
+from sundog.runtime.emulation.notify.tracee.tag import SUPERVISOR_MARK, soft_limit_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ A supervisor needs the right to trace the process, as for ``memory``.
 import errno
 import os
 
-from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
-from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import syscall
+from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
+from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from _ctypes import (
     dlsym,
 )
 
-from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.base.kernel.libc import LIBC_HANDLE, Int
+from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

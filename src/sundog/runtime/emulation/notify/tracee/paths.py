@@ -13,9 +13,9 @@ it does ``chroot("PID/root")`` while it handles the tracee's call.
 
 import os
 
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.memory import Memory
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 
 CWD = AT_FDCWD & U32
 

@@ -8,10 +8,10 @@ in all namespaces that contain it, from the supervisor's to its own.
 import os
 from fcntl import ioctl
 
-from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
-from sundog.runtime.emulation.notify.tracee.descriptors import process_status
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.namespaces import NS_GET_PARENT
+from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
+from sundog.runtime.emulation.notify.tracee.descriptors import process_status
 
 MAX_REMEMBERED = 1 << 12
 FDINFO_SIZE = 4096
