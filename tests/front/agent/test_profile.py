@@ -77,7 +77,7 @@ def test_printed(tmp_path: Path) -> None:
     done = run_program([*command("sundog"), *words], env={"XDG_RUNTIME_DIR": str(tmp_path)})
     metadata = json.dumps({"owners": f"{tmp_path}/owners", "changes": str(tmp_path)})
     assert json.loads(done.stdout) == seccomp_profile(
-        NOTIFY_X86_64, f"{tmp_path}/sundog/front/agent.sock", metadata
+        NOTIFY_X86_64, f"{tmp_path}/sundog/agent.sock", metadata
     )
     assert Metadata.parse(metadata).pack() == metadata
 

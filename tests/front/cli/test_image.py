@@ -37,7 +37,7 @@ def test_version_imports_next_to_nothing() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[1:] == [
-        "sundog sundog.front.cli sundog.front.cli.image",
+        "sundog sundog.front sundog.front.cli sundog.front.cli.image",
         "False",
     ]
 

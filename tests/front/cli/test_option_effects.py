@@ -109,7 +109,7 @@ def constants(module: str) -> frozenset[object]:
 @cache
 def everything() -> frozenset[object]:
     """Return the constants in the code for all commands of ``sundog``."""
-    return frozenset().union(*(constants(f"cli.{module}") for module, _ in _OWN.values()))
+    return frozenset().union(*(constants(f"front.cli.{module}") for module, _ in _OWN.values()))
 
 
 @cache
@@ -197,7 +197,7 @@ def test_own_subcommands(name: str) -> None:
     module, _ = _OWN[name]
     _, _, _, options = described(name)
     # What create has noted is for start, stop and ps.
-    known = everything() if name == "create" else constants(f"cli.{module}")
+    known = everything() if name == "create" else constants(f"front.cli.{module}")
     for option in taken(tuple(options)):
         assert option.to is not None or option.name in known, option.name
 
@@ -217,7 +217,9 @@ def with_effect(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def test_ch_image(name: str) -> None:
     own = with_effect(_subcommands(_parser())[name])
     common = {action.dest for action in with_effect(_common_options(hidden=False))}
-    read = attributes(f"cli.image_{name.replace('-', '_')}") | attributes("cli.image_command")
+    read = attributes(f"front.cli.image_{name.replace('-', '_')}") | attributes(
+        "front.cli.image_command"
+    )
     for action in own:
         if action.dest not in common and (name, action.dest) not in WITHOUT_EFFECT:
             assert action.dest in read, action.option_strings
@@ -225,10 +227,10 @@ def test_ch_image(name: str) -> None:
 
 def test_common_options_of_ch_image() -> None:
     """Some have an effect in some subcommands only, such as those for registries."""
-    names = [f"cli.image_{name.replace('-', '_')}" for name in IMAGE_SUBCOMMANDS]
-    read = set().union(*map(attributes, names), attributes("cli.image_command"))
+    names = [f"front.cli.image_{name.replace('-', '_')}" for name in IMAGE_SUBCOMMANDS]
+    read = set().union(*map(attributes, names), attributes("front.cli.image_command"))
     # ``notes`` says of these that there is nothing to do.
-    noted = constants("cli.reference_options")
+    noted = constants("front.cli.reference_options")
     for action in with_effect(_common_options(hidden=False)):
         assert action.dest in read or action.dest in noted, action.option_strings
 
@@ -243,7 +245,7 @@ def test_common_options_of_ch_image() -> None:
     ],
 )
 def test_small_commands(arguments: object, command: str) -> None:
-    read = attributes(f"cli.{command}")
+    read = attributes(f"front.cli.{command}")
     for action in with_effect(arguments.make_parser()):  # type: ignore[attr-defined]
         # An action of its own class adds to what another attribute has.
         is_plain = type(action).__module__ == argparse.__name__
@@ -287,8 +289,8 @@ def test_ch_run(name: str) -> None:
             and node.attr == slot
             and isinstance(node.value, ast.Name)
             and node.value.id == "line"
-            for path in (SOURCE / "launcher").glob("*.py")
-            for node in ast.walk(tree(f"launcher.{path.stem}"))
+            for path in (SOURCE / "runtime" / "launcher").glob("*.py")
+            for node in ast.walk(tree(f"runtime.launcher.{path.stem}"))
         ), slot
 
 
@@ -299,7 +301,10 @@ def test_ch_run_oci() -> None:
         *("keep", "no-new-keyring", "no-pivot", "no-subreaper"),
     }
     read = set().union(
-        *(constants(f"oci_runtime.{path.stem}") for path in (SOURCE / "oci_runtime").glob("*.py"))
+        *(
+            constants(f"front.oci_runtime.{path.stem}")
+            for path in (SOURCE / "front" / "oci_runtime").glob("*.py")
+        )
     )
     for options, _, _ in COMMANDS.values():
         assert options.keys() - ignored <= read

@@ -85,7 +85,7 @@ def test_buildah(engine: Callable[..., Completed], program: Path, tmp_path: Path
     assert output == ["0", "value", "/work", "kept"]
     assert "told" in done.stderr
     # Nothing of the containers is left.
-    assert list((tmp_path / "engine/run/sundog/image/oci").iterdir()) == []
+    assert list((tmp_path / "engine/run/sundog/oci").iterdir()) == []
 
 
 def test_podman(engine: Callable[..., Completed], program: Path, rootfs: Path) -> None:

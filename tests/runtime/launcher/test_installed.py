@@ -136,9 +136,11 @@ def test_a_module_that_cannot_be_joined(
     tmp_path: Path, first: str, second: str, complaint: str
 ) -> None:
     package = tmp_path / "sundog"
-    (package / "launcher").mkdir(parents=True)
+    (package / "runtime" / "launcher").mkdir(parents=True)
     (package / "a.py").write_text(first)
-    (package / "launcher" / "main.py").write_text(f"from sundog.a import x\n{second}\n")
+    (package / "runtime" / "launcher" / "main.py").write_text(
+        f"from sundog.a import x\n{second}\n"
+    )
     joiner = load_packaging("join_launcher")
     with pytest.raises(joiner.JoinError, match=re.escape(complaint)):
         joiner.join(tmp_path, JOINED.stem)
@@ -160,9 +162,9 @@ def test_additions_do_not_redefine_each_other() -> None:
 
 def test_what_is_left_out(tmp_path: Path) -> None:
     package = tmp_path / "sundog"
-    (package / "launcher").mkdir(parents=True)
+    (package / "runtime" / "launcher").mkdir(parents=True)
     (package / "a.py").write_text('"""Doc."""\nimport os\nUSED = 1\nUNUSED = USED\nTWICE = 2\n')
-    (package / "launcher" / "main.py").write_text(
+    (package / "runtime" / "launcher" / "main.py").write_text(
         '"""Doc."""\nimport os\nimport sys\nfrom sundog.a import USED\nTWICE = 2\n'
         "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    import typing\n"
         'def start_from_stub(x: int = USED) -> "str":\n    """Doc."""\n    y: int = os.getpid()\n'

@@ -81,4 +81,4 @@ def _source(module: str) -> str:
             continue
         if spec is not None and spec.origin is not None and spec.has_location:
             return spec.origin
-    raise UsageError(f"--break: no such module: {module}", "as in --break builder.stage:100")
+    raise UsageError(f"--break: no such module: {module}", "as in --break image.builder.stage:100")

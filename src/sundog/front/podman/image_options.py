@@ -256,7 +256,7 @@ DOCTOR = (
 
 AGENT = (
     Option(
-        "--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/front/agent.sock"
+        "--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/agent.sock"
     ),
     Option("--once", "", TAKEN, "end with the first container"),
     Option("--profile", "", TAKEN, "print linux.seccomp, for a runtime or for podman"),
