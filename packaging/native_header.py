@@ -214,11 +214,11 @@ def header(source: Path) -> str:
 def lines() -> list[str]:
     """Return the lines of the header."""
     from sundog.base.kernel.sharing import OF_ONE_NODE  # noqa: PLC0415
-    from sundog.runtime.container.last_step import last_step  # noqa: PLC0415
     from sundog.runtime.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
     from sundog.runtime.emulation.terminal import typing_program  # noqa: PLC0415
     from sundog.runtime.fuse.messages import READY  # noqa: PLC0415
     from sundog.runtime.launcher import environment, mpi, run_plan  # noqa: PLC0415
+    from sundog.runtime.process.last_step import last_step  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():

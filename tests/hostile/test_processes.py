@@ -118,7 +118,8 @@ def test_the_command_has_its_callers_descriptors_alone(
 TELLTALE = "import os\nos.write(2, b'IMPORTED FROM THE IMAGE\\n')\nos._exit(99)\n"
 BROKEN_STEP = """
 import os, sys
-from sundog.runtime.container import init, step
+from sundog.runtime.steps import step
+from sundog.runtime.supervision import init
 from sundog.runtime.container.root import DirectoryRoot
 def broken(self, pid, proc):
     os.waitpid(pid, 0)
@@ -154,7 +155,7 @@ def test_nothing_can_be_imported_in_a_container() -> None:
         "from sundog.runtime.container.enter import forbid_imports\n"
         "forbid_imports()\n"
         "import _struct, posix\n"
-        "for name in 'traceback', 'sundog.runtime.container.step', 'zipfile':\n"
+        "for name in 'traceback', 'sundog.runtime.steps.step', 'zipfile':\n"
         "    assert name not in sys.modules\n"
         "    try:\n"
         "        __import__(name)\n"

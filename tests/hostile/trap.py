@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sundog.runtime.container.executable import dynamic_loader
+from sundog.runtime.process.executable import dynamic_loader
 from tests.runtime.launcher.compiled import FREESTANDING, NATIVE, write_header
 from tests.runtime.launcher.conftest import ENVIRONMENT, make_image
 

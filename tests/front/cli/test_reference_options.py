@@ -79,7 +79,13 @@ def test_break_stops_before_the_line(tmp_path: Path) -> None:
     source = Path(image_gestalt.__file__).read_text().splitlines()
     line = source.index("    match arguments.key:") + 1
     done = subprocess.run(
-        [*command("ch-image"), "--break", f"front.cli.image_gestalt:{line}", "gestalt", "storage-path"],
+        [
+            *command("ch-image"),
+            "--break",
+            f"front.cli.image_gestalt:{line}",
+            "gestalt",
+            "storage-path",
+        ],
         env=os.environ | {"CH_IMAGE_STORAGE": str(tmp_path / "storage")},
         input="p 'at', arguments.key\ncontinue\n",
         capture_output=True,

@@ -10,7 +10,7 @@ import pytest
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 from tests.image.store.conftest import ROOT_FILES, image, temporary_things, write_tar
 
 Change = Callable[[int], object]

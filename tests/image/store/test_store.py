@@ -15,7 +15,7 @@ from tests.image.store.conftest import contents, image, temporary_things, write_
 
 WORK = """
 import sys
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 from sundog.image.transfer.importer import import_image
 from sundog.image.store.store import Store
 from tests.image.store.conftest import image

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sundog.runtime.container.executable import expected_failure
 from sundog.runtime.container.execute import execute
-from sundog.runtime.container.last_step import STEP_KINDS, last_step
 from sundog.runtime.container.variables import Environment
+from sundog.runtime.process.executable import expected_failure
+from sundog.runtime.process.last_step import STEP_KINDS, last_step
 from tests.runtime.launcher.conftest import BUSYBOX
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ with open("/proc/sys/fs/binfmt_misc/register", "w") as file:
 def test_memory_that_may_not_be_executed(place: Path) -> None:
     """Where vm.memfd_noexec forbids it, the program is a file without a name."""
     forbid = """
-import errno, sundog.runtime.container.last_step as step
+import errno, sundog.runtime.process.last_step as step
 from sundog.base.kernel.libc import checked
 step.memory_file = lambda name, _: checked(-errno.EACCES, "memfd_create", name)
 """
@@ -345,7 +345,7 @@ def test_machines(place: Path, abi: str, emulator: list[str]) -> None:
 
 def test_it_can_not_be_changed(place: Path) -> None:
     """The program that is /proc/self/exe of the last step is sealed."""
-    from sundog.runtime.container.last_step import open_last_step
+    from sundog.runtime.process.last_step import open_last_step
 
     fd = open_last_step()
     again = os.open(f"/proc/self/fd/{fd}", os.O_RDWR)

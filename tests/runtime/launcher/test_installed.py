@@ -138,9 +138,7 @@ def test_a_module_that_cannot_be_joined(
     package = tmp_path / "sundog"
     (package / "runtime" / "launcher").mkdir(parents=True)
     (package / "a.py").write_text(first)
-    (package / "runtime" / "launcher" / "main.py").write_text(
-        f"from sundog.a import x\n{second}\n"
-    )
+    (package / "runtime" / "launcher" / "main.py").write_text(f"from sundog.a import x\n{second}\n")
     joiner = load_packaging("join_launcher")
     with pytest.raises(joiner.JoinError, match=re.escape(complaint)):
         joiner.join(tmp_path, JOINED.stem)

@@ -21,12 +21,12 @@ from sundog.front.agent.entrance import Detacher, enter_with_program
 from sundog.runtime.container.enter import forbid_imports, rootless
 from sundog.runtime.container.leaving import leave_caller
 from sundog.runtime.container.own_records import OwnRecords
-from sundog.runtime.container.supervision import Start, answer_calls
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.lower import LowerRecords
+from sundog.runtime.supervision.supervision import Start, answer_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

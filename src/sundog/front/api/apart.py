@@ -18,7 +18,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.wire.values import pack_value, unpack_value
 from sundog.front.api import LOADING
 from sundog.front.api.progress import Event, ProgressReport
-from sundog.runtime.container.child import Child
+from sundog.runtime.process.child import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from sundog.errors import SundogError
 from sundog.front.cli.sundog_kept import changing, settled
 from sundog.front.podman.processes import members
 from sundog.image.store.store import Store
-from sundog.runtime.container.child import STANDARD_STREAMS, Child
 from sundog.runtime.container.enter import (
     change_root,
     enter_namespaces,
     forbid_imports,
     mount_scratch,
 )
+from sundog.runtime.process.child import STANDARD_STREAMS, Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

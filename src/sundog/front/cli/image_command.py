@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
         silence_stdout()
     name_stdout()
     if report.draws:
-        from sundog.runtime.container.watch import WATCH  # noqa: PLC0415 - for terminals only
+        from sundog.runtime.process.watch import WATCH  # noqa: PLC0415 - for terminals only
 
         WATCH.start()
     if arguments.no_limits:

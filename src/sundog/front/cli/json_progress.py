@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sundog.image.builder.report import Announcement
-    from sundog.runtime.container.relay import OutputSink
+    from sundog.runtime.process.relay import OutputSink
 
 STDOUT, STDERR = 1, 2
 PIECE = 1 << 14  # bytes of one log

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from sundog.base.kernel.libc import escaped
 from sundog.errors import UsageError
 from sundog.front.cli.output import TAB, human_size
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sundog.errors import SundogError
     from sundog.front.cli.transfers import Display
     from sundog.image.builder.report import Announcement
-    from sundog.runtime.container.relay import OutputSink
+    from sundog.runtime.process.relay import OutputSink
 
 _DEBUG, _VERBOSE, _INFO, _WARNING = 2, 1, 0, -1
 _NO_STDOUT, _NO_STDERR = -2, -3

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sundog.front.cli.sundog_command import Context
-    from sundog.runtime.container.child import Child
+    from sundog.runtime.process.child import Child
 
 _STREAM = "-"
 _STDIN, _STDOUT = 0, 1

@@ -10,13 +10,13 @@ from sundog.errors import FuseRefused, KernelError, SundogError
 from sundog.front.doctor.outcome import Check, NotHere, for_administrator
 from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.features import try_overlay, try_squash, try_tmpfs_xattrs
-from sundog.runtime.container.step import pid_namespace_obstacle
 from sundog.runtime.emulation.notify.seccomp.trial import (
     NO_ATTACH,
     PTRACE_SCOPE,
     obstacle,
     read_line,
 )
+from sundog.runtime.steps.step import pid_namespace_obstacle
 
 _LIMITS = ("user", "mnt", "pid")
 _OVERLAY = "overlay"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.refusal import explain
 from sundog.errors import FuseRefused, KernelError, SundogError
-from sundog.runtime.container.child import Child
+from sundog.runtime.process.child import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from fcntl import ioctl
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.namespaces import NS_GET_MNTNS_ID
-from sundog.runtime.container.members import is_member
 from sundog.runtime.container.paths import OPEN_DIRECTORY
+from sundog.runtime.supervision.members import is_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ from sundog.runtime.container.operations import (
     own_directory,
 )
 from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
-from sundog.runtime.container.step_mounts import Traceless
-from sundog.runtime.container.step_plan import DEVICE_LINKS
+from sundog.runtime.steps.mounts import Traceless
+from sundog.runtime.steps.plan import DEVICE_LINKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

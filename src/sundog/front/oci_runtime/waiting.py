@@ -16,7 +16,7 @@ from fcntl import ioctl
 
 from sundog.base.kernel.descriptors import receive_message
 from sundog.base.kernel.files import write_all
-from sundog.runtime.container.typed_input import RawMode, TypedInput
+from sundog.runtime.process.typed_input import RawMode, TypedInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -255,9 +255,7 @@ DOCTOR = (
 )
 
 AGENT = (
-    Option(
-        "--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/agent.sock"
-    ),
+    Option("--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/agent.sock"),
     Option("--once", "", TAKEN, "end with the first container"),
     Option("--profile", "", TAKEN, "print linux.seccomp, for a runtime or for podman"),
     Option("--bundle", "DIR", TAKEN, "put the profile into DIR/config.json"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.force import Force
     from sundog.image.builder.secrets import Secret, SshSource
     from sundog.image.oci.platform import Platform
-    from sundog.runtime.container.relay import OutputSink
+    from sundog.runtime.process.relay import OutputSink
 
 CACHE_ENABLED = "enabled"
 CACHE_REBUILD = "rebuild"  # run every instruction again, and remember its result

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sundog.base.record.identity import find_identity
 from sundog.image.builder.files.chown import GROUP, PASSWD, account_file
 from sundog.image.builder.tree_step import encoded
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sundog.image.builder.keys import cache_key
 from sundog.image.builder.tree_step import encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

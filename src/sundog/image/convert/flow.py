@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from sundog.base.kernel.files import write_all
 from sundog.image.layer.tar_writer import TarWriter
 from sundog.image.transfer.packing import warn_of_image
-from sundog.runtime.container.child import Child
 from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.process.child import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -26,7 +26,7 @@ from sundog.image.layer.whole_image import FILE_MODE
 from sundog.image.transfer.packing import warn_of_image
 from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.root import mount_root
-from sundog.runtime.container.watch import PERIOD, WATCH
+from sundog.runtime.process.watch import PERIOD, WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

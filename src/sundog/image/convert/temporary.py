@@ -24,8 +24,8 @@ from sundog.base.record.own_storage import claim_storage
 from sundog.image.convert.flow import deferred_signals
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.store import Store
-from sundog.runtime.container.child import Child
 from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.process.child import Child
 from sundog.runtime.state.place import make_private
 
 if TYPE_CHECKING:

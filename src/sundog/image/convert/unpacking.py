@@ -21,8 +21,8 @@ from sundog.image.store.layer_info import LayerInfo
 from sundog.image.store.layers import layer_id
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.transfer.importer import tree_config
-from sundog.runtime.container.child import Child
 from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.process.child import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable

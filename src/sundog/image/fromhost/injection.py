@@ -27,8 +27,8 @@ from sundog.image.fromhost.linked import linked
 from sundog.image.fromhost.linker import Linker
 from sundog.image.fromhost.lists import check_source
 from sundog.image.fromhost.tree import Tree
-from sundog.runtime.container.child import Child
 from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.process.child import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

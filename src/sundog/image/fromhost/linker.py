@@ -23,8 +23,8 @@ from sundog.errors import KernelError, SundogError
 from sundog.image.fromhost.tree import Tree
 from sundog.image.layer.remove import remove_tree
 from sundog.runtime.container.root import OverlayRoot
-from sundog.runtime.container.step import run_step
-from sundog.runtime.container.step_plan import Step
+from sundog.runtime.steps.plan import Step
+from sundog.runtime.steps.step import run_step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

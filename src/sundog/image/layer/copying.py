@@ -16,7 +16,7 @@ from sundog.base.kernel.files import symlink
 from sundog.base.kernel.numbers import IOC_WRITE
 from sundog.image.layer.holes import data_extents
 from sundog.image.layer.xattrs import Pairs, get_xattrs, set_xattrs
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.watch import WATCH
 
 _COPY_SIZE = 1 << 30  # bytes at most in one call
 _BUFFER_SIZE = 256 * 1024

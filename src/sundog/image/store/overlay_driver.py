@@ -14,7 +14,7 @@ from sundog.image.store.snapshot import DraftedSnapshot
 from sundog.image.store.tree_work import seal
 from sundog.image.store.volumes import make_volumes
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

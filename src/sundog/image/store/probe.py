@@ -13,7 +13,7 @@ import stat
 from sundog.base.kernel.files import Closing
 from sundog.errors import KernelError
 from sundog.runtime.container.root import OverlayRoot
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 
 COPY = "copy"  # the driver that works without overlayfs
 _OPAQUE = "user.overlay.opaque"

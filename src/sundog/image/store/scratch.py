@@ -26,7 +26,7 @@ from sundog.base.record.stack import ID_LENGTH, read_stack
 from sundog.errors import StoreError
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.mounted import mounted_names
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

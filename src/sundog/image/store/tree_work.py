@@ -25,7 +25,7 @@ from sundog.errors import KernelError
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.layer_info import LayerInfo
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

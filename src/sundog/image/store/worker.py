@@ -20,8 +20,8 @@ from sundog.base.kernel.process import set_pdeathsig
 from sundog.base.wire.outcomes import pack_exception, pack_result, unpack_outcome
 from sundog.base.wire.values import pack_value, unpack_value
 from sundog.errors import KernelError, StoreError
-from sundog.runtime.container.child import STANDARD_STREAMS
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.child import STANDARD_STREAMS
+from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.store.layer_info import LayerBlob
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import os
 from sundog.base.kernel.advice import referring
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.refusal import explain
-from sundog.runtime.container.executable import expected_failure, is_elf
-from sundog.runtime.container.last_step import take_last_step
 from sundog.runtime.container.paths import exists
 from sundog.runtime.container.variables import Environment
+from sundog.runtime.process.executable import expected_failure, is_elf
+from sundog.runtime.process.last_step import take_last_step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

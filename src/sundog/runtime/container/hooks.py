@@ -23,8 +23,8 @@ from _signal import (  # type: ignore[import-not-found]
 from sundog.base.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
-from sundog.runtime.container.executable import expected_failure
-from sundog.runtime.container.last_step import take_last_step
+from sundog.runtime.process.executable import expected_failure
+from sundog.runtime.process.last_step import take_last_step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from sundog.base.kernel.refusal import WANTED, explain
 from sundog.errors import SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.execute import execute, failure_hint
-from sundog.runtime.container.fuse_mounts import HostMounts
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from sundog.runtime.emulation.notify.state.ledger import Ledger
@@ -38,6 +37,7 @@ from sundog.runtime.launcher.statuses import (
     STATUSES_VARIABLE,
     Statuses,
 )
+from sundog.runtime.supervision.fuse_mounts import HostMounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

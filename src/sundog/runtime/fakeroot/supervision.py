@@ -7,13 +7,13 @@ import os
 
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.container.enter import forbid_imports, rootless
-from sundog.runtime.container.supervision import Start, Supervised, Supervision
 from sundog.runtime.emulation.notify.state.ledger import Ledger
 from sundog.runtime.emulation.notify.state.lower import LowerRecords
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.strangers import AllIsReal
 from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.runtime.supervision.supervision import Start, Supervised, Supervision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -39,20 +39,10 @@ from sundog.base.record.kept import CONTAINER_UPPER
 from sundog.base.record.layer_path import LayerPath
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.runtime.container.enter import rootless
-from sundog.runtime.container.fuse_mounts import HostMounts
-from sundog.runtime.container.group_source import GroupSource
 from sundog.runtime.container.leaving import leave_caller
-from sundog.runtime.container.members import kill_members
-from sundog.runtime.container.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
 from sundog.runtime.container.operations import Bind
 from sundog.runtime.container.own_records import ContainerRecords, OwnRecords
 from sundog.runtime.container.paths import exists
-from sundog.runtime.container.supervision import (
-    Emulation,
-    Supervised,
-    Supervision,
-    install_in_group,
-)
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
@@ -62,6 +52,16 @@ from sundog.runtime.launcher.ender import Members, start_ender
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
 from sundog.runtime.launcher.stand_in import StandIn
+from sundog.runtime.supervision.fuse_mounts import HostMounts
+from sundog.runtime.supervision.group_source import GroupSource
+from sundog.runtime.supervision.members import kill_members
+from sundog.runtime.supervision.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
+from sundog.runtime.supervision.supervision import (
+    Emulation,
+    Supervised,
+    Supervision,
+    install_in_group,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ if TYPE_CHECKING:
 
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
-    from sundog.runtime.container.membership import GroupChannel
     from sundog.runtime.container.plan import Plan
     from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.supervision.membership import GroupChannel
 
     class KeptRecords(Protocol):
         """What saves the records when the command has ended: see ``OwnRecords``."""

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sundog.base.record.identity import Identity
-    from sundog.runtime.container.membership import GroupChannel
     from sundog.runtime.container.plan import Plan
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.supervision.membership import GroupChannel
 
     # Installs the filter by calling the argument, and becomes the command; returns if that fails.
     Become = Callable[[Callable[[], None] | None], int]

@@ -21,9 +21,9 @@ from time import sleep
 from sundog.base.kernel.files import STDERR_FILENO, close_all_but
 from sundog.base.kernel.process import PR_SET_NAME, prctl
 from sundog.errors import SundogError
-from sundog.runtime.container.ending import Ending
-from sundog.runtime.container.fuse_mounts import HostMounts
-from sundog.runtime.container.members import find_members, kill_members
+from sundog.runtime.supervision.ending import Ending
+from sundog.runtime.supervision.fuse_mounts import HostMounts
+from sundog.runtime.supervision.members import find_members, kill_members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

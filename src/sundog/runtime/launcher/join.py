@@ -40,10 +40,10 @@ from sundog.base.record.location import (
 )
 from sundog.errors import SundogError
 from sundog.runtime.container.enter import forbid_imports
-from sundog.runtime.container.membership import GroupChannel
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
 from sundog.runtime.launcher.option_numbers import parse_number
+from sundog.runtime.supervision.membership import GroupChannel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

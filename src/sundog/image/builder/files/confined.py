@@ -4,7 +4,7 @@ For programs that follow paths and symlinks which a context or an image may have
 program's root is a read-only tmpfs with the host's system directories, read-only, and the given
 trees.  So no symlink leads to another file of the host, and nothing else can be written.
 
-The caller is in namespaces of its own: see ``container.step.in_root``.
+The caller is in namespaces of its own: see ``steps.step.in_root``.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     from sundog.image.builder.files.archive import ManifestRecords  # noqa: PLC0415 - seldom needed
     from sundog.image.layer.compression import open_decompressed  # noqa: PLC0415
     from sundog.image.layer.unpack import unpack  # noqa: PLC0415
-    from sundog.runtime.container.step import in_root  # noqa: PLC0415
+    from sundog.runtime.steps.step import in_root  # noqa: PLC0415
 
     with store.faults:
         place = store.scratch.new()

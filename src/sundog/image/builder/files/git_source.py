@@ -31,7 +31,7 @@ from sundog.image.dockerfile.ignore import PathPatterns
 from sundog.image.dockerfile.wildcard import literal_pattern
 from sundog.image.layer.limits import NO_LIMITS_HINT, Meter, limits_in_force
 from sundog.image.registry.address import Address
-from sundog.runtime.container.watch import PERIOD
+from sundog.runtime.process.watch import PERIOD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from sundog.image.builder.files.directories import (
 from sundog.image.layer.holes import data_extents
 from sundog.image.layer.names import joined
 from sundog.image.layer.remove import remove_tree
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

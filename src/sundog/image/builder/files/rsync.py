@@ -33,7 +33,7 @@ from sundog.image.builder.keys import cache_key, digest_of
 from sundog.image.builder.tree_step import encoded
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.root import DirectoryRoot
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from sundog.errors import BuildError
 from sundog.image.builder.files.chown import account_file
 from sundog.image.builder.run.recipes import RECIPES
 from sundog.image.builder.tree_step import decoded, encoded
-from sundog.runtime.container.step import in_root
+from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from sundog.runtime.container.operations import (
     TmpfsMount,
 )
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
-from sundog.runtime.container.step import in_root
-from sundog.runtime.container.step_mounts import TreeMount
+from sundog.runtime.steps.mounts import TreeMount
+from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

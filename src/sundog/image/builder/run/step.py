@@ -18,9 +18,9 @@ from sundog.image.builder.tree_step import encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.execute import SCRIPT_SHELL
-from sundog.runtime.container.pseudoterminal import Pseudoterminal
-from sundog.runtime.container.step import run_step, run_supervised
-from sundog.runtime.container.step_plan import Step
+from sundog.runtime.process.pseudoterminal import Pseudoterminal
+from sundog.runtime.steps.plan import Step
+from sundog.runtime.steps.step import run_step, run_supervised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

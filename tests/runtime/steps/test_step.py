@@ -14,9 +14,9 @@ import pytest
 from sundog.base.kernel.libc import libc_call
 from sundog.errors import SundogError
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
-from sundog.runtime.container.step import guarded, in_root, pid_namespace_obstacle, run_step
-from sundog.runtime.container.step_mounts import TreeMount
-from sundog.runtime.container.step_plan import Step
+from sundog.runtime.steps.mounts import TreeMount
+from sundog.runtime.steps.plan import Step
+from sundog.runtime.steps.step import guarded, in_root, pid_namespace_obstacle, run_step
 
 PATH = {b"PATH": b"/bin"}
 
@@ -99,8 +99,8 @@ def test_pid_namespaces_refused_is_no_obstacle(busybox_tree: Path) -> None:
         import os, sys
         from sundog.runtime.container.enter import enter_namespaces
         from sundog.runtime.container.root import DirectoryRoot
-        from sundog.runtime.container.step import run_step
-        from sundog.runtime.container.step_plan import Step
+        from sundog.runtime.steps.step import run_step
+        from sundog.runtime.steps.plan import Step
         enter_namespaces(0, 0)
         with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
             limit.write("0")
@@ -116,7 +116,7 @@ import os, sys
 from sundog.base.kernel.mounts import MS_BIND, mount
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.root import DirectoryRoot
-from sundog.runtime.container.step import (
+from sundog.runtime.steps.step import (
     PidNamespaceRefused, Step, guarded, pid_namespace_obstacle, run_step
 )
 enter_namespaces(0, 0)
@@ -351,9 +351,9 @@ def test_syncs_are_faked_on_demand(busybox_tree: Path) -> None:
 KILLED = """
 import os, sys
 from sundog.runtime.container.root import DirectoryRoot
-from sundog.runtime.container.step_mounts import TreeMount
-from sundog.runtime.container.step import guarded
-from sundog.runtime.container.step_plan import Step
+from sundog.runtime.steps.mounts import TreeMount
+from sundog.runtime.steps.step import guarded
+from sundog.runtime.steps.plan import Step
 argv = [b"sh", b"-c", b"echo started; exec sleep " + sys.argv[3].encode()]
 step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
 guarded(step, own_pids=sys.argv[2] == "True")

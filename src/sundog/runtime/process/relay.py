@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.runtime.container.pseudoterminal import Pseudoterminal
+    from sundog.runtime.process.pseudoterminal import Pseudoterminal
 
     # Takes a piece of output from standard output (1) or standard error (2).
     OutputSink = Callable[[int, bytes], None]

@@ -42,24 +42,24 @@ from sundog.base.kernel.process import (
 )
 from sundog.base.wire.outcomes import NO_OUTCOME
 from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
-from sundog.runtime.container.child import PATIENCE_WITH_KILLED, STANDARD_STREAMS, Child, opened
-from sundog.runtime.container.ending import Ending
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts, mount_scratch, rootless
 from sundog.runtime.container.execute import SCRIPT_SHELL, execute, failure_hint
-from sundog.runtime.container.fuse_mounts import HostMounts
-from sundog.runtime.container.init import AWAITED, Init
-from sundog.runtime.container.job_control import TOLD, suspended_together
-from sundog.runtime.container.leash import Leash, announce
-from sundog.runtime.container.lost_guard import KILLED, Looking, end_from_outside
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.plan import enter
-from sundog.runtime.container.pseudoterminal import take_terminal
-from sundog.runtime.container.relay import Relay
 from sundog.runtime.container.root import mount_root
-from sundog.runtime.container.step_plan import FreshProc, Step, ignore, step_plan
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.filter import install_fake_root
 from sundog.runtime.emulation.keys import forbid_keys
+from sundog.runtime.process.child import PATIENCE_WITH_KILLED, STANDARD_STREAMS, Child, opened
+from sundog.runtime.process.job_control import TOLD, suspended_together
+from sundog.runtime.process.pseudoterminal import take_terminal
+from sundog.runtime.process.relay import Relay
+from sundog.runtime.steps.plan import FreshProc, Step, ignore, step_plan
+from sundog.runtime.supervision.ending import Ending
+from sundog.runtime.supervision.fuse_mounts import HostMounts
+from sundog.runtime.supervision.init import AWAITED, Init
+from sundog.runtime.supervision.leash import Leash, announce
+from sundog.runtime.supervision.lost_guard import KILLED, Looking, end_from_outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +67,14 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sundog.runtime.container.root import Root
-    from sundog.runtime.container.supervision import Emulation, Supervised, Supervision
+    from sundog.runtime.supervision.supervision import Emulation, Supervised, Supervision
 
     T = TypeVar("T")
 
 
 def run_supervised(step: Step, emulation: "Emulation") -> "tuple[int, Supervised]":
     """Run the command as ``run_step`` does, under a supervisor; also return its results."""
-    from sundog.runtime.container.supervision import Supervised  # noqa: PLC0415 - other steps need none of it
+    from sundog.runtime.supervision.supervision import Supervised  # noqa: PLC0415 - other steps need none of it
 
     status, supervised = guarded_anyhow(step, emulation)
     if supervised is None:

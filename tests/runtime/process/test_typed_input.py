@@ -1,4 +1,4 @@
-"""``container.typed_input``: programs on a real terminal that read, and that do not."""
+"""``process.typed_input``: programs on a real terminal that read, and that do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.runtime.container.pseudoterminal import Pseudoterminal, take_terminal
+from sundog.runtime.process.pseudoterminal import Pseudoterminal, take_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path

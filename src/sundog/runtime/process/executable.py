@@ -18,7 +18,7 @@ from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.base.kernel.numbers import ABIS
 from sundog.errors import KernelError
-from sundog.runtime.container.last_step import STEP_KINDS
+from sundog.runtime.process.last_step import STEP_KINDS
 
 HEAD_SIZE = 4096  # bytes; most programs have their program headers there
 SCRIPT_HEAD_SIZE = 256  # linux/binfmts.h, BINPRM_BUF_SIZE

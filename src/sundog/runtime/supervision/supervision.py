@@ -19,7 +19,6 @@ from sundog.base.record.owners import OwnersManifest, pack_owners, read_owners, 
 from sundog.base.wire.outcomes import NO_OUTCOME
 from sundog.errors import SundogError
 from sundog.runtime.container.enter import forbid_imports, rootless
-from sundog.runtime.container.membership import Membership, pack_start
 from sundog.runtime.container.mounted_tree import MountedTree
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
 from sundog.runtime.emulation.notify.identity.credentials import (
@@ -49,6 +48,7 @@ from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.emulation.notify.tracee.tag import wear_tag
+from sundog.runtime.supervision.membership import Membership, pack_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from select import EPOLLIN, epoll
 
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
-from sundog.runtime.container.members import kill_members
-from sundog.runtime.container.membership import COMMAND_LIMIT, ENLISTING, NUMBER_SIZE, pack_report
-from sundog.runtime.container.supervision import first_credentials
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource, wake_synchronously
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.tag import PEER_LIMIT
+from sundog.runtime.supervision.members import kill_members
+from sundog.runtime.supervision.membership import COMMAND_LIMIT, ENLISTING, NUMBER_SIZE, pack_report
+from sundog.runtime.supervision.supervision import first_credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

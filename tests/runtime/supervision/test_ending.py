@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.errors import SundogError
-from sundog.runtime.container import ending, fuse_mounts
-from sundog.runtime.container.ending import Ending
-from sundog.runtime.container.fuse_mounts import HostMounts
+from sundog.runtime.supervision import ending, fuse_mounts
+from sundog.runtime.supervision.ending import Ending
+from sundog.runtime.supervision.fuse_mounts import HostMounts
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -13,7 +13,7 @@ import termios
 from fcntl import ioctl
 
 from sundog.base.kernel.files import write_all
-from sundog.runtime.container.typed_input import RawMode, TypedInput
+from sundog.runtime.process.typed_input import RawMode, TypedInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

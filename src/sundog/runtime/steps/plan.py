@@ -29,7 +29,7 @@ from sundog.runtime.container.hidden import Hidden
 from sundog.runtime.container.operations import CREATED, OPTIONAL, Bind, DetachedMount
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.plan import Plan
-from sundog.runtime.container.step_mounts import Traceless, arranged
+from sundog.runtime.steps.mounts import Traceless, arranged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from sundog.base.record.identity import Identity
     from sundog.runtime.container.operations import Operation
-    from sundog.runtime.container.pseudoterminal import Pseudoterminal
-    from sundog.runtime.container.relay import OutputSink
     from sundog.runtime.container.root import Root
+    from sundog.runtime.process.pseudoterminal import Pseudoterminal
+    from sundog.runtime.process.relay import OutputSink
 
 # A RUN sees these files of the host's network configuration, whatever the image has in their place.
 NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")

@@ -11,10 +11,10 @@ import os
 import signal
 
 from sundog.base.kernel.process import set_child_subreaper, set_pdeathsig
-from sundog.runtime.container.ending import Ending, waiting
-from sundog.runtime.container.job_control import TOLD, tell_group
-from sundog.runtime.container.leash import heard, listen
-from sundog.runtime.container.members import find_members, kill_members
+from sundog.runtime.process.job_control import TOLD, tell_group
+from sundog.runtime.supervision.ending import Ending, waiting
+from sundog.runtime.supervision.leash import heard, listen
+from sundog.runtime.supervision.members import find_members, kill_members
 
 # The signals that the init waits for.  The command must unblock them.
 AWAITED = (signal.SIGCHLD, signal.SIGIO, signal.SIGTERM, signal.SIGHUP)

@@ -40,8 +40,8 @@ from sundog.base.kernel.mounts import (
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, NS_GET_USERNS, setns
 from sundog.base.kernel.numbers import PIDFD_GETFD
 from sundog.errors import KernelError, SundogError
-from sundog.runtime.container.fuse_mounts import HostMounts, fuse_mounts, read_list
 from sundog.runtime.container.paths import OPEN_DIRECTORY
+from sundog.runtime.supervision.fuse_mounts import HostMounts, fuse_mounts, read_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from sundog.base.kernel.files import Closing, close_all_but
 from sundog.base.kernel.process import set_pdeathsig
 from sundog.base.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
 from sundog.errors import SundogError
-from sundog.runtime.container.watch import WATCH
+from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from contextlib import suppress
 
 from sundog.base.kernel.files import Closing
 from sundog.errors import SundogError
-from sundog.runtime.container.child import PATIENCE_WITH_STOPPED
-from sundog.runtime.container.ending import Ending, waiting
-from sundog.runtime.container.fuse_mounts import HostMounts
-from sundog.runtime.container.leash import Leash
-from sundog.runtime.container.members import find_members, kill_members
 from sundog.runtime.container.paths import OPEN_DIRECTORY
+from sundog.runtime.process.child import PATIENCE_WITH_STOPPED
+from sundog.runtime.supervision.ending import Ending, waiting
+from sundog.runtime.supervision.fuse_mounts import HostMounts
+from sundog.runtime.supervision.leash import Leash
+from sundog.runtime.supervision.members import find_members, kill_members
 
 KILLED = (
     "a process that keeps the container was killed",
