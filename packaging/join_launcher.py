@@ -6,7 +6,8 @@ The server that the compiled ``ch-run`` starts is a joined module, too, and so i
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
 
-The modules of floor 0 keep three rules that make this possible.  This program checks them:
+The modules of ``base`` and ``runtime`` keep three rules that make this possible.  This program
+checks them:
 
 * A module imports our own names by ``from sundog.… import name``, without ``as``.
 * No name has two meanings at the top level of the modules.
@@ -101,7 +102,7 @@ TYPE_CHECKING = "TYPE_CHECKING"
 
 
 class JoinError(Exception):
-    """A module breaks the rules of floor 0."""
+    """A module breaks one of the three rules."""
 
 
 class Statement:

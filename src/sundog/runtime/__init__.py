@@ -1,1 +1,1 @@
-"""The wing that runs containers: root emulation, mounts, the parts of ``ch-run``."""
+"""The wing that runs containers: root emulation, mounts, processes, ``ch-run``."""

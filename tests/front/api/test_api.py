@@ -51,6 +51,12 @@ def test_examples_of_the_page(place: Path, busybox_tar: Path) -> None:
         assert output.getvalue() == expected, code
 
 
+def test_no_room_has_a_name_of_the_api() -> None:
+    """An import of ``sundog.NAME`` would take the place of the function."""
+    rooms = {path.stem for path in CHECKOUT.joinpath("src/sundog").iterdir()}
+    assert not rooms & sundog._PLACES.keys()
+
+
 def test_the_page_names_all_functions() -> None:
     text = PAGE.read_text()
     for name in sundog._PLACES:

@@ -1,4 +1,4 @@
 """One thin function per system call, and the kernel's constants.  No policy.
 
-Floor 0: part of ``ch-run``, so the standard library's light modules only.
+Part of ``ch-run``, so the standard library's light modules only.
 """

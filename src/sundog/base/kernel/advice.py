@@ -1,7 +1,4 @@
-"""The hint of an error as a command prints it: what to do, and where to read more.
-
-Floor 0.
-"""
+"""The hint of an error as a command prints it: what to do, and where to read more."""
 
 import errno
 

@@ -1,7 +1,4 @@
-"""Pass descriptors through a Unix socket: SCM_RIGHTS of unix(7); and have many of them.
-
-Floor 0.
-"""
+"""Pass descriptors through a Unix socket: SCM_RIGHTS of unix(7); and have many of them."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
 """Bring up the loopback interface of a new network namespace.
 
-Specification: netdevice(7).  No policy.  Floor 0.
+Specification: netdevice(7).  No policy.
 """
 
 import sys

@@ -4,8 +4,6 @@ A shell script, the stub, starts Python for each command of Sundog; see packagin
 message is an argument, ``SIGNALS:`` or ``SIGNALS:DESCRIPTOR:PID``.  SIGNALS are letters for the
 signals that the caller ignored.  The child PID of the stub writes the environment with which the
 stub started to DESCRIPTOR, a file or a pipe.
-
-Floor 0.
 """
 
 import os

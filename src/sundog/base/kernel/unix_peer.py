@@ -1,6 +1,6 @@
 """The process at the other end of a Unix socket: unix(7), pidfd_open(2).
 
-No policy.  Floor 0.
+No policy.
 """
 
 import errno

@@ -5,8 +5,6 @@ A one-file image keeps its default command in ``ch/stack``, in the format of ``s
 A directory image keeps its records in ``DIR/ch/owners``, in the format of ``owners``.
 ``ch-run --notify -w DIR`` replaces the whole file, under an exclusive flock(2) on the old one.
 Until then the name of the new file begins with RECORDS_DRAFT.
-
-Floor 0.
 """
 
 RECORDS_DIRECTORY = b"ch"

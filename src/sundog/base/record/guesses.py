@@ -14,8 +14,6 @@ it came by a format or a program that dropped the mark.
 Format of the list: the line ``sundog-guessed 1``, then ``+path NUL`` or ``-path NUL`` for each
 mark, in order of path.  A mark is about the path and all that is below, down to the next mark.  The
 word ``?`` alone is OWNERS_LOST.
-
-Floor 0.
 """
 
 import os

@@ -3,8 +3,6 @@
 Specification: the Dockerfile reference, USER, and what Docker makes of it.  A word selects the
 entry with that name or that number.  A number without an entry stands for itself, with root's
 group.  The supplementary groups are those that list the user; an explicit group has none beside it.
-
-Floor 0.
 """
 
 from sundog.errors import SundogError

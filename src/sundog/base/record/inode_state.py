@@ -13,8 +13,6 @@ that only Sundog reads, with what the format has no room for:
 there if the inode does not have them.  Names and values of attributes are hexadecimal.
 
 A state file is as trustworthy as any file of a user: each number has a bound, and each line too.
-
-Floor 0.
 """
 
 from sundog.base.kernel.modes import (

@@ -8,8 +8,6 @@
     log             the output of a run in the background
 
 The next start makes a layer of the changes, which the image then has on top.
-
-Floor 0.
 """
 
 CONTAINERS_DIRECTORY = b"containers"

@@ -5,8 +5,6 @@ after them the name of the image.  A record holds only for exactly this state: t
 times of ``index.json``, or of the archive.  So a start that finds its record reads no archive.
 
 A record may lead to an image that the user has deleted.  Its reader must check that.
-
-Floor 0.
 """
 
 import os

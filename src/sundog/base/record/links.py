@@ -5,8 +5,6 @@ for these files.  It learns from this list that it need not look at the others.
 
 Format: the line ``sundog-links 1``, then ``path NUL`` for each path, sorted.  A layer of an earlier
 version has no such file.
-
-Floor 0.
 """
 
 TYPE_CHECKING = False

@@ -3,8 +3,6 @@
 ``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``.  If ``$USER`` is unset, as in many containers
 and cron jobs, or not the user's, as after ``su -m``, the account name of the effective uid takes
 its place.  If there is no such account, it is $USER, or else that uid.
-
-Floor 0.
 """
 
 import os

@@ -4,8 +4,6 @@ Specification: the grammar and the normalisation of the distribution project's p
 (https://pkg.go.dev/github.com/distribution/reference): ``alpine`` is
 ``docker.io/library/alpine:latest``.  The parser is written by hand, because ``ch-run`` resolves
 names at start-up and cannot afford ``re``.
-
-Floor 0.
 """
 
 from sundog.errors import ReferenceSyntaxError

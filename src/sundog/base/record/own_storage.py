@@ -4,8 +4,6 @@
 
 Commands that store nothing but their run-time state need no more of it: see
 ``sundog.runtime.state``.  ``store/directory`` makes the rest.
-
-Floor 0.
 """
 
 import os

@@ -14,8 +14,6 @@ Format: the line ``sundog-owners 1``, then ``path NUL attributes NUL`` for each 
 attributes are words: kind, uid, gid, then any of ``dev=MAJOR:MINOR``, ``opaque``, ``guessed`` and
 ``xattr=NAME:VALUE`` in hexadecimal.  Layers repeat a few attribute strings over and over, so the
 reader parses equal strings once, and their paths share one record.
-
-Floor 0.
 """
 
 import os

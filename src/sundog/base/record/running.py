@@ -10,8 +10,6 @@ of the flattened tree, with commas.  Its name is a hash of the text.  So a node 
 image, whatever the number of its containers, and most starts cost one look-up.
 
 On a file system of one node there are no notes.
-
-Floor 0.
 """
 
 import os

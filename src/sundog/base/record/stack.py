@@ -6,8 +6,6 @@ entrypoint, command), each as its length and its items.  Every field ends in NUL
 contain all that an ``argv`` may.  Version 3 has one more field, the marks of ``guesses``; it is
 written only for an image with marks, so that earlier versions of Sundog can read all others.
 Version 1 had no user.
-
-Floor 0.
 """
 
 import os

@@ -3,8 +3,6 @@
 Nextflow and others know where Charliecloud keeps an image, and give that path to commands.  There
 it is a directory with all files of the image.  Here it leads to what is not in the layers, so no
 command may take it for a directory image.
-
-Floor 0.
 """
 
 import os

@@ -2,6 +2,4 @@
 
 Reading executes nothing.  It makes only plain values and errors of known classes, so a process that
 an image has taken over cannot make another process run code.
-
-Floor 0.
 """

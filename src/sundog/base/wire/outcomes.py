@@ -3,8 +3,6 @@
 An exception crosses as the name of its class and plain attributes.  The reader makes OSError and
 the classes in ``errors`` again.  Any other exception is a bug of Sundog, and arrives as a
 RuntimeError that says where it was raised.
-
-Floor 0.
 """
 
 from sundog.base.wire.values import pack_value, unpack_value

@@ -10,8 +10,6 @@ Format: a tag of one byte, then what it needs; lengths and counts are four bytes
     t l COUNT …  a tuple, a list of so many values
     d COUNT …    a dictionary of so many pairs, in their order
     o VALUE …    an object: its name, then a tuple of its parts, for the reader that knows it
-
-Floor 0.
 """
 
 TYPE_CHECKING = False

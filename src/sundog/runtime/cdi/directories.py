@@ -1,7 +1,7 @@
 """Where CDI specification files are.
 
 Specification: Container Device Interface, which has two directories; XDG Base Directory
-Specification, for the user's own, which wins over both.  Floor 0.
+Specification, for the user's own, which wins over both.
 """
 
 from sundog.errors import CdiError

@@ -1,6 +1,6 @@
 """The fields of containerEdits.
 
-Specification: Container Device Interface 1.1, "OCI Edits".  Floor 0.
+Specification: Container Device Interface 1.1, "OCI Edits".
 """
 
 from sundog.runtime.cdi.edits import (

@@ -3,7 +3,7 @@
 ``edit_fields`` makes them of a document and checks them; ``merging`` puts those of several devices
 together.  Nobody changes a value after it was made.
 
-Specification: Container Device Interface 1.1, containerEdits.  Floor 0.
+Specification: Container Device Interface 1.1, containerEdits.
 """
 
 

@@ -4,8 +4,6 @@ A misfit is reported with its place: "mounts 2: hostPath: expected text, found a
 
 Field names are compared as the programs do that read CDI files today: upper and lower case are the
 same.
-
-Floor 0.
 """
 
 from sundog.base.spelling import nearest

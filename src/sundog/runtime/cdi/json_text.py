@@ -3,7 +3,7 @@
 That package takes two milliseconds, because it imports ``re``.  Its scanner in C needs neither.
 Only a syntax error needs the package, for the place.
 
-Specification: RFC 8259, where names within an object are unique.  Floor 0.
+Specification: RFC 8259, where names within an object are unique.
 """
 
 from _json import make_scanner

@@ -1,7 +1,7 @@
 """Container edits of several devices to those of a container.
 
 Specification: Container Device Interface 1.1.  Where it is silent, the last one wins, as with the
-programs that read CDI files today.  Floor 0.
+programs that read CDI files today.
 """
 
 from sundog.runtime.cdi.edits import ContainerEdits

@@ -1,6 +1,6 @@
 """The grammar of CDI's names: VENDOR/CLASS=DEVICE.
 
-Specification: Container Device Interface 1.1, "Kind" and "CDI Devices".  Floor 0.
+Specification: Container Device Interface 1.1, "Kind" and "CDI Devices".
 """
 
 TYPE_CHECKING = False

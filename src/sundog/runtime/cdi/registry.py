@@ -2,7 +2,7 @@
 
 Specification: Container Device Interface 1.1.  If two directories have a device, the later
 directory wins.  If two files of one directory have it, it can't be used, unless a later directory
-has it, too.  A file that can't be used does not affect other vendors.  Floor 0.
+has it, too.  A file that can't be used does not affect other vendors.
 """
 
 import errno

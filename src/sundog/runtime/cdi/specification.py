@@ -1,6 +1,6 @@
 """A CDI specification: what one file says about the devices of one kind.
 
-Specification: Container Device Interface 1.1, versions 0.3 to 1.1.  Floor 0.
+Specification: Container Device Interface 1.1, versions 0.3 to 1.1.
 """
 
 from sundog.base.kernel.libc import printable

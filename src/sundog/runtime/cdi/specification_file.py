@@ -1,7 +1,4 @@
-"""A CDI specification file to the values in it, within bounds.
-
-Floor 0.
-"""
+"""A CDI specification file to the values in it, within bounds."""
 
 import errno
 import os

@@ -5,8 +5,6 @@ to.  This module reads that in a twentieth of the time that the library takes to
 gives up on everything else, errors included, and the library decides.
 
 So it must never give another value than the library; a test compares the two.
-
-Floor 0.
 """
 
 from sundog.runtime.cdi.names import KIND_CHARACTERS

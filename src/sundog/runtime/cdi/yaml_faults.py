@@ -1,7 +1,4 @@
-"""What can be wrong with YAML.
-
-Floor 0.
-"""
+"""What can be wrong with YAML."""
 
 
 class YamlFault(Exception):

@@ -3,8 +3,6 @@
 The rules are those of the programs that read CDI files today: a leading zero makes a number octal,
 so that ``fileMode: 0660`` is what people mean.  Null, true and false are not text.  The words
 yes, no, on and off are text.  Fractions stay text, because CDI has none.
-
-Floor 0.
 """
 
 YAML_WORDS = {

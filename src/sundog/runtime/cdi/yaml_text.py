@@ -6,7 +6,7 @@ because events need no recursion and make no objects that a tag names.
 
 Aliases count as what they stand for.  So a small text can't stand for a huge value.
 
-Specification: YAML 1.1 without sets, merges and other tags; names are unique.  Floor 0.
+Specification: YAML 1.1 without sets, merges and other tags; names are unique.
 """
 
 import sys

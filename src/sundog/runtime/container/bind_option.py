@@ -1,6 +1,6 @@
 """The argument of --bind of ``ch-run`` and of ``ch-image``: SRC[:DST[:ro|rw]].
 
-Floor 0.  Values are bytes.
+Values are bytes.
 """
 
 from sundog.base.kernel.libc import printable

@@ -5,8 +5,6 @@ There is one user namespace with one uid and one gid mapped, so no helper is nee
 and a mount there covers nothing: the process's own root stays below, and only the lookup of ".." in
 it arrives at the topmost mount.  So Sundog needs neither the host's /tmp nor /srv nor an empty
 directory.  Until ``change_root``, all of the host's paths stay unchanged.
-
-Floor 0.
 """
 
 import errno

@@ -2,8 +2,6 @@
 
 Python's own ``os.execvpe`` does not run a script without ``#!``, and a dead network mount in $PATH
 (ESTALE, ETIMEDOUT) ends its search.  Specification: exec(3).
-
-Floor 0.
 """
 
 import errno

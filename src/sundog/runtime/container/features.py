@@ -2,8 +2,6 @@
 
 A trial enters namespaces or installs a filter, so its process is good for nothing else afterwards.
 It raises KernelError or OSError if the machine refuses.
-
-Floor 0.
 """
 
 import os

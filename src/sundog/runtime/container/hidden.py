@@ -5,8 +5,6 @@ directory above them.  While binds are copied, an empty read-only tmpfs covers t
 this mount namespace.  A copy contains the covers, wherever it shows the directories: no path is
 compared, and symbolic links do not matter.  The command can't remove a cover, because its user
 namespace is below that of the mounts, or because it has no capabilities (``enter.lock_mounts``).
-
-Floor 0.
 """
 
 import errno

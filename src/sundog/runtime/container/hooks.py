@@ -2,8 +2,6 @@
 
 Specification: runtime-spec, config.md "POSIX-platform Hooks".  The state is on standard input.  A
 hook's output is shown if it fails.  This module works after a change of root, too.
-
-Floor 0.
 """
 
 import errno

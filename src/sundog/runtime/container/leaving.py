@@ -1,7 +1,4 @@
-"""Leave the terminal, the pipes and the signals of the caller.
-
-Floor 0.
-"""
+"""Leave the terminal, the pipes and the signals of the caller."""
 
 import os
 from _signal import (  # type: ignore[import-not-found]

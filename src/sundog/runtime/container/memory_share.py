@@ -4,8 +4,6 @@ The kernel lets a tmpfs grow beyond the memory of the control group, and then ki
 it, perhaps the one that started the job.  So the default size follows the limits of the control
 groups above.  Sources: cgroups(7), tmpfs(5), and the kernel's documentation, cgroup-v1/memory and
 cgroup-v2.
-
-Floor 0.
 """
 
 import os

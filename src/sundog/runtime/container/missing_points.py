@@ -4,8 +4,6 @@ The layer is a directory of the scratch tmpfs.  It holds the missing mount point
 directories that lead to them with the modes and times that the root shows.  An overlay of the layer
 and of the root's own layers takes the root's place.  It has no upper, so it stays read-only.  No
 file system of the host changes.
-
-Floor 0.
 """
 
 import errno

@@ -1,8 +1,6 @@
 """The options of mounts as specifications write them: those of the mount, and those without effect.
 
 Specification: runtime-spec, config.md "Linux mount options"; mount_setattr(2).
-
-Floor 0.
 """
 
 from sundog.base.kernel.mounts import (

@@ -4,8 +4,6 @@ The calling process has already changed its root, so "/" and absolute symbolic l
 container's.  Only a link of proc(5), such as ``/proc/1/root``, could still lead out.  Where
 something is created, such a link is never followed.  No directory is created on another mount,
 because that is a directory of the host, bound there.
-
-Floor 0.
 """
 
 import errno

@@ -5,8 +5,6 @@ over them.  ``generate`` makes what the host does not have, and ``inspect`` what
 root.  After the change of root, ``attach`` mounts each at its place in the container.  By then "/"
 is the container's.  So a symbolic link in the image, absolute or not, leads where the image's
 programs see it lead, and never to a path of the host.
-
-Floor 0.
 """
 
 import errno

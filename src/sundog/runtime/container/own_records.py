@@ -3,8 +3,6 @@
 The file has the format of a layer's manifest, ``record.owners``.  Only one process at a time may
 write.  The writer holds a lock on the file, and replaces the file as a whole, so readers need no
 lock.
-
-Floor 0.
 """
 
 import errno

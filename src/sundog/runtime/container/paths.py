@@ -1,7 +1,4 @@
-"""Functions like those of ``os.path``, without the millisecond that its import takes.
-
-Floor 0.
-"""
+"""Functions like those of ``os.path``, without the millisecond that its import takes."""
 
 import os
 

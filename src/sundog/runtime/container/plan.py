@@ -2,8 +2,6 @@
 
 Building a plan needs no system call, so that it can be printed (-vv) and tested.  Executing it
 needs the namespaces of ``enter.py``.
-
-Floor 0.
 """
 
 import errno

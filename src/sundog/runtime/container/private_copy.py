@@ -8,7 +8,7 @@ links stay links.
 An image of another user may have files that this user may not read.  They are empty in the copy,
 and no mode lets anybody in.  So are devices.
 
-Floor 0.  Few starts need this: it is a joined module of its own.
+Few starts need this: it is a joined module of its own.
 """
 
 import errno

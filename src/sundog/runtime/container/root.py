@@ -1,8 +1,6 @@
 """The kinds of a container's root file system, and how each is mounted.
 
 The store's drivers and ``launcher/image.py`` make roots.  Until ``mount``, a root is a plain value.
-
-Floor 0.
 """
 
 import errno

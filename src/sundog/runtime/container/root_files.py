@@ -1,7 +1,4 @@
-"""Files of a container's root: no link in the root leads out of it.
-
-Floor 0.
-"""
+"""Files of a container's root: no link in the root leads out of it."""
 
 import os
 

@@ -1,7 +1,4 @@
-"""A root file system that is one file: SquashFS, which a server of FUSE shows.
-
-Floor 0.
-"""
+"""A root file system that is one file: SquashFS, which a server of FUSE shows."""
 
 import os
 

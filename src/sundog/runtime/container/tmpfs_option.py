@@ -2,7 +2,7 @@
 
 Specification: tmpfs(5) for size and mode; podman-run(1) for the form.
 
-Floor 0.  Values are bytes.
+Values are bytes.
 """
 
 from sundog.base.kernel.libc import printable

@@ -1,7 +1,4 @@
-"""An environment as execve(2) passes it: any strings, most of them NAME=VALUE.
-
-Floor 0.
-"""
+"""An environment as execve(2) passes it: any strings, most of them NAME=VALUE."""
 
 CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING: programs see that they run in a container
 

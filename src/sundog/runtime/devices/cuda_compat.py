@@ -4,8 +4,6 @@ An image may have a libcuda.so of a newer version that works with some older dri
 ("forward compatibility").  The library says so in an ELF note, a JSON object.
 
 Source: the hook enable-cuda-compat of nvidia-cdi-hook.
-
-Floor 0.
 """
 
 from sundog.base.kernel.files import Closing

@@ -3,8 +3,6 @@
 A hook is a program of the host that changes the root file system of a container, as root.  These
 are known by name, and Sundog does the same in its own way.  Sources: the help of nvidia-cdi-hook,
 and the specifications that nvidia-ctk writes.
-
-Floor 0.
 """
 
 TYPE_CHECKING = False

@@ -2,8 +2,6 @@
 
 What it cannot have is named in a warning: groups that the user does not have, network interfaces,
 and groups of Intel's Resource Director Technology.
-
-Floor 0.
 """
 
 import os

@@ -4,8 +4,6 @@
 the host's libraries to a copy of the image's cache, and shows the copy in its place.  If the linker
 finds the libraries without that, the image's cache stays: its own ``ldconfig`` can't replace a file
 that is mounted.
-
-Floor 0.
 """
 
 from sundog.base.kernel.files import Closing

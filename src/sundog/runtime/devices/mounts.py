@@ -2,8 +2,6 @@
 
 A link is made where other mounts have their mount points.  If something is there already, a mounted
 link covers it, as a file can be covered.  So it needs no writable image, and no image keeps it.
-
-Floor 0.
 """
 
 import os

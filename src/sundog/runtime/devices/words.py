@@ -1,7 +1,4 @@
-"""What a user writes to get a device: a name of CDI, a file with such names, or a device node.
-
-Floor 0.
-"""
+"""What a user writes to get a device: a name of CDI, a file with such names, or a device node."""
 
 import os
 

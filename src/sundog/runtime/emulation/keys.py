@@ -4,8 +4,6 @@ The kernel's keyrings belong to no namespace.  They hold what belongs to a user,
 tickets, and each process of the user can name a keyring by its number.  So the filter hides these
 calls from a RUN.  The kernel itself still finds keys for the RUN, such as the tokens of a network
 file system.
-
-Floor 0.
 """
 
 import errno

@@ -6,8 +6,6 @@ ended (CVE-2017-5226).  Since Linux 6.2 the sysctl dev.tty.legacy_tiocsti can fo
 programs; since 6.7 the kernel refuses TIOCLINUX.
 
 The kernel looks only at the low 32 bits of a request, and so does the filter.
-
-Floor 0.
 """
 
 import errno

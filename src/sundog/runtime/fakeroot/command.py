@@ -5,8 +5,6 @@ are those of ``sundog``, and the command's environment stays as it is.
 
     caller ── sundog-fakeroot, the stand-in for the command ─┬─ the supervisor
                                                              └─ the command
-
-Floor 0.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Options end at the first operand.  Long options may be abbreviated: getopt_long(3).
 
-Floor 0.  Values are bytes.
+Values are bytes.
 """
 
 from sundog.base.kernel.libc import printable

@@ -3,8 +3,6 @@
 In the namespace of one user, the files of all other users show the same ID.  So with -u a child
 stays outside.  The supervisor sends it a descriptor of the file, and the child returns the owner
 that the host shows.
-
-Floor 0.
 """
 
 import os

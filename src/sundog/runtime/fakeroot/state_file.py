@@ -1,7 +1,4 @@
-"""Load and save a state file (``record.inode_state``); it is replaced as a whole.
-
-Floor 0.
-"""
+"""Load and save a state file (``record.inode_state``); it is replaced as a whole."""
 
 import errno
 import os

@@ -1,7 +1,4 @@
-"""The supervisor of a command on the host's own directories.
-
-Floor 0.
-"""
+"""The supervisor of a command on the host's own directories."""
 
 import os
 

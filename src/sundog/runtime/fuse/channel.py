@@ -1,8 +1,6 @@
 """Messages between ``ch-run`` and its server of one-file images: text, and perhaps a descriptor.
 
 ``messages`` has the texts.
-
-Floor 0.
 """
 
 import os

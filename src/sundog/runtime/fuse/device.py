@@ -3,8 +3,6 @@
 The process opens /dev/fuse after it has entered its user namespace: the kernel refuses a device
 that was opened in another one (EINVAL).  The user has all rights over mounts there (fuse(4), Linux
 4.18).
-
-Floor 0.
 """
 
 import errno

@@ -8,8 +8,6 @@ as long as it likes, and asks once for each.
 
 All inodes belong to the user of the container.  The kernel of an overlay could not copy up a file
 of an owner whom the user namespace lacks.
-
-Floor 0.
 """
 
 from __future__ import annotations

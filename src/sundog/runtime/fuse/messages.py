@@ -4,8 +4,6 @@
 the owner of all its files (uid, gid as the server sees them in the mount's user namespace), and
 whether it wants the records of owners.  The server answers READY, with a descriptor of the records
 if they are wanted; or FAILED and the reason, in UTF-8.
-
-Floor 0.
 """
 
 from _struct import Struct

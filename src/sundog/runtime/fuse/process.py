@@ -1,7 +1,4 @@
-"""Become the process of the server: nothing of the caller, and out of the container's reach.
-
-Floor 0.
-"""
+"""Become the process of the server: nothing of the caller, and out of the container's reach."""
 
 import os
 from _signal import (  # type: ignore[import-not-found]

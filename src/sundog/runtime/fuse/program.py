@@ -6,8 +6,6 @@ records, and no reason of a failure: the launcher in Python then reports it.
 
 In the wheel, this module is a joined module that needs no other.  Each start loads it, so it has
 only what one mount needs: ``_socket`` alone takes a quarter of a millisecond.
-
-Floor 0.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Specification: linux/fuse.h, protocol 7.  Numbers have this machine's byte order.  Only what a
 read-only file system needs is here.
-
-Floor 0.
 """
 
 from _struct import Struct

@@ -2,8 +2,6 @@
 
 The mount shows every file as the user's own.  The manifest has what the file system in the image
 says: owners, devices, capabilities.
-
-Floor 0.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Answer the requests of a device of FUSE until its mount is gone.
-
-Floor 0.
-"""
+"""Answer the requests of a device of FUSE until its mount is gone."""
 
 from __future__ import annotations
 

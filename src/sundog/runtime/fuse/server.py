@@ -9,8 +9,6 @@ them waits for ever.  So an error that is not the image's own ends the process.
 
 This module and what it imports are used in that process only; ``launcher.file_server`` is the other
 side.
-
-Floor 0.
 """
 
 from __future__ import annotations

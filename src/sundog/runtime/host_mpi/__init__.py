@@ -2,6 +2,4 @@
 
 The image does not change.  ``profile`` says which libraries of the host count, ``host_set`` finds
 them and what they need, ``fit`` compares them with the image's, and ``shown`` mounts them.
-
-Floor 0.
 """

@@ -7,8 +7,6 @@ ABI.
 
 Sources: the documentation of Sarus 1.7, "Native MPI support"; the MPICH ABI Compatibility
 Initiative; MPI 5.0, chapter 20 (Application Binary Interface).
-
-Floor 0.
 """
 
 from sundog.base.kernel.libc import printable

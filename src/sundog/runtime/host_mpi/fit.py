@@ -3,8 +3,6 @@
 The host's library takes the place of the image's if both have one ABI.  A library that the image
 lacks comes beside its own.  Of a library that the MPI only needs, the newer one stays: programs of
 the image may need what only the newer one has.
-
-Floor 0.
 """
 
 from sundog.base.kernel.libc import printable

@@ -3,8 +3,6 @@
 A needed library is found as the host's linker finds it: by the directories that the library itself
 names (RPATH, RUNPATH), by $LD_LIBRARY_PATH, which modules of a site set, and in the linker's
 directories.  Source: ld.so(8).
-
-Floor 0.
 """
 
 from sundog.base.kernel.libc import printable

@@ -5,8 +5,6 @@ has a profile as values, or the findings about one image.  Findings hold as long
 that decided are the same, and, in a directory image, the image's: device, inode, size and times.  A
 record is one file, written under another name and renamed, so a reader finds all of it or none.
 There are at most ``MOST_RECORDS``.
-
-Floor 0.
 """
 
 import os

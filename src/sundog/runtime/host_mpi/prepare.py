@@ -2,7 +2,7 @@
 
 Most starts find what an earlier one has kept: see ``kept``.
 
-Floor 0.  ``main`` imports this module for --host-mpi.  In the wheel it is in a joined module of its
+``main`` imports this module for --host-mpi.  In the wheel it is in a joined module of its
 own.
 """
 

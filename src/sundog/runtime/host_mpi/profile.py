@@ -2,8 +2,6 @@
 
 A profile is ``NAME.toml`` in one of the directories of ``profile_directories``; the first one
 counts.  Without a name, ``default.toml`` counts, if it is there.  A name with a slash is a path.
-
-Floor 0.
 """
 
 import os

@@ -5,8 +5,6 @@ The directory ``/.sundog`` is a mount that only this container has:
     lib/           the libraries that the image lacks; the linker's cache names them
     lib/providers/ plug-ins of libfabric
     environment    the variables of the profile, for every process that enters the container
-
-Floor 0.
 """
 
 import os

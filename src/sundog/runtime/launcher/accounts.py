@@ -4,7 +4,7 @@
 may ask a daemon.  The compiled ``ch-run`` cannot ask the name service, so this module leaves both
 texts for it in the storage directory.
 
-Floor 0.  The module calls the C library directly.  In many builds of Python the module ``grp`` is a
+The module calls the C library directly.  In many builds of Python the module ``grp`` is a
 separate file.  ``grp`` and ``pwd`` decode names, but callers here need bytes.
 """
 

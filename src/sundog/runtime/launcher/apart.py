@@ -1,7 +1,4 @@
-"""A process of ``ch-run`` that lives on when ``ch-run`` has become the command or has ended.
-
-Floor 0.
-"""
+"""A process of ``ch-run`` that lives on when ``ch-run`` has become the command or has ended."""
 
 import os
 

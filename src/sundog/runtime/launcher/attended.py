@@ -11,7 +11,7 @@ emulation.  If the supervisor may wait for a program, a process takes its place 
 When the command ends, ``ch-run`` kills the processes that the command left.  So all changes are
 recorded when ``ch-run`` returns.
 
-Floor 0.  ``main`` imports this module for --notify, before it changes the root.  In the wheel the
+``main`` imports this module for --notify, before it changes the root.  In the wheel the
 module is in the second joined module, which the first one loads.
 """
 

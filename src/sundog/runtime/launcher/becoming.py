@@ -1,7 +1,4 @@
-"""The last steps of ``ch-run``: the environment, the directory, the filters, and execve(2).
-
-Floor 0.
-"""
+"""The last steps of ``ch-run``: the environment, the directory, the filters, and execve(2)."""
 
 import os
 

@@ -1,7 +1,4 @@
-"""What the command line and the image together decide: the image, the command, its start.
-
-Floor 0.
-"""
+"""What the command line and the image together decide: the image, the command, its start."""
 
 import os
 

@@ -1,7 +1,4 @@
-"""Which processes stay beside the command, and whom the kernel sees in them.
-
-Floor 0.
-"""
+"""Which processes stay beside the command, and whom the kernel sees in them."""
 
 import os
 

@@ -2,8 +2,6 @@
 
 ``main`` imports this module only for such starts, while the process is still outside of all
 namespaces.  In the wheel it is in a joined module of its own.
-
-Floor 0.
 """
 
 import os

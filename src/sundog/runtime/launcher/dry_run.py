@@ -1,7 +1,4 @@
-"""``ch-run --dry-run``: what ``ch-run`` would do, as text.
-
-Floor 0.
-"""
+"""``ch-run --dry-run``: what ``ch-run`` would do, as text."""
 
 from sundog.base.kernel.libc import printable
 from sundog.runtime.container.execute import quoted

@@ -9,8 +9,6 @@ programs do, and a fork takes a thirtieth of a start.
 
 The ender waits for the end of the stand-in, whatever ends it.  It looks up no path, and answers no
 program, so no program of the container can make it wait.
-
-Floor 0.
 """
 
 import os

@@ -5,7 +5,7 @@ gets, too.  First ``ch-run`` changes HOME, PATH and TMPDIR.  Then it
 obeys --set-env and --unset-env in the order of the command line.  Last it sets CH_RUNNING.  All
 other variables of the host stay as they are.
 
-Floor 0.  Names and values are bytes.  ``read_variables`` reads a file of the host.  All other
+Names and values are bytes.  ``read_variables`` reads a file of the host.  All other
 functions work in the container, because ``/root`` and ``/ch/environment`` belong to the image.
 """
 

@@ -1,8 +1,6 @@
 """``ch-run --feature``: try whether a feature works on this machine.
 
 The process exits after a trial.  Few starts need this module: it is a joined module of its own.
-
-Floor 0.
 """
 
 from sundog.base.kernel.libc import printable

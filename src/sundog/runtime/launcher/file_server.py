@@ -6,8 +6,6 @@ passes the devices on, and becomes the command.  See ``fuse.server``.
 
 ``main`` imports this module only for such images.  In the wheel the module is in a joined module of
 its own.
-
-Floor 0.
 """
 
 import os

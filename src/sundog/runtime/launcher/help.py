@@ -1,7 +1,4 @@
-"""The options of ``ch-run``, and the texts of --help and --usage.
-
-Floor 0.
-"""
+"""The options of ``ch-run``, and the texts of --help and --usage."""
 
 USAGE = "ch-run [OPTION...] IMAGE [-- COMMAND [ARG...]]"
 

@@ -1,7 +1,4 @@
-"""``ch-run --host-mpi``: what ``main`` needs of it.  Few starts load the rest.
-
-Floor 0.
-"""
+"""``ch-run --host-mpi``: what ``main`` needs of it.  Few starts load the rest."""
 
 import os
 

@@ -1,7 +1,4 @@
-"""Directories of the host that the container shows at their own paths: the home, and $TMPDIR.
-
-Floor 0.
-"""
+"""Directories of the host that the container shows at their own paths: the home, and $TMPDIR."""
 
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError

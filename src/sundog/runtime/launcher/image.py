@@ -9,8 +9,6 @@
     skeleton/           the mount points that every container has
 
 Call these functions in the container's mount namespace, because ``ch-run`` mounts what they open.
-
-Floor 0.
 """
 
 import errno

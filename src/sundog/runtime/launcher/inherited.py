@@ -7,8 +7,6 @@ before this module, and they change it:
   get their default action back.  SIGINT gets it back, too: Python would raise an exception.
 * The shell drops, changes and adds variables.  The stub's child keeps them; see ``kernel.stub``.
   Without the stub, the kernel still has the environment with which Python started.
-
-Floor 0.
 """
 
 from _signal import (  # type: ignore[import-not-found]

@@ -10,7 +10,7 @@ comes or goes meanwhile.  At the usual place it listens first, and then looks he
 the lock first, and then looks there.  So of two processes at least one sees the other, and gives
 way.
 
-Floor 0.  Only the first process of a group, and those that meet a stranger, load this module.
+Only the first process of a group, and those that meet a stranger, load this module.
 """
 
 import fcntl
@@ -113,7 +113,7 @@ class JoinPlace:
 
 def remove(name: bytes, directory: int) -> None:
     """Remove a file of the directory, if it is there."""
-    try:  # noqa: SIM105 - as in the rest of floor 0
+    try:  # noqa: SIM105 - contextlib would cost a module
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass

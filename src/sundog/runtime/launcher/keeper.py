@@ -10,8 +10,6 @@ It stays dumpable, because its peers must see in which user namespace it is.
 The keeper holds descriptors of the namespaces, the listening socket, and a pidfd of each member.
 It ends with the last member.  If the first ``ch-run`` fails before its container is complete, the
 keeper ends too; the peers that wait see the end of their connections, and begin a new group.
-
-Floor 0.
 """
 
 import os

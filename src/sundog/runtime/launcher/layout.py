@@ -7,8 +7,6 @@ installation: no variable and no option can lead to another program.
 
 ``main`` imports this module only for such images.  In the wheel the module is in a joined module of
 its own.
-
-Floor 0.
 """
 
 import os

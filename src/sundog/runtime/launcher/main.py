@@ -16,8 +16,6 @@ With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  On
 ``attended``.  With --join it may enter another container in place of 3 and 4; see ``join``.
 
 Import nothing after the change of root: the module would come from the image.
-
-Floor 0.
 """
 
 import os

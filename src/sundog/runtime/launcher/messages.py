@@ -1,8 +1,8 @@
 """Messages on standard error: lines ``NAME[PID]: [error: |warning: |hint: ]TEXT``.
 
-This module escapes control characters for all of floor 0, so that a terminal obeys no message.
+This module escapes control characters for all of ``ch-run``, so that a terminal obeys no message.
 
-Floor 0.  The module calls write(2), because execve(2) would discard text in a buffer.
+The module calls write(2), because execve(2) would discard text in a buffer.
 """
 
 import os

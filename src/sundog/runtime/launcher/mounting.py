@@ -1,7 +1,4 @@
-"""Find the image of ``ch-run``, and mount it with all that belongs to its container.
-
-Floor 0.
-"""
+"""Find the image of ``ch-run``, and mount it with all that belongs to its container."""
 
 import errno
 import os

@@ -2,8 +2,6 @@
 
 These are variables, files of a session, and descriptors.  Descriptors pass by themselves.  Sources:
 PMIx Standard 4.1, chapter 5 (environment variables); Slurm's MPI guide; the PALS manual of HPE.
-
-Floor 0.
 """
 
 import os

@@ -2,8 +2,6 @@
 
 Sources of --bind can be such files, too.  ``main`` looks for them before it enters the namespaces,
 because their server must stay outside.
-
-Floor 0.
 """
 
 import errno

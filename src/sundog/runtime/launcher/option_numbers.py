@@ -1,6 +1,6 @@
 """The numbers on ``ch-run``'s command line.
 
-Floor 0.  Values are bytes.
+Values are bytes.
 """
 
 from sundog.base.record.identity import ID_LIMIT

@@ -1,6 +1,6 @@
 """The words of ``ch-run``'s command line as options, by the rules of getopt_long(3) and argp.
 
-Floor 0.  Values are bytes.
+Values are bytes.
 """
 
 from sundog.base.kernel.libc import printable

@@ -5,7 +5,7 @@
 * An optional argument must be attached to its option.
 * Options act, or fail, in the order of the command line.
 
-Floor 0.  Values are bytes.
+Values are bytes.
 """
 
 from posix import environ

@@ -1,8 +1,6 @@
 """What ``ch-run`` hides of Sundog's own directories, and when that is necessary.
 
 The rules of the compiled ``ch-run`` are the same: ``plan`` in native/container.c.
-
-Floor 0.
 """
 
 import os

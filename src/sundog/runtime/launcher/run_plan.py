@@ -1,7 +1,4 @@
-"""The plan of mounts of ``ch-run``: the host's files that its container sees.
-
-Floor 0.
-"""
+"""The plan of mounts of ``ch-run``: the host's files that its container sees."""
 
 from sundog.runtime.container.mountpoint import components
 from sundog.runtime.container.operations import (

@@ -7,8 +7,6 @@
 * The command may be a shell with its own process group and job control.  The caller's shell gives
   the terminal to the group of the stand-in, which passes the terminal on to the command's group.
 * The stand-in ends with the command's exit status, or by the command's signal.
-
-Floor 0.
 """
 
 import os

@@ -2,8 +2,6 @@
 
 ``$SUNDOG_STATUSES`` is ``podman`` if ``sundog`` starts ``ch-run``.  It is a variable and no option,
 because the compiled ``ch-run`` hands over a start with an option that it does not know.
-
-Floor 0.
 """
 
 import errno

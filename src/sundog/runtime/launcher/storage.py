@@ -17,8 +17,6 @@ user may name a storage directory of another user, if only its owner could have 
 ``ch-run`` reads the owners before it enters the namespaces, because all other users look alike in a
 user namespace.  It opens the directory again after that, and compares device and inode.  The kernel
 can't have reused the inode number, because the first descriptor is still open.
-
-Floor 0.
 """
 
 import errno

@@ -9,8 +9,6 @@ added before an old one replaces it.
 
 The file may come from an image.  Any content is safe: the result is bytes that only the linker in
 the container reads.
-
-Floor 0.
 """
 
 import sys

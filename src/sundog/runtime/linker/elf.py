@@ -4,8 +4,6 @@ The file may be an image's, so it may be damaged or hostile: the reader believes
 bound.  The dynamic linker needs only the program headers; section headers may be missing.
 
 Specification: System V ABI, chapters 4 and 5 (elf(5)).
-
-Floor 0.
 """
 
 import os

@@ -7,8 +7,6 @@ directories themselves are read.
 The root may be an image's, so it may be hostile: no link leads out of it, and there are bounds.
 
 Sources: ld.so(8), ldconfig(8); glibc's manual for ``glibc-hwcaps``.
-
-Floor 0.
 """
 
 import os

@@ -2,8 +2,6 @@
 
 Specification: the System V ABI, chapter 5 (dynamic linking); the Linux Standard Base 5.0, chapter
 10.7 (symbol versioning).
-
-Floor 0.
 """
 
 from _struct import Struct

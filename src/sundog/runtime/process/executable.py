@@ -6,7 +6,7 @@ or to try the next directory of $PATH.  So each reason that a user meets is look
 A program, its interpreter or its dynamic loader behind a link of /proc/PID is refused (ELOOP): such
 a link leads to files that no mount of the container has.
 
-Specifications: execve(2), elf(5), and the kernel's fs/binfmt_script.c.  Floor 0.
+Specifications: execve(2), elf(5), and the kernel's fs/binfmt_script.c.
 """
 
 import errno

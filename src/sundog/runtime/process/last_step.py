@@ -19,8 +19,6 @@ first byte to standard error, and exits with that byte as its status.  The kerne
 one behind the other, so REPORT ends where SHELL begins.
 
 Specifications: execve(2), memfd_create(2), elf(5), the System V ABIs.
-
-Floor 0.
 """
 
 import os

@@ -6,6 +6,4 @@ a bound, and no table is ever read whole but that of the IDs (256 KiB at most).
 
 Specification: Documentation/filesystems/squashfs.rst, and squashfs_fs.h of Linux, which names the
 fields.  All integers are little-endian.
-
-Floor 0.
 """

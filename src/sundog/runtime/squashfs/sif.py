@@ -2,8 +2,6 @@
 
 Specification: the header and the descriptors of github.com/apptainer/sif, pkg/sif.  All numbers are
 little-endian.
-
-Floor 0.
 """
 
 import os

@@ -18,8 +18,6 @@ connection:
 A dying thread has its namespaces and open files, although the leader of its process may have lost
 its own: /proc/PID/task/TID.  Forked children do the work, and nobody waits long for them.  They
 find mount points by what the kernel has in its cache (RESOLVE_CACHED), so they do not wait either.
-
-Floor 0.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""The FUSE file systems that a mountinfo of proc(5) has, and those of the host among them.
-
-Floor 0.
-"""
+"""The FUSE file systems that a mountinfo of proc(5) has, and those of the host among them."""
 
 import os
 

@@ -3,7 +3,7 @@
 A peer belongs to the group from its enlisting until no process of its command is left.  If a
 ``ch-run`` dies before, its processes are killed.  The group is over when it has no peer left.
 
-``membership`` is the other side.  Floor 0.
+``membership`` is the other side.
 """
 
 import os
@@ -121,7 +121,7 @@ class GroupSource(NotificationSource):
     def dismiss(self, status: int, lines: list[tuple[str, str]]) -> None:
         """Send the report of the supervisor to those whose last process has ended."""
         for peer in self._leaving:
-            try:  # noqa: SIM105 - as in the rest of floor 0
+            try:  # noqa: SIM105 - contextlib would cost a module
                 send_message(peer.connection, pack_report(status, lines))
             except OSError:
                 pass  # nobody is there

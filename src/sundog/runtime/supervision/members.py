@@ -1,7 +1,4 @@
-"""The processes of a container without a PID namespace: those in or below its user namespace.
-
-Floor 0.
-"""
+"""The processes of a container without a PID namespace: those in or below its user namespace."""
 
 import errno
 import os

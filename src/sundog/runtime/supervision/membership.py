@@ -7,8 +7,6 @@
 
 The supervisor is ``group_source``.  Both sides are processes of Sundog, and a command gets none of
 these descriptors.
-
-Floor 0.
 """
 
 import errno

@@ -5,7 +5,7 @@ It does not share the PID namespace of a RUN.  So it sees the processes under th
 notifications, through the /proc that it opened before.  It starts with the records of the image's
 layers about owners.  It ends with the records to write about changes.
 
-Floor 0.  ``ch-run`` loads it only for --notify.
+``ch-run`` loads it only for --notify.
 """
 
 import os

@@ -14,6 +14,6 @@ it remembers, or lets the kernel answer.
 The mode is not a security boundary: the tracee may do what the user may do.
 
 ``ch-run --notify`` loads this package in a second joined module, and other starts don't load it.
-So the rules of floor 0 hold: a name means one thing over the whole floor, and modules import only
-light modules of the standard library.
+So a name means one thing in the whole wing, and modules import only light modules of the standard
+library.
 """
