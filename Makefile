@@ -10,7 +10,7 @@ RUN := $(PYTHON) -B -m
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
-	@echo 'make test    lint, and run the tests (ARGS="tests/base/kernel -x" for some of them)'
+	@echo 'make test    lint, and run the tests (ARGS="tests/base/kernel -x": those alone, on one Python)'
 	@echo 'make lint    lint only'
 	@echo 'make docs    make a site of the documentation in site/, and check its links'
 	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'

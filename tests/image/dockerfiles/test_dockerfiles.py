@@ -16,7 +16,6 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from scripts.bases.makers import base
 from scripts.conformance import peer
 from scripts.conformance.cases import BASE, EXCLUSIONS, MOST_EXCLUSIONS, cases, exclusions
 from scripts.conformance.compare import differences
@@ -24,7 +23,7 @@ from scripts.conformance.images import read_image
 from scripts.place import CHECKOUT
 
 from sundog.runtime.container.search_path import ENGINE_PATH
-from tests.conftest import skip_needs_root
+from tests.conftest import base_image, kept_by_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +50,7 @@ def test_dockerfile(
     context = tmp_path / "context"
     shutil.copytree(case.path, context)  # the user's own, as contexts are
     before = {path: path.read_bytes() for path in context.rglob("*") if path.is_file()}
-    run_ch_image("import", base(case.base), "imported")
+    run_ch_image("import", base_image(case.base), "imported")
     (tmp_path / "Dockerfile").write_text(BASE_DOCKERFILE)
     run_ch_image("build", "-t", BASE, tmp_path)
     options = [f"--force={case.force}", "--no-fallback", *case.options_in(context)]
@@ -62,9 +61,7 @@ def test_dockerfile(
         run_check(check, run_ch_run, image)
     if not case.peer:
         return
-    theirs = peer.kept(case)
-    if theirs is None:
-        skip_needs_root()
+    theirs = kept_by_root(lambda: peer.kept(case))
     found = differences(image, theirs, exclusions(), with_owners=case.force == "notify")
     assert not found, "\n".join([f"{len(found)} differ:", *found[:60]])
 
