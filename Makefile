@@ -10,7 +10,7 @@ RUN := $(PYTHON) -B -m
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
-	@echo 'make test    lint, and run the tests (ARGS="tests/kernel -x" for some of them)'
+	@echo 'make test    lint, and run the tests (ARGS="tests/base/kernel -x": those alone, on one Python)'
 	@echo 'make lint    lint only'
 	@echo 'make docs    make a site of the documentation in site/, and check its links'
 	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'
@@ -53,14 +53,14 @@ fuzz: python
 
 kills: python
 	@SUNDOG_KILLS=100 SUNDOG_CUTS=60 SUNDOG_NODE_ROUNDS=8 $(RUN) scripts.check -- -s \
-	    tests/pull/test_kills.py tests/registry/test_kills.py tests/store/test_kills.py \
-	    tests/store/test_power_cuts.py tests/builder/test_failures.py \
-	    tests/builder/test_notify_changes.py tests/builder/test_together.py \
-	    tests/shared_store/test_two_nodes.py -k 'kill or cut' $(ARGS)
+	    tests/image/pull/test_kills.py tests/image/registry/test_kills.py tests/image/store/test_kills.py \
+	    tests/image/store/test_power_cuts.py tests/image/builder/test_failures.py \
+	    tests/image/builder/test_notify_changes.py tests/image/builder/test_together.py \
+	    tests/image/shared_store/test_two_nodes.py -k 'kill or cut' $(ARGS)
 
 interruptions: python
-	@SUNDOG_TRIES=200 $(RUN) scripts.check -- tests/registry/test_interruption.py \
-	    tests/cli/test_closed_pipes.py $(ARGS)
+	@SUNDOG_TRIES=200 $(RUN) scripts.check -- tests/image/registry/test_interruption.py \
+	    tests/front/cli/test_closed_pipes.py $(ARGS)
 
 cluster: python
 	@$(RUN) scripts.check --machines -- -n0 --timeout=3600 tests/nfs $(ARGS)

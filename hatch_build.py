@@ -1,8 +1,8 @@
 """The wheel's build hook: make the files of the wheel that the checkout lacks.
 
-The hook joins the modules of ``ch-run`` into modules of ``sundog/launcher``. It makes manual
-pages and completion of all commands. It compiles ``ch-run`` if there is a C compiler. An editable
-installation needs none of these files.
+The hook joins the modules of ``ch-run`` into modules of ``sundog/runtime/launcher``. It makes
+manual pages and completion of all commands. It compiles ``ch-run`` if there is a C compiler. An
+editable installation needs none of these files.
 """
 
 import importlib.util
@@ -42,7 +42,7 @@ class WheelHook(BuildHookInterface[Any]):
         for name in joiner.MODULES:
             joined = directory / f"{name}.py"
             joined.write_text(joiner.join(root / "src", name), encoding="utf-8")
-            build_data["force_include"][str(joined)] = f"sundog/launcher/{name}.py"
+            build_data["force_include"][str(joined)] = f"sundog/runtime/launcher/{name}.py"
         share = directory / "share"
         maker = [sys.executable, "-B", str(root / "packaging" / "command_files.py")]
         subprocess.run([*maker, str(root), str(share)], check=True)

@@ -1,6 +1,6 @@
 """Whole Dockerfiles: rebuilds that change nothing, and cold builds.
 
-The Dockerfiles are those of tests/dockerfiles that need little of a network and that rootless
+The Dockerfiles are those of tests/image/dockerfiles that need little of a network and that rootless
 buildah can build, which excludes device nodes and RPMs of system services. Sundog and buildah build
 them in turn; buildah has subordinate ids and the kernel's overlay.
 """
@@ -123,7 +123,7 @@ def cold_builds(bench: Bench, results: Results) -> None:
             "Cold builds of whole Dockerfiles",
             f"Seconds of wall time, medians (and minima) of {ROUNDS} in turn, without a build"
             " cache, the base image in storage. Those that install Debian's packages fetch them.",
-            ("tests/dockerfiles/", "--force", "sundog", "buildah", "ratio"),
+            ("tests/image/dockerfiles/", "--force", "sundog", "buildah", "ratio"),
             rows,
         )
     )

@@ -1,6 +1,6 @@
 /* The command's program: find it, and check that the kernel will execute it.
  * After setns(2) this program can't hand over to the launcher.  So it checks before whether
- * execve(2) may fail, by the rules of container/execute.py and container/executable.py. */
+ * execve(2) may fail, by the rules of container/execute.py and process/executable.py. */
 
 /* The kernel reads SCRIPT_BYTES behind "#!": linux/binfmts.h. */
 enum { FIRST_BYTES = 4096, SCRIPT_BYTES = 253, MOST_INTERPRETERS = 5 };
@@ -71,7 +71,7 @@ static const char *find_program(const char *name)
     decline("a command that is not there");
 }
 
-/* Return the program that executes a command that others can change: container/last_step.py. */
+/* Return the program that executes a command that others can change: process/last_step.py. */
 static long open_last_step(void)
 {
     const int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;

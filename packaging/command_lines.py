@@ -161,12 +161,12 @@ def kind(
 
 def parsed(command: str, module: str, maker: str = "make_parser") -> CommandLine:
     """Return the command line of a command from the parser that a function of a module makes."""
-    return from_argparse(getattr(import_module(f"sundog.cli.{module}"), maker)(), command)
+    return from_argparse(getattr(import_module(f"sundog.front.cli.{module}"), maker)(), command)
 
 
 def ch_run() -> CommandLine:
     """Return the command line of ``ch-run``, which has a table of its own."""
-    module = import_module("sundog.launcher.help")
+    module = import_module("sundog.runtime.launcher.help")
     options = []
     for short, long, written, text in module.OPTIONS:
         name = written.strip("[]").partition("[")[0].partition(":")[0]
@@ -185,7 +185,7 @@ def ch_run_oci() -> CommandLine:
 
     docs/ch-run-oci.md describes them.
     """
-    module = import_module("sundog.oci_runtime.arguments")
+    module = import_module("sundog.front.oci_runtime.arguments")
 
     def options(table: dict[str, str]) -> tuple[Option, ...]:
         values = {
@@ -200,7 +200,7 @@ def ch_run_oci() -> CommandLine:
 
 def sundog() -> CommandLine:
     """Return the command line of ``sundog``, whose options are those of podman."""
-    module = import_module("sundog.cli.sundog_help")
+    module = import_module("sundog.front.cli.sundog_help")
     subcommands = []
     for name in module.names():
         operands, summary, _, options = module.described(name)
@@ -228,7 +228,7 @@ def podman_option(option: Any) -> Option:
 
 def sundog_fakeroot() -> CommandLine:
     """Return the command line of ``sundog-fakeroot``, which has a table of its own."""
-    module = import_module("sundog.fakeroot.options")
+    module = import_module("sundog.runtime.fakeroot.options")
     options = []
     for short, long, written, text in module.FAKEROOT_OPTIONS:
         names = (f"-{short}", *([f"--{long}"] if long else []))

@@ -1,7 +1,7 @@
 """Make the completion of bash, zsh and fish for one command.
 
 The scripts have the options and the subcommands as data.  For names of images and stages they ask
-``ch-image __complete`` (``sundog.cli.completion``), which prints names of harmless characters
+``ch-image __complete`` (``sundog.front.cli.completion``), which prints names of harmless characters
 only.
 """
 

@@ -6,7 +6,8 @@ The server that the compiled ``ch-run`` starts is a joined module, too, and so i
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
 
-The modules of floor 0 keep three rules that make this possible.  This program checks them:
+The modules of ``base`` and ``runtime`` keep three rules that make this possible.  This program
+checks them:
 
 * A module imports our own names by ``from sundog.… import name``, without ``as``.
 * No name has two meanings at the top level of the modules.
@@ -72,25 +73,27 @@ def preload_extension(name):
 preload_extension("_ctypes")
 """
 
-# The joined modules by their names in ``sundog.launcher``: the first, its additions, and programs
-# of their own.
+# The joined modules by their names in ``sundog.runtime.launcher``: the first, its additions, and
+# programs of their own.
 FIRST = "ch_run"
 MODULES = {
-    FIRST: Joined("sundog.launcher.main", "start_from_stub()", is_addition=False),
-    "ch_run_feature": Joined("sundog.launcher.feature", "feature_status"),
-    "ch_run_notify": Joined("sundog.launcher.attended", "attendant_for"),
-    "ch_run_copy": Joined("sundog.container.private_copy", "mount_copy"),
-    "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
-    "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
-    "ch_run_join": Joined("sundog.launcher.join", "group_for"),
-    "ch_run_join_place": Joined("sundog.launcher.join_place", "JoinPlace"),
-    "ch_run_devices": Joined("sundog.launcher.devices", "devices_for"),
-    "ch_run_hooks": Joined("sundog.container.hooks", "run_hook"),
-    "ch_run_yaml": Joined("sundog.cdi.yaml_text", "parse_yaml_text"),
-    "ch_run_host_mpi": Joined("sundog.host_mpi.prepare", "HostMpi"),
-    "ch_run_layout": Joined("sundog.launcher.layout", "use_layout"),
-    "sundog_fakeroot": Joined("sundog.fakeroot.command", "start_from_stub()", is_addition=False),
-    "ch_run_fuse": Joined("sundog.fuse.program", "serve_one()", is_addition=False),
+    FIRST: Joined("sundog.runtime.launcher.main", "start_from_stub()", is_addition=False),
+    "ch_run_feature": Joined("sundog.runtime.launcher.feature", "feature_status"),
+    "ch_run_notify": Joined("sundog.runtime.launcher.attended", "attendant_for"),
+    "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),
+    "ch_run_files": Joined("sundog.runtime.launcher.file_server", "FileServer"),
+    "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
+    "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
+    "ch_run_join_place": Joined("sundog.runtime.launcher.join_place", "JoinPlace"),
+    "ch_run_devices": Joined("sundog.runtime.launcher.devices", "devices_for"),
+    "ch_run_hooks": Joined("sundog.runtime.container.hooks", "run_hook"),
+    "ch_run_yaml": Joined("sundog.runtime.cdi.yaml_text", "parse_yaml_text"),
+    "ch_run_host_mpi": Joined("sundog.runtime.host_mpi.prepare", "HostMpi"),
+    "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
+    "sundog_fakeroot": Joined(
+        "sundog.runtime.fakeroot.command", "start_from_stub()", is_addition=False
+    ),
+    "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
 }
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
 
@@ -99,7 +102,7 @@ TYPE_CHECKING = "TYPE_CHECKING"
 
 
 class JoinError(Exception):
-    """A module breaks the rules of floor 0."""
+    """A module breaks one of the three rules."""
 
 
 class Statement:

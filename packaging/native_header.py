@@ -12,7 +12,7 @@ from typing import Literal
 
 # The constants that the C takes from each module.
 CONSTANTS = {
-    "sundog.kernel.mounts": (
+    "sundog.base.kernel.mounts": (
         *("AT_EMPTY_PATH", "AT_FDCWD", "AT_RECURSIVE", "AT_SYMLINK_NOFOLLOW", "MNT_DETACH"),
         *("FSCONFIG_CMD_CREATE", "FSCONFIG_SET_FLAG", "FSCONFIG_SET_STRING", "FSMOUNT_CLOEXEC"),
         *("FSOPEN_CLOEXEC", "MOUNT_ATTR_NODEV", "MOUNT_ATTR_NOSUID"),
@@ -20,49 +20,49 @@ CONSTANTS = {
         *("MS_NOSUID", "MS_RDONLY", "OPENAT2_ATTEMPTS", "OPEN_TREE_CLONE", "RESOLVE_IN_ROOT"),
         *("RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_SYMLINKS"),
     ),
-    "sundog.container.hidden": ("COVER_FLAGS", "COVER_MODE", "COVER_OPTIONS"),
-    "sundog.container.mountpoint": ("INSIDE",),
-    "sundog.kernel.namespaces": ("CLONE_NEWNS", "CLONE_NEWUSER"),
-    "sundog.kernel.process": (
+    "sundog.runtime.container.hidden": ("COVER_FLAGS", "COVER_MODE", "COVER_OPTIONS"),
+    "sundog.runtime.container.mountpoint": ("INSIDE",),
+    "sundog.base.kernel.namespaces": ("CLONE_NEWNS", "CLONE_NEWUSER"),
+    "sundog.base.kernel.process": (
         *("PR_SET_DUMPABLE", "PR_SET_NO_NEW_PRIVS"),
         *("SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_SET_MODE_FILTER"),
     ),
-    "sundog.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
-    "sundog.record.location": (
+    "sundog.runtime.launcher.storage": ("OPEN_TO_OTHERS", "S_IFDIR", "S_IFMT", "S_IFREG"),
+    "sundog.base.record.location": (
         *("RUNTIME_NAME", "RUNTIME_VARIABLE", "S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX"),
         *("STORAGE_VARIABLE", "STORAGE_VERSION"),
     ),
-    "sundog.record.identity": ("ID_LIMIT",),
-    "sundog.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
-    "sundog.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
-    "sundog.container.enter": ("SCRATCH_SIZE",),
-    "sundog.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
-    "sundog.container.search_path": ("ENGINE_PATH",),
-    "sundog.kernel.files": (
+    "sundog.base.record.identity": ("ID_LIMIT",),
+    "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
+    "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
+    "sundog.runtime.container.enter": ("SCRATCH_SIZE",),
+    "sundog.runtime.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
+    "sundog.runtime.container.search_path": ("ENGINE_PATH",),
+    "sundog.base.kernel.files": (
         *("F_ADD_SEALS", "F_SEAL_GROW", "F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_WRITE"),
         *("MFD_ALLOW_SEALING", "MFD_CLOEXEC", "MFD_EXEC"),
     ),
-    "sundog.emulation.terminal": ("LEGACY_TIOCSTI",),
+    "sundog.runtime.emulation.terminal": ("LEGACY_TIOCSTI",),
     "sundog.errors": ("EXIT_EXEC", "EXIT_RUN"),
-    "sundog.launcher.accounts": (
+    "sundog.runtime.launcher.accounts": (
         *("ACCOUNTS_DIRECTORY", "ACCOUNTS_FRESH", "GROUP_NOBODY", "GROUP_ROOT", "NOBODY"),
         *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT"),
     ),
-    "sundog.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT"),
-    "sundog.container.variables": ("CH_RUNNING",),
-    "sundog.kernel.unix_peer": ("SO_PEERPIDFD",),
-    "sundog.launcher.join": (
+    "sundog.runtime.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT"),
+    "sundog.runtime.container.variables": ("CH_RUNNING",),
+    "sundog.base.kernel.unix_peer": ("SO_PEERPIDFD",),
+    "sundog.runtime.launcher.join": (
         *("JOB_VARIABLE", "NAME_LIMIT", "NAME_PREFIX", "SILENCES", "TAG_VARIABLE"),
     ),
-    "sundog.launcher.keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
-    "sundog.launcher.main": ("SET_ID_REFUSAL",),
-    "sundog.launcher.one_file": ("SIF_MAGIC", "SIF_MAGIC_PLACE", "SQUASHFS_MAGIC"),
-    "sundog.launcher.file_server": ("ENROOT_ENTRY", "SIF_RUN", "SIF_RUNSCRIPT"),
-    "sundog.record.directory": ("OWN_COMMAND", "OWN_VARIABLES"),
-    "sundog.container.squash_root": ("SQUASH_PLACE",),
-    "sundog.fuse.device": ("FUSE_DEVICE",),
-    "sundog.container.memory_share": ("OVERLAY_SHARE",),
-    "sundog.launcher.run_plan": ("CRAY_DIRECTORY",),
+    "sundog.runtime.launcher.keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
+    "sundog.runtime.launcher.main": ("SET_ID_REFUSAL",),
+    "sundog.runtime.launcher.one_file": ("SIF_MAGIC", "SIF_MAGIC_PLACE", "SQUASHFS_MAGIC"),
+    "sundog.runtime.launcher.file_server": ("ENROOT_ENTRY", "SIF_RUN", "SIF_RUNSCRIPT"),
+    "sundog.base.record.directory": ("OWN_COMMAND", "OWN_VARIABLES"),
+    "sundog.runtime.container.squash_root": ("SQUASH_PLACE",),
+    "sundog.runtime.fuse.device": ("FUSE_DEVICE",),
+    "sundog.runtime.container.memory_share": ("OVERLAY_SHARE",),
+    "sundog.runtime.launcher.run_plan": ("CRAY_DIRECTORY",),
 }
 ERRNOS = (
     *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "EINVAL", "ELOOP"),
@@ -102,13 +102,13 @@ OTHERS = {
 }
 
 # The program of the interpreter that serves an image.  Its arguments are the directory of ch-run,
-# and those of sundog.fuse.program.  It looks for the joined module where the stub looks.
+# and those of sundog.runtime.fuse.program.  It looks for the joined module where the stub looks.
 SERVER_PROGRAM = """\
 import gc, sys, _frozen_importlib_external as loaders
 gc.disable()
 lib = "../lib/python%d.%d/" % sys.version_info[:2]
 for site in lib + "site-packages", lib + "dist-packages", "../lib/python3/dist-packages", "..":
-    path = f"{sys.argv[1]}{site}/sundog/launcher/ch_run_fuse.py"
+    path = f"{sys.argv[1]}{site}/sundog/runtime/launcher/ch_run_fuse.py"
     try:
         code = loaders.SourceFileLoader("ch_run_fuse", path).get_code("ch_run_fuse")
     except OSError:
@@ -213,12 +213,12 @@ def header(source: Path) -> str:
 
 def lines() -> list[str]:
     """Return the lines of the header."""
-    from sundog.container.last_step import last_step  # noqa: PLC0415
-    from sundog.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
-    from sundog.emulation.terminal import typing_program  # noqa: PLC0415
-    from sundog.fuse.messages import READY  # noqa: PLC0415
-    from sundog.kernel.sharing import OF_ONE_NODE  # noqa: PLC0415
-    from sundog.launcher import environment, mpi, run_plan  # noqa: PLC0415
+    from sundog.base.kernel.sharing import OF_ONE_NODE  # noqa: PLC0415
+    from sundog.runtime.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
+    from sundog.runtime.emulation.terminal import typing_program  # noqa: PLC0415
+    from sundog.runtime.fuse.messages import READY  # noqa: PLC0415
+    from sundog.runtime.launcher import environment, mpi, run_plan  # noqa: PLC0415
+    from sundog.runtime.process.last_step import last_step  # noqa: PLC0415
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():
@@ -261,7 +261,7 @@ def lines() -> list[str]:
 
 def limits() -> list[bytes]:
     """Return where control groups have their limits of memory, and the names of the files."""
-    from sundog.container.memory_share import CGROUP_V1, CGROUP_V2  # noqa: PLC0415
+    from sundog.runtime.container.memory_share import CGROUP_V1, CGROUP_V2  # noqa: PLC0415
 
     return [
         text
@@ -273,7 +273,7 @@ def limits() -> list[bytes]:
 
 def option_lines() -> list[str]:
     """Return the options as an enumeration, and as initializers of a table in the same order."""
-    from sundog.launcher.help import OPTIONS  # noqa: PLC0415
+    from sundog.runtime.launcher.help import OPTIONS  # noqa: PLC0415
 
     names = [long.upper().replace("-", "_") for _, long, _, _ in OPTIONS]
     rows = [
@@ -317,7 +317,7 @@ PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
 
 def instructions(program: bytes) -> str:
     """Return the instructions of a filter as initializers of struct sock_filter."""
-    from sundog.emulation.bpf import disassemble  # noqa: PLC0415
+    from sundog.runtime.emulation.bpf import disassemble  # noqa: PLC0415
 
     return ", ".join(f"{{{code}, {jt}, {jf}, {k}u}}" for code, jt, jf, k in disassemble(program))
 

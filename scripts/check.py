@@ -5,6 +5,9 @@ an ordinary user. As anyone else, it skips the tests that need root. The tests r
 the checkout, so that its caches and permissions do not matter, against the wheel as pip installs
 it. The newest Python runs all of them, the oldest those that are not marked slow: each module, but
 few cases of what the kernel and compiled programs do (tests/conftest.py).
+
+Arguments that name tests ask for those alone: no lint, and one Python. Base images and references
+are then made when a test asks for them.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from scripts import account, cluster, install, packages, pyxis, references, root_helper
 from scripts.bases import makers
-from scripts.place import WorkshopError, copy_checkout
+from scripts.place import CHECKOUT, WorkshopError, copy_checkout
 from scripts.vm import foreign_files, foreign_image, image, prepared
 from scripts.vm.hardware import FOREIGN, HARDWARE
 
@@ -123,6 +126,14 @@ def compared(bases: Sequence[Future[Path]]) -> None:
         references.keep()
 
 
+def name_tests(arguments: Sequence[str]) -> bool:
+    """Tell whether arguments for pytest name files or directories of tests."""
+    return any(
+        argument.startswith("tests/") and (CHECKOUT / argument.partition("::")[0]).exists()
+        for argument in arguments
+    )
+
+
 def open_fuse() -> None:
     """Let every user open /dev/fuse, as udev does; a machine without udev has it closed."""
     device = Path("/dev/fuse")
@@ -146,9 +157,9 @@ def test(
         given = {"SUNDOG_WHEEL": str(install.wheel())}
         if os.geteuid() == 0 and compares:
             open_fuse()
-            references.make(place.path / "references", place.user, venvs[0])
+            references.make(place.path / "references", place.user)
             second = account.ordinary(USERS[1])
-            socket = stack.enter_context(root_helper.running(place.user, second))
+            socket = stack.enter_context(root_helper.running(place.user, second, venvs[0]))
             given |= {
                 "SUNDOG_REFERENCES": str(place.path / "references"),
                 "SUNDOG_ROOT_HELPER": str(socket),
@@ -181,8 +192,10 @@ def main() -> int:
     options = parser.parse_args()
     try:
         needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
+        few = options.machines or options.machine or name_tests(options.arguments)
+        bases = () if options.lint or few else BASES
         if not options.lint:
-            needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(BASES)}
+            needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(bases)}
         if options.machines:
             needs |= {*image.NEEDS}
         if options.machine:
@@ -194,18 +207,15 @@ def main() -> int:
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
-        is_special = bool(options.machines or options.machine or options.pyxis)
-        few = options.lint or is_special
-        pythons = found[:1] if few else list(dict.fromkeys([found[0], found[-1]]))
+        pythons = found[:1] if options.lint or few else list(dict.fromkeys([found[0], found[-1]]))
         install.wheel()
         # Each of these jobs keeps one core busy.
         with workplace(user) as place, ThreadPoolExecutor() as pool:
-            bases = () if options.lint or options.machine else BASES
             making = [pool.submit(makers.base, name) for name in bases]
             venvs = list(pool.map(venv, pythons))
             # While lint checks types on one core, the other makes what tests compare with.
             keeping = pool.submit(compared, making)
-            passed = is_special or lint(place, venvs[0])
+            passed = bool(few) or lint(place, venvs[0])
             keeping.result()
             machines = place.path / "machines"
             if options.machines:

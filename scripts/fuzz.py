@@ -1,10 +1,10 @@
 """`make fuzz`: throw random input at its readers for ten minutes, shared among the targets.
 
-``calls`` are system calls for the supervisor of ``notify`` (tests/notify/test_fuzz.py).
+``calls`` are system calls for the supervisor of ``notify`` (tests/runtime/notify/test_fuzz.py).
 ``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).
-``squashfs`` are damaged SquashFS files (tests/squashfs/test_fuzz.py).
+``squashfs`` are damaged SquashFS files (tests/runtime/squashfs/test_fuzz.py).
 ``permissions`` are calls of random users, compared with what the kernel says under real root
-(tests/notify/test_permissions.py).  Only root can record that, so others leave it out.
+(tests/runtime/notify/test_permissions.py).  Only root can record that, so others leave it out.
 All run as `make test` would run them, from a seed that is printed.  The run saves an archive that
 fails, and prints its path.
 """
@@ -25,10 +25,10 @@ from scripts.place import WorkshopError
 
 SECONDS = 600
 TARGETS = {
-    "calls": "tests/notify/test_fuzz.py",
+    "calls": "tests/runtime/notify/test_fuzz.py",
     "archives": "tests/hostile/test_fuzz.py",
-    "squashfs": "tests/squashfs/test_fuzz.py",
-    "permissions": "tests/notify/test_permissions.py",
+    "squashfs": "tests/runtime/squashfs/test_fuzz.py",
+    "permissions": "tests/runtime/notify/test_permissions.py",
 }
 SECONDS_PER_SEED = 6  # of permissions: two runs each as root and under notify
 
@@ -37,7 +37,7 @@ def record_permissions(directory: str, seed: int, seconds: int) -> None:
     """Record as root what the tests of permissions expect; its tests take ``seconds`` at most."""
     os.chmod(directory, 0o755)
     count = max(1, seconds // SECONDS_PER_SEED)
-    record = [sys.executable, "-B", "-m", "tests.notify.record", "--into", directory]
+    record = [sys.executable, "-B", "-m", "tests.runtime.notify.record", "--into", directory]
     subprocess.run([*record, "--seeds", str(seed), str(count)], check=True)
 
 

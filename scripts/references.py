@@ -1,8 +1,7 @@
-"""Files that tests compare with or start from, and that only root can make."""
+"""Files and results that tests compare with or start from, and that only root can make."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import stat
@@ -65,12 +64,10 @@ RUN chown 5:6 /bin && id -u >/who
 """
 
 
-def make(place: Path, tester: Account, programs: Path) -> None:
-    """Make `foreign`, `unreadable` and `project` below a directory, and `as-root.json`, as root.
+def make(place: Path, tester: Account) -> None:
+    """Make `foreign`, `unreadable` and `project` below a directory, as root.
 
-    Make what is kept, too.
     The tester writes to `project`, where new files get another group than his.
-    `as-root.json` lists the result of each command of AS_ROOT, with the programs under test.
     """
     for name, entries in (("foreign", FOREIGN), ("unreadable", UNREADABLE)):
         top = place / name
@@ -90,8 +87,6 @@ def make(place: Path, tester: Account, programs: Path) -> None:
     project.mkdir()
     os.chown(project, 0, PROJECT_GROUP)
     project.chmod(0o3777)
-    keep()
-    (place / "as-root.json").write_text(json.dumps(_as_root(place / "as-root", programs)))
 
 
 def keep() -> None:
@@ -107,7 +102,8 @@ def keep() -> None:
             peer.reference(case)
 
 
-def _as_root(place: Path, programs: Path) -> list[dict[str, str | int]]:
+def as_root(place: Path, programs: Path) -> list[dict[str, str | int]]:
+    """Return the result of each command of AS_ROOT, run as root in an empty directory."""
     context = place / "context"
     context.mkdir(parents=True)
     (context / "Dockerfile").write_text(AS_ROOT_DOCKERFILE)

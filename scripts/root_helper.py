@@ -26,8 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts import account, cluster, pyxis
+from scripts import account, cluster, pyxis, references
+from scripts.bases import makers
 from scripts.disks import Disk, lacking
+from scripts.place import WorkshopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +46,7 @@ class Server:
     tester: account.Account
     second: account.Account
     mounts: Path
+    programs: Path
     mounted: set[str] = field(default_factory=set)
     disks: dict[str, Disk] = field(default_factory=dict)
     clusters: dict[str, cluster.Cluster] = field(default_factory=dict)
@@ -51,6 +54,9 @@ class Server:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do an action; return its answer, also for a failure."""
         actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "make-base": self._make_base,
+            "make-references": self._make_references,
+            "as-root": self._as_root,
             "as-second-user": self._as_second_user,
             "as-victim": self._as_victim,
             "descriptors": self._descriptors,
@@ -70,8 +76,25 @@ class Server:
         }
         try:
             return actions[request["action"]](request)
-        except (KeyError, TypeError, ValueError, OSError, subprocess.SubprocessError) as error:
+        except (
+            *(KeyError, TypeError, ValueError, OSError, subprocess.SubprocessError),
+            WorkshopError,
+        ) as error:
             return {"error": f"{request.get('action')}: {type(error).__name__}: {error}"}
+
+    def _make_base(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"path": str(makers.base(request["name"]))}
+
+    def _make_references(self, request: dict[str, Any]) -> dict[str, Any]:
+        del request
+        references.keep()
+        return {}
+
+    def _as_root(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run Sundog's commands as root, with the programs under test."""
+        del request
+        with tempfile.TemporaryDirectory(prefix="as-root.", dir="/var/tmp") as place:
+            return {"outcomes": references.as_root(Path(place), self.programs)}
 
     def _as_second_user(self, request: dict[str, Any]) -> dict[str, Any]:
         environment = account.environment(self.second, Path("/usr/bin")) | request["env"]
@@ -316,8 +339,8 @@ def _status(path: Path) -> list[int | str]:
 
 
 @contextlib.contextmanager
-def running(tester: account.Account, second: account.Account) -> Iterator[Path]:
-    """Run the server in a child process; give the path of its socket."""
+def running(tester: account.Account, second: account.Account, programs: Path) -> Iterator[Path]:
+    """Run the server of tests of ``programs`` in a child process; give the path of its socket."""
     with tempfile.TemporaryDirectory(prefix="sundog-root.", dir="/run") as directory:
         place = Path(directory)
         place.chmod(0o711)
@@ -332,7 +355,7 @@ def running(tester: account.Account, second: account.Account) -> Iterator[Path]:
             sys.stdout.flush()
             child = os.fork()
             if child == 0:
-                _serve(Server(tester, second, mounts), listener)
+                _serve(Server(tester, second, mounts, programs), listener)
         try:
             yield path
         finally:

@@ -24,10 +24,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import pytest
-from scripts.bases.makers import base
+from scripts.bases import makers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -177,28 +177,35 @@ def _processes_in(directory: bytes) -> list[str]:
 # Images
 
 
+def base_image(name: str) -> Path:
+    """Return a base image's tarball; root makes it if it is not there, otherwise this user does."""
+    if HELPER and makers.is_absent(name):
+        RootHelper(HELPER).ask("make-base", name=name)
+    return makers.base(name)
+
+
 @pytest.fixture(scope="session")
 def busybox_tar() -> Path:
     """Return a tarball of a root file system of static programs."""
-    return base("busybox")
+    return base_image("busybox")
 
 
 @pytest.fixture(scope="session")
 def debian_tar() -> Path:
     """Return a tarball of Debian, in which apt works."""
-    return base("debian")
+    return base_image("debian")
 
 
 @pytest.fixture(scope="session")
 def rpm_tar() -> Path:
     """Return a tarball with dnf, zypper and a repository of RPMs."""
-    return base("rpm")
+    return base_image("rpm")
 
 
 @pytest.fixture(scope="session")
 def alpine_tar() -> Path:
     """Return a tarball of Alpine, with a repository of one package."""
-    return base("alpine")
+    return base_image("alpine")
 
 
 @pytest.fixture
@@ -229,16 +236,16 @@ class Runner(Protocol):
 
 
 IN_PLACE = {
-    "ch-checkns": [sys.executable, "-m", "sundog.cli.checkns"],
-    "ch-convert": [sys.executable, "-m", "sundog.cli.convert"],
-    "ch-fromhost": [sys.executable, "-m", "sundog.cli.fromhost"],
-    "ch-image": [sys.executable, "-m", "sundog.cli.image"],
-    "ch-run": [sys.executable, "-m", "sundog.launcher"],
-    "ch-run-oci": [sys.executable, "-m", "sundog.oci_runtime.command"],
-    "ch-test": [sys.executable, "-m", "sundog.cli.selftest"],
-    "sundog": [sys.executable, "-m", "sundog.cli.sundog"],
-    "sundog-fakeroot": [sys.executable, "-m", "sundog.fakeroot.command"],
-    "sundog-pyxis-importer": [sys.executable, "-m", "sundog.cli.pyxis_importer"],
+    "ch-checkns": [sys.executable, "-m", "sundog.front.cli.checkns"],
+    "ch-convert": [sys.executable, "-m", "sundog.front.cli.convert"],
+    "ch-fromhost": [sys.executable, "-m", "sundog.front.cli.fromhost"],
+    "ch-image": [sys.executable, "-m", "sundog.front.cli.image"],
+    "ch-run": [sys.executable, "-m", "sundog.runtime.launcher"],
+    "ch-run-oci": [sys.executable, "-m", "sundog.front.oci_runtime.command"],
+    "ch-test": [sys.executable, "-m", "sundog.front.cli.selftest"],
+    "sundog": [sys.executable, "-m", "sundog.front.cli.sundog"],
+    "sundog-fakeroot": [sys.executable, "-m", "sundog.runtime.fakeroot.command"],
+    "sundog-pyxis-importer": [sys.executable, "-m", "sundog.front.cli.pyxis_importer"],
 }
 
 
@@ -373,6 +380,8 @@ def run_ch_run(storage: Path) -> Runner:
 
 # Root
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class RootHelper:
@@ -456,6 +465,17 @@ def small_tmpfs(root_helper: RootHelper) -> Generator[Callable[[int, str], Path]
         root_helper.ask("unmount", path=path)
 
 
+def kept_by_root(look: Callable[[], T | None]) -> T:
+    """Return what root keeps for comparisons; root makes it if it is not there, or skip."""
+    found = look()
+    if found is None and HELPER:
+        RootHelper(HELPER).ask("make-references")
+        found = look()
+    if found is None:
+        skip_needs_root()
+    return found
+
+
 @pytest.fixture(scope="session")
 def foreign_tree() -> Path:
     """Return a directory, made by root, with other users' files; see scripts/references.py."""
@@ -479,9 +499,9 @@ def project(tmp_path: Path) -> Generator[Path]:
 @pytest.fixture(scope="session")
 def as_root() -> dict[str, Completed]:
     """Return the results of Sundog's commands run by root; see scripts/references.py."""
-    if not REFERENCES:
+    if not HELPER:
         skip_needs_root()
-    outcomes = json.loads((Path(REFERENCES) / "as-root.json").read_text())
+    outcomes = RootHelper(HELPER).ask("as-root")["outcomes"]
     return {
         outcome["command"]: Completed(
             outcome["command"], outcome["status"], outcome["stdout"], outcome["stderr"]

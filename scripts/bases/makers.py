@@ -44,9 +44,14 @@ def tarball(name: str) -> str:
     return f"{name}-{digest(sources)}.tar"
 
 
+def is_absent(name: str) -> bool:
+    """Tell whether a base image is yet to be made."""
+    return find("bases", tarball(name)) is None
+
+
 def needs(names: Sequence[str]) -> list[str]:
     """Return the Debian packages for making the base images that are not there yet."""
-    absent = [name for name in names if find("bases", tarball(name)) is None]
+    absent = filter(is_absent, names)
     return sorted({package for name in absent for package in MAKERS[name].needs})
 
 

@@ -1,4 +1,4 @@
-"""`make conformance`: build all of tests/dockerfiles, and compare with buildah's images."""
+"""`make conformance`: build all of tests/image/dockerfiles, and compare with buildah's images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scripts.place import WorkshopError
 def main() -> int:
     """Prepare as root, build and compare as the user; return the exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.conformance")
-    parser.add_argument("names", nargs="*", help="some of tests/dockerfiles (default: all)")
+    parser.add_argument("names", nargs="*", help="some of tests/image/dockerfiles (default: all)")
     names = parser.parse_args().names
     table = {case.name: case for case in cases()}
     if unknown := set(names) - set(table):
@@ -42,7 +42,7 @@ def main() -> int:
         with check.workplace(user) as place:
             pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-v", "--durations=0"]
             wanted = ["-k", " or ".join(f"[{case.name}]" for case in chosen)] if names else []
-            tests = [*pytest, "-n", str(os.cpu_count()), "tests/dockerfiles", *wanted]
+            tests = [*pytest, "-n", str(os.cpu_count()), "tests/image/dockerfiles", *wanted]
             passed = place.run(programs, tests, SUNDOG_CONFORMANCE="all")
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)

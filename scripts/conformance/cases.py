@@ -1,4 +1,4 @@
-"""The Dockerfiles of tests/dockerfiles, each with its expect.toml."""
+"""The Dockerfiles of tests/image/dockerfiles, each with its expect.toml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-PLACE = CHECKOUT / "tests/dockerfiles"
+PLACE = CHECKOUT / "tests/image/dockerfiles"
 EXPECT = "expect.toml"
 EXCLUSIONS = PLACE / "exclusions.toml"
 MOST_EXCLUSIONS = 10

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from sundog.store.store import Store
+from sundog.image.store.store import Store
 
 
 def main(storage: str, image: str, directory: str) -> None:

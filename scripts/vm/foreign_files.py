@@ -30,9 +30,9 @@ SUNDOG = Path("/opt/sundog")
 BUSYBOX = Path("/opt/bases/busybox.tar")
 PROGRAMS = Path("/opt/programs")
 TESTS = Path("/opt/tests")
-# Those of tests/notify/programs that the tests of the machine run.
+# Those of tests/runtime/notify/programs that the tests of the machine run.
 COMPILED = ("differ", "kernel", "permissions", "processes", "refused", "stress", "sysv")
-SANDBOX = ("tests/__init__.py", "tests/notify")
+SANDBOX = ("tests/__init__.py", "tests/runtime/notify")
 FLAGS = ("-std=gnu11", "-O1", "-static", "-pthread")
 # PyPI has wheels of it for some machines only.  On others, pip makes one without its C library.
 PYYAML = "pyyaml>=6"
@@ -117,10 +117,10 @@ def _build(machine: str, out: Path) -> None:
 
 
 def _compile(target: Path, hardware: Hardware) -> Path:
-    """Compile the programs of tests/notify/programs for the machine."""
+    """Compile the programs of tests/runtime/notify/programs for the machine."""
     target.mkdir()
     for name in COMPILED:
-        source = CHECKOUT / "tests/notify/programs" / f"{name}.c"
+        source = CHECKOUT / "tests/runtime/notify/programs" / f"{name}.c"
         output = ["-o", str(target / name), str(source)]
         install.run([f"{hardware.gnu}-gcc", *FLAGS, *output])
     return target

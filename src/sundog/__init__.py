@@ -9,32 +9,32 @@ __version__ = "1.0.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog import errors as errors
-    from sundog.api.building import build as build
-    from sundog.api.converting import convert_image as convert_image
-    from sundog.api.images import Image as Image
-    from sundog.api.images import history as history
-    from sundog.api.images import images as images
-    from sundog.api.images import import_image as import_image
-    from sundog.api.images import inspect as inspect
-    from sundog.api.images import load as load
-    from sundog.api.images import pull as pull
-    from sundog.api.images import push as push
-    from sundog.api.images import remove as remove
-    from sundog.api.images import save as save
-    from sundog.api.images import tag as tag
-    from sundog.api.progress import Event as Event
-    from sundog.api.running import run as run
+    from sundog.front.api.building import build as build
+    from sundog.front.api.converting import convert_image as convert_image
+    from sundog.front.api.images import Image as Image
+    from sundog.front.api.images import history as history
+    from sundog.front.api.images import images as images
+    from sundog.front.api.images import import_image as import_image
+    from sundog.front.api.images import inspect as inspect
+    from sundog.front.api.images import load as load
+    from sundog.front.api.images import pull as pull
+    from sundog.front.api.images import push as push
+    from sundog.front.api.images import remove as remove
+    from sundog.front.api.images import save as save
+    from sundog.front.api.images import tag as tag
+    from sundog.front.api.progress import Event as Event
+    from sundog.front.api.running import run as run
 
 _IMAGES = (
     *("Image", "history", "images", "import_image", "inspect", "load", "pull", "push"),
     *("remove", "save", "tag"),
 )
 _PLACES = {
-    "build": "sundog.api.building",
-    "convert_image": "sundog.api.converting",
-    "Event": "sundog.api.progress",
-    "run": "sundog.api.running",
-    **dict.fromkeys(_IMAGES, "sundog.api.images"),
+    "build": "sundog.front.api.building",
+    "convert_image": "sundog.front.api.converting",
+    "Event": "sundog.front.api.progress",
+    "run": "sundog.front.api.running",
+    **dict.fromkeys(_IMAGES, "sundog.front.api.images"),
 }
 
 
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> object:
         return import_module("sundog.errors")
     if name not in _PLACES:
         raise AttributeError(f"module 'sundog' has no attribute {name!r}")
-    with import_module("sundog.api").LOADING:
+    with import_module("sundog.front.api").LOADING:
         return getattr(import_module(_PLACES[name]), name)
 
 

@@ -13,7 +13,7 @@ import sys
 from _frozen_importlib_external import PathFinder
 from _thread import RLock
 
-from sundog.kernel.stub import strings_of_caller
+from sundog.base.kernel.stub import strings_of_caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 MODULES = {
-    "ch-checkns": "sundog.cli.checkns",
-    "ch-convert": "sundog.cli.convert",
-    "ch-fromhost": "sundog.cli.fromhost",
-    "ch-image": "sundog.cli.image",
-    "ch-run-oci": "sundog.oci_runtime.command",
-    "ch-test": "sundog.cli.selftest",
-    "sundog": "sundog.cli.sundog",
-    "sundog-pyxis-importer": "sundog.cli.pyxis_importer",
+    "ch-checkns": "sundog.front.cli.checkns",
+    "ch-convert": "sundog.front.cli.convert",
+    "ch-fromhost": "sundog.front.cli.fromhost",
+    "ch-image": "sundog.front.cli.image",
+    "ch-run-oci": "sundog.front.oci_runtime.command",
+    "ch-test": "sundog.front.cli.selftest",
+    "sundog": "sundog.front.cli.sundog",
+    "sundog-pyxis-importer": "sundog.front.cli.pyxis_importer",
 }
 # These commands give the caller's very environment to what they execute.  The wheel has all modules
 # of the second one joined into one, which starts faster.
-_RUN, _FAKEROOT, _JOINED = "ch-run", "sundog-fakeroot", "sundog.launcher.sundog_fakeroot"
+_RUN, _FAKEROOT, _JOINED = "ch-run", "sundog-fakeroot", "sundog.runtime.launcher.sundog_fakeroot"
 
 
 class _LateSite:
@@ -65,13 +65,13 @@ def start(program: str, told: str, *words: str) -> NoReturn:
     find_dependencies()
     _show(name)
     if name == _RUN:
-        _module("sundog.launcher.main").start([*words])
+        _module("sundog.runtime.launcher.main").start([*words])
     if name == _FAKEROOT:
         sys.argv = [told, *words]
         try:
             _module(_JOINED)
         except ModuleNotFoundError:
-            _module("sundog.fakeroot.command").start_from_stub()
+            _module("sundog.runtime.fakeroot.command").start_from_stub()
     _restore_environment(told)
     sys.argv = [program, *words]
     sys.exit(_module(MODULES[name]).main())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Completed, command, run_program
-from tests.registry.servers import InProcessRegistry
+from tests.image.registry.servers import InProcessRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Completed
-    from tests.registry.servers import InProcessRegistry
+    from tests.image.registry.servers import InProcessRegistry
 
 
 class Nextflow:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Completed
-    from tests.registry.servers import InProcessRegistry
+    from tests.image.registry.servers import InProcessRegistry
 
 # %r: the root directory; %e: the step's environment; %m: its spool directory; %@: the command.
 DOCUMENTED = (

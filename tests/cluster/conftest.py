@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from scripts.bases import makers
 from scripts.place import CHECKOUT
 from scripts.pyxis import VARIABLE
 
-from tests.conftest import HELPER, RootHelper, command, skip_needs_root
+from tests.conftest import HELPER, RootHelper, base_image, command, skip_needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +105,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.file.exists():
             for name, base in ((SMALL, "busybox"), (IMAGE, "mpi")):
-                place.run("ch-image", "import", makers.base(base), name)
+                place.run("ch-image", "import", base_image(base), name)
             place.run("ch-convert", SMALL, place.file)
     return place
 

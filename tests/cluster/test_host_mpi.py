@@ -6,9 +6,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from scripts.bases import makers
 
 from tests.cluster.conftest import IMAGE, Place, Slurm
+from tests.conftest import base_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def host(place: Place) -> Path:
     directory = place.directory / "host"
     if not (directory / "done").exists():
         directory.mkdir(exist_ok=True)
-        subprocess.run(["tar", "-C", directory, "-xf", makers.base("mpich")], check=True)
+        subprocess.run(["tar", "-C", directory, "-xf", base_image("mpich")], check=True)
         (directory / "version.c").write_text(SOURCE)
         for name in ("mpich", "openmpi"):
             program, source = f"{directory}/version.{name}", f"{directory}/version.c"

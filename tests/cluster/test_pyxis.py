@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.conftest import IMAGE, SMALL, Place, Slurm, started
 from tests.cluster.test_mpi import INTERFACES, RANKS, TWO_NODES
 from tests.conftest import until
-from tests.pull.flavours import serving
+from tests.image.pull.flavours import serving
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.conftest import SMALL, Slurm
 from tests.conftest import HELPER, RootHelper, until
-from tests.launcher.test_terminal import Terminal
+from tests.runtime.launcher.test_terminal import Terminal
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sundog.cli import image_build, image_command
 from sundog.errors import EXIT_ERROR
+from sundog.front.cli import image_build, image_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sundog.oci import media_types
+from sundog.image.oci import media_types
 from tests.hostile.web import Answer, Asked, Reply, World
-from tests.pull.images import Shelf, digest
+from tests.image.pull.images import Shelf, digest
 
 Json = dict[str, Any]
 Fault = Callable[[World, Asked, Reply], Answer]

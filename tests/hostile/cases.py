@@ -9,13 +9,13 @@ import tarfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sundog.layer.limits import Limits
-from tests.layer.archives import archive, directory, file, pax_header, raw_header
+from sundog.image.layer.limits import Limits
+from tests.image.layer.archives import archive, directory, file, pax_header, raw_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.layer.archives import Entry
+    from tests.image.layer.archives import Entry
 
 CANARY = "/CANARY"
 HARMLESS = (directory("etc"), file("etc/motd", b"hello\n"))

@@ -19,13 +19,13 @@ _SECONDS = 30
 pauses: list[float] = []
 time.sleep = pauses.append  # type: ignore[assignment]  # before any module imports it
 
-from sundog.cli import (  # noqa: E402
+from sundog.front.cli import (  # noqa: E402
     image_command,
     image_login,
     image_pull,
     image_push,
 )
-from sundog.registry import pull, push, session, transport, upload  # noqa: E402
+from sundog.image.registry import pull, push, session, transport, upload  # noqa: E402
 
 IMPORTED = (image_login, image_pull, image_push, pull, push, session)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from sundog.layer.limits import Limits
+from sundog.image.layer.limits import Limits
 from tests.hostile.cases import Case, base_256, named, pax, raw, sized, tar
 from tests.hostile.members import has_no_xattrs
-from tests.layer.archives import directory, file, hard_link, pax_header, raw_header, symlink
+from tests.image.layer.archives import directory, file, hard_link, pax_header, raw_header, symlink
 
 
 def pax_of(data: bytes, claimed: int | None = None) -> bytes:

@@ -8,7 +8,7 @@ import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sundog.layer.limits import Limits
+from sundog.image.layer.limits import Limits
 from tests.hostile.cases import (
     BASE_LAYER,
     BOMB,
@@ -21,7 +21,7 @@ from tests.hostile.cases import (
     plain_tar,
     tree,
 )
-from tests.layer.archives import (
+from tests.image.layer.archives import (
     archive,
     file,
     hard_link,

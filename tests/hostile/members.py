@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tests.hostile.cases import CANARY, Case, base_256, named, pax, raw, sized, tar
-from tests.layer.archives import Entry, directory, file, hard_link, symlink
+from tests.image.layer.archives import Entry, directory, file, hard_link, symlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,15 @@ import lzma
 from typing import TYPE_CHECKING, Any
 
 from tests.hostile.cases import BASE_LAYER, Layout, docker, image_config, oci
-from tests.layer.archives import Entry, archive, directory, file, hard_link, pax_header, symlink
+from tests.image.layer.archives import (
+    Entry,
+    archive,
+    directory,
+    file,
+    hard_link,
+    pax_header,
+    symlink,
+)
 
 if TYPE_CHECKING:
     import random

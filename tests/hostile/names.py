@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tests.hostile.cases import CANARY, Case, named, pax, raw, sized, tar
-from tests.layer.archives import Entry, directory, file, hard_link, symlink
+from tests.image.layer.archives import Entry, directory, file, hard_link, symlink
 
 UP = "../" * 40
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sundog.kernel.libc import syscall
+from sundog.base.kernel.libc import syscall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
-from sundog.oci import media_types
+from sundog.image.oci import media_types
 from tests.hostile.case import Case, Json, image
-from tests.pull.images import Layer, Shelf, for_platform
+from tests.image.pull.images import Layer, Shelf, for_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable

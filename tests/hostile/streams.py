@@ -15,7 +15,7 @@ from tests.hostile.cases import (
     HARMLESS,
     Case,
 )
-from tests.layer.archives import (
+from tests.image.layer.archives import (
     archive,
     file,
 )

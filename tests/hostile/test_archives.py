@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.cli.image_command import run
-from sundog.layer.limits import limits_in_force, set_limits
-from sundog.layer.remove import remove_tree
-from sundog.store.store import Store
+from sundog.front.cli.image_command import run
+from sundog.image.layer.limits import limits_in_force, set_limits
+from sundog.image.layer.remove import remove_tree
+from sundog.image.store.store import Store
 from tests.hostile.cases import Outside, settled
 from tests.hostile.headers import HEADERS
 from tests.hostile.images import IMAGES
@@ -23,7 +23,7 @@ from tests.hostile.layouts import LAYOUTS
 from tests.hostile.members import MEMBERS
 from tests.hostile.names import NAMES
 from tests.hostile.streams import STREAMS
-from tests.store.conftest import temporary_things
+from tests.image.store.conftest import temporary_things
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

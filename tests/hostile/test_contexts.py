@@ -594,7 +594,7 @@ def test_context(name: str, place: Place) -> None:
 
 EXCHANGE = """
 import os, sys
-from sundog.kernel.files import RENAME_EXCHANGE, renameat2
+from sundog.base.kernel.files import RENAME_EXCHANGE, renameat2
 one, other = (os.fsencode(name) for name in sys.argv[1:])
 print("ready", flush=True)
 parent = os.getppid()

@@ -288,9 +288,9 @@ def test_a_plain_container_ends_as_the_page_says(mark: str, image: Path, attacke
 # input, it gives the answer.
 SERVING = """
 import errno, os, select, struct, sys
-from sundog.container.enter import enter_namespaces
-from sundog.fuse.device import mount_fuse
-from sundog.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
+from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.fuse.device import mount_fuse
+from sundog.base.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
 place, *argv = sys.argv[1:]
 enter_namespaces(0, 0)
 device, tree = mount_fuse(b"own", 0, 0)

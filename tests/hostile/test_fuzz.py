@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from sundog.cli.image_command import run
+from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.errors import ArchiveError
-from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
-from sundog.layer.compression import open_decompressed
-from sundog.layer.remove import remove_tree
-from sundog.layer.unpack import unpack
-from sundog.layer.write_tar import write_tar
+from sundog.front.cli.image_command import run
+from sundog.image.layer.compression import open_decompressed
+from sundog.image.layer.remove import remove_tree
+from sundog.image.layer.unpack import unpack
+from sundog.image.layer.write_tar import write_tar
 from tests.hostile.mutations import docker_archive, oci_archive, tree_input
 from tests.hostile.test_archives import CASES
-from tests.store.conftest import temporary_things
+from tests.image.store.conftest import temporary_things
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import command, run_program
 from tests.hostile.outside import Outside, named, verdicts
-from tests.launcher.conftest import make_image
+from tests.runtime.launcher.conftest import make_image
 
 if TYPE_CHECKING:
     from tests.conftest import Completed, Runner
@@ -97,7 +97,7 @@ def test_run(driver: str, mode: str, run_ch_image: Runner, site: Site) -> None:
 
 WITHOUT_PID_NAMESPACES = """
 import os, sys
-from sundog.container.enter import enter_namespaces
+from sundog.runtime.container.enter import enter_namespaces
 enter_namespaces(0, 0)
 with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
     limit.write("0")

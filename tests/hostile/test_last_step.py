@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.launcher.one_file import SQUASHFS_MAGIC
+from sundog.runtime.launcher.one_file import SQUASHFS_MAGIC
 from tests.conftest import command, until
 from tests.hostile.trap import WATCHER, Trap, set_trap
-from tests.launcher.compiled import Compiled
+from tests.runtime.launcher.compiled import Compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.emulation.notify.tracee.tag import RLIMIT_LOCKS
-from tests.agent import conftest as agents_of
+from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from tests.conftest import children_of, command, run_program, until
+from tests.front.agent import conftest as agents_of
 from tests.hostile.outside import tree_digest
 from tests.hostile.test_image import WITHOUT_PID_NAMESPACES
-from tests.launcher.conftest import make_image
+from tests.runtime.launcher.conftest import make_image
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from tests.agent.conftest import RunningAgent, Runtimes
     from tests.conftest import Completed, Runner
+    from tests.front.agent.conftest import RunningAgent, Runtimes
 
 # Fixtures of the tests of the agent.
 agents = agents_of.agents

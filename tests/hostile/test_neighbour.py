@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.container.enter import enter_namespaces
-from sundog.container.variables import Environment
-from sundog.launcher import main
+from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.container.variables import Environment
+from sundog.runtime.launcher import main
 from tests.conftest import command, run_program
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.record.location import own_places
+from sundog.base.record.location import own_places
 from tests.conftest import Completed, command, run_program
-from tests.launcher.conftest import make_image
-from tests.oci_runtime.conftest import CONFIG
+from tests.front.oci_runtime.conftest import CONFIG
+from tests.runtime.launcher.conftest import make_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

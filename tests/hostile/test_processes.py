@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import command, run_program
-from tests.launcher.conftest import ENVIRONMENT, make_image
+from tests.runtime.launcher.conftest import ENVIRONMENT, make_image
 
 if TYPE_CHECKING:
     from tests.conftest import Runner
@@ -118,8 +118,9 @@ def test_the_command_has_its_callers_descriptors_alone(
 TELLTALE = "import os\nos.write(2, b'IMPORTED FROM THE IMAGE\\n')\nos._exit(99)\n"
 BROKEN_STEP = """
 import os, sys
-from sundog.container import init, step
-from sundog.container.root import DirectoryRoot
+from sundog.runtime.steps import step
+from sundog.runtime.supervision import init
+from sundog.runtime.container.root import DirectoryRoot
 def broken(self, pid, proc):
     os.waitpid(pid, 0)
     raise ValueError("a bug")
@@ -151,10 +152,10 @@ def test_a_bug_beside_the_command_imports_nothing_of_the_image(busybox_tree: Pat
 def test_nothing_can_be_imported_in_a_container() -> None:
     script = (
         "import sys\n"
-        "from sundog.container.enter import forbid_imports\n"
+        "from sundog.runtime.container.enter import forbid_imports\n"
         "forbid_imports()\n"
         "import _struct, posix\n"
-        "for name in 'traceback', 'sundog.container.step', 'zipfile':\n"
+        "for name in 'traceback', 'sundog.runtime.steps.step', 'zipfile':\n"
         "    assert name not in sys.modules\n"
         "    try:\n"
         "        __import__(name)\n"
@@ -287,8 +288,8 @@ def with_own(python: Path, *words: str | Path) -> list[str | Path]:
     """Return an argv that runs a command of Sundog by another interpreter than this one."""
     paths = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[1:1] = []\n"
     module, function = {
-        "ch-run": ("sundog.launcher.main", "start(sys.argv[1:])"),
-        "ch-image": ("sundog.cli.image", "sys.exit(main())"),
+        "ch-run": ("sundog.runtime.launcher.main", "start(sys.argv[1:])"),
+        "ch-image": ("sundog.front.cli.image", "sys.exit(main())"),
     }[str(words[0])]
     name = function.partition("(")[0] if "exit" not in function else "main"
     code = f"{paths}from {module} import {name}\n{function}\n"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.notify import conftest as notify
+from tests.runtime.notify import conftest as notify
 
 if TYPE_CHECKING:
-    from tests.notify.conftest import Container
+    from tests.runtime.notify.conftest import Container
 
 # Fixtures of the tests of notify.
 busybox = notify.busybox

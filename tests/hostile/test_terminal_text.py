@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sundog.cli.output import print_line
-from tests.builder.web import serving
+from sundog.front.cli.output import print_line
 from tests.conftest import command
-from tests.layer.archives import archive, file, hard_link
-from tests.pull.conftest import faulty, no_logins, shelf
+from tests.image.builder.web import serving
+from tests.image.layer.archives import archive, file, hard_link
+from tests.image.pull.conftest import faulty, no_logins, shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.builder.web import Web
     from tests.conftest import Runner
-    from tests.pull.faulty import Answer, Asked, FaultyRegistry
+    from tests.image.builder.web import Web
+    from tests.image.pull.faulty import Answer, Asked, FaultyRegistry
 
 __all__ = ["faulty", "no_logins", "shelf"]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sundog.container.executable import dynamic_loader
-from tests.launcher.compiled import FREESTANDING, NATIVE, write_header
-from tests.launcher.conftest import ENVIRONMENT, make_image
+from sundog.runtime.process.executable import dynamic_loader
+from tests.runtime.launcher.compiled import FREESTANDING, NATIVE, write_header
+from tests.runtime.launcher.conftest import ENVIRONMENT, make_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
-from tests.pull.images import Shelf
+from tests.image.pull.images import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

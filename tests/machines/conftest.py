@@ -16,7 +16,7 @@ from scripts.vm import foreign_files
 from scripts.vm.image import USER
 from scripts.vm.machine import Machine
 
-from tests.notify.record import ENVIRONMENT, as_root
+from tests.runtime.notify.record import ENVIRONMENT, as_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class Guest:
         self.run("sh", "-c", f"chmod -R u+rwX {tree}; rm -rf {tree}; cp -a {HOME}/tree {tree}")
         python = f"{foreign_files.SUNDOG}/bin/python3"
         root = f"--root={tree}:{HOME}/owners"
-        sandbox = (python, "-m", "tests.notify.sandbox", root, *options, "--")
+        sandbox = (python, "-m", "tests.runtime.notify.sandbox", root, *options, "--")
         self.run("rm", "-f", f"{HOME}/owners")
         return self.machine.run(
             *(*sandbox, "sh", "-c", script),

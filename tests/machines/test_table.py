@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.notify.record import PERMISSION_SEEDS, SEEDS, STEPS, differ_script, permissions_script
-from tests.notify.table import ROWS, row_script
+from tests.runtime.notify.record import (
+    PERMISSION_SEEDS,
+    SEEDS,
+    STEPS,
+    differ_script,
+    permissions_script,
+)
+from tests.runtime.notify.table import ROWS, row_script
 
 if TYPE_CHECKING:
     from tests.machines.conftest import Guest
-    from tests.notify.table import Row
+    from tests.runtime.notify.table import Row
 
 # i386 programs run on x86-64 alone.  The others start hundreds of processes for rules that compare
 # numbers, which no architecture can change.

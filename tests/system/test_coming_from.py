@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.place import CHECKOUT
 
-from tests.registry.servers import InProcessRegistry
+from tests.image.registry.servers import InProcessRegistry
 from tests.system.pages import Command, Reader, make_programs
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_every_command_works(reader: Reader) -> None:
 
 
 def test_the_lines_of_podman_work_with_sundog(reader: Reader) -> None:
-    """But for `exec`, which needs the container of the line above: tests/cli/test_sundog.py."""
+    """But for `exec`, which needs a container that runs: tests/front/cli/test_sundog.py."""
     for theirs, _ in rows("podman and Docker"):
         line = theirs.strip("`").replace("podman ", "sundog ", 1)
         if line.startswith("sundog exec "):

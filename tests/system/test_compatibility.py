@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.place import CHECKOUT
 
-from sundog.cli.convert_arguments import make_parser as convert_parser
-from sundog.cli.image_arguments import _parser as image_parser
-from sundog.launcher.option_scan import find_long, find_short
+from sundog.front.cli.convert_arguments import make_parser as convert_parser
+from sundog.front.cli.image_arguments import _parser as image_parser
+from sundog.runtime.launcher.option_scan import find_long, find_short
 from tests.conftest import skip_needs_root
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts import install
 
-from sundog.record.location import account_name
+from sundog.base.record.location import account_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

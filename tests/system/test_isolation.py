@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.installation import COMMANDS
-from tests.launcher.installation import STUB, VERSION
+from sundog.base.installation import COMMANDS
+from tests.runtime.launcher.installation import STUB, VERSION
 from tests.system.test_installers import UV, run, uv, wheel
 
 if TYPE_CHECKING:

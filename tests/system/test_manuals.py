@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from scripts.place import CHECKOUT
 
-from sundog.cli import (
+from sundog.front.cli import (
     checkns_arguments,
     convert_arguments,
     fromhost_arguments,
     selftest_arguments,
     sundog_help,
 )
-from sundog.cli.image_arguments import _parser, _subcommands
-from sundog.fakeroot.options import FAKEROOT_OPTIONS
-from sundog.launcher.help import OPTIONS
-from sundog.oci_runtime.arguments import COMMANDS, GLOBAL
+from sundog.front.cli.image_arguments import _parser, _subcommands
+from sundog.front.oci_runtime.arguments import COMMANDS, GLOBAL
+from sundog.runtime.fakeroot.options import FAKEROOT_OPTIONS
+from sundog.runtime.launcher.help import OPTIONS
 
 PAGES = Path(sys.prefix) / "share" / "man" / "man1"
 PARSERS: dict[str, argparse.ArgumentParser] = {
@@ -34,7 +34,7 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
 }
 PODMAN = {f"sundog-{name}": name for name in sundog_help.names() if " " not in name}
 NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "ch-run-oci", "sundog", "sundog-fakeroot"])
-# tests/cli/test_manual.py tests that the document is complete and right.
+# tests/front/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.place import CHECKOUT
 
-from tests.registry.servers import InProcessRegistry
+from tests.image.registry.servers import InProcessRegistry
 from tests.system.pages import Command, Reader, blocks, commands, make_programs
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The lowest wing: the kernel, formats on disk, messages between processes."""

@@ -1,0 +1,54 @@
+"""Pass descriptors through a Unix socket: SCM_RIGHTS of unix(7); and have many of them."""
+
+import os
+import sys
+from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Sequence
+
+INT_SIZE = 4
+CONTROL_LIMIT = 64  # bytes of ancillary data: at most 12 descriptors
+
+
+def allow_descriptors() -> int:
+    """Raise the limit of this process's open files as far as possible; return the limit."""
+    from resource import RLIMIT_NOFILE, getrlimit, setrlimit  # noqa: PLC0415 - seldom needed
+
+    _, most = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def send_message(connection: "socket", message: bytes, descriptors: "Sequence[int]" = ()) -> None:
+    """Send ``message`` with ``descriptors``; fail instead of waiting or of a signal.
+
+    Raises OSError.
+    """
+    packed = b"".join([fd.to_bytes(INT_SIZE, sys.byteorder) for fd in descriptors])
+    control = [(SOL_SOCKET, SCM_RIGHTS, packed)] if descriptors else []
+    connection.sendmsg([message], control, MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
+def receive_message(connection: "socket", limit: int) -> tuple[bytes, list[int]]:
+    """Wait for a message of at most ``limit`` bytes; return it with its descriptors.
+
+    The descriptors close on exec.  The message is empty if the other end has closed the connection.
+    Raises OSError.
+    """
+    message, control, _, _ = connection.recvmsg(limit, CONTROL_LIMIT)
+    return message, descriptors_of(control)
+
+
+def descriptors_of(control: "list[tuple[int, int, bytes]]") -> list[int]:
+    """Return the descriptors in ancillary data, and make them close on exec."""
+    received = []
+    for level, kind, data in control:
+        if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+            for at in range(0, len(data) - INT_SIZE + 1, INT_SIZE):
+                fd = int.from_bytes(data[at : at + INT_SIZE], sys.byteorder)
+                os.set_inheritable(fd, False)
+                received.append(fd)
+    return received

@@ -1,0 +1,137 @@
+"""The calling process: prctl(2), whose failure raises KernelError, and execve(2)."""
+
+import errno
+import os
+import sys
+
+from sundog.base.kernel.libc import CharPointer, checked, libc_call, syscall
+from sundog.base.kernel.numbers import EXECVEAT, SECCOMP, process_abi
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+SECCOMP_MODE_FILTER = 2
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
+BPF_INSTRUCTION_SIZE = 8
+
+# The longest string, with its NUL, that execve(2) takes as an argument or variable: MAX_ARG_STRLEN.
+LONGEST_STRING = 32 * os.sysconf("SC_PAGE_SIZE")
+
+# Numbers of fields in /proc/PID/stat: the first after the name, and those for the arguments.
+FIRST_FIELD = 3
+ARG_START = 48
+ARG_END = 49
+
+
+def prctl(option: int, name: bytes, *args: int | bytes) -> None:
+    """Call prctl(2); unused arguments are 0, as some options demand.  ``name`` is for messages."""
+    checked(libc_call("prctl", option, *args, *([0] * (4 - len(args)))), "prctl", name)
+
+
+class Umask:
+    """Sets the umask of this process, all of its threads, until its context ends: umask(2)."""
+
+    __slots__ = ("_before", "_mask")
+
+    def __init__(self, mask: int) -> None:
+        self._mask = self._before = mask
+
+    def __enter__(self) -> None:
+        self._before = os.umask(self._mask)
+
+    def __exit__(self, *_: object) -> None:
+        os.umask(self._before)
+
+
+def set_no_new_privs() -> None:
+    """Give up all privilege that execve(2) could add, for good and for the children too."""
+    prctl(PR_SET_NO_NEW_PRIVS, b"PR_SET_NO_NEW_PRIVS", 1)
+
+
+def set_pdeathsig(signo: int) -> None:
+    """Ask the kernel for ``signo`` when the parent thread dies; 0 cancels that.
+
+    A child of fork(2) does not inherit the request, and a change of credentials cancels it.  The
+    kernel sends nothing if the parent died before the call: compare os.getppid() afterwards.
+    """
+    prctl(PR_SET_PDEATHSIG, b"PR_SET_PDEATHSIG", signo)
+
+
+def set_child_subreaper() -> None:
+    """Become the parent of orphaned descendants, in place of the namespace's init."""
+    prctl(PR_SET_CHILD_SUBREAPER, b"PR_SET_CHILD_SUBREAPER", 1)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Set whether the user's other processes may trace this one and use its files in /proc."""
+    prctl(PR_SET_DUMPABLE, b"PR_SET_DUMPABLE", int(dumpable))
+
+
+def clear_command_line() -> None:
+    """Empty /proc/PID/cmdline of this process: its arguments are private.
+
+    The arguments stay if /proc does not tell their address (fields arg_start and arg_end of
+    proc_pid_stat(5)).
+    """
+    try:
+        fd = os.open(b"/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    os.close(fd)
+    start, end = map(int, fields[ARG_START - FIRST_FIELD : ARG_END - FIRST_FIELD + 1])
+    if 0 < start < end:
+        libc_call("memset", start, 0, end - start)
+
+
+def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:
+    """Replace this program by ``path``; return a negated errno if that fails.
+
+    ``strings`` are the environment.  Unlike os.execve, this function takes any strings: the same
+    name twice, no "=", or no name.  It returns -EINVAL if anything contains a NUL.
+    """
+    if any(b"\0" in text for text in (path, *arguments, *strings)):
+        return -errno.EINVAL
+    return libc_call("execve", path, pointer_array(arguments), pointer_array(strings))
+
+
+def execveat(
+    dirfd: int, path: bytes, arguments: list[bytes], strings: list[bytes], flags: int
+) -> int:
+    """Replace this program by one relative to ``dirfd``: execveat(2).  As ``execve`` otherwise."""
+    if any(b"\0" in text for text in (path, *arguments, *strings)):
+        return -errno.EINVAL
+    words, environment = pointer_array(arguments), pointer_array(strings)
+    return syscall(EXECVEAT[process_abi()], dirfd, path, words, environment, flags)
+
+
+def pointer_array(texts: list[bytes]) -> bytes:
+    """Return the C array of the addresses of ``texts``, with a null pointer at the end.
+
+    The array is valid as long as ``texts`` exist unchanged.
+    """
+    return b"".join([bytes(memoryview(CharPointer(text))) for text in (*texts, None)])
+
+
+def install_seccomp_filter(program: bytes) -> None:
+    """Put all further system calls of this thread and its children through a BPF ``program``.
+
+    ``program`` is an array of struct sock_filter in this machine's byte order.  The process needs
+    no_new_privs, or CAP_SYS_ADMIN in its user namespace.  Nothing removes a filter: seccomp(2).
+    """
+    pointer = CharPointer(program)
+    address = bytes(memoryview(pointer))
+    # struct sock_fprog: unsigned short len; struct sock_filter *filter;
+    count = (len(program) // BPF_INSTRUCTION_SIZE).to_bytes(2, sys.byteorder)
+    fprog = count.ljust(len(address), b"\0") + address
+    # Before Linux 5.16 a filter without this flag switches on costly mitigations of speculative
+    # execution, which are for programs that run strangers' code in their own process.
+    number = SECCOMP[process_abi()]
+    if syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, fprog) < 0:
+        # A filter around this process may allow only the older call, which has no flags.
+        prctl(PR_SET_SECCOMP, b"PR_SET_SECCOMP", SECCOMP_MODE_FILTER, fprog)

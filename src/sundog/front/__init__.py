@@ -1,0 +1,1 @@
+"""The wing that users meet: the commands, the API, the runtimes' interfaces."""

@@ -1,0 +1,50 @@
+"""What a runtime sends with the listener: the container process state.
+
+Specification: runtime-spec, config-linux.md, "The Container Process State".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.errors import RuntimeConfigError
+from sundog.front.agent.metadata import Metadata
+from sundog.image.oci.fields import Fields, parse_json
+
+LISTENER = "seccompFd"  # the name of the listener among the descriptors
+_LONGEST_ID = 1024
+_WHAT = "the container process state"
+_HIGHEST_PROCESS = 1 << 22  # PID_MAX_LIMIT in linux/threads.h
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """A container in which a runtime starts a process.
+
+    container   the ID that the runtime gives to the container
+    first       the process ID of the container's first process; 0 if the runtime does not tell it,
+                because the process is another one (crun exec)
+    listener    the place of the listener among the descriptors
+    """
+
+    container: str
+    first: int
+    listener: int
+    metadata: Metadata
+
+    @classmethod
+    def parse(cls, text: bytes) -> ProcessState:
+        """Return what a message of a runtime says.  Raises RuntimeConfigError."""
+        fields = Fields(parse_json(text, _WHAT, RuntimeConfigError), _WHAT, RuntimeConfigError)
+        names = fields.strings("fds") or ()
+        if LISTENER not in names:
+            raise RuntimeConfigError(f"{_WHAT}: fds: no {LISTENER}")
+        state = Fields(fields.take("state"), f"{_WHAT}: state", RuntimeConfigError)
+        container = state.required_string("id")
+        if len(container) > _LONGEST_ID:
+            raise RuntimeConfigError(f"{_WHAT}: state: id: longer than {_LONGEST_ID} characters")
+        first = state.size("pid")
+        if first > _HIGHEST_PROCESS:
+            raise RuntimeConfigError(f"{_WHAT}: state: pid: {first} is not a process ID")
+        metadata = Metadata.parse(fields.string("metadata"))
+        return cls(container, first, names.index(LISTENER), metadata)

@@ -1,0 +1,68 @@
+"""The user's defaults for builds: a variable of the environment, else a file of settings.
+
+The file is ``$XDG_CONFIG_HOME/sundog/build.toml``, by default ``~/.config/sundog/build.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.kernel.libc import escaped
+from sundog.errors import UsageError
+from sundog.image.builder.force import Force, preferred
+from sundog.image.registry.user_files import settings_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_VARIABLE = "CH_IMAGE_FORCE"
+_FORCE, _DEFAULT = "force", "seccomp"
+_SIZE_LIMIT = 1 << 16
+
+
+def default_force(environment: Mapping[str, str], otherwise: str | None = None) -> str:
+    """Return the mode of ``--force`` that counts without the option.  Raises UsageError.
+
+    If nothing says a mode, it is ``otherwise``, by default ``seccomp``.
+    """
+    mode = environment.get(_VARIABLE, "")
+    if mode:
+        return _checked(mode, f"${_VARIABLE}")
+    path = os.path.join(settings_directory(environment), "sundog", "build.toml")
+    settings = _settings(path)
+    for name in settings:
+        if name != _FORCE:
+            raise UsageError(f"{path}: unknown setting: {escaped(name)}", f"known is: {_FORCE}")
+    setting = settings.get(_FORCE, otherwise or _DEFAULT)
+    if not isinstance(setting, str):
+        raise UsageError(f"{path}: {_FORCE}: not a string", f'write {_FORCE} = "auto"')
+    return _checked(setting, f"{path}: {_FORCE}")
+
+
+def _checked(mode: str, source: str) -> str:
+    """Return ``mode``; an error names its source."""
+    try:
+        Force.choose(preferred(mode))
+    except UsageError as error:
+        raise UsageError(f"{source}: no such mode: {escaped(mode)}", error.hint) from None
+    return mode
+
+
+def _settings(path: str) -> Mapping[str, object]:
+    """Return the settings in the file, none if there is no file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_SIZE_LIMIT + 1)
+    except OSError as error:
+        if not os.path.exists(path):  # or another user's $HOME, which can't be searched
+            return {}
+        raise UsageError(f"can't read {path}: {error.strerror}", "make it readable") from error
+    import tomllib  # noqa: PLC0415 - few users have the file
+
+    try:
+        if len(data) > _SIZE_LIMIT:
+            raise ValueError(f"larger than {_SIZE_LIMIT:,} bytes")
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not TOML: {error}", f'write {_FORCE} = "auto"') from error

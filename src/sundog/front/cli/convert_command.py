@@ -1,0 +1,118 @@
+"""From a command line of ``ch-convert`` to an exit status: 0, or 1 if it failed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sundog.errors import EXIT_ERROR
+from sundog.front.cli.convert_arguments import ConvertArguments, make_parser, parse
+from sundog.front.cli.small_command import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from sundog.front.cli.report import Report, Transfer
+
+_AGAIN, _MINUTE = 0.1, 60.0  # seconds
+
+
+class _Progress:
+    """What a conversion tells: a line for each stage, and its bytes on a terminal.
+
+    Elsewhere ``telling`` has it tell once a minute that it lives.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._stage = "starting"
+        self._start = time.monotonic()
+
+    def stage(self, verb: str, total: int | None) -> Transfer:
+        """Tell that a stage begins."""
+        self._stage = verb
+        self.report.info(f"{verb} ...")
+        return self.report.quiet_transfer("ch-convert", verb, total)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Print a line a minute in the context, by a timer: threads would make forks dangerous."""
+        if self.report.draws:
+            yield
+            return
+        signal.signal(signal.SIGALRM, self._tell)
+        signal.setitimer(signal.ITIMER_REAL, _MINUTE, _MINUTE)
+        try:
+            yield
+        finally:
+            if signal.getsignal(signal.SIGALRM) == self._tell:  # else a signal ends the command
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal(2)
+        minutes = (time.monotonic() - self._start) / 60
+        try:
+            self.report.info(f"{self._stage} ... still at work after {minutes:.0f} min")
+        except RuntimeError:  # the signal has come in the middle of another line
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _MINUTE)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run ``ch-convert`` with these arguments; return the exit status.
+
+    A negative status is the number of the signal that this process is to die of.
+    """
+    return run_command(
+        argv, parse, make_parser, _convert, EXIT_ERROR, traces=lambda found: found.verbose > 1
+    )
+
+
+def _convert(arguments: ConvertArguments, report: Report) -> int:
+    if arguments.source is None or arguments.target is None:
+        sys.stderr.write(make_parser().format_help())
+        return EXIT_ERROR
+    report.level = arguments.verbose - arguments.quiet
+    from sundog.base.record.stored_path import path_in_storage  # noqa: PLC0415
+    from sundog.image.convert.conversion import convert  # noqa: PLC0415 - under the signals' care
+    from sundog.image.convert.formats import (  # noqa: PLC0415
+        CH_IMAGE,
+        DIRECTORY,
+        Place,
+        input_place,
+        output_place,
+    )
+    from sundog.image.convert.options import Options  # noqa: PLC0415
+    from sundog.image.transfer.packing import Packing  # noqa: PLC0415
+
+    if arguments.no_limits:
+        from sundog.image.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415
+
+        set_limits(UNLIMITED)
+    source = input_place(arguments.source, arguments.in_fmt)
+    target = output_place(arguments.target, arguments.out_fmt)
+    storage = arguments.storage
+    stored = path_in_storage(os.fsencode(source.text)) if source.format == DIRECTORY else None
+    if stored is not None:
+        storage, source = os.fsdecode(stored[0]), Place(CH_IMAGE, stored[1])
+    options = Options(
+        storage,
+        arguments.tmp,
+        keeps_xattrs=not arguments.no_xattrs,
+        clobbers=not arguments.no_clobber,
+        is_dry=arguments.dry_run,
+        packing=Packing.choose("gzip", os.environ),
+    )
+    report.verbose(f"verbose level: {report.level}")
+    report.info(f"input:   {source.format:<8}  {source.text}")
+    report.info(f"output:  {target.format:<8}  {target.text}")
+    report.verbose(f"noclobber: {'will clobber' if options.clobbers else 'yes'}")
+    report.verbose(f"{'preserving' if options.keeps_xattrs else 'discarding'} xattrs...")
+    progress = _Progress(report)
+    with progress.telling():
+        convert(source, target, options, progress)
+    report.info("done")
+    return 0

@@ -1,0 +1,138 @@
+"""``ch-image build``: from command line to build options."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+
+from sundog.errors import UsageError
+from sundog.front.cli.build_context import find_context
+from sundog.front.cli.image_arguments import storage_path
+from sundog.front.cli.registries import pull_options, puller
+from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
+from sundog.image.builder.executor import build
+from sundog.image.builder.files.context import named_context
+from sundog.image.builder.graph import context_key
+from sundog.image.builder.naming import inferred_name
+from sundog.image.builder.options import BuildOptions
+from sundog.image.builder.secrets import Secret, SshAgents, SshSource
+from sundog.image.dockerfile.parse import parse
+from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
+from sundog.image.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import TypeVar
+
+    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.report import Report
+    from sundog.image.builder.files.remote_context import RemoteContexts
+
+    SourceT = TypeVar("SourceT", Secret, SshSource)
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Build an image; return the exit status."""
+    with ExitStack() as stack:
+        return _build(arguments, report, stack)
+
+
+def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
+    @cache
+    def opened_store() -> Store:
+        """Open the store when it is needed first: what only looks at a Dockerfile makes none."""
+        return stack.enter_context(Store.open(storage_path(arguments)))
+
+    run_options = chosen_run_options(arguments, report)
+    build_args = chosen_build_args(arguments.build_arg, os.environ)
+    epoch = _epoch(build_args, os.environ)
+    cache_mode = chosen_cache_mode(arguments.cache, os.environ)
+    secrets = _by_id(Secret.parse(text, os.environ) for text in arguments.secret)
+    ssh = _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh)
+
+    @cache
+    def remotes() -> RemoteContexts:
+        from sundog.image.builder.files.remote_access import RemoteAccess  # noqa: PLC0415 - seldom needed
+        from sundog.image.builder.files.remote_context import RemoteContexts  # noqa: PLC0415
+
+        access = RemoteAccess(secrets, stack.enter_context(SshAgents(ssh)))
+        return RemoteContexts.make(opened_store(), access, report, build_args)
+
+    given = find_context(arguments, opened_store, remotes)
+    context = given.context
+    dockerfile = parse(given.text, path=given.shown)
+    if arguments.parse_only:
+        return 0
+    if arguments.check or "check" in {directive.name for directive in dockerfile.directives}:
+        from sundog.front.cli.build_check import fails_on_findings, print_findings  # noqa: PLC0415
+
+        if arguments.check or fails_on_findings(dockerfile):
+            status = print_findings(arguments, dockerfile, context, build_args, report)
+            if arguments.check or status:
+                return status
+    tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(given.path, given.name, report),)
+    options = BuildOptions(
+        tags,
+        context,
+        run_options,
+        build_args,
+        os.environ,
+        arguments.target_stage,
+        _labels(arguments.label),
+        secrets,
+        ssh,
+        iidfile=arguments.iidfile,
+        metadata_file=arguments.metadata_file,
+        epoch=epoch,
+        cache_mode=cache_mode,
+        dry_run=arguments.dry_run,
+        real_sync=arguments.real_sync,
+        platform=pull_options(arguments).platform,
+        pull=puller(arguments, report),
+    )
+    store = opened_store()
+    contexts = dict(named_context(store, text, report, remotes) for text in arguments.build_context)
+    options = replace(
+        options, contexts={context_key(name): source for name, source in contexts.items()}
+    )
+    report.verbose(f"storage directory: {os.fsdecode(store.path)}")
+    report.verbose(f"build cache mode: {cache_mode}")
+    build(store, dockerfile, options, report)
+    return 0
+
+
+def _infer_tag(dockerfile: str, context: str, report: Report) -> str:
+    tag = inferred_name(dockerfile, context)
+    if not tag:
+        raise UsageError("no name for the image", "give one with -t")
+    report.info(f"inferred image name: {tag}")
+    return tag
+
+
+def _epoch(build_args: dict[str, str], environment: Mapping[str, str]) -> int | None:
+    """Return the time of creation that the image is to have.
+
+    $SOURCE_DATE_EPOCH of the environment becomes a build argument, as in docker(1).
+    """
+    where = f"--build-arg: {EPOCH_VARIABLE}"
+    if EPOCH_VARIABLE not in build_args and environment.get(EPOCH_VARIABLE):
+        build_args[EPOCH_VARIABLE] = environment[EPOCH_VARIABLE]
+        where = f"${EPOCH_VARIABLE}"
+    return parse_epoch(build_args.get(EPOCH_VARIABLE, ""), where)
+
+
+def _by_id(sources: Iterable[SourceT]) -> dict[str, SourceT]:
+    return {source.id: source for source in sources}
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    labels = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--label: {text}: no name", "write --label NAME=VALUE")
+        labels[name] = value
+    return labels

@@ -1,0 +1,100 @@
+"""From a command line of ``ch-image`` to an exit status.
+
+Exit statuses: 0; 1, it failed; 2, the command line is wrong.  ^C and SIGTERM end it by the signal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from sundog.errors import EXIT_ERROR, EXIT_USAGE, UsageError
+from sundog.front.cli.build_arguments import PROGRESS_JSON, PROGRESS_QUIET
+from sundog.front.cli.image_arguments import parse_arguments, print_help
+from sundog.front.cli.reference_options import notes, notes_on_variables
+from sundog.front.cli.report import ERRORS_ONLY, Report
+from sundog.front.cli.running import run_action
+from sundog.front.cli.streams import name_stdout, open_closed, silence_stdout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sundog.front.cli.image_arguments import ImageArguments
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run ``ch-image`` with these arguments; return the exit status.
+
+    A negative status is the number of the signal that this process is to die of.
+    """
+    open_closed()
+    report = Report()
+    if not argv:
+        print_help(sys.stderr)
+        return EXIT_ERROR
+    try:
+        arguments = parse_arguments(argv)
+    except UsageError as error:
+        report.error(error)
+        return EXIT_USAGE
+    if arguments.dependencies:
+        from sundog.front.cli.developer import print_missing  # noqa: PLC0415 - seldom needed
+
+        return run_action(print_missing, report, EXIT_USAGE)
+    report = _chosen_report(arguments)
+    try:
+        report.open_log(os.environ.get("CH_LOG_FILE", ""))
+    except UsageError as error:
+        report.error(error)
+        return EXIT_USAGE
+    report.level = report.level or int(report.has_log)
+    if report.hides_stdout:
+        silence_stdout()
+    name_stdout()
+    if report.draws:
+        from sundog.runtime.process.watch import WATCH  # noqa: PLC0415 - for terminals only
+
+        WATCH.start()
+    if arguments.no_limits:
+        from sundog.image.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415 - seldom needed
+
+        set_limits(UNLIMITED)
+    for line in notes(arguments):
+        report.info(line)
+    for line in notes_on_variables(os.environ):
+        report.verbose(line)
+
+    def subcommand() -> int:
+        name = str(arguments.subcommand).replace("-", "_")
+        status: int = import_module(f"sundog.front.cli.image_{name}").run(arguments, report)
+        return status
+
+    debug = arguments.debug or bool(os.environ.get("CH_IMAGE_DEBUG"))
+    action: Callable[[], int] = subcommand
+    if arguments.break_at is not None:
+        from sundog.front.cli.developer import stopping  # noqa: PLC0415 - for developers
+
+        try:
+            action = stopping(action, *arguments.break_at)
+        except UsageError as error:
+            report.error(error)
+            return EXIT_USAGE
+    if arguments.profile:
+        from sundog.front.cli.developer import profiled  # noqa: PLC0415 - for developers
+
+        action = profiled(action)
+    return run_action(action, report, EXIT_USAGE, debug=debug)
+
+
+def _chosen_report(arguments: ImageArguments) -> Report:
+    """Return what shows the messages, as -v, -q and --progress say."""
+    level = arguments.verbose - arguments.quiet
+    if arguments.progress == PROGRESS_QUIET:
+        return Report(ERRORS_ONLY)
+    if arguments.progress == PROGRESS_JSON:
+        from sundog.front.cli.json_progress import JsonReport  # noqa: PLC0415 - seldom needed
+
+        return JsonReport(level)
+    return Report(level, is_plain=arguments.progress == "plain")

@@ -1,0 +1,24 @@
+"""``ch-image oci-bundle``: make a bundle that ``ch-run-oci`` runs, without a copy of the image."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.front.cli.image_arguments import storage_path
+from sundog.image.convert.bundle import write_bundle
+from sundog.image.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.report import Report
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Make the directory of the bundle."""
+    assert arguments.path is not None
+    with Store.open(storage_path(arguments)) as store:
+        image = store.images.get(arguments.reference)
+        write_bundle(image, os.fsdecode(store.path), os.fsencode(arguments.path))
+    report.info(f"made bundle {arguments.path}: {image.typed}")
+    return 0

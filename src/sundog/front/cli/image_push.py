@@ -1,0 +1,40 @@
+"""``ch-image push``: copy an image, or a directory, to a registry."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.front.cli.image_arguments import storage_path
+from sundog.front.cli.output import print_line
+from sundog.front.cli.registries import chosen_platform, open_session
+from sundog.image.registry.push import destination, push_image
+from sundog.image.store.store import Store
+from sundog.image.transfer.packing import Packing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.report import Report
+
+
+def run(arguments: ImageArguments, report: Report) -> int:
+    """Push an image and print its digest; return the exit status."""
+    packing = Packing.choose(arguments.compression, os.environ)
+    reference = arguments.reference
+    session = open_session(arguments, report, authenticated=True)
+    remote = destination(session, arguments.destination or reference)
+    report.info(f"pushing image:   {reference}")
+    report.info(f"destination:     {arguments.destination or reference}")
+    with Store.open(storage_path(arguments)) as store:
+        if arguments.image is None:
+            image = store.images.get(reference)
+        else:
+            from sundog.image.transfer.importer import read_image  # noqa: PLC0415 - seldom needed
+
+            report.info(f"image path:      {arguments.image}")
+            platform = chosen_platform(arguments.arch)
+            image = read_image(store, arguments.image, reference, platform=platform)
+        digest = push_image(store, session, image, remote, packing=packing, report=report)
+    report.info("done")
+    print_line(str(digest))
+    return 0

@@ -1,0 +1,111 @@
+"""What commands that use registries share: their options, and the prompt for a password."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from functools import cache, partial
+
+from sundog.base.kernel.libc import escaped
+from sundog.errors import CredentialsError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.report import Report
+    from sundog.image.builder.bases import Pull
+    from sundog.image.oci.platform import Platform
+    from sundog.image.registry.credentials import Credentials
+    from sundog.image.registry.options import PullOptions
+    from sundog.image.registry.session import Session
+    from sundog.image.store.images import Image
+    from sundog.image.store.store import Store
+
+_HOST = "host"
+_YOLO = "yolo"
+
+
+def open_session(
+    arguments: ImageArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
+) -> Session:
+    """Return the command's session with registries."""
+    from sundog.image.registry.session import Session  # noqa: PLC0415 - a build seldom pulls
+
+    return Session(
+        os.environ,
+        report,
+        verify=not arguments.tls_no_verify,
+        authenticated=authenticated or wants_login(arguments),
+        prompt=ask_credentials,
+        remember=not arguments.password_many,
+        attempts=attempts,
+    )
+
+
+def wants_login(arguments: ImageArguments) -> bool:
+    """Tell whether the user asked for authentication, by option or by variable."""
+    return arguments.auth or os.environ.get("CH_IMAGE_AUTH") == "yes"
+
+
+def pull_options(arguments: ImageArguments) -> PullOptions:
+    """Return the options of a pull, from the common options."""
+    from sundog.image.registry.options import PullOptions  # noqa: PLC0415 - only what pulls needs options
+
+    return PullOptions(
+        chosen_platform(arguments.arch),
+        any_platform=arguments.arch == _YOLO,
+        last_layer=arguments.last_layer,
+        fresh=arguments.always_download,
+    )
+
+
+def chosen_platform(arch: str) -> Platform | None:
+    """Return the platform of --arch; None for any, or for this machine's."""
+    from sundog.image.oci.platform import Platform  # noqa: PLC0415 - most commands need none
+
+    if not arch:
+        raise UsageError("--arch: no architecture", "as in --arch=arm64")
+    return None if arch in (_HOST, _YOLO) else Platform.parse(arch)
+
+
+def puller(arguments: ImageArguments, report: Report) -> Pull:
+    """Return the function that pulls the base images of a build."""
+    # One session, so that the user is asked for a password once.
+    session = cache(partial(open_session, arguments, report))
+
+    def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
+        from sundog.image.registry.pull import pull  # noqa: PLC0415 - a build seldom pulls
+
+        options = pull_options(arguments)
+        if platform is not None:
+            options = replace(options, platform=platform)
+        report.info(f"pulling image:    {text}")
+        return pull(store, session(), text, text, options=options, report=report)
+
+    return pull_base
+
+
+def ask_credentials(registry: str, username: str | None = None) -> Credentials:
+    """Ask the user for name and password; raise CredentialsError where there is no terminal."""
+    import getpass  # noqa: PLC0415 - seldom needed
+
+    from sundog.image.registry.credentials import (  # noqa: PLC0415
+        PASSWORD_VARIABLE,
+        USERNAME_VARIABLE,
+        Credentials,
+    )
+
+    try:
+        with open("/dev/tty", "r+b", buffering=0) as terminal:
+            if username is None:
+                terminal.write(f"\nUsername for {escaped(registry)}: ".encode())
+                username = terminal.readline().decode(errors="replace").strip()
+    except OSError as error:
+        raise CredentialsError(
+            f"{registry}: no credentials, and no terminal to ask for them",
+            f"set ${USERNAME_VARIABLE} and ${PASSWORD_VARIABLE}, or run "
+            f"ch-image login --password-stdin {registry}",
+        ) from error
+    sys.stderr.flush()
+    return Credentials(username, getpass.getpass("Password: "))

@@ -1,0 +1,29 @@
+"""The entry point of ``sundog``: one command with podman's words.
+
+``sundog run`` comes first: it loads nothing that it does not need, and becomes ``ch-run``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+from sundog.front.cli.sundog_command import run
+
+
+def main() -> int:
+    """Run ``sundog`` with this process's arguments, and end it."""
+    status = run(sys.argv[1:])
+    if status < 0:
+        from sundog.front.cli.interruption import die_of  # noqa: PLC0415
+
+        die_of(-status)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # it is closed, or nobody reads it
+            stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

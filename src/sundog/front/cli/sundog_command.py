@@ -1,0 +1,241 @@
+"""From a command line of ``sundog`` to an exit status: 0; 125, it failed; else the command's own.
+
+Lines about images are translated to lines of ``ch-image``, whose functions do the work.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError, UsageError
+from sundog.front.podman.run_line import is_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Self
+
+    from sundog.front.cli.report import Report
+    from sundog.front.podman.options import Line, Option
+
+ON_STDERR = "--stderr"  # the word for ``help`` if there is no subcommand
+EXIT_SUNDOG = 125  # podman-run(1): podman itself failed
+
+# podman has real owners.
+_BUILD_DEFAULT = "--emulation-default=auto"
+
+# The words before a subcommand that podman and docker have as well: they change nothing.
+_GROUPS = {
+    "image": {
+        "build": "build", "pull": "pull", "push": "push", "ls": "images", "list": "images",
+        "rm": "rmi", "tag": "tag", "history": "history", "inspect": "image inspect", "save": "save",
+        "load": "load", "import": "import", "prune": "image prune", "exists": "image exists",
+    },
+    "container": {
+        "run": "run", "exec": "exec", "ls": "ps", "list": "ps", "ps": "ps", "stop": "stop",
+        "kill": "kill", "rm": "rm", "logs": "logs", "create": "create", "start": "start",
+        "restart": "restart", "commit": "commit", "diff": "diff", "cp": "cp", "top": "top",
+        "wait": "wait", "inspect": "container inspect", "prune": "container prune",
+    },
+    "builder": {"build": "build", "prune": "builder prune"},
+    "buildx": {"build": "build", "prune": "builder prune", "du": "system df"},
+    "system": {"df": "system df", "prune": "system prune", "info": "info"},
+}  # fmt: skip
+_ALIASES = {"list": "ps", "--version": "version", "-v": "version", "--help": "help", "-h": "help"}
+_TAKES_IDS = frozenset({"rmi", "tag", "push", "save", "history"})
+# Each of the other subcommands: the module with its function, and that function.
+_OWN = {
+    "run": ("sundog_run", "run"),
+    "exec": ("sundog_run", "run_in_container"),
+    "root": ("sundog_root", "root"),
+    "ps": ("sundog_containers", "ps"),
+    "stop": ("sundog_containers", "stop"),
+    "kill": ("sundog_containers", "kill"),
+    "rm": ("sundog_containers", "rm"),
+    "wait": ("sundog_containers", "wait"),
+    "logs": ("sundog_logs", "logs"),
+    "top": ("sundog_logs", "top"),
+    "create": ("sundog_run", "create"),
+    "start": ("sundog_kept", "start"),
+    "restart": ("sundog_kept", "restart"),
+    "commit": ("sundog_kept", "commit"),
+    "cp": ("sundog_cp", "cp"),
+    "diff": ("sundog_kept", "diff"),
+    "container prune": ("sundog_prune", "prune_containers"),
+    "image prune": ("sundog_prune", "prune_images"),
+    "system prune": ("sundog_prune", "prune_system"),
+    "builder prune": ("sundog_prune", "prune_builder"),
+    "images": ("sundog_images", "images"),
+    "inspect": ("sundog_inspect", "inspect"),
+    "image inspect": ("sundog_inspect", "inspect_image"),
+    "container inspect": ("sundog_inspect", "inspect_container"),
+    "image exists": ("sundog_images", "exists"),
+    "version": ("sundog_about", "version"),
+    "info": ("sundog_about", "info"),
+    "doctor": ("sundog_about", "doctor"),
+    "agent": ("sundog_agent", "agent"),
+    "help": ("sundog_help", "help"),
+}
+
+
+class Context:
+    """What each subcommand gets beside its own words."""
+
+    def __init__(self, storage: str | None) -> None:
+        self.storage = storage
+
+    def at(self, storage: str) -> Self:
+        """Return this context with a storage directory."""
+        return type(self)(storage)
+
+    @property
+    def image_options(self) -> list[str]:
+        """The options of ``ch-image`` that say where the images are."""
+        return [] if self.storage is None else [f"--storage={self.storage}"]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run ``sundog`` with these arguments; return the exit status.
+
+    A negative status is the number of the signal that this process is to die of.
+    """
+    try:
+        context, name, words = _subcommand(argv)
+        if name in _OWN:
+            module, function = _OWN[name]
+            start = getattr(import_module(f"sundog.front.cli.{module}"), function)
+            status: int = start(words, context)
+            return status
+        return _image_lines(name, words, context)
+    except SundogError as error:
+        return fail(error)
+    except OSError as error:
+        what = f"{printable(os.fsencode(error.filename))}: " if error.filename else ""
+        return fail(SundogError(f"{what}{error.strerror}"))
+
+
+def fail(error: SundogError) -> int:
+    """Print an error that comes before the work begins; return the exit status."""
+    report = new_report()
+    report.error(error)
+    return EXIT_SUNDOG
+
+
+def new_report() -> Report:
+    """Return what prints messages."""
+    from sundog.front.cli.report import Report  # noqa: PLC0415 - a run seldom says anything
+    from sundog.front.cli.streams import open_closed  # noqa: PLC0415
+
+    open_closed()
+    return Report()
+
+
+def warn(line: Line) -> None:
+    """Print the warnings of a command line."""
+    if line.warnings:
+        report = new_report()
+        for text in line.warnings:
+            report.warning(text)
+
+
+def scanned(
+    name: str, words: Sequence[str], options: Sequence[Option], *, permute: bool = True
+) -> Line | None:
+    """Scan the words of a subcommand; print its help and return None if they ask for that."""
+    from sundog.front.podman.options import scan  # noqa: PLC0415
+
+    line = scan(words, options, command=name, permute=permute)
+    if line.is_set("help"):
+        from sundog.front.cli.sundog_help import print_help  # noqa: PLC0415
+
+        print_help(name)
+        return None
+    return line
+
+
+def run_safely(action: Callable[[], int]) -> int:
+    """Run what reads or changes files, under the signals' care; return the exit status."""
+    from sundog.front.cli.running import run_action  # noqa: PLC0415
+
+    return run_action(action, new_report(), EXIT_SUNDOG)
+
+
+def image_line(words: Sequence[str], context: Context) -> int:
+    """Run a line of ``ch-image``; return its exit status."""
+    from sundog.front.cli import image_command  # noqa: PLC0415
+
+    return image_command.run([words[0], *context.image_options, *words[1:]])
+
+
+def _subcommand(argv: Sequence[str]) -> tuple[Context, str, Sequence[str]]:
+    """Return the context, the name of the subcommand, and the words after it."""
+    storage = None
+    words = list(argv)
+    while words and words[0].startswith("-") and words[0] not in _ALIASES:
+        option, equals, value = words.pop(0).partition("=")
+        if option not in ("--storage", "--root", "-s"):
+            raise UsageError(f"unknown option before the subcommand: {option}", "sundog --help")
+        if not equals:
+            if not words:
+                raise UsageError(f"{option} needs an argument", "sundog --help")
+            value = words.pop(0)
+        storage = value
+    if not words:
+        return Context(storage), "help", [ON_STDERR]
+    name = words.pop(0)
+    name = _ALIASES.get(name, name)
+    if name in _GROUPS:
+        if not words or words[0] not in _GROUPS[name]:
+            raise UsageError(
+                f"sundog {name}: which subcommand?", f"one of: {', '.join(_GROUPS[name])}"
+            )
+        name = _GROUPS[name][words.pop(0)]
+    return Context(storage), name, words
+
+
+def _image_lines(name: str, words: Sequence[str], context: Context) -> int:
+    """Run a subcommand that stands for lines of ``ch-image``; return the exit status."""
+    from sundog.front.podman.image_lines import SUBCOMMANDS  # noqa: PLC0415
+
+    subcommand = SUBCOMMANDS.get(name)
+    if subcommand is None:
+        raise _unknown(name)
+    line = scanned(name, words, subcommand.options)
+    if line is None:
+        return 0
+    line.operands = _named(name, line.operands, context)
+    lines = subcommand.lines(name, line)
+    warn(line)
+    if name == "build":
+        lines = [[*words[:1], _BUILD_DEFAULT, *words[1:]] for words in lines]
+    for translated in lines:
+        status = image_line(translated, context)
+        if status:
+            return EXIT_SUNDOG if status == 2 else status
+    return 0
+
+
+def _named(name: str, operands: list[str], context: Context) -> list[str]:
+    """Return the operands with names of images in place of IDs, as of ``sundog images -q``."""
+    if name not in _TAKES_IDS or not any(map(is_id, operands)):
+        return operands
+    from sundog.front.cli.sundog_images import names_of_id  # noqa: PLC0415 - IDs are seldom given
+
+    found = []
+    for operand in operands:
+        names = names_of_id(operand, context)
+        found += (names if name == "rmi" else names[:1]) or [operand]
+    return list(dict.fromkeys(found))
+
+
+def _unknown(name: str) -> SundogError:
+    from sundog.front.podman.image_lines import SUBCOMMANDS  # noqa: PLC0415
+    from sundog.front.podman.options import unknown  # noqa: PLC0415
+    from sundog.front.podman.refused import REFUSED  # noqa: PLC0415
+
+    if name in REFUSED:
+        why, hint = REFUSED[name]
+        return UsageError(f"sundog has no {name}: {why}", hint)
+    return unknown(name, [*SUBCOMMANDS, *_OWN], "")

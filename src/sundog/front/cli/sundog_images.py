@@ -1,0 +1,195 @@
+"""``sundog images`` and ``sundog image exists``: the images in storage, as podman lists them."""
+
+from __future__ import annotations
+
+import time
+from fnmatch import fnmatchcase
+
+from sundog.errors import UsageError
+from sundog.front.cli.output import print_line
+from sundog.front.cli.sundog_command import image_line, run_safely, scanned, warn
+from sundog.front.cli.sundog_format import print_rows
+from sundog.front.podman.filters import Filters, has_label, truth
+from sundog.front.podman.image_options import IMAGES, PLAIN
+from sundog.front.podman.run_line import image_operand, is_id
+from sundog.front.podman.stored import image_facts
+from sundog.front.podman.template_values import Moment, Structure
+from sundog.front.podman.templates import Template
+from sundog.front.podman.times import age, decimal_size, parse_moment
+from sundog.image.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sundog.front.cli.sundog_command import Context
+    from sundog.front.podman.options import Line
+    from sundog.image.store.images import Image
+
+_TEMPLATE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+_HEADINGS = Structure(
+    Repository="REPOSITORY",
+    Tag="TAG",
+    ID="IMAGE ID",
+    Id="IMAGE ID",
+    Digest="DIGEST",
+    Created="CREATED",
+    CreatedSince="CREATED",
+    CreatedAt="CREATED AT",
+    Size="SIZE",
+    Labels="LABELS",
+    Names="NAMES",
+)
+_NONE = "<none>"
+_ID_LENGTH = 12
+
+
+def images(words: Sequence[str], context: Context) -> int:
+    """List all images, or those with a name; return the exit status."""
+    line = scanned("images", words, IMAGES)
+    if line is None:
+        return 0
+    warn(line)
+    if len(line.operands) > 1:
+        raise UsageError("images: too many operands", "sundog images [NAME]")
+    if line.last("format") == "json" and not line.all("filter"):
+        return image_line(["list", "--format=json", "--", *line.operands], context)
+    template = Template(line.last("format") or _TEMPLATE)
+    return run_safely(lambda: _list(line, template, context))
+
+
+def exists(words: Sequence[str], context: Context) -> int:
+    """Return 0 if an image is in storage, else 1, as podman-image-exists(1)."""
+    line = scanned("image exists", words, PLAIN)
+    if line is None:
+        return 0
+    if len(line.operands) != 1:
+        raise UsageError("image exists: it takes one IMAGE", "sundog image exists IMAGE")
+    facts = image_facts(image_operand(line.operands[0]), context.storage)
+    return 1 if facts is None else 0
+
+
+def names_of_id(text: str, context: Context) -> list[str]:
+    """Return the names of the images whose ID begins with ``text``; [] if it is no ID."""
+    if not is_id(text):
+        return []
+    start = text.removeprefix("sha256:")
+    with Store.open(context.storage) as store:
+        return [image.typed for image in store.images.list() if image.whole_id.startswith(start)]
+
+
+def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filters:
+    """Return the filters ``texts`` of a command about images; ``found`` are all images.
+
+    Raises UsageError.
+    """
+
+    def compared(name: str, *, older: bool) -> Callable[[str], Callable[[Image], bool]]:
+        def read(value: str) -> Callable[[Image], bool]:
+            others = [image for image in found if value in _names(image) or _has_id(image, value)]
+            if not others:
+                raise UsageError(f"--filter {name}={value}: no such image", "sundog images")
+            bound = _created(others[0]).nanoseconds
+            if older:
+                return lambda image: _created(image).nanoseconds < bound
+            return lambda image: _created(image).nanoseconds > bound
+
+        return read
+
+    def until(value: str) -> Callable[[Image], bool]:
+        bound = parse_moment(value, "--filter until", time.time_ns())
+        return lambda image: _created(image).nanoseconds <= bound
+
+    def dangling(value: str) -> Callable[[Image], bool]:
+        wanted = truth(value, "dangling")  # every image here has a name
+        return lambda image: not wanted  # noqa: ARG005
+
+    return Filters(
+        texts,
+        {
+            "dangling": dangling,
+            "reference": lambda value: lambda image: _matches(image, value),
+            "label": lambda value: lambda image: has_label(dict(image.config.labels), value),
+            "before": compared("before", older=True),
+            "since": compared("since", older=False),
+            "after": compared("after", older=False),
+            "until": until,
+            "id": lambda value: lambda image: _has_id(image, value),
+        },
+        command,
+    )
+
+
+def _list(line: Line, template: Template, context: Context) -> int:
+    name = line.operands[0] if line.operands else None
+    whole = line.is_set("no-trunc")
+    with Store.open(context.storage) as store:
+        everything = store.images.list()
+        passed = filters(line.all("filter"), everything, "images")
+        found = [
+            image
+            for image in everything
+            if (name is None or name in _names(image)) and passed.pass_on(image)
+        ]
+        if line.is_set("quiet"):
+            for identity in dict.fromkeys(image.whole_id for image in found):
+                print_line(identity if whole else identity[:_ID_LENGTH])
+            return 0
+        rows = [_fields(image, store.images.size(image), whole=whole) for image in found]
+    if line.last("format") == "json":
+        raise UsageError("--filter: not with --format json", "--format '{{json .}}'")
+    print_rows(template, rows, _HEADINGS, heading=not line.is_set("noheading"))
+    return 0
+
+
+def _fields(image: Image, size: int, *, whole: bool) -> Structure:
+    repository, digest, _ = _names(image)[0].partition("@")
+    tag = _NONE
+    if ":" in repository.rpartition("/")[2]:
+        repository, _, tag = repository.rpartition(":")
+    elif not digest:
+        tag = "latest"
+    identity, created = image.whole_id, _created(image)
+    since = f"{age(time.time() - created.seconds)} ago" if image.config.created else _NONE
+    return Structure(
+        Repository=repository,
+        Tag=tag,
+        ID=identity if whole else identity[:_ID_LENGTH],
+        Id=identity,
+        Digest=image.blobs[0] if image.blobs else _NONE,
+        Created=since,
+        CreatedSince=since,
+        CreatedAt=Moment(created.seconds * 1_000_000_000) if image.config.created else _NONE,
+        Size=decimal_size(size, 3, " "),
+        Labels=dict(image.config.labels),
+        Names=[image.typed],
+    )
+
+
+def _created(image: Image) -> Moment:
+    """Return when an image was made; Go's zero time if nobody knows."""
+    try:
+        return Moment(parse_moment(image.config.created, "created", 0))
+    except UsageError:
+        return Moment()
+
+
+def _has_id(image: Image, text: str) -> bool:
+    return is_id(text) and image.whole_id.startswith(text.removeprefix("sha256:"))
+
+
+def _names(image: Image) -> list[str]:
+    """Return the names by which an image can be asked for: as typed, in full, without tags."""
+    names = [image.typed, image.reference]
+    for name in tuple(names):
+        head, colon, tag = name.rpartition(":")
+        if colon and "/" not in tag:
+            names.append(head)
+    return names
+
+
+def _matches(image: Image, pattern: str) -> bool:
+    """Tell whether a name of an image, or its last component, matches a glob."""
+    names = _names(image)
+    names += [name.rpartition("/")[2] for name in names]
+    return any(fnmatchcase(name, pattern) for name in names)

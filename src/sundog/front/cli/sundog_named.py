@@ -1,0 +1,180 @@
+"""``sundog run``, ``create`` and ``start``: containers that can be found again."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from sundog.base.kernel.living_process import Process
+from sundog.errors import SundogError
+from sundog.front.cli.sundog_start import Run, become_ch_run
+from sundog.front.podman.containers import NOBODY, Container, Containers, check_name
+from sundog.front.podman.kept import own_containers
+from sundog.front.podman.kept_words import kept_words
+from sundog.front.podman.run_line import run_line
+from sundog.front.podman.stored import storage_directory
+from sundog.front.podman.users import Who
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from sundog.front.podman.run_line import ChRunLine
+
+_FAILED = 1
+_NAME_LENGTH = 40
+_ID_BYTES = 32
+
+
+def start(run: Run) -> int:
+    """Become the command of a new container, or start it in the background.
+
+    Return the exit status if it is in the background.  Raises SundogError.
+    """
+    containers = own_containers(storage_directory(run.context.storage))
+    container = new_container(run, containers)
+    if not run.line.is_set("rm") and run.facts.is_layered:
+        container = container.changed(kept=True)
+        if not containers.kept.make(container):
+            container = container.changed(kept=False)
+    _write_id(run, container)
+    return start_made(run, containers, container, detached=run.line.is_set("detach"))
+
+
+def create(run: Run) -> int:
+    """Make a container that does not start yet, and print its name; return the exit status.
+
+    Raises SundogError if its changes could not be kept.
+    """
+    containers = own_containers(storage_directory(run.context.storage))
+    container = new_container(run, containers).changed(kept=True)
+    if not run.facts.is_layered or not containers.kept.make(container):
+        raise SundogError(
+            f"create: {run.image}: here no container can keep its changes",
+            "sundog run; for create, the image must be in a storage of yours that can be overlaid:"
+            " ch-checkns",
+        )
+    _write_id(run, container)
+    _print(container.name)
+    return 0
+
+
+def new_container(run: Run, containers: Containers) -> Container:
+    """Return a new container for a line; nothing is written.  Raises SundogError."""
+    line = run.line
+    name = line.last("name") or _new_name(run.image)
+    check_name(name)
+    id_file = line.last("cidfile")
+    if id_file is not None and os.path.lexists(id_file):
+        raise SundogError(f"--cidfile {id_file}: File exists", "name a file that is not there")
+    containers.free(name)
+    _translated(run, "", "")  # what is wrong with the line is said before anything starts
+    return Container(
+        name,
+        run.image,
+        line.operands[1:],
+        identity=os.urandom(_ID_BYTES).hex(),
+        words=kept_words(line, run.caller),
+        process=NOBODY,
+        created=time.time_ns(),
+        workdir=line.last("workdir") or run.facts.workdir,
+        storage=storage_directory(run.context.storage),
+        user=Who(run.user.mode, run.user.words or run.facts.user),
+        detached=False,
+        kept=False,
+    )
+
+
+def start_made(run: Run, containers: Containers, container: Container, *, detached: bool) -> int:
+    """Become the command of a container, or start it in the background.
+
+    Return the exit status if it is in the background.  Raises SundogError.
+    """
+    container = container.changed(detached=detached, status=None, finished=0)
+    if not detached:
+        _become(run, containers, container)
+    sys.stdout.flush()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    if os.fork() == 0:
+        os.close(reader)
+        os._exit(_keep(run, containers, container, writer))
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        failure = pipe.read().decode(errors="replace")
+    if failure:
+        raise SundogError(failure)
+    started = containers.recorded(container.name)
+    if started is not None:
+        started.wait_for_group()
+    _print(container.name)
+    return 0
+
+
+def running(name: str, storage: str | None) -> Container:
+    """Return the container ``name``, which can be entered.  Raises SundogError if it has ended."""
+    containers = own_containers(storage_directory(storage))
+    containers.get(name, running=True).wait_for_group()
+    return containers.get(name, running=True)
+
+
+def _become(run: Run, containers: Containers, container: Container) -> NoReturn:
+    """Become the command of a container.  Raises SundogError."""
+    container = container.changed(process=Process.of(os.getpid()), started=time.time_ns())
+    translated = _translated(run, container.tag, container.identity if container.kept else "")
+    containers.claim(container)
+    if container.detached:
+        os.close(containers.make_log(container))
+    if container.kept:
+        containers.kept.begin(container.changed(process=NOBODY))
+    become_ch_run(translated, run.line, run.context)
+
+
+def _translated(run: Run, tag: str, kept: str) -> ChRunLine:
+    return run_line(run.line, run.facts, run.caller, user=run.user, tag=tag, kept=kept)
+
+
+def _keep(run: Run, containers: Containers, container: Container, writer: int) -> int:
+    """Start a detached container, write its log, and write down its exit status.
+
+    ``writer`` is the end of a pipe that closes when the container starts; before that, it gets
+    the reason if the container does not.
+    """
+    from sundog.front.cli.sundog_keeper import Keeper  # noqa: PLC0415 - for this process alone
+
+    os.setsid()
+    keeper = Keeper()
+    child = os.fork()
+    if child == 0:
+        try:
+            keeper.connect()
+            _become(run, containers, container)
+        except (SundogError, OSError) as error:
+            os.write(writer, str(error).encode("utf-8", "backslashreplace"))
+        return _FAILED
+    os.close(writer)
+    return keeper.keep(child, containers, container.name, forget=run.line.is_set("rm"))
+
+
+def _write_id(run: Run, container: Container) -> None:
+    """Write the ID to the file of --cidfile.  Raises SundogError."""
+    path = run.line.last("cidfile")
+    if path is None:
+        return
+    try:
+        with open(path, "x", encoding="ascii") as file:
+            file.write(container.identity)
+    except OSError as error:
+        raise SundogError(f"--cidfile {path}: {error.strerror}") from error
+
+
+def _print(name: str) -> None:
+    from sundog.front.cli.output import print_line  # noqa: PLC0415 - it loads json
+
+    print_line(name)
+
+
+def _new_name(image: str) -> str:
+    """Return a name for a container: that of its image, and a few random digits."""
+    base = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    return f"{base[:_NAME_LENGTH] or 'container'}-{os.urandom(3).hex()}"

@@ -1,0 +1,168 @@
+"""``sundog run`` and ``sundog exec``: become ``ch-run`` with the same meaning."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.errors import NotInStorage, UsageError
+from sundog.front.cli.sundog_command import EXIT_SUNDOG, image_line, scanned, warn
+from sundog.front.cli.sundog_start import Run, become_ch_run
+from sundog.front.podman.run_line import (
+    Caller,
+    ImageFacts,
+    NamedGroup,
+    command_user,
+    exec_line,
+    image_operand,
+    is_id,
+    is_path,
+    run_line,
+)
+from sundog.front.podman.run_options import EXEC, RUN
+from sundog.front.podman.stored import image_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.front.cli.sundog_command import Context
+    from sundog.front.podman.options import Line
+
+_PULL = ("missing", "always", "newer", "never")
+
+
+def run(words: Sequence[str], context: Context) -> int:
+    """Run a command in a container; return an exit status unless this process becomes it."""
+    found = _found("run", words, context)
+    if isinstance(found, int):
+        return found
+    line = found.line
+    is_kept = not line.is_set("rm") and found.facts.is_layered
+    is_named = line.last("name") is not None or line.last("cidfile") is not None
+    if is_kept or is_named or line.is_set("detach"):
+        from sundog.front.cli.sundog_named import start  # noqa: PLC0415 - a start with --rm needs none
+
+        return start(found)
+    started = run_line(line, found.facts, found.caller, user=found.user)
+    return become_ch_run(started, line, context)
+
+
+def create(words: Sequence[str], context: Context) -> int:
+    """Make a container that ``sundog start`` starts; return the exit status."""
+    found = _found("create", words, context)
+    if isinstance(found, int):
+        return found
+    from sundog.front.cli.sundog_named import create as make  # noqa: PLC0415 - as above
+
+    return make(found)
+
+
+def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
+    """Return what the line asks for, its image in storage; or an exit status."""
+    line = scanned(name, words, RUN, permute=False)
+    if line is None:
+        return 0
+    if not line.operands:
+        raise UsageError(f"{name}: no image", f"sundog {name} IMAGE [COMMAND [ARG…]]")
+    warn(line)
+    facts, status = _find(line, context)
+    if facts is None:
+        return status if status < 0 else EXIT_SUNDOG
+    _check_platform(line, context)
+    caller = own_caller()
+    user = command_user(line, facts, caller)
+    return Run(line, line.operands[0], facts, caller=caller, user=user, context=context)
+
+
+def run_in_container(words: Sequence[str], context: Context) -> int:
+    """Run a command in a container that runs; return an exit status as ``run``."""
+    line = scanned("exec", words, EXEC, permute=False)
+    if line is None:
+        return 0
+    if not line.operands:
+        raise UsageError("exec: no container", "sundog exec CONTAINER COMMAND")
+    warn(line)
+    from sundog.front.cli.sundog_named import running  # noqa: PLC0415 - ``run`` needs none of it
+
+    container = running(line.operands[0], context.storage)
+    group = NamedGroup(container.tag, container.user)
+    start = exec_line(
+        line,
+        container.image,
+        container.workdir,
+        group=group,
+        caller=own_caller(),
+    )
+    return become_ch_run(start, line, context)
+
+
+def own_caller() -> Caller:
+    """Return who runs this process."""
+    return Caller(os.environ, os.geteuid(), os.getegid())
+
+
+def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
+    """Return the facts of the image of the line, and 0; or None, and the status of its pull.
+
+    The image is pulled if need be, and its name replaces an ID in the line.
+    """
+    image = line.operands[0] = image_operand(line.operands[0])
+    policy = line.last("pull") or "missing"
+    if policy not in _PULL:
+        raise UsageError(f"--pull {policy}: no such policy", f"one of: {', '.join(_PULL)}")
+    if is_path(image):
+        return ImageFacts(), 0
+    facts = image_facts(image, context.storage)
+    if facts is None and is_id(image):
+        from sundog.front.cli.sundog_images import names_of_id  # noqa: PLC0415 - IDs are seldom given
+
+        for name in names_of_id(image, context)[:1]:
+            line.operands[0] = name
+            return image_facts(name, context.storage), EXIT_SUNDOG
+    if policy == "never" or (policy == "missing" and facts is not None):
+        if facts is None:
+            raise NotInStorage(f"no image in storage: {image}", f"sundog pull {image}")
+        return facts, 0
+    status = _pull(image, line, context)
+    return (None, status) if status else (image_facts(image, context.storage), EXIT_SUNDOG)
+
+
+def _pull(image: str, line: Line, context: Context) -> int:
+    """Pull the image; return the exit status."""
+    words = ["pull"]
+    platform = _platform(line)
+    if platform is not None:
+        words.append(f"--arch={platform.removeprefix('linux/')}")
+    if line.last("tls-verify") == "false":
+        words.append("--tls-no-verify")
+    if line.is_set("quiet"):
+        words.append("--quiet")
+    return image_line([*words, "--", image], context)
+
+
+def _platform(line: Line) -> str | None:
+    """Return the platform that the user wants; None if he does not say it."""
+    return line.last("platform") or line.last("arch")
+
+
+def _check_platform(line: Line, context: Context) -> None:
+    """Raise UsageError if the image is not of the platform that the user wants."""
+    wanted = _platform(line)
+    if wanted is None:
+        return
+    from sundog.image.oci.platform import Platform  # noqa: PLC0415 - seldom needed
+    from sundog.image.store.store import Store  # noqa: PLC0415
+
+    image = line.operands[0]
+    if is_path(image):
+        raise UsageError(
+            f"--platform {wanted}: nothing is known of the platform of {image}", "leave it out"
+        )
+    with Store.open(context.storage) as store:
+        config = store.images.get(image).config
+    found = Platform.of(config.os, config.architecture, config.variant)
+    if found not in Platform.parse(wanted).runnable():
+        raise UsageError(
+            f"--platform {wanted}: {image} in storage is for {found}",
+            f"sundog pull --platform {wanted} {image} fetches the other one in its place",
+        )

@@ -1,0 +1,90 @@
+"""What surrounds Sundog on this machine: the user, temporary directories, architectures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+from sundog.base.kernel.refusal import file_system_of, read_state
+from sundog.errors import SundogError
+from sundog.front.doctor.devices import DEVICES
+from sundog.front.doctor.outcome import Check, NotHere
+
+_LITTLE = 100 << 20  # bytes
+_ELSEWHERE = "name another directory by $TMPDIR"
+_BINFMT = b"/proc/sys/fs/binfmt_misc"
+_QEMU = "qemu-"
+_EMULATORS = ("aarch64", "arm", "ppc64le", "riscv64", "s390x", "x86_64")
+_SUBORDINATE = ("/etc/subuid", "/etc/subgid")
+
+
+def _user() -> str:
+    who = f"uid {os.getuid()}, gid {os.getgid()}"
+    if 0 in (os.getuid(), os.getgid()):
+        who += " (Sundog needs no root: an ordinary account does)"
+    name = os.environ.get("USER")
+    if not name:
+        raise NotHere(f"$USER is not set ({who}); Sundog takes the name of the account")
+    return f"{name}, {who}"
+
+
+def _temporary() -> str:
+    directory = os.environ.get("TMPDIR", "")
+    directory = directory if os.path.isdir(directory) else "/tmp"
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"1")
+            file.flush()
+    except OSError as error:
+        raise SundogError(f"can't write to {directory}: {error.strerror}", _ELSEWHERE) from None
+    state = os.statvfs(directory)
+    free = state.f_bavail * state.f_frsize
+    text = f"{directory} on {file_system_of(os.fsencode(directory))}: {free >> 20} MiB free"
+    if free < _LITTLE:
+        raise SundogError(f"too little space: {text}", _ELSEWHERE)
+    return text
+
+
+def _architectures() -> str:
+    """List the emulators of other architectures, and which of them the kernel calls."""
+    machine = os.uname().machine
+    found = []
+    for name in _EMULATORS:
+        names = (f"{_QEMU}{name}-static", f"{_QEMU}{name}")
+        program = next(filter(None, map(shutil.which, names)), "")
+        state = read_state(_BINFMT, f"{_QEMU}{name}".encode())
+        if name != machine and state.startswith("enabled"):
+            found.append(f"{name} (registered for all users)")
+        elif name != machine and program:
+            found.append(f"{name} (not registered)")
+    if not found:
+        raise NotHere(
+            "no emulator of QEMU: you can pull images of other architectures, but not run them"
+        )
+    return ", ".join(found)
+
+
+def _subordinate_ids() -> str:
+    """Say whether this user is in /etc/subuid, and that Sundog does not need it."""
+    name = os.environ.get("USER") or str(os.getuid())
+    lists = [path for path in _SUBORDINATE if _names(path, name)]
+    there = f"{name} is in {' and '.join(lists)}" if lists else f"{name} has none"
+    return f"{there}; Sundog needs none, and no setuid helper"
+
+
+def _names(path: str, user: str) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return any(line.partition(":")[0] in (user, str(os.getuid())) for line in file)
+    except OSError:
+        return False
+
+
+HOST = (
+    Check("user", _user, in_child=False),
+    Check("subordinate IDs", _subordinate_ids, in_child=False),
+    Check("temporary directory", _temporary, in_child=False),
+    Check("other architectures", _architectures, in_child=False),
+    DEVICES,
+)

@@ -1,0 +1,12 @@
+"""The options of ``sundog root``, which podman does not have."""
+
+from __future__ import annotations
+
+from sundog.front.podman.image_options import HELP
+from sundog.front.podman.options import TAKEN, Option
+
+ROOT = (
+    Option("--state", "FILE", TAKEN, "load owners, modes and devices from FILE, and save them"),
+    Option("--unknown-is-real -u", "", TAKEN, "show the real owners of files without a record"),
+    HELP,
+)

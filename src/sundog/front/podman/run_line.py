@@ -1,0 +1,248 @@
+"""A line of ``sundog run`` or ``sundog exec`` as a line of ``ch-run``.
+
+Specification: podman-run(1), podman-exec(1); the Dockerfile reference for ENTRYPOINT and CMD.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from sundog.errors import UsageError
+from sundog.front.podman import variables
+from sundog.front.podman.devices import device_options
+from sundog.front.podman.statuses import JOIN_RUNNING
+from sundog.front.podman.users import NOTIFY, Who, who
+from sundog.front.podman.volumes import mount, tmpfs, volume
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sundog.front.podman.options import Line
+    from sundog.front.podman.volumes import Tmpfs, Volume
+
+_SCHEME = "docker://"
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+class Caller:
+    """Who runs ``sundog``, with what environment."""
+
+    __slots__ = ("environment", "gid", "uid")
+
+    def __init__(self, environment: Mapping[str, str], uid: int, gid: int) -> None:
+        self.environment = environment
+        self.uid = uid
+        self.gid = gid
+
+
+class ImageFacts:
+    """What a run must know of an image: its ENTRYPOINT, CMD, WORKDIR and USER.
+
+    ``is_layered`` tells whether the kernel stacks its layers, so that changes can be kept.
+    """
+
+    __slots__ = ("command", "entrypoint", "is_layered", "user", "workdir")
+
+    def __init__(
+        self,
+        entrypoint: Sequence[str] = (),
+        command: Sequence[str] = (),
+        workdir: str = "",
+        user: str = "",
+        *,
+        is_layered: bool = False,
+    ) -> None:
+        self.entrypoint = entrypoint
+        self.is_layered = is_layered
+        self.command = command
+        self.workdir = workdir
+        self.user = user
+
+
+class ChRunLine:
+    """What starts ``ch-run``: its arguments, and its environment."""
+
+    __slots__ = ("arguments", "environment")
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        self.arguments = arguments
+        self.environment = environment
+
+
+class NamedGroup:
+    """The processes of a container with a name.
+
+    tag   the group of ``ch-run --join``
+    user  the user of its first command
+    """
+
+    __slots__ = ("tag", "user")
+
+    def __init__(self, tag: str, user: Who) -> None:
+        self.tag = tag
+        self.user = user
+
+
+def image_operand(word: str) -> str:
+    """Return IMAGE as ``ch-run`` takes it."""
+    return word.removeprefix(_SCHEME)
+
+
+def is_path(image: str) -> bool:
+    """Tell whether IMAGE is a path, or a layout, and no name."""
+    return image.startswith(("/", "./", "../", "oci:", "oci-archive:", "docker-archive:"))
+
+
+def is_id(text: str) -> bool:
+    """Tell whether ``text`` may be the ID of an image, or its beginning: 4 digits or more."""
+    digits = text.removeprefix("sha256:")
+    return 4 <= len(digits) <= 64 and _HEX_DIGITS.issuperset(digits)
+
+
+def run_line(
+    line: Line,
+    facts: ImageFacts,
+    caller: Caller,
+    *,
+    user: Who,
+    tag: str | None = None,
+    kept: str = "",
+    read_file: Callable[[str], str] = variables.read_environment_file,
+) -> ChRunLine:
+    """Return the line of ``ch-run`` for a line of ``sundog run``.
+
+    The scanned ``line`` has an IMAGE.  ``user`` is what ``command_user`` returned.  ``tag`` names
+    the group of a container that has a name.  ``kept`` is the ID of a container that keeps its
+    changes.  Raises UsageError, and what ``read_file`` raises.
+    """
+    image, *words = line.operands
+    image = image_operand(image)
+    command = _command(line, facts, words)
+    if not command and not is_path(image):
+        raise UsageError(
+            f"no command: {image} has neither ENTRYPOINT nor CMD", f"sundog run {image} COMMAND"
+        )
+    arguments = [*user.options, "--private-tmp"]
+    read_only = line.is_set("read-only")
+    if not read_only:
+        arguments.append(f"--container={kept}" if kept else "--write-fake")
+    mounts = line_mounts(line)
+    if read_only and None in mounts:
+        raise UsageError(
+            "a volume without a directory of the host: not possible with --read-only",
+            "bind a directory, or write --tmpfs DIR",
+        )
+    shown = [found for found in mounts if found is not None]
+    arguments += [found.word() for found in shown]
+    workdir = _workdir(line) or facts.workdir
+    if workdir:
+        arguments.append(f"--cd={workdir}")
+    home = None if user.emulated else _home(caller, [found.target for found in shown])
+    passed = variables.passed_environment(
+        line, caller.environment, read_file, home=home, image=not is_path(image)
+    )
+    arguments += passed.options
+    arguments += device_options(line, variables.chosen(line, caller.environment, read_file))
+    if tag is not None:
+        arguments.append(f"--join-tag={tag}")
+    arguments += [image, *(["--", *command] if command else [])]
+    return ChRunLine(arguments, passed.environment)
+
+
+def line_mounts(line: Line) -> list[Volume | Tmpfs | None]:
+    """Return the volumes of a line, its mounts, and its directories in memory.
+
+    Raises UsageError.
+    """
+    return [
+        *(volume(text) for text in line.all("volume")),
+        *(mount(text) for text in line.all("mount")),
+        *(tmpfs(text) for text in line.all("tmpfs")),
+    ]
+
+
+def command_user(line: Line, facts: ImageFacts, caller: Caller) -> Who:
+    """Return the user of the command of a line of ``sundog run``.  Raises UsageError."""
+    return who(line, facts.user, caller.uid, caller.gid)
+
+
+def exec_line(
+    line: Line,
+    image: str,
+    workdir: str,
+    *,
+    group: NamedGroup,
+    caller: Caller,
+    read_file: Callable[[str], str] = variables.read_environment_file,
+) -> ChRunLine:
+    """Return the line of ``ch-run`` for a line of ``sundog exec``.
+
+    The ``group`` must exist: no record can make ``ch-run`` begin one.  ``image`` is what the group
+    runs, or ``ch-run`` refuses; it is not opened.  ``workdir`` is a directory of the container.
+    Raises UsageError, and what ``read_file`` raises.
+    """
+    _, *command = line.operands
+    if not command:
+        raise UsageError("no command", "sundog exec CONTAINER COMMAND")
+    user = group.user
+    given = line.last("user")
+    if given is not None:
+        if not user.emulated:
+            raise UsageError(
+                f"--user {given}: the container runs without emulation of users",
+                "start it without --userns keep-id",
+            )
+        user = Who(NOTIFY, who(line, "", caller.uid, caller.gid).words)
+    arguments = [*user.options, f"--join-tag={group.tag}"]
+    directory = _workdir(line) or workdir
+    if directory:
+        arguments.append(f"--cd={directory}")
+    home = None if user.emulated else "/"
+    passed = variables.passed_environment(
+        line, caller.environment, read_file, home=home, image=not is_path(image)
+    )
+    arguments += passed.options
+    environment = passed.environment | JOIN_RUNNING
+    return ChRunLine([*arguments, image, "--", *command], environment)
+
+
+def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:
+    """Return the argv: the entrypoint, then the user's words, else CMD.
+
+    An --entrypoint of the user has no CMD of the image after it.
+    """
+    given = line.last("entrypoint")
+    if given is None:
+        return [*facts.entrypoint, *(words or facts.command)]
+    return [*entrypoint_words(given), *words]
+
+
+def entrypoint_words(text: str) -> list[str]:
+    """Return --entrypoint as words: a JSON array of them, or one word, or none."""
+    if text.startswith("["):
+        import json  # noqa: PLC0415 - seldom needed
+
+        try:
+            words = json.loads(text)
+        except (ValueError, RecursionError):
+            words = None
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return [word for word in words if isinstance(word, str)]
+    return [text] if text else []
+
+
+def _workdir(line: Line) -> str:
+    text = line.last("workdir")
+    if text is None:
+        return ""
+    if not text.startswith("/"):
+        raise UsageError(f"--workdir {text}: not an absolute path", "give one of the container")
+    return posixpath.normpath(text)
+
+
+def _home(caller: Caller, targets: Sequence[str]) -> str:
+    """Return HOME of a caller who runs as himself: his own if it is in the container, else /."""
+    home = caller.environment.get("HOME", "")
+    inside = any(home == target or home.startswith(f"{target}/") for target in targets)
+    return home if home.startswith("/") and inside else "/"

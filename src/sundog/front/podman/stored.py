@@ -1,0 +1,77 @@
+"""What a run must know of an image in storage: the small file that ``ch-run`` reads, too."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.record.location import default_storage
+from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.stack import read_stack
+from sundog.errors import SundogError
+from sundog.front.podman.run_line import ImageFacts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_CONFIG_LIMIT = 64 << 20  # bytes
+
+
+def storage_directory(storage: str | None) -> str:
+    """Return the absolute path of the storage directory; None stands for the usual one."""
+    return os.path.abspath(storage or os.fsdecode(default_storage(os.environb)))
+
+
+def image_facts(image: str, storage: str | None) -> ImageFacts | None:
+    """Return what storage says of an image; None if it is not there.
+
+    ``storage`` is the storage directory; None stands for the usual one.  Raises SundogError.
+    """
+    return facts_of(image_directory(image, storage))
+
+
+def image_directory(image: str, storage: str | None) -> str:
+    """Return the directory that describes an image; it need not exist."""
+    name = name_to_directory(canonical_name(image))
+    return os.path.join(storage_directory(storage), "images", name)
+
+
+def facts_of(path: str) -> ImageFacts | None:
+    """Return what the directory ``path`` says of an image; None if it is not there.
+
+    Raises SundogError.
+    """
+    try:
+        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SundogError(f"can't open {path}: {error.strerror}") from error
+    try:
+        stack = read_stack(directory)
+    except OSError as error:
+        raise SundogError(f"can't read {path}/stack: {error.strerror}") from error
+    finally:
+        os.close(directory)
+    return ImageFacts(
+        tuple(map(os.fsdecode, stack.entrypoint)),
+        tuple(map(os.fsdecode, stack.command)),
+        os.fsdecode(stack.workdir),
+        os.fsdecode(stack.user),
+        is_layered=not stack.tree,
+    )
+
+
+def image_config(path: str) -> dict[str, Any]:
+    """Return ``config`` of the image that the directory ``path`` describes; {} if it has none.
+
+    Its values are of any type: a stranger may have made the image.
+    """
+    import json  # noqa: PLC0415 - ``sundog run`` needs none
+
+    try:
+        with open(os.path.join(path, "config.json"), "rb") as file:
+            config = json.loads(file.read(_CONFIG_LIMIT)).get("config")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -1,0 +1,1 @@
+"""The wing that makes, keeps and moves images."""

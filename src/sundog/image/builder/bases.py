@@ -1,0 +1,93 @@
+"""Images that a build starts from or copies from: from storage, from a layout, or pulled.
+
+A build takes an image in storage as it is, even if it is old.  So a build does not depend on what
+a registry has at that hour.  ``pull`` has the last word on that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.errors import NotInStorage, SundogError
+from sundog.image.builder.platforms import suits
+from sundog.image.oci.config import ImageConfig
+from sundog.image.oci.platform import Platform
+from sundog.image.store.images import directory_hint
+from sundog.runtime.container.search_path import ENGINE_PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.image.convert.layout_image import LayoutImage
+    from sundog.image.store.images import Image
+    from sundog.image.store.store import Store
+
+    # Bring an image into storage, for the platform if one is given, else for this machine's.
+    Pull = Callable[[Store, str, Platform | None], Image]
+
+    # The name of an image.
+    ImageName = str | LayoutImage
+
+
+SCRATCH = "scratch"
+
+
+def scratch_config(platform: Platform) -> ImageConfig:
+    """Return the configuration of the image without files."""
+    return ImageConfig(
+        architecture=platform.architecture,
+        variant=platform.variant,
+        os=platform.os,
+        env=(f"PATH={ENGINE_PATH}",),
+        working_dir="/",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """Find images; with ``is_dry`` (a dry run), fetch none."""
+
+    store: Store
+    pull: Pull | None
+    is_dry: bool
+
+    def find(self, name: ImageName, platform: Platform | None) -> Image | None:
+        """Return the image if storage has it, and if it is for ``platform`` (if one is given)."""
+        if not isinstance(name, str):
+            return None if self.is_dry else name.load(platform)
+        try:
+            image = self.store.images.get(name)
+        except NotInStorage:
+            return None
+        return image if platform is None or suits(image.config, platform) else None
+
+    def fetch(self, name: ImageName, platform: Platform | None) -> Image | None:
+        """Fetch an image that was not found, and return it; None if a dry run does not have it.
+
+        Raises NotInStorage, or the error of ``pull``; the message says that storage lacks the
+        image.
+        """
+        if not isinstance(name, str):
+            return None
+        if self.pull is None:
+            return self.store.images.get(name)
+        if self.is_dry:
+            return None
+        try:
+            return self.pull(self.store, name, platform)
+        except SundogError as error:
+            absence = _absence(self.store, name, platform)
+            error.message = f"{absence}; and pulling it failed: {error.message}"
+            error.hint = directory_hint(name) or error.hint
+            raise
+
+
+def _absence(store: Store, text: str, platform: Platform | None) -> str:
+    """Say why no image in storage will do."""
+    try:
+        config = store.images.get(text).config
+    except NotInStorage:
+        return f"not in storage: {text}"
+    found = Platform.of(config.os, config.architecture, config.variant)
+    return f"{text} is for {found}, not for {platform}"

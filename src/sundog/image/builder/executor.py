@@ -1,0 +1,130 @@
+"""Carry out a Dockerfile: build its stages one after the other, then put the image in place.
+
+Specification: the Dockerfile reference for the effects; Charliecloud for the output.  The image
+appears under its name in one step, when its last instruction is done.  Until then, only the build
+cache has its parts.
+"""
+
+from __future__ import annotations
+
+from sundog.base.record.names import canonical_name
+from sundog.errors import NotInStorage, StoreError
+from sundog.image.builder.failure import forget_failure
+from sundog.image.builder.graph import stage_graph
+from sundog.image.builder.metadata import pair_text, without_times
+from sundog.image.builder.places import Places
+from sundog.image.builder.report import NOT_APPLICABLE
+from sundog.image.builder.scope import GlobalScope, platform_args
+from sundog.image.builder.secrets import SshAgents
+from sundog.image.builder.shell_form import warn_of_shell_form
+from sundog.image.builder.stage import stage_result
+from sundog.image.builder.state import BuildState
+from sundog.image.builder.unseen_owners import note_unseen_owners
+from sundog.image.oci.platform import Platform
+from sundog.image.oci.timestamps import timestamp
+from sundog.image.store.images import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.image.builder.options import BuildOptions
+    from sundog.image.builder.report import Report
+    from sundog.image.builder.state import StageResult
+    from sundog.image.dockerfile.parse import Dockerfile
+    from sundog.image.oci.config import ImageConfig
+    from sundog.image.store.store import Store
+
+_ORIGIN = "ch-image build"
+_ORIGIN_OF_MODIFIED = "ch-image modify"
+_STANDARD_SYNTAXES = ("docker/dockerfile", "docker/dockerfile-upstream")
+
+
+def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report) -> None:
+    """Build an image and put it in place under the names in ``options.tags``.
+
+    Raises DockerfileError, BuildError and the errors of the store; then the images that had these
+    names are unchanged.
+    """
+    for tag in options.tags:
+        canonical_name(tag)
+    automatic = platform_args(Platform.of_host(), options.platform)
+    automatic |= {"TARGETSTAGE": options.target or "default"}
+    scope = GlobalScope(options.build_args, automatic, options.environment)
+    graph = stage_graph(dockerfile, scope, options.contexts)
+    target = graph.target(options.target)
+    stages = graph.needed(target)
+    for stage in stages:
+        warn_of_shell_form(dockerfile, stage.instructions, report)
+    instructions = [instruction for stage in stages for instruction in stage.instructions]
+    note_unseen_owners(instructions, options.run.force, report)
+    _note_syntax(dockerfile, report)
+
+    with SshAgents(options.ssh) as agents:
+        places = Places(stages)
+        state = BuildState(store, dockerfile, options, report, scope, graph, agents, places)
+        for instruction, name, value in graph.arguments:
+            state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
+        report.end()
+        for stage in stages:
+            stage_result(state, stage.index)
+
+    if options.dry_run:
+        report.info("dry run: nothing was built")
+    else:
+        force = options.run.force
+        if state.modified:
+            report.info(f"--force={force.mode}: modified {state.modified} RUN instructions")
+        elif state.ran and force.fakeroot:
+            report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
+        _put(store, options, stage_result(state, target.index))
+        report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
+    report.end()
+    if unused := scope.unused():
+        report.warning(f"--build-arg: not consumed: {' '.join(unused)}: no ARG declares it")
+
+
+def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
+    """Write the image under each name, unless that name has the same image already.
+
+    An image that differs only in times counts as the same, unless the user asked for a time.
+    """
+    assert result.layers is not None
+    config = result.config.replace(labels={**result.config.labels, **options.labels})
+    config = config.replace(created=timestamp(options.epoch))
+    origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
+    new = []
+    for tag in options.tags:
+        try:
+            old = store.images.get(tag)
+        except (NotInStorage, StoreError):  # there is none, or it is damaged
+            pass
+        else:
+            if old.layers == result.layers and _is_same(old.config, config, options):
+                config = old.config  # one image under all its names
+                continue
+        new.append(Image(canonical_name(tag), tag, config, result.layers, origin))
+    if new:
+        store.images.put(*new)
+    forget_failure(store, options.tags[0])
+    if options.iidfile or options.metadata_file:
+        from sundog.image.builder.results import write_results  # noqa: PLC0415 - seldom needed
+
+        write_results(store, options, config, result.layers)
+
+
+def _is_same(old: ImageConfig, new: ImageConfig, options: BuildOptions) -> bool:
+    """Tell whether the configurations are equal; times count only if the user asked for one."""
+    if options.epoch is None:
+        old, new = without_times(old), without_times(new)
+    return old == new
+
+
+def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:
+    """Report that the parser directive ``syntax``, which names a parser, has no effect."""
+    syntax = dockerfile.directive("syntax")
+    if not syntax:
+        return
+    name = syntax.removeprefix("docker.io/").partition("@")[0].partition(":")[0]
+    if name in _STANDARD_SYNTAXES:
+        report.info(f"syntax directive: {syntax}: not needed, because this language is built in")
+    else:
+        report.warning(f"syntax directive ignored: {syntax}: the file is read as docker/dockerfile")

@@ -1,0 +1,231 @@
+"""The parts of a file or directory that COPY copies, and their digest.
+
+COPY copies names, types, modes, contents, symlinks' targets, hard links and extended attributes; of
+a directory as a source, it copies the entries.  It copies neither times nor owners.  For a file
+with large holes, the digest covers the data and the places of the data.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass, field
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
+from sundog.errors import BuildError
+from sundog.image.layer.holes import SECTOR, data_extents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sundog.image.builder.files.selection import Listing
+
+# Do not wait for the writer of a FIFO; this has no effect on files and directories.
+READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ_SIZE = 1 << 20
+# Errors of a name whose type changed a moment ago.
+_SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO)
+_DEPTH_LIMIT = 256  # directories
+_SHOWN = 200  # bytes of a path in a message
+_LARGE_HOLES = 1 << 30  # bytes of holes in a file; with fewer, they are read as zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or directory to copy: its path in the tree, and the name of its copy.
+
+    ``listing`` says which entries of a directory to take; None: all.
+    """
+
+    path: bytes
+    name: bytes
+    listing: Listing | None = field(default=None, compare=False)
+
+
+class ContentDigest:
+    """The digest of some sources, in their order."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def add(self, fd: int, source: Source) -> None:
+        """Add a source that is open as ``fd``; raise BuildError if it can't be read."""
+        info = os.fstat(fd)
+        if stat.S_ISDIR(info.st_mode):
+            self._state.update(b"tree\0")
+            entries = _digest_directory(fd, b"", self._links, source.listing)
+        elif stat.S_ISREG(info.st_mode):
+            entries = _digest_file(fd, source.name, info, self._links)
+        else:
+            raise unknown_type(source.path)
+        for entry in entries:
+            self._state.update(entry)
+
+    def value(self) -> str:
+        """Return the digest in hexadecimal digits."""
+        return self._state.hexdigest()
+
+
+def copied_attributes(fd: int) -> list[tuple[str, bytes]]:
+    """Return the extended attributes that COPY copies from a file or directory."""
+    try:
+        names = os.listxattr(fd)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return []
+        raise
+    return [(name, os.getxattr(fd, name)) for name in sorted(names) if _is_copied(name)]
+
+
+def _is_copied(attribute: str) -> bool:
+    if attribute.startswith("user."):
+        return not attribute.startswith("user.overlay.")
+    return attribute == "security.capability"
+
+
+def names_in(fd: int, path: bytes, listing: Listing | None) -> list[bytes]:
+    """Return the names to take of the directory ``fd``, which is ``path`` in its source."""
+    if listing is not None:
+        if path not in listing.names:  # it was not a directory then
+            raise changed(path)
+        return listing.names[path]
+    return sorted(map(os.fsencode, os.listdir(fd)))
+
+
+def check_depth(path: bytes) -> None:
+    """Raise BuildError for a directory that is too deep in a source for Python's stack."""
+    if path.count(b"/") >= _DEPTH_LIMIT:
+        raise BuildError(
+            f"can't copy: more than {_DEPTH_LIMIT} nested directories: "
+            f"{printable(path[:_SHOWN])}..."
+        )
+
+
+def unknown_type(path: bytes) -> BuildError:
+    """Return the error about a source of an unknown type."""
+    return BuildError(
+        f"can't copy: unknown file type: {printable(path)}",
+        "only files, directories, symlinks and FIFOs can be copied",
+    )
+
+
+def changed(path: bytes) -> BuildError:
+    """Return the error about a source that changed while it was read."""
+    return BuildError(
+        f"can't copy: it changed while it was read: {printable(path)}",
+        "build again when no program changes the context",
+    )
+
+
+def unreadable(path: bytes) -> BuildError:
+    """Return the error about a source that this user may not read."""
+    return BuildError(
+        f"can't copy: permission denied: {printable(path)}",
+        "make it readable, or exclude it from the context",
+    )
+
+
+def lstat_in(fd: int, name: bytes, path: bytes) -> os.stat_result:
+    """Return the lstat(2) result of ``name`` in the directory ``fd``.
+
+    Raises BuildError, with the ``path``, if the directory may be listed but not searched, or if the
+    entry is gone.
+    """
+    try:
+        return os.lstat(name, dir_fd=fd)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def open_in(fd: int, name: bytes, path: bytes, flags: int = 0) -> int:
+    """Open ``name`` in the directory ``fd`` for reading, not a symlink; raise as ``lstat_in``."""
+    try:
+        return os.open(name, READ_FLAGS | os.O_NOFOLLOW | flags, dir_fd=fd)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def readlink_in(fd: int, name: bytes, path: bytes) -> bytes:
+    """Return the target of the symlink ``name`` in the directory ``fd``; raise as ``lstat_in``."""
+    try:
+        return os.readlink(name, dir_fd=fd)
+    except OSError as error:
+        raise (changed(path) if error.errno == errno.EINVAL else _refused(path, error)) from error
+
+
+def _refused(path: bytes, error: OSError) -> BuildError | OSError:
+    """Return the error to raise if a listed entry can't be read."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return unreadable(path)
+    return changed(path) if error.errno in _SWAPPED else error
+
+
+def _digest_directory(
+    fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None
+) -> Iterator[bytes]:
+    for name in names_in(fd, path, listing):
+        entry = os.path.join(path, name)
+        info = lstat_in(fd, name, entry)
+        if stat.S_ISLNK(info.st_mode):
+            yield _head(b"l", entry, 0)
+            yield _sized(readlink_in(fd, name, entry))
+        elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
+            check_depth(entry)
+            with Closing(open_in(fd, name, entry)) as inner:
+                if stat.S_IFMT(os.fstat(inner).st_mode) != stat.S_IFMT(info.st_mode):
+                    raise changed(entry)
+                if stat.S_ISREG(info.st_mode):
+                    yield from _digest_file(inner, entry, info, links)
+                else:
+                    yield _head(b"d", entry, info.st_mode)
+                    yield _attributes(inner)
+                    yield from _digest_directory(inner, entry, links, listing)
+        elif stat.S_ISFIFO(info.st_mode):
+            yield _head(b"p", entry, info.st_mode)
+
+
+def _digest_file(
+    fd: int, path: bytes, info: os.stat_result, links: dict[tuple[int, int], bytes]
+) -> Iterator[bytes]:
+    if info.st_nlink > 1:
+        first = links.setdefault((info.st_dev, info.st_ino), path)
+        if first != path:
+            yield _head(b"h", path, 0)
+            yield _sized(first)
+            return
+    content = hashlib.sha256()
+    if info.st_size - info.st_blocks * SECTOR > _LARGE_HOLES:
+        content.update(b"holes of %d\0" % info.st_size)
+        for start, length in data_extents(fd):
+            content.update(b"%d %d\0" % (start, length))
+            _digest_data(fd, content, start, min(start + length, info.st_size))
+    else:
+        _digest_data(fd, content, 0, info.st_size)  # reading a file that grows might not end
+    yield _head(b"f", path, info.st_mode)
+    yield content.digest()
+    yield _attributes(fd)
+
+
+def _digest_data(fd: int, content: hashlib._Hash, start: int, end: int) -> None:
+    while start < end and (data := os.pread(fd, min(end - start, _READ_SIZE), start)):
+        content.update(data)
+        start += len(data)
+
+
+def _head(kind: bytes, path: bytes, mode: int) -> bytes:
+    return b"%b%o %b" % (kind, stat.S_IMODE(mode), _sized(path))
+
+
+def _attributes(fd: int) -> bytes:
+    attributes = copied_attributes(fd)
+    pairs = [_sized(name.encode()) + _sized(value) for name, value in attributes]
+    return b"x%d:%b" % (len(pairs), b"".join(pairs))
+
+
+def _sized(data: bytes) -> bytes:
+    return b"%d:%b" % (len(data), data)

@@ -1,0 +1,185 @@
+"""Build contexts: the files that COPY and ADD take, and the files that a build does not see.
+
+Specification: Docker's documentation, “Build context”.  A context is a directory, a tar archive, or
+nothing.  The directory's ``.dockerignore`` excludes files; a file ``DOCKERFILE.dockerignore``
+beside the Dockerfile takes precedence over it.  A tar archive has no ignore file.
+``--build-context`` names further contexts.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sundog.errors import ArchiveError, BuildError, UsageError
+from sundog.image.builder.document import read_document
+from sundog.image.builder.files.sources import SourceTree
+from sundog.image.builder.tree_step import without_user
+from sundog.image.dockerfile.ignore import PathPatterns, read_ignore_file
+from sundog.image.dockerfile.wildcard import PatternError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO, TypeAlias
+
+    from sundog.image.builder.bases import ImageName
+    from sundog.image.builder.files.remote_context import RemoteContexts
+    from sundog.image.builder.files.sources import Records
+    from sundog.image.store.store import Store
+    from sundog.image.transfer.report import Report
+
+_IGNORE_FILE = ".dockerignore"
+_IGNORE_LIMIT = 256 << 10  # bytes
+_IMAGE = "docker-image://"
+_LAYOUT = "oci-layout://"
+_URL_SIGNS = ("://", "@", "github.com/")
+
+
+class BuildContext:
+    """One context; the first instruction that reads it opens it."""
+
+    def __init__(
+        self,
+        path: str | None,
+        dockerfile: str = "",
+        *,
+        option: str = "context",
+        records: Records | None = None,
+        is_archive: bool = False,
+    ) -> None:
+        """Take a directory, or None for no context; raise UsageError if it is not a directory.
+
+        ``dockerfile`` is the path of the Dockerfile; its own ignore file takes precedence.
+        ``option`` is the option that gave the directory.  ``records`` belong to an archive that was
+        unpacked there.
+        """
+        if path is not None and not os.path.isdir(path):
+            raise UsageError(
+                f"{option} must be a directory: {path}",
+                'or "-" for a build that copies nothing' if option == "context" else "",
+            )
+        self._path = path
+        self._dockerfile = dockerfile
+        self._records = records
+        self._is_archive = is_archive
+        self._tree: SourceTree | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The directory; None if there is none."""
+        return self._path
+
+    def tree(self) -> SourceTree:
+        """Return the files of the context; raise BuildError if there is no context."""
+        if self._path is None:
+            raise BuildError(
+                'no context, because CONTEXT is "-"', "give the context as a directory"
+            )
+        if self._tree is None:
+            ignored = self.ignored()
+            fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._tree = SourceTree.of_context(fd, ignored, self._records)
+        return self._tree
+
+    def ignore_file(self) -> str:
+        """Return the path of the ignore file that counts; "" if there is none."""
+        if self._path is None or self._is_archive:
+            return ""
+        places = [os.path.join(self._path, _IGNORE_FILE)]
+        if self._dockerfile:
+            places.insert(0, self._dockerfile + _IGNORE_FILE)
+        return next(filter(os.path.exists, places), "")
+
+    def ignored(self) -> PathPatterns | None:
+        """Return the ignore file's patterns, if there is one; raise BuildError for a bad one."""
+        place = self.ignore_file()
+        if not place:
+            return None
+        try:
+            return PathPatterns(read_ignore_file(read_document(place, _IGNORE_LIMIT)))
+        except OSError as error:
+            raise BuildError(f"can't read {place}: {error.strerror}") from error
+        except PatternError as error:
+            raise BuildError(f"{place}: {error}") from error
+
+
+if TYPE_CHECKING:
+    # The source of a --build-context: files, or an image.
+    NamedContext: TypeAlias = BuildContext | ImageName
+
+
+def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
+    """Return the context in ``stream``, a tar archive in any compression.
+
+    The unpacked files stay in the store until the store is closed.  Raises ArchiveError; ``name``
+    is for its message.
+    """
+    from sundog.base.record.owners import pack_owners, unpack_owners  # noqa: PLC0415
+    from sundog.image.builder.files.archive import ManifestRecords  # noqa: PLC0415 - seldom needed
+    from sundog.image.layer.compression import open_decompressed  # noqa: PLC0415
+    from sundog.image.layer.unpack import unpack  # noqa: PLC0415
+    from sundog.runtime.steps.step import in_root  # noqa: PLC0415
+
+    with store.faults:
+        place = store.scratch.new()
+        try:
+            # As mock root over the directory, so that the archive's modes are no obstacle.
+            packed = in_root(
+                [], lambda _: pack_owners(unpack(open_decompressed(stream), place).owners)
+            )
+        except ArchiveError as error:
+            raise ArchiveError(f"can't unpack {name}: {error.message}", error.hint) from error
+    return BuildContext(
+        os.fsdecode(place),
+        records=ManifestRecords(unpack_owners(packed)),
+        is_archive=True,
+        option=name,
+    )
+
+
+def named_context(
+    store: Store, text: str, report: Report, remotes: Callable[[], RemoteContexts]
+) -> tuple[str, NamedContext]:
+    """Return the name and the context that a ``--build-context`` gives.
+
+    ``remotes`` fetches one from elsewhere.  Raises UsageError, BuildError, or ArchiveError for an
+    archive.
+    """
+    name, equals, source = text.partition("=")
+    if not name or not equals or not source:
+        raise UsageError(
+            f"--build-context: {text}: no name or no source", "write --build-context NAME=SOURCE"
+        )
+    if source.startswith(_IMAGE):
+        return name, source.removeprefix(_IMAGE)
+    option = f"--build-context {name}"
+    if source.startswith(_LAYOUT):
+        from sundog.image.convert.layout_image import LayoutImage  # noqa: PLC0415 - seldom needed
+
+        try:
+            return name, LayoutImage.parse(source, store, report)
+        except UsageError as error:
+            raise UsageError(f"{option}: {error.message}", error.hint) from error
+    if any(sign in source for sign in _URL_SIGNS):
+        from sundog.image.builder.files.remote_context import is_remote  # noqa: PLC0415 - seldom needed
+
+        if is_remote(source):
+            found = remotes().fetch(source, option).context
+            if found is None:
+                raise BuildError(
+                    f"{option}: not a tar archive: {without_user(source)}",
+                    "ADD copies a file from a URL",
+                )
+            return name, found
+    if os.path.isdir(source):
+        return name, BuildContext(source, option=option)
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(fd, "rb", buffering=0) as stream:
+            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            return name, unpacked_context(store, stream, option) if is_file else BuildContext(
+                source, option=option
+            )
+    except OSError as error:
+        raise UsageError(f"{option}: can't read {source}: {error.strerror}") from error

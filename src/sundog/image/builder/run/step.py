@@ -1,0 +1,190 @@
+"""RUN: run a command in the image, as root or as an emulated root."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from sundog.base.kernel.files import STDIN_FILENO, STDOUT_FILENO
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.process import Umask
+from sundog.base.kernel.refusal import file_system_of
+from sundog.errors import BuildError
+from sundog.image.builder.keys import cache_key
+from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.user import identify
+from sundog.image.layer.inherit import StepOwners
+from sundog.runtime.container.execute import SCRIPT_SHELL
+from sundog.runtime.process.pseudoterminal import Pseudoterminal
+from sundog.runtime.steps.plan import Step
+from sundog.runtime.steps.step import run_step, run_supervised
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sundog.image.builder.options import RunOptions
+    from sundog.image.builder.report import Report
+    from sundog.image.builder.run.fakeroot import Fakeroot
+    from sundog.image.builder.run.mounts import PreparedMounts, RunMounts
+    from sundog.image.store.drivers import Snapshot
+    from sundog.image.store.store import Store
+
+_UMASK = 0o022
+_FULL = 1 << 20  # bytes; with less free space, a file system counts as full
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """RUN: ``argv`` has the hooks' arguments.
+
+    ``environment`` has all variables that may change the result, and ``unkeyed`` the others.
+    ``user`` is the user that the command sees itself as; "" is root.  ``fakeroot`` may change the
+    command when it runs.
+    """
+
+    text: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    unkeyed: Mapping[str, str]
+    working_dir: str
+    options: RunOptions
+    store: Store
+    report: Report
+    mounts: RunMounts
+    offline: bool = False
+    user: str = ""
+    fakeroot: Fakeroot | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        """Return False."""
+        return False
+
+    @property
+    def is_independent(self) -> bool:
+        """Return False."""
+        return False
+
+    def key(self, layers: Sequence[str]) -> str:
+        """Return the key: the command, everything that it sees, and the emulation.
+
+        Raises BuildError if the source of a mount does not exist.
+        """
+        return cache_key(
+            "run",
+            layers,
+            self.argv,
+            dict(self.environment),
+            self.working_dir,
+            self.options.force.key,
+            self.offline,
+            self.mounts.key(),
+            self.user,
+        )
+
+    def execute(self, snapshot: Snapshot) -> None:
+        """Run the command; raise BuildError if it fails."""
+        if self.options.hidden >= 0:
+            os.ftruncate(self.options.hidden, 0)
+        # A build must not depend on the user's umask.
+        with Umask(_UMASK), self.mounts.prepared() as prepared, ExitStack() as stack:
+            terminal = None
+            if self.options.interactive:
+                terminal = stack.enter_context(Pseudoterminal(STDIN_FILENO, STDOUT_FILENO))
+            status = self._run(snapshot, prepared, terminal)
+        if status and self.options.interactive:
+            raise BuildError(
+                f"the shell {_outcome(status)}, so its changes are not kept",
+                "leave the shell by: exit 0",
+            )
+        if status:
+            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
+
+    def _run(
+        self, snapshot: Snapshot, prepared: PreparedMounts, terminal: Pseudoterminal | None
+    ) -> int:
+        environment = {**self.unkeyed, **self.environment, **prepared.environment}
+        if terminal is not None:
+            environment.setdefault("TERM", os.environ.get("TERM", "dumb"))
+        who = identify(self.user, snapshot.root) if self.user else None
+        if who is not None:
+            environment.setdefault("HOME", os.fsdecode(who.home))
+        force = self.options.force
+        make = partial(
+            Step,
+            env={encoded(name): encoded(value) for name, value in environment.items()},
+            binds=self.options.binds,
+            own=self.options.own,
+            hidden=self.options.own_places,
+            offline=self.offline,
+            stdout=self.options.stdout,
+            stderr=self.options.stderr,
+            output=self.options.output,
+        )
+        argv, root = self.argv, snapshot.root
+        if self.fakeroot is not None:
+
+            def initialize(command: str) -> int:
+                shell = [SCRIPT_SHELL, b"-c", encoded(command)]
+                return run_step(make(snapshot.reopened(), shell, cwd=b"/"))
+
+            scripts = [script.text for script in self.mounts.scripts]
+            argv = self.fakeroot.command(argv, scripts, root, initialize)
+            root = snapshot.reopened()
+        step = make(
+            root,
+            [encoded(word) for word in argv],
+            cwd=encoded(self.working_dir),
+            seccomp=force.seccomp,
+            fake_sync=snapshot.fake_sync,
+            mounts=prepared.operations,
+            identity=who,
+            terminal=terminal,
+        )
+        if force.notify:
+            return self._supervise(step, snapshot, prepared)
+        forgets = force.seccomp or force.fakeroot
+        snapshot.owners = StepOwners({}, guessed=forgets, unrecorded=True)
+        return run_step(step)
+
+    def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
+        """Run ``step`` under a supervisor, and keep its records for the layer."""
+        status, supervised = run_supervised(
+            step, snapshot.emulation(prepared.mounted, strict=self.options.force.strict)
+        )
+        snapshot.owners = StepOwners(supervised.owners, is_complete=True)
+        prepared.keep_owners(supervised.mounted)
+        for line in (*supervised.statistics, *supervised.incidents):
+            self.report.verbose(line)
+        for line in supervised.hints:
+            self.report.info(f"hint: {line}")
+        if supervised.failures:
+            count = supervised.failures
+            self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")
+        return status
+
+    def _hint(self) -> str:
+        """Return a possible cause of the failure that the command's output may not show."""
+        if self.options.force.mode == "none":
+            return "it ran without root emulation; --force=seccomp, the default, has it"
+        space = os.statvfs(self.store.path)
+        if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
+            return "" if self.fakeroot is None else self.fakeroot.hint()
+        return (
+            f"no space left on {file_system_of(self.store.path)}: "
+            f"storage directory {printable(self.store.path)}"
+        )
+
+
+def _outcome(status: int) -> str:
+    """Describe how a command ended; ``status`` is from os.waitstatus_to_exitcode."""
+    if status >= 0:
+        return f"exited with {status}"
+    try:
+        return f"was killed by signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"was killed by signal {-status}"

@@ -1,0 +1,375 @@
+"""One stage of a build: take each instruction's result from the cache, or make and remember it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack, contextmanager
+
+from sundog.errors import BuildError, SundogError
+from sundog.image.builder.bases import SCRATCH, Bases, scratch_config
+from sundog.image.builder.failure import explained, is_fault, located
+from sundog.image.builder.files.add import FilesStepMaker
+from sundog.image.builder.files.context import BuildContext
+from sundog.image.builder.files.remote_access import RemoteAccess
+from sundog.image.builder.files.rsync_instruction import rsync_step
+from sundog.image.builder.keys import cache_key
+from sundog.image.builder.metadata import changes, from_text, pair_text
+from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED
+from sundog.image.builder.platforms import check_platform, wanted_platform
+from sundog.image.builder.report import HIT, MISS, ends_reported
+from sundog.image.builder.run.run_instruction import make_run_step, new_command
+from sundog.image.builder.scope import PROXY_ARGS, StageScope
+from sundog.image.builder.shell_form import warn_of_shell_form
+from sundog.image.builder.state import StageResult
+from sundog.image.builder.tree_step import absolute
+from sundog.image.builder.user import emulated_user
+from sundog.image.builder.volume import VolumeStep
+from sundog.image.builder.workdir import WorkdirStep
+from sundog.image.dockerfile.instructions import (
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Rsync,
+    Run,
+    Volume,
+    Workdir,
+)
+from sundog.image.dockerfile.triggers import parse_triggers
+from sundog.image.oci.config import HistoryEntry, ImageConfig
+from sundog.image.oci.platform import Platform
+from sundog.image.oci.timestamps import timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sundog.image.builder.bases import ImageName
+    from sundog.image.builder.files.add import Files
+    from sundog.image.builder.graph import Stage
+    from sundog.image.builder.run.fakeroot import Fakeroot
+    from sundog.image.builder.state import BuildState
+    from sundog.image.builder.tree_step import TreeStep
+    from sundog.image.dockerfile.instructions import Instruction
+    from sundog.image.store.cache import CacheHit
+
+
+def stage_result(state: BuildState, index: int) -> StageResult:
+    """Return the result of a stage; build it first if need be.
+
+    A build learns what an ONBUILD trigger needs only when its stage begins.
+    """
+    if index not in state.results:
+        state.results[index] = StageBuild(state, state.graph.stages[index]).run()
+    return state.results[index]
+
+
+class StageBuild:
+    """A stage during its build."""
+
+    def __init__(self, state: BuildState, stage: Stage) -> None:
+        self._state = state
+        self._stage = stage
+        self._store = state.store
+        self._bases = Bases(state.store, state.options.pull, state.options.dry_run)
+        self._scope = StageScope(state.scope)
+        self._layers: tuple[str, ...] | None = ()
+        self._config = ImageConfig()
+        self._has_own_cmd = False
+        self._fakeroot: Fakeroot | None = None
+        if state.options.run.force.fakeroot:
+            from sundog.image.builder.run.fakeroot import Fakeroot  # noqa: PLC0415 - seldom needed
+
+            self._fakeroot = Fakeroot(
+                state.report, lambda argv: state.announce_change(new_command(argv))
+            )
+
+    def run(self) -> StageResult:
+        """Carry out the stage's instructions."""
+        report = self._state.report
+        count = len(self._state.graph.stages)
+        if count > 1:
+            alias = f": {self._stage.start.alias}" if self._stage.start.alias else ""
+            report.note(f"stage {self._stage.index + 1}/{count}{alias}")
+        with ends_reported(report, self._stage.start.name):
+            self._from()
+        for name, default in self._stage.start.variables:
+            self._scope.declare(name, default)
+        for instruction in (*self._triggers(), *self._stage.instructions):
+            with ends_reported(report, instruction.name):
+                self._instruction(instruction)
+        return StageResult(self._layers, self._config, self._scope.args)
+
+    def _from(self) -> None:
+        base, start = self._stage.base, self._stage.start
+        options = self._state.options
+        platform = wanted_platform(self._state.dockerfile, start) or options.platform
+        status = HIT
+        if isinstance(base, int):
+            result = stage_result(self._state, base)
+            self._layers, self._config = result.layers, result.config
+            self._scope.args.update(result.args)
+        elif isinstance(base, BuildContext):
+            raise self._state.dockerfile.error(
+                start,
+                f"FROM needs an image, and the context {start.image_text} is not one",
+                near=start.image_text,
+                hint="make an image of it with ch-image import; or use COPY --from",
+            )
+        elif base == SCRATCH:
+            self._config = scratch_config(platform or Platform.of_host())
+        else:
+            if isinstance(base, str):
+                self._state.bases.append(base)
+            with self._showing(start, start.image_text):
+                image = self._bases.find(base, platform)
+            if image is None:
+                status = MISS
+            else:
+                self._layers, self._config = image.layers, image.config
+        self._state.announce(start, status, from_text(start))
+        if status == MISS:
+            assert not isinstance(base, int | BuildContext)
+            with self._showing(start, start.image_text):
+                image = self._bases.fetch(base, platform)
+            if image is None:  # then a dry run knows nothing of it
+                self._layers = None
+            else:
+                self._layers, self._config = image.layers, image.config
+        if platform is not None:
+            check_platform(self._state.dockerfile, start, self._config, platform)
+
+    @contextmanager
+    def _showing(self, instruction: Instruction, near: str) -> Iterator[None]:
+        """Show the place in the Dockerfile of an image that can't be had."""
+        try:
+            yield
+        except SundogError as error:
+            if self._state.options.is_modification or not is_fault(error):
+                raise
+            if close := self._stage.names.near(near):
+                error.hint = f"{close} {error.hint}".rstrip()
+            raise located(self._state, instruction, error, near=near) from error
+
+    def _triggers(self) -> tuple[Instruction, ...]:
+        """Remove the base's ONBUILD triggers from the configuration and return them."""
+        if self._state.options.is_modification:
+            return ()
+        texts = self._config.on_build
+        self._config = self._config.replace(on_build=())
+        start = self._stage.start
+        if texts:
+            self._state.report.info(f"ONBUILD: {start.image_text} triggers {len(texts)}")
+        triggers = parse_triggers(self._state.dockerfile, start, texts)
+        warn_of_shell_form(self._state.dockerfile, triggers, self._state.report)
+        return triggers
+
+    def _instruction(self, written: Instruction) -> None:
+        variables = self._scope.variables(self._config.environment)
+        instruction = self._state.dockerfile.expand(written, variables)
+        match instruction:
+            case Arg():
+                self._arg(instruction)
+            case Run():
+                self._run(instruction)
+            case Copy() | Add():
+                self._files(instruction)
+            case Rsync():
+                self._step(instruction, rsync_step(self._state, instruction, self._absolute))
+            case Workdir():
+                self._workdir(instruction)
+            case Volume():
+                self._volume(instruction)
+            case _:
+                self._configure(instruction)
+
+    def _arg(self, instruction: Arg) -> None:
+        for name, default in instruction.variables:
+            text = pair_text("ARG", name, self._scope.declare(name, default))
+            if name in PROXY_ARGS:  # the value may hold a password
+                text = f"ARG {name} [special]"
+            self._change(instruction, text, self._config)
+
+    def _configure(self, instruction: Instruction) -> None:
+        try:
+            entries = changes(instruction, self._config)
+        except BuildError as error:
+            raise self._state.dockerfile.error(
+                instruction, error.message, hint=error.hint
+            ) from error
+        if isinstance(instruction, Entrypoint) and not self._has_own_cmd:
+            # The base image's CMD belongs to another entrypoint.
+            entries = [(text, config.replace(cmd=None)) for text, config in entries or ()]
+        for text, config in entries or ():
+            self._change(instruction, text, config)
+        self._has_own_cmd |= isinstance(instruction, Cmd)
+
+    def _run(self, instruction: Run) -> None:
+        def files_of(name: str) -> Files:
+            return self._files_of(instruction, name)
+
+        step, notice = make_run_step(
+            self._state, instruction, self._scope, self._config, files_of, fakeroot=self._fakeroot
+        )
+        self._step(instruction, step, notice)
+
+    def _files(self, instruction: Copy | Add) -> None:
+        files: Files = self._state.options.context
+        if isinstance(instruction, Copy) and instruction.from_:
+            files = self._files_of(instruction, instruction.from_)
+        dockerfile = self._state.dockerfile
+        maker = FilesStepMaker(
+            files,
+            RemoteAccess(self._state.options.secrets, self._state.agents),
+            self._store,
+            self._state.report,
+            lambda error: dockerfile.error(instruction, error.message, hint=error.hint),
+        )
+        self._step(instruction, maker.step(instruction, self._absolute(instruction.destination)))
+
+    def _files_of(self, instruction: Instruction, name: str) -> Files:
+        """Return the files that ``from`` in an instruction names: a context, or an image's layers.
+
+        If a dry run does not know those layers, it does not know this stage's either.
+        """
+        base = self._stage.names.resolve(self._state.dockerfile, instruction, name)
+        if isinstance(base, BuildContext):
+            return base
+        with self._showing(instruction, name):
+            layers = self._layers_of(base)
+        if layers is None:
+            self._layers = None
+        return layers or ()
+
+    def _layers_of(self, base: int | ImageName) -> tuple[str, ...] | None:
+        """Return the layers of a stage or an image; None if they are not known yet."""
+        if isinstance(base, int):
+            return stage_result(self._state, base).layers
+        if base == SCRATCH:
+            return ()
+        platform = self._state.options.platform
+        image = self._bases.find(base, platform)
+        if image is None:
+            if isinstance(base, str) and (close := self._stage.names.near(base)):
+                self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
+            image = self._bases.fetch(base, platform)
+        return None if image is None else image.layers
+
+    def _workdir(self, instruction: Workdir) -> None:
+        path = self._absolute(instruction.path)
+        user = emulated_user(self._config.user, self._state.options.run.force)
+        step = WorkdirStep(f"WORKDIR {path}", path, self._store, user)
+        self._step(instruction, step)
+        self._config = self._config.replace(working_dir=path)
+
+    def _volume(self, instruction: Volume) -> None:
+        for text, config in changes(instruction, self._config) or ():
+            paths = tuple(absolute(path) for path in instruction.volumes)
+            self._step(instruction, VolumeStep(text, paths, self._store))
+            self._config = self._config.replace(volumes=config.volumes)
+
+    def _absolute(self, path: str) -> str:
+        """Return an absolute path in the image, without ``..``; ``path`` may be relative."""
+        return absolute(path, self._config.working_dir)
+
+    def _change(self, instruction: Instruction, text: str, config: ImageConfig) -> None:
+        """Apply a change of the configuration alone.
+
+        The cache has it only to tell the user whether it is new.
+        """
+        status = MISS
+        if self._layers is not None:
+            key = cache_key("config", self._layers, _without_history(config), text)
+            if self._remembered(key) is not None:
+                status = HIT
+            else:
+                self._remember(key, None)
+        self._state.announce(instruction, status, text)
+        self._config = config
+        self._record(text, None)
+
+    def _step(self, instruction: Instruction, step: TreeStep, notice: str = "") -> None:
+        """Find the result of an instruction that changes files, or make it.
+
+        ``notice`` describes the change that hooks made; it is printed if the instruction runs.
+        """
+        if self._layers is None:
+            self._state.announce(instruction, MISS, step.text)
+            return
+        below = () if step.is_independent else self._layers
+        try:
+            key = step.key(below)
+        except SundogError as error:
+            self._state.announce(instruction, MISS, step.text)
+            raise self._failure(instruction, error) from error
+        hit = self._remembered(key)
+        self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
+        if hit is not None:
+            self._record(step.text, hit.layer)
+            return
+        if self._state.options.dry_run:
+            self._note_start(instruction, notice)
+            self._layers = None
+            return
+        with ExitStack() as stack:
+            if self._state.options.cache_mode == CACHE_ENABLED:
+                stack.enter_context(self._store.turn(key).held(self._tell_waiting))
+                if (hit := self._remembered(key)) is not None:  # another build was faster
+                    self._record(step.text, hit.layer)
+                    return
+            self._note_start(instruction, notice)
+            try:
+                layer = self._make(step, below)
+            except SundogError as error:
+                raise self._failure(instruction, error) from error
+            self._remember(key, layer)
+        self._record(step.text, layer)
+
+    def _note_start(self, instruction: Instruction, notice: str) -> None:
+        self._state.ran += isinstance(instruction, Run)
+        if notice:
+            self._state.announce_change(notice)
+
+    def _tell_waiting(self) -> None:
+        self._state.report.info("waiting for another build that runs the same step")
+
+    def _make(self, step: TreeStep, below: tuple[str, ...]) -> str | None:
+        """Carry out an instruction; return its layer, None if it changed nothing."""
+        real_sync = self._state.options.real_sync
+        with self._store.driver.begin(below, real_sync=real_sync, bare=step.is_bare) as snapshot:
+            # The output of a command would meet the display.
+            with ExitStack() as stack:
+                if step.is_bare:
+                    word = step.text.partition(" ")[0]
+                    stack.enter_context(self._state.report.watched(f"     {word}"))
+                step.execute(snapshot)
+            return snapshot.commit(step.text)
+
+    def _failure(self, instruction: Instruction, error: SundogError) -> SundogError:
+        """Return the error to raise for an instruction that failed with ``error``."""
+        if not is_fault(error) or self._layers is None:
+            return error
+        return explained(self._state, instruction, error, self._layers, self._config)
+
+    def _remembered(self, key: str) -> CacheHit | None:
+        if self._state.options.cache_mode != CACHE_ENABLED:
+            return None
+        return self._store.cache.get(key)
+
+    def _remember(self, key: str, layer: str | None) -> None:
+        if self._state.options.cache_mode != CACHE_DISABLED and not self._state.options.dry_run:
+            self._store.cache.put(key, layer, self._layers or ())
+
+    def _record(self, text: str, layer: str | None) -> None:
+        """Add an instruction's result to the image."""
+        entry = HistoryEntry(timestamp(self._state.options.epoch), text, empty_layer=layer is None)
+        self._config = self._config.replace(history=(*self._config.history, entry))
+        if layer is not None and self._layers is not None:
+            self._layers = (*self._layers, layer)
+            self._config = self._config.replace(diff_ids=(*self._config.diff_ids, ""))
+
+
+def _without_history(config: ImageConfig) -> str:
+    """Return a configuration's content without its history."""
+    return json.dumps(config.replace(created="", history=(), diff_ids=()).to_json(), sort_keys=True)

@@ -1,0 +1,70 @@
+"""The state that the stages of a build share: results, messages and counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sundog.image.builder.scope import TOO_LARGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sundog.image.builder.graph import StageGraph
+    from sundog.image.builder.options import BuildOptions
+    from sundog.image.builder.places import Places
+    from sundog.image.builder.report import Report
+    from sundog.image.builder.scope import GlobalScope
+    from sundog.image.builder.secrets import SshAgents
+    from sundog.image.dockerfile.instructions import Instruction
+    from sundog.image.dockerfile.parse import Dockerfile
+    from sundog.image.oci.config import ImageConfig
+    from sundog.image.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """The result of a stage; ``layers`` is None if a dry run does not know them.
+
+    ``args`` are the ARGs that a stage built from this one sees, too.
+    """
+
+    layers: tuple[str, ...] | None
+    config: ImageConfig
+    args: Mapping[str, str]
+
+
+@dataclass
+class BuildState:
+    """The state that the stages of a build share.
+
+    ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
+    started from.  Then come counts: all instructions, RUNs that ran, and those of them whose
+    command ``--force`` changed.
+    """
+
+    store: Store
+    dockerfile: Dockerfile
+    options: BuildOptions
+    report: Report
+    scope: GlobalScope
+    graph: StageGraph
+    agents: SshAgents
+    places: Places
+    results: dict[int, StageResult] = field(default_factory=dict)
+    bases: list[str] = field(default_factory=list)
+    instructions: int = 0
+    ran: int = 0
+    modified: int = 0
+
+    def announce(self, instruction: Instruction, status: str, text: str) -> None:
+        """Print the line of an instruction and count it."""
+        if not self.scope.has_room(text):
+            raise self.dockerfile.error(instruction, TOO_LARGE)
+        self.report.begin(self.places.announce(instruction.line, status, text))
+        self.instructions += 1
+
+    def announce_change(self, notice: str) -> None:
+        """Print that a RUN gets another command, and count it."""
+        self.report.info(notice)
+        self.modified += 1

@@ -1,0 +1,83 @@
+"""The files of an image from which Enroot, and so pyxis, takes its configuration.
+
+Specification: Enroot 4.1, doc/image-format.md.  ``/etc/rc`` is the command, ``/etc/environment``
+has the variables, and ``/etc/fstab`` has mounts.  Enroot obeys what an image has there by chance,
+so an image without volumes gets an empty ``/etc/fstab``.  ``/etc/rc`` reads ``/etc/rc.local``,
+which pyxis writes if a step's own command is to run without ENTRYPOINT.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from sundog.image.layer.below import Below
+from sundog.image.layer.directory_owners import PLACEHOLDERS
+from sundog.image.layer.whole_image import image_entries
+from sundog.image.store.metadata import encoded
+from sundog.image.store.volumes import volume_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.image.layer.below import LayerTree
+    from sundog.image.oci.config import ImageConfig
+
+_SHELL = ("/bin/sh",)
+# fstab(5): these bytes stand for themselves only as octal numbers.
+_OCTAL = {number: f"\\{number:03o}" for number in b" \t\n\\"}
+_VOLUME = b"${ENROOT_ROOTFS}/%b /%b none x-create=dir,bind,rw,nosuid,nodev\n"
+
+
+def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes, bytes | None]:
+    """Return the files by path; a directory has None, and comes before what is in it.
+
+    Each device that shows in ``layers``, the topmost first, becomes an empty file: the user runs
+    ``enroot create``, and can't make devices.
+    """
+    with Below(layers) as view:
+        devices = [
+            entry.path for entry in image_entries(view, {}) if entry.record.kind in PLACEHOLDERS
+        ]
+    return {
+        **dict.fromkeys(devices, b""),
+        b"etc": None,
+        b"etc/environment": _environment(config),
+        b"etc/fstab": b"".join(map(_mount, volume_paths(config.volumes))),
+        b"etc/rc": encoded(_command(config)),
+        b"etc/rc.local": b"",
+    }
+
+
+def _environment(config: ImageConfig) -> bytes:
+    """Return a line for each variable whose value has no newline: no line can express that."""
+    # Enroot takes one pair of quotes away, so a value's own quotes stay.
+    lines = [f'{name}="{value}"\n' for name, value in sorted(config.environment.items())]
+    return encoded("".join(line for line in lines if line.count("\n") == 1))
+
+
+def _mount(volume: bytes) -> bytes:
+    """Return the mount that makes a VOLUME writable, as Enroot's own images have it."""
+    if b"${" in volume:
+        return b""  # Enroot would put a variable of the host there
+    path = b"".join(_OCTAL.get(byte, chr(byte)).encode("latin-1") for byte in volume)
+    return _VOLUME % (path, path)
+
+
+def _command(config: ImageConfig) -> str:
+    """Return a script of sh: WORKDIR, then ENTRYPOINT with its arguments or with CMD."""
+    workdir = shlex.quote(config.working_dir or "/")
+    entrypoint, command = config.entrypoint or (), config.cmd or ()
+    words = command if entrypoint else command or _SHELL
+    return (
+        f"mkdir -p -- {workdir} 2>/dev/null\n"
+        f"cd -- {workdir} || exit 1\n"
+        "unset OLDPWD\n"
+        "[ ! -s /etc/rc.local ] || . /etc/rc.local\n"
+        f"[ $# -gt 0 ] || set -- {_quoted(words)}\n"
+        f'exec {_quoted(entrypoint)} "$@"\n'
+    )
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return " ".join(map(shlex.quote, words))

@@ -1,0 +1,189 @@
+"""Write a SquashFS file of an image in a store: ``mksquashfs`` reads it where it is mounted.
+
+The layers are mounted as ``ch-run`` mounts them, read-only, in a mount namespace that only this
+conversion sees.  No process has to write a tar, to pass it on, and to take it apart.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.process import set_pdeathsig
+from sundog.errors import KernelError, SundogError
+from sundog.image.convert.flow import task
+from sundog.image.convert.pseudo_file import describe
+from sundog.image.convert.squash import MKSQUASHFS, check_status, making_arguments, start
+from sundog.image.layer.below import Below, LayerTree
+from sundog.image.layer.header import NANOSECONDS
+from sundog.image.layer.whole_image import FILE_MODE
+from sundog.image.transfer.packing import warn_of_image
+from sundog.runtime.container.enter import enter_namespaces, mount_scratch
+from sundog.runtime.container.root import mount_root
+from sundog.runtime.process.watch import PERIOD, WATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sundog.base.record.layer_path import LayerPath
+    from sundog.image.convert.flow import Flow
+    from sundog.image.convert.pseudo_file import Description
+    from sundog.image.convert.squash import Maker, Output
+    from sundog.image.layer.whole_image import Added
+    from sundog.image.store.layers import LayerId
+    from sundog.image.store.store import Store
+    from sundog.image.transfer.report import Transfer
+    from sundog.runtime.container.root import Root
+
+_SLACK = 16 << 10  # bytes of a tmpfs for each file and for itself
+
+
+@dataclass(frozen=True, slots=True)
+class StackedImage:
+    """An image in a store: how its layers are mounted, the layers themselves, what is added."""
+
+    root: Root
+    layers: Sequence[LayerPath]
+    added: Added
+
+
+def mountable_root(store: Store, layers: Sequence[LayerId]) -> Root | None:
+    """Return how the layers of an image, bottom first, are mounted; None if they can't be here."""
+    try:
+        driver = store.driver
+    except (OSError, SundogError):  # a store that can't be written: nothing can be tried there
+        return None
+    return driver.root(layers) if driver.name == "overlay" else None
+
+
+def squash_mounted(
+    image: StackedImage,
+    flow: Flow,
+    output: Output,
+    maker: Maker,
+    *,
+    transfer: Transfer,
+    warn: Callable[[str], None],
+) -> bool:
+    """Write ``output`` of ``image``; ``warn`` is told which files lose set-id bits.
+
+    Returns False, and writes nothing, if ``maker`` reads no trees, if the layers can't be mounted
+    here, or if mksquashfs can't be told what they hold.  Raises SundogError with what it says.
+    """
+    if maker.name != MKSQUASHFS:
+        return False
+    shown = 0
+
+    def show(count: int) -> None:
+        nonlocal shown
+        transfer.advance(count - shown)
+        shown = count
+
+    def inside(tie: Callable[[], None]) -> tuple[int, list[bytes]] | None:
+        enter_namespaces(0, 0)
+        tie()
+        return _made(image, flow, output, maker)
+
+    WATCH.start()
+    with task(inside, [output.file, output.said.fileno()]) as running, WATCH.shown(show):
+        outcome = running.result()
+    match outcome:
+        case None:
+            return False
+        case (int(status), list(dropped)):
+            check_status(status, maker, output)
+            warn_of_image(dropped, warn)
+            return True
+    raise AssertionError
+
+
+def _made(
+    image: StackedImage, flow: Flow, output: Output, maker: Maker
+) -> tuple[int, list[bytes]] | None:
+    """Mount the image and run mksquashfs; return its exit status and the dropped entries."""
+    room = sum(len(content or b"") + _SLACK for content in image.added.values()) + _SLACK
+    try:
+        scratch = mount_scratch(b"%d" % room)
+        root = mount_root(image.root)
+    except KernelError:
+        return None
+    with Below([LayerTree.read(layer) for layer in image.layers]) as view:
+        place = _path_of(scratch)
+        description = describe(
+            view, image.added, place, keeps_xattrs=flow.keeps_xattrs, latest=flow.epoch
+        )
+    if description is None:
+        return None
+    _write_added(description, scratch)
+    pseudo, excluded = map(_in_memory, (description.definitions, description.excluded))
+    arguments = [
+        *(_path_of(root) + b"/.", *making_arguments(output.path, description.root)),
+        # The pseudo file alone decides about owners and attributes.
+        *("-all-root", "-pseudo-override", "-pf", _path_of(pseudo), "-ef", _path_of(excluded)),
+        *(("-xattrs-exclude", ".") if flow.keeps_xattrs else ("-no-xattrs",)),
+        *(("-mkfs-time", "0") if flow.epoch is None else ()),
+    ]
+    # Not the image: with an empty word in LD_LIBRARY_PATH, libraries come from this directory.
+    os.chdir(b"/")
+    parent = os.getpid()
+
+    def tie() -> None:
+        set_pdeathsig(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    process = start(
+        maker,
+        arguments,
+        output,
+        stdin=subprocess.DEVNULL,
+        keep=[root, scratch, pseudo, excluded],
+        latest=flow.epoch,
+        prepare=tie,
+    )
+    return _counted(process), list(description.dropped)
+
+
+def _path_of(fd: int) -> bytes:
+    return b"/proc/self/fd/%d" % fd
+
+
+def _in_memory(data: bytes) -> int:
+    """Return the descriptor of a file without a name that holds ``data``."""
+    fd = os.memfd_create("mksquashfs", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    return fd
+
+
+def _write_added(description: Description, scratch: int) -> None:
+    """Write the added files into the directory ``scratch``."""
+    time = description.root.seconds * NANOSECONDS
+    for number, content in enumerate(description.files):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(b"%d" % number, flags, 0o600, dir_fd=scratch), "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), FILE_MODE)
+            file.flush()
+            os.utime(file.fileno(), ns=(time, time))
+
+
+def _counted(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the program; count the bytes that it reads meanwhile.  Return its status."""
+    counted = 0
+    with Closing(os.pidfd_open(process.pid)) as pidfd:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        while not poll.poll(PERIOD * 1000):
+            with suppress(OSError, ValueError, IndexError):  # a kernel that does not count
+                with open(f"/proc/{process.pid}/io", "rb") as file:
+                    count = int(file.readline().split()[1])  # rchar
+                WATCH.count(count - counted)
+                counted = count
+    return process.wait()

@@ -1,0 +1,267 @@
+"""Files as a tar in a pipe, out of one directory tree and into another, for ``sundog cp``.
+
+Both ends may be in a container, whose programs can change the tree meanwhile.  So every name is
+looked up from a descriptor, without links: no link leads out of the tree, to /proc or to another
+place in it.  Only the path that the user gives may lead through links.
+
+The functions import nothing when they run, because the root directory may be an image's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tarfile
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import (
+    AT_FDCWD,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
+from sundog.errors import KernelError, SundogError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Literal
+
+NOTHING, FILE, DIRECTORY = "", "file", "directory"
+
+_BLOCK = 1 << 16
+_BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+_LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TOP = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SET_ID = stat.S_ISUID | stat.S_ISGID
+for _codec in ("ascii", "utf-8", "iso8859-1"):  # tarfile would look them up later
+    "".encode(_codec)
+
+
+def kind(path: bytes) -> str:
+    """Return what ``path`` leads to: NOTHING, FILE or DIRECTORY.  Raises KernelError."""
+    try:
+        with Closing(_opened(path, os.O_PATH)) as fd:
+            return DIRECTORY if stat.S_ISDIR(os.fstat(fd).st_mode) else FILE
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return NOTHING
+        raise
+
+
+def pack(path: bytes, name: bytes, out: int) -> None:
+    """Write the file or directory ``path`` as a tar to ``out``, under ``name``.
+
+    An empty ``name`` stands for the contents of a directory.  Sockets and devices are left out.
+    Raises KernelError, OSError, and SundogError.
+    """
+    with (
+        open(out, "wb", closefd=False) as file,
+        _tar(file, "w|") as tar,
+        Closing(_opened(path, _TOP)) as top,
+    ):
+        status = os.fstat(top)
+        if stat.S_ISREG(status.st_mode):
+            _pack_file(tar, os.dup(top), _info(name, status))
+        elif stat.S_ISDIR(status.st_mode):
+            if name:
+                tar.addfile(_info(name, status))
+            _pack_directory(tar, top, name + b"/" if name else b"", {})
+        else:
+            raise SundogError(f"{printable(path)}: neither a file nor a directory")
+
+
+def _pack_directory(
+    tar: tarfile.TarFile, directory: int, prefix: bytes, links: dict[tuple[int, int], bytes]
+) -> None:
+    for entry in sorted(map(os.fsencode, os.listdir(directory))):
+        try:
+            status = os.lstat(entry, dir_fd=directory)
+        except FileNotFoundError:
+            continue  # it has just gone
+        name = prefix + entry
+        if stat.S_ISDIR(status.st_mode):
+            try:
+                fd = openat2(directory, entry, _LISTED, _BENEATH)
+            except KernelError as error:
+                raise _unreadable(name, error) from None
+            with Closing(fd):
+                tar.addfile(_info(name, os.fstat(fd)))
+                _pack_directory(tar, fd, name + b"/", links)
+        else:
+            _pack_entry(tar, directory, entry, name, links, status=status)
+
+
+def _pack_entry(
+    tar: tarfile.TarFile,
+    directory: int,
+    entry: bytes,
+    name: bytes,
+    links: dict[tuple[int, int], bytes],
+    *,
+    status: os.stat_result,
+) -> None:
+    """Write a file, a link or a FIFO."""
+    info = _info(name, status)
+    if stat.S_ISREG(status.st_mode):
+        first = links.setdefault((status.st_dev, status.st_ino), name)
+        if first != name and status.st_nlink > 1:
+            info.type, info.linkname, info.size = tarfile.LNKTYPE, os.fsdecode(first), 0
+            tar.addfile(info)
+            return
+        try:
+            fd = openat2(directory, entry, _READ, _BENEATH)
+        except KernelError as error:
+            raise _unreadable(name, error) from None
+        _pack_file(tar, fd, info)
+    elif stat.S_ISLNK(status.st_mode):
+        info.type = tarfile.SYMTYPE
+        info.linkname = os.fsdecode(os.readlink(entry, dir_fd=directory))
+        tar.addfile(info)
+    elif stat.S_ISFIFO(status.st_mode):
+        info.type = tarfile.FIFOTYPE
+        tar.addfile(info)
+
+
+def _pack_file(tar: tarfile.TarFile, fd: int, info: tarfile.TarInfo) -> None:
+    with open(fd, "rb") as file:
+        info.size = os.fstat(fd).st_size
+        tar.addfile(info, file)
+
+
+def unpack(path: bytes, source: int, *, overwrite: bool, keep_set_id: bool) -> None:
+    """Unpack the tar ``source``, a descriptor, into the directory ``path``.
+
+    A file takes the place of a file.  With ``overwrite``, it takes the place of a directory, too,
+    if that is empty, and a directory that of a file.  Raises KernelError, OSError and SundogError.
+    """
+    modes: list[tuple[bytes, int, int]] = []
+    with (
+        Closing(_opened(path, os.O_PATH | os.O_DIRECTORY)) as top,
+        open(source, "rb", closefd=False) as file,
+    ):
+        try:
+            with _tar(file, "r|") as tar:
+                for member in tar:
+                    name = _relative(member.name)
+                    mode = stat.S_IMODE(member.mode) & (~0 if keep_set_id else ~_SET_ID)
+                    if name:
+                        _make(top, name, member, tar, mode, overwrite=overwrite)
+                    if name and member.isdir():
+                        modes.append((name, mode, int(member.mtime)))
+        except tarfile.TarError as error:
+            raise SundogError(
+                f"not a tar: {error}", "cp reads a tar that is not compressed"
+            ) from None
+        for name, mode, mtime in reversed(modes):
+            with Closing(openat2(top, name, _LISTED, _BENEATH)) as fd:
+                os.fchmod(fd, mode)
+                os.utime(fd, (mtime, mtime))
+        while os.read(source, _BLOCK):  # whoever writes it may write more
+            pass
+
+
+def _make(
+    top: int,
+    name: bytes,
+    member: tarfile.TarInfo,
+    tar: tarfile.TarFile,
+    mode: int,
+    *,
+    overwrite: bool,
+) -> None:
+    parent, _, base = name.rpartition(b"/")
+    with Closing(_parent(top, parent)) as directory:
+        try:
+            found = os.lstat(base, dir_fd=directory).st_mode
+        except FileNotFoundError:
+            found = 0
+        if member.isdir():
+            if found and not stat.S_ISDIR(found):
+                _refuse_unless(overwrite, name, "a file is in the place of a directory")
+                os.unlink(base, dir_fd=directory)
+                found = 0
+            if not found:
+                os.mkdir(base, 0o700, dir_fd=directory)
+            return
+        if stat.S_ISDIR(found):
+            _refuse_unless(overwrite, name, "a directory is in the place of a file")
+            os.rmdir(base, dir_fd=directory)
+        elif found:
+            os.unlink(base, dir_fd=directory)
+        if member.issym():
+            os.symlink(os.fsencode(member.linkname), base, dir_fd=directory)
+        elif member.islnk():
+            linked = _relative(member.linkname)
+            above, _, old = linked.rpartition(b"/")
+            with Closing(_parent(top, above)) as other:
+                os.link(old, base, src_dir_fd=other, dst_dir_fd=directory, follow_symlinks=False)
+        elif member.isfifo():
+            os.mkfifo(base, mode, dir_fd=directory)
+        elif member.isreg():
+            with open(os.open(base, _MADE, 0o600, dir_fd=directory), "wb") as file:
+                data = tar.extractfile(member)
+                while data is not None and (block := data.read(_BLOCK)):
+                    file.write(block)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.utime(file.fileno(), (int(member.mtime), int(member.mtime)))
+        # A device belongs to nobody here.
+
+
+def _refuse_unless(allowed: bool, name: bytes, why: str) -> None:
+    if not allowed:
+        raise SundogError(f"{printable(name)}: {why}", "sundog cp --overwrite")
+
+
+def _parent(top: int, path: bytes) -> int:
+    """Return the directory ``path`` below ``top``; make what is missing of it."""
+    try:
+        return openat2(top, path or b".", _LISTED, _BENEATH)
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    above, _, name = path.rpartition(b"/")
+    with Closing(_parent(top, above)) as directory:
+        os.mkdir(name, 0o755, dir_fd=directory)
+        return openat2(directory, name, _LISTED, _BENEATH)
+
+
+def _relative(name: str) -> bytes:
+    """Return the path of a member below the directory; b"" for the directory itself."""
+    parts = [part for part in os.fsencode(name).split(b"/") if part not in (b"", b".")]
+    if b".." in parts:
+        raise SundogError(f"a path in the tar leads up: {printable(os.fsencode(name))}")
+    return b"/".join(parts)
+
+
+def _opened(path: bytes, flags: int) -> int:
+    """Open a path that the user has given; links in it are followed, but none of /proc."""
+    return openat2(AT_FDCWD, path, flags, RESOLVE_NO_MAGICLINKS)
+
+
+def _info(name: bytes, status: os.stat_result) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(os.fsdecode(name))
+    info.mode = stat.S_IMODE(status.st_mode)
+    info.mtime = int(status.st_mtime)
+    if stat.S_ISDIR(status.st_mode):
+        info.type = tarfile.DIRTYPE
+    return info
+
+
+def _tar(file: BinaryIO, mode: Literal["r|", "w|"]) -> tarfile.TarFile:
+    return tarfile.open(
+        fileobj=file,
+        mode=mode,
+        encoding="utf-8",
+        errors="surrogateescape",
+        format=tarfile.PAX_FORMAT,
+    )
+
+
+def _unreadable(name: bytes, error: KernelError) -> SundogError:
+    return SundogError(f"can't read {printable(name)}: {os.strerror(error.errno)}")

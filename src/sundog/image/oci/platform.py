@@ -1,0 +1,163 @@
+"""Platforms: operating system, architecture and variant, in Go's terms.
+
+Specification: OCI image-spec v1.1, image-index.md §Platform Variants, and the text form that
+``FROM --platform`` and ``--arch`` take.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sundog.errors import UsageError
+from sundog.runtime.linker.elf import ElfError, layout_of
+
+# uname -m, or another common spelling, → architecture and variant as registries list them.
+_MACHINES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "i386": ("386", ""),
+    "i486": ("386", ""),
+    "i586": ("386", ""),
+    "i686": ("386", ""),
+    "aarch64": ("arm64", ""),
+    "arm64": ("arm64", ""),
+    "armv8l": ("arm", "v7"),  # a 32-bit process on a 64-bit kernel
+    "armv8b": ("arm", "v7"),
+    "aarch32": ("arm", "v7"),
+    "armhf": ("arm", "v7"),
+    "armv7l": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "armv6l": ("arm", "v6"),
+    "armv5l": ("arm", "v5"),
+    "armv5tel": ("arm", "v5"),
+    "armv5tejl": ("arm", "v5"),
+    "ppc64le": ("ppc64le", ""),
+    "s390x": ("s390x", ""),
+    "riscv64": ("riscv64", ""),
+    "loongarch64": ("loong64", ""),
+    "mips64": (
+        "mips64le",
+        "",
+    ),  # whatever its byte order: no image is big-endian
+    "mips64le": ("mips64le", ""),
+}
+
+# e_machine, class in bits and byte order of an ELF file → uname -m.
+_ELF_MACHINES = {
+    (3, 32, "little"): "i386",
+    (8, 64, "little"): "mips64le",
+    (21, 64, "little"): "ppc64le",
+    (22, 64, "big"): "s390x",
+    (40, 32, "little"): "armv7l",
+    (62, 64, "little"): "x86_64",
+    (183, 64, "little"): "aarch64",
+    (243, 64, "little"): "riscv64",
+    (258, 64, "little"): "loongarch64",
+}
+
+# Variants that the architecture alone implies.
+_IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1"), ("amd64", "1")}
+
+# Architecture → its variants, the newest first; "" is the implied one.
+_OLDER_VARIANTS: dict[str, tuple[str, ...]] = {
+    "amd64": ("v4", "v3", "v2", ""),
+    "arm": ("v8", "v7", "v6", "v5"),
+    "arm64": ("v9", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The system that an image runs on; ``variant`` is "" if the architecture implies it."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read ``os/architecture[/variant]`` or ``architecture[/variant]``; raise UsageError.
+
+        uname's spellings work too, and an implied variant is dropped: ``linux/aarch64`` and
+        ``arm64/v8`` are both ``linux/arm64``.
+        """
+        parts = text.lower().split("/")
+        if not all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
+            raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
+        match parts:
+            case [name] if name in _OPERATING_SYSTEMS:
+                return cls(name, cls.of_host().architecture, cls.of_host().variant)
+            case [name]:
+                return _normalized("linux", name, "")
+            case [os_name, name] if os_name in _OPERATING_SYSTEMS:
+                return _normalized(os_name, name, "")
+            case [name, variant]:
+                return _normalized("linux", name, variant)
+            case [os_name, name, variant]:
+                return _normalized(os_name, name, variant)
+            case _:
+                raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
+
+    @classmethod
+    def of(cls, os_name: str, architecture: str, variant: str = "") -> Platform:
+        """Return the platform that a document's fields name, in the usual spelling."""
+        return _normalized(os_name.lower(), architecture.lower(), variant.lower())
+
+    @classmethod
+    def of_host(cls) -> Platform:
+        """Return this machine's platform, from uname(2)."""
+        return cls.of_machine(os.uname().machine)
+
+    @classmethod
+    def of_machine(cls, machine: str) -> Platform:
+        """Translate uname's ``machine``; an unknown one is returned unchanged."""
+        return _normalized("linux", machine.lower(), "")
+
+    @classmethod
+    def of_program(cls, head: bytes) -> Platform | None:
+        """Return the platform of the ELF file that begins with ``head``; None if it is unknown.
+
+        The machine says nothing of variants; if the architecture is this machine's, so is the
+        variant.
+        """
+        try:
+            layout = layout_of(head)
+        except ElfError:
+            return None
+        _, machine, *_ = layout.file_header.unpack_from(head)
+        name = _ELF_MACHINES.get((machine, layout.bits, layout.order))
+        if name is None:
+            return None
+        found, host = cls.of_machine(name), cls.of_host()
+        return host if found.architecture == host.architecture else found
+
+    def runnable(self) -> list[Platform]:
+        """Return the platforms whose programs run on this one, the best first.
+
+        A variant runs programs for older variants of its architecture (image-index.md, "Platform
+        Variants").
+        """
+        older = _OLDER_VARIANTS.get(self.architecture, ())
+        if self.variant in older:
+            older = older[older.index(self.variant) + 1 :]
+        else:  # an unknown variant runs programs for the implied one
+            older = tuple(variant for variant in older if not variant)
+        return [self, *(Platform(self.os, self.architecture, variant) for variant in older)]
+
+    def __str__(self) -> str:
+        parts = (self.os, self.architecture, self.variant)
+        return "/".join(part for part in parts if part)
+
+
+_OPERATING_SYSTEMS = frozenset(["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd"])
+
+
+def _normalized(os_name: str, name: str, variant: str) -> Platform:
+    architecture, implied = _MACHINES.get(name, (name, ""))
+    variant = variant or implied
+    if (architecture, variant) in _IMPLIED_VARIANTS:
+        variant = ""
+    if architecture == "arm":
+        variant = f"v{variant}" if variant.isdigit() else variant or "v7"
+    return Platform(os_name, architecture, variant)

@@ -1,0 +1,84 @@
+"""Pull: from a reference to an image in the store.
+
+Specification: OCI distribution-spec v1.1, "Pull", and image-spec v1.1.
+
+A pull tries the mirrors in order, and the registry itself last.  It does not ask for what the store
+has: if the tag has not moved, one request is all.  The image gets its name when all of it is there.
+"""
+
+from __future__ import annotations
+
+from sundog.base.record.names import canonical_name
+from sundog.errors import NotInStorage, RegistryError, StoreError
+from sundog.image.oci.platform import Platform
+from sundog.image.store.images import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.image.oci.reference import Reference
+    from sundog.image.registry.config import Remote
+    from sundog.image.registry.options import PullOptions
+    from sundog.image.registry.session import Session
+    from sundog.image.store.store import Store
+    from sundog.image.transfer.report import Report
+
+
+def pull(
+    store: Store, session: Session, text: str, name: str, *, options: PullOptions, report: Report
+) -> Image:
+    """Pull the image that the reference ``text`` names into ``store``, under ``name``; return it.
+
+    Raises RegistryError, ManifestError, ArchiveError and what the store raises; then an older image
+    keeps the name.
+    """
+    canonical = canonical_name(name)
+    store.hold()
+    old = _stored(store, name)
+    remotes = session.registries.remotes(text)
+    if old is not None and not options.fresh and options.last_layer is None:
+        unchanged = _unchanged(session, remotes, old, options, report)
+        if unchanged:
+            report.info("image in storage is up to date")
+            return old
+    # An image that is up to date needs none of that, and its import takes a while.
+    from sundog.image.registry.download import download  # noqa: PLC0415
+
+    came = download(store, session, text, remotes, options=options, report=report)
+    image = Image(canonical, name, came.config, came.layers, _origin(came.reference), came.blobs)
+    store.images.put(image)
+    return image
+
+
+def _stored(store: Store, name: str) -> Image | None:
+    try:
+        return store.images.get(name)
+    except (NotInStorage, StoreError):  # a damaged image is replaced
+        return None
+
+
+def _origin(reference: Reference) -> str:
+    return f"pull {reference}"
+
+
+def _unchanged(
+    session: Session, remotes: Sequence[Remote], old: Image, options: PullOptions, report: Report
+) -> bool:
+    """Tell whether a pull would bring just ``old``."""
+    is_for = Platform.of(old.config.os, old.config.architecture, old.config.variant)
+    if not old.blobs or not (options.any_platform or is_for in options.wanted.runnable()):
+        return False
+    for remote in remotes:
+        if old.origin != _origin(remote.reference):
+            continue
+        if remote.reference.digest is not None:
+            return old.blobs[0] == str(remote.reference.digest)
+        client = session.client(remote.endpoints[0])
+        try:
+            digest = client.head_manifest(remote.reference.version)
+        except RegistryError as error:  # a full pull will explain it
+            report.verbose(error.message)
+            return False
+        return str(digest) == old.blobs[0]
+    return False

@@ -1,0 +1,136 @@
+"""``deleted/``: the descriptions of deleted images, one file for each name, the latest.
+
+A file has the image's ``image.json`` and ``config.json``.  It keeps no layer from being collected:
+what the user deletes must free space.  An image can be restored as long as its layers are here,
+because the build cache or another image has them.  A collection removes the files of images that
+can't be restored any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import replace
+
+from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.errors import DocumentError, NotInStorage, StoreError
+from sundog.image.oci.fields import Fields, parse_json
+from sundog.image.store.images import described, image_from
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.image.store.images import Image, Images
+    from sundog.image.store.layers import Layers
+    from sundog.image.store.storage import Storage
+
+_DIRECTORY = b"deleted"
+_WHAT = "the description of a deleted image"
+_LIMIT = 64 << 20  # bytes of a description
+
+
+class DeletedImages:
+    """The deleted images of one store."""
+
+    def __init__(self, storage: Storage, layers: Layers, images: Images) -> None:
+        self._storage = storage
+        self._layers = layers
+        self._images = images
+
+    def remember(self, *images: Image) -> None:
+        """Note images that are about to be deleted.  A damaged image is not noted."""
+        with self._storage.faults:
+            for image in images:
+                if not image.layers:
+                    continue
+                os.makedirs(self._storage.at(_DIRECTORY), mode=0o700, exist_ok=True)
+                text = json.dumps({"image": described(image), "config": image.config.to_json()})
+                self._storage.write_file(self._path(image.reference), text.encode())
+
+    def list(self) -> Sequence[Image]:
+        """Return the images that can be restored now, in order of their typed names."""
+        found = []
+        for name in self._names():
+            image = self._read(name)
+            if image is not None and self._is_whole(image) and not self._is_here(image.reference):
+                found.append(image)
+        return sorted(found, key=lambda image: image.typed)
+
+    def restore(self, text: str) -> Image:
+        """Put the deleted image back that ``text`` names; return it.
+
+        Raises StoreError if there is an image of this name, and NotInStorage if there was none, or
+        if its layers are gone.
+        """
+        reference = canonical_name(text)
+        if self._is_here(reference):
+            raise StoreError(
+                f"image exists; will not overwrite: {text}", f"ch-image delete {text}; or use it"
+            )
+        self._storage.hold()
+        name = os.fsencode(name_to_directory(reference))
+        image = self._read(name)
+        if image is None:
+            raise NotInStorage(f"image not in cache: {text}", "see: ch-image list --undeletable")
+        if not self._is_whole(image):
+            raise NotInStorage(
+                f"image not in cache: {text}: its layers have been removed",
+                "build or pull it again; layers stay while the build cache or an image has them",
+            )
+        blobs = tuple(digest for digest in image.blobs if self._has_blob(digest))
+        image = replace(image, blobs=blobs if blobs == image.blobs else ())
+        self._images.put(image)
+        self._forget(name)
+        return image
+
+    def prune(self) -> None:
+        """Forget the images that can't be restored any more."""
+        for name in self._names():
+            image = self._read(name)
+            if image is None or not self._is_whole(image):
+                self._forget(name)
+
+    def clear(self) -> None:
+        """Forget all."""
+        for name in self._names():
+            self._forget(name)
+
+    def _names(self) -> Sequence[bytes]:
+        try:
+            return os.listdir(self._storage.at(_DIRECTORY))
+        except FileNotFoundError:
+            return ()
+
+    def _read(self, name: bytes) -> Image | None:
+        """Read a description; None if it is missing or damaged."""
+        with (
+            suppress(OSError, DocumentError),
+            open(self._storage.at(_DIRECTORY, name), "rb") as file,
+        ):
+            fields = Fields(
+                parse_json(file.read(_LIMIT), _WHAT, DocumentError), _WHAT, DocumentError
+            )
+            config = json.dumps(fields.mapping("config")).encode()
+            return image_from(fields.take("image"), config)
+        return None
+
+    def _is_whole(self, image: Image) -> bool:
+        return all(map(self._layers.exists, image.layers))
+
+    def _is_here(self, reference: str) -> bool:
+        return os.path.lexists(
+            self._storage.at(b"images", os.fsencode(name_to_directory(reference)))
+        )
+
+    def _has_blob(self, digest: str) -> bool:
+        return os.path.exists(self._storage.at(b"blobs", *digest.encode().split(b":", 1)))
+
+    def _forget(self, name: bytes) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self._storage.at(_DIRECTORY, name))
+            self._storage.device.changed(self._storage.at(_DIRECTORY))
+
+    def _path(self, reference: str) -> bytes:
+        return self._storage.at(_DIRECTORY, os.fsencode(name_to_directory(reference)))

@@ -1,0 +1,95 @@
+"""Errors of the file system below the storage directory, in the user's terms."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sundog.base.kernel.libc import descriptor_path, printable
+from sundog.base.kernel.refusal import file_system_of
+from sundog.base.record.location import OTHER_STORAGE_HINT
+from sundog.errors import KernelError, UnfitStorage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+# errno → (what happened on the file system, the hint that comes before another storage directory)
+_FAULTS = {
+    errno.ENOSPC: ("no space left on", "free some space there, or "),
+    errno.EDQUOT: ("disk quota exceeded on", "free some space there, or "),
+    errno.EROFS: ("nothing can be written: read-only is", ""),
+    errno.EIO: ("input/output error on", "see dmesg(1), the disk may be failing; or "),
+}
+_ONE_FILE_SYSTEM = (
+    "all of it must be on one file system, in one subvolume and project: "
+    "take out what is mounted in it or a symlink to elsewhere; or "
+)
+# The calls of a KernelError: ENOSPC of unshare(2) or mount(2) means something else.
+_FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
+
+
+class StorageFaults:
+    """A context that turns errors of the file system, while storage is written, into UnfitStorage.
+
+    The error names the file system and the storage directory ``path``.  Errors that name a
+    file elsewhere pass through.  Every error that leaves a store's context passes through this one;
+    inside, use it where code has to distinguish it from others.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            if _is_elsewhere(error, self._path):
+                return
+        elif not (isinstance(error, KernelError) and error.call in _FILE_CALLS):
+            return
+        if error.errno == errno.EXDEV:
+            what = error.message if isinstance(error, KernelError) else _renaming(error)
+            raise UnfitStorage(
+                f"{what}: storage directory {printable(self._path)}",
+                _ONE_FILE_SYSTEM + OTHER_STORAGE_HINT,
+            ) from error
+        if error.errno in _FAULTS:
+            raise UnfitStorage(
+                f"{reason(error.errno, self._path)}: storage directory {printable(self._path)}",
+                _FAULTS[error.errno][1] + OTHER_STORAGE_HINT,
+            ) from error
+
+
+def reason(number: int, path: bytes) -> str:
+    """Say in lower case why ``path`` cannot be written; name its file system, if that is the cause.
+
+    ``number`` is the errno.
+    """
+    if number not in _FAULTS:
+        return os.strerror(number).lower()
+    return f"{_FAULTS[number][0]} {file_system_of(path)}"
+
+
+def names_in(error: OSError) -> list[bytes]:
+    """Return the files that an OSError names, at most two; the last is the one to be made."""
+    names = (name for name in (error.filename, error.filename2) if name is not None)
+    return [descriptor_path(name) if isinstance(name, int) else os.fsencode(name) for name in names]
+
+
+def _is_elsewhere(error: OSError, storage: bytes) -> bool:
+    """Tell whether ``error`` is about a file elsewhere.  Relative names are of the store."""
+    path = b"".join(names_in(error)[-1:])
+    return os.path.isabs(path) and not (path + b"/").startswith(storage.rstrip(b"/") + b"/")
+
+
+def _renaming(error: OSError) -> str:
+    names = " to ".join(map(printable, names_in(error))) or "a file"
+    return f"can't rename or link {names}: {error.strerror}"

@@ -1,0 +1,240 @@
+"""``layers/ID/``: unpacked layers, which never change.
+
+    tree/       the files, with overlayfs's marks only where they hide something below
+    owners      the manifest, see ``record.owners``
+    layer.json  see ``layer_info``
+
+IDs are short because a mount has to name all layers in one page.  The ID of a layer that came from
+outside is a digest of its source, so the same tar twice is one layer.  The ID of a layer that an
+instruction made is random.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import replace
+
+from sundog.base.record.guesses import GUESSES, OWNERS_GUESSED, OWNERS_KNOWN, OWNERS_LISTED
+from sundog.base.record.layer_path import LayerPath
+from sundog.base.record.owners import read_owners
+from sundog.base.record.stack import ID_LENGTH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sundog.base.record.owners import OwnersManifest
+    from sundog.image.store.layer_info import LayerBlob, LayerInfo
+    from sundog.image.store.storage import Storage
+
+LayerId = str
+
+
+def layer_id(*identity: str) -> LayerId:
+    """Return the ID of the layer that ``identity`` determines."""
+    import hashlib  # noqa: PLC0415 - not needed to look at a store
+
+    text = "\0".join(identity).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:ID_LENGTH]
+
+
+class Layers:
+    """The layers of one store."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        # What this command has learned about layers and not written yet.
+        self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
+
+    def exists(self, layer: LayerId) -> bool:
+        """Tell whether the layer is in the store."""
+        return os.path.isdir(self._path(layer))
+
+    def directory(self, layer: LayerId) -> bytes:
+        """Return the path of the layer."""
+        return self._path(layer)
+
+    def tree(self, layer: LayerId) -> bytes:
+        """Return the path of the layer's files."""
+        return self._path(layer, b"tree")
+
+    def path(self, layer: LayerId) -> LayerPath:
+        """Return the paths of the layer's files and its manifest."""
+        guessed = self.info(layer).guessed
+        owners, links = self._path(layer, b"owners"), self._path(layer, b"links")
+        return LayerPath(self.tree(layer), owners, guessed, links, self.guesses(layer))
+
+    def guesses(self, layer: LayerId) -> bytes:
+        """Return the letter of ``record.guesses``: whether the layer has guessed owners."""
+        if self.info(layer).unrecorded:
+            return OWNERS_GUESSED
+        return (
+            OWNERS_LISTED if os.path.lexists(self._path(layer, b"tree", GUESSES)) else OWNERS_KNOWN
+        )
+
+    def mark_unrecorded(self, layer: LayerId) -> None:
+        """Remember that nobody saw whose the files of the layer are: it came with that mark."""
+        if not self.info(layer).unrecorded:
+            self._learn(layer, lambda info: replace(info, unrecorded=True))
+
+    def owners(self, layer: LayerId) -> OwnersManifest:
+        """Read the layer's manifest."""
+        return read_owners(self._path(layer, b"owners"))
+
+    def info(self, layer: LayerId) -> LayerInfo:
+        """Return what is known of the layer as a whole."""
+        info = self._read_info(layer)
+        for change in self._changes.get(layer, ()):
+            info = change(info)
+        return info
+
+    def visible(self, layers: Sequence[LayerId]) -> list[LayerId]:
+        """Return the layers of an image that show, topmost first, down to a root-opaque one.
+
+        A layer that the image has twice is returned once, at its upper place, where it shows all
+        of its files; overlayfs refuses the same directory twice.
+        """
+        shown: list[LayerId] = []
+        for layer in reversed(layers):
+            if layer in shown:
+                continue
+            shown.append(layer)
+            if self.info(layer).root_opaque:
+                break
+        return shown
+
+    def paths(self, layers: Sequence[LayerId]) -> list[LayerPath]:
+        """Return the paths of the visible ones of ``layers``, topmost first."""
+        return [self.path(layer) for layer in self.visible(layers)]
+
+    def root_mode(self, layers: Sequence[LayerId]) -> int:
+        """Return the permission bits of ``/`` in an image of ``layers``."""
+        if not layers:
+            return 0o755
+        return os.stat(self.tree(layers[-1])).st_mode & 0o7777
+
+    def add(self, draft: bytes, layer: LayerId, info: LayerInfo) -> LayerId:
+        """Put a finished layer in place: ``draft`` holds ``tree`` and ``owners``.
+
+        The layer is on the device before other commands can see it.  If ``layer`` is there already,
+        the draft is deleted.
+        """
+        self.add_all([(draft, layer, info)])
+        return layer
+
+    def add_own(self, draft: bytes, info: LayerInfo) -> LayerId:
+        """Put a finished layer in place, as ``add`` does, under a random ID.
+
+        Closing the store removes it, unless an image or a cache entry refers to it.
+        """
+        layer = os.urandom(ID_LENGTH // 2).hex()
+        self.add_all([(draft, layer, info)], is_own=True)
+        return layer
+
+    def add_all(
+        self, drafts: Sequence[tuple[bytes, LayerId, LayerInfo]], *, is_own: bool = False
+    ) -> bool:
+        """Put finished layers in place in this order, as ``add`` does.
+
+        Return whether any was new; if so, all earlier writes are on the device too.
+        """
+        storage = self._storage
+        storage.hold()
+        with storage.faults:
+            new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
+            for draft, _, info in new:
+                _write_info(os.path.join(draft, b"layer.json"), info)
+            if new:
+                storage.device.sync()
+            for draft, layer, _ in new:
+                storage.loose.add(self._path(layer), is_own=is_own)
+                storage.place(draft, self._path(layer))
+            # Drafts that are in place now are gone from tmp/.
+            storage.scratch.dispose(*(draft for draft, _, _ in drafts))
+        return bool(new)
+
+    def diff_id(self, layer: LayerId) -> str:
+        """Return the digest of the layer's tar.  The first call reads the whole layer."""
+        from sundog.image.store.tree_work import write_layer_tar  # noqa: PLC0415 - it needs this module
+
+        info = self.info(layer)
+        if not info.diff_id:
+            digest = self._storage.worker.call(write_layer_tar, self.path(layer), None)
+            self._learn(layer, lambda info: replace(info, diff_id=digest))
+            return digest
+        return info.diff_id
+
+    def blobs(self, layer: LayerId) -> tuple[LayerBlob, ...]:
+        """Return the known forms of the layer; those that came from outside come first."""
+        return tuple(sorted(self.info(layer).blobs, key=lambda blob: blob.made != ""))
+
+    def add_blob(self, layer: LayerId, blob: LayerBlob) -> None:
+        """Remember a form of the layer, in place of one that was made the same way.
+
+        If two processes do so at the same moment, one form may be lost.
+        """
+        if blob not in self.info(layer).blobs:
+            self._learn(layer, lambda info: info.with_blob(blob))
+
+    def size(self, layer: LayerId) -> int:
+        """Return the bytes in the layer's files, hard links once.  The first call looks at all."""
+        from sundog.image.store.tree_work import content_size  # noqa: PLC0415 - it needs this module
+
+        info = self.info(layer)
+        if info.size is not None:
+            return info.size
+        size = self._storage.worker.call(content_size, self.tree(layer))
+        self._learn(layer, lambda info: replace(info, size=size))
+        return size
+
+    def write_down(self) -> None:
+        """Write what this command has learned about layers, with one sync for all of them.
+
+        Raises StoreError, or OSError; then some of it may be lost.
+        """
+        changed, self._changes = self._changes, {}
+        made = {}
+        with self._storage.faults:
+            for layer, changes in changed.items():
+                with suppress(FileNotFoundError):  # another command has removed the layer
+                    info = self._read_info(layer)  # another command may have replaced it
+                    for change in changes:
+                        info = change(info)
+                    making = self._storage.scratch.name()
+                    _write_info(making, info)
+                    made[layer] = making
+            if made:
+                self._storage.device.sync_drafts(*made.values())
+            for layer, making in made.items():
+                with suppress(FileNotFoundError):
+                    os.rename(making, self._path(layer, b"layer.json"))
+
+    def list(self) -> list[LayerId]:
+        """Return all layers, in no order."""
+        return [os.fsdecode(name) for name in os.listdir(self._storage.at(b"layers"))]
+
+    def write_tar(self, layer: LayerId, destination: bytes) -> str:
+        """Write the layer as a tar to the file ``destination`` and return its digest."""
+        from sundog.image.store.tree_work import write_layer_tar  # noqa: PLC0415
+
+        path = os.path.abspath(destination)
+        return self._storage.worker.call(write_layer_tar, self.path(layer), path)
+
+    def _read_info(self, layer: LayerId) -> LayerInfo:
+        from sundog.image.store.layer_info import unpack_info  # noqa: PLC0415 - a look needs none
+
+        with open(self._path(layer, b"layer.json"), "rb") as file:
+            return unpack_info(file.read(), layer)
+
+    def _learn(self, layer: LayerId, change: Callable[[LayerInfo], LayerInfo]) -> None:
+        self._changes.setdefault(layer, []).append(change)
+
+    def _path(self, layer: LayerId, *names: bytes) -> bytes:
+        return self._storage.at(b"layers", os.fsencode(layer), *names)
+
+
+def _write_info(path: bytes, info: LayerInfo) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(info.to_json(), file)

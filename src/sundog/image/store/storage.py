@@ -1,0 +1,124 @@
+"""What the managers of a storage directory share: its path, locks, scratch space and tree worker.
+
+``Store`` makes one ``Storage`` and hands it to each manager (``Layers``, ``Images``, ``Blobs`` …).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+
+from sundog.base.kernel.drafts import write_new_file
+from sundog.base.kernel.files import sync_path
+from sundog.image.layer.remove import remove_tree
+from sundog.image.store.device import Device
+from sundog.image.store.directory import COLLECTION_DUE, USE_LOCK
+from sundog.image.store.faults import StorageFaults
+from sundog.image.store.locks import TurnLock, UseLock, locks_of
+from sundog.image.store.loose import Loose
+from sundog.image.store.mounted import forget_runs
+from sundog.image.store.scratch import Scratch
+from sundog.image.store.worker import TreeWorker
+from sundog.runtime.state.place import forgotten_boots
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Storage:
+    """The storage directory ``path``, which ``open_directory`` has checked or made."""
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        self.faults = StorageFaults(path)
+        self.worker = TreeWorker()
+        self.locks = locks_of(path)
+        self.scratch = Scratch(path, self.locks)
+        self.device = Device(path)
+        self.loose = Loose()
+        self.use_lock = UseLock(self.locks, self.at(USE_LOCK))
+        self._expects_garbage = False
+
+    def at(self, *names: bytes) -> bytes:
+        """Return the path of something in the storage directory."""
+        return b"/".join((self.path, *names))
+
+    def hold(self) -> None:
+        """Keep every layer that is here now until ``use_lock`` is released."""
+        self.use_lock.share()
+
+    def turn(self, name: str) -> TurnLock:
+        """Return the lock that commands take, one by one, to do what ``name`` says."""
+        return TurnLock(self.locks, self.at(b"locks"), name)
+
+    def expect_garbage(self) -> None:
+        """Note that layers are about to become useless.  Call this before they do.
+
+        The note is on disk: if this process is killed, the next command collects the garbage.
+        """
+        if not self._expects_garbage:
+            try:
+                os.close(os.open(self.at(COLLECTION_DUE), os.O_WRONLY | os.O_CREAT, 0o600))
+            except OSError as error:  # on a full file system only this process knows of the garbage
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            self._expects_garbage = True
+
+    def is_collection_due(self) -> bool:
+        """Tell whether this command or an earlier one has called ``expect_garbage``."""
+        return self._expects_garbage or os.path.exists(self.at(COLLECTION_DUE))
+
+    def write_file(self, path: bytes, data: bytes) -> None:
+        """Write a small file as a whole, in place of one that is there.
+
+        The name is on the device once ``device`` has settled.
+        """
+        draft = self.scratch.name()
+        write_new_file(draft, data)
+        sync_path(draft)
+        self.device.rename(draft, path)
+
+    def place(
+        self, draft: bytes, target: bytes, rename: Callable[[bytes, bytes], None] = os.rename
+    ) -> bool:
+        """Rename the directory ``draft``, which is on the device, to ``target``.
+
+        If another process has put a directory there first, delete the draft and return False.  The
+        name is on the device once ``device`` has settled.
+        """
+        try:
+            rename(draft, target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            self.scratch.dispose(draft)
+            return False
+        self.device.changed(os.path.dirname(target))
+        return True
+
+    def set_aside(self, paths: Iterable[bytes]) -> list[bytes]:
+        """Move layers, trees and the like into the trash; return their new paths.
+
+        A path that is gone is skipped.  The moves are on the device when this returns.
+        """
+        self.locks.confirm()
+        places = []
+        for path in paths:
+            with suppress(FileNotFoundError):
+                places.append(self.scratch.aside(path))
+                self.device.changed(os.path.dirname(path))
+        self.device.settle()
+        return places
+
+    def collect_leftovers(self) -> None:
+        """Delete what killed commands left in ``tmp/``, trash that is no longer mounted, and state.
+
+        The state is that of containers of boots that are long over.
+        """
+        forget_runs(self.path)
+        for place in forgotten_boots(self.path):
+            with suppress(OSError):
+                remove_tree(place)
+        self.scratch.collect(self.expect_garbage)

@@ -1,0 +1,246 @@
+"""What the tree worker does with layers: the functions that ``TreeWorker.call`` runs.
+
+They read and write manifests themselves, so that manifests need not cross between processes;
+arguments and results are small.  A draft of a layer is a directory of ``tmp/`` in which they make
+``tree`` and ``owners``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import cast
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.mounts import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
+from sundog.base.record.links import pack_links
+from sundog.base.record.owners import pack_owners
+from sundog.errors import KernelError
+from sundog.image.layer.below import LayerTree
+from sundog.image.layer.remove import remove_tree
+from sundog.image.store.layer_info import LayerInfo
+from sundog.runtime.process.watch import WATCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import BinaryIO
+
+    from sundog.base.record.layer_path import LayerPath
+    from sundog.base.record.owners import OwnersManifest
+    from sundog.image.layer.directory_owners import Owner
+    from sundog.image.layer.inherit import StepOwners
+
+_NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+
+
+def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
+    """Unpack a tar of a whole image, in any compression, into ``draft``; None is standard input."""
+    from sundog.image.layer.compression import open_decompressed  # noqa: PLC0415
+    from sundog.image.layer.unpack import unpack  # noqa: PLC0415
+
+    tree = new_tree(draft)
+    with (
+        open(0 if archive is None else archive, "rb", closefd=archive is not None) as raw,
+        open_decompressed(cast("BinaryIO", _Counted(raw))) as stream,
+    ):
+        unpacked = unpack(stream, tree, import_rules=True)
+    return finish_draft(draft, unpacked.owners, unpacked.diff_id)
+
+
+class _Counted:
+    """A file that counts what is read from it."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._raw.read(size)
+        WATCH.count(len(data))
+        return data
+
+
+def copy_directory(
+    directory: bytes, foreign: Mapping[bytes, Owner], draft: bytes, *, guessed: bool
+) -> LayerInfo:
+    """Copy a directory that holds a whole image into ``draft``.
+
+    ``foreign`` is from ``layer.import_directory.foreign_owners``, called outside of the worker;
+    ``guessed`` is as for ``import_directory``.
+    """
+    from sundog.image.layer.import_directory import import_directory  # noqa: PLC0415
+
+    imported = import_directory(directory, new_tree(draft), foreign, guessed=guessed)
+    return finish_draft(draft, imported.owners, imported.digest)
+
+
+def seal(
+    draft: bytes,
+    below: Sequence[LayerPath],
+    skeleton: bytes,
+    known: StepOwners | None,
+) -> LayerInfo | None:
+    """Make a layer of the overlay ``upper`` and ``work`` in ``draft``; None if nothing changed.
+
+    ``known`` are the owners that the step itself knows.
+    """
+    from sundog.image.layer.seal import seal_upper  # noqa: PLC0415
+
+    upper = os.path.join(draft, b"upper")
+    owners = seal_upper(upper, _loaded(below), skeleton, known)
+    if owners is None:
+        return None
+    remove_tree(os.path.join(draft, b"work"))
+    os.rename(upper, os.path.join(draft, b"tree"))
+    return finish_draft(draft, owners, known=known)
+
+
+def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: bytes) -> None:
+    """Merge ``layers``, topmost first, over the directory ``bottom`` into the new ``target``."""
+    from sundog.image.layer.flatten import flatten  # noqa: PLC0415
+
+    stack = _loaded(layers)[::-1]
+    if bottom is not None:
+        stack.insert(0, LayerTree(bottom, {}))
+    flatten(stack, target)
+
+
+def prepare_copy(draft: bytes, layers: Sequence[LayerPath], skeleton: bytes) -> None:
+    """Flatten ``layers`` into ``work`` in ``draft``, and write a scan of it to ``before``."""
+    from sundog.image.layer.scan import pack_scan, scan  # noqa: PLC0415
+
+    work = os.path.join(draft, b"work")
+    flatten_layers(layers, skeleton, work)
+    with open(os.path.join(draft, b"before"), "wb") as file:
+        file.write(pack_scan(scan(work)))
+
+
+def extract_changes(
+    draft: bytes,
+    below: Sequence[LayerPath],
+    skeleton: bytes,
+    known: StepOwners | None,
+) -> LayerInfo | None:
+    """Make a layer of what changed in ``work`` since ``prepare_copy``; None if nothing changed.
+
+    ``known`` is as for ``seal``.
+    """
+    from sundog.image.layer.scan import diff, unpack_scan  # noqa: PLC0415
+
+    work, note = os.path.join(draft, b"work"), os.path.join(draft, b"before")
+    with open(note, "rb") as file:
+        before = unpack_scan(file.read())
+    owners = diff(work, before, new_tree(draft), _loaded(below), skeleton, known=known)
+    if owners is None:
+        return None
+    remove_tree(work)
+    os.unlink(note)
+    return finish_draft(draft, owners, known=known)
+
+
+def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
+    """Write a layer as a tar to ``destination``, None for nowhere; return the tar's digest."""
+    from sundog.image.layer.write_tar import write_tar  # noqa: PLC0415
+
+    (loaded,) = _loaded([layer])
+    with open(os.devnull if destination is None else destination, "wb") as out:
+        return write_tar(out, loaded.tree, loaded.owners)
+
+
+def changes_of_upper(
+    upper: bytes, own: Sequence[LayerPath], image: Sequence[LayerPath], skeleton: bytes
+) -> list[tuple[str, bytes]]:
+    """Return the changes of a container: see ``layer.changes``."""
+    from sundog.image.layer.changes import tree_changes  # noqa: PLC0415
+
+    return tree_changes(upper, own, image, skeleton)
+
+
+def content_size(tree: bytes) -> int:
+    """Return the bytes in the files below ``tree``, hard links once."""
+    from sundog.image.layer.directories import Directories  # noqa: PLC0415
+    from sundog.image.layer.walk import walk  # noqa: PLC0415
+
+    sizes: dict[int, int] = {}
+    with Directories(tree) as directories:
+        for _path, _fd, entries in walk(directories):
+            for _name, status in entries:
+                if stat.S_ISREG(status.st_mode):
+                    sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())
+
+
+def read_in_tree(tree: bytes, path: bytes, limit: int, *, follow: bool = False) -> bytes | None:
+    """Read up to ``limit`` bytes of a regular file in ``tree``.
+
+    Returns None if there is no such file, or, unless ``follow``, a symlink on the way.  Symlinks
+    are resolved inside the tree.
+    """
+    how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS if follow else _NO_LINKS
+    with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+        try:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = openat2(root, path, flags, how)
+        except KernelError:
+            return None
+    with open(fd, "rb") as file:
+        return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+
+
+def make_directory(path: bytes) -> None:
+    """Make a directory in a tree: mkdir(2) in the worker."""
+    os.mkdir(path)
+
+
+def rename(old: bytes, new: bytes) -> None:
+    """Move a tree to its place: rename(2) in the worker."""
+    os.rename(old, new)
+
+
+def new_tree(draft: bytes) -> bytes:
+    """Make the tree of a draft and return its path."""
+    tree = os.path.join(draft, b"tree")
+    os.mkdir(tree, 0o755)
+    return tree
+
+
+def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
+    return [LayerTree.read(layer) for layer in layers]
+
+
+def _linked(tree: bytes, owners: OwnersManifest) -> Iterator[bytes]:
+    """Yield the paths in ``owners`` of files of ``tree`` that have several names."""
+    from sundog.image.layer.directories import Directories  # noqa: PLC0415
+
+    with Directories(tree) as directories:
+        for path, record in owners.items():
+            if record.kind in "flpcb":
+                directory, _, name = path.rpartition(b"/")
+                if os.lstat(name, dir_fd=directories.open(directory)).st_nlink > 1:
+                    yield path
+
+
+def finish_draft(
+    draft: bytes, owners: OwnersManifest, source: str = "", *, known: StepOwners | None = None
+) -> LayerInfo:
+    """Write the manifest of a draft, and its links; return the info of the layer.
+
+    ``known`` are the owners that the step itself knows.
+    """
+    with open(os.path.join(draft, b"owners"), "wb") as file:
+        file.write(pack_owners(owners))
+    with open(os.path.join(draft, b"links"), "wb") as file:
+        file.write(pack_links(_linked(os.path.join(draft, b"tree"), owners)))
+    root = owners.get(b"")
+    root_opaque = root is not None and root.opaque
+    if known is None:
+        return LayerInfo(source, root_opaque=root_opaque)
+    return LayerInfo(
+        source, root_opaque=root_opaque, guessed=known.guessed, unrecorded=known.unrecorded
+    )

@@ -1,5 +1,0 @@
-"""``ch-run``: options, the image, the plan of mounts, the environment, and the final execve(2).
-
-Floor 0: it imports only light modules of the standard library, because every MPI rank starts a
-``ch-run``.
-"""

@@ -1,4 +1,0 @@
-"""What the dynamic linker of a container finds: shared objects, and the cache of their places.
-
-Floor 0.
-"""

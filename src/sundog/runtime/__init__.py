@@ -1,0 +1,1 @@
+"""The wing that runs containers: root emulation, mounts, processes, ``ch-run``."""

@@ -1,0 +1,39 @@
+"""Where CDI specification files are.
+
+Specification: Container Device Interface, which has two directories; XDG Base Directory
+Specification, for the user's own, which wins over both.
+"""
+
+from sundog.errors import CdiError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SYSTEM_DIRECTORIES = (b"/etc/cdi", b"/var/run/cdi")
+CDI_DIRECTORIES_VARIABLE = b"CH_RUN_CDI_DIRS"
+
+
+def cdi_directories(
+    option: bytes | None, variable: "Callable[[bytes], bytes | None]"
+) -> tuple[bytes, ...]:
+    """Return the directories with CDI specification files; the last one wins.
+
+    ``option`` is the value of --cdi-dirs, or None; ``variable`` looks an environment variable up.
+    The option, or else $CH_RUN_CDI_DIRS unless it is empty, has directories between colons, and
+    replaces all others.  Raises CdiError if the option has no directory.
+    """
+    named = variable(CDI_DIRECTORIES_VARIABLE) if option is None else option
+    directories = tuple(filter(None, (named or b"").split(b":")))
+    if option is not None and not directories:
+        raise CdiError("--cdi-dirs: no directory", "write --cdi-dirs=DIR or --cdi-dirs=DIR:DIR")
+    return directories or SYSTEM_DIRECTORIES + user_directory(variable)
+
+
+def user_directory(variable: "Callable[[bytes], bytes | None]") -> tuple[bytes, ...]:
+    """Return the user's own directory, if variables lead to one."""
+    for name, below in ((b"XDG_CONFIG_HOME", b"/cdi"), (b"HOME", b"/.config/cdi")):
+        value = variable(name) or b""
+        if value.startswith(b"/"):  # the specification says to ignore relative paths
+            return (value.rstrip(b"/") + below,)
+    return ()

@@ -1,0 +1,69 @@
+"""The grammar of CDI's names: VENDOR/CLASS=DEVICE.
+
+Specification: Container Device Interface 1.1, "Kind" and "CDI Devices".
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
+
+    Name = TypeVar("Name", str, bytes)
+
+ASCII_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+ASCII_ALPHANUMERICS = ASCII_LETTERS | frozenset("0123456789")
+KIND_CHARACTERS = ASCII_ALPHANUMERICS | frozenset("_-.")
+DEVICE_CHARACTERS = KIND_CHARACTERS | {":"}
+LONGEST_SHOWN = 80
+
+
+def kind_fault(kind: str) -> str:
+    """Say why ``kind`` is not VENDOR/CLASS; "" if it is."""
+    vendor, slash, device_class = kind.partition("/")
+    if not slash:
+        return f"{shortened(kind)} is not VENDOR/CLASS"
+    return kind_part_fault("vendor", vendor) or kind_part_fault("class", device_class)
+
+
+def kind_part_fault(part: str, name: str) -> str:
+    """Say why ``name`` is not a vendor or a class; "" if it is."""
+    if not name:
+        return f"the {part} is empty"
+    if name[0] not in ASCII_LETTERS:
+        return f"the {part} {shortened(name)} does not begin with a letter"
+    return name_fault(part, name, KIND_CHARACTERS)
+
+
+def device_fault(name: str) -> str:
+    """Say why ``name`` is not the name of a device, without its kind; "" if it is."""
+    if not name:
+        return "the name is empty"
+    if name[0] not in ASCII_ALPHANUMERICS:
+        return f"the name {shortened(name)} does not begin with a letter or a digit"
+    return name_fault("name", name, DEVICE_CHARACTERS)
+
+
+def name_fault(part: str, name: str, allowed: frozenset[str]) -> str:
+    """Say which character ``name`` may not have, or may not end with; "" if there is none."""
+    for character in name:
+        if character not in allowed:
+            return f"the {part} {shortened(name)} has the character {character!r}"
+    if name[-1] not in ASCII_ALPHANUMERICS:
+        return f"the {part} {shortened(name)} does not end with a letter or a digit"
+    return ""
+
+
+def first_repeated(names: "Iterable[Name]") -> "Name | None":
+    """Return the first name that was there before; None if all differ."""
+    seen = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def shortened(text: object) -> str:
+    """Return text of a file in quotation marks, not too long for a message."""
+    whole = repr(text)
+    return whole if len(whole) <= LONGEST_SHOWN else f"{whole[:LONGEST_SHOWN]}…"

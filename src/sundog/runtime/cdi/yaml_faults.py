@@ -1,0 +1,9 @@
+"""What can be wrong with YAML."""
+
+
+class YamlFault(Exception):
+    """The text is not YAML that can be used; the message says why, and where."""
+
+
+class NoYamlLibrary(Exception):
+    """PyYAML is not installed."""

@@ -1,0 +1,1 @@
+"""The parts of a container: roots, mounts, namespaces, variables, and the command."""

@@ -1,0 +1,132 @@
+"""The memory that one container may fill: the default size of what it writes.
+
+The kernel lets a tmpfs grow beyond the memory of the control group, and then kills processes of
+it, perhaps the one that started the job.  So the default size follows the limits of the control
+groups above.  Sources: cgroups(7), tmpfs(5), and the kernel's documentation, cgroup-v1/memory and
+cgroup-v2.
+"""
+
+import os
+
+from sundog.base.kernel.files import Closing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHARE_OF_MEMORY = 12  # per cent
+OVERLAY_SHARE = b"%d%%" % SHARE_OF_MEMORY
+LEAST_SIZE = 1 << 20  # bytes: a container can do little with less
+
+CGROUPS = b"/sys/fs/cgroup"
+# Where the kernel shows control groups, the files with the limit and the use, and what of the use
+# the kernel can take back at any time.
+CGROUP_V1 = (
+    (CGROUPS + b"/memory",),
+    b"memory.limit_in_bytes",
+    b"memory.usage_in_bytes",
+    (b"total_inactive_file", b"total_active_file"),
+)
+CGROUP_V2 = (
+    (CGROUPS, CGROUPS + b"/unified"),
+    b"memory.max",
+    b"memory.current",
+    (b"inactive_file", b"active_file"),
+)
+UNLIMITED = 1 << 60  # version 1 has such a number for no limit
+# How many tasks the launcher has on this node: of a step, else of the job.
+SLURM_TASKS = (b"SLURM_STEP_TASKS_PER_NODE", b"SLURM_TASKS_PER_NODE")
+NODE_INDEX = b"SLURM_NODEID"
+LOCAL_COUNTS = (b"OMPI_COMM_WORLD_LOCAL_SIZE", b"MPI_LOCALNRANKS", b"PALS_LOCAL_SIZE")
+MOST_TASKS = 1 << 16
+
+
+def overlay_share(get: "Callable[[bytes], bytes | None]") -> bytes:
+    """Return the default size of what a container writes, in the form of tmpfs(5).
+
+    It is 12 % of the memory.  If a control group has a limit, it is at most half of what the
+    tightest limit leaves, divided by the tasks on this node.  ``get`` reads the environment.
+    """
+    left = memory_left()
+    if left is None:
+        return OVERLAY_SHARE
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    size = min(memory * SHARE_OF_MEMORY // 100, left // 2 // local_tasks(get))
+    return b"%d" % max(size, LEAST_SIZE)
+
+
+def memory_left() -> int | None:
+    """Return what the tightest limit of this process's control groups leaves; None without one."""
+    found = []
+    for line in read_group_file(b"/proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(b":")
+        controllers, _, path = rest.partition(b":")
+        if controllers and b"memory" not in controllers.split(b","):
+            continue
+        places, limit_name, use_name, kept = CGROUP_V1 if controllers else CGROUP_V2
+        for place in places:
+            group = path.rstrip(b"/")
+            while True:
+                limit = group_number(place + group + b"/" + limit_name)
+                if limit is not None and limit < UNLIMITED:
+                    used = group_number(place + group + b"/" + use_name) or 0
+                    cache = reclaimable(place + group + b"/memory.stat", kept)
+                    found.append(max(0, limit - max(0, used - cache)))
+                if not group:
+                    break
+                group, _, _ = group.rpartition(b"/")
+    return min(found, default=None)
+
+
+def reclaimable(path: bytes, names: tuple[bytes, ...]) -> int:
+    """Return the sum of the ``names`` in a file memory.stat."""
+    total = 0
+    for line in read_group_file(path).splitlines():
+        name, _, value = line.partition(b" ")
+        if name in names and value.isdigit():
+            total += int(value)
+    return total
+
+
+def group_number(path: bytes) -> int | None:
+    """Return the number that a file holds, None if it holds none."""
+    text = read_group_file(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def read_group_file(path: bytes) -> bytes:
+    """Return a file of the kernel, b"" if it can't be read."""
+    try:
+        with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            return os.read(fd, 1 << 16)
+    except OSError:
+        return b""
+
+
+def local_tasks(get: "Callable[[bytes], bytes | None]") -> int:
+    """Return how many tasks of this step, else of this job, are on this node; 1 if unknown."""
+    for name in SLURM_TASKS:
+        counts = tasks_per_node(get(name) or b"")
+        index = get(NODE_INDEX) or b""
+        if counts:
+            place = int(index) if index.isdigit() and len(index) < 9 else len(counts)
+            return counts[place] if place < len(counts) else max(counts)
+    for name in LOCAL_COUNTS:
+        value = get(name) or b""
+        if value.isdigit() and len(value) < 9 and 0 < int(value) < MOST_TASKS:
+            return int(value)
+    return 1
+
+
+def tasks_per_node(text: bytes) -> list[int]:
+    """Return the counts of a list of Slurm's, such as ``2(x3),1``; [] for another text."""
+    counts: list[int] = []
+    for part in text.split(b","):
+        count, _, times = part.removesuffix(b")").partition(b"(x")
+        times = times or b"1"
+        if not (count.isdigit() and times.isdigit() and len(count) < 6 and len(times) < 6):
+            return []
+        if not int(count) or len(counts) + int(times) > MOST_TASKS:
+            return []
+        counts += [int(count)] * int(times)
+    return counts

@@ -1,0 +1,38 @@
+"""The knowledge of a supervisor about a tree that a step has mounted.
+
+``ch-run`` uses this only with ``--notify``.
+"""
+
+from sundog.base.record.owners import OwnersManifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.base.record.layer_path import LayerPath
+
+
+class MountedTree:
+    """The sources of knowledge about the owners in a step's mount at ``destination``.
+
+    layers   topmost first; the mount shows ``path`` in them
+    owners   the records themselves, if there are no layers
+    tree     the mounted directory, if the supervisor must report the step's changes; else b""
+    """
+
+    __slots__ = ("destination", "layers", "owners", "path", "tree")
+
+    def __init__(
+        self,
+        destination: bytes,
+        layers: "Sequence[LayerPath]" = (),
+        path: bytes = b"",
+        *,
+        owners: OwnersManifest | None = None,
+        tree: bytes = b"",
+    ) -> None:
+        self.destination = destination
+        self.layers = layers
+        self.path = path
+        self.owners = owners or {}
+        self.tree = tree

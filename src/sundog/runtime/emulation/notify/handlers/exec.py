@@ -1,0 +1,127 @@
+"""execve(2) and execveat(2): who the process will be.
+
+The kernel runs the program, and does not change the user, because no other user exists here.  The
+supervisor sets the caller's tag before the call, by the set-ID bits, the recorded owner and the
+capabilities of the program.  It does not hear whether the call succeeds, so it first looks whether
+it can.
+"""
+
+import errno
+import os
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.modes import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
+from sundog.runtime.emulation.notify.identity.capabilities import (
+    SECURITY_CAPABILITY,
+    FileCapabilities,
+    parse_file_capabilities,
+)
+from sundog.runtime.emulation.notify.identity.credentials import Credentials, after_execve
+from sundog.runtime.emulation.notify.identity.permissions import EXECUTABLE, MAY_EXEC
+from sundog.runtime.emulation.notify.state.access import Access
+from sundog.runtime.emulation.notify.state.chmod import settled
+from sundog.runtime.emulation.notify.state.lookup import names_own
+from sundog.runtime.emulation.notify.state.records import Record
+from sundog.runtime.emulation.notify.state.state import State
+from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
+from sundog.runtime.emulation.notify.tracee.paths import CWD, located
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
+
+ELF_MAGIC = b"\x7fELF"
+MAX_INTERPRETERS = 5
+HEAD = 256  # BINPRM_BUF_SIZE
+
+
+class ExecuteHandlers:
+    """Change credentials as a program starts."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._access = Access(state)
+
+    def calls(self) -> "dict[str, Handler]":
+        """Return the handlers by name of call."""
+        return {"execve": self.execve, "execveat": self.execveat}
+
+    def execve(self, thread: int, args: "Arguments") -> Answer:
+        """int execve(const char *path, char *const argv[], char *const envp[])."""
+        self._state.records.nursery.release()
+        if self._state.records.is_empty() and self._state.tags.index(thread) == 0:
+            return CONTINUE  # root stays root
+        return self._execute(thread, self._state.paths.named(thread, CWD, args[0]), follow=True)
+
+    def execveat(self, thread: int, args: "Arguments") -> Answer:
+        """int execveat(int dirfd, const char *path, char *const argv[], char *const[], int)."""
+        self._state.records.nursery.release()
+        location, follow = self._state.paths.at(thread, args[0], args[1], args[4])
+        return self._execute(thread, location, follow=follow)
+
+    def _execute(self, thread: int, location: bytes, *, follow: bool) -> Answer:
+        state = self._state
+        index = state.tags.index(thread)
+        if (
+            index == 0
+            and not names_own(location)
+            and state.files.find_inode(location, 0) not in state.records.by_inode
+        ):
+            return CONTINUE  # root stays root
+        who = self._access.user(thread) if state.strict else None
+        place = self._place(thread, who, location, follow=follow)
+        record = state.records.find(state.files.status(place))
+        if record is not None and record.device_type:
+            return -errno.EACCES
+        program = self._program(thread, who, place)
+        if not program:
+            return CONTINUE
+        status = settled(state, program, state.files.status(program))
+        record = state.records.find(status)
+        owner, group = (0, 0) if record is None else (record.uid, record.gid)
+        old = state.tags.table[index]
+        new = after_execve(
+            old,
+            owner if status.mode & S_ISUID else None,
+            group if status.mode & S_ISGID and status.mode & S_IXGRP else None,
+            self._file_capabilities(program, record),
+        )
+        if isinstance(new, int):
+            return new
+        state.listener.confirm()
+        return CONTINUE if state.tags.set(thread, new) else -errno.ENOMEM
+
+    def _file_capabilities(self, program: bytes, record: Record | None) -> FileCapabilities | None:
+        """Return what the attribute security.capability of ``program`` grants; None without it."""
+        recorded = record.xattrs.get(SECURITY_CAPABILITY) if record and record.xattrs else None
+        try:
+            return parse_file_capabilities(recorded or os.getxattr(program, SECURITY_CAPABILITY))
+        except OSError:
+            return None
+
+    def _place(
+        self, thread: int, who: Credentials | None, location: bytes, *, follow: bool = True
+    ) -> bytes:
+        """Return the place of a program, which ``who`` must be allowed to execute; None may."""
+        if who is None:
+            return self._state.lookup.file(thread, location, follow=follow)
+        return self._access.use(thread, who, location, MAY_EXEC, follow=follow)
+
+    def _program(self, thread: int, who: Credentials | None, place: bytes) -> bytes:
+        """Return the program that the kernel will start, which decides about IDs; b"" for none.
+
+        The program of a script is its interpreter.  ``who`` is as for ``_place``.
+        """
+        for _ in range(MAX_INTERPRETERS):
+            status = self._state.files.status(place)
+            if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTABLE:
+                return b""
+            with Closing(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
+                head = os.read(fd, HEAD)
+            if head.startswith(ELF_MAGIC):
+                return place
+            words = head[2:].partition(b"\n")[0].split(None, 1)
+            if not head.startswith(b"#!") or not words:
+                return b""
+            place = self._place(thread, who, located(thread, CWD, words[0]))
+        return b""

@@ -1,0 +1,136 @@
+"""Calls at the edges of the emulation: other roots, peers of sockets, the tag itself."""
+
+import errno
+from _ctypes import byref
+from _socket import SO_PEERCRED, SOL_SOCKET
+from _struct import Struct
+
+from sundog.base.kernel.files import Closing
+from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_CHROOT
+from sundog.runtime.emulation.notify.seccomp.program import SO_PEERGROUPS
+from sundog.runtime.emulation.notify.state.state import State
+from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.runtime.emulation.notify.tracee.descriptors import status_field, take_descriptor
+from sundog.runtime.emulation.notify.tracee.memory import Buffer, quick_function
+from sundog.runtime.emulation.notify.tracee.paths import CWD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
+
+UCRED = Struct("=iII")  # pid, uid, gid
+UINT = Struct("=I")
+LIMIT = Struct("=QQ")  # soft, hard
+NO_LIMIT = LIMIT.pack((1 << 64) - 1, (1 << 64) - 1)
+
+
+class MiscellaneousHandlers:
+    """Follow tracees to other roots, tell who the peer of a socket is, and hide the tag."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._buffer = Buffer()
+        self._getsockopt = quick_function("getsockopt")
+
+    def calls(self) -> "dict[str, Handler]":
+        """Return the handlers by name of call."""
+        return {
+            "chroot": self.chroot,
+            "pivot_root": self.other_root,
+            "unshare": self.other_root,
+            "setns": self.other_root,
+            "clone": self.other_root,
+            "umount2": self.umount2,
+            "getsockopt": self.getsockopt,
+            "getrlimit": self.getrlimit,
+            "setrlimit": self.setrlimit,
+            "prlimit64": self.prlimit64,
+        }
+
+    def chroot(self, thread: int, args: "Arguments") -> Answer:
+        """int chroot(const char *path)."""
+        if not self._state.tags.credentials(thread).can(CAP_SYS_CHROOT):
+            # Errors of the path come before EPERM.
+            self._state.lookup.file(thread, self._state.paths.named(thread, CWD, args[0]) + b"/.")
+            return -errno.EPERM
+        return self.other_root(thread, args)
+
+    def other_root(self, _thread: int, _args: "Arguments") -> Answer:
+        """Note that from now on a tracee may have another root."""
+        self._state.paths.elsewhere = True
+        return CONTINUE
+
+    def umount2(self, _thread: int, _args: "Arguments") -> Answer:
+        """int umount2(const char *target, int flags)."""
+        self._state.records.nursery.empty()
+        self._state.processes.forget()
+        return CONTINUE
+
+    def getsockopt(self, thread: int, args: "Arguments") -> Answer:
+        """int getsockopt(int fd, int level, int option, void *value, socklen_t *size).
+
+        The options are SO_PEERCRED and SO_PEERGROUPS.  The answer is who the peer is now.  The
+        kernel would tell who the peer was when it connected or listened.
+        """
+        option = args[2] & U32
+        with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
+            peer = self._peer(taken)
+        if peer <= 0:
+            return CONTINUE
+        index = self._state.tags.index(peer)
+        if index == 0:
+            return CONTINUE
+        who = self._state.tags.table[index]
+        if option == SO_PEERGROUPS:
+            value = b"".join(map(UINT.pack, who.groups))
+        else:
+            value = UCRED.pack(self._inner_peer(thread, peer), who.euid, who.egid)
+        return self._write_option(thread, args[3], args[4], value, whole=option == SO_PEERGROUPS)
+
+    def _peer(self, fd: int) -> int:
+        """Return the process at the other end of the socket ``fd``, 0 if no process is there."""
+        UINT.pack_into(self._buffer, UCRED.size, UCRED.size)
+        value, size = byref(self._buffer), byref(self._buffer, UCRED.size)
+        if self._getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, size):
+            return 0
+        peer: int
+        peer, _, _ = UCRED.unpack_from(self._buffer)
+        return peer
+
+    def _inner_peer(self, thread: int, peer: int) -> int:
+        """Return the ID by which ``thread`` sees the process ``peer``, 0 if it can't see it."""
+        depth = len(status_field(thread, b"NSpid").split())
+        ids = status_field(peer, b"NSpid").split()
+        return int(ids[depth - 1]) if len(ids) >= depth else 0
+
+    def _write_option(
+        self, thread: int, address: int, size_address: int, value: bytes, *, whole: bool
+    ) -> Answer:
+        """Write the value and the size of an option; do not cut a value that must be ``whole``."""
+        memory = self._state.memory
+        (size,) = UINT.unpack(memory.read(thread, size_address, UINT.size))
+        if size >> 31:
+            return -errno.EINVAL
+        answer = 0
+        if whole and size < len(value):
+            answer = -errno.ERANGE
+        else:
+            value = value[:size]
+            if memory.write(thread, address, value):
+                return -errno.EFAULT
+        return memory.write(thread, size_address, UINT.pack(len(value))) or answer
+
+    def getrlimit(self, thread: int, args: "Arguments") -> Answer:
+        """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
+        return self._state.memory.write(thread, args[1], NO_LIMIT)
+
+    def setrlimit(self, thread: int, args: "Arguments") -> Answer:
+        """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
+        self._state.memory.read(thread, args[1], LIMIT.size)
+        return 0
+
+    def prlimit64(self, thread: int, args: "Arguments") -> Answer:
+        """int prlimit64(pid_t pid, RLIMIT_LOCKS, const struct rlimit64 *, struct rlimit64 *)."""
+        if args[2]:
+            self._state.memory.read(thread, args[2], LIMIT.size)
+        return self._state.memory.write(thread, args[3], NO_LIMIT) if args[3] else 0

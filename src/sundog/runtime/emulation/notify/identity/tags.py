@@ -1,0 +1,122 @@
+"""Which credentials each process has: a table, and a tag on the process, an index into the table.
+
+So emulated IDs belong to a process, not to a thread.  glibc hides the kernel's IDs of threads, too.
+
+When the table has grown, the supervisor looks at all processes, and frees the entries that none of
+them has.
+"""
+
+import os
+from resource import getrlimit, prlimit
+
+from sundog.runtime.emulation.notify.identity.credentials import Credentials
+from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
+from sundog.runtime.emulation.notify.tracee.tag import (
+    PEER_SHIFT,
+    RLIMIT_LOCKS,
+    TAG_MARK,
+    tag_index,
+    tag_peer,
+)
+
+# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs ENTRY_WEIGHT,
+# and 1 for each of its groups.
+ENTRY_WEIGHT = 16
+MAX_WEIGHT = (1 << 18) * ENTRY_WEIGHT
+FIRST_SWEEP = (1 << 12) * ENTRY_WEIGHT
+# One look can miss a process that forks and ends meanwhile, together with its child.
+LOOKS = 2
+
+
+class Tags:
+    """The table, and the tags of processes, by thread ID.
+
+    A process without a tag has the table's first entry: root's.  The working directory is a /proc
+    that shows all processes with tags.
+    """
+
+    def __init__(self, root: Credentials) -> None:
+        self.table = [root]
+        self._index = {root.values(): 0}
+        self._free: list[int] = []
+        self._weight = 0
+        self._sweep_at = FIRST_SWEEP
+        self._hard = getrlimit(RLIMIT_LOCKS)[1]
+
+    def index(self, thread: int) -> int:
+        """Return the index of the credentials of ``thread``.  Raises KernelAnswers if it died."""
+        if len(self.table) == 1:
+            return 0  # no process has changed its identity yet
+        try:
+            return tag_index(thread)
+        except OSError as error:
+            raise KernelAnswers from error
+
+    def credentials(self, thread: int) -> Credentials:
+        """Return the credentials of ``thread``.  Raises KernelAnswers if it died."""
+        return self.table[self.index(thread)]
+
+    def enter(self, credentials: Credentials) -> int:
+        """Put ``credentials`` into the table; return their index, or -1 if the table is full."""
+        key = credentials.values()
+        index = self._index.get(key)
+        if index is not None:
+            return index
+        if self._weight >= self._sweep_at:
+            self._sweep()
+        if self._weight + weight(credentials) > MAX_WEIGHT:
+            return -1
+        self._weight += weight(credentials)
+        if self._free:
+            index = self._free.pop()
+            self.table[index] = credentials
+        else:
+            index = len(self.table)
+            self.table.append(credentials)
+        self._index[key] = index
+        return index
+
+    def set(self, thread: int, credentials: Credentials, peer: int = 0) -> bool:
+        """Give ``credentials`` to the process of ``thread``; return False if the table is full.
+
+        The process also becomes one of ``peer``, unless it has a peer.  Raises KernelAnswers if the
+        thread died.
+        """
+        index = self.enter(credentials)
+        if index < 0:
+            return False
+        try:
+            number = (peer or tag_peer(thread)) << PEER_SHIFT | index
+            soft = TAG_MARK | number if number else self._hard
+            prlimit(thread, RLIMIT_LOCKS, (soft, self._hard))
+        except OSError as error:
+            raise KernelAnswers from error
+        return True
+
+    def _sweep(self) -> None:
+        """Free the entries that no process has.
+
+        Meanwhile a process gets a tag only from its parent, by fork(2).  A process that changes its
+        identity or starts a program waits for the supervisor's answer.
+        """
+        used = {0}
+        for _ in range(LOOKS):
+            for name in os.listdir(b"."):
+                if name.isdigit():
+                    try:
+                        index = tag_index(int(name))
+                    except OSError:
+                        continue  # the process has ended, or belongs to somebody else
+                    used.add(index)
+        root = self.table[0]
+        self._index = {key: index for key, index in self._index.items() if index in used}
+        self._free = [index for index in range(1, len(self.table)) if index not in used]
+        for index in self._free:
+            self.table[index] = root
+        self._weight = sum(weight(self.table[index]) for index in self._index.values())
+        self._sweep_at = min(FIRST_SWEEP + 2 * self._weight, MAX_WEIGHT)
+
+
+def weight(credentials: Credentials) -> int:
+    """Return the weight of ``credentials`` in the table."""
+    return ENTRY_WEIGHT + len(credentials.groups)

@@ -1,0 +1,340 @@
+"""The BPF program of ``notify``, which decides which calls the kernel notifies to the supervisor.
+
+seccomp(2) shows a program the number and the arguments of a call, but not the memory behind a
+pointer.  So the program notifies a call always, never, or depending on its integer arguments.
+Since Linux 5.11 a call costs nothing if the program allows it whatever its arguments.  The program
+has one such block for each ABI that the supervisor knows (x86-64 and i386).  Programs of other ABIs
+(x32, arm) get what the ``seccomp`` mode gives them.
+"""
+
+import errno
+import os
+from _signal import SIGCHLD, SIGURG, SIGWINCH  # type: ignore[import-not-found]
+from _socket import SOL_SOCKET
+
+from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
+from sundog.base.kernel.namespaces import CLONE_NEWNS
+from sundog.base.kernel.numbers import ABIS
+from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
+from sundog.runtime.emulation.bpf import (
+    DATA_ARCH,
+    DATA_NR,
+    SECCOMP_RET_ALLOW,
+    SECCOMP_RET_ERRNO,
+    Line,
+    assemble,
+    bitwise_and,
+    compare,
+    jump,
+    label,
+    load,
+    verdict,
+)
+from sundog.runtime.emulation.filter import architecture_block, low_word
+from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
+from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
+from sundog.runtime.emulation.syscalls import (
+    SYNC_CALLS,
+    SYSCALL_ABIS,
+    Abi,
+    SyscallTable,
+    syscall_numbers,
+)
+
+SECCOMP_RET_USER_NOTIF = 0x7FC00000
+
+ALL_BITS = 0xFFFFFFFF
+SO_PEERGROUPS = 59
+# socketcall(2)'s numbers of two calls: linux/net.h.
+SYS_BIND, SYS_GETSOCKOPT = 2, 15
+# ipc(2)'s numbers of calls, in the low bits of its first argument: linux/ipc.h.
+IPC_CALL_BITS = 0xFFFF
+SEMOP, SEMGET, SEMCTL, SEMTIMEDOP = 1, 2, 3, 4
+MSGSND, MSGRCV, MSGGET, MSGCTL = 11, 12, 13, 14
+SHMAT, SHMGET, SHMCTL = 21, 23, 24
+# linux/keyctl.h
+KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE = 4, 5, 6
+PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
+PR_CAPBSET_READ = 23
+PR_CAPBSET_DROP = 24
+PR_GET_SECUREBITS, PR_SET_SECUREBITS = 27, 28
+PR_GET_NO_NEW_PRIVS = 39
+PR_CAP_AMBIENT = 47
+
+# By family: the calls to which the supervisor's answer can differ from the kernel's.
+EMULATED = {
+    "who owns a file": ("stat", "lstat", "fstat", "newfstatat", "statx", "getdents", "getdents64"),
+    "who a process is": (
+        *("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups"),
+        "capget",
+    ),
+    "who it becomes": (
+        *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups"),
+        *("setfsuid", "setfsgid", "capset", "execve", "execveat"),
+    ),
+    "a change of owner or mode": (
+        *("chown", "lchown", "fchown", "fchownat", "chmod", "fchmod", "fchmodat", "fchmodat2"),
+    ),
+    "attributes": (
+        *("setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+        *("getxattr", "lgetxattr", "fgetxattr", "getxattrat"),
+        *("listxattr", "llistxattr", "flistxattr", "listxattrat"),
+        *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
+    ),
+    "a name that goes": ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"),
+    "what only the owner or a writer may do": (
+        *("truncate", "utime", "utimes", "futimesat", "utimensat"),
+        *("kill", "rt_sigqueueinfo", "pidfd_send_signal"),
+    ),
+    # Of openat2, because its flags are behind a pointer, every call.
+    "a new inode": (
+        *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
+        "bind",
+    ),
+}
+
+NOTIFIED = (
+    *(call for family in EMULATED.values() for call in family),
+    # These give an inode another name.
+    *("link", "linkat"),
+    # These move a process to another root.
+    *("chroot", "pivot_root", "setns"),
+    # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
+    # holds a file open.
+    *("mount", "umount2"),
+    # Objects of System V IPC have owners.
+    *("shmget", "semget", "msgget", "shmctl", "semctl", "msgctl", "shmat"),
+)
+
+# These are notified under ``strict`` only, whatever their arguments, so that reading and writing
+# depend on the emulated identity.
+OPENING = (
+    *("open", "openat", "access", "faccessat", "faccessat2", "chdir", "fchdir"),
+    *("semop", "semtimedop", "msgsnd", "msgrcv", "ipc"),
+)
+
+# The program answers "done".  As in the ``seccomp`` mode, the call proves that the filter works.
+FAKED = ("kexec_load",)
+
+# The program answers "no such call", for which programs are prepared.  io_uring would make the
+# calls above behind the filter's back; clone3 has the flag for a new mount namespace in memory.
+ABSENT = ("io_uring_setup", "clone3")
+
+# A test of an argument: its index, a mask and values.  The test holds if the bits under the mask
+# are one of the values; without values, if the bits are not all zero.  The kernel notifies a call
+# if all of its tests hold.
+Test = tuple[int, int, tuple[int, ...]]
+MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
+CHANGES_FILE = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
+IS_TAG = (RLIMIT_LOCKS,)
+IDENTITY_OPTIONS = (
+    *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
+    *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
+)
+# signal(7): the default action is to ignore them.
+SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
+CONDITIONAL: dict[str, tuple[Test, ...]] = {
+    "open": ((1, CHANGES_FILE, ()),),
+    "openat": ((2, CHANGES_FILE, ()),),
+    "fsconfig": ((1, ALL_BITS, (FSCONFIG_SET_STRING,)),),
+    "unshare": ((0, CLONE_NEWNS, ()),),
+    "rt_sigaction": ((0, ALL_BITS, SIGNALS_IGNORED_BY_DEFAULT),),
+    "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
+    "socketcall": ((0, ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
+    "ipc": ((0, IPC_CALL_BITS, (SEMGET, SEMCTL, MSGGET, MSGCTL, SHMAT, SHMGET, SHMCTL)),),
+    "keyctl": ((0, ALL_BITS, (KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE)),),
+    "getrlimit": ((0, ALL_BITS, IS_TAG),),
+    "setrlimit": ((0, ALL_BITS, IS_TAG),),
+    "prlimit64": ((1, ALL_BITS, IS_TAG),),
+}
+
+# Calls that are also notified if the argument with this index, the flags, says O_RDONLY alone: of
+# what a program reads, /proc/PID/status shows an identity, and the file of a device stands for
+# another file.  Programs that look at these open them so; the many files that a dynamic linker, an
+# interpreter and a walk over directories open have further flags, as a rule O_CLOEXEC.
+READING = {"open": 1, "openat": 2}
+
+# The program reaches a verdict from so many tests of a number; a compare can skip 255.
+MAX_COMPARES = 200
+
+# Calls by which programs of other ABIs could set the tag.  The program answers "done" if the
+# argument is RLIMIT_LOCKS.  Columns as in syscalls.py.
+TAG_CALLS: SyscallTable = (
+    ("setrlimit", (160, 160, 75, 75, 75, 75, 164)),
+    ("prlimit64", (302, 302, 340, 369, 325, 334, 261)),
+)
+TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
+
+
+def notify_program(
+    notify_abi: NotifyAbi, *, fake_sync: bool = False, strict: bool = False
+) -> bytes:
+    """Return the program for a supervisor with ``notify_abi``.
+
+    With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``strict`` it notifies
+    all calls of OPENING.
+    """
+    more = OPENING if strict else ()
+    by_name = {abi.name: abi for abi in SYSCALL_ABIS}
+    source = [load(DATA_ARCH)]
+    for supervised in notify_abi.supervised():
+        abi = by_name.pop(supervised.name)
+        source += supervised_block(supervised, abi, more, fake_sync=fake_sync)
+    # Programs of other architectures can't run here.
+    machine = next(names for names in ABIS.values() if notify_abi.name in names)
+    for abi in by_name.values():
+        if abi.name in machine or abi.arch == notify_abi.arch:
+            source += guard_block(abi, notify_abi.numbers)
+            source += architecture_block([abi], fake_sync)
+    return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
+
+
+def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
+    """Return the tests of the calls that ``notify_abi`` notifies depending on their arguments."""
+    options = (notify_abi.peer_credentials, SO_PEERGROUPS)
+    return {
+        **CONDITIONAL,
+        "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),),
+        "getsockopt": ((1, ALL_BITS, (SOL_SOCKET,)), (2, ALL_BITS, options)),
+    }
+
+
+def supervised_block(
+    notify_abi: NotifyAbi, abi: Abi, more: tuple[str, ...], *, fake_sync: bool
+) -> list[Line]:
+    """Return the source that decides for a supervised ABI; it also notifies all of ``more``.
+
+    The source expects the architecture in the accumulator, and leaves it there for other ABIs.
+    x32 has the architecture of x86-64.
+    """
+    name = abi.name
+    verdicts = {
+        **dict.fromkeys((*NOTIFIED, *more), "notify"),
+        **dict.fromkeys(FAKED, "fake"),
+        **dict.fromkeys(ABSENT, "absent"),
+    }
+    numbers = notify_abi.numbers_by_call()
+    decided = [
+        (number, where) for call, where in verdicts.items() for number in numbers.get(call, ())
+    ]
+    if fake_sync:
+        decided += [(number, "fake") for number in syscall_numbers(SYNC_CALLS, abi).values()]
+    others, decide = f"others {name}", f"decide {name}"
+    source = [compare(abi.arch, decide), jump(others), label(decide), load(DATA_NR)]
+    for sibling in SYSCALL_ABIS:
+        if sibling.arch == abi.arch and sibling.number_bit:
+            own = f"no {sibling.name}"
+            source += [
+                bitwise_and(sibling.number_bit),
+                compare(0, own),
+                jump(f"sibling {name}"),
+                *(label(own), load(DATA_NR)),
+            ]
+    for start in range(0, len(decided), MAX_COMPARES):
+        source += decisions(decided[start : start + MAX_COMPARES], f"{name} {start}")
+    for call, tests in conditional_calls(notify_abi).items():
+        if call in more:
+            continue
+        if call in READING:
+            source += reading_call(abi, call, numbers.get(call, []), notify_abi.large_file)
+        source += tested_call(abi, call, numbers.get(call, []), tests)
+    return [
+        *source,
+        verdict(SECCOMP_RET_ALLOW),
+        *(label(f"sibling {name}"), load(DATA_ARCH)),
+        label(others),
+    ]
+
+
+def decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
+    """Return the source that decides about calls by their number, which is in the accumulator.
+
+    ``decided`` has number and verdict of each call.  The source leaves the accumulator as it is
+    for other calls.
+    """
+    return [
+        *[compare(number, f"{where} {name}") for number, where in decided],
+        jump(f"undecided {name}"),
+        *(label(f"notify {name}"), verdict(SECCOMP_RET_USER_NOTIF)),
+        *(label(f"fake {name}"), verdict(SECCOMP_RET_ERRNO)),
+        *(label(f"absent {name}"), verdict(SECCOMP_RET_ERRNO | errno.ENOSYS)),
+        label(f"undecided {name}"),
+    ]
+
+
+def reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> list[Line]:
+    """Return the source that notifies a call of READING whose flags say no more than O_RDONLY.
+
+    ``large_file`` is O_LARGEFILE.  The source expects the number in the accumulator, and leaves it
+    there for other calls.
+    """
+    notify, read, other = (f"{word} {call} {abi.name}" for word in ("reads", "read", "no read"))
+    return [
+        *[compare(number, read) for number in numbers],
+        jump(other),
+        label(read),
+        load(low_word(READING[call], abi)),
+        bitwise_and(more_than_reading(large_file)),
+        compare(os.O_RDONLY, notify),
+        load(DATA_NR),
+        jump(other),
+        *(label(notify), verdict(SECCOMP_RET_USER_NOTIF)),
+        label(other),
+    ]
+
+
+def more_than_reading(large_file: int) -> int:
+    """Return the flags of open(2) without those with which a file is only read."""
+    return ALL_BITS & ~(large_file | os.O_NOCTTY)
+
+
+def tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]) -> list[Line]:
+    """Return the source that decides about a call by its arguments.
+
+    The source expects the number in the accumulator, and leaves it there for other calls.
+    """
+    allow, test, other = (f"{word} {call} {abi.name}" for word in ("allow", "test", "other than"))
+    source = [*[compare(number, test) for number in numbers], jump(other), label(test)]
+    for argument, mask, values in tests:
+        source.append(load(low_word(argument, abi)))
+        if mask != ALL_BITS:
+            source.append(bitwise_and(mask))
+        if not values:
+            source.append(compare(0, allow))
+            continue
+        holds = f"{call} {argument} {abi.name} holds"
+        source += [compare(value, holds) for value in values]
+        source += [jump(allow), label(holds)]
+    return [
+        *source,
+        verdict(SECCOMP_RET_USER_NOTIF),
+        *(label(allow), verdict(SECCOMP_RET_ALLOW)),
+        label(other),
+    ]
+
+
+def guard_block(abi: Abi, common: dict[str, int]) -> list[Line]:
+    """Return the source that keeps programs of another ABI from undoing the emulation.
+
+    They may not set the tag, and not use io_uring.  The source expects the architecture in the
+    accumulator, and leaves it there.
+    """
+    end, fake, absent = f"guarded {abi.name}", f"guard fake {abi.name}", f"guard {abi.name}"
+    numbers = syscall_numbers(TAG_CALLS, abi)
+    source = [compare(abi.arch, "", end), load(DATA_NR)]
+    source.append(compare(common["io_uring_setup"] | abi.number_bit, absent))
+    source += [compare(number, f"{call} {abi.name}") for call, number in numbers.items()]
+    source += [load(DATA_ARCH), jump(end)]
+    for call in numbers:
+        source += [
+            label(f"{call} {abi.name}"),
+            load(low_word(TAG_ARGUMENT[call], abi)),
+            compare(RLIMIT_LOCKS, fake),
+            verdict(SECCOMP_RET_ALLOW),
+        ]
+    return [
+        *source,
+        *(label(fake), verdict(SECCOMP_RET_ERRNO)),
+        *(label(absent), verdict(SECCOMP_RET_ERRNO | errno.ENOSYS)),
+        label(end),
+    ]

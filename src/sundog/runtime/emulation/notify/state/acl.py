@@ -1,0 +1,115 @@
+"""POSIX access control lists, as extended attributes contain them.
+
+Specification: acl(5), linux/posix_acl_xattr.h; the rules follow fs/posix_acl.c.  A list is a tuple
+of (tag, permissions, id) in the kernel's order.
+"""
+
+import errno
+from _struct import Struct
+
+from sundog.runtime.emulation.notify.identity.credentials import Credentials
+
+ACL_ACCESS = b"system.posix_acl_access"
+ACL_DEFAULT = b"system.posix_acl_default"
+
+ACL_VERSION = 2
+HEADER = Struct("<I")
+ENTRY = Struct("<HHI")
+NO_ID = 0xFFFFFFFF
+
+USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+
+TAGS = (USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER)
+
+AclEntry = tuple[int, int, int]
+Acl = tuple[AclEntry, ...]
+
+
+def parse_acl(value: bytes) -> Acl | int:
+    """Return the list in ``value``, valid or not, or a negated errno."""
+    if len(value) < HEADER.size:
+        return -errno.EINVAL
+    if HEADER.unpack_from(value)[0] != ACL_VERSION:
+        return -errno.EOPNOTSUPP
+    if (len(value) - HEADER.size) % ENTRY.size:
+        return -errno.EINVAL
+    acl = tuple(ENTRY.iter_unpack(value[HEADER.size :]))
+    if any(tag not in TAGS or (tag in (USER, GROUP) and who == NO_ID) for tag, _, who in acl):
+        return -errno.EINVAL
+    return acl
+
+
+def is_valid(acl: Acl) -> bool:
+    """Tell whether ``acl`` has the entries that it must have, in order, and no wrong ones."""
+    tags = [tag for tag, _, _ in acl]
+    named = USER in tags or GROUP in tags
+    return (
+        tags == sorted(tags)
+        and all(tags.count(tag) == 1 for tag in (USER_OBJ, GROUP_OBJ, OTHER))
+        and tags.count(MASK) <= 1
+        and (MASK in tags or not named)
+        and all(permissions <= 7 for _, permissions, _ in acl)
+    )
+
+
+def stored_acl(value: bytes) -> Acl:
+    """Return the list in a recorded ``value``, which the supervisor found valid before."""
+    acl = parse_acl(value)
+    return () if isinstance(acl, int) else acl
+
+
+def pack_acl(acl: Acl) -> bytes:
+    """Return the attribute value of ``acl``."""
+    return HEADER.pack(ACL_VERSION) + b"".join([ENTRY.pack(*entry) for entry in acl])
+
+
+def named_ids(acl: Acl) -> set[int]:
+    """Return the users and groups that ``acl`` names."""
+    return {who for tag, _, who in acl if tag in (USER, GROUP)}
+
+
+def mode_of(acl: Acl) -> int:
+    """Return the nine permission bits of a file with the access list ``acl``."""
+    permissions = {tag: bits for tag, bits, _ in acl}
+    group = permissions.get(MASK, permissions[GROUP_OBJ])
+    return permissions[USER_OBJ] << 6 | group << 3 | permissions[OTHER]
+
+
+def with_mode(acl: Acl, mode: int) -> Acl:
+    """Return ``acl`` after a chmod(2) to ``mode``; a mask gets the group bits."""
+    group = MASK if any(tag == MASK for tag, _, _ in acl) else GROUP_OBJ
+    bits = {USER_OBJ: mode >> 6 & 7, group: mode >> 3 & 7, OTHER: mode & 7}
+    return tuple((tag, bits.get(tag, permissions), who) for tag, permissions, who in acl)
+
+
+def inherited(default: Acl, mode: int) -> Acl:
+    """Return the access list of a new file of ``mode`` in a directory with the list ``default``.
+
+    The kernel ignores the umask then.
+    """
+    return with_mode(default, mode_of(default) & mode)
+
+
+def is_extended(acl: Acl) -> bool:
+    """Tell whether ``acl`` says more than nine permission bits can say."""
+    return len(acl) > 3
+
+
+def acl_allows(acl: Acl, who: Credentials, group: int, wanted: int) -> bool:
+    """Tell whether the list allows ``wanted`` to ``who``, who is not the file's owner.
+
+    ``group`` is the file's, and ``wanted`` as for ``mode_allows`` (fs/posix_acl.c,
+    posix_acl_permission).
+    """
+    mask = next((bits for tag, bits, _ in acl if tag == MASK), wanted)
+    is_listed = False
+    for tag, bits, whose in acl:
+        if tag == USER and whose == who.fsuid:
+            return not wanted & ~(bits & mask)
+        if tag in (GROUP_OBJ, GROUP) and who.is_member(group if tag == GROUP_OBJ else whose):
+            is_listed = True
+            if not wanted & ~bits:
+                return not wanted & ~mask
+        if tag == OTHER:
+            return not is_listed and not wanted & ~bits
+    return False

@@ -1,0 +1,102 @@
+"""What files of /proc show to a program that opens them, if they show owners or identities.
+
+/proc/PID/status shows the emulated identity of the process, and /proc/sysvipc/* the emulated owners
+of System V objects.  The supervisor reads the file, changes the text, and keeps it in a file that
+has no name (memfd_create(2)).  The caller gets a descriptor of that file.
+"""
+
+import os
+
+from sundog.base.kernel.files import Closing
+from sundog.runtime.emulation.notify.identity.credentials import Credentials
+from sundog.runtime.emulation.notify.state.files import file_system_type
+from sundog.runtime.emulation.notify.state.state import State
+from sundog.runtime.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
+from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
+from sundog.runtime.emulation.notify.tracee.descriptors import ids_seen_by, status_text
+
+STATUS = b"status"
+MAX_LIST = 16 << 20  # 32000 objects take 5 MB
+SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
+
+
+def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
+    """Return a descriptor of what the file ``location`` shows, or -1 if the file itself shows it.
+
+    ``thread`` opens it with ``flags``, which are those of open(2).  Raises OSError.
+    """
+    name = location.rpartition(b"/")[2]
+    if name != STATUS and name not in SYSV_LISTS:
+        return -1
+    place = state.lookup.file(thread, location, follow=not flags & os.O_NOFOLLOW)
+    # One descriptor, so that the file that is read is the one whose identity was found.
+    with Closing(os.open(place, os.O_PATH | os.O_CLOEXEC | flags & os.O_DIRECTORY)) as found:
+        if name in SYSV_LISTS:
+            return open_list(state, thread, found, SYSV_LISTS[name])
+        who = state.processes.identity(state.files.descriptor_status(found))
+        if who is None:
+            return -1
+        with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != STATUS:
+                return -1  # a symbolic link of this name leads to another file
+            text = status_text(fd)
+    return in_memory("status", shown_status(text, who))
+
+
+def open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
+    """Return a descriptor of what the file ``found`` shows, if it is that of /proc/sysvipc.
+
+    ``found`` is open with O_PATH.  Returns -1 as ``open_shown`` does.  Raises OSError.
+    """
+    path = os.readlink(b"self/fd/%d" % found)
+    is_list = path.endswith(b"/sysvipc/" + kind.name.encode())
+    if not is_list or file_system_type(found) != PROC_SUPER_MAGIC:
+        return -1
+    if not state.sysv.is_here(thread):
+        return -1
+    with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        text = whole_text(fd, MAX_LIST)
+    if shown_list(state.sysv, kind, text) == text:
+        return -1
+    pids = None if state.sysv.is_here(thread, b"pid") else ids_seen_by(thread)
+    return in_memory(kind.name, shown_list(state.sysv, kind, text, pids))
+
+
+def in_memory(name: str, text: bytes) -> int:
+    """Return a descriptor for reading of a file without a name that holds ``text``."""
+    with Closing(os.memfd_create(name, os.MFD_CLOEXEC)) as memory:
+        with open(memory, "wb", closefd=False) as file:
+            file.write(text)
+        return os.open(b"self/fd/%d" % memory, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def whole_text(fd: int, limit: int) -> bytes:
+    """Return the rest of the file ``fd``, up to ``limit`` bytes."""
+    pieces, left = [], limit
+    while left:
+        piece = os.read(fd, min(left, 1 << 20))
+        if not piece:
+            break
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def shown_status(text: bytes, who: Credentials) -> bytes:
+    """Return the ``text`` of a /proc/PID/status as the kernel would write it for ``who``."""
+    lines = {
+        b"Uid": b"%d\t%d\t%d\t%d" % (who.ruid, who.euid, who.suid, who.fsuid),
+        b"Gid": b"%d\t%d\t%d\t%d" % (who.rgid, who.egid, who.sgid, who.fsgid),
+        b"Groups": b" ".join(b"%d" % group for group in who.groups) + b" ",
+        b"CapInh": b"%016x" % who.inheritable,
+        b"CapPrm": b"%016x" % who.permitted,
+        b"CapEff": b"%016x" % who.effective,
+        b"CapBnd": b"%016x" % who.bounding,
+        b"CapAmb": b"%016x" % who.ambient,
+        b"NoNewPrivs": b"%d" % who.no_new_privs,
+    }
+    shown = []
+    for line in text.split(b"\n"):
+        name, colon, _ = line.partition(b":")
+        shown.append(b"%s:\t%s" % (name, lines[name]) if colon and name in lines else line)
+    return b"\n".join(shown)

@@ -1,0 +1,104 @@
+"""The state of one supervised container, which all handlers share."""
+
+from sundog.runtime.emulation.notify.state.files import Files, LibraryFiles, Status
+from sundog.runtime.emulation.notify.state.lookup import Lookup
+from sundog.runtime.emulation.notify.state.processes import ProcessFiles
+from sundog.runtime.emulation.notify.state.records import ANY_BIRTH, Record, Records
+from sundog.runtime.emulation.notify.state.sysv import SysvObjects
+from sundog.runtime.emulation.notify.state.unanswered import Unanswered
+from sundog.runtime.emulation.notify.state.volumes import Volumes
+from sundog.runtime.emulation.notify.tracee.memory import Memory
+from sundog.runtime.emulation.notify.tracee.paths import Paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.runtime.emulation.notify.identity.tags import Tags
+    from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
+    from sundog.runtime.emulation.notify.state.guesses import OwnerGuesses
+    from sundog.runtime.emulation.notify.state.strangers import AllIsReal
+    from sundog.runtime.emulation.notify.state.volumes import VolumePlace
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
+
+
+class State:
+    """What handlers ask and change.
+
+    abi         the architecture's numbers and layouts
+    listener    sends descriptors, and tells whether the caller is still alive
+    memory, files, paths, lookup
+                see those modules
+    records     what the supervisor remembers about files
+    processes   who owns the files of processes in /proc
+    unanswered  the inodes whose makers have not heard that they are made
+    sysv        the objects of System V IPC
+    tags        the identities of processes
+    strangers   whose files without a record are; None: root's
+    volumes     whose the caller's files on volumes are; None: root's
+    guesses     files of the image whose owners nobody saw; None: there are none
+    strict      whether the filter notifies every open(2), so that all permissions count
+
+    ``places`` are those of volumes; ``owner`` is the user and the group of the container's start.
+    """
+
+    def __init__(
+        self,
+        abi: "NotifyAbi",
+        listener: "NotificationSource",
+        tags: "Tags",
+        *,
+        records: Records | None = None,
+        strangers: "AllIsReal | None" = None,
+        places: "Sequence[VolumePlace]" = (),
+        owner: tuple[int, int] = (0, 0),
+        guesses: "OwnerGuesses | None" = None,
+        strict: bool = False,
+    ) -> None:
+        self.abi = abi
+        self.listener = listener
+        self.memory = Memory()
+        self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
+        self.paths = Paths(self.memory)
+        self.unanswered = Unanswered()
+        self.volumes = None
+        if places and owner != (0, 0):
+            self.volumes = Volumes(self.files, places, *owner)
+        if records is None:
+            records = Records(all_is_roots=strangers is None, volumes=self.volumes)
+        self.records = records
+        self.sysv = SysvObjects(abi)
+        self.tags = tags
+        self.strangers = strangers
+        self.guesses = guesses
+        self.strict = strict
+        self.processes = ProcessFiles(tags)
+        self.lookup = Lookup(self.files, self.processes.is_proc)
+
+    def owner(self, status: Status) -> tuple[int, int]:
+        """Return user and group of the file that ``status`` describes.
+
+        A file without a record is root's, whoever owns it on the host, unless ``volumes`` or
+        ``strangers`` know.
+        """
+        record = self.records.find(status)
+        if record is not None:
+            return record.uid, record.gid
+        return self.records.unrecorded_owner(status)
+
+    def shown(self, status: Status) -> Record | None:
+        """Return what stat(2) says of the file that ``status`` describes.
+
+        Returns None if the kernel's own answer is right.
+        """
+        record = self.records.find(status)
+        if record is not None:
+            return record
+        if self.strangers is not None and status.inode:
+            return self.strangers.shown(status)
+        owner = None if self.volumes is None else self.volumes.owner(status)
+        if owner is None:
+            owner = self.processes.owner(status)
+        if owner == (status.uid, status.gid):
+            return None
+        return Record(status.device, ANY_BIRTH, *owner)

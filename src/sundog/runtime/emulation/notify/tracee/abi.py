@@ -1,0 +1,201 @@
+"""What differs between architectures: system call numbers and the layout of structures.  Data only.
+
+One ``NotifyAbi`` describes the calls of one architecture, and all else in ``notify`` is common to
+all.  The supervisor is a 64-bit process.  Its tracees have its own ABI, or the ABI of 32-bit
+programs on the same machine (``companion``).  Both have the machine's byte order.
+Sources: ``arch/*/include/uapi/asm/stat.h``, ``arch/*/include/uapi/asm/socket.h``, ``kernel/fork.c``
+(CONFIG_CLONE_BACKWARDS*).
+"""
+
+from sundog.runtime.emulation.notify.tracee.numbers import numbers_of
+from sundog.runtime.emulation.syscalls import SYSCALL_ABIS
+
+LONG_SIZE = 8
+I386_LONG_SIZE = 4
+
+
+class StatLayout:
+    """The offsets in ``struct stat`` of the fields that the emulation reads or changes.
+
+    Device, inode and rdev are 64 bits wide; mode, uid and gid are 32 bits wide.
+    """
+
+    __slots__ = ("device", "gid", "inode", "mode", "rdev", "size", "uid")
+
+    def __init__(
+        self, *, size: int, device: int, inode: int, mode: int, uid: int, gid: int, rdev: int
+    ) -> None:
+        self.size = size
+        self.device = device
+        self.inode = inode
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.rdev = rdev
+
+
+STAT_X86_64 = StatLayout(size=144, device=0, inode=8, mode=24, uid=28, gid=32, rdev=40)
+STAT_GENERIC = StatLayout(size=128, device=0, inode=8, mode=16, uid=24, gid=28, rdev=32)
+STAT64_I386 = StatLayout(size=96, device=0, inode=88, mode=16, uid=24, gid=28, rdev=32)
+
+
+class NotifyAbi:
+    """One architecture whose programs ``notify`` supervises.
+
+    name, arch, big_endian
+            as in ``emulation.syscalls``
+    numbers of every call that the filter or the supervisor names; the architecture lacks a call
+            that has no number here
+    other_names
+            the calls here that do what a call with another name does elsewhere, and that name
+    stat    the structure that stat, lstat, fstat and newfstatat write; on i386 stat64 and so on
+    long_size
+            bytes in C's ``long`` and in a pointer
+    clone_flags
+            the index of clone(2)'s argument with the flags
+    peer_credentials
+            SO_PEERCRED, which differs on PowerPC
+    large_file
+            O_LARGEFILE
+    has_stat
+            whether every kernel has stat calls beside statx(2)
+    companion
+            the ABI of the machine's 32-bit programs, if ``notify`` supervises them
+    """
+
+    __slots__ = (
+        "arch",
+        "big_endian",
+        "clone_flags",
+        "companion",
+        "has_stat",
+        "large_file",
+        "long_size",
+        "name",
+        "numbers",
+        "other_names",
+        "peer_credentials",
+        "stat",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        numbers: dict[str, int],
+        stat: StatLayout,
+        *,
+        other_names: dict[str, str] | None = None,
+        long_size: int = LONG_SIZE,
+        clone_flags: int = 0,
+        peer_credentials: int = 17,
+        large_file: int = 0o100000,
+        has_stat: bool = True,
+        companion: "NotifyAbi | None" = None,
+    ) -> None:
+        seen = next(abi for abi in SYSCALL_ABIS if abi.name == name)
+        self.name = name
+        self.arch = seen.arch
+        self.big_endian = seen.big_endian
+        self.numbers = numbers
+        self.other_names = other_names or {}
+        self.stat = stat
+        self.long_size = long_size
+        self.clone_flags = clone_flags
+        self.peer_credentials = peer_credentials
+        self.large_file = large_file
+        self.has_stat = has_stat
+        self.companion = companion
+
+    def supervised(self) -> "list[NotifyAbi]":
+        """Return the ABIs whose programs a supervisor with this one supervises."""
+        return [self] if self.companion is None else [self, self.companion]
+
+    def call(self, name: str) -> str:
+        """Return the name by which handlers and filter know the call that is ``name`` here."""
+        return self.other_names.get(name, name)
+
+    def numbers_by_call(self) -> dict[str, list[int]]:
+        """Return for each call the numbers of all calls here that do what it does."""
+        found: dict[str, list[int]] = {}
+        for name, number in self.numbers.items():
+            found.setdefault(self.other_names.get(name, name), []).append(number)
+        return found
+
+
+# A 32-bit architecture has more than one generation of a call: IDs, sizes or times became wider.
+I386_NAMES = {
+    **{f"{call}64": call for call in ("stat", "lstat", "fstat", "truncate", "ftruncate")},
+    **{f"old{call}": call for call in ("stat", "lstat", "fstat")},
+    "fstatat64": "newfstatat",
+    "utimensat_time64": "utimensat",
+    "semtimedop_time64": "semtimedop",
+    **{
+        f"{call}32": call
+        for call in (
+            *("getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups"),
+            *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid"),
+            *("setfsuid", "setfsgid", "setgroups", "chown", "lchown", "fchown"),
+        )
+    },
+    "ugetrlimit": "getrlimit",
+    "umount": "umount2",
+}
+
+NOTIFY_I386 = NotifyAbi(
+    "i386",
+    numbers_of("i386"),
+    STAT64_I386,
+    other_names=I386_NAMES,
+    long_size=I386_LONG_SIZE,
+)
+NOTIFY_X86_64 = NotifyAbi(
+    "x86_64",
+    numbers_of("x86_64"),
+    STAT_X86_64,
+    companion=NOTIFY_I386,
+)
+NOTIFY_AARCH64 = NotifyAbi(
+    "aarch64",
+    numbers_of("generic"),
+    STAT_GENERIC,
+    large_file=0o400000,
+)
+NOTIFY_PPC64LE = NotifyAbi(
+    "ppc64le",
+    numbers_of("ppc64le"),
+    STAT_X86_64,
+    other_names={"ugetrlimit": "getrlimit"},
+    peer_credentials=21,
+    large_file=0o200000,
+)
+NOTIFY_S390X = NotifyAbi(
+    "s390x",
+    numbers_of("s390x"),
+    STAT_X86_64,
+    other_names={"umount": "umount2"},
+    clone_flags=1,
+)
+NOTIFY_RISCV64 = NotifyAbi(
+    "riscv64",
+    numbers_of("generic", ("renameat",)),
+    STAT_GENERIC,
+)
+NOTIFY_LOONGARCH64 = NotifyAbi(
+    "loongarch64",
+    numbers_of("generic", ("renameat", "getrlimit", "setrlimit")),
+    STAT_GENERIC,
+    has_stat=False,  # Linux 6.11 got newfstatat and fstat
+)
+
+# The ABIs that a supervisor can have.
+NOTIFY_ABIS = {
+    abi.name: abi
+    for abi in (
+        NOTIFY_X86_64,
+        NOTIFY_AARCH64,
+        NOTIFY_PPC64LE,
+        NOTIFY_S390X,
+        NOTIFY_RISCV64,
+        NOTIFY_LOONGARCH64,
+    )
+}

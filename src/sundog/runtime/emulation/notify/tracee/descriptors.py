@@ -1,0 +1,87 @@
+"""Duplicates of a tracee's descriptors, and fields of its status in proc(5).
+
+A supervisor needs the right to trace the process, as for ``memory``.
+"""
+
+import errno
+import os
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import syscall
+from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
+from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+STATUS_PIECE = 4096
+MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
+
+
+def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
+    """Return a duplicate of descriptor ``fd`` of ``thread``.
+
+    Raises KernelAnswers if the thread has ended, or has no such descriptor.
+    """
+    try:
+        try:
+            process = os.pidfd_open(thread, PIDFD_THREAD)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            process = os.pidfd_open(int(status_field(thread, b"Tgid")))
+    except OSError as error:
+        raise KernelAnswers from error
+    try:
+        taken = syscall(abi.numbers["pidfd_getfd"], process, fd & U32, 0)
+    finally:
+        os.close(process)
+    if taken < 0:
+        raise KernelAnswers
+    return taken
+
+
+def status_field(process: int, name: bytes) -> bytes:
+    """Return the value of ``name`` in /proc/PID/status.  Raises OSError if the process is gone."""
+    _, _, rest = process_status(process).partition(b"\n%s:" % name)
+    return rest.partition(b"\n")[0].strip()
+
+
+def ids_seen_by(thread: int) -> "Callable[[int], int]":
+    """Return a function from the ID of a process to the one that ``thread`` sees.
+
+    That is 0 if the process has ended, or if its PID namespace is not one that ``thread`` sees.
+    Raises OSError if ``thread`` is gone.
+    """
+    depth = len(status_field(thread, b"NSpid").split())
+
+    def seen(process: int) -> int:
+        try:
+            numbers = status_field(process, b"NStgid").split()
+        except OSError:
+            return 0
+        return int(numbers[depth - 1]) if len(numbers) >= depth else 0
+
+    return seen
+
+
+def inner_id(process: int) -> int:
+    """Return the ID of ``process`` in its own PID namespace."""
+    return int(status_field(process, b"NSpid").split()[-1])
+
+
+def process_status(process: int) -> bytes:
+    """Return the text of /proc/PID/status.  Raises OSError if the process is gone."""
+    with Closing(os.open(b"%d/status" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        return status_text(fd)
+
+
+def status_text(fd: int) -> bytes:
+    """Return the text of the open /proc/PID/status ``fd``.  It is long if the groups are many."""
+    text = piece = os.read(fd, STATUS_PIECE)
+    while len(piece) == STATUS_PIECE and len(text) < MAX_STATUS:
+        piece = os.read(fd, STATUS_PIECE)
+        text += piece
+    return text

@@ -1,0 +1,13 @@
+"""What ``ch-run`` and its server of one-file images send each other.
+
+``ch-run`` sends DEVICE_MESSAGE with a device of FUSE that it has mounted: the number of the image,
+the owner of all its files (uid, gid as the server sees them in the mount's user namespace), and
+whether it wants the records of owners.  The server answers READY, with a descriptor of the records
+if they are wanted; or FAILED and the reason, in UTF-8.
+"""
+
+from _struct import Struct
+
+DEVICE_MESSAGE = Struct("=4I")
+READY = b"ready"
+FAILED = b"failed:"

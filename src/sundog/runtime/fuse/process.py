@@ -1,0 +1,31 @@
+"""Become the process of the server: nothing of the caller, and out of the container's reach."""
+
+import os
+from _signal import (  # type: ignore[import-not-found]
+    SIG_BLOCK,
+    pthread_sigmask,
+    valid_signals,
+)
+
+from sundog.base.kernel.files import leave_descriptors
+from sundog.base.kernel.process import PR_SET_NAME, clear_command_line, prctl, set_dumpable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+SERVER_NAME = b"sundog-fuse"  # as ps(1) shows it
+
+
+def become_server(kept: "Collection[int]") -> None:
+    """Keep only the descriptors ``kept``, and let no program trace or signal this process's work.
+
+    Call it before the container's command starts.  Raises KernelError and OSError.
+    """
+    leave_descriptors(kept)
+    # The terminal's and the batch system's signals are for the command; the server ends after it.
+    pthread_sigmask(SIG_BLOCK, valid_signals())
+    set_dumpable(False)
+    clear_command_line()  # it has values of --set-env
+    prctl(PR_SET_NAME, b"PR_SET_NAME", SERVER_NAME)
+    os.chdir(b"/")

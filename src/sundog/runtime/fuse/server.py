@@ -1,0 +1,100 @@
+"""The server of one-file images: a process of the host that answers for its mounts.
+
+The process belongs to one ``ch-run``.  It is in none of the container's namespaces, and no program
+of a container can trace it.  ``ch-run`` sends it each device of FUSE that is mounted, through a
+socket.  The process ends with its last mount: the kernel then ends the read with ENODEV.
+
+If the process dies of anything, the kernel closes the devices.  Programs get ENOTCONN then; none of
+them waits for ever.  So an error that is not the image's own ends the process.
+
+This module and what it imports are used in that process only; ``launcher.file_server`` is the other
+side.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+from sundog.errors import SundogError
+from sundog.runtime.fuse.channel import Channel
+from sundog.runtime.fuse.files import ImageFiles
+from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, READY
+from sundog.runtime.fuse.records import write_records
+from sundog.runtime.fuse.requests import serve_device
+from sundog.runtime.squashfs.image import SquashfsImage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ImageServer:
+    """The mounts of one ``ch-run``.
+
+    ``channel`` is a descriptor.  ``images`` are the files, open, and the places where SquashFS
+    begins in them.  ``is_single`` says that there will be one mount.
+    """
+
+    def __init__(self, channel: int, images: Sequence[tuple[int, int]], *, is_single: bool) -> None:
+        self._channel = Channel(channel)
+        self._images = images
+        self._is_single = is_single  # a thread costs some of the start
+        self._lock = _thread.allocate_lock()
+        self._served = 1  # the mounts; the channel counts as one, too
+
+    def run(self) -> None:
+        """Serve all that comes through the channel.  Never returns: ends the process."""
+        while True:
+            message, device = self._channel.receive()
+            if not message:
+                break
+            self._begin(message, device)
+        self._channel.close()
+        self._end()
+        forever = _thread.allocate_lock()
+        forever.acquire()
+        forever.acquire()  # a thread ends the process
+
+    def _begin(self, message: bytes, device: int) -> None:
+        """Serve ``device``, if its image can be read; in a thread of its own if others may come."""
+        index, uid, gid, with_records = DEVICE_MESSAGE.unpack(message)
+        descriptor, offset = self._images[index]
+        records = -1
+        try:
+            image = SquashfsImage(descriptor, offset)
+            if with_records:
+                records = write_records(image, self._channel.is_closed)
+        except (SundogError, OSError, MemoryError) as error:
+            os.close(device)
+            text = error.message if isinstance(error, SundogError) else str(error)
+            self._channel.send(FAILED + text.encode("utf-8", "backslashreplace"))
+            return
+        size = os.fstat(descriptor).st_size - offset
+        files = ImageFiles(image, uid, gid, size)
+        with self._lock:
+            self._served += 1
+        if not self._is_single:
+            _thread.start_new_thread(self._serve, (device, files))
+        self._channel.send(READY, records)
+        if records >= 0:
+            os.close(records)
+        if self._is_single:
+            self._channel.close()
+            self._end()
+            self._serve(device, files)
+
+    def _serve(self, device: int, files: ImageFiles) -> None:
+        try:
+            serve_device(device, files.handlers)
+            os.close(device)
+        except BaseException:
+            os._exit(1)  # the kernel closes the devices
+        self._end()
+
+    def _end(self) -> None:
+        """Count one mount less; end the process after the last."""
+        with self._lock:
+            self._served -= 1
+            if not self._served:
+                os._exit(0)

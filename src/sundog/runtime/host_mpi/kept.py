@@ -1,0 +1,178 @@
+"""What ``ch-run`` has found out about an image and the host's MPI, kept for the next start.
+
+A record is a file in ``host-libraries/`` of a storage directory that only its owner can enter.  It
+has a profile as values, or the findings about one image.  Findings hold as long as the host's files
+that decided are the same, and, in a directory image, the image's: device, inode, size and times.  A
+record is one file, written under another name and renamed, so a reader finds all of it or none.
+There are at most ``MOST_RECORDS``.
+"""
+
+import os
+from binascii import crc32
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.kernel.mounts import openat2
+from sundog.base.wire.values import pack_value, unpack_value
+from sundog.errors import KernelError
+from sundog.runtime.container.paths import lexists
+from sundog.runtime.container.root_files import INSIDE_ROOT
+from sundog.runtime.host_mpi.fit import Fit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KEPT_DIRECTORY = b"host-libraries"
+RECORD_FORMAT = b"sundog host libraries 2"
+MOST_RECORDS = 64
+LARGEST_RECORD = 16 << 20  # bytes
+FILE_OF_STORAGE = b"version"  # every storage directory has it
+
+State = tuple[int, ...]
+
+
+class Findings:
+    """A record.
+
+    fit     what the container shows
+    host    host's path → the state of the file, for all files that decided
+    image   the same for the image
+    """
+
+    __slots__ = ("fit", "host", "image")
+
+    def __init__(self, fit: Fit, host: "dict[bytes, State]", image: "dict[bytes, State]") -> None:
+        self.fit = fit
+        self.host = host
+        self.image = image
+
+    def is_current(self, root: int) -> bool:
+        """Tell whether the files of the host and of the image in ``root`` are the same as then."""
+        return all(state_of(path) == state for path, state in self.host.items()) and all(
+            state_in(root, path) == state for path, state in self.image.items()
+        )
+
+    def pack(self) -> object:
+        """Return the findings as plain values."""
+        fit = self.fit
+        parts = (fit.covers, fit.added, fit.cached, fit.plugins, fit.warnings, fit.notes)
+        return (parts, self.host, self.image)
+
+
+def unpack_findings(value: object) -> Findings | None:
+    """Return the findings that ``pack`` gave; None for anything else."""
+    match value:
+        case (tuple(parts), dict(host), dict(image)) if len(parts) == 6:
+            fit = Fit()
+            fit.covers, fit.added, fit.cached, *texts = parts
+            fit.plugins, fit.warnings, fit.notes = texts
+            return Findings(fit, host, image)
+    return None
+
+
+class KeptValue:
+    """A record in the open ``storage`` directory; -1 stands for none, and keeps nothing.
+
+    ``key`` is all that the record holds for.
+    """
+
+    __slots__ = ("_key", "_name", "_storage")
+
+    def __init__(self, storage: int, key: bytes) -> None:
+        self._storage = storage if storage >= 0 and lexists(FILE_OF_STORAGE, storage) else -1
+        self._key = key
+        self._name = KEPT_DIRECTORY + b"/%08x%08x" % (crc32(key), crc32(key[::-1]))
+
+    def read(self) -> object:
+        """Return the value, None if there is no record that can be read."""
+        if self._storage < 0:
+            return None
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with Closing(os.open(self._name, flags, dir_fd=self._storage)) as fd:
+                status = os.fstat(fd)
+                if status.st_mode & S_IFMT != S_IFREG or status.st_size > LARGEST_RECORD:
+                    return None
+                with open(fd, "rb", closefd=False) as file:
+                    record = unpack_value(file.read())
+        except (OSError, ValueError):
+            return None
+        match record:
+            case (bytes(form), bytes(key), value) if form == RECORD_FORMAT and key == self._key:
+                return value
+        return None
+
+    def write(self, value: object) -> None:
+        """Keep the plain ``value``.  If it can't be written, the next start finds it out again."""
+        if self._storage < 0:
+            return
+        draft = self._name + b".%d" % os.getpid()
+        storage = self._storage
+        try:
+            if not lexists(KEPT_DIRECTORY, storage):
+                os.mkdir(KEPT_DIRECTORY, 0o700, dir_fd=storage)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with open(os.open(draft, flags, 0o600, dir_fd=storage), "wb") as file:
+                file.write(pack_value((RECORD_FORMAT, self._key, value)))
+            os.rename(draft, self._name, src_dir_fd=storage, dst_dir_fd=storage)
+        except OSError:
+            forget(storage, draft)  # it is full or read-only, or another start made the directory
+            return
+        forget_oldest(storage)
+
+
+def forget_oldest(storage: int) -> None:
+    """Remove the oldest records, and what killed processes left, beyond ``MOST_RECORDS``."""
+    found = []
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with Closing(os.open(KEPT_DIRECTORY, flags, dir_fd=storage)) as directory:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
+            for _, name in sorted(found)[: max(0, len(found) - MOST_RECORDS)]:
+                os.unlink(name, dir_fd=directory)
+    except OSError:
+        return  # another start is doing the same
+
+
+def forget(storage: int, name: bytes) -> None:
+    """Remove a file of the storage directory, if it is there."""
+    try:
+        os.unlink(name, dir_fd=storage)
+    except OSError:
+        return
+
+
+def states(paths: "Iterable[bytes]") -> "dict[bytes, State]":
+    """Return the states of files of the host."""
+    return {path: state_of(path) for path in paths}
+
+
+def states_in(root: int, paths: "Iterable[bytes]") -> "dict[bytes, State]":
+    """Return the states of files of the image in the directory ``root``."""
+    return {path: state_in(root, path) for path in paths}
+
+
+def state_of(path: bytes) -> State:
+    """Return what changes when a file of the host changes; () if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    identity = (status.st_dev, status.st_ino)
+    return (*identity, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def state_in(root: int, path: bytes) -> State:
+    """Return what changes when a file of an image changes; () if there is none.
+
+    Each start may mount the image under another device number.
+    """
+    try:
+        with Closing(openat2(root, path, os.O_PATH | os.O_CLOEXEC, INSIDE_ROOT)) as fd:
+            status = os.fstat(fd)
+    except (KernelError, OSError):
+        return ()
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)

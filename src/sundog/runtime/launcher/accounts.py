@@ -1,0 +1,156 @@
+"""The container's /etc/passwd and /etc/group: its user and group, and the entries all systems have.
+
+``ch-run`` makes them on the host, before it enters the namespaces, because the host's name service
+may ask a daemon.  The compiled ``ch-run`` cannot ask the name service, so this module leaves both
+texts for it in the storage directory.
+
+The module calls the C library directly.  In many builds of Python the module ``grp`` is a
+separate file.  ``grp`` and ``pwd`` decode names, but callers here need bytes.
+"""
+
+import os
+from _ctypes import dlsym, sizeof
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
+from sundog.runtime.container.paths import lexists
+from sundog.runtime.launcher.messages import Messages
+
+NOBODY = 65534  # the kernel shows unmapped IDs as this: user_namespaces(7)
+
+# This directory of the storage has a file UID.GID for each user and group: /etc/passwd, NUL,
+# /etc/group, NUL.
+ACCOUNTS_DIRECTORY = b"accounts"
+ACCOUNTS_FRESH = 86400  # seconds; the compiled ch-run ignores older files
+STORAGE_MARK = b"version"  # every storage directory has this file
+ACCOUNTS_RENEWED = ACCOUNTS_FRESH // 2  # ch-run writes older files again
+
+# Lines of passwd(5) and group(5) that every container has, and the end of the user's line.
+PASSWD_ROOT = b"root:x:0:0:root:/root:/bin/sh\n"
+PASSWD_NOBODY = b"nobody:x:65534:65534:nobody:/:/bin/false\n"
+PASSWD_END = b":/:/bin/sh\n"
+GROUP_ROOT = b"root:x:0:\n"
+GROUP_NOBODY = b"nogroup:x:65534:\n"
+
+# struct passwd begins: char *pw_name, *pw_passwd; uid_t pw_uid; gid_t pw_gid; char *pw_gecos.
+# struct group begins: char *gr_name.
+GECOS_OFFSET = 2 * sizeof(CharPointer) + 8
+
+
+class Accounts:
+    """The texts of /etc/passwd and /etc/group.
+
+    ``is_lasting`` says that later starts may have the same texts.
+    """
+
+    __slots__ = ("group", "is_lasting", "passwd")
+
+    def __init__(self, passwd: bytes, group: bytes, *, is_lasting: bool) -> None:
+        self.passwd = passwd
+        self.group = group
+        self.is_lasting = is_lasting
+
+
+def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:
+    """Return the accounts of a container whose user is ``uid`` and whose group is ``gid``."""
+    user = user_names(uid)
+    if user is None:
+        messages.verbose(f"UID {uid} not found; using dummy info")
+    group = group_name(gid)
+    if group is None:
+        messages.verbose(f"GID {gid} not found; using dummy info")
+    # A name service that is down for a moment knows nobody, and the user's own name matters.
+    is_lasting = user is not None or uid != os.geteuid()
+    passwd = passwd_text(uid, gid, *(user or (b"charlie", b"Charlie")))
+    return Accounts(passwd, group_text(gid, group or b"charliegroup"), is_lasting=is_lasting)
+
+
+def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> None:
+    """Write ``accounts`` to the open ``storage`` directory for the compiled ``ch-run``.
+
+    The directory must be private to this user.  The file appears as a whole or not at all.  If it
+    cannot be written, nothing is lost: later starts ask the name service again.
+    """
+    name = ACCOUNTS_DIRECTORY + b"/%d.%d" % (uid, gid)
+    text = accounts.passwd + b"\0" + accounts.group + b"\0"
+    draft = name + b".%d" % os.getpid()
+    try:
+        if is_remembered(storage, name, text) or not lexists(STORAGE_MARK, storage):
+            return
+        if not lexists(ACCOUNTS_DIRECTORY, storage):
+            os.mkdir(ACCOUNTS_DIRECTORY, 0o700, dir_fd=storage)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(draft, flags, 0o600, dir_fd=storage)
+    except OSError:
+        return  # the storage is read-only or full, or another start is faster
+    try:
+        with Closing(fd):
+            is_whole = os.write(fd, text) == len(text)
+        if is_whole:
+            os.rename(draft, name, src_dir_fd=storage, dst_dir_fd=storage)
+            return
+    except OSError:
+        pass  # the storage is full
+    try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
+        os.unlink(draft, dir_fd=storage)
+    except OSError:
+        pass  # the storage has become read-only
+
+
+def is_remembered(storage: int, name: bytes, text: bytes) -> bool:
+    """Tell whether the file ``name`` below ``storage`` has the content ``text`` and is fresh."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=storage)
+    except FileNotFoundError:
+        return False
+    found, status = os.read(fd, len(text) + 1), os.fstat(fd)
+    os.close(fd)
+    from time import time  # noqa: PLC0415 - few starts need it
+
+    return found == text and 0 <= time() - status.st_mtime < ACCOUNTS_RENEWED
+
+
+def passwd_text(uid: int, gid: int, name: bytes, comment: bytes) -> bytes:
+    """Return the /etc/passwd of a container whose user is ``uid`` and whose group is ``gid``."""
+    lines = [b"%s:x:%d:%d:%s" % (name, uid, gid, comment) + PASSWD_END]
+    if uid != NOBODY:
+        lines.insert(0, PASSWD_NOBODY)
+    if uid != 0:
+        lines.insert(0, PASSWD_ROOT)
+    return b"".join(lines)
+
+
+def group_text(gid: int, name: bytes) -> bytes:
+    """Return the /etc/group of a container whose group is ``gid``."""
+    lines = [b"%s:x:%d:\n" % (name, gid)]
+    if gid != NOBODY:
+        lines.insert(0, GROUP_NOBODY)
+    if gid != 0:
+        lines.insert(0, GROUP_ROOT)
+    return b"".join(lines)
+
+
+def user_names(uid: int) -> tuple[bytes, bytes] | None:
+    """Return the host's login name and comment of ``uid``, or None if the host has no entry."""
+    entry = name_service("getpwuid", uid)
+    if not entry:
+        return None
+    return string_at(entry), string_at(entry + GECOS_OFFSET)
+
+
+def group_name(gid: int) -> bytes | None:
+    """Return the host's name of ``gid``, or None if the host has no entry."""
+    entry = name_service("getgrgid", gid)
+    return string_at(entry) if entry else None
+
+
+def name_service(function: str, number: int) -> int:
+    """Return the address of the C library's record of an ID, or 0 if there is no record."""
+    # This type of function returns a long, which is as wide as a pointer.
+    address: int = SyscallFunction(dlsym(LIBC_HANDLE, function))(Long(number))
+    return address
+
+
+def string_at(address: int) -> bytes:
+    """Return the string to which the pointer at ``address`` points."""
+    return CharPointer.from_address(address).value or b""

@@ -1,0 +1,85 @@
+"""Which processes stay beside the command, and whom the kernel sees in them."""
+
+import os
+
+from sundog.runtime.emulation.filter import install_fake_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from sundog.base.record.identity import Identity
+    from sundog.runtime.container.plan import Plan
+    from sundog.runtime.launcher.image import Image
+    from sundog.runtime.launcher.messages import Messages
+    from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.supervision.membership import GroupChannel
+
+    # Installs the filter by calling the argument, and becomes the command; returns if that fails.
+    Become = Callable[[Callable[[], None] | None], int]
+
+    class Companion(Protocol):
+        """Decides which processes stay beside the command, if any."""
+
+        def prepare(  # noqa: D102
+            self, image: Image | None, plan: Plan | None, channel: GroupChannel | None, /
+        ) -> "PreparedCompanion": ...
+
+    class PreparedCompanion(Protocol):
+        """A companion that has opened what it needs of the host, before the change of root."""
+
+        def identify(self) -> Identity | None: ...  # noqa: D102
+        def attend(self, who: Identity | None, become: Become, /) -> int: ...  # noqa: D102
+
+
+class Unattended:
+    """The companion of most starts: no process stays beside the command.
+
+    The command replaces ``ch-run``, with the filter of --seccomp or with none.
+    """
+
+    __slots__ = ("_seccomp",)
+
+    def __init__(self, *, seccomp: bool) -> None:
+        self._seccomp = seccomp
+
+    def prepare(
+        self, _image: "Image | None", _plan: "Plan | None", _channel: "GroupChannel | None"
+    ) -> "Unattended":
+        """Return itself: it needs nothing of the host."""
+        return self
+
+    def identify(self) -> None:
+        """Return None: no supervisor emulates a user."""
+
+    def attend(self, _who: "Identity | None", become: "Become") -> int:
+        """Become the command."""
+        return become(install_fake_root if self._seccomp else None)
+
+
+def chosen_companion(line: "CommandLine", messages: "Messages") -> "tuple[Companion, bool]":
+    """Return the companion of the command, and whether it is a supervisor, which --notify wants.
+
+    If no supervisor is possible, the filter of --seccomp takes its place.
+    """
+    attendant = load_attendant(line, messages) if line.notify else None
+    if attendant is not None:
+        return attendant, True
+    return Unattended(seccomp=line.seccomp or line.notify), False
+
+
+def chosen_ids(line: "CommandLine", *, is_attended: bool) -> tuple[int, int]:
+    """Return the uid and the gid of the user namespace, outside of root emulation."""
+    if is_attended:
+        return 0, 0  # the supervisor emulates -u and -g
+    is_root = line.notify and not line.is_rank
+    uid, gid = (0, 0) if is_root else (os.geteuid(), os.getegid())
+    return uid if line.uid is None else line.uid, gid if line.gid is None else line.gid
+
+
+def load_attendant(line: "CommandLine", messages: "Messages") -> "Companion | None":
+    """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
+    from sundog.runtime.launcher.attended import attendant_for  # noqa: PLC0415
+
+    return attendant_for(line, messages)

@@ -1,0 +1,133 @@
+"""``ch-run --device``: the devices of CDI, and device nodes.
+
+``main`` imports this module only for such starts, while the process is still outside of all
+namespaces.  In the wheel it is in a joined module of its own.
+"""
+
+import os
+
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
+from sundog.runtime.cdi.directories import cdi_directories
+from sundog.runtime.container.paths import OPEN_DIRECTORY
+from sundog.runtime.container.plan import enter
+from sundog.runtime.devices.injection import injection
+from sundog.runtime.devices.words import edits_of_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.runtime.cdi.edits import Hook
+    from sundog.runtime.container.operations import DetachedMount, Operation
+    from sundog.runtime.container.variables import Environment
+    from sundog.runtime.launcher.messages import Messages
+    from sundog.runtime.launcher.options import CommandLine
+
+# The hooks that are programs of the host, and those that are programs of the container.
+OUTSIDE_HOOKS = ("prestart", "createRuntime", "createContainer")
+INSIDE_HOOKS = ("startContainer",)
+HOOK_BUNDLE = b"bundle"
+# A hook gets the bundle and the container's root as descriptors: it may not look at the process.
+HOOK_CONFIG = '{"ociVersion":"1.2.0","root":{"path":"/proc/self/fd/%d"}}\n'
+HOOK_STATE = (
+    '{"ociVersion":"1.2.0","id":"ch-run-%d","status":"created","pid":%d,'
+    '"bundle":"/proc/self/fd/%d"}\n'
+)
+
+
+class Devices:
+    """What the container of one ``ch-run`` gets.
+
+    mounts   operations of its plan
+    """
+
+    __slots__ = ("_hooks", "_host", "_messages", "_run", "mounts")
+
+    def __init__(
+        self, mounts: "list[DetachedMount]", hooks: "list[Hook]", messages: "Messages"
+    ) -> None:
+        self.mounts = mounts
+        self._hooks = hooks
+        self._host = os.open(b"/", OPEN_DIRECTORY) if hooks else -1
+        self._run = load_run_hook() if hooks else None
+        self._messages = messages
+
+    def enter(
+        self,
+        directory: int,
+        operations: "list[Operation]",
+        scratch: int,
+        skipped: "Callable[[str], None]",
+    ) -> None:
+        """Enter the container as ``plan.enter`` does, and run the hooks in it.
+
+        Raises SundogError for the first hook that fails.
+        """
+        if self._run is None:
+            enter(directory, operations, skipped)
+            return
+        process = os.getpid()
+        os.mkdir(HOOK_BUNDLE, dir_fd=scratch)
+        bundle = os.open(HOOK_BUNDLE, OPEN_DIRECTORY, dir_fd=scratch)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        config = os.open(b"config.json", flags, 0o644, dir_fd=bundle)
+        os.write(config, (HOOK_CONFIG % directory).encode())
+        os.close(config)
+        state = (HOOK_STATE % (process, process, bundle)).encode()
+        enter(directory, operations, skipped)
+        for hook in self._hooks:
+            if hook.hook_name in OUTSIDE_HOOKS:
+                problem = self._run(hook, state, root=self._host, kept=(bundle, directory))
+            else:  # a program of the image gets no descriptor from outside
+                problem = self._run(hook, state)
+            if problem:
+                shown = printable(hook.path)
+                raise SundogError(
+                    f"{hook.hook_name} hook of CDI failed: {shown}: {problem}",
+                    "leave out --cdi-hooks; hooks that write to the image need -W",
+                )
+            self._messages.verbose(f"{hook.hook_name} hook has run: {printable(hook.path)}")
+        os.close(bundle)
+        os.close(self._host)
+
+
+def load_run_hook() -> "Callable[..., str]":
+    """Return the function that runs a hook.  Few starts load it, and none may after ``enter``."""
+    from sundog.runtime.container.hooks import run_hook  # noqa: PLC0415
+
+    return run_hook
+
+
+def devices_for(line: "CommandLine", environment: "Environment", messages: "Messages") -> Devices:
+    """Return the devices that ``line`` asks for, and set their variables in it.
+
+    Raises SundogError.
+    """
+    directories = cdi_directories(line.cdi_dirs, environment.get)
+    edits = edits_of_words(
+        line.devices, directories, messages.warning, all_devices=line.all_devices
+    )
+    found = injection(
+        edits, messages.warning, shares_dev=True, is_temporary=line.overlay_size is not None
+    )
+    if line.device_variables is not None:
+        line.device_variables.variables += found.variables
+    if line.join_pid is not None:
+        messages.warning("--device sets variables only: the container of --join-pid exists already")
+    hooks: list[Hook] = []
+    left: list[Hook] = []
+    for hook in found.hooks:
+        is_possible = hook.hook_name in OUTSIDE_HOOKS + INSIDE_HOOKS
+        (hooks if is_possible and line.cdi_hooks else left).append(hook)
+    if left:
+        names = ", ".join(dict.fromkeys(hook_text(hook) for hook in left))
+        hint = "" if line.cdi_hooks else "; --cdi-hooks runs them"
+        messages.warning(f"hooks of CDI that do not run: {names}{hint}")
+    return Devices(found.mounts, hooks, messages)
+
+
+def hook_text(hook: "Hook") -> str:
+    """Return the program of a hook, with the first of its arguments."""
+    _, _, program = hook.path.rpartition(b"/")
+    return printable(b" ".join([program, *hook.args[1:2]]))

@@ -1,0 +1,58 @@
+"""``ch-run --dry-run``: what ``ch-run`` would do, as text."""
+
+from sundog.base.kernel.libc import printable
+from sundog.runtime.container.execute import quoted
+from sundog.runtime.container.plan import Plan
+from sundog.runtime.launcher.environment import (
+    EnvironmentChange,
+    SetFromImage,
+    SetVariables,
+    UnsetMatching,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.launcher.options import CommandLine
+
+
+def dry_run_text(
+    line: "CommandLine",
+    plan: Plan,
+    what: "tuple[list[bytes], list[EnvironmentChange], bytes]",
+    word: bytes,
+) -> str:
+    """Return the plan of mounts as -vv prints it, and what would follow; a line for each step.
+
+    ``what`` is the command, the changes of its environment, and its directory.  ``word`` is the
+    image as the user gave it; ``line`` may have its name in storage.
+    """
+    command, changes, directory = what
+    image = line.operands[0]
+    lines = [f"image: {printable(image)}"] if image != word else []
+    # The process would look for its group first.
+    lines += ["enter the container of the group; if there is none, make it:"] if line.join else []
+    lines += plan.describe()
+    for change in changes:
+        lines += change_texts(change)
+    if directory != b"/":
+        lines.append(f"change to directory {printable(directory)}")
+    lines.append(f"executing: {quoted(command)}")
+    return "".join([text + "\n" for text in lines])
+
+
+def change_texts(change: EnvironmentChange) -> list[str]:
+    """Return a line for each variable that ``change`` sets, or for the pattern that it unsets."""
+    if isinstance(change, SetVariables):
+        return [setting(name, value) for name, value in change.variables]
+    if isinstance(change, SetFromImage):
+        return [f"environment: variables of {printable(change.path)}"]
+    if isinstance(change, UnsetMatching):
+        return [f"environment: unset {printable(change.pattern)}"]
+    if change.value is None:
+        return [f"environment: {printable(change.name)} of the host"]
+    return [setting(change.name, change.value)]
+
+
+def setting(name: bytes, value: bytes) -> str:
+    """Return the line for a variable, before ``$`` is expanded."""
+    return f"environment: {printable(name)}={printable(value)}"

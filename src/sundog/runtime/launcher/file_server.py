@@ -1,0 +1,253 @@
+"""Images that are one file: start their server, mount them, and find what they run.
+
+``ch-run`` starts the server before it enters the namespaces.  So no program of the container can
+trace the server, and the server holds none of the container's mounts.  ``ch-run`` mounts the files,
+passes the devices on, and becomes the command.  See ``fuse.server``.
+
+``main`` imports this module only for such images.  In the wheel the module is in a joined module of
+its own.
+"""
+
+import os
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import escaped, kernel_error, printable
+from sundog.base.kernel.stub import await_child, discard_child_signal
+from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
+from sundog.base.record.stack import unpack_command
+from sundog.errors import SundogError
+from sundog.runtime.container.operations import Bind
+from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
+from sundog.runtime.container.root_files import open_inside
+from sundog.runtime.container.squash_root import SquashRoot
+from sundog.runtime.fuse.channel import Channel, make_channel
+from sundog.runtime.fuse.device import mount_fuse
+from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, READY
+from sundog.runtime.fuse.process import become_server
+from sundog.runtime.launcher.environment import SetVariables
+from sundog.runtime.launcher.image import Image
+from sundog.runtime.squashfs.sif import squashfs_place
+
+DESCRIPTOR_PATH = b"/proc/self/fd/%d"
+LARGEST_TEXT = 1 << 20  # in bytes: a file of the image that ``ch-run`` reads
+
+# Apptainer's entry points; each reads the image's environment first.
+SIF_RUN = b".singularity.d/actions/run"
+SIF_EXECUTE = b".singularity.d/actions/exec"
+SIF_RUNSCRIPT = b".singularity.d/runscript"
+# Enroot's.
+ENROOT_ENTRY = b"etc/rc"
+ENROOT_VARIABLES = b"etc/environment"
+SHELL = b"/bin/sh"
+
+
+class FileServer:
+    """The server of the files ``paths``: a process that this one has started."""
+
+    __slots__ = ("_channel", "_paths")
+
+    def __init__(self, paths: list[bytes], *, is_single: bool) -> None:
+        """Start the server; call it before the process enters its namespaces.
+
+        ``is_single`` says that there will be one mount.
+        Raises SundogError for a file that has no SquashFS, and OSError.
+        """
+        self._paths = paths
+        images = []
+        for path in paths:
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise kernel_error("open", path, error.errno or 0) from None
+            images.append((fd, squashfs_place(fd, path)))
+        ours, theirs = make_channel()
+        between = os.fork()
+        if between == 0:
+            # The command must not have a child that it does not know.  So the server's parent ends.
+            try:
+                os.setsid()
+                if os.fork() == 0:
+                    be_server(theirs, images, is_single=is_single)
+            except Exception as error:
+                Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
+            finally:
+                os._exit(0)
+        await_child(between)
+        discard_child_signal()
+        os.close(theirs)
+        for fd, _ in images:
+            os.close(fd)
+        self._channel = Channel(ours)
+
+    def mount(self, path: bytes, *, with_records: bool = False) -> tuple[int, int]:
+        """Return a detached mount of a file, and its records or -1.  Raises SundogError.
+
+        Call it in the container's namespaces.
+        """
+        uid, gid = os.geteuid(), os.getegid()
+        device, tree = mount_fuse(path, uid, gid)
+        index = self._paths.index(path)
+        try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
+            self._channel.send(DEVICE_MESSAGE.pack(index, uid, gid, with_records), device)
+        except OSError:
+            pass  # the server has ended; it may have said why
+        # From now on, only the server has the device.  Programs must not wait for a dead one.
+        os.close(device)
+        try:
+            answer, records = self._channel.receive()
+        except OSError:
+            answer, records = b"", -1
+        if answer != READY:
+            _, _, reason = answer.partition(b":")
+            text = escaped(reason.decode("utf-8", "backslashreplace"))
+            raise SundogError(
+                f"can't mount {printable(path)}: {text or 'its server has died'}",
+                "check the file: unsquashfs -s; copy it again, or make it again with ch-convert",
+            )
+        return tree, records
+
+    def open_image(self, path: bytes, *, with_records: bool) -> Image:
+        """Mount the file ``path``; return the image.  Raises SundogError."""
+        tree, records = self.mount(path, with_records=with_records)
+        recorded = (DESCRIPTOR_PATH % tree, DESCRIPTOR_PATH % records) if with_records else None
+        return one_file_image(SquashRoot(path, tree), recorded)
+
+    def bind(
+        self, source: bytes, destination: bytes, need: str, *, writable: bool, is_own: bool
+    ) -> Bind:
+        """Return the operation that shows ``source`` of the host at ``destination``."""
+        if source == destination or source not in self._paths:
+            return Bind(source, destination, need, writable=writable, is_own=is_own)
+        return FileBind(source, destination, need, self, writable=writable, is_own=is_own)
+
+
+class FileBind(Bind):
+    """Show a file with a file system as a directory, or as the file that it is.
+
+    It is a directory if the destination is one, or ends with "/".  It is a file if the destination
+    is one, or is missing and has the file's own name.  At any other missing destination it is a
+    directory.
+    """
+
+    __slots__ = ("_files", "_is_file", "_shown")
+
+    def __init__(
+        self,
+        source: bytes,
+        destination: bytes,
+        need: str,
+        files: FileServer,
+        *,
+        writable: bool,
+        is_own: bool,
+    ) -> None:
+        super().__init__(source, destination, need, writable=writable, is_own=is_own)
+        self._files = files
+        self._is_file = destination.rpartition(b"/")[2] == source.rpartition(b"/")[2]
+        self._shown = -1
+
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return f"mount the file {printable(self.source)}"
+
+    def acquire(self) -> None:
+        """See ``DetachedMount``."""
+        super().acquire()
+        self._shown, _ = self._files.mount(self.source)
+
+    def covers_directory(self) -> bool:
+        """See ``DetachedMount``."""
+        return not self._is_file
+
+    def attach(self) -> None:
+        """See ``DetachedMount``."""
+        try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
+            self._is_file = not is_directory(self.destination)
+        except OSError:
+            pass  # it is missing
+        if not self._is_file:
+            self.tree, self._shown = self._shown, self.tree
+        os.close(self._shown)
+        super().attach()
+
+
+def be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -> None:
+    """Be the server.  Never returns normally."""
+    become_server((channel, *(fd for fd, _ in images)))
+    from sundog.runtime.fuse.server import ImageServer  # noqa: PLC0415
+
+    ImageServer(channel, images, is_single=is_single).run()
+
+
+def shown_image(path: bytes) -> Image:
+    """Return the image ``path``, which is one file, and this process's root directory."""
+    return one_file_image(SquashRoot(path, os.open(b"/", OPEN_DIRECTORY)), None)
+
+
+def one_file_image(root: SquashRoot, recorded: "tuple[bytes, bytes] | None") -> Image:
+    """Return the image that ``root`` shows, with its command.  Raises SundogError."""
+    tree = root.tree
+    own = read_text(tree, OWN_COMMAND)
+    if own is not None:
+        stack = unpack_command(own)
+        return Image(
+            root,
+            stack.entrypoint + stack.command,
+            stack.workdir or b"/",
+            user=stack.user,
+            recorded=recorded,
+            own_variables=has_file(tree, OWN_VARIABLES),
+            named=False,
+        )
+    if has_file(tree, SIF_RUN) or has_file(tree, SIF_RUNSCRIPT):
+        entry = SIF_RUN if has_file(tree, SIF_RUN) else SIF_RUNSCRIPT
+        prefix = [b"/" + SIF_EXECUTE] if has_file(tree, SIF_EXECUTE) else []
+        return Image(root, [b"/" + entry], prefix=prefix, recorded=recorded, named=False)
+    if has_file(tree, ENROOT_ENTRY):
+        variables = enroot_variables(read_text(tree, ENROOT_VARIABLES) or b"")
+        return Image(
+            root,
+            [SHELL, b"/" + ENROOT_ENTRY],
+            variables=variables,
+            recorded=recorded,
+            named=False,
+        )
+    return Image(root, recorded=recorded, named=False)
+
+
+def enroot_variables(data: bytes) -> list[SetVariables]:
+    """Return the variables in Enroot's /etc/environment: NAME=VALUE in each line.
+
+    Lines that are something else have no effect, as in pam_env(7).
+    """
+    found = []
+    for line in data.split(b"\n"):
+        name, equals, value = line.strip().removeprefix(b"export ").partition(b"=")
+        if not equals or not name or name.startswith(b"#") or b"\0" in line:
+            continue
+        if len(value) >= 2 and value[:1] == value[-1:] and value[:1] in (b"'", b'"'):
+            value = value[1:-1]
+        found.append((name, value))
+    return [SetVariables(found, verbatim=True)] if found else []
+
+
+def has_file(tree: int, path: bytes) -> bool:
+    """Tell whether the image has the regular file ``path``."""
+    fd = open_inside(tree, path)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
+def read_text(tree: int, path: bytes) -> bytes | None:
+    """Return the content of the image's file ``path``, None if it has none.  Raises SundogError."""
+    fd = open_inside(tree, path)
+    if fd < 0:
+        return None
+    with Closing(fd):
+        if os.fstat(fd).st_size > LARGEST_TEXT:
+            raise SundogError(f"damaged image: {printable(path)} is larger than 1 MiB")
+        try:
+            return os.read(fd, LARGEST_TEXT)
+        except OSError as error:
+            raise kernel_error("read", path, error.errno or 0) from None

@@ -1,0 +1,85 @@
+"""Find the image of ``ch-run``, and mount it with all that belongs to its container."""
+
+import errno
+import os
+
+from sundog.base.kernel.libc import printable
+from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.missing_points import add_missing_points
+from sundog.runtime.container.paths import OPEN_DIRECTORY
+from sundog.runtime.launcher.choice import choose_image
+from sundog.runtime.launcher.image import Image
+from sundog.runtime.launcher.messages import Messages
+from sundog.runtime.launcher.options import CommandLine
+from sundog.runtime.launcher.storage import Storage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.runtime.container.operations import Operation
+    from sundog.runtime.container.plan import Plan
+    from sundog.runtime.container.root import Root
+    from sundog.runtime.launcher.file_server import FileServer
+
+
+def start_file_server(one_file: bytes, sources: list[bytes]) -> "FileServer":
+    """Start the server of the image and of the sources that are one file.  Few starts load it."""
+    from sundog.runtime.launcher.file_server import FileServer  # noqa: PLC0415
+
+    paths = [one_file, *sources] if one_file else sources
+    return FileServer(list(dict.fromkeys(paths)), is_single=not sources)
+
+
+def use_mount_point(path: bytes, image: Image | None, messages: Messages) -> None:
+    """Show the ``image`` that is one file at --mount, too: in the container's namespaces only."""
+    if image is None:
+        messages.warning("--mount invalid with directory image, ignoring")
+        return
+    shown = printable(path)
+    try:
+        os.close(os.open(path, OPEN_DIRECTORY))
+    except NotADirectoryError:
+        raise SundogError(f"not a directory: {shown}", "--mount takes a directory") from None
+    except OSError as error:
+        raise SundogError(
+            f"can't stat mount point: {shown}: {error.strerror}", "make the directory: mkdir"
+        ) from None
+    image.root.show(path)
+
+
+def mount_image(
+    line: CommandLine,
+    storage: Storage,
+    planned: "Callable[[Root], Plan]",
+    messages: Messages,
+    given: Image | None = None,
+) -> "tuple[Image, Plan, int, list[Operation]]":
+    """Find the image and mount it; return it, the plan, and the arguments for ``enter``.
+
+    ``given`` is the image if it is one file.  ``planned`` makes the plan for a root.
+    """
+    for _ in range(2):
+        image = None
+        try:
+            image = choose_image(line, storage, given)
+            plan = planned(image.root)
+            if messages.verbosity >= 2:
+                for text in plan.describe():
+                    messages.debug(text)
+            directory, operations = plan.mount(messages.verbose, messages.warning)
+            if not line.write and not line.container and line.overlay_size is None:
+                directory = add_missing_points(
+                    image.root, directory, plan.scratch, operations, messages.verbose
+                )
+            return image, plan, directory, operations
+        except (KernelError, FileNotFoundError) as error:
+            stored = image is None or image.named
+            if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
+            # Another process may have replaced the image during the search.  Then a second search
+            # finds the new image.
+    raise SundogError(
+        f"image in storage is damaged: {printable(line.operands[0])}: files of a layer are missing",
+        "import or build it again; a program that cleans /var/tmp may have deleted them",
+    )

@@ -1,0 +1,74 @@
+"""Recognise images that are one file, by their content: SquashFS, and SIF.
+
+Sources of --bind can be such files, too.  ``main`` looks for them before it enters the namespaces,
+because their server must stay outside.
+"""
+
+import errno
+import os
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import kernel_error
+from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.record.names import name_to_directory
+from sundog.runtime.container.paths import exists
+from sundog.runtime.launcher.image import image_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.storage import Storage
+
+SQUASHFS_MAGIC = b"hsqs"  # the first bytes of the superblock
+SIF_MAGIC = b"SIF_MAGIC"  # after the launch script
+SIF_MAGIC_PLACE = 32
+MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
+
+
+def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list[bytes]]:
+    """Return the image if it is one file, else b""; and the sources of binds that are such files.
+
+    A name in ``storage`` beats a file.  Raises KernelError for an image that cannot be read.
+    """
+    image = line.operands[0]
+    if (
+        line.container
+        or not is_one_file(image, must_be_readable=True)
+        or is_stored_name(image, storage)
+    ):
+        image = b""
+    sources = [
+        source
+        for source, destination, _ in line.binds
+        if source != destination and is_one_file(source)
+    ]
+    return image, sources
+
+
+def is_one_file(path: bytes, *, must_be_readable: bool = False) -> bool:
+    """Tell whether the file ``path`` can be read, and is SquashFS or SIF.
+
+    Raises KernelError for a file that ``must_be_readable`` and is not.
+    """
+    try:
+        if os.stat(path).st_mode & S_IFMT != S_IFREG:
+            return False
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:
+            if must_be_readable:
+                raise kernel_error("open", path, errno.EACCES) from None
+            raise
+        with Closing(fd):
+            start = os.pread(fd, MAGICS_LENGTH, 0)
+    except OSError:
+        return False
+    return start.startswith(SQUASHFS_MAGIC) or start[SIF_MAGIC_PLACE:] == SIF_MAGIC
+
+
+def is_stored_name(reference: bytes, storage: "Storage") -> bool:
+    """Tell whether ``reference`` is the name of an image in ``storage``."""
+    name = image_name(reference)
+    if name is None or storage.directory < 0:
+        return False
+    return exists(storage.at(b"images/" + name_to_directory(name).encode()))

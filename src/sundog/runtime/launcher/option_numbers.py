@@ -1,0 +1,34 @@
+"""The numbers on ``ch-run``'s command line.
+
+Values are bytes.
+"""
+
+from sundog.base.record.identity import ID_LIMIT
+from sundog.errors import SundogError
+
+
+def parse_number(value: bytes, name: str, *, more: bool = False) -> int:
+    """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it.
+
+    With ``more`` other characters may follow the digits, as in Slurm's ``36(x2)``.
+    """
+    digits = value.lstrip()
+    sign = digits[:1] if digits[:1] in (b"-", b"+") else b""
+    digits = digits[len(sign) :]
+    rest = digits.lstrip(b"0123456789")
+    digits = digits[: len(digits) - len(rest)]
+    if not digits:
+        raise SundogError(f"{name}: no digits found")
+    if rest and not more:
+        raise SundogError(f"{name}: extra characters after digits")
+    return int(sign + digits)
+
+
+def parse_id(value: bytes, name: str) -> int:
+    """Return the uid or gid ``value`` of the option ``name``."""
+    number = parse_number(value, name)
+    if number < 0:
+        raise SundogError(f"{name}: must be non-negative")
+    if number > ID_LIMIT:
+        raise SundogError(f"{name}: out of range")
+    return number

@@ -1,0 +1,182 @@
+"""Where a dynamic linker looks for libraries, on the host or in an image, and what is there.
+
+The directories are those that the caller names, then those of ``/etc/ld.so.conf``, then the
+linker's own.  The linker's cache says the same, but it may be old, missing or damaged, so the
+directories themselves are read.
+
+The root may be an image's, so it may be hostile: no link leads out of it, and there are bounds.
+
+Sources: ld.so(8), ldconfig(8); glibc's manual for ``glibc-hwcaps``.
+"""
+
+import os
+
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import descriptor_path, libc_call
+from sundog.runtime.container.root_files import MOST_NAMES, names_inside, open_inside
+from sundog.runtime.linker.elf import ElfError
+from sundog.runtime.linker.shared_object import SharedObject
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LINKER_CONFIGURATION = b"/etc/ld.so.conf"
+LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
+MULTIARCH = b"-linux-gnu"
+HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
+
+MOST_SEARCHED = 4096  # directories that the configuration names
+MOST_PATTERNS = 256  # that include files into the configuration
+MOST_FILES_INCLUDED = 256
+MOST_HWCAPS = 32  # kinds of newer processors
+MOST_MULTIARCH = 32  # architectures
+MOST_LIBRARIES_READ = 4096  # a hostile one takes 10 ms
+LONGEST_PATTERN = 255
+LARGEST_CONFIGURATION = 1 << 16  # bytes of a file
+
+
+class FoundLibrary:
+    """A library at ``path`` below a root.
+
+    name       the last part of the path; the file's own name may have more of a version
+    file_name  that of the file to which links lead
+    file       what identifies the file: device and inode
+    library    what its headers say
+    """
+
+    __slots__ = ("file", "file_name", "library", "name", "path")
+
+    def __init__(
+        self, path: bytes, file_name: bytes, file: tuple[int, int], library: SharedObject
+    ) -> None:
+        self.path = path
+        self.name = path.rpartition(b"/")[2]
+        self.file_name = file_name
+        self.file = file
+        self.library = library
+
+
+class LibrarySearch:
+    """The directories that the linker of the root directory ``root`` searches.
+
+    ``first`` are searched before its own.  ``directories`` are those that exist, in order.
+    """
+
+    __slots__ = (
+        "_libraries_left",
+        "_names",
+        "_patterns_left",
+        "configuration",
+        "directories",
+        "root",
+    )
+
+    def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
+        self.root = root
+        self.configuration = [LINKER_CONFIGURATION]  # the files of its configuration
+        self._patterns_left = MOST_PATTERNS
+        self._libraries_left = MOST_LIBRARIES_READ
+        wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:MOST_SEARCHED]
+        for directory in LINKER_DIRECTORIES:
+            # Debian's linker searches those of its architecture, which its configuration may lack.
+            multiarch = [name for name in names_inside(root, directory) if MULTIARCH in name]
+            wanted += [directory + b"/" + name for name in multiarch[:MOST_MULTIARCH]]
+            wanted.append(directory)
+        self.directories: list[bytes] = []
+        self._names: list[tuple[bytes, list[bytes]]] = []
+        left = MOST_NAMES
+        for directory in dict.fromkeys(wanted):
+            newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
+            for place in (*newer, directory):
+                names = names_inside(root, place, left)
+                left -= len(names)
+                if names:
+                    self.directories.append(place)
+                    self._names.append((place, names))
+
+    def paths(self, *, beginning: bytes = b"", name: bytes = b"") -> list[bytes]:
+        """Return the paths of the files with this ``name``, or whose names begin so, in order."""
+        return [
+            directory + b"/" + found
+            for directory, names in self._names
+            for found in names
+            if (found == name if name else found.startswith(beginning))
+        ]
+
+    def find(self, name: bytes, machine: tuple[int, int, str] | None = None) -> FoundLibrary | None:
+        """Return the first library with this ``name``, and for this ``machine`` if it is given."""
+        for path in self.paths(name=name):
+            found = self.open(path)
+            if found is not None and machine in (None, found.library.machine):
+                return found
+        return None
+
+    def open(self, path: bytes) -> FoundLibrary | None:
+        """Return the library ``path``; None if there is none that can be read.
+
+        Of the search's libraries, only the first ``MOST_LIBRARIES_READ`` are read.
+        """
+        try:
+            fd = open_inside(self.root, path)
+            if fd < 0:
+                return None
+            with Closing(fd):
+                if self._libraries_left == 0:
+                    return None
+                self._libraries_left -= 1
+                status = os.fstat(fd)
+                file_name = descriptor_path(fd).rpartition(b"/")[2]
+                file = (status.st_dev, status.st_ino)
+                return FoundLibrary(path, file_name, file, SharedObject(fd))
+        except (ElfError, OSError):
+            return None
+
+    def _newer(self, directory: bytes) -> list[bytes]:
+        names = names_inside(self.root, directory + b"/" + HWCAPS, MOST_HWCAPS)
+        return sorted(names, reverse=True)
+
+    def _configured(self, path: bytes) -> list[bytes]:
+        """Return the directories that a file of the linker's configuration names."""
+        directories = []
+        for line in small_file(self.root, path).split(b"\n"):
+            words = line.partition(b"#")[0].split()
+            if words[:1] == [b"include"]:
+                for pattern in words[1:]:
+                    directories += self._included(path, pattern)
+            elif words and words[0].startswith(b"/"):
+                directories.append(words[0].partition(b"=")[0].rstrip(b"/") or b"/")
+        return directories
+
+    def _included(self, path: bytes, pattern: bytes) -> list[bytes]:
+        """Return the directories in the files that match ``pattern``, which ``path`` includes."""
+        if not pattern.startswith(b"/"):
+            pattern = path.rpartition(b"/")[0] + b"/" + pattern
+        place, _, last = pattern.rpartition(b"/")
+        directories: list[bytes] = []
+        if len(last) > LONGEST_PATTERN or self._patterns_left == 0:
+            return directories
+        self._patterns_left -= 1
+        for name in sorted(names_inside(self.root, place or b"/")):
+            found = place + b"/" + name
+            known = self.configuration
+            if (
+                libc_call("fnmatch", last, name, 0) == 0
+                and found not in known
+                and len(known) < MOST_FILES_INCLUDED
+            ):
+                known.append(found)
+                directories += self._configured(found)
+        return directories
+
+
+def small_file(root: int, path: bytes) -> bytes:
+    """Return the beginning of a file below ``root``; nothing if there is no such file."""
+    fd = open_inside(root, path)
+    if fd < 0:
+        return b""
+    with Closing(fd):
+        try:
+            return os.read(fd, LARGEST_CONFIGURATION)
+        except OSError:
+            return b""

@@ -1,0 +1,1 @@
+"""Commands that Sundog runs in a container for its own work."""

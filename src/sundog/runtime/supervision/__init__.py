@@ -1,0 +1,1 @@
+"""What keeps and ends a container: supervisors, groups, init processes, leashes."""

@@ -1,0 +1,50 @@
+"""``transfer.arrivals``: a worker that unpacks a blob while the fetch of it fails."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sundog.base.record.layer_path import LayerPath
+from sundog.errors import ArchiveError
+from sundog.image.transfer.arrivals import Arrival, ArrivalWorker
+from tests.image.layer.archives import archive, directory, file
+
+MOST = 127  # the most layers of an image
+
+
+def test_a_blob_that_was_given_up(tmp_path: Path) -> None:
+    """The worker blames the blob; the command shows the reason for the end instead."""
+    paths = [os.fsencode(tmp_path / name) for name in ("partial", "whole")]
+    arrival = Arrival(0, 10, paths)
+    worker = ArrivalWorker()
+    try:
+        arrival.arrived(10)
+        with pytest.raises(ArchiveError, match="its blob was discarded"):
+            worker.unpack(arrival, os.fsencode(tmp_path / "draft"))
+    finally:
+        worker.kill()
+        worker.close()
+
+
+@pytest.mark.timeout(60)
+def test_layers_that_need_none_below_are_told_of_them_all_the_same(tmp_path: Path) -> None:
+    """Unread news must not fill the pipe: its writer would wait for ever."""
+    blob = archive(directory("."), file("f", b"x")).getvalue()
+    path = os.fsencode(tmp_path / "blob")
+    Path(os.fsdecode(path)).write_bytes(blob)
+    below: list[LayerPath] = []
+    worker = ArrivalWorker()
+    try:
+        for number in range(MOST):
+            arrival = Arrival(number, len(blob), [path])
+            arrival.arrived(len(blob))
+            arrival.release(below)
+            draft = os.fsencode(tmp_path / str(number))
+            os.mkdir(draft)
+            arrived = worker.unpack(arrival, draft)
+            assert not arrived.needs_below
+            below = [LayerPath(draft + b"/tree", draft + b"/owners"), *below]
+    finally:
+        worker.kill()
+        worker.close()

@@ -1,0 +1,124 @@
+"""The default size of -W: a share of the memory, or of what control groups leave to each task."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.runtime.container import memory_share
+from sundog.runtime.container.memory_share import local_tasks, memory_left, overlay_share
+from tests.runtime.launcher.conftest import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.runtime.launcher.compiled import Compiled
+
+MIB = 1 << 20
+V1, V2 = b"/sys/fs/cgroup/memory", b"/sys/fs/cgroup"
+NONE = b"9223372036854771712\n"  # version 1: no limit
+
+GROUPS: dict[str, tuple[Mapping[bytes, bytes], int | None]] = {
+    "none": ({b"/proc/self/cgroup": b"0::/a/b\n", V2 + b"/a/memory.max": b"max\n"}, None),
+    "no memory controller": ({b"/proc/self/cgroup": b"4:cpu:/a\n"}, None),
+    "the tightest of version 2": (
+        {
+            b"/proc/self/cgroup": b"0::/a/b\n",
+            V2 + b"/a/b/memory.max": b"100\n",
+            V2 + b"/a/b/memory.current": b"30\n",
+            V2 + b"/a/memory.max": b"50\n",
+            V2 + b"/a/memory.current": b"40\n",
+            V2 + b"/a/memory.stat": b"anon 3\nfile 30\ninactive_file 20\nactive_file 5\n",
+        },
+        35,
+    ),
+    "version 1": (
+        {
+            b"/proc/self/cgroup": b"5:cpu:/\n4:hugetlb,memory:/job/step\n0::/\n",
+            V1 + b"/job/step/memory.limit_in_bytes": NONE,
+            V1 + b"/job/memory.limit_in_bytes": b"100\n",
+            V1 + b"/job/memory.usage_in_bytes": b"70\n",
+            V1 + b"/job/memory.stat": b"cache 60\ntotal_inactive_file 10\ntotal_active_file 1\n",
+        },
+        41,
+    ),
+    "all used": (
+        {
+            b"/proc/self/cgroup": b"0::/\n",
+            V2 + b"/memory.max": b"10\n",
+            V2 + b"/memory.current": b"11\n",
+        },
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_what_limits_leave(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, left = GROUPS[case]
+    monkeypatch.setattr(memory_share, "read_group_file", lambda path: files.get(path, b""))
+    assert memory_left() == left
+    if left is None:
+        assert overlay_share(lambda _: None) == b"12%"
+    else:
+        assert overlay_share(lambda _: None) == b"%d" % MIB  # the least
+
+
+@pytest.mark.parametrize(
+    ("variables", "count"),
+    [
+        ({}, 1),
+        ({b"SLURM_STEP_TASKS_PER_NODE": b"4", b"SLURM_TASKS_PER_NODE": b"1"}, 4),
+        ({b"SLURM_TASKS_PER_NODE": b"2(x3),1", b"SLURM_NODEID": b"3"}, 1),
+        ({b"SLURM_TASKS_PER_NODE": b"2(x3),1", b"SLURM_NODEID": b"0"}, 2),
+        ({b"SLURM_TASKS_PER_NODE": b"2(x3),5"}, 5),
+        ({b"SLURM_TASKS_PER_NODE": b"2(x999999999)"}, 1),
+        ({b"SLURM_TASKS_PER_NODE": b"x", b"OMPI_COMM_WORLD_LOCAL_SIZE": b"8"}, 8),
+        ({b"OMPI_COMM_WORLD_LOCAL_SIZE": b"0"}, 1),
+        ({b"MPI_LOCALNRANKS": b"3"}, 3),
+    ],
+)
+def test_tasks_on_this_node(variables: dict[bytes, bytes], count: int) -> None:
+    assert local_tasks(variables.get) == count
+
+
+def size_of_root(compiled: Compiled, image: Path, groups: Path, *options: str, **env: str) -> int:
+    """Return the bytes that a container may write, where ``groups`` shows the control groups."""
+    show = 'mount --bind "$0" /sys/fs/cgroup && exec "$@"'
+    inside = [*options, str(image), "--", "stat", "-fc", "%b %S", "/"]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", show, str(groups), str(compiled.command), *inside],
+        env=ENVIRONMENT | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    blocks, size = map(int, done.stdout.split())
+    return blocks * size
+
+
+def test_containers_below_a_limit(compiled: Compiled, image: Path, tmp_path: Path) -> None:
+    """Both starts obey the limits; an explicit size stays."""
+    groups = tmp_path / "groups"
+    groups.mkdir()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    share = memory * 12 // 100
+    starts: tuple[dict[str, str], ...] = ({}, {"SUNDOG_START": "python"})
+    for start in starts:
+        assert abs(size_of_root(compiled, image, groups, "-W", **start) - share) < MIB
+    # The limit is that of the root of both versions, whatever this machine has.
+    (groups / "memory").mkdir()
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        (groups / name).write_text(f"{100 * MIB}\n")
+    for name in ("memory.current", "memory/memory.usage_in_bytes"):
+        (groups / name).write_text(f"{20 * MIB}\n")
+    for start in starts:
+        assert size_of_root(compiled, image, groups, "-W", **start) == 40 * MIB
+        tasks = {"SLURM_STEP_TASKS_PER_NODE": "4"}
+        assert size_of_root(compiled, image, groups, "-W", **start, **tasks) == 10 * MIB
+        assert size_of_root(compiled, image, groups, "-W64m", **start, **tasks) == 64 * MIB

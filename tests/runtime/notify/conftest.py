@@ -1,0 +1,153 @@
+"""Programs that these tests compile, and containers that run them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts.place import CHECKOUT
+
+from sundog.base.record.owners import pack_owners
+from sundog.image.layer.remove import remove_tree
+from sundog.image.layer.unpack import unpack
+from tests.conftest import Completed, run_program
+from tests.image.layer.namespace import in_namespace
+from tests.runtime.notify.table import INSTALL
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+HERE = Path(__file__).parent
+FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread")
+
+
+@dataclass
+class Container:
+    """A root directory, or the layers of an overlay, in which commands run.
+
+    ``roots`` are topmost first.  A colon and the path of the manifest follow a root that has one.
+    """
+
+    roots: list[str]
+    upper: Path | None = None
+
+    def argv(self, *command: str, mode: str = "notify", options: tuple[str, ...] = ()) -> list[str]:
+        """Return the words that run ``command``; the working directory must be the checkout."""
+        arguments = ["--mode", mode, *(f"--root={root}" for root in self.roots), *options]
+        if self.upper is not None:
+            arguments.append(f"--upper={self.upper}")
+        return [sys.executable, "-m", "tests.runtime.notify.sandbox", *arguments, "--", *command]
+
+    def run(
+        self,
+        *command: str,
+        mode: str = "notify",
+        options: tuple[str, ...] = (),
+        check: bool = True,
+        timeout: int = 280,
+        within: tuple[str, ...] = (),
+    ) -> Completed:
+        """Run a command.  With ``check``, a failure or an incident fails the test.
+
+        ``within`` is the command that runs the container, as its first words.
+        """
+        return run_program(
+            [*within, *self.argv(*command, mode=mode, options=options)],
+            check=check,
+            cwd=CHECKOUT,
+            timeout=timeout,
+        )
+
+    def on_overlay(self, directory: Path) -> Container:
+        """Return the same container with an overlay on top, in the new ``directory``."""
+        directory.mkdir()
+        return Container(self.roots, directory)
+
+    def next_layer(self, directory: Path) -> Container:
+        """Return a container whose lower layers are this container's, and its changes."""
+        changed = f"{self.upper}/u:{self.upper}/owners"
+        return Container([changed, *self.roots]).on_overlay(directory)
+
+    def sh(self, script: str, *options: str) -> str:
+        """Run a shell script and return its output."""
+        return self.run("sh", "-c", script, options=options).stdout
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the static programs of ``programs/``."""
+    compiler = shutil.which("musl-gcc")
+    if compiler is None:
+        pytest.fail("musl-gcc is missing: make test installs it; or: apt-get install musl-tools")
+    directory = tmp_path_factory.mktemp("programs")
+    for source in (HERE / "programs").glob("*.c"):
+        program = directory / source.stem
+        subprocess.run([compiler, *FLAGS, "-o", program, source], check=True)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _removed(tmp_path: Path) -> Generator[None]:
+    """Remove the files of a test; pytest could not remove a directory of mode 0."""
+    yield
+    in_namespace(lambda: remove_tree(os.fsencode(tmp_path)))
+
+
+@pytest.fixture
+def busybox(busybox_tree: Path, programs: Path) -> Container:
+    """Return a container with BusyBox and the programs of ``programs/``, all static."""
+    for program in programs.iterdir():
+        shutil.copy(program, busybox_tree / "bin")
+    return Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
+
+
+def unpacked(directory: Path, tar: Path) -> Container:
+    """Return a base image, unpacked with its manifest.  Tests must not write to it."""
+    tree, owners = directory / "tree", directory / "owners"
+    tree.mkdir()
+
+    def fill() -> bytes:
+        with tar.open("rb") as file:
+            return pack_owners(unpack(file, os.fsencode(tree)).owners)
+
+    owners.write_bytes(in_namespace(fill))
+    return Container([f"{tree}:{owners}"])
+
+
+@pytest.fixture(scope="session")
+def debian_layer(tmp_path_factory: pytest.TempPathFactory, debian_tar: Path) -> Container:
+    """Return an unpacked Debian."""
+    return unpacked(tmp_path_factory.mktemp("debian"), debian_tar)
+
+
+@pytest.fixture
+def rpm(tmp_path: Path, rpm_tar: Path) -> Container:
+    """Return a container of a distribution with RPMs."""
+    (tmp_path / "rpm").mkdir()
+    return unpacked(tmp_path / "rpm", rpm_tar).on_overlay(tmp_path / "overlay")
+
+
+@pytest.fixture
+def debian(debian_layer: Container, tmp_path: Path) -> Container:
+    """Return a container of Debian, an overlay on the unpacked base image."""
+    return debian_layer.on_overlay(tmp_path / "debian")
+
+
+@pytest.fixture(scope="session")
+def tools_layer(tmp_path_factory: pytest.TempPathFactory, debian_layer: Container) -> Container:
+    """Return Debian with more packages, which apt installed under notify."""
+    installing = debian_layer.on_overlay(tmp_path_factory.mktemp("tools") / "installed")
+    installing.sh(f"exec 2>&1; {INSTALL}")
+    return installing
+
+
+@pytest.fixture
+def tools(tools_layer: Container, tmp_path: Path) -> Container:
+    """Return a container of Debian with more packages."""
+    return tools_layer.next_layer(tmp_path / "tools")
