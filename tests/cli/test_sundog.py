@@ -359,11 +359,12 @@ def test_tmpfs(sundog: Place) -> None:
 
 
 def test_operands_that_a_subcommand_does_not_take(sundog: Place) -> None:
-    for name in ("version", "info", "doctor"):
+    prunes = [f"{kind} prune" for kind in ("builder", "container", "image", "system")]
+    for name in ("version", "info", "doctor", "ps", *prunes):
         refused(
-            sundog(name, "it", check=False),
+            sundog(*name.split(), "it", check=False),
             f"error: {name}: unexpected argument: it",
-            f"hint: sundog {name}",
+            f"hint: sundog {name} --help",
         )
 
 

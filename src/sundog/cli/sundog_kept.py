@@ -20,6 +20,7 @@ from sundog.podman.container_options import COMMIT, DIFF, RESTART, START
 from sundog.podman.kept import own_containers
 from sundog.podman.kept_words import kept_line
 from sundog.podman.run_line import command_user
+from sundog.podman.stopping import whole_number
 from sundog.podman.stored import facts_of, storage_directory
 from sundog.podman.users import SECCOMP
 from sundog.record.names import canonical_name
@@ -66,14 +67,12 @@ def restart(words: Sequence[str], context: Context) -> int:
         return 0
     if not line.operands:
         raise UsageError("restart: no container", "sundog restart CONTAINER…")
-    grace = line.last("time")
-    if grace is not None and not (grace.isascii() and grace.isdigit()):
-        raise UsageError(f"--time {grace}: not a number of seconds", "sundog restart --help")
+    grace = whole_number(line.last("time"), "--time")
     for operand in line.operands:
         containers = own_containers(storage_directory(context.storage))
         container = _kept(containers, operand)
         if container.is_running:
-            stop_container(containers, container, None if grace is None else float(grace))
+            stop_container(containers, container, grace)
         start_again(operand, context, attach=False, interactive=False)
     return 0
 

@@ -3,6 +3,8 @@
 Floor 0.  Values are bytes.
 """
 
+from _operator import length_hint
+
 from sundog.container.execute import quoted
 from sundog.errors import UsageError
 from sundog.kernel.libc import printable
@@ -25,7 +27,7 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
     accepted = ACCEPTED
     operands: list[int] = []  # their places
     for word in words:
-        place = len(arguments) - words.__length_hint__() - 1
+        place = len(arguments) - length_hint(words) - 1
         if word == b"--":
             break
         if len(operands) > 1 and word.startswith(b"-") and word != b"-":
