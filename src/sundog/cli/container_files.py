@@ -1,4 +1,4 @@
-"""Where files of a container can be reached: a process in its namespaces, or in some of its own."""
+"""The places of a container's files: a process in its namespaces, or in some of its own."""
 
 from __future__ import annotations
 

@@ -37,12 +37,12 @@ class LogLine:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the line ends here."""
+        """The line ends here."""
         return self.text.endswith(b"\n")
 
 
 class LogWriter:
-    """What writes the output of one stream to a log."""
+    """Writes the output of one stream to a log."""
 
     def __init__(self, log: int, stream: bytes) -> None:
         self._log = log
