@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.cli.sundog_command import Context
+from sundog.cli.sundog_containers import remove
+from sundog.errors import SundogError
+from sundog.podman.kept import own_containers
 from tests.cli.test_sundog import Place, background, refused, sundog, until
 from tests.conftest import command, copy_storage, run_program
 
@@ -419,6 +423,20 @@ def test_rm_keeps_nothing(empty: Place) -> None:
         "error: an ended container has the name gone",
         "hint: sundog rm gone",
     )
+
+
+def test_rm_meets_a_start(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that starts after rm has seen that it does not run stays as it is."""
+    for name, value in empty.environment.items():
+        monkeypatch.setenv(name, value)
+    empty("create", "--name", "c", "busybox", "sleep", "1000")
+    storage = empty.environment["CH_IMAGE_STORAGE"]
+    containers = own_containers(storage)
+    seen = containers.get("c")
+    empty("start", "c")
+    with pytest.raises(SundogError, match=r"^c: it runs$"):
+        remove(containers, [seen], Context(storage))
+    assert empty("exec", "c", "echo", "in").stdout == "in\n"
 
 
 @pytest.mark.parametrize("user", [[], ["--userns=keep-id"]], ids=["notify", "keep-id"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 
-from sundog.cli.sundog_kept import changing, settled
+from sundog.cli.sundog_kept import settled
 from sundog.container.child import STANDARD_STREAMS, Child
 from sundog.container.enter import (
     change_root,
@@ -16,6 +16,7 @@ from sundog.container.enter import (
 from sundog.errors import SundogError
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.kernel.process import set_dumpable
+from sundog.podman.kept import changing
 from sundog.podman.processes import members
 from sundog.store.store import Store
 

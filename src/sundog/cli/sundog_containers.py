@@ -14,7 +14,7 @@ from sundog.errors import SundogError, UsageError
 from sundog.kernel.files import Closing
 from sundog.podman.container_options import KILL, PS, RM, STOP, WAIT
 from sundog.podman.container_view import HEADINGS, ID_LENGTH, View
-from sundog.podman.kept import own_containers
+from sundog.podman.kept import changing, own_containers
 from sundog.podman.run_line import is_path
 from sundog.podman.stopping import signal_number, whole_number
 from sundog.podman.stored import image_config, image_directory, storage_directory
@@ -182,21 +182,26 @@ def stop_container(containers: Containers, container: Container, grace: int | No
 
 
 def remove(containers: Containers, ended: Sequence[Container], context: Context) -> None:
-    """Remove containers that have ended, with all that belongs to them."""
+    """Remove containers that have ended, with all that belongs to them.
+
+    Raises SundogError at one that has just started.
+    """
     kept = [container for container in ended if container.kept]
     for container in ended:
-        containers.remove(container.name)
+        if not container.kept:
+            containers.remove(container.name)
     if kept:
         from sundog.store.store import Store  # noqa: PLC0415 - others need none
 
         with Store.open(context.storage) as store:
             for container in kept:
-                # A supervisor whose command was killed writes records until it ends.
-                due = time.monotonic() + _END
-                while store.containers.is_in_use(container.identity) and time.monotonic() < due:
-                    time.sleep(_LOOK)
-                containers.kept.forget_name(container)
-            store.containers.remove(*(container.identity for container in kept))
+                with changing(containers, container):
+                    # A supervisor whose command was killed writes records until it ends.
+                    due = time.monotonic() + _END
+                    while store.containers.is_in_use(container.identity) and time.monotonic() < due:
+                        time.sleep(_LOOK)
+                    containers.kept.forget_name(container)
+                    store.containers.remove(container.identity)
 
 
 def _for_each(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from sundog.cli.sundog_named import start_made
 from sundog.cli.sundog_run import own_caller
 from sundog.cli.sundog_start import Run
 from sundog.errors import SundogError, UsageError
-from sundog.kernel.files import Closing
 from sundog.oci.config import HistoryEntry
 from sundog.podman.container_options import COMMIT, DIFF, RESTART, START
-from sundog.podman.kept import own_containers
+from sundog.podman.kept import changing, own_containers
 from sundog.podman.kept_words import kept_line
 from sundog.podman.run_line import command_user
 from sundog.podman.stopping import whole_number
@@ -28,7 +26,7 @@ from sundog.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from sundog.cli.sundog_command import Context
     from sundog.podman.containers import Container, Containers
@@ -203,17 +201,6 @@ def settled(store: Store, container: Container) -> Image:
             "end them first: those of sundog exec, and those that its command left behind",
         )
     return store.containers.settle(container.identity, guessed=container.user.mode == SECCOMP)
-
-
-@contextmanager
-def changing(containers: Containers, container: Container) -> Generator[None]:
-    """Keep other commands from starting or changing a container that does not run."""
-    with Closing(containers.kept.record(container.identity).lock()):
-        old = containers.recorded(container.name)
-        if old is not None and old.is_running:
-            raise SundogError(f"{container.name}: it runs", f"sundog stop {container.name}")
-        containers.remove(container.name)
-        yield
 
 
 def _kept(containers: Containers, text: str) -> Container:

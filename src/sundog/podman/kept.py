@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from sundog.errors import SundogError
+from sundog.kernel.files import Closing
 from sundog.podman.containers import Container, Containers, check_name, read_container
 from sundog.record.kept import (
     CONTAINER_EXIT,
@@ -25,6 +26,10 @@ from sundog.record.kept import (
 from sundog.record.names import canonical_name, name_to_directory
 from sundog.state.place import CONTAINERS, state_place
 from sundog.state.records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _OVERLAY = (CONTAINER_UPPER, CONTAINER_WORK)
 _IMAGE_FILES = ("stack", "config.json", "image.json")
@@ -183,6 +188,24 @@ def own_containers(storage: str) -> Containers:
     """
     place = os.fsdecode(state_place(os.environb, CONTAINERS, make=True))
     return Containers(place, Kept(storage))
+
+
+@contextmanager
+def changing(containers: Containers, container: Container) -> Generator[None]:
+    """Keep other commands from starting or changing a kept container that does not run.
+
+    Raises SundogError if one has just started it, or removed it.
+    """
+    try:
+        lock = containers.kept.record(container.identity).lock()
+    except FileNotFoundError:
+        raise SundogError(f"{container.name}: no such container", "sundog ps -a") from None
+    with Closing(lock):
+        old = containers.recorded(container.name)
+        if old is not None and old.is_running:
+            raise SundogError(f"{container.name}: it runs", f"sundog stop {container.name}")
+        containers.remove(container.name)
+        yield
 
 
 def _fill(place: str, image: str) -> None:
