@@ -19,6 +19,7 @@ import pytest
 from sundog.cli.sundog_command import Context
 from sundog.cli.sundog_containers import remove
 from sundog.errors import SundogError
+from sundog.podman import kept
 from sundog.podman.kept import own_containers
 from tests.cli.test_sundog import Place, background, refused, sundog, until
 from tests.conftest import command, copy_storage, run_program
@@ -423,6 +424,28 @@ def test_rm_keeps_nothing(empty: Place) -> None:
         "error: an ended container has the name gone",
         "hint: sundog rm gone",
     )
+
+
+def test_two_containers_want_a_name(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One gets it, and nothing is left of the other one, wherever they meet."""
+    for name, value in empty.environment.items():
+        monkeypatch.setenv(name, value)
+    empty("create", "--name", "first", "busybox", "true")
+    containers = own_containers(empty.environment["CH_IMAGE_STORAGE"])
+    first = containers.get("first").changed(name="same", identity="1" * 64)
+    second = first.changed(identity="2" * 64)
+    fill = kept._fill
+
+    def fill_between(place: str, image: str) -> None:
+        fill(place, image)
+        if "1" * 64 in place:
+            assert containers.kept.make(second)
+
+    monkeypatch.setattr(kept, "_fill", fill_between)
+    with pytest.raises(SundogError, match=r"^a container has the name same$"):
+        containers.kept.make(first)
+    assert containers.get("same").identity == "2" * 64
+    assert [each.name for each in containers.list()] == ["first", "same"]
 
 
 def test_rm_meets_a_start(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,28 +61,36 @@ class Kept:
         name = name_to_directory(canonical_name(container.image))
         image = os.path.join(self._storage, "images", name)
         record = self.record(container.identity)
-        link = self._at(container.name)
         try:
             with suppress(FileExistsError):
                 os.mkdir(self.directory, 0o700)
-            os.symlink(container.identity, link)
-        except FileExistsError:
-            if self.named(container.name) is not None:
-                raise SundogError(
-                    f"a container has the name {container.name}", "sundog ps -a"
-                ) from None
-            os.unlink(link)  # its container is gone
-            return self.make(container)
+            record.claim(container.to_json(), lambda place: _fill(place, image))
         except OSError as error:
             if error.errno in _NOT_MINE:
                 return False
             raise
         try:
-            record.claim(container.to_json(), lambda place: _fill(place, image))
-        except OSError:
-            os.unlink(link)
+            self._take_name(container)
+        except BaseException:
+            record.remove()
             raise
         return True
+
+    def _take_name(self, container: Container) -> None:
+        """Give a complete container its name: so a name without a container is an old one's."""
+        link = self._at(container.name)
+        while True:
+            try:
+                os.symlink(container.identity, link)
+            except FileExistsError:
+                if self.named(container.name) is not None:
+                    raise SundogError(
+                        f"a container has the name {container.name}", "sundog ps -a"
+                    ) from None
+                with suppress(FileNotFoundError):
+                    os.unlink(link)
+            else:
+                return
 
     def write(self, container: Container) -> None:
         """Write the record of a container in place of an older one.  Raises OSError."""
