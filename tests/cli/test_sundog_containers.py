@@ -147,6 +147,17 @@ def test_ps(pair: Place) -> None:
         assert shown in done.stderr
 
 
+def test_a_strangers_words_are_one_cell(empty: Place) -> None:
+    """Tabs and newlines of a command or a label make no columns and no rows of their own."""
+    empty("create", "--name", "c", "--label", "a=x\ty\nz", "busybox", "echo", "a\tb\n\x1b[2Jc")
+    rows = empty("ps", "-a", "--no-trunc").stdout.splitlines()
+    assert len(rows) == 2
+    assert r"  echo a\tb\n\x1b[2Jc  " in rows[1]
+    form = r"table {{.Names}}\t{{.Labels.a}}{{if .Labels}}\t{{.Labels}}{{end}}"
+    shown = empty("ps", "-a", "--noheading", "--format", form).stdout
+    assert shown.split() == ["c", r"x\ty\nz", r"map[a:x\ty\nz]"]
+
+
 def test_filters(pair: Place) -> None:
     found = {
         text: pair("ps", "-a", "--filter", text, "--format", "{{.Names}}").stdout.split()
