@@ -150,7 +150,8 @@ def _fields(image: Image, size: int, *, whole: bool) -> Structure:
     elif not digest:
         tag = "latest"
     identity, created = image.whole_id, Moment.of(image.config.created)
-    since = f"{age(time.time() - created.seconds)} ago" if image.config.created else _NONE
+    known = created.nanoseconds != Moment().nanoseconds
+    since = f"{age(time.time() - created.seconds)} ago" if known else _NONE
     return Structure(
         Repository=repository,
         Tag=tag,
@@ -159,7 +160,7 @@ def _fields(image: Image, size: int, *, whole: bool) -> Structure:
         Digest=image.blobs[0] if image.blobs else _NONE,
         Created=since,
         CreatedSince=since,
-        CreatedAt=Moment(created.seconds * 1_000_000_000) if image.config.created else _NONE,
+        CreatedAt=Moment(created.seconds * 1_000_000_000) if known else _NONE,
         Size=decimal_size(size, 3, " "),
         Labels=dict(image.config.labels),
         Names=[image.typed],

@@ -41,7 +41,7 @@ def signal_number(text: str, option: str, hint: str = _SIGNALS_HINT) -> int:
         elif f"SIG{name}" in signal.Signals.__members__:
             found = signal.Signals[f"SIG{name}"]
     if found not in signal.valid_signals():
-        raise UsageError(f"{option} {text}: no such signal", hint)
+        raise UsageError(f"{option} {text[:_LONGEST_SIGNAL]}: no such signal", hint)
     return found
 
 
