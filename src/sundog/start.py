@@ -13,7 +13,7 @@ import sys
 from _frozen_importlib_external import PathFinder
 from _thread import RLock
 
-from sundog.base.kernel.stub import strings_of_caller
+from sundog.base.kernel.stub import split_strings, strings_of_caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,8 +96,17 @@ def _show(name: str) -> None:
 
 
 def _restore_environment(told: str) -> None:
-    """Give this process the variables of its caller: the stub's shell has changed some."""
+    """Give this process the variables of its caller: the stub's shell, or Python, has changed some.
+
+    In the C locale, Python sets LC_CTYPE (PEP 538).  The kernel still has the first variables.
+    """
     strings = strings_of_caller(told)
+    if strings is None and b"LC_CTYPE" in os.environb:
+        try:
+            with open("/proc/self/environ", "rb") as file:
+                strings = split_strings(file.read())
+        except OSError:
+            pass  # no /proc
     if strings is None:
         return
     wanted: dict[bytes, bytes] = {}

@@ -174,7 +174,7 @@ def refusal(*words: str, env: dict[str, str] | None = None) -> str:
 
 def test_places_that_are_taken_or_impossible(agent: RunningAgent, tmp_path: Path) -> None:
     assert "another agent listens at" in refusal(f"--socket={agent.socket}")
-    file = tmp_path / "file"
+    file = tmp_path / "f"  # the path of a socket is short
     file.write_text("x")
     assert "is no socket" in refusal(f"--socket={file}")
     assert file.read_text() == "x"

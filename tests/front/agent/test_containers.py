@@ -137,9 +137,10 @@ def test_a_process_that_is_started_later(containers: Runtimes, agent: RunningAge
     crun = ["crun", "--cgroup-manager=disabled", f"--root={containers.directory}/crun"]
     done = run_program([*enter, *crun, "exec", "long", "sh", "-c", other], check=False)
     assert (done.returncode, done.stdout) == (0, "3:4\n"), done.stderr
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"5:6\n"  # the first reader of the gate has closed it
     (containers.rootfs / "gate").write_text("\n")
-    output, _ = running.communicate(timeout=60)
-    assert output == b"5:6\n"
+    assert running.communicate(timeout=60)[0] == b""
     assert agent.printed.count("begins") == 1, agent.printed
 
 

@@ -123,6 +123,8 @@ def test_errors(place: Path, busybox_tar: Path, capfd: pytest.CaptureFixture[str
     for call, kind in (
         (lambda: sundog.inspect("nothing"), errors.NotInStorage),
         (lambda: sundog.remove("nothing"), errors.NotInStorage),
+        (lambda: sundog.remove("*"), errors.UsageError),
+        (lambda: sundog.remove("base", "b[a-z]se"), errors.UsageError),
         (lambda: sundog.tag("nothing", "a"), errors.NotInStorage),
         (lambda: sundog.save("nothing", "a.tar"), errors.NotInStorage),
         (lambda: sundog.pull("BAD"), errors.ReferenceSyntaxError),

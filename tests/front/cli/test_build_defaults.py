@@ -25,6 +25,9 @@ def test_nothing_is_said(tmp_path: Path) -> None:
     assert default_force(environment(tmp_path)) == "seccomp"
     assert default_force(environment(tmp_path, b"# nothing\n")) == "seccomp"
     assert default_force({"HOME": str(tmp_path)}) == "seccomp"
+    assert default_force({"HOME": str(tmp_path)}, "none") == "none"
+    with pytest.raises(UsageError, match=r"^--emulation-default: no such mode: x$"):
+        default_force({"HOME": str(tmp_path)}, "x")
 
 
 def test_a_home_directory_that_cannot_be_searched(tmp_path: Path) -> None:

@@ -358,12 +358,29 @@ def test_tmpfs(sundog: Place) -> None:
     assert (done.returncode, done.stdout) == (1, "750\n")
 
 
+@pytest.mark.parametrize("own", ["", "C.UTF-8"])
+def test_the_locale_is_the_callers(own: str, sundog: Place) -> None:
+    """Without any locale, Python sets LC_CTYPE for itself, and for nobody else."""
+    everything = os.environ | sundog.environment
+    environment = {
+        name: value for name, value in everything.items() if not name.startswith(("LC_", "LANG"))
+    }
+    if own:
+        environment["LC_CTYPE"] = own
+    argv = [*command("sundog"), "run", "--rm", "--env-host", "busybox", "sh", "-c"]
+    done = subprocess.run(
+        [*argv, "echo $LC_CTYPE"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{own}\n"
+
+
 def test_operands_that_a_subcommand_does_not_take(sundog: Place) -> None:
-    for name in ("version", "info", "doctor"):
+    prunes = [f"{kind} prune" for kind in ("builder", "container", "image", "system")]
+    for name in ("version", "info", "doctor", "ps", *prunes):
         refused(
-            sundog(name, "it", check=False),
+            sundog(*name.split(), "it", check=False),
             f"error: {name}: unexpected argument: it",
-            f"hint: sundog {name}",
+            f"hint: sundog {name} --help",
         )
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import tarfile
@@ -15,6 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.errors import SundogError
+from sundog.front.cli.sundog_command import Context
+from sundog.front.cli.sundog_containers import remove
+from sundog.front.podman import kept
+from sundog.front.podman.kept import own_containers
 from tests.conftest import command, copy_storage, run_program
 from tests.front.cli.test_sundog import Place, background, refused, sundog, until
 
@@ -141,6 +147,17 @@ def test_ps(pair: Place) -> None:
         assert shown in done.stderr
 
 
+def test_a_strangers_words_are_one_cell(empty: Place) -> None:
+    """Tabs and newlines of a command or a label make no columns and no rows of their own."""
+    empty("create", "--name", "c", "--label", "a=x\ty\nz", "busybox", "echo", "a\tb\n\x1b[2Jc")
+    rows = empty("ps", "-a", "--no-trunc").stdout.splitlines()
+    assert len(rows) == 2
+    assert r"  echo a\tb\n\x1b[2Jc  " in rows[1]
+    form = r"table {{.Names}}\t{{.Labels.a}}{{if .Labels}}\t{{.Labels}}{{end}}"
+    shown = empty("ps", "-a", "--noheading", "--format", form).stdout
+    assert shown.split() == ["c", r"x\ty\nz", r"map[a:x\ty\nz]"]
+
+
 def test_filters(pair: Place) -> None:
     found = {
         text: pair("ps", "-a", "--filter", text, "--format", "{{.Names}}").stdout.split()
@@ -187,6 +204,9 @@ def test_inspect(pair: Place) -> None:
     assert pair("image", "inspect", "-f", "{{.Id}}", "labelled").stdout == image
     shown = "{{.Config.StopSignal}} {{.Architecture}} {{.RepoTags}} {{.Config.Labels.k}}"
     assert pair("inspect", "-f", shown, "labelled").stdout.split()[2:] == ["[labelled]", "v"]
+    for pattern in ("label*", "[l]abelled", "labelle?"):
+        done = pair("image", "inspect", pattern, check=False)
+        assert done.stderr.startswith(f"error: {pattern}: no such image\n")
     done = pair("inspect", "--type", "image", "one", check=False)
     assert done.stderr.startswith("error: one: no such image\n")
     done = pair("inspect", "-f", "{{.State.Nope}}", "one", check=False)
@@ -210,6 +230,23 @@ def test_logs(pair: Place) -> None:
     for option in ("--since=bogus", "--until=x", "--tail=x"):
         assert pair("logs", option, "one", check=False).returncode == 125
     assert pair("logs", "nosuch", check=False).stderr.startswith("error: nosuch: no such container")
+
+
+def test_a_log_on_a_full_disk(empty: Place) -> None:
+    """What the log can't take is lost, and neither the command nor its exit status."""
+    script = "i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done; echo end >&2; exit 3"
+    limit = 1 << 14  # of a file, in place of a disk; the log needs more than thrice as much
+    subprocess.run(
+        [*command("sundog"), "run", "-d", "--name", "c", "busybox", "sh", "-c", script],
+        env=os.environ | empty.environment,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        check=True,
+    )
+    assert empty("wait", "c").stdout == "3\n"
+    lines = empty("logs", "c").stdout.splitlines()
+    assert 0 < len(lines) < 3000
+    assert lines == [str(number) for number in range(len(lines))]
 
 
 def test_following_a_log(empty: Place) -> None:
@@ -259,6 +296,14 @@ def test_stop_signals(user: list[str], empty: Place) -> None:
     assert empty("stop", "deaf").stdout == "deaf\n"
     assert empty("wait", "deaf").stdout == "137\n"
     assert empty("stop", "-i", "nosuch").returncode == 0
+    for option in ("--stop-timeout=x", "--stop-signal=FOO", "--stop-signal=RTMIN+99"):
+        for words in (("run", "--rm"), ("create",)):
+            done = empty(*words, option, "busybox", "true", check=False)
+            assert (done.returncode, done.stdout) == (125, "")
+            assert done.stderr.startswith(f"error: {option.replace('=', ' ')}: ")
+    for subcommand in ("stop", "restart"):
+        done = empty(subcommand, "--time", "9" * 400, "deaf", check=False)
+        assert done.stderr.endswith("9: not a number\nhint: it is 0 or more\n")
     assert empty("kill", "deaf", check=False).returncode == 1
 
 
@@ -363,6 +408,14 @@ def test_ids(empty: Place, tmp_path: Path) -> None:
     assert empty("inspect", "-f", "{{.Name}}", identity[:4]).stdout == "c\n"
     done = empty("create", "--cidfile", file, "busybox", "true", check=False)
     assert done.stderr.splitlines()[0] == f"error: --cidfile {file}: File exists"
+    for words in (("run",), ("create", "--name", "d")):
+        lost = tmp_path / "lost" / "id"
+        done = empty(*words, "--cidfile", lost, "busybox", "true", check=False)
+        assert done.stderr == f"error: --cidfile {lost}: No such file or directory\n"
+    assert empty("ps", "-aq", "--no-trunc").stdout == f"{identity}\n"
+    other = tmp_path / "other"
+    done = empty("create", "--cidfile", other, "/bin", "true", check=False)
+    assert (done.returncode, other.exists()) == (125, False)
     assert empty("rm", identity[:12]).stdout == f"{identity[:12]}\n"
 
 
@@ -382,6 +435,42 @@ def test_rm_keeps_nothing(empty: Place) -> None:
         "error: an ended container has the name gone",
         "hint: sundog rm gone",
     )
+
+
+def test_two_containers_want_a_name(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One gets it, and nothing is left of the other one, wherever they meet."""
+    for name, value in empty.environment.items():
+        monkeypatch.setenv(name, value)
+    empty("create", "--name", "first", "busybox", "true")
+    containers = own_containers(empty.environment["CH_IMAGE_STORAGE"])
+    first = containers.get("first").changed(name="same", identity="1" * 64)
+    second = first.changed(identity="2" * 64)
+    fill = kept._fill
+
+    def fill_between(place: str, image: str) -> None:
+        fill(place, image)
+        if "1" * 64 in place:
+            assert containers.kept.make(second)
+
+    monkeypatch.setattr(kept, "_fill", fill_between)
+    with pytest.raises(SundogError, match=r"^a container has the name same$"):
+        containers.kept.make(first)
+    assert containers.get("same").identity == "2" * 64
+    assert [each.name for each in containers.list()] == ["first", "same"]
+
+
+def test_rm_meets_a_start(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that starts after rm has seen that it does not run stays as it is."""
+    for name, value in empty.environment.items():
+        monkeypatch.setenv(name, value)
+    empty("create", "--name", "c", "busybox", "sleep", "1000")
+    storage = empty.environment["CH_IMAGE_STORAGE"]
+    containers = own_containers(storage)
+    seen = containers.get("c")
+    empty("start", "c")
+    with pytest.raises(SundogError, match=r"^c: it runs$"):
+        remove(containers, [seen], Context(storage))
+    assert empty("exec", "c", "echo", "in").stdout == "in\n"
 
 
 @pytest.mark.parametrize("user", [[], ["--userns=keep-id"]], ids=["notify", "keep-id"])
@@ -485,7 +574,9 @@ def test_processes_that_are_left(empty: Place) -> None:
             second.stdin.close()
             # It waits for what is about to end, as a supervisor whose command was killed.
             assert empty("start", "-a", "c").returncode == 0
-    assert empty("ps", "-a", "--format", "{{.Status}} {{.ExitCode}}").stdout == "Exited -1\n"
+    assert (
+        empty("ps", "-a", "--format", "{{.Status}} {{.ExitCode}}").stdout == "Exited (unknown) -1\n"
+    )
 
 
 PRUNED = """\
@@ -512,6 +603,13 @@ def test_prunes(empty: Place) -> None:
     empty("tag", "user", "unused")
     unused = empty("inspect", "-f", "{{.Id}}", "unused").stdout
     assert empty("system", "prune", "-f").stdout == "Total reclaimed space: 0B\n"
+    empty("run", "--name", "stays", "busybox", "true")
+    for text in ("status=exited", "reference=x", "until=x"):  # refused before anything goes
+        done = empty("system", "prune", "-af", "--filter", text, check=False)
+        assert (done.returncode, done.stdout) == (125, "")
+    assert empty("image", "prune", "-f", "--filter", "x=y", check=False).returncode == 125
+    assert empty("ps", "-a", "--format", "{{.Names}}").stdout == "two\nstays\n"
+    empty("rm", "stays")
     assert empty("image", "exists", "unused").returncode == 0
     assert empty("image", "prune", "-af", "--filter", "reference=unused").stdout == unused
     assert empty("image", "exists", "unused", check=False).returncode == 1
@@ -651,6 +749,30 @@ def test_cp_meets_a_hostile_image(
         done = place("cp", f"{name}:/tmp/t/.", tmp_path / "target", check=False)
         assert done.returncode == 1
     assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_cp_ends_when_one_side_fails(places: dict[str, str], place: Place, tmp_path: Path) -> None:
+    """The other side may have more to say than a pipe holds."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_bytes(bytes(1 << 20))
+    place("exec", "notify", "mkdir", "-p", "/blocked/d/f")
+    done = place("cp", tmp_path / "d", "notify:/blocked", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: d/f: a directory is in the place of a file\n")
+    # The kernel of the container refuses, and not that of the host.
+    done = place("cp", tmp_path / "d", "notify:/sys", check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: d: permission denied in container notify\n",
+    )
+    deep = "cd /tmp; i=0; while [ $i -lt 1500 ]; do mkdir x && cd x || exit; i=$((i+1)); done"
+    place("exec", "keep-id", "sh", "-c", deep)
+    done = place("cp", "keep-id:/tmp/x", tmp_path / "out", check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: directories are nested too deeply for cp\n",
+    )
+    place("exec", "keep-id", "rm", "-r", "/tmp/x")
 
 
 def test_cp_between_containers(places: dict[str, str], place: Place, tmp_path: Path) -> None:

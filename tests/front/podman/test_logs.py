@@ -10,6 +10,7 @@ import pytest
 
 from sundog.errors import UsageError
 from sundog.front.podman.logs import STDERR, STDOUT, LogReader, LogWriter, selected
+from sundog.front.podman.template_values import Moment
 from sundog.front.podman.times import SECOND, age, decimal_size, parse_moment, written
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def test_selection(
         for number in range(10):
             LogWriter(log.fileno(), STDOUT).write(b"%d\n" % number, number)
     reader = LogReader(os.open(path, os.O_RDONLY))
-    found = selected(reader.lines(), tail=tail, since=since, until=until)
+    found = list(selected(reader.lines(), tail=tail, since=since, until=until))
     reader.close()
     assert b"".join(line.text for line in found) == "".join(f"{x}\n" for x in shown).encode()
 
@@ -102,6 +103,21 @@ def test_local_moments() -> None:
 def test_no_moments(text: str) -> None:
     with pytest.raises(UsageError, match=r"--since .*: not a time"):
         parse_moment(text, "--since", NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2006-01-02T15:04:05.5Z", "2006-01-02 15:04:05.5 +0000 UTC"),
+        ("", "0001-01-01 00:00:00 +0000 UTC"),
+        ("99999999999999h", "0001-01-01 00:00:00 +0000 UTC"),
+        ("9" * 30, "0001-01-01 00:00:00 +0000 UTC"),
+        ("2006-01-02T15:04:05." + "5" * 9999 + "Z", "0001-01-01 00:00:00 +0000 UTC"),
+    ],
+)
+def test_times_of_images(text: str, shown: str) -> None:
+    """A stranger may have made the image, and its time may be anything."""
+    assert str(Moment.of(text)) == shown
 
 
 def test_words() -> None:

@@ -105,6 +105,7 @@ WRONG = {
     "{{.State}}": "a structure does not print",
     "{{" + "(" * 60 + "1" + ")" * 60 + "}}": "more than 50 parentheses in one another",
     "{{if 1}}" * 60 + "{{end}}" * 60: "more than 50 blocks in one another",
+    "{{if 0}}" + "{{else if 0}}" * 3000 + "{{end}}": "more than 50 blocks in one another",
     "x" * 70_000: "longer than 65536 characters",
 }
 

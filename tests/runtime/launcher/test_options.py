@@ -72,15 +72,33 @@ def test_scan(text: str, expected: str | None) -> None:
     assert scanned(text) == options
 
 
-@pytest.mark.parametrize("word", ["-v", "-c", "--uid=5", "--nope", "-it", "-%", "--"])
-def test_options_behind_the_command_need_two_dashes(word: str) -> None:
-    if word == "--":
-        assert scanned("hello grep -- -v root")[-2:] == [("operand", b"-v"), ("operand", b"root")]
-        return
+@pytest.mark.parametrize(
+    ("word", "own"),
+    [
+        ("-v", "-v -t hello -W -- grep a root"),
+        ("-c", "-c root -t hello -W -- grep a"),
+        ("--uid", "--uid root -t hello -W -- grep a"),
+        ("--uid=5", '"--uid=5" -t hello -W -- grep a root'),
+        ("--nope", ""),
+        ("-it", ""),
+        ("-%", ""),
+    ],
+)
+def test_options_behind_the_command_need_two_dashes(word: str, own: str) -> None:
+    """Both lines that the hint shows are whole, and keep the options before COMMAND."""
     with pytest.raises(UsageError) as caught:
-        scanned(f"hello grep {word} root")
+        scanned(f"-t hello -W grep a {word} root")
     assert caught.value.message == f"an option behind the command, without --: {word}"
-    assert f"of COMMAND: ch-run hello -- grep {word} root; of ch-run: " in caught.value.hint
+    shown = word.replace("--uid=5", '"--uid=5"').replace("-%", '"-%"')
+    first, _, second = caught.value.hint.partition("; ")
+    assert first == f"if it is COMMAND's, type: ch-run -t hello -W -- grep a {shown} root"
+    assert second == (own and f"if it is ch-run's: ch-run {own}")
+    for line in filter(None, (first, second)):
+        scanned(line.partition("ch-run ")[2].replace('"', ""))
+
+
+def test_two_dashes_end_the_options() -> None:
+    assert scanned("hello grep -- -v root")[-2:] == [("operand", b"-v"), ("operand", b"root")]
 
 
 def test_posix_stops_at_the_first_operand() -> None:

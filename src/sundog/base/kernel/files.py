@@ -4,8 +4,10 @@ import errno
 import os
 
 from sundog.base.kernel.libc import checked, libc_call, printable, syscall
-from sundog.base.kernel.mounts import AT_EMPTY_PATH
+from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, openat2
 from sundog.base.kernel.numbers import FACCESSAT2, MEMFD_CREATE, RENAMEAT2, process_abi
+from sundog.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +56,22 @@ def write_all(fd: int, data: "bytes | memoryview") -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]
+
+
+def open_regular(directory: int, path: bytes, resolve: int) -> int:
+    """Open the regular file ``path`` below ``directory`` for reading; return -1 if there is none.
+
+    ``resolve`` is for openat2(2).  A stranger may have anything in its place: a FIFO makes nobody
+    wait, and a terminal does not become that of this process.  Raises OSError.
+    """
+    try:
+        fd = openat2(directory, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve)
+    except KernelError:
+        return -1
+    if os.fstat(fd).st_mode & S_IFMT == S_IFREG:
+        return fd
+    os.close(fd)
+    return -1
 
 
 def may_execute(fd: int) -> bool:

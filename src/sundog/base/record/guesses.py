@@ -18,10 +18,8 @@ word ``?`` alone is OWNERS_LOST.
 
 import os
 
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.modes import S_IFMT, S_IFREG
-from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
-from sundog.errors import KernelError
+from sundog.base.kernel.files import Closing, open_regular
+from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,17 +78,9 @@ def open_guesses(tree: bytes) -> int:
     The image may have anything in its place; a symbolic link, a mount or a FIFO counts as none.
     Raises OSError.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
     resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
     with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
-        try:
-            fd = openat2(root, GUESSES, flags, resolve)
-        except KernelError:
-            return -1
-    if os.fstat(fd).st_mode & S_IFMT == S_IFREG:
-        return fd
-    os.close(fd)
-    return -1
+        return open_regular(root, GUESSES, resolve)
 
 
 def read_guesses(fd: int) -> Guesses:

@@ -26,6 +26,7 @@ from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.lower import LowerRecords
+from sundog.runtime.supervision.fuse_mounts import unescaped
 from sundog.runtime.supervision.supervision import Start, answer_calls
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 OVERLAYFS = 0x794C7630  # linux/magic.h
 LARGEST_RECORDS = 1 << 30  # bytes
 _UPPER = re.compile(rb" / / .* - overlay .*[ ,]upperdir=([^ ,]+)")
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,6 @@ def overlay_upper(detacher: Detacher, number: int, proc: int) -> int:
     with open(os.open(b"%d/mountinfo" % number, os.O_RDONLY, dir_fd=proc), "rb") as file:
         found = _UPPER.search(file.read())
     if found is not None:
-        path = _ESCAPE.sub(lambda escape: bytes((int(escape[1], 8),)), found[1])
         with suppress(SundogError):
-            return detacher.open(path)
+            return detacher.open(unescaped(found[1]))
     return rootless(b"/")  # the kernel keeps the numbers of a read-only overlay

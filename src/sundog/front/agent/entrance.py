@@ -66,8 +66,8 @@ class Detacher:
                 while path := theirs.recv(PATH_MAX):
                     try:
                         send_message(theirs, b".", (rootless(path),))
-                    except KernelError as error:
-                        send_message(theirs, error.message.encode()[:_LONGEST_ANSWER])
+                    except (KernelError, OSError) as error:
+                        send_message(theirs, str(error).encode()[:_LONGEST_ANSWER])
             finally:
                 os._exit(0)
         theirs.close()

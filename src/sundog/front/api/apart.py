@@ -9,12 +9,10 @@ need.  It is tied to the thread that waits for it.  Events and the result come t
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 from contextlib import suppress
 
-from sundog.base.kernel.files import Closing
 from sundog.base.wire.values import pack_value, unpack_value
 from sundog.front.api import LOADING
 from sundog.front.api.progress import Event, ProgressReport
@@ -53,7 +51,7 @@ def apart(
 
         with LOADING:
             child = Child(inside, [events.end, *keep])
-        leash = _Interrupter(child.pid)
+        leash = _Interrupter(child)
         result: T = child.result(leash=leash, relay=events)  # type: ignore[assignment]
         return result
 
@@ -64,23 +62,17 @@ class _Interrupter:
     The kernel has forgotten an ended process already if the program ignores SIGCHLD.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, child: Child) -> None:
+        self._child = child
 
     def tell(self, _number: int) -> None:
         """Interrupt the work."""
         with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGINT)
+            os.kill(self._child.pid, signal.SIGINT)
 
     def has_ended(self, seconds: float) -> bool:
         """Wait at most so many seconds for the end; return whether it has come."""
-        try:
-            with Closing(os.pidfd_open(self._pid)) as process:
-                poll = select.poll()
-                poll.register(process, select.POLLIN)
-                return bool(poll.poll(seconds * 1000))
-        except ProcessLookupError:
-            return True
+        return self._child.ends_within(seconds)
 
 
 class _Events:

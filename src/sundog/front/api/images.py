@@ -16,6 +16,7 @@ from sundog.front.api.apart import apart
 from sundog.image.oci.platform import Platform
 from sundog.image.store.description import describe
 from sundog.image.store.description import history as history_of
+from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -156,7 +157,13 @@ def tag(name: str, target: str, *, storage: Path | None = None) -> Image:
 
 
 def remove(*names: str, storage: Path | None = None) -> None:
-    """Delete images.  Raises NotInStorage if one of them is not there; then none is deleted."""
+    """Delete images.  Raises NotInStorage if one of them is not there; then none is deleted.
+
+    Raises UsageError for a pattern.
+    """
+    for name in names:
+        if is_glob(name):
+            raise UsageError(f"not the name of an image: {name}", "images() lists the names")
 
     def work(store: Store, _: ProgressReport) -> None:
         found = {name: store.images.matching(name)[name] for name in names}

@@ -34,7 +34,9 @@ def default_force(environment: Mapping[str, str], otherwise: str | None = None) 
     for name in settings:
         if name != _FORCE:
             raise UsageError(f"{path}: unknown setting: {escaped(name)}", f"known is: {_FORCE}")
-    setting = settings.get(_FORCE, otherwise or _DEFAULT)
+    if _FORCE not in settings:
+        return _DEFAULT if otherwise is None else _checked(otherwise, "--emulation-default")
+    setting = settings[_FORCE]
     if not isinstance(setting, str):
         raise UsageError(f"{path}: {_FORCE}: not a string", f'write {_FORCE} = "auto"')
     return _checked(setting, f"{path}: {_FORCE}")

@@ -1,4 +1,4 @@
-"""Where files of a container can be reached: a process in its namespaces, or in some of its own."""
+"""The places of a container's files: a process in its namespaces, or in some of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.base.kernel.process import set_dumpable
 from sundog.errors import SundogError
-from sundog.front.cli.sundog_kept import changing, settled
+from sundog.front.cli.sundog_kept import settled
+from sundog.front.podman.kept import changing
 from sundog.front.podman.processes import members
 from sundog.image.store.store import Store
 from sundog.runtime.container.enter import (

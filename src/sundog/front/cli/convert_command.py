@@ -23,7 +23,7 @@ _AGAIN, _MINUTE = 0.1, 60.0  # seconds
 
 
 class _Progress:
-    """What a conversion tells: a line for each stage, and its bytes on a terminal.
+    """The messages of a conversion: a line for each stage, and its bytes on a terminal.
 
     Elsewhere ``telling`` has it tell once a minute that it lives.
     """

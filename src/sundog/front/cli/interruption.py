@@ -1,4 +1,4 @@
-"""What ^C (SIGINT), ``kill`` (SIGTERM) and a closed terminal (SIGHUP) do to a command.
+"""The end of a command by ^C (SIGINT), ``kill`` (SIGTERM) or a closed terminal (SIGHUP).
 
 It unwinds, cleans up, and dies of the signal.
 

@@ -6,9 +6,8 @@ import os
 
 from sundog import __version__
 from sundog.base.installation import own_command
-from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_command import run_safely, scanned
+from sundog.front.cli.sundog_command import run_safely, scanned_alone
 from sundog.front.cli.sundog_start import execute
 from sundog.front.podman.image_options import DOCTOR, PLAIN
 from sundog.front.podman.stored import storage_directory
@@ -18,14 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_command import Context
-    from sundog.front.podman.options import Line, Option
 
 _CHECK = "ch-checkns"
 
 
 def version(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as all subcommands
     """Print the version; return the exit status."""
-    if _scanned("version", words, PLAIN) is None:
+    if scanned_alone("version", words, PLAIN) is None:
         return 0
 
     def action() -> int:
@@ -37,7 +35,7 @@ def version(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as
 
 def info(words: Sequence[str], context: Context) -> int:
     """Print facts about the installation and the storage; return the exit status."""
-    if _scanned("info", words, PLAIN) is None:
+    if scanned_alone("info", words, PLAIN) is None:
         return 0
 
     def action() -> int:
@@ -57,16 +55,8 @@ def info(words: Sequence[str], context: Context) -> int:
 
 def doctor(words: Sequence[str], context: Context) -> int:
     """Become ``ch-checkns --all``, which tries what Sundog needs on this machine."""
-    line = _scanned("doctor", words, DOCTOR)
+    line = scanned_alone("doctor", words, DOCTOR)
     if line is None:
         return 0
     storage = [f"--storage={context.storage}"] if context.storage is not None else []
     return execute([*own_command(_CHECK), "--all", *storage, *line.translated()], dict(os.environ))
-
-
-def _scanned(name: str, words: Sequence[str], options: Sequence[Option]) -> Line | None:
-    """Return ``scanned`` of a subcommand that takes no operands; raise UsageError for one."""
-    line = scanned(name, words, options)
-    if line is not None and line.operands:
-        raise UsageError(f"{name}: unexpected argument: {line.operands[0]}", f"sundog {name}")
-    return line

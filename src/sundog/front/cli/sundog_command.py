@@ -15,7 +15,6 @@ from sundog.front.podman.run_line import is_id
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Self
 
     from sundog.front.cli.report import Report
     from sundog.front.podman.options import Line, Option
@@ -86,10 +85,6 @@ class Context:
     def __init__(self, storage: str | None) -> None:
         self.storage = storage
 
-    def at(self, storage: str) -> Self:
-        """Return this context with a storage directory."""
-        return type(self)(storage)
-
     @property
     def image_options(self) -> list[str]:
         """The options of ``ch-image`` that say where the images are."""
@@ -152,6 +147,16 @@ def scanned(
 
         print_help(name)
         return None
+    return line
+
+
+def scanned_alone(name: str, words: Sequence[str], options: Sequence[Option]) -> Line | None:
+    """Return ``scanned`` of a subcommand that takes no operands; raise UsageError for one."""
+    line = scanned(name, words, options)
+    if line is not None and line.operands:
+        raise UsageError(
+            f"{name}: unexpected argument: {line.operands[0]}", f"sundog {name} --help"
+        )
     return line
 
 

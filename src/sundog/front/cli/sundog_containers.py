@@ -10,13 +10,13 @@ from sundog.base.kernel.files import Closing
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_json, print_line
-from sundog.front.cli.sundog_command import run_safely, scanned
+from sundog.front.cli.sundog_command import run_safely, scanned, scanned_alone
 from sundog.front.cli.sundog_format import print_rows
 from sundog.front.podman.container_options import KILL, PS, RM, STOP, WAIT
 from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
-from sundog.front.podman.kept import own_containers
-from sundog.front.podman.kept_words import kept_line
+from sundog.front.podman.kept import changing, own_containers
 from sundog.front.podman.run_line import is_path
+from sundog.front.podman.stopping import signal_number, whole_number
 from sundog.front.podman.stored import image_config, image_directory, storage_directory
 from sundog.front.podman.template_values import document
 from sundog.front.podman.templates import Template
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from sundog.front.podman.containers import Container, Containers
     from sundog.front.podman.options import Line
 
-_GRACE = 10.0  # seconds between the signal and SIGKILL: podman-stop(1)
 _END = 10.0  # seconds after SIGKILL
 _LOOK = 0.02  # seconds between two looks at the record of a container that has ended
 _TEMPLATE = (
@@ -37,21 +36,18 @@ _TEMPLATE = (
     "\t{{.Names}}"
 )
 _WITH_SIZE = "\t{{.Size}}"
-_REAL_TIME = ("RTMIN", "RTMAX")
 
 
 def ps(words: Sequence[str], context: Context) -> int:
     """List the containers that run, or all; return the exit status."""
-    line = scanned("ps", words, PS)
+    line = scanned_alone("ps", words, PS)
     if line is None:
         return 0
-    if line.operands:
-        raise UsageError(f"ps: unexpected argument: {line.operands[0]}", "sundog ps --help")
     form = line.last("format")
     has_size = line.is_set("size")
     default = _TEMPLATE + (_WITH_SIZE if has_size else "")
     template = Template(default if form is None else "" if form == "json" else form)
-    last = 1 if line.is_set("latest") else _number("--last", line.last("last"))
+    last = 1 if line.is_set("latest") else whole_number(line.last("last"), "--last")
 
     def action() -> int:
         containers = own_containers(storage_directory(context.storage))
@@ -94,7 +90,7 @@ def stop(words: Sequence[str], context: Context) -> int:
     line = scanned("stop", words, STOP)
     if line is None:
         return 0
-    grace = _number("--time", line.last("time"))
+    grace = whole_number(line.last("time"), "--time")
 
     def act(containers: Containers, container: Container) -> None:
         if container.is_running:
@@ -171,48 +167,38 @@ def view_of(containers: Containers, container: Container) -> View:
     return View(container, image_config(image_directory(container.image, container.storage)))
 
 
-def stop_container(containers: Containers, container: Container, grace: float | None) -> None:
+def stop_container(containers: Containers, container: Container, grace: int | None) -> None:
     """Send a container its signal, and SIGKILL after ``grace`` seconds; None: its own time."""
-    first = view_of(containers, container).stop_signal
-    if grace is None:
-        own = kept_line(container.words).last("stop-timeout")
-        grace = _GRACE if own is None else _number("--stop-timeout", own)
-    numbers = (signal_number(first, "STOPSIGNAL") if first else signal.SIGTERM, signal.SIGKILL)
-    for number, seconds in zip(numbers, (grace or 0, _END), strict=True):
+    view = view_of(containers, container)
+    name, hint = view.stop_signal or "TERM", f"sundog kill {container.name}"
+    steps = (
+        (signal_number(name, "STOPSIGNAL", hint), view.stop_timeout if grace is None else grace),
+        (signal.SIGKILL, _END),
+    )
+    for number, seconds in steps:
         if not _signal(container, number) or _wait(container, seconds):
             break
     _ended(containers, container)
 
 
 def remove(containers: Containers, ended: Sequence[Container], context: Context) -> None:
-    """Remove containers that have ended, with all that belongs to them."""
+    """Remove containers that have ended, with all that belongs to them.
+
+    Raises SundogError at one that has just started.
+    """
     kept = [container for container in ended if container.kept]
     for container in ended:
-        containers.remove(container.name)
+        if not container.kept:
+            containers.remove(container.name)
     if kept:
         from sundog.image.store.store import Store  # noqa: PLC0415 - others need none
 
         with Store.open(context.storage) as store:
             for container in kept:
-                store.containers.wait_unused(container.identity)
-                containers.kept.forget_name(container)
-            store.containers.remove(*(container.identity for container in kept))
-
-
-def signal_number(text: str, option: str) -> int:
-    """Return the number of a signal: TERM, SIGTERM, 15 or SIGRTMIN+3.  Raises UsageError."""
-    if text.isascii() and text.isdigit() and int(text) in signal.valid_signals():
-        return int(text)
-    name = text.upper().removeprefix("SIG")
-    base, plus, offset = name.partition("+" if "+" in name else "-")
-    if base in _REAL_TIME and (offset.isdigit() or not plus):
-        number = signal.Signals[f"SIG{base}"] + int(f"{plus}{offset or 0}")
-        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-            return number
-    try:
-        return signal.Signals[f"SIG{name}"]
-    except KeyError:
-        raise UsageError(f"{option} {text}: no such signal", "kill -l lists them") from None
+                with changing(containers, container):
+                    store.containers.wait_unused(container.identity)
+                    containers.kept.forget_name(container)
+                    store.containers.remove(container.identity)
 
 
 def _for_each(
@@ -290,15 +276,6 @@ def _ended(containers: Containers, container: Container) -> Container:
             return found or container
         time.sleep(_LOOK)
     return container
-
-
-def _number(option: str, text: str | None) -> int | None:
-    """Return the number of an option, None without one.  Raises UsageError."""
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise UsageError(f"{option} {text}: not a number", "it is 0 or more")
-    return int(text)
 
 
 def _sizes(

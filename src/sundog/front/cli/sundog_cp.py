@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.container_files import HOST, Place, files_of
@@ -45,7 +46,7 @@ class End:
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is a tar on standard input or output."""
+        """It is a tar on standard input or output."""
         return not self.name and self.path == _STREAM
 
     def kind(self) -> str:
@@ -58,10 +59,16 @@ class End:
 
     def missing(self) -> SundogError:
         """Return the error for a path that leads nowhere."""
+        return self._error(os.fsencode(self.path), "no such file or directory")
+
+    def refusal(self, error: OSError) -> SundogError:
+        """Return the error for what the kernel refuses there."""
+        name = self.path if error.filename is None else error.filename
+        return self._error(os.fsencode(name), (error.strerror or str(error)).lower())
+
+    def _error(self, path: bytes, what: str) -> SundogError:
         where = f"container {self.name}" if self.name else "the host"
-        return SundogError(
-            f"{printable(os.fsencode(self.path))}: no such file or directory in {where}"
-        )
+        return SundogError(f"{printable(path)}: {what} in {where}")
 
 
 def cp(words: Sequence[str], context: Context) -> int:
@@ -102,30 +109,34 @@ def _copy(source: End, target: End, *, overwrite: bool) -> None:
     """Copy from one end to the other.  Raises SundogError."""
     directory, name = _destination(source, target)
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    packing = unpacking = None
-    if source.is_stream:
-        reader = os.dup(_STDIN)
-    else:
-        out = os.dup(_STDOUT) if target.is_stream else writer
-        packing = source.run(lambda: pack(os.fsencode(source.path), os.fsencode(name), out), [out])
-    if not target.is_stream:
-        unpacking = target.run(
-            lambda: unpack(
-                os.fsencode(directory),
-                reader,
-                overwrite=overwrite,
-                keep_set_id=bool(target.name),
-            ),
-            [reader],
-        )
-    os.close(writer)
-    failure = None
-    for process in filter(None, (unpacking, packing)):
+    started: list[tuple[End, Child]] = []
+    # This process keeps no end of the pipe: when one of the others fails, the other one notices.
+    with Closing(reader), Closing(writer):
+        if not source.is_stream:
+            out = os.dup(_STDOUT) if target.is_stream else writer
+            path = os.fsencode(source.path)
+            started.append((source, source.run(lambda: pack(path, os.fsencode(name), out), [out])))
+        if not target.is_stream:
+            come = os.dup(_STDIN) if source.is_stream else reader
+            options = {"overwrite": overwrite, "keep_set_id": bool(target.name)}
+            started.append(
+                (
+                    target,
+                    target.run(lambda: unpack(os.fsencode(directory), come, **options), [come]),
+                )
+            )
+    failures: list[Exception] = []
+    unread: list[Exception] = []
+    for end, process in started:
         try:
             process.result()
+        except BrokenPipeError as error:  # whoever reads has failed, and says why
+            unread.append(error)
+        except OSError as error:
+            failures.append(end.refusal(error))
         except SundogError as error:
-            failure = failure or error
-    if failure is not None:
+            failures.append(error)
+    for failure in failures + unread:
         raise failure
 
 

@@ -55,7 +55,7 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
         "IMAGE [COMMAND [ARG…]]", "run a command in a new container",
         "ch-run --notify -W -t -c WORKDIR --set-env IMAGE -- ENTRYPOINT COMMAND", RUN,
     ),
-    "exec": ("CONTAINER COMMAND [ARG…]", "run a command in a container with a name",
+    "exec": ("CONTAINER COMMAND [ARG…]", "run a command in a container that runs",
              "ch-run --join-tag TAG IMAGE -- COMMAND", EXEC),
     "create": ("IMAGE [COMMAND [ARG…]]", "make a container that does not start yet", "(nothing)",
                RUN),
@@ -178,10 +178,11 @@ def _overview() -> Iterator[str]:
     yield "Usage: sundog [--storage DIR] SUBCOMMAND [OPTION…] [ARG…]"
     yield "Containers with the words of podman and docker, as an ordinary user."
     yield ""
+    width = max(map(len, names())) + 2
     for name in names():
         _, summary, stands_for, _ = described(name)
-        yield f"  {name:14}{summary}"
-        yield f"  {'':14}  = {stands_for}"
+        yield f"  {name:{width}}{summary}"
+        yield f"  {'':{width}}  = {stands_for}"
     yield ""
     yield "sundog SUBCOMMAND --help lists the options, also those that have no effect here."
     yield "Exit status of run, exec and root: the command's; 125 if sundog fails, 126 if the"

@@ -52,7 +52,9 @@ def images(words: Sequence[str], context: Context) -> int:
     warn(line)
     if len(line.operands) > 1:
         raise UsageError("images: too many operands", "sundog images [NAME]")
-    if line.last("format") == "json" and not line.all("filter"):
+    if line.last("format") == "json":
+        if line.all("filter"):
+            raise UsageError("--filter: not with --format json", "--format '{{json .}}'")
         return image_line(["list", "--format=json", "--", *line.operands], context)
     template = Template(line.last("format") or _TEMPLATE)
     return run_safely(lambda: _list(line, template, context))
@@ -89,16 +91,16 @@ def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filte
             others = [image for image in found if value in _names(image) or _has_id(image, value)]
             if not others:
                 raise UsageError(f"--filter {name}={value}: no such image", "sundog images")
-            bound = _created(others[0]).nanoseconds
+            bound = Moment.of(others[0].config.created).nanoseconds
             if older:
-                return lambda image: _created(image).nanoseconds < bound
-            return lambda image: _created(image).nanoseconds > bound
+                return lambda image: Moment.of(image.config.created).nanoseconds < bound
+            return lambda image: Moment.of(image.config.created).nanoseconds > bound
 
         return read
 
     def until(value: str) -> Callable[[Image], bool]:
         bound = parse_moment(value, "--filter until", time.time_ns())
-        return lambda image: _created(image).nanoseconds <= bound
+        return lambda image: Moment.of(image.config.created).nanoseconds <= bound
 
     def dangling(value: str) -> Callable[[Image], bool]:
         wanted = truth(value, "dangling")  # every image here has a name
@@ -136,8 +138,6 @@ def _list(line: Line, template: Template, context: Context) -> int:
                 print_line(identity if whole else identity[:_ID_LENGTH])
             return 0
         rows = [_fields(image, store.images.size(image), whole=whole) for image in found]
-    if line.last("format") == "json":
-        raise UsageError("--filter: not with --format json", "--format '{{json .}}'")
     print_rows(template, rows, _HEADINGS, heading=not line.is_set("noheading"))
     return 0
 
@@ -149,8 +149,9 @@ def _fields(image: Image, size: int, *, whole: bool) -> Structure:
         repository, _, tag = repository.rpartition(":")
     elif not digest:
         tag = "latest"
-    identity, created = image.whole_id, _created(image)
-    since = f"{age(time.time() - created.seconds)} ago" if image.config.created else _NONE
+    identity, created = image.whole_id, Moment.of(image.config.created)
+    known = created.nanoseconds != Moment().nanoseconds
+    since = f"{age(time.time() - created.seconds)} ago" if known else _NONE
     return Structure(
         Repository=repository,
         Tag=tag,
@@ -159,19 +160,11 @@ def _fields(image: Image, size: int, *, whole: bool) -> Structure:
         Digest=image.blobs[0] if image.blobs else _NONE,
         Created=since,
         CreatedSince=since,
-        CreatedAt=Moment(created.seconds * 1_000_000_000) if image.config.created else _NONE,
+        CreatedAt=Moment(created.seconds * 1_000_000_000) if known else _NONE,
         Size=decimal_size(size, 3, " "),
         Labels=dict(image.config.labels),
         Names=[image.typed],
     )
-
-
-def _created(image: Image) -> Moment:
-    """Return when an image was made; Go's zero time if nobody knows."""
-    try:
-        return Moment(parse_moment(image.config.created, "created", 0))
-    except UsageError:
-        return Moment()
 
 
 def _has_id(image: Image, text: str) -> bool:

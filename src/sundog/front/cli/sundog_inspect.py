@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import NotInStorage, SundogError, UsageError
+from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_command import run_safely, scanned
 from sundog.front.cli.sundog_containers import view_of
@@ -18,7 +18,7 @@ from sundog.front.podman.run_line import image_operand, is_id, is_path
 from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.template_values import Moment, Structure, document
 from sundog.front.podman.templates import Template
-from sundog.front.podman.times import parse_moment
+from sundog.image.store.images import is_glob
 from sundog.image.store.run_force import force_modes
 from sundog.image.store.store import Store
 
@@ -117,6 +117,8 @@ def container_structure(containers: Containers, container: Container) -> Structu
 def find_image(store: Store, text: str) -> Image | None:
     """Return the image with a name or an ID, None if there is none."""
     word = image_operand(text)
+    if is_glob(word):
+        return None
     found = [image for images in store.images.matching(word).values() for image in images]
     if not found and is_id(word):
         start = word.removeprefix("sha256:")
@@ -135,7 +137,7 @@ def image_structure(store: Store, image: Image) -> Structure:
         RepoDigests=[other.typed for other in others if "@" in other.typed],
         Parent="",
         Comment=config.history[-1].comment if config.history else "",
-        Created=moment(config.created),
+        Created=Moment.of(config.created),
         Config=config_structure(config),
         Version="",
         Author=config.author,
@@ -172,11 +174,3 @@ def config_structure(config: ImageConfig) -> Structure:
 
 def _words(words: Sequence[str] | None) -> list[str]:
     return list(words or ())
-
-
-def moment(text: str) -> Moment:
-    """Return the time of a configuration; Go's zero time if it is none."""
-    try:
-        return Moment(parse_moment(text, "created", 0))
-    except SundogError:
-        return Moment()

@@ -9,9 +9,11 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
 from sundog.base.kernel.files import leave_descriptors
 from sundog.base.kernel.process import set_dumpable
+from sundog.errors import SundogError
 from sundog.front.podman.logs import STDERR, STDOUT, LogWriter
 
 TYPE_CHECKING = False
@@ -67,16 +69,21 @@ class Keeper:
                 if not self._copy(reader, writers):
                     break
         for writer_of_log in writers.values():
-            writer_of_log.end(time.time_ns())
+            with suppress(OSError):
+                writer_of_log.end(time.time_ns())
         _, status = os.waitpid(child, 0)
-        _note_end(containers, name, child, os.waitstatus_to_exitcode(status), forget=forget)
+        with suppress(OSError, SundogError):  # nobody knows the status then
+            _note_end(containers, name, child, os.waitstatus_to_exitcode(status), forget=forget)
         return 0
 
     def _open_log(self, containers: Containers, name: str, child: int) -> dict[int, LogWriter]:
         container = containers.recorded(name)
         if container is None or container.process.pid != child:  # it never started
             return {}
-        log = containers.append_log(container)
+        try:
+            log = containers.append_log(container)
+        except SundogError:
+            return {}
         streams = zip(self._readers, (STDOUT, STDERR), strict=True)
         return {reader: LogWriter(log, stream) for reader, stream in streams}
 
@@ -87,7 +94,8 @@ class Keeper:
         except BlockingIOError:
             return False
         if data and reader in writers:
-            writers[reader].write(data, time.time_ns())
+            with suppress(OSError):  # such as a full disk: the command goes on
+                writers[reader].write(data, time.time_ns())
         return bool(data)
 
 

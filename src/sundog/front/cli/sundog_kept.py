@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from sundog.base.kernel.files import Closing
 from sundog.base.record.names import canonical_name
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_json, print_line
@@ -17,9 +15,10 @@ from sundog.front.cli.sundog_named import start_made
 from sundog.front.cli.sundog_run import own_caller
 from sundog.front.cli.sundog_start import Run
 from sundog.front.podman.container_options import COMMIT, DIFF, RESTART, START
-from sundog.front.podman.kept import own_containers
+from sundog.front.podman.kept import changing, own_containers
 from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.run_line import command_user
+from sundog.front.podman.stopping import whole_number
 from sundog.front.podman.stored import facts_of, storage_directory
 from sundog.front.podman.users import SECCOMP
 from sundog.image.oci.config import HistoryEntry
@@ -27,7 +26,7 @@ from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from sundog.front.cli.sundog_command import Context
     from sundog.front.podman.containers import Container, Containers
@@ -66,14 +65,12 @@ def restart(words: Sequence[str], context: Context) -> int:
         return 0
     if not line.operands:
         raise UsageError("restart: no container", "sundog restart CONTAINER…")
-    grace = line.last("time")
-    if grace is not None and not (grace.isascii() and grace.isdigit()):
-        raise UsageError(f"--time {grace}: not a number of seconds", "sundog restart --help")
+    grace = whole_number(line.last("time"), "--time")
     for operand in line.operands:
         containers = own_containers(storage_directory(context.storage))
         container = _kept(containers, operand)
         if container.is_running:
-            stop_container(containers, container, None if grace is None else float(grace))
+            stop_container(containers, container, grace)
         start_again(operand, context, attach=False, interactive=False)
     return 0
 
@@ -204,17 +201,6 @@ def settled(store: Store, container: Container) -> Image:
             "end them first: those of sundog exec, and those that its command left behind",
         )
     return store.containers.settle(container.identity, guessed=container.user.mode == SECCOMP)
-
-
-@contextmanager
-def changing(containers: Containers, container: Container) -> Generator[None]:
-    """Keep other commands from starting or changing a container that does not run."""
-    with Closing(containers.kept.record(container.identity).lock()):
-        old = containers.recorded(container.name)
-        if old is not None and old.is_running:
-            raise SundogError(f"{container.name}: it runs", f"sundog stop {container.name}")
-        containers.remove(container.name)
-        yield
 
 
 def _kept(containers: Containers, text: str) -> Container:

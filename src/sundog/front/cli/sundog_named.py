@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import contextmanager
 
 from sundog.base.kernel.living_process import Process
 from sundog.errors import SundogError
@@ -18,6 +19,7 @@ from sundog.front.podman.users import Who
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import NoReturn
 
     from sundog.front.podman.run_line import ChRunLine
@@ -34,11 +36,10 @@ def start(run: Run) -> int:
     """
     containers = own_containers(storage_directory(run.context.storage))
     container = new_container(run, containers)
-    if not run.line.is_set("rm") and run.facts.is_layered:
-        container = container.changed(kept=True)
-        if not containers.kept.make(container):
-            container = container.changed(kept=False)
-    _write_id(run, container)
+    with _noted_id(run, container):
+        if not run.line.is_set("rm") and run.facts.is_layered:
+            kept = container.changed(kept=True)
+            container = kept if containers.kept.make(kept) else container
     return start_made(run, containers, container, detached=run.line.is_set("detach"))
 
 
@@ -49,13 +50,13 @@ def create(run: Run) -> int:
     """
     containers = own_containers(storage_directory(run.context.storage))
     container = new_container(run, containers).changed(kept=True)
-    if not run.facts.is_layered or not containers.kept.make(container):
-        raise SundogError(
-            f"create: {run.image}: here no container can keep its changes",
-            "sundog run; for create, the image must be in a storage of yours that can be overlaid:"
-            " ch-checkns",
-        )
-    _write_id(run, container)
+    with _noted_id(run, container):
+        if not run.facts.is_layered or not containers.kept.make(container):
+            raise SundogError(
+                f"create: {run.image}: here no container can keep its changes",
+                "sundog run; for create, the image must be in a storage of yours that can be"
+                " overlaid: ch-checkns",
+            )
     _print(container.name)
     return 0
 
@@ -156,16 +157,26 @@ def _keep(run: Run, containers: Containers, container: Container, writer: int) -
     return keeper.keep(child, containers, container.name, forget=run.line.is_set("rm"))
 
 
-def _write_id(run: Run, container: Container) -> None:
-    """Write the ID to the file of --cidfile.  Raises SundogError."""
+@contextmanager
+def _noted_id(run: Run, container: Container) -> Generator[None]:
+    """Write the ID to the file of --cidfile; remove the file if the context fails.
+
+    Raises SundogError.
+    """
     path = run.line.last("cidfile")
     if path is None:
+        yield
         return
     try:
         with open(path, "x", encoding="ascii") as file:
             file.write(container.identity)
     except OSError as error:
         raise SundogError(f"--cidfile {path}: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        os.unlink(path)
+        raise
 
 
 def _print(name: str) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 
 from sundog.base.record.names import canonical_name
+from sundog.errors import UsageError
 from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_command import run_safely, scanned
+from sundog.front.cli.sundog_command import run_safely, scanned_alone
 from sundog.front.cli.sundog_containers import remove, view_of
 from sundog.front.cli.sundog_images import filters
 from sundog.front.podman.container_options import CONTAINER_PRUNE
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sundog.front.podman.options import Line
     from sundog.image.store.images import Image
 
+_COMMON_FILTERS = ("until", "label")
 _SURE = "Are you sure you want to continue? [y/N] "
 _CONTAINERS = "WARNING! This will remove all non running containers."
 _IMAGES = "WARNING! This command removes all dangling images."
@@ -54,7 +56,7 @@ WARNING! This command removes:
 
 def prune_containers(words: Sequence[str], context: Context) -> int:
     """Remove the containers that do not run, and print their IDs; return the exit status."""
-    line = scanned("container prune", words, CONTAINER_PRUNE)
+    line = scanned_alone("container prune", words, CONTAINER_PRUNE)
     if line is None:
         return 0
 
@@ -69,7 +71,7 @@ def prune_containers(words: Sequence[str], context: Context) -> int:
 
 def prune_images(words: Sequence[str], context: Context) -> int:
     """Remove what no image needs, with --all the images without a container, too."""
-    line = scanned("image prune", words, IMAGE_PRUNE)
+    line = scanned_alone("image prune", words, IMAGE_PRUNE)
     if line is None:
         return 0
 
@@ -84,9 +86,15 @@ def prune_images(words: Sequence[str], context: Context) -> int:
 
 def prune_system(words: Sequence[str], context: Context) -> int:
     """Remove stopped containers, and what ``prune_images`` removes; return the exit status."""
-    line = scanned("system prune", words, SYSTEM_PRUNE)
+    line = scanned_alone("system prune", words, SYSTEM_PRUNE)
     if line is None:
         return 0
+    for text in line.all("filter"):  # each of the others is about containers or images alone
+        if text.partition("=")[0].removesuffix("!") not in _COMMON_FILTERS:
+            raise UsageError(
+                f"--filter {text}: no such filter",
+                f"sundog system prune has {', '.join(_COMMON_FILTERS)}",
+            )
 
     def action() -> int:
         if not _is_sure(line, _WHOLE_SYSTEM if line.is_set("all") else _SYSTEM):
@@ -108,7 +116,7 @@ def prune_system(words: Sequence[str], context: Context) -> int:
 
 def prune_builder(words: Sequence[str], context: Context) -> int:
     """Remove what no image needs; return the exit status."""
-    line = scanned("builder prune", words, BUILDER_PRUNE)
+    line = scanned_alone("builder prune", words, BUILDER_PRUNE)
     if line is None:
         return 0
 
@@ -144,19 +152,24 @@ def _remove_containers(line: Line, context: Context) -> list[Container]:
 
 
 def _remove_images(line: Line, context: Context) -> list[str]:
-    """Remove what no image needs; with --all the images without a container; return their IDs."""
+    """Remove what no image needs; with --all the images without a container; return their IDs.
+
+    What no image needs has no name, no time and no labels, so filters alone remove none of it.
+    """
+    texts = line.all("filter")
     with Store.open(context.storage) as store:
         removed: list[Image] = []
+        every = store.images.list()
+        passed = filters(texts, every, "image prune")
         if line.is_set("all"):
             used = _used_images(context)
-            every = store.images.list()
-            passed = filters(line.all("filter"), every, "image prune")
             removed = [
                 image for image in every if image.reference not in used and passed.pass_on(image)
             ]
             store.images.delete(*(image.typed for image in removed))
             store.cache.clear()
-        _collect(store)
+        if line.is_set("all") or not texts:
+            _collect(store)
     return list(dict.fromkeys(image.whole_id for image in removed))
 
 

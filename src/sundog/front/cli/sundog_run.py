@@ -64,6 +64,10 @@ def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
         return 0
     if not line.operands:
         raise UsageError(f"{name}: no image", f"sundog {name} IMAGE [COMMAND [ARG…]]")
+    if line.last("stop-signal") is not None or line.last("stop-timeout") is not None:
+        from sundog.front.podman.stopping import check_stopping  # noqa: PLC0415 - seldom given
+
+        check_stopping(line)
     warn(line)
     facts, status = _find(line, context)
     if facts is None:

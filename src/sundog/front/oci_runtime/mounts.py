@@ -337,8 +337,10 @@ def session(env: Sequence[bytes], bundle: bytes) -> list[Operation]:
     """
     for string in env:
         name, _, value = string.partition(b"=")
+        if name != b"PMIX_SERVER_TMPDIR":
+            continue
         parent = os.path.dirname(os.path.realpath(value))
-        if name == b"PMIX_SERVER_TMPDIR" and parent == os.path.dirname(bundle):
+        if parent == os.path.dirname(bundle):
             return [Traceless(Bind(parent, parent, CREATED), INSIDE)]
     return []
 

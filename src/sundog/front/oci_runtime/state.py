@@ -1,4 +1,4 @@
-"""What is known of containers between two commands: ROOT/ID, a record for each container.
+"""The state of containers between two commands: ROOT/ID, a record for each container.
 
 Beside the files of each record (``state.records``) there is
 
@@ -208,7 +208,7 @@ def find_root(given: str | None, *, make: bool) -> str:
 
     Raises SundogError if others may write to it.
     """
-    if given is None and not is_system():
+    if not given and not is_system():
         path = state_place(os.environb, OCI, make=make)
     else:
         path = os.fsencode(given or SYSTEM_ROOT)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from sundog.errors import UsageError
 from sundog.front.podman.containers import CREATED, RUNNING
 from sundog.front.podman.kept_words import kept_line
+from sundog.front.podman.stopping import STOP_SECONDS, whole_number
 from sundog.front.podman.template_values import Moment, Structure
 from sundog.front.podman.times import SECOND, age, decimal_size
 from sundog.front.podman.volumes import Volume, mount, volume
@@ -104,6 +105,12 @@ class View:
         return self.line.last("stop-signal") or _text(self._config.get("StopSignal"))
 
     @property
+    def stop_timeout(self) -> int:
+        """The seconds between that signal and SIGKILL.  Raises UsageError."""
+        given = whole_number(self.line.last("stop-timeout"), "--stop-timeout")
+        return STOP_SECONDS if given is None else given
+
+    @property
     def mounts(self) -> list[Structure]:
         """The files and directories of the host that it sees; without those that are gone."""
         found = []
@@ -130,7 +137,7 @@ class View:
         if container.state == RUNNING:
             return f"Up {age((now - container.started) / SECOND)}"
         if container.status is None:
-            return "Exited"
+            return "Exited (unknown)"
         return f"Exited ({container.status}) {age((now - container.finished) / SECOND)} ago"
 
     def row(
@@ -243,7 +250,7 @@ class View:
                 OnBuild=None,
                 Labels=self.labels,
                 StopSignal=self.stop_signal or "SIGTERM",
-                StopTimeout=int(line.last("stop-timeout") or 10),
+                StopTimeout=self.stop_timeout,
             ),
             HostConfig=Structure(
                 Binds=[

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
+from sundog.base.kernel.files import Closing
 from sundog.base.record.kept import (
     CONTAINER_EXIT,
     CONTAINER_IMAGE,
@@ -25,6 +26,10 @@ from sundog.errors import SundogError
 from sundog.front.podman.containers import Container, Containers, check_name, read_container
 from sundog.runtime.state.place import CONTAINERS, state_place
 from sundog.runtime.state.records import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _OVERLAY = (CONTAINER_UPPER, CONTAINER_WORK)
 _IMAGE_FILES = ("stack", "config.json", "image.json")
@@ -56,28 +61,36 @@ class Kept:
         name = name_to_directory(canonical_name(container.image))
         image = os.path.join(self._storage, "images", name)
         record = self.record(container.identity)
-        link = self._at(container.name)
         try:
             with suppress(FileExistsError):
                 os.mkdir(self.directory, 0o700)
-            os.symlink(container.identity, link)
-        except FileExistsError:
-            if self.named(container.name) is not None:
-                raise SundogError(
-                    f"a container has the name {container.name}", "sundog ps -a"
-                ) from None
-            os.unlink(link)  # its container is gone
-            return self.make(container)
+            record.claim(container.to_json(), lambda place: _fill(place, image))
         except OSError as error:
             if error.errno in _NOT_MINE:
                 return False
             raise
         try:
-            record.claim(container.to_json(), lambda place: _fill(place, image))
-        except OSError:
-            os.unlink(link)
+            self._take_name(container)
+        except BaseException:
+            record.remove()
             raise
         return True
+
+    def _take_name(self, container: Container) -> None:
+        """Give a complete container its name: so a name without a container is an old one's."""
+        link = self._at(container.name)
+        while True:
+            try:
+                os.symlink(container.identity, link)
+            except FileExistsError:
+                if self.named(container.name) is not None:
+                    raise SundogError(
+                        f"a container has the name {container.name}", "sundog ps -a"
+                    ) from None
+                with suppress(FileNotFoundError):
+                    os.unlink(link)
+            else:
+                return
 
     def write(self, container: Container) -> None:
         """Write the record of a container in place of an older one.  Raises OSError."""
@@ -183,6 +196,24 @@ def own_containers(storage: str) -> Containers:
     """
     place = os.fsdecode(state_place(os.environb, CONTAINERS, make=True))
     return Containers(place, Kept(storage))
+
+
+@contextmanager
+def changing(containers: Containers, container: Container) -> Generator[None]:
+    """Keep other commands from starting or changing a kept container that does not run.
+
+    Raises SundogError if one has just started it, or removed it.
+    """
+    try:
+        lock = containers.kept.record(container.identity).lock()
+    except FileNotFoundError:
+        raise SundogError(f"{container.name}: no such container", "sundog ps -a") from None
+    with Closing(lock):
+        old = containers.recorded(container.name)
+        if old is not None and old.is_running:
+            raise SundogError(f"{container.name}: it runs", f"sundog stop {container.name}")
+        containers.remove(container.name)
+        yield
 
 
 def _fill(place: str, image: str) -> None:

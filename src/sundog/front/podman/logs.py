@@ -12,7 +12,7 @@ from sundog.front.podman.times import SECOND, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 STDOUT, STDERR = b"stdout", b"stderr"
 _WHOLE, _PART = b"F", b"P"
@@ -37,12 +37,12 @@ class LogLine:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the line ends here."""
+        """The line ends here."""
         return self.text.endswith(b"\n")
 
 
 class LogWriter:
-    """What writes the output of one stream to a log."""
+    """Writes the output of one stream to a log."""
 
     def __init__(self, log: int, stream: bytes) -> None:
         self._log = log
@@ -129,18 +129,15 @@ def _days(year: int, month: int, day: int) -> int:
 
 def selected(
     lines: Iterator[LogLine], *, tail: int | None, since: int | None, until: int | None
-) -> list[LogLine]:
+) -> Iterable[LogLine]:
     """Return the lines between two times, and of them the last ``tail``; None for no bound."""
+    found = (
+        line
+        for line in lines
+        if (since is None or line.when >= since) and (until is None or line.when <= until)
+    )
+    if tail is None:
+        return found
     from collections import deque  # noqa: PLC0415 - ``LogWriter`` needs none
 
-    found: deque[LogLine] = deque()
-    whole = 0
-    for line in lines:
-        if (since is not None and line.when < since) or (until is not None and line.when > until):
-            continue
-        found.append(line)
-        whole += 1
-        while tail is not None and whole > tail and found:
-            found.popleft()
-            whole -= 1
-    return list(found)
+    return deque(found, tail)

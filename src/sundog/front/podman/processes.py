@@ -24,7 +24,7 @@ DEFAULT_COLUMNS = ("user", "pid", "ppid", "pcpu", "etime", "tty", "time", "args"
 
 
 class Facts:
-    """What /proc says of a process.
+    """The facts about a process, from /proc.
 
     stat     the fields of proc_pid_stat(5), from the third on
     comm     its name

@@ -37,7 +37,7 @@ class Caller:
 
 
 class ImageFacts:
-    """What a run must know of an image: its ENTRYPOINT, CMD, WORKDIR and USER.
+    """The facts of an image that a run needs: its ENTRYPOINT, CMD, WORKDIR and USER.
 
     ``is_layered`` tells whether the kernel stacks its layers, so that changes can be kept.
     """

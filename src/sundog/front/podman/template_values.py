@@ -12,11 +12,12 @@ import json
 import time
 
 from sundog.errors import UsageError
+from sundog.front.podman.times import parse_rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Self
 
 _SECOND = 1_000_000_000  # nanoseconds
 _ZERO = -62_135_596_800 * _SECOND  # Go's zero time: the year 1
@@ -35,6 +36,14 @@ class Moment:
 
     def __init__(self, nanoseconds: int = _ZERO) -> None:
         self.nanoseconds = nanoseconds
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the time in the configuration of an image; Go's zero time if it is none."""
+        try:
+            return cls(parse_rfc3339(text))
+        except (ValueError, OverflowError):
+            return cls()
 
     @property
     def seconds(self) -> int:

@@ -215,9 +215,6 @@ class _Reader:
 
     def _block(self) -> tuple[Part, list[_Token] | None]:
         """Return the parts up to ``else``, ``end`` or the end, and the tokens of that action."""
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise _fault(f"more than {_DEEPEST} blocks in one another")
         parts: list[Part] = []
         end = None
         for item in self._items:
@@ -229,7 +226,6 @@ class _Reader:
                 end = item.tokens
                 break
             parts.append(self._control(word, item.tokens))
-        self._depth -= 1
         return lambda scope: "".join([part(scope) for part in parts]), end
 
     def _control(self, word: str, tokens: list[_Token]) -> Part:
@@ -249,6 +245,9 @@ class _Reader:
         return printed
 
     def _branch(self, word: str, pipeline: _Pipeline) -> Part:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _fault(f"more than {_DEEPEST} blocks in one another")
         body, end = self._block()
         otherwise: Part = _text("")
         if end is not None and end[0].value == "else":
@@ -264,6 +263,7 @@ class _Reader:
                     raise _fault("else after else")
         if end is None:
             raise _fault(f"{word} without end")
+        self._depth -= 1
         if word == "range":
             return lambda scope: _ranged(scope, pipeline, body, otherwise)
 

@@ -27,7 +27,7 @@ def parse_moment(text: str, option: str, now: int) -> int:
         duration = parse_duration(text)
         if duration is not None:
             return now - duration
-        for read in (_unix_time, _rfc3339):
+        for read in (_unix_time, parse_rfc3339):
             try:
                 return read(text)
             except (ValueError, OverflowError):
@@ -58,8 +58,13 @@ def _unix_time(text: str) -> int:
     return int(seconds) * SECOND + int(fraction[:9].ljust(9, "0"))
 
 
-def _rfc3339(text: str) -> int:
-    """Return the nanoseconds of a time of RFC 3339; without a zone it is the local time."""
+def parse_rfc3339(text: str) -> int:
+    """Return the nanoseconds of a time of RFC 3339; without a zone it is the local time.
+
+    Raises ValueError and OverflowError.
+    """
+    if len(text) > _LONGEST:
+        raise ValueError("too long for a time")
     date, clock = text[:10], text[11:]
     if clock and text[10] not in "Tt ":
         raise ValueError(text)

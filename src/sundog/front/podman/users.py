@@ -34,7 +34,7 @@ class Who:
 
     @property
     def emulated(self) -> bool:
-        """Whether a supervisor is needed."""
+        """A supervisor is needed."""
         return self.mode == NOTIFY
 
     @property

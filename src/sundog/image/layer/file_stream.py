@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 import tarfile
+from contextlib import contextmanager
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
@@ -27,6 +28,7 @@ from sundog.errors import KernelError, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO, Literal
 
 NOTHING, FILE, DIRECTORY = "", "file", "directory"
@@ -60,6 +62,7 @@ def pack(path: bytes, name: bytes, out: int) -> None:
     Raises KernelError, OSError, and SundogError.
     """
     with (
+        _bounded_depth(),
         open(out, "wb", closefd=False) as file,
         _tar(file, "w|") as tar,
         Closing(_opened(path, _TOP)) as top,
@@ -141,6 +144,7 @@ def unpack(path: bytes, source: int, *, overwrite: bool, keep_set_id: bool) -> N
     """
     modes: list[tuple[bytes, int, int]] = []
     with (
+        _bounded_depth(),
         Closing(_opened(path, os.O_PATH | os.O_DIRECTORY)) as top,
         open(source, "rb", closefd=False) as file,
     ):
@@ -211,6 +215,15 @@ def _make(
                 os.fchmod(file.fileno(), mode)
                 os.utime(file.fileno(), (int(member.mtime), int(member.mtime)))
         # A device belongs to nobody here.
+
+
+@contextmanager
+def _bounded_depth() -> Iterator[None]:
+    """Give directories in one another a bound: that of Python's own stack."""
+    try:
+        yield
+    except RecursionError:
+        raise SundogError("directories are nested too deeply for cp") from None
 
 
 def _refuse_unless(allowed: bool, name: bytes, why: str) -> None:

@@ -190,9 +190,8 @@ class KeptContainers:
 
     def _renew(self, identity: str, image: Image) -> None:
         """Give a container an empty upper directory."""
-        for name in (CONTAINER_OWNERS,):
-            with suppress(FileNotFoundError):
-                os.unlink(self._at(identity, name))
+        with suppress(FileNotFoundError):
+            os.unlink(self._at(identity, CONTAINER_OWNERS))
         for name in (CONTAINER_WORK, CONTAINER_UPPER):
             os.makedirs(self._at(identity, name), 0o700, exist_ok=True)
         os.chmod(self._at(identity, CONTAINER_UPPER), self._layers.root_mode(image.layers))

@@ -11,17 +11,15 @@ import os
 import stat
 from typing import cast
 
-from sundog.base.kernel.files import Closing
+from sundog.base.kernel.files import Closing, open_regular
 from sundog.base.kernel.mounts import (
     RESOLVE_BENEATH,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
-    openat2,
 )
 from sundog.base.record.links import pack_links
 from sundog.base.record.owners import pack_owners
-from sundog.errors import KernelError
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.layer_info import LayerInfo
@@ -184,13 +182,11 @@ def read_in_tree(tree: bytes, path: bytes, limit: int, *, follow: bool = False) 
     """
     how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS if follow else _NO_LINKS
     with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
-        try:
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = openat2(root, path, flags, how)
-        except KernelError:
-            return None
+        fd = open_regular(root, path, how)
+    if fd < 0:
+        return None
     with open(fd, "rb") as file:
-        return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        return file.read(limit)
 
 
 def make_directory(path: bytes) -> None:

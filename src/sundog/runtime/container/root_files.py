@@ -2,9 +2,8 @@
 
 import os
 
-from sundog.base.kernel.files import Closing
+from sundog.base.kernel.files import Closing, open_regular
 from sundog.base.kernel.libc import encode_text
-from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
     RESOLVE_IN_ROOT,
@@ -20,15 +19,7 @@ MOST_NAMES = 200_000
 
 def open_inside(root: int, path: bytes) -> int:
     """Return the regular file ``path`` of the directory ``root``, open, or -1."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-    try:
-        fd = openat2(root, path, flags, INSIDE_ROOT)
-    except KernelError:
-        return -1
-    if os.fstat(fd).st_mode & S_IFMT == S_IFREG:
-        return fd
-    os.close(fd)
-    return -1
+    return open_regular(root, path, INSIDE_ROOT)
 
 
 def read_inside(root: int, path: bytes, limit: int) -> bytes | None:

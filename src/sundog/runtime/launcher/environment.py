@@ -1,9 +1,9 @@
 """The command's environment: the variables that ``ch-run`` sets, and --set-env and --unset-env.
 
 The rules are those of Charliecloud 0.39, but for the directories of programs for root, which $PATH
-gets, too.  First ``ch-run`` changes HOME, PATH and TMPDIR.  Then it
-obeys --set-env and --unset-env in the order of the command line.  Last it sets CH_RUNNING.  All
-other variables of the host stay as they are.
+gets, too.  First ``ch-run`` changes HOME, PATH and TMPDIR.  Then it obeys --set-env and --unset-env
+in the order of the command line.  Last it sets CH_RUNNING.  All other variables of the host stay as
+they are.
 
 Names and values are bytes.  ``read_variables`` reads a file of the host.  All other
 functions work in the container, because ``/root`` and ``/ch/environment`` belong to the image.

@@ -3,9 +3,12 @@
 Values are bytes.
 """
 
+from _operator import length_hint
+
 from sundog.base.kernel.libc import printable
 from sundog.base.spelling import nearest
 from sundog.errors import UsageError
+from sundog.runtime.container.execute import quoted
 from sundog.runtime.launcher.help import ACCEPTED, INSTEAD, OPTIONS
 
 TYPE_CHECKING = False
@@ -22,12 +25,13 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
     """
     words = iter(arguments)
     accepted = ACCEPTED
-    operands: list[bytes] = []
+    operands: list[int] = []  # their places
     for word in words:
+        place = len(arguments) - length_hint(words) - 1
         if word == b"--":
             break
         if len(operands) > 1 and word.startswith(b"-") and word != b"-":
-            raise behind_command(word, operands, list(words))
+            raise behind_command(arguments, operands[1], place)
         if word in accepted:
             yield "accepted", word
         elif word.startswith(b"--"):
@@ -57,7 +61,7 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
                 break
         else:
             yield "operand", word
-            operands.append(word)
+            operands.append(place)
             accepted = {}
             if not permute:
                 break
@@ -65,14 +69,29 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
         yield "operand", word
 
 
-def behind_command(word: bytes, operands: list[bytes], rest: list[bytes]) -> UsageError:
-    """Return the error for the option ``word`` behind ``operands``, which are IMAGE and COMMAND."""
-    command = b" ".join([*operands[1:], word, *[other for other in rest if other != b"--"]])
-    return UsageError(
-        f"an option behind the command, without --: {printable(word)}",
-        f"of COMMAND: ch-run {printable(operands[0])} -- {printable(command)}; "
-        "of ch-run: write it before COMMAND",
-    )
+def behind_command(arguments: list[bytes], command: int, place: int) -> UsageError:
+    """Return the error for the option at ``place``, behind the place of COMMAND's first word."""
+    own, words = arguments[:command], arguments[command:place]
+    option, *rest = arguments[place:]
+    if b"--" in rest:
+        rest.remove(b"--")  # it comes too late
+    hint = f"if it is COMMAND's, type: ch-run {quoted([*own, b'--', *words, option, *rest])}"
+    count = words_of_option(option)
+    if count:
+        moved, rest = [option, *rest][:count], [option, *rest][count:]
+        hint += f"; if it is ch-run's: ch-run {quoted([*moved, *own, b'--', *words, *rest])}"
+    return UsageError(f"an option behind the command, without --: {printable(option)}", hint)
+
+
+def words_of_option(word: bytes) -> int:
+    """Return how many words an option of ``ch-run`` has that begins with ``word``; 0: unknown."""
+    try:
+        found = list(scan([word, b"IMAGE"]))
+    except UsageError:
+        return 0
+    if found[0][0] == "accepted":
+        return 0  # it does nothing
+    return 1 if ("operand", b"IMAGE") in found else 2
 
 
 def find_long(name: bytes) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What ``ch-run`` hides of Sundog's own directories, and when that is necessary.
+"""Sundog's own directories that ``ch-run`` hides, and when that is necessary.
 
 The rules of the compiled ``ch-run`` are the same: ``plan`` in native/container.c.
 """

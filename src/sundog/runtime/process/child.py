@@ -230,7 +230,8 @@ class Child:
             return
         with on_another_interrupt(lambda: leash.tell(signal.SIGTERM)):
             # The kernel shows that a supervisor waits for a FUSE daemon only after a signal.
-            os.kill(self.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):  # ^C may come when it has just been reaped
+                os.kill(self.pid, signal.SIGINT)
             for signo, patience in steps:
                 leash.tell(signo)
                 try:

@@ -1,4 +1,4 @@
-"""What execve(2) will say of a program, as far as this can be known before.
+"""The answer of execve(2) to a program, as far as it can be known before.
 
 After the last step (``last_step``) nobody of ours is there to tell why a program can't be executed,
 or to try the next directory of $PATH.  So each reason that a user meets is looked for before.

@@ -1,1 +1,1 @@
-"""What Sundog knows of containers between two commands."""
+"""The knowledge of containers between two commands."""

@@ -205,8 +205,12 @@ def _make(name: str, directory: int) -> int:
 
 
 def _remove(path: str) -> None:
-    """Remove a directory with the files in it, as far as possible."""
+    """Remove a directory with all that is in it, as far as possible."""
     with suppress(OSError):
         for name in os.listdir(path):
-            os.unlink(os.path.join(path, name))
+            inside = os.path.join(path, name)
+            try:
+                os.unlink(inside)
+            except IsADirectoryError:
+                _remove(inside)
         os.rmdir(path)

@@ -198,8 +198,10 @@ def guarded(
 
     relay = Relay(step.stdout, step.stderr, step.output, step.terminal)
     with relay, Leash() as leash:
-        child = Child(guard, [*relay.ends, leash.theirs, *kept_ends(step, None)])
-        leash.give()
+        try:
+            child = Child(guard, [*relay.ends, leash.theirs, *kept_ends(step, None)])
+        finally:
+            leash.give()
         look = Looking(child.pid, leash)
         try:
             with suspended_together(leash.tell):

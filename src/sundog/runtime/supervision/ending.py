@@ -26,6 +26,7 @@ from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 from time import monotonic, sleep
 
+from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import checked, printable, syscall
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
@@ -229,7 +230,10 @@ class Ending:
         """Return the number of a ``thread`` in this process's PID namespace."""
         numbers, own = [
             text.partition(b"NSpid:")[2].partition(b"\n")[0].split()
-            for text in (self._read(thread + b"status"), self._read(b"self/status"))
+            for text in (
+                file_of_proc(self.proc, thread + b"status"),
+                file_of_proc(self.proc, b"self/status"),
+            )
         ]
         return int(numbers[len(own) - 1])
 
@@ -238,7 +242,7 @@ class Ending:
         directory = os.open(thread + b"fdinfo", OPEN_DIRECTORY, dir_fd=self.proc)
         readable = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         for fd in os.listdir(readable):
-            _, found, value = self._read(thread + b"fdinfo/" + fd.encode()).partition(
+            _, found, value = file_of_proc(self.proc, thread + b"fdinfo/" + fd.encode()).partition(
                 CONNECTION_FIELD
             )
             if found:
@@ -249,7 +253,7 @@ class Ending:
         foreign = self._host.connections()
         return [
             (number, path)
-            for number, path in fuse_mounts(self._read(thread + b"mountinfo"))
+            for number, path in fuse_mounts(file_of_proc(self.proc, thread + b"mountinfo"))
             if number not in foreign
         ]
 
@@ -257,7 +261,7 @@ class Ending:
         """Return directories and states of the threads that have been killed and have not ended."""
         for process in processes:
             for thread in self._threads(process):
-                fields = self._stat(thread + b"stat")
+                fields = fields_of(self.proc, thread)
                 if fields and fields[STATE_FIELD] not in ENDED_STATES and has_been_killed(fields):
                     yield thread, fields[STATE_FIELD]
 
@@ -276,36 +280,30 @@ class Ending:
             os.close(directory)
 
     def _state(self, thread: bytes) -> bytes:
-        fields = self._stat(thread + b"stat")
+        fields = fields_of(self.proc, thread)
         return fields[STATE_FIELD] if fields else ENDED_STATES[0]
-
-    def _stat(self, path: bytes) -> list[bytes]:
-        """Return the fields of a process or thread after its name; none if it has gone."""
-        return self._read(path).rpartition(b")")[2].split()
-
-    def _read(self, path: bytes) -> bytes:
-        """Return a file of /proc, b"" if it has gone or is closed to this process."""
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
-        except OSError:
-            return b""
-        try:
-            return read_list(fd)
-        except OSError:
-            return b""
-        finally:
-            os.close(fd)
 
 
 def waiting(proc: int, process: int) -> tuple[bool, bool]:
     """Tell whether ``process`` waits in the kernel, and whether it has been killed."""
-    try:
-        fd = os.open(b"%d/stat" % process, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    except OSError:
+    fields = fields_of(proc, b"%d/" % process)
+    if not fields:  # it has gone
         return False, False
-    fields = os.read(fd, 4096).rpartition(b")")[2].split()
-    os.close(fd)
     return fields[STATE_FIELD] == WAITING_STATE, has_been_killed(fields)
+
+
+def fields_of(proc: int, thread: bytes) -> list[bytes]:
+    """Return the fields after the name in the directory of a process or thread; none if gone."""
+    return file_of_proc(proc, thread + b"stat").rpartition(b")")[2].split()
+
+
+def file_of_proc(proc: int, path: bytes) -> bytes:
+    """Return a file of /proc, b"" if it has gone or is closed to this process."""
+    try:
+        with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)) as fd:
+            return read_list(fd)
+    except OSError:
+        return b""
 
 
 def has_been_killed(fields: list[bytes]) -> bool:

@@ -1,4 +1,4 @@
-"""Whose are the caller's files on volumes: the user's with whom the container starts.
+"""The owner of the caller's files on volumes: the user with whom the container starts.
 
 A volume is a directory or a file of the host that the caller shows the container (--bind).  The
 kernel shows the caller's own files there as root's, as all that the namespace maps.  If the
@@ -58,8 +58,9 @@ class Volumes:
         self._add_below(mounted_below())
 
     def _add_below(self, mounts: "Sequence[tuple[int, int]]") -> None:
-        """Add the mounts on those of the volumes; ``mounts`` are pairs of a number and the one
-        below.
+        """Add the mounts on those of the volumes.
+
+        ``mounts`` are pairs of the number of a mount, and that of the one below.
         """
         count = -1
         while count != len(self._mounts):
