@@ -228,6 +228,20 @@ def test_what_the_command_leaves_running_ends_with_it(ch_run: ChRun, tree: Path)
     assert alive(marker) == []
 
 
+def test_the_supervisor_has_a_group_of_its_own_in_the_commands_session(
+    installed: Path, tree: Path
+) -> None:
+    """The kernel may schedule each session apart, and then each switch between two is dearer."""
+    process = start(installed, tree, "echo; while :; do :; done")
+    supervisor, command = supervisor_and_command(process.pid)
+    groups = {os.getpgid(supervisor), os.getpgid(command)}
+    sessions = {os.getsid(supervisor), os.getsid(command)}
+    process.kill()
+    process.communicate(timeout=DEADLINE)
+    assert len(groups) == 2
+    assert len(sessions) == 1
+
+
 @pytest.mark.parametrize("victim", ["ch-run", "supervisor"])
 def test_nothing_goes_on_half_emulated(installed: Path, tree: Path, victim: str) -> None:
     """SIGKILL of ch-run or the supervisor ends all processes in the container, in any session."""

@@ -223,7 +223,9 @@ class PreparedAttendant:
     def _supervise(self, parent: int, who: "Identity | None") -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
         supervision, members = self._supervision, self._members
-        os.setsid()  # what is for the command's process group must not end this process
+        # What is for the command's process group must not end this process.  Its session stays the
+        # same: CONFIG_SCHED_AUTOGROUP makes each switch between two sessions dearer.
+        os.setpgid(0, 0)
 
         def parent_died(*_: object) -> None:
             if os.getppid() != parent:

@@ -95,7 +95,7 @@ class AccessHandlers:
         if who is None:
             return CONTINUE
         place = access.file(thread, location, follow=follow)
-        status = self._state.files.status(place)
+        status = self._state.files.found(place, follow=True)
         if not is_now:
             access.be_owner(thread, who, place, status)
         elif not access.is_owner(who, status):

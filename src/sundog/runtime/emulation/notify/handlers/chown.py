@@ -144,7 +144,7 @@ class OwnerHandlers:
         group &= U32
         state = self._state
         place = self._access.file(thread, location, follow=follow)
-        before = settled(state, place, state.files.whole_status(place))
+        before = settled(state, place, state.files.found(place, follow=True))
         record = state.records.find(before)
         who = state.tags.credentials(thread)
         now = self._access.owner(who, before)
@@ -183,7 +183,7 @@ class OwnerHandlers:
         """
         state = self._state
         place = self._access.file(thread, location, follow=follow)
-        status = state.files.status(place)
+        status = state.files.found(place, follow=True)
         if status.mode & S_IFMT == S_IFLNK:
             return CONTINUE
         who = state.tags.credentials(thread)

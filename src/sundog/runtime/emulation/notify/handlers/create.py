@@ -135,7 +135,7 @@ class CreateHandlers:
         who = self._access.user(thread)
         if who is not None:
             place = self._access.file(thread, location)
-            status = self._state.files.status(place)
+            status = self._state.files.found(place, follow=True)
             if status.mode & S_IFMT == S_IFREG:
                 self._access.require(thread, who, place, status, MAY_WRITE)
         self._guard(thread, location, follow=True)

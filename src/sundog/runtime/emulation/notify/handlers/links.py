@@ -94,7 +94,8 @@ class LinkHandlers:
             self._access.link(thread, who, location, further, follow=follow)
         if not self._linked and records.pins.upper < 0:
             return CONTINUE
-        status = self._state.files.status(self._access.file(thread, location, follow=follow))
+        place = self._access.file(thread, location, follow=follow)
+        status = self._state.files.found(place, follow=True)
         if self._linked and status.name() in self._linked:
             records.find(status.changed())
         elif status.mode & S_IFMT != S_IFDIR:
@@ -164,7 +165,7 @@ class LinkHandlers:
         location = self._state.paths.named(thread, *words)
         if files.find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode:
             return None
-        return files.status(self._access.file(thread, location, follow=False))
+        return files.found(self._access.file(thread, location, follow=False), follow=True)
 
     def _place(self, thread: int, words: Words) -> bytes:
         """Return the place of a name in a call."""

@@ -268,7 +268,7 @@ class Access:
         """Require that ``who`` may do ``wanted`` to the file ``location``; return its place."""
         visit = self._visit(thread, who)
         place = self._lookup.file(thread, location, follow=follow, visit=visit)
-        self.require(thread, who, place, self._state.files.status(place), wanted)
+        self.require(thread, who, place, self._state.files.found(place, follow=True), wanted)
         return place
 
     def open(self, thread: int, who: Credentials, location: bytes, flags: int) -> bytes:

@@ -22,6 +22,7 @@ import errno
 import os
 from _ctypes import Array, byref, get_errno
 
+from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
     RESOLVE_NO_MAGICLINKS,
@@ -115,19 +116,23 @@ class Lookup:
     def is_missing(self, location: bytes) -> bool:
         """Tell whether there is no file ``location``, seen from here; no if in doubt.
 
-        A way that leads over no other mount leads through no /proc, and a way without links not
-        through one that leads a process to itself.
+        A way without links leads through none that leads a process to itself.  A way that leads
+        over no other mount leads through no /proc, unless it begins in one.
         """
-        base, path = AT_FDCWD, location
-        if location[0] != SLASH:
-            end = start_of_walk(location)
-            base, path = os.open(location[:end], PLACE_FLAGS), location[end + 1 :]
-        missing = self._has_no(base, path, self._within) or self._has_no(base, path, self._straight)
-        if base >= 0:
+        if location[0] == SLASH:
+            # In most images some directories are links, and few are mounts.
+            return self._has_no(AT_FDCWD, location, self._within) or self._has_no(
+                AT_FDCWD, location, self._straight
+            )
+        end = start_of_walk(location)
+        path = location[end + 1 :]
+        with Closing(os.open(location[:end], PLACE_FLAGS)) as base:
+            if self._has_no(base, path, self._straight):
+                return True
             self._files.find_open(base)
-            missing = missing and not self._is_proc(self._files.found_device[0], base)
-            os.close(base)
-        return missing
+            return not self._is_proc(self._files.found_device[0], base) and self._has_no(
+                base, path, self._within
+            )
 
     def _has_no(self, base: int, path: bytes, how: object) -> bool:
         """Tell whether openat2(2) finds no ``path`` below ``base`` with its third argument."""
