@@ -15,15 +15,20 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_SETMASK,
     SIGKILL,
     SIGPIPE,
-    SIGXFSZ,
     pthread_sigmask,
     signal,
 )
 
 from sundog.container.executable import expected_failure
 from sundog.container.last_step import take_last_step
-from sundog.errors import SundogError
-from sundog.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
+from sundog.errors import KernelError, SundogError
+from sundog.kernel.files import (
+    STDERR_FILENO,
+    STDIN_FILENO,
+    STDOUT_FILENO,
+    close_all_but,
+    fail_with_efbig,
+)
 from sundog.kernel.libc import printable
 
 TYPE_CHECKING = False
@@ -164,8 +169,8 @@ def be_hook(
     close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))
     for fd in kept:
         os.set_inheritable(fd, True)
-    for number in (SIGPIPE, SIGXFSZ):
-        signal(number, SIG_DFL)
+    signal(SIGPIPE, SIG_DFL)
+    fail_with_efbig()
     pthread_sigmask(SIG_SETMASK, ())
     if directory:
         os.chdir(directory)
@@ -173,5 +178,8 @@ def be_hook(
     if failure in (0, errno.ENOEXEC):
         report = bytes([EXIT_NO_PROGRAM]) + os.strerror(failure or errno.EACCES).encode()
         arguments = list(hook.args or (hook.path,))
-        failure = -take_last_step(hook.path, arguments, list(hook.env), b"", report)
+        try:
+            failure = -take_last_step(hook.path, arguments, list(hook.env), b"", report)
+        except (KernelError, OSError) as error:
+            failure = error.errno or errno.EIO
     os.write(STDERR_FILENO, os.strerror(failure).encode())

@@ -43,7 +43,7 @@ from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.keys import forbid_keys
 from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
-from sundog.kernel.files import STDIN_FILENO
+from sundog.kernel.files import STDIN_FILENO, fail_with_efbig
 from sundog.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.kernel.libc import printable
 from sundog.kernel.namespaces import (
@@ -291,8 +291,9 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
         os.dup2(null, STDIN_FILENO)
     else:
         take_terminal(step.terminal.end)
-    for number in (*TOLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
+    for number in (*TOLD, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    fail_with_efbig()
     if step.ignores_interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)

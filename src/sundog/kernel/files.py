@@ -2,6 +2,7 @@
 
 import errno
 import os
+from _signal import SIGXFSZ, set_wakeup_fd, signal  # type: ignore[import-not-found]
 
 from sundog.kernel.libc import checked, libc_call, printable, syscall
 from sundog.kernel.mounts import AT_EMPTY_PATH
@@ -54,6 +55,15 @@ def write_all(fd: int, data: "bytes | memoryview") -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]
+
+
+def fail_with_efbig() -> None:
+    """Let a write beyond ``ulimit -f`` fail with EFBIG, and never kill this process.
+
+    A program that this process becomes has the default action of SIGXFSZ again: execve(2).
+    """
+    set_wakeup_fd(-1)  # that of an interpreter which waits for its signals
+    signal(SIGXFSZ, lambda *_: None)
 
 
 def may_execute(fd: int) -> bool:

@@ -44,6 +44,7 @@ from sundog.kernel.process import set_dumpable, set_pdeathsig
 from sundog.oci_runtime.console import Console, host_multiplexer
 from sundog.oci_runtime.image_root import RootSource
 from sundog.oci_runtime.link import MADE, MOUNTED, READY, Link
+from sundog.oci_runtime.log import in_words
 from sundog.oci_runtime.mounts import operations, session
 from sundog.oci_runtime.process import (
     EXIT_NOT_EXECUTABLE,
@@ -362,7 +363,5 @@ def as_error(error: BaseException) -> SundogError:
     if isinstance(error, SundogError):
         return error
     if isinstance(error, OSError):
-        name = error.filename
-        place = f"{printable(name) if isinstance(name, bytes) else escaped(str(name))}: "
-        return SundogError(f"{place if name else ''}{error.strerror}")
+        return in_words(error)
     return SundogError(f"please report this bug: {error}")

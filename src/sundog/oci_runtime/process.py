@@ -13,7 +13,6 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_SETMASK,
     SIGINT,
     SIGPIPE,
-    SIGXFSZ,
     pthread_sigmask,
     signal,
 )
@@ -26,7 +25,7 @@ from sundog.container.variables import Environment
 from sundog.emulation.filter import install_fake_root
 from sundog.emulation.terminal import forbid_typing
 from sundog.errors import KernelError, SundogError
-from sundog.kernel.files import close_all_but
+from sundog.kernel.files import close_all_but, fail_with_efbig
 from sundog.kernel.libc import printable
 from sundog.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.kernel.process import prctl, set_no_new_privs
@@ -181,8 +180,9 @@ def become(
     if typing:
         with suppress(KernelError):  # a kernel without filters
             forbid_typing()
-    for number in (SIGINT, SIGPIPE, SIGXFSZ):
+    for number in (SIGINT, SIGPIPE):
         signal(number, SIG_DFL)
+    fail_with_efbig()
     close_all_but((*_STREAMS, *kept))
     pthread_sigmask(SIG_SETMASK, ())
     name = settings.args[0]
