@@ -83,6 +83,7 @@ MODULES = {
     "ch_run_files": Joined("sundog.launcher.file_server", "FileServer"),
     "ch_run_server": Joined("sundog.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.launcher.join", "group_for"),
+    "ch_run_ender": Joined("sundog.launcher.ender", "start_group_ender"),
     "ch_run_join_place": Joined("sundog.launcher.join_place", "JoinPlace"),
     "ch_run_devices": Joined("sundog.launcher.devices", "devices_for"),
     "ch_run_hooks": Joined("sundog.container.hooks", "run_hook"),

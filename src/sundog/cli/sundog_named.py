@@ -12,15 +12,14 @@ from sundog.kernel.living_process import Process
 from sundog.podman.containers import NOBODY, Container, Containers, check_name
 from sundog.podman.kept import own_containers
 from sundog.podman.kept_words import kept_words
-from sundog.podman.run_line import run_line
+from sundog.podman.run_line import ChRunLine, run_line
+from sundog.podman.statuses import WAITER
 from sundog.podman.stored import storage_directory
 from sundog.podman.users import Who
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
-
-    from sundog.podman.run_line import ChRunLine
 
 _FAILED = 1
 _NAME_LENGTH = 40
@@ -93,7 +92,7 @@ def start_made(run: Run, containers: Containers, container: Container, *, detach
     """
     container = container.changed(detached=detached, status=None, finished=0)
     if not detached:
-        _become(run, containers, container)
+        _become(run, containers, container, {})
     sys.stdout.flush()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     if os.fork() == 0:
@@ -118,8 +117,13 @@ def running(name: str, storage: str | None) -> Container:
     return containers.get(name, running=True)
 
 
-def _become(run: Run, containers: Containers, container: Container) -> NoReturn:
-    """Become the command of a container.  Raises SundogError."""
+def _become(
+    run: Run, containers: Containers, container: Container, told: dict[str, str]
+) -> NoReturn:
+    """Become the command of a container.  ``told`` are variables for ``ch-run``.
+
+    Raises SundogError.
+    """
     container = container.changed(process=Process.of(os.getpid()), started=time.time_ns())
     translated = _translated(run, container.tag, container.identity if container.kept else "")
     containers.claim(container)
@@ -127,7 +131,8 @@ def _become(run: Run, containers: Containers, container: Container) -> NoReturn:
         os.close(containers.make_log(container))
     if container.kept:
         containers.kept.begin(container.changed(process=NOBODY))
-    become_ch_run(translated, run.line, run.context)
+    started = ChRunLine(translated.arguments, translated.environment | told)
+    become_ch_run(started, run.line, run.context)
 
 
 def _translated(run: Run, tag: str, kept: str) -> ChRunLine:
@@ -144,11 +149,12 @@ def _keep(run: Run, containers: Containers, container: Container, writer: int) -
 
     os.setsid()
     keeper = Keeper()
+    waiter = os.getpid()
     child = os.fork()
     if child == 0:
         try:
             keeper.connect()
-            _become(run, containers, container)
+            _become(run, containers, container, {WAITER: str(waiter)})
         except (SundogError, OSError) as error:
             os.write(writer, str(error).encode("utf-8", "backslashreplace"))
         return _FAILED
