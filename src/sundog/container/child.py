@@ -68,7 +68,7 @@ LONGEST_ANSWER = 1 << 30
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
 PATIENCE_WITH_KILLED = 0.5
-LOOK = 0.5  # seconds between two looks at a child
+LOOK = 0.25  # seconds between two looks at a child
 
 STANDARD_STREAMS = (0, 1, 2)
 
