@@ -20,6 +20,7 @@ from sundog.agent.reception import Reception
 from sundog.errors import EXIT_ERROR, SundogError
 from sundog.kernel.descriptors import allow_descriptors, send_message
 from sundog.kernel.libc import printable
+from sundog.kernel.process import fork
 from sundog.kernel.unix_peer import UnixPeer
 from sundog.wire.outcomes import where_from
 
@@ -180,7 +181,7 @@ class Agent:
             opened.callback(ours.close)
             with theirs:
                 supervised = Supervised(state, listener, process, self._proc, theirs, predecessors)
-                supervisor = os.fork()
+                supervisor = fork()
                 if supervisor == 0:
                     self._become_supervisor(supervised)
             container = Container(state, process, supervisor, ours)

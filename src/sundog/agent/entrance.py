@@ -33,7 +33,7 @@ from sundog.errors import KernelError, SundogError
 from sundog.kernel.descriptors import receive_message, send_message
 from sundog.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER, setns
-from sundog.kernel.process import set_dumpable
+from sundog.kernel.process import fork, set_dumpable
 
 _LONGEST_ANSWER = 1 << 13  # bytes: a message with a path
 
@@ -56,7 +56,7 @@ class Detacher:
     def __init__(self) -> None:
         """Fork, and move the child into namespaces of its own."""
         self._channel, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        self._child = os.fork()
+        self._child = fork()
         if self._child == 0:
             try:
                 leave_descriptors((STDERR_FILENO, theirs.fileno()))

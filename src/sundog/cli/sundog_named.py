@@ -9,6 +9,7 @@ import time
 from sundog.cli.sundog_start import Run, become_ch_run
 from sundog.errors import SundogError
 from sundog.kernel.living_process import Process
+from sundog.kernel.process import fork
 from sundog.podman.containers import NOBODY, Container, Containers, check_name
 from sundog.podman.kept import own_containers
 from sundog.podman.kept_words import kept_words
@@ -95,7 +96,7 @@ def start_made(run: Run, containers: Containers, container: Container, *, detach
         _become(run, containers, container, {})
     sys.stdout.flush()
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    if os.fork() == 0:
+    if fork() == 0:
         os.close(reader)
         os._exit(_keep(run, containers, container, writer))
     os.close(writer)
@@ -150,7 +151,7 @@ def _keep(run: Run, containers: Containers, container: Container, writer: int) -
     os.setsid()
     keeper = Keeper()
     waiter = os.getpid()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             keeper.connect()

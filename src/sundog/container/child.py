@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from sundog.container.watch import WATCH
 from sundog.errors import SundogError
 from sundog.kernel.files import Closing, close_all_but
-from sundog.kernel.process import set_pdeathsig
+from sundog.kernel.process import fork, set_pdeathsig
 from sundog.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ class Child:
         self._answer = bytearray()
         self._pipe, write_end = os.pipe()
         try:
-            self.pid = os.fork()
+            self.pid = fork()
         except OSError:
             os.close(self._pipe)
             os.close(write_end)

@@ -42,6 +42,7 @@ from sundog.kernel.mounts import (
 )
 from sundog.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, NS_GET_USERNS, setns
 from sundog.kernel.numbers import PIDFD_GETFD
+from sundog.kernel.process import fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -338,7 +339,7 @@ def number_of(pair: tuple[int, int]) -> int:
 
 def do_apart(call: "Callable[[T], None]", argument: "T") -> None:
     """Call ``call`` in a child process, whose failure means nothing; do not wait long for it."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             call(argument)

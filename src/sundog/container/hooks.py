@@ -30,6 +30,7 @@ from sundog.kernel.files import (
     fail_with_efbig,
 )
 from sundog.kernel.libc import printable
+from sundog.kernel.process import fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def run_hook(
     """
     state_end, write_end = os.pipe()
     read_end, output = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             be_hook(hook, state_end, output, directory=directory, root=root, kept=kept)

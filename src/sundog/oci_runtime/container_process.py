@@ -40,7 +40,7 @@ from sundog.kernel.namespaces import (
     unshare,
 )
 from sundog.kernel.network import bring_up_loopback
-from sundog.kernel.process import set_dumpable, set_pdeathsig
+from sundog.kernel.process import fork, set_dumpable, set_pdeathsig
 from sundog.oci_runtime.console import Console, host_multiplexer
 from sundog.oci_runtime.image_root import RootSource
 from sundog.oci_runtime.link import MADE, MOUNTED, READY, Link
@@ -162,7 +162,7 @@ def make(making: Making, link: Link, gate: socket, *, own_pids: bool) -> int:
     own = own_namespaces(making, joined)
     if own_pids:
         own |= {"pid"}
-        child = os.fork()
+        child = fork()
         if child:
             link.send(MADE, child)
             os._exit(0)

@@ -14,6 +14,7 @@ from sundog.kernel.files import Closing
 from sundog.kernel.libc import encode_text, printable
 from sundog.kernel.locks import unlock
 from sundog.kernel.modes import S_IFMT, S_IFSOCK
+from sundog.kernel.process import fork
 from sundog.oci.bundle import FORCE_ANNOTATION, STORAGE_ANNOTATION
 from sundog.oci_runtime.console import connect_console
 from sundog.oci_runtime.container_process import Making, as_error, be_maker
@@ -138,7 +139,7 @@ def make_process(
 ) -> Process:
     """Start the first process, and wait until it is ready."""
     link, theirs = Link.pair()
-    maker = os.fork()
+    maker = fork()
     if maker == 0:
         os.close(lock)
         link.close()

@@ -21,6 +21,7 @@ from contextlib import suppress
 from sundog.errors import StoreError
 from sundog.kernel.files import STDERR_FILENO, Closing, close_all_but
 from sundog.kernel.libc import printable
+from sundog.kernel.process import fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Sign:
         # that it forks, until they execute another program.
         ended, self._alive = os.pipe()
         parent = os.pidfd_open(os.getpid())
-        self._pid = os.fork()
+        self._pid = fork()
         if not self._pid:
             _renew_until(ended, path, seconds, parent)
         os.close(ended)

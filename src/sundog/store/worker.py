@@ -19,7 +19,7 @@ from sundog.container.watch import WATCH
 from sundog.errors import KernelError, StoreError
 from sundog.kernel.files import close_all_but
 from sundog.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
-from sundog.kernel.process import set_pdeathsig
+from sundog.kernel.process import fork, set_pdeathsig
 from sundog.wire.outcomes import pack_exception, pack_result, unpack_outcome
 from sundog.wire.values import pack_value, unpack_value
 
@@ -95,7 +95,7 @@ class TreeWorker:
         self._answers, answer_write = os.pipe()
         parent = os.getpid()
         ids = os.geteuid(), os.getegid()
-        self._pid = os.fork()
+        self._pid = fork()
         if not self._pid:
             if get_ready is None:
                 # Objects of the parent must not close descriptor numbers that are in use again.
