@@ -59,10 +59,25 @@ static int plan(const struct image *image, const struct options *options,
            || options->write;
 }
 
+/* Return the account's storage directory: record/location.py.  The account is "uid" here, and "own"
+ * on the host.  Decline if only a name service can tell its name. */
+static const char *usual_storage(const char *passwd, uint32_t uid, uint32_t own)
+{
+    struct status status;
+    const char *user = variable("USER"), *path = JOINED(STORAGE_PARENT, user, STORAGE_SUFFIX);
+    const char *line = JOINED("\n", user, ":x:", decimal(own), ":");
+    if (!user || !*user || find(user, '/')) decline("$USER");
+    if (!status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &status) && status.uid == uid) return path;
+    if (search(JOINED("\n", passwd), line)) return path;
+    passwd = contents(open_at(AT_FDCWD, "/etc/passwd", READ), "/etc/passwd", &status);
+    if (!search(JOINED("\n", passwd), line)) decline("another account's $USER");
+    return path;
+}
+
 /* Cover a directory that has "mark" in all that is copied from now on: container/hidden.py. */
 static void hide(const char *path, const char *mark)
 {
-    long at = open_at(AT_FDCWD, path, DIRECTORY | O_NOFOLLOW);
+    long at = open_at(AT_FDCWD, path, DIRECTORY);
     path = fd_path(at, "");
     if (at < 0 || CALL(faccessat, at, mark)) return;
     must(CALL(mount, "sundog", path, "tmpfs", COVER_FLAGS, COVER_OPTIONS), "a cover");
@@ -191,10 +206,11 @@ static void make_container(const struct image *image, const struct options *opti
     const char *directory = image->path, *size = options->overlay_size;
     struct status status;
     if (plan(image, options, accounts)) {
-        const char *user = variable("USER"), *parent = user ? STORAGE_PARENT : NULL;
+        const char *named = variable(STORAGE_VARIABLE);
         hide(fd_path(image->storage_at, "/."), STORAGE_VERSION);
-        hide(JOINED(options->storage ? variable(STORAGE_VARIABLE) : NULL), STORAGE_VERSION);
-        hide(JOINED(parent, user, STORAGE_SUFFIX), STORAGE_VERSION);
+        if (options->storage && named) hide(named, STORAGE_VERSION);
+        if (options->storage || (named && *named) || image->storage_at < 0)
+            hide(usual_storage(accounts->passwd, options->uid, uid), STORAGE_VERSION);
         const char *runtime = variable(RUNTIME_VARIABLE);
         const char *usual = JOINED("/run/user/", decimal(uid));
         if (runtime && !equal(runtime, usual)) hide(JOINED(runtime, "/" RUNTIME_NAME), ".");

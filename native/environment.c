@@ -118,11 +118,9 @@ static char **change_environment(int expand)
     const char *path = variable("PATH");
     if (!path) decline("no $PATH");
     put(CALL(faccessat, AT_FDCWD, HOME_DEFAULT) == 0 ? "HOME=" HOME_DEFAULT : "HOME=/");
-    for (int i = 0; appended[i]; i++) {
-        const char *at = JOINED(":", variable("PATH"));
-        while (at && !begins(at, appended[i])) at = find(at + 1, ':');
-        if (!at) put(JOINED("PATH=", variable("PATH"), appended[i]));
-    }
+    for (int i = 0; appended[i]; i++)
+        if (!search(JOINED(":", variable("PATH")), appended[i]))
+            put(JOINED("PATH=", variable("PATH"), appended[i]));
     put("TMPDIR");
     for (int i = first_change; i < change_count; i++) {
         if (changes[i].kind == SET_VARIABLE) set_variable(changes[i].text, expand);

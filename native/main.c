@@ -148,6 +148,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     uint32_t uid = options->uid = (uint32_t)CALL(geteuid, 0);
     uint32_t gid = options->gid = (uint32_t)CALL(getegid, 0);
     struct status status;
+    uint64_t limits[2] = {0};
     self.count = (size_t)*stack, self.words = (char **)(stack + 1);
     char **string = self.strings = self.words + self.count + 1;
     for (; *string; string++) self.is_asked |= equal(*string, "SUNDOG_START=compiled");
@@ -160,6 +161,8 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         if (equal(*string, "SUNDOG_START=python")) decline("asked to");
         else add_slot(*string);
     if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
+    must(CALL(prlimit64, 0, RLIMIT_FSIZE, NULL, limits), "prlimit");
+    if (*limits < FILE_LIMIT) decline("files that may not be written"); /* Python gets no SIGXFSZ */
     read_options(options, self.words + 1, self.count);
     if (options->uid != uid && variable("PMIX_SECURITY_MODE")) decline("a warning");
     if (options->join) {

@@ -53,6 +53,13 @@ static int begins_any(const char *text, const char *const *with)
     return *with != NULL;
 }
 
+/* Return the first place of an item in a text; both begin with the character before each item. */
+static const char *search(const char *text, const char *item)
+{
+    while (text && !begins(text, item)) text = find(text + 1, *item);
+    return text;
+}
+
 static char *copied(const char *text, size_t n) { return memcpy(allocate(n + 1), text, n); }
 
 /* Return the concatenation of the arguments; NULL is the last argument. */

@@ -71,7 +71,7 @@ ERRNOS = (
 )
 
 # The constants that no module has: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h,
-# linux/wait.h, linux/auxvec.h, linux/socket.h.
+# linux/wait.h, linux/auxvec.h, linux/socket.h, asm-generic/resource.h.
 OTHERS = {
     "AT_EACCESS": 0x200,
     "AF_UNIX": 1,
@@ -93,6 +93,7 @@ OTHERS = {
     "O_RDWR": 2,
     "O_WRONLY": 1,
     "PATH_LIMIT": 4096,
+    "RLIMIT_FSIZE": 1,
     "SCM_RIGHTS": 1,
     "SOCK_SEQPACKET": 5,
     "SOL_SOCKET": 1,
@@ -164,6 +165,7 @@ NUMBERS = {
     "pidfd_send_signal": (424,  424,    424,   424),
     "pivot_root":    (  155,     41,    203,   217),
     "prctl":         (  157,    167,    171,   172),
+    "prlimit64":     (  302,    261,    325,   334),
     "read":          (    0,     63,      3,     3),
     "readlinkat":    (  267,     78,    296,   298),
     "recvmsg":       (   47,    212,    342,   372),

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.base.record.location import own_places
+from sundog.base.record.location import account_name, own_places
 from tests.conftest import Completed, command, run_program
 from tests.front.oci_runtime.conftest import CONFIG
 from tests.runtime.launcher.conftest import make_image
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NAMES = ("storage", "run/sundog", "state")
 SOURCE = Path(__file__).with_name("reveal.c")
 STARTS = ("compiled", "python")
+ACCOUNT = account_name(os.geteuid()).decode()
 # What follows ch-run, the place in the container, and more variables; @BOX@ and such are paths.
 BINDS: dict[str, tuple[list[str], str, dict[str, str]]] = {
     "bind": (["-b", "@BOX@:/mnt/1"], "/mnt/1", {}),
@@ -45,7 +46,7 @@ BINDS: dict[str, tuple[list[str], str, dict[str, str]]] = {
     "another storage": (["-s", "@PLACE@/other", "-b", "@BOX@:/mnt/1"], "/mnt/1", {}),
     "TMPDIR": ([], "/tmp", {"TMPDIR": "@BOX@"}),
     "TMPDIR above": (["-u0"], "/tmp/box", {"TMPDIR": "@PLACE@"}),
-    "home": (["--home", "-W"], "@BOX@", {"HOME": "@BOX@", "USER": "ada"}),
+    "home": (["--home", "-W"], "@BOX@", {"HOME": "@BOX@", "USER": ACCOUNT}),
     "a storage by a link": (
         ["-b", "@PLACE@:/mnt/1"],
         "/mnt/1/box",
@@ -71,7 +72,8 @@ class Box:
         return {
             "CH_IMAGE_STORAGE": f"{self.box}/storage",
             "XDG_RUNTIME_DIR": f"{self.box}/run",
-            "USER": "ada",
+            "USER": ACCOUNT,
+            "TMPDIR": "/tmp",  # the compiled start serves few others
         }
 
     def filled(self, text: str) -> str:
@@ -271,18 +273,49 @@ def test_the_logins_run_time_state(runtime: str, start: str, box: Box) -> None:
     assert done.stdout.splitlines() == ["seen", f"user/{os.geteuid()}/sundog"], done
 
 
+@pytest.fixture
+def usual() -> Iterator[Path]:
+    """The usual storage directory of an account whose name is that before its suffix."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", suffix=".sundog") as place:
+        (Path(place) / "version").write_text("")
+        yield Path(place)
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("options", [[], ["-u0", "-g0"], ["--no-passwd"]], ids=" ".join)
+@pytest.mark.parametrize("user", [None, "", "no-such", "the account's"])
+def test_the_storage_of_the_account(
+    user: str | None, options: list[str], start: str, *, box: Box, usual: Path, tmp_path: Path
+) -> None:
+    """It is covered where another one is in use, also if $USER is another name, as after su -m."""
+    account = usual.name.removesuffix(".sundog")
+    passwd = tmp_path / "passwd"
+    passwd.write_text(f"root:x:0:0::/:\n{account}:x:{os.geteuid()}:{os.getegid()}::/:/bin/sh\n")
+    script = f'mount --bind {passwd} /etc/passwd; exec setpriv --ambient-caps=-all "$@"'
+    env = box.environment | {"SUNDOG_START": "python"} if start == "python" else box.environment
+    if user is not None:
+        env = env | {"USER": user.replace("the account's", account)}
+    else:
+        script = f"unset USER; {script}"
+    words = [*command("ch-run"), *options, "-b/var/tmp:/mnt/1", "image", "--"]
+    started = ["unshare", "-m", "-c", "--keep-caps", "sh", "-ec", script, "sh", *words]
+    box.run("ch-run", *options, "image", "--", "true")  # leaves the accounts for the compiled start
+    done = run_program([*started, *attack("/mnt/1", [usual.name])], env=env, cwd=box.path)
+    assert verdict(done) == []
+    assert os.listdir(usual) == ["version"]
+
+
 @pytest.mark.parametrize("start", STARTS)
 def test_the_common_start_covers_nothing(start: str, box: Box, tmp_path: Path) -> None:
     """It takes no mount more; a bind takes one for each directory."""
-    environment = box.environment | {"USER": pwd.getpwuid(os.geteuid()).pw_name}
-    variables = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    variables = {os.fsencode(name): os.fsencode(value) for name, value in box.environment.items()}
     places = own_places(os.fsencode(box.box / "storage"), variables)
     tmpfs = {}
     for options in ("-t", "-t -b@BOX@/shown:/mnt/1"):
         log = tmp_path / "log"
         words = ["-f", "-qq", "-e", "trace=mount", "-e", "signal=none", "-o", str(log)]
         started = [*command("ch-run"), *box.filled(options).split(), "image", "--", "true"]
-        env = environment | ({"SUNDOG_START": start} if start == "python" else {})
+        env = box.environment | ({"SUNDOG_START": start} if start == "python" else {})
         run_program(["strace", *words, *started], env=env, cwd=box.path)
         tmpfs[options[:2] + str(len(options))] = log.read_text().count('"tmpfs"')
     common, bind = tmpfs.values()

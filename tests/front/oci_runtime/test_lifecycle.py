@@ -425,3 +425,16 @@ def test_no_state_where_containers_write(bundle: Bundle, tmp_path: Path) -> None
     assert not Path(f"/tmp/ch-run-oci.{os.geteuid()}").exists()
     subprocess.run([*command("ch-run-oci"), "delete", "--force", "c"], env=environ, check=True)
     assert list(record.parent.parent.iterdir()) == []
+
+
+def test_files_that_may_not_grow(oci: Runtime, bundle: Callable[..., Path]) -> None:
+    """Neither ``run`` nor ``exec`` dies of SIGXFSZ without a word: ulimit -f."""
+    oci("run", "--detach", "--bundle", bundle("sleep 100"), "c")
+    other = bundle(name="other")
+    for words in (["run", "--bundle", str(other), "d"], ["exec", "c", "true"]):
+        argv = ["prlimit", "--fsize=0", *oci.argv(), *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert "can't write a file: File too large" in done.stderr, done
+        assert "ulimit -f unlimited" in done.stderr
+        assert done.returncode > 0
+    oci("delete", "--force", "c")

@@ -1,5 +1,6 @@
 """The installed ``ch-run``, and an image of one static program."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.record.location import account_name
 from tests.runtime.launcher.compiled import (
     LISTED,
     Compiled,
@@ -26,7 +28,7 @@ ChRun = Callable[..., Completed]
 
 # Only the variables that a user's shell sets.
 ENVIRONMENT = {
-    "USER": "ada",
+    "USER": account_name(os.geteuid()).decode(),
     "HOME": "/home/ada",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",

@@ -20,7 +20,7 @@ from sundog.runtime.launcher.environment import (
     read_variables,
 )
 from sundog.runtime.launcher.messages import Messages
-from tests.runtime.launcher.conftest import ChRun, messages
+from tests.runtime.launcher.conftest import ENVIRONMENT, ChRun, messages
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def environment_of(ch_run: ChRun, *arguments: str | Path, **env: str) -> dict[st
 def test_what_ch_run_sets_by_itself(ch_run: ChRun, image: Path, tmp_path: Path) -> None:
     environment = environment_of(ch_run, image, TMPDIR=str(tmp_path), PATH="/usr/bin", A="1")
     assert environment == {
-        "USER": "ada",
+        "USER": ENVIRONMENT["USER"],
         "HOME": "/",
         "PATH": "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
         "LANG": "C.UTF-8",

@@ -12,8 +12,10 @@ from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_places
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
-from tests.runtime.launcher.conftest import ChRun, messages
+from tests.runtime.launcher.conftest import ENVIRONMENT, ChRun, messages
 from tests.runtime.launcher.storages import fill_storage, make_storage
+
+USER = ENVIRONMENT["USER"]
 
 
 @pytest.fixture
@@ -27,9 +29,9 @@ def home(tmp_path: Path) -> Path:
 def test_home_is_at_its_own_path_and_where_scripts_look(
     ch_run: ChRun, image: Path, home: Path
 ) -> None:
-    show = f"echo $HOME; cat {home}/file /home/ada/file; echo more >$HOME/new; ls /home"
+    show = f"echo $HOME; cat {home}/file /home/{USER}/file; echo more >$HOME/new; ls /home"
     done = ch_run("-t", "--home", image, "--", "sh", "-c", show, env={"HOME": str(home)})
-    assert done.stdout.decode().split() == [str(home), "mine", "mine", "ada"], done.stderr
+    assert done.stdout.decode().split() == [str(home), "mine", "mine", USER], done.stderr
     assert (home / "new").read_text() == "more\n"
     assert not (image / "home").exists()
     done = ch_run("-t", image, "--", "sh", "-c", "echo $HOME", env={"HOME": str(home)})
@@ -240,7 +242,7 @@ def test_dry_run(ch_run: ChRun, image: Path, home: Path) -> None:
     ]
     assert lines[-9:] == [
         f"bind {home} at {home} (created)",
-        f"bind {home} at /home/ada (desired)",
+        f"bind {home} at /home/{USER} (desired)",
         "bind /usr at /new (created, read-only)",
         r"environment: A=1\x1b",
         "environment: variables of /ch/environment",

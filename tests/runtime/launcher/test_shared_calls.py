@@ -59,7 +59,7 @@ class Node:
     @property
     def environment(self) -> dict[str, str]:
         # The first of a group starts in Python.
-        return {"CH_IMAGE_STORAGE": str(self.storage), "PATH": "/bin", "USER": "ada"}
+        return {"CH_IMAGE_STORAGE": str(self.storage), "PATH": "/bin"}
 
     def start(self, *words: str | Path) -> list[str]:
         """Start `true`; return the calls of all processes up to the one that executes it."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from _signal import SIGXFSZ, set_wakeup_fd, signal  # type: ignore[import-not-found]
 
 from sundog.base.kernel.libc import checked, libc_call, printable, syscall
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
@@ -72,6 +73,15 @@ def open_regular(directory: int, path: bytes, resolve: int) -> int:
         return fd
     os.close(fd)
     return -1
+
+
+def fail_with_efbig() -> None:
+    """Let a write beyond ``ulimit -f`` fail with EFBIG, and never kill this process.
+
+    A program that this process becomes has the default action of SIGXFSZ again: execve(2).
+    """
+    set_wakeup_fd(-1)  # that of an interpreter which waits for its signals
+    signal(SIGXFSZ, lambda *_: None)
 
 
 def may_execute(fd: int) -> bool:

@@ -3,6 +3,18 @@
 import errno
 import os
 import sys
+from _signal import (  # type: ignore[import-not-found]
+    SIG_BLOCK,
+    SIG_DFL,
+    SIG_SETMASK,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGTERM,
+    getsignal,
+    pthread_sigmask,
+    signal,
+)
 
 from sundog.base.kernel.libc import CharPointer, checked, libc_call, syscall
 from sundog.base.kernel.numbers import EXECVEAT, SECCOMP, process_abi
@@ -46,6 +58,44 @@ class Umask:
 
     def __exit__(self, *_: object) -> None:
         os.umask(self._before)
+
+
+# The signals that interrupt a command: their handlers raise.
+INTERRUPTING = (SIGINT, SIGTERM, SIGHUP)
+
+
+def fork() -> int:
+    """Fork as os.fork does, but let no handler of a signal raise in the middle.
+
+    In the child, the signals of INTERRUPTING that this process handles have their default action.
+    If a handler raises in the parent, the child has been killed.  Raises OSError.
+    """
+    before = pthread_sigmask(SIG_BLOCK, ())
+    child = -1
+    try:
+        try:
+            pthread_sigmask(SIG_BLOCK, INTERRUPTING)
+            child = os.fork()
+            if child == 0:
+                for number in INTERRUPTING:
+                    if callable(getsignal(number)):
+                        signal(number, SIG_DFL)
+        finally:
+            pthread_sigmask(SIG_SETMASK, before)
+    except BaseException:
+        if child > 0:
+            os.kill(child, SIGKILL)
+            reap(child)
+        raise
+    return child
+
+
+def reap(child: int) -> None:
+    """Wait for the end of a child process."""
+    try:  # noqa: SIM105 - as in the rest of floor 0
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        pass  # this process ignores SIGCHLD
 
 
 def set_no_new_privs() -> None:

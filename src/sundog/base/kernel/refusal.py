@@ -32,6 +32,7 @@ MOUNTINFO_ESCAPES = (
 # What the process wanted, where an OSError has nothing but its errno.
 WANTED = {
     errno.EAGAIN: "can't start another process: ",
+    errno.EFBIG: "can't write a file: ",
     errno.EMFILE: "can't open another file or pipe: ",
     errno.ENFILE: "can't open another file or pipe: ",
     errno.ENOMEM: "can't get more memory: ",
@@ -277,6 +278,11 @@ def process_limit(_: KernelError, _proc: bytes) -> str:
     )
 
 
+def file_size_limit(_: KernelError, _proc: bytes) -> str:
+    """Name the limit of a file's size: RLIMIT_FSIZE in getrlimit(2), or that of a file system."""
+    return "files may not grow so large here (ulimit -f); raise that: ulimit -f unlimited"
+
+
 def open_file_limit(_: KernelError, _proc: bytes) -> str:
     """Tell how many files a process may have open: RLIMIT_NOFILE in getrlimit(2).
 
@@ -328,6 +334,7 @@ CAUSES: "tuple[Cause, ...]" = (
     ((), (errno.ENOSPC,), full),
     ((), (errno.EDQUOT,), over_quota),
     (("fork",), (errno.EAGAIN,), process_limit),
+    ((), (errno.EFBIG,), file_size_limit),
     ((), (errno.EMFILE,), open_file_limit),
     ((), (errno.ENFILE,), open_file_table),
     ((), (errno.EXDEV,), across_file_systems),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sundog.base.kernel.descriptors import allow_descriptors, send_message
 from sundog.base.kernel.libc import printable
+from sundog.base.kernel.process import fork
 from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.base.wire.outcomes import where_from
 from sundog.errors import EXIT_ERROR, SundogError
@@ -180,7 +181,7 @@ class Agent:
             opened.callback(ours.close)
             with theirs:
                 supervised = Supervised(state, listener, process, self._proc, theirs, predecessors)
-                supervisor = os.fork()
+                supervisor = fork()
                 if supervisor == 0:
                     self._become_supervisor(supervised)
             container = Container(state, process, supervisor, ours)

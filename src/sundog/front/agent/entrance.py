@@ -17,7 +17,7 @@ from typing import Self
 from sundog.base.kernel.descriptors import receive_message, send_message
 from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.base.kernel.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER, setns
-from sundog.base.kernel.process import set_dumpable
+from sundog.base.kernel.process import fork, set_dumpable
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.enter import enter_namespaces, rootless
 from sundog.runtime.emulation.notify.seccomp.listener import (
@@ -56,7 +56,7 @@ class Detacher:
     def __init__(self) -> None:
         """Fork, and move the child into namespaces of its own."""
         self._channel, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        self._child = os.fork()
+        self._child = fork()
         if self._child == 0:
             try:
                 leave_descriptors((STDERR_FILENO, theirs.fileno()))

@@ -8,12 +8,14 @@ import time
 from contextlib import contextmanager
 
 from sundog.base.kernel.living_process import Process
+from sundog.base.kernel.process import fork
 from sundog.errors import SundogError
 from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.containers import NOBODY, Container, Containers, check_name
 from sundog.front.podman.kept import own_containers
 from sundog.front.podman.kept_words import kept_words
-from sundog.front.podman.run_line import run_line
+from sundog.front.podman.run_line import ChRunLine, run_line
+from sundog.front.podman.statuses import WAITER
 from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.users import Who
 
@@ -21,8 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import NoReturn
-
-    from sundog.front.podman.run_line import ChRunLine
 
 _FAILED = 1
 _NAME_LENGTH = 40
@@ -94,10 +94,10 @@ def start_made(run: Run, containers: Containers, container: Container, *, detach
     """
     container = container.changed(detached=detached, status=None, finished=0)
     if not detached:
-        _become(run, containers, container)
+        _become(run, containers, container, {})
     sys.stdout.flush()
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    if os.fork() == 0:
+    if fork() == 0:
         os.close(reader)
         os._exit(_keep(run, containers, container, writer))
     os.close(writer)
@@ -119,8 +119,13 @@ def running(name: str, storage: str | None) -> Container:
     return containers.get(name, running=True)
 
 
-def _become(run: Run, containers: Containers, container: Container) -> NoReturn:
-    """Become the command of a container.  Raises SundogError."""
+def _become(
+    run: Run, containers: Containers, container: Container, told: dict[str, str]
+) -> NoReturn:
+    """Become the command of a container.  ``told`` are variables for ``ch-run``.
+
+    Raises SundogError.
+    """
     container = container.changed(process=Process.of(os.getpid()), started=time.time_ns())
     translated = _translated(run, container.tag, container.identity if container.kept else "")
     containers.claim(container)
@@ -128,7 +133,8 @@ def _become(run: Run, containers: Containers, container: Container) -> NoReturn:
         os.close(containers.make_log(container))
     if container.kept:
         containers.kept.begin(container.changed(process=NOBODY))
-    become_ch_run(translated, run.line, run.context)
+    started = ChRunLine(translated.arguments, translated.environment | told)
+    become_ch_run(started, run.line, run.context)
 
 
 def _translated(run: Run, tag: str, kept: str) -> ChRunLine:
@@ -145,11 +151,12 @@ def _keep(run: Run, containers: Containers, container: Container, writer: int) -
 
     os.setsid()
     keeper = Keeper()
-    child = os.fork()
+    waiter = os.getpid()
+    child = fork()
     if child == 0:
         try:
             keeper.connect()
-            _become(run, containers, container)
+            _become(run, containers, container, {WAITER: str(waiter)})
         except (SundogError, OSError) as error:
             os.write(writer, str(error).encode("utf-8", "backslashreplace"))
         return _FAILED

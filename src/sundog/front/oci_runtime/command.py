@@ -13,10 +13,9 @@ import sys
 from _signal import SIG_DFL, SIGCHLD, signal  # type: ignore[import-not-found]
 
 from sundog import __version__
-from sundog.base.kernel.libc import escaped, printable
 from sundog.errors import EXIT_ERROR, SundogError
 from sundog.front.oci_runtime.arguments import COMMANDS, parse_command, parse_global
-from sundog.front.oci_runtime.log import Log, check_format
+from sundog.front.oci_runtime.log import Log, check_format, in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ def run_command() -> int:
     except SundogError as error:
         log.error(explained(error))
     except OSError as error:
-        log.error(in_words(error))
+        broken = error.errno == errno.EPIPE
+        log.error(SundogError("nobody reads standard output") if broken else in_words(error))
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -122,17 +122,6 @@ def explained(error: SundogError) -> SundogError:
 
     error.hint = advice(error)
     return error
-
-
-def in_words(error: OSError) -> SundogError:
-    """Return an error of the operating system as one for the user."""
-    if error.errno == errno.EPIPE:
-        return SundogError("nobody reads standard output")
-    name = error.filename
-    if name is None:
-        return SundogError(str(error.strerror or error))
-    shown = printable(name) if isinstance(name, bytes) else escaped(str(name))
-    return SundogError(f"{shown}: {error.strerror}")
 
 
 if __name__ == "__main__":

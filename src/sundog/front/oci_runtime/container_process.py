@@ -30,11 +30,12 @@ from sundog.base.kernel.namespaces import (
     unshare,
 )
 from sundog.base.kernel.network import bring_up_loopback
-from sundog.base.kernel.process import set_dumpable, set_pdeathsig
+from sundog.base.kernel.process import fork, set_dumpable, set_pdeathsig
 from sundog.errors import KernelError, PidNamespaceRefused, SundogError
 from sundog.front.oci_runtime.console import Console, host_multiplexer
 from sundog.front.oci_runtime.image_root import RootSource
 from sundog.front.oci_runtime.link import MADE, MOUNTED, READY, Link
+from sundog.front.oci_runtime.log import in_words
 from sundog.front.oci_runtime.mounts import operations, session
 from sundog.front.oci_runtime.process import (
     EXIT_NOT_EXECUTABLE,
@@ -161,7 +162,7 @@ def make(making: Making, link: Link, gate: socket, *, own_pids: bool) -> int:
     own = own_namespaces(making, joined)
     if own_pids:
         own |= {"pid"}
-        child = os.fork()
+        child = fork()
         if child:
             link.send(MADE, child)
             os._exit(0)
@@ -362,7 +363,5 @@ def as_error(error: BaseException) -> SundogError:
     if isinstance(error, SundogError):
         return error
     if isinstance(error, OSError):
-        name = error.filename
-        place = f"{printable(name) if isinstance(name, bytes) else escaped(str(name))}: "
-        return SundogError(f"{place if name else ''}{error.strerror}")
+        return in_words(error)
     return SundogError(f"please report this bug: {error}")

@@ -12,6 +12,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.locks import unlock
 from sundog.base.kernel.modes import S_IFMT, S_IFSOCK
+from sundog.base.kernel.process import fork
 from sundog.base.record.location import default_storage, own_places
 from sundog.errors import PidNamespaceRefused, SundogError, UsageError
 from sundog.front.oci_runtime.console import connect_console
@@ -151,7 +152,7 @@ def make_process(
 ) -> Process:
     """Start the first process, and wait until it is ready."""
     link, theirs = Link.pair()
-    maker = os.fork()
+    maker = fork()
     if maker == 0:
         os.close(lock)
         link.close()

@@ -21,7 +21,7 @@ from sundog.base.kernel.namespaces import (
     CLONE_NEWUTS,
     setns,
 )
-from sundog.base.kernel.process import set_child_subreaper, set_dumpable
+from sundog.base.kernel.process import fork, set_child_subreaper, set_dumpable
 from sundog.errors import SundogError, UsageError
 from sundog.front.oci_runtime.console import Console, host_multiplexer
 from sundog.front.oci_runtime.container_process import as_error
@@ -184,7 +184,7 @@ def chosen_user(text: str | None, own: ProcessSettings) -> tuple[int, int]:
 def join_container(joining: Joining) -> Process:
     """Start the command in the container; return its process.  Raises SundogError."""
     link, theirs = Link.pair()
-    joiner = os.fork()
+    joiner = fork()
     if joiner == 0:
         link.close()
         be_joiner(joining, theirs)
@@ -236,7 +236,7 @@ def enter_and_become(joining: Joining, link: Link) -> int:
             raise SundogError(f"process {joining.process.pid} is not that of the container")
         setns(pidfd, kinds)
     if kinds & CLONE_NEWPID:
-        child = os.fork()
+        child = fork()
         if child:
             link.send(MADE, child)
             os._exit(0)

@@ -13,13 +13,12 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_SETMASK,
     SIGINT,
     SIGPIPE,
-    SIGXFSZ,
     pthread_sigmask,
     signal,
 )
 from contextlib import suppress
 
-from sundog.base.kernel.files import close_all_but
+from sundog.base.kernel.files import close_all_but, fail_with_efbig
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.base.kernel.process import prctl, set_no_new_privs
@@ -181,8 +180,9 @@ def become(
     if typing:
         with suppress(KernelError):  # a kernel without filters
             forbid_typing()
-    for number in (SIGINT, SIGPIPE, SIGXFSZ):
+    for number in (SIGINT, SIGPIPE):
         signal(number, SIG_DFL)
+    fail_with_efbig()
     close_all_but((*_STREAMS, *kept))
     pthread_sigmask(SIG_SETMASK, ())
     name = settings.args[0]

@@ -5,3 +5,4 @@ Both sides know them: ``launcher.statuses`` and ``launcher.join``.
 
 PODMAN_STATUSES = {"SUNDOG_STATUSES": "podman"}
 JOIN_RUNNING = {"SUNDOG_JOIN": "running"}
+WAITER = "SUNDOG_WAITER"

@@ -24,7 +24,18 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 PROXIES = frozenset({*_PROXIES, *map(str.upper, _PROXIES)})
 # What of the host is about the host itself, or about ``sundog`` and ``ch-run``.
 _HOSTS_OWN = frozenset(
-    {"HOME", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "SUNDOG_STATUSES", "SUNDOG_JOIN"}
+    {
+        "HOME",
+        "PATH",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+        "TMPDIR",
+        "SUNDOG_STATUSES",
+        "SUNDOG_JOIN",
+        "SUNDOG_WAITER",
+    }
 )
 # Variables that change how ch-run, its interpreter, a shell or the loader starts.  ch-run gets
 # those of the host, and the command does not.

@@ -20,6 +20,7 @@ from contextlib import suppress
 
 from sundog.base.kernel.files import STDERR_FILENO, Closing, close_all_but
 from sundog.base.kernel.libc import printable
+from sundog.base.kernel.process import fork
 from sundog.errors import StoreError
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ class Sign:
         # that it forks, until they execute another program.
         ended, self._alive = os.pipe()
         parent = os.pidfd_open(os.getpid())
-        self._pid = os.fork()
+        self._pid = fork()
         if not self._pid:
             _renew_until(ended, path, seconds, parent)
         os.close(ended)

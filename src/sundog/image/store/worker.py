@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from sundog.base.kernel.files import close_all_but
 from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
-from sundog.base.kernel.process import set_pdeathsig
+from sundog.base.kernel.process import fork, set_pdeathsig
 from sundog.base.wire.outcomes import pack_exception, pack_result, unpack_outcome
 from sundog.base.wire.values import pack_value, unpack_value
 from sundog.errors import KernelError, StoreError
@@ -95,7 +95,7 @@ class TreeWorker:
         self._answers, answer_write = os.pipe()
         parent = os.getpid()
         ids = os.geteuid(), os.getegid()
-        self._pid = os.fork()
+        self._pid = fork()
         if not self._pid:
             if get_ready is None:
                 # Objects of the parent must not close descriptor numbers that are in use again.

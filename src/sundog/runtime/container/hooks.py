@@ -13,14 +13,20 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_SETMASK,
     SIGKILL,
     SIGPIPE,
-    SIGXFSZ,
     pthread_sigmask,
     signal,
 )
 
-from sundog.base.kernel.files import STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO, close_all_but
+from sundog.base.kernel.files import (
+    STDERR_FILENO,
+    STDIN_FILENO,
+    STDOUT_FILENO,
+    close_all_but,
+    fail_with_efbig,
+)
 from sundog.base.kernel.libc import printable
-from sundog.errors import SundogError
+from sundog.base.kernel.process import fork
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.process.executable import expected_failure
 from sundog.runtime.process.last_step import take_last_step
 
@@ -75,7 +81,7 @@ def run_hook(
     """
     state_end, write_end = os.pipe()
     read_end, output = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             be_hook(hook, state_end, output, directory=directory, root=root, kept=kept)
@@ -162,8 +168,8 @@ def be_hook(
     close_all_but((STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, *kept))
     for fd in kept:
         os.set_inheritable(fd, True)
-    for number in (SIGPIPE, SIGXFSZ):
-        signal(number, SIG_DFL)
+    signal(SIGPIPE, SIG_DFL)
+    fail_with_efbig()
     pthread_sigmask(SIG_SETMASK, ())
     if directory:
         os.chdir(directory)
@@ -171,5 +177,8 @@ def be_hook(
     if failure in (0, errno.ENOEXEC):
         report = bytes([EXIT_NO_PROGRAM]) + os.strerror(failure or errno.EACCES).encode()
         arguments = list(hook.args or (hook.path,))
-        failure = -take_last_step(hook.path, arguments, list(hook.env), b"", report)
+        try:
+            failure = -take_last_step(hook.path, arguments, list(hook.env), b"", report)
+        except (KernelError, OSError) as error:
+            failure = error.errno or errno.EIO
     os.write(STDERR_FILENO, os.strerror(failure).encode())

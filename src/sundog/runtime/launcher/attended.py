@@ -247,7 +247,7 @@ class PreparedAttendant:
             nonlocal has_ender
             if not has_ender:
                 has_ender = True
-                start_ender(members, process, self._messages)
+                start_ender(lambda: members, process, self._messages)
 
         supervised = supervision.supervise(who, self._messages.note, before_mount)
         if supervised is None:
@@ -353,7 +353,7 @@ class FirstAttendant(PeerAttendant):
 
         def start(process: int, number: int) -> None:
             members = Members(supervision.proc, self._host, number)
-            start_ender(members, process, self._messages)
+            start_ender(lambda: members, process, self._messages)
 
         tags = Tags(superuser(all_capabilities()))
         source = GroupSource(requests, supervision.proc, tags, start, strict=supervision.strict)

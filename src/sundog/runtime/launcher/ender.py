@@ -1,14 +1,17 @@
-"""The ender: a process that ends the container of a ``ch-run --notify`` that has died.
+"""The ender: a process that ends a container whose ``ch-run`` or keeper has been killed.
 
-    ch-run, the stand-in for the command ─┬─ the supervisor ── the ender
-                                          └─ the command
+    ch-run --notify, the stand-in for the command ─┬─ the supervisor ── the ender
+                                                   └─ the command
+    the keeper of a group ── the ender
 
-The supervisor does that itself, unless it waits in the kernel for a file system of FUSE that a
-program of the container serves.  So it forks the ender before a program mounts something.  Few
-programs do, and a fork takes a thirtieth of a start.
+The supervisor ends the container itself, unless it waits in the kernel for a file system of FUSE
+that a program of the container serves.  So it forks the ender before a program mounts something.
+Few programs do, and a fork takes a thirtieth of a start.
 
-The ender waits for the end of the stand-in, whatever ends it.  It looks up no path, and answers no
-program, so no program of the container can make it wait.
+The keeper of a group forks an ender at once, and kills it before it ends by itself.
+
+The ender waits for the end of the stand-in or of the keeper, whatever ends it.  It looks up no
+path, and answers no program, so no program of the container can make it wait.
 """
 
 import os
@@ -19,6 +22,7 @@ from time import sleep
 from sundog.base.kernel.files import STDERR_FILENO, close_all_but
 from sundog.base.kernel.process import PR_SET_NAME, prctl
 from sundog.errors import SundogError
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.supervision.ending import Ending
 from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.members import find_members, kill_members
@@ -35,18 +39,22 @@ ENDER_NAME = b"ch-run-ender"  # as ps(1) shows it
 class Members:
     """The processes of a container, or with ``peer`` those of one ``ch-run`` of a group.
 
-    ``proc`` is the /proc of their PID namespace.
+    ``proc`` is the /proc of their PID namespace.  ``namespace`` is a descriptor of their user
+    namespace, or -1 if this process is in it.
     """
 
-    __slots__ = ("_ending", "_peer")
+    __slots__ = ("_ending", "_namespace", "_own", "_peer")
 
-    def __init__(self, proc: int, host: HostMounts, peer: int = 0) -> None:
+    def __init__(self, proc: int, host: HostMounts, peer: int = 0, namespace: int = -1) -> None:
         self._ending = Ending(proc, host)
+        self._namespace = namespace
+        self._own = os.fstat(namespace).st_ino if namespace >= 0 else 0
         self._peer = peer
 
     def descriptors(self) -> tuple[int, ...]:
         """Return the open descriptors that this process needs."""
-        return self._ending.descriptors()
+        kept = (self._namespace,) if self._own else ()  # its number is not used again meanwhile
+        return (*self._ending.descriptors(), *kept)
 
     def is_stuck(self, process: int) -> bool:
         """Tell whether ``process`` has been killed, and waits in the kernel."""
@@ -54,7 +62,10 @@ class Members:
 
     def living(self, spared: "Collection[int]") -> list[int]:
         """Return those that have not ended, without the ``spared``."""
-        return self._ending.living(find_members(self._ending.proc, spared, self._peer))
+        return self._ending.living(self._find(spared, self._peer))
+
+    def _find(self, spared: "Collection[int]", peer: int) -> list[int]:
+        return find_members(self._ending.proc, spared, peer, self._own)
 
     def end(
         self,
@@ -70,13 +81,13 @@ class Members:
         def kill() -> bool:
             if is_over():
                 return True
-            kill_members(self._ending.proc, spared, self._peer)
+            kill_members(self._ending.proc, spared, self._peer, self._own)
             return False
 
         def left() -> list[int]:
             found = self.living(spared)
             if self._peer:
-                others = set(find_members(self._ending.proc, spared)) - set(found)
+                others = set(self._find(spared, 0)) - set(found)
                 if self._ending.living(others):
                     return []
             return found
@@ -84,23 +95,43 @@ class Members:
         self._ending.end(kill, left, wait)
 
 
-def start_ender(members: Members, process: int, messages: "Messages") -> None:
-    """Fork a process that ends the ``members`` when ``process`` has ended, a pidfd.
+def start_ender(
+    members: "Callable[[], Members]", process: int, messages: "Messages | None" = None
+) -> int:
+    """Fork a process that ends the ``members`` when ``process``, a pidfd, has ended; return its ID.
 
-    Raises OSError.
+    It calls ``members``.  Raises OSError.
     """
-    if os.fork():
-        return
+    ender = os.fork()
+    if ender:
+        return ender
     try:
         pthread_sigmask(SIG_BLOCK, valid_signals())
-        close_all_but((STDERR_FILENO, process, *members.descriptors()))
+        found = members()
+        close_all_but((STDERR_FILENO, process, *found.descriptors()))
         prctl(PR_SET_NAME, b"PR_SET_NAME", ENDER_NAME)
         events = poll()
         events.register(process, POLLIN)
         events.poll()
         spared = {os.getpid()}
-        members.end(lambda: not members.living(spared), spared, sleep)
+        found.end(lambda: not found.living(spared), spared, sleep)
     except SundogError as error:
-        messages.error(error.message, error.hint)
+        if messages is not None:
+            messages.error(error.message, error.hint)
     finally:
         os._exit(0)
+
+
+def start_group_ender(namespace: int) -> int:
+    """Fork a process that ends the processes of a user namespace when this process has ended.
+
+    ``namespace`` is a descriptor.  Returns the process ID.  Raises OSError.
+    """
+    process = os.pidfd_open(os.getpid())
+    try:
+        return start_ender(
+            lambda: Members(os.open(b"/proc", OPEN_DIRECTORY), HostMounts(), namespace=namespace),
+            process,
+        )
+    finally:
+        os.close(process)

@@ -3,8 +3,9 @@
 The command must get what the caller of ``ch-run`` set up.  A shell script (the stub) and Python run
 before this module, and they change it:
 
-* Python ignores SIGPIPE and SIGXFSZ.  The stub says which of them the caller ignored; the others
-  get their default action back.  SIGINT gets it back, too: Python would raise an exception.
+* Python ignores SIGPIPE and SIGXFSZ.  The stub says which of them the caller ignored; the command
+  gets the default action of the others back.  SIGINT gets it back now: Python would raise an
+  exception.
 * The shell drops, changes and adds variables.  The stub's child keeps them; see ``kernel.stub``.
   Without the stub, the kernel still has the environment with which Python started.
 """
@@ -13,19 +14,19 @@ from _signal import (  # type: ignore[import-not-found]
     SIG_DFL,
     SIGINT,
     SIGPIPE,
-    SIGXFSZ,
     default_int_handler,
     getsignal,
     signal,
 )
 from posix import environ
 
+from sundog.base.kernel.files import fail_with_efbig
 from sundog.base.kernel.stub import split_strings, strings_of_caller
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.messages import Messages
 
 # The stub's letters for the signals that the caller ignored.
-IGNORED_SIGNALS = (("p", SIGPIPE), ("x", SIGXFSZ))
+IGNORED_SIGPIPE, IGNORED_SIGXFSZ = "p", "x"
 
 LOST_HINT = "the start needs cat and one of the descriptors 3 to 9 to keep all variables"
 
@@ -33,9 +34,10 @@ LOST_HINT = "the start needs cat and one of the descriptors 3 to 9 to keep all v
 def restore_signals(told: str) -> None:
     """Undo what Python did to the actions of signals; ``told`` is the stub's first argument."""
     ignored, _, _ = told.partition(":")
-    for letter, number in IGNORED_SIGNALS:
-        if letter not in ignored:
-            signal(number, SIG_DFL)
+    if IGNORED_SIGPIPE not in ignored:
+        signal(SIGPIPE, SIG_DFL)
+    if IGNORED_SIGXFSZ not in ignored:
+        fail_with_efbig()
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, SIG_DFL)
 

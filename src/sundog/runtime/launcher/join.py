@@ -66,6 +66,9 @@ JOB_VARIABLE = b"SLURM_JOB_ID"  # two jobs of a user on one node have equal step
 JOIN_VARIABLE = b"SUNDOG_JOIN"
 JOIN_RUNNING = b"running"
 
+# ``sundog run -d`` sets it: the ID of the process that waits for this one.
+WAITER_VARIABLE = b"SUNDOG_WAITER"
+
 NAME_PREFIX = "sundog-join"
 NAME_LIMIT = 107  # bytes of an abstract name: unix(7)
 PAUSE = 0.001  # seconds until the next attempt, while the first process has not started its keeper
@@ -217,7 +220,7 @@ class Group(Joinable):
             return False
         keeper = None
         if self.may_begin:
-            keeper = start_keeper(listener, self._image)
+            keeper = start_keeper(listener, self._image, open_waiter(self._environment))
         if may_be_elsewhere(self._environment) and self._place().is_led():
             for end in (listener, keeper):
                 if end is not None:
@@ -271,7 +274,10 @@ class Group(Joinable):
             lead.end()
             self._silences = 0
             return False
-        self._lead(start_keeper(lead.listener, self._image, lead) if self.may_begin else None)
+        if not self.may_begin:
+            self._lead(None)
+        waiter = open_waiter(self._environment)
+        self._lead(start_keeper(lead.listener, self._image, waiter, lead))
         return True
 
     def _connected(self, connection: socket, place: "JoinPlace | None") -> UnixPeer | None:
@@ -379,6 +385,21 @@ def group_for(
         is_attended=is_attended,
         may_begin=environment.get(JOIN_VARIABLE) != JOIN_RUNNING,
     )
+
+
+def open_waiter(environment: "Environment") -> int:
+    """Return a pidfd of the process that waits for this one, -1 if none is named.
+
+    Raises SundogError if it has ended.
+    """
+    value = environment.get(WAITER_VARIABLE)
+    if value is None:
+        return -1
+    process = os.pidfd_open(os.getppid())
+    if value != b"%d" % os.getppid():
+        os.close(process)
+        raise SundogError("the process that waits for the container has ended", "start it again")
+    return process
 
 
 def may_be_elsewhere(environment: "Environment") -> bool:

@@ -8,11 +8,14 @@ files: they have no capabilities over that namespace (ptrace(2), "Ptrace access 
 It stays dumpable, because its peers must see in which user namespace it is.
 
 The keeper holds descriptors of the namespaces, the listening socket, and a pidfd of each member.
-It ends with the last member.  If the first ``ch-run`` fails before its container is complete, the
-keeper ends too; the peers that wait see the end of their connections, and begin a new group.
+It ends with the last member.  If it is killed, another process ends the container: ``ender``.
+``sundog run -d`` waits for the first member.  If that process is killed, the keeper ends as if it
+were killed, too.  If the first ``ch-run`` fails before its container is complete, the keeper ends;
+the peers that wait see the end of their connections, and begin a new group.
 """
 
 import os
+from _signal import SIGKILL  # type: ignore[import-not-found]
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
@@ -37,28 +40,32 @@ NAMESPACES = 2  # descriptors from the first ``ch-run``; another one is the supe
 SPARE_DESCRIPTORS = 16  # those of the keeper itself
 
 
-def start_keeper(listener: socket, image: bytes, lead: "Lead | None" = None) -> socket:
+def start_keeper(listener: socket, image: bytes, waiter: int, lead: "Lead | None" = None) -> socket:
     """Fork the keeper; return the connection by which it gets the namespaces, once it listens.
 
-    ``listener`` is bound, and this process has no use for it afterwards, nor for the ``lead``.  The
-    keeper is no child of this process, because the command could wait for all its children.  Raises
-    OSError.
+    ``listener`` is bound.  ``waiter`` is a pidfd of the process that waits for this one, or -1.
+    This process has no use for the two afterwards, nor for the ``lead``.  The keeper is no child
+    of this process, because the command could wait for all its children.  Raises OSError.
     """
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     member = os.pidfd_open(os.getpid())
 
     def keep() -> None:
-        kept = () if lead is None else lead.descriptors()
+        kept: tuple[int, ...] = () if lead is None else lead.descriptors()
+        if waiter >= 0:
+            kept = (*kept, waiter)
         leave_caller((listener.fileno(), theirs.fileno(), member, *kept), b"ch-run-keeper")
         keeper = Keeper(listener, image)
         send_message(theirs, LISTENING)
-        keeper.keep(theirs, member)
+        keeper.keep(theirs, member, waiter)
         if lead is not None:
             lead.end()
 
     fork_away(keep)
     for fd in (member, theirs.detach(), listener.detach()):
         os.close(fd)
+    if waiter >= 0:
+        os.close(waiter)
     if lead is not None:
         lead.close()
     receive_message(ours, len(LISTENING))
@@ -85,35 +92,52 @@ class Keeper:
         listener.listen(BACKLOG)
         listener.setblocking(False)
 
-    def keep(self, first: socket, member: int) -> None:
+    def keep(self, first: socket, member: int, waiter: int) -> None:
         """Wait until the container is complete; then answer peers until the last member ends.
 
         A group with a supervisor is over, too, when the supervisor ends.
         The namespaces come by the connection ``first``; ``member`` is a pidfd of the process at its
-        other end.  Raises OSError.
+        other end, and ``waiter`` one of the process that waits for it, or -1.  Raises OSError.
         """
         _, self._namespaces = receive_message(first, 1)
         if not self._namespaces:
             return
         first.close()
+        # Only this process needs it.
+        from sundog.runtime.launcher.ender import start_group_ender  # noqa: PLC0415
+
+        ender = start_group_ender(self._namespaces[0])
+        if self._answer_peers(member, waiter):
+            os.kill(ender, SIGKILL)
+
+    def _answer_peers(self, member: int, waiter: int) -> bool:
+        """Answer peers until the group is over; return False if its container must end."""
         channel = -1
         if len(self._namespaces) > NAMESPACES:
             channel = self._namespaces[-1]
             self._answer = PEER_SUPERVISED + self._answer[len(PEER_ACCEPTED) :]
             self._poll.register(channel, 0)  # tells that the supervisor has ended
         self._add(member)
+        awaited = os.dup(member)
+        if waiter >= 0:
+            self._poll.register(waiter, POLLIN)
         self._poll.register(self._listener.fileno(), POLLIN)
         while self._members:
             has_room = len(self._members) < self._room
             self._poll.modify(self._listener.fileno(), POLLIN if has_room else 0)
             for fd, _ in self._poll.poll():
-                if fd in self._members:
+                if fd == waiter:
+                    if not has_ended(awaited):
+                        return False
+                    self._poll.unregister(waiter)
+                elif fd in self._members:
                     self._remove(fd)
                 elif fd == channel:
-                    return
+                    return True
             # Also after the end of the last member: a peer that connected before joins.
             while len(self._members) < self._room and self._admit():
                 pass
+        return True
 
     def _add(self, member: int) -> None:
         self._members.add(member)
@@ -146,3 +170,12 @@ class Keeper:
             pass  # the peer has gone
         connection.close()
         return True
+
+
+def has_ended(process: int) -> bool:
+    """Tell whether the process of a pidfd has ended."""
+    from select import poll  # noqa: PLC0415 - only the keeper needs it
+
+    events = poll()
+    events.register(process, POLLIN)
+    return bool(events.poll(0))

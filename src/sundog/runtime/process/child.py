@@ -20,7 +20,7 @@ import time
 from contextlib import contextmanager, suppress
 
 from sundog.base.kernel.files import Closing, close_all_but
-from sundog.base.kernel.process import set_pdeathsig
+from sundog.base.kernel.process import fork, set_pdeathsig
 from sundog.base.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
 from sundog.errors import SundogError
 from sundog.runtime.process.watch import WATCH
@@ -68,7 +68,7 @@ LONGEST_ANSWER = 1 << 30
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
 PATIENCE_WITH_KILLED = 0.5
-LOOK = 0.5  # seconds between two looks at a child
+LOOK = 0.25  # seconds between two looks at a child
 
 STANDARD_STREAMS = (0, 1, 2)
 
@@ -92,7 +92,7 @@ class Child:
         self._answer = bytearray()
         self._pipe, write_end = os.pipe()
         try:
-            self.pid = os.fork()
+            self.pid = fork()
         except OSError:
             os.close(self._pipe)
             os.close(write_end)

@@ -24,7 +24,7 @@ import os
 import signal
 from contextlib import suppress
 
-from sundog.base.kernel.files import STDIN_FILENO
+from sundog.base.kernel.files import STDIN_FILENO, fail_with_efbig
 from sundog.base.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.namespaces import (
@@ -293,8 +293,9 @@ def become(step: Step, supervision: "Supervision | None" = None) -> None:
         os.dup2(null, STDIN_FILENO)
     else:
         take_terminal(step.terminal.end)
-    for number in (*TOLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
+    for number in (*TOLD, signal.SIGPIPE, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    fail_with_efbig()
     if step.ignores_interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)

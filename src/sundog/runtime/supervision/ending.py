@@ -38,6 +38,7 @@ from sundog.base.kernel.mounts import (
 )
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, NS_GET_USERNS, setns
 from sundog.base.kernel.numbers import PIDFD_GETFD
+from sundog.base.kernel.process import fork
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.supervision.fuse_mounts import HostMounts, fuse_mounts, read_list
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-KILLING_PATIENCE = 0.2  # seconds that killed processes have to end by themselves
+KILLING_PATIENCE = 0.1  # seconds that killed processes have to end by themselves
 ENDING_PATIENCE = 8.0  # seconds until it is said that they do not end
 CHILD_PATIENCE = 1.5  # seconds for a forked child
 NAP = 0.002  # seconds
@@ -69,7 +70,7 @@ ENDED_STATES, WAITING_STATE = (b"Z", b"X", b"x"), b"D"
 # struct fuse_out_header: a length, a negated errno, the number of a request.  The numbers are even.
 ANSWER_SIZE = 16
 NOT_CONNECTED = -107
-NUMBERS_TRIED = 1 << 18
+NUMBERS_TRIED, NUMBERS_AT_ONCE = 1 << 18, 1 << 11
 REQUEST_SIZE = 1 << 21  # bytes; the kernel refuses to write a request to a smaller buffer
 REQUEST_NUMBER = slice(8, 16)  # in struct fuse_in_header
 
@@ -208,12 +209,15 @@ class Ending:
                     continue
                 done.add(number)
                 try:
-                    self._answer(thread, fd)
+                    self._answer(thread, fd, processes)
                 except (OSError, KernelError):
                     continue  # it has ended, or this is not possible
 
-    def _answer(self, thread: bytes, fd: int) -> None:
-        """Answer all requests of the device ``fd`` of a ``thread`` with an error."""
+    def _answer(self, thread: bytes, fd: int, processes: "Collection[int]") -> None:
+        """Answer all requests of the device ``fd`` of a ``thread`` with an error.
+
+        Stop if no thread of ``processes`` waits any more.
+        """
         process = os.pidfd_open(self._number_here(thread), os.O_EXCL)  # PIDFD_THREAD
         device = checked(syscall(PIDFD_GETFD, process, fd, 0), "pidfd_getfd", b"/dev/fuse")
         os.set_inheritable(device, False)
@@ -225,6 +229,8 @@ class Ending:
             pass  # the daemon has read the others
         for number in range(2, NUMBERS_TRIED, 2):
             refuse_request(device, number.to_bytes(8, sys.byteorder))
+            if number % NUMBERS_AT_ONCE == 0 and not any(self._dying(processes)):
+                return
 
     def _number_here(self, thread: bytes) -> int:
         """Return the number of a ``thread`` in this process's PID namespace."""
@@ -329,7 +335,7 @@ def number_of(pair: tuple[int, int]) -> int:
 
 def do_apart(call: "Callable[[T], None]", argument: "T") -> None:
     """Call ``call`` in a child process, whose failure means nothing; do not wait long for it."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         try:
             call(argument)
