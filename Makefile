@@ -25,13 +25,13 @@ help:
 	@echo '             built from their sources in these directories (root)'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
-	@echo 'make bench   measure Sundog beside its peers, and write docs/benchmarks.md (root)'
+	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'
 	@echo 'make agent          the same in containers of crun, runc and podman, under `sundog agent` (root)'
 	@echo 'make fidelity-programs  run 370 scripts as real root and under root emulation, compare what they'
-	@echo '             print and make, and write docs/programs.md (root; ARGS=--long for more)'
+	@echo '             print and make, and write docs/reference/programs.md (root; ARGS=--long for more)'
 
 demo: python
 	@$(RUN) scripts.demo

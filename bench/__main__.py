@@ -1,4 +1,4 @@
-"""`make bench`: measure Sundog beside its peers in one run, and write docs/benchmarks.md.
+"""`make bench`: measure Sundog beside its peers in one run, and write the page of benchmarks.
 
 It runs as root, and each part on a fresh ext4 in a loop-mounted file. Pulls and imports make many
 files at once: there each tool has an ext4 of its own. The commands run as an ordinary user made for
@@ -200,13 +200,13 @@ def main() -> int:
         page = page.replace(str(own("bases")), "$BASES")
         page = page.replace(f"{programs}/", "")
         if not options.part:
-            (CHECKOUT / "docs/benchmarks.md").write_text(page)
+            (CHECKOUT / "docs/reference/benchmarks.md").write_text(page)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(page)
     if not options.part:
-        print(f"wrote docs/benchmarks.md in {time.monotonic() - started:.0f} s")
+        print(f"wrote docs/reference/benchmarks.md in {time.monotonic() - started:.0f} s")
     return 0
 
 

@@ -86,7 +86,7 @@ class Results:
 
 
 def page(results: Results, versions: Mapping[str, str], machine: str) -> str:
-    """Return docs/benchmarks.md."""
+    """Return docs/reference/benchmarks.md."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     peers = ", ".join(f"{name} {version}" for name, version in versions.items())
     figures = Table(

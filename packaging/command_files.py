@@ -19,7 +19,7 @@ def write(checkout: Path, directory: Path) -> None:
     """Write the files of all commands."""
     for name, make in COMMANDS.items():
         line = make()
-        document = checkout / "docs" / f"{name}.md"
+        document = checkout / "docs" / "reference" / f"{name}.md"
         text = document.read_text(encoding="utf-8") if document.exists() else ""
         pages = manual_page.pages(line, text)
         for path, content in (completion.files(line) | pages).items():

@@ -183,7 +183,7 @@ def ch_run() -> CommandLine:
 def ch_run_oci() -> CommandLine:
     """Return the command line of ``ch-run-oci``, which programs write; so its options have no help.
 
-    docs/ch-run-oci.md describes them.
+    docs/reference/ch-run-oci.md describes them.
     """
     module = import_module("sundog.front.oci_runtime.arguments")
 

@@ -1,8 +1,8 @@
 """Make the manual pages of a command: from its document, and from the table of its options.
 
-A document such as docs/ch-run.md has the sections. Options that it does not describe come from the
-table that ``--help`` is made from. So a command without a document has a page, too. Each subcommand
-gets a page of its own: ``man ch-image build`` shows ch-image-build(1).
+A document such as docs/reference/ch-run.md has the sections. Options that it does not describe come
+from the table that ``--help`` is made from. So a command without a document has a page, too. Each
+subcommand gets a page of its own: ``man ch-image build`` shows ch-image-build(1).
 
 This module knows only the Markdown of those documents: headings, paragraphs, fenced code, tables of
 two columns, `code`, *emphasis* and links.

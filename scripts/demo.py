@@ -200,7 +200,7 @@ def main() -> int:
     print("  ch-image build -t mine -f Dockerfile .   # yours: FROM debian:trixie and go on")
     print("  ch-image pull debian:trixie              # from Docker Hub, if it is in reach")
     print("  ch-image build --force=notify ...        # mocked owners that programs can see, too")
-    print("\ndocs/tutorial.md goes on from here.")
+    print("\ndocs/tutorial/image.md goes on from here.")
     return 0
 
 

@@ -43,7 +43,7 @@ def version(python: Path) -> tuple[int, int]:
 def source_files() -> list[Path]:
     """Return the files of the checkout on which the wheel depends."""
     top = [CHECKOUT / name for name in ("pyproject.toml", "README.md", "LICENSE")]
-    top += CHECKOUT.glob("docs/ch-*.md")  # the manual pages
+    top += CHECKOUT.glob("docs/reference/*.md")  # the manual pages
     scripts = CHECKOUT.glob("*.py")
     directories = [CHECKOUT / name for name in ("src", "packaging", "native")]
     parts = (path for directory in directories for path in directory.rglob("*"))

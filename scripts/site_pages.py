@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 TOP = Path(__file__).parents[1]
 FIRST = "index.md"
@@ -29,8 +30,9 @@ def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, /, **_: Any) -> str:
+def on_page_markdown(markdown: str, /, *, page: Page, **_: Any) -> str:
     """Let links to the pages above docs/ lead to those of the site."""
-    for page, name in PAGES.items():
-        markdown = markdown.replace(f"](../{name}", f"]({page}")
+    up = "../" * page.file.src_uri.count("/")
+    for target, name in PAGES.items():
+        markdown = markdown.replace(f"]({up}../{name}", f"]({up}{target}")
     return markdown

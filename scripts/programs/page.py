@@ -1,4 +1,4 @@
-"""Write docs/programs.md, the page of results."""
+"""Write docs/reference/programs.md, the page of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from scripts.programs.compare import Verdict
 
-PATH = CHECKOUT / "docs/programs.md"
+PATH = CHECKOUT / "docs/reference/programs.md"
 HEAD = """\
 # Programs under `notify`
 

@@ -1,7 +1,7 @@
 """Sundog: fully unprivileged containers for HPC.
 
-docs/api.md describes the functions for Python programs.  They are loaded when they are used: each
-``ch-run`` of a job imports this module.
+docs/reference/api.md describes the functions for Python programs.  They are loaded when they are
+used: each ``ch-run`` of a job imports this module.
 """
 
 __version__ = "1.0.0"

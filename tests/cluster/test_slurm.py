@@ -164,7 +164,7 @@ def test_a_terminal(slurm: Slurm) -> None:
 
 @pytest.mark.parametrize("kind", ["name", "file", "path"])
 def test_srun_container(slurm: Slurm, kind: str) -> None:
-    """`srun --container=` takes a name, a file, or a path of the storage: see docs/cluster.md."""
+    """`srun --container=` takes a name, a file, or a path of the storage."""
     storage = Path(slurm.variables["CH_IMAGE_STORAGE"])
     image = {"name": SMALL, "file": slurm.file, "path": storage / "img" / SMALL}[kind]
     show = "echo $SLURM_PROCID $0; test ! -e /usr/bin/srun"

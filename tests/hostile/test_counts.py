@@ -1,4 +1,4 @@
-"""The table of docs/security.md has the right numbers of cases."""
+"""The table of docs/explanation/security.md has the right numbers of cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.hostile import (
     test_registry,
 )
 
-PAGE = CHECKOUT / "docs" / "security.md"
+PAGE = CHECKOUT / "docs" / "explanation" / "security.md"
 # The attacker, the cases, and their minimum number.
 TABLES = {
     "image": (test_image.CASES, 60),

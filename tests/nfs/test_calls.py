@@ -1,4 +1,7 @@
-"""How many calls of NFS a start takes, as the kernel counts them: docs/cluster.md, "Sizing"."""
+"""How many calls of NFS a start takes, as the kernel counts them.
+
+docs/how-to/cluster.md ("Sizing") uses these numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/coming-from.md: every command of Sundog on the page works as it stands there."""
+"""docs/how-to/coming-from.md: every command of Sundog on the page works as it stands there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-PAGE = CHECKOUT / "docs" / "coming-from.md"
+PAGE = CHECKOUT / "docs" / "how-to" / "coming-from.md"
 PEERS = {
     "podman and Docker": "podman ",
     "Apptainer and Singularity": "apptainer ",

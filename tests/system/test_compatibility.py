@@ -1,4 +1,4 @@
-"""docs/compatibility.md: it has all options of the reference, and says the truth about them."""
+"""The page of compatibility: it has all options of the reference, and says the truth about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Runner
 
-PAGE = (CHECKOUT / "docs" / "compatibility.md").read_text()
+PAGE = (CHECKOUT / "docs" / "reference" / "compatibility.md").read_text()
 ANSWERS = {"yes", "accepted", "no"}
 OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z?][\w-]*")
 

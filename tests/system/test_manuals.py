@@ -35,7 +35,7 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
 PODMAN = {f"sundog-{name}": name for name in sundog_help.names() if " " not in name}
 NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "ch-run-oci", "sundog", "sundog-fakeroot"])
 # tests/front/cli/test_manual.py tests that the document is complete and right.
-DOCUMENT = (CHECKOUT / "docs" / "ch-image.md").read_text()
+DOCUMENT = (CHECKOUT / "docs" / "reference" / "ch-image.md").read_text()
 
 
 def page(name: str) -> str:

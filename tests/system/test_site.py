@@ -24,20 +24,28 @@ def build(checkout: Path, target: Path) -> subprocess.CompletedProcess[str]:
 def test_the_site_is_made(tmp_path: Path) -> None:
     done = build(CHECKOUT, tmp_path)
     assert done.returncode == 0, done.stderr
-    for page in ("index", "tutorial", "coming-from", "ch-image", "ch-run", "ch-convert", "faq"):
+    for page in (
+        "index",
+        "tutorial/image",
+        "how-to/faq",
+        "reference/ch-run",
+        "explanation/concepts",
+    ):
         assert (tmp_path / f"{page}.html").exists()
-    assert 'href="tutorial.html"' in (tmp_path / "index.html").read_text()
+    assert 'href="tutorial/image.html"' in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("link", ["faq.md#no-such-heading", "nothing.md", "../README.md#nothing"])
+@pytest.mark.parametrize(
+    "link", ["../how-to/faq.md#no-such-heading", "nothing.md", "../../README.md#nothing"]
+)
 def test_a_link_that_leads_nowhere_is_an_error(link: str, tmp_path: Path) -> None:
     for name in ("mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"):
         shutil.copy(CHECKOUT / name, tmp_path)
     for name in ("docs", "scripts"):
         shutil.copytree(CHECKOUT / name, tmp_path / name)
-    with (tmp_path / "docs/tutorial.md").open("a") as page:
+    with (tmp_path / "docs/tutorial/image.md").open("a") as page:
         page.write(f"\n[a link]({link})\n")
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode != 0
-    assert "tutorial.md" in done.stderr
+    assert "tutorial/image.md" in done.stderr

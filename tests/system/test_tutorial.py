@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-TUTORIAL, README = CHECKOUT / "docs" / "tutorial.md", CHECKOUT / "README.md"
+TUTORIAL, README = CHECKOUT / "docs" / "tutorial" / "image.md", CHECKOUT / "README.md"
 # A file of the pages, found by a text in it; the first match counts.
 FILES = {
     "USER postgres": "Dockerfile.pg",

@@ -1,4 +1,4 @@
-"""The Python API: the examples of docs/api.md, registries, errors, and what an import costs."""
+"""The Python API: the examples of its page, registries, errors, and what an import costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["flavours", "no_logins", "tls"]
 
-PAGE = CHECKOUT / "docs" / "api.md"
+PAGE = CHECKOUT / "docs" / "reference" / "api.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n```\n(.*?)^```$)?", re.M | re.S)
 
 

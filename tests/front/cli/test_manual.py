@@ -1,4 +1,4 @@
-"""docs/ch-image.md describes every subcommand and each of its options."""
+"""docs/reference/ch-image.md describes every subcommand and each of its options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts.place import CHECKOUT
 
 from sundog.front.cli.image_arguments import _parser
 
-MANUAL = CHECKOUT / "docs/ch-image.md"
+MANUAL = CHECKOUT / "docs/reference/ch-image.md"
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:

@@ -71,7 +71,7 @@ ELSEWHERE = {
     *("arch", "cidfile", "detach", "interactive", "label", "name", "platform", "pull", "quiet"),
     *("rm", "stop-signal", "stop-timeout", "tls-verify"),
 }
-# Options that do nothing, although nothing says so at the place: docs/compatibility.md does.
+# Options that do nothing, although nothing says so at the place: the page of compatibility does.
 WITHOUT_EFFECT = {
     ("build", "allow"): "RUN can do only what the user can do",
     ("inspect", "format"): "there is one format",

@@ -135,12 +135,12 @@ def test_no_subcommand_is_had_and_refused() -> None:
     assert all(why and hint for why, hint in REFUSED.values())
 
 
-MANUAL = (CHECKOUT / "docs" / "sundog.md").read_text()
+MANUAL = (CHECKOUT / "docs" / "reference" / "sundog.md").read_text()
 
 
 @pytest.mark.parametrize("name", names())
 def test_manual_has_all_options(name: str) -> None:
-    """docs/sundog.md names each subcommand, and each option that it takes."""
+    """docs/reference/sundog.md names each subcommand, and each option that it takes."""
     if name in ("run", "create", "exec"):
         text = MANUAL.partition("## Run")[2].partition("## ")[0]
     else:

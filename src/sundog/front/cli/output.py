@@ -3,8 +3,8 @@
 Only this module escapes what a terminal would obey on standard output.  ``cli.report`` does so on
 standard error, and ``launcher.messages`` for ``ch-run``.  JSON is ASCII and needs no escapes.
 
-Each command prints one JSON value.  docs/ch-image.md lists its keys.  Later versions may add keys
-but never change them.
+Each command prints one JSON value.  docs/reference/ch-image.md lists its keys.  Later versions may
+add keys but never change them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The options of ``ch-image`` that are here because scripts for Charliecloud use them.
 
-Some do what they say, and some have nothing to do: ``notes`` says why.  docs/compatibility.md has
-all options of Charliecloud.
+Some do what they say, and some have nothing to do: ``notes`` says why.
+docs/reference/compatibility.md has all options of Charliecloud.
 """
 
 from __future__ import annotations

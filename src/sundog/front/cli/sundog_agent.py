@@ -58,7 +58,9 @@ def _listen(line: Line) -> int:
 
     reason = obstacle()
     if reason:
-        raise SundogError(f"no supervisor can work here: {reason}", "see docs/notify.md, Limits")
+        raise SundogError(
+            f"no supervisor can work here: {reason}", "see docs/explanation/notify.md, Limits"
+        )
     path = _socket(line, make=True)
     report = new_report()
     with Detacher() as detacher:

@@ -1,6 +1,6 @@
 """An image in the words of ``inspect`` and ``history``: plain values, which JSON can express.
 
-docs/ch-image.md lists the keys.
+docs/reference/ch-image.md lists the keys.
 """
 
 from __future__ import annotations
