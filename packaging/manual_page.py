@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 INLINE = re.compile(
     r"`` (?P<ticks>.+?) ``|`(?P<code>[^`]+)`|\*(?P<emphasis>[^*]+)\*|\[(?P<link>[^]]+)\]\([^)]*\)"
 )
+COMMENT = re.compile(r"^<!-- .* -->\n", re.MULTILINE)
 # The argument in the entry of an option: --tag NAME, --force[=MODE].
 ARGUMENT = re.compile(r"(?<=[ =\[,:])[A-Z]+(?:_[A-Z]+)*")
 
 
 def pages(line: CommandLine, document: str) -> dict[str, str]:
     """Return the pages of a command and its subcommands by their paths below share/."""
+    document = COMMENT.sub("", document)
     made = {line.name: page(line, document)}
     for subcommand in line.subcommands:
         name = f"{line.name}-{subcommand.name}"

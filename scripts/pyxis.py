@@ -50,7 +50,7 @@ class Built:
         return self.enroot / "bin"
 
     def settings(self, importer: str) -> Mapping[str, str]:
-        """Return files of Slurm with the settings of docs/how-to/cluster.md, by name."""
+        """Return files of Slurm with the settings of docs/how-to/slurm.md, by name."""
         if any(character.isspace() for character in importer):
             raise ValueError(f"{importer!r} does not fit into plugstack.conf")
         options = f"importer={importer} use_squashfuse=1 runtime_path=/tmp/pyxis"

@@ -30,7 +30,7 @@ OPEN_MPI_FAULT = "mca_pml_ob1_recv_frag_callback_match"
 ATTEMPTS = 8
 SMALL = "small"
 
-BUNDLES, IMAGES = range(2)  # the recipes of oci.conf in docs/how-to/cluster.md, in their order
+BUNDLES, IMAGES = range(2)  # the recipes of oci.conf in docs/how-to/slurm.md, in their order
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 def recipe(place: Place, number: int) -> str:
-    """Return an oci.conf of docs/how-to/cluster.md, with the paths of programs and storage."""
-    text = (CHECKOUT / "docs/how-to/cluster.md").read_text()
+    """Return an oci.conf of docs/how-to/slurm.md, with the paths of programs and storage."""
+    text = (CHECKOUT / "docs/how-to/slurm.md").read_text()
     found: str = re.findall(r"```\n# oci\.conf.*?\n(.*?)```", text, re.DOTALL)[number]
     found = found.replace('"ch-run-oci ', '"exec ch-run-oci ').replace(
         "exec ch-", f"exec {place.programs}/ch-"

@@ -1,6 +1,6 @@
 """How many calls of NFS a start takes, as the kernel counts them.
 
-docs/how-to/cluster.md ("Sizing") uses these numbers.
+docs/explanation/sizing.md uses these numbers.
 """
 
 from __future__ import annotations

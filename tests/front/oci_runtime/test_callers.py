@@ -237,8 +237,8 @@ def test_emulated_root(oci: Runtime, bundle: Bundle) -> None:
 
 
 def recipes() -> list[dict[str, str]]:
-    """Return the settings of the recipes of oci.conf in docs/how-to/cluster.md."""
-    text = (DOCS / "how-to" / "cluster.md").read_text()
+    """Return the settings of the recipes of oci.conf in docs/how-to/slurm.md."""
+    text = (DOCS / "how-to" / "slurm.md").read_text()
     found = re.findall(r"```\n# oci\.conf.*?\n(.*?)```", text, re.DOTALL)
     return [
         dict(re.match(r'(\w+)="?(.*?)"?$', line).groups() for line in recipe.splitlines() if line)  # type: ignore[union-attr, misc]

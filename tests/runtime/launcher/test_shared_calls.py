@@ -1,7 +1,7 @@
 """What a start asks of the file system that holds the images: few calls, and a bound for each kind.
 
-On a cluster that file system is shared, and each rank is a start.  docs/how-to/cluster.md
-("Sizing") uses these numbers.  The calls of the command in the container don't count.
+On a cluster that file system is shared, and each rank is a start.  docs/explanation/sizing.md
+uses these numbers.  The calls of the command in the container don't count.
 """
 
 import os

@@ -101,7 +101,7 @@ def _oci() -> str:
     if path is None:
         raise NotHere(
             "no oci.conf beside slurm.conf: srun --container does not work; srun ch-run does",
-            "ask the administrator for one of the two files in docs/how-to/cluster.md",
+            "ask the administrator for one of the two files in docs/how-to/slurm.md",
         )
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -29,7 +29,7 @@ PLUGINS_BESIDE = {
 
 NOTHING_FOUND_HINT = (
     "load the module of an MPI, so that $LD_LIBRARY_PATH names it; or write a profile: see "
-    "docs/how-to/cluster.md"
+    "docs/how-to/mpi.md"
 )
 
 

@@ -20,7 +20,7 @@ DEFAULT_PROFILE = b"default"
 PROFILE_SUFFIX = b".toml"
 LARGEST_PROFILE = 1 << 20  # bytes
 
-PROFILE_HINT = "see ch-run --help, and the chapter on the host's MPI in docs/how-to/cluster.md"
+PROFILE_HINT = "see ch-run --help, and the chapter on the host's MPI in docs/how-to/mpi.md"
 STRING_LISTS = ("libraries", "dependencies", "plugins", "providers", "binds", "image_directories")
 PROFILE_FIELDS = (*STRING_LISTS, "description", "compatibility", "environment", "host_glibc")
 
