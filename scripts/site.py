@@ -1,5 +1,6 @@
 """`make docs`: the documentation as a site in site/, by MkDocs in a virtual environment of its own.
 
+The pictures are drawn first.
 Every link is checked, to anchors too; one that leads nowhere is an error.
 """
 
@@ -21,6 +22,7 @@ def main() -> int:
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    subprocess.run([programs / "python", "-m", "scripts.pictures"], cwd=CHECKOUT, check=True)
     built = subprocess.run(
         [programs / "mkdocs", "build", "--strict", "--quiet"], cwd=CHECKOUT, check=False
     )

@@ -13,6 +13,7 @@
     tmp/            see ``scratch``
     locks/          see ``locks``
     layouts/        see ``record.known_layouts``
+    cache-mounts/   see ``cache_mounts``
     containers/     see ``record.kept``
     deleted/        see ``deleted``
     running/        see ``record.running``
