@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ANYTHING = "…"
+BLOCK = re.compile(
+    r"^([^\n]*)\n+(?:<!-- not run: (.+?) -->\n)?```\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+FILE = re.compile(r"(?:Write|Put)[^`]* `([\w.][\w.-]*)`")
 # This machine has no cluster: programs of these names start one rank.
 RANK = '#!/bin/sh\nshift 2\nexec "$@"\n'
 # The wheel is installed already.
@@ -36,10 +40,25 @@ class Command:
     output: tuple[str, ...]
 
 
-def blocks(page: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class Block:
+    """A code block of a page: a session, a file, or something else."""
+
+    text: str
+    file: str  # the name that the line before gives it: "Write this to `NAME`:"
+    not_run: str  # the reason that a comment gives
+
+    @property
+    def is_session(self) -> bool:
+        """Tell whether it has commands and their output."""
+        return self.text.startswith("$ ")
+
+
+def blocks(page: Path) -> Iterator[Block]:
     """Yield a page's code blocks in order."""
-    for found in re.finditer(r"^```\n(.*?)^```$", page.read_text(), re.M | re.S):
-        yield found[1]
+    for before, reason, text in BLOCK.findall(page.read_text()):
+        name = FILE.search(before) if before.endswith(":") else None
+        yield Block(text, name[1] if name else "", reason)
 
 
 def commands(block: str) -> Iterator[Command]:
@@ -98,6 +117,18 @@ class Reader:
         (self.place / name).write_text(text)
         (self.place / name).chmod(0o755)
 
+    def follow(self, page: Path) -> int:
+        """Do everything that a page shows; return the number of its commands."""
+        seen = 0
+        for block in blocks(page):
+            if block.file:
+                self.write(block.file, block.text)
+            if block.is_session and not block.not_run:
+                for step in commands(block.text):
+                    self.run(step)
+                    seen += 1
+        return seen
+
     def run(self, step: Command) -> None:
         """Run a command; compare its output, or if the page shows none, its exit status."""
         done = subprocess.run(
@@ -110,8 +141,9 @@ class Reader:
             text=True,
             check=False,
         )
-        if setting := re.fullmatch(r"export (\w+)=(.*)", step.line):
-            self.environment[setting[1]] = self.real(setting[2])
+        if step.line.startswith("export "):
+            for name, value in re.findall(r"(\w+)=(\S*)", step.line):
+                self.environment[name] = self.real(value)
         expected = pattern(tuple(self.real(line) for line in step.output))
         if step.output:
             assert re.fullmatch(expected, done.stdout), (step.line, done.stdout)

@@ -1,4 +1,4 @@
-"""docs/how-to/coming-from.md: every command of Sundog on the page works as it stands there."""
+"""The pages for users of other programs: every command of Sundog there works as it stands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-PAGE = CHECKOUT / "docs" / "how-to" / "coming-from.md"
-PEERS = {
-    "podman and Docker": "podman ",
-    "Apptainer and Singularity": "apptainer ",
-    "Charliecloud": "ch-",
-}
+HOW_TO = CHECKOUT / "docs" / "how-to"
+PODMAN = (HOW_TO / "coming-from.md", "podman and Docker", "podman ")
+PEERS = (
+    PODMAN,
+    (HOW_TO / "apptainer.md", "Commands", "apptainer "),
+    (HOW_TO / "coming-from.md", "Charliecloud", "ch-"),
+)
 DOCKERFILE = """\
 FROM debian:trixie
 ARG VERSION=1
@@ -37,9 +38,9 @@ RUN false
 """
 
 
-def rows(title: str) -> list[tuple[str, str]]:
+def rows(page: Path, title: str) -> list[tuple[str, str]]:
     """Return the rows of the table below a heading: the peer's cell, and ours."""
-    text = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)
+    text = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", page.read_text(), re.M | re.S)
     assert text is not None
     found = re.findall(r"^\| (`.*) \| (.*) \|$", text[1], re.M)
     assert found
@@ -81,10 +82,10 @@ def reader(tmp_path: Path, busybox_tar: Path, registry: InProcessRegistry) -> Re
 
 def test_every_command_works(reader: Reader) -> None:
     seen = 0
-    for title, peer in PEERS.items():
+    for page, title, peer in PEERS:
         if title == "Charliecloud":
             assert subprocess.run(["ch-run", "--version"], check=False).returncode == 0
-        for theirs, ours in rows(title):
+        for theirs, ours in rows(page, title):
             assert theirs.startswith(f"`{peer}")
             lines = re.findall(r"`(ch-[^`]*)`", ours)
             assert lines, ours
@@ -96,7 +97,8 @@ def test_every_command_works(reader: Reader) -> None:
 
 def test_the_lines_of_podman_work_with_sundog(reader: Reader) -> None:
     """But for `exec`, which needs a container that runs: tests/front/cli/test_sundog.py."""
-    for theirs, _ in rows("podman and Docker"):
+    page, title, _ = PODMAN
+    for theirs, _ in rows(page, title):
         line = theirs.strip("`").replace("podman ", "sundog ", 1)
         if line.startswith("sundog exec "):
             continue

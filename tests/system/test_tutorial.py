@@ -1,4 +1,4 @@
-"""The tutorial and the README, executed: write their files, run their commands, compare."""
+"""The tutorial, the README and the concepts, executed: files, commands, output."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ import pytest
 from scripts.place import CHECKOUT
 
 from tests.image.registry.servers import InProcessRegistry
-from tests.system.pages import Command, Reader, blocks, commands, make_programs
+from tests.system.pages import Command, Reader, make_programs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
 TUTORIAL, README = CHECKOUT / "docs" / "tutorial" / "image.md", CHECKOUT / "README.md"
-# A file of the pages, found by a text in it; the first match counts.
-FILES = {
-    "USER postgres": "Dockerfile.pg",
-    "FROM ": "Dockerfile",
-    "#!/usr/bin/python3": "hello.py",
-}
+CONCEPTS = CHECKOUT / "docs" / "explanation" / "concepts.md"
 
 
 @pytest.fixture
@@ -65,18 +60,8 @@ def reader(
     return reader
 
 
-@pytest.mark.parametrize(("page", "least"), [(TUTORIAL, 20), (README, 6)])
-def test_everything_goes_as_shown(reader: Reader, page: Path, least: int) -> None:
-    if page == README:  # its reader can reach a registry that has Debian
+@pytest.mark.parametrize(("pages", "least"), [((TUTORIAL,), 20), ((CONCEPTS, README), 8)])
+def test_everything_goes_as_shown(reader: Reader, pages: Sequence[Path], least: int) -> None:
+    if README in pages:  # its reader can reach a registry that has Debian
         reader.run(Command("ch-image import debian-trixie.tar debian:trixie", ()))
-    seen = 0
-    for block in blocks(page):
-        if not block.startswith("$ "):
-            name = next((name for text, name in FILES.items() if text in block), None)
-            if name is not None:
-                reader.write(name, block)
-            continue
-        for step in commands(block):
-            reader.run(step)
-            seen += 1
-    assert seen >= least
+    assert sum(map(reader.follow, pages)) >= least

@@ -1,0 +1,85 @@
+"""The pages of how-to, executed; and no session of any page is left out without a reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts.place import CHECKOUT
+
+from tests.conftest import copy_storage
+from tests.image.registry.servers import InProcessRegistry
+from tests.system.pages import Command, Reader, blocks, make_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+DOCS = CHECKOUT / "docs"
+PAGES = [*DOCS.rglob("*.md"), *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md"))]
+HOW_TO = sorted(DOCS.glob("how-to/*.md"))
+# tests/system/test_tutorial.py runs these.
+ELSEWHERE = {"README.md", "docs/tutorial/image.md", "docs/explanation/concepts.md"}
+RUN = [
+    page.stem
+    for page in HOW_TO
+    if any(block.is_session and not block.not_run for block in blocks(page))
+]
+
+
+@pytest.fixture
+def registry() -> Generator[InProcessRegistry]:
+    with InProcessRegistry().serve() as registry:
+        yield registry
+
+
+@pytest.fixture
+def reader(
+    tmp_path: Path, storage_with_busybox: Callable[[str], Path], registry: InProcessRegistry
+) -> Reader:
+    """Return a reader whose debian:trixie is a small image, with a registry."""
+    scratch, place = tmp_path / "scratch", tmp_path / "place"
+    for directory in (scratch, place):
+        directory.mkdir()
+    copy_storage(storage_with_busybox(""), tmp_path / "storage")
+    names = {"/scratch/you": str(scratch), "registry.example.com": registry.host}
+    reader = Reader(place, make_programs(tmp_path / "bin"), names)
+    reader.environment["CH_IMAGE_STORAGE"] = str(tmp_path / "storage")
+    reader.run(Command("ch-image tag bb debian:trixie && ch-image delete bb", ()))
+    return reader
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUN)
+def test_a_page_goes_as_shown(name: str, reader: Reader) -> None:
+    if name == "ci":  # CI has pulled the image into a storage directory of its own
+        storage = Path(reader.environment["CH_IMAGE_STORAGE"])
+        copy_storage(storage, Path(reader.names["/scratch/you"]) / "ci")
+    assert reader.follow(DOCS / "how-to" / f"{name}.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_session_runs_or_says_why_not(page: Path) -> None:
+    name = page.relative_to(CHECKOUT).as_posix()
+    if name not in ELSEWHERE and page not in HOW_TO:
+        assert all(block.not_run for block in blocks(page) if block.is_session)
+    assert not re.search(r"^ +\$ ", page.read_text(), re.MULTILINE), "a session that is no block"
+
+
+def test_a_page_has_no_more_than_250_lines() -> None:
+    """But for the FAQ, the pages of commands, and those that a program writes."""
+    free = {"faq.md", "ch-image.md", "ch-run.md", "benchmarks.md", "programs.md"}
+    long = {
+        page.name: lines
+        for page in PAGES
+        if page.name not in free and (lines := len(page.read_text().splitlines())) > 250
+    }
+    assert not long
+
+
+def test_there_are_four_shelves() -> None:
+    assert {path.name for path in DOCS.iterdir()} == {
+        *("tutorial", "how-to", "reference", "explanation"),
+        *("install.md", "design.md"),
+    }
