@@ -78,6 +78,13 @@ def test_a_page_has_no_more_than_250_lines() -> None:
     assert not long
 
 
+def test_the_first_page_is_short() -> None:
+    text = (CHECKOUT / "README.md").read_text()
+    assert len(text.splitlines()) <= 90
+    assert "make demo" in text
+    assert "make test" in text
+
+
 def test_there_are_four_shelves() -> None:
     assert {path.name for path in DOCS.iterdir()} == {
         *("tutorial", "how-to", "reference", "explanation"),

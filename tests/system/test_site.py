@@ -32,6 +32,10 @@ def test_the_site_is_made(tmp_path: Path) -> None:
         "explanation/concepts",
     ):
         assert (tmp_path / f"{page}.html").exists()
+    assert "explanation/pictures/chown.svg" in {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.svg")
+    }
+    assert "Use GPUs" in (tmp_path / "search" / "search_index.json").read_text()
     assert 'href="tutorial/image.html"' in (tmp_path / "index.html").read_text()
 
 

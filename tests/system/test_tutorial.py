@@ -60,7 +60,7 @@ def reader(
     return reader
 
 
-@pytest.mark.parametrize(("pages", "least"), [((TUTORIAL,), 20), ((CONCEPTS, README), 8)])
+@pytest.mark.parametrize(("pages", "least"), [((TUTORIAL,), 20), ((CONCEPTS, README), 7)])
 def test_everything_goes_as_shown(reader: Reader, pages: Sequence[Path], least: int) -> None:
     if README in pages:  # its reader can reach a registry that has Debian
         reader.run(Command("ch-image import debian-trixie.tar debian:trixie", ()))
