@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,19 @@ def test_a_page_has_no_more_than_250_lines() -> None:
         if page.name not in free and (lines := len(page.read_text().splitlines())) > 250
     }
     assert not long
+
+
+def test_every_page_that_code_names_is_there() -> None:
+    found = subprocess.run(
+        ["grep", "-rhoE", r"docs/[a-z/-]+\.md", *("src", "scripts", "packaging", "bench", "tests")],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = set(found.stdout.split())
+    assert len(names) > 10
+    assert not [name for name in names if not (CHECKOUT / name).exists()]
 
 
 def test_the_first_page_is_short() -> None:
