@@ -91,10 +91,8 @@ def test_help_and_version(ours: MockRoot, root: MockRoot) -> None:
     assert "--unknown-is-real" in ours("-h").stdout
     assert ours("--version").stdout.startswith("sundog-fakeroot version ")
     assert "--state FILE" in root("--help").stdout
-    assert (
-        "root          run a command as mock root"
-        in run_program([*command("sundog"), "--help"]).stdout
-    )
+    lines = run_program([*command("sundog"), "--help"]).stdout.splitlines()
+    assert "root run a command as mock root" in [" ".join(line.split()) for line in lines]
 
 
 def test_nested_calls_say_how_to_go_on(ours: MockRoot, root: MockRoot, oracle: MockRoot) -> None:

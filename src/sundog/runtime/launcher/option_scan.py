@@ -3,8 +3,6 @@
 Values are bytes.
 """
 
-from _operator import length_hint
-
 from sundog.base.kernel.libc import printable
 from sundog.base.spelling import nearest
 from sundog.errors import UsageError
@@ -23,11 +21,11 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
     probably is an option of COMMAND, and an error.  So is each option after the first word of
     COMMAND.  Without ``permute`` the first operand ends the options, as in POSIX.
     """
-    words = iter(arguments)
+    numbered = enumerate(arguments)
+    words = (word for _, word in numbered)
     accepted = ACCEPTED
     operands: list[int] = []  # their places
-    for word in words:
-        place = len(arguments) - length_hint(words) - 1
+    for place, word in numbered:
         if word == b"--":
             break
         if len(operands) > 1 and word.startswith(b"-") and word != b"-":
