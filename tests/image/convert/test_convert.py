@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -15,7 +16,9 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
+from sundog.image.convert import formats
 from tests.conftest import command, run_program
 from tests.image.convert.formats import (
     CONFIG,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 ARCHIVES = ("oci-archive", "oci-dir", "docker-archive")
 ENGINES = ("docker", "podman")
+# Without enroot, which keeps less: test_enroot.py tests it.
 OUTPUTS = ("ch-image", "dir", "tar", "squash", *ARCHIVES, *ENGINES)
 INPUTS = (*OUTPUTS, "sif")
 # A stand-in for docker and podman: it keeps archives, and notes how it is called.
@@ -164,6 +168,18 @@ def test_every_pair(sources: Place, source: str, target: str) -> None:
     if target not in ("ch-image", *ENGINES, *ARCHIVES):
         assert found[b"vol/ume"][:4] == ("d", 0o755, 0, 0)
     assert sources.left() == []
+
+
+def test_every_format_is_tried_and_described(sources: Place) -> None:
+    assert {*INPUTS} == {*formats.INPUTS}
+    assert {*OUTPUTS, formats.ENROOT} == {*formats.OUTPUTS}
+    page = (CHECKOUT / "docs" / "reference" / "ch-convert.md").read_text()
+    rows = page.partition("## Formats")[2].partition("\n### ")[0].splitlines()
+    told = re.findall("`([a-z-]+)`", "".join(row.split("|")[1] for row in rows if "`" in row))
+    listed = sources.run("--help").stdout.partition("formats:\n")[2]
+    for form in {*formats.INPUTS, *formats.OUTPUTS}:
+        assert form in told, form
+        assert re.search(rf"^  ([a-z-]+, )?{form}\b", listed, re.MULTILINE), form
 
 
 def test_engines_are_asked_by_their_own_commands(sources: Place) -> None:

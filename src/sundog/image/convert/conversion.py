@@ -26,6 +26,7 @@ from sundog.image.convert.formats import (
     DIRECTORY,
     ENGINE_FORMATS,
     ENROOT,
+    LAYERED,
     OCI_DIRECTORY,
     SIF,
     SQUASH,
@@ -289,7 +290,7 @@ class _Conversion:
     @property
     def _has_layers(self) -> bool:
         """Whether the source is an image of layers, with a configuration apart from its files."""
-        return self._source.format not in (TAR, DIRECTORY, SQUASH, SIF)
+        return self._source.format in LAYERED
 
     def _warn(self, text: str) -> None:
         self._progress.report.warning(text)

@@ -33,6 +33,8 @@ OUTPUTS = (*_BOTH, ENROOT)
 SQUASHES = (SQUASH, ENROOT)
 ARCHIVES = (OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE)
 ENGINE_FORMATS = (DOCKER, PODMAN)
+# Their images are made of layers, and have a configuration apart from their files.
+LAYERED = (CH_IMAGE, *ARCHIVES, *ENGINE_FORMATS)
 STANDARD_STREAM = "-"
 
 # The prefixes of skopeo and podman.
