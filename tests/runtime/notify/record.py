@@ -125,6 +125,8 @@ def main() -> None:
     parser.add_argument("--seeds", metavar=("FIRST", "COUNT"), type=int, nargs=2, default=(1, 1))
     parser.add_argument("names", metavar="NAME", nargs="*")
     options = parser.parse_args()
+    if unknown := {*options.names} - {"differ", "permissions", *(row.name for row in ROWS)}:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
     EXPECTED.mkdir(exist_ok=True)
     named = options.names
     with tempfile.TemporaryDirectory() as name:

@@ -20,6 +20,7 @@ from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
 from sundog.runtime.emulation.notify.seccomp.program import (
     ABSENT,
+    FAKED,
     NOTIFIED,
     OPENING,
     READING,
@@ -180,6 +181,15 @@ def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) ->
         name: handler for family in FAMILIES for name, handler in family(state).calls().items()
     }
     assert notified <= {*handlers_of(abi, state, common)}
+
+
+def test_every_call_of_the_tables_has_a_number_and_every_handler_is_asked() -> None:
+    """On one ABI at least: without a number the filter would let the call pass, and say nothing."""
+    numbered = {abi.call(name) for abi, _ in SUPERVISED for name in abi.numbers}
+    asked = {*NOTIFIED, *OPENING, *conditional_calls(NOTIFY_X86_64)}
+    assert {*asked, *FAKED, *ABSENT, *READING} <= numbered
+    state = State(NOTIFY_X86_64, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
+    assert {name for family in FAMILIES for name in family(state).calls()} <= asked
 
 
 @pytest.mark.parametrize("native", NOTIFY_ABIS.values(), ids=lambda abi: abi.name)
