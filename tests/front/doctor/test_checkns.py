@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts.place import CHECKOUT
 
 from sundog.base.kernel.mounts import MS_BIND, MS_REC, mount
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
@@ -25,6 +27,8 @@ from sundog.front.doctor.outcome import (
     Outcome,
     attempt,
 )
+from sundog.front.doctor.storage import storage_checks
+from sundog.front.doctor.table import kernel_checks, surrounding_checks
 from tests.base.kernel.child import in_child, in_namespaces
 from tests.base.kernel.test_refusal import deny
 from tests.conftest import Completed, command, run_program
@@ -55,6 +59,22 @@ def test_each_step_is_told(tmp_path: Path) -> None:
     *lines, last = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"ok        {step.name}" for step in STEPS]
     assert last == "ok"
+
+
+def test_the_page_has_every_row(tmp_path: Path) -> None:
+    """``kernel`` to ``no_new_privs`` are STEPS; other rows are named by how they begin."""
+    text = (CHECKOUT / "docs" / "reference" / "ch-checkns.md").read_text()
+    table = text.partition("## What `--all` tries")[2].partition("\n## ")[0]
+    first = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    told = tuple(word.rstrip(" …") for word in re.findall("`([^`]+)`", first))
+    assert told[:2] == (STEPS[0].name, STEPS[-1].name)
+    place = os.fsencode(tmp_path)
+    checks = (*kernel_checks(), *storage_checks(place), *surrounding_checks())
+    rows = [check.name for check in checks if check not in STEPS]
+    assert [name for name in rows if not name.startswith(told)] == []
+    assert [word for word in told[2:] if not any(row.startswith(word) for row in rows)] == [
+        "registry HOST"
+    ]
 
 
 def refused(prepare: Callable[[], None]) -> tuple[int, list[str]]:
