@@ -90,7 +90,9 @@ def nodes(module: str) -> tuple[ast.AST, ...]:
     seen, ahead = set(), [module]
     while ahead:
         name = ahead.pop()
-        if name in seen or (name.startswith("podman.") and name.endswith("_options")):  # a table
+        if name in seen or (
+            name.startswith("front.podman.") and name.endswith("_options")
+        ):  # a table
             continue
         seen.add(name)
         for node in ast.walk(tree(name)):
