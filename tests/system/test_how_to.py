@@ -104,3 +104,24 @@ def test_there_are_four_shelves() -> None:
         *("tutorial", "how-to", "reference", "explanation"),
         *("install.md", "design.md"),
     }
+
+
+def test_what_the_pages_for_developers_name_is_there() -> None:
+    """Links and paths; and a test that a page names is in a file to which that page leads."""
+    for page in (CHECKOUT / "CONTRIBUTING.md", DOCS / "design.md", DOCS / "explanation" / "map.md"):
+        text = page.read_text()
+        links = set(re.findall(r"\]\(([^)#:]+)", text))
+        paths = set(
+            re.findall(r"`((?:src|tests|docs|scripts|native|packaging|bench)/[\w./-]*)`", text)
+        )
+        rooms = set(re.findall(r"`((?:base|runtime|image|front)/[\w/]+)`", text))
+        named = {page.parent / link for link in links}
+        missing = [path for path in named if not path.exists()]
+        missing += [path for path in map(CHECKOUT.joinpath, paths) if not path.exists()]
+        missing += [
+            path for path in map((CHECKOUT / "src/sundog").joinpath, rooms) if not path.exists()
+        ]
+        assert not missing, page
+        programs = "".join(path.read_text() for path in named if path.suffix == ".py")
+        tests = re.findall(r"`(test_\w+)`", text)
+        assert not [name for name in tests if f"def {name}(" not in programs], page
