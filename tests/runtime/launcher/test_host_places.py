@@ -9,6 +9,7 @@ import pytest
 from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, DESIRED, OPTIONAL
 from sundog.runtime.container.variables import Environment
+from sundog.runtime.launcher.help import OPTIONS
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_places
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
@@ -270,6 +271,34 @@ def test_dry_run_changes_nothing(ch_run: ChRun, image: Path, tmp_path: Path) -> 
     for words, status in ((["nowhere", "--", "x"], 31), (["-w", "app"], 31), (["--nope"], 64)):
         done = ch_run("--dry-run", *words)
         assert (done.returncode, done.stdout) == (status, b"")
+
+
+# What --dry-run need not show: it is about messages, or a command line that has more.
+NOT_SHOWN = {
+    *("cdi-dirs", "cdi-hooks", "devices", "dry-run", "env-no-expand", "mount", "no-fallback"),
+    *("no-mpi-env", "quiet", "seccomp", "storage", "unsafe", "verbose"),
+}
+VALUES = {
+    "bind": "/usr:/mnt",
+    "cd": "/mnt",
+    "device": "/dev/null",
+    "env": "A=1",
+    "feature": "overlayfs",
+    "test": "log",
+    "tmpfs": "/mnt",
+    "user": "root",
+}
+
+
+def test_dry_run_shows_each_option(ch_run: ChRun, image: Path) -> None:
+    def shown(*words: str) -> bytes:
+        return ch_run("--dry-run", *words, image, "--", "true").stdout
+
+    plain = shown()
+    for _, name, argument, _ in OPTIONS:
+        is_short = not argument or argument.startswith("[")
+        word = f"--{name}" if is_short else f"--{name}={VALUES.get(name, '1')}"
+        assert name in NOT_SHOWN or shown(word) != plain, name
 
 
 def test_dry_run_prints_what_vv_prints(ch_run: ChRun, image: Path, home: Path) -> None:

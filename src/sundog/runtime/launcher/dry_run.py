@@ -31,7 +31,10 @@ def dry_run_text(
     lines = [f"image: {printable(image)}"] if image != word else []
     # The process would look for its group first.
     lines += ["enter the container of the group; if there is none, make it:"] if line.join else []
-    lines += plan.describe()
+    if line.join_pid is None:
+        lines += plan.describe()
+    else:
+        lines.append(f"enter the container of process {line.join_pid}")
     for change in changes:
         lines += change_texts(change)
     if directory != b"/":
