@@ -1,6 +1,7 @@
 """A hook of MkDocs: the pages above docs/ are pages of the site, README.md the first.
 
-Their links to other pages begin with docs/.
+Their links to other pages begin with docs/.  The site has no source, so of a link to that only
+the path stays.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).parents[1]
 FIRST = "index.md"
 OTHERS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+SOURCE = re.compile(r"\[[^]]*\]\(((?:bench|native|packaging|scripts|src|tests)/[^)]*)\)")
 PAGES = {FIRST: "README.md", **{name: name for name in OTHERS}}
 
 
@@ -26,6 +28,7 @@ def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
 
     for page, name in PAGES.items():
         text = re.sub(r"\]\(docs/", "](", (TOP / name).read_text(encoding="utf-8"))
+        text = SOURCE.sub(r"`\1`", text)
         files.append(File.generated(config, page, content=text))
     return files
 

@@ -36,6 +36,8 @@ def test_the_site_is_made(tmp_path: Path) -> None:
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.svg")
     }
     assert "Use GPUs" in (tmp_path / "search" / "search_index.json").read_text()
+    developers = (tmp_path / "CONTRIBUTING.html").read_text()
+    assert "<code>src/sundog/runtime/launcher/help.py</code>" in developers
     assert 'href="tutorial/image.html"' in (tmp_path / "index.html").read_text()
 
 
