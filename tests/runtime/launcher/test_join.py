@@ -440,7 +440,7 @@ def test_a_stranger_has_taken_the_name(node: Node, what: str, kind: str) -> None
     until(lambda: not places_of(node))
     # What a keeper that was killed has left does not matter.
     first, line = node.member(kind)
-    until(lambda: len(keepers_of(node)) == 1)  # its child has its name for a moment
+    until(lambda: keepers_of(node))
     (keeper,) = keepers_of(node)
     os.kill(keeper, signal.SIGKILL)
     assert first.wait(60) == -signal.SIGKILL  # the container ends with its keeper
@@ -450,15 +450,17 @@ def test_a_stranger_has_taken_the_name(node: Node, what: str, kind: str) -> None
 
 
 def keepers_of(node: Node) -> list[int]:
-    """Return the process IDs of the keepers that groups have elsewhere."""
+    """Return the process IDs of the keepers with an ender that groups have elsewhere."""
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         with suppress(OSError):  # it ends
-            files = [os.readlink(fd) for fd in (comm.parent / "fd").iterdir()]
-            if comm.read_text() == "ch-run-keeper\n" and any(
-                name.startswith(str(node.storage)) for name in files
-            ):
-                found.append(int(comm.parent.name))
+            if comm.read_text() != "ch-run-ender\n":
+                continue
+            status = (comm.parent / "status").read_text()
+            keeper = int(status.partition("\nPPid:\t")[2].partition("\n")[0])
+            files = [os.readlink(fd) for fd in Path(f"/proc/{keeper}/fd").iterdir()]
+            if any(name.startswith(str(node.storage)) for name in files):
+                found.append(keeper)
     return found
 
 
