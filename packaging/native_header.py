@@ -32,6 +32,7 @@ CONSTANTS = {
         *("RUNTIME_NAME", "RUNTIME_VARIABLE", "S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX"),
         *("STORAGE_VARIABLE", "STORAGE_VERSION"),
     ),
+    "sundog.base.record.layer_path": ("LAYER_TREE",),
     "sundog.base.record.identity": ("ID_LIMIT",),
     "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
