@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 
+from sundog.base.record.magic import SQUASHFS_MAGIC
 from sundog.errors import SundogError
 from sundog.front.doctor.outcome import Check, NotHere, for_administrator
-from sundog.runtime.squashfs.superblock import SQUASHFS_MAGIC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
