@@ -175,7 +175,7 @@ static void mount_layers(const struct image *image, long scratch)
 {
     char *more = "";
     for (char **layer = image->layers; *layer && length(more) < PATH_LIMIT; layer++)
-        more = JOINED(more, ":", escaped(*layer), "/tree");
+        more = JOINED(more, ":", escaped(*layer), LAYER_TREE);
     const char *skeleton = fd_path(image->storage_at, "/skeleton"); /* "../skeleton" is covered */
     must(CALL(chdir, fd_path(image->storage_at, "/layers")), "layers");
     mount_overlay(fd_path(image->own, "/root"), JOINED(more, ":", skeleton), scratch);

@@ -56,12 +56,39 @@ TRIES_ALL = "ch-checkns --all"
 TRIES_REGISTRY = "ch-checkns --all --registry=HOST"
 
 
+# Who can act on a hint.
+ORDINARY_USER, ADMINISTRATOR = "user", "administrator"
+
+
+class Hint(str):
+    """The text that says what to do about an error, and the facts in it.
+
+    who      who can do it: ORDINARY_USER or ADMINISTRATOR
+    command  the command that does it, "" if the text has none
+    advice   the text without the command
+    """
+
+    __slots__ = ("advice", "command", "who")
+
+    advice: str
+    command: str
+    who: str
+
+    def __new__(cls, advice: str, who: str = ORDINARY_USER, command: str = "") -> "Hint":
+        """Make the text of ``advice``, and who shall execute ``command``."""
+        text = f"ask the administrator for: {command}" if who == ADMINISTRATOR else command
+        joint = "; " if who == ADMINISTRATOR else ": "
+        hint = super().__new__(cls, joint.join(filter(None, (advice, text if command else ""))))
+        hint.advice, hint.who, hint.command = advice, who, command
+        return hint
+
+
 class SundogError(Exception):
     """An error that a user reads: ``message`` says what is wrong, ``hint`` what to do ("" if none).
 
-    ``ATTRIBUTES`` names the attributes that cross from one process to another; each is text or an
-    integer.  ``TRIED_BY`` is the command that tries on this machine what has failed, "" if none
-    does: ``kernel.advice`` tells the user.
+    ``ATTRIBUTES`` names the attributes that cross from one process to another; each is text, a Hint
+    or an integer.  ``TRIED_BY`` is the command that tries on this machine what has failed, "" if
+    none does: ``kernel.advice`` tells the user.
     """
 
     ATTRIBUTES: tuple[str, ...] = ("message", "hint")
@@ -71,6 +98,15 @@ class SundogError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    @property
+    def hint(self) -> Hint:
+        """The text that says what to do; a plain text becomes a Hint for the user."""
+        return self._hint
+
+    @hint.setter
+    def hint(self, hint: str) -> None:
+        self._hint = hint if isinstance(hint, Hint) else Hint(hint)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

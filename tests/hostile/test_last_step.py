@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.runtime.launcher.one_file import SQUASHFS_MAGIC
+from sundog.base.record.magic import SQUASHFS_MAGIC
 from tests.conftest import command, until
 from tests.hostile.trap import WATCHER, Trap, set_trap
 from tests.runtime.launcher.compiled import Compiled

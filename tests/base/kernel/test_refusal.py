@@ -61,10 +61,10 @@ def told(function: Callable[[], object], call: str = "", path: bytes = b"") -> t
     try:
         function()
     except KernelError as error:
-        return error.message, explain(error)
+        return error.message, explain(error.call, error.errno, os.fsencode(error.subject))
     except OSError as error:
-        refused = kernel_error(call, path, error.errno or 0)
-        return refused.message, explain(refused)
+        number = error.errno or 0
+        return kernel_error(call, path, number).message, explain(call, number, path)
     raise AssertionError("not refused")
 
 
@@ -325,8 +325,7 @@ def test_noexec_store(store: Path) -> None:
 def test_program_without_permission_is_not_explained(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.touch(0o644)
-    refused = kernel_error("execve", os.fsencode(program), errno.EACCES)
-    assert explain(refused) == ""
+    assert explain("execve", errno.EACCES, os.fsencode(program)) == ""
 
 
 def refused(path: Path | str) -> tuple[str, str]:
@@ -361,7 +360,7 @@ def explained(files: dict[str, str], root: Path, call: str, subject: bytes, numb
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return explain(kernel_error(call, subject, number), os.fsencode(root))
+    return explain(call, number, subject, os.fsencode(root))
 
 
 ROOT_MOUNT = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
@@ -486,7 +485,7 @@ def test_what_is_not_known_is_not_explained(tmp_path: Path) -> None:
 
 def test_a_missing_proc_is_no_error(tmp_path: Path) -> None:
     for number in errno.errorcode:
-        explain(kernel_error("unshare", b"user namespace", number), os.fsencode(tmp_path / "none"))
+        explain("unshare", number, b"user namespace", os.fsencode(tmp_path / "none"))
 
 
 def test_limits_of_the_user(tmp_path: Path) -> None:

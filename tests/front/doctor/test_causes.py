@@ -8,12 +8,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from sundog.errors import ADMINISTRATOR
 from sundog.front.doctor.apparmor import apparmor_check, quoted
 from sundog.front.doctor.features import FEATURES
 from sundog.front.doctor.file_systems import NETWORK, network_file_system
 from sundog.front.doctor.host import HOST
 from sundog.front.doctor.namespaces import ROOT_EMULATION
-from sundog.front.doctor.outcome import ADMINISTRATOR, FAILED, NOT_HERE, OK, Outcome, attempt
+from sundog.front.doctor.outcome import FAILED, NOT_HERE, OK, Outcome, attempt
 from sundog.front.doctor.place import trial_directory
 from sundog.front.doctor.storage import storage_checks
 from sundog.runtime.emulation.notify.state.files import file_system_type

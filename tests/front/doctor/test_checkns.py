@@ -14,14 +14,12 @@ from scripts.place import CHECKOUT
 
 from sundog.base.kernel.mounts import MS_BIND, MS_REC, mount
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
-from sundog.errors import KernelError, SundogError
+from sundog.errors import ADMINISTRATOR, ORDINARY_USER, Hint, KernelError, SundogError
 from sundog.front.doctor.namespaces import STEPS
 from sundog.front.doctor.outcome import (
-    ADMINISTRATOR,
     FAILED,
     NOT_HERE,
     OK,
-    USER,
     Check,
     NotHere,
     Outcome,
@@ -219,15 +217,18 @@ def raises(error: Exception) -> Callable[[], str]:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (NotHere("none", "do without"), Outcome("x", NOT_HERE, "none", "do without", "", USER)),
+        (
+            NotHere("none", "do without"),
+            Outcome("x", NOT_HERE, "none", Hint("do without"), "", ORDINARY_USER),
+        ),
         (SundogError("broken"), Outcome("x", FAILED, "broken")),
         (
-            KernelError("mount", "/x", errno.EPERM, "no", "ask the administrator for: mend it"),
+            KernelError("mount", "/x", errno.EPERM, "no", Hint("wait", ADMINISTRATOR, "mend it")),
             Outcome(
                 "x",
                 FAILED,
                 "no",
-                "ask the administrator for: mend it",
+                Hint("wait", ADMINISTRATOR, "mend it"),
                 "mend it",
                 ADMINISTRATOR,
                 errno.EPERM,
@@ -239,9 +240,9 @@ def raises(error: Exception) -> Callable[[], str]:
                 "x",
                 FAILED,
                 "can't open /nope/x: No such file or directory",
-                "there is no /nope",
+                Hint("there is no /nope"),
                 "",
-                USER,
+                ORDINARY_USER,
                 errno.ENOENT,
             ),
         ),
@@ -251,6 +252,7 @@ def test_what_a_check_raises(error: Exception, expected: Outcome, in_child: bool
     outcome = attempt(Check("x", raises(error), in_child=in_child))
     assert outcome.seconds >= 0
     assert replace(outcome, seconds=0) == expected
+    assert outcome.advice == expected.advice
 
 
 def test_a_check_leaves_this_process_as_it_was() -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.errors import ADMINISTRATOR, ORDINARY_USER
 from sundog.front.doctor.network import NETWORK
 from sundog.front.doctor.outcome import (
-    ADMINISTRATOR,
     FAILED,
     NOT_HERE,
     OK,
-    USER,
     Check,
     Outcome,
     attempt,
@@ -148,7 +147,7 @@ def test_a_proxy_that_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
         outcome = way("proxies")
         assert outcome.state == FAILED
         expected = f"can't connect to $https_proxy, 127.0.0.1:{port}: Connection refused"
-        assert (outcome.detail, outcome.who) == (expected, USER)
+        assert (outcome.detail, outcome.who) == (expected, ORDINARY_USER)
         assert "secret" not in outcome.detail + outcome.hint
         listener.listen()
         assert way("proxies").detail.startswith("$https_proxy")

@@ -30,4 +30,4 @@ def test_a_directory_without_its_lock_is_used(
         lock.unlink()
         with store.cache_mounts.use([request], lambda _: None) as (mount,):
             assert lock.exists()
-            assert Path(os.fsdecode(mount.tree), "file").read_text() == "1"
+            assert Path(os.fsdecode(mount.path.tree), "file").read_text() == "1"

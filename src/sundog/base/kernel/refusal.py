@@ -8,9 +8,9 @@ directory of fixtures, and only when an error is about to be printed.
 import errno
 import os
 
-from sundog.base.kernel.libc import printable
+from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.namespaces import NAMESPACE_NAMES
-from sundog.errors import KernelError
+from sundog.errors import ADMINISTRATOR, Hint, KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ WANTED = {
     errno.ENFILE: "can't open another file or pipe: ",
     errno.ENOMEM: "can't get more memory: ",
 }
+# What happened on the file system.
+FILE_SYSTEM_FAULTS = {
+    errno.ENOSPC: "no space left on",
+    errno.EDQUOT: "disk quota exceeded on",
+    errno.EROFS: "nothing can be written: read-only is",
+    errno.EIO: "input/output error on",
+}
 # Makes AppArmor allow user namespaces to Sundog's commands.
 LOADS_PROFILE = (
     "ch-checkns --apparmor-profile >/etc/apparmor.d/sundog && "
@@ -45,11 +52,14 @@ LOADS_PROFILE = (
 ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
 
 
-def explain(error: KernelError, proc: bytes = b"/proc") -> str:
-    """Return the hint on ``error``: the cause, if one is found, and what to do; else "".
+def explain(call: str, number: int, subject: bytes = b"", proc: bytes = b"/proc") -> str:
+    """Return the hint on ``call``, which the kernel refused with the errno ``number``.
 
-    ``proc`` is where proc(5) is mounted.  A cause does not apply if its state cannot be read.
+    The hint has the cause, if one is found, and what to do; else it is "".  ``subject`` is a path
+    or another name.  ``proc`` is where proc(5) is mounted.  A cause does not apply if its state
+    cannot be read.
     """
+    error = kernel_error(call, subject, number)
     for calls, errnos, cause in CAUSES:
         if error.errno in errnos and (not calls or error.call in calls):
             hint = cause(error, proc)
@@ -73,10 +83,8 @@ def namespace_limit(error: KernelError, proc: bytes) -> str:
     for _, kind in NAMESPACE_NAMES:
         name = "max_mnt_namespaces" if kind == "mount" else f"max_{kind}_namespaces"
         if kind in kinds and read_state(proc, f"sys/user/{name}".encode()) == "0":
-            return (
-                f"{kind} namespaces are switched off here: user.{name} is 0; "
-                f"ask the administrator for: sysctl -w user.{name}=10000"
-            )
+            cause = f"{kind} namespaces are switched off here: user.{name} is 0"
+            return Hint(cause, ADMINISTRATOR, f"sysctl -w user.{name}=10000")
     return (
         "a limit of namespaces is reached, here or around this container (sysctl user.max_*); "
         "end the processes that hold them, or nest less deeply"
@@ -88,10 +96,8 @@ def reserved_to_root(_: KernelError, proc: bytes) -> str:
     name = "unprivileged_userns_clone"
     if read_state(proc, f"sys/kernel/{name}".encode()) != "0":
         return ""
-    return (
-        f"user namespaces are reserved to root here: kernel.{name} is 0; "
-        f"ask the administrator for: sysctl -w kernel.{name}=1"
-    )
+    cause = f"user namespaces are reserved to root here: kernel.{name} is 0"
+    return Hint(cause, ADMINISTRATOR, f"sysctl -w kernel.{name}=1")
 
 
 def inside_chroot(_: KernelError, proc: bytes) -> str:
@@ -135,10 +141,8 @@ def apparmor_switch(_: KernelError, proc: bytes) -> str:
     name = "apparmor_restrict_unprivileged_userns"
     if read_state(proc, f"sys/kernel/{name}".encode()) != "1":
         return ""
-    return (
-        f"AppArmor restricts user namespaces here, and has no profile that allows them to Sundog: "
-        f"kernel.{name} is 1; ask the administrator for: {LOADS_PROFILE}"
-    )
+    cause = "AppArmor restricts user namespaces here, and has no profile that allows them to Sundog"
+    return Hint(f"{cause}: kernel.{name} is 1", ADMINISTRATOR, LOADS_PROFILE)
 
 
 def apparmor_profile(error: KernelError, proc: bytes) -> str:
@@ -161,9 +165,10 @@ def threads_or_configuration(_: KernelError, proc: bytes) -> str:
 
 def forbidden(_: KernelError, _proc: bytes) -> str:
     """Name the causes that remain if no other was found."""
-    return (
+    return Hint(
         "a security module, a container around this one or a chroot forbids it; "
-        "ask the administrator whether users may have user namespaces"
+        "ask the administrator whether users may have user namespaces",
+        ADMINISTRATOR,
     )
 
 
@@ -174,7 +179,9 @@ def no_proc(error: KernelError, _: bytes) -> str:
 
 def unknown_file_system(_: KernelError, _proc: bytes) -> str:
     """Say that the kernel does not know the type of file system."""
-    return "the kernel lacks this file system; ask the administrator to load its module"
+    return Hint(
+        "the kernel lacks this file system; ask the administrator to load its module", ADMINISTRATOR
+    )
 
 
 def mount_limit(_: KernelError, proc: bytes) -> str:
@@ -188,9 +195,10 @@ def root_is_initramfs(_: KernelError, proc: bytes) -> str:
     roots = [fstype for _, point, fstype, _ in read_mounts(proc, b"self") if point == b"/"]
     if roots != ["rootfs"]:
         return ""
-    return (
+    return Hint(
         "this node runs from its initial ramfs, which pivot_root(2) cannot leave; "
-        "ask the administrator to let its boot do switch_root to a tmpfs"
+        "ask the administrator to let its boot do switch_root to a tmpfs",
+        ADMINISTRATOR,
     )
 
 
@@ -295,9 +303,10 @@ def open_file_limit(_: KernelError, _proc: bytes) -> str:
 def open_file_table(_: KernelError, proc: bytes) -> str:
     """Tell how many files the machine may have open."""
     limit = read_state(proc, b"sys/fs/file-max") or "unknown"
-    return (
+    return Hint(
         "all processes of this machine together have too many files open "
-        f"(fs.file-max is {limit}); try later, or ask the administrator"
+        f"(fs.file-max is {limit}); try later, or ask the administrator",
+        ADMINISTRATOR,
     )
 
 
@@ -365,6 +374,16 @@ def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":
         fstype, _, options = fields[fields.index("-") + 1 :][:3]
         mounts.append((fields[0], point, fstype, options))
     return mounts
+
+
+def reason(number: int, path: bytes) -> str:
+    """Say in lower case why ``path`` cannot be used; name its file system, if that is the cause.
+
+    ``number`` is the errno.
+    """
+    if number not in FILE_SYSTEM_FAULTS:
+        return os.strerror(number).lower()
+    return f"{FILE_SYSTEM_FAULTS[number]} {file_system_of(path)}"
 
 
 def existing_part(error: KernelError) -> bytes:

@@ -10,6 +10,7 @@ Until then the name of the new file begins with RECORDS_DRAFT.
 RECORDS_DIRECTORY = b"ch"
 RECORDS = b"owners"
 RECORDS_DRAFT = b"owners.new"
+OWN_RECORDS = RECORDS_DIRECTORY + b"/" + RECORDS
 
 # In a one-file image (SquashFS): its default command, in the format of ``stack``; and its
 # variables, as every image has them.

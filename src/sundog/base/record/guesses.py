@@ -90,6 +90,11 @@ def read_guesses(fd: int) -> Guesses:
     return Guesses({}) if len(data) > LONGEST_GUESSES else unpack_guesses(data)
 
 
+def listed_guesses(tree: bytes) -> bytes:
+    """Return the letter of a layer whose marks only its own list in ``tree`` can have."""
+    return OWNERS_LISTED if os.access(tree + b"/" + GUESSES, os.F_OK) else OWNERS_KNOWN
+
+
 def guesses_of(tree: bytes, letter: bytes) -> Guesses | None:
     """Return the marks of a layer with the files ``tree``, None if it has none.  Raises OSError."""
     if letter == OWNERS_GUESSED:

@@ -1,6 +1,16 @@
-"""The place of a layer in the file system."""
+"""``layers/ID/``: what the directory of a layer holds.
+
+    tree/   the files
+    owners  the manifest: ``record.owners``
+    links   the files that may have several names: ``record.links``
+
+A draft of a layer and a cache mount have the same names.
+"""
 
 from sundog.base.record.guesses import OWNERS_KNOWN
+
+# Relative to the directory.
+LAYER_TREE, LAYER_OWNERS, LAYER_LINKS = b"/tree", b"/owners", b"/links"
 
 
 class LayerPath:
@@ -27,3 +37,11 @@ class LayerPath:
         self.guessed = guessed
         self.links = links
         self.guesses = guesses
+
+    @classmethod
+    def of(
+        cls, directory: bytes, guessed: bool = False, guesses: bytes = OWNERS_KNOWN
+    ) -> "LayerPath":
+        """Return the paths in the ``directory`` of a layer."""
+        links = directory + LAYER_LINKS
+        return cls(directory + LAYER_TREE, directory + LAYER_OWNERS, guessed, links, guesses)

@@ -18,11 +18,21 @@ reader parses equal strings once, and their paths share one record.
 
 import os
 
-from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from sundog.errors import StoreError
 
 OWNERS_MAGIC = b"sundog-owners 1\n"
-OWNER_KINDS = "fdlcbpw"
+# The kinds of inodes in a record, by the type in their mode.
+INODE_KINDS = {
+    S_IFREG: "f",
+    S_IFDIR: "d",
+    S_IFLNK: "l",
+    S_IFIFO: "p",
+    S_IFCHR: "c",
+    S_IFBLK: "b",
+}
+DEVICE_KINDS = "cb"
+OWNER_KINDS = (*INODE_KINDS.values(), "w")
 
 
 class OwnerRecord:
@@ -102,7 +112,7 @@ class OwnerRecord:
     def unpack(cls, attributes: bytes) -> "OwnerRecord":
         """Return the record that attribute words describe.  Raises ValueError if they are wrong."""
         kind, uid, gid, *words = attributes.decode("ascii").split(" ")
-        if len(kind) != 1 or kind not in OWNER_KINDS:
+        if kind not in OWNER_KINDS:
             raise ValueError(f"unknown kind {kind!r}")
         rdev, opaque, guessed = 0, False, False
         xattrs = []

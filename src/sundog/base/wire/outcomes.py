@@ -6,7 +6,7 @@ RuntimeError that says where it was raised.
 """
 
 from sundog.base.wire.values import pack_value, unpack_value
-from sundog.errors import SundogError
+from sundog.errors import Hint, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def pack_result(value: object, take_apart: "TakeApart | None" = None) -> bytes:
 def pack_exception(error: BaseException) -> bytes:
     """Return as bytes that a function raised ``error``, without its cause and its traceback."""
     if isinstance(error, SundogError):
-        attributes = {name: getattr(error, name) for name in type(error).ATTRIBUTES}
+        attributes = {name: plain(getattr(error, name)) for name in type(error).ATTRIBUTES}
         return pack_value((DID_FAIL, (type(error).__name__, attributes)))
     if isinstance(error, OSError):
         return pack_value(
@@ -39,6 +39,11 @@ def pack_exception(error: BaseException) -> bytes:
     if isinstance(error, KeyboardInterrupt):
         return pack_value((WAS_INTERRUPTED, None))
     return pack_value((IS_BROKEN, (f"{type(error).__name__}: {error}", where_from(error))))
+
+
+def plain(value: object) -> object:
+    """Return the attribute of an error as a plain value: a Hint as its arguments."""
+    return (value.advice, value.who, value.command) if isinstance(value, Hint) else value
 
 
 def where_from(error: BaseException) -> str:
@@ -85,9 +90,13 @@ def made_error(name: str, attributes: "dict[object, object]") -> SundogError:
         raise ValueError(NO_OUTCOME)
     error = kind.__new__(kind)
     for key, value in attributes.items():
-        if not isinstance(value, (str, int)):
-            raise ValueError(NO_OUTCOME)
-        setattr(error, str(key), value)
+        match value:
+            case (str(advice), str(who), str(command)):
+                setattr(error, str(key), Hint(advice, who, command))
+            case str() | int():
+                setattr(error, str(key), value)
+            case _:
+                raise ValueError(NO_OUTCOME)
     error.args = (error.message,)
     return error
 

@@ -14,8 +14,8 @@ from selectors import EVENT_READ, DefaultSelector
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 from typing import TYPE_CHECKING
 
+from sundog.base.kernel.advice import explained
 from sundog.base.kernel.descriptors import allow_descriptors, send_message
-from sundog.base.kernel.libc import printable
 from sundog.base.kernel.process import fork
 from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.base.wire.outcomes import where_from
@@ -140,7 +140,7 @@ class Agent:
                 return
             result = reception.result()
         except (SundogError, OSError) as error:
-            self._messages.error(in_words(error, "a runtime's message"))
+            self._report("a runtime's message", error)
             result = None
         self._dismiss(reception)
         if result is not None:
@@ -162,7 +162,7 @@ class Agent:
             else:
                 raise SundogError(f"{len(known)} containers that run have this ID")
         except (SundogError, OSError) as error:
-            self._messages.error(in_words(error, f"container {state.container}"))
+            self._report(f"container {state.container}", error)
         finally:
             os.close(listener)
 
@@ -199,7 +199,7 @@ class Agent:
             supervise(container, lambda text: self._complain(f"{what}: {text}"))
             status = 0
         except (SundogError, OSError) as error:
-            self._messages.error(in_words(error, what))
+            self._report(what, error)
         except Exception as error:
             lines = where_from(error)
             self._complain(f"please report this bug: {what}: {error!r} at {lines}")
@@ -218,6 +218,11 @@ class Agent:
         elif status == 0:
             self._messages.info(f"{what}: has ended")
 
+    def _report(self, what: str, error: SundogError | OSError) -> None:
+        """Print ``error``, which is about ``what``."""
+        shown = explained(error)
+        self._messages.error(SundogError(f"{what}: {shown.message}", shown.hint))
+
     def _complain(self, text: str) -> None:
         self._messages.error(SundogError(text))
 
@@ -227,13 +232,3 @@ def has_ended(process: int) -> bool:
     events = poll()
     events.register(process, POLLIN)
     return bool(events.poll(0))
-
-
-def in_words(error: SundogError | OSError, what: str) -> SundogError:
-    """Return ``error`` as an error about ``what``."""
-    if isinstance(error, SundogError):
-        return SundogError(f"{what}: {error.message}", error.hint)
-    name = error.filename
-    if name is None:
-        return SundogError(f"{what}: {error.strerror}")
-    return SundogError(f"{what}: {printable(os.fsencode(name))}: {error.strerror}")

@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
 import sys
 
-from sundog.base.kernel.advice import advice
-from sundog.base.kernel.libc import kernel_error, printable
-from sundog.base.kernel.refusal import WANTED, explain
-from sundog.errors import EXIT_ERROR, KernelError, SundogError, UsageError
+from sundog.base.kernel.advice import explained, in_words
+from sundog.errors import EXIT_ERROR, SundogError, UsageError
 from sundog.front.cli.interruption import INTERRUPTIONS, Interruption
 from sundog.front.cli.streams import silence_stdout
 from sundog.image.store.advice import ADVICE
@@ -23,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.front.cli.report import Report
-
-# The errors of the operating system that refusal.py can explain.
-_EXPLAINED = frozenset({*WANTED, errno.EACCES, errno.ENOENT, errno.EXDEV})
 
 
 def run_action(
@@ -73,17 +66,11 @@ def _reported(
         with interruption:  # outside of it, a signal just kills: nothing needs cleaning up
             status = action()
             sys.stdout.flush()
-    except UsageError as error:
-        _explain(error, report, debug=debug)
-        return usage_status
-    except SundogError as error:
-        _explain(error, report, debug=debug)
-        return EXIT_ERROR
     except BrokenPipeError:
         raise
-    except OSError as error:
-        _explain(_in_words(error), report, debug=debug)
-        return EXIT_ERROR
+    except (SundogError, OSError) as error:
+        _explain(error, report, debug=debug)
+        return usage_status if isinstance(error, UsageError) else EXIT_ERROR
     except INTERRUPTIONS:
         return EXIT_ERROR
     except ModuleNotFoundError as error:
@@ -95,47 +82,15 @@ def _reported(
         return EXIT_ERROR
     except Exception as error:
         report.trace(error)
-        report.fatal(f"please report this bug: {type(error).__name__}: {error}")
+        report.fatal(in_words(error).message)
         return EXIT_ERROR
     report.finish()
     return status
 
 
-def _explain(error: SundogError, report: Report, *, debug: bool) -> None:
+def _explain(error: SundogError | OSError, report: Report, *, debug: bool) -> None:
     """Print the warnings again, then the error."""
-    error.hint = advice(error)
-    if not error.hint and (cause := _refused_file(error)) is not None:
-        error.hint = explain(cause)
     if debug:
         report.trace(error)
     report.finish()
-    report.error(error)
-
-
-def _in_words(error: OSError) -> SundogError:
-    """Turn an error of the operating system into one for the user."""
-    from sundog.image.store.faults import names_in, reason  # noqa: PLC0415 - seldom needed
-
-    if not error.errno:
-        return SundogError(str(error))
-    names = names_in(error)
-    if not names:
-        worded = SundogError(WANTED.get(error.errno, "") + os.strerror(error.errno))
-    else:
-        said = " to ".join(map(printable, names))
-        worded = SundogError(f"{said}: {reason(error.errno, os.path.abspath(names[-1]))}")
-    if error.errno in _EXPLAINED:
-        worded.__cause__ = error
-    return worded
-
-
-def _refused_file(error: SundogError) -> KernelError | None:
-    """Return the refusal of a file or a process that caused an error, None if none did."""
-    cause = error.__cause__
-    if not isinstance(cause, OSError) or not cause.errno:
-        return None
-    from sundog.image.store.faults import names_in  # noqa: PLC0415 - seldom needed
-
-    if names := names_in(cause):
-        return kernel_error("open", names[-1], cause.errno)
-    return kernel_error("fork", b"", cause.errno) if cause.errno in WANTED else None
+    report.error(explained(error))

@@ -5,10 +5,8 @@ Lines about images are translated to lines of ``ch-image``, whose functions do t
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 
-from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError, UsageError
 from sundog.front.podman.run_line import is_id
 
@@ -104,18 +102,11 @@ def run(argv: Sequence[str]) -> int:
             status: int = start(words, context)
             return status
         return _image_lines(name, words, context)
-    except SundogError as error:
-        return fail(error)
-    except OSError as error:
-        what = f"{printable(os.fsencode(error.filename))}: " if error.filename else ""
-        return fail(SundogError(f"{what}{error.strerror}"))
+    except (SundogError, OSError) as error:
+        from sundog.base.kernel.advice import explained  # noqa: PLC0415 - a run seldom fails
 
-
-def fail(error: SundogError) -> int:
-    """Print an error that comes before the work begins; return the exit status."""
-    report = new_report()
-    report.error(error)
-    return EXIT_SUNDOG
+        new_report().error(explained(error))
+        return EXIT_SUNDOG
 
 
 def new_report() -> Report:

@@ -12,8 +12,8 @@ import shlex
 
 from sundog.base.installation import COMMANDS, installed
 from sundog.base.kernel.refusal import LOADS_PROFILE, read_state
-from sundog.errors import KernelError, SundogError
-from sundog.front.doctor.outcome import Check, for_administrator
+from sundog.errors import ADMINISTRATOR, Hint, KernelError, SundogError
+from sundog.front.doctor.outcome import Check
 from sundog.runtime.container.enter import enter_namespaces
 
 _SWITCH = b"sys/kernel/apparmor_restrict_unprivileged_userns"
@@ -76,7 +76,7 @@ def apparmor_check(proc: bytes = b"/proc") -> Check:
                 error.subject,
                 error.errno,
                 f"it allows no user namespaces to Sundog's commands: this process is {label}",
-                for_administrator(_load_command()),
+                Hint("", ADMINISTRATOR, _load_command()),
             ) from None
         return f"it restricts user namespaces, but not those of Sundog: this process is {label}"
 

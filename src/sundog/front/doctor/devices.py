@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import SundogError
+from sundog.errors import Hint, SundogError
 from sundog.front.doctor.outcome import Check, NotHere
 from sundog.runtime.cdi.directories import cdi_directories
 from sundog.runtime.cdi.registry import device_names, edits_for_all
 from sundog.runtime.devices.injection import BIND_MOUNT_TYPES, NO_ACCESS
 
-_NONE_HINT = (
-    "GPUs need one: mkdir -p ~/.config/cdi && nvidia-ctk cdi generate --format=json "
-    ">~/.config/cdi/nvidia.json"
+_NONE_HINT = Hint(
+    "GPUs need one",
+    command="mkdir -p ~/.config/cdi && "
+    "nvidia-ctk cdi generate --format=json >~/.config/cdi/nvidia.json",
 )
 _MOST_SHOWN = 5
 

@@ -6,8 +6,8 @@ import errno
 import os
 
 from sundog.base.kernel.mounts import MS_NODEV, MS_NOSUID, mount
-from sundog.errors import FuseRefused, KernelError, SundogError
-from sundog.front.doctor.outcome import Check, NotHere, for_administrator
+from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, SundogError
+from sundog.front.doctor.outcome import Check, NotHere
 from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.features import try_overlay, try_squash, try_tmpfs_xattrs
 from sundog.runtime.emulation.notify.seccomp.trial import (
@@ -19,17 +19,16 @@ from sundog.runtime.emulation.notify.seccomp.trial import (
 from sundog.runtime.steps.step import pid_namespace_obstacle
 
 _LIMITS = ("user", "mnt", "pid")
-_OVERLAY = "overlay"
 _NO_FUSE = (
     "run directories, or images by name; in a container: start that container with --device "
     "/dev/fuse"
 )
-_LOADS_FUSE = for_administrator("modprobe fuse", _NO_FUSE)
+_LOADS_FUSE = Hint(_NO_FUSE, ADMINISTRATOR, "modprobe fuse")
 _FUSE_REMEDIES = {
     errno.ENOENT: _LOADS_FUSE,
     errno.ENODEV: _LOADS_FUSE,
     errno.ENXIO: _LOADS_FUSE,
-    errno.EACCES: for_administrator("chmod 0666 /dev/fuse", _NO_FUSE),
+    errno.EACCES: Hint(_NO_FUSE, ADMINISTRATOR, "chmod 0666 /dev/fuse"),
 }
 _ALLOWS_ATTACH = "echo kernel.yama.ptrace_scope=1 >/etc/sysctl.d/90-sundog.conf && systemctl reboot"
 
@@ -39,8 +38,10 @@ def _overlay() -> str:
         try_overlay()
     except KernelError as error:
         if error.errno == errno.ENODEV:
-            error.hint = for_administrator(
-                f"modprobe {_OVERLAY}", "the kernel has no overlayfs: ch-run -W copies the image"
+            error.hint = Hint(
+                "the kernel has no overlayfs: ch-run -W copies the image",
+                ADMINISTRATOR,
+                "modprobe overlay",
             )
         raise
     return "ch-run -W works"
@@ -73,7 +74,7 @@ def _notify() -> str:
         return ""
     hint = "--force=notify and ch-run --notify use --force=seccomp instead"
     if read_line(PTRACE_SCOPE) == NO_ATTACH:
-        hint = for_administrator(_ALLOWS_ATTACH, hint)  # only a start of the machine lowers it
+        hint = Hint(hint, ADMINISTRATOR, _ALLOWS_ATTACH)  # only a start of the machine lowers it
     raise SundogError(f"root emulation that remembers is not possible: {reason}", hint)
 
 
@@ -98,7 +99,7 @@ def _binfmt() -> str:
     except KernelError as error:
         hint = "Linux 6.7 and newer allow it; an administrator can do it for all users"
         if error.errno == errno.ENODEV:
-            hint = for_administrator("modprobe binfmt_misc")
+            hint = Hint("", ADMINISTRATOR, "modprobe binfmt_misc")
         raise NotHere(
             f"users can't register interpreters for other architectures: {error.message}", hint
         ) from None

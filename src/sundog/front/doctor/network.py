@@ -7,8 +7,8 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from sundog.errors import SundogError
-from sundog.front.doctor.outcome import Check, NotHere, for_administrator
+from sundog.errors import ADMINISTRATOR, Hint, SundogError
+from sundog.front.doctor.outcome import Check, NotHere
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SECONDS = 5.0
@@ -77,7 +77,7 @@ def _authorities() -> str:
     if not loaded and not listed:
         raise SundogError(
             "this machine has no certificate authorities, so no registry can prove its identity",
-            for_administrator("apt-get install ca-certificates"),
+            Hint("", ADMINISTRATOR, "apt-get install ca-certificates"),
         )
     return f"{loaded or listed} in {paths.cafile or bundle or paths.capath}"
 

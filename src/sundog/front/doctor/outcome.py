@@ -6,13 +6,12 @@ it may enter namespaces or install a filter.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 
+from sundog.base.kernel.advice import hint_of, names_in
 from sundog.base.kernel.libc import kernel_error
-from sundog.base.kernel.refusal import explain
-from sundog.errors import FuseRefused, KernelError, SundogError
+from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, SundogError
 from sundog.runtime.process.child import Child
 
 TYPE_CHECKING = False
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 OK, FAILED, NOT_HERE = "ok", "failed", "not here"
-
-USER, ADMINISTRATOR = "user", "administrator"
-# How hints introduce the one command that repairs it: those of ``kernel.refusal``, too.
-_ASKS = "ask the administrator"
-_INTRODUCTIONS = ((f"{_ASKS} for: ", ADMINISTRATOR), ("you can run: ", USER))
 
 
 class NotHere(SundogError):
@@ -45,7 +39,7 @@ class Outcome:
     name: str
     state: str
     detail: str = ""
-    hint: str = ""
+    hint: Hint = Hint("")  # noqa: RUF009 - immutable
     command: str = ""
     who: str = ""
     errno: int = 0
@@ -54,11 +48,7 @@ class Outcome:
     @property
     def advice(self) -> str:
         """The hint without the command."""
-        for words, _ in _INTRODUCTIONS:
-            before, found, _ = self.hint.partition(words)
-            if found:
-                return before.rstrip("; ")
-        return self.hint
+        return self.hint.advice
 
     @property
     def remedy(self) -> str:
@@ -89,54 +79,33 @@ def outcomes(checks: Iterable[Check]) -> Iterator[Outcome]:
 def attempt(check: Check) -> Outcome:
     """Make a check."""
     began = time.monotonic()
-    found = Child(lambda _tie: _found(check)).result() if check.in_child else _found(check)
-    assert isinstance(found, tuple)
-    state, detail, hint, number = found
-    command, who = _remedy(hint)
-    seconds = round(time.monotonic() - began, 3)
-    return Outcome(check.name, state, detail, hint, command, who, number, seconds)
-
-
-def _found(check: Check) -> tuple[str, str, str, int]:
-    """Return state, detail, hint and errno, as plain values."""
+    state, detail, hint, number = OK, "", Hint(""), 0
     try:
-        return OK, check.act(), "", 0
-    except NotHere as error:
-        return NOT_HERE, error.message, error.hint, 0
-    except KernelError as error:
-        return FAILED, error.message, error.hint or explain(error), error.errno
-    except FuseRefused as error:
-        return FAILED, error.message, error.hint, error.errno
+        if check.in_child:
+            detail = str(Child(lambda _tie: _tried(check)).result())
+        else:
+            detail = _tried(check)
     except SundogError as error:
-        return FAILED, error.message, error.hint, 0
+        state = NOT_HERE if isinstance(error, NotHere) else FAILED
+        detail, hint = error.message, error.hint
+        number = error.errno if isinstance(error, KernelError | FuseRefused) else 0
+    seconds = round(time.monotonic() - began, 3)
+    who = hint.who if hint else ""
+    return Outcome(check.name, state, detail, hint, hint.command, who, number, seconds)
+
+
+def _tried(check: Check) -> str:
+    """Make a check in this process, where the cause of a failure shows; raise SundogError."""
+    try:
+        return check.act()
+    except NotHere:
+        raise
+    except SundogError as error:
+        error.hint = hint_of(error)
+        raise
     except OSError as error:
-        named = error.filename if isinstance(error.filename, bytes | str) else b""
-        subject = os.fsencode(named)
-        refused = kernel_error("open", subject, error.errno or 0)
-        detail = refused.message if subject else str(error.strerror)
-        return FAILED, detail, explain(refused), error.errno or 0
-
-
-def for_administrator(command: str, advice: str = "") -> str:
-    """Return the hint that an administrator repairs it with ``command``."""
-    return _joined(advice, f"{_ASKS} for: {command}")
-
-
-def for_user(command: str, advice: str = "") -> str:
-    """Return the hint that the user repairs it with ``command``."""
-    return _joined(advice, f"you can run: {command}")
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(filter(None, parts))
-
-
-def _remedy(hint: str) -> tuple[str, str]:
-    """Return the command in a hint, and who must run it."""
-    if not hint:
-        return "", ""
-    for words, who in _INTRODUCTIONS:
-        _, found, command = hint.partition(words)
-        if found:
-            return command, who
-    return "", ADMINISTRATOR if _ASKS in hint else USER
+        name = b"".join(names_in(error)[-1:])
+        refused = kernel_error("open", name, error.errno or 0)
+        refused.hint = hint_of(refused)
+        refused.message = refused.message if name else str(error.strerror)
+        raise refused from None

@@ -7,8 +7,8 @@ import tempfile
 from contextlib import contextmanager, suppress
 from functools import partial
 
+from sundog.base.kernel.advice import hint_of
 from sundog.base.kernel.libc import kernel_error, printable
-from sundog.base.kernel.refusal import explain
 from sundog.base.record.location import default_storage
 from sundog.base.record.own_storage import check_directory
 from sundog.errors import SundogError
@@ -55,9 +55,9 @@ def _make(path: bytes) -> bytes:
         if os.path.isdir(path):
             with suppress(OSError):
                 return os.fsencode(tempfile.mkdtemp(prefix=prefix, dir=os.fsdecode(path)))
-        refused = kernel_error("open", parent, error.errno or 0)
-        refused.message = f"can't make a directory in {printable(parent)}: {error.strerror}"
-        refused.hint = explain(refused) or "name another one by --storage or $CH_IMAGE_STORAGE"
+        number = error.errno or 0
+        refused = kernel_error("open", parent, number, f"make a directory in {printable(parent)}")
+        refused.hint = hint_of(refused) or "name another one by --storage or $CH_IMAGE_STORAGE"
         raise refused from None
 
 

@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 
-from sundog.errors import SundogError
-from sundog.front.doctor.outcome import Check, NotHere, for_administrator
-from sundog.runtime.squashfs.superblock import SQUASHFS_MAGIC
+from sundog.base.record.magic import SQUASHFS_MAGIC
+from sundog.errors import ADMINISTRATOR, Hint, SundogError
+from sundog.front.doctor.outcome import Check, NotHere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Program:
         for installer, words in _INSTALLERS.items():
             if shutil.which(installer):
                 package = dict(self.packages).get(installer, self.package)
-                return for_administrator(f"{words} {package}")
+                return Hint("", ADMINISTRATOR, f"{words} {package}")
         return ""
 
 

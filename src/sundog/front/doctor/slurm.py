@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 
-from sundog.errors import SundogError
-from sundog.front.doctor.outcome import Check, NotHere, for_administrator
+from sundog.errors import ADMINISTRATOR, Hint, SundogError
+from sundog.front.doctor.outcome import Check, NotHere
 from sundog.front.doctor.programs import output_of
 
 TYPE_CHECKING = False
@@ -64,7 +64,7 @@ def _munge() -> str:
     try:
         credential = output_of(["munge", "--no-input"])
     except SundogError as error:
-        error.hint = for_administrator("systemctl start munge")
+        error.hint = Hint("", ADMINISTRATOR, "systemctl start munge")
         raise
     output_of(["unmunge"], stdin=credential.encode())
     return "a credential was made and decoded"
@@ -90,7 +90,11 @@ def _mpi() -> str:
     if "pmix" not in found:
         raise NotHere(
             f"srun has no --mpi=pmix ({text})",
-            "start Open MPI 5 programs with mpirun; or ask the administrator for Slurm's plug-in",
+            Hint(
+                "start Open MPI 5 programs with mpirun; or ask the administrator for Slurm's "
+                "plug-in",
+                ADMINISTRATOR,
+            ),
         )
     return text
 
@@ -101,7 +105,10 @@ def _oci() -> str:
     if path is None:
         raise NotHere(
             "no oci.conf beside slurm.conf: srun --container does not work; srun ch-run does",
-            "ask the administrator for one of the two files in docs/how-to/slurm.md",
+            Hint(
+                "ask the administrator for one of the two files in docs/how-to/slurm.md",
+                ADMINISTRATOR,
+            ),
         )
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -118,7 +125,7 @@ def _oci() -> str:
     if program is None:
         raise SundogError(
             f"{path} runs {name}, which is not there",
-            "ask the administrator to write its absolute path into that file",
+            Hint("ask the administrator to write its absolute path into that file", ADMINISTRATOR),
         )
     return f"{path} runs {program}"
 

@@ -6,7 +6,6 @@ command imports only what it needs.
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import sys
@@ -15,7 +14,7 @@ from _signal import SIG_DFL, SIGCHLD, signal  # type: ignore[import-not-found]
 from sundog import __version__
 from sundog.errors import EXIT_ERROR, SundogError
 from sundog.front.oci_runtime.arguments import COMMANDS, parse_command, parse_global
-from sundog.front.oci_runtime.log import Log, check_format, in_words
+from sundog.front.oci_runtime.log import Log, check_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,16 +85,15 @@ def run_command() -> int:
             log.use_file(path)
         parse_command(arguments, words)
         return call(arguments, log)
-    except SundogError as error:
-        log.error(explained(error))
-    except OSError as error:
-        broken = error.errno == errno.EPIPE
-        log.error(SundogError("nobody reads standard output") if broken else in_words(error))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        log.error(SundogError("nobody reads standard output"))
     except Exception as error:
-        log.error(SundogError(f"please report this bug: {type(error).__name__}: {error}"))
-        if "--debug" in sys.argv:
+        from sundog.base.kernel.advice import explained  # noqa: PLC0415 - seldom needed
+
+        log.error(explained(error))
+        if "--debug" in sys.argv and not isinstance(error, (SundogError, OSError)):
             sys.excepthook(type(error), error, error.__traceback__)
     return EXIT_ERROR
 
@@ -114,14 +112,6 @@ def call(arguments: Arguments, log: Log) -> int:
     module, name = _FUNCTIONS[arguments.command]
     result = getattr(import_module(f"sundog.front.oci_runtime.{module}"), name)(arguments, log)
     return result if isinstance(result, int) else 0
-
-
-def explained(error: SundogError) -> SundogError:
-    """Return the error, with a hint if the kernel has refused something that Sundog can explain."""
-    from sundog.base.kernel.advice import advice  # noqa: PLC0415 - seldom needed
-
-    error.hint = advice(error)
-    return error
 
 
 if __name__ == "__main__":

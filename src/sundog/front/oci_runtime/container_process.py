@@ -31,11 +31,10 @@ from sundog.base.kernel.namespaces import (
 )
 from sundog.base.kernel.network import bring_up_loopback
 from sundog.base.kernel.process import fork, set_dumpable, set_pdeathsig
-from sundog.errors import KernelError, PidNamespaceRefused, SundogError
+from sundog.errors import KernelError, PidNamespaceRefused
 from sundog.front.oci_runtime.console import Console, host_multiplexer
 from sundog.front.oci_runtime.image_root import RootSource
 from sundog.front.oci_runtime.link import MADE, MOUNTED, READY, Link
-from sundog.front.oci_runtime.log import in_words
 from sundog.front.oci_runtime.mounts import operations, session
 from sundog.front.oci_runtime.process import (
     EXIT_NOT_EXECUTABLE,
@@ -356,12 +355,3 @@ def mount_all(
     if overlaid is None and (source.is_layered or not writable):
         directory = add_missing_points(root, directory, plan.scratch, attached, log.debug)
     return directory, attached, plan
-
-
-def as_error(error: BaseException) -> SundogError:
-    """Return an exception of another process as an error for the user."""
-    if isinstance(error, SundogError):
-        return error
-    if isinstance(error, OSError):
-        return in_words(error)
-    return SundogError(f"please report this bug: {error}")

@@ -7,6 +7,7 @@ import os
 import time
 from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
+from sundog.base.kernel.advice import in_words
 from sundog.base.kernel.descriptors import INT_SIZE
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text, printable
@@ -16,7 +17,7 @@ from sundog.base.kernel.process import fork
 from sundog.base.record.location import default_storage, own_places
 from sundog.errors import PidNamespaceRefused, SundogError, UsageError
 from sundog.front.oci_runtime.console import connect_console
-from sundog.front.oci_runtime.container_process import Making, as_error, be_maker
+from sundog.front.oci_runtime.container_process import Making, be_maker
 from sundog.front.oci_runtime.link import ENDED, MADE, MOUNTED, READY, Link
 from sundog.front.oci_runtime.members import mount_namespace_id
 from sundog.front.oci_runtime.process import FORCES
@@ -203,10 +204,8 @@ def receive(link: Link) -> tuple[str, int | bytes]:
     """Return the next message.  Raises SundogError."""
     try:
         return link.receive()
-    except SundogError:
-        raise
     except Exception as error:
-        raise as_error(error) from None
+        raise in_words(error) from None
 
 
 def give_up(maker: int, process: Process | None) -> None:

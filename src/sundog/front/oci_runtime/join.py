@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.kernel.advice import in_words
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.namespaces import (
     CLONE_NEWCGROUP,
@@ -24,7 +25,6 @@ from sundog.base.kernel.namespaces import (
 from sundog.base.kernel.process import fork, set_child_subreaper, set_dumpable
 from sundog.errors import SundogError, UsageError
 from sundog.front.oci_runtime.console import Console, host_multiplexer
-from sundog.front.oci_runtime.container_process import as_error
 from sundog.front.oci_runtime.create import (
     chosen_force,
     console_socket,
@@ -202,10 +202,8 @@ def join_container(joining: Joining) -> Process:
                 return process
             else:
                 raise SundogError("the process in the container has died")
-    except SundogError:
-        raise
     except Exception as error:
-        raise as_error(error) from None
+        raise in_words(error) from None
     finally:
         link.close()
 

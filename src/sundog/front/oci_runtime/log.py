@@ -10,7 +10,7 @@ import os
 import time
 
 from sundog.base.kernel.files import STDERR_FILENO
-from sundog.base.kernel.libc import encode_text, escaped, kernel_error, printable
+from sundog.base.kernel.libc import encode_text, escaped, printable
 from sundog.errors import SundogError, UsageError
 
 FORMATS = ("text", "json")
@@ -84,16 +84,3 @@ def check_format(form: str) -> str:
     if form not in FORMATS:
         raise UsageError(f"invalid log format: {form}", f"--log-format {'|'.join(FORMATS)}")
     return form
-
-
-def in_words(error: OSError) -> SundogError:
-    """Return an error of the operating system as one for the user."""
-    name = error.filename
-    if name is None:
-        from sundog.base.kernel.refusal import WANTED, explain  # noqa: PLC0415 - seldom needed
-
-        wanted = WANTED.get(error.errno or 0, "")
-        hint = explain(kernel_error("fork", b"", error.errno or 0))
-        return SundogError(f"{wanted}{error.strerror or error}", hint)
-    shown = printable(name) if isinstance(name, bytes) else escaped(str(name))
-    return SundogError(f"{shown}: {error.strerror}")

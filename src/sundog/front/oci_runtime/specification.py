@@ -178,13 +178,10 @@ class Reader(Fields):
 
     def list_of(self, key: str) -> list[Reader]:
         """Remove a list of objects, and return readers of them."""
-        found = self.array(key) or []
+        found = self.objects(key)
         if len(found) > LIST_LIMIT:
             raise self._error(f"{self.what}: {key}: more than {LIST_LIMIT} entries")
-        return [
-            Reader(value, f"{self.what}: {key} {number}", self._error)
-            for number, value in enumerate(found, 1)
-        ]
+        return found
 
     def absolute(self, key: str) -> bytes:
         """Remove a path, which must be absolute, and return it."""

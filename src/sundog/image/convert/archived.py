@@ -14,7 +14,7 @@ from functools import partial
 from sundog.base.kernel.files import Closing
 from sundog.image.convert.members import FileStream, shown
 from sundog.image.layer.compressing import CompressedWriter
-from sundog.image.layer.compression import open_decompressed
+from sundog.image.layer.compression import GZIP_MAGIC, ZSTD_MAGIC, open_decompressed
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import (
@@ -110,7 +110,7 @@ def _open_file(path: bytes, source: str, offset: int) -> FileStream:
 def _described(fd: int) -> Descriptor:
     """Read a blob without a descriptor; return a descriptor of it."""
     media_type = OCI_LAYER
-    for magic, name in ((b"\x1f\x8b", OCI_LAYER_GZIP), (b"\x28\xb5\x2f\xfd", OCI_LAYER_ZSTD)):
+    for magic, name in ((GZIP_MAGIC, OCI_LAYER_GZIP), (ZSTD_MAGIC, OCI_LAYER_ZSTD)):
         if os.pread(fd, len(magic), 0) == magic:
             media_type = name
     reader = _read_through(fd)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.errors import ArchiveError, UsageError
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.limits import Meter
@@ -53,8 +54,6 @@ _PATTERNS: tuple[tuple[str, Sequence[str]], ...] = (
     (TAR, ("*.tar", "*.t?z", "*.tzst", "*.tbz2", "*.tar.?", "*.tar.??", "*.tar.???")),
     (DIRECTORY, ("/*", "./*", "../*", ".", "..")),
 )
-_SQUASH_MAGIC = b"hsqs"
-_SIF_MAGIC, _SIF_MAGIC_AT = b"SIF_MAGIC\0", 32
 _HEAD = 64
 _LAYOUT = "oci-layout"
 # The name of the first member of an archive of images.
@@ -157,9 +156,9 @@ def _by_content(place: Place) -> str:
     try:
         with open(place.text, "rb", buffering=0) as raw:
             head = raw.read(_HEAD)
-            if head.startswith(_SQUASH_MAGIC):
+            if head.startswith(SQUASHFS_MAGIC):
                 return SQUASH
-            if head[_SIF_MAGIC_AT:].startswith(_SIF_MAGIC):
+            if head.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
                 return SIF
             raw.seek(0)
             first = next(iter(TarReader(open_decompressed(raw, Meter()))))

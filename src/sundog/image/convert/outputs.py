@@ -11,17 +11,17 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sundog.base.kernel.advice import names_in
 from sundog.base.kernel.drafts import replacing
 from sundog.base.kernel.files import RENAME_EXCHANGE, renameat2, sync_file_system, sync_name
 from sundog.base.kernel.mounts import AT_FDCWD
-from sundog.base.kernel.refusal import WANTED
+from sundog.base.kernel.refusal import WANTED, reason
 from sundog.errors import KernelError, SundogError
-from sundog.image.store.faults import names_in, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UNWRITTEN_HINT = "write to a directory of your own, on a file system with enough space"
+_UNWRITTEN_HINT = "write to a directory of your own, on a file system with enough space"
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -77,13 +77,12 @@ def told(destination: str, draft: bytes) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = b"".join(names_in(error)[-1:])
-        is_ours = not named or (os.path.abspath(named) + b"/").startswith(
-            os.path.abspath(draft) + b"/"
-        )
+        ours = os.path.abspath(draft) + b"/"
+        names = [os.path.abspath(name) + b"/" for name in names_in(error)]
+        is_ours = not names or any(name.startswith(ours) for name in names)
         if isinstance(error, BrokenPipeError) or error.errno in WANTED or not is_ours:
             raise
         directory = os.fsencode(os.path.dirname(os.path.abspath(destination)))
         raise SundogError(
-            f"can't write {destination}: {reason(error.errno or 0, directory)}", UNWRITTEN_HINT
+            f"can't write {destination}: {reason(error.errno or 0, directory)}", _UNWRITTEN_HINT
         ) from error

@@ -12,16 +12,12 @@ import tarfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from sundog.base.kernel.drafts import replacing
-from sundog.base.kernel.files import sync_file_system, sync_name
-from sundog.base.kernel.refusal import WANTED
-from sundog.errors import SundogError, UsageError
+from sundog.errors import UsageError
 from sundog.image.convert import docker_archive, oci_layout
-from sundog.image.convert.outputs import UNWRITTEN_HINT
+from sundog.image.convert.outputs import output_directory, output_file
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.oci.media_types import OCI_LAYER, as_oci
 from sundog.image.oci.reference import Reference
-from sundog.image.store.faults import reason
 from sundog.image.transfer.documents import as_it_came, leaving_image
 from sundog.image.transfer.packing import Packing, pack, warn_of_layer
 
@@ -229,40 +225,17 @@ def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
         yield destination
         destination.flush()
         return
-    draft = os.fsencode(f"{destination}.{os.getpid()}.part")
     if os.path.isdir(destination):
         raise UsageError(f"{destination} is a directory", "--format=oci-dir writes one")
-    try:
-        with replacing(os.fsencode(destination), draft), open(draft, "xb") as out:
-            yield out
-    except OSError as error:
-        if error.filename not in (draft, None) or error.errno in WANTED:
-            raise
-        raise _unwritten(destination, error) from error
+    with output_file(destination) as draft, open(draft, "xb") as out:
+        yield out
 
 
 @contextmanager
 def _new_directory(destination: str) -> Iterator[bytes]:
     """Make a directory that gets the name ``destination`` on success."""
-    making = os.fsencode(f"{destination.rstrip('/')}.{os.getpid()}.part")
     if os.path.lexists(destination) and (not os.path.isdir(destination) or os.listdir(destination)):
         raise UsageError(f"{destination} exists and is not an empty directory", "name another one")
-    try:
+    with output_directory(destination) as making:
         os.mkdir(making)
         yield making
-        sync_file_system(making)
-        os.rename(making, destination)
-        sync_name(making)
-    except OSError as error:
-        if error.errno in WANTED:
-            raise
-        raise _unwritten(destination, error) from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-
-
-def _unwritten(destination: str, error: OSError) -> SundogError:
-    directory = os.fsencode(os.path.dirname(os.path.abspath(destination)))
-    return SundogError(
-        f"can't write {destination}: {reason(error.errno or 0, directory)}", UNWRITTEN_HINT
-    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY
+from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import pack_owners, read_owners
 from sundog.errors import ArchiveError
 from sundog.image.convert.flow import deferred_signals, pump, task, wide_pipe
@@ -49,7 +50,7 @@ def to_store(
         draft = store.scratch.new()
         source, root_opaque = _unpacked(stream, draft, rules, transfer)
         info = LayerInfo(source, root_opaque=root_opaque)
-        config = tree_config(store, os.path.join(draft, b"tree"), created)
+        config = tree_config(store, LayerPath.of(draft).tree, created)
         # With other rules, the same tar is another layer.
         words = [] if rules.keeps_xattrs else ["no-xattrs"]
         identity = layer_id("import", source, *words)
@@ -107,12 +108,12 @@ def _unpacked(stream: BinaryIO, draft: bytes, rules: Rules, transfer: Transfer) 
 
 def _place(draft: bytes, destination: bytes) -> None:
     """Give the tree in ``draft`` its file of records and its name; what was there is then in it."""
-    tree = os.path.join(draft, b"tree")
-    manifest = read_owners(os.path.join(draft, b"owners"))
+    place = LayerPath.of(draft)
+    manifest = read_owners(place.owners)
     # Whiteouts hide nothing in an image of one layer.
     shown = {path: record for path, record in manifest.items() if record.kind != "w"}
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    with Closing(os.open(tree, flags)) as root:
+    with Closing(os.open(place.tree, flags)) as root:
         before = os.fstat(root)
         with suppress(FileExistsError):
             os.mkdir(RECORDS_DIRECTORY, 0o755, dir_fd=root)
@@ -131,7 +132,7 @@ def _place(draft: bytes, destination: bytes) -> None:
                 file.write(pack_owners(shown))
             os.utime(directory, ns=(inside.st_atime_ns, inside.st_mtime_ns))
         os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
-    exchange(tree, destination)
+    exchange(place.tree, destination)
 
 
 def _as_root(act: Callable[[], None]) -> None:

@@ -15,10 +15,10 @@ import stat
 import sys
 from dataclasses import dataclass
 
+from sundog.base.kernel.advice import hint_of
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import descriptor_path, printable
 from sundog.base.kernel.mounts import MS_NODEV, MS_NOSUID, mount
-from sundog.base.kernel.refusal import explain
 from sundog.errors import KernelError, SundogError
 from sundog.image.fromhost.tree import Tree
 from sundog.image.layer.remove import remove_tree
@@ -162,7 +162,7 @@ class Linker:
             try:
                 status = run_step(step)
             except KernelError as error:
-                error.hint = error.hint or explain(error) or _NO_LDCONFIG
+                error.hint = hint_of(error) or _NO_LDCONFIG
                 raise
             except SundogError as error:
                 raise SundogError(f"ldconfig error: {error.message}", _NO_LDCONFIG) from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.guesses import guesses_of
-from sundog.base.record.owners import OwnerRecord, read_owners
+from sundog.base.record.owners import DEVICE_KINDS, INODE_KINDS, OwnerRecord, read_owners
 from sundog.image.layer.directories import Directories
 from sundog.image.layer.names import joined
 from sundog.image.layer.walk import walk
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
 
 SET_ID = stat.S_ISUID | stat.S_ISGID
 
-_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
-
 
 def kind_of(mode: int) -> str:
-    """Return the kind, as in a record, of an inode of ``mode``; "" if it has none."""
-    return _KINDS.get(stat.S_IFMT(mode), "")
+    """Return the kind, as in a record, of an inode of ``mode``; "" for a socket or a device."""
+    kind = INODE_KINDS.get(stat.S_IFMT(mode), "")
+    return "" if kind in DEVICE_KINDS else kind
 
 
 @dataclass(frozen=True, slots=True)

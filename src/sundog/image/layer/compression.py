@@ -93,13 +93,14 @@ def _zstd() -> _Decompressor:
     return cast("_Decompressor", zstd.ZstdDecompressor())
 
 
+GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # Format → (possible first bytes, decompressor).  0x184D2A50 to 5F begin a skippable frame of zstd.
 _FORMATS: dict[str, tuple[tuple[bytes, ...], Callable[[], _Decompressor]]] = {
-    "gzip": ((b"\x1f\x8b",), _gzip),
+    "gzip": ((GZIP_MAGIC,), _gzip),
     "bzip2": ((b"BZh",), _bzip2),
     "xz": ((b"\xfd7zXZ\0",), _xz),
     "zstd": (
-        (b"\x28\xb5\x2f\xfd", *(bytes((i, 0x2A, 0x4D, 0x18)) for i in range(0x50, 0x60))),
+        (ZSTD_MAGIC, *(bytes((i, 0x2A, 0x4D, 0x18)) for i in range(0x50, 0x60))),
         _zstd,
     ),
 }

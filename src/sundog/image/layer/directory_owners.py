@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 Owner = tuple[int, int]
 
-DEVICES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 PLACEHOLDERS = {"c": "f", "b": "f"}  # device → the kind of its placeholder
 _SHOWN = 50  # unreadable files at most that a message names
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import is_at
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
-from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
+from sundog.base.record.directory import OWN_RECORDS, RECORDS_DIRECTORY, RECORDS_DRAFT
 from sundog.base.record.owners import unpack_owners
 from sundog.errors import KernelError, SundogError
 from sundog.image.layer.names import display
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
     from sundog.base.record.owners import OwnersManifest
 
-_PATH = b"%b/%b" % (RECORDS_DIRECTORY, RECORDS)
 _DRAFT = b"%b/%b" % (RECORDS_DIRECTORY, RECORDS_DRAFT)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def is_about_records(path: bytes) -> bool:
     """Tell whether ``path`` in a directory image is the file of records, or a draft of it."""
-    return path == _PATH or path.startswith(_DRAFT)
+    return path == OWN_RECORDS or path.startswith(_DRAFT)
 
 
 @contextlib.contextmanager
@@ -62,7 +61,7 @@ def _locked(source: bytes, root: int) -> int:
             return -1
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            if is_at(_PATH, fd, root):
+            if is_at(OWN_RECORDS, fd, root):
                 return fd
         except BlockingIOError:
             os.close(fd)
@@ -81,7 +80,7 @@ def _opened(source: bytes, root: int) -> int:
     try:
         # Opening it does not block, even if it is a FIFO.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = openat2(root, _PATH, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        fd = openat2(root, OWN_RECORDS, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
     except KernelError as error:
         if error.errno not in _ABSENT:
             raise _unreadable(source, os.strerror(error.errno)) from None
@@ -94,6 +93,6 @@ def _opened(source: bytes, root: int) -> int:
 
 def _unreadable(source: bytes, reason: str) -> SundogError:
     return SundogError(
-        f"can't read who owns what in {display(source)}: {display(_PATH)}: {reason}",
+        f"can't read who owns what in {display(source)}: {display(OWN_RECORDS)}: {reason}",
         "to import the directory without its records, remove that file",
     )

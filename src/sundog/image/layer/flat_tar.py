@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import RECORDS_DIRECTORY
+from sundog.base.record.owners import INODE_KINDS
 from sundog.errors import SundogError
-from sundog.image.layer.below import Below, kind_of
+from sundog.image.layer.below import Below
 from sundog.image.layer.bytecode import finder
 from sundog.image.layer.directories import Directories
 from sundog.image.layer.directory_owners import (
-    DEVICES,
     PLACEHOLDERS,
     DirectoryOwners,
     unreadable_error,
@@ -131,7 +131,7 @@ class _DirectoryWriter:
 
     def _entry(self, path: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Write an entry that is not a directory."""
-        kind = DEVICES.get(stat.S_IFMT(status.st_mode)) or kind_of(status.st_mode)
+        kind = INODE_KINDS.get(stat.S_IFMT(status.st_mode), "")
         if not kind:
             return  # a socket
         self._archive.check_name(path)

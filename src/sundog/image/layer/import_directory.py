@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import RECORDS_DIRECTORY
+from sundog.base.record.owners import INODE_KINDS
 from sundog.errors import SundogError
-from sundog.image.layer.below import kind_of
 from sundog.image.layer.copying import Copier
 from sundog.image.layer.directories import Directories
 from sundog.image.layer.directory_owners import (
-    DEVICES,
     PLACEHOLDERS,
     DirectoryOwners,
     unreadable_error,
@@ -146,7 +145,7 @@ class _DirectoryCopy:
             if first in self.owners:
                 self.owners[path] = self.owners[first]
             return
-        kind = DEVICES.get(stat.S_IFMT(status.st_mode)) or kind_of(status.st_mode)
+        kind = INODE_KINDS.get(stat.S_IFMT(status.st_mode), "")
         if not kind:
             return  # a socket
         recorded = self._shown.recorded(path, kind)

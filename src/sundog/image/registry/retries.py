@@ -11,6 +11,7 @@ import time
 
 from sundog.errors import RateLimitError, UnreachableError
 from sundog.image.registry.address import host_of
+from sundog.image.transfer.backoff import ATTEMPTS, Backoff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
 
     from sundog.image.registry.http import Request, Response, Transport
 
-ATTEMPTS = 5
 _RECONNECTS = 1  # if no server answers at all
-_FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _LONGEST_TOLD = 1e9  # seconds: a longer pause is as good as for ever
 _TOO_MANY = 429
-_TRANSIENT = frozenset((408, 425, 500, 502, 503, 504))
+_TRANSIENT = frozenset((408, 425, _TOO_MANY, 500, 502, 503, 504))
 _REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 
 
@@ -52,33 +51,32 @@ class RetryingTransport:
         """Return the answer to the last attempt; raise UnreachableError if none comes."""
         has_body = isinstance(request.body, bytes | None)
         repeatable = request.method in _REPEATABLE and has_body
-        attempt = 1
+        backoff = Backoff(self._attempts)
         while True:
-            last = attempt >= self._attempts or not repeatable
             asked = None
             try:
                 response = self._transport.send(request)
             except UnreachableError as error:
-                if last or error.permanent or (error.unconnected and attempt > _RECONNECTS):
+                hopeless = error.unconnected and backoff.failures >= _RECONNECTS
+                if backoff.fail() or hopeless or error.permanent or not repeatable:
                     raise
                 why = error.message
             else:
-                if response.status != _TOO_MANY and response.status not in _TRANSIENT:
+                if response.status not in _TRANSIENT:
                     return response
-                if response.status == _TOO_MANY:  # the server has not processed the request
-                    last = attempt >= self._attempts or not has_body
                 asked = retry_after(response.headers)
-                if response.status == _TOO_MANY and (last or (asked or 0) > _LONGEST_PAUSE):
-                    response.close()
-                    raise rate_limited(host_of(response.url), response.headers)
-                if last or (asked or 0) > _LONGEST_PAUSE:
+                is_limit = response.status == _TOO_MANY  # the server has not processed the request
+                again = (has_body if is_limit else repeatable) and (asked or 0) <= _LONGEST_PAUSE
+                ends = backoff.fail() or not again
+                if ends and not is_limit:
                     return response
                 response.close()
+                if ends:
+                    raise rate_limited(host_of(response.url), response.headers)
                 why = f"{host_of(request.url)}: HTTP {response.status}"
-            pause = _pause(attempt) if asked is None else asked
-            self._tell(f"{why}; again in {pause:.1f} s ({attempt} of {self._attempts})")
+            pause = backoff.pause() if asked is None else asked
+            self._tell(f"{why}; again in {pause:.1f} s ({backoff.failures} of {backoff.attempts})")
             self._sleep(pause)
-            attempt += 1
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -135,11 +133,3 @@ def _quota(text: str) -> tuple[int, int] | None:
     """Read ``100;w=21600`` as (100, 21600)."""
     match = re.match(r"([0-9]{1,15})(?![0-9])(?:\s*;\s*w=([0-9]{1,15})(?![0-9]))?", text.strip())
     return (int(match[1]), int(match[2] or 0)) if match else None
-
-
-def _pause(attempt: int) -> float:
-    """Return a pause that doubles each time, scattered: all nodes of a job may fail at once."""
-    import random  # noqa: PLC0415 - seldom needed
-
-    pause = _FIRST_PAUSE * 2.0 ** (attempt - 1)
-    return min(_LONGEST_PAUSE, pause) * random.uniform(0.5, 1.0)

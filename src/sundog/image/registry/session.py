@@ -10,7 +10,8 @@ from sundog.image.registry.client import RegistryClient
 from sundog.image.registry.config import Registries
 from sundog.image.registry.credentials import CredentialFiles, Credentials, from_environment
 from sundog.image.registry.http import CONNECT_SECONDS
-from sundog.image.registry.retries import ATTEMPTS, RetryingTransport
+from sundog.image.registry.retries import RetryingTransport
+from sundog.image.transfer.backoff import ATTEMPTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from sundog.errors import (
     UploadCancelled,
 )
 from sundog.image.registry.address import Address
+from sundog.image.transfer.backoff import Backoff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from sundog.image.transfer.report import Transfer
 
 CHUNK = 8 << 20  # bytes in memory for each blob on its way
-_ATTEMPTS = 5
-_FIRST_PAUSE = 0.5
 _BYTES = "application/octet-stream"
 _EMPTY = {"Content-Length": "0"}
 _MORE_REQUESTS = 16  # for a blob in chunks, than twice as many as it has
@@ -76,25 +75,23 @@ class Uploader:
         Raises what ``RegistryClient.send`` raises.
         """
         told = 0
-        failures = 0
         progress = _Progress()
+        backoff = Backoff(sleep=self._sleep)
         with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
             while True:
-                before = told
                 try:
                     for offset in self._steps(descriptor, fd, progress):
                         transfer.advance(max(0, offset - told))
                         told = max(told, offset)
                     return
                 except (UnreachableError, ServerError, NotInRegistryError) as error:
-                    failures = failures + 1 if told <= before else 1
-                    if failures == _ATTEMPTS or getattr(error, "permanent", False):
+                    if backoff.fail(told) or getattr(error, "permanent", False):
                         raise
                     if isinstance(error, NotInRegistryError):
                         if not progress.location:
                             raise
                         progress.location = ""  # the registry has forgotten the upload
-                self._sleep(_FIRST_PAUSE * 2.0 ** (failures - 1))
+                backoff.wait()
                 if self._client.has_blob(descriptor.digest):
                     transfer.advance(descriptor.size - told)
                     return  # only the answer got lost

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from sundog.base.kernel.drafts import replace_file
+from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import OwnerRecord, pack_owners
 from sundog.image.store.layers import layer_id
 
@@ -61,15 +62,14 @@ class CacheRequest:
 class CacheMount:
     """A cache mount in use: its files, and where their owners are recorded."""
 
-    tree: bytes
-    owners: bytes
+    path: LayerPath
 
     def record(self, manifest: OwnersManifest) -> None:
         """Replace the recorded owners by ``manifest``.
 
         If two commands share the directory, the later call counts.
         """
-        replace_file(self.owners, pack_owners(manifest))
+        replace_file(self.path.owners, pack_owners(manifest))
 
 
 class CacheMounts:
@@ -97,10 +97,7 @@ class CacheMounts:
             for name, request in sorted(strictest.items()):
                 lock, places[name] = self._take(request, waiting)
                 locks.enter_context(lock)
-            yield [
-                CacheMount(os.path.join(place, b"tree"), os.path.join(place, b"owners"))
-                for place in (places[request.name] for request in requests)
-            ]
+            yield [CacheMount(LayerPath.of(places[request.name])) for request in requests]
 
     def names(self) -> list[bytes]:
         """Return the paths of all cache mounts."""
@@ -158,19 +155,19 @@ class CacheMounts:
         storage = self._storage
         with storage.faults:
             draft = storage.scratch.new()
-            tree = os.path.join(draft, b"tree")
-            os.mkdir(tree, 0o700)
+            place = LayerPath.of(draft)
+            os.mkdir(place.tree, 0o700)
             if request.fill is not None:
-                request.fill(tree)
+                request.fill(place.tree)
             if request.fill is None or request.mode is not None:
-                os.chmod(tree, _DEFAULT_MODE if request.mode is None else request.mode)
+                os.chmod(place.tree, _DEFAULT_MODE if request.mode is None else request.mode)
             owners = {b"": OwnerRecord("d", *request.owner)} if any(request.owner) else {}
             for name, data in (
-                (b"lock", b""),
-                (b"owners", pack_owners(owners)),
-                (b"id", os.fsencode(request.id)),
+                (os.path.join(draft, b"lock"), b""),
+                (place.owners, pack_owners(owners)),
+                (os.path.join(draft, b"id"), os.fsencode(request.id)),
             ):
-                with open(os.path.join(draft, name), "xb") as file:
+                with open(name, "xb") as file:
                     file.write(data)
             os.makedirs(self._root, 0o700, exist_ok=True)
             storage.device.sync()

@@ -26,6 +26,7 @@ from sundog.base.record.kept import (
     CONTAINERS_DIRECTORY,
     is_container_id,
 )
+from sundog.base.record.layer_path import LAYER_TREE, LayerPath
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import DocumentError, StoreError
@@ -127,7 +128,7 @@ class KeptContainers:
         with storage.faults:
             image = self._finish(identity)
             sealing = self._at(identity, _SEALING)
-            halves = (os.path.join(sealing, name) for name in (b"tree", CONTAINER_UPPER))
+            halves = LayerPath.of(sealing).tree, os.path.join(sealing, CONTAINER_UPPER)
             if not any(map(os.path.lexists, halves)):
                 if not self._has_changes(identity):
                     self._renew(identity, image)
@@ -142,7 +143,7 @@ class KeptContainers:
     def _seal(self, identity: str, image: Image, *, guessed: bool) -> Image:
         """Make a layer of ``sealing/``, and put it on top of the image."""
         storage, sealing = self._storage, self._at(identity, _SEALING)
-        tree, upper = (os.path.join(sealing, name) for name in (b"tree", CONTAINER_UPPER))
+        tree, upper = LayerPath.of(sealing).tree, os.path.join(sealing, CONTAINER_UPPER)
         if os.path.lexists(tree):  # a crash came before the manifest was written
             self._move(tree, upper)
         os.makedirs(os.path.join(sealing, CONTAINER_WORK), exist_ok=True)
@@ -240,7 +241,7 @@ class KeptContainers:
             self._storage.at(b"layers"),
             [
                 os.path.join(place, CONTAINER_IMAGE, b"root"),
-                *(layer.encode() + b"/tree" for layer in layers),
+                *(layer.encode() + LAYER_TREE for layer in layers),
                 self._storage.at(_SKELETON),
             ],
             os.path.join(place, CONTAINER_UPPER),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.base.kernel.libc import descriptor_path, printable
-from sundog.base.kernel.refusal import file_system_of
+from sundog.base.kernel.advice import names_in
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.refusal import reason
 from sundog.base.record.location import OTHER_STORAGE_HINT
 from sundog.errors import KernelError, UnfitStorage
 
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-# errno → (what happened on the file system, the hint that comes before another storage directory)
-_FAULTS = {
-    errno.ENOSPC: ("no space left on", "free some space there, or "),
-    errno.EDQUOT: ("disk quota exceeded on", "free some space there, or "),
-    errno.EROFS: ("nothing can be written: read-only is", ""),
-    errno.EIO: ("input/output error on", "see dmesg(1), the disk may be failing; or "),
+# errno → the hint that comes before another storage directory
+_HINTS = {
+    errno.ENOSPC: "free some space there, or ",
+    errno.EDQUOT: "free some space there, or ",
+    errno.EROFS: "",
+    errno.EIO: "see dmesg(1), the disk may be failing; or ",
 }
 _ONE_FILE_SYSTEM = (
     "all of it must be on one file system, in one subvolume and project: "
@@ -61,27 +62,11 @@ class StorageFaults:
                 f"{what}: storage directory {printable(self._path)}",
                 _ONE_FILE_SYSTEM + OTHER_STORAGE_HINT,
             ) from error
-        if error.errno in _FAULTS:
+        if error.errno in _HINTS:
             raise UnfitStorage(
                 f"{reason(error.errno, self._path)}: storage directory {printable(self._path)}",
-                _FAULTS[error.errno][1] + OTHER_STORAGE_HINT,
+                _HINTS[error.errno] + OTHER_STORAGE_HINT,
             ) from error
-
-
-def reason(number: int, path: bytes) -> str:
-    """Say in lower case why ``path`` cannot be written; name its file system, if that is the cause.
-
-    ``number`` is the errno.
-    """
-    if number not in _FAULTS:
-        return os.strerror(number).lower()
-    return f"{_FAULTS[number][0]} {file_system_of(path)}"
-
-
-def names_in(error: OSError) -> list[bytes]:
-    """Return the files that an OSError names, at most two; the last is the one to be made."""
-    names = (name for name in (error.filename, error.filename2) if name is not None)
-    return [descriptor_path(name) if isinstance(name, int) else os.fsencode(name) for name in names]
 
 
 def _is_elsewhere(error: OSError, storage: bytes) -> bool:

@@ -16,7 +16,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
-from sundog.base.record.guesses import GUESSES, OWNERS_GUESSED, OWNERS_KNOWN, OWNERS_LISTED
+from sundog.base.record.guesses import OWNERS_GUESSED, listed_guesses
 from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
@@ -58,21 +58,17 @@ class Layers:
 
     def tree(self, layer: LayerId) -> bytes:
         """Return the path of the layer's files."""
-        return self._path(layer, b"tree")
+        return LayerPath.of(self._path(layer)).tree
 
     def path(self, layer: LayerId) -> LayerPath:
         """Return the paths of the layer's files and its manifest."""
-        guessed = self.info(layer).guessed
-        owners, links = self._path(layer, b"owners"), self._path(layer, b"links")
-        return LayerPath(self.tree(layer), owners, guessed, links, self.guesses(layer))
+        return LayerPath.of(self._path(layer), self.info(layer).guessed, self.guesses(layer))
 
     def guesses(self, layer: LayerId) -> bytes:
         """Return the letter of ``record.guesses``: whether the layer has guessed owners."""
         if self.info(layer).unrecorded:
             return OWNERS_GUESSED
-        return (
-            OWNERS_LISTED if os.path.lexists(self._path(layer, b"tree", GUESSES)) else OWNERS_KNOWN
-        )
+        return listed_guesses(self.tree(layer))
 
     def mark_unrecorded(self, layer: LayerId) -> None:
         """Remember that nobody saw whose the files of the layer are: it came with that mark."""
@@ -81,7 +77,7 @@ class Layers:
 
     def owners(self, layer: LayerId) -> OwnersManifest:
         """Read the layer's manifest."""
-        return read_owners(self._path(layer, b"owners"))
+        return read_owners(LayerPath.of(self._path(layer)).owners)
 
     def info(self, layer: LayerId) -> LayerInfo:
         """Return what is known of the layer as a whole."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from sundog.base.record.layer_path import LAYER_TREE
 from sundog.errors import KernelError, StoreError
 from sundog.image.store.snapshot import DraftedSnapshot
 from sundog.image.store.tree_work import seal
@@ -140,4 +141,4 @@ class OverlaySnapshot(DraftedSnapshot):
 
 
 def _lowers(layers: Sequence[LayerId]) -> list[bytes]:
-    return [layer.encode() + b"/tree" for layer in layers]
+    return [layer.encode() + LAYER_TREE for layer in layers]

@@ -18,6 +18,7 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
 )
+from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.links import pack_links
 from sundog.base.record.owners import pack_owners
 from sundog.image.layer.below import LayerTree
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-    from sundog.base.record.layer_path import LayerPath
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.directory_owners import Owner
     from sundog.image.layer.inherit import StepOwners
@@ -95,7 +95,7 @@ def seal(
     if owners is None:
         return None
     remove_tree(os.path.join(draft, b"work"))
-    os.rename(upper, os.path.join(draft, b"tree"))
+    os.rename(upper, LayerPath.of(draft).tree)
     return finish_draft(draft, owners, known=known)
 
 
@@ -201,7 +201,7 @@ def rename(old: bytes, new: bytes) -> None:
 
 def new_tree(draft: bytes) -> bytes:
     """Make the tree of a draft and return its path."""
-    tree = os.path.join(draft, b"tree")
+    tree = LayerPath.of(draft).tree
     os.mkdir(tree, 0o755)
     return tree
 
@@ -229,10 +229,11 @@ def finish_draft(
 
     ``known`` are the owners that the step itself knows.
     """
-    with open(os.path.join(draft, b"owners"), "wb") as file:
+    place = LayerPath.of(draft)
+    with open(place.owners, "wb") as file:
         file.write(pack_owners(owners))
-    with open(os.path.join(draft, b"links"), "wb") as file:
-        file.write(pack_links(_linked(os.path.join(draft, b"tree"), owners)))
+    with open(place.links, "wb") as file:
+        file.write(pack_links(_linked(place.tree, owners)))
     root = owners.get(b"")
     root_opaque = root is not None and root.opaque
     if known is None:

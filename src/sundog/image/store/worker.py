@@ -155,9 +155,9 @@ def _become_root(parent: int, uid: int, gid: int) -> KernelError | None:
         write_id_maps(0, 0, uid, gid)
         set_pdeathsig(signal.SIGKILL)
     except KernelError as error:
-        from sundog.base.kernel.refusal import explain  # noqa: PLC0415
+        from sundog.base.kernel.advice import hint_of  # noqa: PLC0415
 
-        error.hint = error.hint or explain(error)
+        error.hint = hint_of(error)
         return error
     if os.getppid() != parent:
         os._exit(0)

@@ -19,6 +19,7 @@ from sundog.errors import (
     UnreachableError,
 )
 from sundog.image.oci.verified import VerifiedReader
+from sundog.image.transfer.backoff import Backoff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
     Source = Callable[[int], "Stream"]
 
 _CHUNK = 256 << 10
-_ATTEMPTS = 5  # without progress
-_PROGRESS = 64 << 10  # in bytes; or to the end
-_FIRST_PAUSE = 0.5
+_PROGRESS = 64 << 10  # in bytes: an attempt that comes so far is no failure in a row
 
 
 class Stream(Protocol):
@@ -126,8 +125,7 @@ class _Resumed:
         self._left = list(sources)
         self._stream: Stream | None = None
         self._position = 0
-        self._failures = 0
-        self._reached = partial.size  # when the failures were last forgotten
+        self._backoff = self._begun(partial.size)
         self.host = ""
 
     def read(self, size: int, /) -> bytes:
@@ -183,16 +181,16 @@ class _Resumed:
 
     def _try_again(self, error: UnreachableError) -> None:
         """Wait before the next attempt, or go over to the next source; else raise ``error``."""
-        self._failures += 1
-        if self._position >= self._reached + _PROGRESS:
-            self._failures, self._reached = 1, self._position
-        if error.permanent or self._failures == _ATTEMPTS:
+        if self._backoff.fail(self._position) or error.permanent:
             if len(self._left) == 1:
                 raise error
             del self._left[0]
-            self._failures = 0
+            self._backoff = self._begun(self._position)
         else:
-            self._fetch.sleep(_FIRST_PAUSE * 2.0 ** (self._failures - 1))
+            self._backoff.wait()
+
+    def _begun(self, position: int) -> Backoff:
+        return Backoff(sleep=self._fetch.sleep, progress=_PROGRESS, start=position)
 
     def _check(self) -> None:
         if self._fetch.cancelled.is_set():

@@ -12,6 +12,7 @@ import stat
 
 from sundog.base.kernel.libc import printable
 from sundog.base.record.directory import OWN_COMMAND
+from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.names import canonical_name
 from sundog.base.record.stored_path import path_in_storage
 from sundog.errors import ArchiveError, StoreError
@@ -107,7 +108,7 @@ def read_image(
                 raise ArchiveError(
                     f"can't import {source}: {error.message}", error.hint or _HINT
                 ) from None
-        tree = os.path.join(place, b"tree")
+        tree = LayerPath.of(place).tree
         config = tree_config(store, tree, created, platform)
         layer = layer_id("import", info.source)
         if is_kept or store.layers.exists(layer):

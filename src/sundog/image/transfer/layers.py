@@ -165,7 +165,7 @@ def pull_layers(
                 places = (layer.place,) if layer.place else ()
                 blob = LayerBlob(layer.descriptor, layer.diff_id, places=places)
                 info = replace(arrived.info, blobs=(blob,), unrecorded=is_marked(layer.descriptor))
-                path = LayerPath(os.path.join(job.draft, b"tree"), job.draft + b"/owners")
+                path = LayerPath.of(job.draft)
                 drafts.append((job.draft, identity, info))
             identities.append(identity)
             below = [path] if info.root_opaque else [path, *below]

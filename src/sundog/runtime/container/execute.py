@@ -8,7 +8,7 @@ import errno
 import os
 
 from sundog.base.kernel.advice import referring
-from sundog.base.kernel.libc import kernel_error, printable
+from sundog.base.kernel.libc import printable
 from sundog.base.kernel.refusal import explain
 from sundog.runtime.container.paths import exists
 from sundog.runtime.container.variables import Environment
@@ -125,7 +125,7 @@ def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str
     if failure.errno == errno.ENOENT and b"/" not in name:
         directories = printable(search_path(environment))
         return f"no directory of the container's $PATH has it: {directories}"
-    hint = explain(kernel_error("execve", path or b"", failure.errno or 0))
+    hint = explain("execve", failure.errno or 0, path or b"")
     if failure.errno == errno.EACCES and hint:  # mounted noexec
         return referring(hint)
     if failure.errno == errno.EACCES and path and not os.access(path, os.X_OK):

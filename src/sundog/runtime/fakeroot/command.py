@@ -11,11 +11,10 @@ import os
 import sys
 
 from sundog import __version__
-from sundog.base.kernel.advice import advice, referring
+from sundog.base.kernel.advice import explained, referring
 from sundog.base.kernel.files import STDOUT_FILENO
-from sundog.base.kernel.libc import encode_text, kernel_error, printable
+from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.process import set_no_new_privs
-from sundog.base.kernel.refusal import WANTED, explain
 from sundog.errors import SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.execute import execute, failure_hint
@@ -69,14 +68,10 @@ def run(arguments: list[bytes], environment: Environment) -> int:
         messages, statuses = Messages("sundog"), PODMAN_STATUSES
     try:
         return run_line(FakerootLine(arguments), environment, messages, statuses)
-    except SundogError as error:
-        messages.error(error.message, advice(error))
+    except (SundogError, OSError) as error:
+        shown = explained(error, "can't start mock root: ")
+        messages.error(shown.message, shown.hint)
         return statuses.usage if isinstance(error, UsageError) else statuses.failed
-    except OSError as error:
-        place = WANTED.get(error.errno or 0, "")
-        refused = kernel_error("fork", b"", error.errno or 0)
-        messages.error(f"can't start mock root: {place}{error.strerror}", explain(refused))
-        return statuses.failed
 
 
 def run_line(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 
+from sundog.base.record.owners import DEVICE_KINDS
 from sundog.errors import SundogError
 from sundog.runtime.fuse.protocol import (
     ATTR_OUT,
@@ -78,7 +79,6 @@ FUSE_FILE_TYPES = {
     "c": 0o100000,
     "b": 0o100000,
 }
-DEVICE_KINDS = "cb"
 MODE_BITS = 0o7777
 LONGEST_FILE = (1 << 63) - 1
 STATUS_BLOCK = 512  # the unit of st_blocks

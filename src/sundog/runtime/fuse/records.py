@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.files import write_all
-from sundog.base.record.owners import OWNERS_MAGIC, OwnerRecord
+from sundog.base.record.owners import DEVICE_KINDS, OWNER_KINDS, OWNERS_MAGIC, OwnerRecord
 from sundog.errors import SundogError
-from sundog.runtime.fuse.files import DEVICE_KINDS
 from sundog.runtime.squashfs.walk import walk_paths
 
 TYPE_CHECKING = False
@@ -28,7 +27,6 @@ PATHS_AT_ONCE = 1 << 10
 WRITTEN_AT_ONCE = 1 << 20
 
 RECORDED_XATTR = b"security.capability"
-RECORDED_KINDS = "fdlpcb"
 
 
 def write_records(image: SquashfsImage, is_unwanted: Callable[[], bool]) -> int:
@@ -68,7 +66,7 @@ class ImageManifest:
         self._flush()
 
     def _add(self, path: bytes, inode: Inode) -> None:
-        if inode.kind not in RECORDED_KINDS:
+        if inode.kind not in OWNER_KINDS:
             return
         xattrs = tuple(pair for pair in self._image.xattrs(inode) if pair[0] == RECORDED_XATTR)
         key = (inode.kind, inode.uid, inode.gid, inode.rdev, xattrs)

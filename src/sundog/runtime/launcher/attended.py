@@ -33,7 +33,8 @@ from sundog.base.kernel.advice import referring
 from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
-from sundog.base.record.guesses import GUESSES, OWNERS_KNOWN, OWNERS_LISTED, OWNERS_LOST
+from sundog.base.record.directory import OWN_RECORDS
+from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST, listed_guesses
 from sundog.base.record.identity import find_identity
 from sundog.base.record.kept import CONTAINER_UPPER
 from sundog.base.record.layer_path import LayerPath
@@ -144,25 +145,20 @@ class Attendant:
             is_lost = image.guesses == OWNERS_LOST
             letters = b"" if is_lost else image.guesses
             layers = [
-                LayerPath(
-                    path + b"/tree",
-                    path + b"/owners",
-                    links=path + b"/links",
-                    guesses=letters[at : at + 1] or OWNERS_KNOWN,
-                )
+                LayerPath.of(path, guesses=letters[at : at + 1] or OWNERS_KNOWN)
                 for at, path in enumerate(image.layers)
             ]
             if image.kept:
                 changes, records = image.kept + b"/" + CONTAINER_UPPER, ContainerRecords(image.kept)
         elif image.recorded is not None:
             tree, owners = image.recorded
-            layers = [LayerPath(tree, owners, guesses=letter_of(tree))]
+            layers = [LayerPath(tree, owners, guesses=listed_guesses(tree))]
         else:
             path = image.root.directory
             if self._writes:
                 changes, records, stable = path, OwnRecords(path, rootless(path)), False
-            owners = path + b"/ch/owners"
-            letter = letter_of(path)
+            owners = path + b"/" + OWN_RECORDS
+            letter = listed_guesses(path)
             layers = [LayerPath(path, owners, guesses=letter)] if exists(owners) else []
         # An image that is one file has files of its own, whose mount is another kind of bind.
         binds = [step.destination for step in plan.operations if type(step) is Bind]
@@ -462,11 +458,6 @@ def print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
         elif kind == ERROR:
             _, hint = lines[place + 1] if place + 1 < len(lines) else ("", "")
             messages.error(text, hint)
-
-
-def letter_of(tree: bytes) -> bytes:
-    """Return the letter of ``record.guesses`` for an image that is not in storage."""
-    return OWNERS_LISTED if exists(tree + b"/" + GUESSES) else OWNERS_KNOWN
 
 
 def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:

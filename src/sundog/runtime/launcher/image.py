@@ -22,6 +22,7 @@ from sundog.base.record.kept import (
     CONTAINER_WORK,
     container_place,
 )
+from sundog.base.record.layer_path import LAYER_TREE
 from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.base.record.running import note_run
 from sundog.base.record.stack import read_stack
@@ -47,7 +48,7 @@ class Image:
     command     ENTRYPOINT and CMD together; empty if the image has neither
     workdir     WORKDIR, in which the default command starts
     user        USER
-    layers      directories that contain ``tree`` and ``owners``, topmost first
+    layers      directories of layers (``record.layer_path``), topmost first
     named       whether the image is in storage; a directory image has only a root
     prefix      a program of the image that runs the command, with its arguments
     variables   changes of the environment that the image needs for every command
@@ -174,7 +175,7 @@ def opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
     if stack.tree:
         root = DirectoryRoot(storage.at(b"trees/" + stack.tree), ((own + b"/ch", b"ch"),))
     else:
-        layers = [layer + b"/tree" for layer in stack.layers]
+        layers = [layer + LAYER_TREE for layer in stack.layers]
         lowers = [own, *layers, storage.at(b"skeleton")]
         upper, work = (
             kept + b"/" + name if kept else None for name in (CONTAINER_UPPER, CONTAINER_WORK)

@@ -21,10 +21,9 @@ Import nothing after the change of root: the module would come from the image.
 import os
 import sys
 
-from sundog.base.kernel.advice import advice
+from sundog.base.kernel.advice import explained
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
-from sundog.base.kernel.libc import encode_text, kernel_error, printable
-from sundog.base.kernel.refusal import WANTED, explain
+from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.record.location import default_storage, usual_storage
 from sundog.errors import EXIT_ERROR, SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts
@@ -110,17 +109,10 @@ def run(arguments: list[bytes], environment: Environment) -> int:
         return launch(arguments, environment, messages, statuses)
     except Finished as finished:
         return finish(finished, messages, statuses)
-    except SundogError as error:
-        messages.error(error.message, advice(error))
+    except (SundogError, OSError) as error:
+        shown = explained(error, "can't make the container: ")
+        messages.error(shown.message, shown.hint)
         status = statuses.usage if isinstance(error, UsageError) else statuses.failed
-    except OSError as error:
-        if isinstance(error.filename, bytes):
-            place = printable(error.filename) + ": "
-        else:
-            place = WANTED.get(error.errno or 0, "")
-        refused = kernel_error("fork", b"", error.errno or 0)  # place names the object
-        messages.error(f"can't make the container: {place}{error.strerror}", explain(refused))
-        status = statuses.failed
     except Exception as error:
         where = error.__traceback__
         while where is not None and where.tb_next is not None:

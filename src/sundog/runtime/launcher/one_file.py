@@ -10,6 +10,7 @@ import os
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.base.record.names import name_to_directory
 from sundog.runtime.container.paths import exists
 from sundog.runtime.launcher.image import image_name
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
 
-SQUASHFS_MAGIC = b"hsqs"  # the first bytes of the superblock
-SIF_MAGIC = b"SIF_MAGIC"  # after the launch script
-SIF_MAGIC_PLACE = 32
 MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
 
 
@@ -63,7 +61,7 @@ def is_one_file(path: bytes, *, must_be_readable: bool = False) -> bool:
             start = os.pread(fd, MAGICS_LENGTH, 0)
     except OSError:
         return False
-    return start.startswith(SQUASHFS_MAGIC) or start[SIF_MAGIC_PLACE:] == SIF_MAGIC
+    return start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE)
 
 
 def is_stored_name(reference: bytes, storage: "Storage") -> bool:

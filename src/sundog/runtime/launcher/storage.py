@@ -25,6 +25,7 @@ import os
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_SYMLINKS, openat2
+from sundog.base.record.layer_path import LAYER_LINKS, LAYER_OWNERS, LAYER_TREE
 from sundog.base.record.location import account_name, is_others_link
 from sundog.base.record.names import name_to_directory
 from sundog.base.record.stack import read_stack
@@ -164,12 +165,12 @@ def check_entries(storage: Storage, image: bytes, owner: int) -> None:
     os.close(directory)
     layers = [b"layers/" + layer for layer in stack.layers]
     entries = [*FIXED_ENTRIES, image, image + b"/stack", image + b"/root/ch", *layers]
-    entries += [layer + name for layer in layers for name in (b"/owners", b"/links")]
+    entries += [layer + name for layer in layers for name in (LAYER_OWNERS, LAYER_LINKS)]
     owners = (owner, os.geteuid(), 0)
     for entry in entries:
         check_entry(storage, entry, owners)
     if not os.fstatvfs(storage.directory).f_flag & os.ST_NOSUID:
-        trees = [b"trees/" + stack.tree] if stack.tree else [layer + b"/tree" for layer in layers]
+        trees = [b"trees/" + stack.tree] if stack.tree else [layer + LAYER_TREE for layer in layers]
         for tree in (image + b"/root", *trees):
             check_programs(storage, tree)
 

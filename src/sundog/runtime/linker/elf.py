@@ -9,7 +9,8 @@ Specification: System V ABI, chapters 4 and 5 (elf(5)).
 import os
 from _struct import Struct
 
-ELF_MAGIC = b"\x7fELF"
+from sundog.base.record.magic import ELF_MAGIC
+
 ELF_HEADER_SIZE = 64
 HEAD_SIZE = 4096  # in bytes: most files have their program headers there
 ET_EXEC, ET_DYN = 2, 3
@@ -217,7 +218,7 @@ class ElfFile:
 def layout_of(head: bytes) -> ElfLayout:
     """Return the layout of the file that begins with ``head``.  Raises ElfError."""
     kind = head[4:6]
-    if head[:4] != ELF_MAGIC or len(head) < ELF_HEADER_SIZE:
+    if not head.startswith(ELF_MAGIC) or len(head) < ELF_HEADER_SIZE:
         raise ElfError("it is no ELF file")
     if not set(kind) <= {1, 2}:
         raise ElfError("its class or byte order is unknown")

@@ -17,6 +17,7 @@ from sundog.base.kernel.files import Closing, may_execute
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.base.kernel.numbers import ABIS
+from sundog.base.record.magic import ELF_MAGIC
 from sundog.errors import KernelError
 from sundog.runtime.process.last_step import STEP_KINDS
 
@@ -24,7 +25,6 @@ HEAD_SIZE = 4096  # bytes; most programs have their program headers there
 SCRIPT_HEAD_SIZE = 256  # linux/binfmts.h, BINPRM_BUF_SIZE
 MOST_INTERPRETERS = 5  # that are scripts: execve(2)
 BLANKS = b" \t"
-ELF_MAGIC = b"\x7fELF"
 PROGRAM_TYPES = (2, 3)  # ET_EXEC, ET_DYN
 PT_INTERP = 3
 # By the class of an ELF file: the bytes of an address, then the places of e_phoff and e_phentsize,

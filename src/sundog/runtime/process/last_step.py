@@ -28,6 +28,7 @@ from sundog.base.kernel.files import memory_file, nameless_file
 from sundog.base.kernel.mounts import AT_EMPTY_PATH
 from sundog.base.kernel.numbers import process_abi
 from sundog.base.kernel.process import execveat
+from sundog.base.record.magic import ELF_MAGIC
 from sundog.errors import KernelError
 
 TYPE_CHECKING = False
@@ -129,7 +130,7 @@ def last_step(abi: str, order: "Literal['little', 'big']") -> bytes:
     size = start + len(code)
     identity = bytes([width // 4, 1 if order == "little" else 2, 1])
     header = [
-        (b"\x7fELF" + identity).ljust(16, b"\0"),
+        (ELF_MAGIC + identity).ljust(16, b"\0"),
         *(field(number, 2) for number in (2, machine)),
         field(1, 4),
         *(field(number, width) for number in (STEP_ADDRESS + start, header_size, 0)),

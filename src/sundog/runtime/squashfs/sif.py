@@ -8,11 +8,9 @@ import os
 from _struct import Struct
 
 from sundog.base.kernel.libc import printable
+from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.errors import SundogError
-from sundog.runtime.squashfs.superblock import SQUASHFS_MAGIC
 
-SIF_MAGIC = b"SIF_MAGIC"  # after the launch script
-SIF_MAGIC_PLACE = 32
 # Launch script, magic, version, architecture, UUID, two times, free descriptors; then the number of
 # descriptors and their place.
 SIF_HEADER = Struct("<32s10s3s3s16s3qqq")
@@ -39,7 +37,7 @@ def squashfs_place(fd: int, path: bytes) -> int:
     if start.startswith(SQUASHFS_MAGIC):
         return 0
     shown = printable(path)
-    if not start[SIF_MAGIC_PLACE:].startswith(SIF_MAGIC):
+    if not start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
         raise SundogError(f"can't read {shown}: neither SquashFS nor SIF")
     if len(start) < SIF_HEADER.size:
         raise damaged_sif(shown, "its header")

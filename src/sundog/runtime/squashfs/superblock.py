@@ -5,13 +5,13 @@ Specification: struct squashfs_super_block of Linux's squashfs_fs.h.
 
 from _struct import Struct
 
+from sundog.base.record.magic import SQUASHFS_MAGIC
 from sundog.errors import SquashfsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.squashfs.source import SquashfsSource
 
-SQUASHFS_MAGIC = b"hsqs"
 # Magic, inodes, mkfs_time, block_size, fragments; compression, block_log, flags, no_ids, s_major,
 # s_minor; root_inode, bytes_used, and the starts of six tables.
 SUPERBLOCK = Struct("<4s4I6H8Q")

@@ -39,7 +39,7 @@ from sundog.base.kernel.mounts import (
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, NS_GET_USERNS, setns
 from sundog.base.kernel.numbers import PIDFD_GETFD
 from sundog.base.kernel.process import fork
-from sundog.errors import KernelError, SundogError
+from sundog.errors import ADMINISTRATOR, Hint, KernelError, SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.supervision.fuse_mounts import HostMounts, fuse_mounts, read_list
 
@@ -168,7 +168,7 @@ class Ending:
         return SundogError(
             f"processes of the container do not end: {shown}:"
             f" they wait for its FUSE file system at {printable(path)}",
-            f"ask the administrator for: {ABORTING % number}",
+            Hint("", ADMINISTRATOR, ABORTING % number),
         )
 
     def _unmount(self, namespace: int) -> None:

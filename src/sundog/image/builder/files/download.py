@@ -42,6 +42,7 @@ from sundog.image.registry.address import Address
 from sundog.image.registry.http import Request
 from sundog.image.registry.retries import RetryingTransport
 from sundog.image.registry.transport import Urllib3Transport
+from sundog.image.transfer.backoff import Backoff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,15 +144,15 @@ class RemoteFile:
 
     def _fetch(self, note: _Note) -> str:
         """Fetch the file, unless it has not changed since ``note``; return its digest."""
-        for attempt in range(1, _ATTEMPTS + 1):
+        backoff = Backoff(_ATTEMPTS)
+        while True:
             try:
                 return self._fetch_once(note)
-            except UnreachableError as error:
-                if error.permanent or attempt == _ATTEMPTS:
-                    raise BuildError(f"can't fetch {self.shown}: {error.message}") from error
             except RegistryError as error:
-                raise BuildError(f"can't fetch {self.shown}: {error.message}") from error
-        raise AssertionError("unreachable")
+                may_pass = isinstance(error, UnreachableError) and not error.permanent
+                if not may_pass or backoff.fail():
+                    raise BuildError(f"can't fetch {self.shown}: {error.message}") from error
+            backoff.wait()
 
     def _fetch_once(self, note: _Note) -> str:
         url = str(self._address)

@@ -39,6 +39,7 @@ from sundog.image.builder.files.directories import (
     obstacle,
     too_many_links,
 )
+from sundog.image.layer.below import kind_of
 from sundog.image.layer.holes import data_extents
 from sundog.image.layer.names import joined
 from sundog.image.layer.remove import remove_tree
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from sundog.image.builder.files.selection import Listing
     from sundog.image.builder.files.sources import SourceTree
 
-_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _ROOT = (0, 0)
 _SEND = 1 << 24  # bytes at a time
 
@@ -205,7 +205,7 @@ class _Copier:
                 continue
             if kind == stat.S_IFSOCK:
                 continue  # a socket is useless without its process
-            if kind not in _KINDS:
+            if not kind_of(info.st_mode):
                 raise unknown_type(os.path.join(path, name))
             self._make_room(target, name, path)
             if kind == stat.S_IFLNK:
@@ -216,7 +216,7 @@ class _Copier:
                 os.chmod(name, mode, dir_fd=target)
             times = (info.st_atime_ns, info.st_mtime_ns)
             os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
-            self._note(joined(there, name), _KINDS[kind], self._tree.record(source, name))
+            self._note(joined(there, name), kind_of(info.st_mode), self._tree.record(source, name))
 
     def _subdirectory(
         self, source: int, relative: bytes, parent: int, path: bytes, listing: Listing | None

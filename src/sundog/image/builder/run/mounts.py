@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
-from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import BuildError
 from sundog.image.builder.files.placement import Placer
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Protocol
 
+    from sundog.base.record.layer_path import LayerPath
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.keys import Field
@@ -335,10 +335,9 @@ class RunMounts:
 
 def _cache(mount: RunMount, prepared: PreparedMounts, directory: CacheMount) -> None:
     target, writable = encoded(mount.target), mount.mount.writable
-    root = DirectoryRoot(directory.tree)
+    root = DirectoryRoot(directory.path.tree)
     prepared.operations.append(TreeMount(root, b"", target, writable=writable))
-    layer = LayerPath(directory.tree, directory.owners)
-    prepared.mounted.append(MountedTree(target, [layer], tree=directory.tree))
+    prepared.mounted.append(MountedTree(target, [directory.path], tree=root.directory))
     prepared.caches[target] = directory
 
 

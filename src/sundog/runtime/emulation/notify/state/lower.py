@@ -18,10 +18,9 @@ import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
-from sundog.base.record.owners import OwnerRecord, OwnersManifest
+from sundog.base.record.owners import DEVICE_KINDS, OwnerRecord, OwnersManifest
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.state.persist import (
-    DEVICES,
     PLAINLY,
     TYPES,
     is_of_kind,
@@ -232,7 +231,7 @@ def enter_listed(state: State, listed: Listed, *, must_follow: bool) -> OwnersMa
         shown = [number + offset for number in numbers] if offset else numbers
         more.update(dict.fromkeys(shown, template(device, record)))
         records.attributes = records.attributes or bool(record.xattrs)
-        records.devices = records.devices or record.kind in DEVICES
+        records.devices = records.devices or record.kind in DEVICE_KINDS
     if not records.by_inode.keys().isdisjoint(more):
         return listed.entries  # another layer has files with the same numbers, on another device
     records.by_inode.update(more)

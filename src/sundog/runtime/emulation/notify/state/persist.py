@@ -10,14 +10,14 @@ import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text
-from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
+from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import (
     RESOLVE_BENEATH,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
     openat2,
 )
-from sundog.base.record.owners import OwnerRecord, OwnersManifest
+from sundog.base.record.owners import DEVICE_KINDS, INODE_KINDS, OwnerRecord, OwnersManifest
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.state.attributes import shown_value
 from sundog.runtime.emulation.notify.state.chmod import settled
@@ -29,16 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Sequence
 
-TYPES = {
-    "f": S_IFREG,
-    "d": S_IFDIR,
-    "l": S_IFLNK,
-    "p": S_IFIFO,
-    "c": S_IFCHR,
-    "b": S_IFBLK,
-}
-KINDS = {file_type: kind for kind, file_type in TYPES.items()}
-DEVICES = "cb"  # on disk: an empty regular file
+TYPES = {kind: file_type for file_type, kind in INODE_KINDS.items()}
 # File systems whose directories list files by st_ino: linux/magic.h.  Others may do so, too, but an
 # overlay may not, and a file system behind FUSE may not.
 LISTING_INODES = frozenset(
@@ -204,7 +195,7 @@ def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: 
         return
     record = state.records.make(status, is_stable=is_stable)
     record.uid, record.gid = entry.uid, entry.gid
-    if entry.kind in DEVICES:
+    if entry.kind in DEVICE_KINDS:
         record.device_type, record.rdev = TYPES[entry.kind], entry.rdev
     if entry.xattrs:
         record.xattrs = dict(entry.xattrs)
@@ -213,7 +204,7 @@ def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: 
 
 def is_of_kind(mode: int, entry: OwnerRecord) -> bool:
     """Tell whether an inode of ``mode`` can be the file that ``entry`` describes."""
-    return mode & S_IFMT == TYPES["f" if entry.kind in DEVICES else entry.kind]
+    return mode & S_IFMT == TYPES["f" if entry.kind in DEVICE_KINDS else entry.kind]
 
 
 def collect_manifest(state: State, upper: int) -> OwnersManifest:
@@ -283,7 +274,7 @@ def manifest_entry(status: Status, record: Record) -> OwnerRecord:
     file_type = record.emulated_mode(status.mode) & S_IFMT
     xattrs = [(name, shown_value(record, name, status.mode)) for name in record.xattrs or ()]
     return OwnerRecord(
-        KINDS.get(file_type, "f"),
+        INODE_KINDS.get(file_type, "f"),
         record.uid,
         record.gid,
         rdev=record.rdev,
