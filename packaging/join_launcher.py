@@ -62,6 +62,8 @@ def add(name):
     exec(loaders.SourceFileLoader(name, f"{directory}/{name}.py").get_code(name), globals())
 
 def preload_extension(name):
+    if name in sys.modules:
+        return
     path = f"{sys.path[-1]}/{name}{_imp.extension_suffixes()[0]}"
     try:
         module = _imp.create_dynamic(ModuleSpec(name, None, origin=path))
@@ -77,7 +79,11 @@ preload_extension("_ctypes")
 # programs of their own.
 FIRST = "ch_run"
 MODULES = {
-    FIRST: Joined("sundog.runtime.launcher.main", "start_from_stub()", is_addition=False),
+    FIRST: Joined(
+        "sundog.runtime.launcher.main",
+        "start_from_stub() if __name__ == '__main__' else start_within",
+        is_addition=False,
+    ),
     "ch_run_feature": Joined("sundog.runtime.launcher.feature", "feature_status"),
     "ch_run_notify": Joined("sundog.runtime.launcher.attended", "attendant_for"),
     "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),

@@ -172,7 +172,8 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     assert joined[joined.index("import posix") :] == (
         "import posix\nUSED = 1\nTWICE = 2\n\n"
         "def start_from_stub(x=USED):\n    y = posix.getpid()\n"
-        "    return __import__('os').path.join(y, TWICE)\nstart_from_stub()\n"
+        "    return __import__('os').path.join(y, TWICE)\n"
+        "start_from_stub() if __name__ == '__main__' else start_within\n"
     )
 
 
