@@ -21,7 +21,7 @@ from tests.conftest import Completed, command, run_program
 from tests.runtime.launcher.installation import compiled_start
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
 KEPT = "--userns=keep-id"
 COMPILED = {"SUNDOG_START": "compiled"}
@@ -56,10 +56,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Place:
     return place
 
 
-def executed(place: Place, log: Path, *words: str | Path) -> list[str]:
-    """Return the names of the programs that a start executes, one behind the other."""
+def executed(place: Place, log: Path, *words: str, line: Sequence[str] = ()) -> list[str]:
+    """Return the names of the programs that a start executes, or another ``line`` of sundog."""
     options = ["-f", "-qq", "-z", "-e", "trace=execve,execveat", "-e", "signal=none", "-o", log]
-    run_program(["strace", *map(str, options), *place.argv(*words)], env=place.environment)
+    argv = [*command("sundog"), *line] if line else place.argv(*words)
+    run_program(["strace", *map(str, options), *argv], env=place.environment)
     names = re.findall(r'exec\w+\((?:\d+, )?"([^"]*)"', log.read_text())
     return [name.rpartition("/")[2] for name in names if name]  # the last step has no name
 
@@ -74,6 +75,24 @@ def test_programs_of_a_start(place: Place, tmp_path: Path) -> None:
     assert executed(place, log, KEPT, "busybox", "true") == [*python, "ch-run", "true"]
     assert executed(place, log, "busybox", "true") == [*python, "true"]
     assert executed(place, log, KEPT, "-e", "A=1", "busybox", "true") == [*python, "true"]
+    # What makes layers of the last run, and may leave threads and more, ends by execve(2).
+    argv = [*command("sundog"), "create", "busybox", "true"]
+    name = run_program(argv, env=place.environment).stdout.strip()
+    assert executed(place, log, line=["start", "-a", name])[:3] == [*python, "ch-run"]
+
+
+def test_modules_of_a_start(place: Place, tmp_path: Path) -> None:
+    """A cluster's file system answers for few files: what runs is joined."""
+    log = tmp_path / "log"
+    options = ["-qq", "-z", "-e", "trace=openat", "-e", "signal=none", "-o", log]
+    argv = ["strace", *map(str, options), *place.argv("busybox", "true")]
+    run_program(argv, env=place.environment)
+    names = re.findall(r'/sundog/([^"]*?)\.cpython-\d+\.pyc"', log.read_text())
+    assert [name.replace("__pycache__/", "") for name in names] == [
+        *("__init__", "start", "front/__init__", "front/cli/__init__", "front/cli/sundog_joined"),
+        *("runtime/__init__", "runtime/launcher/__init__", "runtime/launcher/ch_run"),
+        "runtime/launcher/ch_run_notify",
+    ]
 
 
 def test_what_the_compiled_ch_run_serves(tmp_path: Path) -> None:

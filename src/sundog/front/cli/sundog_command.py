@@ -45,7 +45,7 @@ _ALIASES = {"list": "ps", "--version": "version", "-v": "version", "--help": "he
 _TAKES_IDS = frozenset({"rmi", "tag", "push", "save", "history"})
 # Each of the other subcommands: the module with its function, and that function.
 _OWN = {
-    "run": ("sundog_run", "run"),
+    "run": ("sundog_run", "run_image"),
     "exec": ("sundog_run", "run_in_container"),
     "root": ("sundog_root", "root"),
     "ps": ("sundog_containers", "ps"),

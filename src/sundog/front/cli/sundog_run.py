@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _PULL = ("missing", "always", "newer", "never")
 
 
-def run(words: Sequence[str], context: Context) -> int:
+def run_image(words: Sequence[str], context: Context) -> int:
     """Run a command in a container; return an exit status unless this process becomes it."""
     found = _found("run", words, context)
     if isinstance(found, int):
