@@ -32,6 +32,9 @@ DIRECTORY = "sundog, `ch-run DIRECTORY -- true`"
 DECLINED = "sundog, a start that the compiled front declines"
 PYTHON = "sundog, the Python launcher alone"
 DEVICE = "sundog, the same with `--device=…`: CDI in JSON, four libraries"
+NOTIFY = "sundog, `ch-run --notify IMAGE -- true`"
+RUN = "sundog, `sundog run --rm IMAGE true`"
+RUN_AS_CALLER = "sundog, `sundog run --rm --userns=keep-id IMAGE true`"
 CHARLIECLOUD = "charliecloud, `ch-run DIRECTORY -- true`"
 BUBBLEWRAP = "bubblewrap, `bwrap --unshare-user --bind …`"
 BUILDAH = "buildah, `buildah run --isolation chroot …`"
@@ -107,6 +110,7 @@ def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
     if not launcher.exists():  # a pure wheel: ch-run is that script
         launcher = bench.programs / "ch-run"
     image = [f"layers{LAYERS[0]}", "--", "true"]
+    run = [str(bench.programs / "sundog"), "run", "--rm"]
     variables = bench.place / "variables"
     variables.write_text("ONE=1\nTWO=two\n")
     options = ["-W", f"--set-env={variables}", "--set-env=THREE=3", "-b", f"{bench.place}:/mnt"]
@@ -122,6 +126,9 @@ def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
         DECLINED: [DECLINING, ch_run, *image],
         PYTHON: ["/bin/sh", str(launcher), *image],
         DEVICE: ["/bin/sh", str(launcher), *device, *image],
+        NOTIFY: [ch_run, "--notify", *image],
+        RUN: [*run, image[0], "true"],
+        RUN_AS_CALLER: [*run, "--userns=keep-id", image[0], "true"],
         CHARLIECLOUD: ["/usr/bin/ch-run", str(tree), "--", "true"],
         BUBBLEWRAP: ["/usr/bin/bwrap", "--unshare-user", *binds, "true"],
     }
@@ -188,6 +195,9 @@ def _once(bench: Bench, subjects: _Subjects, tarball: Path, results: Results) ->
     )
     more = (cost[DECLINED].cpu - cost[PYTHON].cpu) * 1e3
     added = (cost[DEVICE].cpu - cost[PYTHON].cpu) * 1e3
+    results.target(
+        "sundog run: CPU ÷ that of ch-run --notify", cost[RUN].cpu / cost[NOTIFY].cpu, 1.15
+    )
     results.target("start with a device of CDI: CPU more than the Python launcher's, ms", added, 3)
     results.target("start that is declined: CPU more than the Python launcher's, ms", more, 1)
 

@@ -1,7 +1,7 @@
 """Join the modules of ``ch-run`` into one module for the wheel; those of rare options into others.
 
-The server that the compiled ``ch-run`` starts is a joined module, too, and so is
-``sundog-fakeroot``.
+The server that the compiled ``ch-run`` starts is a joined module, too, and so are
+``sundog-fakeroot``, and what ``sundog run`` is made of.
 
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
@@ -62,6 +62,8 @@ def add(name):
     exec(loaders.SourceFileLoader(name, f"{directory}/{name}.py").get_code(name), globals())
 
 def preload_extension(name):
+    if name in sys.modules:
+        return
     path = f"{sys.path[-1]}/{name}{_imp.extension_suffixes()[0]}"
     try:
         module = _imp.create_dynamic(ModuleSpec(name, None, origin=path))
@@ -77,7 +79,11 @@ preload_extension("_ctypes")
 # programs of their own.
 FIRST = "ch_run"
 MODULES = {
-    FIRST: Joined("sundog.runtime.launcher.main", "start_from_stub()", is_addition=False),
+    FIRST: Joined(
+        "sundog.runtime.launcher.main",
+        "start_from_stub() if __name__ == '__main__' else start_within",
+        is_addition=False,
+    ),
     "ch_run_feature": Joined("sundog.runtime.launcher.feature", "feature_status"),
     "ch_run_notify": Joined("sundog.runtime.launcher.attended", "attendant_for"),
     "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),
@@ -96,6 +102,9 @@ MODULES = {
     ),
     "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
 }
+# The joined module of ``sundog run``, and the modules that it begins with.
+FRONT = "sundog.front.cli.sundog_joined"
+FRONT_ENTRIES = ("sundog.front.cli.sundog", "sundog.front.cli.sundog_run")
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
 
 # The join removes this name and the statements under ``if TYPE_CHECKING:``.
@@ -158,14 +167,38 @@ def joined_body(source: Path, name: str) -> list[Statement]:
     entries = [MODULES[FIRST].entry] if MODULES[name].is_addition else []
     for module in ordered_modules(source, *entries, MODULES[name].entry):
         for statement in statements(source, module):
-            for bound, meaning in statement.bound_names(module):
-                before, other = meanings.setdefault(bound, (meaning, module))
-                if before != meaning:
-                    raise JoinError(f"{bound} is defined in {other} and in {module}")
+            note_meanings(statement, module, meanings)
             if statement.text not in there or not is_repeatable(statement.node):
                 there.add(statement.text)
                 body.append(statement)
     return needed(body + parsed(MODULES[name].end))
+
+
+def note_meanings(statement: Statement, module: str, meanings: dict[str, tuple[str, str]]) -> None:
+    """Note the meanings of the names that a statement binds; raise JoinError for a second one."""
+    for bound, meaning in statement.bound_names(module):
+        before, other = meanings.setdefault(bound, (meaning, module))
+        if before != meaning:
+            raise JoinError(f"{bound} is defined in {other} and in {module}")
+
+
+def join_front(source: Path) -> str:
+    """Return the text of the module that ``sundog run`` is made of, as FRONT_ENTRIES begin it.
+
+    It keeps all definitions, because it stands for its modules: ``sundog.start`` lets later imports
+    of STANDS_FOR find them here.  So each class exists once.
+    """
+    modules = ordered_modules(source, *FRONT_ENTRIES)
+    meanings: dict[str, tuple[str, str]] = {}
+    body = parsed("OWN_NAME = __name__")
+    for module in modules:
+        body += parsed(f"__name__ = {module!r}")  # the module of its classes
+        for node in LeaveOutOfFront().visit(parse_module(source, module)).body:
+            statement = Statement(node)
+            note_meanings(statement, module, meanings)
+            body.append(statement)
+    body += parsed(f"__name__ = OWN_NAME\nSTANDS_FOR = {modules!r}")
+    return ast.unparse(ast.Module([statement.node for statement in body], [])) + "\n"
 
 
 def parsed(text: str) -> list[Statement]:
@@ -324,6 +357,23 @@ class LeaveOut(ast.NodeTransformer):
         if isinstance(node.value, ast.Name) and node.value.id == "os":
             same = hasattr(posix, node.attr) and getattr(posix, node.attr) is getattr(os, node.attr)
             node.value = ast.parse("posix" if same else "__import__('os')", mode="eval").body
+        return node
+
+
+class LeaveOutOfFront(LeaveOut):
+    """Remove what the joined module of ``sundog run`` does not need."""
+
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        """Keep ``os``: the modules of ``front`` need it."""
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
+        """Keep the imports in functions, too: few starts need what they import."""
+        return node if self.in_function else super().visit_ImportFrom(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        """Keep the names of ``os``."""
+        self.generic_visit(node)
         return node
 
 

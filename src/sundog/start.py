@@ -8,12 +8,11 @@ only when an import needs them: dependencies may be there.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from _frozen_importlib_external import PathFinder
 from _thread import RLock
-
-from sundog.base.kernel.stub import split_strings, strings_of_caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +33,9 @@ MODULES = {
 # These commands give the caller's very environment to what they execute.  The wheel has all modules
 # of the second one joined into one, which starts faster.
 _RUN, _FAKEROOT, _JOINED = "ch-run", "sundog-fakeroot", "sundog.runtime.launcher.sundog_fakeroot"
+
+# The wheel has the modules of ``sundog run`` joined into one, too, which stands for them.
+_FRONT, _JOINED_FRONT = "sundog", "sundog.front.cli.sundog_joined"
 
 
 class _LateSite:
@@ -74,6 +76,8 @@ def start(program: str, told: str, *words: str) -> NoReturn:
             _module("sundog.runtime.fakeroot.command").start_from_stub()
     _restore_environment(told)
     sys.argv = [program, *words]
+    if name == _FRONT:
+        _stand_in()
     sys.exit(_module(MODULES[name]).main())
 
 
@@ -84,6 +88,18 @@ def find_dependencies() -> None:
 
 def _module(name: str) -> Any:
     return __import__(name, fromlist=["main"])  # importlib takes a millisecond
+
+
+def _stand_in() -> None:
+    """Let imports find the modules of ``sundog run`` in the joined one, if there is one."""
+    gc.disable()  # an import makes no garbage
+    try:
+        joined = _module(_JOINED_FRONT)
+    except ModuleNotFoundError:
+        return
+    finally:
+        gc.enable()
+    sys.modules.update(dict.fromkeys(joined.STANDS_FOR, joined))
 
 
 def _show(name: str) -> None:
@@ -100,8 +116,13 @@ def _restore_environment(told: str) -> None:
 
     In the C locale, Python sets LC_CTYPE (PEP 538).  The kernel still has the first variables.
     """
+    is_changed = b"LC_CTYPE" in os.environb
+    if not told and not is_changed:
+        return
+    from sundog.base.kernel.stub import split_strings, strings_of_caller  # noqa: PLC0415 - as above
+
     strings = strings_of_caller(told)
-    if strings is None and b"LC_CTYPE" in os.environb:
+    if strings is None and is_changed:
         try:
             with open("/proc/self/environ", "rb") as file:
                 strings = split_strings(file.read())

@@ -17,6 +17,8 @@ _START = (
 _PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
 # From PREFIX/lib/pythonX.Y/site-packages, where pip puts packages, to the commands.
 _PROGRAMS = "../../../bin"
+# From the C programs to the scripts that start Python: native_header.
+_STUBS = "../share/sundog"
 
 
 def own_command(name: str) -> list[str]:
@@ -26,6 +28,13 @@ def own_command(name: str) -> list[str]:
         return [path]
     packages, _, _ = os.path.abspath(__file__).rpartition(_PACKAGE)
     return [sys.executable, "-I", "-S", "-c", _START, packages, name, ""]
+
+
+def compiled(name: str) -> str | None:
+    """Return the path of a command of this installation, None unless it is the C program."""
+    path = installed(name)
+    is_stub = path is None or not os.path.exists(os.path.join(os.path.dirname(path), _STUBS, name))
+    return None if is_stub else path
 
 
 def installed(name: str) -> str | None:

@@ -44,7 +44,7 @@ def kinds() -> Iterator[type[SundogError]]:
     joined = load_packaging("join_launcher").MODULES
     for module in pkgutil.walk_packages(sundog.__path__, "sundog."):
         # Those begin to work when they are imported; the joined ones are of copies of the others.
-        if module.name.rpartition(".")[2] not in ("__main__", *joined):
+        if module.name.rpartition(".")[2] not in ("__main__", "sundog_joined", *joined):
             importlib.import_module(module.name)
     found = [SundogError]
     for kind in found:

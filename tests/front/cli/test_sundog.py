@@ -331,7 +331,7 @@ def test_secrets_are_not_on_the_command_line(sundog: Place, tmp_path: Path) -> N
         assert process.stdout is not None
         assert process.stdout.readline() == "secret1 host\n"
         line = Path(f"/proc/{process.pid}/cmdline").read_text()
-        assert "ch-run" in line
+        assert line.endswith("\0".join(["run", *map(str, words), "-c", script, ""]))
         assert "secret1" not in line
         process.communicate("\n")
 

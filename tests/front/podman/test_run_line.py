@@ -26,7 +26,7 @@ from sundog.front.podman.run_options import EXEC, RUN
 from sundog.front.podman.statuses import JOIN_RUNNING, PODMAN_STATUSES
 from sundog.front.podman.users import NONE, NOTIFY, Who, who
 from sundog.front.podman.variables import MPI_STARTS, passed_environment, steers
-from sundog.front.podman.volumes import Volume, mount, volume
+from sundog.front.podman.volumes import Volume, mount_value, volume
 from sundog.runtime.launcher import join
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES
@@ -189,7 +189,7 @@ def test_volumes(text: str, bind: str | None, tmp_path: Path) -> None:
     ],
 )
 def test_mounts(text: str, bind: str | None, tmp_path: Path) -> None:
-    found = mount(text.format(tmp_path))
+    found = mount_value(text.format(tmp_path))
     assert (found and found.word()) == (bind and bind.format(tmp_path))
 
 
@@ -203,12 +203,12 @@ def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
     """Each spelling of a Boolean counts, and no other word does."""
     start = f"type=bind,src={tmp_path},dst=/x"
     for word in (None, *TRUE_WORDS, *FALSE_WORDS):
-        found = mount(f"{start},{name}" if word is None else f"{start},{name}={word}")
+        found = mount_value(f"{start},{name}" if word is None else f"{start},{name}={word}")
         assert isinstance(found, Volume)
         assert found.writable == ((name == "rw") != (word in FALSE_WORDS)), word
     for word in ("", "tRUE", "yes", "on", "2", " true"):
         with pytest.raises(UsageError, match="neither true nor false"):
-            mount(f"{start},{name}={word}")
+            mount_value(f"{start},{name}={word}")
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,36 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     assert joined[joined.index("import posix") :] == (
         "import posix\nUSED = 1\nTWICE = 2\n\n"
         "def start_from_stub(x=USED):\n    y = posix.getpid()\n"
-        "    return __import__('os').path.join(y, TWICE)\nstart_from_stub()\n"
+        "    return __import__('os').path.join(y, TWICE)\n"
+        "start_from_stub() if __name__ == '__main__' else start_within\n"
     )
+
+
+def test_names_of_sundog_run_have_one_meaning(tmp_path: Path) -> None:
+    """Its joined module stands for all modules that it is made of, with what each defines."""
+    joiner = load_packaging("join_launcher")
+    text = joiner.join_front(CHECKOUT / "src")
+    (tmp_path / "front.py").write_text(text)
+    program = (
+        "import sys, front\n"
+        "sys.path.append(sys.argv[1])\n"
+        "for name in front.STANDS_FOR:\n"
+        "    module = __import__(name, fromlist=['x'])\n"
+        "    for word, value in vars(module).items():\n"
+        "        if getattr(value, '__module__', None) == name:\n"
+        "            found = getattr(front, word)\n"
+        "            assert found.__module__ == name and found is not value, (name, word)\n"
+    )
+    argv = [sys.executable, "-B", "-c", program, str(CHECKOUT / "src")]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    package = tmp_path / "sundog" / "front" / "cli"
+    package.mkdir(parents=True)
+    (package / "sundog.py").write_text("from sundog.front.cli.b import x\nX = 1\n")
+    (package / "sundog_run.py").write_text("def X(): pass\n")
+    (package / "b.py").write_text("def x(): from sundog.a import y\n")
+    with pytest.raises(joiner.JoinError, match=r"X is defined in \S*\.sundog and"):
+        joiner.join_front(tmp_path)
 
 
 def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
@@ -320,6 +348,8 @@ def test_what_the_wheel_holds(installed: Path) -> None:
     module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
     for name in load_packaging("join_launcher").MODULES:
         assert module.with_stem(name).read_text() == joined_text(name)
+    front = module.parents[2] / "front/cli/sundog_joined.py"
+    assert front.read_text() == load_packaging("join_launcher").join_front(CHECKOUT / "src")
     assert list((module.parent / "__pycache__").glob("ch_run.*.pyc"))
     stub = installed.parents[1] / STUB
     assert stub.read_bytes() == (CHECKOUT / "packaging" / "ch-run").read_bytes()

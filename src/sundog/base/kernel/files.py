@@ -177,6 +177,16 @@ def leave_descriptors(kept: "Collection[int]") -> None:
     close_all_but((*streams, *kept))
 
 
+def close_as_execve() -> None:
+    """Close what execve(2) would close: the descriptors with close-on-exec.  Raises OSError."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if not os.get_inheritable(fd):
+                os.close(fd)
+        except OSError:
+            pass  # that of the directory, which is closed
+
+
 def sync_file_system(path: bytes) -> None:
     """Write all that is dirty in the file system of the directory ``path`` to its device.
 

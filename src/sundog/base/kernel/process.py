@@ -19,6 +19,10 @@ from _signal import (  # type: ignore[import-not-found]
 from sundog.base.kernel.libc import CharPointer, checked, libc_call, syscall
 from sundog.base.kernel.numbers import EXECVEAT, SECCOMP, process_abi
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
@@ -122,11 +126,11 @@ def set_dumpable(dumpable: bool) -> None:
     prctl(PR_SET_DUMPABLE, b"PR_SET_DUMPABLE", int(dumpable))
 
 
-def clear_command_line() -> None:
-    """Empty /proc/PID/cmdline of this process: its arguments are private.
+def clear_command_line(shown: "Sequence[bytes]" = ()) -> None:
+    """Empty /proc/PID/cmdline of this process, but for the words ``shown``: others are private.
 
     The arguments stay if /proc does not tell their address (fields arg_start and arg_end of
-    proc_pid_stat(5)).
+    proc_pid_stat(5)).  Words that need more room than they have are cut off.
     """
     try:
         fd = os.open(b"/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -136,7 +140,9 @@ def clear_command_line() -> None:
     os.close(fd)
     start, end = map(int, fields[ARG_START - FIRST_FIELD : ARG_END - FIRST_FIELD + 1])
     if 0 < start < end:
+        text = b"\0".join(shown)[: end - start - 1]  # without a last NUL, the environment shows
         libc_call("memset", start, 0, end - start)
+        libc_call("memcpy", start, text, len(text))
 
 
 def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:

@@ -5,8 +5,6 @@ Lines about images are translated to lines of ``ch-image``, whose functions do t
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from sundog.errors import SundogError, UsageError
 from sundog.front.podman.run_line import is_id
 
@@ -44,7 +42,7 @@ _ALIASES = {"list": "ps", "--version": "version", "-v": "version", "--help": "he
 _TAKES_IDS = frozenset({"rmi", "tag", "push", "save", "history"})
 # Each of the other subcommands: the module with its function, and that function.
 _OWN = {
-    "run": ("sundog_run", "run"),
+    "run": ("sundog_run", "run_image"),
     "exec": ("sundog_run", "run_in_container"),
     "root": ("sundog_root", "root"),
     "ps": ("sundog_containers", "ps"),
@@ -98,8 +96,9 @@ def run(argv: Sequence[str]) -> int:
         context, name, words = _subcommand(argv)
         if name in _OWN:
             module, function = _OWN[name]
-            start = getattr(import_module(f"sundog.front.cli.{module}"), function)
-            status: int = start(words, context)
+            # importlib takes a millisecond
+            found = __import__(f"sundog.front.cli.{module}", fromlist=[function])
+            status: int = getattr(found, function)(words, context)
             return status
         return _image_lines(name, words, context)
     except (SundogError, OSError) as error:

@@ -20,7 +20,7 @@ from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.run_line import command_user
 from sundog.front.podman.stopping import whole_number
 from sundog.front.podman.stored import facts_of, storage_directory
-from sundog.front.podman.users import SECCOMP
+from sundog.front.podman.users import SECCOMP_ONLY
 from sundog.image.oci.config import HistoryEntry
 from sundog.image.store.store import Store
 
@@ -200,7 +200,7 @@ def settled(store: Store, container: Container) -> Image:
             f"{container.name}: processes of it are left",
             "end them first: those of sundog exec, and those that its command left behind",
         )
-    return store.containers.settle(container.identity, guessed=container.user.mode == SECCOMP)
+    return store.containers.settle(container.identity, guessed=container.user.mode == SECCOMP_ONLY)
 
 
 def _kept(containers: Containers, text: str) -> Container:

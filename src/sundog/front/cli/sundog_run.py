@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.sundog_command import EXIT_SUNDOG, image_line, scanned, warn
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _PULL = ("missing", "always", "newer", "never")
 
 
-def run(words: Sequence[str], context: Context) -> int:
+def run_image(words: Sequence[str], context: Context) -> int:
     """Run a command in a container; return an exit status unless this process becomes it."""
     found = _found("run", words, context)
     if isinstance(found, int):
@@ -68,6 +69,7 @@ def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
         from sundog.front.podman.stopping import check_stopping  # noqa: PLC0415 - seldom given
 
         check_stopping(line)
+    _hide_values(line)
     warn(line)
     facts, status = _find(line, context)
     if facts is None:
@@ -85,6 +87,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
         return 0
     if not line.operands:
         raise UsageError("exec: no container", "sundog exec CONTAINER COMMAND")
+    _hide_values(line)
     warn(line)
     from sundog.front.cli.sundog_named import running  # noqa: PLC0415 - ``run`` needs none of it
 
@@ -98,6 +101,27 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
         caller=own_caller(),
     )
     return become_ch_run(start, line, context)
+
+
+def _hide_values(line: Line) -> None:
+    """Leave out the values of -e from /proc/PID/cmdline, which all users of the machine can read.
+
+    This process, or a child of it, may live as long as the container.
+    """
+    given = [text for text in line.all("env") if "=" in text]
+    if not given:
+        return
+    from sundog.base.kernel.process import clear_command_line  # noqa: PLC0415 - seldom needed
+
+    clear_command_line([os.fsencode(_without_value(word, given)) for word in sys.orig_argv])
+
+
+def _without_value(word: str, given: Sequence[str]) -> str:
+    """Return a word of the line without the value of a variable; -e may be in the same word."""
+    for text in given:
+        if word.endswith(text):
+            return word.removesuffix(text) + text.partition("=")[0]
+    return word
 
 
 def own_caller() -> Caller:

@@ -1,17 +1,20 @@
-"""Start ``ch-run`` for ``sundog``: this process becomes it."""
+"""Start ``ch-run`` for ``sundog``: this process becomes it, by execve(2) or as it is."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
-from sundog.base.installation import own_command
+from sundog.base.installation import compiled, own_command
+from sundog.base.kernel.files import close_as_execve
 from sundog.errors import SundogError
 from sundog.front.podman.statuses import PODMAN_STATUSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
     from sundog.front.cli.sundog_command import Context
@@ -20,6 +23,14 @@ if TYPE_CHECKING:
     from sundog.front.podman.users import Who
 
 _STDIN = 0
+# The options that the compiled ``ch-run`` serves, of those that ``run_line`` and ``exec_line`` give
+# it: native/options.c.
+_SERVED = frozenset(
+    {
+        *("--bind", "--cd", "--env-no-expand", "--gid", "--join-tag", "--private-tmp", "--seccomp"),
+        *("--set-env", "--storage", "--uid", "--unset-env", "--write-fake"),
+    }
+)
 
 
 class Run:
@@ -49,26 +60,78 @@ class Run:
 
 
 def become_ch_run(start: ChRunLine, line: Line, context: Context) -> NoReturn:
-    """Become ``ch-run``.  Raises SundogError if that is not possible."""
+    """Become ``ch-run``.  Raises SundogError if that is not possible.
+
+    The launcher in Python goes on in this interpreter.  The compiled ``ch-run`` gets what it
+    serves.  Whatever an image has been pulled or changed with, such as threads and actions of
+    signals, ends by execve(2).
+    """
     _prepare_stdin(line)
     storage = [] if context.storage is None else [f"--storage={context.storage}"]
-    execute(
-        [*own_command("ch-run"), *storage, *start.arguments], start.environment | PODMAN_STATUSES
-    )
+    words = [*storage, *start.arguments]
+    environment = start.environment | PODMAN_STATUSES
+    program = compiled("ch-run") if is_served(words) else None
+    if program is not None:
+        execute([program, *words], environment)
+    if "sundog.image" in sys.modules:
+        execute([*own_command("ch-run"), *words], environment)
+    _launch(words, environment)
+
+
+def is_served(words: Sequence[str]) -> bool:
+    """Tell whether the compiled ``ch-run`` serves the options at the beginning of a line."""
+    for word in words:
+        name, _, value = word.partition("=")
+        if not name.startswith("--"):
+            break
+        if name not in _SERVED or (name == "--bind" and value.count(":") > 1):
+            return False
+    return True
 
 
 def execute(argv: list[str], environment: dict[str, str]) -> NoReturn:
     """Become the program ``argv[0]``, with the signals that Python ignores at their defaults."""
     for number in (SIGPIPE, SIGXFSZ):
         signal(number, SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    _flush()
     try:
         os.execve(argv[0], argv, environment)
     except (OSError, ValueError) as error:  # a NUL in an argument
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SundogError(f"can't execute {argv[0]}: {reason}") from error
+        raise _not_executed(argv[0], error) from error
+
+
+def _launch(words: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become ``ch-run`` without execve(2), which would start another interpreter."""
+    try:
+        arguments = [os.fsencode(word) for word in words]
+        if any(b"\0" in word for word in arguments):
+            raise ValueError("embedded null byte")
+        os.environ.clear()
+        os.environ.update(environment)
+    except (OSError, ValueError) as error:
+        raise _not_executed("ch-run", error) from error
+    gc.disable()  # as in packaging/ch-run
+    try:
+        from sundog.runtime.launcher.ch_run import (  # type: ignore[import-not-found]  # noqa: PLC0415
+            start_within,
+        )
+    except ModuleNotFoundError:  # nothing has joined the modules of a checkout
+        from sundog.runtime.launcher.main import start_within  # noqa: PLC0415
+    _flush()
+    close_as_execve()
+    start_within(arguments)
+    raise AssertionError("ch-run returns")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def _not_executed(program: str, error: OSError | ValueError) -> SundogError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return SundogError(f"can't execute {program}: {reason}")
 
 
 def _prepare_stdin(line: Line) -> None:

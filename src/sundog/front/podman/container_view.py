@@ -14,7 +14,7 @@ from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.stopping import STOP_SECONDS, whole_number
 from sundog.front.podman.template_values import Moment, Structure
 from sundog.front.podman.times import SECOND, age, decimal_size
-from sundog.front.podman.volumes import Volume, mount, volume
+from sundog.front.podman.volumes import Volume, mount_value, volume
 from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
@@ -114,7 +114,7 @@ class View:
     def mounts(self) -> list[Structure]:
         """The files and directories of the host that it sees; without those that are gone."""
         found = []
-        for option, read in (("volume", volume), ("mount", mount)):
+        for option, read in (("volume", volume), ("mount", mount_value)):
             for text in self.line.all(option):
                 with suppress(UsageError):
                     shown = read(text)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import posixpath
 
 from sundog.errors import UsageError
-from sundog.front.podman import variables
 from sundog.front.podman.devices import device_options
 from sundog.front.podman.statuses import JOIN_RUNNING
 from sundog.front.podman.users import NOTIFY, Who, who
-from sundog.front.podman.volumes import mount, tmpfs, volume
+from sundog.front.podman.variables import chosen, passed_environment, read_environment_file
+from sundog.front.podman.volumes import mount_value, tmpfs, volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sundog.front.podman.volumes import Tmpfs, Volume
 
 _SCHEME = "docker://"
-_HEX_DIGITS = frozenset("0123456789abcdef")
+_ID_DIGITS = frozenset("0123456789abcdef")
 
 
 class Caller:
@@ -97,7 +97,7 @@ def is_path(image: str) -> bool:
 def is_id(text: str) -> bool:
     """Tell whether ``text`` may be the ID of an image, or its beginning: 4 digits or more."""
     digits = text.removeprefix("sha256:")
-    return 4 <= len(digits) <= 64 and _HEX_DIGITS.issuperset(digits)
+    return 4 <= len(digits) <= 64 and _ID_DIGITS.issuperset(digits)
 
 
 def run_line(
@@ -108,7 +108,7 @@ def run_line(
     user: Who,
     tag: str | None = None,
     kept: str = "",
-    read_file: Callable[[str], str] = variables.read_environment_file,
+    read_file: Callable[[str], str] = read_environment_file,
 ) -> ChRunLine:
     """Return the line of ``ch-run`` for a line of ``sundog run``.
 
@@ -139,11 +139,11 @@ def run_line(
     if workdir:
         arguments.append(f"--cd={workdir}")
     home = None if user.emulated else _home(caller, [found.target for found in shown])
-    passed = variables.passed_environment(
+    passed = passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
     arguments += passed.options
-    arguments += device_options(line, variables.chosen(line, caller.environment, read_file))
+    arguments += device_options(line, chosen(line, caller.environment, read_file))
     if tag is not None:
         arguments.append(f"--join-tag={tag}")
     arguments += [image, *(["--", *command] if command else [])]
@@ -157,7 +157,7 @@ def line_mounts(line: Line) -> list[Volume | Tmpfs | None]:
     """
     return [
         *(volume(text) for text in line.all("volume")),
-        *(mount(text) for text in line.all("mount")),
+        *(mount_value(text) for text in line.all("mount")),
         *(tmpfs(text) for text in line.all("tmpfs")),
     ]
 
@@ -174,7 +174,7 @@ def exec_line(
     *,
     group: NamedGroup,
     caller: Caller,
-    read_file: Callable[[str], str] = variables.read_environment_file,
+    read_file: Callable[[str], str] = read_environment_file,
 ) -> ChRunLine:
     """Return the line of ``ch-run`` for a line of ``sundog exec``.
 
@@ -199,7 +199,7 @@ def exec_line(
     if directory:
         arguments.append(f"--cd={directory}")
     home = None if user.emulated else "/"
-    passed = variables.passed_environment(
+    passed = passed_environment(
         line, caller.environment, read_file, home=home, image=not is_path(image)
     )
     arguments += passed.options

@@ -15,9 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.front.podman.options import Line
 
-MODES = NOTIFY, SECCOMP, NONE = ("notify", "seccomp", "none")
+MODES = NOTIFY, SECCOMP_ONLY, NONE = ("notify", "seccomp", "none")
 _KEPT = ("keep-id", "nomap")
-_HINT = "--userns keep-id runs as yourself, --user as another user of the image"
+_USERNS_HINT = "--userns keep-id runs as yourself, --user as another user of the image"
 
 
 class Who:
@@ -44,7 +44,7 @@ class Who:
         ids = [f"--uid={user}"] if user else []
         ids += [f"--gid={group}"] if group else []
         if not self.emulated:
-            return [*(["--seccomp"] if self.mode == SECCOMP else []), *ids]
+            return [*(["--seccomp"] if self.mode == SECCOMP_ONLY else []), *ids]
         is_number = all(word.isascii() and word.isdigit() for word in (user or "0", group or "0"))
         return ["--notify", *ids] if is_number else [f"--user={self.words}"]
 
@@ -87,13 +87,15 @@ def _kept_ids(mode: str, uid: int, gid: int) -> tuple[str, str] | None:
     if mode in ("", "host", "auto", "private"):
         return None
     if name not in _KEPT:
-        raise UsageError(f"--userns {mode}: no such mode here", _HINT)
+        raise UsageError(f"--userns {mode}: no such mode here", _USERNS_HINT)
     ids = {"uid": str(uid), "gid": str(gid)}
     for detail in filter(None, details.split(",")):
         key, _, value = detail.partition("=")
         if key == "size":
             continue
         if key not in ids or not (value.isascii() and value.isdigit()):
-            raise UsageError(f"--userns {mode}: not uid=NUMBER or gid=NUMBER: {detail}", _HINT)
+            raise UsageError(
+                f"--userns {mode}: not uid=NUMBER or gid=NUMBER: {detail}", _USERNS_HINT
+            )
         ids[key] = value
     return ids["uid"], ids["gid"]

@@ -130,7 +130,7 @@ def build_volume(text: str) -> Volume:
     return found
 
 
-def mount(text: str) -> Volume | Tmpfs | None:
+def mount_value(text: str) -> Volume | Tmpfs | None:
     """Return what --mount ``text`` shows; None as ``volume``.  Raises UsageError."""
     option = f"--mount {text}"
     given: dict[str, str] = {}
@@ -142,9 +142,9 @@ def mount(text: str) -> Volume | Tmpfs | None:
             raise UsageError(f"{option}: {name} is given twice", _MOUNT_HINT)
         given[name] = value or ""
         if name in _WRITABLE:
-            access.append(_WRITABLE[name] is _boolean(name, value, option))
+            access.append(_WRITABLE[name] is _field_is_true(name, value, option))
         elif name == _OWNED:
-            owned = _boolean(name, value, option)
+            owned = _field_is_true(name, value, option)
         elif name in _TMPFS_FIELDS:
             options.append(f"{_TMPFS_FIELDS[name]}={value}")
         elif name in _HELD_FIELDS:
@@ -208,7 +208,7 @@ def _fields(text: str, option: str) -> list[tuple[str, str | None]]:
     return found
 
 
-def _boolean(name: str, value: str | None, option: str) -> bool:
+def _field_is_true(name: str, value: str | None, option: str) -> bool:
     """Return the value of a switch, which is true without one."""
     if value is None:
         return True

@@ -20,6 +20,7 @@ Import nothing after the change of root: the module would come from the image.
 
 import os
 import sys
+from posix import environ
 
 from sundog.base.kernel.advice import explained
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
@@ -99,6 +100,15 @@ def start_from_stub() -> None:
     """Be ``ch-run`` with the arguments that the stub script passes on."""
     told, *words = sys.argv[1:]
     start(words, told)
+
+
+def start_within(arguments: list[bytes]) -> None:
+    """Be ``ch-run`` in the interpreter of another command, as if by execve(2).  Never returns.
+
+    The interpreter's environment (os.environ) is that of ``ch-run``: the caller has set it.
+    """
+    restore_signals("")
+    os._exit(run(arguments, Environment.of(environ)))
 
 
 def run(arguments: list[bytes], environment: Environment) -> int:
