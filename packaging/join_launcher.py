@@ -87,7 +87,7 @@ MODULES = {
     "ch_run_feature": Joined("sundog.runtime.launcher.feature", "feature_status"),
     "ch_run_notify": Joined("sundog.runtime.launcher.attended", "attendant_for"),
     "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),
-    "ch_run_files": Joined("sundog.runtime.launcher.file_server", "FileServer"),
+    "ch_run_files": Joined("sundog.runtime.launcher.file_server", "ServedSources"),
     "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
     "ch_run_ender": Joined("sundog.runtime.launcher.ender", "start_group_ender"),
@@ -95,7 +95,7 @@ MODULES = {
     "ch_run_devices": Joined("sundog.runtime.launcher.devices", "devices_for"),
     "ch_run_hooks": Joined("sundog.runtime.container.hooks", "run_hook"),
     "ch_run_yaml": Joined("sundog.runtime.cdi.yaml_text", "parse_yaml_text"),
-    "ch_run_host_mpi": Joined("sundog.runtime.host_mpi.prepare", "HostMpi"),
+    "ch_run_host_mpi": Joined("sundog.runtime.launcher.host_mpi_part", "HostMpiPart"),
     "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
     "sundog_fakeroot": Joined(
         "sundog.runtime.fakeroot.command", "start_from_stub()", is_addition=False

@@ -39,6 +39,13 @@ def test_home_is_at_its_own_path_and_where_scripts_look(
     assert done.stdout == b"/\n"
 
 
+def test_a_home_below_tmp_is_in_a_private_tmp(ch_run: ChRun, image: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        Path(home, "file").write_text("mine\n")
+        done = ch_run("-t", "--home", image, "--", "sh", "-c", "cat $HOME/file", env={"HOME": home})
+    assert (done.stdout, done.stderr) == (b"mine\n", b"")
+
+
 @pytest.mark.parametrize("options", [["-W"], ["--notify"], ["-u0"]])
 def test_home_with_other_options(
     ch_run: ChRun, image: Path, home: Path, options: list[str]

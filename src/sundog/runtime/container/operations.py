@@ -30,11 +30,12 @@ from sundog.base.kernel.mounts import (
 )
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.enter import copy_tree
-from sundog.runtime.container.mountpoint import MountPoint, make_mount_point
+from sundog.runtime.container.mountpoint import MountPoint, components, make_mount_point
 from sundog.runtime.container.paths import is_directory, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 
     class Operation(Protocol):
@@ -189,6 +190,10 @@ class Bind(DetachedMount):
         self.covers_link = covers_link
         self.in_tmpfs = in_tmpfs
 
+    def follow(self, earlier: "Sequence[Operation]") -> None:
+        """Take into account whether one of the ``earlier`` mounts is a tmpfs below this one."""
+        self.in_tmpfs = self.in_tmpfs or is_in_tmpfs(self.destination, earlier)
+
     def what(self) -> str:
         """See ``DetachedMount``."""
         return f"bind {shown_path(self.source)}"
@@ -277,6 +282,19 @@ class TmpfsMount(DetachedMount):
         self.tree = open_tree(AT_FDCWD, place, OPEN_TREE_CLONE)
         if not self.writable:
             mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
+
+
+def is_in_tmpfs(destination: bytes, earlier: "Sequence[Operation]") -> bool:
+    """Tell whether ``destination`` lies in a tmpfs, and below no mount of another kind."""
+    names = components(destination)
+    is_found = False
+    for step in earlier:
+        above = components(step.destination)
+        if names[: len(above)] == above:
+            is_found = isinstance(step, TmpfsMount) and len(above) < len(names)
+            if not is_found:
+                break
+    return is_found and b".." not in names
 
 
 def mount_tmpfs(place: bytes, options: bytes, flags: int = 0) -> None:

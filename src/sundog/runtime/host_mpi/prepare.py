@@ -1,9 +1,6 @@
 """``ch-run --host-mpi``: find, compare and mount the host's MPI, or say why it does not fit.
 
 Most starts find what an earlier one has kept: see ``kept``.
-
-``main`` imports this module for --host-mpi.  In the wheel it is in a joined module of its
-own.
 """
 
 import os

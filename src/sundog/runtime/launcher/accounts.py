@@ -13,8 +13,16 @@ from _ctypes import dlsym, sizeof
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
+from sundog.runtime.container.operations import FileMount
 from sundog.runtime.container.paths import lexists
 from sundog.runtime.launcher.messages import Messages
+from sundog.runtime.launcher.part import Part
+from sundog.runtime.launcher.run_plan import needed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.launcher.request import Request
+    from sundog.runtime.launcher.storage import Storage
 
 NOBODY = 65534  # the kernel shows unmapped IDs as this: user_namespaces(7)
 
@@ -49,6 +57,26 @@ class Accounts:
         self.passwd = passwd
         self.group = group
         self.is_lasting = is_lasting
+
+
+def accounts_of(request: "Request", storage: "Storage") -> Part:
+    """Return the part that shows the accounts; --no-passwd and --notify show the image's own.
+
+    They are left in ``storage`` if it is private.
+    """
+    line = request.line
+    if not line.passwd or line.notify:
+        return Part()
+    found = find_accounts(request.uid, request.gid, request.messages)
+    if storage.is_private and found.is_lasting and not line.dry:
+        remember_accounts(storage.directory, request.uid, request.gid, found)
+    need = needed(line)
+    return Part(
+        [
+            FileMount(found.passwd, b"/etc/passwd", need),
+            FileMount(found.group, b"/etc/group", need),
+        ]
+    )
 
 
 def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:

@@ -9,87 +9,66 @@ from sundog.base.kernel.process import set_no_new_privs
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.execute import execute, failure_hint, quoted
 from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.filter import describe_program, fake_root_program, install_fake_root
 from sundog.runtime.emulation.terminal import forbid_typing
+from sundog.runtime.launcher.choice import execution, unused_settings
 from sundog.runtime.launcher.environment import command_environment
-from sundog.runtime.launcher.messages import Messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sundog.runtime.launcher.companion import PreparedCompanion
-    from sundog.runtime.launcher.environment import EnvironmentChange
-    from sundog.runtime.launcher.options import CommandLine
-    from sundog.runtime.launcher.statuses import Statuses
+    from sundog.runtime.launcher.image import Image
+    from sundog.runtime.launcher.part import Part
+    from sundog.runtime.launcher.request import Request
 
 
 def run_command(
-    line: "CommandLine",
-    what: "tuple[list[bytes], list[EnvironmentChange], bytes]",
+    request: "Request",
+    image: "Image | None",
     prepared: "PreparedCompanion",
-    environment: Environment,
-    messages: Messages,
-    *,
-    statuses: "Statuses",
-    home: bytes,
-    tmpdir: bytes,
-    typing: bool,
-    unused: "Callable[[], str]",
+    parts: "Iterable[Part]",
 ) -> int:
-    """Run the command in the container, in which this process is.
+    """Run the command of ``request`` in the container, in which this process is.
 
-    ``what`` is the command, the changes of its environment, and its directory.  ``home`` is the
-    directory of --home, or empty.  ``unused`` returns a hint for a command that can't be executed.
-    Returns an exit status unless this process becomes the command.
+    ``image`` may be None if the command line has a command.  ``parts`` give variables.  Returns an
+    exit status unless this process becomes the command.
     """
-    command, changes, workdir = what
+    line, environment, messages = request.line, request.environment, request.messages
+    command, changes, workdir = execution(line, image)
     who = prepared.identify()
-    if who is not None and who.uid:
-        home = home or who.home
+    own: dict[bytes, bytes] = {}
+    if who is not None and who.uid and who.home:
+        own[b"HOME"] = who.home
+    for part in parts:
+        own.update(part.variables())
     command_environment(
-        environment,
-        changes,
-        messages,
-        home=home,
-        tmpdir=tmpdir,
-        expand=line.expand,
-        mpi_env=line.mpi_env,
+        environment, changes, messages, own=own, expand=line.expand, mpi_env=line.mpi_env
     )
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
-    return prepared.attend(
-        who,
-        lambda install: become(
-            command, environment, messages, install, statuses, typing=typing, unused=unused
-        ),
-    )
+    return prepared.attend(who, lambda install: become(request, command, image, install))
 
 
 def become(
+    request: "Request",
     command: list[bytes],
-    environment: Environment,
-    messages: Messages,
+    image: "Image | None",
     install: "Callable[[], None] | None",
-    statuses: "Statuses",
-    *,
-    typing: bool,
-    unused: "Callable[[], str]",
 ) -> int:
     """Become the command, with the filter that ``install`` installs; None: no filter.
 
-    ``typing`` says that the kernel lets programs type into terminals; then a filter forbids it.
-    ``unused`` is as in ``run_command``.  Returns one of ``statuses`` if execve(2) fails.  Raises
-    KernelError.
+    Returns an exit status if execve(2) fails.  Raises KernelError.
     """
+    environment, messages, statuses = request.environment, request.messages, request.statuses
     set_no_new_privs()
     if install is install_fake_root and messages.verbosity >= 2:
         for text in describe_program(fake_root_program()):
             messages.debug(text)
     if install is not None:
         install()
-    if typing:
+    if request.typing:
         try:
             forbid_typing()
         except KernelError as error:  # a kernel without filters can still run the command
@@ -98,7 +77,10 @@ def become(
 
     def told(failure: OSError) -> "tuple[str, str]":
         text = f"can't execve(2): {printable(command[0])}: {failure.strerror}"
-        hints = (failure_hint(failure, command[0], environment), unused())
+        hints = (
+            failure_hint(failure, command[0], environment),
+            unused_settings(request.line, image),
+        )
         return text, "; ".join([hint for hint in hints if hint])
 
     def report(failure: OSError) -> bytes:

@@ -10,18 +10,19 @@ from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.cdi.directories import cdi_directories
 from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.runtime.container.plan import enter
 from sundog.runtime.devices.injection import injection
 from sundog.runtime.devices.words import edits_of_words
+from sundog.runtime.launcher.part import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.runtime.cdi.edits import Hook
-    from sundog.runtime.container.operations import DetachedMount, Operation
+    from sundog.runtime.container.operations import DetachedMount
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.messages import Messages
+    from sundog.runtime.launcher.mounting import MountedContainer
     from sundog.runtime.launcher.options import CommandLine
 
 # The hooks that are programs of the host, and those that are programs of the container.
@@ -36,49 +37,40 @@ HOOK_STATE = (
 )
 
 
-class Devices:
-    """What the container of one ``ch-run`` gets.
+class Hooks(Part):
+    """Devices whose specifications have hooks to run."""
 
-    mounts   operations of its plan
-    """
-
-    __slots__ = ("_hooks", "_host", "_messages", "_run", "mounts")
+    __slots__ = ("_bundle", "_hooks", "_host", "_messages", "_root", "_run")
 
     def __init__(
         self, mounts: "list[DetachedMount]", hooks: "list[Hook]", messages: "Messages"
     ) -> None:
-        self.mounts = mounts
+        super().__init__(mounts)
         self._hooks = hooks
-        self._host = os.open(b"/", OPEN_DIRECTORY) if hooks else -1
-        self._run = load_run_hook() if hooks else None
+        self._host = os.open(b"/", OPEN_DIRECTORY)
+        self._run = load_run_hook()
         self._messages = messages
+        self._bundle = self._root = -1
 
-    def enter(
-        self,
-        directory: int,
-        operations: "list[Operation]",
-        scratch: int,
-        skipped: "Callable[[str], None]",
-    ) -> None:
-        """Enter the container as ``plan.enter`` does, and run the hooks in it.
-
-        Raises SundogError for the first hook that fails.
-        """
-        if self._run is None:
-            enter(directory, operations, skipped)
-            return
-        process = os.getpid()
+    def mounted(self, container: "MountedContainer") -> None:
+        """Make the bundle, which the hooks outside of the container get."""
+        self._root = container.directory
+        scratch = container.plan.scratch
         os.mkdir(HOOK_BUNDLE, dir_fd=scratch)
-        bundle = os.open(HOOK_BUNDLE, OPEN_DIRECTORY, dir_fd=scratch)
+        self._bundle = os.open(HOOK_BUNDLE, OPEN_DIRECTORY, dir_fd=scratch)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        config = os.open(b"config.json", flags, 0o644, dir_fd=bundle)
-        os.write(config, (HOOK_CONFIG % directory).encode())
+        config = os.open(b"config.json", flags, 0o644, dir_fd=self._bundle)
+        os.write(config, (HOOK_CONFIG % self._root).encode())
         os.close(config)
-        state = (HOOK_STATE % (process, process, bundle)).encode()
-        enter(directory, operations, skipped)
+
+    def entered(self) -> None:
+        """Run the hooks.  Raises SundogError for the first one that fails."""
+        process = os.getpid()
+        state = (HOOK_STATE % (process, process, self._bundle)).encode()
         for hook in self._hooks:
             if hook.hook_name in OUTSIDE_HOOKS:
-                problem = self._run(hook, state, root=self._host, kept=(bundle, directory))
+                kept = (self._bundle, self._root)
+                problem = self._run(hook, state, root=self._host, kept=kept)
             else:  # a program of the image gets no descriptor from outside
                 problem = self._run(hook, state)
             if problem:
@@ -88,7 +80,7 @@ class Devices:
                     "leave out --cdi-hooks; hooks that write to the image need -W",
                 )
             self._messages.verbose(f"{hook.hook_name} hook has run: {printable(hook.path)}")
-        os.close(bundle)
+        os.close(self._bundle)
         os.close(self._host)
 
 
@@ -99,8 +91,8 @@ def load_run_hook() -> "Callable[..., str]":
     return run_hook
 
 
-def devices_for(line: "CommandLine", environment: "Environment", messages: "Messages") -> Devices:
-    """Return the devices that ``line`` asks for, and set their variables in it.
+def devices_for(line: "CommandLine", environment: "Environment", messages: "Messages") -> Part:
+    """Return the part of the devices of ``line``, and set their variables in it.
 
     Raises SundogError.
     """
@@ -124,7 +116,7 @@ def devices_for(line: "CommandLine", environment: "Environment", messages: "Mess
         names = ", ".join(dict.fromkeys(hook_text(hook) for hook in left))
         hint = "" if line.cdi_hooks else "; --cdi-hooks runs them"
         messages.warning(f"hooks of CDI that do not run: {names}{hint}")
-    return Devices(found.mounts, hooks, messages)
+    return Hooks(found.mounts, hooks, messages) if hooks else Part(found.mounts)
 
 
 def hook_text(hook: "Hook") -> str:

@@ -3,32 +3,26 @@
 from sundog.base.kernel.libc import printable
 from sundog.runtime.container.execute import quoted
 from sundog.runtime.container.plan import Plan
+from sundog.runtime.launcher.choice import execution
 from sundog.runtime.launcher.environment import (
     EnvironmentChange,
     SetFromImage,
     SetVariables,
     UnsetMatching,
 )
+from sundog.runtime.launcher.image import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.request import Request
 
 
-def dry_run_text(
-    line: "CommandLine",
-    plan: Plan,
-    what: "tuple[list[bytes], list[EnvironmentChange], bytes]",
-    word: bytes,
-) -> str:
-    """Return the plan of mounts as -vv prints it, and what would follow; a line for each step.
-
-    ``what`` is the command, the changes of its environment, and its directory.  ``word`` is the
-    image as the user gave it; ``line`` may have its name in storage.
-    """
-    command, changes, directory = what
-    image = line.operands[0]
-    lines = [f"image: {printable(image)}"] if image != word else []
+def dry_run_text(request: "Request", image: Image, plan: Plan) -> str:
+    """Return the plan of mounts as -vv prints it, and what would follow; a line for each step."""
+    line = request.line
+    command, changes, directory = execution(line, image)
+    name = line.operands[0]
+    lines = [f"image: {printable(name)}"] if name != request.word else []
     # The process would look for its group first.
     lines += ["enter the container of the group; if there is none, make it:"] if line.join else []
     if line.join_pid is None:

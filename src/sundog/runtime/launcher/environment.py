@@ -19,6 +19,10 @@ from sundog.runtime.container.variables import CH_RUNNING, Environment
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ALL_VARIABLES = b"*"  # the pattern that leaves what a rank of MPI needs
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 
@@ -96,16 +100,14 @@ def command_environment(
     changes: list[EnvironmentChange],
     messages: Messages,
     *,
-    home: bytes = b"",
-    tmpdir: bytes = b"",
+    own: "Mapping[bytes, bytes] | None" = None,
     expand: bool = True,
     mpi_env: bool = True,
 ) -> None:
     """Turn ``environment``, the host's, into the command's; keep its order.
 
-    ``home`` is the home directory of the command's user, or empty.  ``tmpdir`` is the new $TMPDIR,
-    or empty.  Values are expanded unless ``expand`` is false.  --unset-env='*' leaves what a rank
-    of MPI needs, if ``mpi_env``.  Call it in the container.
+    ``own`` are variables of the container itself.  Values are expanded unless ``expand`` is false.
+    --unset-env='*' leaves what a rank of MPI needs, if ``mpi_env``.  Call it in the container.
     Raises SundogError if a change needs ``/ch/environment`` and that file cannot be read.
     """
     kept = LAUNCHER_PREFIXES if mpi_env else ()
@@ -114,7 +116,9 @@ def command_environment(
         for change in changes
         if isinstance(change, SetExactly)
     }
-    environment.set(b"HOME", home or (HOME_DEFAULT if exists(HOME_DEFAULT) else b"/"))
+    own = own or {}
+    if b"HOME" not in own:
+        environment.set(b"HOME", HOME_DEFAULT if exists(HOME_DEFAULT) else b"/")
     path = environment.get(b"PATH")
     if path is None:
         messages.warning("$PATH not set")
@@ -127,8 +131,8 @@ def command_environment(
             environment.set(b"PATH", longer[1:])
             messages.verbose(f"new $PATH: {printable(longer[1:])}")
     environment.unset(b"TMPDIR")  # it is a path of the host
-    if tmpdir:
-        environment.set(b"TMPDIR", tmpdir)
+    for name, value in own.items():
+        environment.set(name, value)
     for change in changes:
         if isinstance(change, UnsetMatching):
             for name in environment.names():

@@ -4,8 +4,8 @@
 trace the server, and the server holds none of the container's mounts.  ``ch-run`` mounts the files,
 passes the devices on, and becomes the command.  See ``fuse.server``.
 
-``main`` imports this module only for such images.  In the wheel the module is in a joined module of
-its own.
+``one_file`` imports this module only for such images.  In the wheel it is in a joined module of its
+own.
 """
 
 import os
@@ -16,7 +16,7 @@ from sundog.base.kernel.stub import await_child, discard_child_signal
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.stack import unpack_command
 from sundog.errors import SundogError
-from sundog.runtime.container.operations import Bind
+from sundog.runtime.container.operations import CREATED, Bind
 from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.runtime.container.root_files import open_inside
 from sundog.runtime.container.squash_root import SquashRoot
@@ -26,6 +26,7 @@ from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, READY
 from sundog.runtime.fuse.process import become_server
 from sundog.runtime.launcher.environment import SetVariables
 from sundog.runtime.launcher.image import Image
+from sundog.runtime.launcher.one_file import HostSources
 from sundog.runtime.squashfs.sif import squashfs_place
 
 DESCRIPTOR_PATH = b"/proc/self/fd/%d"
@@ -112,13 +113,32 @@ class FileServer:
         recorded = (DESCRIPTOR_PATH % tree, DESCRIPTOR_PATH % records) if with_records else None
         return one_file_image(SquashRoot(path, tree), recorded)
 
-    def bind(
-        self, source: bytes, destination: bytes, need: str, *, writable: bool, is_own: bool
-    ) -> Bind:
-        """Return the operation that shows ``source`` of the host at ``destination``."""
-        if source == destination or source not in self._paths:
-            return Bind(source, destination, need, writable=writable, is_own=is_own)
-        return FileBind(source, destination, need, self, writable=writable, is_own=is_own)
+
+class ServedSources(HostSources):
+    """The image and the sources of --bind, if one of them is one file, and the server of those."""
+
+    __slots__ = ("_image", "_server", "_sources")
+
+    def __init__(self, image: bytes, sources: list[bytes]) -> None:
+        """Start the server for the ``image``, unless that is empty, and ``sources``."""
+        self._image = image
+        self._sources = sources
+        paths = [image, *sources] if image else sources
+        self._server = FileServer(list(dict.fromkeys(paths)), is_single=not sources)
+
+    def open_image(self, *, with_records: bool) -> Image | None:
+        """See ``HostSources``."""
+        if not self._image:
+            return None
+        return self._server.open_image(self._image, with_records=with_records)
+
+    def bind(self, source: bytes, destination: bytes, *, writable: bool, is_own: bool) -> Bind:
+        """See ``HostSources``."""
+        if source == destination or source not in self._sources:
+            return super().bind(source, destination, writable=writable, is_own=is_own)
+        return FileBind(
+            source, destination, CREATED, self._server, writable=writable, is_own=is_own
+        )
 
 
 class FileBind(Bind):

@@ -3,12 +3,15 @@
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.mountpoint import components
-from sundog.runtime.container.operations import CREATED, DESIRED, OPTIONAL, Bind
+from sundog.runtime.container.operations import CREATED, DESIRED, OPTIONAL, Bind, TmpfsMount
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.container.variables import Environment
+from sundog.runtime.launcher.part import Part
+from sundog.runtime.launcher.run_plan import needed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.container.operations import Operation
     from sundog.runtime.launcher.options import CommandLine
 
 TMP = b"/tmp"
@@ -36,7 +39,15 @@ def home_places(environment: Environment) -> list[Bind]:
     return places
 
 
-class TemporaryDirectory:
+def home_of(line: "CommandLine", environment: Environment) -> Part:
+    """Return the part of --home.  Raises SundogError if there is no home."""
+    if not line.home:
+        return Part()
+    places = home_places(environment)
+    return Part(places, [(b"HOME", places[0].source)])
+
+
+class TemporaryDirectory(Part):
     """What the container shows at /tmp: $TMPDIR or /tmp of the host, or a private tmpfs.
 
     ``shown`` is the host's directory to show there; None stands for a private one.  ``places`` are
@@ -49,9 +60,11 @@ class TemporaryDirectory:
     directory in it.  Then /tmp is the host's /tmp.
     """
 
-    __slots__ = ("places", "shown", "variable")
+    __slots__ = ("_need", "places", "shown", "variable")
 
     def __init__(self, line: "CommandLine", environment: Environment) -> None:
+        super().__init__()
+        self._need = needed(line)
         self.shown: bytes | None = None
         self.places: list[Bind] = []
         self.variable = b""
@@ -69,6 +82,16 @@ class TemporaryDirectory:
         else:
             # The mount point is not made in a writable image, where it would stay.
             self.places.append(Bind(wanted, wanted, OPTIONAL if line.write else DESIRED))
+
+    def plan(self) -> "list[Operation]":
+        """See ``Part``."""
+        if self.shown is None:
+            return [TmpfsMount(TMP, self._need)]
+        return [Bind(self.shown, TMP, self._need), *self.places]
+
+    def variables(self) -> "list[tuple[bytes, bytes]]":
+        """See ``Part``."""
+        return [(b"TMPDIR", self.variable)] if self.variable else []
 
 
 def is_named(environment: Environment, directory: bytes) -> bool:

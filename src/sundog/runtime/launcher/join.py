@@ -16,7 +16,7 @@ answers there, the group meets at a place that no stranger can take (``join_plac
 A process that enters a container is not dumpable until it has become the command: programs there
 can neither trace it nor open its files.
 
-``main`` imports this module for --join.  In the wheel it is in a joined module of its
+``sharing`` imports this module for --join.  In the wheel it is in a joined module of its
 own, which the first one loads.
 """
 
@@ -28,7 +28,6 @@ from time import sleep
 from sundog.base.kernel.descriptors import receive_message, send_message
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.living_process import boot_id
-from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.base.kernel.process import set_dumpable
 from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.base.record.location import (
@@ -39,10 +38,10 @@ from sundog.base.record.location import (
     default_storage,
 )
 from sundog.errors import SundogError
-from sundog.runtime.container.enter import forbid_imports
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
 from sundog.runtime.launcher.option_numbers import parse_number
+from sundog.runtime.launcher.sharing import Sharing
 from sundog.runtime.supervision.membership import GroupChannel
 
 TYPE_CHECKING = False
@@ -77,37 +76,7 @@ SILENCES = 1_000  # attempts, until a socket on which nobody listens counts as a
 TAG_HINT = "choose another name for the group with --join-tag"
 
 
-class Joinable:
-    """A container.
-
-    namespaces  those to enter, [] if this process has to make the container
-    channel     leads to the supervisor of --notify, or None
-    may_begin   whether this process may make it
-    """
-
-    __slots__ = ("channel", "may_begin", "namespaces")
-
-    def __init__(self) -> None:
-        self.channel: GroupChannel | None = None
-        self.may_begin = True
-        self.namespaces: list[int] = []
-
-    def enter(self) -> None:
-        """Enter the container; this process is then in its root directory.
-
-        The process imports nothing afterwards, and must become the command.  Raises KernelError.
-        """
-        forbid_imports()
-        set_dumpable(False)
-        for fd, kind in zip(self.namespaces, (CLONE_NEWUSER, CLONE_NEWNS), strict=True):
-            setns(fd, kind)
-            os.close(fd)
-
-    def publish(self) -> None:
-        """Let other processes enter the container that this process has made."""
-
-
-class ContainerOf(Joinable):
+class ContainerOf(Sharing):
     """The container of the process of --join-pid."""
 
     __slots__ = ()
@@ -137,7 +106,7 @@ class ContainerOf(Joinable):
             )
 
 
-class Group(Joinable):
+class Group(Sharing):
     """The container of a group.  The first process of the group makes it."""
 
     __slots__ = (
@@ -193,7 +162,7 @@ class Group(Joinable):
             TAG_HINT,
         )
 
-    def publish(self) -> None:
+    def entered(self) -> None:
         """Let the others enter the namespaces of this process, the first one.
 
         Raises SundogError.
@@ -359,7 +328,7 @@ def group_for(
     messages: "Messages",
     *,
     is_attended: bool,
-) -> Joinable:
+) -> Sharing:
     """Return the group that ``line`` asks for.  Waits for its first process.
 
     ``is_attended`` is for ``Group``.  Raises SundogError and OSError.

@@ -5,8 +5,8 @@ learns its name from the record.  Otherwise a child process looks into the layou
 into storage if it is not there, and answers with its name.  The child is a module of this
 installation: no variable and no option can lead to another program.
 
-``main`` imports this module only for such images.  In the wheel the module is in a joined module of
-its own.
+``request`` imports this module only for such images.  In the wheel it is in a joined module of its
+own.
 """
 
 import os

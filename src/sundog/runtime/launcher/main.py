@@ -1,13 +1,15 @@
 """``ch-run``: run a command in an image, by becoming that command.
 
-``ch-run`` works in this order:
+``launch`` is the whole of it, in this order:
 
-1. read the command line, and what only the host knows: a file of variables, the name service
+1. read the command line, and ask the host what only it knows: devices, accounts, the host's MPI
 2. enter the namespaces
-3. find and mount the image
+3. find the image, and mount it with all that its container shows
 4. change the root
 5. read what only the image knows: its environment
 6. execve(2)
+
+Each thing that an option brings along is a ``Part``, which acts at these moments.
 
 No process stays above the command.  The command has ``ch-run``'s process ID, and ``ch-run``'s
 parent sees the command's death by a signal.
@@ -25,51 +27,40 @@ from posix import environ
 from sundog.base.kernel.advice import explained
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.kernel.libc import encode_text, printable
-from sundog.base.record.location import default_storage, usual_storage
-from sundog.errors import EXIT_ERROR, SundogError, UsageError
+from sundog.errors import SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts
-from sundog.runtime.container.hidden import checked_binds
-from sundog.runtime.container.paths import absolute, exists
-from sundog.runtime.container.plan import Plan, enter
+from sundog.runtime.container.paths import exists
+from sundog.runtime.container.plan import enter
 from sundog.runtime.container.variables import Environment
-from sundog.runtime.emulation.terminal import typing_is_possible
-from sundog.runtime.launcher.accounts import find_accounts, remember_accounts
+from sundog.runtime.launcher.accounts import accounts_of
 from sundog.runtime.launcher.becoming import run_command
-from sundog.runtime.launcher.choice import (
-    choose_image,
-    choose_storage,
-    command_missing,
-    execution,
-    unused_settings,
-)
-from sundog.runtime.launcher.companion import chosen_companion, chosen_ids
+from sundog.runtime.launcher.choice import choose_image
 from sundog.runtime.launcher.dry_run import dry_run_text
-from sundog.runtime.launcher.help import help_text
-from sundog.runtime.launcher.host_option import (
-    content_identity,
-    host_mpi_of,
-    show_host_mpi,
-    use_host_environment,
-)
-from sundog.runtime.launcher.host_places import TemporaryDirectory, home_places
+from sundog.runtime.launcher.host_option import host_mpi_of
+from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
 from sundog.runtime.launcher.inherited import inherited_environment, restore_signals
 from sundog.runtime.launcher.messages import Messages
-from sundog.runtime.launcher.mounting import mount_image, start_file_server, use_mount_point
-from sundog.runtime.launcher.mpi import (
-    NATIVE_SECURITY_WARNING,
-    is_compared,
-    native_security_fails,
-    session_places,
+from sundog.runtime.launcher.mounting import mount_image, use_mount_point
+from sundog.runtime.launcher.mpi import session_places
+from sundog.runtime.launcher.one_file import (
+    is_one_file,
+    is_stored_name,
+    requested_binds,
+    sources_of,
 )
-from sundog.runtime.launcher.one_file import find_one_files, is_one_file, is_stored_name
-from sundog.runtime.launcher.options import CommandLine, Finished
+from sundog.runtime.launcher.options import Finished
 from sundog.runtime.launcher.own_places import hidden_from
-from sundog.runtime.launcher.run_plan import CRAY_DIRECTORY, build_plan
+from sundog.runtime.launcher.part import Part
+from sundog.runtime.launcher.request import Request, read_command_line
+from sundog.runtime.launcher.run_plan import (
+    CRAY_DIRECTORY,
+    build_plan,
+    host_files,
+    mounts_of,
+    needed,
+)
+from sundog.runtime.launcher.sharing import Sharing, sharing_of
 from sundog.runtime.launcher.statuses import Statuses, chosen_statuses
-from sundog.runtime.launcher.storage import Storage
-
-# An image in a layout or an archive: see ``layout``.
-LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
 
 SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
 SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its interpreter"
@@ -78,12 +69,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.runtime.container.operations import Operation
-    from sundog.runtime.container.root import Root
-    from sundog.runtime.launcher.companion import Companion
-    from sundog.runtime.launcher.devices import Devices
     from sundog.runtime.launcher.image import Image
-    from sundog.runtime.launcher.join import Joinable
+    from sundog.runtime.launcher.storage import Storage
 
 
 def start(words: list[str], told: str | None = None) -> None:
@@ -155,181 +142,105 @@ def launch(
     Raises SundogError, OSError and Finished.
     """
     refuse_set_id()
-    if not arguments:
-        os.write(STDERR_FILENO, help_text().encode())
-        return EXIT_ERROR
-    permute = b"POSIXLY_CORRECT" not in environment
-    line = CommandLine(messages)
-    line.read(arguments, permute=permute)
-    if not line.operands:
-        raise command_missing()
-    use_host_environment(line)
-    if line.notify and is_compared(environment):
-        line.be_rank()
-    path = line.storage
-    if path is None:
-        path = default_storage(environment)
-    elif not exists(path):
-        messages.warning(f"storage directory not found: {printable(path)}")
-    companion, is_attended = chosen_companion(line, messages)
-    seccomp = line.seccomp or (line.notify and not is_attended)
-    uid, gid = chosen_ids(line, is_attended=is_attended)
-    messages.verbose(f"verbosity: {messages.verbosity}")
-    messages.verbose(f"image: {printable(line.operands[0])}")
-    messages.verbose(f"storage: {printable(path)}")
-    messages.verbose(f"container uid: {uid}")
-    messages.verbose(f"container gid: {gid}")
-    group = None
-    if not line.dry:
-        group = load_group(line, environment, messages, is_attended=is_attended)
-    messages.verbose(f"private /tmp: {line.private_tmp:d}")
-    messages.verbose(f"seccomp: {seccomp:d}")
-    messages.verbose(f"unsafe: {line.unsafe:d}")
-    seen = (line.uid or 0) if line.notify else uid
-    if not line.is_rank and native_security_fails(environment, seen):
-        messages.warning(NATIVE_SECURITY_WARNING % seen)
+    line = read_command_line(arguments, environment, messages)
+    request = Request(line, environment, messages, statuses)
+    request.tell_container()
+    sharing = sharing_of(request)
+    request.tell_options()
+    devices = devices_of(request)
+    home = home_of(line, environment)
+    if sharing.namespaces:
+        return run_in_group(request, sharing, home)
 
-    devices = load_devices(line, environment, messages) if line.device_variables else None
+    storage = request.find_storage()
+    sources = sources_of(line, storage)
+    shown = shown_parts(request, storage, home=home, devices=devices)
+    hidden = hidden_from(line, storage, environment, mounts_of(shown))
+    binds = requested_binds(line, hidden, sources, messages.warning)
+    parts = [*shown, binds, LockedMounts() if request.uid == 0 else Part(), sharing]
+    mounts = mounts_of(parts)
 
-    # The working directory may change after this line.
-    path = absolute(path).rstrip(b"/") or b"/"
-    homes = home_places(environment) if line.home else []
-    word = line.operands[0]
-
-    def find() -> Storage:
-        if word.startswith(LAYOUT_PREFIXES):
-            load_use_layout()(line, path, environment, messages)
-        return choose_storage(line, path, usual_storage(environment))
-
-    if group is not None and group.namespaces:
-        home = homes[0].source if homes else b""
-        return run_in_group(
-            group,
-            line,
-            find,
-            environment,
-            messages,
-            statuses=statuses,
-            companion=companion,
-            home=home,
-        )
-    storage = find()
-    temporary = TemporaryDirectory(line, environment)
-    accounts = None
-    if line.passwd and not line.notify:  # --notify needs the image's files
-        found = find_accounts(uid, gid, messages)
-        accounts = (found.passwd, found.group)
-        if storage.is_private and found.is_lasting and not line.dry:
-            remember_accounts(storage.directory, uid, gid, found)
-    one_file, sources = find_one_files(line, storage)
-    files = start_file_server(one_file, sources) if one_file or sources else None
-    host = host_mpi_of(line, storage, environment, messages)
-    places = session_places(environment, temporary.shown, writable=line.write)
-    shown: list[Operation] = [*temporary.places, *places, *homes]
-    # The host's MPI adds to the linker's cache of the devices, and covers it.
-    drivers = [*(devices.mounts if devices else []), *(host.places if host else [])]
-    hidden = hidden_from(line, storage, environment, temporary.shown, more=bool(shown or drivers))
-    binds, own = checked_binds(line.binds, hidden.places, messages.warning)
-
-    def planned(root: "Root") -> Plan:
-        return build_plan(
-            root,
-            writable=line.write,
-            overlay_size=line.overlay_size,
-            is_kept=bool(line.container),
-            host_tmp=temporary.shown,
-            accounts=accounts,
-            places=shown,
-            binds=binds,
-            own=own,
-            hidden=hidden,
-            cray=exists(CRAY_DIRECTORY),
-            files=files,
-            drivers=drivers,
-            tmpfs=line.tmpfs,
-        )
-
-    typing = typing_is_possible()
-    enter_namespaces(uid, gid)
+    enter_namespaces(request.uid, request.gid)
     storage.reopen()
-    given = None
-    if one_file and files is not None:
-        given = files.open_image(one_file, with_records=is_attended)
-    if line.mount_point is not None:
-        use_mount_point(line.mount_point, given, messages)
-    if line.dry and host is None:
+    given = sources.open_image(with_records=request.is_attended)
+    use_mount_point(line.mount_point, given, messages)
+    if line.dry and line.host_mpi is None:  # its plan is known without the mounts
         image = choose_image(line, storage, given)
-        plan = planned(image.root)
-        raise Finished(0, dry_run_text(line, plan, execution(line, image), word))
-    image, plan, directory, operations = mount_image(line, storage, planned, messages, given)
-    if host is not None:
-        identity = content_identity(line, image, storage)
-        operations += show_host_mpi(host, plan, directory, identity, messages)
-    what = execution(line, image)
+        plan = build_plan(image.root, mounts, hidden, line)
+        raise Finished(0, dry_run_text(request, image, plan))
+    container = mount_image(line, storage, mounts, hidden, given)
+    for part in parts:
+        part.mounted(container)
+    image, plan = container.image, container.plan
     if line.dry:
-        raise Finished(0, dry_run_text(line, plan, what, word))
-    prepared = companion.prepare(image, plan, None if group is None else group.channel)
-    if devices is None:
-        enter(directory, operations, messages.verbose)
-    else:
-        devices.enter(directory, operations, plan.scratch, messages.verbose)
-    if uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
-        lock_mounts()
-    if group is not None:
-        group.publish()
-    return run_command(
-        line,
-        what,
-        prepared,
-        environment,
-        messages,
-        statuses=statuses,
-        home=homes[0].source if homes else b"",
-        tmpdir=temporary.variable,
-        typing=typing,
-        unused=lambda: unused_settings(line, image),
-    )
+        raise Finished(0, dry_run_text(request, image, plan))
+    prepared = request.companion.prepare(image, plan, sharing.channel)
+    enter(container.directory, container.operations, messages.verbose)
+    for part in parts:
+        part.entered()
+    return run_command(request, image, prepared, parts)
 
 
-def run_in_group(
-    group: "Joinable",
-    line: CommandLine,
-    find: "Callable[[], Storage]",
-    environment: Environment,
-    messages: Messages,
-    *,
-    statuses: Statuses,
-    companion: "Companion",
-    home: bytes,
-) -> int:
-    """Run the command of ``line`` in the container of ``group``, which other processes share.
+def shown_parts(request: Request, storage: "Storage", *, home: Part, devices: Part) -> list[Part]:
+    """Return the parts that have mounts, but for --bind, which lies over all of them.
 
-    The function looks at the image, and at the storage that ``find`` returns, only if the image
-    must say what runs, or who: ``sundog exec`` says both.  ``home`` is the directory of --home, or
-    empty.  Returns an exit status unless this process becomes the command.  Raises SundogError and
-    OSError.
+    This is their order: each lies over earlier ones.  The host's MPI adds to the linker's cache of
+    the devices, and covers it.  Raises SundogError.
     """
+    line, environment = request.line, request.environment
+    temporary = TemporaryDirectory(line, environment)
+    accounts = accounts_of(request, storage)
+    session = session_places(environment, temporary.shown, writable=line.write)
+    return [
+        Part(host_files(needed(line), cray=exists(CRAY_DIRECTORY))),
+        accounts,
+        temporary,
+        Part(session),
+        home,
+        Part(line.tmpfs),
+        devices,
+        host_mpi_of(request, storage),
+    ]
+
+
+def run_in_group(request: Request, sharing: Sharing, home: Part) -> int:
+    """Run the command of ``request`` in a container that other processes share, which exists.
+
+    The function looks at the image, and at its storage, only if the image must say what runs, or
+    who: ``sundog exec`` says both.  Returns an exit status unless this process becomes the command.
+    Raises SundogError and OSError.
+    """
+    line = request.line
     image, shown_image = None, None
-    if is_one_file(line.operands[0]) and not is_stored_name(line.operands[0], find()):
+    if is_one_file(request.word) and not is_stored_name(request.word, request.find_storage()):
         shown_image = load_shown_image()
-    elif group.may_begin and (len(line.operands) == 1 or group.channel is not None):
-        image = choose_image(line, find())
-    typing = typing_is_possible()
-    group.enter()
+    elif sharing.may_begin and (len(line.operands) == 1 or sharing.channel is not None):
+        image = choose_image(line, request.find_storage())
+    sharing.enter()
     if shown_image is not None:
         image = shown_image(line.operands[0])
-    return run_command(
-        line,
-        execution(line, image),
-        companion.prepare(image, None, group.channel),
-        environment,
-        messages,
-        statuses=statuses,
-        home=home,
-        tmpdir=TemporaryDirectory(line, environment).variable,
-        typing=typing,
-        unused=lambda: unused_settings(line, image),
-    )
+    prepared = request.companion.prepare(image, None, sharing.channel)
+    temporary = TemporaryDirectory(line, request.environment)
+    return run_command(request, image, prepared, [temporary, home])
+
+
+class LockedMounts(Part):
+    """What keeps the command from changing mounts: root keeps capabilities, see capabilities(7)."""
+
+    __slots__ = ()
+
+    def entered(self) -> None:
+        """See ``Part``."""
+        lock_mounts()
+
+
+def devices_of(request: Request) -> Part:
+    """Return the part of --device and --devices.  Few starts load it."""
+    if request.line.device_variables is None:
+        return Part()
+    from sundog.runtime.launcher.devices import devices_for  # noqa: PLC0415
+
+    return devices_for(request.line, request.environment, request.messages)
 
 
 def load_shown_image() -> "Callable[[bytes], Image]":
@@ -337,32 +248,6 @@ def load_shown_image() -> "Callable[[bytes], Image]":
     from sundog.runtime.launcher.file_server import shown_image  # noqa: PLC0415
 
     return shown_image
-
-
-def load_use_layout() -> "Callable[[CommandLine, bytes, Environment, Messages], None]":
-    """Return the function that finds the image of a layout in storage.  Few starts load it."""
-    from sundog.runtime.launcher.layout import use_layout  # noqa: PLC0415
-
-    return use_layout
-
-
-def load_devices(line: CommandLine, environment: Environment, messages: Messages) -> "Devices":
-    """Return what --device and --devices ask for.  Few starts load it."""
-    from sundog.runtime.launcher.devices import devices_for  # noqa: PLC0415
-
-    return devices_for(line, environment, messages)
-
-
-def load_group(
-    line: CommandLine, environment: Environment, messages: Messages, *, is_attended: bool
-) -> "Joinable | None":
-    """Return the group of --join or --join-pid; None without these options.  Few starts load it."""
-    if not line.join and line.join_pid is None:
-        messages.verbose("join: 0 0 (null) 0")
-        return None
-    from sundog.runtime.launcher.join import group_for  # noqa: PLC0415
-
-    return group_for(line, environment, messages, is_attended=is_attended)
 
 
 def refuse_set_id() -> None:

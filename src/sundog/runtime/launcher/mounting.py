@@ -1,38 +1,56 @@
-"""Find the image of ``ch-run``, and mount it with all that belongs to its container."""
+"""The image of ``ch-run``: found, and mounted with all that belongs to its container."""
 
 import errno
 import os
 
 from sundog.base.kernel.libc import printable
 from sundog.errors import KernelError, SundogError
+from sundog.runtime.container.hidden import Hidden
 from sundog.runtime.container.missing_points import add_missing_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.launcher.choice import choose_image
 from sundog.runtime.launcher.image import Image
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
+from sundog.runtime.launcher.run_plan import build_plan
 from sundog.runtime.launcher.storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.plan import Plan
-    from sundog.runtime.container.root import Root
-    from sundog.runtime.launcher.file_server import FileServer
 
 
-def start_file_server(one_file: bytes, sources: list[bytes]) -> "FileServer":
-    """Start the server of the image and of the sources that are one file.  Few starts load it."""
-    from sundog.runtime.launcher.file_server import FileServer  # noqa: PLC0415
+class MountedContainer:
+    """A container that is mounted, and that this process has not entered yet.
 
-    paths = [one_file, *sources] if one_file else sources
-    return FileServer(list(dict.fromkeys(paths)), is_single=not sources)
+    plan        all its mounts
+    directory   its root directory
+    operations  those of the plan that are still to be attached, in it
+    """
+
+    __slots__ = ("directory", "image", "operations", "plan")
+
+    def __init__(
+        self, image: Image, plan: "Plan", directory: int, operations: "list[Operation]"
+    ) -> None:
+        self.image = image
+        self.plan = plan
+        self.directory = directory
+        self.operations = operations
+
+    def add(self, operations: "list[Operation]") -> None:
+        """Add mounts over all others, whose sources are at hand."""
+        self.operations += operations
+        self.plan.operations += operations
 
 
-def use_mount_point(path: bytes, image: Image | None, messages: Messages) -> None:
+def use_mount_point(path: bytes | None, image: Image | None, messages: Messages) -> None:
     """Show the ``image`` that is one file at --mount, too: in the container's namespaces only."""
+    if path is None:
+        return
     if image is None:
         messages.warning("--mount invalid with directory image, ignoring")
         return
@@ -51,19 +69,20 @@ def use_mount_point(path: bytes, image: Image | None, messages: Messages) -> Non
 def mount_image(
     line: CommandLine,
     storage: Storage,
-    planned: "Callable[[Root], Plan]",
-    messages: Messages,
+    mounts: "Sequence[Operation]",
+    hidden: Hidden,
     given: Image | None = None,
-) -> "tuple[Image, Plan, int, list[Operation]]":
-    """Find the image and mount it; return it, the plan, and the arguments for ``enter``.
+) -> MountedContainer:
+    """Find the image of ``line`` in ``storage``; mount it, and take hold of all ``mounts``.
 
-    ``given`` is the image if it is one file.  ``planned`` makes the plan for a root.
+    ``given`` is the image if it is one file.  No bind shows what is ``hidden``.
     """
+    messages = line.messages
     for _ in range(2):
         image = None
         try:
             image = choose_image(line, storage, given)
-            plan = planned(image.root)
+            plan = build_plan(image.root, mounts, hidden, line)
             if messages.verbosity >= 2:
                 for text in plan.describe():
                     messages.debug(text)
@@ -72,7 +91,7 @@ def mount_image(
                 directory = add_missing_points(
                     image.root, directory, plan.scratch, operations, messages.verbose
                 )
-            return image, plan, directory, operations
+            return MountedContainer(image, plan, directory, operations)
         except (KernelError, FileNotFoundError) as error:
             stored = image is None or image.named
             if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):

@@ -7,52 +7,61 @@ import os
 
 from sundog.base.record.location import STORAGE_VARIABLE, own_places
 from sundog.runtime.container.hidden import Hidden, lies_in, real_path_of
+from sundog.runtime.container.operations import Bind, FileMount, TmpfsMount
 from sundog.runtime.container.paths import absolute
 from sundog.runtime.launcher.host_places import TMP
+from sundog.runtime.launcher.run_plan import CRAY_BINDS, OPTIONAL_BINDS, REQUIRED_BINDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
 
 # Directories of the host that containers see without any option.
 SEEN = (TMP, b"/dev")
+# The sources of the binds of all containers.
+USUAL_SOURCES = (TMP, *REQUIRED_BINDS, *OPTIONAL_BINDS, *CRAY_BINDS)
 
 
 def hidden_from(
     line: "CommandLine",
     storage: "Storage",
     environment: "Environment",
-    host_tmp: bytes | None,
-    *,
-    more: bool,
+    operations: "Sequence[Operation]",
 ) -> Hidden:
     """Return what the binds of a container do not show.
 
-    ``host_tmp`` is the host's directory that it sees at /tmp, or None; ``more`` says that it sees
-    others, of which this function does not know.
+    ``operations`` are its mounts but for those of --bind.
     """
-    more = more or bool(line.binds) or line.write
-    if not (more or may_be_seen(storage, environment, host_tmp)):
+    is_asked = bool(line.binds) or line.write
+    if not (is_asked or may_be_seen(storage, environment, operations)):
         return Hidden()
     places = own_places(storage.path, environment)
     real = [path for path in map(real_path_of, places) if path]
     return Hidden(places, root=line.write and not lies_in(absolute(line.operands[0]), real))
 
 
-def may_be_seen(storage: "Storage", environment: "Environment", host_tmp: bytes | None) -> bool:
-    """Tell whether a container without --bind could see a storage directory.
+def may_be_seen(
+    storage: "Storage", environment: "Environment", operations: "Sequence[Operation]"
+) -> bool:
+    """Tell whether the mounts of a container could show a storage directory.
 
     In the common case, this takes one system call.  ``state.place`` chooses no place for run-time
     state that such a container sees.
     """
-    if storage.has_link or host_tmp not in (None, TMP):
+    # A mount that is neither a bind nor made by Sundog is that of a driver.
+    shown = [each for each in operations if type(each) not in (FileMount, TmpfsMount)]
+    sources = [each.source if isinstance(each, Bind) else b"" for each in shown]
+    if storage.has_link or any(source not in USUAL_SOURCES for source in sources):
         return True
     paths = (storage.path, environment.get(STORAGE_VARIABLE) or b"")
     if any(path.startswith(place + b"/") for path in paths for place in SEEN):
         return True
-    return host_tmp is not None and is_link(TMP)
+    return TMP in sources and is_link(TMP)
 
 
 def is_link(path: bytes) -> bool:

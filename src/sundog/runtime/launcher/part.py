@@ -1,0 +1,46 @@
+"""The protocol of the parts of a start: what they give, and do, at the moments of ``main.launch``.
+
+No part knows another.  Where one lies over another, the order of ``main.launch`` decides.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.runtime.container.operations import Operation
+    from sundog.runtime.launcher.mounting import MountedContainer
+
+
+class Part:
+    """A part of a start that has ``mounts`` and variables of the command, or nothing.
+
+    Nothing is the part of an option that is not given.
+
+    The first moment is ``__init__``, outside of all namespaces: the part asks the host, or starts
+    a process there.  The others follow in the order of the methods.  If the container exists
+    already (--join), only ``variables`` follows.
+    """
+
+    __slots__ = ("_mounts", "_variables")
+
+    def __init__(
+        self,
+        mounts: "Sequence[Operation]" = (),
+        variables: "Sequence[tuple[bytes, bytes]]" = (),
+    ) -> None:
+        self._mounts = mounts
+        self._variables = variables
+
+    def plan(self) -> "Sequence[Operation]":
+        """Return the mounts of this part, in order."""
+        return self._mounts
+
+    def mounted(self, container: "MountedContainer") -> None:
+        """Finish what needs the mounted image and the host.  The process is in the namespaces."""
+
+    def entered(self) -> None:
+        """Act in the container's root directory.  Nothing can be imported any more."""
+
+    def variables(self) -> "Sequence[tuple[bytes, bytes]]":
+        """Return variables of the command, before the command line's options change them."""
+        return self._variables

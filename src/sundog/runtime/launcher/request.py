@@ -1,0 +1,133 @@
+"""A start as the command line and the caller's environment ask for it."""
+
+from sundog.base.kernel.libc import printable
+from sundog.base.record.location import default_storage, usual_storage
+from sundog.errors import EXIT_ERROR
+from sundog.runtime.container.paths import absolute, exists
+from sundog.runtime.emulation.terminal import typing_is_possible
+from sundog.runtime.launcher.choice import choose_storage, command_missing
+from sundog.runtime.launcher.companion import chosen_companion, chosen_ids
+from sundog.runtime.launcher.help import help_text
+from sundog.runtime.launcher.host_option import use_host_environment
+from sundog.runtime.launcher.mpi import (
+    NATIVE_SECURITY_WARNING,
+    is_compared,
+    native_security_fails,
+)
+from sundog.runtime.launcher.options import CommandLine, Finished
+
+# An image in a layout or an archive: see ``layout``.
+LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sundog.runtime.container.variables import Environment
+    from sundog.runtime.launcher.messages import Messages
+    from sundog.runtime.launcher.statuses import Statuses
+    from sundog.runtime.launcher.storage import Storage
+
+
+class Request:
+    """What one ``ch-run`` is to do, and for whom.
+
+    word         IMAGE as the user gave it; ``line`` may get its name in storage
+    companion    decides which processes stay beside the command
+    is_attended  whether one of them is the supervisor of --notify
+    uid, gid     those of the user namespace, outside of root emulation
+    typing       whether the kernel lets programs type into terminals
+    """
+
+    __slots__ = (
+        "_storage",
+        "companion",
+        "environment",
+        "gid",
+        "is_attended",
+        "line",
+        "messages",
+        "statuses",
+        "typing",
+        "uid",
+        "word",
+    )
+
+    def __init__(
+        self,
+        line: CommandLine,
+        environment: "Environment",
+        messages: "Messages",
+        statuses: "Statuses",
+    ) -> None:
+        """Decide all that needs no image.  Raises SundogError."""
+        self.line = line
+        self.environment = environment
+        self.messages = messages
+        self.statuses = statuses
+        self.word = line.operands[0]
+        if line.storage is None:
+            self._storage = default_storage(environment)
+        else:
+            self._storage = line.storage
+            if not exists(line.storage):
+                messages.warning(f"storage directory not found: {printable(line.storage)}")
+        self.companion, self.is_attended = chosen_companion(line, messages)
+        self.uid, self.gid = chosen_ids(line, is_attended=self.is_attended)
+        self.typing = typing_is_possible()
+
+    def tell_container(self) -> None:
+        """Tell at -v which container starts, and for whom."""
+        verbose = self.messages.verbose
+        verbose(f"verbosity: {self.messages.verbosity}")
+        verbose(f"image: {printable(self.word)}")
+        verbose(f"storage: {printable(self._storage)}")
+        verbose(f"container uid: {self.uid}")
+        verbose(f"container gid: {self.gid}")
+
+    def tell_options(self) -> None:
+        """Tell at -v how it starts, and warn of a rank that PMIx will refuse."""
+        line, messages = self.line, self.messages
+        messages.verbose(f"private /tmp: {line.private_tmp:d}")
+        seccomp = line.seccomp or (line.notify and not self.is_attended)
+        messages.verbose(f"seccomp: {seccomp:d}")
+        messages.verbose(f"unsafe: {line.unsafe:d}")
+        seen = (line.uid or 0) if line.notify else self.uid
+        if not line.is_rank and native_security_fails(self.environment, seen):
+            messages.warning(NATIVE_SECURITY_WARNING % seen)
+
+    def find_storage(self) -> "Storage":
+        """Find the storage directory of the image, on the host.
+
+        ``line`` gets the image's name there.  Raises SundogError if the image must not run.
+        """
+        path = absolute(self._storage).rstrip(b"/") or b"/"
+        if self.word.startswith(LAYOUT_PREFIXES):
+            load_use_layout()(self.line, path, self.environment, self.messages)
+        return choose_storage(self.line, path, usual_storage(self.environment))
+
+
+def read_command_line(
+    arguments: list[bytes], environment: "Environment", messages: "Messages"
+) -> CommandLine:
+    """Return the command line ``arguments``, with what follows from ``environment`` alone.
+
+    Raises SundogError, and Finished without arguments, and for --help and its like.
+    """
+    if not arguments:
+        raise Finished(EXIT_ERROR, help_text(), on_stderr=True)
+    line = CommandLine(messages)
+    line.read(arguments, permute=b"POSIXLY_CORRECT" not in environment)
+    if not line.operands:
+        raise command_missing()
+    use_host_environment(line)
+    if line.notify and is_compared(environment):
+        line.be_rank()
+    return line
+
+
+def load_use_layout() -> "Callable[[CommandLine, bytes, Environment, Messages], None]":
+    """Return the function that finds the image of a layout in storage.  Few starts load it."""
+    from sundog.runtime.launcher.layout import use_layout  # noqa: PLC0415
+
+    return use_layout
