@@ -171,8 +171,8 @@ def test(
     return all(verdicts)
 
 
-def main() -> int:
-    """Parse the command line, prepare, run; return the exit status."""
+def parsed_options() -> argparse.Namespace:
+    """Return the options and arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.check")
     parser.add_argument("--lint", action="store_true", help="lint only")
     parser.add_argument(
@@ -189,21 +189,31 @@ def main() -> int:
         help="no lint, but Slurm's plug-in pyxis, made of the sources in these directories (root)",
     )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def needed_packages(options: argparse.Namespace, bases: Sequence[str]) -> set[str]:
+    """Return the packages that a run with ``options`` needs, which makes the images ``bases``."""
+    needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
+    if not options.lint:
+        needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(bases)}
+    if options.machines:
+        needs |= {*image.NEEDS}
+    if options.machine:
+        hardware = HARDWARE[options.machine]
+        needs |= {*foreign_image.NEEDS, hardware.package, *hardware.compiler}
+    if options.pyxis:
+        needs |= {*pyxis.NEEDS}
+    return needs
+
+
+def main() -> int:
+    """Parse the command line, prepare, run; return the exit status."""
+    options = parsed_options()
     try:
-        needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
         few = options.machines or options.machine or name_tests(options.arguments)
         bases = () if options.lint or few else BASES
-        if not options.lint:
-            needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(bases)}
-        if options.machines:
-            needs |= {*image.NEEDS}
-        if options.machine:
-            hardware = HARDWARE[options.machine]
-            needs |= {*foreign_image.NEEDS, hardware.package, *hardware.compiler}
-        if options.pyxis:
-            needs |= {*pyxis.NEEDS}
-        packages.require(sorted(needs))
+        packages.require(sorted(needed_packages(options, bases)))
         user = account.ordinary(USERS[0]) if os.geteuid() == 0 else account.current()
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.

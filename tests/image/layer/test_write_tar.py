@@ -315,6 +315,18 @@ WANTED = st.builds(
 )
 
 
+def attributed(full: bytes, want: Wanted) -> OwnerRecord:
+    """Set the extended attributes that a user may set; return the record of all others."""
+    left = []
+    for name, value in want.xattrs.items():
+        if name.startswith(b"user.") and want.kind not in "lp":
+            os.setxattr(full, name, value)
+        else:
+            left.append((name, value))
+    rdev = os.makedev(7, want.uid % 1000) if want.kind in "cb" else 0
+    return OwnerRecord(want.kind, want.uid, want.gid, rdev=rdev, xattrs=tuple(left))
+
+
 def make(tree: bytes, wanted: list[Wanted]) -> OwnersManifest:
     """Make a layer with every kind of file and attribute."""
     owners: OwnersManifest = {}
@@ -351,14 +363,7 @@ def make(tree: bytes, wanted: list[Wanted]) -> OwnersManifest:
         except OSError:
             continue
         times.append((full, want.mtime_ns))
-        left = []
-        for name, value in want.xattrs.items():
-            if name.startswith(b"user.") and kind not in "lp":
-                os.setxattr(full, name, value)
-            else:
-                left.append((name, value))
-        rdev = os.makedev(7, want.uid % 1000) if kind in "cb" else 0
-        record = OwnerRecord(kind, want.uid, want.gid, rdev=rdev, xattrs=tuple(left))
+        record = attributed(full, want)
         if not record.is_plain:
             owners[path] = record
     for full, mtime_ns in reversed(times):

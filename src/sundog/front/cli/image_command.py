@@ -49,14 +49,7 @@ def run(argv: Sequence[str]) -> int:
     except UsageError as error:
         report.error(error)
         return EXIT_USAGE
-    report.level = report.level or int(report.has_log)
-    if report.hides_stdout:
-        silence_stdout()
-    name_stdout()
-    if report.draws:
-        from sundog.runtime.process.watch import WATCH  # noqa: PLC0415 - for terminals only
-
-        WATCH.start()
+    _prepare_output(report)
     if arguments.no_limits:
         from sundog.image.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415 - seldom needed
 
@@ -86,6 +79,18 @@ def run(argv: Sequence[str]) -> int:
 
         action = profiled(action)
     return run_action(action, report, EXIT_USAGE, debug=debug)
+
+
+def _prepare_output(report: Report) -> None:
+    """Prepare standard output and the terminal for ``report``, whose log is open."""
+    report.level = report.level or int(report.has_log)
+    if report.hides_stdout:
+        silence_stdout()
+    name_stdout()
+    if report.draws:
+        from sundog.runtime.process.watch import WATCH  # noqa: PLC0415 - for terminals only
+
+        WATCH.start()
 
 
 def _chosen_report(arguments: ImageArguments) -> Report:

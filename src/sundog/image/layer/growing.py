@@ -106,9 +106,7 @@ class GrowingTree:
                 links += 1
                 if links > _LINKS_FOLLOWED:
                     raise ArchiveError(f"{display(path)} leads through too many symbolic links")
-                target = os.readlink(found.path, dir_fd=found.root)
-                self._followed.add(child)
-                self._followed_below |= here_is is None
+                target = self._follow(child, found, is_below=here_is is None)
                 if target.startswith(b"/"):
                     here = b""
                 ahead += target.split(b"/")[::-1]
@@ -183,6 +181,12 @@ class GrowingTree:
             self._cut_off.add(path)
         if self.owners.pop(path, None) is WHITEOUT_RECORD:
             self.make_opaque(path)  # it does not merge with the one that the whiteout deletes
+
+    def _follow(self, link: bytes, found: Found, *, is_below: bool) -> bytes:
+        """Return the target of a symlink, on which later aliases depend."""
+        self._followed.add(link)
+        self._followed_below |= is_below
+        return os.readlink(found.path, dir_fd=found.root)
 
     def _imply(self, path: bytes, found: Found | None, mtime_ns: int) -> None:
         """Make a directory that has no member in the archive, like the one below, if any."""

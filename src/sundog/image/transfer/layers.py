@@ -244,20 +244,10 @@ def _running(
                     return  # the next call would start the dead worker anew, and there are threads
 
     unwritten: list[Exception] = []
-
-    def flush() -> None:
-        # The disk works meanwhile, so that the last sync has little left to do.
-        try:
-            while not cancelled.wait(_FLUSH_SECONDS):
-                with store.faults:
-                    store.device.sync()
-        except Exception as error:  # the kernel reports it once, and not to the last sync again
-            unwritten.append(error)
-
     unpackers.in_use = True
     awaited: list[threading.Thread] = []
     try:
-        flusher = started(flush)
+        flusher = started(_flush, store, cancelled, unwritten)
         awaited.append(flusher)
         fetchers = [started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
         for worker in workers:
@@ -276,6 +266,19 @@ def _running(
         for thread in awaited:
             thread.join()
         unpackers.in_use = False
+
+
+def _flush(store: Store, cancelled: threading.Event, unwritten: list[Exception]) -> None:
+    """Sync the device now and then until ``cancelled``; ``unwritten`` gets the error.
+
+    The disk works meanwhile, so that the last sync has little left to do.
+    """
+    try:
+        while not cancelled.wait(_FLUSH_SECONDS):
+            with store.faults:
+                store.device.sync()
+    except Exception as error:  # the kernel reports it once, and not to the last sync again
+        unwritten.append(error)
 
 
 def _queue(items: Iterable[T]) -> queue.SimpleQueue[T]:

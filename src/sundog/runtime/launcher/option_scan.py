@@ -33,30 +33,9 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
         if word in accepted:
             yield "accepted", word
         elif word.startswith(b"--"):
-            name, equals, value = word[2:].partition(b"=")
-            long, argument = find_long(name)
-            if not argument and equals:
-                raise usage_error(f"option '--{long}' doesn't allow an argument")
-            if equals:
-                yield long, value
-            elif not argument or argument.startswith("["):
-                yield long, None
-            else:
-                yield long, next_argument(words, f"option '--{long}' requires an argument")
+            yield long_option(word[2:], words)
         elif word.startswith(b"-") and word != b"-":
-            letters = word[1:]
-            while letters:
-                long, argument = find_short(letters[:1])
-                letter, letters = letters[:1], letters[1:]
-                if not argument:
-                    yield long, None
-                    continue
-                if letters or argument.startswith("["):
-                    yield long, letters or None  # the rest of the word is the argument
-                else:
-                    text = f"option requires an argument -- '{printable(letter)}'"
-                    yield long, next_argument(words, text)
-                break
+            yield from short_options(word[1:], words)
         else:
             yield "operand", word
             operands.append(place)
@@ -65,6 +44,35 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
                 break
     for word in words:
         yield "operand", word
+
+
+def long_option(text: bytes, words: "Iterator[bytes]") -> "tuple[str, bytes | None]":
+    """Return the long name and the argument of --``text``, which may have it from ``words``."""
+    name, equals, value = text.partition(b"=")
+    long, argument = find_long(name)
+    if not argument and equals:
+        raise usage_error(f"option '--{long}' doesn't allow an argument")
+    if equals:
+        return long, value
+    if not argument or argument.startswith("["):
+        return long, None
+    return long, next_argument(words, f"option '--{long}' requires an argument")
+
+
+def short_options(letters: bytes, words: "Iterator[bytes]") -> "Iterator[tuple[str, bytes | None]]":
+    """Yield the long name and the argument of each of -``letters``; the last may take a word."""
+    while letters:
+        long, argument = find_short(letters[:1])
+        letter, letters = letters[:1], letters[1:]
+        if not argument:
+            yield long, None
+            continue
+        if letters or argument.startswith("["):
+            yield long, letters or None  # the rest of the word is the argument
+        else:
+            text = f"option requires an argument -- '{printable(letter)}'"
+            yield long, next_argument(words, text)
+        return
 
 
 def behind_command(arguments: list[bytes], command: int, place: int) -> UsageError:

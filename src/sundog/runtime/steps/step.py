@@ -151,55 +151,14 @@ def guarded(
     docstring for the effect of ``own_pids``.
     """
 
-    def guard(tie: "Callable[[], None]") -> "tuple[int, object]":
-        # The user's terminal must reach neither the guard nor the processes that it forks.
-        os.setsid()
-        signal.signal(signal.SIGINT, lambda *_: None)  # see ``Child.result``
-        null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        for fd, stream in zip((null, *relay.ends), STANDARD_STREAMS, strict=True):
-            os.dup2(fd, stream)
-        for fd in {null, *relay.ends}:
-            os.close(fd)
-        opened_emulation = None if emulation is None else emulation.open()
-        host = HostMounts()
-        try:
-            enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
-        except KernelError as error:
-            if own_pids and error.call == "unshare":
-                raise PidNamespaceRefused(error.message) from None
-            raise
-        announce(leash.theirs)
-        set_dumpable(False)
-        tie()
-        with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
-            unshare(CLONE_NEWIPC)
-        ending = Ending(rootless(b"/proc"), host)
-        supervision = None if opened_emulation is None else opened_emulation.merge()
-        if supervision is None and not own_pids:
-            return container(step, Init(ending, leash.theirs, 0, own_pids=False)), None
-        gate = Gate()
-        this = os.getpid()
-        kept = [gate.read_end, leash.theirs, *ending.descriptors(), *kept_ends(step, supervision)]
-
-        def be_init(_tie: "Callable[[], None]") -> int:
-            init = Init(ending, leash.theirs, this, own_pids=own_pids)
-            return container(step, init, supervision=supervision, gate=gate)
-
-        init = Child(be_init, kept)
-        for fd in kept:
-            os.close(fd)
-        supervised = None if supervision is None else supervision.supervise(step.identity)
-        gate.open()
-        answer = init.answer()
-        if not answer:  # the kernel may not be able to end the others: this process must not wait
-            raise SundogError(*KILLED)
-        opened(answer)  # if this raises, the init may wait for ever for what it can't end
-        return status_of(init.result()), None if supervised is None else supervised.pack()
-
     relay = Relay(step.stdout, step.stderr, step.output, step.terminal)
     with relay, Leash() as leash:
+
+        def be_guard(tie: "Callable[[], None]") -> "tuple[int, object]":
+            return guard(step, relay, leash, tie, own_pids=own_pids, emulation=emulation)
+
         try:
-            child = Child(guard, [*relay.ends, leash.theirs, *kept_ends(step, None)])
+            child = Child(be_guard, [*relay.ends, leash.theirs, *kept_ends(step, None)])
         finally:
             leash.give()
         look = Looking(child.pid, leash)
@@ -216,6 +175,68 @@ def guarded(
         case (status, supervised):
             return status_of(status), supervised
     raise SundogError(NO_OUTCOME)
+
+
+def guard(
+    step: Step,
+    relay: Relay,
+    leash: Leash,
+    tie: "Callable[[], None]",
+    *,
+    own_pids: bool,
+    emulation: "Emulation | None",
+) -> "tuple[int, object]":
+    """Be the guard, in new namespaces: fork init, and supervise the command if that is asked for.
+
+    Returns what ``guarded`` does.
+    """
+    leave_terminal(relay)
+    opened_emulation = None if emulation is None else emulation.open()
+    host = HostMounts()
+    try:
+        enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
+    except KernelError as error:
+        if own_pids and error.call == "unshare":
+            raise PidNamespaceRefused(error.message) from None
+        raise
+    announce(leash.theirs)
+    set_dumpable(False)
+    tie()
+    with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
+        unshare(CLONE_NEWIPC)
+    ending = Ending(rootless(b"/proc"), host)
+    supervision = None if opened_emulation is None else opened_emulation.merge()
+    if supervision is None and not own_pids:
+        return container(step, Init(ending, leash.theirs, 0, own_pids=False)), None
+    gate = Gate()
+    this = os.getpid()
+    kept = [gate.read_end, leash.theirs, *ending.descriptors(), *kept_ends(step, supervision)]
+
+    def be_init(_tie: "Callable[[], None]") -> int:
+        init = Init(ending, leash.theirs, this, own_pids=own_pids)
+        return container(step, init, supervision=supervision, gate=gate)
+
+    init = Child(be_init, kept)
+    for fd in kept:
+        os.close(fd)
+    supervised = None if supervision is None else supervision.supervise(step.identity)
+    gate.open()
+    answer = init.answer()
+    if not answer:  # the kernel may not be able to end the others: this process must not wait
+        raise SundogError(*KILLED)
+    opened(answer)  # if this raises, the init may wait for ever for what it can't end
+    return status_of(init.result()), None if supervised is None else supervised.pack()
+
+
+def leave_terminal(relay: Relay) -> None:
+    """Let the user's terminal reach neither this process nor those that it will fork."""
+    os.setsid()
+    signal.signal(signal.SIGINT, lambda *_: None)  # see ``Child.result``
+    null = os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    for fd, stream in zip((null, *relay.ends), STANDARD_STREAMS, strict=True):
+        os.dup2(fd, stream)
+    for fd in {null, *relay.ends}:
+        os.close(fd)
 
 
 def status_of(result: object) -> int:

@@ -178,7 +178,7 @@ class Supervisor:
             time.monotonic() - wall,
         )
 
-    def _loop(self) -> None:
+    def _loop(self) -> None:  # noqa: PLR0915 - each call of a function costs every system call
         """Do the work.  The supervisor spends its time here, so the loop calls few functions."""
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
