@@ -225,12 +225,12 @@ def run_in_group(request: Request, sharing: Sharing, home: Part) -> int:
 
 
 class LockedMounts(Part):
-    """What keeps the command from changing mounts: root keeps capabilities, see capabilities(7)."""
+    """Mounts that the command can't change, though it is root and keeps its capabilities."""
 
     __slots__ = ()
 
     def entered(self) -> None:
-        """See ``Part``."""
+        """Lock them before execve(2): capabilities(7)."""
         lock_mounts()
 
 

@@ -1,6 +1,6 @@
 """The protocol of the parts of a start: what they give, and do, at the moments of ``main.launch``.
 
-No part knows another.  Where one lies over another, the order of ``main.launch`` decides.
+No part knows another.  ``main.shown_parts`` decides whose mounts lie over whose.
 """
 
 TYPE_CHECKING = False
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 class Part:
-    """A part of a start that has ``mounts`` and variables of the command, or nothing.
+    """A part of a start: an option, for example.
 
-    Nothing is the part of an option that is not given.
+    This class has ``mounts`` and variables of the command, and does nothing else.  Without both, it
+    is the part of an option that is not given.
 
     The first moment is ``__init__``, outside of all namespaces: the part asks the host, or starts
     a process there.  The others follow in the order of the methods.  If the container exists

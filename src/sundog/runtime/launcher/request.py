@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Request:
-    """What one ``ch-run`` is to do, and for whom.
+    """A start of ``ch-run``: its command line, and all that follows from it without an image.
 
     word         IMAGE as the user gave it; ``line`` may get its name in storage
     companion    decides which processes stay beside the command

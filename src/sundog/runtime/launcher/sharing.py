@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Sharing(Part):
-    """A container; of a start without --join, so no other process shares it.
+    """A container that processes may share; this class is one that no other process shares.
 
     namespaces  those to enter, [] if this process has to make the container
     channel     leads to the supervisor of --notify that processes share, or None
