@@ -87,7 +87,7 @@ MODULES = {
     "ch_run_feature": Joined("sundog.runtime.launcher.feature", "feature_status"),
     "ch_run_notify": Joined("sundog.runtime.launcher.attended", "attendant_for"),
     "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),
-    "ch_run_files": Joined("sundog.runtime.launcher.file_server", "ServedSources"),
+    "ch_run_files": Joined("sundog.runtime.launcher.file_server", "ServedSources, shown_image"),
     "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
     "ch_run_ender": Joined("sundog.runtime.launcher.ender", "start_group_ender"),

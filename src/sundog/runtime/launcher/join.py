@@ -39,9 +39,9 @@ from sundog.base.record.location import (
 )
 from sundog.errors import SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
+from sundog.runtime.launcher.joined import Joinable
 from sundog.runtime.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
 from sundog.runtime.launcher.option_numbers import parse_number
-from sundog.runtime.launcher.sharing import Sharing
 from sundog.runtime.supervision.membership import GroupChannel
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ SILENCES = 1_000  # attempts, until a socket on which nobody listens counts as a
 TAG_HINT = "choose another name for the group with --join-tag"
 
 
-class ContainerOf(Sharing):
+class ContainerOf(Joinable):
     """The container of the process of --join-pid."""
 
     __slots__ = ()
@@ -106,7 +106,7 @@ class ContainerOf(Sharing):
             )
 
 
-class Group(Sharing):
+class Group(Joinable):
     """The container of a group.  The first process of the group makes it."""
 
     __slots__ = (
@@ -140,7 +140,7 @@ class Group(Sharing):
         tells whether a supervisor answers the calls of the group's
         commands.  Raises SundogError and OSError.
         """
-        super().__init__()
+        super().__init__(may_begin=may_begin)
         self._name = name
         self._environment = environment
         self._known_place: JoinPlace | None = None
@@ -150,7 +150,6 @@ class Group(Sharing):
         self._messages = messages
         self._keeper: socket | None = None
         self._is_attended = is_attended
-        self.may_begin = may_begin
         self._process = os.open(b"/proc/self", OPEN_DIRECTORY)
         self._proc = os.open(b"/proc", OPEN_DIRECTORY) if is_attended else -1
         for _ in range(JOIN_ATTEMPTS):
@@ -328,7 +327,7 @@ def group_for(
     messages: "Messages",
     *,
     is_attended: bool,
-) -> Sharing:
+) -> Joinable:
     """Return the group that ``line`` asks for.  Waits for its first process.
 
     ``is_attended`` is for ``Group``.  Raises SundogError and OSError.

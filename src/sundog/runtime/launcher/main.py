@@ -15,7 +15,7 @@ No process stays above the command.  The command has ``ch-run``'s process ID, an
 parent sees the command's death by a signal.
 
 With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  Only that option loads
-``attended``.  With --join it may enter another container in place of 3 and 4; see ``join``.
+``attended``.  With --join it may enter another container in place of 2 to 4; see ``joined``.
 
 Import nothing after the change of root: the module would come from the image.
 """
@@ -42,12 +42,7 @@ from sundog.runtime.launcher.inherited import inherited_environment, restore_sig
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mounting import mount_image, use_mount_point
 from sundog.runtime.launcher.mpi import session_places
-from sundog.runtime.launcher.one_file import (
-    is_one_file,
-    is_stored_name,
-    requested_binds,
-    sources_of,
-)
+from sundog.runtime.launcher.one_file import requested_binds, sources_of
 from sundog.runtime.launcher.options import Finished
 from sundog.runtime.launcher.own_places import hidden_from
 from sundog.runtime.launcher.part import Part
@@ -59,7 +54,7 @@ from sundog.runtime.launcher.run_plan import (
     mounts_of,
     needed,
 )
-from sundog.runtime.launcher.sharing import Sharing, sharing_of
+from sundog.runtime.launcher.sharing import sharing_of
 from sundog.runtime.launcher.statuses import Statuses, chosen_statuses
 
 SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
@@ -67,9 +62,6 @@ SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.storage import Storage
 
 
@@ -150,7 +142,7 @@ def launch(
     devices = devices_of(request)
     home = home_of(line, environment)
     if sharing.namespaces:
-        return run_in_group(request, sharing, home)
+        return sharing.run(request, home)
 
     storage = request.find_storage()
     sources = sources_of(line, storage)
@@ -203,27 +195,6 @@ def shown_parts(request: Request, storage: "Storage", *, home: Part, devices: Pa
     ]
 
 
-def run_in_group(request: Request, sharing: Sharing, home: Part) -> int:
-    """Run the command of ``request`` in a container that other processes share, which exists.
-
-    The function looks at the image, and at its storage, only if the image must say what runs, or
-    who: ``sundog exec`` says both.  Returns an exit status unless this process becomes the command.
-    Raises SundogError and OSError.
-    """
-    line = request.line
-    image, shown_image = None, None
-    if is_one_file(request.word) and not is_stored_name(request.word, request.find_storage()):
-        shown_image = load_shown_image()
-    elif sharing.may_begin and (len(line.operands) == 1 or sharing.channel is not None):
-        image = choose_image(line, request.find_storage())
-    sharing.enter()
-    if shown_image is not None:
-        image = shown_image(line.operands[0])
-    prepared = request.companion.prepare(image, None, sharing.channel)
-    temporary = TemporaryDirectory(line, request.environment)
-    return run_command(request, image, prepared, [temporary, home])
-
-
 class LockedMounts(Part):
     """Mounts that the command can't change, though it is root and keeps its capabilities."""
 
@@ -241,13 +212,6 @@ def devices_of(request: Request) -> Part:
     from sundog.runtime.launcher.devices import devices_for  # noqa: PLC0415
 
     return devices_for(request.line, request.environment, request.messages)
-
-
-def load_shown_image() -> "Callable[[bytes], Image]":
-    """Return the function that reads an image that is one file, and is the root directory."""
-    from sundog.runtime.launcher.file_server import shown_image  # noqa: PLC0415
-
-    return shown_image
 
 
 def refuse_set_id() -> None:

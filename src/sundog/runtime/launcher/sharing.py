@@ -1,10 +1,5 @@
 """The container as one that other processes share: --join and --join-pid."""
 
-import os
-
-from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
-from sundog.base.kernel.process import set_dumpable
-from sundog.runtime.container.enter import forbid_imports
 from sundog.runtime.launcher.part import Part
 
 TYPE_CHECKING = False
@@ -18,27 +13,18 @@ class Sharing(Part):
 
     namespaces  those to enter, [] if this process has to make the container
     channel     leads to the supervisor of --notify that processes share, or None
-    may_begin   whether this process may make the container
     """
 
-    __slots__ = ("channel", "may_begin", "namespaces")
+    __slots__ = ("channel", "namespaces")
 
     def __init__(self) -> None:
         super().__init__()
         self.channel: GroupChannel | None = None
-        self.may_begin = True
         self.namespaces: list[int] = []
 
-    def enter(self) -> None:
-        """Enter the container; this process is then in its root directory.
-
-        The process imports nothing afterwards, and must become the command.  Raises KernelError.
-        """
-        forbid_imports()
-        set_dumpable(False)
-        for fd, kind in zip(self.namespaces, (CLONE_NEWUSER, CLONE_NEWNS), strict=True):
-            setns(fd, kind)
-            os.close(fd)
+    def run(self, request: "Request", home: Part) -> int:
+        """Run the command of ``request`` in the container, if it has namespaces to enter."""
+        raise NotImplementedError
 
 
 def sharing_of(request: "Request") -> Sharing:
