@@ -26,7 +26,7 @@ from posix import environ
 
 from sundog.base.kernel.advice import explained
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
-from sundog.base.kernel.libc import encode_text, printable
+from sundog.base.kernel.libc import encode_text
 from sundog.errors import SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts
 from sundog.runtime.container.paths import exists
