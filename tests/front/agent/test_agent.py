@@ -1,4 +1,4 @@
-"""What an agent takes, from whom, and where it listens."""
+"""Requests that an agent takes, their senders, and its socket."""
 
 from __future__ import annotations
 

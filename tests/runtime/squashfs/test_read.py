@@ -1,4 +1,4 @@
-"""What other programs write, Sundog reads; the tree itself and other readers are the oracles."""
+"""Images that other programs wrote; the tree itself and other readers are the oracles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why the kernel or the site refuses a call, and what to do: the hint of a KernelError.
+"""Causes for which the kernel or the site refuses a call, and remedies: the hint of a KernelError.
 
 A table leads from a call and an errno to causes.  A cause looks at the state of the system, and
 returns "" if it does not apply.  It reads that state from proc(5), for which a test can give a

@@ -52,7 +52,7 @@ InodeKey = tuple[int, int]
 
 
 class InodeEntry:
-    """What a state file says about one inode.
+    """The record of one inode in a state file.
 
     mode, uid, gid, rdev    as stat(2) shows them
     birth                   the mark of the inode's birth; -1: unknown

@@ -1,4 +1,4 @@
-"""What a runtime sends with the listener: the container process state.
+"""The container process state, which a runtime sends with the listener.
 
 Specification: runtime-spec, config-linux.md, "The Container Process State".
 """

@@ -1,4 +1,4 @@
-"""What the smaller commands share: the way from a command line to an exit status."""
+"""The way of the smaller commands from a command line to an exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether registries can be reached, can prove who they are, and let this user in."""
+"""Checks of registries: connection, TLS certificate, login."""
 
 from __future__ import annotations
 

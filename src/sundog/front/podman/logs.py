@@ -37,7 +37,7 @@ class LogLine:
 
     @property
     def is_whole(self) -> bool:
-        """The line ends here."""
+        """Tell whether the line ends here."""
         return self.text.endswith(b"\n")
 
 

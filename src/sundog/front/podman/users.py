@@ -34,7 +34,7 @@ class Who:
 
     @property
     def emulated(self) -> bool:
-        """A supervisor is needed."""
+        """Tell whether a supervisor is needed."""
         return self.mode == NOTIFY
 
     @property

@@ -1,4 +1,4 @@
-"""What ``ch-convert`` refuses before it begins: a missing input, an output in the way."""
+"""Checks that ``ch-convert`` makes before it begins: a missing input, an output in the way."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ class _Conversion:
 
     @property
     def _has_layers(self) -> bool:
-        """Whether the source is an image of layers, with a configuration apart from its files."""
+        """Tell whether the source is an image of layers, with its configuration in another file."""
         return self._source.format not in (TAR, DIRECTORY, SQUASH, SIF)
 
     def _warn(self, text: str) -> None:

@@ -26,7 +26,7 @@ class Engine:
 
     @property
     def is_here(self) -> bool:
-        """Whether the program is in $PATH."""
+        """Tell whether the program is in $PATH."""
         return shutil.which(self.program) is not None
 
     def has(self, image: str) -> bool:

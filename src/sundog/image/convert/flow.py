@@ -34,7 +34,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """How tars are written: the latest time, whether they have attributes and whiteouts.
+    """Options for tars: the latest time, whether they have attributes and whiteouts.
 
     With ``is_flat``, a name that means a whiteout elsewhere is a name like others.  ``latest`` is
     the latest time that the reader can keep, in seconds since 1970; None for any.
@@ -97,7 +97,7 @@ def task(
 
 
 class _Produced(io.RawIOBase):
-    """What a process writes into a pipe; the end comes only after the process has succeeded."""
+    """The output of a process on a pipe; its end comes only after the process has succeeded."""
 
     def __init__(self, fd: int, running: Task, warn: Callable[[str], None]) -> None:
         self._fd = fd

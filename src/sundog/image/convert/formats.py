@@ -78,7 +78,7 @@ class Place:
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is standard input or output."""
+        """Tell whether it is standard input or output."""
         return self.text == STANDARD_STREAM and self.format in (TAR, OCI_ARCHIVE, DOCKER_ARCHIVE)
 
 

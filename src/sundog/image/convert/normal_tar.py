@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the headers of an archive say.
+    """Facts that the headers of an archive tell.
 
     is_normal   whether its members can be read one by one, and need no unpacking
     top         the directory that wraps the image, b"" if none does

@@ -1,4 +1,4 @@
-"""What a conversion is asked for, and what it tells."""
+"""The options of a conversion, and its reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """What a conversion tells; ``cli/`` shows it."""
+    """The reports of a conversion; ``cli/`` shows them."""
 
     @property
     def report(self) -> WatchingReport:
@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to convert; ``storage`` and ``temporary`` are None where the defaults apply."""
+    """Options of a conversion; ``storage`` and ``temporary`` are None where the defaults apply."""
 
     storage: str | None
     temporary: str | None

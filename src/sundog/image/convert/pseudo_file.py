@@ -59,7 +59,7 @@ class RootInode:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What ``mksquashfs`` is told of an image.
+    """The description of an image for ``mksquashfs``.
 
     root        the root directory
     definitions the pseudo file

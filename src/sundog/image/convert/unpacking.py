@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a tar is unpacked, see ``layer.unpack``; ``wraps`` says that a directory may wrap it."""
+    """Rules for a tar's unpacking, see ``layer.unpack``; ``wraps``: a directory may wrap it."""
 
     wraps: bool
     is_flat: bool

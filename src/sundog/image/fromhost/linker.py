@@ -42,7 +42,7 @@ _NO_LDCONFIG = "name the directory by --dest, and leave out the linker's cache b
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What ldconfig made at ``path``: a symlink to ``target``, or a file at ``copy``."""
+    """One file that ldconfig made at ``path``: a symlink to ``target``, or a file at ``copy``."""
 
     path: bytes
     target: bytes

@@ -1,4 +1,4 @@
-"""Which files of the host are to be injected: what the options of ``ch-fromhost`` name.
+"""Lists of the host's files to inject, as the options of ``ch-fromhost`` name them.
 
 A list is text with one path a line, in a file or from a command.  Empty lines do not count.
 """

@@ -77,7 +77,7 @@ class Found:
 
     @property
     def is_directory(self) -> bool:
-        """Whether the entry is a directory."""
+        """Tell whether the entry is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
 
     @property
@@ -87,7 +87,7 @@ class Found:
 
     @property
     def is_guessed(self) -> bool:
-        """Whether the owner is unknown: a RUN may have given the file away and forgotten it.
+        """Tell whether the owner is unknown: a RUN may have given the file away and forgotten it.
 
         In a layer of guesses, every file counts as such that has no set-id bits and no recorded
         owner.

@@ -1,4 +1,4 @@
-"""Who owns what in a directory that holds an image: its records, its inodes, or a guess."""
+"""Owners of the files in an image's directory: from its records, its inodes, or a guess."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build step's layer inherits from the layers below: owners, but nothing of the skeleton.
+"""Records that a build step's layer inherits from the layers below: owners, not the skeleton.
 
 A file that an ordinary user makes or changes belongs to that user, so its inode says nothing of
 its owner in the image.  The rule: the file inherits the record of the same path and type below;

@@ -41,7 +41,7 @@ ZEROS_WRITTEN = 1 << 30  # bytes of holes in one archive at most
 
 
 class Sink(Protocol):
-    """What an archive is written to: a file open for writing, or an object like one."""
+    """The destination of an archive: a file open for writing, or an object like one."""
 
     def write(self, data: bytes, /) -> int:
         """Write ``data``, or its beginning; return the number of bytes."""

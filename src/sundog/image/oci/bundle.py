@@ -1,4 +1,4 @@
-"""What a bundle of OCI runtime-spec says to Sundog alone: annotations of ``config.json``."""
+"""Annotations of ``config.json`` by which a bundle of OCI runtime-spec speaks to Sundog alone."""
 
 # The version of the specification that bundles and ch-run-oci follow.
 OCI_VERSION = "1.2.0"

@@ -114,7 +114,7 @@ class Authenticator:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the registry does not know who the user is."""
+        """Tell whether the registry does not know who the user is."""
         return self._credentials is None
 
     def headers(self, scopes: Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Locks(Protocol):
-        """How the commands that use one storage directory lock its files."""
+        """Locks on the files of a storage directory that several commands use."""
 
         def open(self, path: bytes, operation: int, *, create: bool = False) -> Held:
             """Open the file ``path`` and lock it, as ``open_locked`` does.

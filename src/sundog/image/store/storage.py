@@ -1,4 +1,4 @@
-"""What the managers of a storage directory share: its path, locks, scratch space and tree worker.
+"""A storage directory, as its managers share it: path, locks, scratch space and tree worker.
 
 ``Store`` makes one ``Storage`` and hands it to each manager (``Layers``, ``Images``, ``Blobs`` …).
 """

@@ -72,7 +72,7 @@ class Store:
 
     @cached_property
     def blobs(self) -> Blobs:
-        """What came from outside, or is to go there."""
+        """The blobs that came from outside, or are to go there."""
         from sundog.image.store.blobs import Blobs  # noqa: PLC0415 - a look needs none
 
         return Blobs(self._storage)
@@ -86,7 +86,7 @@ class Store:
 
     @cached_property
     def cache_mounts(self) -> CacheMounts:
-        """What a RUN keeps for the next build."""
+        """The directories that RUN --mount=type=cache keeps for the next build."""
         from sundog.image.store.cache_mounts import CacheMounts  # noqa: PLC0415 - seldom needed
 
         return CacheMounts(self._storage)

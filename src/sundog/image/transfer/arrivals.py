@@ -173,7 +173,7 @@ def unpack_arriving(
 
 
 class _News:
-    """What a pipe has told of one blob; ``last`` is its last message, None before the first."""
+    """News of one blob from its pipe; ``last`` is the last message, None before the first."""
 
     def __init__(self, pipe: int, number: int) -> None:
         self._pipe = pipe

@@ -37,7 +37,7 @@ class LeavingImage:
 
     @property
     def is_oci(self) -> bool:
-        """Whether all documents and layers have OCI's media types."""
+        """Tell whether all documents and layers have OCI's media types."""
         parts = (self.manifest.config, *self.manifest.layers)
         return self.descriptor.media_type == OCI_MANIFEST and not any(
             "vnd.docker" in part.media_type for part in parts

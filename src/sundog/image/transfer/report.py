@@ -1,4 +1,4 @@
-"""What transfers report while they run; ``cli/`` shows it.
+"""Reports of transfers while they run; ``cli/`` shows them.
 
 Several threads may report at once.
 """

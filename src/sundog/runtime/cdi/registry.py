@@ -1,4 +1,4 @@
-"""Which devices the CDI specification files of some directories have, and what they change.
+"""Devices of the CDI specification files in some directories, and their edits.
 
 Specification: Container Device Interface 1.1.  If two directories have a device, the later
 directory wins.  If two files of one directory have it, it can't be used, unless a later directory
@@ -100,7 +100,7 @@ def edits_of(found: "Sequence[Found]") -> "ContainerEdits":
 
 
 class CdiRegistry:
-    """What the specification files of ``directories`` have.
+    """The contents of the specification files in ``directories``.
 
     devices    the devices that can be asked for, by their names
     conflicts  the names that two files of one directory have, and these files

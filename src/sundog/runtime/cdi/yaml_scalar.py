@@ -1,4 +1,4 @@
-"""What an unquoted word of YAML means: null, true, a whole number, or text.
+"""Values of unquoted words of YAML: null, true, a whole number, or text.
 
 The rules are those of the programs that read CDI files today: a leading zero makes a number octal,
 so that ``fileMode: 0660`` is what people mean.  Null, true and false are not text.  The words

@@ -1,4 +1,4 @@
-"""Whether programs are to use the CUDA libraries of an image, which are for older drivers.
+"""Choice between the host's CUDA libraries and an image's, which work with older drivers.
 
 An image may have a libcuda.so of a newer version that works with some older drivers of the host
 ("forward compatibility").  The library says so in an ELF note, a JSON object.

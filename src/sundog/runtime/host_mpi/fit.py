@@ -47,7 +47,7 @@ GLIBC_HINT = "--host-glibc shows the host's C library, too; or use an image with
 
 
 class Fit:
-    """What the container shows of the host's libraries.
+    """The host's libraries that the container shows.
 
     covers    (host's file, file of the image whose place it takes)
     added     name → host's file, for libraries that the image lacks

@@ -1,4 +1,4 @@
-"""What ``ch-run`` has found out about an image and the host's MPI, kept for the next start.
+"""Findings of ``ch-run`` about an image and the host's MPI, kept for the next start.
 
 A record is a file in ``host-libraries/`` of a storage directory that only its owner can enter.  It
 has a profile as values, or the findings about one image.  Findings hold as long as the host's files

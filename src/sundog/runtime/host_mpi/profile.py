@@ -26,7 +26,7 @@ PROFILE_FIELDS = (*STRING_LISTS, "description", "compatibility", "environment", 
 
 
 class HostProfile:
-    """What a site says of its MPI.
+    """A site's description of its MPI.
 
     path               the file; b"" if there is none, and the host's linker decides
     libraries          the MPI itself: host paths of the libraries that programs are linked with

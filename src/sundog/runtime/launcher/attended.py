@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from sundog.runtime.supervision.membership import GroupChannel
 
     class KeptRecords(Protocol):
-        """What saves the records when the command has ended: see ``OwnRecords``."""
+        """Saves the records when the command has ended: see ``OwnRecords``."""
 
         ended: int  # a descriptor of the file that gets the exit status, or -1
 

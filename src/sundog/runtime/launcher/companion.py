@@ -1,4 +1,4 @@
-"""Which processes stay beside the command, and whom the kernel sees in them."""
+"""Processes that stay beside the command, and their credentials."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Where a dynamic linker looks for libraries, on the host or in an image, and what is there.
+"""Search of a dynamic linker's directories for libraries, on the host or in an image.
 
 The directories are those that the caller names, then those of ``/etc/ld.so.conf``, then the
 linker's own.  The linker's cache says the same, but it may be old, missing or damaged, so the

@@ -1,4 +1,4 @@
-"""What the dynamic linker decides by, beyond an ELF file's own name: needs and symbol versions.
+"""Facts of an ELF file by which the dynamic linker decides: its needs and symbol versions.
 
 Specification: the System V ABI, chapter 5 (dynamic linking); the Linux Standard Base 5.0, chapter
 10.7 (symbol versioning).

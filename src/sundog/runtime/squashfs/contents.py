@@ -37,7 +37,7 @@ KEPT_FRAGMENTS = 8 << 20  # bytes
 
 
 class Contents:
-    """What the files of an image contain."""
+    """The contents of an image's files."""
 
     __slots__ = (
         "_block_log",

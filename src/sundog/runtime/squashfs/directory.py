@@ -57,7 +57,7 @@ class Piece:
 
 
 class PieceIndex:
-    """Where the pieces of one list begin; three lists of one length.
+    """The beginnings of the pieces of one list; three lists of one length.
 
     names       a name that no earlier piece has, nor any greater one; b"" for the first piece
     begins      the position in the list

@@ -1,4 +1,4 @@
-"""How a ``ch-run`` belongs to a group that one supervisor answers: the peer's side.
+"""Membership of a ``ch-run`` in a group that one supervisor answers: the peer's side.
 
     the channel       each peer can send to it; a peer enlists with a message that has one end of a
                       socket pair, the connection, and a pidfd of the peer

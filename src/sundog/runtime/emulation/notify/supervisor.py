@@ -89,7 +89,7 @@ COMPANION = 1 << 10  # no number of a call has this bit
 
 
 class Statistics:
-    """What the supervisor did.
+    """Counts of the supervisor's work.
 
     calls       number of notifications by name of call
     incidents   number of unexpected failures of handlers

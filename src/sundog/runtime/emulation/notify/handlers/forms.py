@@ -1,4 +1,4 @@
-"""Which handler answers which call of an ABI: the same one everywhere, or one for its own form.
+"""Tables of handlers for the calls of an ABI: the usual handler, or one for the ABI's own form.
 
 socketcall(2) and ipc(2), which some ABIs have beside or in place of the calls for sockets and for
 System V IPC, have their arguments elsewhere.  A call that the kernel does not have stays one that

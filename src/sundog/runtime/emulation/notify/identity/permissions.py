@@ -1,4 +1,4 @@
-"""Who may do what to a file or a process, and what a change of owner does to the mode.
+"""Permissions on files and processes, and the mode after a change of owner.
 
 The rules follow fs/attr.c, fs/inode.c, fs/namei.c and kernel/signal.c of Linux.  Each rule is a
 function of values.

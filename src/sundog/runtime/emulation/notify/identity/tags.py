@@ -1,4 +1,4 @@
-"""Which credentials each process has: a table, and a tag on the process, an index into the table.
+"""Credentials of each process: a table, and a tag on the process, an index into the table.
 
 So emulated IDs belong to a process, not to a thread.  glibc hides the kernel's IDs of threads, too.
 

@@ -1,4 +1,4 @@
-"""What the kernel would refuse to other users than root: search, create, remove, read and write.
+"""Refusals to other users than root, as the kernel's: search, create, remove, read and write.
 
 The container's processes are all the same user for the kernel, who may do everything here.  So the
 supervisor looks at owner, group, mode and access control list as the emulation shows them, and

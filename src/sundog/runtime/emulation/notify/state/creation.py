@@ -1,4 +1,4 @@
-"""What a new inode gets from its maker and from its directory.
+"""Properties that a new inode gets from its maker and from its directory.
 
 That is owner, group, permissions and access control lists, if the kernel alone would give others.
 Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).

@@ -64,7 +64,7 @@ DEVICE = Struct("=Q")
 
 
 class Status:
-    """What stat(2) says about a file without a record, and on request the mark of its birth.
+    """The result of stat(2) for a file without a record, and on request the mark of its birth.
 
     kernel_uid, kernel_gid are the kernel's own words.  Only a file with ``kernel_uid`` 0 is the
     user's: the user may change its mode.  ``uid`` and ``gid`` differ from these on the host's own

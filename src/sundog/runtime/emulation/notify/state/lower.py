@@ -82,7 +82,7 @@ class Listed:
 
 
 class LowerRecords:
-    """What the manifests of lower layers say together, before a container shows the files.
+    """The manifests of lower layers taken together, before a container shows the files.
 
     looked_up   the records of files that are looked at one by one
     listed      the other files, by layer

@@ -51,7 +51,7 @@ INODE_DECIDES = -1  # as ``permissions``
 
 
 class Record:
-    """What stat(2) and getxattr(2) say about one inode, if the inode itself says something else.
+    """The answers of stat(2) and getxattr(2) about one inode, where its own differ.
 
     device, birth   the file system's device number, and the mark of the inode's birth; with the
                     inode number they identify the inode

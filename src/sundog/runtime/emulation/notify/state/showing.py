@@ -1,4 +1,4 @@
-"""What files of /proc show to a program that opens them, if they show owners or identities.
+"""Contents of the files of /proc that show owners or identities, for a program that opens them.
 
 /proc/PID/status shows the emulated identity of the process, and /proc/sysvipc/* the emulated owners
 of System V objects.  The supervisor reads the file, changes the text, and keeps it in a file that

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What handlers ask and change.
+    """The state that handlers read and change.
 
     abi         the architecture's numbers and layouts
     listener    sends descriptors, and tells whether the caller is still alive

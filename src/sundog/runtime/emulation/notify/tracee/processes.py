@@ -18,7 +18,7 @@ FDINFO_SIZE = 4096
 
 
 class Process:
-    """What /proc/PID/status says of a process.
+    """Facts about a process, from /proc/PID/status.
 
     group       the number of the process in the supervisor's namespace
     session     the number of its session there
