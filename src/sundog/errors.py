@@ -51,7 +51,7 @@ EXIT_RUN = 31  # ch-run: ch-run itself failed before the command ran
 EXIT_EXEC = 49  # ch-run: the command cannot be executed
 EXIT_RUN_USAGE = 64  # ch-run: bad option
 
-# What tries on this machine what an error is about.
+# Commands that check this machine for the cause of an error.
 TRIES_ALL = "ch-checkns --all"
 TRIES_REGISTRY = "ch-checkns --all --registry=HOST"
 

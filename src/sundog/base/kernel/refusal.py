@@ -29,7 +29,7 @@ MOUNTINFO_ESCAPES = (
     (b"\\043", b"#"),
     (b"\\134", b"\\"),  # last: a backslash can begin what looks like another escape
 )
-# What the process wanted, where an OSError has nothing but its errno.
+# The process's wish, for an OSError that has nothing but its errno.
 WANTED = {
     errno.EAGAIN: "can't start another process: ",
     errno.EFBIG: "can't write a file: ",

@@ -22,7 +22,7 @@ _PAIR = re.compile(r"(\w+)=([^,\s]+)")  # of AuthInfo
 _RUN = re.compile(r"^\s*RunTimeRun\s*=\s*\"?(?:exec\s+)?([^\s\"]+)", re.IGNORECASE | re.MULTILINE)
 _LONGEST = 1 << 20  # bytes of an oci.conf
 _KINDS = ("pmix", "pmi2", "cray_shasta")
-# What a launcher gives to each rank: a variable, and the kind.
+# Variables that launchers give to each rank, and the kinds of the launchers.
 _RANKS = (("PMIX_RANK", "PMIx"), ("PMI_RANK", "PMI"), ("PALS_RANKID", "PALS"))
 # The directories that programs of these launchers use.
 _PLACES = ("PMIX_SERVER_TMPDIR", "PALS_SPOOL_DIR")

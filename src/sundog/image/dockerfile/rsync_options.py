@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sundog.errors import SundogError
 
 DEFAULT_PLUS = "l"
-# What each plus option stands for.
+# The options of rsync that each plus option stands for.
 _ATTRIBUTES = ("-@=-1", "-A", "-H", "-S", "-X", "-p", "-r")
 PLUS_OPTIONS: dict[str, tuple[str, ...]] = {
     "l": (*_ATTRIBUTES, "-l", "--safe-links"),

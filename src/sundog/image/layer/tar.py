@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ZEROS = bytes(BLOCK)
 _PRECEDING_LIMIT = 1 << 20  # bytes; Go's archive/tar takes as much of each kind
-# Of global headers, which hold for all later members: real archives have a comment or a time there.
+# Limits for global headers.  They hold for all later members; real ones have a comment or a time.
 _GLOBALS_LIMIT = 64 << 10  # bytes
 _GLOBALS_COUNT = 100
 _SIZE_LIMIT = 1 << 63

@@ -245,7 +245,8 @@ class TarWriter:
             self._flush()
 
     def _flush(self) -> None:
-        # What compressors make may depend on the sizes of what they are given: keep those.
+        # Do not change the sizes of the writes.  A compressor's output may depend on them, and
+        # then digests would change.
         data = b"".join(self._parts)
         self._parts.clear()
         self._size = 0

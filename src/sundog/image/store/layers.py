@@ -45,7 +45,7 @@ class Layers:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        # What this command has learned about layers and not written yet.
+        # Facts about layers that this command has learned and not written yet.
         self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
 
     def exists(self, layer: LayerId) -> bool:

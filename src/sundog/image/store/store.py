@@ -176,7 +176,7 @@ class Store:
         """
         storage = self._storage
         try:
-            # What a full disk keeps from being written down is found out again.
+            # If the disk is full, this is lost, and is computed again next time.
             with suppress(OSError, SundogError):
                 self.layers.write_down()
             storage.device.settle()

@@ -194,7 +194,7 @@ class Group(Joinable):
         )
 
     def publish(self) -> None:
-        """Let the others enter the namespaces of this process, the first one.
+        """Offer this process's namespaces to the later members of the group.
 
         Raises SundogError.
         """

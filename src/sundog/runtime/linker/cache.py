@@ -20,7 +20,7 @@ EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 21, 22, 40, 62, 183
 
 LINKER_CACHE = b"/etc/ld.so.cache"
 LINKER_CACHE_LIMIT = 16 << 20  # in bytes
-# Of a file that may have other things in these places.
+# Limits for one entry: the file may be damaged.
 LONGEST_CACHE_STRING = 4096
 MOST_OF_ONE_NAME = 64  # libraries
 HWCAPS_LIMIT = 64  # names of processors; glibc knows less than ten for a machine
@@ -169,7 +169,10 @@ class LinkerCache:
         return bytes(head + records + rest + strings)
 
     def _shifted_records(self, end: int, shift: int) -> bytes:
-        """Return the old records with the offsets that they get; those of strings that are not."""
+        """Return the old records with their string offsets shifted.
+
+        An offset that is none becomes the largest number.
+        """
         records = bytearray(self._data[CACHE_HEADER.size : end])
         words = memoryview(records).cast("I")
         for place in range(1, len(words), RECORD_WORDS):

@@ -3,8 +3,6 @@
 A child counts the bytes that it moves in memory that it shares with its parent.  The parent looks
 at the count ten times a second while it waits.  This needs no thread: processes may be forked
 meanwhile.
-
-``ch-run`` does not use this module.
 """
 
 import os

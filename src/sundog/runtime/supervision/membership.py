@@ -35,7 +35,7 @@ COMMAND_LIMIT = 1 << 18  # bytes of the message about a command; its groups may 
 REPORT_LIMIT = 1 << 16  # bytes
 NUMBER_SIZE = 4
 
-# What a line of a report is.
+# Kinds of report lines.
 VERBOSE, WARNING, ERROR, HINT, NOTE = "vwehn"
 
 

@@ -48,7 +48,7 @@ IPC_READS, IPC_WRITES = 0o444, 0o222
 SHM_RDONLY, SHM_EXEC = 0o10000, 0o100000
 SHM_LOCK, SHM_UNLOCK = 11, 12
 GETPID, GETVAL, GETALL, GETNCNT, GETZCNT, SETVAL, SETALL = range(11, 18)
-# What else a command needs: the permission bits.
+# Further commands, and the permission bits that they need.
 SEMAPHORE_COMMANDS = {
     **dict.fromkeys((GETPID, GETVAL, GETALL, GETNCNT, GETZCNT), IPC_READS),
     **dict.fromkeys((SETVAL, SETALL), IPC_WRITES),

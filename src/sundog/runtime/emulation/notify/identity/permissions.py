@@ -31,7 +31,7 @@ from sundog.runtime.emulation.notify.identity.credentials import (
     Credentials,
 )
 
-# What a process wants to do to a file; the bits are those of a mode's last digit.
+# The access to a file that a process asks for; the bits are those of a mode's last digit.
 MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
 EXECUTABLE = 0o111
 

@@ -86,7 +86,7 @@ EMULATED = {
         *("truncate", "utime", "utimes", "futimesat", "utimensat"),
         *("kill", "rt_sigqueueinfo", "pidfd_send_signal"),
     ),
-    # Of openat2, because its flags are behind a pointer, every call.
+    # openat2: every call, because BPF can't follow the pointer to its flags.
     "a new inode": (
         *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
         "bind",

@@ -66,9 +66,9 @@ DEVICE = Struct("=Q")
 class Status:
     """The result of stat(2) for a file without a record, and on request the mark of its birth.
 
-    kernel_uid, kernel_gid are the kernel's own words.  Only a file with ``kernel_uid`` 0 is the
-    user's: the user may change its mode.  ``uid`` and ``gid`` differ from these on the host's own
-    directories: see ``strangers``.
+    ``kernel_uid`` and ``kernel_gid`` are the IDs that the kernel reports, before any emulation.
+    Only a file with ``kernel_uid`` 0 is the user's: the user may change its mode.  ``uid`` and
+    ``gid`` differ from these on the host's own directories: see ``strangers``.
     """
 
     __slots__ = (

@@ -11,7 +11,7 @@ The other files are looked at one by one (``persist.load_records``): directories
 directories with few records, and files with several names.
 
 If the container can change files, those with records must keep their inode numbers (``pins``).  Up
-to FEW are held open from the start.  Of more, each is held open when a call first meets it.
+to FEW are held open from the start.  If there are more, each is opened when a call first uses it.
 """
 
 import os

@@ -30,12 +30,12 @@ class State:
     memory, files, paths, lookup
                 see those modules
     records     what the supervisor remembers about files
-    processes   who owns the files of processes in /proc
-    unanswered  the inodes whose makers have not heard that they are made
+    processes   the owners of the files of processes in /proc
+    unanswered  new inodes whose creating call has not returned yet
     sysv        the objects of System V IPC
     tags        the identities of processes
-    strangers   whose files without a record are; None: root's
-    volumes     whose the caller's files on volumes are; None: root's
+    strangers   the owners of files without a record; None: root
+    volumes     the owners of the caller's files on volumes; None: root
     guesses     files of the image whose owners nobody saw; None: there are none
     strict      whether the filter notifies every open(2), so that all permissions count
 

@@ -1,4 +1,4 @@
-"""Inodes whose makers have not heard that they are made.
+"""New inodes whose creating call has not returned yet.
 
 A signal may interrupt a call while the supervisor answers it, unless the filter has
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.  The reply is lost, and the kernel starts the call again.
