@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sundog.base.record.owners import OwnerRecord
-from sundog.runtime.squashfs.walk import owner_records
 from tests.runtime.squashfs.made import (
     COMPRESSORS,
     PSEUDO,
@@ -28,6 +27,7 @@ from tests.runtime.squashfs.made import (
     make_tree,
     mksquashfs,
     opened,
+    owner_records,
     run,
 )
 

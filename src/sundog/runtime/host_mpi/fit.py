@@ -314,11 +314,6 @@ def plugins_beside(library: HostLibrary) -> bytes:
     return library.path.rpartition(b"/")[0] + b"/" + name if name else b""
 
 
-def abi_of(found: "FoundLibrary") -> tuple[bytes, int]:
-    """Return the name and the number of the ABI of a library."""
-    return abi_name(found.name), major_of(found)
-
-
 def major_of(found: "FoundLibrary") -> int:
     """Return the number of the ABI of a library, or -1."""
     numbers = version_of(found.library.soname) or version_of(found.name)

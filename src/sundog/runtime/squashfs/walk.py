@@ -1,7 +1,6 @@
-"""Walk through a SquashFS file, and say what a user's own inodes could not show of it."""
+"""Walk through all paths of a SquashFS file."""
 
 from sundog.base.kernel.libc import printable
-from sundog.base.record.owners import OwnerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
 
 LONGEST_PATH = 4095  # PATH_MAX without the NUL
 MOST_DIRECTORIES = 1 << 20
-USERS_XATTRS = b"user."
 
 
 def walk_paths(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
@@ -44,21 +42,3 @@ def walk_paths(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
                 # Only one directory's entries are in memory at a time.
                 way += [(prefix, directory, following), (path + b"/", inode, 0)]
                 break
-
-
-def owner_records(image: "SquashfsImage") -> "Iterator[tuple[bytes, OwnerRecord]]":
-    """Yield the paths that a user's own file could not be, and what they are.
-
-    These are owners other than 0:0, devices, and extended attributes other than ``user.*``.
-    A path is relative to the root, as in a manifest of owners.  Sockets have no record.  Raises
-    SquashfsError.
-    """
-    for path, inode in walk_paths(image):
-        if inode.kind == "s":
-            continue
-        xattrs = [pair for pair in image.xattrs(inode) if not pair[0].startswith(USERS_XATTRS)]
-        record = OwnerRecord(
-            inode.kind, inode.uid, inode.gid, rdev=inode.rdev, xattrs=tuple(xattrs)
-        )
-        if not record.is_plain:
-            yield path, record

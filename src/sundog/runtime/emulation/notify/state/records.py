@@ -94,10 +94,6 @@ class Record:
             mode = mode & S_IFMT | self.permissions
         return mode
 
-    def may_keep_mode(self) -> bool:
-        """Tell whether this record, or another of the same inode number, has the mode bits."""
-        return self.permissions != INODE_DECIDES or self.other is not None
-
     def copy_from(self, other: "Record") -> None:
         """Take over all that ``other`` says, but keep the identity of the inode."""
         self.uid = other.uid
