@@ -25,14 +25,11 @@ from sundog.runtime.emulation.notify.state.records import Record
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, located
+from sundog.runtime.process.executable import ELF_MAGIC, MOST_INTERPRETERS, SCRIPT_HEAD_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
-
-ELF_MAGIC = b"\x7fELF"
-MAX_INTERPRETERS = 5
-HEAD = 256  # BINPRM_BUF_SIZE
 
 
 class ExecuteHandlers:
@@ -112,12 +109,12 @@ class ExecuteHandlers:
 
         The program of a script is its interpreter.  ``who`` is as for ``_place``.
         """
-        for _ in range(MAX_INTERPRETERS):
+        for _ in range(MOST_INTERPRETERS):
             status = self._state.files.status(place)
             if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTABLE:
                 return b""
             with Closing(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
-                head = os.read(fd, HEAD)
+                head = os.read(fd, SCRIPT_HEAD_SIZE)
             if head.startswith(ELF_MAGIC):
                 return place
             words = head[2:].partition(b"\n")[0].split(None, 1)
