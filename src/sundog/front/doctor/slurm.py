@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Where slurm.conf may be; the first is that of a node without files of its own.
+# Directories of slurm.conf; the first is that of a node without files of its own.
 _CONFIGURATIONS = ("/run/slurm/conf", "/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc")
 _OCI, _SLURM = "oci.conf", "slurm.conf"
 _OURS = ("ch-run", "ch-run-oci")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NVIDIA = ("nvidia-container-cli", "list", "--binaries", "--libraries")
 _LONGEST_LIST = 16 << 20  # bytes
 
-# Where the Cray's own files are: option → variable.
+# Places of the Cray's own files: option → variable.
 _CRAY_VARIABLES = {"--cray-cxi": "CH_FROMHOST_OFI_CXI", "--cray-gni": "CH_FROMHOST_OFI_GNI"}
 
 

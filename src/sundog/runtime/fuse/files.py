@@ -83,7 +83,7 @@ MODE_BITS = 0o7777
 LONGEST_FILE = (1 << 63) - 1
 STATUS_BLOCK = 512  # the unit of st_blocks
 
-# Where a directory's own entries begin: 0 is ".", 1 is "..".
+# The position of a directory's first entry of its own: 0 is ".", 1 is "..".
 OWN_ENTRIES = 2
 NO_ENTRY = ENTRY_OUT.pack(0, 0, FOREVER, 0, 0, 0) + bytes(ATTRIBUTES.size)
 

@@ -43,7 +43,7 @@ HWCAPS_SECTION = 1  # an array of offsets of strings
 SECTIONS_LIMIT = 16
 OFFSET_LIMIT = 1 << 32
 
-# How the cache marks a library: by machine and word size (ldconfig.h of glibc).
+# The cache's marks of libraries, by machine and word size (ldconfig.h of glibc).
 FLAG_ELF_LIBC6 = 3
 CACHE_FLAGS = {
     (EM_X86_64, 64): 0x0303,

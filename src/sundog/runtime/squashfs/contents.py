@@ -27,7 +27,7 @@ GROUP_LOG = 11
 WORD_GROUP = 1 << GROUP_LOG
 GROUP_MASK = WORD_GROUP - 1
 KEPT_WORDS = 1 << 17
-# Where a group begins: the position of its first block, and block and offset of its words.
+# The beginning of a group: the position of its first block, and block and offset of its words.
 GROUP_PLACE = Struct("<3Q")
 KEPT_LONG_FILES = 16
 # A file of so many blocks takes a second to read at its end; of 128 KiB, it has 8 TiB.
