@@ -40,7 +40,7 @@ if TYPE_CHECKING:
             """Print what went wrong."""
 
 
-MOST_RECEPTIONS = 64
+RECEPTIONS_LIMIT = 64
 
 
 class Container:
@@ -108,8 +108,8 @@ class Agent:
             self._complain(f"{stranger} wants to be served: refused")
             connection.close()
             return
-        if len(self._receptions) >= MOST_RECEPTIONS:
-            self._complain(f"{MOST_RECEPTIONS} runtimes have not finished their messages")
+        if len(self._receptions) >= RECEPTIONS_LIMIT:
+            self._complain(f"{RECEPTIONS_LIMIT} runtimes have not finished their messages")
             connection.close()
             return
         reception = Reception(connection)

@@ -30,7 +30,7 @@ CAPABILITIES = (
     "CAP_SYS_CHROOT",
 )
 _SETS = ("bounding", "effective", "permitted")
-LARGEST_CONFIG = 16 << 20  # bytes
+CONFIG_LIMIT = 16 << 20  # bytes
 _RUNC_INDENT = "\t"
 
 
@@ -44,9 +44,9 @@ def edit_bundle(bundle: bytes, abi: NotifyAbi, listener: str, metadata: Metadata
     path = os.path.join(bundle, CONFIG.encode())
     with open(path, "rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        data = file.read(LARGEST_CONFIG + 1)
-    if len(data) > LARGEST_CONFIG:
-        raise RuntimeConfigError(f"{printable(path)}: larger than {LARGEST_CONFIG >> 20} MiB")
+        data = file.read(CONFIG_LIMIT + 1)
+    if len(data) > CONFIG_LIMIT:
+        raise RuntimeConfigError(f"{printable(path)}: larger than {CONFIG_LIMIT >> 20} MiB")
     config = Fields(
         parse_json(data, printable(path), RuntimeConfigError), CONFIG, RuntimeConfigError
     ).rest

@@ -20,7 +20,7 @@ _OCI, _SLURM = "oci.conf", "slurm.conf"
 _OURS = ("ch-run", "ch-run-oci")
 _PAIR = re.compile(r"(\w+)=([^,\s]+)")  # of AuthInfo
 _RUN = re.compile(r"^\s*RunTimeRun\s*=\s*\"?(?:exec\s+)?([^\s\"]+)", re.IGNORECASE | re.MULTILINE)
-_LONGEST = 1 << 20  # bytes of an oci.conf
+_CONFIG_LIMIT = 1 << 20  # bytes of an oci.conf
 _KINDS = ("pmix", "pmi2", "cray_shasta")
 # Variables that launchers give to each rank, and the kinds of the launchers.
 _RANKS = (("PMIX_RANK", "PMIx"), ("PMI_RANK", "PMI"), ("PALS_RANKID", "PALS"))
@@ -105,7 +105,7 @@ def _oci() -> str:
         )
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(_LONGEST)
+            text = file.read(_CONFIG_LIMIT)
     except PermissionError:
         raise NotHere(f"this user may not read {path}") from None
     found = _RUN.search(text)

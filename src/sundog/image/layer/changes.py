@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sundog.base.record.owners import OwnersManifest
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
-_MOST = 1 << 20  # changes that one answer holds
+_CHANGES_LIMIT = 1 << 20  # changes that one answer holds
 
 
 def tree_changes(
@@ -40,7 +40,7 @@ def tree_changes(
     with Below(above, cut_at_root=False) as changed, Below(below) as before:
         for layer in above:
             for path in _paths(layer):
-                if path in found or len(found) == _MOST:
+                if path in found or len(found) == _CHANGES_LIMIT:
                     continue
                 was, shows = before.lookup(path) is not None, changed.lookup(path) is not None
                 if was or shows:

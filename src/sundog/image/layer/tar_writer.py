@@ -35,8 +35,8 @@ _BUFFER_SIZE = 256 * 1024
 _TYPEFLAGS = {"f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6"}
 _NAME_SIZE = 100
 _PREFIX_SIZE = 155
-_ID_MAX = 0o7777777
-_SIZE_MAX = 0o77777777777
+_ID_LIMIT = 0o7777777
+_SIZE_LIMIT = 0o77777777777
 ZEROS_WRITTEN = 1 << 30  # bytes of holes in one archive at most
 
 
@@ -143,11 +143,11 @@ class TarWriter:
             pax.append((b"linkpath", link))
         if not all(_is_utf8(text) for _, text in pax):
             pax.insert(0, (b"hdrcharset", b"BINARY"))
-        if size > _SIZE_MAX:
+        if size > _SIZE_LIMIT:
             pax.append((b"size", b"%d" % size))
-        if record.uid > _ID_MAX:
+        if record.uid > _ID_LIMIT:
             pax.append((b"uid", b"%d" % record.uid))
-        if record.gid > _ID_MAX:
+        if record.gid > _ID_LIMIT:
             pax.append((b"gid", b"%d" % record.gid))
         if self._mtime_limit is not None:
             mtime_ns = min(mtime_ns, self._mtime_limit)
@@ -155,7 +155,7 @@ class TarWriter:
             self.moved += 1
             mtime_ns = min(max(mtime_ns, 0), self._latest)
         mtime = mtime_ns // NANOSECONDS
-        if mtime_ns % NANOSECONDS or not 0 <= mtime <= _SIZE_MAX:
+        if mtime_ns % NANOSECONDS or not 0 <= mtime <= _SIZE_LIMIT:
             pax.append((b"mtime", format_time(mtime_ns)))
         if kind != "h" and self._keeps_xattrs:
             merged = {**dict(xattrs), **dict(record.xattrs)}
@@ -171,10 +171,10 @@ class TarWriter:
                 short_name[:_NAME_SIZE],
                 typeflag=_TYPEFLAGS[kind],
                 mode=mode,
-                uid=record.uid if record.uid <= _ID_MAX else 0,
-                gid=record.gid if record.gid <= _ID_MAX else 0,
-                size=size if size <= _SIZE_MAX else 0,
-                mtime=min(max(mtime, 0), _SIZE_MAX),
+                uid=record.uid if record.uid <= _ID_LIMIT else 0,
+                gid=record.gid if record.gid <= _ID_LIMIT else 0,
+                size=size if size <= _SIZE_LIMIT else 0,
+                mtime=min(max(mtime, 0), _SIZE_LIMIT),
                 link=link[:_NAME_SIZE],
                 major=os.major(record.rdev),
                 minor=os.minor(record.rdev),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 _RECONNECTS = 1  # if no server answers at all
 _FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 60.0
-_LONGEST_TOLD = 1e9  # seconds: a longer pause is as good as for ever
+_PAUSE_LIMIT = 60.0
+_TOLD_PAUSE_LIMIT = 1e9  # seconds: a longer pause is as good as for ever
 _TOO_MANY = 429
 _TRANSIENT = frozenset((408, 425, 500, 502, 503, 504))
 _REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
@@ -68,10 +68,10 @@ class RetryingTransport:
                 if response.status == _TOO_MANY:  # the server has not processed the request
                     last = attempt >= self._attempts or not has_body
                 asked = retry_after(response.headers)
-                if response.status == _TOO_MANY and (last or (asked or 0) > _LONGEST_PAUSE):
+                if response.status == _TOO_MANY and (last or (asked or 0) > _PAUSE_LIMIT):
                     response.close()
                     raise rate_limited(host_of(response.url), response.headers)
-                if last or (asked or 0) > _LONGEST_PAUSE:
+                if last or (asked or 0) > _PAUSE_LIMIT:
                     return response
                 response.close()
                 why = f"{host_of(request.url)}: HTTP {response.status}"
@@ -85,7 +85,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return how many seconds the server wants to be left alone; None if it does not say."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST_TOLD)
+        return min(float(text), _TOLD_PAUSE_LIMIT)
     if not text:
         return None
     from datetime import UTC, datetime  # noqa: PLC0415 - seldom needed
@@ -142,4 +142,4 @@ def _pause(attempt: int) -> float:
     import random  # noqa: PLC0415 - seldom needed
 
     pause = _FIRST_PAUSE * 2.0 ** (attempt - 1)
-    return min(_LONGEST_PAUSE, pause) * random.uniform(0.5, 1.0)
+    return min(_PAUSE_LIMIT, pause) * random.uniform(0.5, 1.0)

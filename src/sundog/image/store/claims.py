@@ -35,8 +35,8 @@ from sundog.image.store.sign import Sign, time_of
 
 SECONDS_VARIABLE = "CH_IMAGE_LOCK_SECONDS"
 _SECONDS = 60
-_MOST_SECONDS = 86400
-_DIGITS = len(str(_MOST_SECONDS))
+_SECONDS_LIMIT = 86400
+_DIGITS = len(str(_SECONDS_LIMIT))
 _SHORTEST_WAIT, _LONGEST_WAIT, _GROWTH = 0.02, 1.0, 1.5  # seconds between two tries
 _EXCLUSIVE, _SHARED = "x", "s"
 _SIGN_FIELDS, _CLAIM_FIELDS = 5, 8
@@ -195,11 +195,11 @@ def _chosen_seconds() -> int:
         text.isascii()
         and text.isdigit()
         and len(text) <= _DIGITS
-        and 0 < int(text) <= _MOST_SECONDS
+        and 0 < int(text) <= _SECONDS_LIMIT
     ):
         shown = printable(os.fsencode(text))
         raise StoreError(
-            f"{SECONDS_VARIABLE} is not a number of seconds from 1 to {_MOST_SECONDS}: {shown}",
+            f"{SECONDS_VARIABLE} is not a number of seconds from 1 to {_SECONDS_LIMIT}: {shown}",
             f"the default is {_SECONDS}",
         )
     return int(text)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Warn = Callable[[str], None]
     Found = tuple[CdiSpecification, CdiDevice]
 
-MOST_SPECIFICATIONS = 1000  # in a directory
-MOST_NAMED = 12  # in a hint
+SPECIFICATIONS_LIMIT = 1000  # in a directory
+NAMED_LIMIT = 12  # in a hint
 
 
 def edits_for(
@@ -153,8 +153,8 @@ class CdiRegistry:
                 reason = os.strerror(error.errno or 0)
                 self.faults.append(UnusableSpecification(f"{shown}: {reason}"))
             return []
-        if len(names) > MOST_SPECIFICATIONS:
-            message = f"{shown}: more than {MOST_SPECIFICATIONS} files"
+        if len(names) > SPECIFICATIONS_LIMIT:
+            message = f"{shown}: more than {SPECIFICATIONS_LIMIT} files"
             self.faults.append(UnusableSpecification(message))
             return []
         return [directory.rstrip(b"/") + b"/" + name for name in sorted(names)]
@@ -216,5 +216,5 @@ class CdiRegistry:
 
 def some_of(names: "Sequence[str]") -> str:
     """Return names for a hint."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
+    more = len(names) - NAMED_LIMIT
+    return ", ".join(names[:NAMED_LIMIT]) + (f", and {more} more" if more > 0 else "")

@@ -80,7 +80,7 @@ FUSE_FILE_TYPES = {
 }
 DEVICE_KINDS = "cb"
 MODE_BITS = 0o7777
-LONGEST_FILE = (1 << 63) - 1
+FILE_SIZE_LIMIT = (1 << 63) - 1
 STATUS_BLOCK = 512  # the unit of st_blocks
 
 # The position of a directory's first entry of its own: 0 is ".", 1 is "..".
@@ -147,7 +147,7 @@ class ImageFiles:
 
     def _attributes(self, inode: Inode) -> bytes:
         size = 0 if inode.kind in DEVICE_KINDS else inode.size
-        if size > LONGEST_FILE:
+        if size > FILE_SIZE_LIMIT:
             raise OSError(errno.EFBIG, "a longer file than Linux knows")
         time = inode.mtime
         return ATTRIBUTES.pack(

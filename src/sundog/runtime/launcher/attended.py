@@ -86,7 +86,7 @@ if TYPE_CHECKING:
         def save(self, manifest: OwnersManifest, /) -> None: ...  # noqa: D102
 
 
-LARGEST_ACCOUNTS = 16 << 20  # bytes that are read of the image's accounts
+ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
 
 
 class Attendant:
@@ -512,6 +512,6 @@ def contents(path: bytes) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with open(fd, "rb") as file:
             is_regular = os.fstat(fd).st_mode & S_IFMT == S_IFREG
-            return file.read(LARGEST_ACCOUNTS) if is_regular else b""
+            return file.read(ACCOUNTS_LIMIT) if is_regular else b""
     except OSError:
         return b""

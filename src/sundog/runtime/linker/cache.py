@@ -21,8 +21,8 @@ EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 21, 22, 40, 62, 183
 LINKER_CACHE = b"/etc/ld.so.cache"
 LINKER_CACHE_LIMIT = 16 << 20  # in bytes
 # Limits for one entry: the file may be damaged.
-LONGEST_CACHE_STRING = 4096
-MOST_OF_ONE_NAME = 64  # libraries
+CACHE_STRING_LIMIT = 4096
+SAME_NAME_LIMIT = 64  # libraries
 HWCAPS_LIMIT = 64  # names of processors; glibc knows less than ten for a machine
 
 CACHE_MAGIC = b"glibc-ld.so.cache1.1"
@@ -111,7 +111,7 @@ class LinkerCache:
         """Return the libraries with the ``name``, in the order of the file."""
         found: list[CachedLibrary] = []
         at = self._place(name)
-        while at < self._count and len(found) < MOST_OF_ONE_NAME:
+        while at < self._count and len(found) < SAME_NAME_LIMIT:
             flags, key, value, _, _ = self._record(at)
             if self._string(key) != name:
                 break
@@ -205,7 +205,7 @@ class LinkerCache:
 
     def _string(self, offset: int) -> bytes:
         """Return the string at ``offset``; b"" if it is outside, or too long for a path."""
-        end = self._data.find(b"\0", offset, offset + LONGEST_CACHE_STRING)
+        end = self._data.find(b"\0", offset, offset + CACHE_STRING_LIMIT)
         return self._data[offset:end] if end >= 0 else b""
 
 

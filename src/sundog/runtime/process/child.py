@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 READ_SIZE = 1 << 16
 # The limit for an answer.  The longest is that of a supervisor, with the records of a whole image.
-LONGEST_ANSWER = 1 << 30
+ANSWER_LIMIT = 1 << 30
 # Seconds for an interrupted child to end by itself, and then to kill the processes that it started.
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
@@ -182,7 +182,7 @@ class Child:
             self._answer += data
             if not data:
                 break
-            if len(self._answer) > LONGEST_ANSWER:
+            if len(self._answer) > ANSWER_LIMIT:
                 raise SundogError(NO_OUTCOME)
         os.close(self._pipe)
         self._pipe = -1

@@ -31,7 +31,7 @@ KEPT_WORDS = 1 << 17
 GROUP_PLACE = Struct("<3Q")
 KEPT_LONG_FILES = 16
 # A file of so many blocks takes a second to read at its end; of 128 KiB, it has 8 TiB.
-MOST_BLOCKS = 1 << 26
+BLOCKS_LIMIT = 1 << 26
 KEPT_BLOCKS = 4 << 20  # bytes
 KEPT_FRAGMENTS = 8 << 20  # bytes
 
@@ -137,7 +137,7 @@ class Contents:
         count = file.size >> log
         if file.fragment == NO_ROW and count << log != file.size:
             count += 1
-        if count > MOST_BLOCKS:
+        if count > BLOCKS_LIMIT:
             raise self._source.damaged(
                 f"inode {file.reference:#x} has {count:,} blocks", file.place[0]
             )

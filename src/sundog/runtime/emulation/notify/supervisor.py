@@ -83,7 +83,7 @@ EXPECTED_ERRORS = frozenset(
     )
 )
 
-MAX_REPORTED = 20
+REPORTED_LIMIT = 20
 
 COMPANION = 1 << 10  # no number of a call has this bit
 
@@ -286,7 +286,7 @@ class Supervisor:
 
     def _note_incident(self, number: int, error: Exception) -> None:
         self._incidents += 1
-        if self._incidents > MAX_REPORTED:
+        if self._incidents > REPORTED_LIMIT:
             return
         trace, where = error.__traceback__, ""
         while trace is not None:

@@ -25,7 +25,7 @@ from sundog.runtime.emulation.notify.state.records import Record
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, located
-from sundog.runtime.process.executable import ELF_MAGIC, MOST_INTERPRETERS, SCRIPT_HEAD_SIZE
+from sundog.runtime.process.executable import ELF_MAGIC, INTERPRETERS_LIMIT, SCRIPT_HEAD_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class ExecuteHandlers:
 
         The program of a script is its interpreter.  ``who`` is as for ``_place``.
         """
-        for _ in range(MOST_INTERPRETERS):
+        for _ in range(INTERPRETERS_LIMIT):
             status = self._state.files.status(place)
             if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTABLE:
                 return b""

@@ -16,7 +16,7 @@ from sundog.runtime.emulation.notify.state.lookup import names_own
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
-from sundog.runtime.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
+from sundog.runtime.emulation.notify.tracee.memory import TRANSFER_LIMIT, Buffer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located
 
 TYPE_CHECKING = False
@@ -176,7 +176,7 @@ class StatHandlers:
         """
         if not self._state.records.devices:
             return CONTINUE
-        size = min(args[2] & U32, MAX_TRANSFER)
+        size = min(args[2] & U32, TRANSFER_LIMIT)
         with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
             entries = self.read_entries(taken, call, size)
             start = 0

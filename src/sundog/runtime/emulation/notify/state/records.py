@@ -41,9 +41,9 @@ LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
 CALM_AFTER = 1 << 12  # if none of so many watched files goes, others will hardly go, either
 SELECTED = 1 << 4  # then one record of so many is watched
 NEVER = sys.maxsize
-MAX_SHARED = 1 << 12
+SHARED_LIMIT = 1 << 12
 
-MOST_ATTRIBUTE_BYTES = 1 << 26  # of all records: names and values of attributes
+ATTRIBUTE_BYTES_LIMIT = 1 << 26  # of all records: names and values of attributes
 
 ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
 LISTED = -2  # as ``birth``: like ANY_BIRTH; files that no call has met yet share the record
@@ -206,12 +206,12 @@ class Records:
     def has_room(self, size: int) -> bool:
         """Tell whether ``size`` more bytes of attributes may be recorded, which then count."""
         self._attribute_bytes += size
-        if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+        if self._attribute_bytes > ATTRIBUTE_BYTES_LIMIT:
             for inode, gone in self.watches.gone():
                 self.remove(inode, gone)
             known = sum(size_of(record.xattrs) for _, record in self if record.xattrs)
             self._attribute_bytes = known + size
-            if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+            if self._attribute_bytes > ATTRIBUTE_BYTES_LIMIT:
                 self._attribute_bytes = known
                 return False
         return True
@@ -327,7 +327,7 @@ class Records:
 
     def _share(self, number: int) -> int:
         """Return the object for ``number`` that many records share."""
-        if len(self._shared) >= MAX_SHARED:
+        if len(self._shared) >= SHARED_LIMIT:
             self._shared.clear()  # a program makes up numbers
         return self._shared.setdefault(number, number)
 
