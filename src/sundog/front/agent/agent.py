@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from select import POLLIN, poll
 from selectors import EVENT_READ, DefaultSelector
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.descriptors import allow_descriptors, send_message
 from sundog.base.kernel.libc import printable
@@ -24,6 +23,7 @@ from sundog.front.agent.container_source import FURTHER
 from sundog.front.agent.containers import Supervised, supervise
 from sundog.front.agent.reception import Reception
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
     from typing import NoReturn, Protocol

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.libc import printable
@@ -17,6 +16,7 @@ from sundog.front.agent.metadata import Metadata
 from sundog.front.agent.profile import seccomp_profile
 from sundog.image.oci.fields import Fields, parse_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.oci.fields import JsonObject
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi

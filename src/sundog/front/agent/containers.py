@@ -9,7 +9,6 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from select import POLLIN, poll
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import STDERR_FILENO, Closing
 from sundog.base.kernel.libc import printable
@@ -29,6 +28,7 @@ from sundog.runtime.emulation.notify.state.lower import LowerRecords
 from sundog.runtime.supervision.fuse_mounts import unescaped
 from sundog.runtime.supervision.supervision import Start, answer_calls
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from socket import socket

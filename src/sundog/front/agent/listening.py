@@ -12,12 +12,12 @@ import os
 import socket
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 

@@ -12,13 +12,13 @@ import json
 import os
 import time
 from socket import CMSG_SPACE, MSG_DONTWAIT
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.descriptors import INT_SIZE, descriptors_of
 from sundog.errors import RuntimeConfigError
 from sundog.front.agent.entrance import is_listener
 from sundog.front.agent.process_state import LISTENER, ProcessState
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
 

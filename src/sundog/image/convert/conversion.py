@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from sundog.base.record.guesses import GUESSES, LOST_GUESSES
 from sundog.base.record.names import canonical_name
@@ -55,6 +55,7 @@ from sundog.image.oci.timestamps import timestamp
 from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.store import Store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 

@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from sundog.base.kernel.files import write_all
 from sundog.image.layer.tar_writer import TarWriter
@@ -19,6 +19,7 @@ from sundog.image.transfer.packing import warn_of_image
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.process.child import Child
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 

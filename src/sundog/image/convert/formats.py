@@ -10,13 +10,13 @@ import os
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from sundog.errors import ArchiveError, UsageError
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.limits import Meter
 from sundog.image.layer.tar import TarReader
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

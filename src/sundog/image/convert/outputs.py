@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.drafts import replacing
 from sundog.base.kernel.files import RENAME_EXCHANGE, renameat2, sync_file_system, sync_name
@@ -18,6 +17,7 @@ from sundog.base.kernel.refusal import WANTED
 from sundog.errors import KernelError, SundogError
 from sundog.image.store.faults import names_in, reason
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

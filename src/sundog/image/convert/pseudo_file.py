@@ -15,7 +15,6 @@ import re
 from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.image.layer.below import SET_ID
@@ -26,6 +25,7 @@ from sundog.image.layer.holes import data_extents, has_no_holes
 from sundog.image.layer.tar_writer import ZEROS_WRITTEN
 from sundog.image.layer.whole_image import image_entries
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import tarfile
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from sundog.base.kernel.drafts import replacing
 from sundog.base.kernel.files import sync_file_system, sync_name
@@ -25,6 +25,7 @@ from sundog.image.store.faults import reason
 from sundog.image.transfer.documents import as_it_came, leaving_image
 from sundog.image.transfer.packing import Packing, pack, warn_of_layer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY
@@ -24,6 +24,7 @@ from sundog.image.transfer.importer import tree_config
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.process.child import Child
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

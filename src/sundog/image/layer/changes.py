@@ -6,7 +6,6 @@ Runs in the tree worker, where the modes of files are no obstacle.
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import Below, LayerTree
@@ -16,6 +15,7 @@ from sundog.image.layer.names import joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import OVERLAY_OPAQUE, overlay_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import SundogError
 from sundog.image.layer.below import SET_ID
 from sundog.image.layer.names import display
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Mapping

@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import SET_ID, Below, LayerTree, kind_of
 from sundog.image.layer.xattrs import get_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType

@@ -13,7 +13,7 @@ import errno
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sundog.errors import ArchiveError
 from sundog.image.layer.below import SET_ID
@@ -24,6 +24,7 @@ from sundog.image.layer.names import check_no_mark, display
 from sundog.image.layer.pax import format_records, format_time, xattr_record
 from sundog.image.layer.sparse import Map, fitting_map, format_map
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from sundog.base.kernel.files import Closing, symlink
 from sundog.base.record.owners import OwnerRecord
@@ -37,6 +37,7 @@ from sundog.image.layer.names import (
 from sundog.image.layer.tar import TarReader
 from sundog.image.layer.xattrs import recordable, set_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
