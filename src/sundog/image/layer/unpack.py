@@ -21,7 +21,7 @@ from sundog.errors import ArchiveError
 from sundog.image.layer.below import Below
 from sundog.image.layer.chunks import ChunksAhead
 from sundog.image.layer.directories import Directories
-from sundog.image.layer.growing import GrowingTree
+from sundog.image.layer.growing_tree import GrowingTree
 from sundog.image.layer.limits import Meter, current_meter
 from sundog.image.layer.marks import place_marks
 from sundog.image.layer.names import (

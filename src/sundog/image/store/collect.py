@@ -91,7 +91,7 @@ def collect_own(storage: Storage) -> None:
             storage.expect_garbage()
             return
         try:
-            places = storage.set_aside(storage.loose.own)
+            places = storage.set_aside(storage.unreferenced.own)
         finally:
             storage.use_lock.release()
         storage.scratch.dispose(*places)

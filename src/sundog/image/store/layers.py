@@ -149,7 +149,7 @@ class Layers:
             if new:
                 storage.device.sync()
             for draft, layer, _ in new:
-                storage.loose.add(self._path(layer), is_own=is_own)
+                storage.unreferenced.add(self._path(layer), is_own=is_own)
                 storage.place(draft, self._path(layer))
             # Drafts that are in place now are gone from tmp/.
             storage.scratch.dispose(*(draft for draft, _, _ in drafts))

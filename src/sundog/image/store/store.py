@@ -183,7 +183,7 @@ class Store:
             storage.use_lock.release()
             if storage.is_collection_due():
                 self.collect()
-            elif storage.loose.own:
+            elif storage.unreferenced.own:
                 from sundog.image.store.collect import collect_own  # noqa: PLC0415 - seldom needed
 
                 collect_own(storage)
@@ -209,7 +209,7 @@ class Store:
             self._storage.scratch.hurry(_PATIENCE)
         with suppress(OSError, SundogError):  # one error is enough
             try:
-                if self._storage.loose.others:  # made for an image that will not come
+                if self._storage.unreferenced.others:  # made for an image that will not come
                     self.expect_garbage()
             finally:
                 self._close_in_spite_of_signals()

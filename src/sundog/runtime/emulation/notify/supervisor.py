@@ -195,7 +195,7 @@ class Supervisor:
         strict = self._state.strict
         # Then names that change, and owners that only the host knows, matter.
         follows_names = records.follows_removals or records.has_listed
-        is_curious = follows_names or self._state.strangers is not None
+        is_curious = follows_names or self._state.unrecorded_owners is not None
         listing, refusing = self._listing, self._refusing
         listing_or_refusing = listing | refusing
         all_but_changes = listing_or_refusing | self._starting

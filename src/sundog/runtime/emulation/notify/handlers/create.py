@@ -38,7 +38,7 @@ from sundog.runtime.emulation.notify.state.creation import (
 from sundog.runtime.emulation.notify.state.devices import open_device
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.lookup import names_own
-from sundog.runtime.emulation.notify.state.showing import open_shown
+from sundog.runtime.emulation.notify.state.proc_contents import open_shown
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.walk import NO_NAMES, PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.call import (

@@ -47,7 +47,7 @@ class StatHandlers:
         self._own = state.lookup.own
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
-        self._strangers = state.strangers
+        self._unrecorded_owners = state.unrecorded_owners
         self._volumes = state.volumes
         self._access = Access(state) if state.strict else None
         self._ids = state.files.found_ids
@@ -123,7 +123,7 @@ class StatHandlers:
             and not self._ids[0]
             and self._device[0] in self._other_devices
             and not self._linked
-            and self._strangers is None
+            and self._unrecorded_owners is None
             and not names_own(location)
             and (self._volumes is None or self._device[0] == self._volumes.root_device)
         )

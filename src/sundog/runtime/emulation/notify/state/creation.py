@@ -129,7 +129,7 @@ class Birth:
 
 def all_is_roots(state: State, thread: int) -> bool:
     """Tell whether all that ``thread`` makes now belongs to root."""
-    return not state.records.bequests and state.tags.index(thread) == 0
+    return not state.records.may_inherit and state.tags.index(thread) == 0
 
 
 def is_roots_place(state: State, thread: int, directory: bytes) -> bool:
