@@ -202,7 +202,7 @@ def test_worker_dies_with_its_parent() -> None:
         "import os, sys\n"
         "from sundog.image.store import worker_protocol\n"
         "from sundog.image.store.worker import TreeWorker\n"
-        "crossing.TASKS.update(getpid='os', read='os')\n"
+        "worker_protocol.TASKS.update(getpid='os', read='os')\n"
         "worker = TreeWorker()\n"
         "print(worker.call(os.getpid), flush=True)\n"
         "worker.call(os.read, os.pipe()[0], 1)\n"
