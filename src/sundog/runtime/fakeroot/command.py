@@ -26,9 +26,9 @@ from sundog.runtime.fakeroot.options import FakerootLine, fakeroot_help
 from sundog.runtime.fakeroot.real_owners import RealOwners
 from sundog.runtime.fakeroot.state_file import StateFile, load_state
 from sundog.runtime.fakeroot.supervision import HostSupervision
-from sundog.runtime.launcher.attended import PreparedAttendant, StartUser
-from sundog.runtime.launcher.inherited import inherited_environment, restore_signals
+from sundog.runtime.launcher.caller import inherited_environment, restore_signals
 from sundog.runtime.launcher.messages import Messages
+from sundog.runtime.launcher.notify import PreparedAttendant, StartUser
 from sundog.runtime.launcher.statuses import (
     PODMAN_STATUSES,
     PODMAN_WORD,

@@ -47,10 +47,10 @@ from sundog.runtime.emulation.notify.identity.capabilities import all_capabiliti
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.trial import obstacle
-from sundog.runtime.launcher.apart import fork_away
 from sundog.runtime.launcher.ender import Members, start_ender
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
+from sundog.runtime.launcher.orphan import fork_away
 from sundog.runtime.launcher.stand_in import StandIn
 from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.group_source import GroupSource
@@ -72,9 +72,9 @@ if TYPE_CHECKING:
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.container.plan import Plan
-    from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.root_emulation import Become
     from sundog.runtime.supervision.membership import GroupChannel
 
     class KeptRecords(Protocol):
