@@ -37,7 +37,7 @@ HOOK_STATE = (
 
 
 class Devices:
-    """What the container of one ``ch-run`` gets.
+    """Devices for the container of one ``ch-run``.
 
     mounts   operations of its plan
     """

@@ -13,7 +13,7 @@ No process stays above the command.  The command has ``ch-run``'s process ID, an
 parent sees the command's death by a signal.
 
 With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  Only that option loads
-``attended``.  With --join it may enter another container in place of 3 and 4; see ``join``.
+``notify``.  With --join it may enter another container in place of 3 and 4; see ``join``.
 
 Import nothing after the change of root: the module would come from the image.
 """
@@ -34,15 +34,7 @@ from sundog.runtime.container.plan import Plan, enter
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.terminal import typing_is_possible
 from sundog.runtime.launcher.accounts import find_accounts, remember_accounts
-from sundog.runtime.launcher.becoming import run_command
-from sundog.runtime.launcher.choice import (
-    choose_image,
-    choose_storage,
-    command_missing,
-    execution,
-    unused_settings,
-)
-from sundog.runtime.launcher.companion import chosen_companion, chosen_ids
+from sundog.runtime.launcher.caller import inherited_environment, restore_signals
 from sundog.runtime.launcher.dry_run import dry_run_text
 from sundog.runtime.launcher.help import help_text
 from sundog.runtime.launcher.host_option import (
@@ -52,7 +44,13 @@ from sundog.runtime.launcher.host_option import (
     use_host_environment,
 )
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_places
-from sundog.runtime.launcher.inherited import inherited_environment, restore_signals
+from sundog.runtime.launcher.image_choice import (
+    choose_image,
+    choose_storage,
+    command_missing,
+    execution,
+    unused_settings,
+)
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mounting import mount_image, start_file_server, use_mount_point
 from sundog.runtime.launcher.mpi import (
@@ -64,6 +62,8 @@ from sundog.runtime.launcher.mpi import (
 from sundog.runtime.launcher.one_file import find_one_files, is_one_file, is_stored_name
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.own_places import hidden_from
+from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
+from sundog.runtime.launcher.run_command import run_command
 from sundog.runtime.launcher.run_plan import CRAY_DIRECTORY, build_plan
 from sundog.runtime.launcher.statuses import Statuses, chosen_statuses
 from sundog.runtime.launcher.storage import Storage
@@ -80,16 +80,16 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.root import Root
-    from sundog.runtime.launcher.companion import Companion
     from sundog.runtime.launcher.devices import Devices
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.join import Joinable
+    from sundog.runtime.launcher.root_emulation import Companion
 
 
 def start(words: list[str], told: str | None = None) -> None:
     """Be ``ch-run`` with the arguments ``words``.  Never returns.
 
-    ``told`` is the stub's first argument: see ``inherited.py``.
+    ``told`` is the stub's first argument: see ``caller.py``.
     """
     restore_signals(told or "")
     environment = inherited_environment(told)

@@ -19,9 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.runtime.launcher.companion import PreparedCompanion
     from sundog.runtime.launcher.environment import EnvironmentChange
     from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.root_emulation import PreparedCompanion
     from sundog.runtime.launcher.statuses import Statuses
 
 
