@@ -36,7 +36,7 @@ NAMES = {"openmpi": "Open MPI", "mpich": "MPICH"}
 # Open MPI 5.0.7 dies here if a message comes while MPI_Init still waits, also without a container.
 OPEN_MPI_FAULT = "mca_pml_ob1_recv_frag_callback_match"
 ATTEMPTS = 8
-# Where the two ranks are, srun's options for that, and those of ch-run.
+# Places of the two ranks, srun's options for them, and those of ch-run.
 PLACES = {
     "one node": (("-N1", "-n2"), ("--join",)),
     "two nodes": (("-N2", "-n2", "--ntasks-per-node=1"), ()),

@@ -1,12 +1,12 @@
 /* The environment, and the changes that the command line makes to it: launcher/environment.py.
  * A string that is unset leaves its place empty.  A string that is set again returns to it. */
 
-enum { MOST_STRINGS = 4096, MOST_CHANGES = 1024 };
+enum { STRINGS_LIMIT = 4096, CHANGES_LIMIT = 1024 };
 enum change { SET_VARIABLE, SET_FROM_IMAGE, UNSET_MATCHING };
 
-static struct slot { const char *text; size_t name; int gone; } slots[MOST_STRINGS],
+static struct slot { const char *text; size_t name; int gone; } slots[STRINGS_LIMIT],
     *slots_end = slots;
-static struct { enum change kind; const char *text; char delimiter; } changes[MOST_CHANGES];
+static struct { enum change kind; const char *text; char delimiter; } changes[CHANGES_LIMIT];
 static int first_change = 1, change_count = 1; /* 0: kept for the command of the image */
 #define EACH_SLOT struct slot *slot = slots; slot < slots_end; slot++
 
@@ -17,7 +17,7 @@ static size_t name_length(const char *text)
 
 static void add_slot(const char *text)
 {
-    if (slots_end == slots + MOST_STRINGS) decline("many variables");
+    if (slots_end == slots + STRINGS_LIMIT) decline("many variables");
     *slots_end++ = (struct slot){text, name_length(text), 0};
 }
 
@@ -51,7 +51,7 @@ static void add_change(enum change kind, const char *text, char delimiter)
     if (kind == SET_VARIABLE && (!find(text, '=') || *text == '=')) decline("not NAME=VALUE");
     for (const char *at = text; kind == UNSET_MATCHING && (*at || at == text); at++)
         if (!*at || *at & 0x80 || find("?[\\(", *at)) decline("a pattern for fnmatch(3)");
-    if (change_count == MOST_CHANGES) decline("many changes of the environment");
+    if (change_count == CHANGES_LIMIT) decline("many changes of the environment");
     changes[change_count].kind = kind, changes[change_count].text = text;
     changes[change_count++].delimiter = delimiter;
 }
@@ -135,7 +135,7 @@ static char **change_environment(int expand)
         }
     }
     put("CH_RUNNING=" CH_RUNNING);
-    char **strings = allocate((MOST_STRINGS + 1) * sizeof *strings), **string = strings;
+    char **strings = allocate((STRINGS_LIMIT + 1) * sizeof *strings), **string = strings;
     for (EACH_SLOT)
         if (!slot->gone) *string++ = (char *)slot->text;
     return strings;

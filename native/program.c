@@ -3,7 +3,7 @@
  * execve(2) may fail, by the rules of container/execute.py and process/executable.py. */
 
 /* The kernel reads SCRIPT_BYTES behind "#!": linux/binfmts.h. */
-enum { FIRST_BYTES = 4096, SCRIPT_BYTES = 253, MOST_INTERPRETERS = 5 };
+enum { FIRST_BYTES = 4096, SCRIPT_BYTES = 253, INTERPRETERS_LIMIT = 5 };
 
 /* Return the dynamic loader that an ELF program for this machine names, "" if it names none. */
 static const char *loader_of(const char *data, size_t size)
@@ -50,8 +50,8 @@ static int is_program(const char *path, int depth)
     if (is_script) next = interpreter_of(copied(data + 2, SCRIPT_BYTES));
     else if (size < 4 || !begins(data, "\177ELF")) decline("a script for the shell");
     else if (!*(next = loader_of(data, (size_t)size))) return 1;
-    if (!*next || depth == MOST_INTERPRETERS
-        || !is_program(next, is_script ? depth + 1 : MOST_INTERPRETERS)) /* a loader needs none */
+    if (!*next || depth == INTERPRETERS_LIMIT
+        || !is_program(next, is_script ? depth + 1 : INTERPRETERS_LIMIT)) /* a loader needs none */
         decline("an interpreter that is missing");
     return 1;
 }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What completes a word: a kind, or the words themselves.  A kind for each name of an argument.
+# Completions of a word: a kind, or the words themselves.  A kind for each name of an argument.
 FILES, DIRECTORIES, IMAGES, STAGES = "files", "directories", "images", "stages"
 IMAGES_AND_FILES, SUBCOMMANDS = "images-and-files", "subcommands"
 UNKNOWN: tuple[str, ...] = ()

@@ -55,7 +55,7 @@ CONSTANTS = {
     "sundog.runtime.launcher.join": (
         *("JOB_VARIABLE", "NAME_LIMIT", "NAME_PREFIX", "SILENCES", "TAG_VARIABLE"),
     ),
-    "sundog.runtime.launcher.keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
+    "sundog.runtime.launcher.join_keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
     "sundog.runtime.launcher.main": ("SET_ID_REFUSAL",),
     "sundog.base.record.magic": ("SIF_MAGIC", "SIF_MAGIC_PLACE", "SQUASHFS_MAGIC"),
     "sundog.runtime.launcher.file_server": ("ENROOT_ENTRY", "SIF_RUN", "SIF_RUNSCRIPT"),

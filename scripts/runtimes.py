@@ -1,4 +1,4 @@
-"""How a user without subordinate IDs starts containers with crun, runc and podman."""
+"""Starts of containers with crun, runc and podman by a user without subordinate IDs."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from scripts.place import CHECKOUT, WorkshopError, digest, own
 
 NEEDS = ("python3", "python3-pip", "python3-venv", "qemu-user")
 ZIG = "ziglang==0.17.1"
-# What Zig calls the machines of packaging/compile_start.py.
+# Zig's names for the machines of packaging/compile_start.py.
 TARGETS = {
     "x86_64": "x86_64",
     "aarch64": "aarch64",

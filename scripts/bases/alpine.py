@@ -56,7 +56,7 @@ SECRET = apk.Package(
 
 @dataclass(frozen=True)
 class Record:
-    """What apk's database records of a path; mode None is apk's default, the file's own mode."""
+    """The record of a path in apk's database; mode None is apk's default, the file's own mode."""
 
     uid: int = 0
     gid: int = 0

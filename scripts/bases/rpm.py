@@ -49,7 +49,7 @@ enabled=1
 autorefresh=1
 gpgcheck=0
 """
-# Of the Enterprise Linux family, but under a name of its own.
+# A distribution of the Enterprise Linux family, under a name of its own.
 RELEASE = """\
 NAME="RPM test distribution"
 ID=rpmdistro

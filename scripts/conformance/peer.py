@@ -1,4 +1,4 @@
-"""What buildah makes of the Dockerfiles as real root.
+"""The images that buildah, as real root, makes of the Dockerfiles.
 
 The results are kept beside the base images, and made again when their sources change.
 """

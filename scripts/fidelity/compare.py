@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from scripts.fidelity.reference import Reference
 
 METADATA = (r"ch|ch/.*", "what programs may know of their image")
-# What can't be equal, by the way of looking: a pattern of paths, and the reason.  In the layers'
-# tars, everything can.
+# Allowed differences, by the way of looking: a pattern of paths, and the reason.  The layers' tars
+# have none.
 EXCLUDED = {
     "tar": (),
     "RUN": ((r"etc/(hosts|resolv\.conf)", "the host's, bound over"), METADATA),

@@ -1,4 +1,4 @@
-"""What real root makes: base images that hold all packages, and installs in a chroot.
+"""The work of real root: base images that hold all packages, and installs in a chroot.
 
 Both are kept beside the base images, and made again, as root, when their sources change.
 """
@@ -64,7 +64,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Reference:
-    """What real root made of a base image: the tree, and the output of programs inside."""
+    """Real root's result for a base image: the tree, and the output of programs inside."""
 
     base: Path
     tree: View

@@ -1,4 +1,4 @@
-"""How a chown(2) is answered under each emulation of root."""
+"""The answers to a chown(2) under each emulation of root."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHOWNS = [name for name in _FAKED if "chown" in name]
 
 @dataclass(frozen=True)
 class Row:
-    """What one party does under each mode, in the order of MODES; "" is nothing."""
+    """The acts of one party under each mode, in the order of MODES; "" is nothing."""
 
     name: str
     fill: str

@@ -1,4 +1,4 @@
-"""What is stored of an image: the directories of a storage directory, and what names what."""
+"""The parts of a stored image: directories of a storage directory, and their references."""
 
 from __future__ import annotations
 

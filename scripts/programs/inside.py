@@ -1,4 +1,4 @@
-"""What runs inside, on both sides: the row's script, and then a list of what it made."""
+"""The program that runs inside, on both sides: the row's script, then a list of what it made."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ for place in sys.argv[1:]:
 
 @dataclass(frozen=True)
 class Result:
-    """What a row did: its output, its exit status (None: it did not end), and what it made."""
+    """The result of a row: its output, its exit status (None: it did not end), and what it made."""
 
     output: str
     status: int | None

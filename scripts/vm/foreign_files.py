@@ -1,4 +1,4 @@
-"""What the tests' user needs to start a machine of another architecture: root makes it for a run.
+"""Files for a start of another architecture's machine by the tests' user; root makes them.
 
 In the machine, /opt/sundog is the installed Sundog; /opt/bases has the base images, and
 /opt/programs the static test programs, compiled for the machine; /opt/tests has the package of the

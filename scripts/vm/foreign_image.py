@@ -33,7 +33,7 @@ PACKAGES = (
 # Debian's mirrors need not have all packages of every architecture at every moment.
 SUITES = (bootstrap.SUITE, "bookworm")
 SIZE = "3G"
-# What the initial RAM disk must have to mount the disk, as far as it is not in the kernel itself.
+# Modules that the initial RAM disk needs to mount the disk, if the kernel itself lacks them.
 # ext4 asks for the checksum by a name that no list of needs has.
 MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "crc32c_generic", "ext4")
 RAM_DISK_INIT = """\

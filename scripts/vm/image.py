@@ -1,4 +1,4 @@
-"""What a virtual machine starts from; here, the disk of the machines that have NFS.
+"""The start of a virtual machine; here, the disk of the machines that have NFS.
 
 That disk has Debian with its cloud kernel, an NFS server and an NFS client. It is made once from
 this machine's own package sources, and kept. Only root can make it.

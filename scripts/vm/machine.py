@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BOOT = 400.0  # seconds; 20 on idle cores, and 4 with KVM
 MEMORY = "768M"
-# Of the kernel, beside those of the hardware.
+# Parameters of the kernel, beside those of the hardware.
 PARAMETERS = ("root=/dev/vda", "rw", "quiet", "net.ifnames=0", "init=/usr/local/sbin/vm-init")
 # The script that prints the name of the second disk.
 READ_ONLY = "cd /sys/block && grep -lx 1 vd?/ro | cut -d/ -f1"

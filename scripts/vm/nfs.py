@@ -69,7 +69,7 @@ done
 
 @dataclass(frozen=True)
 class Given:
-    """What machines start from: an image, a tar of files for each, perhaps KVM, and a directory."""
+    """Parts that machines start from: an image, a tar for each, perhaps KVM, and a directory."""
 
     image: Image
     files: Path

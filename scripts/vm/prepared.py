@@ -1,4 +1,4 @@
-"""What the tests' user needs to start virtual machines: root makes it for a run.
+"""Files for a start of virtual machines by the tests' user; root makes them for a run.
 
 In the machines, /opt/sundog is the installed Sundog, and /opt/bases has base images.
 """

@@ -38,8 +38,7 @@
     │   ├── ConfigurationError  registries.conf is wrong
     │   ├── CredentialsError    a file of logins is wrong, or a credential helper fails
     │   └── CertificateError    a file of certs.d is wrong
-    ├── UploadCancelled         another part of the same push has failed
-    └── Cancelled               another part of the same pull has failed
+    └── Cancelled               another part of the same pull or push has failed
 
 A message is one line in lower case: what, which object, why.  The hint says what to do next.  Only
 ``cli/``, ``oci_runtime/`` and the launcher print them and choose the process's exit status.
@@ -51,7 +50,7 @@ EXIT_RUN = 31  # ch-run: ch-run itself failed before the command ran
 EXIT_EXEC = 49  # ch-run: the command cannot be executed
 EXIT_RUN_USAGE = 64  # ch-run: bad option
 
-# What tries on this machine what an error is about.
+# Commands that check this machine for the cause of an error.
 TRIES_ALL = "ch-checkns --all"
 TRIES_REGISTRY = "ch-checkns --all --registry=HOST"
 
@@ -332,10 +331,6 @@ class CredentialsError(RegistryError):
 
 class CertificateError(RegistryError):
     """A file of ``certs.d`` cannot be used."""
-
-
-class UploadCancelled(SundogError):
-    """Another part of the same push has failed."""
 
 
 class Cancelled(SundogError):

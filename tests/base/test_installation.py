@@ -1,4 +1,4 @@
-"""Where the commands of an installation are found: beside the one that runs, above all."""
+"""Search for the commands of an installation: beside the one that runs, above all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What BEE does with Charliecloud's commands: its gate for versions, its lines, what it reads."""
+"""BEE's use of Charliecloud's commands: its gate for versions, its lines, what it reads."""
 
 from __future__ import annotations
 

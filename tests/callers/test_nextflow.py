@@ -1,4 +1,4 @@
-"""What Nextflow does with Charliecloud's commands: its looks, its lines, its cleaning.
+"""Nextflow's use of Charliecloud's commands: its looks, its lines, its cleaning.
 
 Nextflow itself is a program in Java that its launcher fetches from the internet.
 """

@@ -1,4 +1,4 @@
-"""How many calls of NFS a start takes, as the kernel counts them.
+"""Calls of NFS that a start takes, as the kernel counts them.
 
 docs/explanation/sizing.md uses these numbers.
 """

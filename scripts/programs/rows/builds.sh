@@ -1,4 +1,4 @@
-# What makes whole root file systems, in a RUN
+# Programs that make whole root file systems, in a RUN
 
 ## debootstrap
 ## where: RUN

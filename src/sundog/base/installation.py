@@ -1,4 +1,4 @@
-"""Where the commands of this installation are.  It imports nothing that takes milliseconds."""
+"""Paths of this installation's commands.  It imports nothing that takes milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which process it is, and whether /proc shows it."""
+"""The identity of a process, and whether /proc shows it."""
 
 import os
 import subprocess

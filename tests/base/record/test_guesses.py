@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.base.record.guesses import (
+    GUESSES_LIMIT,
     GUESSES_MAGIC,
-    LONGEST_GUESSES,
     LOST_GUESSES,
     OWNERS_GUESSED,
     OWNERS_KNOWN,
@@ -35,7 +35,7 @@ def test_the_nearest_mark_above_counts(marks: dict[bytes, bool], path: bytes) ->
 
 
 def test_a_list_that_nobody_would_read_is_lost() -> None:
-    assert pack_guesses({b"x" * LONGEST_GUESSES: True}) == LOST_GUESSES
+    assert pack_guesses({b"x" * GUESSES_LIMIT: True}) == LOST_GUESSES
 
 
 @given(st.binary())

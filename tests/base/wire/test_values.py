@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import sundog
 from sundog.base.wire.outcomes import pack_exception, pack_result, unpack_outcome
-from sundog.base.wire.values import MOST_NESTED, pack_value, unpack_value
+from sundog.base.wire.values import NESTING_LIMIT, pack_value, unpack_value
 from sundog.errors import SundogError
 from tests.runtime.launcher.installation import load_packaging
 
@@ -171,7 +171,7 @@ def test_nesting_is_bounded(tag: bytes) -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         unpack_value(one * 100_000 + b"N", lambda _name, _parts: None)
     if tag in b"tl":
-        unpack_value(one * (MOST_NESTED - 1) + b"N")
+        unpack_value(one * (NESTING_LIMIT - 1) + b"N")
 
 
 @pytest.mark.parametrize("data", OBJECTS)

@@ -1,4 +1,4 @@
-"""What an agent takes, from whom, and where it listens."""
+"""Requests that an agent takes, their senders, and its socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.errors import RuntimeConfigError
-from sundog.front.agent.reception import MOST_ENDS, Reception
+from sundog.front.agent.reception import ENDS_LIMIT, Reception
 from tests.conftest import command, run_program, until
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def test_records_that_can_not_be_read(containers: Runtimes, agent: RunningAgent)
 def test_a_message_in_too_many_pieces() -> None:
     ours, theirs = socket.socketpair()
     reception = Reception(ours)
-    for _ in range(MOST_ENDS):
+    for _ in range(ENDS_LIMIT):
         theirs.send(b"}")
         assert not reception.read()
     theirs.send(b"}")

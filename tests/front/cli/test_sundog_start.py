@@ -1,4 +1,4 @@
-"""How ``sundog run`` becomes ``ch-run``: in its own interpreter, or by execve(2)."""
+"""``sundog run`` becomes ``ch-run``: in its own interpreter, or by execve(2)."""
 
 from __future__ import annotations
 

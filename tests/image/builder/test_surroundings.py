@@ -1,4 +1,4 @@
-"""What a RUN sees beside the image's files: variables and ``/ch``; and what the kernel refuses."""
+"""Surroundings of a RUN beside the image's files: variables, ``/ch``, and the kernel's refusals."""
 
 from __future__ import annotations
 

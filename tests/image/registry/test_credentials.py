@@ -1,4 +1,4 @@
-"""Where Sundog looks for logins, and how it keeps them."""
+"""The files of logins: search, and writing."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What a pull of an unchanged image and a push of nothing new leave out."""
+"""Work that a pull of an unchanged image and a push of nothing new leave out."""
 
 from __future__ import annotations
 

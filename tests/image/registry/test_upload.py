@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import ProtocolError, RegistryError, UnreachableError, UploadCancelled
+from sundog.errors import Cancelled, ProtocolError, RegistryError, UnreachableError
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.registry.auth import push_scope
@@ -219,7 +219,7 @@ def test_cancelled(in_process: InProcessRegistry, tmp_path: Path) -> None:
 
     in_process.before = cancel
     uploader = Uploader(client(in_process), cancelled, chunk=CHUNK)
-    with pytest.raises(UploadCancelled):
+    with pytest.raises(Cancelled):
         uploader.upload(DESCRIPTOR, bytes(path), Sum())
     assert in_process.count(PATCH) == 2
 

@@ -237,7 +237,7 @@ def test_a_command_that_was_suspended_does_not_go_on_without_its_locks(
     one, other = nodes
     first = begun(one, busybox_tar, tmp_path, "test $(hostname) != login1 || sleep 300")
     frozen = processes_of(one)
-    assert len(frozen) >= 2  # the command, and the process that gives its sign of life
+    assert len(frozen) >= 2  # the command, and the process that gives its heartbeat
     for process in frozen:
         os.kill(process, signal.SIGSTOP)
     finished(build(other, tmp_path, "test $(hostname) != login1 || sleep 300"))
@@ -254,7 +254,7 @@ def test_a_command_that_was_suspended_does_not_go_on_without_its_locks(
 def test_a_killed_command_loses_its_locks_at_once(
     site: Site, nodes: tuple[Node, Node], busybox_tar: Path, tmp_path: Path
 ) -> None:
-    """Its sign of life ends with it, so the other node waits for nothing."""
+    """Its heartbeat ends with it, so the other node waits for nothing."""
     one, other = nodes
     first = begun(one, busybox_tar, tmp_path, "sleep 300")
     claims = site.store / "locks/claims"

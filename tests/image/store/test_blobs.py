@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from sundog.image.oci.digest import Digest
-from sundog.image.store.held import Held
+from sundog.image.store.held_lock import HeldLock
 from sundog.image.store.locks import KernelLocks
 from sundog.image.store.store import Store
 
@@ -20,7 +20,9 @@ def test_another_process_settles_the_blob_while_this_one_looks(
     with open_store() as store:
         real_open = KernelLocks.open
 
-        def lock(self: KernelLocks, path: bytes, operation: int, *, create: bool = False) -> Held:
+        def lock(
+            self: KernelLocks, path: bytes, operation: int, *, create: bool = False
+        ) -> HeldLock:
             held = real_open(self, path, operation, create=create)
             os.makedirs(os.path.dirname(store.blobs.path(digest)), exist_ok=True)
             os.rename(path, store.blobs.path(digest))

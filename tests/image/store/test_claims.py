@@ -20,8 +20,8 @@ from sundog.errors import StoreError
 from sundog.image.store import claims as claims_module
 from sundog.image.store import locks
 from sundog.image.store.claims import SECONDS_VARIABLE, ClaimLocks
+from sundog.image.store.heartbeat import Heartbeat
 from sundog.image.store.locks import CLAIMS, KernelLocks, TurnLock, are_seen_by_all
-from sundog.image.store.sign import Sign
 from sundog.image.store.store import Store
 from tests.image.store.test_locks import users_share_and_a_remover_is_alone
 
@@ -58,13 +58,13 @@ def claims(store: Path) -> Iterator[ClaimLocks]:
 
 
 def stranger(store: Path, kind: str = "x", *, age: float = 0, seconds: int = 60) -> Path:
-    """Make a claim of a process on another node; return its sign, as old as ``age``."""
-    sign = store / "locks/claims" / f"{ANOTHER_NODE},7,77,{seconds},cafe"
-    sign.touch()
-    (sign.parent / f"file,{kind},0,{sign.name}").touch()
+    """Make a claim of a process on another node; return its heartbeat, as old as ``age``."""
+    heartbeat = store / "locks/claims" / f"{ANOTHER_NODE},7,77,{seconds},cafe"
+    heartbeat.touch()
+    (heartbeat.parent / f"file,{kind},0,{heartbeat.name}").touch()
     then = time.time() - age
-    os.utime(sign, (then, then))
-    return sign
+    os.utime(heartbeat, (then, then))
+    return heartbeat
 
 
 def test_users_share_and_a_remover_is_alone(store: Path, claims: ClaimLocks) -> None:
@@ -89,13 +89,15 @@ def test_another_process_of_this_node(store: Path, claims: ClaimLocks) -> None:
 def test_a_process_that_proc_hides(
     store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lives as long as its sign is young, as a process of another node does."""
+    """It lives as long as its heartbeat is young, as a process of another node does."""
     path, words = os.fsencode(store / "file"), [sys.executable, "-c", HOLDER, str(store)]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as holder, ExitStack() as stack:
         stack.callback(holder.kill)
         assert holder.stdout is not None
         holder.stdout.readline()
-        (sign,) = (one for one in (store / "locks/claims").iterdir() if one.name.count(",") == 4)
+        (heartbeat,) = (
+            one for one in (store / "locks/claims").iterdir() if one.name.count(",") == 4
+        )
         monkeypatch.setattr(
             claims_module, "start_time", lambda pid: None if pid == holder.pid else start_time(pid)
         )
@@ -104,29 +106,29 @@ def test_a_process_that_proc_hides(
         )
         with pytest.raises(BlockingIOError):
             claims.open(path, NOW)
-        os.utime(sign, (time.time() - 70,) * 2)
+        os.utime(heartbeat, (time.time() - 70,) * 2)
         claims.open(path, NOW).release()
 
 
 def test_who_was_suspended_takes_no_other_process_for_dead(
     store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looked at the other one's sign before a pause, and at its own after it."""
-    sign = stranger(store, age=10)
-    renew = Sign.renew
+    """It looked at the other one's heartbeat before a pause, and at its own after it."""
+    heartbeat = stranger(store, age=10)
+    renew = Heartbeat.renew
 
-    def renew_after_pause(own: Sign) -> float:
+    def renew_after_pause(own: Heartbeat) -> float:
         renew(own)
         late = time.time() + 55
-        for path in (sign, own.path):  # the other one has renewed its own meanwhile
+        for path in (heartbeat, own.path):  # the other one has renewed its own meanwhile
             os.utime(path, (late, late))
         return late
 
     with monkeypatch.context() as context:
-        context.setattr(Sign, "renew", renew_after_pause)
+        context.setattr(Heartbeat, "renew", renew_after_pause)
         with pytest.raises(BlockingIOError):
             claims.open(os.fsencode(store / "file"), NOW)
-    sign.unlink()
+    heartbeat.unlink()
     claims.sweep()
 
 
@@ -134,8 +136,8 @@ def test_a_sign_that_another_node_removes_at_this_moment(
     store: Path, claims: ClaimLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NFS calls the open file stale."""
-    sign = stranger(store)
-    inode, fstat = sign.stat().st_ino, os.fstat
+    heartbeat = stranger(store)
+    inode, fstat = heartbeat.stat().st_ino, os.fstat
 
     def stale(fd: int) -> os.stat_result:
         found = fstat(fd)
@@ -179,22 +181,22 @@ def test_a_claim_of_another_node_counts_while_its_sign_is_young(
     store: Path, claims: ClaimLocks, kind: str
 ) -> None:
     path = os.fsencode(store / "file")
-    sign = stranger(store, kind, age=50)
+    heartbeat = stranger(store, kind, age=50)
     with pytest.raises(BlockingIOError):
         claims.open(path, NOW)
     if kind == "s":
         claims.open(path, fcntl.LOCK_SH | fcntl.LOCK_NB).release()
     stranger(store, kind, age=70)
     claims.open(path, NOW).release()
-    assert not sign.exists()
+    assert not heartbeat.exists()
 
 
 def test_each_process_sets_its_own_bound(store: Path, claims: ClaimLocks) -> None:
     path = os.fsencode(store / "file")
-    sign = stranger(store, age=70, seconds=600)
+    heartbeat = stranger(store, age=70, seconds=600)
     with pytest.raises(BlockingIOError):
         claims.open(path, NOW)
-    sign.unlink()  # now it has ended
+    heartbeat.unlink()  # now it has ended
     claims.open(path, NOW).release()
 
 
@@ -216,15 +218,15 @@ def test_the_locked_file_is_at_its_path(store: Path, claims: ClaimLocks) -> None
 
 
 def test_a_sign_is_renewed_and_ends_with_its_process(tmp_path: Path) -> None:
-    sign = Sign(os.fsencode(tmp_path / "sign"), 1)
-    first = os.stat(sign.path).st_mtime_ns
+    heartbeat = Heartbeat(os.fsencode(tmp_path / "heartbeat"), 1)
+    first = os.stat(heartbeat.path).st_mtime_ns
     deadline = time.monotonic() + 20
-    while os.stat(sign.path).st_mtime_ns == first:
+    while os.stat(heartbeat.path).st_mtime_ns == first:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    sign.renew()
-    sign.close()
-    assert not os.path.exists(sign.path)
+    heartbeat.renew()
+    heartbeat.close()
+    assert not os.path.exists(heartbeat.path)
 
 
 def test_who_was_taken_for_dead_is_told_and_killed(store: Path) -> None:
@@ -237,8 +239,8 @@ def test_who_was_taken_for_dead_is_told_and_killed(store: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        for sign in (store / "locks/claims").iterdir():
-            sign.unlink()
+        for heartbeat in (store / "locks/claims").iterdir():
+            heartbeat.unlink()
         assert holder.wait(20) == -signal.SIGKILL
         assert holder.stderr is not None
         assert b"error: another node has taken the locks of this command" in holder.stderr.read()
@@ -249,8 +251,8 @@ def test_what_is_put_in_place_needs_the_locks(store: Path) -> None:
     claims.confirm()  # without locks there is nothing to lose
     with claims.open(os.fsencode(store / "file"), NOW):
         claims.confirm()
-        for sign in (store / "locks/claims").iterdir():
-            sign.unlink()
+        for heartbeat in (store / "locks/claims").iterdir():
+            heartbeat.unlink()
         with pytest.raises(StoreError, match="another node has taken the locks"):
             claims.confirm()
     # Its child is about to kill this process.

@@ -15,7 +15,7 @@ import pytest
 
 from sundog.base.record.layer_path import LayerPath
 from sundog.errors import DockerfileError, EndsEarly, KernelError, StoreError, UnreachableError
-from sundog.image.store import crossing
+from sundog.image.store import worker_protocol
 from sundog.image.store.worker import TreeWorker
 
 
@@ -23,8 +23,8 @@ from sundog.image.store.worker import TreeWorker
 def tasks_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the worker do what is defined here."""
     for function in (raise_error, raise_bug, die, unsendable, nap, read_secret, own_uid, own_pid):
-        monkeypatch.setitem(crossing.TASKS, function.__name__, __name__)
-    monkeypatch.setitem(crossing.TASKS, "append", __name__)
+        monkeypatch.setitem(worker_protocol.TASKS, function.__name__, __name__)
+    monkeypatch.setitem(worker_protocol.TASKS, "append", __name__)
 
 
 @pytest.fixture
@@ -147,9 +147,9 @@ def test_the_worker_does_what_is_listed_and_nothing_else(worker: TreeWorker) -> 
 
 
 def test_every_task_and_value_is_there() -> None:
-    for name in crossing.TASKS:
-        assert callable(crossing.task(name))
-    for name, module in crossing.VALUES.items():
+    for name in worker_protocol.TASKS:
+        assert callable(worker_protocol.task(name))
+    for name, module in worker_protocol.VALUES.items():
         kind = getattr(importlib.import_module(module), name)
         assert kind.__slots__ == tuple(inspect.signature(kind).parameters)
 
@@ -200,9 +200,9 @@ def test_close_ends_the_worker_even_while_a_later_child_holds_its_pipes(
 def test_worker_dies_with_its_parent() -> None:
     program = (
         "import os, sys\n"
-        "from sundog.image.store import crossing\n"
+        "from sundog.image.store import worker_protocol\n"
         "from sundog.image.store.worker import TreeWorker\n"
-        "crossing.TASKS.update(getpid='os', read='os')\n"
+        "worker_protocol.TASKS.update(getpid='os', read='os')\n"
         "worker = TreeWorker()\n"
         "print(worker.call(os.getpid), flush=True)\n"
         "worker.call(os.read, os.pipe()[0], 1)\n"

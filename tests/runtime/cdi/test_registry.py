@@ -197,7 +197,7 @@ def test_other_files_are_none_of_ours(places: Places) -> None:
 def test_directories_that_can_not_be_read(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     places.write(0, "a.json", "a.com/gpu", x="1")
     places.write(0, "b.json", "b.com/gpu", x="1")
-    monkeypatch.setattr(registry, "MOST_SPECIFICATIONS", 1)
+    monkeypatch.setattr(registry, "SPECIFICATIONS_LIMIT", 1)
     device_names(places.directories, places.warnings.append)
     places.paths[0].chmod(0)
     try:

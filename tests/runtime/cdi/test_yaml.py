@@ -16,7 +16,7 @@ from sundog.runtime.cdi.specification import load_specification
 from sundog.runtime.cdi.yaml_blocks import NotBlocks, parse_blocks
 from sundog.runtime.cdi.yaml_faults import YamlFault
 from sundog.runtime.cdi.yaml_scalar import plain_scalar
-from sundog.runtime.cdi.yaml_text import MOST_YAML_VALUES, parse_by_library, parse_yaml_text
+from sundog.runtime.cdi.yaml_text import YAML_VALUES_LIMIT, parse_by_library, parse_yaml_text
 
 SPECIFICATIONS = Path(__file__).parent / "specifications"
 
@@ -142,7 +142,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (BOMB, f": more than {MOST_YAML_VALUES} values"),
+        (BOMB, f": more than {YAML_VALUES_LIMIT} values"),
         ("[" * 1000 + "]" * 1000, "line 1, column 33: nested too deeply"),
         ("a: &a [*a]", "line 1, column 8: the alias a has no value yet"),
         ("a: *b", "line 1, column 4: the alias b has no value yet"),

@@ -1,4 +1,4 @@
-"""Which hooks are known, and what they do."""
+"""The hooks that are known, and their effects."""
 
 import pytest
 

@@ -124,7 +124,7 @@ def test_records_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "tree/file").touch()
     fd = os.open(make_squashfs(tmp_path / "tree", tmp_path / "image"), os.O_RDONLY)
     before = os.listdir("/proc/self/fd")
-    monkeypatch.setattr(records, "MOST_PATHS", 5000)
+    monkeypatch.setattr(records, "PATHS_LIMIT", 5000)
     asked: list[int] = []
 
     def ask() -> bool:

@@ -1,4 +1,4 @@
-"""Which libraries of the host a container shows, decided for trees of small shared objects."""
+"""Choice of the host's libraries that a container shows, for trees of small shared objects."""
 
 from __future__ import annotations
 

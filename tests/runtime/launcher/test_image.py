@@ -11,7 +11,7 @@ from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.stack import ImageStack, pack_stack
 from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.runtime.container.variables import Environment
-from sundog.runtime.launcher import choice, main
+from sundog.runtime.launcher import image_choice, main
 from sundog.runtime.launcher.image import Image, find_image
 from sundog.runtime.launcher.storage import Storage
 from tests.runtime.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
@@ -312,7 +312,7 @@ def lose_race(
         arguments = [b"-s", bytes(storage), b"app", b"--", b"sh", b"-c", command.encode()]
         status = 99
         try:
-            monkeypatch.setattr(choice, "find_image", find)
+            monkeypatch.setattr(image_choice, "find_image", find)
             os.dup2(write_end, 1)
             os.dup2(write_end, 2)
             status = main.run(arguments, Environment([b"PATH=/bin"]))

@@ -1,4 +1,4 @@
-"""What passes to a rank of MPI: the files of its session, its variables and its descriptors."""
+"""The files of a session, variables and descriptors that pass to a rank of MPI."""
 
 import os
 import subprocess

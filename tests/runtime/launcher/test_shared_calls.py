@@ -1,4 +1,4 @@
-"""What a start asks of the file system that holds the images: few calls, and a bound for each kind.
+"""Calls of a start to the file system that holds the images: few, and a bound for each kind.
 
 On a cluster that file system is shared, and each rank is a start.  docs/explanation/sizing.md
 uses these numbers.  The calls of the command in the container don't count.

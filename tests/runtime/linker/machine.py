@@ -1,4 +1,4 @@
-"""Where this machine has its dynamic linker and its libraries."""
+"""Places of this machine's dynamic linker and its libraries."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sundog.runtime.container.root_files import MOST_NAMES, names_inside
-from sundog.runtime.linker.search import MOST_HWCAPS, MOST_PATTERNS, LibrarySearch
+from sundog.runtime.container.root_files import NAMES_LIMIT, names_inside
+from sundog.runtime.linker.search import PATTERNS_LIMIT, SEARCHED_HWCAPS_LIMIT, LibrarySearch
 from tests.runtime.linker.elf import elf
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ def test_bounds(tmp_path: Path) -> None:
         (tmp_path / "many" / str(number)).touch()
     root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
     assert len(names_inside(root, b"/many", 7)) == 7
-    assert len(names_inside(root, b"/many", MOST_NAMES)) == 50
+    assert len(names_inside(root, b"/many", NAMES_LIMIT)) == 50
     assert names_inside(root, b"/many", 0) == []
     assert names_inside(root, b"/none") == []
 
 
 def test_few_libraries_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sundog.runtime.linker.search.MOST_LIBRARIES_READ", 2)
+    monkeypatch.setattr("sundog.runtime.linker.search.LIBRARIES_READ_LIMIT", 2)
     add(tmp_path, "lib/libx.so.1")
     found = search(tmp_path)
     opened = [found.open(b"/lib/libx.so.1"), found.open(b"/none"), found.open(b"/lib/libx.so.1")]
@@ -104,8 +104,8 @@ def test_hostile_configurations(tmp_path: Path) -> None:
     for number in range(100):
         (tmp_path / "etc/many" / f"{'a' * 100}{number}").touch()
     add(tmp_path, *[f"lib/glibc-hwcaps/{number}/libx.so.1" for number in range(100)])
-    last = ("include many/*b\n" * (MOST_PATTERNS - 1), "include conf.d/*\n", "include many/*\n")
+    last = ("include many/*b\n" * (PATTERNS_LIMIT - 1), "include conf.d/*\n", "include many/*\n")
     configure(tmp_path, main="".join(last), one="/none\n")
     found = search(tmp_path)
     assert found.configuration == [b"/etc/ld.so.conf", b"/etc/conf.d/one.conf"]
-    assert len(found.directories) == MOST_HWCAPS + 1
+    assert len(found.directories) == SEARCHED_HWCAPS_LIMIT + 1

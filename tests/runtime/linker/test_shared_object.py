@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.runtime.linker.elf import LONGEST_TABLE_NAME, MOST_NAME_BYTES, ElfError
+from sundog.runtime.linker.elf import NAME_BYTES_LIMIT, TABLE_NAME_LIMIT, ElfError
 from sundog.runtime.linker.shared_object import DT_VERNEED, SharedObject
 from tests.runtime.linker.elf import elf
 from tests.runtime.linker.machine import library
@@ -75,8 +75,8 @@ def test_a_soname_is_no_path() -> None:
 
 def test_too_many_names() -> None:
     """A small file can name one long text many times."""
-    count = MOST_NAME_BYTES // LONGEST_TABLE_NAME + 2
-    long = "x" * (LONGEST_TABLE_NAME - 1)
+    count = NAME_BYTES_LIMIT // TABLE_NAME_LIMIT + 2
+    long = "x" * (TABLE_NAME_LIMIT - 1)
     with pytest.raises(ElfError, match="too many names"):
         read(elf("libx.so.1", needed=[long] * count))
     read(elf("libx.so.1", needed=[long] * (count // 2)))

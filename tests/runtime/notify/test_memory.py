@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.runtime.emulation.notify.state.records import MOST_ATTRIBUTE_BYTES
+from sundog.runtime.emulation.notify.state.records import ATTRIBUTE_BYTES_LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,5 +109,5 @@ def test_recorded_attributes_have_a_total(busybox: Container) -> None:
     script = "mkdir s; mount -t tmpfs s s; cd s; exec fill"
     done = busybox.run("sh", "-c", script, options=("--stats",))
     # Beside them, there is the list of a directory.
-    assert 0 < MOST_ATTRIBUTE_BYTES - int(done.stdout) * 60_000 < 120_000
-    assert count(done.stderr, "bytes") < 2 * MOST_ATTRIBUTE_BYTES, done.stderr
+    assert 0 < ATTRIBUTE_BYTES_LIMIT - int(done.stdout) * 60_000 < 120_000
+    assert count(done.stderr, "bytes") < 2 * ATTRIBUTE_BYTES_LIMIT, done.stderr

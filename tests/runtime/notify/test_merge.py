@@ -1,4 +1,4 @@
-"""Which layer decides about a path: the topmost that has it, or a file on the way to it."""
+"""The layer that decides about a path: the topmost that has it, or a file on the way to it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from sundog.runtime.emulation.notify.state.nursery import CLOCK_REALTIME_COARSE, MAX_HELD, Nursery
+from sundog.runtime.emulation.notify.state.nursery import CLOCK_REALTIME_COARSE, HELD_LIMIT, Nursery
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,8 +89,8 @@ def test_many_young_inodes_take_no_more_descriptors_than_they_may(
     stopped = SimpleNamespace(clock_gettime_ns=lambda _: clock[0], sleep=sleep)
     monkeypatch.setattr("sundog.runtime.emulation.notify.state.nursery.time", stopped)
     nursery = Nursery()
-    for _ in range(MAX_HELD):
+    for _ in range(HELD_LIMIT):
         nursery.take(born(file, clock[0]))
-    assert (held(file), len(waits)) == (MAX_HELD, 0)
+    assert (held(file), len(waits)) == (HELD_LIMIT, 0)
     nursery.take(born(file, clock[0]))
     assert (held(file), len(waits)) == (1, 1)

@@ -1,4 +1,4 @@
-"""What the supervisor reads about processes, without the processes."""
+"""Facts that the supervisor reads about processes, without the processes."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_inode_watched_twice_has_its_last_record(made: Made) -> None:
 
 
 def test_oldest_are_let_go_of(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches_module, "MAX_WATCHES", 16)
+    monkeypatch.setattr(watches_module, "WATCHES_LIMIT", 16)
     records = [made.make(str(number)) for number in range(24)]
     for number in range(24):
         made.remove(str(number))
@@ -145,7 +145,7 @@ def test_what_a_race_puts_in_the_place_is_not_watched(
 
 
 def test_without_inotify_all_stays(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches_module, "MAX_WATCHES", 0)
+    monkeypatch.setattr(watches_module, "WATCHES_LIMIT", 0)
     for number in range(3):
         made.make(str(number))
         made.remove(str(number))

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from sundog.errors import SundogError
 from sundog.runtime.squashfs.image import SquashfsImage
-from sundog.runtime.squashfs.walk import owner_records, walk_paths
+from sundog.runtime.squashfs.walk import walk_paths
+from tests.runtime.squashfs.made import owner_records
 
 BATCH = 100  # inputs that one process takes
 MEMORY = 200 << 20  # bytes of address space beyond what the process has

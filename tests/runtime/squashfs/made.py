@@ -8,6 +8,7 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sundog.base.record.owners import OwnerRecord
 from sundog.runtime.squashfs.image import SquashfsImage
 from sundog.runtime.squashfs.walk import walk_paths
 
@@ -107,3 +108,16 @@ def found(image: SquashfsImage) -> dict[str, Inode]:
         assert at == inode.reference
         paths[os.fsdecode(path)] = inode
     return paths
+
+
+def owner_records(image: SquashfsImage) -> Iterator[tuple[bytes, OwnerRecord]]:
+    """Yield the paths that a user's own file could not be, and their records, but sockets."""
+    for path, inode in walk_paths(image):
+        if inode.kind == "s":
+            continue
+        xattrs = [pair for pair in image.xattrs(inode) if not pair[0].startswith(b"user.")]
+        record = OwnerRecord(
+            inode.kind, inode.uid, inode.gid, rdev=inode.rdev, xattrs=tuple(xattrs)
+        )
+        if not record.is_plain:
+            yield path, record

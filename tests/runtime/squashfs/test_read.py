@@ -1,4 +1,4 @@
-"""What other programs write, Sundog reads; the tree itself and other readers are the oracles."""
+"""Images that other programs wrote; the tree itself and other readers are the oracles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sundog.base.record.owners import OwnerRecord
-from sundog.runtime.squashfs.walk import owner_records
 from tests.runtime.squashfs.made import (
     COMPRESSORS,
     PSEUDO,
@@ -28,6 +27,7 @@ from tests.runtime.squashfs.made import (
     make_tree,
     mksquashfs,
     opened,
+    owner_records,
     run,
 )
 

@@ -1,4 +1,4 @@
-"""What the end of a container finds out about threads that wait for FUSE: in a fake /proc."""
+"""Threads that wait for FUSE, as the end of a container finds them: in a fake /proc."""
 
 from __future__ import annotations
 

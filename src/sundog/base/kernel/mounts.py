@@ -63,7 +63,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20
 
-# How often ``openat2`` tries, because a rename elsewhere can disturb a scoped resolution.
+# The number of tries of ``openat2``: a rename elsewhere can disturb a scoped resolution.
 OPENAT2_ATTEMPTS = 100
 
 

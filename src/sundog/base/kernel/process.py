@@ -36,7 +36,7 @@ SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
 BPF_INSTRUCTION_SIZE = 8
 
 # The longest string, with its NUL, that execve(2) takes as an argument or variable: MAX_ARG_STRLEN.
-LONGEST_STRING = 32 * os.sysconf("SC_PAGE_SIZE")
+STRING_LIMIT = 32 * os.sysconf("SC_PAGE_SIZE")
 
 # Numbers of fields in /proc/PID/stat: the first after the name, and those for the arguments.
 FIRST_FIELD = 3

@@ -1,4 +1,4 @@
-"""Why the kernel or the site refuses a call, and what to do: the hint of a KernelError.
+"""Causes for which the kernel or the site refuses a call, and remedies: the hint of a KernelError.
 
 A table leads from a call and an errno to causes.  A cause looks at the state of the system, and
 returns "" if it does not apply.  It reads that state from proc(5), for which a test can give a
@@ -29,7 +29,7 @@ MOUNTINFO_ESCAPES = (
     (b"\\043", b"#"),
     (b"\\134", b"\\"),  # last: a backslash can begin what looks like another escape
 )
-# What the process wanted, where an OSError has nothing but its errno.
+# The process's wish, for an OSError that has nothing but its errno.
 WANTED = {
     errno.EAGAIN: "can't start another process: ",
     errno.EFBIG: "can't write a file: ",

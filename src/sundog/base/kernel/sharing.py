@@ -1,4 +1,4 @@
-"""Whether other nodes may have the same file system."""
+"""File systems that other nodes may have, too, by their types."""
 
 import os
 import sys

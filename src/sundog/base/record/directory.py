@@ -1,4 +1,4 @@
-"""Where an image keeps what belongs to it: the directory ``ch`` in its root.
+"""The directory ``ch`` in an image's root: the image's environment, variables and records.
 
 A one-file image keeps its default command in ``ch/stack``, in the format of ``stack``.
 

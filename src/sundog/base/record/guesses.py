@@ -30,7 +30,7 @@ OWNERS_KNOWN, OWNERS_GUESSED, OWNERS_LISTED, OWNERS_LOST = b"-", b"g", b"l", b"?
 GUESSES = b"ch/guessed"
 GUESSES_MAGIC = b"sundog-guessed 1\n"
 LOST_GUESSES = GUESSES_MAGIC + OWNERS_LOST + b"\0"  # the list of an image whose marks are lost
-LONGEST_GUESSES = 16 << 20  # bytes; the list may come from an image
+GUESSES_LIMIT = 16 << 20  # bytes; the list may come from an image
 
 
 class Guesses:
@@ -61,7 +61,7 @@ def pack_guesses(marks: "Mapping[bytes, bool]") -> bytes:
     data = GUESSES_MAGIC + b"".join(
         b"%b%b\0" % (b"+" if marks[path] else b"-", path) for path in sorted(marks)
     )
-    return data if len(data) <= LONGEST_GUESSES else LOST_GUESSES
+    return data if len(data) <= GUESSES_LIMIT else LOST_GUESSES
 
 
 def unpack_guesses(data: bytes) -> Guesses:
@@ -86,8 +86,8 @@ def open_guesses(tree: bytes) -> int:
 def read_guesses(fd: int) -> Guesses:
     """Return the marks of the list in the open file ``fd``; close the file.  Raises OSError."""
     with open(fd, "rb") as file:
-        data = file.read(LONGEST_GUESSES + 1)
-    return Guesses({}) if len(data) > LONGEST_GUESSES else unpack_guesses(data)
+        data = file.read(GUESSES_LIMIT + 1)
+    return Guesses({}) if len(data) > GUESSES_LIMIT else unpack_guesses(data)
 
 
 def listed_guesses(tree: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Who ``USER name`` is, by an image's /etc/passwd and /etc/group: passwd(5), group(5).
+"""Look-up of ``USER name`` in an image's /etc/passwd and /etc/group: passwd(5), group(5).
 
 Specification: the Dockerfile reference, USER, and what Docker makes of it.  A word selects the
 entry with that name or that number.  A number without an entry stands for itself, with root's

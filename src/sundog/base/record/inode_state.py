@@ -43,16 +43,16 @@ STATE_FIELDS = (
 FILE_TYPES = (S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK)
 OWN_WORD = b"sundog"
 DIGITS = b"0123456789abcdef"
-LONGEST_NUMBER = 22  # 64 bits in octal digits
-LONGEST_LINE = 1 << 18  # all attributes of a file in hexadecimal digits, and more
-LONGEST_NAME, LONGEST_XATTRS = 255, 1 << 16  # bytes: of a name, of all attributes of a file
+NUMBER_LIMIT = 22  # 64 bits in octal digits
+LINE_LIMIT = 1 << 18  # all attributes of a file in hexadecimal digits, and more
+NAME_LENGTH_LIMIT, XATTRS_LIMIT = 255, 1 << 16  # bytes: of a name, of all attributes of a file
 
 # Device number of the file system, and inode number.
 InodeKey = tuple[int, int]
 
 
 class InodeEntry:
-    """What a state file says about one inode.
+    """The record of one inode in a state file.
 
     mode, uid, gid, rdev    as stat(2) shows them
     birth                   the mark of the inode's birth; -1: unknown
@@ -141,7 +141,7 @@ def lines_of(data: bytes) -> "Iterator[bytes]":
     while start < len(data):
         end = data.find(b"\n", start)
         end = len(data) if end < 0 else end
-        yield data[start : min(end, start + LONGEST_LINE)]
+        yield data[start : min(end, start + LINE_LIMIT)]
         start = end + 1
 
 
@@ -183,9 +183,9 @@ def add_own_line(entries: dict[InodeKey, InodeEntry], line: bytes) -> None:
 
 def checked_xattrs(xattrs: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Return ``xattrs``.  Raises ValueError if the supervisor would not keep them."""
-    if any(not 0 < len(name) <= LONGEST_NAME or b"\0" in name for name in xattrs):
+    if any(not 0 < len(name) <= NAME_LENGTH_LIMIT or b"\0" in name for name in xattrs):
         raise ValueError("the name of an attribute is empty, too long, or has a NUL")
-    if sum(len(name) + len(value) for name, value in xattrs.items()) > LONGEST_XATTRS:
+    if sum(len(name) + len(value) for name, value in xattrs.items()) > XATTRS_LIMIT:
         raise ValueError("the attributes of a file are too large")
     return xattrs
 
@@ -195,7 +195,7 @@ def field_number(word: bytes, name: str, base: int, bits: int) -> int:
     found, equals, digits = word.partition(b"=")
     if found != name.encode() or not equals:
         raise ValueError(f"{name}= is missing")
-    if not 0 < len(digits) <= LONGEST_NUMBER or digits.strip(DIGITS[:base]):
+    if not 0 < len(digits) <= NUMBER_LIMIT or digits.strip(DIGITS[:base]):
         raise ValueError(f"{name} is no number of base {base}")
     value = int(digits, base)
     if value >> bits:

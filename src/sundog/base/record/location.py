@@ -1,4 +1,4 @@
-"""Where the storage directory is when no option says so.
+"""The default path of the storage directory.
 
 ``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``.  If ``$USER`` is unset, as in many containers
 and cron jobs, or not the user's, as after ``su -m``, the account name of the effective uid takes

@@ -25,7 +25,7 @@ _FORMAT_FAMILY = b"sundog "
 # process leaves does no harm.
 _VERSION_IN_MAKING = b".sundog-version."
 
-_LINKS_MAX = 40  # the kernel follows as many: path_resolution(7)
+_LINKS_LIMIT = 40  # the kernel follows as many: path_resolution(7)
 
 
 def claim_storage(path: bytes) -> None:
@@ -172,7 +172,7 @@ def _check_way(path: bytes) -> None:
             way = step if name not in (b"", b".") else way
             continue
         links += 1
-        if is_others_link(step) or links > _LINKS_MAX:
+        if is_others_link(step) or links > _LINKS_LIMIT:
             raise StoreError(
                 f"won't make {printable(path)} a storage directory: on the way there is "
                 f"{printable(step)}, a symbolic link that belongs to another user",

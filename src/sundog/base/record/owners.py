@@ -36,7 +36,7 @@ OWNER_KINDS = (*INODE_KINDS.values(), "w")
 
 
 class OwnerRecord:
-    """What one path of a layer is.  Immutable; paths share it.
+    """The kind, owner and attributes of one path of a layer.  Immutable; paths share it.
 
     kind    ``f`` file, ``d`` directory, ``l`` symlink, ``c`` and ``b`` devices, ``p`` FIFO, or
             ``w``: the path is deleted from the layers below
@@ -81,7 +81,7 @@ class OwnerRecord:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the record says only what the inode says, too."""
+        """Tell whether the record says only what the inode says, too."""
         return self.kind in "fdlp" and not (
             self.uid or self.gid or self.xattrs or self.opaque or self.guessed
         )

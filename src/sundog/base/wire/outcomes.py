@@ -1,4 +1,4 @@
-"""How a function ended in another process: its value, or the exception that it raised.
+"""The outcome of a function in another process: its value, or the exception that it raised.
 
 An exception crosses as the name of its class and plain attributes.  The reader makes OSError and
 the classes in ``errors`` again.  Any other exception is a bug of Sundog, and arrives as a

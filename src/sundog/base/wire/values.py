@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     TakeApart = Callable[[object], "tuple[str, tuple[object, ...]]"]
     PutTogether = Callable[[str, "tuple[object, ...]"], object]
 
-MOST_NESTED = 32
+NESTING_LIMIT = 32
 COUNT_SIZE = 4
 
 
@@ -82,7 +82,7 @@ def unpack_value(data: bytes, put_together: "PutTogether | None" = None) -> obje
     """
     reader = ValueReader(data, put_together)
     try:
-        value = reader.value(MOST_NESTED)
+        value = reader.value(NESTING_LIMIT)
     except (TypeError, OverflowError, UnicodeDecodeError) as error:  # a dictionary as a key, say
         raise ValueError(f"malformed value: {error}") from None
     if reader.position != len(data):

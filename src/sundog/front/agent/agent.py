@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from select import POLLIN, poll
 from selectors import EVENT_READ, DefaultSelector
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.advice import explained
 from sundog.base.kernel.descriptors import allow_descriptors, send_message
@@ -24,6 +23,7 @@ from sundog.front.agent.container_source import FURTHER
 from sundog.front.agent.containers import Supervised, supervise
 from sundog.front.agent.reception import Reception
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
     from typing import NoReturn, Protocol
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
             """Print what went wrong."""
 
 
-MOST_RECEPTIONS = 64
+RECEPTIONS_LIMIT = 64
 
 
 class Container:
@@ -108,8 +108,8 @@ class Agent:
             self._complain(f"{stranger} wants to be served: refused")
             connection.close()
             return
-        if len(self._receptions) >= MOST_RECEPTIONS:
-            self._complain(f"{MOST_RECEPTIONS} runtimes have not finished their messages")
+        if len(self._receptions) >= RECEPTIONS_LIMIT:
+            self._complain(f"{RECEPTIONS_LIMIT} runtimes have not finished their messages")
             connection.close()
             return
         reception = Reception(connection)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.libc import printable
@@ -17,6 +16,7 @@ from sundog.front.agent.metadata import Metadata
 from sundog.front.agent.profile import seccomp_profile
 from sundog.image.oci.fields import Fields, parse_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.oci.fields import JsonObject
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
@@ -30,7 +30,7 @@ CAPABILITIES = (
     "CAP_SYS_CHROOT",
 )
 _SETS = ("bounding", "effective", "permitted")
-LARGEST_CONFIG = 16 << 20  # bytes
+CONFIG_LIMIT = 16 << 20  # bytes
 _RUNC_INDENT = "\t"
 
 
@@ -44,9 +44,9 @@ def edit_bundle(bundle: bytes, abi: NotifyAbi, listener: str, metadata: Metadata
     path = os.path.join(bundle, CONFIG.encode())
     with open(path, "rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        data = file.read(LARGEST_CONFIG + 1)
-    if len(data) > LARGEST_CONFIG:
-        raise RuntimeConfigError(f"{printable(path)}: larger than {LARGEST_CONFIG >> 20} MiB")
+        data = file.read(CONFIG_LIMIT + 1)
+    if len(data) > CONFIG_LIMIT:
+        raise RuntimeConfigError(f"{printable(path)}: larger than {CONFIG_LIMIT >> 20} MiB")
     config = Fields(
         parse_json(data, printable(path), RuntimeConfigError), CONFIG, RuntimeConfigError
     ).rest

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from select import EPOLLIN, epoll
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.descriptors import receive_message
 from sundog.front.agent.entrance import Beginning
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource, wake_synchronously
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 

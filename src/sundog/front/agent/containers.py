@@ -9,7 +9,6 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from select import POLLIN, poll
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import STDERR_FILENO, Closing
 from sundog.base.kernel.libc import printable
@@ -29,6 +28,7 @@ from sundog.runtime.emulation.notify.state.lower import LowerRecords
 from sundog.runtime.supervision.fuse_mounts import unescaped
 from sundog.runtime.supervision.supervision import Start, answer_calls
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from socket import socket
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sundog.front.agent.process_state import ProcessState
 
 OVERLAYFS = 0x794C7630  # linux/magic.h
-LARGEST_RECORDS = 1 << 30  # bytes
+RECORDS_SIZE_LIMIT = 1 << 30  # bytes
 _UPPER = re.compile(rb" / / .* - overlay .*[ ,]upperdir=([^ ,]+)")
 
 
@@ -119,9 +119,9 @@ def read_records(path: bytes) -> OwnersManifest:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise SundogError(f"{printable(path)}: not a regular file")
-        if status.st_size > LARGEST_RECORDS:
-            raise SundogError(f"{printable(path)}: larger than {LARGEST_RECORDS >> 20} MiB")
-        data = file.read(LARGEST_RECORDS)
+        if status.st_size > RECORDS_SIZE_LIMIT:
+            raise SundogError(f"{printable(path)}: larger than {RECORDS_SIZE_LIMIT >> 20} MiB")
+        data = file.read(RECORDS_SIZE_LIMIT)
     try:
         return unpack_owners(data)
     except ValueError as error:

@@ -35,7 +35,7 @@ from sundog.runtime.emulation.notify.seccomp.listener import (
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.emulation.notify.tracee.memory import PATH_MAX
 
-_LONGEST_ANSWER = 1 << 13  # bytes: a message with a path
+_ANSWER_LIMIT = 1 << 13  # bytes: a message with a path
 
 # By the low byte of the architecture, and the number.
 _EXECUTES = {
@@ -67,7 +67,7 @@ class Detacher:
                     try:
                         send_message(theirs, b".", (rootless(path),))
                     except (KernelError, OSError) as error:
-                        send_message(theirs, str(error).encode()[:_LONGEST_ANSWER])
+                        send_message(theirs, str(error).encode()[:_ANSWER_LIMIT])
             finally:
                 os._exit(0)
         theirs.close()
@@ -83,7 +83,7 @@ class Detacher:
         """Return a descriptor of the host's directory ``path``.  Raises SundogError."""
         try:
             send_message(self._channel, path)
-            message, received = receive_message(self._channel, _LONGEST_ANSWER)
+            message, received = receive_message(self._channel, _ANSWER_LIMIT)
         except (BrokenPipeError, ConnectionResetError):
             raise SundogError("can't make a user namespace") from None
         if not received:

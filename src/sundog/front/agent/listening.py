@@ -12,16 +12,16 @@ import os
 import socket
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-LONGEST_PATH = 107  # bytes: sun_path of unix(7), with its NUL
+PATH_LIMIT = 107  # bytes: sun_path of unix(7), with its NUL
 _WAITING = 64  # connections that the kernel holds for the agent
 
 
@@ -31,9 +31,9 @@ def listening(path: bytes) -> Generator[socket.socket]:
 
     Raises SundogError if another agent listens there, and OSError.
     """
-    if len(path) > LONGEST_PATH:
+    if len(path) > PATH_LIMIT:
         raise SundogError(
-            f"{printable(path)}: the path of a socket has at most {LONGEST_PATH} bytes",
+            f"{printable(path)}: the path of a socket has at most {PATH_LIMIT} bytes",
             "give a shorter one: sundog agent --socket PATH",
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as ours:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.libc import printable
 from sundog.errors import RuntimeConfigError
 from sundog.image.oci.fields import Fields, parse_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 

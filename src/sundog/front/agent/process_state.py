@@ -1,4 +1,4 @@
-"""What a runtime sends with the listener: the container process state.
+"""The container process state, which a runtime sends with the listener.
 
 Specification: runtime-spec, config-linux.md, "The Container Process State".
 """
@@ -12,9 +12,9 @@ from sundog.front.agent.metadata import Metadata
 from sundog.image.oci.fields import Fields, parse_json
 
 LISTENER = "seccompFd"  # the name of the listener among the descriptors
-_LONGEST_ID = 1024
+_ID_LIMIT = 1024
 _WHAT = "the container process state"
-_HIGHEST_PROCESS = 1 << 22  # PID_MAX_LIMIT in linux/threads.h
+_PID_LIMIT = 1 << 22  # PID_MAX_LIMIT in linux/threads.h
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class ProcessState:
             raise RuntimeConfigError(f"{_WHAT}: fds: no {LISTENER}")
         state = Fields(fields.take("state"), f"{_WHAT}: state", RuntimeConfigError)
         container = state.required_string("id")
-        if len(container) > _LONGEST_ID:
-            raise RuntimeConfigError(f"{_WHAT}: state: id: longer than {_LONGEST_ID} characters")
+        if len(container) > _ID_LIMIT:
+            raise RuntimeConfigError(f"{_WHAT}: state: id: longer than {_ID_LIMIT} characters")
         first = state.size("pid")
-        if first > _HIGHEST_PROCESS:
+        if first > _PID_LIMIT:
             raise RuntimeConfigError(f"{_WHAT}: state: pid: {first} is not a process ID")
         metadata = Metadata.parse(fields.string("metadata"))
         return cls(container, first, names.index(LISTENER), metadata)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sundog.runtime.emulation.notify.seccomp.program import (
     ABSENT,
@@ -24,6 +24,7 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     more_than_reading,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -12,19 +12,19 @@ import json
 import os
 import time
 from socket import CMSG_SPACE, MSG_DONTWAIT
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.descriptors import INT_SIZE, descriptors_of
 from sundog.errors import RuntimeConfigError
 from sundog.front.agent.entrance import is_listener
 from sundog.front.agent.process_state import LISTENER, ProcessState
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import socket
 
-LONGEST_MESSAGE = 1 << 20  # bytes; a state has all annotations of the container
-MOST_DESCRIPTORS = 16
-MOST_ENDS = 64  # "}" at the end of a piece, before the text is complete
+MESSAGE_LIMIT = 1 << 20  # bytes; a state has all annotations of the container
+DESCRIPTORS_LIMIT = 16
+ENDS_LIMIT = 64  # "}" at the end of a piece, before the text is complete
 PATIENCE = 10.0  # seconds for a whole message
 _READ_SIZE = 1 << 16
 
@@ -45,13 +45,13 @@ class Reception:
         Raises RuntimeConfigError if the message is too long, and OSError.
         """
         try:
-            space = CMSG_SPACE(MOST_DESCRIPTORS * INT_SIZE)
+            space = CMSG_SPACE(DESCRIPTORS_LIMIT * INT_SIZE)
             data, control, _, _ = self.connection.recvmsg(_READ_SIZE, space, MSG_DONTWAIT)
         except BlockingIOError:
             return False
         self._descriptors += descriptors_of(control)
         self._text += data
-        if len(self._text) > LONGEST_MESSAGE or len(self._descriptors) > MOST_DESCRIPTORS:
+        if len(self._text) > MESSAGE_LIMIT or len(self._descriptors) > DESCRIPTORS_LIMIT:
             raise RuntimeConfigError("a runtime's message is too long")
         return not data or self._is_complete()
 
@@ -60,7 +60,7 @@ class Reception:
         if not self._text.rstrip().endswith(b"}"):
             return False
         self._ends += 1
-        if self._ends > MOST_ENDS:
+        if self._ends > ENDS_LIMIT:
             raise RuntimeConfigError("a runtime's message comes in too many pieces")
         try:
             json.loads(self._text)

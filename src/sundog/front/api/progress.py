@@ -1,4 +1,4 @@
-"""What a function tells while it works: events, for a callback of the program."""
+"""Events that a function reports to a callback of the program while it works."""
 
 from __future__ import annotations
 

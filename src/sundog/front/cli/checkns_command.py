@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from sundog.errors import EXIT_ERROR, EXIT_RUN, EXIT_USAGE
 from sundog.front.cli.checkns_arguments import CheckArguments, make_parser, parse
@@ -12,6 +11,7 @@ from sundog.front.cli.outcomes import print_failure, print_outcome, print_outcom
 from sundog.front.cli.output import print_bytes, print_line
 from sundog.front.cli.small_command import run_command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

@@ -7,12 +7,12 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from sundog.errors import EXIT_ERROR
 from sundog.front.cli.convert_arguments import ConvertArguments, make_parser, parse
 from sundog.front.cli.small_command import run_command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType

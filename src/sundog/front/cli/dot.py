@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sundog.front.cli.report import Report
-    from sundog.image.store.lineage import LayerNode
+    from sundog.image.store.layer_tree import LayerNode
 
 _DOT = "dot"
 _WIDTH = 60  # characters of an instruction in the drawing

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from sundog.errors import EXIT_ERROR, UsageError
 from sundog.front.cli.fromhost_arguments import FromhostArguments, make_parser, parse
 from sundog.front.cli.output import print_bytes, print_line
 from sundog.front.cli.small_command import run_command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

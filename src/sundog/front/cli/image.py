@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# How many new objects make Python look for garbage.  Imports leave none, and at Python's default a
-# short command spends a twentieth of its time on looking.
+# The number of new objects after which Python looks for garbage.  Imports leave none, and at
+# Python's default a short command spends a twentieth of its time on looking.
 _ALLOCATIONS = 50_000
 
 

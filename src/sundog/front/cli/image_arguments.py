@@ -126,8 +126,8 @@ def print_help(stream: TextIO, subcommand: str | None = None) -> None:
 def _parser(wanted: Container[str] | None = None) -> Parser:
     """Return the parser, with the options of the subcommands that are ``wanted``.
 
-    None stands for all subcommands, as the manual needs them.  Of others it has the name only:
-    their options take milliseconds.
+    None stands for all subcommands, as the manual needs them.  The others get a name but no
+    options: adding those takes milliseconds.
     """
     parser = Parser(
         prog="ch-image",

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import human_size, print_json, print_line
 from sundog.front.cli.reference_options import DOT_DEFAULT
-from sundog.image.store.lineage import lineage, usage
+from sundog.image.store.layer_tree import layer_nodes, usage
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sundog.front.cli.image_arguments import ImageArguments
     from sundog.front.cli.report import Report
-    from sundog.image.store.lineage import LayerNode, Usage
+    from sundog.image.store.layer_tree import LayerNode, Usage
 
 _WIDTH = 100
 
@@ -40,7 +40,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
             removed = store.cache_mounts.clear()
             report.info(f"forgot {forgotten} results, removed {removed} cache mounts")
     with Store.open(path) as store:
-        nodes = lineage(store)
+        nodes = layer_nodes(store)
         counted = usage(store, nodes)
     if arguments.dot is not None:
         from sundog.front.cli.dot import write_drawing  # noqa: PLC0415 - seldom needed

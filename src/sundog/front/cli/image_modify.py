@@ -11,7 +11,7 @@ import os
 import sys
 from dataclasses import replace
 
-from sundog.base.kernel.process import LONGEST_STRING
+from sundog.base.kernel.process import STRING_LIMIT
 from sundog.base.record.names import canonical_name
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.image_arguments import storage_path
@@ -94,11 +94,11 @@ def _commands(arguments: ImageArguments) -> list[str]:
         commands = [_script(arguments.script)]
     for command in commands:
         size = len(os.fsencode(command))
-        if size >= LONGEST_STRING or "\0" in command:
+        if size >= STRING_LIMIT or "\0" in command:
             fault = "a NUL in it" if "\0" in command else f"{size} bytes"
             raise UsageError(
                 f"can't run a command with {fault}",
-                f"at most {LONGEST_STRING - 1} bytes of text; a Dockerfile can have more in a "
+                f"at most {STRING_LIMIT - 1} bytes of text; a Dockerfile can have more in a "
                 "heredoc of RUN",
             )
     return commands

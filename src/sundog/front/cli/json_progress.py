@@ -49,7 +49,7 @@ class JsonReport(Report):
 
     @property
     def output_sink(self) -> OutputSink:
-        """What takes the output of RUN."""
+        """The object that takes the output of RUN."""
         return self._log
 
     def begin(self, announcement: Announcement) -> None:

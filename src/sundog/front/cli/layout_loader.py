@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from sundog.errors import EXIT_ERROR
 from sundog.front.cli.interruption import die_of
@@ -16,6 +15,7 @@ from sundog.front.cli.report import Report
 from sundog.front.cli.running import run_action
 from sundog.front.cli.streams import open_closed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 

@@ -1,4 +1,4 @@
-"""What commands print on standard output: tables for people, JSON for scripts.
+"""Standard output of commands: tables for people, JSON for scripts.
 
 Only this module escapes what a terminal would obey on standard output.  ``cli.report`` does so on
 standard error, and ``launcher.messages`` for ``ch-run``.  JSON is ASCII and needs no escapes.

@@ -1,4 +1,4 @@
-"""What commands that use registries share: their options, and the prompt for a password."""
+"""Options of the commands that use registries, and the prompt for a password."""
 
 from __future__ import annotations
 

@@ -86,12 +86,12 @@ class Report:
 
     @property
     def has_log(self) -> bool:
-        """Whether a file gets the messages."""
+        """Tell whether a file gets the messages."""
         return self._file is not None
 
     @property
     def output_sink(self) -> OutputSink | None:
-        """What takes the output of RUN; None lets it go where the user's own output goes."""
+        """The object that takes the output of RUN; None: the user's own standard output."""
         return None
 
     def begin(self, announcement: Announcement) -> None:
@@ -208,7 +208,7 @@ class Report:
 
     @property
     def draws(self) -> bool:
-        """Whether the progress of transfers is drawn."""
+        """Tell whether the progress of transfers is drawn."""
         return (
             self.level >= _INFO
             and not self._is_plain
@@ -219,17 +219,17 @@ class Report:
 
     @property
     def is_verbose(self) -> bool:
-        """Whether details are printed."""
+        """Tell whether details are printed."""
         return self.level >= _VERBOSE
 
     @property
     def hides_stdout(self) -> bool:
-        """Whether the standard output of RUN is hidden."""
+        """Tell whether the standard output of RUN is hidden."""
         return self.level <= _NO_STDOUT
 
     @property
     def hides_stderr(self) -> bool:
-        """Whether the standard error of RUN is hidden."""
+        """Tell whether the standard error of RUN is hidden."""
         return self.level <= _NO_STDERR
 
     def _print(self, level: int, text: str) -> None:

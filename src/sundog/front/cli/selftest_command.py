@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from sundog.errors import EXIT_ERROR, EXIT_USAGE
 from sundog.front.cli.outcomes import print_outcome, print_outcomes_as_json
@@ -12,6 +11,7 @@ from sundog.front.cli.output import print_line
 from sundog.front.cli.selftest_arguments import SelfTestArguments, make_parser, parse
 from sundog.front.cli.small_command import run_command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

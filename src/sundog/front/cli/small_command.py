@@ -1,9 +1,8 @@
-"""What the smaller commands share: the way from a command line to an exit status."""
+"""The way of the smaller commands from a command line to an exit status."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from sundog import __version__
 from sundog.errors import UsageError
@@ -11,6 +10,7 @@ from sundog.front.cli.report import Report
 from sundog.front.cli.running import run_action
 from sundog.front.cli.streams import name_stdout, open_closed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence

@@ -76,7 +76,7 @@ _OWN = {
 
 
 class Context:
-    """What each subcommand gets beside its own words."""
+    """The facts that each subcommand gets beside its own words."""
 
     def __init__(self, storage: str | None) -> None:
         self.storage = storage

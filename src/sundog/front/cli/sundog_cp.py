@@ -46,7 +46,7 @@ class End:
 
     @property
     def is_stream(self) -> bool:
-        """It is a tar on standard input or output."""
+        """Tell whether it is a tar on standard input or output."""
         return not self.name and self.path == _STREAM
 
     def kind(self) -> str:

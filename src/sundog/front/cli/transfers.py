@@ -44,7 +44,7 @@ class Display:
 
     @property
     def is_up(self) -> bool:
-        """Whether there are lines on the terminal."""
+        """Tell whether there are lines on the terminal."""
         return self._active > 0
 
     def add(self, description: str, total: int | None) -> int:

@@ -1,1 +1,1 @@
-"""What works on this machine, and why the rest does not: ``ch-checkns`` and ``ch-test``."""
+"""Checks of this machine, with causes and remedies: ``ch-checkns`` and ``ch-test``."""

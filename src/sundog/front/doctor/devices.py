@@ -15,7 +15,7 @@ _NONE_HINT = Hint(
     command="mkdir -p ~/.config/cdi && "
     "nvidia-ctk cdi generate --format=json >~/.config/cdi/nvidia.json",
 )
-_MOST_SHOWN = 5
+_SHOWN_LIMIT = 5
 
 
 def _devices() -> str:
@@ -34,12 +34,12 @@ def _devices() -> str:
             faults += _opened(node.host_path, node.permissions)
     if faults:
         raise SundogError(
-            "; ".join(faults[:_MOST_SHOWN]),
+            "; ".join(faults[:_SHOWN_LIMIT]),
             "after an update of a driver, generate its CDI specification again; a device "
             "that can't be opened belongs to another job, or to a group that you are not in",
         )
-    shown = ", ".join(names[:_MOST_SHOWN])
-    return f"{shown} and {len(names) - _MOST_SHOWN} more" if names[_MOST_SHOWN:] else shown
+    shown = ", ".join(names[:_SHOWN_LIMIT])
+    return f"{shown} and {len(names) - _SHOWN_LIMIT} more" if names[_SHOWN_LIMIT:] else shown
 
 
 def _opened(path: bytes, permissions: str) -> list[str]:

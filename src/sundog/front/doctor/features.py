@@ -1,4 +1,4 @@
-"""What containers can do here beyond the minimum: overlays, FUSE, supervision, PID namespaces."""
+"""Checks of features beyond the minimum: overlays, FUSE, supervision, PID namespaces."""
 
 from __future__ import annotations
 

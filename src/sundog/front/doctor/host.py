@@ -1,4 +1,4 @@
-"""What surrounds Sundog on this machine: the user, temporary directories, architectures."""
+"""Checks of Sundog's surroundings: the user, temporary directories, architectures."""
 
 from __future__ import annotations
 

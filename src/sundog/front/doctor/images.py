@@ -21,7 +21,7 @@ _BUILT = "localhost/sundog-test/built:1"
 _PULLED = "localhost/sundog-test/pulled:1"
 _SQUASH_PROGRAMS = ("mksquashfs", "tar2sqfs")
 _GROUP = 2  # processes
-# What RUN does under each mode of root emulation, and what must hold afterwards.
+# Commands of RUN for each mode of root emulation; each also tests its effect.
 _RUNS = {
     "none": "cat /etc/passwd > /made && chmod 0755 /made",
     "seccomp": "cat /etc/passwd > /made && chown 7:7 /made",

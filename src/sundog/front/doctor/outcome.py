@@ -27,7 +27,7 @@ class NotHere(SundogError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a check found.
+    """The result of a check.
 
     detail   what was found if ``state`` is OK; the cause if not
     hint     what to do, "" if nothing

@@ -1,4 +1,4 @@
-"""Whether registries can be reached, can prove who they are, and let this user in."""
+"""Checks of registries: connection, TLS certificate, login."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 1
 _SECONDS = 5.0  # to connect
-_MOST = 20  # registries that nobody named
+_REGISTRIES_LIMIT = 20  # registries that nobody named
 _NO_NETWORK = "pull images where the network is; nodes that run them need none"
 
 
@@ -63,7 +63,7 @@ def registry_checks(chosen: Sequence[str], environment: Mapping[str, str]) -> tu
         hosts = dict.fromkeys((*needed, *session.files.registries(), default))
     except SundogError as error:
         return (Check("registries", partial(_raise, error), in_child=False),)
-    asked = [_Asked(host, is_needed=host in needed) for host in list(hosts)[:_MOST]]
+    asked = [_Asked(host, is_needed=host in needed) for host in list(hosts)[:_REGISTRIES_LIMIT]]
     return tuple(_check(one, environment) for one in asked)
 
 

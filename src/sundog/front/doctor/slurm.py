@@ -14,15 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Where slurm.conf may be; the first is that of a node without files of its own.
+# Directories of slurm.conf; the first is that of a node without files of its own.
 _CONFIGURATIONS = ("/run/slurm/conf", "/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc")
 _OCI, _SLURM = "oci.conf", "slurm.conf"
 _OURS = ("ch-run", "ch-run-oci")
 _PAIR = re.compile(r"(\w+)=([^,\s]+)")  # of AuthInfo
 _RUN = re.compile(r"^\s*RunTimeRun\s*=\s*\"?(?:exec\s+)?([^\s\"]+)", re.IGNORECASE | re.MULTILINE)
-_LONGEST = 1 << 20  # bytes of an oci.conf
+_CONFIG_LIMIT = 1 << 20  # bytes of an oci.conf
 _KINDS = ("pmix", "pmi2", "cray_shasta")
-# What a launcher gives to each rank: a variable, and the kind.
+# Variables that launchers give to each rank, and the kinds of the launchers.
 _RANKS = (("PMIX_RANK", "PMIx"), ("PMI_RANK", "PMI"), ("PALS_RANKID", "PALS"))
 # The directories that programs of these launchers use.
 _PLACES = ("PMIX_SERVER_TMPDIR", "PALS_SPOOL_DIR")
@@ -112,7 +112,7 @@ def _oci() -> str:
         )
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(_LONGEST)
+            text = file.read(_CONFIG_LIMIT)
     except PermissionError:
         raise NotHere(f"this user may not read {path}") from None
     found = _RUN.search(text)

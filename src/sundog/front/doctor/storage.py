@@ -1,4 +1,4 @@
-"""What the file system of a storage directory can do.
+"""Checks of the file system of a storage directory.
 
 The checks work in a directory of their own beside the storage directory, and change nothing else.
 """

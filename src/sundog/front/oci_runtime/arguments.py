@@ -37,7 +37,7 @@ _MAKING = {
     "pid-file": VALUE,
     "preserve-fds": VALUE,
 }
-# What a command takes: options, and how many operands at least and at most.
+# Each command's options, and its least and greatest number of operands.
 COMMANDS: dict[str, tuple[dict[str, str], int, int]] = {
     "create": (_MAKING, 1, 1),
     "run": (_MAKING | {"detach": FLAG, "keep": FLAG, "no-subreaper": FLAG}, 1, 1),

@@ -80,7 +80,7 @@ _SIGKILL = 9
 
 
 class Making:
-    """What the first process needs of ``create``.
+    """The values that the container's first process gets from ``create``.
 
     own       paths of directories of Sundog's own, which no bind shows
     kept      descriptors that the command gets
@@ -121,7 +121,7 @@ class Making:
 
 
 class HostSide:
-    """What the maker finds out before it enters the namespaces.
+    """Facts about the host that the maker finds out before it enters the namespaces.
 
     source    the root file system
     terminal  the master of a terminal of the host, -1 if none is needed or there

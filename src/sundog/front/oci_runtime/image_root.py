@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class RootSource:
-    """Where a container's root comes from.
+    """The source of a container's root.
 
     ``is_layered`` says that it can only be written to through an overlay.
     """

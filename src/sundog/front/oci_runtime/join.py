@@ -76,7 +76,7 @@ _KINDS = {
 
 
 class Joining:
-    """What the joining process needs."""
+    """The values that the joining process gets."""
 
     __slots__ = ("console", "force", "kept", "log", "mounts_id", "process", "settings")
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sundog.front.oci_runtime.log import Log
 
 _KILL_WAIT = 10_000  # milliseconds until a killed process must have ended
-_HIGHEST_SIGNAL = 64
+_SIGNAL_LIMIT = 64
 
 
 def find_place(arguments: Arguments) -> Place:
@@ -276,7 +276,7 @@ def signal_number(text: str) -> int:
             number += int(offset)
         elif plus:
             number = 0
-    if not 0 < number <= _HIGHEST_SIGNAL:
+    if not 0 < number <= _SIGNAL_LIMIT:
         raise UsageError(f"unknown signal: {text}", "kill ID TERM, or a number from 1 to 64")
     return number
 

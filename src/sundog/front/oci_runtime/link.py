@@ -23,10 +23,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Message = tuple[str, int | bytes]
 
-# Of the first process, in this order but for MADE, which may come later: the PID, all file systems
-# are mounted, the container is ready.
+# Messages of the first process, in this order but for MADE, which may come later: the PID, all file
+# systems are mounted, the container is ready.
 MADE, MOUNTED, READY = "made", "mounted", "ready"
-# To it: the state for its hooks; and to start.
+# Messages to it: the state for its hooks; and to start.
 GO, START = "go", "start"
 ENDED = "ended"
 

@@ -53,7 +53,7 @@ class Limit:
 
 @value_class(frozen=True, slots=True)
 class ProcessSettings:
-    """What the command of a container is.
+    """The command of a container, and the properties of its process.
 
     ``capabilities`` is the bounding set, None if the configuration has no sets.  ``console_size``
     is rows and columns, (0, 0) if not given.  ``labels`` says which security labels it asks for;

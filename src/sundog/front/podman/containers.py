@@ -118,7 +118,7 @@ class Container:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is alive."""
+        """Tell whether its process is alive."""
         return self.process.pid > 0 and self.process.lives()
 
     @property

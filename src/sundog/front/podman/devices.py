@@ -17,7 +17,7 @@ GPU_VARIABLE = "NVIDIA_VISIBLE_DEVICES"
 _GPU_KIND = "nvidia.com/gpu"
 _ALL = ("all", "-1")
 _NO_GPUS = ("", "none", "void")
-_MOST_GPUS = 256
+_GPUS_LIMIT = 256
 _GPUS_HINT = "write --gpus all, --gpus 2, or --gpus device=0"
 _OTHER_GPU_KEYS = ("capabilities", "driver", "options")
 
@@ -64,7 +64,7 @@ def _counted(value: str, text: str) -> list[str]:
     """Return the first ``value`` GPUs, or all."""
     if value in _ALL:
         return ["all"]
-    if not value.isdecimal() or not 0 < len(value) < 4 or int(value) > _MOST_GPUS:
+    if not value.isdecimal() or not 0 < len(value) < 4 or int(value) > _GPUS_LIMIT:
         raise UsageError(f"--gpus {text}: not a number of GPUs: {value}", _GPUS_HINT)
     return [str(number) for number in range(int(value))]
 

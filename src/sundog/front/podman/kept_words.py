@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sundog.front.podman.options import Line
     from sundog.front.podman.run_line import Caller
 
-# What concerns the making of a container, or one start of it; and variables.
+# Options that concern the making of a container, or one start of it; and variables.
 _LEFT_OUT = frozenset(
     {"name", "detach", "rm", "pull", "platform", "arch", "tls-verify", "quiet", "cidfile"}
 )

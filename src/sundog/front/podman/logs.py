@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STDOUT, STDERR = b"stdout", b"stderr"
 _WHOLE, _PART = b"F", b"P"
 _BLOCK = 1 << 16
-_LONGEST = 1 << 13  # bytes of a line: of a longer one, each piece is a line of the log
+_LINE_LIMIT = 1 << 13  # bytes of a line: of a longer one, each piece is a line of the log
 
 
 class LogLine:
@@ -37,7 +37,7 @@ class LogLine:
 
     @property
     def is_whole(self) -> bool:
-        """The line ends here."""
+        """Tell whether the line ends here."""
         return self.text.endswith(b"\n")
 
 
@@ -53,9 +53,9 @@ class LogWriter:
         """Write the lines that ``data`` completes; keep the rest for the next call."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         pieces = [(line, _WHOLE) for line in lines]
-        while len(self._rest) > _LONGEST:
-            pieces.append((self._rest[:_LONGEST], _PART))
-            self._rest = self._rest[_LONGEST:]
+        while len(self._rest) > _LINE_LIMIT:
+            pieces.append((self._rest[:_LINE_LIMIT], _PART))
+            self._rest = self._rest[_LINE_LIMIT:]
         self._put(pieces, when)
 
     def end(self, when: int) -> None:

@@ -26,7 +26,7 @@ _ID_DIGITS = frozenset("0123456789abcdef")
 
 
 class Caller:
-    """Who runs ``sundog``, with what environment."""
+    """The user who runs ``sundog``, and the environment."""
 
     __slots__ = ("environment", "gid", "uid")
 
@@ -61,7 +61,7 @@ class ImageFacts:
 
 
 class ChRunLine:
-    """What starts ``ch-run``: its arguments, and its environment."""
+    """The arguments and the environment with which ``ch-run`` starts."""
 
     __slots__ = ("arguments", "environment")
 

@@ -26,7 +26,7 @@ def _is_same_port(value: str) -> bool:
     return bool(outside) and outside == inside.partition("/")[0]
 
 
-# What run and exec share.
+# The options that run and exec share.
 _COMMAND = (
     Option("--interactive -i", "", TAKEN, "keep standard input open"),
     Option("--tty -t", "", TAKEN, "pass $TERM on; the command has your terminal in any case"),
@@ -52,7 +52,7 @@ RUN = (
     Option("--entrypoint", "WORD|JSON", TAKEN, 'in place of the image\'s ENTRYPOINT; "" for none'),
     Option("--name", "NAME", TAKEN, "a name, for ps, exec, stop and kill"),
     Option("--detach -d", "", TAKEN, "run in the background; see sundog logs"),
-    Option("--rm", "", TAKEN, "forget the container and its changes at its end"),
+    Option("--rm", "", TAKEN, "remove the container and its changes when it ends"),
     Option("--cidfile", "FILE", TAKEN, "write the ID of the container to FILE, a new file"),
     Option("--label -l", "NAME=VALUE", TAKEN, "a label, for ps --filter and inspect"),
     Option("--stop-signal", "SIGNAL", TAKEN, "what sundog stop sends; default: the image's"),
@@ -65,7 +65,7 @@ RUN = (
     Option("--tls-verify", "", TAKEN, "false: trust any registry's certificate for the pull"),
     Option("--quiet -q", "", TAKEN, "do not print the progress of a pull"),
     Option("--force", "MODE", TAKEN, "emulation of root: notify, seccomp, none; not podman's"),
-    # What holds in any case.
+    # These hold in any case.
     Option("--nobanner", "", HELD, "no banner is printed; udocker's"),
     Option("--init", "", HELD, "the machine's own init collects orphans"),
     Option("--sig-proxy", "", HELD, "signals reach the command"),
@@ -79,7 +79,7 @@ RUN = (
     Option("--cgroups", "MODE", HELD, "the cgroup stays yours"),
     Option("--cgroupns", "MODE", HELD, "the cgroup stays yours"),
     Option("--cgroup-parent", "PATH", HELD, "the cgroup stays yours"),
-    # What has no effect, and does no harm.
+    # These have no effect, and do no harm.
     Option("--group-add", "GROUP", WARNED, "your own groups stay", harmless=one_of("keep-groups")),
     Option("--ipc", "MODE", WARNED, "the host's IPC is used",
            harmless=one_of("host", "private", "shareable", "")),
@@ -109,7 +109,7 @@ RUN = (
     Option("--health-cmd", "COMMAND", WARNED, "nothing checks health"),
     Option("--health-interval", "TIME", WARNED, "nothing checks health"),
     Option("--no-healthcheck", "", HELD, "nothing checks health"),
-    # What the command would miss.
+    # The command would miss these.
     Option("--publish -p", "PORTS", REFUSED, f"{_OWN_NETWORK}, so no port can be mapped",
            "leave it out, and have the program listen on a port of the host",
            harmless=_is_same_port),

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 10  # podman-stop(1)
 _REAL_TIME = ("RTMIN", "RTMAX")
-_MOST_DIGITS = 9
-_LONGEST_SIGNAL = 32  # characters
+_DIGITS_LIMIT = 9
+_SIGNAL_LIMIT = 32  # characters
 _SIGNALS_HINT = "kill -l lists them"
 
 
@@ -33,7 +33,7 @@ def signal_number(text: str, option: str, hint: str = _SIGNALS_HINT) -> int:
     name = text.upper().removeprefix("SIG")
     base, plus, offset = name.partition("+" if "+" in name else "-")
     found = -1
-    if len(text) <= _LONGEST_SIGNAL and text.isascii():
+    if len(text) <= _SIGNAL_LIMIT and text.isascii():
         if text.isdigit():
             found = int(text)
         elif base in _REAL_TIME and (offset.isdigit() or not plus):
@@ -41,7 +41,7 @@ def signal_number(text: str, option: str, hint: str = _SIGNALS_HINT) -> int:
         elif f"SIG{name}" in signal.Signals.__members__:
             found = signal.Signals[f"SIG{name}"]
     if found not in signal.valid_signals():
-        raise UsageError(f"{option} {text[:_LONGEST_SIGNAL]}: no such signal", hint)
+        raise UsageError(f"{option} {text[:_SIGNAL_LIMIT]}: no such signal", hint)
     return found
 
 
@@ -49,6 +49,6 @@ def whole_number(text: str | None, option: str) -> int | None:
     """Return the number of an option, None without one.  Raises UsageError."""
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_LIMIT):
         raise UsageError(f"{option} {text}: not a number", "it is 0 or more")
     return int(text)

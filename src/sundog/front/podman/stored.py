@@ -1,4 +1,4 @@
-"""What a run must know of an image in storage: the small file that ``ch-run`` reads, too."""
+"""The facts that a run needs about a stored image: the small file that ``ch-run`` reads, too."""
 
 from __future__ import annotations
 

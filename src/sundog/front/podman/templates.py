@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _OPEN, _CLOSE = "{{", "}}"
 _BLANKS = " \t\r\n"
-_LONGEST = 1 << 16  # characters of a template
-_DEEPEST = 50  # blocks or parentheses in one another
+_TEMPLATE_LIMIT = 1 << 16  # characters of a template
+_DEPTH_LIMIT = 50  # blocks or parentheses in one another
 _HINT = "fields, if, with, range, pipes and the functions " + ", ".join(
     sorted([*FUNCTIONS, "and", "or"])
 )
@@ -56,8 +56,10 @@ class Template:
 
         ``is_table`` tells whether it began with the word ``table``.  Raises UsageError.
         """
-        if len(text) > _LONGEST:
-            raise UsageError(f"template: longer than {_LONGEST} characters", "use JSON and jq")
+        if len(text) > _TEMPLATE_LIMIT:
+            raise UsageError(
+                f"template: longer than {_TEMPLATE_LIMIT} characters", "use JSON and jq"
+            )
         self.is_table = text.startswith("table ")
         self.text = text.removeprefix("table ").lstrip(" " if self.is_table else "")
         self._part = _Reader(_items(self.text.replace("\\t", "\t").replace("\\n", "\n"))).whole()
@@ -246,8 +248,8 @@ class _Reader:
 
     def _branch(self, word: str, pipeline: _Pipeline) -> Part:
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise _fault(f"more than {_DEEPEST} blocks in one another")
+        if self._depth > _DEPTH_LIMIT:
+            raise _fault(f"more than {_DEPTH_LIMIT} blocks in one another")
         body, end = self._block()
         otherwise: Part = _text("")
         if end is not None and end[0].value == "else":
@@ -338,8 +340,8 @@ class _Pipeline:
     def _piped(self) -> Value:
         """Read commands with ``|`` between them."""
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise _fault(f"more than {_DEEPEST} parentheses in one another")
+        if self._depth > _DEPTH_LIMIT:
+            raise _fault(f"more than {_DEPTH_LIMIT} parentheses in one another")
         value = self._command(None)
         while (token := self._next()) is not None and token.kind == "mark" and token.value == "|":
             self._place += 1

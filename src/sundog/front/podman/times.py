@@ -13,7 +13,7 @@ from sundog.errors import UsageError
 SECOND = 1_000_000_000  # nanoseconds
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": SECOND}
 _UNITS |= {"m": 60 * SECOND, "h": 3600 * SECOND}
-_LONGEST = 64  # characters of a time
+_TEXT_LIMIT = 64  # characters of a time
 _HINT = "write a duration (10m, 1h30m), a time of RFC 3339 (2006-01-02T15:04:05Z), or a UNIX time"
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -23,7 +23,7 @@ def parse_moment(text: str, option: str, now: int) -> int:
 
     Raises UsageError, which names the ``option``.
     """
-    if len(text) <= _LONGEST and text.isascii():
+    if len(text) <= _TEXT_LIMIT and text.isascii():
         duration = parse_duration(text)
         if duration is not None:
             return now - duration
@@ -63,7 +63,7 @@ def parse_rfc3339(text: str) -> int:
 
     Raises ValueError and OverflowError.
     """
-    if len(text) > _LONGEST:
+    if len(text) > _TEXT_LIMIT:
         raise ValueError("too long for a time")
     date, clock = text[:10], text[11:]
     if clock and text[10] not in "Tt ":

@@ -1,4 +1,4 @@
-"""--user, --userns and --force of ``sundog run``: who the command is, and who pretends that.
+"""--user, --userns and --force of ``sundog run``: the command's user, and how it is emulated.
 
 The container has one user and one group.  By default the command is root, or the image's USER, and
 a supervisor makes that look real (``ch-run --notify``).  A command that is to run as the caller
@@ -34,7 +34,7 @@ class Who:
 
     @property
     def emulated(self) -> bool:
-        """A supervisor is needed."""
+        """Tell whether a supervisor is needed."""
         return self.mode == NOTIFY
 
     @property

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DEFAULT_TERM = "xterm"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 PROXIES = frozenset({*_PROXIES, *map(str.upper, _PROXIES)})
-# What of the host is about the host itself, or about ``sundog`` and ``ch-run``.
+# Variables that describe the host, or belong to ``sundog`` and ``ch-run``: not passed on.
 _HOSTS_OWN = frozenset(
     {
         "HOME",
@@ -45,7 +45,7 @@ _STEERING = (
     *("SHELLOPTS", "BASHOPTS", "BASH_ENV", "GLIBC_TUNABLES", "GCONV_PATH"),
 )
 _STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "MALLOC_")
-# What a rank of MPI needs of mpirun and srun: launcher/mpi.py.
+# Variables of mpirun and srun that a rank of MPI needs: launcher/mpi.py.
 MPI_STARTS = (
     *("FI_CXI_", "HYDI_", "MPI_LOCAL", "OMPI_", "PALS_", "PMIX_", "PMI_", "PRTE_"),
     *("SLINGSHOT_", "SLURM_"),

@@ -79,17 +79,17 @@ class Force:
 
     @property
     def fakeroot(self) -> bool:
-        """Whether RUN's command runs under the program fakeroot if it needs that."""
+        """Tell whether RUN's command runs under the program fakeroot if it needs that."""
         return self.mode == "fakeroot"
 
     @property
     def notify(self) -> bool:
-        """Whether RUN's command runs under a supervisor, which remembers its answers."""
+        """Tell whether RUN's command runs under a supervisor, which remembers its answers."""
         return self.mode == "notify"
 
     @property
     def seccomp(self) -> bool:
-        """Whether RUN's command runs under the filter."""
+        """Tell whether RUN's command runs under the filter."""
         return self.mode == "seccomp"
 
 

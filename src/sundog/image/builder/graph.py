@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     # The index of an earlier stage, or a context or image from elsewhere.
     Base: TypeAlias = int | NamedContext
 
-_MOST_DIGITS = 20  # of a stage's number; Python refuses to read very long ones
+_DIGITS_LIMIT = 20  # of a stage's number; Python refuses to read very long ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class StageGraph:
 
 def is_stage_number(name: str) -> bool:
     """Tell whether ``name`` can be the number of a stage."""
-    return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS
+    return name.isascii() and name.isdigit() and len(name) <= _DIGITS_LIMIT
 
 
 def context_key(name: str) -> str:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _PORT_LIMIT = 65535
-_MOST_DIGITS = 20  # of a number; Python refuses to read very long ones
+_DIGITS_LIMIT = 20  # of a number; Python refuses to read very long ones
 
 
 def changes(instruction: Instruction, config: ImageConfig) -> list[Change] | None:
@@ -156,7 +156,7 @@ def _ports(word: str) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_LIMIT
 
 
 def _bad_port(word: str) -> BuildError:

@@ -46,11 +46,11 @@ class TreeStep(Protocol):
 
     @property
     def is_bare(self) -> bool:
-        """Whether the image gets no mount points beside its own, because nothing runs in it."""
+        """Tell whether the image gets no mount points but its own, as nothing runs in it."""
 
     @property
     def is_independent(self) -> bool:
-        """Whether the step ignores the files below (COPY --link): an empty image will do."""
+        """Tell whether the step ignores the files below (COPY --link): an empty image will do."""
 
     def key(self, layers: Sequence[str]) -> str:
         """Return its cache key on top of ``layers``."""

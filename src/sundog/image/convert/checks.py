@@ -1,15 +1,15 @@
-"""What ``ch-convert`` refuses before it begins: a missing input, an output in the way."""
+"""Checks that ``ch-convert`` makes before it begins: a missing input, an output in the way."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from sundog.errors import SundogError, UsageError
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, OCI_DIRECTORY, Place
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

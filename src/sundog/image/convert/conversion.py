@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from sundog.base.record.guesses import GUESSES, LOST_GUESSES
 from sundog.base.record.names import canonical_name
@@ -56,6 +56,7 @@ from sundog.image.oci.timestamps import timestamp
 from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.store import Store
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -289,7 +290,7 @@ class _Conversion:
 
     @property
     def _has_layers(self) -> bool:
-        """Whether the source is an image of layers, with a configuration apart from its files."""
+        """Tell whether the source is an image of layers, with its configuration in another file."""
         return self._source.format in LAYERED
 
     def _warn(self, text: str) -> None:

@@ -7,7 +7,6 @@ Format".  Layers are bare tars; reading accepts compressed ones, as Docker does.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from sundog.errors import ArchiveError, DockerArchiveError
 from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
@@ -17,6 +16,7 @@ from sundog.image.oci.digest import Digest
 from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,10 +7,11 @@ import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from sundog.errors import SundogError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,7 +27,7 @@ class Engine:
 
     @property
     def is_here(self) -> bool:
-        """Whether the program is in $PATH."""
+        """Tell whether the program is in $PATH."""
         return shutil.which(self.program) is not None
 
     def has(self, image: str) -> bool:

@@ -9,7 +9,6 @@ which pyxis writes if a step's own command is to run without ENTRYPOINT.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 from sundog.image.layer.below import Below
 from sundog.image.layer.directory_owners import PLACEHOLDERS
@@ -17,6 +16,7 @@ from sundog.image.layer.whole_image import image_entries
 from sundog.image.store.metadata import encoded
 from sundog.image.store.volumes import volume_paths
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

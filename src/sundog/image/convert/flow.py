@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from sundog.base.kernel.files import write_all
 from sundog.image.layer.tar_writer import TarWriter
@@ -19,6 +19,7 @@ from sundog.image.transfer.packing import warn_of_image
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.process.child import Child
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -34,7 +35,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """How tars are written: the latest time, whether they have attributes and whiteouts.
+    """Options for tars: the latest time, whether they have attributes and whiteouts.
 
     With ``is_flat``, a name that means a whiteout elsewhere is a name like others.  ``latest`` is
     the latest time that the reader can keep, in seconds since 1970; None for any.
@@ -97,7 +98,7 @@ def task(
 
 
 class _Produced(io.RawIOBase):
-    """What a process writes into a pipe; the end comes only after the process has succeeded."""
+    """The output of a process on a pipe; its end comes only after the process has succeeded."""
 
     def __init__(self, fd: int, running: Task, warn: Callable[[str], None]) -> None:
         self._fd = fd

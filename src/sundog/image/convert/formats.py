@@ -10,7 +10,6 @@ import os
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.errors import ArchiveError, UsageError
@@ -18,6 +17,7 @@ from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.limits import Meter
 from sundog.image.layer.tar import TarReader
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -79,7 +79,7 @@ class Place:
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is standard input or output."""
+        """Tell whether it is standard input or output."""
         return self.text == STANDARD_STREAM and self.format in (TAR, OCI_ARCHIVE, DOCKER_ARCHIVE)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import ArchiveError
@@ -12,6 +11,7 @@ from sundog.image.layer.names import check_length, display, joined
 from sundog.image.layer.xattrs import recordable
 from sundog.runtime.squashfs.image import SquashfsImage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

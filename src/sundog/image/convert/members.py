@@ -65,7 +65,7 @@ class Members(Protocol):
 
     @property
     def is_counted(self) -> bool:
-        """Whether the meter has counted their bytes already; if not, it counts what is read."""
+        """Tell whether the meter has counted their bytes; if not, it counts what is read."""
 
     def has(self, name: str) -> bool:
         """Tell whether there is a file of this name."""

@@ -12,7 +12,6 @@ import signal
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.process import set_pdeathsig
@@ -28,6 +27,7 @@ from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.root import mount_root
 from sundog.runtime.process.watch import PERIOD, WATCH
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

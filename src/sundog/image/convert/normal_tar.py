@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.compression import open_decompressed
@@ -19,6 +19,7 @@ from sundog.image.layer.tar import TarReader
 from sundog.image.layer.unpack import TOP_DIRECTORIES
 from sundog.image.layer.xattrs import recordable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.layer.header import Member
     from sundog.image.layer.tar_writer import TarWriter
@@ -28,7 +29,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the headers of an archive say.
+    """Facts that the headers of an archive tell.
 
     is_normal   whether its members can be read one by one, and need no unpacking
     top         the directory that wraps the image, b"" if none does

@@ -8,7 +8,7 @@ Specification: OCI image-spec v1.1, image-layout.md, and annotations.md for
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sundog.errors import ArchiveError, DocumentError, ManifestError, ReferenceSyntaxError
 from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
@@ -28,6 +28,7 @@ from sundog.image.oci.media_types import (
 )
 from sundog.image.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

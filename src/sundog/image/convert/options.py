@@ -1,17 +1,18 @@
-"""What a conversion is asked for, and what it tells."""
+"""The options of a conversion, and its reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.transfer.packing import Packing
     from sundog.image.transfer.report import Transfer, WatchingReport
 
 
 class Progress(Protocol):
-    """What a conversion tells; ``cli/`` shows it."""
+    """The reports of a conversion; ``cli/`` shows them."""
 
     @property
     def report(self) -> WatchingReport:
@@ -23,7 +24,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to convert; ``storage`` and ``temporary`` are None where the defaults apply."""
+    """Options of a conversion; ``storage`` and ``temporary`` are None where the defaults apply."""
 
     storage: str | None
     temporary: str | None

@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.advice import names_in
 from sundog.base.kernel.drafts import replacing
@@ -18,6 +17,7 @@ from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.kernel.refusal import WANTED, reason
 from sundog.errors import KernelError, SundogError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

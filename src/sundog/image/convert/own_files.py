@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES, RECORDS_DIRECTORY
 from sundog.base.record.stack import pack_command
 from sundog.image.store.metadata import OWN_METADATA, encoded, environment_file, metadata_file
 from sundog.image.store.volumes import volume_paths
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.oci.config import ImageConfig
 

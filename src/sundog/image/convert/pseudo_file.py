@@ -15,7 +15,6 @@ import re
 from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.image.layer.below import SET_ID
@@ -26,6 +25,7 @@ from sundog.image.layer.holes import data_extents, has_no_holes
 from sundog.image.layer.tar_writer import ZEROS_WRITTEN
 from sundog.image.layer.whole_image import image_entries
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ _PATH_LIMIT = 4000  # PATH_MAX without the path of the mount
 _EXCLUDED_LIMIT = 1000  # mksquashfs compares each file with each of them
 # mksquashfs looks for each name in a list of the names of its directory: a second of its time.
 _COMPARISONS_LIMIT = 200_000_000
-_MAJOR_MAX, _MINOR_MAX = 0xFFF, 0xFFFFF
+_MAJOR_LIMIT, _MINOR_LIMIT = 0xFFF, 0xFFFFF
 _USER = b"user."
 _PREFIXES = (_USER, b"trusted.", b"security.")  # SquashFS has no other attributes
 _ATTRIBUTE = re.compile(rb"[!-<>-~]+")  # a printable word without "="
@@ -59,7 +59,7 @@ class RootInode:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What ``mksquashfs`` is told of an image.
+    """The description of an image for ``mksquashfs``.
 
     root        the root directory
     definitions the pseudo file
@@ -177,7 +177,7 @@ class _Describer:
         """Define a device in place of its placeholder."""
         record = entry.record
         major, minor = os.major(record.rdev), os.minor(record.rdev)
-        if major > _MAJOR_MAX or minor > _MINOR_MAX:
+        if major > _MAJOR_LIMIT or minor > _MINOR_LIMIT:
             raise _Inexpressible
         self._exclude(entry.path, placeholder)
         words = (record.kind.upper().encode(), seconds, self._mode(entry), record.uid, record.gid)

@@ -10,7 +10,7 @@ import os
 import shutil
 import tarfile
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from sundog.errors import UsageError
 from sundog.image.convert import docker_archive, oci_layout
@@ -21,6 +21,7 @@ from sundog.image.oci.reference import Reference
 from sundog.image.transfer.documents import as_it_came, leaving_image
 from sundog.image.transfer.packing import Packing, pack, warn_of_layer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from sundog.base.kernel.files import Closing
 from sundog.errors import ArchiveError, EndsEarly, SundogError
@@ -24,6 +24,7 @@ from sundog.image.layer.header import NANOSECONDS
 from sundog.image.layer.tar import TarReader
 from sundog.image.oci.timestamps import EPOCH_VARIABLE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 

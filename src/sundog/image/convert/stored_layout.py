@@ -14,7 +14,6 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.record.known_layouts import (
@@ -27,6 +26,7 @@ from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.errors import NotInStorage, StoreError
 from sundog.image.convert.load import FoundImage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.convert.archived import ArchivedImage
     from sundog.image.oci.platform import Platform

@@ -15,7 +15,6 @@ import re
 import stat
 import tempfile
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import is_at
@@ -28,6 +27,7 @@ from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.process.child import Child
 from sundog.runtime.state.place import make_private
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import RECORDS, RECORDS_DIRECTORY
@@ -25,6 +25,7 @@ from sundog.image.transfer.importer import tree_config
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.process.child import Child
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a tar is unpacked, see ``layer.unpack``; ``wraps`` says that a directory may wrap it."""
+    """Rules for a tar's unpacking, see ``layer.unpack``; ``wraps``: a directory may wrap it."""
 
     wraps: bool
     is_flat: bool

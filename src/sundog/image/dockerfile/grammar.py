@@ -330,8 +330,8 @@ _UNITS = {
     "h": 3_600_000_000_000,
 }
 _AMOUNT = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})"
-_LONGEST_DURATION = 100  # characters
-_MOST = 2**63  # Docker counts nanoseconds in 64 bits
+_DURATION_LIMIT = 100  # characters
+_NANOSECONDS_LIMIT = 2**63  # Docker counts nanoseconds in 64 bits
 
 
 def _duration(flags: Flags, name: str) -> int:
@@ -341,9 +341,9 @@ def _duration(flags: Flags, name: str) -> int:
         return 0
     text = (flag.value or "").removeprefix("+")
     # The length has a bound, because the search for amounts restarts at each digit.
-    amounts = list(re.finditer(_AMOUNT, text)) if len(text) <= _LONGEST_DURATION else []
+    amounts = list(re.finditer(_AMOUNT, text)) if len(text) <= _DURATION_LIMIT else []
     total = sum(float(found[1]) * _UNITS[found[2]] for found in amounts)
-    if not amounts or "".join(found[0] for found in amounts) != text or total >= _MOST:
+    if not amounts or "".join(found[0] for found in amounts) != text or total >= _NANOSECONDS_LIMIT:
         raise flag.word.fault(f"--{name}: not a time: {flag.value!r}", hint="as in 1m30s or 500ms")
     nanoseconds = int(total)
     if 0 < nanoseconds < _UNITS["ms"]:

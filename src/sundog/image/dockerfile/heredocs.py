@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sundog.image.dockerfile.words import raw_words, unquoted_words
 
-_MAX_DIGITS = 9  # of a file descriptor
+_DIGITS_LIMIT = 9  # of a file descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def parse_marker(word: str) -> Heredoc | None:
     digits, mark, name_text = word.partition("<<")
     strip_tabs = name_text.startswith("-")
     name_text = name_text.removeprefix("-")
-    if not mark or "<" in name_text or digits.strip("0123456789") or len(digits) > _MAX_DIGITS:
+    if not mark or "<" in name_text or digits.strip("0123456789") or len(digits) > _DIGITS_LIMIT:
         return None
     names = unquoted_words(name_text)
     if len(names) != 1:

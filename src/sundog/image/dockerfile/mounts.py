@@ -47,7 +47,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
 _ACCESS = {"readonly": False, "readwrite": True}  # the switch → the mount is writable if it is true
 _SWITCHES = (*_ACCESS, "required")
 _ID_LIMIT = 2**32 - 1
-_MOST_DIGITS = 100  # of a number, with leading zeros
+_DIGITS_LIMIT = 100  # of a number, with leading zeros
 _SIZE_LIMIT = 2**63
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 _SIZE_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
@@ -222,7 +222,7 @@ class _Reader:
         if text is None:
             return None
         digits = "01234567" if base == 8 else "0123456789"
-        if not text or text.strip(digits) or len(text) > _MOST_DIGITS or int(text, base) > most:
+        if not text or text.strip(digits) or len(text) > _DIGITS_LIMIT or int(text, base) > most:
             kind = "an octal mode" if key == "mode" else "a number"
             raise MountSyntaxError(f"--mount: {key}={text}: not {kind}")
         return int(text, base)

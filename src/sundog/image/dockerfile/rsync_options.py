@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sundog.errors import SundogError
 
 DEFAULT_PLUS = "l"
-# What each plus option stands for.
+# The options of rsync that each plus option stands for.
 _ATTRIBUTES = ("-@=-1", "-A", "-H", "-S", "-X", "-p", "-r")
 PLUS_OPTIONS: dict[str, tuple[str, ...]] = {
     "l": (*_ATTRIBUTES, "-l", "--safe-links"),
@@ -84,12 +84,12 @@ class RsyncOptions:
 
     @property
     def uses_times(self) -> bool:
-        """Whether the times of files matter."""
+        """Tell whether the times of files matter."""
         return any(option in _TIMES for option in self.given)
 
     @property
     def needs_image(self) -> bool:
-        """Whether an option names a file of the image."""
+        """Tell whether an option names a file of the image."""
         return any(path.startswith("/") for path in map(_from_path, self.given))
 
     def arguments(self, context: str, image: str, *, for_listing: bool) -> list[str]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _SPECIAL_PARAMETERS = "@*#?$!-"  # of sh; none is ever set here
 _MODIFIERS = "-+?#%"
-_MAX_DEPTH = 50  # Python's stack is not endless
+_DEPTH_LIMIT = 50  # Python's stack is not endless
 
 
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
@@ -175,8 +175,8 @@ class _Lexer:
     def until(self, stop: str, *, keep_escapes: bool) -> str:
         """Read and expand up to the character ``stop`` and over it."""
         self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise self.error(f"more than {_MAX_DEPTH} substitutions inside of each other")
+        if self.depth > _DEPTH_LIMIT:
+            raise self.error(f"more than {_DEPTH_LIMIT} substitutions inside of each other")
         fragments = self.fragments(stop, keep_escapes=keep_escapes)
         self.depth -= 1
         return _text(fragments)

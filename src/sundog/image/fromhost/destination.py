@@ -1,4 +1,4 @@
-"""Where in the image a file of the host belongs: --dest, else what its path tells."""
+"""The place in the image for a file of the host: --dest, else what its path tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operand of ``ch-fromhost`` must be: the directory of an image, outside of storage."""
+"""The operand of ``ch-fromhost``: the directory of an image, outside of storage."""
 
 from __future__ import annotations
 

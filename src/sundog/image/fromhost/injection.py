@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sundog.image.fromhost.lists import Wanted
 
     class Report(Protocol):
-        """Where messages go; called in a child process, too."""
+        """A function that takes messages; called in a child process, too."""
 
         def verbose(self, text: str) -> None: ...  # noqa: D102
         def debug(self, text: str) -> None: ...  # noqa: D102
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Whether ldconfig runs; the user's environment."""
+    """Options of an injection: whether ldconfig runs; the user's environment."""
 
     runs_ldconfig: bool
     environment: Mapping[str, str]

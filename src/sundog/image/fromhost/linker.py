@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _LDCONFIG = b"/sbin/ldconfig"
 _ENVIRONMENT = {b"PATH": b"/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL": b"C"}
 _TMPFS = b"mode=755,size=64m,nr_inodes=100k"
-_MOST_OUTPUT = 4 << 20  # bytes, on each stream
+_OUTPUT_LIMIT = 4 << 20  # bytes, on each stream
 _CACHE = b"etc/ld.so.cache"
 _AUXILIARY_CACHE = b"var/cache/ldconfig/aux-cache"
 _USUALLY_EMPTY = (b"media", b"mnt", b"srv")
@@ -42,7 +42,7 @@ _NO_LDCONFIG = "name the directory by --dest, and leave out the linker's cache b
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What ldconfig made at ``path``: a symlink to ``target``, or a file at ``copy``."""
+    """One file that ldconfig made at ``path``: a symlink to ``target``, or a file at ``copy``."""
 
     path: bytes
     target: bytes
@@ -197,9 +197,9 @@ def _unneeded_directory(needed: Sequence[bytes]) -> bytes:
 
 
 def _bounded_file() -> int:
-    """Return a file without a name that cannot grow beyond ``_MOST_OUTPUT``."""
+    """Return a file without a name that cannot grow beyond ``_OUTPUT_LIMIT``."""
     fd = os.memfd_create("ldconfig", os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, _MOST_OUTPUT)
+    os.ftruncate(fd, _OUTPUT_LIMIT)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
     return fd
 

@@ -1,4 +1,4 @@
-"""Which files of the host are to be injected: what the options of ``ch-fromhost`` name.
+"""Lists of the host's files to inject, as the options of ``ch-fromhost`` name them.
 
 A list is text with one path a line, in a file or from a command.  Empty lines do not count.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _NVIDIA = ("nvidia-container-cli", "list", "--binaries", "--libraries")
-_LONGEST_LIST = 16 << 20  # bytes
+_LIST_LIMIT = 16 << 20  # bytes
 
-# Where the Cray's own files are: option → variable.
+# Places of the Cray's own files: option → variable.
 _CRAY_VARIABLES = {"--cray-cxi": "CH_FROMHOST_OFI_CXI", "--cray-gni": "CH_FROMHOST_OFI_GNI"}
 
 
@@ -67,7 +67,7 @@ def _path(_option: str, value: str, _environment: Mapping[str, str]) -> list[byt
 def _file(_option: str, value: str, _environment: Mapping[str, str]) -> list[bytes]:
     try:
         with open(value, "rb") as file:
-            text = file.read(_LONGEST_LIST + 1)
+            text = file.read(_LIST_LIMIT + 1)
     except OSError as error:
         raise SundogError(f"cannot read file: {value}: {error.strerror}") from error
     return _lines(text, value)
@@ -110,8 +110,8 @@ def _output_of(words: Sequence[str], failure: str, hint: str = "") -> bytes:
 
 
 def _lines(text: bytes, name: str) -> list[bytes]:
-    if len(text) > _LONGEST_LIST:
-        raise SundogError(f"the list of files is longer than {_LONGEST_LIST} bytes: {name}")
+    if len(text) > _LIST_LIMIT:
+        raise SundogError(f"the list of files is longer than {_LIST_LIMIT} bytes: {name}")
     return [line for line in text.split(b"\n") if line]
 
 

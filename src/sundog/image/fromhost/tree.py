@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # A hostile image may have any number of entries where ch-fromhost looks for its own.
-MOST_ENTRIES = 1_000_000
+ENTRIES_LIMIT = 1_000_000
 
 _WITHIN = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 _EXACTLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
@@ -97,9 +97,9 @@ class Tree:
                     for name in sorted(os.listdir(fd))
                 ]
             count += len(entries)
-            if count > MOST_ENTRIES:
+            if count > ENTRIES_LIMIT:
                 raise SundogError(
-                    f"more than {MOST_ENTRIES} entries in {printable(descriptor_path(self.fd))}"
+                    f"more than {ENTRIES_LIMIT} entries in {printable(descriptor_path(self.fd))}"
                 )
             for name, status in entries:
                 path = os.path.join(directory, name)

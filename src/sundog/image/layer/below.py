@@ -11,7 +11,7 @@ import os
 import stat
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.guesses import guesses_of
@@ -21,6 +21,7 @@ from sundog.image.layer.names import joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import entry_path, get_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
@@ -76,7 +77,7 @@ class Found:
 
     @property
     def is_directory(self) -> bool:
-        """Whether the entry is a directory."""
+        """Tell whether the entry is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
 
     @property
@@ -86,7 +87,7 @@ class Found:
 
     @property
     def is_guessed(self) -> bool:
-        """Whether the owner is unknown: a RUN may have given the file away and forgotten it.
+        """Tell whether the owner is unknown: a RUN may have given the file away and forgotten it.
 
         In a layer of guesses, every file counts as such that has no set-id bits and no recorded
         owner.

@@ -6,7 +6,6 @@ Runs in the tree worker, where the modes of files are no obstacle.
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import Below, LayerTree
@@ -16,6 +15,7 @@ from sundog.image.layer.names import joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import OVERLAY_OPAQUE, overlay_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sundog.base.record.owners import OwnersManifest
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
-_MOST = 1 << 20  # changes that one answer holds
+_CHANGES_LIMIT = 1 << 20  # changes that one answer holds
 
 
 def tree_changes(
@@ -40,7 +40,7 @@ def tree_changes(
     with Below(above, cut_at_root=False) as changed, Below(below) as before:
         for layer in above:
             for path in _paths(layer):
-                if path in found or len(found) == _MOST:
+                if path in found or len(found) == _CHANGES_LIMIT:
                     continue
                 was, shows = before.lookup(path) is not None, changed.lookup(path) is not None
                 if was or shows:

@@ -10,8 +10,9 @@ import hashlib
 import queue
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 

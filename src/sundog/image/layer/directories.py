@@ -12,11 +12,12 @@ process moves directories of the tree.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.errors import KernelError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 

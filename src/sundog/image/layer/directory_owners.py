@@ -1,14 +1,14 @@
-"""Who owns what in a directory that holds an image: its records, its inodes, or a guess."""
+"""Owners of the files in an image's directory: from its records, its inodes, or a guess."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import SundogError
 from sundog.image.layer.below import SET_ID
 from sundog.image.layer.names import display
 
+TYPE_CHECKING = False
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Mapping

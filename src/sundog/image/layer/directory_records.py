@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import is_at
@@ -20,6 +19,7 @@ from sundog.base.record.owners import unpack_owners
 from sundog.errors import KernelError, SundogError
 from sundog.image.layer.names import display
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import RECORDS_DIRECTORY
@@ -28,6 +27,7 @@ from sundog.image.layer.walk import walk
 from sundog.image.layer.whole_image import image_entries
 from sundog.image.layer.xattrs import get_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

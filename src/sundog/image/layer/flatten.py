@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from sundog.image.layer.below import Below, Found, LayerTree
 from sundog.image.layer.copying import Copier
@@ -12,6 +11,7 @@ from sundog.image.layer.directories import Directories
 from sundog.image.layer.names import joined
 from sundog.image.layer.xattrs import set_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

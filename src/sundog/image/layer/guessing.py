@@ -6,12 +6,11 @@ when only something in it changed, the lowest one decides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sundog.base.record.guesses import pack_guesses
 from sundog.image.layer.below import Below
 from sundog.image.layer.names import joined
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Where a file has data, and where holes, which read as zeros: lseek(2), SEEK_DATA."""
+"""Ranges of data and of holes, which read as zeros, in a file: lseek(2), SEEK_DATA."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import RECORDS_DIRECTORY
@@ -33,6 +32,7 @@ from sundog.image.layer.walk import walk
 from sundog.image.layer.write_tar import write_tar
 from sundog.image.layer.xattrs import get_xattrs, set_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

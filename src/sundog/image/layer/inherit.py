@@ -1,4 +1,4 @@
-"""What a build step's layer inherits from the layers below: owners, but nothing of the skeleton.
+"""Records that a build step's layer inherits from the layers below: owners, not the skeleton.
 
 A file that an ordinary user makes or changes belongs to that user, so its inode says nothing of
 its owner in the image.  The rule: the file inherits the record of the same path and type below;
@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import SET_ID, Below, LayerTree, kind_of
 from sundog.image.layer.xattrs import get_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.xattrs import OVERLAY_OPAQUE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.below import Below

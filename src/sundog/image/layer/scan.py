@@ -13,7 +13,7 @@ import stat
 import struct
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sundog.image.layer.copying import Copier
 from sundog.image.layer.directories import Directories
@@ -23,6 +23,7 @@ from sundog.image.layer.names import joined
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import get_xattrs, set_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.image.layer.directories import Directories
 from sundog.image.layer.inherit import Base
@@ -29,6 +28,7 @@ from sundog.image.layer.xattrs import (
     remove_xattrs,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

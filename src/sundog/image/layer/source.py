@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from sundog.errors import EndsEarly
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.layer.chunks import Chunks
 

@@ -8,12 +8,11 @@ order of offset.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sundog.errors import ArchiveError
 from sundog.image.layer.header import BLOCK, parse_field
 from sundog.image.layer.pax import parse_number
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.layer.source import Source
 

@@ -11,7 +11,7 @@ headers.  It does not judge names; ``layer.unpack`` does.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from sundog.errors import ArchiveError, EndsEarly
 from sundog.image.layer.chunks import Chunks
@@ -21,12 +21,13 @@ from sundog.image.layer.pax import parse_number, parse_records, parse_time, xatt
 from sundog.image.layer.source import Source
 from sundog.image.layer.sparse import Map, check_map, data_map, old_map, pax_map
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ZEROS = bytes(BLOCK)
 _PRECEDING_LIMIT = 1 << 20  # bytes; Go's archive/tar takes as much of each kind
-# Of global headers, which hold for all later members: real archives have a comment or a time there.
+# Limits for global headers.  They hold for all later members; real ones have a comment or a time.
 _GLOBALS_LIMIT = 64 << 10  # bytes
 _GLOBALS_COUNT = 100
 _SIZE_LIMIT = 1 << 63

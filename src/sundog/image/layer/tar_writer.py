@@ -13,7 +13,7 @@ import errno
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sundog.errors import ArchiveError
 from sundog.image.layer.below import SET_ID
@@ -24,6 +24,7 @@ from sundog.image.layer.names import check_no_mark, display
 from sundog.image.layer.pax import format_records, format_time, xattr_record
 from sundog.image.layer.sparse import Map, fitting_map, format_map
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -35,13 +36,13 @@ _BUFFER_SIZE = 256 * 1024
 _TYPEFLAGS = {"f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6"}
 _NAME_SIZE = 100
 _PREFIX_SIZE = 155
-_ID_MAX = 0o7777777
-_SIZE_MAX = 0o77777777777
+_ID_LIMIT = 0o7777777
+_SIZE_LIMIT = 0o77777777777
 ZEROS_WRITTEN = 1 << 30  # bytes of holes in one archive at most
 
 
 class Sink(Protocol):
-    """What an archive is written to: a file open for writing, or an object like one."""
+    """The destination of an archive: a file open for writing, or an object like one."""
 
     def write(self, data: bytes, /) -> int:
         """Write ``data``, or its beginning; return the number of bytes."""
@@ -143,11 +144,11 @@ class TarWriter:
             pax.append((b"linkpath", link))
         if not all(_is_utf8(text) for _, text in pax):
             pax.insert(0, (b"hdrcharset", b"BINARY"))
-        if size > _SIZE_MAX:
+        if size > _SIZE_LIMIT:
             pax.append((b"size", b"%d" % size))
-        if record.uid > _ID_MAX:
+        if record.uid > _ID_LIMIT:
             pax.append((b"uid", b"%d" % record.uid))
-        if record.gid > _ID_MAX:
+        if record.gid > _ID_LIMIT:
             pax.append((b"gid", b"%d" % record.gid))
         if self._mtime_limit is not None:
             mtime_ns = min(mtime_ns, self._mtime_limit)
@@ -155,7 +156,7 @@ class TarWriter:
             self.moved += 1
             mtime_ns = min(max(mtime_ns, 0), self._latest)
         mtime = mtime_ns // NANOSECONDS
-        if mtime_ns % NANOSECONDS or not 0 <= mtime <= _SIZE_MAX:
+        if mtime_ns % NANOSECONDS or not 0 <= mtime <= _SIZE_LIMIT:
             pax.append((b"mtime", format_time(mtime_ns)))
         if kind != "h" and self._keeps_xattrs:
             merged = {**dict(xattrs), **dict(record.xattrs)}
@@ -171,10 +172,10 @@ class TarWriter:
                 short_name[:_NAME_SIZE],
                 typeflag=_TYPEFLAGS[kind],
                 mode=mode,
-                uid=record.uid if record.uid <= _ID_MAX else 0,
-                gid=record.gid if record.gid <= _ID_MAX else 0,
-                size=size if size <= _SIZE_MAX else 0,
-                mtime=min(max(mtime, 0), _SIZE_MAX),
+                uid=record.uid if record.uid <= _ID_LIMIT else 0,
+                gid=record.gid if record.gid <= _ID_LIMIT else 0,
+                size=size if size <= _SIZE_LIMIT else 0,
+                mtime=min(max(mtime, 0), _SIZE_LIMIT),
                 link=link[:_NAME_SIZE],
                 major=os.major(record.rdev),
                 minor=os.minor(record.rdev),
@@ -245,7 +246,8 @@ class TarWriter:
             self._flush()
 
     def _flush(self) -> None:
-        # What compressors make may depend on the sizes of what they are given: keep those.
+        # Do not change the sizes of the writes.  A compressor's output may depend on them, and
+        # then digests would change.
         data = b"".join(self._parts)
         self._parts.clear()
         self._size = 0

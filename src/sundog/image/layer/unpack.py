@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from sundog.base.kernel.files import Closing, symlink
 from sundog.base.record.owners import OwnerRecord
@@ -21,7 +21,7 @@ from sundog.errors import ArchiveError
 from sundog.image.layer.below import Below
 from sundog.image.layer.chunks import ChunksAhead
 from sundog.image.layer.directories import Directories
-from sundog.image.layer.growing import GrowingTree
+from sundog.image.layer.growing_tree import GrowingTree
 from sundog.image.layer.limits import Meter, current_meter
 from sundog.image.layer.marks import place_marks
 from sundog.image.layer.names import (
@@ -37,6 +37,7 @@ from sundog.image.layer.names import (
 from sundog.image.layer.tar import TarReader
 from sundog.image.layer.xattrs import recordable, set_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

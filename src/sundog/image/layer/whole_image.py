@@ -7,12 +7,12 @@ What is added comes last.  The same image gives the same entries.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import kind_of
 from sundog.image.layer.names import joined
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

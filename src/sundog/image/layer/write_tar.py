@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import kind_of
@@ -21,6 +20,7 @@ from sundog.image.layer.tar_writer import ZEROS_WRITTEN, TarWriter
 from sundog.image.layer.walk import walk
 from sundog.image.layer.xattrs import get_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a bundle of OCI runtime-spec says to Sundog alone: annotations of ``config.json``."""
+"""Annotations of ``config.json`` by which a bundle of OCI runtime-spec speaks to Sundog alone."""
 
 # The version of the specification that bundles and ch-run-oci follow.
 OCI_VERSION = "1.2.0"
@@ -6,5 +6,5 @@ OCI_VERSION = "1.2.0"
 IMAGE_ANNOTATION = "org.sundog.image"
 # The absolute path of the storage directory that has it.
 STORAGE_ANNOTATION = "org.sundog.storage"
-# How root is emulated: as ch-image build --force.
+# The emulation of root, as for ch-image build --force.
 FORCE_ANNOTATION = "org.sundog.force"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sundog.errors import SundogError
 
-    # What json.loads returns for an object; Fields checks it key by key.
+    # The result of json.loads for an object; Fields checks it key by key.
     JsonObject = dict[str, Any]
 
     # Makes an error of a message.

@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a request goes.
+    """The destination of a request.
 
     ``host`` is in lower case, without brackets; ``authority`` is host and port as they were
     written; ``target`` is path and query, as they were written.
@@ -92,12 +92,12 @@ class Address:
 
     @property
     def is_number(self) -> bool:
-        """Whether the host is an IP address, not a name."""
+        """Tell whether the host is an IP address, not a name."""
         return _ip_address(self.host) is not None
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the host is this machine: a loopback IP address, or the name ``localhost``."""
+        """Tell whether the host is this machine: a loopback IP address, or ``localhost``."""
         if self.host == _LOCAL:
             return True
         number = _ip_address(self.host)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _CLIENT_ID = "sundog"
 _DEFAULT_SECONDS = 60  # a token's life, where the server does not tell it
-_LONGEST_SECONDS = 86_400
+_SECONDS_LIMIT = 86_400
 _SHOWN = 200  # characters of what a registry wrote
 _DIGITS = 9  # of a number in a string
 _TOKEN = re.compile(r"[!-~]+")  # RFC 6750 allows fewer; a header field carries no more
@@ -114,7 +114,7 @@ class Authenticator:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the registry does not know who the user is."""
+        """Tell whether the registry does not know who the user is."""
         return self._credentials is None
 
     def headers(self, scopes: Sequence[str]) -> dict[str, str]:
@@ -262,7 +262,7 @@ def _seconds(value: object) -> float:
         value = int(value[:_DIGITS])
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         return _DEFAULT_SECONDS
-    return float(min(value, _LONGEST_SECONDS))
+    return float(min(value, _SECONDS_LIMIT))
 
 
 def _chosen(challenges: list[Challenge], host: str, header: str) -> Challenge:

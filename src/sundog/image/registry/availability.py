@@ -1,4 +1,4 @@
-"""What a registry has under a reference: the platforms and the digests."""
+"""Platforms and digests that a registry has under a reference."""
 
 from __future__ import annotations
 

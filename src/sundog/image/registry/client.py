@@ -109,7 +109,7 @@ class RegistryClient:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the client has sent no credentials to the registry."""
+        """Tell whether the client has sent no credentials to the registry."""
         return self._authenticator.is_anonymous
 
     def get_manifest(self, name: str, *, index: bool = True) -> Document:

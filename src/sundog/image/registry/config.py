@@ -1,4 +1,4 @@
-"""Which registries a reference is looked for in: ``registries.conf``, and Charliecloud's variables.
+"""Settings for registries: ``registries.conf``, and Charliecloud's variables.
 
 Specification: containers-registries.conf(5), version 2, of which these keys are honoured:
 ``unqualified-search-registries``; ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,

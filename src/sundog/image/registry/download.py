@@ -50,7 +50,7 @@ _ELSEWHERE = (RegistryError, ContentMismatch)
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """What the store has of an image: its configuration, layers and documents.
+    """An image's parts that the store has: its configuration, layers and documents.
 
     ``blobs`` are the digests of indexes, manifest and configuration, in this order; () if the
     image is incomplete.

@@ -13,7 +13,7 @@ from sundog.image.oci.platform import Platform
 
 @dataclass(frozen=True, slots=True)
 class PullOptions:
-    """How to pull.
+    """Options of a pull.
 
     platform        the platform to pull for; None: this machine's, or the only one
     any_platform    take the image that the registry returns when asked for no platform

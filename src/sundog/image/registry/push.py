@@ -131,8 +131,8 @@ class _Pushing:
         }
         for job in jobs.values():
             warn_of_layer(self._store, job.layer, job.label, self._report.warning)
-        # To start the worker takes as long as to ask for a few blobs.  Where all of them are, as
-        # in a push of nothing new, nobody needs it.
+        # Ask for the blobs first.  Often the registry has all of them, and then the slow start of
+        # the worker is saved.
         self._side_by_side(self._find, [job for job in jobs.values() if self._was_here(job)])
         if left := [job for job in jobs.values() if job.blob is None]:
             self._store.worker.start()  # which forks: not where there are threads

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sundog.image.registry.http import Request, Response, Transport
 
 _RECONNECTS = 1  # if no server answers at all
-_LONGEST_PAUSE = 60.0
-_LONGEST_TOLD = 1e9  # seconds: a longer pause is as good as for ever
+_PAUSE_LIMIT = 60.0
+_TOLD_PAUSE_LIMIT = 1e9  # seconds: a longer pause is as good as for ever
 _TOO_MANY = 429
 _TRANSIENT = frozenset((408, 425, _TOO_MANY, 500, 502, 503, 504))
 _REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
@@ -66,7 +66,7 @@ class RetryingTransport:
                     return response
                 asked = retry_after(response.headers)
                 is_limit = response.status == _TOO_MANY  # the server has not processed the request
-                again = (has_body if is_limit else repeatable) and (asked or 0) <= _LONGEST_PAUSE
+                again = (has_body if is_limit else repeatable) and (asked or 0) <= _PAUSE_LIMIT
                 ends = backoff.fail() or not again
                 if ends and not is_limit:
                     return response
@@ -83,7 +83,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return how many seconds the server wants to be left alone; None if it does not say."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST_TOLD)
+        return min(float(text), _TOLD_PAUSE_LIMIT)
     if not text:
         return None
     from datetime import UTC, datetime  # noqa: PLC0415 - seldom needed

@@ -1,4 +1,4 @@
-"""What one command needs to talk to registries: settings, connections and credentials."""
+"""The settings, connections and credentials of one command that talks to registries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which token servers may get the password for a registry.
+"""Rules for the token servers that may get the password for a registry.
 
 A registry that wants a token names a token server, and the client sends the password there (see
 ``auth``).  Three kinds of token servers get it.  One kind is in the registry's own domain: the

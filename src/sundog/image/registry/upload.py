@@ -16,12 +16,12 @@ from urllib.parse import urlencode
 from sundog.base.kernel.files import Closing
 from sundog.errors import (
     AddressError,
+    Cancelled,
     NotInRegistryError,
     ProtocolError,
     RegistryError,
     ServerError,
     UnreachableError,
-    UploadCancelled,
 )
 from sundog.image.registry.address import Address
 from sundog.image.transfer.backoff import Backoff
@@ -136,7 +136,7 @@ class Uploader:
 
     def _check(self) -> None:
         if self._cancelled.is_set():
-            raise UploadCancelled("given up")
+            raise Cancelled("given up")
 
 
 def _read(fd: int, offset: int, size: int) -> bytes:

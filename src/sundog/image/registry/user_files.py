@@ -1,4 +1,4 @@
-"""Where the user's own settings and logins for containers are.
+"""Paths of the user's own settings and logins for containers.
 
 Specification: XDG Base Directory Specification, ``$XDG_CONFIG_HOME`` and ``$XDG_RUNTIME_DIR``;
 containers-registries.conf(5), containers-certs.d(5), containers-auth.json(5).

@@ -105,7 +105,7 @@ class Blobs:
         with self._storage.faults:
             self._make_directory(digest)
             self._storage.write_file(self.path(digest), content)
-        self._storage.loose.add(self.path(digest))
+        self._storage.unreferenced.add(self.path(digest))
 
     @contextmanager
     def partial(self, digest: Digest) -> Iterator[Partial | None]:

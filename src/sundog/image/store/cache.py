@@ -76,7 +76,7 @@ class Cache:
             symlink(target, making)
             self._storage.device.rename(making, self._path(key))
         if layer is not None:
-            self._storage.loose.refer(self._layers.directory(layer))
+            self._storage.unreferenced.refer(self._layers.directory(layer))
 
     def entries(self) -> Iterator[CacheEntry]:
         """Yield all entries, in no order."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sundog.base.record.owners import OwnersManifest
-    from sundog.image.store.held import Held
+    from sundog.image.store.held_lock import HeldLock
     from sundog.image.store.storage import Storage
 
 _DIRECTORY = b"cache-mounts"
@@ -123,7 +123,9 @@ class CacheMounts:
     def _root(self) -> bytes:
         return self._storage.at(_DIRECTORY)
 
-    def _take(self, request: CacheRequest, waiting: Callable[[str], None]) -> tuple[Held, bytes]:
+    def _take(
+        self, request: CacheRequest, waiting: Callable[[str], None]
+    ) -> tuple[HeldLock, bytes]:
         """Lock a directory for ``request``; return the lock, and the path."""
         for number in count(_FIRST):
             path = os.path.join(self._root, b"%b-%d" % (request.name.encode(), number))
@@ -136,7 +138,7 @@ class CacheMounts:
                 return lock, path
         raise AssertionError
 
-    def _locked(self, path: bytes, request: CacheRequest, operation: int) -> Held | None:
+    def _locked(self, path: bytes, request: CacheRequest, operation: int) -> HeldLock | None:
         """Lock the directory ``path``, and make it if need be; None when other commands use it."""
         is_here = False
         while True:

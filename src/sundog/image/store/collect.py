@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
 
-# What ``clear`` empties.  The rest of the storage directory is the same in every store.
-# Commands make ``downloads`` and those after it when they need them.
+# The directories that ``clear`` empties.  The rest of the storage directory is the same in every
+# store.  Commands make ``downloads`` and those after it when they need them.
 _CONTENT = (
     *(b"images", b"containers", b"cache", b"layers", b"trees", b"blobs", b"probe"),
     *(b"downloads", b"accounts", b"deleted", b"host-libraries"),
@@ -91,7 +91,7 @@ def collect_own(storage: Storage) -> None:
             storage.expect_garbage()
             return
         try:
-            places = storage.set_aside(storage.loose.own)
+            places = storage.set_aside(storage.unreferenced.own)
         finally:
             storage.use_lock.release()
         storage.scratch.dispose(*places)

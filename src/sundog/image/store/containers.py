@@ -176,7 +176,7 @@ class KeptContainers:
                     blobs=(),
                 )
                 self._replace_image(identity, image)
-            self._storage.loose.refer(self._layers.directory(layer))
+            self._storage.unreferenced.refer(self._layers.directory(layer))
             os.unlink(self._at(identity, _PENDING))
         return image
 

@@ -49,7 +49,8 @@ class CopyDriver:
         if len(visible) == 1:
             return DirectoryRoot(self._layers.tree(visible[0]))
         tree = self._flattened(layers, skeleton=None)
-        storage.loose.add(storage.at(b"trees", tree), is_own=True)  # no image is run from this tree
+        # No image is run from this tree.
+        storage.unreferenced.add(storage.at(b"trees", tree), is_own=True)
         return DirectoryRoot(storage.at(b"trees", tree))
 
     def begin(
@@ -91,7 +92,7 @@ class CopyDriver:
             storage.device.sync()
             # In the worker, rename works without write permission for the root of the tree.
             if storage.place(draft, target, lambda old, new: storage.worker.call(rename, old, new)):
-                storage.loose.add(target, is_own=skeleton is None)
+                storage.unreferenced.add(target, is_own=skeleton is None)
         return tree
 
 

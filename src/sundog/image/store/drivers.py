@@ -43,7 +43,7 @@ class Snapshot(Protocol):
 
     @property
     def fake_sync(self) -> bool:
-        """Whether RUN's syncs have to be faked; else they are real, or ``root`` ignores them."""
+        """Tell whether RUN's syncs must be faked; if not, they are real, or ignored by ``root``."""
 
     def reopened(self) -> Root:
         """Return ``root`` for a further mount, with what was written to it; no mount is left."""
@@ -63,7 +63,7 @@ class Snapshot(Protocol):
 
 
 class Driver(Protocol):
-    """What a store asks of its driver.  ``layers`` are those of an image, bottom first."""
+    """The protocol of a store's driver.  ``layers`` are those of an image, bottom first."""
 
     name: str
 

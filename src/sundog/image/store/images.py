@@ -230,7 +230,7 @@ class Images:
         volumes = volume_paths(image.config.volumes)
         tree = self._choose_driver().tree_of_image(image.layers, volumes)
         blobs = (digest.encode().split(b":", 1) for digest in image.blobs)
-        storage.loose.refer(
+        storage.unreferenced.refer(
             *map(self._layers.directory, image.layers),
             *(storage.at(b"blobs", *words) for words in blobs),
             storage.at(b"trees", tree),

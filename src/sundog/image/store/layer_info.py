@@ -64,7 +64,7 @@ class LayerBlob:
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
-    """What is known of a layer as a whole.
+    """Facts about a layer as a whole.
 
     ``source`` is the digest of the uncompressed tar, or of the directory's contents, from which an
     imported layer was made.  For a layer that an instruction made it is ""; then ``instruction`` is

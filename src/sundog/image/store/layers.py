@@ -45,7 +45,7 @@ class Layers:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        # What this command has learned about layers and not written yet.
+        # Facts about layers that this command has learned and not written yet.
         self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
 
     def exists(self, layer: LayerId) -> bool:
@@ -145,7 +145,7 @@ class Layers:
             if new:
                 storage.device.sync()
             for draft, layer, _ in new:
-                storage.loose.add(self._path(layer), is_own=is_own)
+                storage.unreferenced.add(self._path(layer), is_own=is_own)
                 storage.place(draft, self._path(layer))
             # Drafts that are in place now are gone from tmp/.
             storage.scratch.dispose(*(draft for draft, _, _ in drafts))

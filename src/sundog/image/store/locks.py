@@ -23,7 +23,7 @@ from sundog.base.kernel.sharing import is_shared
 from sundog.base.record.location import OTHER_STORAGE_HINT
 from sundog.errors import StoreError, UnfitStorage
 from sundog.image.store.advice import ADVICE
-from sundog.image.store.held import Held
+from sundog.image.store.held_lock import HeldLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Locks(Protocol):
-        """How the commands that use one storage directory lock its files."""
+        """Locks on the files of a storage directory that several commands use."""
 
-        def open(self, path: bytes, operation: int, *, create: bool = False) -> Held:
+        def open(self, path: bytes, operation: int, *, create: bool = False) -> HeldLock:
             """Open the file ``path`` and lock it, as ``open_locked`` does.
 
             ``operation`` is that of flock(2): LOCK_EX or LOCK_SH, perhaps with LOCK_NB.  Raises
@@ -125,7 +125,7 @@ def are_seen_by_all(directory: bytes, file: bytes) -> bool:
 class KernelLocks:
     """Locks by flock(2), see ``Locks``."""
 
-    def open(self, path: bytes, operation: int, *, create: bool = False) -> Held:
+    def open(self, path: bytes, operation: int, *, create: bool = False) -> HeldLock:
         """See ``Locks``."""
         return lock_file(path, operation, create=create)
 
@@ -139,7 +139,7 @@ class KernelLocks:
         """Do nothing."""
 
 
-def lock_file(path: bytes, operation: int, *, create: bool = False) -> Held:
+def lock_file(path: bytes, operation: int, *, create: bool = False) -> HeldLock:
     """Lock the file ``path`` by flock(2), see ``Locks.open``."""
     # NFS locks a file exclusively only if it is open for writing, shared only if for reading.
     flags = os.O_RDWR if operation & fcntl.LOCK_EX else os.O_RDONLY
@@ -153,7 +153,7 @@ def lock_file(path: bytes, operation: int, *, create: bool = False) -> Held:
             OTHER_STORAGE_HINT,
         ) from error
     # Children forked since hold the open file too: to close it would not unlock it.
-    return Held(fd, partial(fcntl.flock, fd, fcntl.LOCK_UN))
+    return HeldLock(fd, partial(fcntl.flock, fd, fcntl.LOCK_UN))
 
 
 class UseLock:
@@ -166,7 +166,7 @@ class UseLock:
     def __init__(self, locks: Locks, path: bytes) -> None:
         self._locks = locks
         self._path = path
-        self._held: Held | None = None
+        self._held: HeldLock | None = None
 
     def share(self) -> None:
         """Keep layers from being removed until ``release``; wait for the end of a removal."""
@@ -213,7 +213,7 @@ class TurnLock:
             with held, suppress(FileNotFoundError):
                 os.unlink(self._path)
 
-    def _take(self, waiting: Callable[[], None]) -> Held:
+    def _take(self, waiting: Callable[[], None]) -> HeldLock:
         try:
             return self._locks.open(self._path, fcntl.LOCK_EX | fcntl.LOCK_NB, create=True)
         except BlockingIOError:

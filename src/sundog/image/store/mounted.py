@@ -1,4 +1,4 @@
-"""Which layers and trees live processes have mounted: proc_pid_mountinfo(5).
+"""Layers and trees that live processes have mounted: proc_pid_mountinfo(5).
 
 A running container needs its files after they have left the store.  Its mounts are found by name:
 the options of its overlay, or the root of its bind mount, contain the ID of each layer or of the

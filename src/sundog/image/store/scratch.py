@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.image.store.held import Held
+    from sundog.image.store.held_lock import HeldLock
     from sundog.image.store.locks import Locks
 
 _TRASH = b"trash"
@@ -51,7 +51,7 @@ class Scratch:
         self._tmp = os.path.join(store, b"tmp")
         self._trash = os.path.join(self._tmp, _TRASH)
         self._own = b""
-        self._lock: Held | None = None
+        self._lock: HeldLock | None = None
         self._count = 0
         self._until = math.inf
 
@@ -185,7 +185,7 @@ class Scratch:
             lock, self._lock = self._lock, None
             lock.release()
 
-    def _locked(self, directory: bytes) -> Held | None:
+    def _locked(self, directory: bytes) -> HeldLock | None:
         """Lock a directory of ``tmp/``; None if another process has it, or has just deleted it."""
         path = os.path.join(directory, _LOCK)
         with suppress(FileNotFoundError, BlockingIOError):

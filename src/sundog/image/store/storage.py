@@ -1,4 +1,4 @@
-"""What the managers of a storage directory share: its path, locks, scratch space and tree worker.
+"""A storage directory, as its managers share it: path, locks, scratch space and tree worker.
 
 ``Store`` makes one ``Storage`` and hands it to each manager (``Layers``, ``Images``, ``Blobs`` …).
 """
@@ -16,9 +16,9 @@ from sundog.image.store.device import Device
 from sundog.image.store.directory import COLLECTION_DUE, USE_LOCK
 from sundog.image.store.faults import StorageFaults
 from sundog.image.store.locks import TurnLock, UseLock, locks_of
-from sundog.image.store.loose import Loose
 from sundog.image.store.mounted import forget_runs
 from sundog.image.store.scratch import Scratch
+from sundog.image.store.unreferenced import Unreferenced
 from sundog.image.store.worker import TreeWorker
 from sundog.runtime.state.place import forgotten_boots
 
@@ -37,7 +37,7 @@ class Storage:
         self.locks = locks_of(path)
         self.scratch = Scratch(path, self.locks)
         self.device = Device(path)
-        self.loose = Loose()
+        self.unreferenced = Unreferenced()
         self.use_lock = UseLock(self.locks, self.at(USE_LOCK))
         self._expects_garbage = False
 

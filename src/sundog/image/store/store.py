@@ -72,7 +72,7 @@ class Store:
 
     @cached_property
     def blobs(self) -> Blobs:
-        """What came from outside, or is to go there."""
+        """The blobs that came from outside, or are to go there."""
         from sundog.image.store.blobs import Blobs  # noqa: PLC0415 - a look needs none
 
         return Blobs(self._storage)
@@ -86,7 +86,7 @@ class Store:
 
     @cached_property
     def cache_mounts(self) -> CacheMounts:
-        """What a RUN keeps for the next build."""
+        """The directories that RUN --mount=type=cache keeps for the next build."""
         from sundog.image.store.cache_mounts import CacheMounts  # noqa: PLC0415 - seldom needed
 
         return CacheMounts(self._storage)
@@ -176,14 +176,14 @@ class Store:
         """
         storage = self._storage
         try:
-            # What a full disk keeps from being written down is found out again.
+            # If the disk is full, this is lost, and is computed again next time.
             with suppress(OSError, SundogError):
                 self.layers.write_down()
             storage.device.settle()
             storage.use_lock.release()
             if storage.is_collection_due():
                 self.collect()
-            elif storage.loose.own:
+            elif storage.unreferenced.own:
                 from sundog.image.store.collect import collect_own  # noqa: PLC0415 - seldom needed
 
                 collect_own(storage)
@@ -209,7 +209,7 @@ class Store:
             self._storage.scratch.hurry(_PATIENCE)
         with suppress(OSError, SundogError):  # one error is enough
             try:
-                if self._storage.loose.others:  # made for an image that will not come
+                if self._storage.unreferenced.others:  # made for an image that will not come
                     self.expect_garbage()
             finally:
                 self._close_in_spite_of_signals()

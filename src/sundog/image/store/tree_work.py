@@ -1,4 +1,4 @@
-"""What the tree worker does with layers: the functions that ``TreeWorker.call`` runs.
+"""The tree worker's work on layers: the functions that ``TreeWorker.call`` runs.
 
 They read and write manifests themselves, so that manifests need not cross between processes;
 arguments and results are small.  A draft of a layer is a directory of ``tmp/`` in which they make

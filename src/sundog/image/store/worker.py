@@ -43,13 +43,13 @@ class TreeWorker:
         self._answers = -1
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one of the functions of ``crossing.TASKS`` in the worker and return its value.
+        """Run one of the functions of ``worker_protocol.TASKS`` in the worker and return its value.
 
-        Arguments and value are of types that ``crossing`` lets pass.  An exception of the function
-        is raised here.  Raises KernelError when the kernel refuses user namespaces, StoreError when
-        the worker has died.
+        Arguments and value are of types that ``worker_protocol`` lets pass.  An exception of the
+        function is raised here.  Raises KernelError when the kernel refuses user namespaces,
+        StoreError when the worker has died.
         """
-        from sundog.image.store.crossing import put_together, take_apart  # noqa: PLC0415 - see there
+        from sundog.image.store.worker_protocol import put_together, take_apart  # noqa: PLC0415 - see there
 
         if not self._pid:
             self.start()
@@ -167,7 +167,7 @@ def _become_root(parent: int, uid: int, gid: int) -> KernelError | None:
 
 def _outcome(request: bytes) -> bytes:
     """Run a request; return its outcome as bytes."""
-    from sundog.image.store.crossing import put_together, take_apart, task  # noqa: PLC0415
+    from sundog.image.store.worker_protocol import put_together, take_apart, task  # noqa: PLC0415
 
     try:
         match unpack_value(request, put_together):

@@ -1,1 +1,1 @@
-"""How layers enter and leave the store: fetch, unpacking on arrival, import, packing, documents."""
+"""Ways of layers into and out of the store: fetch, unpacking, import, packing, documents."""

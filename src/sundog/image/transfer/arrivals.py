@@ -22,9 +22,9 @@ from typing import cast
 from sundog.base.wire.values import pack_value, unpack_value
 from sundog.errors import ArchiveError, StoreError
 from sundog.image.layer.below import LayerTree
-from sundog.image.store.crossing import put_together, take_apart
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.store.worker import TreeWorker, receive, send
+from sundog.image.store.worker_protocol import put_together, take_apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def unpack_arriving(
 
 
 class _News:
-    """What a pipe has told of one blob; ``last`` is its last message, None before the first."""
+    """News of one blob from its pipe; ``last`` is the last message, None before the first."""
 
     def __init__(self, pipe: int, number: int) -> None:
         self._pipe = pipe

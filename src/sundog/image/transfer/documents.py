@@ -37,7 +37,7 @@ class LeavingImage:
 
     @property
     def is_oci(self) -> bool:
-        """Whether all documents and layers have OCI's media types."""
+        """Tell whether all documents and layers have OCI's media types."""
         parts = (self.manifest.config, *self.manifest.layers)
         return self.descriptor.media_type == OCI_MANIFEST and not any(
             "vnd.docker" in part.media_type for part in parts
@@ -124,8 +124,8 @@ def _history(
 ) -> tuple[HistoryEntry, ...]:
     """Return a history in which exactly ``layers`` entries say that they made a layer.
 
-    Tools that merge layers write other histories.  Of those, all entries are kept as entries
-    without a layer, and new ones stand for the layers.
+    Tools that merge layers write other histories.  All entries of such a history are marked as
+    empty, and one entry is appended for each layer.
     """
     entries = [replace(entry, created=_clamped(entry.created, epoch)) for entry in history]
     if sum(not entry.empty_layer for entry in entries) != layers:

@@ -52,7 +52,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Fetch:
-    """How to fetch: setting ``cancelled`` ends it; ``sleep`` waits between two attempts."""
+    """Options of a fetch: setting ``cancelled`` ends it; ``sleep`` waits between two attempts."""
 
     blobs: Blobs
     cancelled: threading.Event

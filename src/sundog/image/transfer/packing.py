@@ -37,7 +37,7 @@ _MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYE
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How layers are packed: the compression, and the latest time (seconds since 1970)."""
+    """Options of packing: the compression, and the latest time (seconds since 1970)."""
 
     compression: str = "gzip"
     epoch: int | None = None

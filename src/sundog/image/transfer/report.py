@@ -1,12 +1,13 @@
-"""What transfers report while they run; ``cli/`` shows it.
+"""Reports of transfers while they run; ``cli/`` shows them.
 
 Several threads may report at once.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 

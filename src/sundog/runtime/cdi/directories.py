@@ -1,4 +1,4 @@
-"""Where CDI specification files are.
+"""Directories of CDI specification files.
 
 Specification: Container Device Interface, which has two directories; XDG Base Directory
 Specification, for the user's own, which wins over both.

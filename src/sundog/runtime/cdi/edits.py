@@ -1,4 +1,4 @@
-"""What CDI specifications change in a container, as values in the specification's terms.
+"""Edits of CDI specifications to a container, as values in the specification's terms.
 
 ``edit_fields`` makes them of a document and checks them; ``merging`` puts those of several devices
 together.  Nobody changes a value after it was made.

@@ -18,7 +18,7 @@ class JsonFault(Exception):
 
 
 class ScannerOptions:
-    """What the scanner in C calls; ``strict`` refuses control characters in strings."""
+    """Functions that the scanner in C calls; ``strict`` refuses control characters in strings."""
 
     strict = True
     object_hook = None

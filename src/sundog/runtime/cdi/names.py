@@ -14,7 +14,7 @@ ASCII_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ASCII_ALPHANUMERICS = ASCII_LETTERS | frozenset("0123456789")
 KIND_CHARACTERS = ASCII_ALPHANUMERICS | frozenset("_-.")
 DEVICE_CHARACTERS = KIND_CHARACTERS | {":"}
-LONGEST_SHOWN = 80
+SHOWN_LIMIT = 80
 
 
 def kind_fault(kind: str) -> str:
@@ -66,4 +66,4 @@ def first_repeated(names: "Iterable[Name]") -> "Name | None":
 def shortened(text: object) -> str:
     """Return text of a file in quotation marks, not too long for a message."""
     whole = repr(text)
-    return whole if len(whole) <= LONGEST_SHOWN else f"{whole[:LONGEST_SHOWN]}…"
+    return whole if len(whole) <= SHOWN_LIMIT else f"{whole[:SHOWN_LIMIT]}…"

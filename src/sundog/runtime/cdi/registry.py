@@ -1,4 +1,4 @@
-"""Which devices the CDI specification files of some directories have, and what they change.
+"""Devices of the CDI specification files in some directories, and their edits.
 
 Specification: Container Device Interface 1.1.  If two directories have a device, the later
 directory wins.  If two files of one directory have it, it can't be used, unless a later directory
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Warn = Callable[[str], None]
     Found = tuple[CdiSpecification, CdiDevice]
 
-MOST_SPECIFICATIONS = 1000  # in a directory
-MOST_NAMED = 12  # in a hint
+SPECIFICATIONS_LIMIT = 1000  # in a directory
+NAMED_LIMIT = 12  # in a hint
 
 
 def edits_for(
@@ -100,7 +100,7 @@ def edits_of(found: "Sequence[Found]") -> "ContainerEdits":
 
 
 class CdiRegistry:
-    """What the specification files of ``directories`` have.
+    """The contents of the specification files in ``directories``.
 
     devices    the devices that can be asked for, by their names
     conflicts  the names that two files of one directory have, and these files
@@ -153,8 +153,8 @@ class CdiRegistry:
                 reason = os.strerror(error.errno or 0)
                 self.faults.append(UnusableSpecification(f"{shown}: {reason}"))
             return []
-        if len(names) > MOST_SPECIFICATIONS:
-            message = f"{shown}: more than {MOST_SPECIFICATIONS} files"
+        if len(names) > SPECIFICATIONS_LIMIT:
+            message = f"{shown}: more than {SPECIFICATIONS_LIMIT} files"
             self.faults.append(UnusableSpecification(message))
             return []
         return [directory.rstrip(b"/") + b"/" + name for name in sorted(names)]
@@ -216,5 +216,5 @@ class CdiRegistry:
 
 def some_of(names: "Sequence[str]") -> str:
     """Return names for a hint."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
+    more = len(names) - NAMED_LIMIT
+    return ", ".join(names[:NAMED_LIMIT]) + (f", and {more} more" if more > 0 else "")

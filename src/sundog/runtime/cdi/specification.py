@@ -92,7 +92,7 @@ def read_specification(path: bytes, value: object) -> CdiSpecification:
     """Return the specification that ``value`` is.  Raises Misfit."""
     if type(value) is not dict or not value:
         raise Misfit("the file has no object")
-    # What a field may have depends on the version, which may stand behind it.
+    # Read the version first: it decides which fields are allowed, and it may come last.
     version = version_number(named_field(value, "cdiVersion"))
     specification: CdiSpecification = SPECIFICATION.read(value, version, path=path)
     return specification

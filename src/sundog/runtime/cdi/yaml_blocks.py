@@ -10,9 +10,9 @@ So it must never give another value than the library; a test compares the two.
 from sundog.runtime.cdi.names import KIND_CHARACTERS
 from sundog.runtime.cdi.yaml_scalar import plain_scalar
 
-MOST_BLOCK_LEVELS = 16
+BLOCK_LEVELS_LIMIT = 16
 # A longer name than the library takes is left to it.
-LONGEST_BLOCK_KEY = 128
+BLOCK_KEY_LIMIT = 128
 BLOCK_KEY_CHARACTERS = KIND_CHARACTERS | {"/"}
 # An unquoted scalar may have other characters, too, but none of these needs a closer look: only a
 # colon before a blank, and what the scalar starts with.
@@ -41,7 +41,7 @@ def parse_blocks(text: str) -> object:
     # A line that can't be part of a block ends all of them.
     lines.append((-1, ""))
     reader = BlockReader(lines)
-    value = reader.block(lines[0][0], MOST_BLOCK_LEVELS)
+    value = reader.block(lines[0][0], BLOCK_LEVELS_LIMIT)
     if reader.position != len(lines) - 1:
         raise NotBlocks
     return value
@@ -112,7 +112,7 @@ class BlockReader:
 
 def is_block_key(key: str) -> bool:
     """Tell whether ``key`` is a name that needs no closer look."""
-    if not 0 < len(key) <= LONGEST_BLOCK_KEY or key[0] in "-.":
+    if not 0 < len(key) <= BLOCK_KEY_LIMIT or key[0] in "-.":
         return False
     return BLOCK_KEY_CHARACTERS.issuperset(key)
 

@@ -1,4 +1,4 @@
-"""What can be wrong with YAML."""
+"""Errors in YAML."""
 
 
 class YamlFault(Exception):

@@ -1,4 +1,4 @@
-"""What an unquoted word of YAML means: null, true, a whole number, or text.
+"""Values of unquoted words of YAML: null, true, a whole number, or text.
 
 The rules are those of the programs that read CDI files today: a leading zero makes a number octal,
 so that ``fileMode: 0660`` is what people mean.  Null, true and false are not text.  The words
@@ -19,7 +19,7 @@ YAML_WORDS = {
     "FALSE": False,
 }
 YAML_BASES = {"0b": 2, "0o": 8, "0x": 16}
-MOST_DIGITS = 64
+DIGITS_LIMIT = 64
 
 
 def plain_scalar(word: str) -> object:
@@ -27,7 +27,7 @@ def plain_scalar(word: str) -> object:
     if word in YAML_WORDS:
         return YAML_WORDS[word]
     digits = word[1:] if word[0] in "+-" else word
-    if not digits or digits[0] not in "0123456789" or len(digits) > MOST_DIGITS:
+    if not digits or digits[0] not in "0123456789" or len(digits) > DIGITS_LIMIT:
         return word
     base, start = YAML_BASES.get(digits[:2], 0), 2
     if not base:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-MOST_YAML_LEVELS = 32
-MOST_YAML_VALUES = 200_000
+YAML_LEVELS_LIMIT = 32
+YAML_VALUES_LIMIT = 200_000
 STRING_TAGS = ("!", "tag:yaml.org,2002:str")
 COLLECTION_TAGS = ("!", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 
@@ -115,7 +115,7 @@ class Composer:
         """Begin a list or an object."""
         if tag is not None and tag not in COLLECTION_TAGS:
             raise ValueError(f"the tag {tag} is not supported")
-        if len(self.levels) > MOST_YAML_LEVELS:
+        if len(self.levels) > YAML_LEVELS_LIMIT:
             raise ValueError("nested too deeply")
         self.levels.append(OpenCollection(value, anchor))
 
@@ -135,8 +135,8 @@ class Composer:
         """Add a value to the innermost collection, or take it as the next key."""
         top = self.levels[-1]
         top.size += size
-        if top.size > MOST_YAML_VALUES:
-            raise ValueError(f"more than {MOST_YAML_VALUES} values")
+        if top.size > YAML_VALUES_LIMIT:
+            raise ValueError(f"more than {YAML_VALUES_LIMIT} values")
         if anchor is not None:
             self.anchored[anchor] = value, size
         if isinstance(top.value, list):

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 HOOK_OUTPUT_LIMIT = 4096  # bytes of a hook's output that an error shows
 HOOK_OUTPUT_PIECE = 1 << 16
 EXIT_NO_PROGRAM = 127
-LONGEST_WAIT = (1 << 31) - 1  # milliseconds: an int of poll(2)
+WAIT_LIMIT = (1 << 31) - 1  # milliseconds: an int of poll(2)
 
 
 def run_hooks(
@@ -124,7 +124,7 @@ def attend(
         wait = None
         if deadline is not None:
             left_ms = int((deadline - time.monotonic()) * 1000) + 1
-            wait = min(max(0, left_ms), LONGEST_WAIT)
+            wait = min(max(0, left_ms), WAIT_LIMIT)
         events = dict(poll.poll(wait))
         if deadline is not None and time.monotonic() >= deadline and process not in events:
             break

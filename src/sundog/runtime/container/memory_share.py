@@ -19,7 +19,7 @@ OVERLAY_SHARE = b"%d%%" % SHARE_OF_MEMORY
 LEAST_SIZE = 1 << 20  # bytes: a container can do little with less
 
 CGROUPS = b"/sys/fs/cgroup"
-# Where the kernel shows control groups, the files with the limit and the use, and what of the use
+# Directories of control groups, the files with the limit and the use, and the parts of the use that
 # the kernel can take back at any time.
 CGROUP_V1 = (
     (CGROUPS + b"/memory",),
@@ -34,11 +34,11 @@ CGROUP_V2 = (
     (b"inactive_file", b"active_file"),
 )
 UNLIMITED = 1 << 60  # version 1 has such a number for no limit
-# How many tasks the launcher has on this node: of a step, else of the job.
+# The number of tasks that the launcher has on this node: of a step, else of the job.
 SLURM_TASKS = (b"SLURM_STEP_TASKS_PER_NODE", b"SLURM_TASKS_PER_NODE")
 NODE_INDEX = b"SLURM_NODEID"
 LOCAL_COUNTS = (b"OMPI_COMM_WORLD_LOCAL_SIZE", b"MPI_LOCALNRANKS", b"PALS_LOCAL_SIZE")
-MOST_TASKS = 1 << 16
+TASKS_LIMIT = 1 << 16
 
 
 def overlay_share(get: "Callable[[bytes], bytes | None]") -> bytes:
@@ -113,7 +113,7 @@ def local_tasks(get: "Callable[[bytes], bytes | None]") -> int:
             return counts[place] if place < len(counts) else max(counts)
     for name in LOCAL_COUNTS:
         value = get(name) or b""
-        if value.isdigit() and len(value) < 9 and 0 < int(value) < MOST_TASKS:
+        if value.isdigit() and len(value) < 9 and 0 < int(value) < TASKS_LIMIT:
             return int(value)
     return 1
 
@@ -126,7 +126,7 @@ def tasks_per_node(text: bytes) -> list[int]:
         times = times or b"1"
         if not (count.isdigit() and times.isdigit() and len(count) < 6 and len(times) < 6):
             return []
-        if not int(count) or len(counts) + int(times) > MOST_TASKS:
+        if not int(count) or len(counts) + int(times) > TASKS_LIMIT:
             return []
         counts += [int(count)] * int(times)
     return counts

@@ -29,7 +29,7 @@ INSIDE = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 
 
 class MountPoint:
-    """What has to be at ``path`` for a mount: a directory, or else a file.
+    """The mount point that a mount needs at ``path``: a directory, or else a file.
 
     With ``link``, it is a symbolic link to that instead, which itself is all that is wanted.
     """

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         def remove(self) -> None: ...  # noqa: D102
 
 
-# What to do if a mount point is missing:
+# Treatments of a missing mount point:
 OPTIONAL = "optional"  # skip the mount; also skip it if its source is missing
 REQUIRED = "required"  # fail
 CREATED = "created"  # make it

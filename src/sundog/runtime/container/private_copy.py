@@ -42,7 +42,8 @@ COPY_PLACE = b"copy"
 COPY_LIMIT = b"50%"  # of the memory, for an image: what tmpfs(5) allows by default
 COPY_PIECE = 1 << 20  # bytes of a file in one call
 COPY_ROOM_GONE = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
-# Why a directory stays empty: closed to the user, another mount (EXDEV), or removed meanwhile.
+# The errors by which a directory stays empty: it is closed to the user, another mount (EXDEV), or
+# removed meanwhile.
 COPY_UNREAD = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENOENT)
 COPY_WITHIN = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 LISTED_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

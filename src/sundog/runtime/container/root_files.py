@@ -14,7 +14,7 @@ from sundog.base.kernel.mounts import (
 from sundog.errors import KernelError
 
 INSIDE_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-MOST_NAMES = 200_000
+NAMES_LIMIT = 200_000
 
 
 def open_inside(root: int, path: bytes) -> int:
@@ -37,7 +37,7 @@ def read_inside(root: int, path: bytes, limit: int) -> bytes | None:
             return None
 
 
-def names_inside(root: int, path: bytes, most: int = MOST_NAMES) -> list[bytes]:
+def names_inside(root: int, path: bytes, most: int = NAMES_LIMIT) -> list[bytes]:
     """Return up to ``most`` names in the directory ``path`` of ``root``; [] if there is none."""
     names: list[bytes] = []
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK

@@ -1,4 +1,4 @@
-"""Whether programs are to use the CUDA libraries of an image, which are for older drivers.
+"""Choice between the host's CUDA libraries and an image's, which work with older drivers.
 
 An image may have a libcuda.so of a newer version that works with some older drivers of the host
 ("forward compatibility").  The library says so in an ELF note, a JSON object.
@@ -19,7 +19,7 @@ COMPAT_NOTE = b".note.cuda.fwd_compatibility"
 COMPAT_OWNER = b"NVIDIA Corporation"
 CUDA_VERSION, DRIVERS = "CUDA Version", "Driver"
 CUDA_LIBRARY = b"libcuda.so."
-LONGEST_NUMBER = 10  # digits
+NUMBER_LIMIT = 10  # digits
 
 
 def compat_directory(root: int, request: "CompatRequest") -> bytes:
@@ -69,5 +69,5 @@ def is_preferred(version: bytes, note: bytes | None, request: "CompatRequest") -
 def numbers(version: bytes) -> list[int]:
     """Return the numbers of a version: ``b"550.54.15"`` is [550, 54, 15]; [] for other text."""
     parts = version.split(b".")
-    is_version = all(part.isdigit() and len(part) < LONGEST_NUMBER for part in parts)
+    is_version = all(part.isdigit() and len(part) < NUMBER_LIMIT for part in parts)
     return [int(part) for part in parts] if is_version else []

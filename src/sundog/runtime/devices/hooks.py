@@ -37,7 +37,7 @@ class CompatRequest:
 
 
 class HookEffects:
-    """What hooks do.
+    """The effects of hooks.
 
     links            (target, place) of symbolic links
     folders          directories that the dynamic linker is to search

@@ -38,7 +38,7 @@ PARAMETERS_LIMIT = 1 << 16
 
 
 class Injection:
-    """What a container gets: ``mounts`` in their order, ``variables``, and ``hooks`` to run."""
+    """Parts for a container: ``mounts`` in their order, ``variables``, and ``hooks`` to run."""
 
     __slots__ = ("hooks", "mounts", "variables")
 

@@ -1,4 +1,4 @@
-"""What makes the image's dynamic linker find the host's libraries: its cache, or musl's list.
+"""A cache, or musl's list, by which the image's dynamic linker finds the host's libraries.
 
 ``ldconfig`` would read all libraries of the image again, and write into the image.  So Sundog adds
 the host's libraries to a copy of the image's cache, and shows the copy in its place.  If the linker

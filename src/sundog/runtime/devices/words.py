@@ -1,4 +1,4 @@
-"""What a user writes to get a device: a name of CDI, a file with such names, or a device node."""
+"""Words by which a user asks for a device: a CDI name, a file of such names, a device node."""
 
 import os
 

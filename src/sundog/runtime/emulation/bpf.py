@@ -25,7 +25,7 @@ DATA_ARGS = 16
 SECCOMP_RET_ERRNO = 0x00050000
 SECCOMP_RET_ALLOW = 0x7FFF0000
 
-MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
+INSTRUCTIONS_LIMIT = 4096  # BPF_MAXINSNS
 
 # A line of source: operation, constant, and the labels to go to if equal and if unequal; the label
 # "" is the next instruction.
@@ -77,8 +77,8 @@ def assemble(source: list[Line]) -> bytes:
             lines.append(line)
         elif places.setdefault(line[2], len(lines)) != len(lines):
             raise ValueError(f"label {line[2]} is there twice")
-    if len(lines) > MAX_INSTRUCTIONS:
-        raise ValueError(f"{len(lines)} instructions are more than {MAX_INSTRUCTIONS}")
+    if len(lines) > INSTRUCTIONS_LIMIT:
+        raise ValueError(f"{len(lines)} instructions are more than {INSTRUCTIONS_LIMIT}")
 
     def distance(index: int, target: str, reach: int) -> int:
         if not target:
@@ -91,7 +91,7 @@ def assemble(source: list[Line]) -> bytes:
     program = bytearray()
     for index, (code, constant, equal, unequal) in enumerate(lines):
         if code == JUMP:
-            jt, jf, k = 0, 0, distance(index, equal, MAX_INSTRUCTIONS)
+            jt, jf, k = 0, 0, distance(index, equal, INSTRUCTIONS_LIMIT)
         else:
             jt, jf, k = distance(index, equal, 255), distance(index, unequal, 255), constant
         program += code.to_bytes(2, sys.byteorder)

@@ -20,14 +20,14 @@ from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.execute import execute, failure_hint
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
-from sundog.runtime.emulation.notify.state.ledger import Ledger
+from sundog.runtime.emulation.notify.state.persistent_records import PersistentRecords
 from sundog.runtime.fakeroot.options import FakerootLine, fakeroot_help
 from sundog.runtime.fakeroot.real_owners import RealOwners
 from sundog.runtime.fakeroot.state_file import StateFile, load_state
 from sundog.runtime.fakeroot.supervision import HostSupervision
-from sundog.runtime.launcher.attended import PreparedAttendant, StartUser
-from sundog.runtime.launcher.inherited import inherited_environment, restore_signals
+from sundog.runtime.launcher.caller import inherited_environment, restore_signals
 from sundog.runtime.launcher.messages import Messages
+from sundog.runtime.launcher.notify import PreparedAttendant, StartUser
 from sundog.runtime.launcher.statuses import (
     PODMAN_STATUSES,
     PODMAN_WORD,
@@ -88,18 +88,18 @@ def run_line(
     else:
         environment.unset(STATUSES_VARIABLE)
     refuse_obstacle(obstacle())
-    ledger = None
+    persistent = None
     if line.load is not None or line.save is not None:
         entries = {} if line.load is None else load_state(line.load, messages)
-        ledger = Ledger(entries, all_is_roots=not line.real)
+        persistent = PersistentRecords(entries, all_is_roots=not line.real)
     state_file = None
-    if ledger is not None and line.save is not None:
-        state_file = StateFile(line.save, ledger.entries)
+    if persistent is not None and line.save is not None:
+        state_file = StateFile(line.save, persistent.entries)
     real_owners = RealOwners() if line.real else None
     uid, gid = os.geteuid(), os.getegid()
     host = HostMounts()
     enter_namespaces(0, 0)
-    supervision = HostSupervision(ledger, real_owners, uid, gid)
+    supervision = HostSupervision(persistent, real_owners, uid, gid)
     command = line.command or [environment.get(b"SHELL") or DEFAULT_SHELL]
 
     def told(failure: OSError) -> "tuple[str, str]":

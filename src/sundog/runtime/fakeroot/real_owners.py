@@ -11,7 +11,7 @@ from _struct import Struct
 
 from sundog.runtime.container.leaving import leave_caller
 from sundog.runtime.emulation.notify.seccomp.listener import receive_descriptor, send_descriptor
-from sundog.runtime.launcher.apart import fork_away
+from sundog.runtime.launcher.orphan import fork_away
 
 OWNER_REPLY = Struct("=II")
 

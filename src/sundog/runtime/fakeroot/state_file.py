@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sundog.base.record.inode_state import InodeEntry, InodeKey
     from sundog.runtime.launcher.messages import Messages
 
-LARGEST_STATE = 1 << 30  # bytes; a file with ten million entries is smaller
+STATE_LIMIT = 1 << 30  # bytes; a file with ten million entries is smaller
 NEW_STATE_MODE = 0o666
 KEPT_MODE = 0o777  # the permissions of an older file
 
@@ -30,14 +30,14 @@ def load_state(path: bytes, messages: "Messages") -> "dict[InodeKey, InodeEntry]
     shown = printable(path)
     try:
         with open(path, "rb") as file:
-            data = file.read(LARGEST_STATE + 1)
+            data = file.read(STATE_LIMIT + 1)
     except FileNotFoundError:
         messages.warning(f"no such state file, so nothing is recorded yet: {shown}")
         return {}
     except OSError as error:
         raise SundogError(f"can't read the state file {shown}: {error.strerror}") from None
     try:
-        if len(data) > LARGEST_STATE:
+        if len(data) > STATE_LIMIT:
             raise ValueError("it is larger than 1 GiB")
         return unpack_inode_state(data)
     except ValueError as error:

@@ -4,10 +4,10 @@ import os
 
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.container.enter import forbid_imports, rootless
-from sundog.runtime.emulation.notify.state.ledger import Ledger
 from sundog.runtime.emulation.notify.state.lower import LowerRecords
+from sundog.runtime.emulation.notify.state.persistent_records import PersistentRecords
 from sundog.runtime.emulation.notify.state.state import State
-from sundog.runtime.emulation.notify.state.strangers import AllIsReal
+from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
 from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.supervision.supervision import Start, Supervised, Supervision
@@ -25,21 +25,27 @@ if TYPE_CHECKING:
 class HostSupervision(Supervision):
     """A supervisor that shares the host's root directory with the command.
 
-    ``ledger`` has the records of a state file, None without one.  ``real_owners`` knows who owns
-    files without a record; None: root owns them.  Make it in the command's namespaces.
+    ``persistent`` has the records of a state file, None without one.  ``real_owners`` knows the
+    owners of files without a record; None: root owns them.  Make it in the command's namespaces.
     """
 
-    __slots__ = ("_ledger", "_real_owners", "_strangers")
+    __slots__ = ("_persistent", "_real_owners", "_unrecorded_owners")
 
     def __init__(
-        self, ledger: Ledger | None, real_owners: "RealOwners | None", uid: int, gid: int
+        self,
+        persistent: PersistentRecords | None,
+        real_owners: "RealOwners | None",
+        uid: int,
+        gid: int,
     ) -> None:
         nothing = LowerRecords((), is_stable=False, may_change=False)
         start = Start(nothing, (), -1, -1, strict=False)
         super().__init__(rootless(b"/proc"), start)
-        self._ledger = ledger
+        self._persistent = persistent
         self._real_owners = real_owners
-        self._strangers = None if real_owners is None else AllIsReal(uid, gid, real_owners.ask)
+        self._unrecorded_owners = (
+            None if real_owners is None else AllIsReal(uid, gid, real_owners.ask)
+        )
 
     def descriptors(self) -> list[int]:
         """Return the open descriptors that the supervisor needs."""
@@ -55,12 +61,14 @@ class HostSupervision(Supervision):
     ) -> Supervised:
         """Answer the calls of ``source`` until no process is left; return the results.
 
-        The ledger then has the records.
+        The persistent records are then up to date.
         """
         forbid_imports()
         os.fchdir(self.proc)
         abi = NOTIFY_ABIS[process_abi()]
-        state = State(abi, source, tags, records=self._ledger, strangers=self._strangers)
+        state = State(
+            abi, source, tags, records=self._persistent, unrecorded_owners=self._unrecorded_owners
+        )
         incidents: list[str] = []
         statistics = Supervisor(state, incidents.append).serve()
         return Supervised({}, statistics.lines(), incidents, statistics.incidents, [])

@@ -17,7 +17,7 @@ from _socket import (
     socketpair,
 )
 
-LONGEST_MESSAGE = 4096
+MESSAGE_LIMIT = 4096
 DESCRIPTOR_BYTES = 4  # an int, in a message of SCM_RIGHTS
 CONTROL_SIZE = 64
 
@@ -42,11 +42,11 @@ class Channel:
         if descriptor >= 0:
             packed = descriptor.to_bytes(DESCRIPTOR_BYTES, sys.byteorder)
             control.append((SOL_SOCKET, SCM_RIGHTS, packed))
-        self._socket.sendmsg([text[:LONGEST_MESSAGE]], control, MSG_NOSIGNAL)
+        self._socket.sendmsg([text[:MESSAGE_LIMIT]], control, MSG_NOSIGNAL)
 
     def receive(self) -> "tuple[bytes, int]":
         """Return the next text, and a descriptor or -1; the text is empty if the end is closed."""
-        text, control, _, _ = self._socket.recvmsg(LONGEST_MESSAGE, CONTROL_SIZE)
+        text, control, _, _ = self._socket.recvmsg(MESSAGE_LIMIT, CONTROL_SIZE)
         for level, kind, data in control:
             if (level, kind) == (SOL_SOCKET, SCM_RIGHTS) and len(data) == DESCRIPTOR_BYTES:
                 descriptor = int.from_bytes(data, sys.byteorder)

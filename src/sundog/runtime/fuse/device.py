@@ -23,7 +23,7 @@ from sundog.base.kernel.mounts import (
 from sundog.errors import FuseRefused, KernelError
 
 FUSE_DEVICE = b"/dev/fuse"
-# Why a machine has no FUSE for this user.
+# Reasons for which a machine has no FUSE for this user.
 FUSE_FAULTS = {
     errno.ENOENT: "/dev/fuse does not exist here",
     errno.EACCES: "this user may not open /dev/fuse",

@@ -80,10 +80,10 @@ FUSE_FILE_TYPES = {
     "b": 0o100000,
 }
 MODE_BITS = 0o7777
-LONGEST_FILE = (1 << 63) - 1
+FILE_SIZE_LIMIT = (1 << 63) - 1
 STATUS_BLOCK = 512  # the unit of st_blocks
 
-# Where a directory's own entries begin: 0 is ".", 1 is "..".
+# The position of a directory's first entry of its own: 0 is ".", 1 is "..".
 OWN_ENTRIES = 2
 NO_ENTRY = ENTRY_OUT.pack(0, 0, FOREVER, 0, 0, 0) + bytes(ATTRIBUTES.size)
 
@@ -147,7 +147,7 @@ class ImageFiles:
 
     def _attributes(self, inode: Inode) -> bytes:
         size = 0 if inode.kind in DEVICE_KINDS else inode.size
-        if size > LONGEST_FILE:
+        if size > FILE_SIZE_LIMIT:
             raise OSError(errno.EFBIG, "a longer file than Linux knows")
         time = inode.mtime
         return ATTRIBUTES.pack(

@@ -1,4 +1,4 @@
-"""What ``ch-run`` and its server of one-file images send each other.
+"""Messages between ``ch-run`` and its server of one-file images.
 
 ``ch-run`` sends DEVICE_MESSAGE with a device of FUSE that it has mounted: the number of the image,
 the owner of all its files (uid, gid as the server sees them in the mount's user namespace), and

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.inode import Inode
 
 # Bounds of what a hostile image can cost.
-LONGEST_MANIFEST = 1 << 29  # in bytes; a million files of another owner take some 60 MB
-MOST_PATHS = 1 << 24  # a walk of minutes; directories may share a list of names
+MANIFEST_LIMIT = 1 << 29  # in bytes; a million files of another owner take some 60 MB
+PATHS_LIMIT = 1 << 24  # a walk of minutes; directories may share a list of names
 PATHS_AT_ONCE = 1 << 10
 WRITTEN_AT_ONCE = 1 << 20
 
@@ -50,7 +50,7 @@ class ImageManifest:
     def __init__(self, image: SquashfsImage, descriptor: int) -> None:
         self._image = image
         self._descriptor = descriptor
-        self._left = LONGEST_MANIFEST
+        self._left = MANIFEST_LIMIT
         self._parts = [OWNERS_MAGIC]
         self._size = 0
         self._packed: dict[tuple[object, ...], bytes] = {}
@@ -58,7 +58,7 @@ class ImageManifest:
     def write(self, is_unwanted: Callable[[], bool]) -> None:
         """Write all of it, see ``write_records``."""
         for count, (path, inode) in enumerate(walk_paths(self._image)):
-            if count > MOST_PATHS:
+            if count > PATHS_LIMIT:
                 raise too_many()
             if count % PATHS_AT_ONCE == 0 and is_unwanted():
                 raise SundogError("nobody waits for the records of owners")

@@ -32,7 +32,7 @@ MPI_LIBRARIES = (
 # Other names of the same ABI: Debian's MPICH, beside which Open MPI can be installed.
 SAME_AS = {b"libmpich": b"libmpi", b"libmpichfort": b"libmpifort", b"libmpichcxx": b"libmpicxx"}
 
-# What an ABI is, for messages: linker name and major number.
+# Names of ABIs for messages, by linker name and major number.
 KNOWN_ABIS = {
     (b"libmpi", 12): "MPICH, Intel MPI, MVAPICH, Cray MPICH",
     (b"libmpi", 40): "Open MPI 3 to 5",

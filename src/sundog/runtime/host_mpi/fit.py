@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sundog.runtime.host_mpi.profile import HostProfile
     from sundog.runtime.linker.search import FoundLibrary, LibrarySearch
 
-MOST_CANDIDATES = 300  # libraries of an image that one of the host may replace
+CANDIDATES_LIMIT = 300  # libraries of an image that one of the host may replace
 
 IMAGE_HINT = (
     "name its directory in the profile's image_directories; an MPI that is linked statically can't "
@@ -47,7 +47,7 @@ GLIBC_HINT = "--host-glibc shows the host's C library, too; or use an image with
 
 
 class Fit:
-    """What the container shows of the host's libraries.
+    """The host's libraries that the container shows.
 
     covers    (host's file, file of the image whose place it takes)
     added     name → host's file, for libraries that the image lacks
@@ -127,7 +127,7 @@ class Fitting:
         wanted = {abi_name(name.rpartition(b"/")[2]) for name in self._profile.libraries}
         wanted |= set(MPI_LIBRARIES)
         places = [path for path, name in names if version_of(name) and abi_name(name) in wanted]
-        found = map(self._image.open, places[:MOST_CANDIDATES])
+        found = map(self._image.open, places[:CANDIDATES_LIMIT])
         return [library for library in found if library is not None]
 
     def _usable(
@@ -194,7 +194,7 @@ class Fitting:
         same = [
             found
             for name in library.names
-            for path in self._image.paths(name=name)[:MOST_CANDIDATES]
+            for path in self._image.paths(name=name)[:CANDIDATES_LIMIT]
             if (found := self._image.open(path)) is not None
             and found.library.machine == library.found.library.machine
         ]
@@ -292,7 +292,7 @@ class Fitting:
         there = set()
         names = [(path, path.rpartition(b"/")[2]) for path in self._image.paths(beginning=b"l")]
         places = [path for path, name in names if version_of(name) and is_glibc(name)]
-        for path in places[:MOST_CANDIDATES]:
+        for path in places[:CANDIDATES_LIMIT]:
             found = self._image.open(path)
             if found is None or found.library.machine != machine:
                 continue
@@ -312,11 +312,6 @@ def plugins_beside(library: HostLibrary) -> bytes:
     """Return the directory of the plug-ins that belong to a library; b"" if it has none."""
     name = PLUGINS_BESIDE.get(linker_name(library.names[0]), b"")
     return library.path.rpartition(b"/")[0] + b"/" + name if name else b""
-
-
-def abi_of(found: "FoundLibrary") -> tuple[bytes, int]:
-    """Return the name and the number of the ABI of a library."""
-    return abi_name(found.name), major_of(found)
 
 
 def major_of(found: "FoundLibrary") -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sundog.runtime.host_mpi.profile import HostProfile
     from sundog.runtime.linker.search import FoundLibrary, LibrarySearch
 
-MOST_LIBRARIES = 1000
+HOST_LIBRARIES_LIMIT = 1000
 ORIGINS = (b"$ORIGIN", b"${ORIGIN}")
 
 # Libraries that load plug-ins from a directory beside them: linker name → the directory.  The
@@ -99,8 +99,8 @@ class HostSet:
         library = HostLibrary(found, is_mpi=is_mpi)
         if any(name in self.named for name in library.names):
             return
-        if len(self.libraries) == MOST_LIBRARIES:
-            raise SundogError(f"the host's MPI needs more than {MOST_LIBRARIES} libraries")
+        if len(self.libraries) == HOST_LIBRARIES_LIMIT:
+            raise SundogError(f"the host's MPI needs more than {HOST_LIBRARIES_LIMIT} libraries")
         self._machine = self._machine or found.library.machine
         self.libraries.append(library)
         for name in library.names:

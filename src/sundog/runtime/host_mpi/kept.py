@@ -1,10 +1,10 @@
-"""What ``ch-run`` has found out about an image and the host's MPI, kept for the next start.
+"""Findings of ``ch-run`` about an image and the host's MPI, kept for the next start.
 
 A record is a file in ``host-libraries/`` of a storage directory that only its owner can enter.  It
 has a profile as values, or the findings about one image.  Findings hold as long as the host's files
 that decided are the same, and, in a directory image, the image's: device, inode, size and times.  A
 record is one file, written under another name and renamed, so a reader finds all of it or none.
-There are at most ``MOST_RECORDS``.
+There are at most ``RECORDS_LIMIT``.
 """
 
 import os
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 KEPT_DIRECTORY = b"host-libraries"
 RECORD_FORMAT = b"sundog host libraries 2"
-MOST_RECORDS = 64
-LARGEST_RECORD = 16 << 20  # bytes
+RECORDS_LIMIT = 64
+RECORD_LIMIT = 16 << 20  # bytes
 FILE_OF_STORAGE = b"version"  # every storage directory has it
 
 State = tuple[int, ...]
@@ -92,7 +92,7 @@ class KeptValue:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             with Closing(os.open(self._name, flags, dir_fd=self._storage)) as fd:
                 status = os.fstat(fd)
-                if status.st_mode & S_IFMT != S_IFREG or status.st_size > LARGEST_RECORD:
+                if status.st_mode & S_IFMT != S_IFREG or status.st_size > RECORD_LIMIT:
                     return None
                 with open(fd, "rb", closefd=False) as file:
                     record = unpack_value(file.read())
@@ -123,7 +123,7 @@ class KeptValue:
 
 
 def forget_oldest(storage: int) -> None:
-    """Remove the oldest records, and what killed processes left, beyond ``MOST_RECORDS``."""
+    """Remove the oldest records, and what killed processes left, beyond ``RECORDS_LIMIT``."""
     found = []
     try:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -131,7 +131,7 @@ def forget_oldest(storage: int) -> None:
             with os.scandir(directory) as entries:
                 for entry in entries:
                     found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
-            for _, name in sorted(found)[: max(0, len(found) - MOST_RECORDS)]:
+            for _, name in sorted(found)[: max(0, len(found) - RECORDS_LIMIT)]:
                 os.unlink(name, dir_fd=directory)
     except OSError:
         return  # another start is doing the same

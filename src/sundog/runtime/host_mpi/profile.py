@@ -18,7 +18,7 @@ SITE_PROFILES = b"/etc/sundog/host-mpi.d"
 USER_PROFILES = b"sundog/host-mpi.d"  # below $XDG_CONFIG_HOME
 DEFAULT_PROFILE = b"default"
 PROFILE_SUFFIX = b".toml"
-LARGEST_PROFILE = 1 << 20  # bytes
+PROFILE_LIMIT = 1 << 20  # bytes
 
 PROFILE_HINT = "see ch-run --help, and the chapter on the host's MPI in docs/how-to/mpi.md"
 STRING_LISTS = ("libraries", "dependencies", "plugins", "providers", "binds", "image_directories")
@@ -26,7 +26,7 @@ PROFILE_FIELDS = (*STRING_LISTS, "description", "compatibility", "environment", 
 
 
 class HostProfile:
-    """What a site says of its MPI.
+    """A site's description of its MPI.
 
     path               the file; b"" if there is none, and the host's linker decides
     libraries          the MPI itself: host paths of the libraries that programs are linked with
@@ -98,7 +98,7 @@ def find_profile(name: bytes, environment: Environment, storage: int) -> HostPro
     for path in paths:
         try:
             with open(path, "rb") as file:
-                data = file.read(LARGEST_PROFILE)
+                data = file.read(PROFILE_LIMIT)
             kept = KeptValue(storage, data)
             table = kept.read()
             if isinstance(table, dict):

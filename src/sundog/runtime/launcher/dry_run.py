@@ -3,7 +3,6 @@
 from sundog.base.kernel.libc import printable
 from sundog.runtime.container.execute import quoted
 from sundog.runtime.container.plan import Plan
-from sundog.runtime.launcher.choice import execution
 from sundog.runtime.launcher.environment import (
     EnvironmentChange,
     SetFromImage,
@@ -11,6 +10,7 @@ from sundog.runtime.launcher.environment import (
     UnsetMatching,
 )
 from sundog.runtime.launcher.image import Image
+from sundog.runtime.launcher.image_choice import execution
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

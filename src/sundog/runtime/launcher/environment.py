@@ -32,8 +32,8 @@ IMAGE_ENVIRONMENT = b"/ch/environment"
 VARIABLE_HINT = "write NAME=VALUE, one variable on each line"
 
 HOME_DEFAULT = b"/root"
-# What is appended to $PATH where it is missing: the image may keep programs there, and the $PATH of
-# an ordinary user, or of a host with a merged /usr, may lack it.
+# Directories that are appended to $PATH if it lacks them: the image may keep programs there, and
+# the $PATH of an ordinary user, or of a host with a merged /usr, may lack them.
 APPENDED_PATHS = (b":/bin", b":/usr/local/sbin", b":/usr/sbin", b":/sbin")
 
 

@@ -30,7 +30,7 @@ from sundog.runtime.launcher.one_file import HostSources
 from sundog.runtime.squashfs.sif import squashfs_place
 
 DESCRIPTOR_PATH = b"/proc/self/fd/%d"
-LARGEST_TEXT = 1 << 20  # in bytes: a file of the image that ``ch-run`` reads
+TEXT_LIMIT = 1 << 20  # in bytes: a file of the image that ``ch-run`` reads
 
 # Apptainer's entry points; each reads the image's environment first.
 SIF_RUN = b".singularity.d/actions/run"
@@ -265,9 +265,9 @@ def read_text(tree: int, path: bytes) -> bytes | None:
     if fd < 0:
         return None
     with Closing(fd):
-        if os.fstat(fd).st_size > LARGEST_TEXT:
+        if os.fstat(fd).st_size > TEXT_LIMIT:
             raise SundogError(f"damaged image: {printable(path)} is larger than 1 MiB")
         try:
-            return os.read(fd, LARGEST_TEXT)
+            return os.read(fd, TEXT_LIMIT)
         except OSError as error:
             raise kernel_error("read", path, error.errno or 0) from None

@@ -61,7 +61,7 @@ ACCEPTED = {
     b"--rm": "ch-run never leaves a container behind",
 }
 
-# What podman's users write here in place of an option of podman that ch-run lacks.
+# Hints for podman's users: words in place of an option of podman that ch-run lacks.
 INSTEAD = {
     "entrypoint": "write the command after IMAGE --",
     "env-file": "write --set-env=FILE",

@@ -48,7 +48,7 @@ def home_of(line: "CommandLine", environment: Environment) -> Part:
 
 
 class TemporaryDirectory(Part):
-    """What the container shows at /tmp: $TMPDIR or /tmp of the host, or a private tmpfs.
+    """The container's /tmp: $TMPDIR or /tmp of the host, or a private tmpfs.
 
     ``shown`` is the host's directory to show there; None stands for a private one.  ``places`` are
     the binds that show $TMPDIR at its own path, too.  ``variable`` is the command's $TMPDIR; empty

@@ -32,7 +32,7 @@ from sundog.runtime.container.paths import OPEN_DIRECTORY, absolute, is_director
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
 from sundog.runtime.launcher.storage import Storage, closed_storage
 
-MOST_COMPARED = 1000  # names of images; comparing one takes some 20 microseconds
+COMPARED_LIMIT = 1000  # names of images; comparing one takes some 20 microseconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
 def similar(reference: bytes, storage: Storage) -> str:
     """Return the beginning of a hint that names the image most like ``reference``, or ""."""
     try:  # there is a link for each spelling of a name
-        links = os.listdir(storage.at(b"img"))[:MOST_COMPARED]
+        links = os.listdir(storage.at(b"img"))[:COMPARED_LIMIT]
     except OSError:
         return ""
     names = sorted([spelled_out(printable(link)) for link in links], key=len)

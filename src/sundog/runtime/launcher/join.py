@@ -3,8 +3,8 @@
 Processes with the same name form a group.  The name is that of an abstract socket (unix(7)).  It
 consists of the user, the user and PID namespace of the caller, and the tag.  The network namespace
 belongs to it, too.  The process that binds the socket is the first one.  It makes the container as
-without --join, and starts the keeper (``keeper.py``).  Every other process connects to the keeper,
-gets the container's namespaces, and enters them: setns(2).  It mounts nothing.
+without --join, and starts the keeper (``join_keeper``).  Every other process connects to it, gets
+the container's namespaces, and enters them: setns(2).  It mounts nothing.
 
 The compiled ``ch-run`` may have bound the socket already, and left it open.
 
@@ -39,8 +39,13 @@ from sundog.base.record.location import (
 )
 from sundog.errors import SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
+from sundog.runtime.launcher.join_keeper import (
+    IMAGE_LIMIT,
+    PEER_ACCEPTED,
+    PEER_SUPERVISED,
+    start_keeper,
+)
 from sundog.runtime.launcher.joined import Joinable
-from sundog.runtime.launcher.keeper import IMAGE_LIMIT, PEER_ACCEPTED, PEER_SUPERVISED, start_keeper
 from sundog.runtime.launcher.option_numbers import parse_number
 from sundog.runtime.supervision.membership import GroupChannel
 
@@ -162,7 +167,7 @@ class Group(Joinable):
         )
 
     def entered(self) -> None:
-        """Let the others enter the namespaces of this process, the first one.
+        """Offer this process's namespaces to the later members of the group.
 
         Raises SundogError.
         """

@@ -8,10 +8,10 @@ import os
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.base.kernel.process import set_dumpable
 from sundog.runtime.container.enter import forbid_imports
-from sundog.runtime.launcher.becoming import run_command
-from sundog.runtime.launcher.choice import choose_image
 from sundog.runtime.launcher.host_places import TemporaryDirectory
+from sundog.runtime.launcher.image_choice import choose_image
 from sundog.runtime.launcher.one_file import is_one_file, is_stored_name
+from sundog.runtime.launcher.run_command import run_command
 from sundog.runtime.launcher.sharing import Sharing
 
 TYPE_CHECKING = False

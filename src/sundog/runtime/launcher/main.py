@@ -15,7 +15,7 @@ No process stays above the command.  The command has ``ch-run``'s process ID, an
 parent sees the command's death by a signal.
 
 With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  Only that option loads
-``attended``.  With --join it may enter another container in place of 2 to 4; see ``joined``.
+``notify``.  With --join it may enter another container in place of 2 to 4; see ``joined``.
 
 Import nothing after the change of root: the module would come from the image.
 """
@@ -33,12 +33,11 @@ from sundog.runtime.container.paths import exists
 from sundog.runtime.container.plan import enter
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.accounts import accounts_of
-from sundog.runtime.launcher.becoming import run_command
-from sundog.runtime.launcher.choice import choose_image
+from sundog.runtime.launcher.caller import inherited_environment, restore_signals
 from sundog.runtime.launcher.dry_run import dry_run_text
 from sundog.runtime.launcher.host_option import host_mpi_of
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
-from sundog.runtime.launcher.inherited import inherited_environment, restore_signals
+from sundog.runtime.launcher.image_choice import choose_image
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mounting import mount_image, use_mount_point
 from sundog.runtime.launcher.mpi import session_places
@@ -47,6 +46,7 @@ from sundog.runtime.launcher.options import Finished
 from sundog.runtime.launcher.own_places import hidden_from
 from sundog.runtime.launcher.part import Part
 from sundog.runtime.launcher.request import Request, read_command_line
+from sundog.runtime.launcher.run_command import run_command
 from sundog.runtime.launcher.run_plan import (
     CRAY_DIRECTORY,
     build_plan,
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 def start(words: list[str], told: str | None = None) -> None:
     """Be ``ch-run`` with the arguments ``words``.  Never returns.
 
-    ``told`` is the stub's first argument: see ``inherited.py``.
+    ``told`` is the stub's first argument: see ``caller.py``.
     """
     restore_signals(told or "")
     environment = inherited_environment(told)

@@ -8,8 +8,8 @@ from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.hidden import Hidden
 from sundog.runtime.container.missing_points import add_missing_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.runtime.launcher.choice import choose_image
 from sundog.runtime.launcher.image import Image
+from sundog.runtime.launcher.image_choice import choose_image
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.run_plan import build_plan

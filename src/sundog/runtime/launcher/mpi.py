@@ -1,4 +1,4 @@
-"""What a rank of MPI needs of the program that started it: mpirun, srun, or Cray's aprun.
+"""Parts of the starting program (mpirun, srun, or Cray's aprun) that a rank of MPI needs.
 
 These are variables, files of a session, and descriptors.  Descriptors pass by themselves.  Sources:
 PMIx Standard 4.1, chapter 5 (environment variables); Slurm's MPI guide; the PALS manual of HPE.

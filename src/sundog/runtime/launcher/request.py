@@ -5,16 +5,16 @@ from sundog.base.record.location import default_storage, usual_storage
 from sundog.errors import EXIT_ERROR
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.emulation.terminal import typing_is_possible
-from sundog.runtime.launcher.choice import choose_storage, command_missing
-from sundog.runtime.launcher.companion import chosen_companion, chosen_ids
 from sundog.runtime.launcher.help import help_text
 from sundog.runtime.launcher.host_option import use_host_environment
+from sundog.runtime.launcher.image_choice import choose_storage, command_missing
 from sundog.runtime.launcher.mpi import (
     NATIVE_SECURITY_WARNING,
     is_compared,
     native_security_fails,
 )
 from sundog.runtime.launcher.options import CommandLine, Finished
+from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
 
 # An image in a layout or an archive: see ``layout``.
 LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")

@@ -1,1 +1,1 @@
-"""What the dynamic linker of a container finds: shared objects, and the cache of their places."""
+"""The dynamic linker's view of a container: shared objects, and the cache of their places."""

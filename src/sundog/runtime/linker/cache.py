@@ -20,9 +20,9 @@ EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 21, 22, 40, 62, 183
 
 LINKER_CACHE = b"/etc/ld.so.cache"
 LINKER_CACHE_LIMIT = 16 << 20  # in bytes
-# Of a file that may have other things in these places.
-LONGEST_CACHE_STRING = 4096
-MOST_OF_ONE_NAME = 64  # libraries
+# Limits for one entry: the file may be damaged.
+CACHE_STRING_LIMIT = 4096
+SAME_NAME_LIMIT = 64  # libraries
 HWCAPS_LIMIT = 64  # names of processors; glibc knows less than ten for a machine
 
 CACHE_MAGIC = b"glibc-ld.so.cache1.1"
@@ -43,7 +43,7 @@ HWCAPS_SECTION = 1  # an array of offsets of strings
 SECTIONS_LIMIT = 16
 OFFSET_LIMIT = 1 << 32
 
-# How the cache marks a library: by machine and word size (ldconfig.h of glibc).
+# The cache's marks of libraries, by machine and word size (ldconfig.h of glibc).
 FLAG_ELF_LIBC6 = 3
 CACHE_FLAGS = {
     (EM_X86_64, 64): 0x0303,
@@ -111,7 +111,7 @@ class LinkerCache:
         """Return the libraries with the ``name``, in the order of the file."""
         found: list[CachedLibrary] = []
         at = self._place(name)
-        while at < self._count and len(found) < MOST_OF_ONE_NAME:
+        while at < self._count and len(found) < SAME_NAME_LIMIT:
             flags, key, value, _, _ = self._record(at)
             if self._string(key) != name:
                 break
@@ -169,7 +169,10 @@ class LinkerCache:
         return bytes(head + records + rest + strings)
 
     def _shifted_records(self, end: int, shift: int) -> bytes:
-        """Return the old records with the offsets that they get; those of strings that are not."""
+        """Return the old records with their string offsets shifted.
+
+        An offset that is none becomes the largest number.
+        """
         records = bytearray(self._data[CACHE_HEADER.size : end])
         words = memoryview(records).cast("I")
         for place in range(1, len(words), RECORD_WORDS):
@@ -202,7 +205,7 @@ class LinkerCache:
 
     def _string(self, offset: int) -> bytes:
         """Return the string at ``offset``; b"" if it is outside, or too long for a path."""
-        end = self._data.find(b"\0", offset, offset + LONGEST_CACHE_STRING)
+        end = self._data.find(b"\0", offset, offset + CACHE_STRING_LIMIT)
         return self._data[offset:end] if end >= 0 else b""
 
 

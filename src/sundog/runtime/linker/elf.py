@@ -20,11 +20,11 @@ DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME = 0, 1, 5, 10, 14
 
 HEADERS_LIMIT = 1 << 16  # in bytes: of the program headers, of the section headers, of a section
 DYNAMIC_LIMIT = 1 << 15  # in bytes
-LARGEST_OFFSET = 1 << 48
-LARGEST_TABLE = 64 << 20  # bytes of strings; names and bookkeeping of the largest MPIs take 5
-LONGEST_TABLE_NAME = 4096
-MOST_NAME_BYTES = 1 << 18  # of all names that are read from a file
-MOST_NAMES_READ = 4096
+FILE_OFFSET_LIMIT = 1 << 48
+TABLE_LIMIT = 64 << 20  # bytes of strings; names and bookkeeping of the largest MPIs take 5
+TABLE_NAME_LIMIT = 4096
+NAME_BYTES_LIMIT = 1 << 18  # of all names that are read from a file
+NAMES_READ_LIMIT = 4096
 
 
 class ElfError(Exception):
@@ -113,7 +113,7 @@ class ElfFile:
         self.is_program = kind == ET_EXEC
         self.machine = (machine, layout.bits, layout.order)
         self._sections = (fields[4], *fields[7:10])
-        self._names_left, self._bytes_left = MOST_NAMES_READ, MOST_NAME_BYTES
+        self._names_left, self._bytes_left = NAMES_READ_LIMIT, NAME_BYTES_LIMIT
         if size < layout.segment.size or size * number > HEADERS_LIMIT:
             raise ElfError("its program headers are damaged")
         headers = head[place : place + size * number]
@@ -134,7 +134,7 @@ class ElfFile:
         self._strings = (0, 0)  # place and size of the table
         if DT_STRTAB in self.dynamic:
             table = self.dynamic.get(DT_STRSZ, 0)
-            if table > LARGEST_TABLE:
+            if table > TABLE_LIMIT:
                 raise ElfError("its table of strings is too large")
             self._strings = (self.offset_of(self.dynamic[DT_STRTAB]), table)
         soname = self.string(self.dynamic[DT_SONAME]) if DT_SONAME in self.dynamic else b""
@@ -156,7 +156,7 @@ class ElfFile:
         start, size = self._strings
         if at >= size:
             raise ElfError("a name lies outside of its table of strings")
-        data = self.some(start + at, min(LONGEST_TABLE_NAME, size - at))
+        data = self.some(start + at, min(TABLE_NAME_LIMIT, size - at))
         text, end, _ = data.partition(b"\0")
         if not end:
             raise ElfError("a name in its table of strings has no end")
@@ -204,7 +204,7 @@ class ElfFile:
 
     def some(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes of the file.  Raises ElfError and OSError."""
-        if offset > LARGEST_OFFSET:
+        if offset > FILE_OFFSET_LIMIT:
             raise ElfError("it ends too early")
         return os.pread(self._fd, size, offset)
 

@@ -1,4 +1,4 @@
-"""Where a dynamic linker looks for libraries, on the host or in an image, and what is there.
+"""Search of a dynamic linker's directories for libraries, on the host or in an image.
 
 The directories are those that the caller names, then those of ``/etc/ld.so.conf``, then the
 linker's own.  The linker's cache says the same, but it may be old, missing or damaged, so the
@@ -13,7 +13,7 @@ import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import descriptor_path, libc_call
-from sundog.runtime.container.root_files import MOST_NAMES, names_inside, open_inside
+from sundog.runtime.container.root_files import NAMES_LIMIT, names_inside, open_inside
 from sundog.runtime.linker.elf import ElfError
 from sundog.runtime.linker.shared_object import SharedObject
 
@@ -26,14 +26,14 @@ LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
 MULTIARCH = b"-linux-gnu"
 HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
 
-MOST_SEARCHED = 4096  # directories that the configuration names
-MOST_PATTERNS = 256  # that include files into the configuration
-MOST_FILES_INCLUDED = 256
-MOST_HWCAPS = 32  # kinds of newer processors
-MOST_MULTIARCH = 32  # architectures
-MOST_LIBRARIES_READ = 4096  # a hostile one takes 10 ms
-LONGEST_PATTERN = 255
-LARGEST_CONFIGURATION = 1 << 16  # bytes of a file
+SEARCHED_LIMIT = 4096  # directories that the configuration names
+PATTERNS_LIMIT = 256  # that include files into the configuration
+INCLUDED_FILES_LIMIT = 256
+SEARCHED_HWCAPS_LIMIT = 32  # kinds of newer processors
+MULTIARCH_LIMIT = 32  # architectures
+LIBRARIES_READ_LIMIT = 4096  # a hostile one takes 10 ms
+PATTERN_LIMIT = 255
+CONFIGURATION_LIMIT = 1 << 16  # bytes of a file
 
 
 class FoundLibrary:
@@ -75,17 +75,17 @@ class LibrarySearch:
     def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
         self.root = root
         self.configuration = [LINKER_CONFIGURATION]  # the files of its configuration
-        self._patterns_left = MOST_PATTERNS
-        self._libraries_left = MOST_LIBRARIES_READ
-        wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:MOST_SEARCHED]
+        self._patterns_left = PATTERNS_LIMIT
+        self._libraries_left = LIBRARIES_READ_LIMIT
+        wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:SEARCHED_LIMIT]
         for directory in LINKER_DIRECTORIES:
             # Debian's linker searches those of its architecture, which its configuration may lack.
             multiarch = [name for name in names_inside(root, directory) if MULTIARCH in name]
-            wanted += [directory + b"/" + name for name in multiarch[:MOST_MULTIARCH]]
+            wanted += [directory + b"/" + name for name in multiarch[:MULTIARCH_LIMIT]]
             wanted.append(directory)
         self.directories: list[bytes] = []
         self._names: list[tuple[bytes, list[bytes]]] = []
-        left = MOST_NAMES
+        left = NAMES_LIMIT
         for directory in dict.fromkeys(wanted):
             newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
             for place in (*newer, directory):
@@ -115,7 +115,7 @@ class LibrarySearch:
     def open(self, path: bytes) -> FoundLibrary | None:
         """Return the library ``path``; None if there is none that can be read.
 
-        Of the search's libraries, only the first ``MOST_LIBRARIES_READ`` are read.
+        Of the search's libraries, only the first ``LIBRARIES_READ_LIMIT`` are read.
         """
         try:
             fd = open_inside(self.root, path)
@@ -133,7 +133,7 @@ class LibrarySearch:
             return None
 
     def _newer(self, directory: bytes) -> list[bytes]:
-        names = names_inside(self.root, directory + b"/" + HWCAPS, MOST_HWCAPS)
+        names = names_inside(self.root, directory + b"/" + HWCAPS, SEARCHED_HWCAPS_LIMIT)
         return sorted(names, reverse=True)
 
     def _configured(self, path: bytes) -> list[bytes]:
@@ -154,7 +154,7 @@ class LibrarySearch:
             pattern = path.rpartition(b"/")[0] + b"/" + pattern
         place, _, last = pattern.rpartition(b"/")
         directories: list[bytes] = []
-        if len(last) > LONGEST_PATTERN or self._patterns_left == 0:
+        if len(last) > PATTERN_LIMIT or self._patterns_left == 0:
             return directories
         self._patterns_left -= 1
         for name in sorted(names_inside(self.root, place or b"/")):
@@ -163,7 +163,7 @@ class LibrarySearch:
             if (
                 libc_call("fnmatch", last, name, 0) == 0
                 and found not in known
-                and len(known) < MOST_FILES_INCLUDED
+                and len(known) < INCLUDED_FILES_LIMIT
             ):
                 known.append(found)
                 directories += self._configured(found)
@@ -177,6 +177,6 @@ def small_file(root: int, path: bytes) -> bytes:
         return b""
     with Closing(fd):
         try:
-            return os.read(fd, LARGEST_CONFIGURATION)
+            return os.read(fd, CONFIGURATION_LIMIT)
         except OSError:
             return b""

@@ -1,4 +1,4 @@
-"""What the dynamic linker decides by, beyond an ELF file's own name: needs and symbol versions.
+"""Facts of an ELF file by which the dynamic linker decides: its needs and symbol versions.
 
 Specification: the System V ABI, chapter 5 (dynamic linking); the Linux Standard Base 5.0, chapter
 10.7 (symbol versioning).
@@ -16,7 +16,7 @@ DT_RPATH, DT_RUNPATH = 15, 29
 DT_VERDEF, DT_VERDEFNUM = 0x6FFFFFFC, 0x6FFFFFFD
 DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
 VER_FLG_BASE = 1  # the file's own name, which is no version
-MOST_VERSIONS = 4096
+VERSIONS_LIMIT = 4096
 
 VERDEF = "HHHHIII"  # version, flags, ndx, cnt, hash, aux, next
 VERDAUX = "II"  # name, next
@@ -75,7 +75,7 @@ class SharedObject(ElfFile):
         The last number of an entry is the distance to the next one.
         """
         entry = Struct(self.layout.prefix + structure)
-        for _ in range(min(count, MOST_VERSIONS)):
+        for _ in range(min(count, VERSIONS_LIMIT)):
             fields = entry.unpack(self.exactly(offset, entry.size))
             yield offset, fields
             if fields[-1] == 0:

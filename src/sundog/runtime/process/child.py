@@ -7,8 +7,6 @@ parent must have no threads.
 
 A child may run beside programs of an image.  So it can be told to close what it does not need, and
 the parent reads its messages as those of a stranger: see ``wire``.
-
-``ch-run`` does not use this module.
 """
 
 import gc
@@ -63,7 +61,7 @@ if TYPE_CHECKING:
 
 READ_SIZE = 1 << 16
 # The limit for an answer.  The longest is that of a supervisor, with the records of a whole image.
-LONGEST_ANSWER = 1 << 30
+ANSWER_LIMIT = 1 << 30
 # Seconds for an interrupted child to end by itself, and then to kill the processes that it started.
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
@@ -85,9 +83,10 @@ class Child:
     ) -> None:
         """Fork, and call ``function`` in the child; its result must be packable by ``wire.values``.
 
-        Its argument is a function that unties the child from its parent (PR_SET_PDEATHSIG in
-        prctl(2)); it must be called after every change of credentials.  The child keeps the
-        standard descriptors and those in ``keep``, by default all.
+        Its argument is a function that makes the kernel kill the child when its parent ends
+        (PR_SET_PDEATHSIG in prctl(2)).  A change of credentials undoes that, so the function must
+        be called after each.  The child keeps the standard descriptors and those in ``keep``, by
+        default all.
         """
         self._answer = bytearray()
         self._pipe, write_end = os.pipe()
@@ -183,7 +182,7 @@ class Child:
             self._answer += data
             if not data:
                 break
-            if len(self._answer) > LONGEST_ANSWER:
+            if len(self._answer) > ANSWER_LIMIT:
                 raise SundogError(NO_OUTCOME)
         os.close(self._pipe)
         self._pipe = -1

@@ -23,7 +23,7 @@ from sundog.runtime.process.last_step import STEP_KINDS
 
 HEAD_SIZE = 4096  # bytes; most programs have their program headers there
 SCRIPT_HEAD_SIZE = 256  # linux/binfmts.h, BINPRM_BUF_SIZE
-MOST_INTERPRETERS = 5  # that are scripts: execve(2)
+INTERPRETERS_LIMIT = 5  # that are scripts: execve(2)
 BLANKS = b" \t"
 PROGRAM_TYPES = (2, 3)  # ET_EXEC, ET_DYN
 PT_INTERP = 3
@@ -37,7 +37,7 @@ def expected_failure(path: bytes) -> int:
 
     ENOEXEC means that this machine does not know the format.  binfmt_misc may know it.
     """
-    for _ in range(MOST_INTERPRETERS + 1):
+    for _ in range(INTERPRETERS_LIMIT + 1):
         try:
             head = program_head(path)
             if head is None:

@@ -1,8 +1,6 @@
 """Pass the user's ^C and ^Z on to the command of a RUN, which has no terminal.
 
 The builder tells the init, and the init tells the command's process group.
-
-``ch-run`` does not use this module.
 """
 
 import os

@@ -107,7 +107,8 @@ CODE_SEGMENT, STACK_SEGMENT = (1, 5), (0x6474E551, 6)
 STEP_ADDRESS = 0x10000000
 LARGEST_PAGE = 0x10000
 
-# Where a file without a name may be executed, if the site lets no memory be: vm.memfd_noexec.
+# Places where a file without a name may be executed, if the site forbids it for memory
+# (vm.memfd_noexec).
 NAMELESS_PLACES = (b"/dev/shm", b"/tmp")
 
 

@@ -2,8 +2,6 @@
 
 The command never has the user's own terminal: it could type there, and read what is typed after it
 has ended.  What it writes to its terminal is shown on the user's, as with any interactive program.
-
-``ch-run`` does not use this module.
 """
 
 import os

@@ -4,8 +4,6 @@ Its builder may take the output in place of the user.
 
 A RUN never has the user's own terminal or file.  From a descriptor of the terminal, it could read
 what the user types.  By /proc/self/fd, it could open the user's log for reading.
-
-``ch-run`` does not use this module.
 """
 
 import os

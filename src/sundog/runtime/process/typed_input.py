@@ -1,8 +1,6 @@
-"""What a user types, on its way to the terminal of a program.
+"""A user's typed input on its way to the terminal of a program.
 
 The input may come from a file or a pipe: then its end is typed, too, as ^D.
-
-``ch-run`` does not use this module.
 """
 
 import os

@@ -1,10 +1,8 @@
-"""How far child processes are, for a parent that shows it while it waits for them.
+"""Progress of child processes, for a parent that shows it while it waits for them.
 
 A child counts the bytes that it moves in memory that it shares with its parent.  The parent looks
 at the count ten times a second while it waits.  This needs no thread: processes may be forked
 meanwhile.
-
-``ch-run`` does not use this module.
 """
 
 import os

@@ -24,9 +24,9 @@ XATTR_ELSEWHERE = 0x100  # the value is the reference of the value
 XATTR_REFERENCE = Struct("<Q")
 XATTR_PREFIXES = {0: b"user.", 1: b"trusted.", 2: b"security."}
 # The bounds of listxattr(2) and of a value; and one for all values of an inode together.
-LARGEST_NAMES = 1 << 16
-LARGEST_VALUE = 1 << 16
-LARGEST_VALUES = 1 << 22
+NAMES_SIZE_LIMIT = 1 << 16
+VALUE_SIZE_LIMIT = 1 << 16
+VALUES_SIZE_LIMIT = 1 << 22
 KEPT_XATTRS = 1 << 22  # bytes
 
 
@@ -97,14 +97,14 @@ class XattrTable:
             if prefix is None:  # a later version's, which Linux leaves out, too
                 continue
             name = prefix + name
-            if not length or b"\0" in name or name in found or names > LARGEST_NAMES:
+            if not length or b"\0" in name or name in found or names > NAMES_SIZE_LIMIT:
                 raise metadata.source.damaged("the name of an extended attribute", position)
             found[name] = value
         return tuple(found.items())
 
     def _check(self, size: int, values: int, position: int) -> None:
         """Raise SquashfsError if ``size`` bytes are too many, alone or with ``values`` before."""
-        if size > LARGEST_VALUE or values + size > LARGEST_VALUES:
+        if size > VALUE_SIZE_LIMIT or values + size > VALUES_SIZE_LIMIT:
             raise self._metadata.source.damaged(
                 f"an extended attribute of {size:,} bytes", position
             )

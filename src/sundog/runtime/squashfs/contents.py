@@ -27,17 +27,17 @@ GROUP_LOG = 11
 WORD_GROUP = 1 << GROUP_LOG
 GROUP_MASK = WORD_GROUP - 1
 KEPT_WORDS = 1 << 17
-# Where a group begins: the position of its first block, and block and offset of its words.
+# The beginning of a group: the position of its first block, and block and offset of its words.
 GROUP_PLACE = Struct("<3Q")
 KEPT_LONG_FILES = 16
 # A file of so many blocks takes a second to read at its end; of 128 KiB, it has 8 TiB.
-MOST_BLOCKS = 1 << 26
+BLOCKS_LIMIT = 1 << 26
 KEPT_BLOCKS = 4 << 20  # bytes
 KEPT_FRAGMENTS = 8 << 20  # bytes
 
 
 class Contents:
-    """What the files of an image contain."""
+    """The contents of an image's files."""
 
     __slots__ = (
         "_block_log",
@@ -137,7 +137,7 @@ class Contents:
         count = file.size >> log
         if file.fragment == NO_ROW and count << log != file.size:
             count += 1
-        if count > MOST_BLOCKS:
+        if count > BLOCKS_LIMIT:
             raise self._source.damaged(
                 f"inode {file.reference:#x} has {count:,} blocks", file.place[0]
             )

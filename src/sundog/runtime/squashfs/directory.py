@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     Entry = tuple[bytes, int, str, int]
 
 RUN_HEADER = Struct("<3I")  # count - 1, start of the inodes' block, first number
-LONGEST_RUN = 256
+RUN_LIMIT = 256
 ENTRY_HEAD = Struct("<HhHH")  # offset in the block, difference of numbers, type, length - 1
 INDEX_HEAD = Struct("<3I")  # position in the list, start of its block, length - 1
-LONGEST_NAME = 256
+NAME_LENGTH_LIMIT = 256
 KIND_OF_ENTRY = " dflbcps"
 LIST_SIZE_EXTRA = 3  # the size of a directory counts "." and "..", which its list does not have
 WHOLE_LIST = 1 << 15  # bytes of a list that is one piece
-LARGEST_PIECE = 1 << 18  # bytes that an index may leave between two names
+PIECE_LIMIT = 1 << 18  # bytes that an index may leave between two names
 SMALLEST_PIECE = 1 << 14
-MOST_PIECES = 4096  # of an index that one pass makes
-LONGEST_UNINDEXED = 1 << 26  # bytes; a pass takes seconds
+PIECES_LIMIT = 4096  # of an index that one pass makes
+UNINDEXED_LIMIT = 1 << 26  # bytes; a pass takes seconds
 KEPT_ENTRIES = 1 << 15
 KEPT_PIECES = 1 << 16
 
@@ -57,7 +57,7 @@ class Piece:
 
 
 class PieceIndex:
-    """Where the pieces of one list begin; three lists of one length.
+    """The beginnings of the pieces of one list; three lists of one length.
 
     names       a name that no earlier piece has, nor any greater one; b"" for the first piece
     begins      the position in the list
@@ -182,38 +182,38 @@ class DirectoryTable:
                 position, offset, INDEX_HEAD.size, self._inode_end
             )
             begin, start, length = INDEX_HEAD.unpack(data)
-            if length >= LONGEST_NAME or begin >= size:
+            if length >= NAME_LENGTH_LIMIT or begin >= size:
                 raise metadata.source.damaged("the index of a directory", position)
             name, position, offset = metadata.read(position, offset, length + 1, self._inode_end)
-            if begin - index.begins[-1] > LARGEST_PIECE:
+            if begin - index.begins[-1] > PIECE_LIMIT:
                 return None
             place = self._start + start, (directory.offset + begin) % METADATA_SIZE
             if begin and not index.add(name, begin, place):
                 raise metadata.source.damaged("the index of a directory is not in order", position)
-        return index if size - index.begins[-1] <= LARGEST_PIECE else None
+        return index if size - index.begins[-1] <= PIECE_LIMIT else None
 
     def _make_index(self, directory: "Inode") -> PieceIndex:
         """Read the whole list once; return an index of it."""
         metadata, size = self._metadata, self._list_size(directory)
         position, offset = self._start + directory.start, directory.offset
-        if size > LONGEST_UNINDEXED:
+        if size > UNINDEXED_LIMIT:
             raise metadata.source.damaged(
                 f"directory {directory.reference:#x} has {size:,} bytes and no index", position
             )
         index = PieceIndex((position, offset))
-        step = max(SMALLEST_PIECE, size // MOST_PIECES)
+        step = max(SMALLEST_PIECE, size // PIECES_LIMIT)
         at, wanted = 0, step
         while at < size:
             run, begin = (position, offset), at
             data, position, offset = metadata.read(position, offset, RUN_HEADER.size, self._end)
             count = RUN_HEADER.unpack(data)[0] + 1
-            if count > LONGEST_RUN:
+            if count > RUN_LIMIT:
                 raise metadata.source.damaged(f"a run of {count:,} entries", position)
             at += len(data)
             for entry in range(count):
                 data, position, offset = metadata.read(position, offset, ENTRY_HEAD.size, self._end)
                 length = ENTRY_HEAD.unpack(data)[3] + 1
-                if length > LONGEST_NAME:
+                if length > NAME_LENGTH_LIMIT:
                     raise metadata.source.damaged(f"a name of {length:,} bytes", position)
                 name, position, offset = metadata.read(position, offset, length, self._end)
                 at += len(data) + length
@@ -253,7 +253,7 @@ def parse_entries(data: bytes, begin: int) -> "list[Entry]":
             raise ValueError("a run ends early")
         count, start, _ = RUN_HEADER.unpack_from(data, at)
         at += header
-        if count >= LONGEST_RUN:
+        if count >= RUN_LIMIT:
             raise ValueError(f"a run of {count + 1:,} entries")
         start <<= 16
         for _ in range(count + 1):
@@ -265,7 +265,7 @@ def parse_entries(data: bytes, begin: int) -> "list[Entry]":
             at += length + 1
             if name <= last:
                 raise ValueError("names are not in order")
-            if length >= LONGEST_NAME or at > size:
+            if length >= NAME_LENGTH_LIMIT or at > size:
                 raise ValueError("a name is too long")
             if not 0 < kind < len(KIND_OF_ENTRY):
                 raise ValueError(f"an entry of unknown type {kind}")

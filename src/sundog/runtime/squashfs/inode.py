@@ -26,7 +26,7 @@ INODE_HEAD = Struct("<4H2I")
 NO_ROW = 0xFFFFFFFF  # no fragment, no extended attributes
 LONGEST_INODE = INODE_HEAD.size + 40  # without what has no fixed size
 XATTR_INDEX = Struct("<I")
-LONGEST_TARGET = 4095  # PATH_MAX without the NUL
+TARGET_LIMIT = 4095  # PATH_MAX without the NUL
 KEPT_INODES = 4096
 
 
@@ -200,7 +200,7 @@ class InodeTable:
 
     def _target(self, size: int, place: "Place") -> "tuple[bytes, Place]":
         """Return the target of a symlink at ``place``, and the place after it."""
-        if 0 < size <= LONGEST_TARGET:
+        if 0 < size <= TARGET_LIMIT:
             target, position, at = self._metadata.read(*place, size, self._end)
             if b"\0" not in target:
                 return target, (position, at)

@@ -3,8 +3,6 @@
 A mount point that the image lacks is made for the step, and is removed when the command has ended.
 The directory that it was in gets its time back.  The source of a mount is taken hold of before the
 change of root, as for all ``operations``.
-
-``ch-run`` does not use this module, but is made of the same parts.
 """
 
 import errno

@@ -2,8 +2,6 @@
 
 /tmp and the accounts are the image's.  Of the host, the step sees a few devices, the kernel's /sys,
 the network configuration, and the files that it is given.
-
-``ch-run`` does not use this module, but is made of the same parts.
 """
 
 import errno

@@ -15,8 +15,6 @@ in prctl(2)).  They have none of the builder's descriptors.  They are in a user 
 command's own, so the command can undo none of their mounts.  The command has a session of its own
 and only the standard descriptors.  It writes into pipes that the builder empties.  It shares
 neither System V IPC (ipc_namespaces(7)) nor keys with the user's programs.
-
-``ch-run`` does not use this module, but is made of the same parts.
 """
 
 import errno

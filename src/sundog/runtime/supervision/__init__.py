@@ -1,1 +1,1 @@
-"""What keeps and ends a container: supervisors, groups, init processes, leashes."""
+"""Processes that keep and end a container: supervisors, groups, init processes, leashes."""

@@ -6,7 +6,7 @@ from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 CONNECTIONS = b"/sys/fs/fuse/connections"
 FUSE_TYPES = (b"fuse", b"fuseblk")
-LARGEST_LIST = 1 << 26  # bytes
+MOUNT_LIST_LIMIT = 1 << 26  # bytes
 
 
 class HostMounts:
@@ -70,7 +70,7 @@ def unescaped(path: bytes) -> bytes:
 def read_list(fd: int) -> bytes:
     """Return the rest of a file of /proc.  Raises OSError."""
     pieces, size = [], 0
-    while (piece := os.read(fd, 1 << 16)) and size < LARGEST_LIST:
+    while (piece := os.read(fd, 1 << 16)) and size < MOUNT_LIST_LIMIT:
         pieces.append(piece)
         size += len(piece)
     return b"".join(pieces)

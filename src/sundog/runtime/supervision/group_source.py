@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.emulation.notify.identity.tags import Tags
 
-    # What happens when one descriptor of a peer is ready; the argument is what epoll(7) tells.
+    # The reaction to a ready descriptor of a peer; the argument is the events of epoll(7).
     Reaction = Callable[["Peer", int], None]
 
 SUPERVISOR_FILES = 64  # descriptors of the supervisor itself

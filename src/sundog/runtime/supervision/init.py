@@ -3,8 +3,6 @@
 It ends all processes, too, when the builder has ended, whatever ended it, and when the command has
 been killed and can't die, because it waits for a FUSE daemon that does not answer.  It looks up no
 path while programs of the image run, so it waits for no file system itself.
-
-``ch-run`` does not use this module.
 """
 
 import os

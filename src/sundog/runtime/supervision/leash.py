@@ -3,8 +3,6 @@
 The builder tells the init of the user's ^C and ^Z.  The init hears when the builder ends, whatever
 ends it, and the builder hears when the init ends.  No process between the two has a part in that:
 the guard may wait in the kernel.
-
-``ch-run`` does not use this module.
 """
 
 import fcntl

@@ -1,7 +1,4 @@
-"""End a RUN whose init or guard somebody has killed: the builder does it, from outside.
-
-``ch-run`` does not use this module.
-"""
+"""End a RUN whose init or guard somebody has killed: the builder does it, from outside."""
 
 import os
 import signal

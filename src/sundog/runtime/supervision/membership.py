@@ -1,4 +1,4 @@
-"""How a ``ch-run`` belongs to a group that one supervisor answers: the peer's side.
+"""Membership of a ``ch-run`` in a group that one supervisor answers: the peer's side.
 
     the channel       each peer can send to it; a peer enlists with a message that has one end of a
                       socket pair, the connection, and a pidfd of the peer
@@ -35,7 +35,7 @@ COMMAND_LIMIT = 1 << 18  # bytes of the message about a command; its groups may 
 REPORT_LIMIT = 1 << 16  # bytes
 NUMBER_SIZE = 4
 
-# What a line of a report is.
+# Kinds of report lines.
 VERBOSE, WARNING, ERROR, HINT, NOTE = "vwehn"
 
 

@@ -261,7 +261,7 @@ class Supervision:
 
     @property
     def strict(self) -> bool:
-        """Whether opening files obeys all permissions of the emulated identity."""
+        """Tell whether opening files obeys all permissions of the emulated identity."""
         return self._start.strict
 
     def install(

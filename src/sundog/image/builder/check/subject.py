@@ -67,7 +67,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules need to know of a build, apart from the Dockerfile.
+    """Facts about a build that the rules need beside the Dockerfile.
 
     ``base_environment`` returns the variables of an image, or None if the image is not known.
     ``ignored`` are the patterns of the file ``ignore_file``.

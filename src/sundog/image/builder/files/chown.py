@@ -39,7 +39,7 @@ class OwnerText:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether both parts are numbers, so that nobody need read the image's files."""
+        """Tell whether both parts are numbers, so that nobody need read the image's files."""
         return all(parsed_id(encoded(word)) >= 0 for word in (self.user, self.group) if word)
 
     def resolve(self, root: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Where programs and their libraries are: as directories, or as symlinks into /usr.
+# Places of programs and their libraries: directories, or symlinks into /usr.
 _SYSTEM = (b"bin", b"lib", b"lib32", b"lib64", b"libx32", b"sbin", b"usr", b"nix", b"gnu")
 _LIBRARY_CACHE = b"etc/ld.so.cache"
 EMPTY = b"empty"  # a directory that every confined program has

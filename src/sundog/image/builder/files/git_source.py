@@ -52,7 +52,7 @@ _TOO_LARGE = b"signal %d" % signal.SIGXFSZ  # how a part of git died that wrote 
 # The variables of this process that git needs.
 _KEPT = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR", "LD_LIBRARY_PATH")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_MOST_OUTPUT = 64 << 20  # bytes of git's output and of its messages that are read
+_OUTPUT_LIMIT = 64 << 20  # bytes of git's output and of its messages that are read
 _SETTINGS = (
     "protocol.allow=never",
     "protocol.http.allow=always",
@@ -350,7 +350,7 @@ class GitFiles:
                 output.seek(0)
                 errors.seek(0)
                 return subprocess.CompletedProcess(
-                    arguments, status, output.read(_MOST_OUTPUT), errors.read(_MOST_OUTPUT)
+                    arguments, status, output.read(_OUTPUT_LIMIT), errors.read(_OUTPUT_LIMIT)
                 )
         except FileNotFoundError as error:
             raise BuildError("git is not installed here", "ADD of a repository needs it") from error

@@ -1,4 +1,4 @@
-"""How ADD logs in to servers: secrets with fixed names, and the agent of ``--ssh``.
+"""ADD's logins to servers: secrets with fixed names, and the agent of ``--ssh``.
 
 Specification: Docker's documentation, “Build secrets”, for git; BuildKit's release notes (0.23) for
 other URLs.  ADD sends a secret only to its host.  A secret stays out of messages, out of cache

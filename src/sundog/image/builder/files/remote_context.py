@@ -42,7 +42,7 @@ _GIT_DIRECTORY = b".git"
 
 @dataclass(frozen=True, slots=True)
 class RemoteContext:
-    """What was found: a context, or None and the text of a Dockerfile.
+    """The contents of an address: a context, or None and the text of a Dockerfile.
 
     ``name`` is the last part of the address, as a directory's name is of its path.
     """

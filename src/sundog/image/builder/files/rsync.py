@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sundog.image.store.store import Store
 
 _CONTEXT, _IMAGE = b"context", b"image"
-# What rsync prints for each file: the kind of change, the mode, the name, the source, the link.
+# rsync prints for each file: the kind of change, the mode, the name, the source, the link.
 _COLUMNS = "%i\t%B\t%n\t%f\t%L"
 # Extended attributes that leave the context are those of COPY.
 _BEFORE = ("--filter=-x user.overlay.*",)

@@ -41,7 +41,7 @@ class Selection:
 
     @property
     def takes_all(self) -> bool:
-        """Whether there is no rule at all."""
+        """Tell whether there is no rule at all."""
         return not (self.ignored or self.excluded or self.included is not None)
 
     def takes(self, path: str) -> bool:

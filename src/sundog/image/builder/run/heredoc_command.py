@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sundog.base.kernel.process import LONGEST_STRING
+from sundog.base.kernel.process import STRING_LIMIT
 from sundog.errors import SubstitutionError
 from sundog.image.builder.tree_step import encoded
 from sundog.image.dockerfile.heredocs import parse_marker
@@ -58,7 +58,7 @@ def from_file(argv: tuple[str, ...]) -> tuple[tuple[str, ...], Script | None]:
     ends with it, the command stays unchanged.
     """
     *shell, text = argv
-    if len(encoded(text)) < LONGEST_STRING or not re.fullmatch("-[a-zA-Z]*c", shell[-1]):
+    if len(encoded(text)) < STRING_LIMIT or not re.fullmatch("-[a-zA-Z]*c", shell[-1]):
         return argv, None
     option = shell.pop().removesuffix("c")
     options = [] if option == "-" else [option]

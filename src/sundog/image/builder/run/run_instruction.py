@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sundog.base.kernel.process import LONGEST_STRING
+from sundog.base.kernel.process import STRING_LIMIT
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.metadata import DEFAULT_SHELL, command_text
 from sundog.image.builder.run.devices import RunDevices
@@ -137,8 +137,8 @@ def too_long(argv: Sequence[str], variables: Mapping[str, str]) -> str:
     strings |= {f"the variable {name}": [f"{name}={value}"] for name, value in variables.items()}
     for what, several in strings.items():
         for string in several:
-            if (size := len(encoded(string))) >= LONGEST_STRING:
-                return f"{what} has {size} bytes; the kernel passes at most {LONGEST_STRING - 1}"
+            if (size := len(encoded(string))) >= STRING_LIMIT:
+                return f"{what} has {size} bytes; the kernel passes at most {STRING_LIMIT - 1}"
     return ""
 
 

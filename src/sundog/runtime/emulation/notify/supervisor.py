@@ -83,13 +83,13 @@ EXPECTED_ERRORS = frozenset(
     )
 )
 
-MAX_REPORTED = 20
+REPORTED_LIMIT = 20
 
 COMPANION = 1 << 10  # no number of a call has this bit
 
 
 class Statistics:
-    """What the supervisor did.
+    """Counts of the supervisor's work.
 
     calls       number of notifications by name of call
     incidents   number of unexpected failures of handlers
@@ -195,7 +195,7 @@ class Supervisor:
         strict = self._state.strict
         # Then names that change, and owners that only the host knows, matter.
         follows_names = records.follows_removals or records.has_listed
-        is_curious = follows_names or self._state.strangers is not None
+        is_curious = follows_names or self._state.unrecorded_owners is not None
         listing, refusing = self._listing, self._refusing
         listing_or_refusing = listing | refusing
         all_but_changes = listing_or_refusing | self._starting
@@ -286,7 +286,7 @@ class Supervisor:
 
     def _note_incident(self, number: int, error: Exception) -> None:
         self._incidents += 1
-        if self._incidents > MAX_REPORTED:
+        if self._incidents > REPORTED_LIMIT:
             return
         trace, where = error.__traceback__, ""
         while trace is not None:

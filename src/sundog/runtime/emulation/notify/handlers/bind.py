@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 FAMILY = Struct("=H")
-MAX_ADDRESS = 110  # sizeof(struct sockaddr_un)
+ADDRESS_LIMIT = 110  # sizeof(struct sockaddr_un)
 
 
 class BindHandlers:
@@ -43,7 +43,7 @@ class BindHandlers:
         getsockname(2) must show the caller's name for the socket.
         """
         size = args[2] & U32
-        if all_is_roots(self._state, thread) or not FAMILY.size < size <= MAX_ADDRESS:
+        if all_is_roots(self._state, thread) or not FAMILY.size < size <= ADDRESS_LIMIT:
             return CONTINUE
         address = self._state.memory.read(thread, args[1], size)
         path = address[FAMILY.size :].partition(b"\0")[0]

@@ -128,10 +128,10 @@ class OwnerHandlers:
         """Tell whether root gives a file of root to root, and no set-group-ID bit goes."""
         if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
             return False
-        files, strangers = self._state.files, self._state.strangers
+        files, unrecorded_owners = self._state.files, self._state.unrecorded_owners
         return (
             self._is_roots(thread, location)
-            and strangers is None
+            and unrecorded_owners is None
             and files.found_owner()[1] == 0
             and not files.found_mode() & S_ISGID
             and not self._state.records.linked

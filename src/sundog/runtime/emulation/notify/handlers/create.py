@@ -38,7 +38,7 @@ from sundog.runtime.emulation.notify.state.creation import (
 from sundog.runtime.emulation.notify.state.devices import open_device
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.lookup import names_own
-from sundog.runtime.emulation.notify.state.showing import open_shown
+from sundog.runtime.emulation.notify.state.proc_contents import open_shown
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.walk import NO_NAMES, PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.call import (
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
-MAX_OPEN_HOW = 4096  # a page; openat2(2) says E2BIG to more
+OPEN_HOW_LIMIT = 4096  # a page; openat2(2) says E2BIG to more
 # Without O_LARGEFILE: os.O_LARGEFILE is 0 where every file may be large.
 OPEN_FLAGS = (
     (os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND)
@@ -107,7 +107,7 @@ class CreateHandlers:
     def openat2(self, thread: int, args: "Arguments") -> Answer:
         """int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)."""
         size = args[3]
-        if all_is_roots(self._state, thread) or not OPEN_HOW.size <= size <= MAX_OPEN_HOW:
+        if all_is_roots(self._state, thread) or not OPEN_HOW.size <= size <= OPEN_HOW_LIMIT:
             return CONTINUE
         how = self._state.memory.read(thread, args[2], size)
         flags, mode, resolve = OPEN_HOW.unpack_from(how)

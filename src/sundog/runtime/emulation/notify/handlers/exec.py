@@ -11,6 +11,7 @@ import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP
+from sundog.base.record.magic import ELF_MAGIC
 from sundog.runtime.emulation.notify.identity.capabilities import (
     SECURITY_CAPABILITY,
     FileCapabilities,
@@ -25,14 +26,11 @@ from sundog.runtime.emulation.notify.state.records import Record
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, located
+from sundog.runtime.process.executable import INTERPRETERS_LIMIT, SCRIPT_HEAD_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
-
-ELF_MAGIC = b"\x7fELF"
-MAX_INTERPRETERS = 5
-HEAD = 256  # BINPRM_BUF_SIZE
 
 
 class ExecuteHandlers:
@@ -112,12 +110,12 @@ class ExecuteHandlers:
 
         The program of a script is its interpreter.  ``who`` is as for ``_place``.
         """
-        for _ in range(MAX_INTERPRETERS):
+        for _ in range(INTERPRETERS_LIMIT):
             status = self._state.files.status(place)
             if status.mode & S_IFMT != S_IFREG or not status.mode & EXECUTABLE:
                 return b""
             with Closing(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
-                head = os.read(fd, HEAD)
+                head = os.read(fd, SCRIPT_HEAD_SIZE)
             if head.startswith(ELF_MAGIC):
                 return place
             words = head[2:].partition(b"\n")[0].split(None, 1)

@@ -1,4 +1,4 @@
-"""Which handler answers which call of an ABI: the same one everywhere, or one for its own form.
+"""Tables of handlers for the calls of an ABI: the usual handler, or one for the ABI's own form.
 
 socketcall(2) and ipc(2), which some ABIs have beside or in place of the calls for sockets and for
 System V IPC, have their arguments elsewhere.  A call that the kernel does not have stays one that
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # The calls of socketcall(2) that are notified, and how many arguments each has: net/socket.c.
 SOCKET_CALLS = {SYS_BIND: ("bind", 3), SYS_GETSOCKOPT: ("getsockopt", 5)}
-MAX_ARGUMENTS = 6
+ARGUMENTS_LIMIT = 6
 # The calls of ipc(2), and where each argument is; the last one of semctl is behind a pointer.
 IPC_CALLS = {
     SEMOP: ("semop", (1, 4, 2)),
@@ -140,4 +140,4 @@ class SocketCall:
             return CONTINUE
         handler, form = found
         values = form.unpack(self._memory.read(thread, args[1], form.size))
-        return handler(thread, values + (0,) * (MAX_ARGUMENTS - len(values)))
+        return handler(thread, values + (0,) * (ARGUMENTS_LIMIT - len(values)))

@@ -1,4 +1,4 @@
-"""Who a process is, and becomes: getuid(2), setresuid(2), capget(2), prctl(2) and their families.
+"""Handlers of credentials: getuid(2), setresuid(2), capget(2), prctl(2) and their families.
 
 ``identity.credentials`` has the rules.  The handlers read arguments and write results.
 """

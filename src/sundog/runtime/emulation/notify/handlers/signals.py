@@ -110,7 +110,7 @@ class SignalHandlers:
             others = self._processes.visible_to(own)
             targets = [each for each in others if each.process_group(own) == group]
         allowed = [each for each in targets if self._allows(thread, who, each.group, sig)]
-        # Of kill(-1), the kernel would reach the supervisor and all else that the host's user runs.
+        # By kill(-1), the kernel would reach the supervisor and all else that the host's user runs.
         if target != -1 and len(allowed) == len(targets):
             return CONTINUE
         if not targets:

@@ -16,7 +16,7 @@ from sundog.runtime.emulation.notify.state.lookup import names_own
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
-from sundog.runtime.emulation.notify.tracee.memory import MAX_TRANSFER, Buffer
+from sundog.runtime.emulation.notify.tracee.memory import TRANSFER_LIMIT, Buffer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ class StatHandlers:
         self._own = state.lookup.own
         self._by_inode = state.records.by_inode
         self._linked = state.records.linked
-        self._strangers = state.strangers
+        self._unrecorded_owners = state.unrecorded_owners
         self._volumes = state.volumes
         self._access = Access(state) if state.strict else None
         self._ids = state.files.found_ids
@@ -123,7 +123,7 @@ class StatHandlers:
             and not self._ids[0]
             and self._device[0] in self._other_devices
             and not self._linked
-            and self._strangers is None
+            and self._unrecorded_owners is None
             and not names_own(location)
             and (self._volumes is None or self._device[0] == self._volumes.root_device)
         )
@@ -176,7 +176,7 @@ class StatHandlers:
         """
         if not self._state.records.devices:
             return CONTINUE
-        size = min(args[2] & U32, MAX_TRANSFER)
+        size = min(args[2] & U32, TRANSFER_LIMIT)
         with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
             entries = self.read_entries(taken, call, size)
             start = 0

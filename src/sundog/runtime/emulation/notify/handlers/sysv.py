@@ -48,13 +48,13 @@ IPC_READS, IPC_WRITES = 0o444, 0o222
 SHM_RDONLY, SHM_EXEC = 0o10000, 0o100000
 SHM_LOCK, SHM_UNLOCK = 11, 12
 GETPID, GETVAL, GETALL, GETNCNT, GETZCNT, SETVAL, SETALL = range(11, 18)
-# What else a command needs: the permission bits.
+# Further commands, and the permission bits that they need.
 SEMAPHORE_COMMANDS = {
     **dict.fromkeys((GETPID, GETVAL, GETALL, GETNCNT, GETZCNT), IPC_READS),
     **dict.fromkeys((SETVAL, SETALL), IPC_WRITES),
 }
 SEMBUF = Struct("=Hhh")
-MAX_OPERATIONS = 32768  # a bound for kernel.sem's SEMOPM
+OPERATIONS_LIMIT = 32768  # a bound for kernel.sem's SEMOPM
 ATTEMPTS = 16  # another process may make or remove the object meanwhile
 
 
@@ -242,7 +242,7 @@ class SysvHandlers:
     def semop(self, thread: int, args: "Arguments") -> Answer:
         """int semop(int semid, struct sembuf *operations, size_t count), and semtimedop."""
         count = args[2] & U32
-        if not 0 < count <= MAX_OPERATIONS:
+        if not 0 < count <= OPERATIONS_LIMIT:
             return CONTINUE
         data = self._state.memory.read(thread, args[1], count * SEMBUF.size)
         changes = any(change for _, change, _ in SEMBUF.iter_unpack(data))

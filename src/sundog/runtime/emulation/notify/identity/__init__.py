@@ -1,4 +1,4 @@
-"""Who a process is, and what it may do: values and rules, and the table of identities.
+"""Credentials and permissions of processes: values and rules, and the table of identities.
 
 capabilities  capability sets, and those that a program file grants
 credentials   user and group IDs and capabilities, and the calls that change them

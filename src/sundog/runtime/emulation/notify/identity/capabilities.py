@@ -54,7 +54,7 @@ def all_capabilities() -> int:
 
 
 class FileCapabilities:
-    """What the attribute security.capability of a program grants."""
+    """The capabilities that the attribute security.capability of a program grants."""
 
     __slots__ = ("effective", "inheritable", "permitted")
 

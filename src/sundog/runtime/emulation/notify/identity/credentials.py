@@ -1,4 +1,4 @@
-"""Who a process thinks it is, and how it becomes somebody else: the kernel's rules as functions.
+"""Emulated credentials of a process, and their changes: the kernel's rules as functions.
 
 Specification: credentials(7), capabilities(7), setresuid(2) and its family, prctl(2); the order of
 checks follows kernel/sys.c, kernel/groups.c and security/commoncap.c.  A function returns new

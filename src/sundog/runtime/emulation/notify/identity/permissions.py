@@ -1,4 +1,4 @@
-"""Who may do what to a file or a process, and what a change of owner does to the mode.
+"""Permissions on files and processes, and the mode after a change of owner.
 
 The rules follow fs/attr.c, fs/inode.c, fs/namei.c and kernel/signal.c of Linux.  Each rule is a
 function of values.
@@ -31,7 +31,7 @@ from sundog.runtime.emulation.notify.identity.credentials import (
     Credentials,
 )
 
-# What a process wants to do to a file; the bits are those of a mode's last digit.
+# The access to a file that a process asks for; the bits are those of a mode's last digit.
 MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
 EXECUTABLE = 0o111
 

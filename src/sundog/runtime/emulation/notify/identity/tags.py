@@ -1,4 +1,4 @@
-"""Which credentials each process has: a table, and a tag on the process, an index into the table.
+"""Credentials of each process: a table, and a tag on the process, an index into the table.
 
 So emulated IDs belong to a process, not to a thread.  glibc hides the kernel's IDs of threads, too.
 
@@ -22,7 +22,7 @@ from sundog.runtime.emulation.notify.tracee.tag import (
 # A program that makes up IDs must not fill the supervisor's memory.  An entry weighs ENTRY_WEIGHT,
 # and 1 for each of its groups.
 ENTRY_WEIGHT = 16
-MAX_WEIGHT = (1 << 18) * ENTRY_WEIGHT
+WEIGHT_LIMIT = (1 << 18) * ENTRY_WEIGHT
 FIRST_SWEEP = (1 << 12) * ENTRY_WEIGHT
 # One look can miss a process that forks and ends meanwhile, together with its child.
 LOOKS = 2
@@ -64,7 +64,7 @@ class Tags:
             return index
         if self._weight >= self._sweep_at:
             self._sweep()
-        if self._weight + weight(credentials) > MAX_WEIGHT:
+        if self._weight + weight(credentials) > WEIGHT_LIMIT:
             return -1
         self._weight += weight(credentials)
         if self._free:
@@ -114,7 +114,7 @@ class Tags:
         for index in self._free:
             self.table[index] = root
         self._weight = sum(weight(self.table[index]) for index in self._index.values())
-        self._sweep_at = min(FIRST_SWEEP + 2 * self._weight, MAX_WEIGHT)
+        self._sweep_at = min(FIRST_SWEEP + 2 * self._weight, WEIGHT_LIMIT)
 
 
 def weight(credentials: Credentials) -> int:

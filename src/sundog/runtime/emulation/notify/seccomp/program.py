@@ -86,7 +86,7 @@ EMULATED = {
         *("truncate", "utime", "utimes", "futimesat", "utimensat"),
         *("kill", "rt_sigqueueinfo", "pidfd_send_signal"),
     ),
-    # Of openat2, because its flags are behind a pointer, every call.
+    # openat2: every call, because BPF can't follow the pointer to its flags.
     "a new inode": (
         *("creat", "mkdir", "mkdirat", "symlink", "symlinkat", "mknod", "mknodat", "openat2"),
         "bind",
@@ -155,7 +155,7 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
 READING = {"open": 1, "openat": 2}
 
 # The program reaches a verdict from so many tests of a number; a compare can skip 255.
-MAX_COMPARES = 200
+COMPARES_LIMIT = 200
 
 # Calls by which programs of other ABIs could set the tag.  The program answers "done" if the
 # argument is RLIMIT_LOCKS.  Columns as in syscalls.py.
@@ -230,8 +230,8 @@ def supervised_block(
                 jump(f"sibling {name}"),
                 *(label(own), load(DATA_NR)),
             ]
-    for start in range(0, len(decided), MAX_COMPARES):
-        source += decisions(decided[start : start + MAX_COMPARES], f"{name} {start}")
+    for start in range(0, len(decided), COMPARES_LIMIT):
+        source += decisions(decided[start : start + COMPARES_LIMIT], f"{name} {start}")
     for call, tests in conditional_calls(notify_abi).items():
         if call in more:
             continue

@@ -54,7 +54,7 @@ from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS, tags_are_po
 
 PTRACE_SCOPE = b"/proc/sys/kernel/yama/ptrace_scope"
 NO_ATTACH = "3"
-LONGEST_REASON = 4096
+REASON_LIMIT = 4096
 NO_REASON = "-"
 MARK = b"sundog"
 
@@ -129,7 +129,7 @@ def try_supervising(abi: NotifyAbi) -> str:
     theirs.close()
     listener = receive_descriptor(ours.fileno())
     if listener < 0:
-        reason = ours.recv(LONGEST_REASON).decode() or "seccomp(2) kills the process that calls it"
+        reason = ours.recv(REASON_LIMIT).decode() or "seccomp(2) kills the process that calls it"
         reason = "" if reason == NO_REASON else reason
     else:
         reason = try_handling(abi, child, addressof(buffer), channel)

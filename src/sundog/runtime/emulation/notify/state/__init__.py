@@ -1,4 +1,4 @@
-"""What the supervisor remembers about the files of one container.
+"""The supervisor's memory of one container's files.
 
 files       the supervisor's own view of a file
 records     inode → what real root would have made of it

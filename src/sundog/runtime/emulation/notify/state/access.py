@@ -1,4 +1,4 @@
-"""What the kernel would refuse to other users than root: search, create, remove, read and write.
+"""Refusals to other users than root, as the kernel's: search, create, remove, read and write.
 
 The container's processes are all the same user for the kernel, who may do everything here.  So the
 supervisor looks at owner, group, mode and access control list as the emulation shows them, and
@@ -62,7 +62,7 @@ OWNED_BY_PROCESSES = frozenset(
 OVERFLOW_ID = 65534  # how a user namespace shows IDs that it does not map: the host's root, for one
 STANDARD_STREAMS = (b"0", b"1", b"2")
 UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
-# What a process wants to do with a file that it opens, by O_ACCMODE.
+# The access that a process asks for when it opens a file, by O_ACCMODE.
 OPENED_FOR = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)
 
 

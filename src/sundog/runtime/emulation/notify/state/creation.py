@@ -1,4 +1,4 @@
-"""What a new inode gets from its maker and from its directory.
+"""Properties that a new inode gets from its maker and from its directory.
 
 That is owner, group, permissions and access control lists, if the kernel alone would give others.
 Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).
@@ -129,7 +129,7 @@ class Birth:
 
 def all_is_roots(state: State, thread: int) -> bool:
     """Tell whether all that ``thread`` makes now belongs to root."""
-    return not state.records.bequests and state.tags.index(thread) == 0
+    return not state.records.may_inherit and state.tags.index(thread) == 0
 
 
 def is_roots_place(state: State, thread: int, directory: bytes) -> bool:

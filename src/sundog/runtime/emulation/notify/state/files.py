@@ -47,7 +47,7 @@ TIMESTAMP = Struct("=qI")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.runtime.emulation.notify.state.strangers import AllIsReal
+    from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
 
 
 # The inode number of a directory, and a name in it.  Directories of the container's root keep their
@@ -64,11 +64,11 @@ DEVICE = Struct("=Q")
 
 
 class Status:
-    """What stat(2) says about a file without a record, and on request the mark of its birth.
+    """The result of stat(2) for a file without a record, and on request the mark of its birth.
 
-    kernel_uid, kernel_gid are the kernel's own words.  Only a file with ``kernel_uid`` 0 is the
-    user's: the user may change its mode.  ``uid`` and ``gid`` differ from these on the host's own
-    directories: see ``strangers``.
+    ``kernel_uid`` and ``kernel_gid`` are the IDs that the kernel reports, before any emulation.
+    Only a file with ``kernel_uid`` 0 is the user's: the user may change its mode.  ``uid`` and
+    ``gid`` differ from these on the host's own directories: see ``unrecorded_owners``.
     """
 
     __slots__ = (
@@ -176,11 +176,12 @@ class Files:
             user and group that find_inode got, as one word: 0 means that both are root's, or that
             no file is there
 
-    ``strangers`` says whose files without a record are, if the kernel does not know all IDs.
+    ``unrecorded_owners`` knows the owners of files without a record, if the kernel does not know
+    all IDs.
     """
 
-    def __init__(self, abi: NotifyAbi, strangers: "AllIsReal | None" = None) -> None:
-        self._strangers = strangers
+    def __init__(self, abi: NotifyAbi, unrecorded_owners: "AllIsReal | None" = None) -> None:
+        self._unrecorded_owners = unrecorded_owners
         self._layout = layout = abi.stat
         self._buffer = Buffer()
         bytes_of_buffer = memoryview(self._buffer).cast("B")
@@ -233,8 +234,8 @@ class Files:
 
     def _described(self, location: bytes, fields: tuple[int, ...], *, follow: bool) -> Status:
         status = Status(self, location, fields, follow=follow)
-        if self._strangers is not None and status.inode:
-            status.uid, status.gid = self._strangers.owner(status)
+        if self._unrecorded_owners is not None and status.inode:
+            status.uid, status.gid = self._unrecorded_owners.owner(status)
         return status
 
     def status(self, location: bytes, *, follow: bool = True) -> Status:
@@ -370,8 +371,8 @@ class Files:
 class LibraryFiles(Files):
     """``Files`` for kernels without newfstatat(2), where the C library calls statx(2) instead."""
 
-    def __init__(self, abi: NotifyAbi, strangers: "AllIsReal | None" = None) -> None:
-        super().__init__(abi, strangers)
+    def __init__(self, abi: NotifyAbi, unrecorded_owners: "AllIsReal | None" = None) -> None:
+        super().__init__(abi, unrecorded_owners)
         self._fstatat = quick_function("fstatat")
 
     def find_inode(self, location: bytes, flags: int) -> int:

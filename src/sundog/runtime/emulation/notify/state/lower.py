@@ -11,7 +11,7 @@ The other files are looked at one by one (``persist.load_records``): directories
 directories with few records, and files with several names.
 
 If the container can change files, those with records must keep their inode numbers (``pins``).  Up
-to FEW are held open from the start.  Of more, each is held open when a call first meets it.
+to FEW are held open from the start.  If there are more, each is opened when a call first uses it.
 """
 
 import os
@@ -81,7 +81,7 @@ class Listed:
 
 
 class LowerRecords:
-    """What the manifests of lower layers say together, before a container shows the files.
+    """The manifests of lower layers taken together, before a container shows the files.
 
     looked_up   the records of files that are looked at one by one
     listed      the other files, by layer

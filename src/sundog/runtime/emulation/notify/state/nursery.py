@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
 
 CLOCK_REALTIME_COARSE = 5  # time.h: what file systems take times from
-MAX_HELD = 256
+HELD_LIMIT = 256
 TICK = 0.01  # seconds: the longest that a kernel is built with
 
 
@@ -29,7 +29,7 @@ class Nursery:
         self.release()
         if status.birth() < time.clock_gettime_ns(CLOCK_REALTIME_COARSE):
             return
-        if len(self.held) >= MAX_HELD:
+        if len(self.held) >= HELD_LIMIT:
             self.empty()
         self.held.append((status.birth(), status.open()))
 

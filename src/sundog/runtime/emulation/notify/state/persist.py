@@ -41,7 +41,7 @@ LISTING_INODES = frozenset(
     )
 )
 
-LONGEST_PATH = 4094  # PATH_MAX without the "/" in front and the NUL behind
+PATH_LIMIT = 4094  # PATH_MAX without the "/" in front and the NUL behind
 PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
@@ -320,7 +320,7 @@ def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]"
                     if not is_directory and inodes is not None and entry.inode() not in inodes:
                         continue
                     path = prefix + encode_text(entry.name)
-                    if len(path) > LONGEST_PATH:
+                    if len(path) > PATH_LIMIT:
                         continue
                     yield path
                     if is_directory:

@@ -1,4 +1,4 @@
-"""Who owns the files of processes in /proc, and the other files without a record.
+"""Owners of the files of processes in /proc, and of the other files without a record.
 
 On a real system the files in /proc/PID belong to the effective user and group of the process
 (proc(5)).  Here the kernel shows the only user of the namespace, and the process's tag says who it

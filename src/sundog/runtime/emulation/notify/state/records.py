@@ -7,7 +7,7 @@ the birth tells the two apart (``files``, ``nursery``).
 When an overlay copies up a file with one link, the file keeps its inode number (``pins``), but not
 the mark.  So the supervisor makes a new record after the copy-up.  A record that was loaded for a
 lower layer matches any mark, because nothing frees the layer's inodes.  A new link to a copied-up
-file has another number, that of the copy; both numbers lead to one record (``twins``).
+file has another number, that of the copy; both numbers lead to one record (``second_numbers``).
 
 When an overlay copies up a file with several links, the name gets a new inode, and is no longer
 linked with the other names.  It gets the record that the name had in the lower layer (``linked``),
@@ -41,9 +41,9 @@ LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
 CALM_AFTER = 1 << 12  # if none of so many watched files goes, others will hardly go, either
 SELECTED = 1 << 4  # then one record of so many is watched
 NEVER = sys.maxsize
-MAX_SHARED = 1 << 12
+SHARED_LIMIT = 1 << 12
 
-MOST_ATTRIBUTE_BYTES = 1 << 26  # of all records: names and values of attributes
+ATTRIBUTE_BYTES_LIMIT = 1 << 26  # of all records: names and values of attributes
 
 ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
 LISTED = -2  # as ``birth``: like ANY_BIRTH; files that no call has met yet share the record
@@ -51,7 +51,7 @@ INODE_DECIDES = -1  # as ``permissions``
 
 
 class Record:
-    """What stat(2) and getxattr(2) say about one inode, if the inode itself says something else.
+    """The answers of stat(2) and getxattr(2) about one inode, where its own differ.
 
     device, birth   the file system's device number, and the mark of the inode's birth; with the
                     inode number they identify the inode
@@ -94,10 +94,6 @@ class Record:
             mode = mode & S_IFMT | self.permissions
         return mode
 
-    def may_keep_mode(self) -> bool:
-        """Tell whether this record, or another of the same inode number, has the mode bits."""
-        return self.permissions != INODE_DECIDES or self.other is not None
-
     def copy_from(self, other: "Record") -> None:
         """Take over all that ``other`` says, but keep the identity of the inode."""
         self.uid = other.uid
@@ -121,7 +117,7 @@ class Records:
     """All records of a container.
 
     by_inode    the first record of each inode number; other numbers have no record
-    bequests    a directory may pass its group or its default ACL on to new files
+    may_inherit a directory may pass its group or its default ACL on to new files
     attributes  a record has extended attributes
     devices     a record is about a device
     The last three never become false again; they only save work.
@@ -132,7 +128,8 @@ class Records:
     pins        keeps the numbers of inodes
     has_listed  files that may change share records; a call that may change one must ``find`` it
     linked      records of hard links in lower layers that no change has broken
-    twins       the other number of a file that shows two
+    second_numbers
+                the other number of a file that shows two
     follows_removals
                 expect_removal must hear of each file whose name goes
     """
@@ -148,7 +145,7 @@ class Records:
         self._all_is_roots = all_is_roots
         self._volumes = volumes
         self.by_inode: dict[int, Record] = {}
-        self.bequests = volumes is not None  # what root makes on a volume has a record
+        self.may_inherit = volumes is not None  # what root makes on a volume has a record
         self.attributes = False
         self.devices = False
         self.nursery = Nursery()
@@ -157,7 +154,7 @@ class Records:
         self.pins = Pins()
         self.has_listed = False
         self.linked: dict[Name, Record] = {}
-        self.twins: dict[int, int] = {}
+        self.second_numbers: dict[int, int] = {}
         self._shared: dict[int, int] = {}
         self._attribute_bytes = 0  # at most: what was recorded, and may be gone
         self._watched = 0
@@ -204,27 +201,27 @@ class Records:
         return self._inherited(status) if self.linked else None
 
     def adopts(self, _record: Record, _status: "Status") -> bool:
-        """Tell whether a record without a birth becomes that of a file.  See ``ledger``."""
+        """Tell whether a record without a birth becomes a file's.  See ``persistent_records``."""
         return False
 
     def has_room(self, size: int) -> bool:
         """Tell whether ``size`` more bytes of attributes may be recorded, which then count."""
         self._attribute_bytes += size
-        if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+        if self._attribute_bytes > ATTRIBUTE_BYTES_LIMIT:
             for inode, gone in self.watches.gone():
                 self.remove(inode, gone)
             known = sum(size_of(record.xattrs) for _, record in self if record.xattrs)
             self._attribute_bytes = known + size
-            if self._attribute_bytes > MOST_ATTRIBUTE_BYTES:
+            if self._attribute_bytes > ATTRIBUTE_BYTES_LIMIT:
                 self._attribute_bytes = known
                 return False
         return True
 
     def note_mode(self, status: "Status", mode: int) -> None:
-        """Hear that an inode gets the permissions ``mode``.  See ``ledger``."""
+        """Hear that an inode gets the permissions ``mode``.  See ``persistent_records``."""
 
     def expect_removal(self, status: "Status") -> None:
-        """Hear that a name of the file that ``status`` describes may go.  See ``ledger``."""
+        """Hear that a name of the file ``status`` may go.  See ``persistent_records``."""
 
     def _own(self, status: "Status", shared: Record) -> Record:
         """Give a listed file a record of its own in place of the ``shared`` one; return it.
@@ -265,8 +262,8 @@ class Records:
             self.pins.hold_copy(status)
         record.other = self.by_inode.get(status.inode)
         self.by_inode[status.inode] = record
-        if status.inode in self.twins:
-            self.by_inode.setdefault(self.twins[status.inode], record)
+        if status.inode in self.second_numbers:
+            self.by_inode.setdefault(self.second_numbers[status.inode], record)
 
     def _watch(self, status: "Status", record: Record) -> None:
         """Watch the inode of ``record``; forget the records of inodes that are gone.
@@ -299,8 +296,8 @@ class Records:
         if number in (NOT_THERE, status.inode):
             return
         self.pins.hold_copy(status)
-        self.twins[status.inode] = number
-        self.twins[number] = status.inode
+        self.second_numbers[status.inode] = number
+        self.second_numbers[number] = status.inode
         record = self.find(status)
         if record is not None:
             record.birth = status.birth()  # the copy may be gone before the run ends
@@ -331,7 +328,7 @@ class Records:
 
     def _share(self, number: int) -> int:
         """Return the object for ``number`` that many records share."""
-        if len(self._shared) >= MAX_SHARED:
+        if len(self._shared) >= SHARED_LIMIT:
             self._shared.clear()  # a program makes up numbers
         return self._shared.setdefault(number, number)
 
@@ -362,13 +359,13 @@ class Records:
         ) and record.birth != ANY_BIRTH:
             self._watch(status, record)
         if status.mode & S_IFMT == S_IFDIR and (record.gid or (xattrs and ACL_DEFAULT in xattrs)):
-            self.bequests = True
+            self.may_inherit = True
         self.attributes = self.attributes or bool(xattrs)
         self.devices = self.devices or bool(record.device_type)
 
     def remove(self, inode: int, record: Record) -> None:
         """Take ``record`` out of the chain of ``inode``, and out of the chain of its twin."""
-        twin = self.twins.get(inode, -1)
+        twin = self.second_numbers.get(inode, -1)
         if self.by_inode.get(twin) is record:
             del self.by_inode[twin]
         previous = self.by_inode.get(inode)

@@ -17,25 +17,26 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.tags import Tags
     from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
     from sundog.runtime.emulation.notify.state.guesses import OwnerGuesses
-    from sundog.runtime.emulation.notify.state.strangers import AllIsReal
+    from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 
 class State:
-    """What handlers ask and change.
+    """The state that handlers read and change.
 
     abi         the architecture's numbers and layouts
     listener    sends descriptors, and tells whether the caller is still alive
     memory, files, paths, lookup
                 see those modules
     records     what the supervisor remembers about files
-    processes   who owns the files of processes in /proc
-    unanswered  the inodes whose makers have not heard that they are made
+    processes   the owners of the files of processes in /proc
+    unanswered  new inodes whose creating call has not returned yet
     sysv        the objects of System V IPC
     tags        the identities of processes
-    strangers   whose files without a record are; None: root's
-    volumes     whose the caller's files on volumes are; None: root's
+    unrecorded_owners
+                the owners of files without a record; None: root
+    volumes     the owners of the caller's files on volumes; None: root
     guesses     files of the image whose owners nobody saw; None: there are none
     strict      whether the filter notifies every open(2), so that all permissions count
 
@@ -49,7 +50,7 @@ class State:
         tags: "Tags",
         *,
         records: Records | None = None,
-        strangers: "AllIsReal | None" = None,
+        unrecorded_owners: "AllIsReal | None" = None,
         places: "Sequence[VolumePlace]" = (),
         owner: tuple[int, int] = (0, 0),
         guesses: "OwnerGuesses | None" = None,
@@ -58,18 +59,20 @@ class State:
         self.abi = abi
         self.listener = listener
         self.memory = Memory()
-        self.files = Files(abi, strangers) if abi.has_stat else LibraryFiles(abi, strangers)
+        self.files = (
+            Files(abi, unrecorded_owners) if abi.has_stat else LibraryFiles(abi, unrecorded_owners)
+        )
         self.paths = Paths(self.memory)
         self.unanswered = Unanswered()
         self.volumes = None
         if places and owner != (0, 0):
             self.volumes = Volumes(self.files, places, *owner)
         if records is None:
-            records = Records(all_is_roots=strangers is None, volumes=self.volumes)
+            records = Records(all_is_roots=unrecorded_owners is None, volumes=self.volumes)
         self.records = records
         self.sysv = SysvObjects(abi)
         self.tags = tags
-        self.strangers = strangers
+        self.unrecorded_owners = unrecorded_owners
         self.guesses = guesses
         self.strict = strict
         self.processes = ProcessFiles(tags)
@@ -79,7 +82,7 @@ class State:
         """Return user and group of the file that ``status`` describes.
 
         A file without a record is root's, whoever owns it on the host, unless ``volumes`` or
-        ``strangers`` know.
+        ``unrecorded_owners`` know.
         """
         record = self.records.find(status)
         if record is not None:
@@ -94,8 +97,8 @@ class State:
         record = self.records.find(status)
         if record is not None:
             return record
-        if self.strangers is not None and status.inode:
-            return self.strangers.shown(status)
+        if self.unrecorded_owners is not None and status.inode:
+            return self.unrecorded_owners.shown(status)
         owner = None if self.volumes is None else self.volumes.owner(status)
         if owner is None:
             owner = self.processes.owner(status)

@@ -1,4 +1,4 @@
-"""Who owns the objects of System V IPC: sysvipc(7).
+"""Owners of the objects of System V IPC: sysvipc(7).
 
 For the kernel, all objects of the container belong to one user.  An object of another emulated user
 than root has a record.  An identifier has a sequence number and an index in the kernel's table, and

@@ -1,4 +1,4 @@
-"""Inodes whose makers have not heard that they are made.
+"""New inodes whose creating call has not returned yet.
 
 A signal may interrupt a call while the supervisor answers it, unless the filter has
 SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.  The reply is lost, and the kernel starts the call again.
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
 
-MOST_UNANSWERED = 1 << 8
+UNANSWERED_LIMIT = 1 << 8
 
 
 class Unanswered:
@@ -30,7 +30,7 @@ class Unanswered:
         """Take note that the reply to the call ``cookie`` has not arrived."""
         made_for, thread, inode = self._made
         if cookie == made_for:
-            while len(self._lost) >= MOST_UNANSWERED:
+            while len(self._lost) >= UNANSWERED_LIMIT:
                 del self._lost[next(iter(self._lost))]
             self._lost[thread] = inode
 

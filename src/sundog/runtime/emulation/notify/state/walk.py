@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
 PROC_ROOT_INO = 1
-MAX_SYMLINKS = 40
+SYMLINKS_LIMIT = 40
 ST_NOSYMFOLLOW = 0x2000
 LIMITS_SIZE = 4096
 NOTHING_TELLS = -1
@@ -118,7 +118,7 @@ class Walk:
     def _follow(self, name: bytes, link: int) -> None:
         """Follow ``link``, an open symbolic link that is ``name`` in the present directory."""
         self._links += 1
-        if self._links > MAX_SYMLINKS or os.fstatvfs(link).f_flag & ST_NOSYMFOLLOW:
+        if self._links > SYMLINKS_LIMIT or os.fstatvfs(link).f_flag & ST_NOSYMFOLLOW:
             raise KernelAnswers
         if file_system_type(link) != PROC_SUPER_MAGIC:
             self._require_followed(name)

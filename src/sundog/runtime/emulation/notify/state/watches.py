@@ -27,7 +27,7 @@ IN_UNMOUNT, IN_Q_OVERFLOW = 0x2000, 0x4000
 INOTIFY_EVENT = Struct("=iIII")  # watch, mask, cookie, length of the name: none here
 EVENTS_READ = 1 << 16  # bytes
 
-MAX_WATCHES = 1 << 15  # an inode takes the kernel 1 to 2 kB
+WATCHES_LIMIT = 1 << 15  # an inode takes the kernel 1 to 2 kB
 USERS_SHARE = 4  # watches are a fourth of what the user may have
 USUAL_LIMIT = 8192  # the kernel's lowest default
 USERS_LIMIT = b"sys/fs/inotify/max_user_watches"  # in /proc, which is the working directory
@@ -94,7 +94,7 @@ class Watches:
                 allowed = int(file.read())
         except (OSError, ValueError):
             allowed = USUAL_LIMIT
-        self._limit = min(MAX_WATCHES, allowed // USERS_SHARE)
+        self._limit = min(WATCHES_LIMIT, allowed // USERS_SHARE)
         self._fd = quick_function("inotify_init1")(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             self._limit = 0

@@ -1,4 +1,4 @@
-"""What reaches a tracee: a process whose calls the supervisor answers.
+"""Access to a tracee: a process whose calls the supervisor answers.
 
 call         a call's arguments and its answer
 abi          numbers and layouts of one architecture

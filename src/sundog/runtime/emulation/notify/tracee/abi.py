@@ -1,4 +1,4 @@
-"""What differs between architectures: system call numbers and the layout of structures.  Data only.
+"""Differences between architectures: system call numbers and layouts of structures.  Data only.
 
 One ``NotifyAbi`` describes the calls of one architecture, and all else in ``notify`` is common to
 all.  The supervisor is a 64-bit process.  Its tracees have its own ABI, or the ABI of 32-bit

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 U32 = 0xFFFFFFFF  # the half of an argument that is C's ``unsigned int``
 
-# What a handler answers: a result, a negated errno, None for "let the kernel answer", or ANSWERED
+# The answer of a handler: a result, a negated errno, None for "let the kernel answer", or ANSWERED
 # when the reply has been sent with a descriptor.
 Answer = int | None
 CONTINUE = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
 STATUS_PIECE = 4096
-MAX_STATUS = 1 << 20  # 65536 groups take 700 kB
+STATUS_LIMIT = 1 << 20  # 65536 groups take 700 kB
 
 
 def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
@@ -81,7 +81,7 @@ def process_status(process: int) -> bytes:
 def status_text(fd: int) -> bytes:
     """Return the text of the open /proc/PID/status ``fd``.  It is long if the groups are many."""
     text = piece = os.read(fd, STATUS_PIECE)
-    while len(piece) == STATUS_PIECE and len(text) < MAX_STATUS:
+    while len(piece) == STATUS_PIECE and len(text) < STATUS_LIMIT:
         piece = os.read(fd, STATUS_PIECE)
         text += piece
     return text

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PATH_MAX = 4096
-MAX_TRANSFER = 1 << 16  # longer arguments, such as NGROUPS_MAX IDs, are read in pieces
+TRANSFER_LIMIT = 1 << 16  # longer arguments, such as NGROUPS_MAX IDs, are read in pieces
 FIRST_READ = 256  # holds almost every path
 
 
@@ -57,7 +57,7 @@ class Buffer(Array[Byte]):
     """Memory that the C library may fill; ``value`` is the text before the first NUL."""
 
     _type_ = Byte
-    _length_ = MAX_TRANSFER
+    _length_ = TRANSFER_LIMIT
 
 
 class IoVector(Array[Word]):
@@ -120,7 +120,7 @@ class Memory:
             return b""
         pieces = []
         while length > 0:
-            part = min(length, MAX_TRANSFER)
+            part = min(length, TRANSFER_LIMIT)
             self._local[1] = self._remote[1] = part
             self._remote[0] = address
             if self._read(thread, self._vectors[0], 1, self._vectors[1], 1, 0) != part:
@@ -132,8 +132,8 @@ class Memory:
 
     def write(self, thread: int, address: int, data: bytes) -> int:
         """Write ``data`` at ``address``; return 0, or -EFAULT if a part can't be written."""
-        for start in range(0, len(data), MAX_TRANSFER):
-            part = data[start : start + MAX_TRANSFER]
+        for start in range(0, len(data), TRANSFER_LIMIT):
+            part = data[start : start + TRANSFER_LIMIT]
             self._view[: len(part)] = part
             self._local[1] = self._remote[1] = len(part)
             self._remote[0] = address + start

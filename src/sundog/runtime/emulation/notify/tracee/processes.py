@@ -13,12 +13,12 @@ from sundog.base.kernel.namespaces import NS_GET_PARENT
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import process_status
 
-MAX_REMEMBERED = 1 << 12
+REMEMBERED_LIMIT = 1 << 12
 FDINFO_SIZE = 4096
 
 
 class Process:
-    """What /proc/PID/status says of a process.
+    """Facts about a process, from /proc/PID/status.
 
     group       the number of the process in the supervisor's namespace
     session     the number of its session there
@@ -111,7 +111,7 @@ class Processes:
                 return 0
         for each in self.visible_to(viewer):
             if each.inner(viewer) == number:
-                if len(self._known) >= MAX_REMEMBERED:
+                if len(self._known) >= REMEMBERED_LIMIT:
                     self._known.clear()
                 self._known[pid_namespace(thread), number] = each.group
                 return each.group

@@ -1,8 +1,8 @@
 """Records that outlive the run: from a state file, and into one (``record.inode_state``).
 
-A state file knows inodes and no paths.  So the ledger has to know at the end what else the file
-says about an inode: its mode, of which it hears at each change.  And it has to know that the inode
-still exists, so it watches the inode of every record (``watches``).
+A state file knows inodes and no paths.  So these records have to know at the end what else the file
+says about an inode: its mode, of which they hear at each change.  And they have to know that the
+inode still exists, so they watch the inode of every record (``watches``).
 
 Records that come from a file are many, and programs may never ask for most of these files.  Such an
 inode gets its watch when one of its names goes.
@@ -26,7 +26,7 @@ NO_BIRTH_KNOWN = LISTED - 1  # as ``birth``: the record is from a state file wit
 DEVICE_TYPES = (S_IFCHR, S_IFBLK)
 
 
-class Ledger(Records):
+class PersistentRecords(Records):
     """The records of a run with a state file."""
 
     def __init__(self, entries: "dict[InodeKey, InodeEntry]", *, all_is_roots: bool = True) -> None:
@@ -51,9 +51,9 @@ class Ledger(Records):
         record.permissions = entry.permissions
         if entry.xattrs:
             record.xattrs = dict(entry.xattrs)
-            self.attributes = self.bequests = True
+            self.attributes = self.may_inherit = True
         if kind == S_IFDIR and entry.gid:
-            self.bequests = True
+            self.may_inherit = True
         record.other = self.by_inode.get(inode)
         self.by_inode[inode] = record
         self._modes[device, inode] = self._share(entry.mode)

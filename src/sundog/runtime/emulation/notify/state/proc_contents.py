@@ -1,4 +1,4 @@
-"""What files of /proc show to a program that opens them, if they show owners or identities.
+"""Contents of the files of /proc that show owners or identities, for a program that opens them.
 
 /proc/PID/status shows the emulated identity of the process, and /proc/sysvipc/* the emulated owners
 of System V objects.  The supervisor reads the file, changes the text, and keeps it in a file that
@@ -16,7 +16,7 @@ from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.descriptors import ids_seen_by, status_text
 
 STATUS = b"status"
-MAX_LIST = 16 << 20  # 32000 objects take 5 MB
+SYSV_LIST_LIMIT = 16 << 20  # 32000 objects take 5 MB
 SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
 
 
@@ -55,7 +55,7 @@ def open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
     if not state.sysv.is_here(thread):
         return -1
     with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-        text = whole_text(fd, MAX_LIST)
+        text = whole_text(fd, SYSV_LIST_LIMIT)
     if shown_list(state.sysv, kind, text) == text:
         return -1
     pids = None if state.sysv.is_here(thread, b"pid") else ids_seen_by(thread)

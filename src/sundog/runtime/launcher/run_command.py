@@ -11,17 +11,17 @@ from sundog.runtime.container.execute import execute, failure_hint, quoted
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.emulation.filter import describe_program, fake_root_program, install_fake_root
 from sundog.runtime.emulation.terminal import forbid_typing
-from sundog.runtime.launcher.choice import execution, unused_settings
 from sundog.runtime.launcher.environment import command_environment
+from sundog.runtime.launcher.image_choice import execution, unused_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sundog.runtime.launcher.companion import PreparedCompanion
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.part import Part
     from sundog.runtime.launcher.request import Request
+    from sundog.runtime.launcher.root_emulation import PreparedCompanion
 
 
 def run_command(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class Held:
+class HeldLock:
     """A lock on the open file ``fd``: ``release`` it once, or use it as a context."""
 
     def __init__(self, fd: int, give_up: Callable[[], None]) -> None:

@@ -51,7 +51,7 @@ class Usage:
     held_size: int
 
 
-def lineage(store: Store) -> list[LayerNode]:
+def layer_nodes(store: Store) -> list[LayerNode]:
     """Return all layers, each after its parent, siblings in order of their origins."""
     store.hold()
     here = set(store.layers.list())
@@ -84,7 +84,7 @@ def lineage(store: Store) -> list[LayerNode]:
 
 
 def usage(store: Store, nodes: Sequence[LayerNode]) -> Usage:
-    """Count what is in a store, whose ``lineage`` is ``nodes``."""
+    """Count what is in a store, whose ``layer_nodes`` are ``nodes``."""
     cached = [node for node in nodes if not node.is_in_image]
     held = store.held()
     return Usage(

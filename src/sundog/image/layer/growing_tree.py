@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sundog.errors import ArchiveError
 from sundog.image.layer.below import Below, Found
@@ -25,6 +25,7 @@ from sundog.image.layer.names import check_length, display, joined
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.xattrs import set_xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

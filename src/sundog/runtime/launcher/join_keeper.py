@@ -21,7 +21,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
 from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.runtime.container.leaving import leave_caller
-from sundog.runtime.launcher.apart import fork_away
+from sundog.runtime.launcher.orphan import fork_away
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ it is removed without a look at any image.
 from __future__ import annotations
 
 
-class Loose:
+class Unreferenced:
     """Paths of layers, flattened trees and blobs in the store.
 
     No image and no cache entry of another command can refer to those in ``own``.  Another command

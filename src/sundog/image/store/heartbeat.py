@@ -1,4 +1,4 @@
-"""A sign of life: a file whose time a child process renews as long as the command lives.
+"""A heartbeat: a file whose time a child process renews as long as the command lives.
 
 Other nodes can't ask this node's kernel whether a process is alive.  They look at the time of its
 file.  Its times and the times of their own files come from one file server, or from clocks that
@@ -31,7 +31,7 @@ _RENEWALS = 6  # in the time after which a process is taken for dead
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-class Sign:
+class Heartbeat:
     """The new file ``path``, which is renewed often enough for a bound of ``seconds``."""
 
     def __init__(self, path: bytes, seconds: int) -> None:

@@ -1,4 +1,4 @@
-"""Whose is a file without a record, if the namespace does not have all of its IDs.
+"""Owners of files without a record, in a namespace that maps one user only.
 
 A user namespace of one user shows the files of all others with the overflow ID, 65534.  By default
 such a file is root's.  This class is for a command that wants to see the real owners.

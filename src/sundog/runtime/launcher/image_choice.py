@@ -1,4 +1,4 @@
-"""What the command line and the image together decide: the image, the command, its start."""
+"""Choices that the command line and the image make together: the image, the command, its start."""
 
 import os
 

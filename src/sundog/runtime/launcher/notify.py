@@ -48,10 +48,10 @@ from sundog.runtime.emulation.notify.identity.capabilities import all_capabiliti
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.trial import obstacle
-from sundog.runtime.launcher.apart import fork_away
 from sundog.runtime.launcher.ender import Members, start_ender
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
+from sundog.runtime.launcher.orphan import fork_away
 from sundog.runtime.launcher.stand_in import StandIn
 from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.group_source import GroupSource
@@ -73,13 +73,13 @@ if TYPE_CHECKING:
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.container.plan import Plan
-    from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.root_emulation import Become
     from sundog.runtime.supervision.membership import GroupChannel
 
     class KeptRecords(Protocol):
-        """What saves the records when the command has ended: see ``OwnRecords``."""
+        """Saves the records when the command has ended: see ``OwnRecords``."""
 
         ended: int  # a descriptor of the file that gets the exit status, or -1
 
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
         def save(self, manifest: OwnersManifest, /) -> None: ...  # noqa: D102
 
 
-LARGEST_ACCOUNTS = 16 << 20  # bytes that are read of the image's accounts
+ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
 
 
 class Attendant:
@@ -503,6 +503,6 @@ def contents(path: bytes) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with open(fd, "rb") as file:
             is_regular = os.fstat(fd).st_mode & S_IFMT == S_IFREG
-            return file.read(LARGEST_ACCOUNTS) if is_regular else b""
+            return file.read(ACCOUNTS_LIMIT) if is_regular else b""
     except OSError:
         return b""
