@@ -109,8 +109,9 @@ def test_a_container_without_a_supervisor_leaves_nothing(
     resource.prlimit(agent.process.pid, resource.RLIMIT_NPROC, (1, many[1]))
     bundle = containers.bundle("one", agent.socket, "stat", "-c", "%u:%g", "/srv")
     assert containers.run("runc", bundle, check=False).returncode != 0
-    until(lambda: agent.printed.endswith("\n"), "the agent says nothing")
-    assert "container one: Resource temporarily unavailable" in agent.printed
+    until(lambda: "\nhint: " in agent.printed, "the agent says nothing")
+    refusal = "can't start another process: Resource temporarily unavailable"
+    assert f"error: container one: {refusal}\n" in agent.printed
     assert root_helper.descriptors(agent.process.pid) == before
     resource.prlimit(agent.process.pid, resource.RLIMIT_NPROC, many)
     assert containers.run("runc", bundle, name="two").stdout == "7:8\n"

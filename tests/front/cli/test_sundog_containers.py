@@ -411,7 +411,9 @@ def test_ids(empty: Place, tmp_path: Path) -> None:
     for words in (("run",), ("create", "--name", "d")):
         lost = tmp_path / "lost" / "id"
         done = empty(*words, "--cidfile", lost, "busybox", "true", check=False)
-        assert done.stderr == f"error: --cidfile {lost}: No such file or directory\n"
+        assert done.stderr == (
+            f"error: --cidfile {lost}: No such file or directory\nhint: there is no {lost.parent}\n"
+        )
     assert empty("ps", "-aq", "--no-trunc").stdout == f"{identity}\n"
     other = tmp_path / "other"
     done = empty("create", "--cidfile", other, "/bin", "true", check=False)

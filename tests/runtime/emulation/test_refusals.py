@@ -248,8 +248,8 @@ def test_no_filter_where_the_kernel_refuses_it_itself(tmp_path: Path) -> None:
     """``ch-run`` has no filter if nobody can type into terminals, and one filter otherwise."""
     script = (
         "import sys\n"
-        "from sundog.runtime.launcher import main\n"
-        "main.typing_is_possible = lambda: sys.argv[1] == '1'\n"
+        "from sundog.runtime.launcher import main, request\n"
+        "request.typing_is_possible = lambda: sys.argv[1] == '1'\n"
         "main.start(['/', '--', 'grep', 'Seccomp_filters', '/proc/self/status'])\n"
     )
     counts = [

@@ -168,15 +168,17 @@ def view_of(containers: Containers, container: Container) -> View:
 
 
 def stop_container(containers: Containers, container: Container, grace: int | None) -> None:
-    """Send a container its signal, and SIGKILL after ``grace`` seconds; None: its own time."""
+    """Send a container its signal, and SIGKILL after ``grace`` seconds; None: its own time.
+
+    Without any time, it gets SIGKILL alone, as from podman.
+    """
     view = view_of(containers, container)
     name, hint = view.stop_signal or "TERM", f"sundog kill {container.name}"
-    steps = (
-        (signal_number(name, "STOPSIGNAL", hint), view.stop_timeout if grace is None else grace),
-        (signal.SIGKILL, _END),
-    )
-    for number, seconds in steps:
-        if not _signal(container, number) or _wait(container, seconds):
+    number = signal_number(name, "STOPSIGNAL", hint)
+    patience = view.stop_timeout if grace is None else grace
+    steps = ((number, patience), (signal.SIGKILL, _END))
+    for sent, seconds in steps if patience else steps[1:]:
+        if not _signal(container, sent) or _wait(container, seconds):
             break
     _ended(containers, container)
 
