@@ -112,9 +112,7 @@ def _launch(words: list[str], environment: dict[str, str]) -> NoReturn:
         raise _not_executed("ch-run", error) from error
     gc.disable()  # as in packaging/ch-run
     try:
-        from sundog.runtime.launcher.ch_run import (  # type: ignore[import-not-found]  # noqa: PLC0415
-            start_within,
-        )
+        from sundog.runtime.launcher.ch_run import start_within  # noqa: PLC0415
     except ModuleNotFoundError:  # nothing has joined the modules of a checkout
         from sundog.runtime.launcher.main import start_within  # noqa: PLC0415
     _flush()
