@@ -96,7 +96,7 @@ def fork() -> int:
 
 def reap(child: int) -> None:
     """Wait for the end of a child process."""
-    try:  # noqa: SIM105 - as in the rest of floor 0
+    try:  # noqa: SIM105 - contextlib takes as long as the rest of a start
         os.waitpid(child, 0)
     except ChildProcessError:
         pass  # this process ignores SIGCHLD

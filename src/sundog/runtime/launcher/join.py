@@ -16,8 +16,8 @@ answers there, the group meets at a place that no stranger can take (``join_plac
 A process that enters a container is not dumpable until it has become the command: programs there
 can neither trace it nor open its files.
 
-``sharing`` imports this module for --join.  In the wheel it is in a joined module of its
-own, which the first one loads.
+``sharing`` imports this module for --join.  In the wheel it is in a joined module of its own, which
+the first one loads.
 """
 
 import errno
@@ -142,8 +142,8 @@ class Group(Joinable):
         """Join the group, or begin it if that is allowed; wait until one of the two is certain.
 
         Its socket has the abstract ``name``, or is where the ``environment`` says.  ``is_attended``
-        tells whether a supervisor answers the calls of the group's
-        commands.  Raises SundogError and OSError.
+        tells whether a supervisor answers the calls of the group's commands.  Raises SundogError
+        and OSError.
         """
         super().__init__(may_begin=may_begin)
         self._name = name

@@ -11,8 +11,8 @@ emulation.  If the supervisor may wait for a program, a process takes its place 
 When the command ends, ``ch-run`` kills the processes that the command left.  So all changes are
 recorded when ``ch-run`` returns.
 
-``main`` imports this module for --notify, before it changes the root.  In the wheel the
-module is in the second joined module, which the first one loads.
+``root_emulation`` imports this module for --notify, before ``main`` changes the root.  In the wheel
+it is in a joined module of its own, which the first one loads.
 """
 
 import os
@@ -91,7 +91,7 @@ ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
 
 
 class Attendant:
-    """A supervisor that will run beside the command.  See ``companion.Companion``."""
+    """A supervisor that will run beside the command.  See ``root_emulation.Companion``."""
 
     __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
 
@@ -179,7 +179,7 @@ class Attendant:
 
 
 class PreparedAttendant:
-    """A supervisor that has the records of the image.  See ``companion.PreparedCompanion``."""
+    """A supervisor that has the records of the image: a ``root_emulation.PreparedCompanion``."""
 
     __slots__ = ("_members", "_messages", "_records", "_supervision", "_user")
 
@@ -255,7 +255,7 @@ class PreparedAttendant:
 
 
 class PeerAttendant:
-    """The supervisor of a group, which runs already.  See ``companion.PreparedCompanion``.
+    """The supervisor of a group, which runs already: a ``root_emulation.PreparedCompanion``.
 
     ``ended`` is as in ``KeptRecords``.
     """
