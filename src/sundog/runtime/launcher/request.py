@@ -21,8 +21,6 @@ LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.statuses import Statuses
@@ -103,7 +101,9 @@ class Request:
         """
         path = absolute(self._storage).rstrip(b"/") or b"/"
         if self.word.startswith(LAYOUT_PREFIXES):
-            load_use_layout()(self.line, path, self.environment, self.messages)
+            from sundog.runtime.launcher.layout import use_layout  # noqa: PLC0415 - few starts
+
+            use_layout(self.line, path, self.environment, self.messages)
         return choose_storage(self.line, path, usual_storage(self.environment))
 
 
@@ -124,10 +124,3 @@ def read_command_line(
     if line.notify and is_compared(environment):
         line.be_rank()
     return line
-
-
-def load_use_layout() -> "Callable[[CommandLine, bytes, Environment, Messages], None]":
-    """Return the function that finds the image of a layout in storage.  Few starts load it."""
-    from sundog.runtime.launcher.layout import use_layout  # noqa: PLC0415
-
-    return use_layout
