@@ -45,7 +45,7 @@ from sundog.runtime.launcher.join_keeper import (
     PEER_SUPERVISED,
     start_keeper,
 )
-from sundog.runtime.launcher.joined import Joinable
+from sundog.runtime.launcher.joinable import Joinable
 from sundog.runtime.launcher.option_numbers import parse_number
 from sundog.runtime.supervision.membership import GroupChannel
 

@@ -15,7 +15,7 @@ No process stays above the command.  The command has ``ch-run``'s process ID, an
 parent sees the command's death by a signal.
 
 With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  Only that option loads
-``notify``.  With --join it may enter another container in place of 2 to 4; see ``joined``.
+``notify``.  With --join it may enter another container in place of 2 to 4: ``joinable``.
 
 Import nothing after the change of root: the module would come from the image.
 """
