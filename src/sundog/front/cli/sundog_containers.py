@@ -10,7 +10,7 @@ from sundog.base.kernel.files import Closing
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_json, print_line
-from sundog.front.cli.sundog_command import run_safely, scanned, scanned_alone
+from sundog.front.cli.sundog_command import new_report, run_safely, scanned, scanned_alone
 from sundog.front.cli.sundog_format import print_rows
 from sundog.front.podman.container_options import KILL, PS, RM, STOP, WAIT
 from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
@@ -220,8 +220,6 @@ def _for_each(
         raise UsageError(f"{name}: no container", f"sundog {name} CONTAINER…")
 
     def action() -> int:
-        from sundog.front.cli.sundog_command import new_report  # noqa: PLC0415 - for failures
-
         containers = own_containers(storage_directory(context.storage))
         operands = list(line.operands)
         if line.is_set("all"):

@@ -10,6 +10,7 @@ from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not
 from sundog.base.installation import compiled, own_command
 from sundog.base.kernel.files import close_as_execve
 from sundog.errors import SundogError
+from sundog.front.cli.sundog_command import new_report
 from sundog.front.podman.statuses import PODMAN_STATUSES
 
 TYPE_CHECKING = False
@@ -136,8 +137,6 @@ def _prepare_stdin(line: Line) -> None:
     """Give the command no standard input without -i; warn of -it without a terminal."""
     if line.is_set("interactive"):
         if line.is_set("tty") and not os.isatty(_STDIN):
-            from sundog.front.cli.sundog_command import new_report  # noqa: PLC0415 - seldom needed
-
             new_report().warning("-t: standard input is no terminal")
         return
     null = os.open(os.devnull, os.O_RDONLY)
