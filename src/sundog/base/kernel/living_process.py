@@ -55,6 +55,15 @@ def start_time(pid: int) -> int | None:
     return int(fields[_START_TIME - 3])
 
 
+def has_ended(process: int) -> bool:
+    """Tell whether the process of a pidfd has ended."""
+    from select import POLLIN, poll  # noqa: PLC0415 - most starts need none
+
+    events = poll()
+    events.register(process, POLLIN)
+    return bool(events.poll(0))
+
+
 def is_hidden(pid: int) -> bool:
     """Tell whether there is a process that /proc does not show to this one.
 

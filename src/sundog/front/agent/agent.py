@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from select import POLLIN, poll
 from selectors import EVENT_READ, DefaultSelector
 from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 from sundog.base.kernel.advice import explained
 from sundog.base.kernel.descriptors import allow_descriptors, send_message
+from sundog.base.kernel.living_process import has_ended
 from sundog.base.kernel.process import fork
 from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.base.wire.outcomes import where_from
@@ -225,10 +225,3 @@ class Agent:
 
     def _complain(self, text: str) -> None:
         self._messages.error(SundogError(text))
-
-
-def has_ended(process: int) -> bool:
-    """Tell whether the process of a pidfd has ended."""
-    events = poll()
-    events.register(process, POLLIN)
-    return bool(events.poll(0))

@@ -19,6 +19,7 @@ from _signal import SIGKILL  # type: ignore[import-not-found]
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
+from sundog.base.kernel.living_process import has_ended
 from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.runtime.container.leaving import leave_caller
 from sundog.runtime.launcher.orphan import fork_away
@@ -170,12 +171,3 @@ class Keeper:
             pass  # the peer has gone
         connection.close()
         return True
-
-
-def has_ended(process: int) -> bool:
-    """Tell whether the process of a pidfd has ended."""
-    from select import poll  # noqa: PLC0415 - only the keeper needs it
-
-    events = poll()
-    events.register(process, POLLIN)
-    return bool(events.poll(0))
