@@ -30,8 +30,8 @@ from _signal import (  # type: ignore[import-not-found]
 )
 
 from sundog.base.kernel.advice import referring
-from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
-from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors, open_regular
+from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.base.record.directory import OWN_RECORDS
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST, listed_guesses
@@ -498,11 +498,11 @@ def user_words(line: "CommandLine") -> bytes:
 
 def contents(path: bytes) -> bytes:
     """Return the content of a file of the image, or b"" if it is no file that can be read."""
+    fd = open_regular(AT_FDCWD, path, 0)
+    if fd < 0:
+        return b""
     try:
-        # Neither a FIFO makes this wait, nor a device.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with open(fd, "rb") as file:
-            is_regular = os.fstat(fd).st_mode & S_IFMT == S_IFREG
-            return file.read(ACCOUNTS_LIMIT) if is_regular else b""
+            return file.read(ACCOUNTS_LIMIT)
     except OSError:
         return b""
