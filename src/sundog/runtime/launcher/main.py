@@ -24,7 +24,7 @@ import os
 import sys
 from posix import environ
 
-from sundog.base.kernel.advice import explained
+from sundog.base.kernel.advice import explained, in_words
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.kernel.libc import encode_text
 from sundog.errors import SundogError, UsageError
@@ -110,7 +110,7 @@ def run(arguments: list[bytes], environment: Environment) -> int:
         if where is not None:
             _, _, file = where.tb_frame.f_code.co_filename.rpartition("/")
             place = f" ({file}, line {where.tb_lineno})"
-        messages.error(f"please report this bug: {type(error).__name__}: {error}{place}")
+        messages.error(in_words(error).message + place)
         status = statuses.failed
     messages.reprint_warnings()
     return status
