@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from tests.conftest import Completed, Runner
+    from tests.conftest import Completed, RootHelper, Runner
     from tests.front.agent.conftest import RunningAgent, Runtimes
 
 # Fixtures of the tests of the agent.
@@ -121,6 +121,38 @@ def test_supervisors_whose_mark_a_neighbour_has_removed(image: Path) -> None:
         output, errors = running.communicate("go\n", timeout=120)
     done = subprocess.CompletedProcess(words, running.returncode, output, errors)
     reached_nothing(done, set())
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("way", ["written", "overlaid", "joined"])
+def test_directories_of_a_supervisor_are_detached(
+    way: str, image: Path, tmp_path: Path, root_helper: RootHelper
+) -> None:
+    """ ".." leads nowhere from them: they have no path on the host."""
+    options = [option.format(tag=tmp_path.name) for option in CH_RUN[way]]
+    words = (
+        *options,
+        f"-b{tmp_path / 'outside'}:/work",
+        image,
+        "--",
+        "sh",
+        "-c",
+        "echo go; read x",
+    )
+    with subprocess.Popen(
+        [*command("ch-run"), *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"go\n"
+        processes = {running.pid, *children_of(running.pid)}
+        for process in list(processes):
+            processes |= set(children_of(process))
+        found = [root_helper.descriptors(process) for process in processes]
+        running.communicate(b"\n", timeout=60)
+    assert running.returncode == 0
+    names = [name for descriptors in found for name in descriptors.values()]
+    assert len(names) > 10
+    assert [name for name in names if os.path.isdir(name) and name.startswith(f"{tmp_path}")] == []
 
 
 @pytest.mark.parametrize("has_pids", [True, False])

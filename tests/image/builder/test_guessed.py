@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,22 @@ def test_without_the_mark_nothing_is_guessed(shop: Workshop) -> None:
     shop.build(UNSEEN.replace("chown", ": chown"), "--force=notify", tag="seen")
     shop.build(ABOVE.replace("unseen", "seen"), "--force=notify", tag="plain")
     assert not any(outcomes(shop.ch_run, "plain").values())
+
+
+def test_guesses_cost_no_notification(shop: Workshop) -> None:
+    """The same script makes no more where owners are guessed than where they are known."""
+    shop.build(UNSEEN.replace("chown", ": chown"), "--force=notify", tag="seen")
+    shop.build(ABOVE.replace("unseen", "seen"), "--force=notify", tag="known")
+    deeds = "cat /home/app/file; ls -l /home/app /known; stat /known/new; (: >>/home/app/file)"
+    script = f"{deeds}; (: >>/known/file); find / -xdev; exec true"
+    counts = []
+    for image in ("img", "known"):
+        words = ("-v", "-W", "--notify", "-t", "--user=app", image, "--", "sh", "-c", script)
+        told = shop.ch_run(*words, check=False).stderr
+        found = re.search(r"notify: (\d+) notifications", told)
+        assert found, told
+        counts.append(int(found[1]))
+    assert 0 < counts[0] <= counts[1]
 
 
 # The mark survives conversions

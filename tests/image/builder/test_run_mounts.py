@@ -206,6 +206,19 @@ def test_mounts_of_what_cannot_be_read(any_workshop: Workshop, foreign_tree: Pat
     assert "hint: make it readable, or exclude it from the context" in done.stderr
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_read_only_binds_of_a_build(workshop: Workshop, tmp_path: Path, mode: str) -> None:
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    run = (
+        "FROM bb\nRUN ! touch /mnt/x 2>/dev/null && mount -o remount,rw,bind /mnt; ! touch /mnt/x\n"
+    )
+    workshop.build(run, f"--bind={shown}:/mnt:ro", f"--force={mode}", "--rebuild")
+    assert list(shown.iterdir()) == []
+    workshop.build("FROM bb\nRUN touch /mnt/x\n", f"--bind={shown}:/mnt", f"--force={mode}")
+    assert [path.name for path in shown.iterdir()] == ["x"]
+
+
 def dockerfile(workshop: Workshop, text: str) -> Path:
     path = workshop.context / "Dockerfile"
     path.write_text(text)

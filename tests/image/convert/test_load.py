@@ -9,14 +9,18 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import tarfile
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import command, copy_storage, run_program
+from sundog.image.oci.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from tests.conftest import command, copy_storage, run_program, until
+from tests.image.layer.archives import archive, file
 from tests.image.registry.servers import InProcessRegistry
 from tests.image.registry.test_push import members, skopeo
 
@@ -570,3 +574,46 @@ def test_what_real_root_gets_from_podman(
         "null": [stat.S_IFCHR | 0o644, 0, 0, os.makedev(1, 3), ""],
         "bin/ping-like": [stat.S_IFREG | 0o755, 0, 0, 0, CAPABILITY.hex()],
     }
+
+
+def test_equal_layers_end_soon(storage: Path, tmp_path: Path, run_ch_image: Runner) -> None:
+    """One small blob may stand for 1,000 layers: SIGTERM ends their work."""
+    # It hides a file, so it makes another layer at each place.
+    content = archive(file(".wh.gone"), *(file(f"{number}") for number in range(300))).getvalue()
+    layout = tmp_path / "layout"
+    (layout / "blobs/sha256").mkdir(parents=True)
+
+    def blob(kind: str, data: bytes) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        (layout / "blobs/sha256" / digest).write_bytes(data)
+        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
+
+    layer = blob(OCI_LAYER, content)
+    image = {
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]] * 1000},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": blob(OCI_CONFIG, json.dumps(image).encode()),
+        "layers": [layer] * 1000,
+    }
+    index = {"schemaVersion": 2, "manifests": [blob(OCI_MANIFEST, json.dumps(manifest).encode())]}
+    (layout / "index.json").write_text(json.dumps(index))
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    with subprocess.Popen(
+        [*command("ch-image"), "load", layout, "many"],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage), "CH_IMAGE_DRIVER": "copy"},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as loading:
+        until(lambda: len(list(storage.glob("tmp/*/*/tree/299"))) > 0, "no layer is unpacked")
+        assert loading.poll() is None
+        started = time.monotonic()
+        loading.send_signal(signal.SIGTERM)
+        loading.communicate(timeout=60)
+    assert time.monotonic() - started < 3
+    assert loading.returncode == -signal.SIGTERM
+    assert run_ch_image("list").stdout == ""

@@ -436,6 +436,8 @@ def test_a_stranger_has_taken_the_name(node: Node, what: str, kind: str) -> None
     assert line != os.fsencode(os.readlink(f"/proc/{hostile.pid}/ns/user")) + b"\n"
     assert node.join(kind).splitlines()[0] + b"\n" == line
     assert len(places_of(node)) == 2
+    # The address of a socket has at most 107 bytes: unix(7).
+    assert any(path.is_socket() and len(os.fsencode(path)) > 107 for path in places_of(node))
     end(first)
     until(lambda: not places_of(node))
     # What a keeper that was killed has left does not matter.

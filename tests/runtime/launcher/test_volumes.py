@@ -110,6 +110,37 @@ def test_others_in_the_same_container(node: Node, volume: Path) -> None:
     end(first)
 
 
+def test_su_sees_the_same(ch_run: ChRun, tree: Path, volume: Path) -> None:
+    """The owner is the user of the start, whoever asks."""
+    for applet in ("su",):
+        (tree / "bin" / applet).symlink_to("busybox")
+    look = "stat -c %u:%g /vol/given; echo x 2>/dev/null >>/vol/given || echo no"
+    bind = f"-b{volume}:/vol"
+    done = ch_run("--notify", "-t", bind, tree, "--", "su", "ada", "-c", look)
+    assert done.stdout.split() == [b"0:0", b"no"], done.stderr
+    assert (volume / "given").read_text() == "given\n"
+
+
+def test_owners_on_a_volume_live_as_long_as_the_container(
+    ch_run: ChRun, tree: Path, volume: Path
+) -> None:
+    before = {path: path.stat() for path in (volume, volume / "given", volume / "sub")}
+    look = "stat -c %u:%g /vol/given"
+    for _ in range(2):
+        words = ("--notify", "-t", f"-b{volume}:/vol:U", tree, "--", "sh", "-c")
+        done = ch_run(*words, f"{look}; chown 5:6 /vol/given; {look}")
+        assert done.stdout.split() == [b"0:0", b"5:6"], done.stderr
+    for path, status in before.items():
+        now = path.stat()
+        assert (now.st_uid, now.st_gid, now.st_mode) == (
+            status.st_uid,
+            status.st_gid,
+            status.st_mode,
+        )
+        assert os.listxattr(path) == []
+    assert sorted(os.listdir(volume)) == ["given", "sub"]
+
+
 def test_files_of_others(ch_run: ChRun, tree: Path) -> None:
     """They stay root's; with the mode U they are the user's, too, and the host's kernel decides."""
     look = "stat -c %u:%g /vol/passwd; echo x >/vol/x"
