@@ -226,7 +226,12 @@ def test_statuses(user: list[str], words: list[str], status: int, sundog: Place)
 
 
 def test_failures_of_the_container(sundog: Place) -> None:
-    for words in (["-w", "/no/such"], ["-v", "/tmp:/proc/no/such"]):
+    for words in (
+        ["-w", "/no/such"],
+        ["-v", "/tmp:/proc/no/such"],
+        ["--device", "/dev/no-such"],
+        ["--device", "/dev/no-such:rw"],
+    ):
         done = sundog("run", "--userns=keep-id", *words, "busybox", "true", check=False)
         assert done.returncode == 125, done.stderr
         assert "error: " in done.stderr
