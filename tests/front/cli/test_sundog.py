@@ -273,6 +273,16 @@ def test_what_is_not_possible(sundog: Place) -> None:
         "error: unknown subcommand: imagse",
         "hint: did you mean images?  see: sundog --help",
     )
+    refused(
+        sundog("container", "lst", check=False),
+        "error: unknown subcommand: container lst",
+        "hint: did you mean container ls?",
+    )
+    refused(
+        sundog("container", "attach", "x", check=False),
+        "error: sundog has no attach: nothing stands between a command and its streams",
+        "hint: sundog logs, sundog exec",
+    )
     done = sundog("run", "--memory", "1g", "--cap-add=ALL", "busybox", "echo", "on")
     assert done.stdout == "on\n"
     assert done.stderr.splitlines() == [
@@ -413,6 +423,14 @@ def test_closed_streams(words: str, sundog: Place) -> None:
 
 
 @contextmanager
+@pytest.mark.parametrize("words", ["--help", "images", "ps", "inspect busybox"])
+def test_a_full_disk_is_that_of_standard_output(words: str, sundog: Place) -> None:
+    line = f"{' '.join(command('sundog'))} {words} >/dev/full"
+    done = run_program(["bash", "-c", line], env=sundog.environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /dev/stdout: no space left on")
+
+
 def background(sundog: Place, *words: str) -> Generator[subprocess.Popen[str]]:
     """Run ``sundog`` in the background; it has to end by itself."""
     with subprocess.Popen(

@@ -502,6 +502,7 @@ def test_create_and_restart(user: list[str], empty: Place) -> None:
     assert empty("rm", "-a").stdout == "c\n"
 
 
+    assert empty("container", "exists", "c", check=False).returncode == 1
 def test_the_machine_dies(empty: Place) -> None:
     """After a power cut, a container that ran has ended, and starts again with its changes."""
     script = "cat /new; echo mine >/new; chown 5 /new; sync; echo tick; exec sleep 1000"
