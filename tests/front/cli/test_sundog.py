@@ -307,9 +307,10 @@ def test_pull_if_missing(sundog: Place, flavours: Flavours) -> None:
         f"error: no image in storage: {flavours.http}/other",
         f"hint: sundog pull {flavours.http}/other",
     )
-    done = sundog("run", f"{flavours.http}/other", check=False)
+    done = sundog("run", f"{flavours.http}/tools/ap:1", check=False)
     assert done.returncode == 125
     assert "error: " in done.stderr
+    assert done.stderr.endswith(f"hint: did you mean {remote}? It is in storage\n")
     assert sundog("image", "exists", remote, check=False).returncode == 0
     assert sundog("image", "exists", "other", check=False).returncode == 1
     sundog("rmi", remote)
@@ -422,7 +423,6 @@ def test_closed_streams(words: str, sundog: Place) -> None:
         assert "report this bug" not in done.stderr, line
 
 
-@contextmanager
 @pytest.mark.parametrize("words", ["--help", "images", "ps", "inspect busybox"])
 def test_a_full_disk_is_that_of_standard_output(words: str, sundog: Place) -> None:
     line = f"{' '.join(command('sundog'))} {words} >/dev/full"
@@ -431,6 +431,7 @@ def test_a_full_disk_is_that_of_standard_output(words: str, sundog: Place) -> No
     assert done.stderr.startswith("error: /dev/stdout: no space left on")
 
 
+@contextmanager
 def background(sundog: Place, *words: str) -> Generator[subprocess.Popen[str]]:
     """Run ``sundog`` in the background; it has to end by itself."""
     with subprocess.Popen(

@@ -494,15 +494,17 @@ def test_create_and_restart(user: list[str], empty: Place) -> None:
     done = empty("commit", "c", "x", check=False)
     assert done.stderr.splitlines() == ["error: c: it runs", "hint: sundog stop c"]
     empty("stop", "-t", "0", "c")
+    done = empty("cp", "/no-such", "c:/x", check=False)
+    assert done.stderr == "error: /no-such: no such file or directory on the host\n"
     empty("commit", "c", "x")
     shown = "{{index .Config.Env 1}} {{.Config.WorkingDir}} {{index .Config.Cmd 0}}"
     assert empty("inspect", "-f", shown, "x").stdout == "WHO=me /tmp sh\n"
     empty("rmi", "x")
     assert empty("container", "exists", "c").stdout == ""
     assert empty("rm", "-a").stdout == "c\n"
-
-
     assert empty("container", "exists", "c", check=False).returncode == 1
+
+
 def test_the_machine_dies(empty: Place) -> None:
     """After a power cut, a container that ran has ended, and starts again with its changes."""
     script = "cat /new; echo mine >/new; chown 5 /new; sync; echo tick; exec sleep 1000"
