@@ -117,6 +117,15 @@ BUILDS = {
 }
 
 
+def environment(user: account.Account, programs: Path) -> dict[str, str]:
+    """Return the environment of the demonstration's commands.
+
+    Its images have a storage directory of their own: the user may have others by the same names.
+    """
+    storage = f"/var/tmp/{user.name}.sundog-demo"
+    return account.environment(user, programs) | {"CH_IMAGE_STORAGE": storage}
+
+
 @dataclass(frozen=True)
 class Stage:
     """The demonstration's directory, user and environment."""
@@ -170,7 +179,7 @@ def prepare() -> Stage:
         copy_tree(CHECKOUT / "examples", cwd / "examples")
     tarballs = {name: makers.base(name) for name in IMAGES}
     programs = install.environment("demo", install.SYSTEM_PYTHON, extra="[fast]")
-    stage = Stage(user, account.environment(user, programs), cwd, place / "log")
+    stage = Stage(user, environment(user, programs), cwd, place / "log")
     print("\nBase images, made from this machine's package sources", flush=True)
     for name, reference in IMAGES.items():
         tarball = shlex.quote(str(tarballs[name]))
@@ -195,7 +204,8 @@ def main() -> int:
     if os.geteuid() == 0:
         print(f"  su - {stage.user.name}")
     print(f"  export PATH={stage.environment['PATH'].split(':')[0]}:$PATH")
-    print("  ch-image list                            # the images in your storage")
+    print(f"  export CH_IMAGE_STORAGE={stage.environment['CH_IMAGE_STORAGE']}")
+    print("  ch-image list                            # the images of this demonstration")
     print("  ch-run -W ssh -- sh                      # a shell; changes go when you leave")
     print("  ch-image build -t mine -f Dockerfile .   # yours: FROM debian:trixie and go on")
     print("  ch-image pull debian:trixie              # from Docker Hub, if it is in reach")

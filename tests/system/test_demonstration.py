@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scripts import account
-from scripts.demo import BUILDS, IMAGES, Stage, Step
+from scripts.demo import BUILDS, IMAGES, Stage, Step, environment
 from scripts.place import CHECKOUT
 
-from tests.conftest import command
+from tests.conftest import command, run_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,19 @@ def stage(
     for name, tarball in (("debian", debian_tar), ("rpm", rpm_tar), ("alpine", alpine_tar)):
         made.run(Step(f"ch-image import {tarball} {IMAGES[name]}", True, "", "imported"))
     return made
+
+
+def test_the_users_images_stay(tmp_path: Path) -> None:
+    """The demonstration has a storage directory of its own: its names are everybody's."""
+    path = [*command("ch-image"), "gestalt", "storage-path"]
+    user = account.current()
+    found = [
+        run_program(
+            ["env", "-u", "CH_IMAGE_STORAGE", *path], env=account.environment(user, tmp_path)
+        ).stdout,
+        run_program(path, env=environment(user, tmp_path)).stdout,
+    ]
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("title", BUILDS)

@@ -226,7 +226,12 @@ def test_statuses(user: list[str], words: list[str], status: int, sundog: Place)
 
 
 def test_failures_of_the_container(sundog: Place) -> None:
-    for words in (["-w", "/no/such"], ["-v", "/tmp:/proc/no/such"]):
+    for words in (
+        ["-w", "/no/such"],
+        ["-v", "/tmp:/proc/no/such"],
+        ["--device", "/dev/no-such"],
+        ["--device", "/dev/no-such:rw"],
+    ):
         done = sundog("run", "--userns=keep-id", *words, "busybox", "true", check=False)
         assert done.returncode == 125, done.stderr
         assert "error: " in done.stderr
@@ -268,6 +273,16 @@ def test_what_is_not_possible(sundog: Place) -> None:
         "error: unknown subcommand: imagse",
         "hint: did you mean images?  see: sundog --help",
     )
+    refused(
+        sundog("container", "lst", check=False),
+        "error: unknown subcommand: container lst",
+        "hint: did you mean container ls?",
+    )
+    refused(
+        sundog("container", "attach", "x", check=False),
+        "error: sundog has no attach: nothing stands between a command and its streams",
+        "hint: sundog logs, sundog exec",
+    )
     done = sundog("run", "--memory", "1g", "--cap-add=ALL", "busybox", "echo", "on")
     assert done.stdout == "on\n"
     assert done.stderr.splitlines() == [
@@ -292,9 +307,10 @@ def test_pull_if_missing(sundog: Place, flavours: Flavours) -> None:
         f"error: no image in storage: {flavours.http}/other",
         f"hint: sundog pull {flavours.http}/other",
     )
-    done = sundog("run", f"{flavours.http}/other", check=False)
+    done = sundog("run", f"{flavours.http}/tools/ap:1", check=False)
     assert done.returncode == 125
     assert "error: " in done.stderr
+    assert done.stderr.endswith(f"hint: did you mean {remote}? It is in storage\n")
     assert sundog("image", "exists", remote, check=False).returncode == 0
     assert sundog("image", "exists", "other", check=False).returncode == 1
     sundog("rmi", remote)
@@ -405,6 +421,14 @@ def test_closed_streams(words: str, sundog: Place) -> None:
         done = run_program(["bash", "-c", line], env=sundog.environment, check=False)
         assert "Traceback" not in done.stderr, line
         assert "report this bug" not in done.stderr, line
+
+
+@pytest.mark.parametrize("words", ["--help", "images", "ps", "inspect busybox"])
+def test_a_full_disk_is_that_of_standard_output(words: str, sundog: Place) -> None:
+    line = f"{' '.join(command('sundog'))} {words} >/dev/full"
+    done = run_program(["bash", "-c", line], env=sundog.environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /dev/stdout: no space left on")
 
 
 @contextmanager

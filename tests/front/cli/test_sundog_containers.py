@@ -384,7 +384,7 @@ def test_changes_are_kept(empty: Place) -> None:
     assert int(size.partition("B ")[0]) > 0
     image = empty("commit", "-m", "why", "-a", "ada", "kept", "committed").stdout.strip()
     assert empty("inspect", "-f", "{{.Id}} {{.Author}}", "committed").stdout == f"{image} ada\n"
-    assert empty("run", "--rm", "--entrypoint", "sh", "committed", "-c", SHOWN).stdout == AFTER
+    assert empty("run", "--rm", "committed").stdout == AFTER  # the container's own command
     empty("commit", "-c", 'ENTRYPOINT ["echo"]', "-c", "CMD changed", "kept", "again")
     assert empty("run", "--rm", "again", "x").stdout == "x\n"
     assert "sundog-commit" not in empty("images").stdout
@@ -494,7 +494,15 @@ def test_create_and_restart(user: list[str], empty: Place) -> None:
     done = empty("commit", "c", "x", check=False)
     assert done.stderr.splitlines() == ["error: c: it runs", "hint: sundog stop c"]
     empty("stop", "-t", "0", "c")
+    done = empty("cp", "/no-such", "c:/x", check=False)
+    assert done.stderr == "error: /no-such: no such file or directory on the host\n"
+    empty("commit", "c", "x")
+    shown = "{{index .Config.Env 1}} {{.Config.WorkingDir}} {{index .Config.Cmd 0}}"
+    assert empty("inspect", "-f", shown, "x").stdout == "WHO=me /tmp sh\n"
+    empty("rmi", "x")
+    assert empty("container", "exists", "c").stdout == ""
     assert empty("rm", "-a").stdout == "c\n"
+    assert empty("container", "exists", "c", check=False).returncode == 1
 
 
 def test_the_machine_dies(empty: Place) -> None:

@@ -296,8 +296,9 @@ def test_held(words: list[str]) -> None:
     [
         (["--device", "nvidia.com/gpu=0"], ["nvidia.com/gpu=0"]),
         (["--device=/dev/sda:/dev/xvda:r"], ["/dev/sda:/dev/xvda:r"]),
-        (["--device", "/dev/fuse", "--device", "a.b/c=d"], ["a.b/c=d"]),
-        (["--device=/dev/dri:/dev/dri:rwm"], []),
+        (["--device", "/dev/null", "--device", "a.b/c=d"], ["a.b/c=d"]),
+        (["--device=/dev/zero:/dev/zero:rwm"], []),
+        (["--device=/dev/no-such:rw"], ["/dev/no-such:rw"]),
         (["--gpus", "all"], ["nvidia.com/gpu=all"]),
         (["--gpus=-1"], ["nvidia.com/gpu=all"]),
         (["--gpus", "2"], ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]),

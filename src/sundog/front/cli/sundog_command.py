@@ -33,6 +33,7 @@ _GROUPS = {
         "kill": "kill", "rm": "rm", "logs": "logs", "create": "create", "start": "start",
         "restart": "restart", "commit": "commit", "diff": "diff", "cp": "cp", "top": "top",
         "wait": "wait", "inspect": "container inspect", "prune": "container prune",
+        "exists": "container exists",
     },
     "builder": {"build": "build", "prune": "builder prune"},
     "buildx": {"build": "build", "prune": "builder prune", "du": "system df"},
@@ -66,6 +67,7 @@ _OWN = {
     "inspect": ("sundog_inspect", "inspect"),
     "image inspect": ("sundog_inspect", "inspect_image"),
     "container inspect": ("sundog_inspect", "inspect_container"),
+    "container exists": ("sundog_containers", "exists"),
     "image exists": ("sundog_images", "exists"),
     "version": ("sundog_about", "version"),
     "info": ("sundog_about", "info"),
@@ -153,8 +155,11 @@ def scanned_alone(name: str, words: Sequence[str], options: Sequence[Option]) ->
 def run_safely(action: Callable[[], int]) -> int:
     """Run what reads or changes files, under the signals' care; return the exit status."""
     from sundog.front.cli.running import run_action  # noqa: PLC0415
+    from sundog.front.cli.streams import name_stdout  # noqa: PLC0415
 
-    return run_action(action, new_report(), EXIT_SUNDOG)
+    report = new_report()
+    name_stdout()
+    return run_action(action, report, EXIT_SUNDOG)
 
 
 def image_line(words: Sequence[str], context: Context) -> int:
@@ -183,9 +188,7 @@ def _subcommand(argv: Sequence[str]) -> tuple[Context, str, Sequence[str]]:
     name = _ALIASES.get(name, name)
     if name in _GROUPS:
         if not words or words[0] not in _GROUPS[name]:
-            raise UsageError(
-                f"sundog {name}: which subcommand?", f"one of: {', '.join(_GROUPS[name])}"
-            )
+            raise _not_in_group(name, words)
         name = _GROUPS[name][words.pop(0)]
     return Context(storage), name, words
 
@@ -225,12 +228,30 @@ def _named(name: str, operands: list[str], context: Context) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _unknown(name: str) -> SundogError:
+def _not_in_group(group: str, words: Sequence[str]) -> UsageError:
+    """Return the error for words after ``group`` that begin with none of its subcommands."""
+    from sundog.base.spelling import nearest  # noqa: PLC0415
+
+    known = f"one of: {', '.join(_GROUPS[group])}"
+    if not words or words[0].startswith("-"):
+        return UsageError(f"sundog {group}: which subcommand?", known)
+    close = nearest(words[0], _GROUPS[group])
+    hint = f"did you mean {group} {close}?" if close else known
+    return _refused(words[0]) or UsageError(f"unknown subcommand: {group} {words[0]}", hint)
+
+
+def _unknown(name: str) -> UsageError:
     from sundog.front.podman.image_lines import SUBCOMMANDS  # noqa: PLC0415
     from sundog.front.podman.options import unknown  # noqa: PLC0415
+
+    return _refused(name) or unknown(name, [*SUBCOMMANDS, *_OWN], "")
+
+
+def _refused(name: str) -> UsageError | None:
+    """Return the error for a subcommand of podman that ``sundog`` can't have, else None."""
     from sundog.front.podman.refused import REFUSED  # noqa: PLC0415
 
-    if name in REFUSED:
-        why, hint = REFUSED[name]
-        return UsageError(f"sundog has no {name}: {why}", hint)
-    return unknown(name, [*SUBCOMMANDS, *_OWN], "")
+    if name not in REFUSED:
+        return None
+    why, hint = REFUSED[name]
+    return UsageError(f"sundog has no {name}: {why}", hint)

@@ -1,4 +1,4 @@
-"""``sundog ps``, ``stop``, ``kill``, ``rm`` and ``wait``."""
+"""``sundog ps``, ``stop``, ``kill``, ``rm``, ``wait`` and ``container exists``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sundog.front.cli.sundog_command import new_report, run_safely, scanned, sca
 from sundog.front.cli.sundog_format import print_rows
 from sundog.front.podman.container_options import KILL, PS, RM, STOP, WAIT
 from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
+from sundog.front.podman.image_options import PLAIN
 from sundog.front.podman.kept import changing, own_containers
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.stopping import signal_number, whole_number
@@ -83,6 +84,19 @@ def ps(words: Sequence[str], context: Context) -> int:
         return 0
 
     return run_safely(action)
+
+
+def exists(words: Sequence[str], context: Context) -> int:
+    """Return 0 if there is a container, else 1, as podman-container-exists(1)."""
+    line = scanned("container exists", words, PLAIN)
+    if line is None:
+        return 0
+    if len(line.operands) != 1:
+        raise UsageError(
+            "container exists: it takes one CONTAINER", "sundog container exists CONTAINER"
+        )
+    found = own_containers(storage_directory(context.storage)).find(line.operands[0])
+    return 1 if found is None else 0
 
 
 def stop(words: Sequence[str], context: Context) -> int:

@@ -67,8 +67,8 @@ class End:
         return self._error(os.fsencode(name), (error.strerror or str(error)).lower())
 
     def _error(self, path: bytes, what: str) -> SundogError:
-        where = f"container {self.name}" if self.name else "the host"
-        return SundogError(f"{printable(path)}: {what} in {where}")
+        where = f"in container {self.name}" if self.name else "on the host"
+        return SundogError(f"{printable(path)}: {what} {where}")
 
 
 def cp(words: Sequence[str], context: Context) -> int:

@@ -75,6 +75,8 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     "commit": ("CONTAINER IMAGE", "make an image of a container", "(nothing)", COMMIT),
     "container inspect": ("CONTAINER…", "print what is known of containers", "(nothing)",
                           IMAGE_INSPECT),
+    "container exists": ("CONTAINER", "tell by the exit status whether there is a container",
+                         "(nothing)", PLAIN),
     "container prune": ("", "remove the containers that do not run", "(nothing)",
                         CONTAINER_PRUNE),
     "images": ("[NAME]", "list the images in storage", "ch-image list -l", IMAGES),

@@ -10,7 +10,7 @@ from sundog.base.record.names import canonical_name
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_command import image_line, new_report, run_safely, scanned
-from sundog.front.cli.sundog_containers import stop_container
+from sundog.front.cli.sundog_containers import stop_container, view_of
 from sundog.front.cli.sundog_named import start_made
 from sundog.front.cli.sundog_run import own_caller
 from sundog.front.cli.sundog_start import Run
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_command import Context
+    from sundog.front.podman.container_view import View
     from sundog.front.podman.containers import Container, Containers
+    from sundog.image.oci.config import ImageConfig
     from sundog.image.store.images import Image
 
 _INTERACTIVE = "--interactive=true"
@@ -123,7 +125,7 @@ def commit(words: Sequence[str], context: Context) -> int:
         container = _stopped(containers, text)
         with changing(containers, container), Store.open(context.storage) as store:
             image = settled(store, container)
-            config = image.config
+            config = _of_container(image.config, view_of(containers, container))
             entry = HistoryEntry(
                 created_by=f"sundog commit {container.name}",
                 comment=line.last("message") or "",
@@ -155,6 +157,19 @@ def commit(words: Sequence[str], context: Context) -> int:
                 store.images.delete(draft)
 
     return run_safely(action)
+
+
+def _of_container(config: ImageConfig, view: View) -> ImageConfig:
+    """Return the configuration of an image that starts as the container did, as podman has it."""
+    return config.replace(
+        env=tuple(view.environment),
+        cmd=tuple(view.command) or None,
+        entrypoint=tuple(view.entrypoint) or None,
+        user=view.line.last("user") or config.user,
+        working_dir=view.line.last("workdir") or config.working_dir,
+        labels=view.labels,
+        stop_signal=view.stop_signal,
+    )
 
 
 def diff(words: Sequence[str], context: Context) -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from sundog.errors import NotInStorage, UsageError
-from sundog.front.cli.sundog_command import EXIT_SUNDOG, image_line, scanned, warn
+from sundog.front.cli.sundog_command import EXIT_SUNDOG, image_line, new_report, scanned, warn
 from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.run_line import (
     Caller,
@@ -152,7 +152,22 @@ def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
             raise NotInStorage(f"no image in storage: {image}", f"sundog pull {image}")
         return facts, 0
     status = _pull(image, line, context)
-    return (None, status) if status else (image_facts(image, context.storage), EXIT_SUNDOG)
+    if status > 0:  # no signal
+        _tell_of_similar(image, context)
+    if status:
+        return None, status
+    return image_facts(image, context.storage), EXIT_SUNDOG
+
+
+def _tell_of_similar(image: str, context: Context) -> None:
+    """Print the name in storage that is most like ``image``, which could not be pulled."""
+    from sundog.base.spelling import nearest  # noqa: PLC0415 - seldom needed
+    from sundog.image.store.store import Store  # noqa: PLC0415
+
+    with Store.open(context.storage) as store:
+        near = nearest(image, [found.typed for found in store.images.list()])
+    if near and near != image:
+        new_report().info(f"hint: did you mean {near}? It is in storage")
 
 
 def _pull(image: str, line: Line, context: Context) -> int:

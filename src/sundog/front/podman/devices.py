@@ -5,6 +5,8 @@ Specification: podman-run(1) and docker-run(1); for the variable, NVIDIA's conta
 
 from __future__ import annotations
 
+import os
+
 from sundog.errors import UsageError
 
 TYPE_CHECKING = False
@@ -34,10 +36,14 @@ def device_options(line: Line, variables: Mapping[str, str]) -> list[str]:
 
 
 def _is_same_device(value: str) -> bool:
-    """Tell whether a device of the host keeps its name: all are in the container's /dev."""
+    """Tell whether a device of the host keeps its name: all are in the container's /dev.
+
+    One that does not exist is left to ``ch-run``, which says so.
+    """
     source, _, rest = value.partition(":")
     target = rest.partition(":")[0] or source
-    return source.startswith("/dev/") and (target == source or not target.startswith("/"))
+    same = target == source or not target.startswith("/")
+    return same and source.startswith("/dev/") and os.path.lexists(source)
 
 
 def _gpus(text: str) -> list[str]:

@@ -8,7 +8,6 @@ _NETWORK = "containers have the host's network"
 REFUSED = {
     "attach": ("nothing stands between a command and its streams", "sundog logs, sundog exec"),
     "compose": ("services are not started here", "start each with sundog run --detach"),
-    "container": ("no such subcommand of container", "sundog ps, exec, stop, kill, rm, logs"),
     "events": ("no daemon sends any", "sundog ps"),
     "export": ("an image becomes a tar of its files by another command",
                "ch-convert IMAGE FILE.tar"),

@@ -75,6 +75,8 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Structure):
+        if not value:  # the values of a set
+            return "{}"
         raise UsageError(
             "template: a structure does not print", f"{{{{json …}}}}, or one of {_listed(value)}"
         )

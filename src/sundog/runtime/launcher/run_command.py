@@ -107,7 +107,7 @@ def change_directory(path: bytes) -> None:
     except (KernelError, OSError) as error:
         raise SundogError(
             f"can't cd to {printable(path)}: {os.strerror(error.errno or 0)}",
-            "it must be a directory in the container; write a -c for COMMAND after --",
+            "it must be a directory in the container",
         ) from None
 
 
