@@ -89,8 +89,26 @@ def test_an_image_without_commands(
 
 
 def test_what_a_line_cannot_express() -> None:
-    config = ImageConfig(env=("LINES=one\ntwo", "WORD=a"))
-    assert enroot_files(config, [])[b"etc/environment"] == b'WORD="a"\n'
+    config = ImageConfig(env=("LINES=one\ntwo", "WORD=a", "DOLLAR=$HOME ${1} ${"))
+    lines = b'DOLLAR="$HOME ${1} ${"\nWORD="a"\n'
+    assert enroot_files(config, [])[b"etc/environment"] == lines
+
+
+def test_no_way_to_the_host(
+    run_ch_image: Runner, convert: Convert, bb: str, tmp_path: Path
+) -> None:
+    """Enroot puts variables of the host into the files, and resolves sources of mounts there."""
+    (tmp_path / "Dockerfile").write_text(r"""
+FROM bb
+RUN ln -s / /up && ln -s /home /data && mkdir /real
+ENV SECRET='a ${TOKEN}' WORD=a
+VOLUME ["/up/home", "/data", "/data/more", "/real", "/real/new"]
+""")
+    run_ch_image("build", "-t", "hostile", tmp_path)
+    convert("-o", "enroot", "hostile", tmp_path / "image.sqsh")
+    assert content(tmp_path / "image.sqsh", "etc/environment") == 'WORD="a"\n'
+    fstab = content(tmp_path / "image.sqsh", "etc/fstab").splitlines()
+    assert [line.split()[1] for line in fstab] == ["/real", "/real/new"]
 
 
 def test_devices(run_ch_image: Runner, convert: Convert, bb: str, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ which pyxis writes if a step's own command is to run without ENTRYPOINT.
 
 from __future__ import annotations
 
+import re
 import shlex
+import stat
 
 from sundog.image.layer.below import Below
 from sundog.image.layer.directory_owners import PLACEHOLDERS
@@ -27,6 +29,8 @@ _SHELL = ("/bin/sh",)
 # fstab(5): these bytes stand for themselves only as octal numbers.
 _OCTAL = {number: f"\\{number:03o}" for number in b" \t\n\\"}
 _VOLUME = b"${ENROOT_ROOTFS}/%b /%b none x-create=dir,bind,rw,nosuid,nodev\n"
+# Enroot puts a variable of the host there, in all of its files.
+_HOSTS_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes, bytes | None]:
@@ -39,21 +43,33 @@ def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes
         devices = [
             entry.path for entry in image_entries(view, {}) if entry.record.kind in PLACEHOLDERS
         ]
+        volumes = [path for path in volume_paths(config.volumes) if not _has_link(view, path)]
     return {
         **dict.fromkeys(devices, b""),
         b"etc": None,
         b"etc/environment": _environment(config),
-        b"etc/fstab": b"".join(map(_mount, volume_paths(config.volumes))),
+        b"etc/fstab": b"".join(map(_mount, volumes)),
         b"etc/rc": encoded(_command(config)),
         b"etc/rc.local": b"",
     }
 
 
 def _environment(config: ImageConfig) -> bytes:
-    """Return a line for each variable whose value has no newline: no line can express that."""
+    """Return a line for each variable whose value a line can express.
+
+    That is none with a newline, and none in which Enroot would put a variable of the host.
+    """
     # Enroot takes one pair of quotes away, so a value's own quotes stay.
     lines = [f'{name}="{value}"\n' for name, value in sorted(config.environment.items())]
-    return encoded("".join(line for line in lines if line.count("\n") == 1))
+    kept = [x for x in lines if x.count("\n") == 1 and not _HOSTS_VARIABLE.search(x)]
+    return encoded("".join(kept))
+
+
+def _has_link(view: Below, path: bytes) -> bool:
+    """Tell whether a symlink of the image is on the way: Enroot would follow it on the host."""
+    steps = path.split(b"/")
+    ways = (view.lookup(b"/".join(steps[: end + 1])) for end in range(len(steps)))
+    return any(found is not None and stat.S_ISLNK(found.status.st_mode) for found in ways)
 
 
 def _mount(volume: bytes) -> bytes:
