@@ -111,6 +111,24 @@ VOLUME ["/up/home", "/data", "/data/more", "/real", "/real/new"]
     assert [line.split()[1] for line in fstab] == ["/real", "/real/new"]
 
 
+@pytest.mark.parametrize("name", ["etc", "etc/fstab"])
+def test_something_in_the_way(
+    name: str, run_ch_image: Runner, convert: Convert, tmp_path: Path
+) -> None:
+    """Enroot would follow a symlink on the host, or obey what the image has behind it."""
+    (tmp_path / "tree/odd").mkdir(parents=True)
+    (tmp_path / "tree/odd/fstab").write_text("/home /home none rbind,rw\n")
+    if name == "etc":
+        (tmp_path / "tree/etc").symlink_to("odd")
+    else:
+        (tmp_path / "tree/etc/fstab").mkdir(parents=True)
+    run_ch_image("import", tmp_path / "tree", "odd")
+    done = convert("-o", "enroot", "odd", tmp_path / "image.sqsh", check=False)
+    assert done.returncode == 1
+    assert f"/{name} of the image is {'no' if name == 'etc' else 'a'} directory" in done.stderr
+    assert not (tmp_path / "image.sqsh").exists()
+
+
 def test_devices(run_ch_image: Runner, convert: Convert, bb: str, tmp_path: Path) -> None:
     """An ordinary user unpacks the file as `enroot create` does, which stops at the first error."""
     (tmp_path / "Dockerfile").write_text("FROM bb\nRUN mkdir /d && mknod /d/null c 1 3\n")

@@ -12,6 +12,8 @@ import re
 import shlex
 import stat
 
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 from sundog.image.layer.below import Below
 from sundog.image.layer.directory_owners import PLACEHOLDERS
 from sundog.image.layer.whole_image import image_entries
@@ -37,21 +39,35 @@ def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes
     """Return the files by path; a directory has None, and comes before what is in it.
 
     Each device that shows in ``layers``, the topmost first, becomes an empty file: the user runs
-    ``enroot create``, and can't make devices.
+    ``enroot create``, and can't make devices.  Raises SundogError if something of the image is in
+    the way: Enroot would follow a symlink on the host, and obey what it finds there.
     """
     with Below(layers) as view:
         devices = [
             entry.path for entry in image_entries(view, {}) if entry.record.kind in PLACEHOLDERS
         ]
         volumes = [path for path in volume_paths(config.volumes) if not _has_link(view, path)]
-    return {
-        **dict.fromkeys(devices, b""),
-        b"etc": None,
-        b"etc/environment": _environment(config),
-        b"etc/fstab": b"".join(map(_mount, volumes)),
-        b"etc/rc": encoded(_command(config)),
-        b"etc/rc.local": b"",
-    }
+        files = {
+            **dict.fromkeys(devices, b""),
+            b"etc": None,
+            b"etc/environment": _environment(config),
+            b"etc/fstab": b"".join(map(_mount, volumes)),
+            b"etc/rc": encoded(_command(config)),
+            b"etc/rc.local": b"",
+        }
+        for path, content in files.items():
+            _check_place(view, path, is_directory=content is None)
+    return files
+
+
+def _check_place(view: Below, path: bytes, *, is_directory: bool) -> None:
+    found = view.lookup(path)
+    if found is not None and found.is_directory != is_directory:
+        raise SundogError(
+            f"/{printable(path)} of the image is {'no' if is_directory else 'a'} directory:"
+            " Enroot would not find the image's configuration",
+            "ch-convert -o squash makes a file for ch-run",
+        )
 
 
 def _environment(config: ImageConfig) -> bytes:
