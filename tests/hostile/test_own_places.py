@@ -158,6 +158,20 @@ def test_ch_run(case: str, start: str, box: Box) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize(
+    "options", [[], ["--userns=keep-id"], ["-e", "XDG_RUNTIME_DIR=/elsewhere"]], ids=str
+)
+def test_sundog_run(options: list[str], start: str, box: Box) -> None:
+    """ch-run learns where the run-time state is, and the command does not."""
+    env = {"SUNDOG_START": "python"} if start == "python" else {}
+    words = ["sundog", "run", "--rm", *options, "-v", "@BOX@:/mnt/1", "image"]
+    assert verdict(box.run(*words, *attack("/mnt/1", NAMES[:2]), env=env)) == []
+    done = box.run(*words, "sh", "-c", "echo $XDG_RUNTIME_DIR", env=env)
+    assert done.stdout == ("/elsewhere\n" if "-e" in options else "\n")
+
+
+@pytest.mark.usefixtures("unchanged")
 def test_a_directory_that_is_written_to(box: Box) -> None:
     """ch-run -w DIR, where DIR contains Sundog's directories."""
     directory = make_image(box.box / "dir")

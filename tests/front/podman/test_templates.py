@@ -104,6 +104,8 @@ WRONG = {
     "{{html .Name}}": "no such function: html",
     '{{printf "%08.3f" 1}}': "printf: no verb like %08.",
     "{{1.5}}": "no numbers like 1.",
+    "{{" + "9" * 5000 + "}}": "no numbers like " + "9" * 80,
+    '{{printf "%' + "9" * 5000 + 's" 1}}': "printf: no verb like %" + "9" * 80 + "s",
     "{{.State}}": "a structure does not print",
     "{{" + "(" * 60 + "1" + ")" * 60 + "}}": "more than 50 parentheses in one another",
     "{{if 1}}" * 60 + "{{end}}" * 60: "more than 50 blocks in one another",

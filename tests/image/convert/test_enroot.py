@@ -89,8 +89,44 @@ def test_an_image_without_commands(
 
 
 def test_what_a_line_cannot_express() -> None:
-    config = ImageConfig(env=("LINES=one\ntwo", "WORD=a"))
-    assert enroot_files(config, [])[b"etc/environment"] == b'WORD="a"\n'
+    config = ImageConfig(env=("LINES=one\ntwo", "WORD=a", "DOLLAR=$HOME ${1} ${"))
+    lines = b'DOLLAR="$HOME ${1} ${"\nWORD="a"\n'
+    assert enroot_files(config, [])[b"etc/environment"] == lines
+
+
+def test_no_way_to_the_host(
+    run_ch_image: Runner, convert: Convert, bb: str, tmp_path: Path
+) -> None:
+    """Enroot puts variables of the host into the files, and resolves sources of mounts there."""
+    (tmp_path / "Dockerfile").write_text(r"""
+FROM bb
+RUN ln -s / /up && ln -s /home /data && mkdir /real
+ENV SECRET='a ${TOKEN}' WORD=a
+VOLUME ["/up/home", "/data", "/data/more", "/real", "/real/new"]
+""")
+    run_ch_image("build", "-t", "hostile", tmp_path)
+    convert("-o", "enroot", "hostile", tmp_path / "image.sqsh")
+    assert content(tmp_path / "image.sqsh", "etc/environment") == 'WORD="a"\n'
+    fstab = content(tmp_path / "image.sqsh", "etc/fstab").splitlines()
+    assert [line.split()[1] for line in fstab] == ["/real", "/real/new"]
+
+
+@pytest.mark.parametrize("name", ["etc", "etc/fstab"])
+def test_something_in_the_way(
+    name: str, run_ch_image: Runner, convert: Convert, tmp_path: Path
+) -> None:
+    """Enroot would follow a symlink on the host, or obey what the image has behind it."""
+    (tmp_path / "tree/odd").mkdir(parents=True)
+    (tmp_path / "tree/odd/fstab").write_text("/home /home none rbind,rw\n")
+    if name == "etc":
+        (tmp_path / "tree/etc").symlink_to("odd")
+    else:
+        (tmp_path / "tree/etc/fstab").mkdir(parents=True)
+    run_ch_image("import", tmp_path / "tree", "odd")
+    done = convert("-o", "enroot", "odd", tmp_path / "image.sqsh", check=False)
+    assert done.returncode == 1
+    assert f"/{name} of the image is {'no' if name == 'etc' else 'a'} directory" in done.stderr
+    assert not (tmp_path / "image.sqsh").exists()
 
 
 def test_devices(run_ch_image: Runner, convert: Convert, bb: str, tmp_path: Path) -> None:

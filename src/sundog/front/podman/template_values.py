@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000  # nanoseconds
 _ZERO = -62_135_596_800 * _SECOND  # Go's zero time: the year 1
+_SHOWN = 80  # characters of a mistake
 _WIDEST = 4096  # of a field of printf and pad
 NO_VALUE = "<no value>"
 
@@ -238,8 +239,9 @@ def _printf(form: Any, *values: Any) -> str:
             text += "%"
             continue
         width = digits.lstrip("-")
-        if verb not in _VERBS or "-" in width or int(width or 0) > _WIDEST:
-            raise _fault("printf", f"no verb like %{digits}{verb}")
+        is_wide = len(width) > len(str(_WIDEST)) or ("-" not in width and int(width or 0) > _WIDEST)
+        if verb not in _VERBS or "-" in width or is_wide:
+            raise _fault("printf", f"no verb like %{digits[:_SHOWN]}{verb}")
         if not left:
             raise _fault("printf", "more verbs than values")
         word = _VERBS[verb](left.pop(0))

@@ -24,6 +24,8 @@ _OPEN, _CLOSE = "{{", "}}"
 _BLANKS = " \t\r\n"
 _TEMPLATE_LIMIT = 1 << 16  # characters of a template
 _DEPTH_LIMIT = 50  # blocks or parentheses in one another
+_SHOWN = 80  # characters of a mistake
+_NUMBER_LIMIT = 20  # characters of a number: Go's int has no more
 _HINT = "fields, if, with, range, pipes and the functions " + ", ".join(
     sorted([*FUNCTIONS, "and", "or"])
 )
@@ -162,8 +164,9 @@ def _token(text: str, place: int, *, joined: bool) -> tuple[_Token, int]:
     if character.isdigit() or (character == "-" and text[place + 1 : place + 2].isdigit()):
         end = _word_end(text, place + 1)
         word = text[place:end]
-        if not word.lstrip("-").isdecimal() or not word.isascii() or text[end : end + 1] == ".":
-            raise _fault(f"no numbers like {text[place : end + 1]}")
+        is_number = word.lstrip("-").isdecimal() and word.isascii() and len(word) <= _NUMBER_LIMIT
+        if not is_number or text[end : end + 1] == ".":
+            raise _fault(f"no numbers like {text[place : end + 1][:_SHOWN]}")
         return _Token("literal", int(word), joined=joined), end
     if character.isalpha() or character == "_":
         end = _word_end(text, place)

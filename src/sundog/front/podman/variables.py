@@ -41,7 +41,7 @@ _HOSTS_OWN = frozenset(
 # those of the host, and the command does not.
 _STEERING = (
     *("HOME", "PATH", "TERM", "TMPDIR", "USER", "LANG", "POSIXLY_CORRECT", "IFS", "ENV", "PS4"),
-    "XDG_CONFIG_HOME",
+    *("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
     *("SHELLOPTS", "BASHOPTS", "BASH_ENV", "GLIBC_TUNABLES", "GCONV_PATH"),
 )
 _STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "MALLOC_")

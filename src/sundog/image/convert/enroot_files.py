@@ -8,8 +8,12 @@ which pyxis writes if a step's own command is to run without ENTRYPOINT.
 
 from __future__ import annotations
 
+import re
 import shlex
+import stat
 
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 from sundog.image.layer.below import Below
 from sundog.image.layer.directory_owners import PLACEHOLDERS
 from sundog.image.layer.whole_image import image_entries
@@ -27,33 +31,61 @@ _SHELL = ("/bin/sh",)
 # fstab(5): these bytes stand for themselves only as octal numbers.
 _OCTAL = {number: f"\\{number:03o}" for number in b" \t\n\\"}
 _VOLUME = b"${ENROOT_ROOTFS}/%b /%b none x-create=dir,bind,rw,nosuid,nodev\n"
+# Enroot puts a variable of the host there, in all of its files.
+_HOSTS_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes, bytes | None]:
     """Return the files by path; a directory has None, and comes before what is in it.
 
     Each device that shows in ``layers``, the topmost first, becomes an empty file: the user runs
-    ``enroot create``, and can't make devices.
+    ``enroot create``, and can't make devices.  Raises SundogError if something of the image is in
+    the way: Enroot would follow a symlink on the host, and obey what it finds there.
     """
     with Below(layers) as view:
         devices = [
             entry.path for entry in image_entries(view, {}) if entry.record.kind in PLACEHOLDERS
         ]
-    return {
-        **dict.fromkeys(devices, b""),
-        b"etc": None,
-        b"etc/environment": _environment(config),
-        b"etc/fstab": b"".join(map(_mount, volume_paths(config.volumes))),
-        b"etc/rc": encoded(_command(config)),
-        b"etc/rc.local": b"",
-    }
+        volumes = [path for path in volume_paths(config.volumes) if not _has_link(view, path)]
+        files = {
+            **dict.fromkeys(devices, b""),
+            b"etc": None,
+            b"etc/environment": _environment(config),
+            b"etc/fstab": b"".join(map(_mount, volumes)),
+            b"etc/rc": encoded(_command(config)),
+            b"etc/rc.local": b"",
+        }
+        for path, content in files.items():
+            _check_place(view, path, is_directory=content is None)
+    return files
+
+
+def _check_place(view: Below, path: bytes, *, is_directory: bool) -> None:
+    found = view.lookup(path)
+    if found is not None and found.is_directory != is_directory:
+        raise SundogError(
+            f"/{printable(path)} of the image is {'no' if is_directory else 'a'} directory:"
+            " Enroot would not find the image's configuration",
+            "ch-convert -o squash makes a file for ch-run",
+        )
 
 
 def _environment(config: ImageConfig) -> bytes:
-    """Return a line for each variable whose value has no newline: no line can express that."""
+    """Return a line for each variable whose value a line can express.
+
+    That is none with a newline, and none in which Enroot would put a variable of the host.
+    """
     # Enroot takes one pair of quotes away, so a value's own quotes stay.
     lines = [f'{name}="{value}"\n' for name, value in sorted(config.environment.items())]
-    return encoded("".join(line for line in lines if line.count("\n") == 1))
+    kept = [x for x in lines if x.count("\n") == 1 and not _HOSTS_VARIABLE.search(x)]
+    return encoded("".join(kept))
+
+
+def _has_link(view: Below, path: bytes) -> bool:
+    """Tell whether a symlink of the image is on the way: Enroot would follow it on the host."""
+    steps = path.split(b"/")
+    ways = (view.lookup(b"/".join(steps[: end + 1])) for end in range(len(steps)))
+    return any(found is not None and stat.S_ISLNK(found.status.st_mode) for found in ways)
 
 
 def _mount(volume: bytes) -> bytes:
