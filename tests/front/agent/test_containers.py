@@ -125,8 +125,9 @@ def test_the_next_container_waits_for_the_records(
 
 def test_a_process_that_is_started_later(containers: Runtimes, agent: RunningAgent) -> None:
     # An ordinary user's `runc exec` can't take the listener: pidfd_getfd(2), EPERM.
-    script = "touch /f; chown 3:4 /f; mkfifo /gate; read x </gate; stat -c %u:%g /other"
-    script += "; read x </gate"  # with its first process, the container ends
+    # With its first process, the container ends: it waits for the test at a gate of its own.
+    script = "touch /f; chown 3:4 /f; mkfifo /end /gate; read x </gate; stat -c %u:%g /other"
+    script += "; read x </end"
     bundle = containers.bundle("long", agent.socket, "sh", "-c", script)
     running = subprocess.Popen(
         containers.argv("crun", "run", f"--bundle={bundle}", "long"), stdout=subprocess.PIPE
@@ -138,8 +139,8 @@ def test_a_process_that_is_started_later(containers: Runtimes, agent: RunningAge
     done = run_program([*enter, *crun, "exec", "long", "sh", "-c", other], check=False)
     assert (done.returncode, done.stdout) == (0, "3:4\n"), done.stderr
     assert running.stdout is not None
-    assert running.stdout.readline() == b"5:6\n"  # the first reader of the gate has closed it
-    (containers.rootfs / "gate").write_text("\n")
+    assert running.stdout.readline() == b"5:6\n"
+    (containers.rootfs / "end").write_text("\n")
     assert running.communicate(timeout=60)[0] == b""
     assert agent.printed.count("begins") == 1, agent.printed
 
