@@ -9,13 +9,16 @@ paths and an open.  On a cluster's file system these are requests to one metadat
 The modules of ``base`` and ``runtime`` keep three rules that make this possible.  This program
 checks them:
 
-* A module imports our own names by ``from sundog.… import name``, without ``as``.
-* No name has two meanings at the top level of the modules.
+* A module imports our own names by ``from sundog.… import name``, without ``as``, and no private
+  ones.
+* No public name has two meanings at the top level of the modules.
 * A module imports ``os`` as a whole.
 
 A function imports our own names only if few starts need them.  Such an import names the entry of an
 addition, and ``add`` then runs the addition in the namespace of the first joined module.  An
 addition contains only the statements that the first joined module lacks.
+
+A private name, ``_x``, belongs to its module: in a joined module it is ``_x__`` and the module.
 
 A joined module has no docstrings, no annotations, no code for type checkers, no other imports of
 ours, and no definitions that nothing uses.  ``os.name`` becomes ``posix.name`` if both are the same
@@ -31,6 +34,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
+
+sys.path.append(str(Path(__file__).parent))  # the wheel's build loads this file alone
+from private_names import is_private, rename_private
 
 Block = TypeVar("Block", ast.Module, ast.ClassDef, ast.FunctionDef)
 
@@ -256,7 +262,7 @@ def our_imports(source: Path, name: str) -> list[str]:
     found = []
     for node in parse_module(source, name).body:
         if isinstance(node, ast.ImportFrom) and is_ours(node.module):
-            if node.level or any(alias.asname for alias in node.names):
+            if node.level or any(each.asname or is_private(each.name) for each in node.names):
                 raise JoinError(f"{name}: {ast.unparse(node)}")
             found.append(str(node.module))
         elif isinstance(node, ast.Import) and any(is_ours(alias.name) for alias in node.names):
@@ -265,11 +271,15 @@ def our_imports(source: Path, name: str) -> list[str]:
 
 
 def parse_module(source: Path, name: str) -> ast.Module:
-    """Return the module ``name`` of ``source`` without the code for type checkers."""
+    """Return the module ``name`` of ``source``, without the code for type checkers.
+
+    Its private names are those of a joined module.
+    """
     path = source.joinpath(*name.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     tree.body = [statement for statement in tree.body if not is_for_types(statement)]
+    rename_private(tree, name)
     return tree
 
 

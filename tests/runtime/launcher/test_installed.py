@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from scripts.place import CHECKOUT
@@ -127,6 +127,7 @@ def test_the_rules_of_floor_0_are_kept(module: str, entry: str) -> None:
         ("def f(): pass", "class f: pass", "f is defined in sundog.a"),
         ("", "from sundog.a import x as y", "import x as y"),
         ("", "import sundog.a", "import sundog.a"),
+        ("", "from sundog.a import _x", "from sundog.a import _x"),
         ("", "from os import getpid", "import the module os as a whole: from os import getpid"),
         ("def add(): pass", "", "add is defined in the prelude and in sundog.a"),
         ("", "def f(): from sundog.a import x", "no addition begins there: from sundog.a"),
@@ -177,6 +178,61 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     )
 
 
+# Each module has these private names, and other things that have the same names.
+PRIVATE = """
+import _signal
+_x: int = {number}
+_pair, _late = (_x, "_x"), 0
+class _Box:
+    _x = "attribute"
+    _seen = [_pair[0] for _ in "1"]
+    def __init__(self, _late, *_pair, **keywords):
+        self._x, self.found = _late, (_pair, keywords, _x)
+def _key(_x, _y=_x):
+    return lambda: (_x, _y, f"{{_x}} _x {{_pair}}", [_x for _x in [_late]], [(_z := _x)])
+def _count():
+    global _late, _new
+    _late, _new = _late + 1, _signal.SIGINT
+    def _inner(_pair=_pair):
+        nonlocal _local
+        _local = _late, _pair
+    _local = None
+    _inner()
+    return _local
+def {name}():
+    box = _Box("given", *_pair, _x=_x)
+    match {{"a": 1, "b": 2}}:
+        case {{"a": _found, **_rest}}:
+            pass
+    try:
+        raise ValueError(_x)
+    except ValueError as _key_error:
+        caught = str(_key_error)
+    kept = box._x, box.found, _Box._x, _Box._seen, _found, _rest, caught
+    return kept, _key("own")(), _count(), _late, _new
+"""
+
+
+def test_equal_private_names(tmp_path: Path) -> None:
+    """Each module keeps its own, in the joined module as in plain ones."""
+    package = tmp_path / "sundog" / "runtime" / "launcher"
+    package.mkdir(parents=True)
+    first, second = (PRIVATE.format(number=at, name=name) for at, name in ((1, "one"), (2, "two")))
+    (tmp_path / "sundog" / "a.py").write_text(first)
+    end = "start_from_stub = start_within = lambda: (one(), two())\n"
+    (package / "main.py").write_text(f"from sundog.a import one\n{second}{end}")
+    plain: dict[str, Any] = {}
+    exec(first, plain)
+    expected = [plain["one"]()]
+    plain = {}
+    exec(second, plain)
+    expected.append(plain["two"]())
+    assert expected[0] != expected[1]
+    joined: dict[str, Any] = {"__name__": "joined"}
+    exec(load_packaging("join_launcher").join(tmp_path, JOINED.stem), joined)
+    assert [*joined["start_within"]()] == expected
+
+
 def test_names_of_sundog_run_have_one_meaning(tmp_path: Path) -> None:
     """Its joined module stands for all modules that it is made of, with what each defines."""
     joiner = load_packaging("join_launcher")
@@ -189,6 +245,8 @@ def test_names_of_sundog_run_have_one_meaning(tmp_path: Path) -> None:
         "    module = __import__(name, fromlist=['x'])\n"
         "    for word, value in vars(module).items():\n"
         "        if getattr(value, '__module__', None) == name:\n"
+        "            if word.startswith('_'):\n"
+        "                word += '__' + name.partition('.')[2].replace('.', '_')\n"
         "            found = getattr(front, word)\n"
         "            assert found.__module__ == name and found is not value, (name, word)\n"
     )
