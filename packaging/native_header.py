@@ -216,12 +216,12 @@ def header(source: Path) -> str:
 
 def lines() -> list[str]:
     """Return the lines of the header."""
-    from sundog.base.kernel.sharing import OF_ONE_NODE  # noqa: PLC0415
-    from sundog.runtime.emulation.filter import fake_root_program, native_abi  # noqa: PLC0415
-    from sundog.runtime.emulation.terminal import typing_program  # noqa: PLC0415
-    from sundog.runtime.fuse.messages import READY  # noqa: PLC0415
-    from sundog.runtime.launcher import environment, mpi, run_plan  # noqa: PLC0415
-    from sundog.runtime.process.last_step import last_step  # noqa: PLC0415
+    from sundog.base.kernel.sharing import OF_ONE_NODE
+    from sundog.runtime.emulation.filter import fake_root_program, native_abi
+    from sundog.runtime.emulation.terminal import typing_program
+    from sundog.runtime.fuse.messages import READY
+    from sundog.runtime.launcher import environment, mpi, run_plan
+    from sundog.runtime.process.last_step import last_step
 
     text = ["/* Made by packaging/native_header.py. */"]
     for module, names in CONSTANTS.items():
@@ -264,7 +264,7 @@ def lines() -> list[str]:
 
 def limits() -> list[bytes]:
     """Return where control groups have their limits of memory, and the names of the files."""
-    from sundog.runtime.container.memory_share import CGROUP_V1, CGROUP_V2  # noqa: PLC0415
+    from sundog.runtime.container.memory_share import CGROUP_V1, CGROUP_V2
 
     return [
         text
@@ -276,7 +276,7 @@ def limits() -> list[bytes]:
 
 def option_lines() -> list[str]:
     """Return the options as an enumeration, and as initializers of a table in the same order."""
-    from sundog.runtime.launcher.help import OPTIONS  # noqa: PLC0415
+    from sundog.runtime.launcher.help import OPTIONS
 
     names = [long.upper().replace("-", "_") for _, long, _, _ in OPTIONS]
     rows = [
@@ -320,7 +320,7 @@ PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\?')
 
 def instructions(program: bytes) -> str:
     """Return the instructions of a filter as initializers of struct sock_filter."""
-    from sundog.runtime.emulation.bpf import disassemble  # noqa: PLC0415
+    from sundog.runtime.emulation.bpf import disassemble
 
     return ", ".join(f"{{{code}, {jt}, {jf}, {k}u}}" for code, jt, jf, k in disassemble(program))
 

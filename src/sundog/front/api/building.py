@@ -129,8 +129,8 @@ def _puller(report: ProgressReport, chosen: Platform | None, *, tls_verify: bool
     """Return the function that pulls base images."""
 
     def pull_base(store: Store, text: str, platform: Platform | None) -> StoredImage:
-        from sundog.image.registry.options import PullOptions  # noqa: PLC0415 - a build seldom pulls
-        from sundog.image.registry.pull import pull  # noqa: PLC0415
+        from sundog.image.registry.options import PullOptions  # a build seldom pulls
+        from sundog.image.registry.pull import pull
 
         options = PullOptions(chosen)
         if platform is not None:

@@ -99,8 +99,8 @@ def pull(
     ``linux/arm64``; None stands for this machine's.  Raises RegistryError and its kinds.
     """
     with LOADING:
-        from sundog.image.registry.options import PullOptions  # noqa: PLC0415 - seldom needed
-        from sundog.image.registry.pull import pull as pull_image  # noqa: PLC0415
+        from sundog.image.registry.options import PullOptions
+        from sundog.image.registry.pull import pull as pull_image
 
     target = reference if name is None else name
     canonical_name(target)
@@ -129,9 +129,9 @@ def push(
     NotInStorage.
     """
     with LOADING:
-        from sundog.image.registry.push import destination as remote_of  # noqa: PLC0415 - as for pull
-        from sundog.image.registry.push import push_image  # noqa: PLC0415
-        from sundog.image.transfer.packing import Packing  # noqa: PLC0415
+        from sundog.image.registry.push import destination as remote_of
+        from sundog.image.registry.push import push_image
+        from sundog.image.transfer.packing import Packing
 
     packing = Packing.choose(compression, os.environ)
 
@@ -187,7 +187,7 @@ def load(
     ``name`` replaces the name of a single image.  Raises ArchiveError, UsageError.
     """
     with LOADING:
-        from sundog.image.convert.load import load as load_images  # noqa: PLC0415 - seldom needed
+        from sundog.image.convert.load import load as load_images
 
     source = os.path.abspath(path_of(path))
 
@@ -213,8 +213,8 @@ def save(
     ``format`` is "oci-archive", "oci-dir" or "docker-archive".  Raises NotInStorage, UsageError.
     """
     with LOADING:
-        from sundog.image.convert.save import save as save_images  # noqa: PLC0415 - as for load
-        from sundog.image.transfer.packing import Packing  # noqa: PLC0415
+        from sundog.image.convert.save import save as save_images
+        from sundog.image.transfer.packing import Packing
 
     packing = Packing.choose(compression, os.environ)
     wanted = [names] if isinstance(names, str) else list(names)
@@ -233,7 +233,7 @@ def import_image(path: Path, name: str, *, storage: Path | None = None) -> Image
     Raises ArchiveError, StoreError.
     """
     with LOADING:
-        from sundog.image.transfer.importer import import_image as import_tree  # noqa: PLC0415 - as for load
+        from sundog.image.transfer.importer import import_image as import_tree
 
     canonical_name(name)
     source = os.path.abspath(path_of(path))
@@ -277,7 +277,7 @@ def open_session(
 ) -> Session:
     """Return the connections to registries; there is nobody to ask for a password."""
     with LOADING:
-        from sundog.image.registry.session import Session  # noqa: PLC0415 - most functions ask no registry
+        from sundog.image.registry.session import Session  # most functions ask no registry
 
     return Session(os.environ, report, verify=tls_verify, authenticated=authenticated)
 

@@ -55,7 +55,7 @@ def find_context(
     Both functions are called only for what needs them.
     """
     if may_be_remote(arguments.context):
-        from sundog.image.builder.files.remote_context import is_remote  # noqa: PLC0415 - seldom needed
+        from sundog.image.builder.files.remote_context import is_remote
 
         if is_remote(arguments.context):
             return _remote(arguments, remotes())

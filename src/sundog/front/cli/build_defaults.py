@@ -60,7 +60,7 @@ def _settings(path: str) -> Mapping[str, object]:
         if not os.path.exists(path):  # or another user's $HOME, which can't be searched
             return {}
         raise UsageError(f"can't read {path}: {error.strerror}", "make it readable") from error
-    import tomllib  # noqa: PLC0415 - few users have the file
+    import tomllib  # few users have the file
 
     try:
         if len(data) > _SIZE_LIMIT:

@@ -28,15 +28,15 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _check(arguments: CheckArguments, _report: Report) -> int:
-    from sundog.front.doctor.namespaces import STEPS  # noqa: PLC0415 - under the signals' care
+    from sundog.front.doctor.namespaces import STEPS  # under the signals' care
 
     if arguments.apparmor_profile:
-        from sundog.front.doctor.apparmor import profile  # noqa: PLC0415
+        from sundog.front.doctor.apparmor import profile
 
         print_bytes(os.fsencode(profile().rstrip("\n")))
         return 0
     if arguments.all:
-        from sundog.front.doctor.place import trial_directory  # noqa: PLC0415
+        from sundog.front.doctor.place import trial_directory
 
         with trial_directory(arguments.storage) as (place, first):
             return _make(_all_checks(place, first, arguments), arguments, stops=False)
@@ -44,9 +44,9 @@ def _check(arguments: CheckArguments, _report: Report) -> int:
 
 
 def _all_checks(place: bytes, first: Check, arguments: CheckArguments) -> Iterator[Check]:
-    from sundog.front.doctor.registry import registry_checks  # noqa: PLC0415
-    from sundog.front.doctor.storage import storage_checks  # noqa: PLC0415
-    from sundog.front.doctor.table import kernel_checks, surrounding_checks  # noqa: PLC0415
+    from sundog.front.doctor.registry import registry_checks
+    from sundog.front.doctor.storage import storage_checks
+    from sundog.front.doctor.table import kernel_checks, surrounding_checks
 
     yield from kernel_checks()
     yield first
@@ -61,7 +61,7 @@ def _make(checks: Iterator[Check], arguments: CheckArguments, *, stops: bool) ->
 
     With ``stops``, the first that fails is the last: it explains the others.
     """
-    from sundog.front.doctor.outcome import FAILED, attempt  # noqa: PLC0415
+    from sundog.front.doctor.outcome import FAILED, attempt
 
     shows_each = (arguments.all or arguments.verbose) and not arguments.json
     found: list[Outcome] = []

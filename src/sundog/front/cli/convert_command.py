@@ -76,20 +76,20 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         sys.stderr.write(make_parser().format_help())
         return EXIT_ERROR
     report.level = arguments.verbose - arguments.quiet
-    from sundog.base.record.stored_path import path_in_storage  # noqa: PLC0415
-    from sundog.image.convert.conversion import convert  # noqa: PLC0415 - under the signals' care
-    from sundog.image.convert.formats import (  # noqa: PLC0415
+    from sundog.base.record.stored_path import path_in_storage
+    from sundog.image.convert.conversion import convert  # under the signals' care
+    from sundog.image.convert.formats import (
         CH_IMAGE,
         DIRECTORY,
         Place,
         input_place,
         output_place,
     )
-    from sundog.image.convert.options import Options  # noqa: PLC0415
-    from sundog.image.transfer.packing import Packing  # noqa: PLC0415
+    from sundog.image.convert.options import Options
+    from sundog.image.transfer.packing import Packing
 
     if arguments.no_limits:
-        from sundog.image.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415
+        from sundog.image.layer.limits import UNLIMITED, set_limits
 
         set_limits(UNLIMITED)
     source = input_place(arguments.source, arguments.in_fmt)

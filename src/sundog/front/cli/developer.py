@@ -27,7 +27,7 @@ _PROGRAMS = {
 
 def print_missing() -> int:
     """Print the programs that are missing here; return 0 if there are none."""
-    from shutil import which  # noqa: PLC0415 - seldom needed
+    from shutil import which
 
     missing = {name: use for name, use in _PROGRAMS.items() if which(name) is None}
     for name, use in missing.items():
@@ -39,8 +39,8 @@ def profiled(action: Callable[[], T]) -> Callable[[], T]:
     """Return ``action`` with a profile of this process, which is written even if it fails."""
 
     def run() -> T:
-        import cProfile  # noqa: PLC0415 - for developers
-        import pstats  # noqa: PLC0415
+        import cProfile  # for developers
+        import pstats
 
         profile = cProfile.Profile()
         try:
@@ -59,7 +59,7 @@ def stopping(action: Callable[[], T], module: str, line: int) -> Callable[[], T]
     The name of the module may leave out ``sundog.``.
     """
     path = _source(module)
-    import pdb  # noqa: PLC0415 - for developers
+    import pdb  # for developers
 
     debugger = pdb.Pdb(nosigint=True, readrc=False)
     if fault := debugger.set_break(path, line):

@@ -36,7 +36,7 @@ def run_and_end(run: Callable[[Sequence[str]], int]) -> NoReturn:
             sys.stderr.flush()
         status = EXIT_ERROR
     if status < 0:
-        from sundog.front.cli.interruption import die_of  # noqa: PLC0415 - seldom needed
+        from sundog.front.cli.interruption import die_of
 
         die_of(-status)
     os._exit(status)

@@ -29,15 +29,15 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _act(arguments: FromhostArguments, report: Report) -> int:
-    from sundog.image.fromhost.image import check_image  # noqa: PLC0415 - under the signals' care
-    from sundog.image.fromhost.injection import (  # noqa: PLC0415
+    from sundog.image.fromhost.image import check_image  # under the signals' care
+    from sundog.image.fromhost.injection import (
         Options,
         inferred_fabric,
         inferred_libraries,
         inferred_providers,
         inject,
     )
-    from sundog.image.fromhost.lists import Wanted, listed  # noqa: PLC0415
+    from sundog.image.fromhost.lists import Wanted, listed
 
     report.level = arguments.verbose - arguments.quiet
     image = arguments.images[0]

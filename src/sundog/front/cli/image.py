@@ -20,7 +20,7 @@ def main() -> int:
     """Run ``ch-image`` with this process's arguments, and end it; ``--version`` returns."""
     if sys.argv[1:] != ["--version"]:  # scripts ask for the version often
         gc.set_threshold(_ALLOCATIONS)
-        from sundog.front.cli.ending import run_and_end  # noqa: PLC0415 - see above
+        from sundog.front.cli.ending import run_and_end
 
         run_and_end(_run)
     try:
@@ -34,11 +34,11 @@ def main() -> int:
 
 def _run(argv: Sequence[str]) -> int:
     if argv[:1] == ["__complete"]:  # a shell asks this between two keys
-        from sundog.front.cli.completion import print_names  # noqa: PLC0415 - seldom needed
+        from sundog.front.cli.completion import print_names
 
         print_names(argv[1:])
         return 0
-    from sundog.front.cli.image_command import run  # noqa: PLC0415 - see above
+    from sundog.front.cli.image_command import run
 
     return run(argv)
 

@@ -55,8 +55,8 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
 
     @cache
     def remotes() -> RemoteContexts:
-        from sundog.image.builder.files.remote_access import RemoteAccess  # noqa: PLC0415 - seldom needed
-        from sundog.image.builder.files.remote_context import RemoteContexts  # noqa: PLC0415
+        from sundog.image.builder.files.remote_access import RemoteAccess
+        from sundog.image.builder.files.remote_context import RemoteContexts
 
         access = RemoteAccess(secrets, stack.enter_context(SshAgents(ssh)))
         return RemoteContexts.make(opened_store(), access, report, build_args)
@@ -67,7 +67,7 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
     if arguments.parse_only:
         return 0
     if arguments.check or "check" in {directive.name for directive in dockerfile.directives}:
-        from sundog.front.cli.build_check import fails_on_findings, print_findings  # noqa: PLC0415
+        from sundog.front.cli.build_check import fails_on_findings, print_findings
 
         if arguments.check or fails_on_findings(dockerfile):
             status = print_findings(arguments, dockerfile, context, build_args, report)

@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
         report.error(error)
         return EXIT_USAGE
     if arguments.dependencies:
-        from sundog.front.cli.developer import print_missing  # noqa: PLC0415 - seldom needed
+        from sundog.front.cli.developer import print_missing
 
         return run_action(print_missing, report, EXIT_USAGE)
     report = _chosen_report(arguments)
@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
         return EXIT_USAGE
     _prepare_output(report)
     if arguments.no_limits:
-        from sundog.image.layer.limits import UNLIMITED, set_limits  # noqa: PLC0415 - seldom needed
+        from sundog.image.layer.limits import UNLIMITED, set_limits
 
         set_limits(UNLIMITED)
     for line in notes(arguments):
@@ -67,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
     debug = arguments.debug or bool(os.environ.get("CH_IMAGE_DEBUG"))
     action: Callable[[], int] = subcommand
     if arguments.break_at is not None:
-        from sundog.front.cli.developer import stopping  # noqa: PLC0415 - for developers
+        from sundog.front.cli.developer import stopping  # for developers
 
         try:
             action = stopping(action, *arguments.break_at)
@@ -75,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
             report.error(error)
             return EXIT_USAGE
     if arguments.profile:
-        from sundog.front.cli.developer import profiled  # noqa: PLC0415 - for developers
+        from sundog.front.cli.developer import profiled  # for developers
 
         action = profiled(action)
     return run_action(action, report, EXIT_USAGE, debug=debug)
@@ -88,7 +88,7 @@ def _prepare_output(report: Report) -> None:
         silence_stdout()
     name_stdout()
     if report.draws:
-        from sundog.runtime.process.watch import WATCH  # noqa: PLC0415 - for terminals only
+        from sundog.runtime.process.watch import WATCH  # for terminals only
 
         WATCH.start()
 
@@ -99,7 +99,7 @@ def _chosen_report(arguments: ImageArguments) -> Report:
     if arguments.progress == PROGRESS_QUIET:
         return Report(ERRORS_ONLY)
     if arguments.progress == PROGRESS_JSON:
-        from sundog.front.cli.json_progress import JsonReport  # noqa: PLC0415 - seldom needed
+        from sundog.front.cli.json_progress import JsonReport
 
         return JsonReport(level)
     return Report(level, is_plain=arguments.progress == "plain")

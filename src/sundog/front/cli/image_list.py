@@ -146,7 +146,7 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
 
 def _remote_details(text: str, arguments: ImageArguments, report: Report) -> list[_Detail]:
     """Return what the registry has; raise RegistryError when it can't be asked."""
-    from sundog.image.registry.availability import available  # noqa: PLC0415 - most lists are local
+    from sundog.image.registry.availability import available  # most lists are local
 
     session = open_session(arguments, report, attempts=1)
     reference, found = available(session, text, report)

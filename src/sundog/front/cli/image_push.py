@@ -29,7 +29,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         if arguments.image is None:
             image = store.images.get(reference)
         else:
-            from sundog.image.transfer.importer import read_image  # noqa: PLC0415 - seldom needed
+            from sundog.image.transfer.importer import read_image
 
             report.info(f"image path:      {arguments.image}")
             platform = chosen_platform(arguments.arch)

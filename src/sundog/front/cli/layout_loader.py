@@ -44,9 +44,9 @@ def main() -> NoReturn:
     report = _Answering(int(verbosity) - (not sys.stderr.isatty()))
 
     def load() -> int:
-        from sundog.image.convert.stored_layout import stored_layout  # noqa: PLC0415 - under its care
-        from sundog.image.oci.platform import Platform  # noqa: PLC0415
-        from sundog.image.store.store import Store  # noqa: PLC0415
+        from sundog.image.convert.stored_layout import stored_layout
+        from sundog.image.oci.platform import Platform
+        from sundog.image.store.store import Store
 
         with Store.open(storage) as store:
             found = stored_layout(

@@ -30,7 +30,7 @@ def open_session(
     arguments: ImageArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
 ) -> Session:
     """Return the command's session with registries."""
-    from sundog.image.registry.session import Session  # noqa: PLC0415 - a build seldom pulls
+    from sundog.image.registry.session import Session  # a build seldom pulls
 
     return Session(
         os.environ,
@@ -50,7 +50,7 @@ def wants_login(arguments: ImageArguments) -> bool:
 
 def pull_options(arguments: ImageArguments) -> PullOptions:
     """Return the options of a pull, from the common options."""
-    from sundog.image.registry.options import PullOptions  # noqa: PLC0415 - only what pulls needs options
+    from sundog.image.registry.options import PullOptions  # only what pulls needs options
 
     return PullOptions(
         chosen_platform(arguments.arch),
@@ -62,7 +62,7 @@ def pull_options(arguments: ImageArguments) -> PullOptions:
 
 def chosen_platform(arch: str) -> Platform | None:
     """Return the platform of --arch; None for any, or for this machine's."""
-    from sundog.image.oci.platform import Platform  # noqa: PLC0415 - most commands need none
+    from sundog.image.oci.platform import Platform  # most commands need none
 
     if not arch:
         raise UsageError("--arch: no architecture", "as in --arch=arm64")
@@ -75,7 +75,7 @@ def puller(arguments: ImageArguments, report: Report) -> Pull:
     session = cache(partial(open_session, arguments, report))
 
     def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
-        from sundog.image.registry.pull import pull  # noqa: PLC0415 - a build seldom pulls
+        from sundog.image.registry.pull import pull  # a build seldom pulls
 
         options = pull_options(arguments)
         if platform is not None:
@@ -88,9 +88,9 @@ def puller(arguments: ImageArguments, report: Report) -> Pull:
 
 def ask_credentials(registry: str, username: str | None = None) -> Credentials:
     """Ask the user for name and password; raise CredentialsError where there is no terminal."""
-    import getpass  # noqa: PLC0415 - seldom needed
+    import getpass
 
-    from sundog.image.registry.credentials import (  # noqa: PLC0415
+    from sundog.image.registry.credentials import (
         PASSWORD_VARIABLE,
         USERNAME_VARIABLE,
         Credentials,

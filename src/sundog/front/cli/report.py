@@ -133,7 +133,7 @@ class Report:
 
     def trace(self, error: BaseException) -> None:
         """Print the stack trace of an error."""
-        import traceback  # noqa: PLC0415 - seldom needed
+        import traceback
 
         text = "".join(traceback.format_exception(error))
         self._write("", *text.rstrip("\n").split("\n"))
@@ -162,7 +162,7 @@ class Report:
 
     def _drawn(self, text: str, total: int | None, least: int = 1) -> _DrawnTransfer:
         if self._display is None:
-            from sundog.front.cli.transfers import Display  # noqa: PLC0415 - on a terminal only
+            from sundog.front.cli.transfers import Display  # on a terminal only
 
             self._display = Display(self._stream)
         return _DrawnTransfer(self, self._display, text, total, least)

@@ -16,7 +16,7 @@ def main() -> NoReturn:
 
 
 def _run(argv: Sequence[str]) -> int:
-    from sundog.front.cli.selftest_command import run  # noqa: PLC0415 - under the care of run_and_end
+    from sundog.front.cli.selftest_command import run  # under the care of run_and_end
 
     return run(argv)
 

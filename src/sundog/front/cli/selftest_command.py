@@ -28,8 +28,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _test(arguments: SelfTestArguments, _report: Report) -> int:
-    from sundog.front.doctor.outcome import FAILED, attempt  # noqa: PLC0415 - under the signals' care
-    from sundog.front.doctor.place import trial_directory  # noqa: PLC0415
+    from sundog.front.doctor.outcome import FAILED, attempt  # under the signals' care
+    from sundog.front.doctor.place import trial_directory
 
     found: list[Outcome] = []
     with trial_directory(arguments.storage) as (place, first):
@@ -52,7 +52,7 @@ def _checks(
     place: bytes, first: Check, arguments: SelfTestArguments, found: list[Outcome]
 ) -> Iterator[Check]:
     """Yield the checks; ``found`` has the outcomes of those before."""
-    from sundog.front.doctor.table import kernel_checks, surrounding_checks  # noqa: PLC0415
+    from sundog.front.doctor.table import kernel_checks, surrounding_checks
 
     yield from kernel_checks()
     yield from surrounding_checks()
@@ -60,7 +60,7 @@ def _checks(
     if place:
         yield from _checks_in(place, arguments, found)
     if arguments.registry is not None:
-        from sundog.front.doctor.registry import registry_check  # noqa: PLC0415
+        from sundog.front.doctor.registry import registry_check
 
         yield registry_check(arguments.registry.partition("/")[0])
 
@@ -70,9 +70,9 @@ def _checks_in(place: bytes, arguments: SelfTestArguments, found: list[Outcome])
 
     If the image can't be made, the checks that need it are left out.
     """
-    from sundog.front.doctor.images import image_checks, pull_check, slurm_check  # noqa: PLC0415
-    from sundog.front.doctor.outcome import FAILED  # noqa: PLC0415
-    from sundog.front.doctor.storage import storage_checks  # noqa: PLC0415
+    from sundog.front.doctor.images import image_checks, pull_check, slurm_check
+    from sundog.front.doctor.outcome import FAILED
+    from sundog.front.doctor.storage import storage_checks
 
     for name in (b"file-system", b"images"):
         os.mkdir(os.path.join(place, name))

@@ -50,11 +50,11 @@ def agent(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as a
 
 
 def _listen(line: Line) -> int:
-    from sundog.base.kernel.process import set_dumpable  # noqa: PLC0415
-    from sundog.front.agent.agent import Agent  # noqa: PLC0415 - the help needs none of this
-    from sundog.front.agent.entrance import Detacher  # noqa: PLC0415
-    from sundog.front.agent.listening import listening  # noqa: PLC0415
-    from sundog.runtime.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415
+    from sundog.base.kernel.process import set_dumpable
+    from sundog.front.agent.agent import Agent  # the help needs none of this
+    from sundog.front.agent.entrance import Detacher
+    from sundog.front.agent.listening import listening
+    from sundog.runtime.emulation.notify.seccomp.trial import obstacle
 
     reason = obstacle()
     if reason:
@@ -72,8 +72,8 @@ def _listen(line: Line) -> int:
 
 
 def _print_profile(line: Line) -> int:
-    from sundog.front.agent.metadata import Metadata  # noqa: PLC0415 - for this option alone
-    from sundog.front.agent.profile import seccomp_profile  # noqa: PLC0415
+    from sundog.front.agent.metadata import Metadata
+    from sundog.front.agent.profile import seccomp_profile
 
     metadata = Metadata(_path(line, "owners"), _path(line, "changes")).pack()
     profile = seccomp_profile(_abi(line), os.fsdecode(_socket(line)), metadata)
@@ -83,8 +83,8 @@ def _print_profile(line: Line) -> int:
 
 
 def _edit_bundle(bundle: bytes, line: Line) -> int:
-    from sundog.front.agent.bundle import edit_bundle  # noqa: PLC0415 - for this option alone
-    from sundog.front.agent.metadata import Metadata  # noqa: PLC0415
+    from sundog.front.agent.bundle import edit_bundle
+    from sundog.front.agent.metadata import Metadata
 
     metadata = Metadata(_path(line, "owners"), _path(line, "changes"))
     edit_bundle(bundle, _abi(line), os.fsdecode(_socket(line)), metadata)
@@ -93,7 +93,7 @@ def _edit_bundle(bundle: bytes, line: Line) -> int:
 
 def _socket(line: Line, *, make: bool = False) -> bytes:
     """Return the absolute path of the agent's socket."""
-    from sundog.runtime.state.place import AGENT_SOCKET, state_place  # noqa: PLC0415 - not for the help
+    from sundog.runtime.state.place import AGENT_SOCKET, state_place  # not for the help
 
     path = line.last("socket")
     if path is None:
@@ -108,7 +108,7 @@ def _path(line: Line, name: str) -> bytes:
 
 
 def _abi(line: Line) -> NotifyAbi:
-    from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS  # noqa: PLC0415 - as above
+    from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 
     name = line.last("arch") or process_abi()
     if name not in NOTIFY_ABIS:

@@ -104,7 +104,7 @@ def run(argv: Sequence[str]) -> int:
             return status
         return _image_lines(name, words, context)
     except (SundogError, OSError) as error:
-        from sundog.base.kernel.advice import explained  # noqa: PLC0415 - a run seldom fails
+        from sundog.base.kernel.advice import explained  # a run seldom fails
 
         new_report().error(explained(error))
         return EXIT_SUNDOG
@@ -112,8 +112,8 @@ def run(argv: Sequence[str]) -> int:
 
 def new_report() -> Report:
     """Return what prints messages."""
-    from sundog.front.cli.report import Report  # noqa: PLC0415 - a run seldom says anything
-    from sundog.front.cli.streams import open_closed  # noqa: PLC0415
+    from sundog.front.cli.report import Report  # a run seldom says anything
+    from sundog.front.cli.streams import open_closed
 
     open_closed()
     return Report()
@@ -131,11 +131,11 @@ def scanned(
     name: str, words: Sequence[str], options: Sequence[Option], *, permute: bool = True
 ) -> Line | None:
     """Scan the words of a subcommand; print its help and return None if they ask for that."""
-    from sundog.front.podman.options import scan  # noqa: PLC0415
+    from sundog.front.podman.options import scan
 
     line = scan(words, options, command=name, permute=permute)
     if line.is_set("help"):
-        from sundog.front.cli.sundog_help import print_help  # noqa: PLC0415
+        from sundog.front.cli.sundog_help import print_help
 
         print_help(name)
         return None
@@ -154,8 +154,8 @@ def scanned_alone(name: str, words: Sequence[str], options: Sequence[Option]) ->
 
 def run_safely(action: Callable[[], int]) -> int:
     """Run what reads or changes files, under the signals' care; return the exit status."""
-    from sundog.front.cli.running import run_action  # noqa: PLC0415
-    from sundog.front.cli.streams import name_stdout  # noqa: PLC0415
+    from sundog.front.cli.running import run_action
+    from sundog.front.cli.streams import name_stdout
 
     report = new_report()
     name_stdout()
@@ -164,7 +164,7 @@ def run_safely(action: Callable[[], int]) -> int:
 
 def image_line(words: Sequence[str], context: Context) -> int:
     """Run a line of ``ch-image``; return its exit status."""
-    from sundog.front.cli import image_command  # noqa: PLC0415
+    from sundog.front.cli import image_command
 
     return image_command.run([words[0], *context.image_options, *words[1:]])
 
@@ -195,7 +195,7 @@ def _subcommand(argv: Sequence[str]) -> tuple[Context, str, Sequence[str]]:
 
 def _image_lines(name: str, words: Sequence[str], context: Context) -> int:
     """Run a subcommand that stands for lines of ``ch-image``; return the exit status."""
-    from sundog.front.podman.image_lines import SUBCOMMANDS  # noqa: PLC0415
+    from sundog.front.podman.image_lines import SUBCOMMANDS
 
     subcommand = SUBCOMMANDS.get(name)
     if subcommand is None:
@@ -219,7 +219,7 @@ def _named(name: str, operands: list[str], context: Context) -> list[str]:
     """Return the operands with names of images in place of IDs, as of ``sundog images -q``."""
     if name not in _TAKES_IDS or not any(map(is_id, operands)):
         return operands
-    from sundog.front.cli.sundog_images import names_of_id  # noqa: PLC0415 - IDs are seldom given
+    from sundog.front.cli.sundog_images import names_of_id  # IDs are seldom given
 
     found = []
     for operand in operands:
@@ -230,7 +230,7 @@ def _named(name: str, operands: list[str], context: Context) -> list[str]:
 
 def _not_in_group(group: str, words: Sequence[str]) -> UsageError:
     """Return the error for words after ``group`` that begin with none of its subcommands."""
-    from sundog.base.spelling import nearest  # noqa: PLC0415
+    from sundog.base.spelling import nearest
 
     known = f"one of: {', '.join(_GROUPS[group])}"
     if not words or words[0].startswith("-"):
@@ -241,15 +241,15 @@ def _not_in_group(group: str, words: Sequence[str]) -> UsageError:
 
 
 def _unknown(name: str) -> UsageError:
-    from sundog.front.podman.image_lines import SUBCOMMANDS  # noqa: PLC0415
-    from sundog.front.podman.options import unknown  # noqa: PLC0415
+    from sundog.front.podman.image_lines import SUBCOMMANDS
+    from sundog.front.podman.options import unknown
 
     return _refused(name) or unknown(name, [*SUBCOMMANDS, *_OWN], "")
 
 
 def _refused(name: str) -> UsageError | None:
     """Return the error for a subcommand of podman that ``sundog`` can't have, else None."""
-    from sundog.front.podman.refused import REFUSED  # noqa: PLC0415
+    from sundog.front.podman.refused import REFUSED
 
     if name not in REFUSED:
         return None

@@ -207,7 +207,7 @@ def remove(containers: Containers, ended: Sequence[Container], context: Context)
         if not container.kept:
             containers.remove(container.name)
     if kept:
-        from sundog.image.store.store import Store  # noqa: PLC0415 - others need none
+        from sundog.image.store.store import Store
 
         with Store.open(context.storage) as store:
             for container in kept:
@@ -296,7 +296,7 @@ def _sizes(
     containers: Containers, views: Sequence[View], context: Context
 ) -> dict[str, tuple[int, int]]:
     """Return for each kept container how large its changes are, and all its files."""
-    from sundog.image.store.store import Store  # noqa: PLC0415 - for --size
+    from sundog.image.store.store import Store  # for --size
 
     found = {}
     with Store.open(context.storage) as store:
@@ -310,8 +310,8 @@ def _sizes(
 
 def _image_ids(views: Sequence[View], context: Context) -> dict[str, str]:
     """Return the IDs of the images of containers, by their names."""
-    from sundog.front.cli.sundog_inspect import find_image  # noqa: PLC0415 - for this field
-    from sundog.image.store.store import Store  # noqa: PLC0415
+    from sundog.front.cli.sundog_inspect import find_image  # for this field
+    from sundog.image.store.store import Store
 
     with Store.open(context.storage) as store:
         names = {view.container.image for view in views if not is_path(view.container.image)}

@@ -147,7 +147,7 @@ def _keep(run: Run, containers: Containers, container: Container, writer: int) -
     ``writer`` is the end of a pipe that closes when the container starts; before that, it gets
     the reason if the container does not.
     """
-    from sundog.front.cli.sundog_keeper import Keeper  # noqa: PLC0415 - for this process alone
+    from sundog.front.cli.sundog_keeper import Keeper  # for this process alone
 
     os.setsid()
     keeper = Keeper()
@@ -187,7 +187,7 @@ def _noted_id(run: Run, container: Container) -> Generator[None]:
 
 
 def _print(name: str) -> None:
-    from sundog.front.cli.output import print_line  # noqa: PLC0415 - it loads json
+    from sundog.front.cli.output import print_line  # it loads json
 
     print_line(name)
 

@@ -41,7 +41,7 @@ def run_image(words: Sequence[str], context: Context) -> int:
     is_kept = not line.is_set("rm") and found.facts.is_layered
     is_named = line.last("name") is not None or line.last("cidfile") is not None
     if is_kept or is_named or line.is_set("detach"):
-        from sundog.front.cli.sundog_named import start  # noqa: PLC0415 - a start with --rm needs none
+        from sundog.front.cli.sundog_named import start  # a start with --rm needs none
 
         return start(found)
     started = run_line(line, found.facts, found.caller, user=found.user)
@@ -53,7 +53,7 @@ def create(words: Sequence[str], context: Context) -> int:
     found = _found("create", words, context)
     if isinstance(found, int):
         return found
-    from sundog.front.cli.sundog_named import create as make  # noqa: PLC0415 - as above
+    from sundog.front.cli.sundog_named import create as make
 
     return make(found)
 
@@ -66,7 +66,7 @@ def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
     if not line.operands:
         raise UsageError(f"{name}: no image", f"sundog {name} IMAGE [COMMAND [ARG…]]")
     if line.last("stop-signal") is not None or line.last("stop-timeout") is not None:
-        from sundog.front.podman.stopping import check_stopping  # noqa: PLC0415 - seldom given
+        from sundog.front.podman.stopping import check_stopping
 
         check_stopping(line)
     _hide_values(line)
@@ -89,7 +89,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
         raise UsageError("exec: no container", "sundog exec CONTAINER COMMAND")
     _hide_values(line)
     warn(line)
-    from sundog.front.cli.sundog_named import running  # noqa: PLC0415 - ``run`` needs none of it
+    from sundog.front.cli.sundog_named import running  # ``run`` needs none of it
 
     container = running(line.operands[0], context.storage)
     group = NamedGroup(container.tag, container.user)
@@ -111,7 +111,7 @@ def _hide_values(line: Line) -> None:
     given = [text for text in line.all("env") if "=" in text]
     if not given:
         return
-    from sundog.base.kernel.process import clear_command_line  # noqa: PLC0415 - seldom needed
+    from sundog.base.kernel.process import clear_command_line
 
     clear_command_line([os.fsencode(_without_value(word, given)) for word in sys.orig_argv])
 
@@ -142,7 +142,7 @@ def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
         return ImageFacts(), 0
     facts = image_facts(image, context.storage)
     if facts is None and is_id(image):
-        from sundog.front.cli.sundog_images import names_of_id  # noqa: PLC0415 - IDs are seldom given
+        from sundog.front.cli.sundog_images import names_of_id  # IDs are seldom given
 
         for name in names_of_id(image, context)[:1]:
             line.operands[0] = name
@@ -161,8 +161,8 @@ def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
 
 def _tell_of_similar(image: str, context: Context) -> None:
     """Print the name in storage that is most like ``image``, which could not be pulled."""
-    from sundog.base.spelling import nearest  # noqa: PLC0415 - seldom needed
-    from sundog.image.store.store import Store  # noqa: PLC0415
+    from sundog.base.spelling import nearest
+    from sundog.image.store.store import Store
 
     with Store.open(context.storage) as store:
         near = nearest(image, [found.typed for found in store.images.list()])
@@ -193,8 +193,8 @@ def _check_platform(line: Line, context: Context) -> None:
     wanted = _platform(line)
     if wanted is None:
         return
-    from sundog.image.oci.platform import Platform  # noqa: PLC0415 - seldom needed
-    from sundog.image.store.store import Store  # noqa: PLC0415
+    from sundog.image.oci.platform import Platform
+    from sundog.image.store.store import Store
 
     image = line.operands[0]
     if is_path(image):

@@ -113,9 +113,9 @@ def _launch(words: list[str], environment: dict[str, str]) -> NoReturn:
         raise _not_executed("ch-run", error) from error
     gc.disable()  # as in packaging/ch-run
     try:
-        from sundog.runtime.launcher.ch_run import start_within  # noqa: PLC0415
+        from sundog.runtime.launcher.ch_run import start_within
     except ModuleNotFoundError:  # nothing has joined the modules of a checkout
-        from sundog.runtime.launcher.main import start_within  # noqa: PLC0415
+        from sundog.runtime.launcher.main import start_within
     _flush()
     close_as_execve()
     start_within(arguments)

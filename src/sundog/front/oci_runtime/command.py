@@ -74,7 +74,7 @@ def run_command() -> int:
             os.write(1, _HELP.encode())
             return 0 if arguments.has("help") else EXIT_ERROR
         if arguments.has("version"):
-            from sundog.image.oci.bundle import OCI_VERSION  # noqa: PLC0415
+            from sundog.image.oci.bundle import OCI_VERSION
 
             os.write(1, f"ch-run-oci version {__version__}\nspec: {OCI_VERSION}\n".encode())
             return 0
@@ -90,7 +90,7 @@ def run_command() -> int:
     except BrokenPipeError:
         log.error(SundogError("nobody reads standard output"))
     except Exception as error:
-        from sundog.base.kernel.advice import explained  # noqa: PLC0415 - seldom needed
+        from sundog.base.kernel.advice import explained
 
         log.error(explained(error))
         if "--debug" in sys.argv and not isinstance(error, (SundogError, OSError)):
@@ -107,7 +107,7 @@ def open_streams() -> None:
 
 def call(arguments: Arguments, log: Log) -> int:
     """Run the command of ``arguments``; return the exit status."""
-    from importlib import import_module  # noqa: PLC0415 - not for the version
+    from importlib import import_module  # not for the version
 
     module, name = _FUNCTIONS[arguments.command]
     result = getattr(import_module(f"sundog.front.oci_runtime.{module}"), name)(arguments, log)

@@ -48,7 +48,7 @@ class RootSource:
             named = given_storage or configuration.annotations.get(STORAGE_ANNOTATION)
             self._storage = find_image_storage(self._image, named)
         elif is_one_file(self._path, must_be_readable=True):
-            from sundog.runtime.launcher.file_server import FileServer  # noqa: PLC0415 - seldom needed
+            from sundog.runtime.launcher.file_server import FileServer
 
             self._files = FileServer([self._path], is_single=True)
         else:

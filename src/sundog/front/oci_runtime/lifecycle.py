@@ -52,7 +52,7 @@ def start_container(place: Place, log: Log) -> None:
 
     Raises SundogError if it does not run, or if a hook fails: then the container is stopped.
     """
-    from sundog.front.oci_runtime.link import ENDED, START, Link  # noqa: PLC0415 - only here
+    from sundog.front.oci_runtime.link import ENDED, START, Link
 
     lock = place.lock()
     try:
@@ -98,8 +98,8 @@ def run_late_hooks(stage: str, container: Container, status: str) -> None:
     """
     if not container.has_late_hooks:
         return
-    from sundog.front.oci_runtime.specification import read_bundle_again  # noqa: PLC0415
-    from sundog.runtime.container.hooks import run_hooks  # noqa: PLC0415 - few containers have any
+    from sundog.front.oci_runtime.specification import read_bundle_again
+    from sundog.runtime.container.hooks import run_hooks  # few containers have any
 
     bundle = os.fsencode(container.bundle)
     hooks = read_bundle_again(bundle, container.configuration).hooks[stage]
@@ -142,7 +142,7 @@ def signal_first(container: Container, number: int) -> None:
 
 def signal_processes(container: Container, number: int) -> set[int]:
     """Send a signal to all processes of a container; return their PIDs."""
-    from sundog.front.oci_runtime.members import members  # noqa: PLC0415 - seldom needed
+    from sundog.front.oci_runtime.members import members
 
     opened = {}
     for pid in members(container):
@@ -254,7 +254,7 @@ def list_containers(arguments: Arguments, _log: Log) -> int:
 
 def list_processes(arguments: Arguments, _log: Log) -> int:
     """Print the PIDs of a container's processes."""
-    from sundog.front.oci_runtime.members import members  # noqa: PLC0415
+    from sundog.front.oci_runtime.members import members
 
     pids = members(find_place(arguments).read())
     if arguments.value("format") == "json":

@@ -60,7 +60,7 @@ class Log:
             write(STDERR_FILENO, f"ch-run-oci: {escaped(text)}\n")
 
     def _write(self, level: str, text: str) -> None:
-        import json  # noqa: PLC0415 - most commands have nothing to tell
+        import json  # most commands have nothing to tell
 
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = escaped(text)

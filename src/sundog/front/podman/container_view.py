@@ -87,7 +87,7 @@ class View:
     @property
     def entrypoint(self) -> list[str]:
         """The words before the command."""
-        from sundog.front.podman.run_line import entrypoint_words  # noqa: PLC0415 - for this alone
+        from sundog.front.podman.run_line import entrypoint_words
 
         given = self.line.last("entrypoint")
         return _list(self._config.get("Entrypoint")) if given is None else entrypoint_words(given)

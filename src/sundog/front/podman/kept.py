@@ -165,7 +165,7 @@ class Kept:
 
         Raises OSError and ValueError.
         """
-        import json  # noqa: PLC0415 - ``make`` needs none
+        import json  # ``make`` needs none
 
         with open(self.record(identity).open_file(_BASE), "rb") as file:
             layers = json.load(file)["layers"]

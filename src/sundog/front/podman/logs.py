@@ -138,6 +138,6 @@ def selected(
     )
     if tail is None:
         return found
-    from collections import deque  # noqa: PLC0415 - ``LogWriter`` needs none
+    from collections import deque  # ``LogWriter`` needs none
 
     return deque(found, tail)

@@ -65,7 +65,7 @@ class Facts:
 
 
 def _user(facts: Facts) -> str:
-    import pwd  # noqa: PLC0415 - for this word alone
+    import pwd  # for this word alone
 
     try:
         return pwd.getpwuid(facts.owner).pw_name

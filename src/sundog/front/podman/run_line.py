@@ -221,7 +221,7 @@ def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:
 def entrypoint_words(text: str) -> list[str]:
     """Return --entrypoint as words: a JSON array of them, or one word, or none."""
     if text.startswith("["):
-        import json  # noqa: PLC0415 - seldom needed
+        import json
 
         try:
             words = json.loads(text)

@@ -67,7 +67,7 @@ def image_config(path: str) -> dict[str, Any]:
 
     Its values are of any type: a stranger may have made the image.
     """
-    import json  # noqa: PLC0415 - ``sundog run`` needs none
+    import json  # ``sundog run`` needs none
 
     try:
         with open(os.path.join(path, "config.json"), "rb") as file:

@@ -180,7 +180,7 @@ def tmpfs(text: str) -> Tmpfs:
 
 def _checked(found: Tmpfs, option: str) -> Tmpfs:
     """Return ``found`` if ``ch-run`` takes it."""
-    from sundog.runtime.container.tmpfs_option import parse_tmpfs  # noqa: PLC0415 - seldom needed
+    from sundog.runtime.container.tmpfs_option import parse_tmpfs
 
     try:
         parse_tmpfs(os.fsencode(found.word().removeprefix("--tmpfs=")))
@@ -195,7 +195,7 @@ def _fields(text: str, option: str) -> list[tuple[str, str | None]]:
     """Return the names and values of comma-separated fields; a value may be missing."""
     fields = text.split(",")
     if '"' in text:
-        import csv  # noqa: PLC0415 - seldom needed
+        import csv
 
         try:
             (fields,) = csv.reader([text], strict=True)

@@ -40,6 +40,6 @@ def chosen_force(mode: str, hooks: Sequence[Hook] = (), *, fallback: bool, repor
 
 def _obstacle() -> str:
     """Return why a supervisor can't emulate root here, "" if it can."""
-    from sundog.runtime.emulation.notify.seccomp.trial import obstacle  # noqa: PLC0415 - seldom needed
+    from sundog.runtime.emulation.notify.seccomp.trial import obstacle
 
     return obstacle()

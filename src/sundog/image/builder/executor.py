@@ -106,7 +106,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         store.images.put(*new)
     forget_failure(store, options.tags[0])
     if options.iidfile or options.metadata_file:
-        from sundog.image.builder.results import write_results  # noqa: PLC0415 - seldom needed
+        from sundog.image.builder.results import write_results
 
         write_results(store, options, config, result.layers)
 

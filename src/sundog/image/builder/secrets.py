@@ -126,8 +126,8 @@ class SshAgents:
         return self._sockets[source.id]
 
     def _start(self, keys: tuple[str, ...]) -> str:
-        import subprocess  # noqa: PLC0415 - seldom needed
-        import tempfile  # noqa: PLC0415
+        import subprocess
+        import tempfile
 
         # A socket's path is at most 108 bytes long, so it is not in the storage directory.
         directory = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="sundog-ssh-"))

@@ -79,7 +79,7 @@ class StageBuild:
         self._has_own_cmd = False
         self._fakeroot: Fakeroot | None = None
         if state.options.run.force.fakeroot:
-            from sundog.image.builder.run.fakeroot import Fakeroot  # noqa: PLC0415 - seldom needed
+            from sundog.image.builder.run.fakeroot import Fakeroot
 
             self._fakeroot = Fakeroot(
                 state.report, lambda argv: state.announce_change(new_command(argv))

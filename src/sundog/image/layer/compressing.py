@@ -45,7 +45,7 @@ class _Stored:
 
 def _gzip() -> tuple[_Compressor, str]:
     try:
-        from isal import isal_zlib  # noqa: PLC0415 - an optional accelerator
+        from isal import isal_zlib  # an optional accelerator
     except ImportError:
         return zlib.compressobj(_ZLIB_LEVEL, wbits=_GZIP_FORMAT), f"zlib {_ZLIB_LEVEL}"
     compressor = isal_zlib.compressobj(_ISAL_LEVEL, wbits=_GZIP_FORMAT)
@@ -54,9 +54,9 @@ def _gzip() -> tuple[_Compressor, str]:
 
 def _zstd() -> tuple[_Compressor, str]:
     try:
-        from compression import zstd  # noqa: PLC0415 - Python 3.14 has it
+        from compression import zstd  # Python 3.14 has it
     except ImportError:
-        from backports import zstd  # noqa: PLC0415 - seldom needed
+        from backports import zstd
     compressor = zstd.ZstdCompressor(level=_ZSTD_LEVEL)
     return cast("_Compressor", compressor), f"zstd {_ZSTD_LEVEL}"
 
@@ -66,13 +66,13 @@ def _none() -> tuple[_Compressor, str]:
 
 
 def _xz() -> tuple[_Compressor, str]:
-    import lzma  # noqa: PLC0415 - seldom needed
+    import lzma
 
     return lzma.LZMACompressor(), "xz 6"
 
 
 def _bzip2() -> tuple[_Compressor, str]:
-    import bz2  # noqa: PLC0415 - seldom needed
+    import bz2
 
     return bz2.BZ2Compressor(), "bzip2 9"
 

@@ -63,7 +63,7 @@ class _ZlibDecompressor:
 
 def _gzip() -> _Decompressor:
     try:
-        from isal import igzip_lib  # noqa: PLC0415 - an optional accelerator
+        from isal import igzip_lib  # an optional accelerator
     except ImportError:
         return _ZlibDecompressor()
     return cast("_Decompressor", igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
@@ -75,22 +75,22 @@ def import_gzip() -> None:
 
 
 def _bzip2() -> _Decompressor:
-    import bz2  # noqa: PLC0415 - seldom needed
+    import bz2
 
     return bz2.BZ2Decompressor()
 
 
 def _xz() -> _Decompressor:
-    import lzma  # noqa: PLC0415 - seldom needed
+    import lzma
 
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_LIMIT)
 
 
 def _zstd() -> _Decompressor:
     try:
-        from compression import zstd  # noqa: PLC0415 - Python 3.14 has it
+        from compression import zstd  # Python 3.14 has it
     except ImportError:
-        from backports import zstd  # noqa: PLC0415 - seldom needed
+        from backports import zstd
     return cast("_Decompressor", zstd.ZstdDecompressor())
 
 

@@ -114,7 +114,7 @@ def host_of(url: str) -> str:
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
     if ":" not in host and not host[-1:].isdigit():
         return None
-    from ipaddress import ip_address  # noqa: PLC0415 - few hosts are numbers
+    from ipaddress import ip_address  # few hosts are numbers
 
     try:
         return ip_address(host)

@@ -75,7 +75,7 @@ def _pair(certificate: str, paths: list[str]) -> tuple[str, str]:
 
 
 def _unusable(path: str, error: OSError) -> CertificateError:
-    import ssl  # noqa: PLC0415 - a transport without TLS does without
+    import ssl  # a transport without TLS does without
 
     why = error.strerror or str(error)
     if isinstance(error, ssl.SSLError):

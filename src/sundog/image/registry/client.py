@@ -114,7 +114,7 @@ class RegistryClient:
 
     def get_manifest(self, name: str, *, index: bool = True) -> Document:
         """Return the manifest or, with ``index``, perhaps the index that a tag or digest names."""
-        from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT  # noqa: PLC0415 - see head_manifest
+        from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT
 
         accept = (*INDEX_TYPES, *IMAGE_TYPES) if index else IMAGE_TYPES
         what = self._name(name)

@@ -227,7 +227,7 @@ def _files(environment: Mapping[str, str]) -> list[str]:
 
 
 def _parsed(path: str) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - most users have no such file
+    import tomllib  # most users have no such file
 
     try:
         with open(path, "rb") as file:

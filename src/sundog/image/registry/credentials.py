@@ -198,8 +198,8 @@ class CredentialFiles:
 
     def _run_helper(self, helper: str, verb: str, text: str) -> str | None:
         """Run a helper; return None if it has no login for the server, or is not installed."""
-        import shutil  # noqa: PLC0415 - few have helpers
-        import subprocess  # noqa: PLC0415
+        import shutil  # few have helpers
+        import subprocess
 
         name = f"docker-credential-{helper}"
         program = shutil.which(name)

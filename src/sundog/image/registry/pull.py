@@ -43,7 +43,7 @@ def pull(
             report.info("image in storage is up to date")
             return old
     # An image that is up to date needs none of that, and its import takes a while.
-    from sundog.image.registry.download import download  # noqa: PLC0415
+    from sundog.image.registry.download import download
 
     came = download(store, session, text, remotes, options=options, report=report)
     image = Image(canonical, name, came.config, came.layers, _origin(came.reference), came.blobs)

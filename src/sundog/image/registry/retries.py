@@ -86,8 +86,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return min(float(text), _TOLD_PAUSE_LIMIT)
     if not text:
         return None
-    from datetime import UTC, datetime  # noqa: PLC0415 - seldom needed
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
 
     try:
         when = parsedate_to_datetime(text)

@@ -91,7 +91,7 @@ class Session:
 
     @cached_property
     def _transport(self) -> Transport:
-        from sundog.image.registry.transport import Urllib3Transport  # noqa: PLC0415
+        from sundog.image.registry.transport import Urllib3Transport
 
         transport = Urllib3Transport(self._environment, connect_seconds=self._connect_seconds)
         return RetryingTransport(transport, attempts=self._attempts, tell=self._report.verbose)

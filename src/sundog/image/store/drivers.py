@@ -101,11 +101,11 @@ def choose_driver(storage: Storage, layers: Layers, name: str | None) -> Driver:
     """
     name = name or os.environ.get(DRIVER_VARIABLE) or _working_driver(storage)
     if name == "overlay":
-        from sundog.image.store.overlay_driver import OverlayDriver  # noqa: PLC0415
+        from sundog.image.store.overlay_driver import OverlayDriver
 
         return OverlayDriver(storage, layers)
     if name == "copy":
-        from sundog.image.store.copy_driver import CopyDriver  # noqa: PLC0415
+        from sundog.image.store.copy_driver import CopyDriver
 
         return CopyDriver(storage, layers)
     raise UsageError(f"unknown storage driver: {name}", f"known: {', '.join(DRIVERS)}")
@@ -121,7 +121,7 @@ def _working_driver(storage: Storage) -> str:
     except FileNotFoundError:
         name = ""
     if name not in DRIVERS:
-        from sundog.image.store.probe import probe  # noqa: PLC0415 - seldom needed
+        from sundog.image.store.probe import probe
 
         with storage.faults:
             place = storage.scratch.new()

@@ -80,7 +80,7 @@ class Image:
 
         It holds in this store only: elsewhere the layers have other IDs.
         """
-        import hashlib  # noqa: PLC0415 - not needed to find an image
+        import hashlib  # not needed to find an image
 
         identity = [self.config.to_json(), self.layers]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

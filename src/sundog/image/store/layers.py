@@ -34,7 +34,7 @@ LayerId = str
 
 def layer_id(*identity: str) -> LayerId:
     """Return the ID of the layer that ``identity`` determines."""
-    import hashlib  # noqa: PLC0415 - not needed to look at a store
+    import hashlib  # not needed to look at a store
 
     text = "\0".join(identity).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:ID_LENGTH]
@@ -153,7 +153,7 @@ class Layers:
 
     def diff_id(self, layer: LayerId) -> str:
         """Return the digest of the layer's tar.  The first call reads the whole layer."""
-        from sundog.image.store.tree_work import write_layer_tar  # noqa: PLC0415 - it needs this module
+        from sundog.image.store.tree_work import write_layer_tar
 
         info = self.info(layer)
         if not info.diff_id:
@@ -176,7 +176,7 @@ class Layers:
 
     def size(self, layer: LayerId) -> int:
         """Return the bytes in the layer's files, hard links once.  The first call looks at all."""
-        from sundog.image.store.tree_work import content_size  # noqa: PLC0415 - it needs this module
+        from sundog.image.store.tree_work import content_size
 
         info = self.info(layer)
         if info.size is not None:
@@ -213,13 +213,13 @@ class Layers:
 
     def write_tar(self, layer: LayerId, destination: bytes) -> str:
         """Write the layer as a tar to the file ``destination`` and return its digest."""
-        from sundog.image.store.tree_work import write_layer_tar  # noqa: PLC0415
+        from sundog.image.store.tree_work import write_layer_tar
 
         path = os.path.abspath(destination)
         return self._storage.worker.call(write_layer_tar, self.path(layer), path)
 
     def _read_info(self, layer: LayerId) -> LayerInfo:
-        from sundog.image.store.layer_info import unpack_info  # noqa: PLC0415 - a look needs none
+        from sundog.image.store.layer_info import unpack_info
 
         with open(self._path(layer, b"layer.json"), "rb") as file:
             return unpack_info(file.read(), layer)

@@ -101,7 +101,7 @@ def locks_of(store: bytes) -> Locks:
             )
     if not os.access(directory, os.W_OK):  # nothing can be written, so this command only looks
         return KernelLocks()
-    from sundog.image.store.claims import ClaimLocks  # noqa: PLC0415 - seldom needed
+    from sundog.image.store.claims import ClaimLocks
 
     return ClaimLocks(store, directory)
 

@@ -55,7 +55,7 @@ class DraftedSnapshot:
 
         With ``strict``, reading and writing obey owners and modes.
         """
-        from sundog.runtime.supervision.supervision import Emulation  # noqa: PLC0415
+        from sundog.runtime.supervision.supervision import Emulation
 
         recorded = self._layers.paths(self._below)
         changes = os.path.join(self._draft, self._changes)

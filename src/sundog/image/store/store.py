@@ -73,42 +73,42 @@ class Store:
     @cached_property
     def blobs(self) -> Blobs:
         """The blobs that came from outside, or are to go there."""
-        from sundog.image.store.blobs import Blobs  # noqa: PLC0415 - a look needs none
+        from sundog.image.store.blobs import Blobs
 
         return Blobs(self._storage)
 
     @cached_property
     def cache(self) -> Cache:
         """The build cache."""
-        from sundog.image.store.cache import Cache  # noqa: PLC0415 - for builds
+        from sundog.image.store.cache import Cache  # for builds
 
         return Cache(self._storage, self.layers)
 
     @cached_property
     def cache_mounts(self) -> CacheMounts:
         """The directories that RUN --mount=type=cache keeps for the next build."""
-        from sundog.image.store.cache_mounts import CacheMounts  # noqa: PLC0415 - seldom needed
+        from sundog.image.store.cache_mounts import CacheMounts
 
         return CacheMounts(self._storage)
 
     @cached_property
     def containers(self) -> KeptContainers:
         """The containers that keep their changes."""
-        from sundog.image.store.containers import KeptContainers  # noqa: PLC0415 - seldom needed
+        from sundog.image.store.containers import KeptContainers
 
         return KeptContainers(self._storage, self.layers, self.images)
 
     @cached_property
     def deleted(self) -> DeletedImages:
         """The images that were deleted, and that may be restored."""
-        from sundog.image.store.deleted import DeletedImages  # noqa: PLC0415 - seldom needed
+        from sundog.image.store.deleted import DeletedImages
 
         return DeletedImages(self._storage, self.layers, self.images)
 
     @cached_property
     def driver(self) -> Driver:
         """The snapshot driver: what was asked for, else what works here."""
-        from sundog.image.store.drivers import choose_driver  # noqa: PLC0415 - a look needs none
+        from sundog.image.store.drivers import choose_driver
 
         return choose_driver(self._storage, self.layers, self._driver_name)
 
@@ -140,7 +140,7 @@ class Store:
 
         Raises StoreError when another command uses the store's layers.
         """
-        from sundog.image.store.collect import clear  # noqa: PLC0415 - seldom needed
+        from sundog.image.store.collect import clear
 
         clear(self._storage, self.cache_mounts)
         with suppress(OSError):
@@ -151,7 +151,7 @@ class Store:
 
         Return False, and remove nothing, when another command uses the store's layers.
         """
-        from sundog.image.store.collect import collect  # noqa: PLC0415 - seldom needed
+        from sundog.image.store.collect import collect
 
         return collect(
             self._storage,
@@ -164,7 +164,7 @@ class Store:
 
     def held(self) -> list[int]:
         """Return the sizes of deleted layers and trees that containers have mounted, in bytes."""
-        from sundog.image.store.tree_work import content_size  # noqa: PLC0415 - seldom needed
+        from sundog.image.store.tree_work import content_size
 
         worker = self._storage.worker
         return [worker.call(content_size, path) for path in self._storage.scratch.held()]
@@ -184,7 +184,7 @@ class Store:
             if storage.is_collection_due():
                 self.collect()
             elif storage.unreferenced.own:
-                from sundog.image.store.collect import collect_own  # noqa: PLC0415 - seldom needed
+                from sundog.image.store.collect import collect_own
 
                 collect_own(storage)
             storage.scratch.close()

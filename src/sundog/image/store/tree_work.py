@@ -40,8 +40,8 @@ _NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 def unpack_archive(archive: bytes | None, draft: bytes) -> LayerInfo:
     """Unpack a tar of a whole image, in any compression, into ``draft``; None is standard input."""
-    from sundog.image.layer.compression import open_decompressed  # noqa: PLC0415
-    from sundog.image.layer.unpack import unpack  # noqa: PLC0415
+    from sundog.image.layer.compression import open_decompressed
+    from sundog.image.layer.unpack import unpack
 
     tree = new_tree(draft)
     with (
@@ -72,7 +72,7 @@ def copy_directory(
     ``foreign`` is from ``layer.import_directory.foreign_owners``, called outside of the worker;
     ``guessed`` is as for ``import_directory``.
     """
-    from sundog.image.layer.import_directory import import_directory  # noqa: PLC0415
+    from sundog.image.layer.import_directory import import_directory
 
     imported = import_directory(directory, new_tree(draft), foreign, guessed=guessed)
     return finish_draft(draft, imported.owners, imported.digest)
@@ -88,7 +88,7 @@ def seal(
 
     ``known`` are the owners that the step itself knows.
     """
-    from sundog.image.layer.seal import seal_upper  # noqa: PLC0415
+    from sundog.image.layer.seal import seal_upper
 
     upper = os.path.join(draft, b"upper")
     owners = seal_upper(upper, _loaded(below), skeleton, known)
@@ -101,7 +101,7 @@ def seal(
 
 def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: bytes) -> None:
     """Merge ``layers``, topmost first, over the directory ``bottom`` into the new ``target``."""
-    from sundog.image.layer.flatten import flatten  # noqa: PLC0415
+    from sundog.image.layer.flatten import flatten
 
     stack = _loaded(layers)[::-1]
     if bottom is not None:
@@ -111,7 +111,7 @@ def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: by
 
 def prepare_copy(draft: bytes, layers: Sequence[LayerPath], skeleton: bytes) -> None:
     """Flatten ``layers`` into ``work`` in ``draft``, and write a scan of it to ``before``."""
-    from sundog.image.layer.scan import pack_scan, scan  # noqa: PLC0415
+    from sundog.image.layer.scan import pack_scan, scan
 
     work = os.path.join(draft, b"work")
     flatten_layers(layers, skeleton, work)
@@ -129,7 +129,7 @@ def extract_changes(
 
     ``known`` is as for ``seal``.
     """
-    from sundog.image.layer.scan import diff, unpack_scan  # noqa: PLC0415
+    from sundog.image.layer.scan import diff, unpack_scan
 
     work, note = os.path.join(draft, b"work"), os.path.join(draft, b"before")
     with open(note, "rb") as file:
@@ -144,7 +144,7 @@ def extract_changes(
 
 def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
     """Write a layer as a tar to ``destination``, None for nowhere; return the tar's digest."""
-    from sundog.image.layer.write_tar import write_tar  # noqa: PLC0415
+    from sundog.image.layer.write_tar import write_tar
 
     (loaded,) = _loaded([layer])
     with open(os.devnull if destination is None else destination, "wb") as out:
@@ -155,15 +155,15 @@ def changes_of_upper(
     upper: bytes, own: Sequence[LayerPath], image: Sequence[LayerPath], skeleton: bytes
 ) -> list[tuple[str, bytes]]:
     """Return the changes of a container: see ``layer.changes``."""
-    from sundog.image.layer.changes import tree_changes  # noqa: PLC0415
+    from sundog.image.layer.changes import tree_changes
 
     return tree_changes(upper, own, image, skeleton)
 
 
 def content_size(tree: bytes) -> int:
     """Return the bytes in the files below ``tree``, hard links once."""
-    from sundog.image.layer.directories import Directories  # noqa: PLC0415
-    from sundog.image.layer.walk import walk  # noqa: PLC0415
+    from sundog.image.layer.directories import Directories
+    from sundog.image.layer.walk import walk
 
     sizes: dict[int, int] = {}
     with Directories(tree) as directories:
@@ -212,7 +212,7 @@ def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
 
 def _linked(tree: bytes, owners: OwnersManifest) -> Iterator[bytes]:
     """Yield the paths in ``owners`` of files of ``tree`` that have several names."""
-    from sundog.image.layer.directories import Directories  # noqa: PLC0415
+    from sundog.image.layer.directories import Directories
 
     with Directories(tree) as directories:
         for path, record in owners.items():

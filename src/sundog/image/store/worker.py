@@ -49,7 +49,7 @@ class TreeWorker:
         function is raised here.  Raises KernelError when the kernel refuses user namespaces,
         StoreError when the worker has died.
         """
-        from sundog.image.store.worker_protocol import put_together, take_apart  # noqa: PLC0415 - see there
+        from sundog.image.store.worker_protocol import put_together, take_apart
 
         if not self._pid:
             self.start()
@@ -155,7 +155,7 @@ def _become_root(parent: int, uid: int, gid: int) -> KernelError | None:
         write_id_maps(0, 0, uid, gid)
         set_pdeathsig(signal.SIGKILL)
     except KernelError as error:
-        from sundog.base.kernel.advice import hint_of  # noqa: PLC0415
+        from sundog.base.kernel.advice import hint_of
 
         error.hint = hint_of(error)
         return error
@@ -167,7 +167,7 @@ def _become_root(parent: int, uid: int, gid: int) -> KernelError | None:
 
 def _outcome(request: bytes) -> bytes:
     """Run a request; return its outcome as bytes."""
-    from sundog.image.store.worker_protocol import put_together, take_apart, task  # noqa: PLC0415
+    from sundog.image.store.worker_protocol import put_together, take_apart, task
 
     try:
         match unpack_value(request, put_together):

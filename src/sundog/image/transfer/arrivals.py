@@ -151,8 +151,8 @@ class ArrivalWorker:
 
 def _get_ready() -> None:
     """Import the modules that ``unpack_arriving`` needs."""
-    from sundog.image.layer import unpack  # noqa: F401, PLC0415
-    from sundog.image.layer.compression import import_gzip  # noqa: PLC0415
+    from sundog.image.layer import unpack  # noqa: F401
+    from sundog.image.layer.compression import import_gzip
 
     import_gzip()
 
@@ -161,8 +161,8 @@ def unpack_arriving(
     pipes: Pipes, number: int, total: int, paths: Sequence[bytes], draft: bytes
 ) -> Arrived:
     """Unpack the layer in a blob of ``total`` bytes that is on its way.  Runs in the worker."""
-    from sundog.image.layer.compression import open_decompressed  # noqa: PLC0415
-    from sundog.image.layer.unpack import unpack  # noqa: PLC0415
+    from sundog.image.layer.compression import open_decompressed
+    from sundog.image.layer.unpack import unpack
 
     sizes, below = _News(pipes.sizes, number), _News(pipes.below, number)
     below.catch_up()

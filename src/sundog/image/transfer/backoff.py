@@ -44,7 +44,7 @@ class Backoff:
 
     def pause(self) -> float:
         """Return the next pause in seconds, scattered: all nodes of a job may fail at once."""
-        import random  # noqa: PLC0415 - seldom needed
+        import random
 
         return _FIRST_PAUSE * 2.0 ** (self.failures - 1) * random.uniform(0.5, 1.0)
 

@@ -153,9 +153,9 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing, below: Sequence
     ``below`` are the trees of the layers below, the topmost first.
     Raises OSError, and ArchiveError where a name cannot be in an archive.
     """
-    from sundog.base.record.owners import read_owners  # noqa: PLC0415
-    from sundog.image.layer.compressing import CompressedWriter  # noqa: PLC0415
-    from sundog.image.layer.write_tar import write_tar  # noqa: PLC0415
+    from sundog.base.record.owners import read_owners
+    from sundog.image.layer.compressing import CompressedWriter
+    from sundog.image.layer.write_tar import write_tar
 
     owners = read_owners(layer.owners)
     with open(place, "xb", buffering=0) as out:
@@ -181,6 +181,6 @@ class _Counted:
 
 
 def _compressor_name(compression: str) -> str:
-    from sundog.image.layer.compressing import compressor_name  # noqa: PLC0415 - it loads compressors
+    from sundog.image.layer.compressing import compressor_name  # it loads compressors
 
     return compressor_name(compression)

@@ -133,7 +133,7 @@ def is_remembered(storage: int, name: bytes, text: bytes) -> bool:
         return False
     found, status = os.read(fd, len(text) + 1), os.fstat(fd)
     os.close(fd)
-    from time import time  # noqa: PLC0415 - few starts need it
+    from time import time
 
     return found == text and 0 <= time() - status.st_mtime < ACCOUNTS_RENEWED
 

@@ -86,7 +86,7 @@ class Hooks(Part):
 
 def load_run_hook() -> "Callable[..., str]":
     """Return the function that runs a hook.  Few starts load it, and none may after ``enter``."""
-    from sundog.runtime.container.hooks import run_hook  # noqa: PLC0415
+    from sundog.runtime.container.hooks import run_hook
 
     return run_hook
 

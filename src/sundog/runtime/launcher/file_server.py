@@ -194,7 +194,7 @@ class FileBind(Bind):
 def be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -> None:
     """Be the server.  Never returns normally."""
     become_server((channel, *(fd for fd, _ in images)))
-    from sundog.runtime.fuse.server import ImageServer  # noqa: PLC0415
+    from sundog.runtime.fuse.server import ImageServer
 
     ImageServer(channel, images, is_single=is_single).run()
 

@@ -23,7 +23,7 @@ def host_mpi_of(request: "Request", storage: "Storage") -> Part:
     name = request.line.host_mpi
     if name is None:
         return Part()
-    from sundog.runtime.launcher.host_mpi_part import HostMpiPart  # noqa: PLC0415
+    from sundog.runtime.launcher.host_mpi_part import HostMpiPart
 
     return HostMpiPart(name, request, storage)
 

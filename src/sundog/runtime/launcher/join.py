@@ -215,7 +215,7 @@ class Group(Joinable):
     def _place(self) -> "JoinPlace":
         """Return the place that no stranger can take.  Few processes load it."""
         if self._known_place is None:
-            from sundog.runtime.launcher.join_place import JoinPlace  # noqa: PLC0415
+            from sundog.runtime.launcher.join_place import JoinPlace
 
             self._known_place = JoinPlace(self._environment, self._name[1:])
         return self._known_place

@@ -80,7 +80,7 @@ class Keeper:
 
     def __init__(self, listener: socket, image: bytes) -> None:
         """Listen, so that peers can connect.  Raises OSError."""
-        from select import poll  # noqa: PLC0415 - only this process needs it
+        from select import poll  # only this process needs it
 
         self._answer = PEER_ACCEPTED + image[:IMAGE_LIMIT]
         self._listener = listener
@@ -105,7 +105,7 @@ class Keeper:
             return
         first.close()
         # Only this process needs it.
-        from sundog.runtime.launcher.ender import start_group_ender  # noqa: PLC0415
+        from sundog.runtime.launcher.ender import start_group_ender
 
         ender = start_group_ender(self._namespaces[0])
         if self._answer_peers(member, waiter):

@@ -66,6 +66,6 @@ class Joinable(Sharing):
 
 def load_shown_image() -> "Callable[[bytes], Image]":
     """Return the function that reads an image that is one file, and is the root directory."""
-    from sundog.runtime.launcher.file_server import shown_image  # noqa: PLC0415
+    from sundog.runtime.launcher.file_server import shown_image
 
     return shown_image

@@ -209,7 +209,7 @@ def devices_of(request: Request) -> Part:
     """Return the part of --device and --devices.  Few starts load it."""
     if request.line.device_variables is None:
         return Part()
-    from sundog.runtime.launcher.devices import devices_for  # noqa: PLC0415
+    from sundog.runtime.launcher.devices import devices_for
 
     return devices_for(request.line, request.environment, request.messages)
 

@@ -54,7 +54,7 @@ def sources_of(line: "CommandLine", storage: "Storage") -> HostSources:
     image, sources = find_one_files(line, storage)
     if not image and not sources:
         return HostSources()
-    from sundog.runtime.launcher.file_server import ServedSources  # noqa: PLC0415
+    from sundog.runtime.launcher.file_server import ServedSources
 
     return ServedSources(image, sources)
 

@@ -193,7 +193,7 @@ class CommandLine:
 
     def read_feature(self, value: bytes) -> None:
         """--feature FEAT."""
-        from sundog.runtime.launcher.feature import feature_status  # noqa: PLC0415
+        from sundog.runtime.launcher.feature import feature_status
 
         raise Finished(feature_status(value))
 

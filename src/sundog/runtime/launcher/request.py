@@ -101,7 +101,7 @@ class Request:
         """
         path = absolute(self._storage).rstrip(b"/") or b"/"
         if self.word.startswith(LAYOUT_PREFIXES):
-            from sundog.runtime.launcher.layout import use_layout  # noqa: PLC0415 - few starts
+            from sundog.runtime.launcher.layout import use_layout
 
             use_layout(self.line, path, self.environment, self.messages)
         return choose_storage(self.line, path, usual_storage(self.environment))

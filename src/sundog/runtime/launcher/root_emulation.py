@@ -80,6 +80,6 @@ def chosen_ids(line: "CommandLine", *, is_attended: bool) -> tuple[int, int]:
 
 def load_attendant(line: "CommandLine", messages: "Messages") -> "Companion | None":
     """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
-    from sundog.runtime.launcher.notify import attendant_for  # noqa: PLC0415
+    from sundog.runtime.launcher.notify import attendant_for
 
     return attendant_for(line, messages)

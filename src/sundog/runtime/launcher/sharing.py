@@ -35,6 +35,6 @@ def sharing_of(request: "Request") -> Sharing:
     if not line.join and line.join_pid is None:
         messages.verbose("join: 0 0 (null) 0")
         return Sharing()
-    from sundog.runtime.launcher.join import group_for  # noqa: PLC0415
+    from sundog.runtime.launcher.join import group_for
 
     return group_for(line, request.environment, messages, is_attended=request.is_attended)

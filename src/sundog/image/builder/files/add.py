@@ -99,7 +99,7 @@ class FilesStepMaker:
         """Return the origin of a source that is not a path; None for a path."""
         if "://" not in source and "@" not in source:
             return None
-        from sundog.image.builder.files.git_source import GitFiles, GitReference  # noqa: PLC0415 - seldom needed
+        from sundog.image.builder.files.git_source import GitFiles, GitReference
 
         repository = GitReference.parse(source)
         if repository is None and not source.startswith(_URLS):
@@ -108,7 +108,7 @@ class FilesStepMaker:
             what = "a URL" if repository is None else "a git repository"
             raise BuildError(f"COPY takes no source that is {what}: {source}", "use ADD")
         if repository is None:
-            from sundog.image.builder.files.download import RemoteFile  # noqa: PLC0415
+            from sundog.image.builder.files.download import RemoteFile
 
             unpack = instruction.unpack is True
             return RemoteFile(

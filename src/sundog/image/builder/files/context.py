@@ -115,11 +115,11 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     The unpacked files stay in the store until the store is closed.  Raises ArchiveError; ``name``
     is for its message.
     """
-    from sundog.base.record.owners import pack_owners, unpack_owners  # noqa: PLC0415
-    from sundog.image.builder.files.archive import ManifestRecords  # noqa: PLC0415 - seldom needed
-    from sundog.image.layer.compression import open_decompressed  # noqa: PLC0415
-    from sundog.image.layer.unpack import unpack  # noqa: PLC0415
-    from sundog.runtime.steps.step import in_root  # noqa: PLC0415
+    from sundog.base.record.owners import pack_owners, unpack_owners
+    from sundog.image.builder.files.archive import ManifestRecords
+    from sundog.image.layer.compression import open_decompressed
+    from sundog.image.layer.unpack import unpack
+    from sundog.runtime.steps.step import in_root
 
     with store.faults:
         place = store.scratch.new()
@@ -155,14 +155,14 @@ def named_context(
         return name, source.removeprefix(_IMAGE)
     option = f"--build-context {name}"
     if source.startswith(_LAYOUT):
-        from sundog.image.convert.layout_image import LayoutImage  # noqa: PLC0415 - seldom needed
+        from sundog.image.convert.layout_image import LayoutImage
 
         try:
             return name, LayoutImage.parse(source, store, report)
         except UsageError as error:
             raise UsageError(f"{option}: {error.message}", error.hint) from error
     if any(sign in source for sign in _URL_SIGNS):
-        from sundog.image.builder.files.remote_context import is_remote  # noqa: PLC0415 - seldom needed
+        from sundog.image.builder.files.remote_context import is_remote
 
         if is_remote(source):
             found = remotes().fetch(source, option).context

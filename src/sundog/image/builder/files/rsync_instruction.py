@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def rsync_step(state: BuildState, instruction: Rsync, absolute: Callable[[str], str]) -> RsyncStep:
     """Return the step; ``absolute`` resolves a path in the image.  Raises DockerfileError."""
-    from sundog.image.builder.files.rsync import RsyncStep  # noqa: PLC0415 - few Dockerfiles have it
+    from sundog.image.builder.files.rsync import RsyncStep  # few Dockerfiles have it
 
     dockerfile = state.dockerfile
     try:
