@@ -18,6 +18,8 @@ A function imports our own names only if few starts need them.  Such an import n
 addition, and ``add`` then runs the addition in the namespace of the first joined module.  An
 addition contains only the statements that the first joined module lacks.
 
+An import from ``sundog.base.cpython`` becomes one from the private module that has the name.
+
 A private name, ``_x``, belongs to its module: in a joined module it is ``_x__`` and the module.
 
 A joined module has no docstrings, no annotations, no code for type checkers, no other imports of
@@ -29,6 +31,7 @@ for error messages, and the joined module imports ``os`` at that place.
 import ast
 import os
 import posix
+import runpy
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -112,6 +115,9 @@ MODULES = {
 FRONT = "sundog.front.cli.sundog_joined"
 FRONT_ENTRIES = ("sundog.front.cli.sundog", "sundog.front.cli.sundog_run")
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
+
+# The module whose names are those of other modules, by its table.
+CPYTHON = "sundog.base.cpython"
 
 # The join removes this name and the statements under ``if TYPE_CHECKING:``.
 TYPE_CHECKING = "TYPE_CHECKING"
@@ -280,7 +286,30 @@ def parse_module(source: Path, name: str) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     tree.body = [statement for statement in tree.body if not is_for_types(statement)]
     rename_private(tree, name)
-    return tree
+    return Direct(source).visit(tree)
+
+
+@cache
+def homes(source: Path) -> dict[str, str]:
+    """Return the private modules of Python from which our modules import, by the names in them."""
+    table = runpy.run_path(str(source.joinpath(*CPYTHON.split(".")).with_suffix(".py")))["NAMES"]
+    return {name: module for module, names in table.items() for name in names.split()}
+
+
+class Direct(ast.NodeTransformer):
+    """Import a name of Python's private modules from its module."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | list[ast.stmt]:
+        """Make one import for each module."""
+        if node.module != CPYTHON:
+            return node
+        found: dict[str, list[ast.alias]] = {}
+        for alias in node.names:
+            found.setdefault(homes(self.source)[alias.name], []).append(alias)
+        return [ast.ImportFrom(module, names, 0) for module, names in found.items()]
 
 
 def is_ours(module: str | None) -> bool:

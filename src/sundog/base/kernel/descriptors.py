@@ -2,12 +2,14 @@
 
 import os
 import sys
-from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET
+
+from sundog.base.cpython import MSG_DONTWAIT, MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
     from collections.abc import Sequence
+
+    from sundog.base.cpython import socket
 
 INT_SIZE = 4
 CONTROL_LIMIT = 64  # bytes of ancillary data: at most 12 descriptors

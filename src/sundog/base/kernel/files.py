@@ -2,8 +2,8 @@
 
 import errno
 import os
-from _signal import SIGXFSZ, set_wakeup_fd, signal  # type: ignore[import-not-found]
 
+from sundog.base.cpython import SIGXFSZ, set_wakeup_fd, signal
 from sundog.base.kernel.libc import checked, libc_call, printable, syscall
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, openat2

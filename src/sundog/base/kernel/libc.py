@@ -7,7 +7,8 @@ raises.
 
 import os
 import sys
-from _ctypes import (
+
+from sundog.base.cpython import (
     FUNCFLAG_CDECL,
     FUNCFLAG_USE_ERRNO,
     CFuncPtr,
@@ -17,7 +18,6 @@ from _ctypes import (
     dlsym,
     get_errno,
 )
-
 from sundog.errors import KernelError
 
 

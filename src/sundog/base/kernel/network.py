@@ -4,9 +4,9 @@ Specification: netdevice(7).  No policy.
 """
 
 import sys
-from _socket import socket
 from fcntl import ioctl
 
+from sundog.base.cpython import socket
 from sundog.base.kernel.libc import kernel_error
 
 AF_INET = 2

@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from _signal import (  # type: ignore[import-not-found]
+
+from sundog.base.cpython import (
     SIG_BLOCK,
     SIG_DFL,
     SIG_SETMASK,
@@ -15,7 +16,6 @@ from _signal import (  # type: ignore[import-not-found]
     pthread_sigmask,
     signal,
 )
-
 from sundog.base.kernel.libc import CharPointer, checked, libc_call, syscall
 from sundog.base.kernel.numbers import EXECVEAT, SECCOMP, process_abi
 

@@ -7,7 +7,8 @@ stub started to DESCRIPTOR, a file or a pipe.
 """
 
 import os
-from _signal import (  # type: ignore[import-not-found]
+
+from sundog.base.cpython import (
     SIG_BLOCK,
     SIG_IGN,
     SIGCHLD,

@@ -5,14 +5,13 @@ No policy.
 
 import errno
 import os
-from _signal import pidfd_send_signal  # type: ignore[import-not-found]
-from _socket import SO_PEERCRED, SOL_SOCKET
 
+from sundog.base.cpython import SO_PEERCRED, SOL_SOCKET, pidfd_send_signal
 from sundog.base.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
+    from sundog.base.cpython import socket
 
 SO_PEERPIDFD = 77  # Linux 6.5
 CREDENTIALS_SIZE = 12  # struct ucred: pid, uid, gid

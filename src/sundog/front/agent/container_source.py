@@ -15,7 +15,7 @@ from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
+    from sundog.base.cpython import socket
 
 FURTHER = b"+"  # the message with a further listener
 

@@ -7,7 +7,7 @@ They print nothing, read nothing from the terminal, and leave signals alone.  Th
 changes only as semantic versioning allows.
 """
 
-from _thread import RLock
+from sundog.base.cpython import RLock
 
 # Held while a function loads modules, and while the program forks.  Threads that import modules in
 # another order get modules that are not complete, and a fork would copy such a module.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
+from sundog.base.cpython import SIG_DFL, SIGPIPE, SIGXFSZ, signal
 from sundog.base.installation import compiled, own_command
 from sundog.base.kernel.files import close_as_execve
 from sundog.errors import SundogError

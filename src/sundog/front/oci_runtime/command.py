@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from _signal import SIG_DFL, SIGCHLD, signal  # type: ignore[import-not-found]
 
 from sundog import __version__
+from sundog.base.cpython import SIG_DFL, SIGCHLD, signal
 from sundog.errors import EXIT_ERROR, SundogError
 from sundog.front.oci_runtime.arguments import COMMANDS, parse_command, parse_global
 from sundog.front.oci_runtime.log import Log, check_format

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from _socket import AF_UNIX, SOCK_STREAM, socket
 from fcntl import ioctl
 from termios import TIOCSCTTY, TIOCSWINSZ
 
+from sundog.base.cpython import AF_UNIX, SOCK_STREAM, socket
 from sundog.base.kernel.descriptors import send_message
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import checked, encode_text, kernel_error, libc_call, printable

@@ -16,8 +16,8 @@ look at its namespaces.
 from __future__ import annotations
 
 import os
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
+from sundog.base.cpython import AF_UNIX, SOCK_SEQPACKET, socket
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import checked, escaped, libc_call, printable
 from sundog.base.kernel.namespaces import (

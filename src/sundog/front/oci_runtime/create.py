@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
+from sundog.base.cpython import AF_UNIX, SOCK_SEQPACKET, socket
 from sundog.base.kernel.advice import in_words
 from sundog.base.kernel.descriptors import INT_SIZE
 from sundog.base.kernel.files import Closing

@@ -56,8 +56,7 @@ from sundog.runtime.emulation.terminal import typing_is_possible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
-
+    from sundog.base.cpython import socket
     from sundog.base.kernel.living_process import Process
     from sundog.front.oci_runtime.arguments import Arguments
     from sundog.front.oci_runtime.log import Log

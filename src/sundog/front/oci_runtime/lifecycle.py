@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import json
 import os
 import select
-from _signal import SIGKILL, SIGTERM, pidfd_send_signal
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from contextlib import suppress
 
+from sundog.base.cpython import AF_UNIX, SIGKILL, SIGTERM, SOCK_SEQPACKET, pidfd_send_signal, socket
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import unlock
 from sundog.errors import SundogError, UsageError
@@ -266,12 +264,14 @@ def list_processes(arguments: Arguments, _log: Log) -> int:
 
 def signal_number(text: str) -> int:
     """Return the number of a signal by number, or name with or without SIG.  Raises UsageError."""
+    import signal
+
     name = text.upper().removeprefix("SIG")
     if name.isascii() and name.isdigit():
         number = int(name) if len(name) < 4 else 0
     else:
         base, plus, offset = name.partition("+")
-        number = getattr(_signal, f"SIG{base}", 0) if base.isascii() and base.isalnum() else 0
+        number = getattr(signal, f"SIG{base}", 0) if base.isascii() and base.isalnum() else 0
         if plus and number and offset.isascii() and offset.isdigit() and len(offset) < 3:
             number += int(offset)
         elif plus:

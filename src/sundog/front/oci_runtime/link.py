@@ -6,7 +6,7 @@ close on exec; so the end of the connection tells that the process has become th
 
 from __future__ import annotations
 
-from _socket import (
+from sundog.base.cpython import (
     AF_UNIX,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
@@ -15,7 +15,6 @@ from _socket import (
     socket,
     socketpair,
 )
-
 from sundog.base.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
 from sundog.errors import SundogError
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from _signal import (  # type: ignore[import-not-found]
+from contextlib import suppress
+
+from sundog.base.cpython import (
     SIG_DFL,
     SIG_SETMASK,
     SIGINT,
@@ -16,8 +18,6 @@ from _signal import (  # type: ignore[import-not-found]
     pthread_sigmask,
     signal,
 )
-from contextlib import suppress
-
 from sundog.base.kernel.files import close_all_but, fail_with_efbig
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from _blake2 import blake2b
 
+from sundog.base.cpython import blake2b
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, printable
 from sundog.errors import RuntimeConfigError, SundogError

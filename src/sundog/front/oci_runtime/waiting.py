@@ -11,9 +11,9 @@ import select
 import signal
 import termios
 import time
-from _socket import AF_UNIX, SOCK_STREAM, socket, socketpair
 from fcntl import ioctl
 
+from sundog.base.cpython import AF_UNIX, SOCK_STREAM, socket, socketpair
 from sundog.base.kernel.descriptors import receive_message
 from sundog.base.kernel.files import write_all
 from sundog.runtime.process.typed_input import RawMode, TypedInput

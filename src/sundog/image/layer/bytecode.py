@@ -9,10 +9,10 @@ Specification: PEP 552 (the header), PEP 3147 (the names); ``_imp.source_hash`` 
 
 from __future__ import annotations
 
-import _imp
 import os
 import stat
 
+from sundog.base.cpython import source_hash
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.errors import KernelError
@@ -60,7 +60,7 @@ def head_with_hash(path: bytes, file: int, latest: int, find: Find) -> bytes:
             return b""
         with open(source, "rb", closefd=False) as opened:
             text = opened.read()
-    return head[:4] + _CHECKED_HASH.to_bytes(4, "little") + _imp.source_hash(magic, text)
+    return head[:4] + _CHECKED_HASH.to_bytes(4, "little") + source_hash(magic, text)
 
 
 def finder(trees: Sequence[bytes]) -> Find:

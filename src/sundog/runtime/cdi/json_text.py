@@ -6,8 +6,7 @@ Only a syntax error needs the package, for the place.
 Specification: RFC 8259, where names within an object are unique.
 """
 
-from _json import make_scanner
-
+from sundog.base.cpython import make_scanner
 from sundog.runtime.cdi.names import first_repeated, shortened
 
 JSON_BLANKS = " \t\n\r"

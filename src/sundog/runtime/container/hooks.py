@@ -8,7 +8,8 @@ import errno
 import os
 import select
 import time
-from _signal import (  # type: ignore[import-not-found]
+
+from sundog.base.cpython import (
     SIG_DFL,
     SIG_SETMASK,
     SIGKILL,
@@ -16,7 +17,6 @@ from _signal import (  # type: ignore[import-not-found]
     pthread_sigmask,
     signal,
 )
-
 from sundog.base.kernel.files import (
     STDERR_FILENO,
     STDIN_FILENO,

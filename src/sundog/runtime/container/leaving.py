@@ -1,7 +1,8 @@
 """Leave the terminal, the pipes and the signals of the caller."""
 
 import os
-from _signal import (  # type: ignore[import-not-found]
+
+from sundog.base.cpython import (
     SIG_DFL,
     SIG_IGN,
     SIG_SETMASK,
@@ -15,7 +16,6 @@ from _signal import (  # type: ignore[import-not-found]
     pthread_sigmask,
     signal,
 )
-
 from sundog.base.kernel.files import leave_descriptors
 from sundog.base.kernel.process import PR_SET_NAME, clear_command_line, prctl
 

@@ -6,9 +6,8 @@ that the host shows.
 """
 
 import os
-from _socket import AF_UNIX, SOCK_STREAM, socketpair
-from _struct import Struct
 
+from sundog.base.cpython import AF_UNIX, SOCK_STREAM, Struct, socketpair
 from sundog.runtime.container.leaving import leave_caller
 from sundog.runtime.emulation.notify.seccomp.listener import receive_descriptor, send_descriptor
 from sundog.runtime.launcher.orphan import fork_away

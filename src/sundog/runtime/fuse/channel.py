@@ -5,7 +5,8 @@
 
 import os
 import sys
-from _socket import (
+
+from sundog.base.cpython import (
     AF_UNIX,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,

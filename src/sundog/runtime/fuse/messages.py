@@ -6,7 +6,7 @@ whether it wants the records of owners.  The server answers READY, with a descri
 if they are wanted; or FAILED and the reason, in UTF-8.
 """
 
-from _struct import Struct
+from sundog.base.cpython import Struct
 
 DEVICE_MESSAGE = Struct("=4I")
 READY = b"ready"

@@ -1,12 +1,12 @@
 """Become the process of the server: nothing of the caller, and out of the container's reach."""
 
 import os
-from _signal import (  # type: ignore[import-not-found]
+
+from sundog.base.cpython import (
     SIG_BLOCK,
     pthread_sigmask,
     valid_signals,
 )
-
 from sundog.base.kernel.files import leave_descriptors
 from sundog.base.kernel.process import PR_SET_NAME, clear_command_line, prctl, set_dumpable
 

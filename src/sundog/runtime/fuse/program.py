@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import sys
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.kernel.libc import address, libc_call
 from sundog.errors import SundogError
 from sundog.runtime.fuse.files import ImageFiles

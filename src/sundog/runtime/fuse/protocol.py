@@ -4,7 +4,7 @@ Specification: linux/fuse.h, protocol 7.  Numbers have this machine's byte order
 read-only file system needs is here.
 """
 
-from _struct import Struct
+from sundog.base.cpython import Struct
 
 # Opcodes.
 LOOKUP = 1

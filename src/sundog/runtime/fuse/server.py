@@ -13,9 +13,9 @@ side.
 
 from __future__ import annotations
 
-import _thread
 import os
 
+from sundog.base.cpython import allocate_lock, start_new_thread
 from sundog.errors import SundogError
 from sundog.runtime.fuse.channel import Channel
 from sundog.runtime.fuse.files import ImageFiles
@@ -40,7 +40,7 @@ class ImageServer:
         self._channel = Channel(channel)
         self._images = images
         self._is_single = is_single  # a thread costs some of the start
-        self._lock = _thread.allocate_lock()
+        self._lock = allocate_lock()
         self._served = 1  # the mounts; the channel counts as one, too
 
     def run(self) -> None:
@@ -52,7 +52,7 @@ class ImageServer:
             self._begin(message, device)
         self._channel.close()
         self._end()
-        forever = _thread.allocate_lock()
+        forever = allocate_lock()
         forever.acquire()
         forever.acquire()  # a thread ends the process
 
@@ -75,7 +75,7 @@ class ImageServer:
         with self._lock:
             self._served += 1
         if not self._is_single:
-            _thread.start_new_thread(self._serve, (device, files))
+            start_new_thread(self._serve, (device, files))
         self._channel.send(READY, records)
         if records >= 0:
             os.close(records)

@@ -9,8 +9,8 @@ separate file.  ``grp`` and ``pwd`` decode names, but callers here need bytes.
 """
 
 import os
-from _ctypes import dlsym, sizeof
 
+from sundog.base.cpython import dlsym, sizeof
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
 from sundog.runtime.container.operations import FileMount

@@ -10,7 +10,9 @@ before this module, and they change it:
   Without the stub, the kernel still has the environment with which Python started.
 """
 
-from _signal import (  # type: ignore[import-not-found]
+from posix import environ
+
+from sundog.base.cpython import (
     SIG_DFL,
     SIGINT,
     SIGPIPE,
@@ -18,8 +20,6 @@ from _signal import (  # type: ignore[import-not-found]
     getsignal,
     signal,
 )
-from posix import environ
-
 from sundog.base.kernel.files import fail_with_efbig
 from sundog.base.kernel.stub import split_strings, strings_of_caller
 from sundog.runtime.container.variables import Environment

@@ -15,10 +15,10 @@ path, and answers no program, so no program of the container can make it wait.
 """
 
 import os
-from _signal import SIG_BLOCK, pthread_sigmask, valid_signals  # type: ignore[import-not-found]
 from select import POLLIN, poll
 from time import sleep
 
+from sundog.base.cpython import SIG_BLOCK, pthread_sigmask, valid_signals
 from sundog.base.kernel.files import STDERR_FILENO, close_all_but
 from sundog.base.kernel.process import PR_SET_NAME, prctl
 from sundog.errors import SundogError

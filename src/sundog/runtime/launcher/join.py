@@ -22,9 +22,9 @@ the first one loads.
 
 import errno
 import os
-from _socket import AF_UNIX, SO_ACCEPTCONN, SOCK_SEQPACKET, SOL_SOCKET, socket
 from time import sleep
 
+from sundog.base.cpython import AF_UNIX, SO_ACCEPTCONN, SOCK_SEQPACKET, SOL_SOCKET, socket
 from sundog.base.kernel.descriptors import receive_message, send_message
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.living_process import boot_id

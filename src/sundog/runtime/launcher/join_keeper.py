@@ -15,9 +15,8 @@ the peers that wait see the end of their connections, and begin a new group.
 """
 
 import os
-from _signal import SIGKILL  # type: ignore[import-not-found]
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
+from sundog.base.cpython import AF_UNIX, SIGKILL, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
 from sundog.base.kernel.living_process import has_ended
 from sundog.base.kernel.unix_peer import UnixPeer

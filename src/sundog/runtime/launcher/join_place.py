@@ -15,8 +15,8 @@ Only the first process of a group, and those that meet a stranger, load this mod
 
 import fcntl
 import os
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
+from sundog.base.cpython import AF_UNIX, SOCK_SEQPACKET, socket
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import open_locked
 from sundog.base.record.location import JOIN

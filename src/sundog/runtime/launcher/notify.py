@@ -16,7 +16,8 @@ it is in a joined module of its own, which the first one loads.
 """
 
 import os
-from _signal import (  # type: ignore[import-not-found]
+
+from sundog.base.cpython import (
     SIG_BLOCK,
     SIG_DFL,
     SIG_SETMASK,
@@ -28,7 +29,6 @@ from _signal import (  # type: ignore[import-not-found]
     signal,
     valid_signals,
 )
-
 from sundog.base.kernel.advice import referring
 from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors, open_regular
 from sundog.base.kernel.mounts import AT_FDCWD
@@ -66,10 +66,10 @@ from sundog.runtime.supervision.supervision import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
     from collections.abc import Callable
     from typing import Protocol
 
+    from sundog.base.cpython import socket
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.container.plan import Plan

@@ -10,7 +10,9 @@
 """
 
 import os
-from _signal import (  # type: ignore[import-not-found]
+from resource import RLIMIT_CORE, setrlimit
+
+from sundog.base.cpython import (
     SIG_DFL,
     SIG_UNBLOCK,
     SIGCHLD,
@@ -24,8 +26,6 @@ from _signal import (  # type: ignore[import-not-found]
     sigwaitinfo,
     valid_signals,
 )
-from resource import RLIMIT_CORE, setrlimit
-
 from sundog.base.kernel.files import write_all
 from sundog.errors import EXIT_RUN, SundogError
 
@@ -60,12 +60,11 @@ class StandIn:
 
     def stand(self, messages: "Messages") -> int:
         """Wait for the container's end; return the command's exit status, or die of its signal."""
+        every = valid_signals()
         stuck = STUCK_LOOKS  # nothing has happened from which the command could be about to die
         while self._statuses[self._command] == RUNNING:
-            if stuck == STUCK_LOOKS:
-                received = sigwaitinfo(valid_signals())
-            else:
-                received = sigtimedwait(valid_signals(), STUCK_LOOK)
+            is_idle = stuck == STUCK_LOOKS
+            received = sigwaitinfo(every) if is_idle else sigtimedwait(every, STUCK_LOOK)
             if received is None:
                 if not self._members.is_stuck(self._command):
                     stuck = STUCK_LOOKS

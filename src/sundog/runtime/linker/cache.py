@@ -12,8 +12,8 @@ the container reads.
 """
 
 import sys
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.runtime.linker.elf import ElfError, ElfFile
 
 EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 21, 22, 40, 62, 183, 243

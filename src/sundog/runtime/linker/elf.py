@@ -7,8 +7,8 @@ Specification: System V ABI, chapters 4 and 5 (elf(5)).
 """
 
 import os
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.record.magic import ELF_MAGIC
 
 ELF_HEADER_SIZE = 64

@@ -4,8 +4,7 @@ Specification: the System V ABI, chapter 5 (dynamic linking); the Linux Standard
 10.7 (symbol versioning).
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.runtime.linker.elf import ElfFile
 
 TYPE_CHECKING = False

@@ -4,8 +4,7 @@ Specification: Documentation/filesystems/squashfs.rst, "Xattr table"; struct squ
 Linux's squashfs_fs.h.
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.cache import BoundedCache
 from sundog.runtime.squashfs.inode import NO_ROW
 

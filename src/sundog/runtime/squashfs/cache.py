@@ -1,6 +1,6 @@
 """A cache with a bound, which threads may share."""
 
-from _thread import allocate_lock
+from sundog.base.cpython import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,12 +9,21 @@ extension modules from there itself.  lz4 and lzo come from the machine's C libr
 has them.
 """
 
-import _imp
 import os
 import sys
-from _ctypes import FUNCFLAG_CDECL, CFuncPtr, _SimpleCData, byref, dlopen, dlsym
-from _frozen_importlib import ModuleSpec
 
+from sundog.base.cpython import (
+    FUNCFLAG_CDECL,
+    CFuncPtr,
+    ModuleSpec,
+    _SimpleCData,
+    byref,
+    create_dynamic,
+    dlopen,
+    dlsym,
+    exec_dynamic,
+    extension_suffixes,
+)
 from sundog.base.kernel.libc import Int, Long
 from sundog.errors import SquashfsError
 
@@ -82,7 +91,7 @@ def load_lzma() -> "Decompress":
 
 def liblzma(form: int) -> "Decompress":
     """Load liblzma for streams of ``form``."""
-    from _lzma import LZMADecompressor  # noqa: PLC0415
+    from sundog.base.cpython import LZMADecompressor  # noqa: PLC0415
 
     def decompress_by_lzma(data: bytes, limit: int) -> bytes:
         return complete(LZMADecompressor(form, LZMA_MEMORY_LIMIT), data, limit)
@@ -93,7 +102,7 @@ def liblzma(form: int) -> "Decompress":
 def load_zstd() -> "Decompress":
     """Load zstd: Python has it from 3.14 on, and before there is ``backports.zstd``."""
     if sys.version_info >= (3, 14):
-        from _zstd import ZstdDecompressor  # noqa: PLC0415
+        from sundog.base.cpython import ZstdDecompressor  # noqa: PLC0415
     else:
         found = packaged_extension("backports.zstd._zstd")
         if found is None:
@@ -168,14 +177,14 @@ def packaged_extension(name: str) -> "Any":
         return sys.modules[name]
     beside, _, _ = sys._getframe().f_code.co_filename.rpartition("/sundog/")
     for directory in (beside, *sys.path):
-        for suffix in _imp.extension_suffixes():
+        for suffix in extension_suffixes():
             path = f"{directory}/{name.replace('.', '/')}{suffix}"
             try:
                 os.stat(path)
             except OSError:
                 continue
-            module = _imp.create_dynamic(ModuleSpec(name, None, origin=path))
-            _imp.exec_dynamic(module)
+            module = create_dynamic(ModuleSpec(name, None, origin=path))
+            exec_dynamic(module)
             return module
     return None
 

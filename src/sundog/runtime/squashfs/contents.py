@@ -4,8 +4,7 @@ Specification: Documentation/filesystems/squashfs.rst, "Filesystem design"; stru
 squashfs_fragment_entry of Linux's squashfs_fs.h.
 """
 
-from _struct import Struct, unpack
-
+from sundog.base.cpython import Struct, unpack
 from sundog.runtime.squashfs.cache import BoundedCache
 from sundog.runtime.squashfs.inode import NO_ROW
 

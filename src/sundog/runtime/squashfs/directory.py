@@ -10,8 +10,7 @@ Specification: Documentation/filesystems/squashfs.rst, "Directories"; struct squ
 squashfs_dir_entry and squashfs_dir_index of Linux's squashfs_fs.h.
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.cache import BoundedCache
 from sundog.runtime.squashfs.metadata import METADATA_SIZE
 

@@ -1,7 +1,6 @@
 """A SquashFS file that is open: its inodes, directories, contents and extended attributes."""
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.errors import SquashfsError
 from sundog.runtime.squashfs.attributes import XattrTable
 from sundog.runtime.squashfs.compressors import decompressor_for

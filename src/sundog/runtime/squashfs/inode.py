@@ -4,8 +4,8 @@ Specification: struct squashfs_*_inode of Linux's squashfs_fs.h.
 """
 
 import os
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.cache import BoundedCache
 from sundog.runtime.squashfs.metadata import METADATA_SIZE
 

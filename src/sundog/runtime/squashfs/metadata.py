@@ -6,8 +6,7 @@ the other bits are the size.  All blocks of a chain but the last unpack to 8 KiB
 Specification: Documentation/filesystems/squashfs.rst, "Inodes", "Fragment lookup table".
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.cache import BoundedCache
 
 TYPE_CHECKING = False

@@ -5,8 +5,8 @@ little-endian.
 """
 
 import os
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.kernel.libc import printable
 from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.errors import SundogError

@@ -3,8 +3,7 @@
 Specification: struct squashfs_super_block of Linux's squashfs_fs.h.
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.base.record.magic import SQUASHFS_MAGIC
 from sundog.errors import SquashfsError
 

@@ -16,9 +16,9 @@ import errno
 import fcntl
 import os
 import stat
-from _json import encode_basestring_ascii
 from contextlib import suppress
 
+from sundog.base.cpython import encode_basestring_ascii
 from sundog.base.kernel.files import Closing, write_all
 from sundog.base.kernel.libc import escaped
 from sundog.base.kernel.locks import open_locked, unlock

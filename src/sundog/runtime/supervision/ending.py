@@ -22,10 +22,10 @@ find mount points by what the kernel has in its cache (RESOLVE_CACHED), so they 
 
 import os
 import sys
-from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 from time import monotonic, sleep
 
+from sundog.base.cpython import SIGKILL
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import checked, printable, syscall
 from sundog.base.kernel.mounts import (

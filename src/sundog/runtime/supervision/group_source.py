@@ -8,9 +8,9 @@ A peer belongs to the group from its enlisting until no process of its command i
 
 import os
 import sys
-from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from select import EPOLLIN, epoll
 
+from sundog.base.cpython import AF_UNIX, SOCK_SEQPACKET, socket
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource, wake_synchronously
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers

@@ -8,9 +8,9 @@ the guard may wait in the kernel.
 import fcntl
 import os
 import select
-from _socket import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, socket, socketpair
 from contextlib import suppress
 
+from sundog.base.cpython import AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, socket, socketpair
 from sundog.base.kernel.descriptors import receive_message, send_message
 
 TYPE_CHECKING = False

@@ -2,9 +2,9 @@
 
 import errno
 import os
-from _signal import SIGKILL  # type: ignore[import-not-found]
 from fcntl import ioctl
 
+from sundog.base.cpython import SIGKILL
 from sundog.base.kernel.namespaces import NS_GET_PARENT
 from sundog.runtime.emulation.notify.tracee.tag import tag_peer
 

@@ -12,7 +12,8 @@ these descriptors.
 import errno
 import os
 import sys
-from _socket import (
+
+from sundog.base.cpython import (
     AF_UNIX,
     MSG_NOSIGNAL,
     SCM_RIGHTS,
@@ -21,7 +22,6 @@ from _socket import (
     socket,
     socketpair,
 )
-
 from sundog.base.kernel.descriptors import INT_SIZE, send_message
 
 TYPE_CHECKING = False

@@ -9,8 +9,8 @@ layers about owners.  It ends with the records to write about changes.
 """
 
 import os
-from _socket import AF_UNIX, SOCK_STREAM, socketpair
 
+from sundog.base.cpython import AF_UNIX, SOCK_STREAM, socketpair
 from sundog.base.kernel.namespaces import setns
 from sundog.base.kernel.numbers import process_abi
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses

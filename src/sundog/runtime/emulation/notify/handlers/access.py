@@ -4,8 +4,7 @@ Under ``strict`` also access(2) and chdir(2).  The kernel does what the handlers
 Root is refused nothing, so the supervisor calls no handler while all processes are root.
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.identity.permissions import (
     MAY_EXEC,

@@ -1,10 +1,8 @@
 """bind(2), which makes an inode if the name of a Unix socket is a path."""
 
 import os
-from _ctypes import byref
-from _socket import AF_UNIX
-from _struct import Struct
 
+from sundog.base.cpython import AF_UNIX, Struct, byref
 from sundog.base.kernel.files import Closing, close_all_but
 from sundog.base.kernel.modes import PERMISSIONS, S_IFSOCK
 from sundog.runtime.emulation.notify.state.access import Access

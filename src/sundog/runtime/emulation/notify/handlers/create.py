@@ -9,8 +9,8 @@ empty regular file with a record.
 
 import errno
 import os
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import (
     MODE_MASK,

@@ -6,8 +6,8 @@ does not exist: the C library then makes another one.
 """
 
 import errno
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.kernel.libc import syscall
 from sundog.runtime.emulation.notify.handlers.narrow import narrow_handlers
 from sundog.runtime.emulation.notify.handlers.restart import RestartHandler

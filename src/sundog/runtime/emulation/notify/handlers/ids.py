@@ -4,8 +4,8 @@
 """
 
 import errno
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SETGID
 from sundog.runtime.emulation.notify.identity.credentials import (

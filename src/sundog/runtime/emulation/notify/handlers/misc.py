@@ -1,10 +1,8 @@
 """Calls at the edges of the emulation: other roots, peers of sockets, the tag itself."""
 
 import errno
-from _ctypes import byref
-from _socket import SO_PEERCRED, SOL_SOCKET
-from _struct import Struct
 
+from sundog.base.cpython import SO_PEERCRED, SOL_SOCKET, Struct, byref
 from sundog.base.kernel.files import Closing
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_CHROOT
 from sundog.runtime.emulation.notify.seccomp.program import SO_PEERGROUPS

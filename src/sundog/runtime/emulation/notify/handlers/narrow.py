@@ -6,8 +6,8 @@ elsewhere.  All calls that are not here have the same arguments and structures a
 """
 
 import errno
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.handlers.access import AccessHandlers
 from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.runtime.emulation.notify.handlers.stat import StatHandlers

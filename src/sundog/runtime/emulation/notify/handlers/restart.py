@@ -7,8 +7,7 @@ would say no.  So the handlers of signals that are ignored by default get SA_RES
 other signals do not: a program may have set an alarm to break off a read(2).
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer

@@ -7,8 +7,8 @@ them, then the supervisor sends the signals itself; that of kill(-1) always.
 
 import errno
 import os
-from _signal import SIGCONT, pidfd_send_signal  # type: ignore[import-not-found]
 
+from sundog.base.cpython import SIGCONT, pidfd_send_signal
 from sundog.base.kernel.files import Closing
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_KILL
 from sundog.runtime.emulation.notify.identity.credentials import Credentials

@@ -5,9 +5,7 @@ one stat(2) of its own, and leaves the call to the kernel if the file has no rec
 container owns it, and it is not in a /proc.
 """
 
-from _ctypes import addressof
-from _struct import Struct
-
+from sundog.base.cpython import Struct, addressof
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import syscall
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW

@@ -6,8 +6,8 @@ msgsnd(2) and msgrcv(2) are notified under ``strict`` only: programs call them a
 """
 
 import errno
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_IPC_OWNER
 from sundog.runtime.emulation.notify.identity.credentials import UNCHANGED, Credentials
 from sundog.runtime.emulation.notify.identity.permissions import (

@@ -10,8 +10,8 @@ the calls ask for.
 """
 
 import errno
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG, S_ISVTX
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.identity.credentials import Credentials

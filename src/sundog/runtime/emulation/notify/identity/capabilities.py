@@ -3,7 +3,7 @@
 A set is an int; bit n stands for capability n.
 """
 
-from _struct import Struct
+from sundog.base.cpython import Struct
 
 CAP_CHOWN = 1 << 0
 CAP_DAC_OVERRIDE = 1 << 1

@@ -7,11 +7,10 @@ WAIT_KILLABLE_RECV.
 import errno
 import os
 import sys
-from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
-from _struct import Struct
 from fcntl import ioctl
 from select import POLLHUP, POLLIN, poll
 
+from sundog.base.cpython import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, Struct, socket
 from sundog.base.kernel.libc import CharPointer, checked, syscall
 from sundog.base.kernel.numbers import IOC_WRITE
 from sundog.base.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER

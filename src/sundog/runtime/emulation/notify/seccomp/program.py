@@ -9,9 +9,8 @@ has one such block for each ABI that the supervisor knows (x86-64 and i386).  Pr
 
 import errno
 import os
-from _signal import SIGCHLD, SIGURG, SIGWINCH  # type: ignore[import-not-found]
-from _socket import SOL_SOCKET
 
+from sundog.base.cpython import SIGCHLD, SIGURG, SIGWINCH, SOL_SOCKET
 from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
 from sundog.base.kernel.namespaces import CLONE_NEWNS
 from sundog.base.kernel.numbers import ABIS

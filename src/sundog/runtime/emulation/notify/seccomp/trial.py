@@ -13,12 +13,11 @@ a tracer, and a tracer ranks below a notification.  There is no tracer, so the k
 
 import errno
 import os
-from _ctypes import addressof, get_errno
-from _socket import AF_UNIX, SOCK_STREAM, socketpair
 from fcntl import ioctl
 from resource import RLIMIT_CORE, getrlimit, prlimit, setrlimit
 from select import POLLIN, poll
 
+from sundog.base.cpython import AF_UNIX, SOCK_STREAM, addressof, get_errno, socketpair
 from sundog.base.kernel.libc import checked, syscall
 from sundog.base.kernel.modes import S_IFCHR
 from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps

@@ -5,8 +5,8 @@ of (tag, permissions, id) in the kernel's order.
 """
 
 import errno
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 
 ACL_ACCESS = b"system.posix_acl_access"

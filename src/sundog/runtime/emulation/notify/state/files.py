@@ -5,9 +5,8 @@ the supervisor's own PID namespace (``tracee.paths``).  An error of the kernel r
 """
 
 import os
-from _ctypes import byref, get_errno
-from _struct import Struct, pack_into
 
+from sundog.base.cpython import Struct, byref, get_errno, pack_into
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW

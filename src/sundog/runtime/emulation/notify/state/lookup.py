@@ -20,8 +20,8 @@ so ``own`` has their numbers.
 
 import errno
 import os
-from _ctypes import Array, byref, get_errno
 
+from sundog.base.cpython import Array, byref, get_errno
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import (
     AT_FDCWD,

@@ -11,8 +11,8 @@ The supervisor looks at objects by SHM_STAT_ANY and its like, which ask for no p
 """
 
 import os
-from _struct import Struct
 
+from sundog.base.cpython import Struct
 from sundog.base.kernel.libc import address, syscall
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi

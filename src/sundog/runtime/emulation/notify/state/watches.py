@@ -9,10 +9,9 @@ only the youngest records have watches; an old inode loses its watch, and its re
 
 import errno
 import os
-from _ctypes import get_errno
-from _struct import Struct
 from itertools import islice
 
+from sundog.base.cpython import Struct, get_errno
 from sundog.runtime.emulation.notify.tracee.memory import quick_function
 
 TYPE_CHECKING = False

@@ -10,7 +10,8 @@ the supervisor has one thread.
 """
 
 import errno
-from _ctypes import (
+
+from sundog.base.cpython import (
     FUNCFLAG_CDECL,
     FUNCFLAG_PYTHONAPI,
     FUNCFLAG_USE_ERRNO,
@@ -21,7 +22,6 @@ from _ctypes import (
     byref,
     dlsym,
 )
-
 from sundog.base.kernel.libc import LIBC_HANDLE, Int
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 
