@@ -57,12 +57,8 @@ from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.group_source import GroupSource
 from sundog.runtime.supervision.members import kill_members
 from sundog.runtime.supervision.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
-from sundog.runtime.supervision.supervision import (
-    Emulation,
-    Supervised,
-    Supervision,
-    install_in_group,
-)
+from sundog.runtime.supervision.supervised import Supervised
+from sundog.runtime.supervision.supervision import Emulation, Supervision, install_in_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,7 +171,7 @@ class Attendant:
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
             upper = rootless(b"/proc/self/fd/%d/upper" % plan.scratch)
-        return emulation.open().merge(upper), records
+        return emulation.open(upper), records
 
 
 class PreparedAttendant:

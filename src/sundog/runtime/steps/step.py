@@ -58,6 +58,7 @@ from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.init import AWAITED, Init
 from sundog.runtime.supervision.leash import Leash, announce
 from sundog.runtime.supervision.lost_guard import KILLED, Looking, end_from_outside
+from sundog.runtime.supervision.supervised import Supervised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,15 +66,13 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sundog.runtime.container.root import Root
-    from sundog.runtime.supervision.supervision import Emulation, Supervised, Supervision
+    from sundog.runtime.supervision.supervision import Emulation, Supervision
 
     T = TypeVar("T")
 
 
-def run_supervised(step: Step, emulation: "Emulation") -> "tuple[int, Supervised]":
+def run_supervised(step: Step, emulation: "Emulation") -> tuple[int, Supervised]:
     """Run the command as ``run_step`` does, under a supervisor; also return its results."""
-    from sundog.runtime.supervision.supervision import Supervised  # noqa: PLC0415 - other steps need none of it
-
     status, supervised = guarded_anyhow(step, emulation)
     if supervised is None:
         raise SundogError("the command ended before its supervisor could answer it")
@@ -189,7 +188,6 @@ def guard(
     Returns what ``guarded`` does.
     """
     leave_terminal(relay)
-    opened_emulation = None if emulation is None else emulation.open()
     host = HostMounts()
     try:
         enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
@@ -203,7 +201,7 @@ def guard(
     with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
         unshare(CLONE_NEWIPC)
     ending = Ending(rootless(b"/proc"), host)
-    supervision = None if opened_emulation is None else opened_emulation.merge()
+    supervision = None if emulation is None else emulation.open()
     if supervision is None and not own_pids:
         return container(step, Init(ending, leash.theirs, 0, own_pids=False)), None
     gate = Gate()
