@@ -13,7 +13,7 @@ from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.registries import pull_options, puller
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
-from sundog.image.builder.files.context import named_context
+from sundog.image.builder.files.named_context import named_context
 from sundog.image.builder.files.remote_access import RemoteAccess
 from sundog.image.builder.graph import context_key
 from sundog.image.builder.naming import inferred_name

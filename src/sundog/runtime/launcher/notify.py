@@ -69,9 +69,9 @@ if TYPE_CHECKING:
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.container.plan import Plan
+    from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.options import CommandLine
-    from sundog.runtime.launcher.root_emulation import Become
     from sundog.runtime.supervision.membership import GroupChannel
 
     class KeptRecords(Protocol):
@@ -87,7 +87,7 @@ ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
 
 
 class Attendant:
-    """A supervisor that will run beside the command.  See ``root_emulation.Companion``."""
+    """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
     __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
 
@@ -175,7 +175,7 @@ class Attendant:
 
 
 class PreparedAttendant:
-    """A supervisor that has the records of the image: a ``root_emulation.PreparedCompanion``."""
+    """A supervisor that has the records of the image: a ``companion.PreparedCompanion``."""
 
     __slots__ = ("_members", "_messages", "_records", "_supervision", "_user")
 
@@ -251,7 +251,7 @@ class PreparedAttendant:
 
 
 class PeerAttendant:
-    """The supervisor of a group, which runs already: a ``root_emulation.PreparedCompanion``.
+    """The supervisor of a group, which runs already: a ``companion.PreparedCompanion``.
 
     ``ended`` is as in ``KeptRecords``.
     """
