@@ -24,6 +24,8 @@
     │   ├── DockerArchiveError  manifest.json of an archive of docker save
     │   ├── RuntimeConfigError  config.json of a bundle, or another document of runtime-spec
     │   └── CdiError            a CDI specification file, or a device that none has
+    │       └── UnusableSpecification
+    │                           a file is not a CDI specification
     ├── DockerfileError         a Dockerfile is wrong, at a known place
     ├── SubstitutionError       a word of a Dockerfile cannot be expanded
     ├── BuildError              an instruction failed
@@ -38,6 +40,7 @@
     │   ├── ConfigurationError  registries.conf is wrong
     │   ├── CredentialsError    a file of logins is wrong, or a credential helper fails
     │   └── CertificateError    a file of certs.d is wrong
+    ├── NotHere                 the machine lacks what a check is about, and Sundog does without it
     └── Cancelled               another part of the same pull or push has failed
 
 A message is one line in lower case: what, which object, why.  The hint says what to do next.  Only
@@ -227,6 +230,16 @@ class CdiError(DocumentError):
     """A CDI specification file can't be used, or no such file has a device."""
 
 
+class UnusableSpecification(CdiError):
+    """A file is not a specification; ``vendor`` is whose it is, or "" if that is unknown."""
+
+    ATTRIBUTES = (*CdiError.ATTRIBUTES, "vendor")
+
+    def __init__(self, message: str, hint: str = "", vendor: str = "") -> None:
+        super().__init__(message, hint)
+        self.vendor = vendor
+
+
 class PlatformUnavailable(SundogError):
     """No image exists for a platform."""
 
@@ -331,6 +344,10 @@ class CredentialsError(RegistryError):
 
 class CertificateError(RegistryError):
     """A file of ``certs.d`` cannot be used."""
+
+
+class NotHere(SundogError):
+    """The machine does not have what a check is about, and Sundog does without it."""
 
 
 class Cancelled(SundogError):

@@ -119,6 +119,7 @@ TELLTALE = "import os\nos.write(2, b'IMPORTED FROM THE IMAGE\\n')\nos._exit(99)\
 BROKEN_STEP = """
 import os, sys
 from sundog.runtime.steps import step
+from sundog.runtime.steps.command import Step
 from sundog.runtime.supervision import init
 from sundog.runtime.container.root import DirectoryRoot
 def broken(self, pid, proc):
@@ -130,7 +131,7 @@ before = set(sys.modules)
 for name in ("traceback", "linecache", "textwrap", "tokenize", "random"):
     sys.modules.pop(name, None)
 try:
-    step.run_step(step.Step(root, [b"true"], {b"PATH": b"/bin"}, b"/"))
+    step.run_step(Step(root, [b"true"], {b"PATH": b"/bin"}, b"/"))
 except RuntimeError as error:
     assert "a bug" in str(error), error
     assert "in broken" in error.__notes__[0], error.__notes__

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.errors import SundogError
-from sundog.front.cli.sundog_command import Context
 from sundog.front.cli.sundog_containers import remove
+from sundog.front.cli.sundog_context import Context
 from sundog.front.podman import kept
-from sundog.front.podman.kept import own_containers
+from sundog.front.podman.containers import own_containers
 from tests.conftest import command, copy_storage, run_program
 from tests.front.cli.test_sundog import Place, background, refused, sundog, until
 

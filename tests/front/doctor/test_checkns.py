@@ -14,17 +14,9 @@ from scripts.place import CHECKOUT
 
 from sundog.base.kernel.mounts import MS_BIND, MS_REC, mount
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, unshare, write_id_maps
-from sundog.errors import ADMINISTRATOR, ORDINARY_USER, Hint, KernelError, SundogError
+from sundog.errors import ADMINISTRATOR, ORDINARY_USER, Hint, KernelError, NotHere, SundogError
 from sundog.front.doctor.namespaces import STEPS
-from sundog.front.doctor.outcome import (
-    FAILED,
-    NOT_HERE,
-    OK,
-    Check,
-    NotHere,
-    Outcome,
-    attempt,
-)
+from sundog.front.doctor.outcome import FAILED, NOT_HERE, OK, Check, Outcome, attempt
 from sundog.front.doctor.storage import storage_checks
 from sundog.front.doctor.table import kernel_checks, surrounding_checks
 from tests.base.kernel.child import in_child, in_namespaces

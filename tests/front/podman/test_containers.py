@@ -10,7 +10,8 @@ import pytest
 
 from sundog.base.kernel.living_process import Process
 from sundog.errors import SundogError
-from sundog.front.podman.containers import Container, Containers
+from sundog.front.podman.container import Container
+from sundog.front.podman.containers import Containers
 from sundog.front.podman.kept import Kept
 from sundog.front.podman.users import NOTIFY, Who
 

@@ -9,9 +9,9 @@ from sundog.image.builder.secrets import Secret, SshAgents, SshSource
 
 
 def access(*secrets: tuple[str, str], ssh: str = "") -> RemoteAccess:
-    sources = {"default": SshSource("default", ssh)} if ssh else {}
+    sources = [SshSource("default", ssh)] if ssh else []
     return RemoteAccess(
-        {name: Secret(name, value.encode()) for name, value in secrets}, SshAgents(sources)
+        {name: Secret(name, value.encode()) for name, value in secrets}, SshAgents(*sources)
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sundog.base.record.owners import OwnerRecord, pack_owners
 from sundog.errors import StoreError
-from sundog.front.podman.containers import NOBODY, Container
+from sundog.front.podman.container import NOBODY, Container
 from sundog.front.podman.kept import Kept
 from sundog.front.podman.users import NOTIFY, Who
 from sundog.image.store.store import Store

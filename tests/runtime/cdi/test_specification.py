@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.errors import UnusableSpecification
 from sundog.runtime.cdi.fields import Misfit
 from sundog.runtime.cdi.specification import (
     CdiSpecification,
-    UnusableSpecification,
     load_specification,
     read_specification,
 )

@@ -9,8 +9,8 @@ from sundog.runtime.container.plan import Plan
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.host_places import TemporaryDirectory
+from sundog.runtime.launcher.host_sources import HostSources, requested_binds
 from sundog.runtime.launcher.messages import Messages
-from sundog.runtime.launcher.one_file import HostSources, requested_binds
 from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.part import Part
 from sundog.runtime.launcher.run_plan import build_plan, host_files, mounts_of, needed

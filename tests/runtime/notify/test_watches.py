@@ -10,7 +10,7 @@ import pytest
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.notify.state import watches as watches_module
 from sundog.runtime.emulation.notify.state.files import Files, Status
-from sundog.runtime.emulation.notify.state.records import Record
+from sundog.runtime.emulation.notify.state.record import Record
 from sundog.runtime.emulation.notify.state.watches import Watches
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 

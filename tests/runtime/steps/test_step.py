@@ -8,15 +8,19 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sundog.base.kernel.libc import libc_call
 from sundog.errors import SundogError
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
+from sundog.runtime.steps.command import Step, StepOptions
 from sundog.runtime.steps.mounts import TreeMount
-from sundog.runtime.steps.plan import Step
 from sundog.runtime.steps.step import guarded, in_root, pid_namespace_obstacle, run_step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PATH = {b"PATH": b"/bin"}
 
@@ -30,18 +34,23 @@ def root_of(tree: Path) -> DirectoryRoot:
     return DirectoryRoot(os.fsencode(tree))
 
 
-def shell(tree: Path, script: str, **more: object) -> tuple[int, str]:
+def shell(
+    tree: Path,
+    script: str,
+    *,
+    own_pids: bool = True,
+    binds: Sequence[tuple[bytes, bytes, bool]] = (),
+    **more: object,
+) -> tuple[int, str]:
     """Run ``script`` as a step in ``tree``; return its status and its output."""
     output = tree.parent / "output"
-    own_pids = bool(more.pop("own_pids", True))
     with output.open("wb") as file:
         step = Step(
             root_of(tree),
             [b"sh", b"-c", script.encode()],
             PATH,
             b"/",
-            stdout=file.fileno(),
-            stderr=file.fileno(),
+            StepOptions(binds=binds, stdout=file.fileno(), stderr=file.fileno()),
             **more,  # type: ignore[arg-type]
         )
         status, _ = guarded(step, own_pids=own_pids)
@@ -100,7 +109,7 @@ def test_pid_namespaces_refused_is_no_obstacle(busybox_tree: Path) -> None:
         from sundog.runtime.container.enter import enter_namespaces
         from sundog.runtime.container.root import DirectoryRoot
         from sundog.runtime.steps.step import run_step
-        from sundog.runtime.steps.plan import Step
+        from sundog.runtime.steps.command import Step
         enter_namespaces(0, 0)
         with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
             limit.write("0")
@@ -116,8 +125,9 @@ import os, sys
 from sundog.base.kernel.mounts import MS_BIND, mount
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.root import DirectoryRoot
+from sundog.runtime.steps.command import Step
 from sundog.runtime.steps.step import (
-    PidNamespaceRefused, Step, guarded, pid_namespace_obstacle, run_step
+    PidNamespaceRefused, guarded, pid_namespace_obstacle, run_step
 )
 enter_namespaces(0, 0)
 mount(b"/dev/null", b"/proc/version", None, MS_BIND, None)
@@ -231,8 +241,7 @@ def test_what_is_printed_arrives_where_it_is_to(busybox_tree: Path, tmp_path: Pa
             [b"sh", b"-c", script.encode()],
             PATH,
             b"/",
-            stdout=out.fileno(),
-            stderr=err.fileno(),
+            StepOptions(stdout=out.fileno(), stderr=err.fileno()),
         )
         assert run_step(step) == 0
     assert (tmp_path / "out").read_text() == "o1\no2\no3\n"
@@ -353,7 +362,7 @@ import os, sys
 from sundog.runtime.container.root import DirectoryRoot
 from sundog.runtime.steps.mounts import TreeMount
 from sundog.runtime.steps.step import guarded
-from sundog.runtime.steps.plan import Step
+from sundog.runtime.steps.command import Step
 argv = [b"sh", b"-c", b"echo started; exec sleep " + sys.argv[3].encode()]
 step = Step(DirectoryRoot(os.fsencode(sys.argv[1])), argv, {b"PATH": b"/bin"}, b"/")
 guarded(step, own_pids=sys.argv[2] == "True")

@@ -20,7 +20,7 @@ from sundog.base.kernel.unix_peer import UnixPeer
 from sundog.base.wire.outcomes import where_from
 from sundog.errors import EXIT_ERROR, SundogError
 from sundog.front.agent.container_source import FURTHER
-from sundog.front.agent.containers import Supervised, supervise
+from sundog.front.agent.containers import ArrivedContainer, supervise
 from sundog.front.agent.reception import Reception
 
 TYPE_CHECKING = False
@@ -180,7 +180,9 @@ class Agent:
             ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
             opened.callback(ours.close)
             with theirs:
-                supervised = Supervised(state, listener, process, self._proc, theirs, predecessors)
+                supervised = ArrivedContainer(
+                    state, listener, process, self._proc, theirs, predecessors
+                )
                 supervisor = fork()
                 if supervisor == 0:
                     self._become_supervisor(supervised)
@@ -191,7 +193,7 @@ class Agent:
         self._selector.register(container.ended, EVENT_READ, lambda: self._bury(container))
         self._messages.info(f"container {state.container}: begins")
 
-    def _become_supervisor(self, container: Supervised) -> NoReturn:
+    def _become_supervisor(self, container: ArrivedContainer) -> NoReturn:
         """Be the child process that supervises ``container``."""
         status = EXIT_ERROR
         what = f"container {container.state.container}"

@@ -24,9 +24,8 @@ from sundog.runtime.emulation.notify.identity.capabilities import all_capabiliti
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.state.files import file_system_type
-from sundog.runtime.emulation.notify.state.lower import LowerRecords
 from sundog.runtime.supervision.fuse_mounts import unescaped
-from sundog.runtime.supervision.supervision import Start, answer_calls
+from sundog.runtime.supervision.supervision import Emulation, Supervision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ _UPPER = re.compile(rb" / / .* - overlay .*[ ,]upperdir=([^ ,]+)")
 
 
 @dataclass(frozen=True)
-class Supervised:
+class ArrivedContainer:
     """A container that is to be supervised.
 
     listener        of its first process
@@ -65,7 +64,7 @@ class Supervised:
         return (self.listener, self.process, self.proc, further, *self.predecessors)
 
 
-def supervise(container: Supervised, report: Callable[[str], None]) -> None:
+def supervise(container: ArrivedContainer, report: Callable[[str], None]) -> None:
     """Answer the calls of ``container`` until it has ended, and write its records.
 
     This process is a child of the agent, and does nothing else.  ``report`` gets what the
@@ -92,12 +91,13 @@ def supervise(container: Supervised, report: Callable[[str], None]) -> None:
             manifest = own_records()
         upper = overlay_upper(detacher, first, container.proc)
     os.close(container.process)
-    is_overlay = upper >= 0
-    lower = LowerRecords((), manifest, is_stable=is_overlay, may_change=is_overlay)
-    start = Start(lower, (), changes, upper, strict=False)
+    emulation = Emulation(is_stable=upper >= 0)
+    supervision = Supervision(
+        container.proc, emulation, shown=manifest, changes=changes, upper=upper
+    )
     tags = Tags(superuser(all_capabilities()))
     source = ContainerSource(container.listener, container.further)
-    supervised = answer_calls(container.proc, start, source, tags)
+    supervised = supervision.answer(source, tags)
     if records is not None:
         records.save(supervised.owners)
     for incident in supervised.incidents:

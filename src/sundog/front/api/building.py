@@ -19,7 +19,13 @@ from sundog.image.builder.chosen_force import chosen_force
 from sundog.image.builder.document import read_document
 from sundog.image.builder.executor import build as build_image
 from sundog.image.builder.files.context import BuildContext
-from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED, BuildOptions, RunOptions
+from sundog.image.builder.options import (
+    CACHE_DISABLED,
+    CACHE_ENABLED,
+    CACHE_NAMESPACE,
+    BuildOptions,
+    RunOptions,
+)
 from sundog.image.dockerfile.parse import SIZE_LIMIT, parse
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 
@@ -85,16 +91,17 @@ def build(
 
     def work(report: ProgressReport) -> dict[str, Any]:
         document = read_document(path, SIZE_LIMIT) if text is None else text.encode()
-        hidden = os.memfd_create("output", os.MFD_CLOEXEC) if output is None else -1
-        stream = hidden if output is None else output
+        captured = os.memfd_create("output", os.MFD_CLOEXEC) if output is None else -1
+        stream = captured if output is None else output
         options = BuildOptions(
             tags,
             BuildContext(directory, "" if text is not None else path),
             RunOptions(
-                chosen_force(force, fallback=True, report=report),
+                force=chosen_force(force, fallback=True, report=report),
+                cache_namespace=args.get(CACHE_NAMESPACE, ""),
                 stdout=stream,
                 stderr=stream,
-                hidden=hidden,
+                captured=captured,
             ),
             args,
             os.environ,

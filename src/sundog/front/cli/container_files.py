@@ -9,7 +9,7 @@ from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.base.kernel.process import set_dumpable
 from sundog.errors import SundogError
 from sundog.front.cli.sundog_kept import settled
-from sundog.front.podman.kept import changing
+from sundog.front.podman.containers import changing
 from sundog.front.podman.processes import members
 from sundog.image.store.store import Store
 from sundog.runtime.container.enter import (
@@ -24,8 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from sundog.front.cli.sundog_command import Context
-    from sundog.front.podman.containers import Container, Containers
+    from sundog.front.cli.sundog_context import Context
+    from sundog.front.podman.container import Container
+    from sundog.front.podman.containers import Containers
     from sundog.runtime.container.root import Root
 
 

@@ -13,7 +13,8 @@ from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.registries import pull_options, puller
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
-from sundog.image.builder.files.context import named_context
+from sundog.image.builder.files.named_context import named_context
+from sundog.image.builder.files.remote_access import RemoteAccess
 from sundog.image.builder.graph import context_key
 from sundog.image.builder.naming import inferred_name
 from sundog.image.builder.options import BuildOptions
@@ -24,14 +25,11 @@ from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import TypeVar
+    from collections.abc import Mapping, Sequence
 
     from sundog.front.cli.image_arguments import ImageArguments
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.remote_context import RemoteContexts
-
-    SourceT = TypeVar("SourceT", Secret, SshSource)
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
@@ -46,19 +44,18 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         """Open the store when it is needed first: what only looks at a Dockerfile makes none."""
         return stack.enter_context(Store.open(storage_path(arguments)))
 
-    run_options = chosen_run_options(arguments, report)
     build_args = chosen_build_args(arguments.build_arg, os.environ)
     epoch = _epoch(build_args, os.environ)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
-    secrets = _by_id(Secret.parse(text, os.environ) for text in arguments.secret)
-    ssh = _by_id(SshSource.parse(text, os.environ) for text in arguments.ssh)
+    secrets = [Secret.parse(text, os.environ) for text in arguments.secret]
+    agents = SshAgents(*(SshSource.parse(text, os.environ) for text in arguments.ssh))
+    access = RemoteAccess({secret.id: secret for secret in secrets}, stack.enter_context(agents))
+    run_options = chosen_run_options(arguments, report, build_args, access)
 
     @cache
     def remotes() -> RemoteContexts:
-        from sundog.image.builder.files.remote_access import RemoteAccess
-        from sundog.image.builder.files.remote_context import RemoteContexts
+        from sundog.image.builder.files.remote_context import RemoteContexts  # seldom needed
 
-        access = RemoteAccess(secrets, stack.enter_context(SshAgents(ssh)))
         return RemoteContexts.make(opened_store(), access, report, build_args)
 
     given = find_context(arguments, opened_store, remotes)
@@ -82,8 +79,6 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
         os.environ,
         arguments.target_stage,
         _labels(arguments.label),
-        secrets,
-        ssh,
         iidfile=arguments.iidfile,
         metadata_file=arguments.metadata_file,
         epoch=epoch,
@@ -122,10 +117,6 @@ def _epoch(build_args: dict[str, str], environment: Mapping[str, str]) -> int | 
         build_args[EPOCH_VARIABLE] = environment[EPOCH_VARIABLE]
         where = f"${EPOCH_VARIABLE}"
     return parse_epoch(build_args.get(EPOCH_VARIABLE, ""), where)
-
-
-def _by_id(sources: Iterable[SourceT]) -> dict[str, SourceT]:
-    return {source.id: source for source in sources}
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:

@@ -41,7 +41,8 @@ def run(arguments: ImageArguments, report: Report) -> int:
     """Modify an image; return the exit status."""
     target = arguments.target or arguments.reference
     canonical_name(target)  # a bad name fails before the work begins
-    run_options = chosen_run_options(arguments, report)
+    build_args = chosen_build_args(arguments.build_arg, os.environ)
+    run_options = chosen_run_options(arguments, report, build_args)
     is_interactive = _is_interactive(arguments)
     commands = [] if is_interactive else _commands(arguments)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
@@ -52,7 +53,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         (target,),
         BuildContext(None),
         run_options,
-        chosen_build_args(arguments.build_arg, os.environ),
+        build_args,
         environment=os.environ,
         epoch=parse_epoch(os.environ.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}"),
         cache_mode=cache_mode,

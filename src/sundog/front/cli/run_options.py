@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.record.location import default_storage, own_places
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.build_defaults import default_force
 from sundog.front.cli.image_arguments import storage_path
 from sundog.image.builder.chosen_force import chosen_force
-from sundog.image.builder.options import CACHE_ENABLED, CACHE_MODES, RunOptions
+from sundog.image.builder.files.remote_access import RemoteAccess
+from sundog.image.builder.options import CACHE_ENABLED, CACHE_MODES, CACHE_NAMESPACE, RunOptions
 from sundog.image.builder.run.inject import Hook
 from sundog.runtime.cdi.directories import cdi_directories
 from sundog.runtime.container.bind_option import parse_bind
@@ -23,29 +25,34 @@ if TYPE_CHECKING:
     from sundog.front.cli.report import Report
     from sundog.image.builder.force import Force
 
-_STDOUT, _STDERR = 1, 2
 
-
-def chosen_run_options(arguments: ImageArguments, report: Report) -> RunOptions:
+def chosen_run_options(
+    arguments: ImageArguments,
+    report: Report,
+    build_args: Mapping[str, str],
+    access: RemoteAccess | None = None,
+) -> RunOptions:
     """Return the options of RUN; raise UsageError."""
-    hidden = _hidden_file() if report.hides_stdout else -1
+    captured = _hidden_file() if report.hides_stdout else -1
     given = storage_path(arguments)
     storage = default_storage(os.environb) if given is None else os.fsencode(given)
     places = own_places(storage, os.environb)
     binds, own = checked_binds(map(_bind, arguments.bind), places, report.warning)
     return RunOptions(
-        _force(arguments, report),
-        tuple(binds),
-        frozenset(own),
-        tuple(places),
-        tuple(map(os.fsencode, arguments.device)),
-        cdi_directories(
+        force=_force(arguments, report),
+        binds=tuple(binds),
+        own=frozenset(own),
+        own_places=tuple(places),
+        devices=tuple(map(os.fsencode, arguments.device)),
+        cdi_directories=cdi_directories(
             None if arguments.cdi_dirs is None else os.fsencode(arguments.cdi_dirs),
             os.environb.get,
         ),
-        stdout=hidden if report.hides_stdout else _STDOUT,
-        stderr=hidden if report.hides_stderr else _STDERR,
-        hidden=hidden,
+        access=access or RemoteAccess(),
+        cache_namespace=build_args.get(CACHE_NAMESPACE, ""),
+        stdout=captured if report.hides_stdout else STDOUT_FILENO,
+        stderr=captured if report.hides_stderr else STDERR_FILENO,
+        captured=captured,
         output=None if report.hides_stdout else report.output_sink,
     )
 

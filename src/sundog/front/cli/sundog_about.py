@@ -7,7 +7,8 @@ import os
 from sundog import __version__
 from sundog.base.installation import own_command
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_command import run_safely, scanned_alone
+from sundog.front.cli.sundog_context import run_safely
+from sundog.front.cli.sundog_scan import scanned_alone
 from sundog.front.cli.sundog_start import execute
 from sundog.front.podman.image_options import DOCTOR, PLAIN
 from sundog.front.podman.stored import storage_directory
@@ -16,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
 
 _CHECK = "ch-checkns"
 

@@ -8,14 +8,15 @@ import os
 from sundog.base.kernel.numbers import process_abi
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_command import new_report, run_safely, scanned
+from sundog.front.cli.sundog_context import new_report, run_safely
+from sundog.front.cli.sundog_scan import scanned
 from sundog.front.podman.image_options import AGENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
     from sundog.front.podman.options import Line
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 

@@ -6,17 +6,14 @@ Lines about images are translated to lines of ``ch-image``, whose functions do t
 from __future__ import annotations
 
 from sundog.errors import SundogError, UsageError
+from sundog.front.cli.sundog_context import EXIT_SUNDOG, ON_STDERR, Context, image_line, new_report
+from sundog.front.cli.sundog_scan import scanned, warn
 from sundog.front.podman.run_line import is_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from sundog.front.cli.report import Report
-    from sundog.front.podman.options import Line, Option
-
-ON_STDERR = "--stderr"  # the word for ``help`` if there is no subcommand
-EXIT_SUNDOG = 125  # podman-run(1): podman itself failed
 
 # podman has real owners.
 _BUILD_DEFAULT = "--emulation-default=auto"
@@ -77,18 +74,6 @@ _OWN = {
 }
 
 
-class Context:
-    """The facts that each subcommand gets beside its own words."""
-
-    def __init__(self, storage: str | None) -> None:
-        self.storage = storage
-
-    @property
-    def image_options(self) -> list[str]:
-        """The options of ``ch-image`` that say where the images are."""
-        return [] if self.storage is None else [f"--storage={self.storage}"]
-
-
 def run(argv: Sequence[str]) -> int:
     """Run ``sundog`` with these arguments; return the exit status.
 
@@ -108,65 +93,6 @@ def run(argv: Sequence[str]) -> int:
 
         new_report().error(explained(error))
         return EXIT_SUNDOG
-
-
-def new_report() -> Report:
-    """Return what prints messages."""
-    from sundog.front.cli.report import Report  # a run seldom says anything
-    from sundog.front.cli.streams import open_closed
-
-    open_closed()
-    return Report()
-
-
-def warn(line: Line) -> None:
-    """Print the warnings of a command line."""
-    if line.warnings:
-        report = new_report()
-        for text in line.warnings:
-            report.warning(text)
-
-
-def scanned(
-    name: str, words: Sequence[str], options: Sequence[Option], *, permute: bool = True
-) -> Line | None:
-    """Scan the words of a subcommand; print its help and return None if they ask for that."""
-    from sundog.front.podman.options import scan
-
-    line = scan(words, options, command=name, permute=permute)
-    if line.is_set("help"):
-        from sundog.front.cli.sundog_help import print_help
-
-        print_help(name)
-        return None
-    return line
-
-
-def scanned_alone(name: str, words: Sequence[str], options: Sequence[Option]) -> Line | None:
-    """Return ``scanned`` of a subcommand that takes no operands; raise UsageError for one."""
-    line = scanned(name, words, options)
-    if line is not None and line.operands:
-        raise UsageError(
-            f"{name}: unexpected argument: {line.operands[0]}", f"sundog {name} --help"
-        )
-    return line
-
-
-def run_safely(action: Callable[[], int]) -> int:
-    """Run what reads or changes files, under the signals' care; return the exit status."""
-    from sundog.front.cli.running import run_action
-    from sundog.front.cli.streams import name_stdout
-
-    report = new_report()
-    name_stdout()
-    return run_action(action, report, EXIT_SUNDOG)
-
-
-def image_line(words: Sequence[str], context: Context) -> int:
-    """Run a line of ``ch-image``; return its exit status."""
-    from sundog.front.cli import image_command
-
-    return image_command.run([words[0], *context.image_options, *words[1:]])
 
 
 def _subcommand(argv: Sequence[str]) -> tuple[Context, str, Sequence[str]]:

@@ -10,12 +10,13 @@ from sundog.base.kernel.files import Closing
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_json, print_line
-from sundog.front.cli.sundog_command import new_report, run_safely, scanned, scanned_alone
+from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
+from sundog.front.cli.sundog_scan import scanned, scanned_alone
 from sundog.front.podman.container_options import KILL, PS, RM, STOP, WAIT
 from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
+from sundog.front.podman.containers import changing, own_containers
 from sundog.front.podman.image_options import PLAIN
-from sundog.front.podman.kept import changing, own_containers
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.stopping import signal_number, whole_number
 from sundog.front.podman.stored import image_config, image_directory, storage_directory
@@ -26,8 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.front.cli.sundog_command import Context
-    from sundog.front.podman.containers import Container, Containers
+    from sundog.front.cli.sundog_context import Context
+    from sundog.front.podman.container import Container
+    from sundog.front.podman.containers import Containers
     from sundog.front.podman.options import Line
 
 _END = 10.0  # seconds after SIGKILL
@@ -310,7 +312,7 @@ def _sizes(
 
 def _image_ids(views: Sequence[View], context: Context) -> dict[str, str]:
     """Return the IDs of the images of containers, by their names."""
-    from sundog.front.cli.sundog_inspect import find_image  # for this field
+    from sundog.front.cli.sundog_images import find_image  # for this field
     from sundog.image.store.store import Store
 
     with Store.open(context.storage) as store:

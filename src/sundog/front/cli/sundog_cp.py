@@ -11,9 +11,10 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.container_files import HOST, Place, files_of
-from sundog.front.cli.sundog_command import run_safely, scanned
+from sundog.front.cli.sundog_context import run_safely
+from sundog.front.cli.sundog_scan import scanned
 from sundog.front.podman.container_options import CP
-from sundog.front.podman.kept import own_containers
+from sundog.front.podman.containers import own_containers
 from sundog.front.podman.stored import storage_directory
 from sundog.image.layer.file_stream import DIRECTORY, FILE, NOTHING, kind, pack, unpack
 
@@ -21,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
     from sundog.runtime.process.child import Child
 
 _STREAM = "-"

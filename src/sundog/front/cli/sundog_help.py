@@ -7,7 +7,7 @@ import textwrap
 
 from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_command import ON_STDERR, new_report, run_safely
+from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
 from sundog.front.podman.container_options import (
     COMMIT,
     CONTAINER_PRUNE,
@@ -43,7 +43,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
     from sundog.front.podman.options import Option
 
 _WIDTH = 78

@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 
 from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_command import image_line, run_safely, scanned, warn
+from sundog.front.cli.sundog_context import image_line, run_safely
 from sundog.front.cli.sundog_format import print_rows
+from sundog.front.cli.sundog_scan import scanned, warn
 from sundog.front.podman.filters import Filters, has_label, truth
 from sundog.front.podman.image_options import IMAGES, PLAIN
 from sundog.front.podman.run_line import image_operand, is_id
@@ -16,13 +17,14 @@ from sundog.front.podman.stored import image_facts
 from sundog.front.podman.template_values import Moment, Structure
 from sundog.front.podman.templates import Template
 from sundog.front.podman.times import age, decimal_size, parse_moment
+from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
     from sundog.front.podman.options import Line
     from sundog.image.store.images import Image
 
@@ -78,6 +80,18 @@ def names_of_id(text: str, context: Context) -> list[str]:
     start = text.removeprefix("sha256:")
     with Store.open(context.storage) as store:
         return [image.typed for image in store.images.list() if image.whole_id.startswith(start)]
+
+
+def find_image(store: Store, text: str) -> Image | None:
+    """Return the image with a name or an ID, None if there is none."""
+    word = image_operand(text)
+    if is_glob(word):
+        return None
+    found = [image for images in store.images.matching(word).values() for image in images]
+    if not found and is_id(word):
+        start = word.removeprefix("sha256:")
+        found = [image for image in store.images.list() if image.whole_id.startswith(start)]
+    return found[0] if found else None
 
 
 def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filters:

@@ -9,16 +9,17 @@ import os
 
 from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.output import print_json, print_line
-from sundog.front.cli.sundog_command import run_safely, scanned
 from sundog.front.cli.sundog_containers import view_of
-from sundog.front.podman.containers import is_container_name
+from sundog.front.cli.sundog_context import run_safely
+from sundog.front.cli.sundog_images import find_image
+from sundog.front.cli.sundog_scan import scanned
+from sundog.front.podman.container import is_container_name
+from sundog.front.podman.containers import own_containers
 from sundog.front.podman.image_options import IMAGE_INSPECT, INSPECT
-from sundog.front.podman.kept import own_containers
-from sundog.front.podman.run_line import image_operand, is_id, is_path
+from sundog.front.podman.run_line import is_id, is_path
 from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.template_values import Moment, Structure, document
 from sundog.front.podman.templates import Template
-from sundog.image.store.images import is_glob
 from sundog.image.store.run_force import force_modes
 from sundog.image.store.store import Store
 
@@ -26,8 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
-    from sundog.front.podman.containers import Container, Containers
+    from sundog.front.cli.sundog_context import Context
+    from sundog.front.podman.container import Container
+    from sundog.front.podman.containers import Containers
     from sundog.front.podman.options import Line
     from sundog.image.oci.config import ImageConfig
     from sundog.image.store.images import Image
@@ -112,18 +114,6 @@ def container_structure(containers: Containers, container: Container) -> Structu
             image = find_image(store, container.image)
             image_id = "" if image is None else image.whole_id
     return view.structure(image_id=image_id, upper=upper, size=size)
-
-
-def find_image(store: Store, text: str) -> Image | None:
-    """Return the image with a name or an ID, None if there is none."""
-    word = image_operand(text)
-    if is_glob(word):
-        return None
-    found = [image for images in store.images.matching(word).values() for image in images]
-    if not found and is_id(word):
-        start = word.removeprefix("sha256:")
-        found = [image for image in store.images.list() if image.whole_id.startswith(start)]
-    return found[0] if found else None
 
 
 def image_structure(store: Store, image: Image) -> Structure:

@@ -9,13 +9,14 @@ from pathlib import Path
 from sundog.base.record.names import canonical_name
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_json, print_line
-from sundog.front.cli.sundog_command import image_line, new_report, run_safely, scanned
 from sundog.front.cli.sundog_containers import stop_container, view_of
+from sundog.front.cli.sundog_context import image_line, new_report, run_safely
 from sundog.front.cli.sundog_named import start_made
 from sundog.front.cli.sundog_run import own_caller
+from sundog.front.cli.sundog_scan import scanned
 from sundog.front.cli.sundog_start import Run
 from sundog.front.podman.container_options import COMMIT, DIFF, RESTART, START
-from sundog.front.podman.kept import changing, own_containers
+from sundog.front.podman.containers import changing, own_containers
 from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.run_line import command_user
 from sundog.front.podman.stopping import whole_number
@@ -28,9 +29,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
+    from sundog.front.podman.container import Container
     from sundog.front.podman.container_view import View
-    from sundog.front.podman.containers import Container, Containers
+    from sundog.front.podman.containers import Containers
     from sundog.image.oci.config import ImageConfig
     from sundog.image.store.images import Image
 

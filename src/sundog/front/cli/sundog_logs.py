@@ -7,10 +7,11 @@ import time
 
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_columns
-from sundog.front.cli.sundog_command import run_safely, scanned
+from sundog.front.cli.sundog_context import run_safely
+from sundog.front.cli.sundog_scan import scanned
 from sundog.front.podman import processes
 from sundog.front.podman.container_options import LOGS, TOP
-from sundog.front.podman.kept import own_containers
+from sundog.front.podman.containers import own_containers
 from sundog.front.podman.logs import STDERR, LogReader, selected
 from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.times import parse_moment, written
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
     from sundog.front.podman.logs import LogLine
 
 _LOOK = 0.2  # seconds between two looks at a log

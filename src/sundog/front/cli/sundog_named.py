@@ -11,8 +11,8 @@ from sundog.base.kernel.living_process import Process
 from sundog.base.kernel.process import fork
 from sundog.errors import SundogError
 from sundog.front.cli.sundog_start import Run, become_ch_run
-from sundog.front.podman.containers import NOBODY, Container, Containers, check_name
-from sundog.front.podman.kept import own_containers
+from sundog.front.podman.container import NOBODY, Container, check_name
+from sundog.front.podman.containers import Containers, own_containers
 from sundog.front.podman.kept_words import kept_words
 from sundog.front.podman.run_line import ChRunLine, run_line
 from sundog.front.podman.statuses import WAITER

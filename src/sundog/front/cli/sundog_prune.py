@@ -11,12 +11,13 @@ from sundog.base.record.names import canonical_name
 from sundog.errors import UsageError
 from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_command import run_safely, scanned_alone
 from sundog.front.cli.sundog_containers import remove, view_of
+from sundog.front.cli.sundog_context import run_safely
 from sundog.front.cli.sundog_images import filters
+from sundog.front.cli.sundog_scan import scanned_alone
 from sundog.front.podman.container_options import CONTAINER_PRUNE
+from sundog.front.podman.containers import own_containers
 from sundog.front.podman.image_options import BUILDER_PRUNE, IMAGE_PRUNE, SYSTEM_PRUNE
-from sundog.front.podman.kept import own_containers
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.times import decimal_size
@@ -26,8 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
-    from sundog.front.podman.containers import Container
+    from sundog.front.cli.sundog_context import Context
+    from sundog.front.podman.container import Container
     from sundog.front.podman.options import Line
     from sundog.image.store.images import Image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.installation import own_command
-from sundog.front.cli.sundog_command import scanned
+from sundog.front.cli.sundog_scan import scanned
 from sundog.front.cli.sundog_start import execute
 from sundog.front.podman.mock_root_options import ROOT
 from sundog.front.podman.statuses import PODMAN_STATUSES
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
 
 
 def root(words: Sequence[str], _context: Context) -> int:

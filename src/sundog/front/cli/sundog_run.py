@@ -6,7 +6,8 @@ import os
 import sys
 
 from sundog.errors import NotInStorage, UsageError
-from sundog.front.cli.sundog_command import EXIT_SUNDOG, image_line, new_report, scanned, warn
+from sundog.front.cli.sundog_context import EXIT_SUNDOG, image_line, new_report
+from sundog.front.cli.sundog_scan import scanned, warn
 from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.run_line import (
     Caller,
@@ -26,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
     from sundog.front.podman.options import Line
 
 _PULL = ("missing", "always", "newer", "never")

@@ -10,7 +10,7 @@ from sundog.base.cpython import SIG_DFL, SIGPIPE, SIGXFSZ, signal
 from sundog.base.installation import compiled, own_command
 from sundog.base.kernel.files import close_as_execve
 from sundog.errors import SundogError
-from sundog.front.cli.sundog_command import new_report
+from sundog.front.cli.sundog_context import new_report
 from sundog.front.podman.statuses import PODMAN_STATUSES
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from sundog.front.cli.sundog_command import Context
+    from sundog.front.cli.sundog_context import Context
     from sundog.front.podman.options import Line
     from sundog.front.podman.run_line import Caller, ChRunLine, ImageFacts
     from sundog.front.podman.users import Who

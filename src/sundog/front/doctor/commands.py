@@ -7,8 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 
 from sundog.base.installation import own_command
-from sundog.errors import SundogError
-from sundog.front.doctor.outcome import NotHere
+from sundog.errors import NotHere, SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

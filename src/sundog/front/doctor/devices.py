@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from sundog.errors import Hint, SundogError
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.errors import Hint, NotHere, SundogError
+from sundog.front.doctor.outcome import Check
 from sundog.runtime.cdi.directories import cdi_directories
 from sundog.runtime.cdi.registry import device_names, edits_for_all
 from sundog.runtime.devices.injection import BIND_MOUNT_TYPES, NO_ACCESS

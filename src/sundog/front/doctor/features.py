@@ -6,8 +6,8 @@ import errno
 import os
 
 from sundog.base.kernel.mounts import MS_NODEV, MS_NOSUID, mount
-from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, SundogError
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, NotHere, SundogError
+from sundog.front.doctor.outcome import Check
 from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.features import try_overlay, try_squash, try_tmpfs_xattrs
 from sundog.runtime.emulation.notify.seccomp.trial import (

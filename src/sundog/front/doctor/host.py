@@ -7,9 +7,9 @@ import shutil
 import tempfile
 
 from sundog.base.kernel.refusal import file_system_of, read_state
-from sundog.errors import SundogError
+from sundog.errors import NotHere, SundogError
 from sundog.front.doctor.devices import DEVICES
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.front.doctor.outcome import Check
 
 _LITTLE = 100 << 20  # bytes
 _ELSEWHERE = "name another directory by $TMPDIR"

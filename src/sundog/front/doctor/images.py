@@ -7,9 +7,9 @@ import shutil
 import time
 from functools import partial
 
-from sundog.errors import SundogError
+from sundog.errors import NotHere, SundogError
 from sundog.front.doctor.commands import Commands
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.front.doctor.outcome import Check
 from sundog.front.doctor.tiny_image import make_tiny_image
 
 TYPE_CHECKING = False

@@ -7,8 +7,8 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from sundog.errors import ADMINISTRATOR, Hint, SundogError
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.errors import ADMINISTRATOR, Hint, NotHere, SundogError
+from sundog.front.doctor.outcome import Check
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SECONDS = 5.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sundog.base.kernel.advice import hint_of, names_in
 from sundog.base.kernel.libc import kernel_error
-from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, SundogError
+from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, NotHere, SundogError
 from sundog.runtime.process.child import Child
 
 TYPE_CHECKING = False
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 OK, FAILED, NOT_HERE = "ok", "failed", "not here"
-
-
-class NotHere(SundogError):
-    """The machine does not have what a check is about, and Sundog does without it."""
 
 
 @dataclass(frozen=True, slots=True)

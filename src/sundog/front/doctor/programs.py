@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from sundog.base.record.magic import SQUASHFS_MAGIC
-from sundog.errors import ADMINISTRATOR, Hint, SundogError
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.errors import ADMINISTRATOR, Hint, NotHere, SundogError
+from sundog.front.doctor.outcome import Check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sundog.base.record.names import split_reference
-from sundog.errors import SundogError, UnauthorizedError, UnreachableError
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.errors import NotHere, SundogError, UnauthorizedError, UnreachableError
+from sundog.front.doctor.outcome import Check
 from sundog.image.registry.certificates import Certificates
 from sundog.image.registry.session import Session
 

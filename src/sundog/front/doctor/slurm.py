@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 
-from sundog.errors import ADMINISTRATOR, Hint, SundogError
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.errors import ADMINISTRATOR, Hint, NotHere, SundogError
+from sundog.front.doctor.outcome import Check
 from sundog.front.doctor.programs import output_of
 
 TYPE_CHECKING = False

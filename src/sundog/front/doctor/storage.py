@@ -14,9 +14,9 @@ from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, Closing,
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.kernel.refusal import file_system_of
 from sundog.base.kernel.sharing import is_shared
-from sundog.errors import KernelError, SundogError
+from sundog.errors import KernelError, NotHere, SundogError
 from sundog.front.doctor.file_systems import network_file_system
-from sundog.front.doctor.outcome import Check, NotHere
+from sundog.front.doctor.outcome import Check
 from sundog.image.store.locks import are_seen_by_all
 from sundog.image.store.probe import COPY, probe
 

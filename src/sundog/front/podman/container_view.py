@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 
 from sundog.errors import UsageError
-from sundog.front.podman.containers import CREATED, RUNNING
+from sundog.front.podman.container import CREATED, RUNNING
 from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.stopping import STOP_SECONDS, whole_number
 from sundog.front.podman.template_values import Moment, Structure
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from sundog.front.podman.containers import Container
+    from sundog.front.podman.container import Container
 
 ID_LENGTH = 12
 _COMMAND_LENGTH = 20  # characters of a command in a table, with the dots

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-from sundog.base.kernel.files import Closing
 from sundog.base.record.kept import (
     CONTAINER_EXIT,
     CONTAINER_IMAGE,
@@ -23,13 +22,8 @@ from sundog.base.record.kept import (
 )
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.errors import SundogError
-from sundog.front.podman.containers import Container, Containers, check_name, read_container
-from sundog.runtime.state.place import CONTAINERS, state_place
+from sundog.front.podman.container import Container, check_name, read_container
 from sundog.runtime.state.records import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 _OVERLAY = (CONTAINER_UPPER, CONTAINER_WORK)
 _IMAGE_FILES = ("stack", "config.json", "image.json")
@@ -187,33 +181,6 @@ class Kept:
 
     def _file(self, identity: str, name: bytes) -> str:
         return os.path.join(self._at(identity), os.fsdecode(name))
-
-
-def own_containers(storage: str) -> Containers:
-    """Return the containers of this user on this machine, and those that a storage keeps.
-
-    Raises SundogError.
-    """
-    place = os.fsdecode(state_place(os.environb, CONTAINERS, make=True))
-    return Containers(place, Kept(storage))
-
-
-@contextmanager
-def changing(containers: Containers, container: Container) -> Generator[None]:
-    """Keep other commands from starting or changing a kept container that does not run.
-
-    Raises SundogError if one has just started it, or removed it.
-    """
-    try:
-        lock = containers.kept.record(container.identity).lock()
-    except FileNotFoundError:
-        raise SundogError(f"{container.name}: no such container", "sundog ps -a") from None
-    with Closing(lock):
-        old = containers.recorded(container.name)
-        if old is not None and old.is_running:
-            raise SundogError(f"{container.name}: it runs", f"sundog stop {container.name}")
-        containers.remove(container.name)
-        yield
 
 
 def _fill(place: str, image: str) -> None:

@@ -15,7 +15,6 @@ from sundog.image.builder.metadata import pair_text, without_times
 from sundog.image.builder.places import Places
 from sundog.image.builder.report import NOT_APPLICABLE
 from sundog.image.builder.scope import GlobalScope, platform_args
-from sundog.image.builder.secrets import SshAgents
 from sundog.image.builder.shell_form import warn_of_shell_form
 from sundog.image.builder.stage import stage_result
 from sundog.image.builder.state import BuildState
@@ -58,14 +57,12 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     note_unseen_owners(instructions, options.run.force, report)
     _note_syntax(dockerfile, report)
 
-    with SshAgents(options.ssh) as agents:
-        places = Places(stages)
-        state = BuildState(store, dockerfile, options, report, scope, graph, agents, places)
-        for instruction, name, value in graph.arguments:
-            state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
-        report.end()
-        for stage in stages:
-            stage_result(state, stage.index)
+    state = BuildState(store, dockerfile, options, report, scope, graph, Places(stages))
+    for instruction, name, value in graph.arguments:
+        state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
+    report.end()
+    for stage in stages:
+        stage_result(state, stage.index)
 
     if options.dry_run:
         report.info("dry run: nothing was built")

@@ -55,7 +55,7 @@ def explained(
     ``layers`` and ``config`` are that state.  The error's hint has the name.
     """
     failure = located(state, instruction, error)
-    if printed := last_lines(state.options.run.hidden):
+    if printed := last_lines(state.options.run.captured):
         failure.excerpt += "\nits last lines:\n" + "\n".join(f"   {line}" for line in printed)
     name = _keep(state, layers, config)
     if name:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sundog.image.builder.files.remote_access import RemoteAccess
+from sundog.runtime.steps.command import StepOptions
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,39 +14,33 @@ if TYPE_CHECKING:
     from sundog.image.builder.bases import Pull
     from sundog.image.builder.files.context import BuildContext, NamedContext
     from sundog.image.builder.force import Force
-    from sundog.image.builder.secrets import Secret, SshSource
     from sundog.image.oci.platform import Platform
-    from sundog.runtime.process.relay import OutputSink
 
 CACHE_ENABLED = "enabled"
 CACHE_REBUILD = "rebuild"  # run every instruction again, and remember its result
 CACHE_DISABLED = "disabled"  # look nothing up, and remember nothing
 CACHE_MODES = (CACHE_ENABLED, CACHE_REBUILD, CACHE_DISABLED)
+CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"  # a build argument
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """The options for RUN's commands.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(StepOptions):
+    """All that the user decides about RUN's commands: one value for the whole build.
 
-    ``binds`` are (source, destination, is writable) of each --bind; ``own`` are those sources that
-    are in one of ``own_places``, directories that no other bind shows.  ``devices`` are those of
-    --device, and ``cdi_directories`` where the specifications are.  ``stdout`` and ``stderr`` are
-    the file descriptors that get the commands' output.  ``hidden`` is the one of these that is
-    captured, to be shown only on failure; -1: neither.  ``output`` takes the output in place of the
-    descriptors.
-    ``interactive`` commands have a terminal that is connected to the user's.
+    devices          those of --device
+    cdi_directories  where the specifications of devices are
+    access           what RUN may mount, and ADD may show to servers
+    cache_namespace  tells the cache mounts of different users apart: $BUILDKIT_CACHE_MOUNT_NS
+    captured         the one of ``stdout`` and ``stderr`` that is shown only on failure; -1: neither
+    interactive      commands have a terminal that is connected to the user's
     """
 
     force: Force
-    binds: tuple[tuple[bytes, bytes, bool], ...] = ()
-    own: frozenset[bytes] = frozenset()
-    own_places: tuple[bytes, ...] = ()
     devices: tuple[bytes, ...] = ()
     cdi_directories: tuple[bytes, ...] = ()
-    stdout: int = 1
-    stderr: int = 2
-    hidden: int = -1
-    output: OutputSink | None = None
+    access: RemoteAccess = field(default_factory=RemoteAccess)
+    cache_namespace: str = ""
+    captured: int = -1
     interactive: bool = False
 
 
@@ -55,7 +52,6 @@ class BuildOptions:
     target           the stage to build; "" is the last one
     labels           in addition to those of the Dockerfile
     environment      has the proxies
-    secrets, ssh     by ID
     real_sync        leave RUN its fsync(2) and the like
     platform         of the images; by default this machine's
     pull             fetches images that are not in storage, if it is given
@@ -74,8 +70,6 @@ class BuildOptions:
     environment: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    ssh: Mapping[str, SshSource] = field(default_factory=dict)
     iidfile: str = ""
     metadata_file: str = ""
     epoch: int | None = None

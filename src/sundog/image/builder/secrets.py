@@ -109,8 +109,8 @@ class SshSource:
 class SshAgents:
     """The agents of a build; one for keys starts when a step wants it, and ends with the build."""
 
-    def __init__(self, sources: Mapping[str, SshSource]) -> None:
-        self._sources = sources
+    def __init__(self, *sources: SshSource) -> None:
+        self._sources = {source.id: source for source in sources}
         self._sockets: dict[str, str] = {}
         self._ending = ExitStack()
 

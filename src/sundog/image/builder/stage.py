@@ -10,14 +10,13 @@ from sundog.image.builder.bases import SCRATCH, Bases, scratch_config
 from sundog.image.builder.failure import explained, is_fault, located
 from sundog.image.builder.files.add import FilesStepMaker
 from sundog.image.builder.files.context import BuildContext
-from sundog.image.builder.files.remote_access import RemoteAccess
 from sundog.image.builder.files.rsync_instruction import rsync_step
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.metadata import changes, from_text, pair_text
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.image.builder.platforms import check_platform, wanted_platform
 from sundog.image.builder.report import HIT, MISS, ends_reported
-from sundog.image.builder.run.run_instruction import make_run_step, new_command
+from sundog.image.builder.run.run_instruction import RunStepMaker, new_command
 from sundog.image.builder.scope import PROXY_ARGS, StageScope
 from sundog.image.builder.shell_form import warn_of_shell_form
 from sundog.image.builder.state import StageResult
@@ -209,10 +208,8 @@ class StageBuild:
         def files_of(name: str) -> Files:
             return self._files_of(instruction, name)
 
-        step, notice = make_run_step(
-            self._state, instruction, self._scope, self._config, files_of, fakeroot=self._fakeroot
-        )
-        self._step(instruction, step, notice)
+        maker = RunStepMaker(self._state, instruction, self._scope, self._config, files_of)
+        self._step(instruction, *maker.step(self._fakeroot))
 
     def _files(self, instruction: Copy | Add) -> None:
         files: Files = self._state.options.context
@@ -221,7 +218,7 @@ class StageBuild:
         dockerfile = self._state.dockerfile
         maker = FilesStepMaker(
             files,
-            RemoteAccess(self._state.options.secrets, self._state.agents),
+            self._state.options.run.access,
             self._store,
             self._state.report,
             lambda error: dockerfile.error(instruction, error.message, hint=error.hint),

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sundog.image.builder.places import Places
     from sundog.image.builder.report import Report
     from sundog.image.builder.scope import GlobalScope
-    from sundog.image.builder.secrets import SshAgents
     from sundog.image.dockerfile.instructions import Instruction
     from sundog.image.dockerfile.parse import Dockerfile
     from sundog.image.oci.config import ImageConfig
@@ -49,7 +48,6 @@ class BuildState:
     report: Report
     scope: GlobalScope
     graph: StageGraph
-    agents: SshAgents
     places: Places
     results: dict[int, StageResult] = field(default_factory=dict)
     bases: list[str] = field(default_factory=list)

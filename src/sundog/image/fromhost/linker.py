@@ -23,7 +23,7 @@ from sundog.errors import KernelError, SundogError
 from sundog.image.fromhost.tree import Tree
 from sundog.image.layer.remove import remove_tree
 from sundog.runtime.container.root import OverlayRoot
-from sundog.runtime.steps.plan import Step
+from sundog.runtime.steps.command import Step, StepOptions
 from sundog.runtime.steps.step import run_step
 
 TYPE_CHECKING = False
@@ -155,9 +155,7 @@ class Linker:
                 [_LDCONFIG, *options],
                 _ENVIRONMENT,
                 b"/",
-                binds=binds,
-                stdout=output,
-                stderr=errors,
+                StepOptions(binds=binds, stdout=output, stderr=errors),
             )
             try:
                 status = run_step(step)

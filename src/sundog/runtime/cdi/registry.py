@@ -10,15 +10,10 @@ import os
 
 from sundog.base.kernel.libc import printable
 from sundog.base.spelling import nearest
-from sundog.errors import CdiError
+from sundog.errors import CdiError, UnusableSpecification
 from sundog.runtime.cdi.merging import merged_edits
 from sundog.runtime.cdi.names import device_fault, kind_fault, shortened
-from sundog.runtime.cdi.specification import (
-    CdiDevice,
-    CdiSpecification,
-    UnusableSpecification,
-    load_specification,
-)
+from sundog.runtime.cdi.specification import CdiDevice, CdiSpecification, load_specification
 from sundog.runtime.cdi.specification_file import SPECIFICATION_SUFFIXES
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ Specification: Container Device Interface 1.1, versions 0.3 to 1.1.
 """
 
 from sundog.base.kernel.libc import printable
-from sundog.errors import CdiError
+from sundog.errors import CdiError, UnusableSpecification
 from sundog.runtime.cdi.edit_fields import CONTAINER_EDITS
 from sundog.runtime.cdi.edits import ContainerEdits
 from sundog.runtime.cdi.fields import (
@@ -62,16 +62,6 @@ class CdiSpecification:
     def full_name(self, device: CdiDevice) -> str:
         """Return the name with which a user asks for a device of this specification."""
         return f"{self.kind}={device.name}"
-
-
-class UnusableSpecification(CdiError):
-    """A file is not a specification; ``vendor`` is whose it is, or "" if that is unknown."""
-
-    ATTRIBUTES = (*CdiError.ATTRIBUTES, "vendor")
-
-    def __init__(self, message: str, hint: str = "", vendor: str = "") -> None:
-        super().__init__(message, hint)
-        self.vendor = vendor
 
 
 def load_specification(path: bytes) -> CdiSpecification:

@@ -18,7 +18,8 @@ from sundog.base.record.kept import CONTAINER_EXIT, CONTAINER_OWNERS, CONTAINER_
 from sundog.base.record.owners import OwnersManifest, pack_owners, read_owners
 from sundog.errors import KernelError, StoreError, SundogError
 from sundog.runtime.container.paths import lexists
-from sundog.runtime.emulation.notify.state.persist import PLAINLY, walk
+from sundog.runtime.emulation.notify.state.files import PLAINLY
+from sundog.runtime.emulation.notify.state.persist import walk
 
 
 class OwnRecords:

@@ -16,15 +16,15 @@ from sundog.base.kernel.files import STDOUT_FILENO
 from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.process import set_no_new_privs
 from sundog.errors import SundogError, UsageError
-from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.container.enter import enter_namespaces, rootless
 from sundog.runtime.container.execute import execute, failure_hint
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from sundog.runtime.emulation.notify.state.persistent_records import PersistentRecords
+from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
 from sundog.runtime.fakeroot.options import FakerootLine, fakeroot_help
 from sundog.runtime.fakeroot.real_owners import RealOwners
 from sundog.runtime.fakeroot.state_file import StateFile, load_state
-from sundog.runtime.fakeroot.supervision import HostSupervision
 from sundog.runtime.launcher.caller import inherited_environment, restore_signals
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.notify import PreparedAttendant, StartUser
@@ -35,6 +35,7 @@ from sundog.runtime.launcher.statuses import (
     Statuses,
 )
 from sundog.runtime.supervision.fuse_mounts import HostMounts
+from sundog.runtime.supervision.supervision import Emulation, Supervision, listener_channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +100,15 @@ def run_line(
     uid, gid = os.geteuid(), os.getegid()
     host = HostMounts()
     enter_namespaces(0, 0)
-    supervision = HostSupervision(persistent, real_owners, uid, gid)
+    unrecorded = None if real_owners is None else AllIsReal(uid, gid, real_owners.ask)
+    supervision = Supervision(
+        rootless(b"/proc"),
+        Emulation(),
+        channel=listener_channel(),
+        kept=() if real_owners is None else (real_owners.channel,),
+        records=persistent,
+        unrecorded_owners=unrecorded,
+    )
     command = line.command or [environment.get(b"SHELL") or DEFAULT_SHELL]
 
     def told(failure: OSError) -> "tuple[str, str]":

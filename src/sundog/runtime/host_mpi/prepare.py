@@ -17,8 +17,9 @@ from sundog.runtime.container.operations import (
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.root_files import read_inside
 from sundog.runtime.container.variables import Environment
+from sundog.runtime.host_mpi.findings import Findings, states, states_in, unpack_findings
 from sundog.runtime.host_mpi.fit import Fit, Fitting
-from sundog.runtime.host_mpi.kept import Findings, KeptValue, states, states_in, unpack_findings
+from sundog.runtime.host_mpi.kept import KeptValue
 from sundog.runtime.host_mpi.profile import find_profile
 from sundog.runtime.host_mpi.shown import (
     HOST_DIRECTORY,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.operations import DetachedMount
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.messages import Messages
-    from sundog.runtime.launcher.mounting import MountedContainer
+    from sundog.runtime.launcher.mounted_container import MountedContainer
     from sundog.runtime.launcher.options import CommandLine
 
 # The hooks that are programs of the host, and those that are programs of the container.

@@ -25,8 +25,8 @@ from sundog.runtime.fuse.device import mount_fuse
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, READY
 from sundog.runtime.fuse.process import become_server
 from sundog.runtime.launcher.environment import SetVariables
+from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import Image
-from sundog.runtime.launcher.one_file import HostSources
 from sundog.runtime.squashfs.sif import squashfs_place
 
 DESCRIPTOR_PATH = b"/proc/self/fd/%d"

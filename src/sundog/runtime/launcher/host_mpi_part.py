@@ -14,7 +14,7 @@ from sundog.runtime.launcher.storage import Storage, private_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.runtime.launcher.mounting import MountedContainer
+    from sundog.runtime.launcher.mounted_container import MountedContainer
     from sundog.runtime.launcher.request import Request
 
 

@@ -3,12 +3,6 @@
 from sundog.errors import UsageError
 from sundog.runtime.launcher.environment import SetFromImage
 from sundog.runtime.launcher.options import CommandLine
-from sundog.runtime.launcher.part import Part
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from sundog.runtime.launcher.request import Request
-    from sundog.runtime.launcher.storage import Storage
 
 # The variables of the profile, for each process that enters the container: see host_mpi.shown.
 HOST_MPI_ENVIRONMENT = b"/.sundog/environment"
@@ -16,16 +10,6 @@ NO_HOST_MPI = (
     "the group's container does not have the host's MPI",
     "give --host-mpi to all processes of a group, or to none",
 )
-
-
-def host_mpi_of(request: "Request", storage: "Storage") -> Part:
-    """Return the part of --host-mpi.  Few starts load it.  Raises SundogError."""
-    name = request.line.host_mpi
-    if name is None:
-        return Part()
-    from sundog.runtime.launcher.host_mpi_part import HostMpiPart
-
-    return HostMpiPart(name, request, storage)
 
 
 def use_host_environment(line: CommandLine) -> None:

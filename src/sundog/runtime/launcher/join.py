@@ -16,7 +16,7 @@ answers there, the group meets at a place that no stranger can take (``join_plac
 A process that enters a container is not dumpable until it has become the command: programs there
 can neither trace it nor open its files.
 
-``sharing`` imports this module for --join.  In the wheel it is in a joined module of its own, which
+``main`` imports this module for --join.  In the wheel it is in a joined module of its own, which
 the first one loads.
 """
 

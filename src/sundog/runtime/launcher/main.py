@@ -35,13 +35,13 @@ from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.accounts import accounts_of
 from sundog.runtime.launcher.caller import inherited_environment, restore_signals
 from sundog.runtime.launcher.dry_run import dry_run_text
-from sundog.runtime.launcher.host_option import host_mpi_of
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
+from sundog.runtime.launcher.host_sources import requested_binds
 from sundog.runtime.launcher.image_choice import choose_image
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mounting import mount_image, use_mount_point
 from sundog.runtime.launcher.mpi import session_places
-from sundog.runtime.launcher.one_file import requested_binds, sources_of
+from sundog.runtime.launcher.one_file import sources_of
 from sundog.runtime.launcher.options import Finished
 from sundog.runtime.launcher.own_places import hidden_from
 from sundog.runtime.launcher.part import Part
@@ -54,7 +54,7 @@ from sundog.runtime.launcher.run_plan import (
     mounts_of,
     needed,
 )
-from sundog.runtime.launcher.sharing import sharing_of
+from sundog.runtime.launcher.sharing import Sharing
 from sundog.runtime.launcher.statuses import Statuses, chosen_statuses
 
 SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
@@ -205,6 +205,19 @@ class LockedMounts(Part):
         lock_mounts()
 
 
+def sharing_of(request: Request) -> Sharing:
+    """Return the container that --join or --join-pid names, if any.  Few starts load the rest."""
+    line, messages = request.line, request.messages
+    if line.dry:
+        return Sharing()
+    if not line.join and line.join_pid is None:
+        messages.verbose("join: 0 0 (null) 0")
+        return Sharing()
+    from sundog.runtime.launcher.join import group_for
+
+    return group_for(line, request.environment, messages, is_attended=request.is_attended)
+
+
 def devices_of(request: Request) -> Part:
     """Return the part of --device and --devices.  Few starts load it."""
     if request.line.device_variables is None:
@@ -212,6 +225,16 @@ def devices_of(request: Request) -> Part:
     from sundog.runtime.launcher.devices import devices_for
 
     return devices_for(request.line, request.environment, request.messages)
+
+
+def host_mpi_of(request: Request, storage: "Storage") -> Part:
+    """Return the part of --host-mpi.  Few starts load it.  Raises SundogError."""
+    name = request.line.host_mpi
+    if name is None:
+        return Part()
+    from sundog.runtime.launcher.host_mpi_part import HostMpiPart
+
+    return HostMpiPart(name, request, storage)
 
 
 def refuse_set_id() -> None:

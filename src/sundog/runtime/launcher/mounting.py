@@ -11,6 +11,7 @@ from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.launcher.image import Image
 from sundog.runtime.launcher.image_choice import choose_image
 from sundog.runtime.launcher.messages import Messages
+from sundog.runtime.launcher.mounted_container import MountedContainer
 from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.run_plan import build_plan
 from sundog.runtime.launcher.storage import Storage
@@ -20,31 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.runtime.container.operations import Operation
-    from sundog.runtime.container.plan import Plan
-
-
-class MountedContainer:
-    """A container that is mounted, and that this process has not entered yet.
-
-    plan        all its mounts
-    directory   its root directory
-    operations  those of the plan that are still to be attached, in it
-    """
-
-    __slots__ = ("directory", "image", "operations", "plan")
-
-    def __init__(
-        self, image: Image, plan: "Plan", directory: int, operations: "list[Operation]"
-    ) -> None:
-        self.image = image
-        self.plan = plan
-        self.directory = directory
-        self.operations = operations
-
-    def add(self, operations: "list[Operation]") -> None:
-        """Add mounts over all others, whose sources are at hand."""
-        self.operations += operations
-        self.plan.operations += operations
 
 
 def use_mount_point(path: bytes | None, image: Image | None, messages: Messages) -> None:

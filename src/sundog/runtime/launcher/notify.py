@@ -57,12 +57,8 @@ from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.group_source import GroupSource
 from sundog.runtime.supervision.members import kill_members
 from sundog.runtime.supervision.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
-from sundog.runtime.supervision.supervision import (
-    Emulation,
-    Supervised,
-    Supervision,
-    install_in_group,
-)
+from sundog.runtime.supervision.supervised import Supervised
+from sundog.runtime.supervision.supervision import Emulation, Supervision, install_in_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,9 +69,9 @@ if TYPE_CHECKING:
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.container.plan import Plan
+    from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.options import CommandLine
-    from sundog.runtime.launcher.root_emulation import Become
     from sundog.runtime.supervision.membership import GroupChannel
 
     class KeptRecords(Protocol):
@@ -91,7 +87,7 @@ ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
 
 
 class Attendant:
-    """A supervisor that will run beside the command.  See ``root_emulation.Companion``."""
+    """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
     __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
 
@@ -175,11 +171,11 @@ class Attendant:
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
             upper = rootless(b"/proc/self/fd/%d/upper" % plan.scratch)
-        return emulation.open().merge(upper), records
+        return emulation.open(upper), records
 
 
 class PreparedAttendant:
-    """A supervisor that has the records of the image: a ``root_emulation.PreparedCompanion``."""
+    """A supervisor that has the records of the image: a ``companion.PreparedCompanion``."""
 
     __slots__ = ("_members", "_messages", "_records", "_supervision", "_user")
 
@@ -255,7 +251,7 @@ class PreparedAttendant:
 
 
 class PeerAttendant:
-    """The supervisor of a group, which runs already: a ``root_emulation.PreparedCompanion``.
+    """The supervisor of a group, which runs already: a ``companion.PreparedCompanion``.
 
     ``ended`` is as in ``KeptRecords``.
     """

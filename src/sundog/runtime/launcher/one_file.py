@@ -12,38 +12,16 @@ from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.base.record.names import name_to_directory
-from sundog.runtime.container.hidden import Hidden, checked_binds
-from sundog.runtime.container.operations import CREATED, Bind
 from sundog.runtime.container.paths import exists
+from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import image_name
-from sundog.runtime.launcher.part import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
 
 MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
-
-
-class HostSources:
-    """The image and the sources of --bind, none of which is one file with a file system."""
-
-    __slots__ = ()
-
-    def open_image(self, *, with_records: bool) -> "Image | None":  # noqa: ARG002
-        """Mount the image that is one file, with its records; None: it is none.
-
-        Call it in the container's namespaces.  Raises SundogError.
-        """
-        return None
-
-    def bind(self, source: bytes, destination: bytes, *, writable: bool, is_own: bool) -> Bind:
-        """Return the operation that shows ``source`` of the host at ``destination``."""
-        return Bind(source, destination, CREATED, writable=writable, is_own=is_own)
 
 
 def sources_of(line: "CommandLine", storage: "Storage") -> HostSources:
@@ -57,19 +35,6 @@ def sources_of(line: "CommandLine", storage: "Storage") -> HostSources:
     from sundog.runtime.launcher.file_server import ServedSources
 
     return ServedSources(image, sources)
-
-
-def requested_binds(
-    line: "CommandLine", hidden: Hidden, sources: HostSources, warn: "Callable[[str], None]"
-) -> Part:
-    """Return the part of --bind; it warns of sources that are ``hidden`` from all others."""
-    binds, own = checked_binds(line.binds, hidden.places, warn)
-    return Part(
-        [
-            sources.bind(source, destination, writable=writable, is_own=source in own)
-            for source, destination, writable in binds
-        ]
-    )
 
 
 def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list[bytes]]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.runtime.container.operations import Operation
-    from sundog.runtime.launcher.mounting import MountedContainer
+    from sundog.runtime.launcher.mounted_container import MountedContainer
 
 
 class Part:

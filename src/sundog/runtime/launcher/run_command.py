@@ -18,10 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sundog.runtime.launcher.companion import PreparedCompanion
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.part import Part
     from sundog.runtime.launcher.request import Request
-    from sundog.runtime.launcher.root_emulation import PreparedCompanion
 
 
 def run_command(

@@ -25,16 +25,3 @@ class Sharing(Part):
     def run(self, request: "Request", home: Part) -> int:
         """Run the command of ``request`` in the container, if it has namespaces to enter."""
         raise NotImplementedError
-
-
-def sharing_of(request: "Request") -> Sharing:
-    """Return the container that --join or --join-pid names, if any.  Few starts load the rest."""
-    line, messages = request.line, request.messages
-    if line.dry:
-        return Sharing()
-    if not line.join and line.join_pid is None:
-        messages.verbose("join: 0 0 (null) 0")
-        return Sharing()
-    from sundog.runtime.launcher.join import group_for
-
-    return group_for(line, request.environment, messages, is_attended=request.is_attended)

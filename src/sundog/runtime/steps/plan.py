@@ -1,4 +1,4 @@
-"""A step of a build, and its plan of mounts, with a /proc and a /dev of its own.
+"""The plan of mounts of a build's step, with a /proc and a /dev of its own.
 
 /tmp and the accounts are the image's.  Of the host, the step sees a few devices, the kernel's /sys,
 the network configuration, and the files that it is given.
@@ -6,9 +6,7 @@ the network configuration, and the files that it is given.
 
 import errno
 import os
-import signal
 
-from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_RECURSIVE,
@@ -31,13 +29,8 @@ from sundog.runtime.steps.mounts import Traceless, arranged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from sundog.base.record.identity import Identity
     from sundog.runtime.container.operations import Operation
-    from sundog.runtime.container.root import Root
-    from sundog.runtime.process.pseudoterminal import Pseudoterminal
-    from sundog.runtime.process.relay import OutputSink
+    from sundog.runtime.steps.command import Step
 
 # A RUN sees these files of the host's network configuration, whatever the image has in their place.
 NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")
@@ -132,87 +125,9 @@ class OwnDevices(DetachedMount):
         os.close(top)
 
 
-class Step:
-    """A command and its world: ``root`` is writable, ``env`` complete, ``cwd`` made if missing.
-
-    ``binds`` are triples: a host path, a path in the container, whether the command can write
-    there.  Missing paths are made for the time of the step.  The paths ``hidden`` are directories
-    that they do not show; only the host paths in ``own`` lie in these.  Further ``mounts`` come
-    after them, in the order of ``arranged``.  ``offline`` gives the command an empty network of its
-    own.  ``fake_sync`` answers fsync(2) and its family "done" (only with ``seccomp`` or under a
-    supervisor).  Under a supervisor, the command sees itself as ``identity``; None is root.  Its
-    output arrives at the descriptors ``stdout`` and ``stderr``, or at ``output``; the command does
-    not get these descriptors.  With a ``terminal``, the command has that for its streams.
-    """
-
-    __slots__ = (
-        "argv",
-        "binds",
-        "cwd",
-        "env",
-        "fake_sync",
-        "gid",
-        "hidden",
-        "identity",
-        "ignores_interrupt",
-        "mounts",
-        "offline",
-        "output",
-        "own",
-        "root",
-        "seccomp",
-        "stderr",
-        "stdout",
-        "terminal",
-        "uid",
-    )
-
-    def __init__(
-        self,
-        root: "Root",
-        argv: list[bytes],
-        env: dict[bytes, bytes],
-        cwd: bytes,
-        *,
-        seccomp: bool = False,
-        fake_sync: bool = False,
-        binds: "Sequence[tuple[bytes, bytes, bool]]" = (),
-        own: "Collection[bytes]" = (),
-        hidden: "Sequence[bytes]" = (),
-        mounts: "Sequence[DetachedMount]" = (),
-        offline: bool = False,
-        uid: int = 0,
-        gid: int = 0,
-        identity: "Identity | None" = None,
-        stdout: int = STDOUT_FILENO,
-        stderr: int = STDERR_FILENO,
-        output: "OutputSink | None" = None,
-        terminal: "Pseudoterminal | None" = None,
-    ) -> None:
-        self.root = root
-        self.argv = argv
-        self.env = env
-        # As in the background of a script; the command inherits this.
-        self.ignores_interrupt = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        self.cwd = cwd
-        self.seccomp = seccomp
-        self.fake_sync = fake_sync
-        self.binds = binds
-        self.own = own
-        self.hidden = hidden
-        self.mounts = mounts
-        self.offline = offline
-        self.uid = uid
-        self.gid = gid
-        self.identity = identity
-        self.stdout = stdout
-        self.stderr = stderr
-        self.output = output
-        self.terminal = terminal
-
-
 def step_plan(step: "Step", *, own_pids: bool) -> Plan:
     """Return the plan of mounts of a step."""
+    options = step.options
     devices = OwnDevices()
     operations: list[Operation] = [devices, Bind(b"/sys", b"/sys", writable=False)]
     operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
@@ -222,12 +137,12 @@ def step_plan(step: "Step", *, own_pids: bool) -> Plan:
     ]
     operations += [
         Traceless(
-            Bind(source, destination, CREATED, writable=is_writable, is_own=source in step.own)
+            Bind(source, destination, CREATED, writable=is_writable, is_own=source in options.own)
         )
-        for source, destination, is_writable in step.binds
+        for source, destination, is_writable in options.binds
     ]
     operations += arranged(step.mounts, [devices])
-    hidden = Hidden(step.hidden if step.binds or step.mounts else ())
+    hidden = Hidden(options.own_places if options.binds or step.mounts else ())
     return Plan(step.root, operations, writable=True, hidden=hidden)
 
 

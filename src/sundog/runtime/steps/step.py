@@ -52,12 +52,13 @@ from sundog.runtime.process.child import PATIENCE_WITH_KILLED, STANDARD_STREAMS,
 from sundog.runtime.process.job_control import TOLD, suspended_together
 from sundog.runtime.process.pseudoterminal import take_terminal
 from sundog.runtime.process.relay import Relay
-from sundog.runtime.steps.plan import FreshProc, Step, ignore, step_plan
+from sundog.runtime.steps.plan import FreshProc, ignore, step_plan
 from sundog.runtime.supervision.ending import Ending
 from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.init import AWAITED, Init
 from sundog.runtime.supervision.leash import Leash, announce
 from sundog.runtime.supervision.lost_guard import KILLED, Looking, end_from_outside
+from sundog.runtime.supervision.supervised import Supervised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,15 +66,14 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sundog.runtime.container.root import Root
-    from sundog.runtime.supervision.supervision import Emulation, Supervised, Supervision
+    from sundog.runtime.steps.command import Step
+    from sundog.runtime.supervision.supervision import Emulation, Supervision
 
     T = TypeVar("T")
 
 
-def run_supervised(step: Step, emulation: "Emulation") -> "tuple[int, Supervised]":
+def run_supervised(step: "Step", emulation: "Emulation") -> tuple[int, Supervised]:
     """Run the command as ``run_step`` does, under a supervisor; also return its results."""
-    from sundog.runtime.supervision.supervision import Supervised  # noqa: PLC0415 - other steps need none of it
-
     status, supervised = guarded_anyhow(step, emulation)
     if supervised is None:
         raise SundogError("the command ended before its supervisor could answer it")
@@ -100,7 +100,7 @@ def pid_namespace_obstacle() -> str:
     return str(Child(attempt).result())
 
 
-def run_step(step: Step) -> int:
+def run_step(step: "Step") -> int:
     """Run the command; return its exit status, or the negative number of the signal that killed it.
 
     When this returns or raises, nothing that the command started is alive.  Raises KernelError if
@@ -132,7 +132,7 @@ def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T
     return result
 
 
-def guarded_anyhow(step: Step, emulation: "Emulation | None" = None) -> "tuple[int, object]":
+def guarded_anyhow(step: "Step", emulation: "Emulation | None" = None) -> "tuple[int, object]":
     """Do what ``guarded`` does, with a PID namespace if the site allows one."""
     try:
         return guarded(step, own_pids=True, emulation=emulation)
@@ -141,7 +141,7 @@ def guarded_anyhow(step: Step, emulation: "Emulation | None" = None) -> "tuple[i
 
 
 def guarded(
-    step: Step, *, own_pids: bool, emulation: "Emulation | None" = None
+    step: "Step", *, own_pids: bool, emulation: "Emulation | None" = None
 ) -> "tuple[int, object]":
     """Run the step below a guard, which supervises it if there is an ``emulation``.
 
@@ -149,7 +149,8 @@ def guarded(
     docstring for the effect of ``own_pids``.
     """
 
-    relay = Relay(step.stdout, step.stderr, step.output, step.terminal)
+    options = step.options
+    relay = Relay(options.stdout, options.stderr, options.output, step.terminal)
     with relay, Leash() as leash:
 
         def be_guard(tie: "Callable[[], None]") -> "tuple[int, object]":
@@ -176,7 +177,7 @@ def guarded(
 
 
 def guard(
-    step: Step,
+    step: "Step",
     relay: Relay,
     leash: Leash,
     tie: "Callable[[], None]",
@@ -189,10 +190,9 @@ def guard(
     Returns what ``guarded`` does.
     """
     leave_terminal(relay)
-    opened_emulation = None if emulation is None else emulation.open()
     host = HostMounts()
     try:
-        enter_namespaces(step.uid, step.gid, CLONE_NEWPID if own_pids else 0)
+        enter_namespaces(0, 0, CLONE_NEWPID if own_pids else 0)
     except KernelError as error:
         if own_pids and error.call == "unshare":
             raise PidNamespaceRefused(error.message) from None
@@ -203,7 +203,7 @@ def guard(
     with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
         unshare(CLONE_NEWIPC)
     ending = Ending(rootless(b"/proc"), host)
-    supervision = None if opened_emulation is None else opened_emulation.merge()
+    supervision = None if emulation is None else emulation.open()
     if supervision is None and not own_pids:
         return container(step, Init(ending, leash.theirs, 0, own_pids=False)), None
     gate = Gate()
@@ -262,7 +262,7 @@ class Gate:
 
 
 def container(
-    step: Step,
+    step: "Step",
     init: Init,
     *,
     supervision: "Supervision | None" = None,
@@ -298,13 +298,13 @@ def container(
     return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
 
 
-def kept_ends(step: Step, supervision: "Supervision | None") -> list[int]:
+def kept_ends(step: "Step", supervision: "Supervision | None") -> list[int]:
     """Return the descriptors of a step that its processes keep down to the command."""
     ends = [] if supervision is None else [supervision.theirs]
     return ends if step.terminal is None else [*ends, step.terminal.end]
 
 
-def become(step: Step, supervision: "Supervision | None" = None) -> None:
+def become(step: "Step", supervision: "Supervision | None" = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
     os.setsid()
     if step.terminal is None:

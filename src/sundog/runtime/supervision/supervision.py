@@ -15,9 +15,7 @@ from sundog.base.kernel.namespaces import setns
 from sundog.base.kernel.numbers import process_abi
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses
 from sundog.base.record.links import read_links
-from sundog.base.record.owners import OwnersManifest, pack_owners, read_owners, unpack_owners
-from sundog.base.wire.outcomes import NO_OUTCOME
-from sundog.errors import SundogError
+from sundog.base.record.owners import OwnersManifest, read_owners
 from sundog.runtime.container.enter import forbid_imports, rootless
 from sundog.runtime.container.mounted_tree import MountedTree
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
@@ -49,6 +47,7 @@ from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.emulation.notify.tracee.tag import wear_tag
 from sundog.runtime.supervision.membership import Membership, pack_start
+from sundog.runtime.supervision.supervised import Supervised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ if TYPE_CHECKING:
 
     from sundog.base.record.identity import Identity
     from sundog.base.record.layer_path import LayerPath
+    from sundog.runtime.emulation.notify.state.records import Records
+    from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
 
 
@@ -129,10 +130,10 @@ class Emulation:
 
     def __init__(
         self,
-        layers: "Sequence[LayerPath]",
-        changes: bytes | None,
+        layers: "Sequence[LayerPath]" = (),
+        changes: bytes | None = None,
         *,
-        is_stable: bool,
+        is_stable: bool = False,
         mounted: "Sequence[MountedTree]" = (),
         strict: bool = False,
         is_lost: bool = False,
@@ -146,123 +147,97 @@ class Emulation:
         self.is_lost = is_lost
         self.volumes = volumes
 
-    def open(self) -> "OpenedEmulation":
-        """Open the records of the layers, before the container's root hides them."""
-        return OpenedEmulation(self)
+    def open(self, upper: int = -1) -> "Supervision":
+        """Open the files of the host that the supervisor needs, before the root hides them.
 
-
-class OpenedEmulation:
-    """The files of the host that a supervisor has opened."""
-
-    __slots__ = ("_emulation", "_layers")
-
-    def __init__(self, emulation: Emulation) -> None:
-        """Open the files.  Raises OSError."""
-        self._emulation = emulation
-        self._layers = opened_layers(emulation.layers)
-
-    def merge(self, upper: int = -1) -> "Supervision":
-        """Merge the records of the layers, as mock root, who may look into every directory.
-
-        Also opens the other files of the host that the supervisor needs.  ``upper`` is a descriptor
-        of the overlay's upper directory, if the container's changes are discarded.
+        Call it as mock root, who may look into every directory.  ``upper`` is a descriptor of the
+        overlay's upper directory, if the container's changes are discarded.  Raises OSError and
+        KernelError.
         """
-        emulation = self._emulation
-        lower = LowerRecords(
-            self._layers,
-            is_stable=emulation.is_stable,
-            may_change=emulation.changes is not None or upper >= 0,
-        )
+        layers = opened_layers(self.layers)
         mounted = [
-            (
-                each.destination,
-                mounted_manifest(each),
-                rootless(each.tree) if each.tree else -1,
-            )
-            for each in emulation.mounted
+            (each.destination, mounted_manifest(each), rootless(each.tree) if each.tree else -1)
+            for each in self.mounted
         ]
-        guessed = guessed_layers(emulation.layers, self._layers)
-        for layer in self._layers:
-            os.close(layer.tree)
-        changes = -1 if emulation.changes is None else rootless(emulation.changes)
-        start = Start(
-            lower,
-            mounted,
-            changes,
-            upper,
-            strict=emulation.strict,
-            guessed=guessed,
-            is_lost=emulation.is_lost,
-            volumes=emulation.volumes,
+        supervision = Supervision(
+            rootless(b"/proc"),
+            self,
+            layers,
+            changes=-1 if self.changes is None else rootless(self.changes),
+            upper=upper,
+            mounted=mounted,
+            guessed=guessed_layers(self.layers, layers),
+            channel=listener_channel(),
         )
-        return Supervision(rootless(b"/proc"), start)
+        for layer in layers:
+            os.close(layer.tree)
+        return supervision
 
 
-class Start:
-    """The data and descriptors that a supervisor has when it begins.
+class Supervision:
+    """A supervisor, from the files that it has open when it begins to its results.
 
-    lower       the records of the layers
-    mounted     the records of the container's mounts: place, records, directory or -1
-    changes     a descriptor of the directory that gets the container's changes, or -1
-    upper       a descriptor of the overlay's upper directory if ``changes`` is -1; or -1
-    strict, is_lost, volumes
-                as for ``Emulation``
-    guessed     the layers, if they have guessed owners
+    proc    a descriptor of the host's /proc
+    theirs  the descriptor through which the command passes its listener; -1 without a ``channel``
+    strict  as for ``Emulation``
     """
 
     __slots__ = (
-        *("changes", "guessed", "is_lost", "lower", "mounted", "strict", "upper", "volumes"),
+        *("_changes", "_emulation", "_guessed", "_kept", "_lower", "_mounted", "_ours", "_records"),
+        *("_unrecorded_owners", "_upper", "proc", "strict", "theirs"),
     )
 
     def __init__(
         self,
-        lower: LowerRecords,
-        mounted: "Sequence[tuple[bytes, OwnersManifest, int]]",
-        changes: int,
-        upper: int,
+        proc: int,
+        emulation: Emulation,
+        layers: "Sequence[OpenedLayer]" = (),
+        shown: OwnersManifest | None = None,
         *,
-        strict: bool,
+        changes: int = -1,
+        upper: int = -1,
+        mounted: "Sequence[tuple[bytes, OwnersManifest, int]]" = (),
         guessed: "Sequence[GuessedLayer]" = (),
-        is_lost: bool = False,
-        volumes: "Sequence[VolumePlace]" = (),
+        channel: tuple[int, int] = (-1, -1),
+        kept: "Sequence[int]" = (),
+        records: "Records | None" = None,
+        unrecorded_owners: "AllIsReal | None" = None,
     ) -> None:
-        self.lower = lower
-        self.mounted = mounted
-        self.changes = changes
-        self.upper = upper
-        self.strict = strict
-        self.guessed = guessed
-        self.is_lost = is_lost
-        self.volumes = volumes
+        """Take what is open of the files that ``emulation`` names.  Raises OSError.
 
-
-class Supervision:
-    """A supervisor and a command before a socket connects them.
-
-    proc    the host's /proc
-    theirs  the descriptor through which the command passes its listener
-    """
-
-    __slots__ = ("_ours", "_start", "proc", "theirs")
-
-    def __init__(self, proc: int, start: Start) -> None:
+        layers      the layers, if they have records; it reads them now
+        shown       records of files that the container shows, beside those of layers
+        changes     a descriptor of the directory that gets the container's changes, or -1
+        upper       a descriptor of the overlay's upper directory if ``changes`` is -1; or -1
+        mounted     the records of the container's mounts: place, records, directory or -1
+        guessed     the layers, if they have guessed owners
+        channel     a ``listener_channel``, unless ``answer`` gets another source
+        kept        further descriptors that the supervisor needs
+        records, unrecorded_owners
+                    as for ``State``
+        """
+        may_change = changes >= 0 or upper >= 0
         self.proc = proc
-        self._start = start
-        ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
-        self._ours, self.theirs = ours.detach(), theirs.detach()
+        self.strict = emulation.strict
+        self._emulation = emulation
+        self._lower = LowerRecords(
+            layers, shown, is_stable=emulation.is_stable, may_change=may_change
+        )
+        self._changes = changes
+        self._upper = upper
+        self._mounted = mounted
+        self._guessed = guessed
+        self._ours, self.theirs = channel
+        self._kept = kept
+        self._records = records
+        self._unrecorded_owners = unrecorded_owners
 
     def descriptors(self) -> "list[int]":
         """Return the open descriptors that the supervisor needs."""
-        start = self._start
-        own = [self.proc, self._ours, start.changes, start.upper]
-        own += [tree for _, _, tree in start.mounted]
-        own += [fd for layer in start.guessed for fd in (layer.tree, layer.list_fd)]
+        own = [self.proc, self._ours, self._changes, self._upper, *self._kept]
+        own += [tree for _, _, tree in self._mounted]
+        own += [fd for layer in self._guessed for fd in (layer.tree, layer.list_fd)]
         return [fd for fd in own if fd >= 0]
-
-    @property
-    def strict(self) -> bool:
-        """Tell whether opening files obeys all permissions of the emulated identity."""
-        return self._start.strict
 
     def install(
         self,
@@ -278,12 +253,10 @@ class Supervision:
         (descriptors) that are not its own.  Raises KernelError, with EBUSY if there is a supervisor
         further up.
         """
-        abi = NOTIFY_ABIS[process_abi()]
         index = entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        program = notify_program(abi, fake_sync=fake_sync, strict=self.strict)
-        listener = install_listener(program, abi.numbers["seccomp"])
+        listener = filtered(strict=self.strict, fake_sync=fake_sync)
         send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
         os.close(self.theirs)
@@ -293,12 +266,11 @@ class Supervision:
         who: "Identity | None",
         tell: "Callable[[str], None] | None" = None,
         before_mount: "Callable[[], None] | None" = None,
-    ) -> "Supervised | None":
-        """Answer until the container is empty; return the results.
+    ) -> Supervised | None:
+        """Answer the command of ``install`` until the container is empty; return the results.
 
-        ``who`` is as for ``install``.  ``tell`` gets what users should know at once; without it,
-        the results have these lines.  ``before_mount`` is for ``Listener``.  The caller has closed
-        ``theirs``.  Returns None if the command never started.
+        ``who`` and ``tell`` are as for ``answer``.  ``before_mount`` is for ``Listener``.  The
+        caller has closed ``theirs``.  Returns None if the command never started.
         """
         received = receive_descriptors(self._ours)
         os.close(self._ours)
@@ -316,60 +288,62 @@ class Supervision:
         self,
         source: NotificationSource,
         tags: Tags,
-        who: "Identity | None",
+        who: "Identity | None" = None,
         tell: "Callable[[str], None] | None" = None,
-    ) -> "Supervised":
-        """Answer the calls of ``source``: see ``answer_calls``."""
-        return answer_calls(self.proc, self._start, source, tags, who=who, tell=tell)
+    ) -> Supervised:
+        """Answer the calls of ``source`` until the container is empty; return the results.
+
+        This process is in the container.  ``tags`` has the identities with which commands begin.
+        ``who`` starts the container; None is root.  ``tell`` gets what users should know at once;
+        without it, the results have these lines.
+        """
+        forbid_imports()
+        os.fchdir(self.proc)
+        emulation, lower, changes = self._emulation, self._lower, self._changes
+        hints: list[str] = []
+        guesses = None
+        if self._guessed or emulation.is_lost:
+            guesses = OwnerGuesses(self._guessed, tell or hints.append, is_lost=emulation.is_lost)
+        state = State(
+            NOTIFY_ABIS[process_abi()],
+            source,
+            tags,
+            records=self._records,
+            unrecorded_owners=self._unrecorded_owners,
+            places=emulation.volumes,
+            owner=(0, 0) if who is None else (who.uid, who.gid),
+            guesses=guesses,
+            strict=self.strict,
+        )
+        if lower.is_stable:
+            state.records.pins = Pins(self._upper if changes < 0 else changes)
+        if not lower.is_empty():
+            lower.load(state)
+        for destination, manifest, _ in self._mounted:
+            load_mounted(state, destination, manifest)
+        incidents: list[str] = []
+        statistics = Supervisor(state, incidents.append).serve()
+        return Supervised(
+            {} if changes < 0 else collect_manifest(state, changes),
+            statistics.lines(),
+            incidents,
+            statistics.incidents,
+            [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in self._mounted],
+            hints=hints,
+        )
 
 
-def answer_calls(
-    proc: int,
-    start: Start,
-    source: NotificationSource,
-    tags: Tags,
-    *,
-    who: "Identity | None" = None,
-    tell: "Callable[[str], None] | None" = None,
-) -> "Supervised":
-    """Answer the calls of ``source`` until the container is empty; return the results.
+def listener_channel() -> tuple[int, int]:
+    """Return the two ends through which a command passes its listener: the supervisor's first."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
+    return ours.detach(), theirs.detach()
 
-    This process is in the container.  ``proc`` is the host's /proc.  ``tags`` has the identities
-    with which commands begin.  ``who`` starts the container, and ``tell`` is as for
-    ``Supervision.supervise``.
-    """
-    forbid_imports()
-    os.fchdir(proc)
-    hints: list[str] = []
-    guesses = None
-    if start.guessed or start.is_lost:
-        guesses = OwnerGuesses(start.guessed, tell or hints.append, is_lost=start.is_lost)
+
+def filtered(*, strict: bool, fake_sync: bool = False) -> int:
+    """Put the calling process under the filter; return the listener.  Raises KernelError."""
     abi = NOTIFY_ABIS[process_abi()]
-    state = State(
-        abi,
-        source,
-        tags,
-        places=start.volumes,
-        owner=(0, 0) if who is None else (who.uid, who.gid),
-        guesses=guesses,
-        strict=start.strict,
-    )
-    if start.lower.is_stable:
-        state.records.pins = Pins(start.upper if start.changes < 0 else start.changes)
-    if not start.lower.is_empty():
-        start.lower.load(state)
-    for destination, manifest, _ in start.mounted:
-        load_mounted(state, destination, manifest)
-    incidents: list[str] = []
-    statistics = Supervisor(state, incidents.append).serve()
-    return Supervised(
-        {} if start.changes < 0 else collect_manifest(state, start.changes),
-        statistics.lines(),
-        incidents,
-        statistics.incidents,
-        [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in start.mounted],
-        hints=hints,
-    )
+    program = notify_program(abi, fake_sync=fake_sync, strict=strict)
+    return install_listener(program, abi.numbers["seccomp"])
 
 
 def entered(tags: Tags, who: "Identity | None") -> int:
@@ -388,71 +362,7 @@ def install_in_group(member: Membership, who: "Identity | None") -> None:
     ``who`` is the identity of the command; None is root.  Raises KernelError, and OSError if the
     supervisor has died.
     """
-    abi = NOTIFY_ABIS[process_abi()]
-    program = notify_program(abi, strict=member.strict)
     command = pack_start(os.getpid(), who)
-    listener = install_listener(program, abi.numbers["seccomp"])
+    listener = filtered(strict=member.strict)
     member.pass_on(listener, command)
     os.close(listener)
-
-
-class Supervised:
-    """The results of a supervised step.
-
-    owners      the records for its layer, about the paths in the layer
-    statistics  for people
-    incidents   the first calls that the supervisor failed to answer, and left to the kernel
-    failures    the number of all such calls
-    mounted     the records for each mount whose changes must be reported
-    hints       what users should know of refusals
-    """
-
-    __slots__ = ("failures", "hints", "incidents", "mounted", "owners", "statistics")
-
-    def __init__(
-        self,
-        owners: OwnersManifest,
-        statistics: list[str],
-        incidents: list[str],
-        failures: int,
-        mounted: list[OwnersManifest],
-        *,
-        hints: "Sequence[str]" = (),
-    ) -> None:
-        self.owners = owners
-        self.statistics = statistics
-        self.incidents = incidents
-        self.failures = failures
-        self.mounted = mounted
-        self.hints = hints
-
-    def pack(self) -> "tuple[object, ...]":
-        """Return the results as plain values, for another process."""
-        mounted = [pack_owners(owners) for owners in self.mounted]
-        told = self.statistics, self.incidents, self.failures, mounted, list(self.hints)
-        return pack_owners(self.owners), *told
-
-    @classmethod
-    def unpack(cls, value: object) -> "Supervised":
-        """Return the results in a ``value`` of ``pack``.  Raises SundogError for anything else."""
-        try:
-            match value:
-                case (
-                    bytes(owners),
-                    list(statistics),
-                    list(incidents),
-                    int(failures),
-                    list(mounted),
-                    list(hints),
-                ):
-                    return cls(
-                        unpack_owners(owners),
-                        [str(line) for line in statistics],
-                        [str(line) for line in incidents],
-                        failures,
-                        [unpack_owners(packed) for packed in mounted],
-                        hints=[str(line) for line in hints],
-                    )
-        except (TypeError, AttributeError, ValueError):
-            pass
-        raise SundogError(NO_OUTCOME)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sundog.base.kernel.files import Closing
 from sundog.errors import ArchiveError
-from sundog.image.builder.files.sources import SourceTree
+from sundog.image.builder.files.sources import ManifestRecords, SourceTree
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.header import BLOCK, parse_header
 from sundog.image.layer.unpack import unpack
@@ -21,21 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.image.builder.files.content import Source
     from sundog.image.builder.files.copy import ContextFiles, Site
     from sundog.image.builder.keys import Field
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRecords:
-    """The manifest of one tree, as ``sources.Records``."""
-
-    owners: OwnersManifest
-
-    def record(self, path: bytes) -> OwnerRecord | None:
-        """Return the record of the entry at a canonical path, if it has one."""
-        return self.owners.get(path)
 
 
 def begins_archive(stream: BinaryIO) -> bool:

@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sundog.image.builder.files.selection import Listing
 
 # Do not wait for the writer of a FIFO; this has no effect on files and directories.
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -32,6 +31,17 @@ _SWAPPED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO)
 _DEPTH_LIMIT = 256  # directories
 _SHOWN = 200  # bytes of a path in a message
 _LARGE_HOLES = 1 << 30  # bytes of holes in a file; with fewer, they are read as zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The entries to take of a directory: for each directory by path, its names in order.
+
+    ``implied`` are directories that COPY takes only because of their contents.
+    """
+
+    names: dict[bytes, list[bytes]] = field(default_factory=dict)
+    implied: set[bytes] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,37 +3,28 @@
 Specification: Docker's documentation, “Build context”.  A context is a directory, a tar archive, or
 nothing.  The directory's ``.dockerignore`` excludes files; a file ``DOCKERFILE.dockerignore``
 beside the Dockerfile takes precedence over it.  A tar archive has no ignore file.
-``--build-context`` names further contexts.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 
 from sundog.errors import ArchiveError, BuildError, UsageError
 from sundog.image.builder.document import read_document
-from sundog.image.builder.files.sources import SourceTree
-from sundog.image.builder.tree_step import without_user
+from sundog.image.builder.files.sources import ManifestRecords, SourceTree
 from sundog.image.dockerfile.ignore import PathPatterns, read_ignore_file
 from sundog.image.dockerfile.wildcard import PatternError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import BinaryIO, TypeAlias
 
     from sundog.image.builder.bases import ImageName
-    from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.image.builder.files.sources import Records
     from sundog.image.store.store import Store
-    from sundog.image.transfer.report import Report
 
 _IGNORE_FILE = ".dockerignore"
 _IGNORE_LIMIT = 256 << 10  # bytes
-_IMAGE = "docker-image://"
-_LAYOUT = "oci-layout://"
-_URL_SIGNS = ("://", "@", "github.com/")
 
 
 class BuildContext:
@@ -116,8 +107,7 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
     is for its message.
     """
     from sundog.base.record.owners import pack_owners, unpack_owners
-    from sundog.image.builder.files.archive import ManifestRecords
-    from sundog.image.layer.compression import open_decompressed
+    from sundog.image.layer.compression import open_decompressed  # seldom needed
     from sundog.image.layer.unpack import unpack
     from sundog.runtime.steps.step import in_root
 
@@ -136,50 +126,3 @@ def unpacked_context(store: Store, stream: BinaryIO, name: str) -> BuildContext:
         is_archive=True,
         option=name,
     )
-
-
-def named_context(
-    store: Store, text: str, report: Report, remotes: Callable[[], RemoteContexts]
-) -> tuple[str, NamedContext]:
-    """Return the name and the context that a ``--build-context`` gives.
-
-    ``remotes`` fetches one from elsewhere.  Raises UsageError, BuildError, or ArchiveError for an
-    archive.
-    """
-    name, equals, source = text.partition("=")
-    if not name or not equals or not source:
-        raise UsageError(
-            f"--build-context: {text}: no name or no source", "write --build-context NAME=SOURCE"
-        )
-    if source.startswith(_IMAGE):
-        return name, source.removeprefix(_IMAGE)
-    option = f"--build-context {name}"
-    if source.startswith(_LAYOUT):
-        from sundog.image.convert.layout_image import LayoutImage
-
-        try:
-            return name, LayoutImage.parse(source, store, report)
-        except UsageError as error:
-            raise UsageError(f"{option}: {error.message}", error.hint) from error
-    if any(sign in source for sign in _URL_SIGNS):
-        from sundog.image.builder.files.remote_context import is_remote
-
-        if is_remote(source):
-            found = remotes().fetch(source, option).context
-            if found is None:
-                raise BuildError(
-                    f"{option}: not a tar archive: {without_user(source)}",
-                    "ADD copies a file from a URL",
-                )
-            return name, found
-    if os.path.isdir(source):
-        return name, BuildContext(source, option=option)
-    try:
-        fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with open(fd, "rb", buffering=0) as stream:
-            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-            return name, unpacked_context(store, stream, option) if is_file else BuildContext(
-                source, option=option
-            )
-    except OSError as error:
-        raise UsageError(f"{option}: can't read {source}: {error.strerror}") from error

@@ -51,8 +51,7 @@ if TYPE_CHECKING:
 
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.files.chmod import ModeChange
-    from sundog.image.builder.files.content import Source
-    from sundog.image.builder.files.selection import Listing
+    from sundog.image.builder.files.content import Listing, Source
     from sundog.image.builder.files.sources import SourceTree
 
 _ROOT = (0, 0)

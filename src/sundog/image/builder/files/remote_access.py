@@ -8,16 +8,17 @@ keys, and out of arguments, which all users of a machine can read.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from sundog.errors import BuildError
+from sundog.image.builder.secrets import SshAgents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sundog.image.builder.secrets import Secret, SshAgents
+    from sundog.image.builder.secrets import Secret
 
     # An ID, and the function that makes a header of the secret's value.
     Candidate = tuple[str, Callable[[str], str]]
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RemoteAccess:
-    """The secrets (by ID) and agents that a build may use for servers."""
+    """The secrets (by ID) and agents that a build may use."""
 
-    secrets: Mapping[str, Secret]
-    agents: SshAgents
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    agents: SshAgents = field(default_factory=SshAgents)
 
     def authorization(self, url: str) -> str:
         """Return the header ``Authorization`` for a URL, "" for none; raise BuildError."""

@@ -8,26 +8,15 @@ relative to the directory.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sundog.base.kernel.files import Closing
-from sundog.image.builder.files.content import check_depth, open_in
+from sundog.image.builder.files.content import Listing, check_depth, open_in
 from sundog.image.builder.tree_step import decoded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.dockerfile.ignore import PathPatterns
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The entries to take of a directory: for each directory by path, its names in order.
-
-    ``implied`` are directories that COPY takes only because of their contents.
-    """
-
-    names: dict[bytes, list[bytes]] = field(default_factory=dict)
-    implied: set[bytes] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import dataclass
 from typing import Protocol
 
 from sundog.base.kernel.files import Closing
@@ -36,8 +37,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sundog.base.record.owners import OwnerRecord
-    from sundog.image.builder.files.selection import Listing
+    from sundog.base.record.owners import OwnerRecord, OwnersManifest
+    from sundog.image.builder.files.content import Listing
     from sundog.image.dockerfile.globs import Automaton
 
 _PIVOT = "/./"
@@ -53,6 +54,17 @@ class Records(Protocol):
 
     def record(self, path: bytes) -> OwnerRecord | None:
         """Return the record of the entry at a canonical path, if it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRecords:
+    """The manifest of one tree, as ``Records``."""
+
+    owners: OwnersManifest
+
+    def record(self, path: bytes) -> OwnerRecord | None:
+        """Return the record of the entry at a canonical path, if it has one."""
+        return self.owners.get(path)
 
 
 class SourceTree:

@@ -17,6 +17,7 @@ from sundog.runtime.devices.words import edits_of_words
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.builder.keys import Field
+    from sundog.image.builder.options import RunOptions
     from sundog.image.builder.report import Report
     from sundog.image.dockerfile.devices import RunDevice
     from sundog.runtime.devices.injection import Injection
@@ -26,14 +27,10 @@ _ALL = "*"
 
 @dataclass(frozen=True, slots=True)
 class RunDevices:
-    """The ``devices`` of the Dockerfile, and the ``words`` of the command line.
-
-    ``directories`` have the specifications.
-    """
+    """The ``devices`` of the Dockerfile, beside those of the command line."""
 
     devices: tuple[RunDevice, ...]
-    words: tuple[bytes, ...]
-    directories: tuple[bytes, ...]
+    options: RunOptions
     report: Report
 
     def key(self) -> list[Field]:
@@ -42,7 +39,7 @@ class RunDevices:
 
     def injection(self) -> Injection | None:
         """Return what RUN gets, None for nothing.  Raises BuildError for a missing device."""
-        words = [*self.words]
+        words = [*self.options.devices]
         for device in self.devices:
             words += self._found(device)
         if not words:
@@ -50,7 +47,7 @@ class RunDevices:
         warn = self.report.warning
         try:
             edits = edits_of_words(
-                list(dict.fromkeys(words)), self.directories, warn, all_devices=False
+                list(dict.fromkeys(words)), self.options.cdi_directories, warn, all_devices=False
             )
             found = injection(edits, warn, shares_dev=False)
         except SundogError as error:
@@ -81,11 +78,11 @@ class RunDevices:
         if not equals or device == _ALL:
             of_kind = [
                 each
-                for each in device_names(self.directories, lambda _: None)
+                for each in device_names(self.options.cdi_directories, lambda _: None)
                 if each.startswith(f"{kind}=")
             ]
             if of_kind:
                 return list(map(os.fsencode, of_kind if device == _ALL else of_kind[:1]))
             word = os.fsencode(kind)
-        edits_of_words([word], self.directories, lambda _: None, all_devices=False)
+        edits_of_words([word], self.options.cdi_directories, lambda _: None, all_devices=False)
         return [word]

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.keys import Field
+    from sundog.image.builder.options import RunOptions
     from sundog.image.builder.report import Report
     from sundog.image.builder.run.devices import RunDevices
     from sundog.image.builder.run.heredoc_command import Script
-    from sundog.image.builder.secrets import Secret, SshAgents
     from sundog.image.dockerfile.mounts import Mount
     from sundog.image.store.cache_mounts import CacheMount
     from sundog.image.store.store import Store
@@ -187,21 +187,18 @@ class RunMounts:
     ``metadata`` are files that tell RUN about the image, by path.  They are not part of the key.
     """
 
-    mounts: tuple[RunMount, ...]
-    scripts: tuple[Script, ...]
-    secrets: Mapping[str, Secret]
-    agents: SshAgents
-    cache_namespace: str
+    options: RunOptions
     store: Store
     report: Report
-    metadata: Mapping[bytes, bytes] = field(default_factory=dict)
-    devices: RunDevices | None = None
+    mounts: tuple[RunMount, ...]
+    scripts: tuple[Script, ...]
+    devices: RunDevices
+    metadata: Mapping[bytes, bytes]
 
     def key(self) -> Field:
         """Return the mounts' part of the key of the RUN; raise BuildError for a missing file."""
         scripts: Field = [(script.name, script.text) for script in self.scripts]
-        devices = [] if self.devices is None else self.devices.key()
-        return [[mount.key() for mount in self.mounts], scripts, *devices]
+        return [[mount.key() for mount in self.mounts], scripts, *self.devices.key()]
 
     @contextmanager
     def prepared(self) -> Iterator[PreparedMounts]:
@@ -226,8 +223,7 @@ class RunMounts:
                 prepared.operations.append(_file(encoded(script.text), path, _SCRIPT_MODE))
             for target, contents in self.metadata.items():
                 prepared.operations.append(FileMount(contents, target, DESIRED, writable=False))
-            found = None if self.devices is None else self.devices.injection()
-            if found is not None:
+            if (found := self.devices.injection()) is not None:
                 prepared.operations += found.mounts
                 pairs = [(os.fsdecode(name), os.fsdecode(value)) for name, value in found.variables]
                 prepared.environment.update(pairs)
@@ -270,6 +266,7 @@ class RunMounts:
     def _request(self, mount: RunMount) -> CacheRequest:
         wanted = mount.mount
         name = wanted.id or os.path.normpath(mount.target)
+        namespace = self.options.cache_namespace
         fill: Callable[[bytes], None] | None = None
         origin = ""
         if mount.origin is not None:
@@ -277,7 +274,7 @@ class RunMounts:
             origin = cache_key("cache mount", (), files.fingerprint(wanted.source or "."))
             fill = lambda tree: self._fill(files, wanted.source, tree)  # noqa: E731
         return CacheRequest(
-            f"{self.cache_namespace}/{name}" if self.cache_namespace else name,
+            f"{namespace}/{name}" if namespace else name,
             wanted.sharing,
             wanted.mode,
             (wanted.uid or 0, wanted.gid or 0),
@@ -300,7 +297,7 @@ class RunMounts:
 
     def _secret(self, mount: RunMount, prepared: PreparedMounts) -> None:
         wanted = mount.mount
-        secret = self.secrets.get(wanted.id)
+        secret = self.options.access.secrets.get(wanted.id)
         if secret is None:
             if wanted.required:
                 raise BuildError(
@@ -321,7 +318,7 @@ class RunMounts:
 
     def _ssh(self, mount: RunMount, prepared: PreparedMounts) -> None:
         wanted = mount.mount
-        socket = self.agents.socket(wanted.id)
+        socket = self.options.access.agents.socket(wanted.id)
         if socket is None:
             if wanted.required:
                 name = wanted.id or "default"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sundog.base.kernel.process import STRING_LIMIT
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.metadata import DEFAULT_SHELL, command_text
@@ -22,18 +24,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sundog.errors import DockerfileError
     from sundog.image.builder.files.add import Files
     from sundog.image.builder.run.fakeroot import Fakeroot
     from sundog.image.builder.run.mounts import MountOrigin
     from sundog.image.builder.scope import StageScope
     from sundog.image.builder.state import BuildState
     from sundog.image.dockerfile.instructions import Run
+    from sundog.image.dockerfile.mounts import Mount
     from sundog.image.oci.config import ImageConfig
 
 _HOME = "/root"
 _LONG_HINT = "put the text into a file: COPY <<EOF /FILE; or into a heredoc of RUN in shell form"
 _PATH_LIMIT = 4000  # characters; the kernel has PATH_MAX
-_CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 _INSECURE = "insecure"
 _NO_NETWORK = "none"
 _SECURITY_NOTE = (
@@ -41,94 +44,119 @@ _SECURITY_NOTE = (
 )
 
 
-def make_run_step(
-    state: BuildState,
-    instruction: Run,
-    scope: StageScope,
-    config: ImageConfig,
-    files_of: Callable[[str], Files],
-    *,
-    fakeroot: Fakeroot | None = None,
-) -> tuple[RunStep, str]:
-    """Return the step, and a notice for the time when it runs ("" for none).
+@dataclass(frozen=True, slots=True)
+class RunStepMaker:
+    """The parts that the step of a RUN is made from; ``files_of`` resolves ``from`` in a mount."""
 
-    ``files_of`` resolves ``from`` in a mount.  ``fakeroot`` is the stage's.  Raises
-    DockerfileError.
-    """
-    options = state.options.run
-    argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
-    hooked = command = inject(argv, options.force.hooks)
-    if script is None and not instruction.is_exec:
-        command, script = from_file(hooked)
-    environment = config.environment
-    proxies = {
-        name: value
-        for name, value in scope.args.items()
-        if name in PROXY_ARGS and name not in environment
-    }
-    variables = {
-        name: value for name, value in scope.variables(environment).items() if name not in proxies
-    }
-    mounts = RunMounts(
-        _mounts(state, instruction, scope.variables(environment), config, files_of),
-        () if script is None else (script,),
-        state.options.secrets,
-        state.agents,
-        state.options.build_args.get(_CACHE_NAMESPACE, ""),
-        state.store,
-        state.report,
-        metadata_files(config),
-        _devices(state, instruction, scope.variables(environment)),
-    )
-    if instruction.security == _INSECURE:
-        state.report.info(_SECURITY_NOTE)
-    keyword = options.force.instruction
-    text = command_text(instruction, keyword)
-    if instruction.heredocs:
-        text = f"{keyword} {heredoc_text(instruction)}"
-    user = emulated_user(config.user, options.force)
-    if not user and not is_root(config.user):
-        mode = options.force.mode
-        state.report.warning(
-            f"RUN stays root after USER with --force={mode}; notify runs it as that user"
+    state: BuildState
+    instruction: Run
+    scope: StageScope
+    config: ImageConfig
+    files_of: Callable[[str], Files]
+
+    def step(self, fakeroot: Fakeroot | None) -> tuple[RunStep, str]:
+        """Return the step, and a notice for the time when it runs ("" for none).
+
+        ``fakeroot`` is the stage's.  Raises DockerfileError.
+        """
+        state, instruction, config = self.state, self.instruction, self.config
+        options, shared = state.options.run, (state.options.run, state.store, state.report)
+        argv, script = run_command(instruction, config.shell or DEFAULT_SHELL)
+        hooked = command = inject(argv, options.force.hooks)
+        if script is None and not instruction.is_exec:
+            command, script = from_file(hooked)
+        variables = self.scope.variables(config.environment)
+        mounts, devices = self._mounts(variables), self._devices(variables)
+        scripts = () if script is None else (script,)
+        if instruction.security == _INSECURE:
+            state.report.info(_SECURITY_NOTE)
+        user = self._user()
+        proxies = {
+            name: variables.pop(name)
+            for name in self.scope.args
+            if name in PROXY_ARGS and name not in config.environment
+        }
+        home = {} if user else {"HOME": _HOME}
+        variables = {**home, **options.force.environment, **variables}
+        if fault := too_long(command, variables):
+            raise state.dockerfile.error(instruction, fault, hint=_LONG_HINT)
+        step = RunStep(
+            *shared,
+            self._text(),
+            command,
+            variables,
+            {**state.scope.of_host(), **proxies},
+            config.working_dir or "/",
+            RunMounts(*shared, mounts, scripts, devices, metadata_files(config)),
+            offline=instruction.network == _NO_NETWORK,
+            user=user,
+            fakeroot=fakeroot,
         )
-    home = {} if user else {"HOME": _HOME}
-    variables = {**home, **options.force.environment, **variables}
-    if fault := too_long(command, variables):
-        raise state.dockerfile.error(instruction, fault, hint=_LONG_HINT)
-    step = RunStep(
-        text,
-        command,
-        variables,
-        {**state.scope.of_host(), **proxies},
-        config.working_dir or "/",
-        options,
-        state.store,
-        state.report,
-        mounts,
-        offline=instruction.network == _NO_NETWORK,
-        user=user,
-        fakeroot=fakeroot,
-    )
-    return step, new_command(hooked) if hooked != argv else ""
+        return step, new_command(hooked) if hooked != argv else ""
 
+    def _text(self) -> str:
+        keyword = self.state.options.run.force.instruction
+        if self.instruction.heredocs:
+            return f"{keyword} {heredoc_text(self.instruction)}"
+        return command_text(self.instruction, keyword)
 
-def _devices(
-    state: BuildState, instruction: Run, variables: Mapping[str, str]
-) -> RunDevices | None:
-    """Return the devices of a RUN, None for none; raise DockerfileError for an invalid flag."""
-    options, dockerfile = state.options.run, state.dockerfile
-    if not instruction.devices and not options.devices:
-        return None
-    found = []
-    for text in instruction.devices:
-        try:
-            found.append(parse_device(expand(text, variables, dockerfile.escape)))
-        except DeviceSyntaxError as error:
-            raise dockerfile.error(
-                instruction, error.message, near=text, hint=error.hint
-            ) from error
-    return RunDevices(tuple(found), options.devices, options.cdi_directories, state.report)
+    def _user(self) -> str:
+        """Return the user that the command sees itself as; "" is root."""
+        force = self.state.options.run.force
+        user = emulated_user(self.config.user, force)
+        if not user and not is_root(self.config.user):
+            self.state.report.warning(
+                f"RUN stays root after USER with --force={force.mode}; notify runs it as that user"
+            )
+        return user
+
+    def _devices(self, variables: Mapping[str, str]) -> RunDevices:
+        """Return the devices of the RUN; raise DockerfileError for an invalid flag."""
+        state, found = self.state, []
+        for text in self.instruction.devices:
+            try:
+                found.append(parse_device(expand(text, variables, state.dockerfile.escape)))
+            except DeviceSyntaxError as error:
+                raise self._error(error, text) from error
+        return RunDevices(tuple(found), state.options.run, state.report)
+
+    def _mounts(self, variables: Mapping[str, str]) -> tuple[RunMount, ...]:
+        """Return the mounts of the RUN; raise DockerfileError for an invalid one."""
+        dockerfile = self.state.dockerfile
+        found: list[RunMount] = []
+        for text in self.instruction.mounts:
+            try:
+                mount = parse_mount(text, lambda value: expand(value, variables, dockerfile.escape))
+            except MountSyntaxError as error:
+                raise self._error(error, text) from error
+            assert mount is not None
+            target = mount.target and absolute(mount.target, self.config.working_dir)
+            if len(target) > _PATH_LIMIT:
+                raise self._error(MountSyntaxError("--mount: the target is too long for a path"))
+            if target == "/":
+                raise self._error(MountSyntaxError("--mount: the target is the root"), text)
+            if target and any(target == other.target for other in found):
+                raise self._error(MountSyntaxError(f"--mount: two at {target}"), text)
+            found.append(RunMount(mount, target, self._origin(mount)))
+        return tuple(found)
+
+    def _origin(self, mount: Mount) -> MountOrigin | None:
+        store = self.state.store
+        files: Files = self.state.options.context
+        if mount.from_:
+            files = self.files_of(mount.from_)
+        elif mount.type != BIND:
+            return None
+        if isinstance(files, BuildContext):
+            return ContextOrigin(files, store.driver.name == "overlay")
+        return ImageOrigin(files, store)
+
+    def _error(
+        self, fault: MountSyntaxError | DeviceSyntaxError, near: str = ""
+    ) -> DockerfileError:
+        return self.state.dockerfile.error(
+            self.instruction, fault.message, near=near, hint=fault.hint
+        )
 
 
 def too_long(argv: Sequence[str], variables: Mapping[str, str]) -> str:
@@ -145,42 +173,3 @@ def too_long(argv: Sequence[str], variables: Mapping[str, str]) -> str:
 def new_command(argv: Sequence[str]) -> str:
     """Return the notice that RUN runs another command than the written one."""
     return f"--force: RUN: new command: {list(argv)!r}"
-
-
-def _mounts(
-    state: BuildState,
-    instruction: Run,
-    variables: Mapping[str, str],
-    config: ImageConfig,
-    files_of: Callable[[str], Files],
-) -> tuple[RunMount, ...]:
-    """Return the mounts of a RUN; raise DockerfileError for an invalid one."""
-    dockerfile = state.dockerfile
-    overlays = state.store.driver.name == "overlay"
-    found: list[RunMount] = []
-    for text in instruction.mounts:
-        try:
-            mount = parse_mount(text, lambda value: expand(value, variables, dockerfile.escape))
-        except MountSyntaxError as error:
-            raise dockerfile.error(
-                instruction, error.message, near=text, hint=error.hint
-            ) from error
-        assert mount is not None
-        origin: MountOrigin | None = None
-        if mount.from_:
-            files = files_of(mount.from_)
-            if isinstance(files, BuildContext):
-                origin = ContextOrigin(files, overlays)
-            else:
-                origin = ImageOrigin(files, state.store)
-        elif mount.type == BIND:
-            origin = ContextOrigin(state.options.context, overlays)
-        target = mount.target and absolute(mount.target, config.working_dir)
-        if len(target) > _PATH_LIMIT:
-            raise dockerfile.error(instruction, "--mount: the target is too long for a path")
-        if target == "/":
-            raise dockerfile.error(instruction, "--mount: the target is the root", near=text)
-        if target and any(target == other.target for other in found):
-            raise dockerfile.error(instruction, f"--mount: two at {target}", near=text)
-        found.append(RunMount(mount, target, origin))
-    return tuple(found)

@@ -19,7 +19,7 @@ from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.execute import SCRIPT_SHELL
 from sundog.runtime.process.pseudoterminal import Pseudoterminal
-from sundog.runtime.steps.plan import Step
+from sundog.runtime.steps.command import Step
 from sundog.runtime.steps.step import run_step, run_supervised
 
 TYPE_CHECKING = False
@@ -46,14 +46,14 @@ class RunStep:
     command when it runs.
     """
 
+    options: RunOptions
+    store: Store
+    report: Report
     text: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     unkeyed: Mapping[str, str]
     working_dir: str
-    options: RunOptions
-    store: Store
-    report: Report
     mounts: RunMounts
     offline: bool = False
     user: str = ""
@@ -88,8 +88,8 @@ class RunStep:
 
     def execute(self, snapshot: Snapshot) -> None:
         """Run the command; raise BuildError if it fails."""
-        if self.options.hidden >= 0:
-            os.ftruncate(self.options.hidden, 0)
+        if self.options.captured >= 0:
+            os.ftruncate(self.options.captured, 0)
         # A build must not depend on the user's umask.
         with Umask(_UMASK), self.mounts.prepared() as prepared, ExitStack() as stack:
             terminal = None
@@ -117,13 +117,8 @@ class RunStep:
         make = partial(
             Step,
             env={encoded(name): encoded(value) for name, value in environment.items()},
-            binds=self.options.binds,
-            own=self.options.own,
-            hidden=self.options.own_places,
+            options=self.options,
             offline=self.offline,
-            stdout=self.options.stdout,
-            stderr=self.options.stderr,
-            output=self.options.output,
         )
         argv, root = self.argv, snapshot.root
         if self.fakeroot is not None:

@@ -22,7 +22,7 @@ from sundog.runtime.emulation.notify.identity.permissions import EXECUTABLE, MAY
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.chmod import settled
 from sundog.runtime.emulation.notify.state.lookup import names_own
-from sundog.runtime.emulation.notify.state.records import Record
+from sundog.runtime.emulation.notify.state.record import Record
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, located

@@ -32,7 +32,7 @@ from sundog.runtime.emulation.notify.tracee.narrow_sysv import SYSV_FORMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.runtime.emulation.notify.state.records import Record
+    from sundog.runtime.emulation.notify.state.record import Record
     from sundog.runtime.emulation.notify.state.sysv import SysvKind
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 

@@ -19,7 +19,7 @@ from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.runtime.emulation.notify.state.records import Record
+    from sundog.runtime.emulation.notify.state.record import Record
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT

@@ -33,7 +33,8 @@ from sundog.runtime.emulation.notify.state.acl import (
 )
 from sundog.runtime.emulation.notify.state.chmod import guard_set_id, is_guarded, set_mode, settled
 from sundog.runtime.emulation.notify.state.files import Status
-from sundog.runtime.emulation.notify.state.records import Record, size_of
+from sundog.runtime.emulation.notify.state.record import Record
+from sundog.runtime.emulation.notify.state.records import size_of
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 

@@ -7,7 +7,7 @@ from sundog.base.kernel.modes import MODE_MASK, S_IFMT, S_IFREG, S_ISGID, S_ISUI
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_FSETID
 from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.state.files import Status
-from sundog.runtime.emulation.notify.state.records import INODE_DECIDES
+from sundog.runtime.emulation.notify.state.record import INODE_DECIDES
 from sundog.runtime.emulation.notify.state.state import State
 
 

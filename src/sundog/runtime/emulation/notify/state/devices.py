@@ -10,7 +10,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFCHR, S_IFMT
 from sundog.base.kernel.mounts import RESOLVE_NO_SYMLINKS, openat2
 from sundog.errors import KernelError
-from sundog.runtime.emulation.notify.state.records import Record
+from sundog.runtime.emulation.notify.state.record import Record
 
 # Linux, Documentation/admin-guide/devices.txt: "Memory devices".
 MEMORY_DEVICES = {

@@ -9,8 +9,14 @@ import os
 from sundog.base.cpython import Struct, byref, get_errno, pack_into
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import MODE_MASK, S_IFLNK, S_IFMT
-from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from sundog.runtime.emulation.notify.state.records import Record
+from sundog.base.kernel.mounts import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_SYMLINKS,
+)
+from sundog.runtime.emulation.notify.state.record import Record
 from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
 from sundog.runtime.emulation.notify.tracee.paths import descriptor
@@ -18,6 +24,7 @@ from sundog.runtime.emulation.notify.tracee.paths import descriptor
 AT_SYMLINK_FOLLOW = 0x400
 AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
 IN_DONT_FOLLOW = 0x02000000
+PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 READ_OR_WRITE = 0o600
 OWN_DESCRIPTORS = b"self/fd/"  # in the working directory
 
@@ -46,7 +53,12 @@ TIMESTAMP = Struct("=qI")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
+    from typing import Protocol
+
+    class UnrecordedOwners(Protocol):
+        """The owners of files without a record: see ``unrecorded_owners``."""
+
+        def owner(self, status: "Status", /) -> tuple[int, int]: ...  # noqa: D102
 
 
 # The inode number of a directory, and a name in it.  Directories of the container's root keep their
@@ -179,7 +191,7 @@ class Files:
     all IDs.
     """
 
-    def __init__(self, abi: NotifyAbi, unrecorded_owners: "AllIsReal | None" = None) -> None:
+    def __init__(self, abi: NotifyAbi, unrecorded_owners: "UnrecordedOwners | None" = None) -> None:
         self._unrecorded_owners = unrecorded_owners
         self._layout = layout = abi.stat
         self._buffer = Buffer()
@@ -370,7 +382,7 @@ class Files:
 class LibraryFiles(Files):
     """``Files`` for kernels without newfstatat(2), where the C library calls statx(2) instead."""
 
-    def __init__(self, abi: NotifyAbi, unrecorded_owners: "AllIsReal | None" = None) -> None:
+    def __init__(self, abi: NotifyAbi, unrecorded_owners: "UnrecordedOwners | None" = None) -> None:
         super().__init__(abi, unrecorded_owners)
         self._fstatat = quick_function("fstatat")
 

@@ -17,7 +17,7 @@ from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.base.record.guesses import OWNERS_GUESSED, Guesses, read_guesses
 from sundog.errors import KernelError
-from sundog.runtime.emulation.notify.state.persist import PLAINLY
+from sundog.runtime.emulation.notify.state.files import PLAINLY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

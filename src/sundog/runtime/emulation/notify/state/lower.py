@@ -20,8 +20,8 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.base.record.owners import DEVICE_KINDS, OwnerRecord, OwnersManifest
 from sundog.errors import KernelError
+from sundog.runtime.emulation.notify.state.files import PLAINLY
 from sundog.runtime.emulation.notify.state.persist import (
-    PLAINLY,
     TYPES,
     is_of_kind,
     link_count,
@@ -29,7 +29,7 @@ from sundog.runtime.emulation.notify.state.persist import (
     open_beneath,
     shown_manifests,
 )
-from sundog.runtime.emulation.notify.state.records import LISTED, Record
+from sundog.runtime.emulation.notify.state.record import LISTED, Record
 from sundog.runtime.emulation.notify.state.state import State
 
 TYPE_CHECKING = False

@@ -12,8 +12,6 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import (
-    RESOLVE_BENEATH,
-    RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
     openat2,
 )
@@ -21,8 +19,8 @@ from sundog.base.record.owners import DEVICE_KINDS, INODE_KINDS, OwnerRecord, Ow
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.state.attributes import shown_value
 from sundog.runtime.emulation.notify.state.chmod import settled
-from sundog.runtime.emulation.notify.state.files import Status, file_system_type
-from sundog.runtime.emulation.notify.state.records import INODE_DECIDES, Record
+from sundog.runtime.emulation.notify.state.files import PLAINLY, Status, file_system_type
+from sundog.runtime.emulation.notify.state.record import INODE_DECIDES, Record
 from sundog.runtime.emulation.notify.state.state import State
 
 TYPE_CHECKING = False
@@ -42,7 +40,6 @@ LISTING_INODES = frozenset(
 )
 
 PATH_LIMIT = 4094  # PATH_MAX without the "/" in front and the NUL behind
-PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
 def shown_manifests(layers: "Sequence[tuple[int, OwnersManifest]]") -> "list[OwnersManifest]":

@@ -13,7 +13,8 @@ the file.  If the file has the right type, it is taken for the same file, as fak
 
 from sundog.base.kernel.modes import MODE_MASK, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
 from sundog.base.record.inode_state import InodeEntry
-from sundog.runtime.emulation.notify.state.records import INODE_DECIDES, LISTED, Record, Records
+from sundog.runtime.emulation.notify.state.record import INODE_DECIDES, LISTED, Record
+from sundog.runtime.emulation.notify.state.records import Records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

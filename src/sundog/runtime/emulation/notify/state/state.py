@@ -3,7 +3,8 @@
 from sundog.runtime.emulation.notify.state.files import Files, LibraryFiles, Status
 from sundog.runtime.emulation.notify.state.lookup import Lookup
 from sundog.runtime.emulation.notify.state.processes import ProcessFiles
-from sundog.runtime.emulation.notify.state.records import ANY_BIRTH, Record, Records
+from sundog.runtime.emulation.notify.state.record import ANY_BIRTH, Record
+from sundog.runtime.emulation.notify.state.records import Records
 from sundog.runtime.emulation.notify.state.sysv import SysvObjects
 from sundog.runtime.emulation.notify.state.unanswered import Unanswered
 from sundog.runtime.emulation.notify.state.volumes import Volumes

@@ -6,7 +6,7 @@ such a file is root's.  This class is for a command that wants to see the real o
 
 import os
 
-from sundog.runtime.emulation.notify.state.records import Record
+from sundog.runtime.emulation.notify.state.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from sundog.runtime.emulation.notify.tracee.memory import quick_function
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
-    from sundog.runtime.emulation.notify.state.records import Record
+    from sundog.runtime.emulation.notify.state.record import Record
 
     # Inode number and record.
     Watched = tuple[int, Record]
