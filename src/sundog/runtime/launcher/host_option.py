@@ -20,7 +20,7 @@ NO_HOST_MPI = (
 
 def host_mpi_of(request: "Request", storage: "Storage") -> Part:
     """Return the part of --host-mpi.  Few starts load it.  Raises SundogError."""
-    name = request.line.host_mpi
+    name = request.line.host_mpi.profile
     if name is None:
         return Part()
     from sundog.runtime.launcher.host_mpi_part import HostMpiPart  # noqa: PLC0415
@@ -33,9 +33,9 @@ def use_host_environment(line: CommandLine) -> None:
 
     Raises UsageError for --host-glibc alone.
     """
-    if line.host_mpi is not None:
-        line.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT, NO_HOST_MPI))
-    elif line.host_glibc:
+    if line.host_mpi.profile is not None:
+        line.environment.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT, NO_HOST_MPI))
+    elif line.host_mpi.glibc:
         raise UsageError(
             "--host-glibc needs --host-mpi", "give both options, or leave out --host-glibc"
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.runtime.launcher.image import Image
+    from sundog.runtime.launcher.option_values import MountOptions
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
 
@@ -60,10 +61,10 @@ def sources_of(line: "CommandLine", storage: "Storage") -> HostSources:
 
 
 def requested_binds(
-    line: "CommandLine", hidden: Hidden, sources: HostSources, warn: "Callable[[str], None]"
+    mounts: "MountOptions", hidden: Hidden, sources: HostSources, warn: "Callable[[str], None]"
 ) -> Part:
     """Return the part of --bind; it warns of sources that are ``hidden`` from all others."""
-    binds, own = checked_binds(line.binds, hidden.places, warn)
+    binds, own = checked_binds(mounts.binds, hidden.places, warn)
     return Part(
         [
             sources.bind(source, destination, writable=writable, is_own=source in own)
@@ -79,14 +80,14 @@ def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list
     """
     image = line.operands[0]
     if (
-        line.container
+        line.image.container
         or not is_one_file(image, must_be_readable=True)
         or is_stored_name(image, storage)
     ):
         image = b""
     sources = [
         source
-        for source, destination, _ in line.binds
+        for source, destination, _ in line.mounts.binds
         if source != destination and is_one_file(source)
     ]
     return image, sources

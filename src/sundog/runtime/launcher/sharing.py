@@ -32,7 +32,7 @@ def sharing_of(request: "Request") -> Sharing:
     line, messages = request.line, request.messages
     if line.dry:
         return Sharing()
-    if not line.join and line.join_pid is None:
+    if not line.group.is_joined and line.group.pid is None:
         messages.verbose("join: 0 0 (null) 0")
         return Sharing()
     from sundog.runtime.launcher.join import group_for  # noqa: PLC0415
