@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.runtime.process.child import PATIENCE_WITH_INTERRUPTED
-from tests.conftest import command, run_program, until
+from sundog.runtime.process.child import PATIENCE_WITH_INTERRUPTED, PATIENCE_WITH_STUCK
+from tests.conftest import children_of, command, run_program, until
 from tests.hostile.test_image import WITHOUT_PID_NAMESPACES
 from tests.hostile.test_processes import attack, image
 
@@ -352,6 +352,35 @@ def test_a_detached_container_ends_with_what_waits_for_it(
         assert watch.seconds() < 30
     assert watch.idle_seconds() < PROMISED
     sundog("rm", "-f", mark)
+
+
+@pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGTERM])
+def test_a_copy_that_waits_for_a_container_ends(
+    signo: int, mark: str, image: Path, attacker: Path, tmp_path: Path
+) -> None:
+    """What looks up names there waits in the kernel until the container ends."""
+    shutil.copy(attacker, image / "attacker")
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    own = {"CH_IMAGE_STORAGE": f"{image.parent}/storage", "XDG_RUNTIME_DIR": str(runtime)}
+
+    def sundog(*words: str) -> str:
+        return run_program([*command("sundog"), *words], env=own).stdout.strip()
+
+    options = ("run", "-d", "--name", mark, str(image))
+    sundog(*options, "/attacker", "silent=itself", f"mark={mark}")
+    until(lambda: "now" in sundog("logs", mark), "the container does not begin")
+    argv = [*command("sundog"), "cp", f"{mark}:/mnt/y", str(tmp_path)]
+    with subprocess.Popen(argv, env=os.environ | own, stderr=subprocess.PIPE) as copying:
+        until(lambda: any("D" in states(pid) for pid in children_of(copying.pid)), "it goes on")
+        family = Family(copying.pid)
+        watch = Stopwatch()
+        copying.send_signal(signo)
+        while watch.look(lambda: copying.poll() is None):
+            assert watch.seconds() < 30
+    assert watch.idle_seconds() < PATIENCE_WITH_STUCK + PROMISED
+    sundog("rm", "-f", mark)
+    until(lambda: not family.alive(), "it is still there", 30)
 
 
 def test_a_plain_container_ends_as_the_page_says(mark: str, image: Path, attacker: Path) -> None:

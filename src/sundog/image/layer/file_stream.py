@@ -39,7 +39,8 @@ _LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TOP = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_SET_ID = stat.S_ISUID | stat.S_ISGID
+_MODE, _SET_ID = 0o7777, stat.S_ISUID | stat.S_ISGID
+_LATEST = 1 << 62  # seconds: every file system has a nearer limit, and the kernel keeps to it
 for _codec in ("ascii", "utf-8", "iso8859-1"):  # tarfile would look them up later
     "".encode(_codec)
 
@@ -152,12 +153,12 @@ def unpack(path: bytes, source: int, *, overwrite: bool, keep_set_id: bool) -> N
             with _tar(file, "r|") as tar:
                 for member in tar:
                     name = _relative(member.name)
-                    mode = stat.S_IMODE(member.mode) & (~0 if keep_set_id else ~_SET_ID)
+                    mode = member.mode & (_MODE if keep_set_id else _MODE & ~_SET_ID)
                     if name:
                         _make(top, name, member, tar, mode, overwrite=overwrite)
                     if name and member.isdir():
-                        modes.append((name, mode, int(member.mtime)))
-        except tarfile.TarError as error:
+                        modes.append((name, mode, _time(member)))
+        except (tarfile.TarError, ValueError, OverflowError) as error:  # what tarfile lets through
             raise SundogError(
                 f"not a tar: {error}", "cp reads a tar that is not compressed"
             ) from None
@@ -210,11 +211,19 @@ def _make(
             with open(os.open(base, _MADE, 0o600, dir_fd=directory), "wb") as file:
                 data = tar.extractfile(member)
                 while data is not None and (block := data.read(_BLOCK)):
-                    file.write(block)
-                file.flush()
+                    if block.count(0) == len(block):  # a hole stays one, and takes no room
+                        file.seek(len(block), os.SEEK_CUR)
+                    else:
+                        file.write(block)
+                file.truncate()
                 os.fchmod(file.fileno(), mode)
-                os.utime(file.fileno(), (int(member.mtime), int(member.mtime)))
+                os.utime(file.fileno(), (_time(member), _time(member)))
         # A device belongs to nobody here.
+
+
+def _time(member: tarfile.TarInfo) -> int:
+    """Return the time of a member in seconds.  Raises ValueError and OverflowError."""
+    return max(-_LATEST, min(int(member.mtime), _LATEST))
 
 
 @contextmanager

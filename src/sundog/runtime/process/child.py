@@ -66,6 +66,8 @@ ANSWER_LIMIT = 1 << 30
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
 PATIENCE_WITH_KILLED = 0.5
+# Seconds for a killed child without a container: it may wait for a file server, such as FUSE's.
+PATIENCE_WITH_STUCK = 2.0
 LOOK = 0.25  # seconds between two looks at a child
 
 STANDARD_STREAMS = (0, 1, 2)
@@ -203,7 +205,7 @@ class Child:
             self._end_command(leash, relay, is_gentle=is_gentle)
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        if leash is None or self.ends_within(PATIENCE_WITH_KILLED):
+        if self.ends_within(PATIENCE_WITH_STUCK if leash is None else PATIENCE_WITH_KILLED):
             self.wait()
         if self._pipe >= 0:
             os.close(self._pipe)
