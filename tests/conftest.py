@@ -298,8 +298,6 @@ def runner(name: str, storage: Path) -> Runner:
     return run
 
 
-# The tests of store and layer test both drivers on both Pythons, so that the tests above them need
-# not.
 @pytest.fixture(params=["overlay", pytest.param("copy", marks=pytest.mark.slow)])
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make the commands use each storage driver in turn; return its name."""

@@ -22,6 +22,9 @@ SAMPLED = 10  # of a module's functions that work with files, the first, and one
 # the end while the others have nothing left to do.
 LONGEST = ("cluster", "dockerfiles", "system")
 
+# These are about the storage drivers.  So the tests above them may take turns.
+OF_DRIVERS = ("layer", "store")
+
 MARKERS = (
     "slow: takes seconds, or repeats much; run on one Python version only",
     "matrix: crosses parameters; a diagonal has each value of each one, `make test MATRICES=1` all",
@@ -64,22 +67,31 @@ def works_with_files(item: pytest.Item) -> bool:
 
 
 def off_the_diagonals(items: Sequence[pytest.Item]) -> set[pytest.Item]:
-    """Return the tests of matrices that a run without whole matrices leaves out."""
-    matrices: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    """Return the tests of matrices that a run without whole matrices leaves out.
+
+    A test that is marked ``matrix`` is one by its parameters.  A module with tests that run on each
+    storage driver is one of their cases and the drivers, unless it is about the drivers.
+    """
+    matrices: defaultdict[str, dict[pytest.Item, dict[str, str]]] = defaultdict(dict)
     for item in items:
+        function = item.nodeid.partition("[")[0]
+        values = {name: repr(value) for name, value in _parameters(item).items()}
         if item.get_closest_marker("matrix"):
-            matrices[item.nodeid.partition("[")[0]].append(item)
+            assert values, f"{item.nodeid} has no parameters to cross"
+            matrices[function][item] = values
+        elif "driver" in values and item.path.parent.name not in OF_DRIVERS:
+            driver = values.pop("driver")
+            matrices[str(item.path)][item] = {"case": f"{function} {values}", "driver": driver}
     left_out = set()
-    for cases in matrices.values():
-        kept = diagonal([_values(case) for case in cases])
-        left_out |= {case for number, case in enumerate(cases) if number not in kept}
+    for matrix in matrices.values():
+        kept = diagonal([*matrix.values()])
+        left_out |= {item for number, item in enumerate(matrix) if number not in kept}
     return left_out
 
 
-def _values(item: pytest.Item) -> dict[str, str]:
+def _parameters(item: pytest.Item) -> dict[str, object]:
     callspec = getattr(item, "callspec", None)
-    assert callspec, f"{item.nodeid} has no parameters to cross"
-    return {name: repr(value) for name, value in callspec.params.items()}
+    return dict(callspec.params) if callspec else {}
 
 
 def diagonal(cases: Sequence[Mapping[str, str]]) -> set[int]:
