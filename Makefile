@@ -11,6 +11,7 @@ RUN := $(PYTHON) -B -m
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
 	@echo 'make test    lint, and run the tests (ARGS="tests/base/kernel -x": those alone, on one Python)'
+	@echo '             (MATRICES=1: all combinations of what tests cross, as CI does, not only diagonals)'
 	@echo 'make lint    lint only'
 	@echo 'make docs    make a site of the documentation in site/, and check its links'
 	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'
@@ -37,7 +38,7 @@ demo: python
 	@$(RUN) scripts.demo
 
 test: python
-	@$(RUN) scripts.check -- $(ARGS)
+	@$(RUN) scripts.check $(if $(MATRICES),--matrices) -- $(ARGS)
 
 lint: python
 	@$(RUN) scripts.check --lint

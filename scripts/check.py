@@ -6,8 +6,11 @@ the checkout, so that its caches and permissions do not matter, against the whee
 it. The newest Python runs all of them, the oldest those that are not marked slow: each module, but
 few cases of what the kernel and compiled programs do (tests/conftest.py).
 
-Arguments that name tests ask for those alone: no lint, and one Python. Base images and references
-are then made when a test asks for them.
+Of a test that crosses parameters (marked matrix), a run takes only a diagonal, in which each value
+of each parameter is (tests/selection.py). CI asks for the whole matrices, by --matrices.
+
+Arguments that name tests ask for those alone: no lint, one Python, and whole matrices. Base images
+and references are then made when a test asks for them.
 """
 
 from __future__ import annotations
@@ -57,6 +60,10 @@ LINT = (
 )
 
 
+PYTEST = ("python", "-m", "pytest", "-p", "no:cacheprovider")
+DIAGONALS = {"SUNDOG_DIAGONALS": "yes"}
+
+
 @dataclass(frozen=True)
 class Workplace:
     """A run's own directory, the tests' user, and his environment."""
@@ -69,17 +76,21 @@ class Workplace:
         """Return the copy of the checkout."""
         return self.path / "checkout"
 
-    def run(self, programs: Path, command: list[str], **more: str) -> bool:
-        """Run a command as the user, in the copy; tell whether it succeeded."""
+    def environment(self, programs: Path) -> dict[str, str]:
+        """Return the user's environment, in which nothing is written to the copy."""
         temporary = str(self.path / "tmp")
-        environment = account.environment(self.user, programs) | more
-        environment |= {
+        return account.environment(self.user, programs) | {
             "HYPOTHESIS_STORAGE_DIRECTORY": f"{temporary}/hypothesis",
             "MYPY_CACHE_DIR": f"{temporary}/mypy",
             "PYTHONDONTWRITEBYTECODE": "1",
             "RUFF_CACHE_DIR": f"{temporary}/ruff",
+            "SUNDOG_BYTECODE": f"{temporary}/bytecode",  # of the tests themselves
             "TMPDIR": temporary,
         }
+
+    def run(self, programs: Path, command: list[str], **more: str) -> bool:
+        """Run a command as the user, in the copy; tell whether it succeeded."""
+        environment = self.environment(programs) | more
         print(f"== {' '.join(command)}  [{programs.parent.name}]", flush=True)
         return account.run(self.user, command, env=environment, cwd=self.checkout) == 0
 
@@ -142,17 +153,31 @@ def open_fuse() -> None:
         device.chmod(0o666)
 
 
+def compile_tests(place: Workplace, programs: Path) -> None:
+    """Let pytest write the bytecode of the tests, so that not each of its processes makes it."""
+    command = [*PYTEST, "-q", "--collect-only"]
+    with open(os.devnull, "w") as nowhere:  # the run itself tells of faults
+        env = place.environment(programs)
+        account.run(place.user, command, env=env, cwd=place.checkout, output=nowhere)
+
+
 def test(
-    place: Workplace, venvs: Sequence[Path], arguments: Sequence[str], *, compares: bool
+    place: Workplace,
+    venvs: Sequence[Path],
+    arguments: Sequence[str],
+    *,
+    compares: bool,
+    whole: bool = True,  # noqa: PT028 - it is no test
 ) -> bool:
     """Run pytest on each venv, the first with all tests; tell whether all passed.
 
-    If a test ``compares`` with what root makes on this machine, root makes that first.
+    If a test ``compares`` with what root makes on this machine, root makes that first. The first
+    venv runs ``whole`` matrices, or their diagonals.
     """
-    pytest = ["python", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-n", str(workers())]
     # Each process takes neighbouring tests, which share fixtures, and at the end those of others.
-    pytest += ["--dist", "worksteal"]
-    quick = ["-m", "not slow"]
+    pytest = [*PYTEST, "-q", "-n", str(workers()), "--dist", "worksteal"]
+    runs: list[tuple[list[str], dict[str, str]]] = [([], {} if whole else DIAGONALS)]
+    runs += [(["-m", "not slow"], {})] * (len(venvs) - 1)
     with contextlib.ExitStack() as stack:
         given = {"SUNDOG_WHEEL": str(install.wheel())}
         if os.geteuid() == 0 and compares:
@@ -165,8 +190,8 @@ def test(
                 "SUNDOG_ROOT_HELPER": str(socket),
             }
         verdicts = [
-            place.run(programs, [*pytest, *(quick if index else []), *arguments], **given)
-            for index, programs in enumerate(venvs)
+            place.run(programs, [*pytest, *chosen, *arguments], **given, **more)
+            for programs, (chosen, more) in zip(venvs, runs, strict=True)
         ]
     return all(verdicts)
 
@@ -175,6 +200,7 @@ def parsed_options() -> argparse.Namespace:
     """Return the options and arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.check")
     parser.add_argument("--lint", action="store_true", help="lint only")
+    parser.add_argument("--matrices", action="store_true", help="cross all parameters of tests")
     parser.add_argument(
         "--machines", action="store_true", help="no lint, but virtual machines for tests (root)"
     )
@@ -225,8 +251,11 @@ def main() -> int:
             venvs = list(pool.map(venv, pythons))
             # While lint checks types on one core, the other makes what tests compare with.
             keeping = pool.submit(compared, making)
+            compiled = () if few or options.lint else venvs
+            compiling = [pool.submit(compile_tests, place, programs) for programs in compiled]
             passed = bool(few) or lint(place, venvs[0])
-            keeping.result()
+            for job in (keeping, *compiling):
+                job.result()
             machines = place.path / "machines"
             if options.machines:
                 prepared.prepare(machines, user)
@@ -240,8 +269,9 @@ def main() -> int:
                 pyxis.build(built, *options.pyxis)
                 os.environ[pyxis.VARIABLE] = str(built)
             if not options.lint:
-                compares = not options.machine
-                passed = test(place, venvs, options.arguments, compares=compares) and passed
+                compares, whole = not options.machine, bool(few or options.matrices)
+                given = options.arguments
+                passed = test(place, venvs, given, compares=compares, whole=whole) and passed
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

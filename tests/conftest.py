@@ -21,13 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import pytest
 from scripts.bases import makers
+
+from tests import selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -47,10 +48,9 @@ REFERENCES = os.environ.get("SUNDOG_REFERENCES", "")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker of tests that the second run, on another Python, leaves out.
+    """Register the markers, and make sure that no test asks a registry outside.
 
-    Also make sure that no test asks a registry outside: short names lead to a port without a
-    listener.
+    Short names lead to a port without a listener.
     """
     # nohup and a shell's & ignore these signals; all programs that tests start would inherit that.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -60,51 +60,28 @@ def pytest_configure(config: pytest.Config) -> None:
     _forget_the_machine()
     os.environ["CH_REGY_DEFAULT_HOST"] = "127.0.0.1"
     os.environ["CH_REGY_DEFAULT_PORT"] = "9"
-    config.addinivalue_line(
-        "markers", "slow: takes seconds, or repeats much; run on one Python version only"
-    )
-
-
-# A second Python can show a difference of the language, the standard library, or a C extension.  So
-# the second run leaves out directories whose subjects are the kernel and compiled programs.
-NEWEST_ONLY = ("native", "notify")
-# Compression and archives are the work of the standard library and of C extensions.
-EVERY_CASE = ("layer",)
-TAKEN = 20  # of a table, the second run takes the first case, and one of so many
-SAMPLED = 6  # of a module's other tests that work with files, the first, and one of so many
-
-# A test of these may take a minute.  They come first, so that no process of pytest works on one at
-# the end while the others have nothing left to do.
-LONGEST = ("cluster", "dockerfiles", "system")
+    for marker in selection.MARKERS:
+        config.addinivalue_line("markers", marker)
+    if directory := os.environ.get("SUNDOG_BYTECODE"):
+        # Most of the time of a collection goes into the bytecode of the tests.
+        sys.dont_write_bytecode, sys.pycache_prefix = False, directory
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first, and mark as slow what the second run leaves out.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose and order the tests; see tests/selection.py."""
+    if os.environ.get("SUNDOG_DIAGONALS"):
+        left_out = selection.off_the_diagonals(items)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    selection.put_longest_first(items)
+    selection.mark_slow(items)
 
-    It leaves out the directories ``NEWEST_ONLY``, and most tests that work with files.  Those of a
-    module, or the cases of a table, mostly differ in what kernel, shell and image do.  Tests
-    of functions that need no files are quick, and left whole.  In each row of ``TAKEN`` cases,
-    another place is left, so that crossed parameters do not always have the same values.
-    """
-    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
-    numbers: Counter[str] = Counter()
-    for item in items:
-        directory = item.path.parent.name
-        is_left = directory not in NEWEST_ONLY
-        if (
-            is_left
-            and directory not in EVERY_CASE
-            and "tmp_path" in getattr(item, "fixturenames", ())
-            and not item.get_closest_marker("slow")
-        ):
-            table, is_case, _ = item.nodeid.partition("[")
-            group, one_of = (table, TAKEN) if is_case else (str(item.path), SAMPLED)
-            number = numbers[group]
-            numbers[group] += 1
-            is_left = (number + number // one_of) % one_of == 0
-        if not is_left:
-            item.add_marker(pytest.mark.slow)
+
+def pytest_collection_finish() -> None:
+    """Import from the sources from here on: a test may write a module twice in a second."""
+    if "SUNDOG_BYTECODE" in os.environ:
+        sys.dont_write_bytecode, sys.pycache_prefix = True, None
 
 
 # The places where programs find a user's settings and logins: Sundog, skopeo, git, ssh and others.
@@ -150,10 +127,12 @@ def skip_needs_root() -> NoReturn:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+def nothing_is_left_running(request: pytest.FixtureRequest) -> Generator[None]:
     """Fail at the end if a process that works in the tests' directories is still alive."""
+    # No argument, by which all tests would seem to work with files (tests/selection.py).
+    directories: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     yield
-    directory = os.fsencode(tmp_path_factory.getbasetemp())
+    directory = os.fsencode(directories.getbasetemp())
     deadline = time.monotonic() + 10
     while left := _processes_in(directory):
         assert time.monotonic() < deadline, f"left running: {left}"
@@ -319,8 +298,6 @@ def runner(name: str, storage: Path) -> Runner:
     return run
 
 
-# The tests of store and layer test both drivers on both Pythons, so that the tests above them need
-# not.
 @pytest.fixture(params=["overlay", pytest.param("copy", marks=pytest.mark.slow)])
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make the commands use each storage driver in turn; return its name."""

@@ -155,6 +155,7 @@ def _pairs() -> list[object]:
     ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("source", "target"), _pairs())
 def test_every_pair(sources: Place, source: str, target: str) -> None:
     name = f"{source}-{target}"

@@ -48,6 +48,7 @@ def place(run_ch_image: Runner, tmp_path: Path, in_process: InProcessRegistry) -
     return tmp_path
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("words", "sizes"),
     [

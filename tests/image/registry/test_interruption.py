@@ -68,6 +68,7 @@ def traced(place: Path, argv: list[str], *expressions: str) -> list[str]:
     return [*(place / "trace").read_text().splitlines(), status, done.stderr]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("call", ["openat", pytest.param("read", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("words", "ours"),
@@ -150,6 +151,7 @@ def shown(terminal: int, until: bytes = b"") -> bytes:
     return found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("options", [[], ["-i"]], ids=["script", "interactive"])
 @pytest.mark.parametrize(
     ("line", "under_way"),

@@ -32,6 +32,7 @@ STUB = Path("share", "sundog", "ch-run")  # below the prefix, if the start is co
 CHILD_CALLS, CHILD_OPENS = 16, 8
 
 
+@functools.cache
 def load_packaging(name: str) -> types.ModuleType:
     """Load a module of ``packaging/``, which makes a file of the wheel."""
     path = CHECKOUT / "packaging" / f"{name}.py"

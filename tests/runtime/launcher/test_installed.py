@@ -492,6 +492,7 @@ def environment_in(start: Start, image: Path, strings: list[bytes]) -> list[byte
 BY_CH_RUN = [b"HOME=/", b"CH_RUNNING=Weird Al Yankovic"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "strings",
     [
@@ -518,6 +519,7 @@ def test_the_environment_is_the_callers(start: Start, image: Path, strings: list
     assert environment_in(start, image, strings) == strings + BY_CH_RUN
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", range(3))
 def test_a_thousand_variables(start: Start, image: Path, seed: int) -> None:
     """The environment has random names and values, and is larger than the buffer of a pipe."""
@@ -587,6 +589,7 @@ def test_it_leaves_nothing_behind(start: Start, image: Path) -> None:
 SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "ignored",
     [
@@ -628,6 +631,7 @@ def mask(signals: Collection[int]) -> int:
     return sum(1 << number - 1 for number in signals)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("extra", [[], [5], [3, 4, 9]])
 def test_open_files(start: Start, image: Path, extra: list[int]) -> None:
     """The command has only the inherited descriptors."""
@@ -645,6 +649,7 @@ def test_open_files(start: Start, image: Path, extra: list[int]) -> None:
     assert numbers == {0, 1, 2, *extra} | own
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_files(start: Start, image: Path, closed: str, tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()

@@ -139,6 +139,7 @@ def shown(command: Path, start: str, place: Path, words: list[str]) -> str:
     return text.replace(f"SUNDOG_START={start}", "SUNDOG_START=")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("image", ["app", "tree", "./directory", "file"])
 @pytest.mark.parametrize("case", SETS)
 def test_equal(compiled: Compiled, place: Path, case: str, image: str) -> None:
@@ -174,6 +175,7 @@ def test_equal_in_a_group(compiled: Compiled, place: Path, ids: list[str]) -> No
         first.communicate(b"\n")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "strings",
     [

@@ -73,6 +73,7 @@ def essential(output: str) -> set[str]:
     return {line for line in output.splitlines() if not line.startswith(optional)}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("case", STARTS)
 def test_a_system_call_fails(compiled: Compiled, place: Path, case: str, error: str) -> None:

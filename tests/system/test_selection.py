@@ -1,0 +1,34 @@
+"""The diagonal of a matrix: few cases, and in them each value of each parameter."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from tests.selection import diagonal
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least"), [((3, 4), 4), ((5, 2), 5), ((3, 3, 3), 3), ((1, 6), 6), ((4, 4, 2), 4)]
+)
+def test_each_value_is_there_and_no_case_is_too_many(sizes: tuple[int, ...], least: int) -> None:
+    cases = [
+        {f"parameter{number}": str(value) for number, value in enumerate(values)}
+        for values in product(*map(range, sizes))
+    ]
+    kept = [cases[number] for number in diagonal(cases)]
+    for name in cases[0]:
+        assert {case[name] for case in kept} == {case[name] for case in cases}
+    assert len(kept) == least
+
+
+def test_values_are_taken_equally_often() -> None:
+    cases = [{"a": str(a), "b": str(b)} for a in range(6) for b in range(2)]
+    taken = [cases[number]["b"] for number in diagonal(cases)]
+    assert sorted(taken) == ["0"] * 3 + ["1"] * 3
+
+
+def test_parameters_that_belong_together_stay_so() -> None:
+    cases = [{"word": word, "length": str(len(word)), "c": c} for word in ("a", "bb") for c in "xy"]
+    assert diagonal(cases) == {0, 3}
