@@ -5,8 +5,7 @@ newer processors stand before those for all.  The record of one has the number o
 in a list, which is the cache's extension (dl-cache.h of glibc; older linkers leave it out).
 """
 
-from _struct import Struct
-
+from sundog.base.cpython import Struct
 from sundog.runtime.linker.cache import (
     CACHE_HEADER,
     CACHE_MAGIC,
