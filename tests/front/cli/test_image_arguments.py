@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sundog.errors import UsageError
 from sundog.front.cli.image_arguments import (
-    ImageArguments,
     _parser,
     _subcommands,
     parse_arguments,
-    storage_path,
 )
 from tests.conftest import podman_options
 
 
-def parsed(text: str) -> ImageArguments:
+def parsed(text: str) -> Any:
     return parse_arguments(text.split())
 
 
@@ -55,8 +55,8 @@ def test_cache_mode(text: str, cache: str | None) -> None:
 
 def test_storage_path_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/usr")
-    assert storage_path(parsed("-s lib list")) == "/usr/lib"
-    assert storage_path(parsed("list")) is None
+    assert parsed("-s lib list").storage_path() == "/usr/lib"
+    assert parsed("list").storage_path() is None
 
 
 def test_build_defaults() -> None:

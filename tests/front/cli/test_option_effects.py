@@ -233,6 +233,12 @@ def test_common_options_of_ch_image() -> None:
     read = set().union(*map(attributes, names), attributes("front.cli.image_command"))
     # ``notes`` says of these that there is nothing to do.
     noted = constants("front.cli.reference_options")
+    # The methods of the class of the common options read these.
+    read |= {
+        node.attr
+        for node in ast.walk(tree("front.cli.common_arguments"))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+    }
     for action in with_effect(_common_options(hidden=False)):
         assert action.dest in read or action.dest in noted, action.option_strings
 

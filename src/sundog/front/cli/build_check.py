@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sundog.errors import EXIT_ERROR, NotInStorage
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import TAB, print_line
 from sundog.image.builder.check.lint import CheckDirective, check
 from sundog.image.builder.check.subject import Facts
@@ -13,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.common_arguments import CommonArguments
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.dockerfile.parse import Dockerfile
@@ -22,7 +21,7 @@ _HINT = "# check=skip=RULE,… at the top of the Dockerfile leaves rules out"
 
 
 def print_findings(
-    arguments: ImageArguments,
+    arguments: CommonArguments,
     dockerfile: Dockerfile,
     context: BuildContext,
     build_args: Mapping[str, str],
@@ -31,7 +30,7 @@ def print_findings(
     """Print the findings on standard output; return the exit status, 1 if there are any."""
     for name in CheckDirective.parse(dockerfile.directive("check")).unknown:
         report.warning(f"parser directive 'check': unknown: {name}")
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
 
         def base_environment(image: str) -> Mapping[str, str] | None:
             try:

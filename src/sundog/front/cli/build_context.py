@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.build_arguments import BuildArguments
     from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.image.store.store import Store
 
@@ -46,7 +46,7 @@ class GivenContext:
 
 
 def find_context(
-    arguments: ImageArguments,
+    arguments: BuildArguments,
     opened_store: Callable[[], Store],
     remotes: Callable[[], RemoteContexts],
 ) -> GivenContext:
@@ -75,7 +75,7 @@ def may_be_remote(source: str) -> bool:
     return any(sign in source for sign in _URL_SIGNS)
 
 
-def _remote(arguments: ImageArguments, remotes: RemoteContexts) -> GivenContext:
+def _remote(arguments: BuildArguments, remotes: RemoteContexts) -> GivenContext:
     found = remotes.fetch(arguments.context, "context")
     if found.context is not None:
         return _inside(arguments, found.context, found.name, "the context")
@@ -87,7 +87,7 @@ def _remote(arguments: ImageArguments, remotes: RemoteContexts) -> GivenContext:
 
 
 def _inside(
-    arguments: ImageArguments, context: BuildContext, name: str, where: str
+    arguments: BuildArguments, context: BuildContext, name: str, where: str
 ) -> GivenContext:
     """Take the Dockerfile out of a context that was fetched, unless it is standard input."""
     if arguments.file == _STDIN:
@@ -101,7 +101,7 @@ def _shown(path: str) -> str:
     return _SHOWN_STDIN if path == _STDIN else path
 
 
-def _standard_input(arguments: ImageArguments) -> tuple[BinaryIO | None, bytes | None]:
+def _standard_input(arguments: BuildArguments) -> tuple[BinaryIO | None, bytes | None]:
     """Return the context from standard input if that is an archive, else the Dockerfile.
 
     With ``-f -``, standard input is always the Dockerfile.  With another ``-f`` and the context
@@ -129,7 +129,7 @@ def _read_in(context: BuildContext, path: str, where: str, hint: str) -> bytes:
         ) from error
 
 
-def _dockerfile_path(arguments: ImageArguments) -> str:
+def _dockerfile_path(arguments: BuildArguments) -> str:
     if arguments.file is not None:
         return arguments.file
     if arguments.context == _STDIN:
@@ -137,7 +137,7 @@ def _dockerfile_path(arguments: ImageArguments) -> str:
     return os.path.join(arguments.context, _DOCKERFILE)
 
 
-def _read(path: str, arguments: ImageArguments) -> bytes:
+def _read(path: str, arguments: BuildArguments) -> bytes:
     if path == _STDIN:
         return _read_stdin()
     try:
@@ -151,7 +151,7 @@ def _read(path: str, arguments: ImageArguments) -> bytes:
         raise SundogError(f"can't read {path}: {error.strerror}", hint) from error
 
 
-def _whereabouts(path: str, arguments: ImageArguments) -> str:
+def _whereabouts(path: str, arguments: BuildArguments) -> str:
     """Return the hint for a missing Dockerfile."""
     if arguments.file is None:
         return _NAME_IT

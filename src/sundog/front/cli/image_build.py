@@ -9,7 +9,6 @@ from functools import cache
 
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.registries import pull_options, puller
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
@@ -27,22 +26,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.build_arguments import BuildArguments
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.remote_context import RemoteContexts
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: BuildArguments, report: Report) -> int:
     """Build an image; return the exit status."""
     with ExitStack() as stack:
         return _build(arguments, report, stack)
 
 
-def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
+def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     @cache
     def opened_store() -> Store:
         """Open the store when it is needed first: what only looks at a Dockerfile makes none."""
-        return stack.enter_context(Store.open(storage_path(arguments)))
+        return stack.enter_context(Store.open(arguments.storage_path()))
 
     build_args = chosen_build_args(arguments.build_arg, os.environ)
     epoch = _epoch(build_args, os.environ)
@@ -63,12 +62,12 @@ def _build(arguments: ImageArguments, report: Report, stack: ExitStack) -> int:
     dockerfile = parse(given.text, path=given.shown)
     if arguments.parse_only:
         return 0
-    if arguments.check or "check" in {directive.name for directive in dockerfile.directives}:
+    if arguments.check_only or "check" in {directive.name for directive in dockerfile.directives}:
         from sundog.front.cli.build_check import fails_on_findings, print_findings
 
-        if arguments.check or fails_on_findings(dockerfile):
+        if arguments.check_only or fails_on_findings(dockerfile):
             status = print_findings(arguments, dockerfile, context, build_args, report)
-            if arguments.check or status:
+            if arguments.check_only or status:
                 return status
     tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(given.path, given.name, report),)
     options = BuildOptions(

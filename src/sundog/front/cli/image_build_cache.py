@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import human_size, print_json, print_line
 from sundog.front.cli.reference_options import DOT_DEFAULT
 from sundog.image.store.layer_tree import layer_nodes, usage
@@ -15,16 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import BuildCacheArguments
     from sundog.front.cli.report import Report
     from sundog.image.store.layer_tree import LayerNode, Usage
 
 _WIDTH = 100
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: BuildCacheArguments, report: Report) -> int:
     """Reset, collect garbage and show the tree, as asked, in this order; print the summary."""
-    path = storage_path(arguments)
+    path = arguments.storage_path()
     if arguments.reset or arguments.collect:
         # Closing the store removes what nothing needs any more.
         with report.watched("deleting"), Store.open(path) as store:

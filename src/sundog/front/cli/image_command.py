@@ -10,7 +10,12 @@ import sys
 from importlib import import_module
 
 from sundog.errors import EXIT_ERROR, EXIT_USAGE, UsageError
-from sundog.front.cli.build_arguments import PROGRESS_JSON, PROGRESS_QUIET
+from sundog.front.cli.build_arguments import (
+    PROGRESS_AUTO,
+    PROGRESS_JSON,
+    PROGRESS_QUIET,
+    RunArguments,
+)
 from sundog.front.cli.image_arguments import parse_arguments, print_help
 from sundog.front.cli.reference_options import notes, notes_on_variables
 from sundog.front.cli.report import ERRORS_ONLY, Report
@@ -21,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.reference_options import ImageArguments
 
 
 def run(argv: Sequence[str]) -> int:
@@ -60,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
         report.verbose(line)
 
     def subcommand() -> int:
-        name = str(arguments.subcommand).replace("-", "_")
+        name = arguments.subcommand.replace("-", "_")
         status: int = import_module(f"sundog.front.cli.image_{name}").run(arguments, report)
         return status
 
@@ -96,10 +101,11 @@ def _prepare_output(report: Report) -> None:
 def _chosen_report(arguments: ImageArguments) -> Report:
     """Return what shows the messages, as -v, -q and --progress say."""
     level = arguments.verbose - arguments.quiet
-    if arguments.progress == PROGRESS_QUIET:
+    progress = arguments.progress if isinstance(arguments, RunArguments) else PROGRESS_AUTO
+    if progress == PROGRESS_QUIET:
         return Report(ERRORS_ONLY)
-    if arguments.progress == PROGRESS_JSON:
+    if progress == PROGRESS_JSON:
         from sundog.front.cli.json_progress import JsonReport
 
         return JsonReport(level)
-    return Report(level, is_plain=arguments.progress == "plain")
+    return Report(level, is_plain=progress == "plain")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from sundog.errors import SundogError
-from sundog.front.cli.image_arguments import storage_path
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import DeleteArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: DeleteArguments, report: Report) -> int:
     """Delete images; report names and patterns without a match at the end."""
-    with report.watched("deleting"), Store.open(storage_path(arguments)) as store:
+    with report.watched("deleting"), Store.open(arguments.storage_path()) as store:
         matching = store.images.matching(*arguments.globs)
         missing = [glob for glob, images in matching.items() if not images]
         found = {image.typed: image for images in matching.values() for image in images}

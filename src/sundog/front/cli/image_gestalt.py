@@ -7,20 +7,19 @@ import sys
 
 from sundog.base.record.location import default_storage
 from sundog.errors import EXIT_ERROR, SundogError
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import print_bytes, print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import GestaltArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: GestaltArguments, report: Report) -> int:
     """Print what ``KEY`` stands for; return the exit status."""
     match arguments.key:
         case "storage-path":
-            chosen = storage_path(arguments)
+            chosen = arguments.storage_path()
             path = default_storage(os.environb) if chosen is None else os.fsencode(chosen)
             _print_path(arguments, path)
         case "python-path":
@@ -36,7 +35,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     return 0
 
 
-def _print_path(arguments: ImageArguments, path: bytes) -> None:
+def _print_path(arguments: GestaltArguments, path: bytes) -> None:
     if arguments.format == "json":
         print_json({arguments.key.replace("-", "_"): os.fsdecode(path)})
     else:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import human_size, print_json, print_table
 from sundog.image.store.description import history
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import HistoryArguments
     from sundog.front.cli.report import Report
 
 _EMPTY = "-"
 
 
-def run(arguments: ImageArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand
+def run(arguments: HistoryArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand
     """Print the history, the oldest entry first."""
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         entries = history(store, store.images.get(arguments.reference))
     if arguments.format == "json":
         print_json(entries)

@@ -6,25 +6,24 @@ import os
 import stat
 
 from sundog.base.record.names import canonical_name
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.registries import chosen_platform
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import ImportArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: ImportArguments, report: Report) -> int:
     """Import an image; return the exit status."""
     canonical_name(arguments.reference)  # a bad name fails before the work begins
     platform = chosen_platform(arguments.arch)
     report.info(f"importing:    {arguments.path}")
     report.info(f"destination:  {arguments.reference}")
     with (
-        Store.open(storage_path(arguments)) as store,
+        Store.open(arguments.storage_path()) as store,
         report.watched("importing", _size(arguments)),
     ):
         import_image(store, arguments.path, arguments.reference, platform)
@@ -32,7 +31,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     return 0
 
 
-def _size(arguments: ImageArguments) -> int | None:
+def _size(arguments: ImportArguments) -> int | None:
     """Return the size of the archive; None if it is a directory, a pipe or not there."""
     try:
         status = os.stat(arguments.path)

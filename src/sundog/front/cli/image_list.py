@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from sundog.base.record.names import canonical_name
 from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import human_size, print_json, print_line, print_table
 from sundog.front.cli.registries import open_session
 from sundog.image.oci.platform import Platform
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import ListArguments
     from sundog.front.cli.report import Report
     from sundog.image.store.images import Image
 
@@ -29,7 +28,7 @@ _UNKNOWN = "-"
 _HEADER = ("NAME", "ID", "CREATED", "SIZE", "LAYERS", "ORIGIN")
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: ListArguments, report: Report) -> int:
     """Print all images, those that match patterns, or the details of one."""
     globs = arguments.globs
     is_table = arguments.long or arguments.format != "text"
@@ -38,7 +37,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         raise UsageError("--remote: not the name of one image", "ch-image list --remote IMAGE")
     if arguments.undeletable and (globs or is_table):
         raise UsageError("--undeletable: it lists the names of all", "ch-image list --undeletable")
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         if arguments.undeletable:
             for image in store.deleted.list():
                 print_line(image.typed)
@@ -96,7 +95,7 @@ def _row(described: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _print_details(store: Store, text: str, arguments: ImageArguments, report: Report) -> int:
+def _print_details(store: Store, text: str, arguments: ListArguments, report: Report) -> int:
     """Print the details of an image here and, with --remote, in its registry; return the status.
 
     It is no error if the image is in neither place.  It is one if the image is not in storage and
@@ -144,7 +143,7 @@ def _print_details(store: Store, text: str, arguments: ImageArguments, report: R
     return 0 if is_known else EXIT_ERROR
 
 
-def _remote_details(text: str, arguments: ImageArguments, report: Report) -> list[_Detail]:
+def _remote_details(text: str, arguments: ListArguments, report: Report) -> list[_Detail]:
     """Return what the registry has; raise RegistryError when it can't be asked."""
     from sundog.image.registry.availability import available  # most lists are local
 

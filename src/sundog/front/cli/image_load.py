@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from sundog.base.record.names import canonical_name
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.registries import pull_options
 from sundog.image.convert.load import load
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import LoadArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: LoadArguments, report: Report) -> int:
     """Load images; return the exit status."""
     name = arguments.destination
     if name is not None:
         canonical_name(name)  # a bad name fails before the work begins
     platform = pull_options(arguments).wanted
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         load(store, arguments.path, name, platform=platform, report=report)
     report.info("done")
     return 0

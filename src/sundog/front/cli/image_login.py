@@ -16,11 +16,11 @@ from sundog.image.registry.credentials import Credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import LoginArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: LoginArguments, report: Report) -> int:
     """Log in; return the exit status."""
     registry = registry_name(arguments.registry)
     if arguments.password_stdin:

@@ -8,11 +8,11 @@ from sundog.front.cli.registries import open_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import LogoutArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: LogoutArguments, report: Report) -> int:
     """Log out; return the exit status."""
     registry = registry_name(arguments.registry)
     places = open_session(arguments, report).files.erase(registry)

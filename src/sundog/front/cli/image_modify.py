@@ -14,7 +14,6 @@ from dataclasses import replace
 from sundog.base.kernel.process import STRING_LIMIT
 from sundog.base.record.names import canonical_name
 from sundog.errors import SundogError, UsageError
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.context import BuildContext
@@ -30,14 +29,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.build_arguments import ModifyArguments
     from sundog.front.cli.report import Report
     from sundog.image.dockerfile.instructions import Instruction
 
 _STDIN = "-"
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: ModifyArguments, report: Report) -> int:
     """Modify an image; return the exit status."""
     target = arguments.target or arguments.reference
     canonical_name(target)  # a bad name fails before the work begins
@@ -61,7 +60,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
         real_sync=arguments.real_sync,
         is_modification=True,
     )
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         image = store.images.get(arguments.reference)
         if is_interactive:
             shell = arguments.shell or (image.config.shell or DEFAULT_SHELL)[0]
@@ -74,7 +73,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     return 0
 
 
-def _is_interactive(arguments: ImageArguments) -> bool:
+def _is_interactive(arguments: ModifyArguments) -> bool:
     """Tell whether the user wants a shell: by ``-i``, or because there is nothing else to run."""
     if not arguments.interactive:
         return not arguments.command and arguments.script is None and sys.stdin.isatty()
@@ -85,7 +84,7 @@ def _is_interactive(arguments: ImageArguments) -> bool:
     return True
 
 
-def _commands(arguments: ImageArguments) -> list[str]:
+def _commands(arguments: ModifyArguments) -> list[str]:
     """Return the commands to run: those of ``-c``, else the script; raise UsageError."""
     if arguments.command:
         if arguments.script is not None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 
-from sundog.front.cli.image_arguments import storage_path
 from sundog.image.convert.bundle import write_bundle
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import BundleArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: BundleArguments, report: Report) -> int:
     """Make the directory of the bundle."""
-    assert arguments.path is not None
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         image = store.images.get(arguments.reference)
         write_bundle(image, os.fsdecode(store.path), os.fsencode(arguments.path))
     report.info(f"made bundle {arguments.path}: {image.typed}")

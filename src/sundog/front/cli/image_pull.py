@@ -11,7 +11,6 @@ from sundog.base.record.names import (
     spelled_out,
     split_reference,
 )
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import print_line
 from sundog.front.cli.registries import open_session, pull_options
 from sundog.image.builder.bases import SCRATCH, scratch_config
@@ -21,11 +20,11 @@ from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import PullArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: PullArguments, report: Report) -> int:
     """Pull an image; return the exit status."""
     reference = spelled_out(arguments.reference)
     name = arguments.destination or reference
@@ -33,12 +32,12 @@ def run(arguments: ImageArguments, report: Report) -> int:
     if arguments.parse_only:
         _print_parsed(reference)
         return 0
-    options = pull_options(arguments)
+    options = pull_options(arguments, arguments.last_layer)
     report.info(f"pulling image:    {reference}")
     if name != reference:
         report.info(f"destination:      {name}")
     report.info(f"requesting arch:  {'yolo' if options.any_platform else options.wanted}")
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         report.verbose(f"storage directory: {os.fsdecode(store.path)}")
         if reference == SCRATCH:  # it is in no registry
             config = scratch_config(options.wanted)

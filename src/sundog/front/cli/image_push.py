@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from sundog.front.cli.image_arguments import storage_path
 from sundog.front.cli.output import print_line
 from sundog.front.cli.registries import chosen_platform, open_session
 from sundog.image.registry.push import destination, push_image
@@ -13,11 +12,11 @@ from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import PushArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: PushArguments, report: Report) -> int:
     """Push an image and print its digest; return the exit status."""
     packing = Packing.choose(arguments.compression, os.environ)
     reference = arguments.reference
@@ -25,7 +24,7 @@ def run(arguments: ImageArguments, report: Report) -> int:
     remote = destination(session, arguments.destination or reference)
     report.info(f"pushing image:   {reference}")
     report.info(f"destination:     {arguments.destination or reference}")
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         if arguments.image is None:
             image = store.images.get(reference)
         else:

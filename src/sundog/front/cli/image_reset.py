@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 
-from sundog.front.cli.image_arguments import storage_path
 from sundog.image.store.reset import reset
 from sundog.image.store.store import default_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.reference_options import ImageArguments
     from sundog.front.cli.report import Report
 
 
 def run(arguments: ImageArguments, report: Report) -> int:
     """Empty the storage directory; return the exit status."""
-    path = storage_path(arguments) or default_path()
+    path = arguments.storage_path() or default_path()
     report.info(f"deleting everything in storage directory: {path}")
     with report.watched("deleting"):
         reset(os.fsencode(path))

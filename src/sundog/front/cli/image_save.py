@@ -6,26 +6,25 @@ import os
 import sys
 
 from sundog.errors import UsageError
-from sundog.front.cli.image_arguments import storage_path
 from sundog.image.convert.save import save
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import SaveArguments
     from sundog.front.cli.report import Report
 
 _STDOUT = "-"
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: SaveArguments, report: Report) -> int:
     """Save images; return the exit status."""
     packing = Packing.choose(arguments.compression, os.environ)
     to_stdout = arguments.output == _STDOUT
     if to_stdout and sys.stdout.isatty():
         raise UsageError("standard output is a terminal", "name a file with -o, or redirect it")
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         images = [store.images.get(name) for name in arguments.images]
         save(
             store,

@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
-from sundog.front.cli.image_arguments import storage_path
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.image_subcommands import TagArguments
     from sundog.front.cli.report import Report
 
 
-def run(arguments: ImageArguments, report: Report) -> int:
+def run(arguments: TagArguments, report: Report) -> int:
     """Give the image a further name; an image that has that name loses it."""
     target = arguments.target
-    assert target is not None
     canonical = canonical_name(target)
-    with Store.open(storage_path(arguments)) as store:
+    with Store.open(arguments.storage_path()) as store:
         image = store.images.get(arguments.reference)
         store.images.put(replace(image, reference=canonical, typed=target))
     report.info(f"tagged {image.typed}: {target}")

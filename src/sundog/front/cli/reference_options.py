@@ -10,10 +10,12 @@ import argparse
 import math
 
 from sundog.errors import UsageError
+from sundog.front.cli.common_arguments import CommonArguments
+from sundog.front.cli.option_rows import flag, option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 GESTALT = {
     "bucache": "exit with 0, because there is always a build cache",
@@ -41,112 +43,6 @@ _VARIABLES = {
 }
 
 
-class ReferenceArguments(argparse.Namespace):
-    """These options as attributes."""
-
-    break_at: tuple[str, int] | None = None
-    cache_large: float = 0
-    dependencies: bool = False
-    dot: str | None = None
-    fail: bool = False
-    interactive: bool = False
-    no_lock: bool = False
-    no_xattrs: bool = False
-    profile: bool = False
-    undeletable: bool = False
-    xattrs: bool = False
-
-
-def add_reference_options(option: Callable[..., None]) -> None:
-    """Add those of the common options."""
-    option(
-        "--break",
-        dest="break_at",
-        metavar="MODULE:LINE",
-        type=_place,
-        help="stop in Python's debugger before that line (for developers)",
-    )
-    option(
-        "--cache-large",
-        metavar="MIB",
-        type=_size,
-        help="accepted: the build cache needs no special place for large files",
-    )
-    option(
-        "--dependencies",
-        action="store_true",
-        help="print which programs for further features are missing, and exit",
-    )
-    option("--no-lock", action="store_true", help="accepted: no command locks the storage for long")
-    option(
-        "--profile",
-        action="store_true",
-        help="write a profile to ./profile.p and ./profile.txt (for developers)",
-    )
-    option("--xattrs", action="store_true", help="accepted: layers keep extended attributes")
-    option("--no-xattrs", action="store_true", help="accepted: layers keep extended attributes")
-
-
-def add_gestalt_options(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of ``gestalt``, and the option of ``gestalt logging``."""
-    parser.add_argument(
-        "key",
-        metavar="KEY",
-        choices=GESTALT,
-        help="; ".join(f"{key}: {meaning}" for key, meaning in GESTALT.items()),
-    )
-    parser.add_argument("--fail", action="store_true", help="logging: fail at the end")
-
-
-def add_dot_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option of ``build-cache`` that draws the tree."""
-    parser.add_argument(
-        "--dot",
-        metavar="PATH",
-        nargs="?",
-        const=DOT_DEFAULT,
-        help=f"write the tree to PATH.gv, and to PATH.pdf by dot(1) (default: {DOT_DEFAULT})",
-    )
-
-
-def add_undeletable_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option of ``list`` that shows deleted images."""
-    parser.add_argument(
-        "-u",
-        "--undeletable",
-        "--undeleteable",
-        action="store_true",
-        help="list the deleted images that undelete can restore",
-    )
-
-
-def add_undelete_options(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of ``undelete``."""
-    parser.add_argument("reference", metavar="IMAGE", help="name of the deleted image")
-
-
-def check_pairs(arguments: ReferenceArguments) -> None:
-    """Raise UsageError for options that exclude each other."""
-    if arguments.xattrs and arguments.no_xattrs:
-        raise UsageError('"--xattrs" incompatible with "--no-xattrs"', "leave out one of them")
-    if arguments.fail and getattr(arguments, "key", "") != "logging":
-        raise UsageError("--fail is for logging", "ch-image gestalt logging --fail")
-
-
-def notes(arguments: ReferenceArguments) -> Iterator[str]:
-    """Yield a line for each option that has nothing to do."""
-    for name, (option, reason) in _NOTHING_TO_DO.items():
-        if getattr(arguments, name):
-            yield f"{option}: nothing to do: {reason}"
-
-
-def notes_on_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each variable that has nothing to do."""
-    for name, reason in _VARIABLES.items():
-        if environment.get(name):
-            yield f"${name}: nothing to do: {reason}"
-
-
 def _size(text: str) -> float:
     """Return a number of MiB, 0 for no limit."""
     try:
@@ -164,3 +60,50 @@ def _place(text: str) -> tuple[str, int]:
     if not (colon and module and line.isascii() and line.isdigit() and int(line)):
         raise argparse.ArgumentTypeError(f"not MODULE:LINE: {text}")
     return module, int(line)
+
+
+class ImageArguments(CommonArguments):
+    """The common options with those of them that are here; each subcommand has its own class."""
+
+    break_at: tuple[str, int] | None = option(
+        "--break",
+        "MODULE:LINE",
+        "stop in Python's debugger before that line (for developers)",
+        type=_place,
+    )
+    cache_large: float = option(
+        "--cache-large",
+        "MIB",
+        "accepted: the build cache needs no special place for large files",
+        type=_size,
+        default=0,
+    )
+    dependencies: bool = flag(
+        "--dependencies", "print which programs for further features are missing, and exit"
+    )
+    no_lock: bool = flag("--no-lock", "accepted: no command locks the storage for long")
+    profile: bool = flag(
+        "--profile", "write a profile to ./profile.p and ./profile.txt (for developers)"
+    )
+    xattrs: bool = flag("--xattrs", "accepted: layers keep extended attributes")
+    no_xattrs: bool = flag("--no-xattrs", "accepted: layers keep extended attributes")
+
+    def check(self) -> None:
+        """Raise UsageError for options that exclude each other."""
+        super().check()
+        if self.xattrs and self.no_xattrs:
+            raise UsageError('"--xattrs" incompatible with "--no-xattrs"', "leave out one of them")
+
+
+def notes(arguments: ImageArguments) -> Iterator[str]:
+    """Yield a line for each option that has nothing to do."""
+    for name, (shown, reason) in _NOTHING_TO_DO.items():
+        if getattr(arguments, name):
+            yield f"{shown}: nothing to do: {reason}"
+
+
+def notes_on_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each variable that has nothing to do."""
+    for name, reason in _VARIABLES.items():
+        if environment.get(name):
+            yield f"${name}: nothing to do: {reason}"

@@ -7,8 +7,8 @@ import os
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.record.location import default_storage, own_places
 from sundog.errors import SundogError, UsageError
+from sundog.front.cli.build_arguments import BuildArguments
 from sundog.front.cli.build_defaults import default_force
-from sundog.front.cli.image_arguments import storage_path
 from sundog.image.builder.chosen_force import chosen_force
 from sundog.image.builder.files.remote_access import RemoteAccess
 from sundog.image.builder.options import CACHE_ENABLED, CACHE_MODES, CACHE_NAMESPACE, RunOptions
@@ -21,20 +21,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sundog.front.cli.image_arguments import ImageArguments
+    from sundog.front.cli.build_arguments import RunArguments
     from sundog.front.cli.report import Report
     from sundog.image.builder.force import Force
 
 
 def chosen_run_options(
-    arguments: ImageArguments,
+    arguments: RunArguments,
     report: Report,
     build_args: Mapping[str, str],
     access: RemoteAccess | None = None,
 ) -> RunOptions:
     """Return the options of RUN; raise UsageError."""
     captured = _hidden_file() if report.hides_stdout else -1
-    given = storage_path(arguments)
+    given = arguments.storage_path()
     storage = default_storage(os.environb) if given is None else os.fsencode(given)
     places = own_places(storage, os.environb)
     binds, own = checked_binds(map(_bind, arguments.bind), places, report.warning)
@@ -88,9 +88,9 @@ def chosen_build_args(texts: Sequence[str], environment: Mapping[str, str]) -> d
     return build_args
 
 
-def _force(arguments: ImageArguments, report: Report) -> Force:
+def _force(arguments: RunArguments, report: Report) -> Force:
     """Return the emulation that the user asked for, or, with a warning, its substitute."""
-    otherwise = arguments.emulation_default
+    otherwise = arguments.emulation_default if isinstance(arguments, BuildArguments) else None
     force = chosen_force(
         arguments.force or default_force(os.environ, otherwise),
         [Hook.parse(text) for text in arguments.force_cmd],
