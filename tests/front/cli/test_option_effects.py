@@ -275,31 +275,38 @@ def test_ch_run(name: str) -> None:
     }.get(name, "1")
     argument = next(argument for _, long, argument, _ in OPTIONS if long == name)
     word = f"--{name}={value}" if argument and not argument.startswith("[") else f"--{name}"
-    before, after = CommandLine(Messages()), CommandLine(Messages())
+    before = CommandLine([], Messages())
     try:
-        after.read([word.encode()])
+        after = CommandLine([word.encode()], Messages())
     except Finished:
         return
     except SundogError as error:
         raise AssertionError(word) from error
-    changed = [
-        slot
-        for slot in CommandLine.__slots__
-        if slot != "messages" and getattr(before, slot) != getattr(after, slot)
-    ]
+    changed = state(before).items() ^ state(after).items()
     if name in ("quiet", "verbose"):
         assert after.messages.verbosity != before.messages.verbosity
         return
     assert changed
-    for slot in changed:
+    for (subject, slot), _ in changed:
         assert any(
             isinstance(node, ast.Attribute)
             and node.attr == slot
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "line"
+            and ast.unparse(node.value).rpartition(".")[2] == (subject or "line")
             for path in (SOURCE / "runtime" / "launcher").glob("*.py")
             for node in ast.walk(tree(f"runtime.launcher.{path.stem}"))
         ), slot
+
+
+def state(line: CommandLine) -> dict[tuple[str, str], str]:
+    """Return the values of a command line by their subjects and names."""
+    found = {}
+    for slot in set(CommandLine.__slots__) - {"messages"}:
+        subject = getattr(line, slot)
+        for name in getattr(subject, "__slots__", ()):
+            found[slot, name] = repr(getattr(subject, name))
+        if not hasattr(subject, "__slots__"):
+            found["", slot] = repr(subject)
+    return found
 
 
 def test_ch_run_oci() -> None:

@@ -423,15 +423,14 @@ def test_ch_run_reads_every_translation(
         arguments = translated(*options, "img", *words, facts=facts)
     except (UsageError, KeyError):  # KeyError: no such --env-file in this test
         return
-    line = CommandLine(Messages())
     encoded = [word.encode("utf-8", "surrogatepass") for word in arguments]
-    line.read(encoded)
+    line = CommandLine(encoded, Messages())
     assert line.operands[0] == b"img"
     assert line.operands[1:] == [
         word.encode("utf-8", "surrogatepass") for word in command(arguments)
     ]
-    assert line.private_tmp
-    assert not line.expand
+    assert line.mounts.private_tmp
+    assert not line.environment.expand
 
 
 def executed(*words: str, emulated: bool = True) -> list[str]:

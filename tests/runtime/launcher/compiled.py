@@ -104,18 +104,15 @@ class Compiled:
 def read_line(arguments: Sequence[Argument], cwd: Path) -> tuple[CommandLine, set[str]] | None:
     """Return the parsed command line and the names of its options; None if it is invalid."""
     words = [os.fsencode(word) for word in arguments]
-    line = CommandLine(Messages())
     before = os.getcwd()
     os.chdir(cwd)
     try:
         options = {name for name, _ in scan(words)}
-        if options <= LISTED:
-            line.read(words)
+        return CommandLine(words if options <= LISTED else [], Messages()), options
     except (SundogError, Finished, OSError):
         return None
     finally:
         os.chdir(before)
-    return line, options
 
 
 @contextmanager
@@ -124,11 +121,15 @@ def remembered_accounts(
 ) -> Iterator[None]:
     """Leave accounts for a start like an earlier start; make the storage if it is missing."""
     path = cwd / env.get("CH_IMAGE_STORAGE", "nowhere")
-    if line is None or line.storage is not None:
-        path = cwd / os.fsdecode(line.storage) if line is not None and line.storage else path
-    uid = os.geteuid() if line is None or line.uid is None else line.uid
-    gid = os.getegid() if line is None or line.gid is None else line.gid
-    is_ours = line is not None and line.storage is None and not os.path.lexists(path)
+    if line is None or line.image.storage is not None:
+        path = (
+            cwd / os.fsdecode(line.image.storage)
+            if line is not None and line.image.storage
+            else path
+        )
+    uid = os.geteuid() if line is None or line.identity.uid is None else line.identity.uid
+    gid = os.getegid() if line is None or line.identity.gid is None else line.identity.gid
+    is_ours = line is not None and line.image.storage is None and not os.path.lexists(path)
     if is_ours:
         path.mkdir(mode=0o700)
     if path.is_dir() and os.access(path, os.W_OK):

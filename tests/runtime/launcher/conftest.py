@@ -130,7 +130,7 @@ def ch_run(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> C
                 reason = compiled.reason(arguments, environment, cwd)
                 # Only Python makes mount points below a read-only root or a directory with -W: the
                 # reason is a path.
-                makes = found[0].overlay_size is not None or len(found[0].binds) > 0
+                makes = found[0].image.overlay_size is not None or len(found[0].mounts.binds) > 0
                 assert (makes and reason.startswith("/")) or reason in RARE, (reason, arguments)
         return done
 

@@ -131,8 +131,7 @@ def temporary_directory(
     tmp: bytes, variable: str, value: str, *options: bytes
 ) -> TemporaryDirectory:
     """Return what is at /tmp if $TMPDIR is ``tmp`` and another variable has a value."""
-    line = CommandLine(Messages())
-    line.read([*options, b"image"])
+    line = CommandLine([*options, b"image"], Messages())
     return TemporaryDirectory(line, Environment([f"{variable}={value}".encode(), b"TMPDIR=" + tmp]))
 
 

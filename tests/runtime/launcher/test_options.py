@@ -139,37 +139,51 @@ def test_bytes_that_are_no_text_are_no_option() -> None:
 
 
 def read(*words: str) -> CommandLine:
-    line = CommandLine(Messages())
-    line.read([word.encode() for word in words])
-    return line
+    return CommandLine([word.encode() for word in words], Messages())
 
 
 def test_defaults() -> None:
     line = read("img", "true")
     assert line.operands == [b"img", b"true"]
-    assert line.binds == []
-    assert line.changes == []
-    assert [line.directory, line.storage, line.uid, line.gid, line.overlay_size] == [None] * 5
-    assert [line.expand, line.passwd] == [True] * 2
-    assert [line.private_tmp, line.seccomp, line.unsafe, line.write] == [False] * 4
+    assert line.mounts.binds == []
+    assert line.environment.changes == []
+    assert [
+        line.environment.directory,
+        line.image.storage,
+        line.identity.uid,
+        line.identity.gid,
+        line.image.overlay_size,
+    ] == [None] * 5
+    assert [line.environment.expand, line.mounts.passwd] == [True] * 2
+    assert [
+        line.mounts.private_tmp,
+        line.emulation.seccomp,
+        line.image.unsafe,
+        line.image.write,
+    ] == [False] * 4
     assert line.messages.verbosity == 0
 
 
 def test_values() -> None:
     words = ["-b", "/a", "-b", "b:/c:d", "-c/w", "-g5", "-u", "7", "-s", "st", "-twW"]
     line = read(*words, "--no-passwd", "i", "c")
-    assert line.binds == [(b"/a", b"/a", None), (os.getcwdb() + b"/b", b"/c:d", None)]
-    assert (line.directory, line.gid, line.uid, line.storage) == (b"/w", 5, 7, b"st")
-    assert line.private_tmp
-    assert line.write
-    assert line.overlay_size == b"12%"
-    assert not line.passwd
-    assert read("-W5g").overlay_size == b"5g"
-    assert read("-W5g", "-W").overlay_size == b"12%"
+    assert line.mounts.binds == [(b"/a", b"/a", None), (os.getcwdb() + b"/b", b"/c:d", None)]
+    assert (
+        line.environment.directory,
+        line.identity.gid,
+        line.identity.uid,
+        line.image.storage,
+    ) == (b"/w", 5, 7, b"st")
+    assert line.mounts.private_tmp
+    assert line.image.write
+    assert line.image.overlay_size == b"12%"
+    assert not line.mounts.passwd
+    assert read("-W5g").image.overlay_size == b"5g"
+    assert read("-W5g", "-W").image.overlay_size == b"12%"
     line = read("--unsafe", "--seccomp", "--env-no-expand", "-vv")
-    assert line.unsafe
-    assert line.seccomp
-    assert not line.expand
+    assert line.image.unsafe
+    assert line.emulation.seccomp
+    assert not line.environment.expand
     assert line.messages.verbosity == 2
 
 
@@ -178,7 +192,9 @@ def test_changes_of_the_environment_keep_their_order(tmp_path: Path) -> None:
     file.write_bytes(b"C=3\nD=4\n")
     line = read("--set-env", "--unset-env=X", "--set-env=A='1'", "--set-env0", f"--set-env={file}")
     told = {SetFromImage: "delimiter", UnsetMatching: "pattern", SetVariables: "variables"}
-    changes = [(type(change), getattr(change, told[type(change)])) for change in line.changes]
+    changes = [
+        (type(change), getattr(change, told[type(change)])) for change in line.environment.changes
+    ]
     assert changes == [
         (SetFromImage, b"\n"),
         (UnsetMatching, b"X"),
@@ -238,7 +254,7 @@ def test_values_that_cannot_be(words: list[str], message: str) -> None:
 
 @pytest.mark.parametrize("digits", ["0", "7", "+7", " 7", "4294967294"])
 def test_ids(digits: str) -> None:
-    assert read("-u", digits).uid == int(digits)
+    assert read("-u", digits).identity.uid == int(digits)
 
 
 @pytest.mark.parametrize("first", ["--version", "--help", "--usage"])
@@ -260,13 +276,13 @@ def test_help_names_every_option() -> None:
 
 def test_a_c_library_without_extended_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
     """As musl's, whose fnmatch(3) takes ``@(a|b)`` literally, and so would keep a secret."""
-    assert read("--unset-env=@(A|B)").changes
+    assert read("--unset-env=@(A|B)").environment.changes
     monkeypatch.setattr(environment, "matches", lambda _pattern, _name: False)
     for pattern in ("@(A|B)", "x+(y)", "!(HOME)", "?(a)", "*(a)"):
         with pytest.raises(SundogError, match="knows no extended patterns") as caught:
             read(f"--unset-env={pattern}")
         assert "one plain pattern each" in caught.value.hint
-    (change,) = read("--unset-env=SLURM_*").changes
+    (change,) = read("--unset-env=SLURM_*").environment.changes
     assert isinstance(change, UnsetMatching)
 
 
@@ -291,13 +307,11 @@ def test_the_options_with_a_hint_are_podman_s() -> None:
 
 @pytest.mark.parametrize("word", ACCEPTED)
 def test_an_accepted_option_changes_nothing(word: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    line = CommandLine(Messages())
-    line.read([word, b"img", b"--", b"-it"])
+    line = CommandLine([word, b"img", b"--", b"-it"], Messages())
     assert line.operands == [b"img", b"-it"]
-    assert not line.private_tmp
+    assert not line.mounts.private_tmp
     assert f": hint: {word.decode()} has no effect: " in capfd.readouterr().err
-    line = CommandLine(Messages())
-    line.read([b"-q", word, b"img"])
+    CommandLine([b"-q", word, b"img"], Messages())
     assert capfd.readouterr().err == ""
 
 

@@ -25,9 +25,7 @@ IMAGE = DirectoryRoot(b"/images/a")
 
 
 def command_line(*options: bytes) -> CommandLine:
-    line = CommandLine(Messages())
-    line.read([*options, b"image"])
-    return line
+    return CommandLine([*options, b"image"], Messages())
 
 
 def plan_of(
@@ -39,15 +37,15 @@ def plan_of(
 ) -> Plan:
     """Return the plan of parts that ask the host nothing."""
     line = command_line(*options)
-    need, places = needed(line), (b"/etc/passwd", b"/etc/group")
+    need, places = needed(line.image), (b"/etc/passwd", b"/etc/group")
     parts = [
         Part(host_files(need, cray=cray)),
         Part([FileMount(*each, need) for each in zip(accounts, places, strict=False)]),
         TemporaryDirectory(line, Environment([b"TMPDIR=" + tmpdir])),
-        Part(line.tmpfs),
-        requested_binds(line, Hidden(), HostSources(), line.messages.warning),
+        Part(line.mounts.tmpfs),
+        requested_binds(line.mounts, Hidden(), HostSources(), line.messages.warning),
     ]
-    return build_plan(root, mounts_of(parts), Hidden(), line)
+    return build_plan(root, mounts_of(parts), Hidden(), line.image)
 
 
 def test_ordinary() -> None:

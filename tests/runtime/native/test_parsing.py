@@ -102,21 +102,20 @@ WORDS = st.one_of(
 
 def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
     """Return the result of Python; None if Python refuses the command line."""
-    line = CommandLine(Messages())
     before = os.getcwd()
     os.chdir(directory)
     try:
-        line.read(list(words))
+        line = CommandLine(list(words), Messages())
     except (SundogError, Finished):
         return None
     finally:
         os.chdir(before)
     here = os.fsencode(directory) + b"/"
     answer: Answer = [("operand", word.hex()) for word in line.operands]
-    for source, target, is_writable in line.binds:
+    for source, target, is_writable in line.mounts.binds:
         assert is_writable
         answer += [("source", source.removeprefix(here).hex()), ("target", target.hex())]
-    for change in line.changes:
+    for change in line.environment.changes:
         if isinstance(change, SetVariables):
             for name, value in change.variables:
                 answer += [("change", "0", "0"), ("text", (name + b"=" + value).hex())]
@@ -125,10 +124,19 @@ def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
         else:
             assert isinstance(change, UnsetMatching)
             answer += [("change", "2", "0"), ("text", change.pattern.hex())]
-    answer += [("storage", hexed(line.storage)), ("directory", hexed(line.directory))]
-    answer.append(("size", hexed(line.overlay_size)))
-    answer.append(("ids", str(line.uid or 0), str(line.gid or 0)))
-    flags = (line.expand, line.passwd, line.private_tmp, line.seccomp, line.write)
+    answer += [
+        ("storage", hexed(line.image.storage)),
+        ("directory", hexed(line.environment.directory)),
+    ]
+    answer.append(("size", hexed(line.image.overlay_size)))
+    answer.append(("ids", str(line.identity.uid or 0), str(line.identity.gid or 0)))
+    flags = (
+        line.environment.expand,
+        line.mounts.passwd,
+        line.mounts.private_tmp,
+        line.emulation.seccomp,
+        line.image.write,
+    )
     answer.append(("flags", *(str(int(flag)) for flag in flags)))
     assert line.operands
     return answer
@@ -337,11 +345,10 @@ def test_environments(
     answer = server.ask("e", b"".join(word + b"\0" for word in words))
     if answer is None:
         return
-    line = CommandLine(Messages())
     before = os.getcwd()
     os.chdir(server.directory)
     try:
-        line.read([*changes, b"app"])
+        line = CommandLine([*changes, b"app"], Messages())
     finally:
         os.chdir(before)
     environment = Environment(strings)
@@ -349,9 +356,9 @@ def test_environments(
         SetFromImage(change.delimiter, os.fsencode(path))
         if isinstance(change, SetFromImage)
         else change
-        for change in line.changes
+        for change in line.environment.changes
     ]
-    command_environment(environment, theirs, Messages(), expand=line.expand)
+    command_environment(environment, theirs, Messages(), expand=line.environment.expand)
     assert answer == [("string", string.hex()) for string in environment.strings()]
 
 

@@ -65,12 +65,12 @@ def accounts_of(request: "Request", storage: "Storage") -> Part:
     They are left in ``storage`` if it is private.
     """
     line = request.line
-    if not line.passwd or line.notify:
+    if not line.mounts.passwd or line.emulation.notify:
         return Part()
     found = find_accounts(request.uid, request.gid, request.messages)
     if storage.is_private and found.is_lasting and not line.dry:
         remember_accounts(storage.directory, request.uid, request.gid, found)
-    need = needed(line)
+    need = needed(line.image)
     return Part(
         [
             FileMount(found.passwd, b"/etc/passwd", need),

@@ -96,25 +96,24 @@ def devices_for(line: "CommandLine", environment: "Environment", messages: "Mess
 
     Raises SundogError.
     """
-    directories = cdi_directories(line.cdi_dirs, environment.get)
-    edits = edits_of_words(
-        line.devices, directories, messages.warning, all_devices=line.all_devices
-    )
+    devices = line.devices
+    directories = cdi_directories(devices.cdi_dirs, environment.get)
+    edits = edits_of_words(devices.words, directories, messages.warning, all_devices=devices.all)
     found = injection(
-        edits, messages.warning, shares_dev=True, is_temporary=line.overlay_size is not None
+        edits, messages.warning, shares_dev=True, is_temporary=line.image.overlay_size is not None
     )
-    if line.device_variables is not None:
-        line.device_variables.variables += found.variables
-    if line.join_pid is not None:
+    if devices.variables is not None:
+        devices.variables.variables += found.variables
+    if line.group.pid is not None:
         messages.warning("--device sets variables only: the container of --join-pid exists already")
     hooks: list[Hook] = []
     left: list[Hook] = []
     for hook in found.hooks:
         is_possible = hook.hook_name in OUTSIDE_HOOKS + INSIDE_HOOKS
-        (hooks if is_possible and line.cdi_hooks else left).append(hook)
+        (hooks if is_possible and devices.hooks else left).append(hook)
     if left:
         names = ", ".join(dict.fromkeys(hook_text(hook) for hook in left))
-        hint = "" if line.cdi_hooks else "; --cdi-hooks runs them"
+        hint = "" if devices.hooks else "; --cdi-hooks runs them"
         messages.warning(f"hooks of CDI that do not run: {names}{hint}")
     return Hooks(found.mounts, hooks, messages) if hooks else Part(found.mounts)
 

@@ -24,11 +24,12 @@ def dry_run_text(request: "Request", image: Image, plan: Plan) -> str:
     name = line.operands[0]
     lines = [f"image: {printable(name)}"] if name != request.word else []
     # The process would look for its group first.
-    lines += ["enter the container of the group; if there is none, make it:"] if line.join else []
-    if line.join_pid is None:
+    if line.group.is_joined:
+        lines.append("enter the container of the group; if there is none, make it:")
+    if line.group.pid is None:
         lines += plan.describe()
     else:
-        lines.append(f"enter the container of process {line.join_pid}")
+        lines.append(f"enter the container of process {line.group.pid}")
     for change in changes:
         lines += change_texts(change)
     if directory != b"/":

@@ -36,8 +36,8 @@ class HostMpiPart(Part):
             environment,
             # The storage directory is opened again in the namespaces.
             os.dup(kept.directory) if kept.directory >= 0 else -1,
-            host_glibc=line.host_glibc,
-            writable=line.write,
+            host_glibc=line.host_mpi.glibc,
+            writable=line.image.write,
             told=messages.verbose,
             warned=messages.warning,
         )

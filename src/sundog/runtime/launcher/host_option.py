@@ -17,9 +17,9 @@ def use_host_environment(line: CommandLine) -> None:
 
     Raises UsageError for --host-glibc alone.
     """
-    if line.host_mpi is not None:
-        line.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT, NO_HOST_MPI))
-    elif line.host_glibc:
+    if line.host_mpi.profile is not None:
+        line.environment.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT, NO_HOST_MPI))
+    elif line.host_mpi.glibc:
         raise UsageError(
             "--host-glibc needs --host-mpi", "give both options, or leave out --host-glibc"
         )

@@ -12,6 +12,7 @@ from sundog.runtime.launcher.run_plan import needed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.container.operations import Operation
+    from sundog.runtime.launcher.option_values import MountOptions
     from sundog.runtime.launcher.options import CommandLine
 
 TMP = b"/tmp"
@@ -39,9 +40,9 @@ def home_places(environment: Environment) -> list[Bind]:
     return places
 
 
-def home_of(line: "CommandLine", environment: Environment) -> Part:
+def home_of(mounts: "MountOptions", environment: Environment) -> Part:
     """Return the part of --home.  Raises SundogError if there is no home."""
-    if not line.home:
+    if not mounts.home:
         return Part()
     places = home_places(environment)
     return Part(places, [(b"HOME", places[0].source)])
@@ -64,11 +65,11 @@ class TemporaryDirectory(Part):
 
     def __init__(self, line: "CommandLine", environment: Environment) -> None:
         super().__init__()
-        self._need = needed(line)
+        self._need = needed(line.image)
         self.shown: bytes | None = None
         self.places: list[Bind] = []
         self.variable = b""
-        if line.private_tmp:
+        if line.mounts.private_tmp:
             return
         wanted = absolute(environment.get(b"TMPDIR") or TMP)
         if not exists(wanted + b"/."):  # of another machine, perhaps: a login has /tmp then
@@ -81,7 +82,7 @@ class TemporaryDirectory(Part):
             self.shown, self.variable = TMP, wanted
         else:
             # The mount point is not made in a writable image, where it would stay.
-            self.places.append(Bind(wanted, wanted, OPTIONAL if line.write else DESIRED))
+            self.places.append(Bind(wanted, wanted, OPTIONAL if line.image.write else DESIRED))
 
     def plan(self) -> "list[Operation]":
         """See ``Part``."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.runtime.launcher.image import Image
-    from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.option_values import MountOptions
 
 
 class HostSources:
@@ -30,10 +30,10 @@ class HostSources:
 
 
 def requested_binds(
-    line: "CommandLine", hidden: Hidden, sources: HostSources, warn: "Callable[[str], None]"
+    mounts: "MountOptions", hidden: Hidden, sources: HostSources, warn: "Callable[[str], None]"
 ) -> Part:
     """Return the part of --bind; it warns of sources that are ``hidden`` from all others."""
-    binds, own = checked_binds(line.binds, hidden.places, warn)
+    binds, own = checked_binds(mounts.binds, hidden.places, warn)
     return Part(
         [
             sources.bind(source, destination, writable=writable, is_own=source in own)

@@ -57,17 +57,17 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
 
     Raises SundogError if the options do not fit it.
     """
-    if line.container:
-        image = find_container(line.container, storage)
+    if line.image.container:
+        image = find_container(line.image.container, storage)
     else:
-        image = given or find_image(line.operands[0], storage, unsafe=line.unsafe)
+        image = given or find_image(line.operands[0], storage, unsafe=line.image.unsafe)
     if given is None and not image.named:
         refuse_other_directory(line, storage)
-    if line.container and line.overlay_size is not None:
+    if line.image.container and line.image.overlay_size is not None:
         raise SundogError(
             "--write-fake incompatible with --container", "a container keeps its changes"
         )
-    if line.write and (image.named or given is not None):
+    if line.image.write and (image.named or given is not None):
         raise SundogError(
             f"--write invalid when running {'by name' if image.named else 'from a file'}",
             "the layers of an image never change; -W lets COMMAND write to a copy",
@@ -84,7 +84,8 @@ def execution(
 
     ``image`` may be None if the command line has a command.
     """
-    command, changes, workdir = line.operands[1:], line.changes, b"/"
+    given = line.environment.directory
+    command, changes, workdir = line.operands[1:], line.environment.changes, b"/"
     if image is not None:
         if not command:
             command, workdir = [*image.command], image.workdir
@@ -95,7 +96,7 @@ def execution(
         else:
             command = [*image.prefix, *command]
         changes = [*image.variables, *changes]
-    return command, changes, workdir if line.directory is None else line.directory
+    return command, changes, workdir if given is None else given
 
 
 def unused_settings(line: CommandLine, image: Image | None) -> str:
@@ -106,11 +107,11 @@ def unused_settings(line: CommandLine, image: Image | None) -> str:
     if image is None or not image.named or len(line.operands) == 1:
         return ""
     unused, options = [], []
-    has_variables = any(isinstance(change, SetFromImage) for change in line.changes)
+    has_variables = any(isinstance(change, SetFromImage) for change in line.environment.changes)
     if not has_variables and exists(IMAGE_ENVIRONMENT) and os.stat(IMAGE_ENVIRONMENT).st_size:
         unused.append("ENV")
         options.append("--set-env")
-    if line.directory is None and image.workdir != b"/":
+    if line.environment.directory is None and image.workdir != b"/":
         unused.append("WORKDIR")
         options.append(f"-c {printable(image.workdir)}")
     if not unused:
@@ -126,7 +127,7 @@ def refuse_other_directory(line: CommandLine, storage: Storage) -> None:
     ``./NAME`` always means the directory.
     """
     word = line.operands[0]
-    if line.write or line.overlay_size is not None or exists(word + b"/dev"):
+    if line.image.write or line.image.overlay_size is not None or exists(word + b"/dev"):
         return
     shown = printable(word)
     if b"/" in word or image_name(word) is None:

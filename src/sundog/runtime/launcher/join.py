@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.join_place import JoinPlace
     from sundog.runtime.launcher.messages import Messages
+    from sundog.runtime.launcher.option_values import GroupOptions
     from sundog.runtime.launcher.options import CommandLine
 
 # The variables that may have the size of a group, in this order; the first one that is set counts.
@@ -337,16 +338,16 @@ def group_for(
 
     ``is_attended`` is for ``Group``.  Raises SundogError and OSError.
     """
-    if line.join_pid is not None:
-        if line.notify:
+    if line.group.pid is not None:
+        if line.emulation.notify:
             raise SundogError(
                 "--join-pid incompatible with --notify",
                 "use --seccomp; or start all processes with --join --notify",
             )
-        messages.verbose(f"join: 0 0 (null) {line.join_pid}")
-        return ContainerOf(line.join_pid)
-    size = find_size(line, environment, messages)
-    job, tag = find_tag(line, environment, messages)
+        messages.verbose(f"join: 0 0 (null) {line.group.pid}")
+        return ContainerOf(line.group.pid)
+    size = find_size(line.group, environment, messages)
+    job, tag = find_tag(line.group, environment, messages)
     messages.verbose(f"join: 1 {size} {printable(tag)} 0")
     name = socket_name(job, tag)
     return Group(
@@ -387,13 +388,13 @@ def may_be_elsewhere(environment: "Environment") -> bool:
     return exists(boots) and exists(boots + b"/" + boot_id().encode() + b"/" + JOIN)
 
 
-def find_size(line: "CommandLine", environment: "Environment", messages: "Messages") -> int:
+def find_size(group: "GroupOptions", environment: "Environment", messages: "Messages") -> int:
     """Return the size of the group, or 0 if nothing tells it.
 
     Sundog needs no size, because the keeper sees when members end.  Raises SundogError for a size
     that can't be.
     """
-    source, size = "command line", line.join_ct
+    source, size = "command line", group.size
     for name in SIZE_VARIABLES:
         value = environment.get(name)
         if size is None and value is not None:
@@ -403,19 +404,19 @@ def find_size(line: "CommandLine", environment: "Environment", messages: "Messag
         return 0
     messages.verbose(f"join: peer group size from {source}")
     if size <= 0:
-        shown = "--join-ct" if line.join_ct is not None else source
+        shown = "--join-ct" if group.size is not None else source
         raise SundogError("join: no valid peer group size found", f"{shown} is {size}")
     return size
 
 
 def find_tag(
-    line: "CommandLine", environment: "Environment", messages: "Messages"
+    group: "GroupOptions", environment: "Environment", messages: "Messages"
 ) -> tuple[bytes, bytes]:
     """Return Slurm's job, if the tag comes from Slurm, or else b"", and the tag of the group.
 
     Raises SundogError.
     """
-    job, source, tag = b"", "command line", line.join_tag
+    job, source, tag = b"", "command line", group.tag
     if tag is None:
         source, tag = TAG_VARIABLE.decode(), environment.get(TAG_VARIABLE)
         job = environment.get(JOB_VARIABLE) or b""

@@ -140,7 +140,7 @@ def launch(
     sharing = sharing_of(request)
     request.tell_options()
     devices = devices_of(request)
-    home = home_of(line, environment)
+    home = home_of(line.mounts, environment)
     if sharing.namespaces:
         return sharing.run(request, home)
 
@@ -148,17 +148,17 @@ def launch(
     sources = sources_of(line, storage)
     shown = shown_parts(request, storage, home=home, devices=devices)
     hidden = hidden_from(line, storage, environment, mounts_of(shown))
-    binds = requested_binds(line, hidden, sources, messages.warning)
+    binds = requested_binds(line.mounts, hidden, sources, messages.warning)
     parts = [*shown, binds, LockedMounts() if request.uid == 0 else Part(), sharing]
     mounts = mounts_of(parts)
 
     enter_namespaces(request.uid, request.gid)
     storage.reopen()
     given = sources.open_image(with_records=request.is_attended)
-    use_mount_point(line.mount_point, given, messages)
-    if line.dry and line.host_mpi is None:  # its plan is known without the mounts
+    use_mount_point(line.image.mount_point, given, messages)
+    if line.dry and line.host_mpi.profile is None:  # its plan is known without the mounts
         image = choose_image(line, storage, given)
-        plan = build_plan(image.root, mounts, hidden, line)
+        plan = build_plan(image.root, mounts, hidden, line.image)
         raise Finished(0, dry_run_text(request, image, plan))
     container = mount_image(line, storage, mounts, hidden, given)
     for part in parts:
@@ -182,14 +182,14 @@ def shown_parts(request: Request, storage: "Storage", *, home: Part, devices: Pa
     line, environment = request.line, request.environment
     temporary = TemporaryDirectory(line, environment)
     accounts = accounts_of(request, storage)
-    session = session_places(environment, temporary.shown, writable=line.write)
+    session = session_places(environment, temporary.shown, writable=line.image.write)
     return [
-        Part(host_files(needed(line), cray=exists(CRAY_DIRECTORY))),
+        Part(host_files(needed(line.image), cray=exists(CRAY_DIRECTORY))),
         accounts,
         temporary,
         Part(session),
         home,
-        Part(line.tmpfs),
+        Part(line.mounts.tmpfs),
         devices,
         host_mpi_of(request, storage),
     ]
@@ -210,7 +210,7 @@ def sharing_of(request: Request) -> Sharing:
     line, messages = request.line, request.messages
     if line.dry:
         return Sharing()
-    if not line.join and line.join_pid is None:
+    if not line.group.is_joined and line.group.pid is None:
         messages.verbose("join: 0 0 (null) 0")
         return Sharing()
     from sundog.runtime.launcher.join import group_for
@@ -220,7 +220,7 @@ def sharing_of(request: Request) -> Sharing:
 
 def devices_of(request: Request) -> Part:
     """Return the part of --device and --devices.  Few starts load it."""
-    if request.line.device_variables is None:
+    if request.line.devices.variables is None:
         return Part()
     from sundog.runtime.launcher.devices import devices_for
 
@@ -229,7 +229,7 @@ def devices_of(request: Request) -> Part:
 
 def host_mpi_of(request: Request, storage: "Storage") -> Part:
     """Return the part of --host-mpi.  Few starts load it.  Raises SundogError."""
-    name = request.line.host_mpi
+    name = request.line.host_mpi.profile
     if name is None:
         return Part()
     from sundog.runtime.launcher.host_mpi_part import HostMpiPart

@@ -58,12 +58,12 @@ def mount_image(
         image = None
         try:
             image = choose_image(line, storage, given)
-            plan = build_plan(image.root, mounts, hidden, line)
+            plan = build_plan(image.root, mounts, hidden, line.image)
             if messages.verbosity >= 2:
                 for text in plan.describe():
                     messages.debug(text)
             directory, operations = plan.mount(messages.verbose, messages.warning)
-            if not line.write and not line.container and line.overlay_size is None:
+            if line.image.stays_as_it_is:
                 directory = add_missing_points(
                     image.root, directory, plan.scratch, operations, messages.verbose
                 )

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.plan import Plan
     from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
+    from sundog.runtime.launcher.option_values import IdentityOptions
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.supervision.membership import GroupChannel
 
@@ -98,16 +99,16 @@ class Attendant:
         """
         self._host = HostMounts()
         caller = os.geteuid(), os.getegid()
-        words = user_words(line)
-        if line.is_rank and words in (b"", b"%d" % caller[0]):
+        words = user_words(line.identity)
+        if line.identity.is_rank and words in (b"", b"%d" % caller[0]):
             words = b"%d:%d" % caller
             messages.verbose(RANK_NOTE % caller)
-        self._user = StartUser(words, messages, caller if line.is_rank else None)
+        self._user = StartUser(words, messages, caller if line.identity.is_rank else None)
         # Then all that the host shows is the command's own, such as the files of its session.
         self._shows_all = words == b"%d:%d" % caller
-        self._strict = line.strict
-        self._volumes = [(path, path in line.owned) for _, path, _ in line.binds]
-        self._writes = line.write and line.overlay_size is None
+        self._strict = line.emulation.strict
+        self._volumes = [(path, path in line.mounts.owned) for _, path, _ in line.mounts.binds]
+        self._writes = line.image.write and line.image.overlay_size is None
         self._messages = messages
 
     def prepare(
@@ -461,7 +462,7 @@ def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
 
     Raises SundogError if ``line`` has --seccomp, or if it forbids --seccomp to take that place.
     """
-    if line.seccomp:
+    if line.emulation.seccomp:
         raise SundogError(
             "--seccomp incompatible with --notify",
             "leave out --seccomp; ch-run uses it if --notify is not possible",
@@ -470,11 +471,11 @@ def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
     if not reason:
         return Attendant(line, messages)
     fault = "--notify is not possible here"
-    if not line.fallback:
+    if not line.emulation.fallback:
         raise SundogError(
             f"{fault}: {reason}", referring("leave out --no-fallback; or use --seccomp")
         )
-    if line.user:
+    if line.identity.user:
         raise SundogError(
             f"{fault}: {reason}", referring("leave out --user; give numbers with -u and -g")
         )
@@ -482,14 +483,14 @@ def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
     return None
 
 
-def user_words(line: "CommandLine") -> bytes:
+def user_words(identity: "IdentityOptions") -> bytes:
     """Return --user, else -u and -g as USER[:GROUP], else b""."""
-    if line.user:
-        return line.user
-    if line.uid is None and line.gid is None:
+    if identity.user:
+        return identity.user
+    if identity.uid is None and identity.gid is None:
         return b""
-    user = b"%d" % (line.uid or 0)
-    return user if line.gid is None else b"%b:%d" % (user, line.gid)
+    user = b"%d" % (identity.uid or 0)
+    return user if identity.gid is None else b"%b:%d" % (user, identity.gid)
 
 
 def contents(path: bytes) -> bytes:

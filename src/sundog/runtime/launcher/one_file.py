@@ -44,14 +44,14 @@ def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list
     """
     image = line.operands[0]
     if (
-        line.container
+        line.image.container
         or not is_one_file(image, must_be_readable=True)
         or is_stored_name(image, storage)
     ):
         image = b""
     sources = [
         source
-        for source, destination, _ in line.binds
+        for source, destination, _ in line.mounts.binds
         if source != destination and is_one_file(source)
     ]
     return image, sources

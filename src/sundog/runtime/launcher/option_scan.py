@@ -12,9 +12,10 @@ from sundog.runtime.launcher.help import ACCEPTED, INSTEAD, OPTIONS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 
-def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str, bytes | None]]":
+def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str, Any]]":
     """Yield the long name and the argument of each option, ("operand", word) for each operand.
 
     ("accepted", word) stands for an option of podman that does nothing here; after an operand it

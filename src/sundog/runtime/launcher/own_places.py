@@ -37,12 +37,12 @@ def hidden_from(
 
     ``operations`` are its mounts but for those of --bind.
     """
-    is_asked = bool(line.binds) or line.write
+    is_asked = bool(line.mounts.binds) or line.image.write
     if not (is_asked or may_be_seen(storage, environment, operations)):
         return Hidden()
     places = own_places(storage.path, environment)
     real = [path for path in map(real_path_of, places) if path]
-    return Hidden(places, root=line.write and not lies_in(absolute(line.operands[0]), real))
+    return Hidden(places, root=line.image.write and not lies_in(absolute(line.operands[0]), real))
 
 
 def may_be_seen(

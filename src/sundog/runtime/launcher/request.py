@@ -64,12 +64,12 @@ class Request:
         self.messages = messages
         self.statuses = statuses
         self.word = line.operands[0]
-        if line.storage is None:
+        if line.image.storage is None:
             self._storage = default_storage(environment)
         else:
-            self._storage = line.storage
-            if not exists(line.storage):
-                messages.warning(f"storage directory not found: {printable(line.storage)}")
+            self._storage = line.image.storage
+            if not exists(line.image.storage):
+                messages.warning(f"storage directory not found: {printable(line.image.storage)}")
         self.companion, self.is_attended = chosen_companion(line, messages)
         self.uid, self.gid = chosen_ids(line, is_attended=self.is_attended)
         self.typing = typing_is_possible()
@@ -86,12 +86,12 @@ class Request:
     def tell_options(self) -> None:
         """Tell at -v how it starts, and warn of a rank that PMIx will refuse."""
         line, messages = self.line, self.messages
-        messages.verbose(f"private /tmp: {line.private_tmp:d}")
-        seccomp = line.seccomp or (line.notify and not self.is_attended)
+        messages.verbose(f"private /tmp: {line.mounts.private_tmp:d}")
+        seccomp = line.emulation.seccomp or (line.emulation.notify and not self.is_attended)
         messages.verbose(f"seccomp: {seccomp:d}")
-        messages.verbose(f"unsafe: {line.unsafe:d}")
-        seen = (line.uid or 0) if line.notify else self.uid
-        if not line.is_rank and native_security_fails(self.environment, seen):
+        messages.verbose(f"unsafe: {line.image.unsafe:d}")
+        seen = (line.identity.uid or 0) if line.emulation.notify else self.uid
+        if not line.identity.is_rank and native_security_fails(self.environment, seen):
             messages.warning(NATIVE_SECURITY_WARNING % seen)
 
     def find_storage(self) -> "Storage":
@@ -116,11 +116,10 @@ def read_command_line(
     """
     if not arguments:
         raise Finished(EXIT_ERROR, help_text(), on_stderr=True)
-    line = CommandLine(messages)
-    line.read(arguments, permute=b"POSIXLY_CORRECT" not in environment)
+    line = CommandLine(arguments, messages, permute=b"POSIXLY_CORRECT" not in environment)
     if not line.operands:
         raise command_missing()
     use_host_environment(line)
-    if line.notify and is_compared(environment):
-        line.be_rank()
+    if line.emulation.notify and is_compared(environment):
+        line.identity.be_rank()
     return line

@@ -45,19 +45,23 @@ def chosen_companion(line: "CommandLine", messages: "Messages") -> "tuple[Compan
 
     If no supervisor is possible, the filter of --seccomp takes its place.
     """
-    attendant = load_attendant(line, messages) if line.notify else None
+    emulation = line.emulation
+    attendant = load_attendant(line, messages) if emulation.notify else None
     if attendant is not None:
         return attendant, True
-    return Unattended(seccomp=line.seccomp or line.notify), False
+    return Unattended(seccomp=emulation.seccomp or emulation.notify), False
 
 
 def chosen_ids(line: "CommandLine", *, is_attended: bool) -> tuple[int, int]:
     """Return the uid and the gid of the user namespace, outside of root emulation."""
     if is_attended:
         return 0, 0  # the supervisor emulates -u and -g
-    is_root = line.notify and not line.is_rank
+    identity = line.identity
+    is_root = line.emulation.notify and not identity.is_rank
     uid, gid = (0, 0) if is_root else (os.geteuid(), os.getegid())
-    return uid if line.uid is None else line.uid, gid if line.gid is None else line.gid
+    if identity.uid is not None:
+        uid = identity.uid
+    return uid, gid if identity.gid is None else identity.gid
 
 
 def load_attendant(line: "CommandLine", messages: "Messages") -> "Companion | None":

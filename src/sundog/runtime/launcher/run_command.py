@@ -44,7 +44,12 @@ def run_command(
     for part in parts:
         own.update(part.variables())
     command_environment(
-        environment, changes, messages, own=own, expand=line.expand, mpi_env=line.mpi_env
+        environment,
+        changes,
+        messages,
+        own=own,
+        expand=line.environment.expand,
+        mpi_env=line.environment.mpi,
     )
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")

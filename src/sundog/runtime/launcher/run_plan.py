@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.root import Root
-    from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.option_values import ImageOptions
     from sundog.runtime.launcher.part import Part
 
 # The host's files that every container sees, in this order.  The user may write to them as on the
@@ -36,12 +36,12 @@ CRAY_BINDS = (
 )
 
 
-def needed(line: "CommandLine") -> str:
+def needed(image: "ImageOptions") -> str:
     """Return how much a container needs what it shows in any case.
 
     An overlay gets the missing mount points, so the image does not change.
     """
-    return REQUIRED if line.overlay_size is None and not line.container else CREATED
+    return REQUIRED if image.overlay_size is None and not image.container else CREATED
 
 
 def host_files(need: str, *, cray: bool) -> "list[Operation]":
@@ -62,16 +62,16 @@ def mounts_of(parts: "Sequence[Part]") -> "list[Operation]":
 
 
 def build_plan(
-    root: "Root", operations: "Sequence[Operation]", hidden: Hidden, line: "CommandLine"
+    root: "Root", operations: "Sequence[Operation]", hidden: Hidden, image: "ImageOptions"
 ) -> Plan:
-    """Return the plan of ``line`` for the image ``root``: its own mounts, and ``operations``."""
+    """Return the plan for the image ``root``: its own mounts, and ``operations``."""
     own = [
         Bind(source, b"/" + inside, writable=False, is_own=True) for source, inside in root.binds
     ]
     return Plan(
         root,
         [*own, *operations],
-        writable=line.write,
-        overlay_size=line.overlay_size,
+        writable=image.write,
+        overlay_size=image.overlay_size,
         hidden=hidden,
     )

@@ -1,0 +1,123 @@
+"""The values of ``ch-run``'s options, by subject.
+
+``Given`` maps the long name of each option that is on the command line to its value: True without
+an argument, and a list for an option that may come several times.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sundog.runtime.container.operations import TmpfsMount
+    from sundog.runtime.launcher.environment import EnvironmentChange, SetVariables
+
+    Given = dict[str, Any]
+
+
+class ImageOptions:
+    """The image: where it is, and whether the command may write to it."""
+
+    __slots__ = ("container", "mount_point", "overlay_size", "storage", "unsafe", "write")
+
+    def __init__(self, given: "Given") -> None:
+        self.container: bytes = given.get("container", b"")
+        self.mount_point: bytes | None = given.get("mount")
+        self.overlay_size: bytes | None = given.get("write-fake")
+        self.storage: bytes | None = given.get("storage")
+        self.unsafe = "unsafe" in given
+        self.write = "write" in given
+
+    @property
+    def stays_as_it_is(self) -> bool:
+        """Tell whether the command can write nothing, not even into a layer over the image."""
+        return not self.write and not self.container and self.overlay_size is None
+
+
+class MountOptions:
+    """Files that the container shows; ``owned`` has the destinations of binds with the mode U."""
+
+    __slots__ = ("binds", "home", "owned", "passwd", "private_tmp", "tmpfs")
+
+    def __init__(self, given: "Given") -> None:
+        binds = given.get("bind", [])
+        self.binds: list[tuple[bytes, bytes, bool | None]] = [bind for bind, _ in binds]
+        self.owned: set[bytes] = {bind[1] for bind, is_owned in binds if is_owned}
+        self.home = "home" in given
+        self.passwd = "no-passwd" not in given
+        self.private_tmp = "private-tmp" in given
+        self.tmpfs: list[TmpfsMount] = given.get("tmpfs", [])
+
+
+class DeviceOptions:
+    """Devices of CDI; ``variables`` is the place of theirs among the changes, None without any."""
+
+    __slots__ = ("all", "cdi_dirs", "hooks", "variables", "words")
+
+    def __init__(self, given: "Given", variables: "SetVariables | None") -> None:
+        self.all = "devices" in given
+        self.cdi_dirs: bytes | None = given.get("cdi-dirs")
+        self.hooks = "cdi-hooks" in given
+        self.variables = variables
+        self.words: list[bytes] = given.get("device", [])
+
+
+class EnvironmentOptions:
+    """The command's variables, by ``changes`` in the order of the options, and its directory."""
+
+    __slots__ = ("changes", "directory", "expand", "mpi")
+
+    def __init__(self, given: "Given", changes: "list[EnvironmentChange]") -> None:
+        self.changes = changes
+        self.directory: bytes | None = given.get("cd")
+        self.expand = "env-no-expand" not in given
+        self.mpi = "no-mpi-env" not in given
+
+
+class IdentityOptions:
+    """The command's user; ``is_rank``: a rank of MPI that has to call itself by the caller's."""
+
+    __slots__ = ("gid", "is_rank", "uid", "user")
+
+    def __init__(self, given: "Given") -> None:
+        self.gid: int | None = given.get("gid")
+        self.is_rank = False
+        self.uid: int | None = given.get("uid")
+        self.user: bytes = given.get("user", b"")
+
+    def be_rank(self) -> None:
+        """Let the command be such a rank."""
+        self.is_rank = True
+
+
+class EmulationOptions:
+    """Root emulation; ``fallback`` lets --seccomp take the place of --notify."""
+
+    __slots__ = ("fallback", "notify", "seccomp", "strict")
+
+    def __init__(self, given: "Given") -> None:
+        self.fallback = "no-fallback" not in given
+        self.notify = "notify" in given or "user" in given
+        self.seccomp = "seccomp" in given
+        self.strict: bool = given.get("notify", False)
+
+
+class GroupOptions:
+    """The group that shares a container, or the process whose container the command joins."""
+
+    __slots__ = ("is_joined", "pid", "size", "tag")
+
+    def __init__(self, given: "Given") -> None:
+        self.is_joined = not given.keys().isdisjoint(("join", "join-ct", "join-tag"))
+        self.pid: int | None = given.get("join-pid")
+        self.size: int | None = given.get("join-ct")
+        self.tag: bytes | None = given.get("join-tag")
+
+
+class HostMpiOptions:
+    """The host's MPI: the name of its profile, None without it."""
+
+    __slots__ = ("glibc", "profile")
+
+    def __init__(self, given: "Given") -> None:
+        self.glibc = "host-glibc" in given
+        self.profile: bytes | None = given.get("host-mpi")
