@@ -27,8 +27,9 @@ from sundog.front.cli.parser import PodmanOption
 from sundog.front.cli.sundog_command import _OWN
 from sundog.front.cli.sundog_help import described
 from sundog.front.oci_runtime.arguments import COMMANDS
+from sundog.front.pflag import FALSE, TRUE
 from sundog.front.podman.image_lines import SUBCOMMANDS
-from sundog.front.podman.options import FALSE, TAKEN, TRUE, Option, scan
+from sundog.front.podman.options import TAKEN, Option, scan
 from sundog.front.podman.run_line import (
     Caller,
     ImageFacts,

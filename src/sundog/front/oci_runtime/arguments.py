@@ -8,12 +8,13 @@ unasked.
 from __future__ import annotations
 
 from sundog.errors import UsageError
+from sundog.front.pflag import NO_ARGUMENT, TRUE, UNKNOWN, scan_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-FLAG, VALUE, LIST = "flag", "value", "list"
+FLAG, VALUE, LIST = "", "VALUE", "LIST"
 
 GLOBAL = {
     "cgroup-manager": VALUE,
@@ -83,7 +84,6 @@ _LETTERS = {
 }
 # Commands of other runtimes that need cgroups or CRIU.
 UNSUPPORTED = ("checkpoint", "events", "pause", "restore", "resume", "update")
-_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Arguments:
@@ -99,7 +99,7 @@ class Arguments:
 
     def has(self, name: str) -> bool:
         """Tell whether a flag is set."""
-        return self._values.get(name) == "true"
+        return self._values.get(name) == TRUE
 
     def value(self, name: str) -> str | None:
         """Return the value of an option, None without it."""
@@ -116,46 +116,45 @@ class Arguments:
             raise UsageError(f"--{name}: not a number from 0 to {most}: {text}")
         return int(text)
 
-    def read_options(self, words: list[str], kinds: dict[str, str], part: str) -> None:
-        """Take the options of a ``part`` ("" or a command) off the start of ``words``."""
-        while words and words[0].startswith("-") and words[0] != "-":
-            word = words.pop(0)
-            if word == "--":
-                return
-            name, equals, value = word.lstrip("-").partition("=")
-            if not word.startswith("--"):
-                name = _LETTERS.get(part, {}).get(name, name)
-            self._take(name, value if equals else None, words, kinds, word)
+    def read(
+        self, words: Iterable[str], kinds: dict[str, str], part: str, *, permute: bool
+    ) -> list[str]:
+        """Take the options of a ``part`` ("" or a command) out of ``words``; return the operands.
 
-    def _take(
-        self, name: str, value: str | None, words: list[str], kinds: dict[str, str], word: str
-    ) -> None:
-        kind = kinds.get(name)
-        if kind is None:
-            raise UsageError(f"unknown option: {word}", "ch-run-oci --help")
-        if kind == FLAG:
-            truth = _TRUTHS.get("true" if value is None else value)
-            if truth is None:
-                raise UsageError(f"--{name}: neither true nor false: {value}")
-            self._values[name] = str(truth).lower()
-            return
-        if value is None:
-            if not words:
-                raise UsageError(f"--{name}: the value is missing", "ch-run-oci --help")
-            value = words.pop(0)
-        if kind == LIST:
-            self._lists.setdefault(name, []).append(value)
-        else:
-            self._values[name] = value
+        Without ``permute``, the first operand ends the options.
+        """
+        table = {f"--{name}": (name, kind) for name, kind in kinds.items()}
+        for letter, name in _LETTERS.get(part, {}).items():
+            table[f"-{letter}"] = table[f"--{name}"]
+
+        def complain(fault: str, name: str, word: str) -> UsageError:
+            if fault == UNKNOWN:
+                return UsageError(f"unknown option: {word}", "ch-run-oci --help")
+            shown = f"--{table[name][0]}"
+            if fault == NO_ARGUMENT:
+                return UsageError(f"{shown}: the value is missing", "ch-run-oci --help")
+            return UsageError(f"{shown}: neither true nor false: {word.partition('=')[2]}")
+
+        operands = []
+        for _, option, value in scan_words(words, table, complain, permute=permute, one_dash=True):
+            if option is None:
+                operands.append(value)
+            elif kinds[option] == LIST:
+                self._lists.setdefault(option, []).append(value)
+            else:
+                self._values[option] = value
+        return operands
 
 
-def parse_global(words: list[str]) -> Arguments:
-    """Take the options before the command, and the command, off ``words``.  Raises UsageError."""
+def parse_global(words: Sequence[str]) -> tuple[Arguments, list[str]]:
+    """Read the options before the command, and the command; return the words after it, too.
+
+    Raises UsageError.
+    """
     arguments = Arguments()
-    arguments.read_options(words, GLOBAL, "")
-    if words:
-        arguments.command = words.pop(0)
-    return arguments
+    command, *rest = arguments.read(words, GLOBAL, "", permute=False) or [""]
+    arguments.command = command
+    return arguments, rest
 
 
 def parse_command(arguments: Arguments, words: Sequence[str]) -> None:
@@ -169,14 +168,8 @@ def parse_command(arguments: Arguments, words: Sequence[str]) -> None:
     if command not in COMMANDS:
         raise UsageError(f"unknown command: {command}", f"the commands are: {' '.join(COMMANDS)}")
     kinds, least, most = COMMANDS[command]
-    left = list(words)
-    while left:
-        arguments.read_options(left, kinds, command)
-        if command == "exec":  # the rest is the container's command
-            arguments.operands += left
-            break
-        arguments.operands += left[:1]
-        del left[:1]
+    # The words after the ID of exec are the container's command.
+    arguments.operands = arguments.read(words, kinds, command, permute=command != "exec")
     if not least <= len(arguments.operands) <= most:
         wanted = f"{least}" if least == most else f"{least} to {most}"
         raise UsageError(

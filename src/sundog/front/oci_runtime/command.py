@@ -65,11 +65,10 @@ def main() -> NoReturn:
 def run_command() -> int:
     """Do what this process's arguments ask for; return the exit status."""
     log = Log()
-    words = sys.argv[1:]
     open_streams()
     signal(SIGCHLD, SIG_DFL)  # a caller that ignores it would leave no child to wait for
     try:
-        arguments = parse_global(words)
+        arguments, rest = parse_global(sys.argv[1:])
         if arguments.has("help") or (not arguments.command and not arguments.has("version")):
             os.write(1, _HELP.encode())
             return 0 if arguments.has("help") else EXIT_ERROR
@@ -83,7 +82,7 @@ def run_command() -> int:
         path = arguments.value("log")
         if path:
             log.use_file(path)
-        parse_command(arguments, words)
+        parse_command(arguments, rest)
         return call(arguments, log)
     except KeyboardInterrupt:
         return 130

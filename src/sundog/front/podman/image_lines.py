@@ -11,8 +11,8 @@ import os
 
 from sundog.base.spelling import BOOLEANS
 from sundog.errors import UsageError
+from sundog.front.pflag import FALSE
 from sundog.front.podman import image_options as options
-from sundog.front.podman.options import FALSE
 from sundog.front.podman.run_line import image_operand
 
 TYPE_CHECKING = False

@@ -1,24 +1,19 @@
-"""An option of podman, and the scan of a command line by the rules of podman and docker.
-
-Specification: podman(1), docker(1), and what both use (Go's package pflag): ``--name VALUE``,
-``--name=VALUE``, ``-xVALUE``, ``-x=VALUE``, ``-it``; a Boolean takes ``=true`` and ``=false``.
-"""
+"""An option of podman, and the scan of a command line in the dialect of podman and docker."""
 
 from __future__ import annotations
 
-from sundog.base.spelling import BOOLEANS, nearest
+from sundog.base.spelling import nearest
 from sundog.errors import UsageError
+from sundog.front.pflag import FALSE, NO_BOOLEAN, TRUE, UNKNOWN, scan_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 TAKEN = "taken"  # it changes what happens
 HELD = "held"  # what it asks for is so in any case
 WARNED = "warned"  # it has no effect; one line says why
 REFUSED = "refused"  # the command would not be what the user wants
-
-TRUE, FALSE = "true", "false"
 
 
 class Option:
@@ -136,57 +131,24 @@ def scan(
     Without ``permute``, the first operand ends the options.  Raises UsageError for an option that
     is unknown, REFUSED, or without its argument.
     """
+
+    def complain(fault: str, name: str, word: str) -> UsageError:
+        if fault == UNKNOWN:
+            is_alone = word.startswith("--") or len(word) == 2
+            return unknown(name if is_alone else f"{name} in {word}", names, command)
+        text = f"{name} needs an argument"
+        if fault == NO_BOOLEAN:
+            text = f"{name}: neither true nor false: {word.partition('=')[2]}"
+        return UsageError(text, f"sundog {command} --help")
+
     line = Line()
-    names = {name: option for option in options for name in option.names}
-    rest = iter(words)
-    for word in rest:
-        if word == "--":
-            break
-        if not word.startswith("-") or word == "-":
-            line.operands.append(word)
-            if not permute:
-                break
-            continue
-        scanned = _long if word.startswith("--") else _short
-        for name, option, value in scanned(word, rest, names, command):
-            _add(line, name, option, value, command)
-    line.operands += rest
-    return line
-
-
-def _long(
-    word: str, rest: Iterator[str], names: dict[str, Option], command: str
-) -> Iterator[tuple[str, Option, str]]:
-    name, equals, value = word.partition("=")
-    option = names.get(name)
-    if option is None:
-        raise unknown(name, names, command)
-    if equals:
-        yield name, option, value if option.argument else _boolean(name, value, command)
-    elif not option.argument or option.argument.startswith("["):
-        yield name, option, TRUE
-    else:
-        yield name, option, _next(rest, name, command)
-
-
-def _short(
-    word: str, rest: Iterator[str], names: dict[str, Option], command: str
-) -> Iterator[tuple[str, Option, str]]:
-    letters = word[1:]
-    while letters:
-        name, letters = f"-{letters[0]}", letters[1:]
-        option = names.get(name)
+    names = {name: (option, option.argument) for option in options for name in option.names}
+    for name, option, value in scan_words(words, names, complain, permute=permute):
         if option is None:
-            raise unknown(name if len(word) == 2 else f"{name} in {word}", names, command)
-        if letters.startswith("="):
-            value = letters[1:]
-            yield name, option, value if option.argument else _boolean(name, value, command)
-            return
-        if not option.argument:
-            yield name, option, TRUE
-            continue
-        yield name, option, letters or _next(rest, name, command)
-        return
+            line.operands.append(value)
+        else:
+            _add(line, name, option, value, command)
+    return line
 
 
 def _add(line: Line, name: str, option: Option, value: str, command: str) -> None:
@@ -200,20 +162,6 @@ def _add(line: Line, name: str, option: Option, value: str, command: str) -> Non
     else:
         shown = f"{name} {value}" if option.argument else name
         raise UsageError(f"{shown}: {option.text}", option.hint or f"sundog {command} --help")
-
-
-def _boolean(name: str, value: str, command: str) -> str:
-    """Return ``value`` as TRUE or FALSE."""
-    if value not in BOOLEANS:
-        raise UsageError(f"{name}: neither true nor false: {value}", f"sundog {command} --help")
-    return TRUE if BOOLEANS[value] else FALSE
-
-
-def _next(rest: Iterator[str], name: str, command: str) -> str:
-    value = next(rest, None)
-    if value is None:
-        raise UsageError(f"{name} needs an argument", f"sundog {command} --help")
-    return value
 
 
 def unknown(name: str, names: Iterable[str], command: str) -> UsageError:

@@ -1,16 +1,13 @@
 """The command line of ``sundog-fakeroot``, which is that of fakeroot(1).
 
-Options end at the first operand.  Long options may be abbreviated: getopt_long(3).
+Options end at the first operand.
 
 Values are bytes.
 """
 
 from sundog.base.kernel.libc import printable
 from sundog.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from sundog.runtime.launcher.getopt import AMBIGUOUS, NEEDLESS, UNKNOWN, options_of_word
 
 # Short name, long name, the argument or "", and what the option does.
 FAKEROOT_OPTIONS = (
@@ -34,69 +31,29 @@ class FakerootLine:
 
     def __init__(self, arguments: list[bytes]) -> None:
         """Read ``arguments``.  Raises UsageError."""
-        self.save: bytes | None = None
-        self.load: bytes | None = None
-        self.real = self.help = self.version = False
+        given: dict[str, bytes | None] = {}
         self.command: list[bytes] = []
         words = iter(arguments)
         for word in words:
             if word == b"--":
                 self.command = list(words)
-            elif word.startswith(b"--"):
-                self._read_long(word[2:], words)
             elif word.startswith(b"-") and word != b"-":
-                self._read_short(word[1:], words)
+                read = options_of_word(word, words, FAKEROOT_OPTIONS, fakeroot_error)
+                for (letter, _, _, _), value in read:
+                    if letter == "b" and value is not None and not value.isdigit():
+                        fault = f"-b {printable(value)}: not the number of a descriptor"
+                        raise fakeroot_usage(fault)
+                    given[letter] = value
             else:
                 self.command = [word, *words]
-
-    def _read_long(self, word: bytes, words: "Iterator[bytes]") -> None:
-        name, equals, value = word.partition(b"=")
-        shown = printable(name)
-        found = [row for row in FAKEROOT_OPTIONS if row[1].startswith(shown) and row[1] and shown]
-        exact = [row for row in found if row[1] == shown]
-        if len(exact or found) != 1:
-            fault = "is ambiguous" if found else "is unknown"
-            raise fakeroot_usage(f"option --{shown} {fault}")
-        short, long, argument, _ = (exact or found)[0]
-        if equals and not argument:
-            raise fakeroot_usage(f"option --{long} takes no argument")
-        if argument and not equals:
-            value = next_word(words, f"--{long}")
-        self._take(short, value)
-
-    def _read_short(self, letters: bytes, words: "Iterator[bytes]") -> None:
-        while letters:
-            letter, letters = letters[:1], letters[1:]
-            shown = printable(letter)
-            found = [row for row in FAKEROOT_OPTIONS if row[0] == shown]
-            if not found:
-                raise fakeroot_usage(f"option -{shown} is unknown")
-            if found[0][2]:
-                self._take(shown, letters or next_word(words, f"-{shown}"))
-                return
-            self._take(shown, b"")
-
-    def _take(self, short: str, value: bytes) -> None:
-        if short == "s":
-            self.save = value
-        elif short == "i":
-            self.load = value
-        elif short == "u":
-            self.real = True
-        elif short == "b" and not value.isdigit():
-            raise fakeroot_usage(f"-b {printable(value)}: not the number of a descriptor")
-        elif short == "h":
-            self.help = True
-        elif short == "v":
-            self.version = True
+        self.load, self.save = given.get("i"), given.get("s")
+        self.real, self.help, self.version = "u" in given, "h" in given, "v" in given
 
 
-def next_word(words: "Iterator[bytes]", option: str) -> bytes:
-    """Return the next word as the argument of ``option``.  Raises UsageError."""
-    word = next(words, None)
-    if word is None:
-        raise fakeroot_usage(f"option {option} needs an argument")
-    return word
+def fakeroot_error(fault: str, name: str, _possible: list[str]) -> UsageError:
+    """Return the error for an option."""
+    texts = {UNKNOWN: "is unknown", AMBIGUOUS: "is ambiguous", NEEDLESS: "takes no argument"}
+    return fakeroot_usage(f"option {name} {texts.get(fault, 'needs an argument')}")
 
 
 def fakeroot_usage(text: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""The words of ``ch-run``'s command line as options, by the rules of getopt_long(3) and argp.
+"""The words of ``ch-run``'s command line as options and operands.
 
 Values are bytes.
 """
@@ -7,6 +7,7 @@ from sundog.base.kernel.libc import printable
 from sundog.base.spelling import nearest
 from sundog.errors import UsageError
 from sundog.runtime.container.execute import quoted
+from sundog.runtime.launcher.getopt import AMBIGUOUS, LACKING, NEEDLESS, UNKNOWN, options_of_word
 from sundog.runtime.launcher.help import ACCEPTED, INSTEAD, OPTIONS
 
 TYPE_CHECKING = False
@@ -33,10 +34,9 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
             raise behind_command(arguments, operands[1], place)
         if word in accepted:
             yield "accepted", word
-        elif word.startswith(b"--"):
-            yield long_option(word[2:], words)
         elif word.startswith(b"-") and word != b"-":
-            yield from short_options(word[1:], words)
+            for (_, name, _, _), value in options_of_word(word, words, OPTIONS, option_error):
+                yield name, value
         else:
             yield "operand", word
             operands.append(place)
@@ -45,35 +45,6 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str
                 break
     for word in words:
         yield "operand", word
-
-
-def long_option(text: bytes, words: "Iterator[bytes]") -> "tuple[str, bytes | None]":
-    """Return the long name and the argument of --``text``, which may have it from ``words``."""
-    name, equals, value = text.partition(b"=")
-    long, argument = find_long(name)
-    if not argument and equals:
-        raise usage_error(f"option '--{long}' doesn't allow an argument")
-    if equals:
-        return long, value
-    if not argument or argument.startswith("["):
-        return long, None
-    return long, next_argument(words, f"option '--{long}' requires an argument")
-
-
-def short_options(letters: bytes, words: "Iterator[bytes]") -> "Iterator[tuple[str, bytes | None]]":
-    """Yield the long name and the argument of each of -``letters``; the last may take a word."""
-    while letters:
-        long, argument = find_short(letters[:1])
-        letter, letters = letters[:1], letters[1:]
-        if not argument:
-            yield long, None
-            continue
-        if letters or argument.startswith("["):
-            yield long, letters or None  # the rest of the word is the argument
-        else:
-            text = f"option requires an argument -- '{printable(letter)}'"
-            yield long, next_argument(words, text)
-        return
 
 
 def behind_command(arguments: list[bytes], command: int, place: int) -> UsageError:
@@ -101,45 +72,23 @@ def words_of_option(word: bytes) -> int:
     return 1 if ("operand", b"IMAGE") in found else 2
 
 
-def find_long(name: bytes) -> tuple[str, str]:
-    """Return (long name, argument) of the option ``name``, which may be abbreviated.
-
-    Raises UsageError.
-    """
-    shown = printable(name)
-    found = [(long, argument) for _, long, argument, _ in OPTIONS if long.startswith(shown)]
-    for option in found:
-        if option[0] == shown:
-            return option
-    if not found:
-        text = f"unrecognized option '--{shown}'"
-        if shown in INSTEAD:
-            raise UsageError(text, INSTEAD[shown])
-        near = nearest(shown, [long for _, long, _, _ in OPTIONS])
-        raise usage_error(text, f"did you mean --{near}? " if near else "")
-    if len(found) > 1:
-        names = " ".join(f"'--{long}'" for long, _ in found)
-        raise usage_error(f"option '--{shown}' is ambiguous; possibilities: {names}")
-    return found[0]
-
-
-def find_short(letter: bytes) -> tuple[str, str]:
-    """Return (long name, argument) of the option -``letter``."""
-    shown = printable(letter).replace("h", "?")  # -h is -?
-    for short, long, argument, _ in OPTIONS:
-        if short == shown:
-            return long, argument
-    raise usage_error(f"invalid option -- '{shown}'")
-
-
-def next_argument(words: "Iterator[bytes]", complaint: str) -> bytes:
-    """Return the next word as the argument of an option, even if it begins with "-"."""
-    word = next(words, None)
-    if word is None:
-        raise usage_error(complaint)
-    return word
-
-
-def usage_error(text: str, suggestion: str = "") -> UsageError:
-    """Return the exception for a command line with wrong syntax."""
-    return UsageError(text, f"{suggestion}see: ch-run --help; write options for COMMAND after --")
+def option_error(fault: str, name: str, possible: list[str]) -> UsageError:
+    """Return the error for an option, in the words of the C library."""
+    is_long, hint = name.startswith("--"), ""
+    if fault == AMBIGUOUS:
+        names = " ".join(f"'{each}'" for each in possible)
+        text = f"option '{name}' is ambiguous; possibilities: {names}"
+    elif fault == NEEDLESS:
+        text = f"option '{name}' doesn't allow an argument"
+    elif not is_long:
+        text = "invalid option" if fault == UNKNOWN else "option requires an argument"
+        text += f" -- '{name[1:]}'"
+    elif fault == LACKING:
+        text = f"option '{name}' requires an argument"
+    else:
+        text = f"unrecognized option '{name}'"
+        if name[2:] in INSTEAD:
+            return UsageError(text, INSTEAD[name[2:]])
+        near = nearest(name[2:], [long for _, long, _, _ in OPTIONS])
+        hint = f"did you mean --{near}? " if near else ""
+    return UsageError(text, f"{hint}see: ch-run --help; write options for COMMAND after --")

@@ -1,0 +1,64 @@
+"""The options in a word of a command line, by the rules of getopt_long(3).
+
+Values are bytes.
+"""
+
+from sundog.base.kernel.libc import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sundog.errors import UsageError
+
+    # The letter, the long name, the argument, and what the option does.  Either name may be "".
+    # The argument is "" if there is none, and in brackets if it may only be attached.
+    OptionRow = tuple[str, str, str, str]
+    # Returns the error for a fault and an option with its dashes; AMBIGUOUS has possible options.
+    Complaint = Callable[[str, str, list[str]], UsageError]
+
+UNKNOWN, AMBIGUOUS, NEEDLESS, LACKING = "unknown", "ambiguous", "needless", "lacking"
+
+
+def options_of_word(
+    word: bytes, words: "Iterator[bytes]", rows: "Sequence[OptionRow]", complain: "Complaint"
+) -> "Iterator[tuple[OptionRow, bytes | None]]":
+    """Yield the row and the argument of each option in ``word``, which begins with "-".
+
+    The argument of the last one may be the next of ``words``, even if it begins with "-".  -h is -?
+    where that is an option.  Raises the error of a fault.
+    """
+    if word.startswith(b"--"):
+        given, equals, value = word.partition(b"=")
+        name = printable(given)
+        found = {f"--{row[1]}": row for row in rows if row[1] and f"--{row[1]}".startswith(name)}
+        if name not in found:
+            if len(found) != 1:
+                raise complain(AMBIGUOUS if found else UNKNOWN, name, list(found))
+            (name,) = found
+        if equals and not found[name][2]:
+            raise complain(NEEDLESS, name, [])
+        yield found[name], value if equals else next_word(found[name], name, words, complain)
+        return
+    by_letter = {letter: row for row in rows for letter in row[0].replace("?", "?h")}
+    letters = word[1:]
+    while letters:
+        name, letters = "-" + printable(letters[:1]), letters[1:]
+        row = by_letter.get(name[1:])
+        if row is None:
+            raise complain(UNKNOWN, name, [])
+        if row[2]:  # the rest of the word is the argument
+            yield row, letters or next_word(row, name, words, complain)
+            return
+        yield row, None
+
+
+def next_word(
+    row: "OptionRow", name: str, words: "Iterator[bytes]", complain: "Complaint"
+) -> bytes | None:
+    """Return the next word if the option ``name`` needs an argument."""
+    if not row[2] or row[2].startswith("["):
+        return None
+    for word in words:
+        return word
+    raise complain(LACKING, name, [])
