@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.base.fields import Fields, Table, parse_json
 from sundog.errors import ConfigurationError, DocumentError
-from sundog.image.oci.fields import Fields, Table, parse_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
 VALUES = st.recursive(
