@@ -1,4 +1,4 @@
-"""The words for true and false, and the word that a user probably meant.
+"""The words for true and false and for kinds of values, and the word that a user probably meant.
 
 The module imports nothing, so that every command can use it.
 """
@@ -16,6 +16,21 @@ BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
+# The values of JSON, YAML and TOML.
+VALUE_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def value_kind(value: object) -> str:
+    """Return the words for the kind of a value that a document has."""
+    return VALUE_KINDS.get(type(value), type(value).__name__)
 
 
 def nearest(word: str, known: "Iterable[str]") -> str:

@@ -9,16 +9,16 @@ import json
 import os
 import stat
 
+from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.libc import printable
 from sundog.errors import RuntimeConfigError
 from sundog.front.agent.metadata import Metadata
 from sundog.front.agent.profile import seccomp_profile
-from sundog.image.oci.fields import Fields, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 CONFIG = "config.json"
@@ -47,28 +47,27 @@ def edit_bundle(bundle: bytes, abi: NotifyAbi, listener: str, metadata: Metadata
         data = file.read(CONFIG_LIMIT + 1)
     if len(data) > CONFIG_LIMIT:
         raise RuntimeConfigError(f"{printable(path)}: larger than {CONFIG_LIMIT >> 20} MiB")
-    config = Fields(
+    fields = Fields(
         parse_json(data, printable(path), RuntimeConfigError), CONFIG, RuntimeConfigError
-    ).rest
-    fields = Fields(config, CONFIG, RuntimeConfigError)
-    root = Fields(fields.take("root"), f"{CONFIG}: root", RuntimeConfigError)
+    )
+    config = dict(fields.rest)
+    root = fields.nested("root", required=True)
     place = root.required_string("path")
     if not metadata.changes and not root.boolean("readonly"):
         changes = os.path.realpath(os.path.join(bundle, os.fsencode(place)))
         metadata = Metadata(metadata.owners, changes)
     profile = seccomp_profile(abi, listener, metadata.pack())
     config["linux"] = {**fields.mapping("linux"), "seccomp": profile}
-    process = fields.mapping("process")
-    if process:
-        config["process"] = {**process, "capabilities": _raised(process)}
+    process = fields.nested("process")
+    if process.rest:
+        config["process"] = {**process.rest, "capabilities": _raised(process)}
     text = json.dumps(config, indent=_RUNC_INDENT)
     replace_file(path, text.encode() + b"\n", mode=mode)
 
 
-def _raised(process: JsonObject) -> JsonObject:
+def _raised(process: Fields) -> JsonObject:
     """Return the capabilities of ``process`` with CAPABILITIES.  Raises RuntimeConfigError."""
-    fields = Fields(process, f"{CONFIG}: process", RuntimeConfigError)
-    sets = fields.mapping("capabilities")
-    given = Fields(sets, f"{CONFIG}: process: capabilities", RuntimeConfigError)
+    given = process.nested("capabilities")
+    sets = dict(given.rest)
     raised = {name: sorted({*(given.strings(name) or ()), *CAPABILITIES}) for name in _SETS}
     return {**sets, **raised}

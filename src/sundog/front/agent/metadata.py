@@ -14,9 +14,9 @@ import json
 import os
 from dataclasses import dataclass
 
+from sundog.base.fields import Fields
 from sundog.base.kernel.libc import printable
 from sundog.errors import RuntimeConfigError
-from sundog.image.oci.fields import Fields, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Metadata:
         """Return what ``text`` says.  Raises RuntimeConfigError."""
         if not text:
             return cls()
-        fields = Fields(parse_json(text, _WHAT, RuntimeConfigError), _WHAT, RuntimeConfigError)
+        fields = Fields.parse(text, _WHAT, RuntimeConfigError)
         found = cls(_path(fields, "owners"), _path(fields, "changes"))
         if fields.rest:
             raise RuntimeConfigError(

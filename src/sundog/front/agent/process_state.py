@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sundog.base.fields import Fields
 from sundog.errors import RuntimeConfigError
 from sundog.front.agent.metadata import Metadata
-from sundog.image.oci.fields import Fields, parse_json
 
 LISTENER = "seccompFd"  # the name of the listener among the descriptors
 _ID_LIMIT = 1024
@@ -35,11 +35,11 @@ class ProcessState:
     @classmethod
     def parse(cls, text: bytes) -> ProcessState:
         """Return what a message of a runtime says.  Raises RuntimeConfigError."""
-        fields = Fields(parse_json(text, _WHAT, RuntimeConfigError), _WHAT, RuntimeConfigError)
+        fields = Fields.parse(text, _WHAT, RuntimeConfigError)
         names = fields.strings("fds") or ()
         if LISTENER not in names:
             raise RuntimeConfigError(f"{_WHAT}: fds: no {LISTENER}")
-        state = Fields(fields.take("state"), f"{_WHAT}: state", RuntimeConfigError)
+        state = fields.nested("state", required=True)
         container = state.required_string("id")
         if len(container) > _ID_LIMIT:
             raise RuntimeConfigError(f"{_WHAT}: state: id: longer than {_ID_LIMIT} characters")

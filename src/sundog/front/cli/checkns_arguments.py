@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sundog.errors import UsageError
+from sundog.front.cli.option_rows import add_rows, counted, flag, option, repeated
 from sundog.front.cli.parser import SmallParser
 
 TYPE_CHECKING = False
@@ -18,46 +19,37 @@ refused, why, and the command that repairs it.
 
 
 class CheckArguments(argparse.Namespace):
-    """The options as attributes."""
+    """The command line."""
 
-    help: bool = False
-    version: bool = False
-    all: bool = False
-    apparmor_profile: bool = False
-    json: bool = False
-    registry: list[str]
-    storage: str | None = None
-    verbose: int = 0
+    help: bool
+    version: bool
+    all: bool = flag("--all", "try every feature, not only what each container needs")
+    apparmor_profile: bool = flag(
+        "--apparmor-profile",
+        "print an AppArmor profile that lets these commands make user namespaces",
+    )
+    json: bool = flag("--json", "print the outcomes as JSON")
+    registry: list[str] = repeated(
+        "--registry",
+        "HOST",
+        "a registry that --all tries, instead of those in the user's settings; repeatable",
+    )
+    storage: str | None = option("-s --storage", "DIR", "the storage directory that --all looks at")
+    verbose: int = counted("-v --verbose", "print each step")
 
 
 def make_parser() -> SmallParser:
     """Return the parser of the command line."""
     parser = SmallParser("ch-checkns", "", _DESCRIPTION)
-    add = parser.add_argument
-    add("--all", action="store_true", help="try every feature, not only what each container needs")
-    add(
-        "--apparmor-profile",
-        action="store_true",
-        help="print an AppArmor profile that lets these commands make user namespaces",
-    )
-    add("--json", action="store_true", help="print the outcomes as JSON")
-    add(
-        "--registry",
-        metavar="HOST",
-        action="append",
-        default=[],
-        help="a registry that --all tries, instead of those in the user's settings; repeatable",
-    )
-    add("-s", "--storage", metavar="DIR", help="the storage directory that --all looks at")
-    add("-v", "--verbose", action="count", default=0, help="print each step")
+    add_rows(CheckArguments, parser.add_argument)
     parser.add_last_options()
     return parser
 
 
 def parse(argv: Sequence[str]) -> CheckArguments:
     """Parse the command line; raise UsageError."""
-    arguments = make_parser().parse_args(argv, CheckArguments())
-    for option, value in (("--registry", arguments.registry), ("--storage", arguments.storage)):
+    arguments = CheckArguments(**vars(make_parser().parse_args(argv)))
+    for name, value in (("--registry", arguments.registry), ("--storage", arguments.storage)):
         if value and not arguments.all:
-            raise UsageError(f"{option}: only --all looks at that", f"ch-checkns --all {option} …")
+            raise UsageError(f"{name}: only --all looks at that", f"ch-checkns --all {name} …")
     return arguments

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from sundog.errors import UsageError
+from sundog.front.cli.option_rows import add_rows, counted, flag, operand, option
 from sundog.front.cli.parser import SmallParser
 
 TYPE_CHECKING = False
@@ -32,42 +33,31 @@ see ch-convert(1).
 
 
 class ConvertArguments(argparse.Namespace):
-    """The options as attributes."""
+    """The command line."""
 
-    help: bool = False
-    version: bool = False
-    source: str | None = None
-    target: str | None = None
-    in_fmt: str | None = None
-    out_fmt: str | None = None
-    dry_run: bool = False
-    no_clobber: bool = False
-    no_limits: bool = False
-    xattrs: bool = False
-    no_xattrs: bool = False
-    storage: str | None = None
-    tmp: str | None = None
-    quiet: int = 0
-    verbose: int = 0
+    help: bool
+    version: bool
+    source: str | None = operand("IN", "the image to be converted", nargs="?")
+    target: str | None = operand("OUT", "the image to be made", nargs="?")
+    in_fmt: str | None = option("-i --in-fmt", "FORMAT", "the format of IN")
+    out_fmt: str | None = option("-o --out-fmt", "FORMAT", "the format of OUT")
+    dry_run: bool = flag("-n --dry-run", "check and say what would be done")
+    no_clobber: bool = flag("--no-clobber", "fail if OUT exists")
+    no_limits: bool = flag("--no-limits", "take an IN however much it unpacks to")
+    xattrs: bool = flag("--xattrs", "keep extended attributes (the default)")
+    no_xattrs: bool = flag("--no-xattrs", "drop extended attributes, capabilities too")
+    storage: str | None = option("-s --storage", "DIR", "the storage directory of ch-image")
+    tmp: str | None = option(
+        "--tmp", "DIR", "where temporary files go (default: the storage directory)"
+    )
+    quiet: int = counted("-q --quiet", "print warnings and errors only")
+    verbose: int = counted("-v --verbose", "print more")
 
 
 def make_parser() -> SmallParser:
     """Return the parser of the command line."""
     parser = SmallParser("ch-convert", " IN OUT", _DESCRIPTION, _EPILOGUE)
-    add = parser.add_argument
-    add("source", metavar="IN", nargs="?", help="the image to be converted")
-    add("target", metavar="OUT", nargs="?", help="the image to be made")
-    add("-i", "--in-fmt", metavar="FORMAT", help="the format of IN")
-    add("-o", "--out-fmt", metavar="FORMAT", help="the format of OUT")
-    add("-n", "--dry-run", action="store_true", help="check and say what would be done")
-    add("--no-clobber", action="store_true", help="fail if OUT exists")
-    add("--no-limits", action="store_true", help="take an IN however much it unpacks to")
-    add("--xattrs", action="store_true", help="keep extended attributes (the default)")
-    add("--no-xattrs", action="store_true", help="drop extended attributes, capabilities too")
-    add("-s", "--storage", metavar="DIR", help="the storage directory of ch-image")
-    add("--tmp", metavar="DIR", help="where temporary files go (default: the storage directory)")
-    add("-q", "--quiet", action="count", default=0, help="print warnings and errors only")
-    add("-v", "--verbose", action="count", default=0, help="print more")
+    add_rows(ConvertArguments, parser.add_argument)
     parser.add_last_options()
     return parser
 
@@ -77,7 +67,7 @@ def parse(argv: Sequence[str]) -> ConvertArguments:
     # argparse of Python 3.11 looks for options after "--", too.
     end = argv.index("--") if "--" in argv else len(argv)
     words = [_without_equals(word) for word in argv[:end]]
-    arguments = make_parser().parse_intermixed_args(words, ConvertArguments())
+    arguments = ConvertArguments(**vars(make_parser().parse_intermixed_args(words)))
     found = [text for text in (arguments.source, arguments.target) if text is not None]
     found += argv[end + 1 :]
     if len(found) > 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sundog.front.cli.option_rows import add_rows, flag, option
 from sundog.front.cli.parser import SmallParser
 
 TYPE_CHECKING = False
@@ -23,28 +24,30 @@ ch-test removes.  Exit status: 0; 1 if anything failed.
 
 
 class SelfTestArguments(argparse.Namespace):
-    """The options as attributes."""
+    """The command line."""
 
-    help: bool = False
-    version: bool = False
-    format: str = "text"
-    registry: str | None = None
-    slurm: bool = False
-    storage: str | None = None
+    help: bool
+    version: bool
+    format: str = option(
+        "--format", None, "what to print", choices=("text", "json"), default="text"
+    )
+    registry: str | None = option(
+        "--registry", "HOST[/IMAGE]", "ask a registry, and pull IMAGE from it"
+    )
+    slurm: bool = flag("--slurm", "also run containers by srun")
+    storage: str | None = option(
+        "-s --storage", "DIR", "the storage directory to try the file system of"
+    )
 
 
 def make_parser() -> SmallParser:
     """Return the parser of the command line."""
     parser = SmallParser("ch-test", "", _DESCRIPTION, _EPILOGUE)
-    add = parser.add_argument
-    add("--format", choices=("text", "json"), default="text", help="what to print")
-    add("--registry", metavar="HOST[/IMAGE]", help="ask a registry, and pull IMAGE from it")
-    add("--slurm", action="store_true", help="also run containers by srun")
-    add("-s", "--storage", metavar="DIR", help="the storage directory to try the file system of")
+    add_rows(SelfTestArguments, parser.add_argument)
     parser.add_last_options()
     return parser
 
 
 def parse(argv: Sequence[str]) -> SelfTestArguments:
     """Parse the command line; raise UsageError."""
-    return make_parser().parse_args(argv, SelfTestArguments())
+    return SelfTestArguments(**vars(make_parser().parse_args(argv)))

@@ -12,10 +12,10 @@ import re
 import stat
 
 from sundog.base.cpython import blake2b
+from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, printable
 from sundog.errors import RuntimeConfigError, SundogError
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.value_class import value_class
 
 TYPE_CHECKING = False
@@ -172,10 +172,6 @@ class Reader(Fields):
             raise self._error(f"{self.what}: {key}: must be from {least} to {most}")
         return value
 
-    def object(self, key: str) -> Reader:
-        """Remove an object, {} when it is absent, and return a reader of it."""
-        return Reader(self.mapping(key), f"{self.what}: {key}", self._error)
-
     def list_of(self, key: str) -> list[Reader]:
         """Remove a list of objects, and return readers of them."""
         found = self.objects(key)
@@ -235,18 +231,16 @@ def read_bundle_again(bundle: bytes, digest: str) -> Configuration:
 
 def parse_configuration(text: bytes | str) -> Configuration:
     """Return the configuration in JSON text.  Raises RuntimeConfigError."""
-    top = Reader(parse_json(text, CONFIG, RuntimeConfigError), CONFIG, RuntimeConfigError)
+    top = Reader.parse(text, CONFIG, RuntimeConfigError)
     version = top.required_string("ociVersion")
     if not _VERSION.fullmatch(version):
         raise RuntimeConfigError(
             f"{CONFIG}: unsupported ociVersion: {escaped(version[:80])}",
             "this runtime knows the versions 1.0.0 to 1.2 of the specification",
         )
-    root = top.object("root")
-    if not root.rest:
-        raise RuntimeConfigError(f"{CONFIG}: root: expected an object, found null")
-    linux = top.object("linux")
-    read = _process(top.object("process")) if top.rest.get("process") is not None else None
+    root = top.nested("root", required=True)
+    linux = top.nested("linux")
+    read = _process(top.nested("process")) if top.rest.get("process") is not None else None
     return Configuration(
         digest=digest_of(text),
         version=version,
@@ -256,7 +250,7 @@ def parse_configuration(text: bytes | str) -> Configuration:
         hostname=top.text("hostname"),
         domainname=top.text("domainname"),
         mounts=tuple(map(_mount, top.list_of("mounts"))),
-        hooks=parse_hooks(top.object("hooks")),
+        hooks=parse_hooks(top.nested("hooks")),
         annotations=top.string_map("annotations"),
         namespaces=_namespaces(linux),
         masked_paths=linux.texts("maskedPaths", LIST_LIMIT),
@@ -349,12 +343,12 @@ def _process(entry: Reader) -> ProcessSettings:
     args = entry.texts("args")
     if not args:
         raise RuntimeConfigError(f"{entry.what}: args: expected at least one string")
-    user = entry.object("user")
-    console = entry.object("consoleSize")
+    user = entry.nested("user")
+    console = entry.nested("consoleSize")
     rows, columns = (console.integer(key, most=0xFFFF) or 0 for key in ("height", "width"))
     capabilities = None
     if entry.rest.get("capabilities") is not None:
-        capabilities = frozenset(entry.object("capabilities").strings("bounding") or ())
+        capabilities = frozenset(entry.nested("capabilities").strings("bounding") or ())
     id_limit = (1 << 32) - 2
     return ProcessSettings(
         args=args,

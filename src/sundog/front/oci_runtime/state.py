@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.fields import Fields
 from sundog.base.kernel.living_process import Process
 from sundog.errors import RuntimeConfigError, SundogError
 from sundog.image.oci.bundle import OCI_VERSION
-from sundog.image.oci.fields import Fields
 from sundog.runtime.state.place import OCI, given_place, state_place
 from sundog.runtime.state.records import Record, records
 

@@ -69,7 +69,7 @@ class View:
     @property
     def labels(self) -> dict[str, str]:
         """The labels of the image, and those of the line."""
-        found = _map(self._config.get("Labels"))
+        found = dict(self._config.get("Labels", {}))
         for text in self.line.all("label"):
             name, _, value = text.partition("=")
             found[name] = value
@@ -79,7 +79,7 @@ class View:
     def environment(self) -> list[str]:
         """The variables that the image and the line set."""
         found = {"PATH": ENGINE_PATH}
-        for text in [*_list(self._config.get("Env")), *self.line.all("env")]:
+        for text in [*self._config.get("Env", ()), *self.line.all("env")]:
             name, _, value = text.partition("=")
             found[name] = value
         return [f"{name}={value}" for name, value in found.items()]
@@ -90,19 +90,20 @@ class View:
         from sundog.front.podman.run_line import entrypoint_words
 
         given = self.line.last("entrypoint")
-        return _list(self._config.get("Entrypoint")) if given is None else entrypoint_words(given)
+        image = [*self._config.get("Entrypoint", ())]
+        return image if given is None else entrypoint_words(given)
 
     @property
     def command(self) -> list[str]:
         """The words of the line, else the image's CMD."""
         replaced = self.line.last("entrypoint") is not None
-        image = [] if replaced else _list(self._config.get("Cmd"))
+        image = [] if replaced else [*self._config.get("Cmd", ())]
         return self.container.command or image
 
     @property
     def stop_signal(self) -> str:
         """The signal that ends it, as the line or the image says it; "" for the default."""
-        return self.line.last("stop-signal") or _text(self._config.get("StopSignal"))
+        return self.line.last("stop-signal") or self._config.get("StopSignal", "")
 
     @property
     def stop_timeout(self) -> int:
@@ -238,7 +239,7 @@ class View:
             NetworkSettings=Structure(IPAddress="", Ports={}, Networks={}),
             Config=Structure(
                 Hostname="",
-                User=line.last("user") or _text(self._config.get("User")),
+                User=line.last("user") or self._config.get("User", ""),
                 Tty=line.is_set("tty"),
                 OpenStdin=line.is_set("interactive"),
                 Env=self.environment,
@@ -282,17 +283,3 @@ def _bind(shown: Volume) -> Structure:
 
 def _sizes(changed: int, everything: int) -> str:
     return f"{decimal_size(changed, 4)} (virtual {decimal_size(everything, 3)})"
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _list(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _map(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {str(name): item for name, item in value.items() if isinstance(item, str)}

@@ -63,15 +63,19 @@ def facts_of(path: str) -> ImageFacts | None:
 
 
 def image_config(path: str) -> dict[str, Any]:
-    """Return ``config`` of the image that the directory ``path`` describes; {} if it has none.
+    """Return fields of ``config`` of the image that the directory ``path`` describes.
 
-    Its values are of any type: a stranger may have made the image.
+    They are those that a container's view has.  {}: the file is not there, or damaged.
     """
-    import json  # ``sundog run`` needs none
+    from sundog.base.fields import Fields  # ``sundog run`` needs no JSON
 
     try:
         with open(os.path.join(path, "config.json"), "rb") as file:
-            config = json.loads(file.read(_CONFIG_LIMIT)).get("config")
-    except (OSError, ValueError, AttributeError, RecursionError):
+            config = Fields.parse(file.read(_CONFIG_LIMIT), path, SundogError).nested("config")
+        return {
+            **{key: config.string(key) for key in ("StopSignal", "User")},
+            **{key: config.strings(key) or () for key in ("Cmd", "Entrypoint", "Env")},
+            "Labels": config.string_map("Labels"),
+        }
+    except (OSError, SundogError):
         return {}
-    return config if isinstance(config, dict) else {}

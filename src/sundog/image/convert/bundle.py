@@ -19,8 +19,8 @@ from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.fields import JsonObject
     from sundog.image.oci.config import ImageConfig
-    from sundog.image.oci.fields import JsonObject
     from sundog.image.store.images import Image
 
 _ROOT = "rootfs"

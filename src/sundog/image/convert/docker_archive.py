@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 
+from sundog.base.fields import Fields, parse_json
 from sundog.errors import ArchiveError, DockerArchiveError
 from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
 from sundog.image.convert.members import read_member
 from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.digest import Digest
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.reference import Reference
 
 TYPE_CHECKING = False

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from typing import Protocol
 
+from sundog.base.fields import Fields
 from sundog.errors import ArchiveError, DocumentError, ManifestError, ReferenceSyntaxError
 from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
 from sundog.image.convert.members import read_member, shown
 from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.digest import Digest
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.index import Index
 from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT, Manifest
 from sundog.image.oci.media_types import (
@@ -128,11 +128,7 @@ def _texts(entry: Descriptor) -> list[str]:
 
 def _index(members: Members) -> Index:
     """Return the index of a layout; raise ArchiveError for an unknown version."""
-    layout = Fields(
-        parse_json(read_member(members, LAYOUT, MANIFEST_SIZE_LIMIT), LAYOUT, DocumentError),
-        LAYOUT,
-        DocumentError,
-    )
+    layout = Fields.parse(read_member(members, LAYOUT, MANIFEST_SIZE_LIMIT), LAYOUT, DocumentError)
     version = layout.string("imageLayoutVersion")
     if version.partition(".")[0] != "1":
         raise ArchiveError(f"{LAYOUT}: version {version!r} is not supported")

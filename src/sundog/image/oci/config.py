@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from sundog.base.fields import Fields, parse_json
 from sundog.errors import ImageConfigError
-from sundog.image.oci.fields import Fields, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
 
 _Strings = tuple[str, ...]
 
@@ -98,8 +98,8 @@ class ImageConfig:
         what, error = "image configuration", ImageConfigError
         value = parse_json(source, what, error) if isinstance(source, bytes | str) else source
         top = Fields(value, what, error)
-        config = Fields(top.mapping("config"), f"{what}: config", error)
-        rootfs = Fields(top.mapping("rootfs"), f"{what}: rootfs", error)
+        config = top.nested("config")
+        rootfs = top.nested("rootfs")
         return cls(
             architecture=top.string("architecture"),
             os=top.string("os") or "linux",

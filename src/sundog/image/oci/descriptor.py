@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from sundog.base.fields import Fields
 from sundog.errors import DigestSyntaxError, ManifestError
 from sundog.image.oci.digest import Digest
-from sundog.image.oci.fields import Fields
 from sundog.image.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
 
 # RFC 6838 §4.2: TYPE/SUBTYPE; parameters are not part of a descriptor's.
 _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
     from sundog.image.oci.platform import Platform
 
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from sundog.base.fields import Fields
 from sundog.errors import ManifestError
 from sundog.image.oci.descriptor import Descriptor
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.media_types import DOCKER_SCHEMA1, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
 
 # Registries have to accept this size, and no image comes near it (distribution-spec v1.1, "Pushing
 # Manifests").
@@ -102,7 +102,7 @@ def open_document(source: bytes, media_type: str) -> tuple[Fields, str]:
         raise ManifestError(
             f"a manifest of {len(source)} bytes: more than {MANIFEST_SIZE_LIMIT} are refused"
         )
-    fields = Fields(parse_json(source, "manifest", ManifestError), "manifest", ManifestError)
+    fields = Fields.parse(source, "manifest", ManifestError)
     version = fields.take("schemaVersion")
     media_type = media_type.partition(";")[0].strip()
     inner = fields.string("mediaType")

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from sundog.base.fields import Fields
 from sundog.errors import AddressError, ProtocolError, RegistryError, UnauthorizedError
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.registry.address import Address, host_of
 from sundog.image.registry.http import Request, read_all
 from sundog.image.registry.token_servers import is_entitled
@@ -191,7 +191,7 @@ class Authenticator:
         if response.status != 200:
             raise RegistryError(f"token server {host}: HTTP {response.status}")
         what = f"token server {host}: its answer is no token"
-        answer = Fields(parse_json(body, what, ProtocolError), what, ProtocolError)
+        answer = Fields.parse(body, what, ProtocolError)
         text = answer.string("token") or answer.string("access_token")
         if not _TOKEN.fullmatch(text):
             raise ProtocolError(what)

@@ -10,6 +10,7 @@ import threading
 from contextlib import closing
 from dataclasses import dataclass
 
+from sundog.base.fields import Fields
 from sundog.base.record.names import DEFAULT_REGISTRY
 from sundog.errors import (
     DigestSyntaxError,
@@ -21,7 +22,6 @@ from sundog.errors import (
     UnreachableError,
 )
 from sundog.image.oci.digest import Digest
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.registry.address import Address, host_of
@@ -363,7 +363,7 @@ def _said(response: Response) -> str:
     """Return what the registry says about an error (distribution-spec, "Error Codes")."""
     try:
         body = read_all(response, 1 << 16)
-        answer = Fields(parse_json(body, "answer", ProtocolError), "answer", ProtocolError)
+        answer = Fields.parse(body, "answer", ProtocolError)
         words = [
             error.string("message") or error.string("code") for error in answer.objects("errors")
         ]

@@ -19,9 +19,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from sundog.base.fields import Table
 from sundog.base.record.names import DEFAULT_REGISTRY
 from sundog.errors import AddressError, ConfigurationError
-from sundog.image.oci.fields import Table
 from sundog.image.oci.reference import Reference
 from sundog.image.registry.address import Address
 from sundog.image.registry.user_files import containers_directory

@@ -15,9 +15,9 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.drafts import replace_file
 from sundog.errors import CredentialsError
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.registry.user_files import (
     containers_directory,
     home_directory,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
 
 _HUB = "docker.io"
 _HUB_SERVER = "https://index.docker.io/v1/"  # Docker's name for it
@@ -190,7 +190,7 @@ class CredentialFiles:
         if output is None:
             return None
         source = f"docker-credential-{helper}"
-        answer = Fields(parse_json(output, source, CredentialsError), source, CredentialsError)
+        answer = Fields.parse(output, source, CredentialsError)
         username, secret = answer.required_string("Username"), answer.required_string("Secret")
         if username == _IDENTITY_USER:
             return Credentials(identity_token=secret, source=source)

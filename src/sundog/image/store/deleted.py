@@ -13,9 +13,9 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
+from sundog.base.fields import Fields
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.errors import DocumentError, NotInStorage, StoreError
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.store.images import described, image_from
 
 TYPE_CHECKING = False
@@ -109,9 +109,7 @@ class DeletedImages:
             suppress(OSError, DocumentError),
             open(self._storage.at(_DIRECTORY, name), "rb") as file,
         ):
-            fields = Fields(
-                parse_json(file.read(_LIMIT), _WHAT, DocumentError), _WHAT, DocumentError
-            )
+            fields = Fields.parse(file.read(_LIMIT), _WHAT, DocumentError)
             config = json.dumps(fields.mapping("config")).encode()
             return image_from(fields.take("image"), config)
         return None

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.files import RENAME_EXCHANGE, Closing, renameat2
 from sundog.base.kernel.locks import is_at
@@ -33,7 +34,6 @@ from sundog.errors import (
     StoreError,
 )
 from sundog.image.oci.config import ImageConfig
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.store.img_links import ImgLinks
 from sundog.image.store.metadata import encoded, metadata_files
 from sundog.image.store.run_force import was_unrecorded
@@ -43,7 +43,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
     from sundog.image.store.drivers import Driver
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage

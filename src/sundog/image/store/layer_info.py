@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sundog.base.fields import Fields, parse_json
 from sundog.errors import DocumentError, StoreError
 from sundog.image.oci.descriptor import Descriptor
-from sundog.image.oci.fields import Fields, parse_json
 
 # Repositories that are remembered for a blob: one of so many may still have it.
 _PLACES = 8
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.image.oci.fields import JsonObject
+    from sundog.base.fields import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from sundog.base.fields import Fields
 from sundog.base.record.stack import unpack_command
 from sundog.errors import DocumentError, StoreError, SundogError
 from sundog.image.oci.config import HistoryEntry, ImageConfig
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.platform import Platform
 
 _DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -101,7 +101,7 @@ def _imported_config(metadata: bytes | None, created: str, platform: Platform) -
     if metadata is None:
         return config
     try:
-        known = Fields(parse_json(metadata, _SHOWN, DocumentError), _SHOWN, DocumentError)
+        known = Fields.parse(metadata, _SHOWN, DocumentError)
         arch = known.string("arch")
         own = Platform.parse(arch) if arch else platform
         # One layer holds all files, so no entry from before the import has a layer of its own.

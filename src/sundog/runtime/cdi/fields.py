@@ -6,7 +6,7 @@ Field names are compared as the programs do that read CDI files today: upper and
 same.
 """
 
-from sundog.base.spelling import nearest
+from sundog.base.spelling import nearest, value_kind
 from sundog.runtime.cdi.names import shortened
 
 TYPE_CHECKING = False
@@ -24,14 +24,6 @@ VERSION_1_1 = 7
 
 INT64_MAX = (1 << 63) - 1
 UINT32_MAX = (1 << 32) - 1
-VALUE_KINDS = (
-    (dict, "an object"),
-    (list, "a list"),
-    (str, "text"),
-    (bool, "true or false"),
-    (int, "a number"),
-    (float, "a number"),
-)
 
 
 class Misfit(Exception):
@@ -132,7 +124,7 @@ def since_fault(since: int, version: int) -> str:
 
 def expected(what: str, value: object) -> Misfit:
     """Return the misfit of a value of another type."""
-    found = next((words for kind, words in VALUE_KINDS if isinstance(value, kind)), "null")
+    found = "text" if isinstance(value, str) else value_kind(value)
     return Misfit(f"expected {what}, found {found}")
 
 

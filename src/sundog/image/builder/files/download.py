@@ -21,6 +21,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import unquote
 
+from sundog.base.fields import Fields
 from sundog.base.kernel.files import Closing
 from sundog.errors import (
     AddressError,
@@ -36,7 +37,6 @@ from sundog.image.builder.files.remote_access import refused_hint
 from sundog.image.builder.tree_step import without_user
 from sundog.image.layer.limits import NO_LIMITS_HINT
 from sundog.image.oci.digest import Digest
-from sundog.image.oci.fields import Fields, parse_json
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.registry.address import Address
 from sundog.image.registry.http import Request
@@ -219,7 +219,7 @@ class RemoteFile:
     def _noted(self) -> _Note:
         what = "download"
         with suppress(OSError, DocumentError), open(self._note_path(), "rb") as file:
-            fields = Fields(parse_json(file.read(), what, DocumentError), what, DocumentError)
+            fields = Fields.parse(file.read(), what, DocumentError)
             return _Note(*map(fields.string, _Note.__slots__))
         return _Note()
 

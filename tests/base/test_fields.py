@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.base.fields import Fields, Table, parse_json
 from sundog.errors import ConfigurationError, DocumentError
-from sundog.image.oci.fields import Fields, Table, parse_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
 VALUES = st.recursive(
@@ -70,3 +70,13 @@ def test_a_string_that_has_to_be_there() -> None:
     for value in ({}, {"k": None}, {"k": 1}):
         with pytest.raises(DocumentError, match=r"^place: k: expected a string, found "):
             Fields(value, "place", DocumentError).required_string("k")
+
+
+def test_a_nested_object_has_its_place() -> None:
+    fields = Fields.parse('{"a": {"b": {"c": 1}}, "d": null}', "place", DocumentError)
+    inner = fields.nested("a").nested("b", required=True)
+    with pytest.raises(DocumentError, match=r"^place: a: b: c: expected a string, found a number$"):
+        inner.string("c")
+    assert Table(fields.rest, "place", DocumentError).nested("d").rest == {}
+    with pytest.raises(DocumentError, match=r"^place: d: expected an object, found null$"):
+        fields.nested("d", required=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 
+from sundog.base.spelling import value_kind
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +49,15 @@ class Fields:
 
     def __init__(self, value: object, what: str, error: Complaint) -> None:
         if not isinstance(value, dict):
-            raise error(f"{what}: expected {self.OBJECT}, found {_kind(value)}")
+            raise error(f"{what}: expected {self.OBJECT}, found {value_kind(value)}")
         self.rest: JsonObject = dict(value)
         self.what = what
         self._error = error
+
+    @classmethod
+    def parse(cls, source: bytes | str, what: str, error: Complaint) -> Self:
+        """Return the object that is the value of JSON text."""
+        return cls(parse_json(source, what, error), what, error)
 
     def take(self, key: str) -> object:
         """Remove a field and return its value, None when it is absent."""
@@ -114,6 +121,11 @@ class Fields:
             for number, value in enumerate(self.array(key) or (), 1)
         ]
 
+    def nested(self, key: str, *, required: bool = False) -> Self:
+        """Remove an object, {} when it is absent and not required, and return its reader."""
+        value = self.take(key) if required else self.mapping(key)
+        return type(self)(value, f"{self.what}: {key}", self._error)
+
     def string_map(self, key: str) -> dict[str, str]:
         """Remove an object with strings as values and return it, {} when it is absent."""
         value = self.mapping(key)
@@ -133,7 +145,7 @@ class Fields:
 
     def wrong(self, key: str, expected: str, value: object) -> SundogError:
         """Return the error that says what was found instead of what was expected."""
-        return self._error(f"{self.what}: {key}: expected {expected}, found {_kind(value)}")
+        return self._error(f"{self.what}: {key}: expected {expected}, found {value_kind(value)}")
 
 
 class Table(Fields):
@@ -141,18 +153,3 @@ class Table(Fields):
 
     OBJECT = "a table"
     TAKES_LONE_STRINGS = False
-
-
-_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), type(value).__name__)
