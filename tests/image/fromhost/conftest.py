@@ -102,6 +102,12 @@ def entries(tree: Path) -> Iterator[tuple[str, object]]:
         yield str(path.relative_to(tree)), (oct(status.st_mode), content)
 
 
+def cache_lines(cache: Path) -> list[str]:
+    """Return the entries of a linker's cache, in order."""
+    done = run_program(["/sbin/ldconfig", "-p", "-C", cache])
+    return [line for line in done.stdout.splitlines() if line.startswith("\t")]
+
+
 @pytest.fixture
 def image(host: Host, tmp_path: Path) -> Image:
     return copy_of(host.template, tmp_path / "image")

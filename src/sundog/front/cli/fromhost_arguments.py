@@ -20,8 +20,8 @@ _DESCRIPTION = "Put files of the host into the directory of an image: all of the
 _EPILOGUE = """\
 Without --dest, the path of a file tells its place: a path with /bin or /sbin is
 a program, for /usr/bin; a path with /lib or .so is a library, for the directory
-that the image's linker searches first.  If there was a library, ldconfig brings
-the linker's cache of the image up to date.  See ch-fromhost(1).
+that the image's linker searches first.  If there was a library, the linker's
+cache of the image is brought up to date.  See ch-fromhost(1).
 """
 
 

@@ -101,8 +101,7 @@ class Destinations:
         if is_program(wanted.path):
             return [self._in_directory(wanted.path, PROGRAMS)]
         if is_library(wanted.path):
-            # The linker searches directories that need not exist.
-            return [self._in_directory(wanted.path, self.libraries(), makes=True)]
+            return [self._in_directory(wanted.path, self.libraries())]
         raise SundogError(f"no destination for: {printable(wanted.path)}", "name it by --dest")
 
     def _uses_cxi(self, path: bytes) -> bool:
@@ -119,7 +118,7 @@ class Destinations:
         """Return the places of those libraries that ``path`` needs and the image lacks."""
         known = {name for name, _ in self._linker.libraries()}
         return [
-            self._in_directory(library, self.libraries(), makes=True)
+            self._in_directory(library, self.libraries())
             for library in self._linked.get(path, ())
             if os.path.basename(library) not in known
         ]

@@ -1,7 +1,7 @@
 """Inject files of the host into the directory of an image: all or none.
 
 The work is done in a child process, as mock root in namespaces of its own: there the user may write
-to his own files whatever their modes are, and the image's ldconfig can run.
+to his own files whatever their modes are.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of an injection: whether ldconfig runs; the user's environment."""
+    """Options of an injection: whether the linker's cache is made; the user's environment."""
 
-    runs_ldconfig: bool
+    makes_cache: bool
     environment: Mapping[str, str]
 
 
@@ -73,14 +73,13 @@ def inject(image: str, files: Sequence[Wanted], options: Options, report: Report
                 report.verbose(f"{printable(one.source)} -> /{printable(one.path)}")
                 exchange.add_file(one.path, one.source)
             _configure_ofi(place, exchange, files, libraries)
-            if options.runs_ldconfig and any(is_library(one.source) for one in placed):
-                report.verbose("running ldconfig")
+            if options.makes_cache and any(is_library(one.source) for one in placed):
+                report.verbose("updating the linker's cache")
                 _update_cache(place.linker, exchange, placed)
             exchange.commit()
 
-    needed = [path for wanted in files for path in (wanted.path, *libraries.get(wanted.path, ()))]
     try:
-        _in_image(image, needed, work, report)
+        _in_image(image, work, report)
     except BaseException:  # ^C kills the child
         _recover(image, report)
         raise
@@ -110,7 +109,7 @@ def _recover(image: str, report: Report) -> None:
 
     if os.path.lexists(os.path.join(os.fsencode(image), PLACE)):
         with suppress(SundogError, OSError):  # the error that led here says more
-            _in_image(image, [], work, report)
+            _in_image(image, work, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +124,10 @@ def _asked(
     def work(place: _Place) -> bytes:
         return question(Destinations(place.tree, place.linker, options.environment, {}))
 
-    return cast("bytes", _in_image(image, [], work, report))
+    return cast("bytes", _in_image(image, work, report))
 
 
-def _in_image(
-    image: str, needed: Sequence[bytes], work: Callable[[_Place], object], report: Report
-) -> object:
+def _in_image(image: str, work: Callable[[_Place], object], report: Report) -> object:
     """Call ``work`` as mock root; return its result, a plain value."""
     path = os.path.realpath(os.fsencode(image))
 
@@ -139,7 +136,7 @@ def _in_image(
         tie()
         with Closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             tree = Tree(fd)
-            return work(_Place(tree, Linker(tree, needed, report.debug)))
+            return work(_Place(tree, Linker(tree, report.debug)))
 
     return Child(inside).result()
 
@@ -149,12 +146,12 @@ def _is_ofi(wanted: Wanted) -> bool:
 
 
 def _update_cache(linker: Linker, exchange: Exchange, placed: Sequence[Placed]) -> None:
-    """Stage what ldconfig would make: its cache, and the symlinks of library names."""
+    """Stage what ldconfig would make: the linker's cache, and the symlinks of library names."""
     for change in linker.changes({one.path: os.path.realpath(one.source) for one in placed}):
         if change.target:
             exchange.add_symlink(change.path, change.target)
         else:
-            exchange.add_file(change.path, change.copy)
+            exchange.add_text(change.path, change.text)
 
 
 def _configure_ofi(

@@ -1,208 +1,264 @@
-"""The dynamic linker's view of an image: its own ``ldconfig``, run in the image, and nothing kept.
+"""The dynamic linker's view of an image, as ``ldconfig`` makes it; no program of the image runs.
 
-The program is the image's, so it runs as a RUN does: as mock root, contained.  What it writes goes
-into a tmpfs over the image (overlayfs), and the caller takes from there what belongs to the image.
+In each directory that the linker searches, the newest library of a soname gets a symlink by that
+name.  glibc's linker has a cache of all these names.  musl's linker looks into the directories, so
+for it the symlinks are enough.
 
-The calling process is in a mount namespace of its own, as mock root.
+The image may be hostile: every path is resolved in it, and there are bounds.
+
+Source: ldconfig(8).  A test compares the result with that of the images' own ``ldconfig``.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import stat
-import sys
 from dataclasses import dataclass
+from functools import cached_property
 
-from sundog.base.kernel.advice import hint_of
-from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import descriptor_path, printable
-from sundog.base.kernel.mounts import MS_NODEV, MS_NOSUID, mount
+from sundog.base.kernel.files import Closing, open_regular
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.errors import KernelError, SundogError
-from sundog.image.fromhost.tree import Tree
-from sundog.image.layer.remove import remove_tree
-from sundog.runtime.container.root import OverlayRoot
-from sundog.runtime.steps.command import Step, StepOptions
-from sundog.runtime.steps.step import run_step
+from sundog.image.fromhost.tree import ENTRIES_LIMIT, Tree
+from sundog.runtime.container.root_files import names_inside, open_inside
+from sundog.runtime.linker.cache import (
+    HWCAPS_LIMIT,
+    CachedLibrary,
+    cached_library,
+    is_library_name,
+    sort_key,
+)
+from sundog.runtime.linker.linkers import (
+    GLIBC_LINKERS,
+    linkers_inside,
+    musl_directories,
+    musl_linker,
+)
+from sundog.runtime.linker.new_cache import new_cache
+from sundog.runtime.linker.search import HWCAPS, LinkerConfiguration, default_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-_LDCONFIG = b"/sbin/ldconfig"
-_ENVIRONMENT = {b"PATH": b"/usr/sbin:/usr/bin:/sbin:/bin", b"LC_ALL": b"C"}
-_TMPFS = b"mode=755,size=64m,nr_inodes=100k"
-_OUTPUT_LIMIT = 4 << 20  # bytes, on each stream
+LIBRARIES_LIMIT = 1 << 16
 _CACHE = b"etc/ld.so.cache"
-_AUXILIARY_CACHE = b"var/cache/ldconfig/aux-cache"
-_USUALLY_EMPTY = (b"media", b"mnt", b"srv")
-_NO_LDCONFIG = "name the directory by --dest, and leave out the linker's cache by --no-ldconfig"
+_NO_CACHE = "name the directory by --dest, and leave out the linker's cache by --no-ldconfig"
+# Files that package managers and prelink(8) are about to write.
+_DRAFT_ENDS = (b".dpkg-new", b".dpkg-tmp", b".#prelink#")
+_DRAFT_MARKS = (b";", b".#prelink#.")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One file that ldconfig made at ``path``: a symlink to ``target``, or a file at ``copy``."""
+    """One file to make at ``path``: a symlink to ``target``, or a file with ``text``."""
 
     path: bytes
-    target: bytes
-    copy: bytes
+    target: bytes = b""
+    text: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """A directory as the linker names it; ``place`` is its path for ``Tree``."""
+
+    path: bytes
+    place: bytes
+    hwcaps: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Library:
+    """A library in a directory; ``stands_alone`` if its file is no symlink to another name."""
+
+    file_name: bytes
+    stands_alone: bool
+    cached: CachedLibrary
+
+    def rank(self) -> tuple[bool, list[tuple[int, int]]]:
+        """Return what makes it the one for its soname: the largest."""
+        return self.stands_alone, sort_key(self.file_name)
 
 
 class Linker:
-    """The linker of an image; ``report`` gets what it says."""
+    """The linker of an image; ``report`` gets a line for each symlink that is missing."""
 
-    def __init__(self, tree: Tree, needed: Sequence[bytes], report: Callable[[str], None]) -> None:
-        """Mount a tmpfs, in this process's mount namespace, where none of ``needed`` is."""
+    def __init__(self, tree: Tree, report: Callable[[str], None]) -> None:
         self._tree = tree
-        self._image = image = descriptor_path(tree.fd)
         self._report = report
-        self._place = _unneeded_directory([image, *needed])
-        mount(b"sundog", self._place, b"tmpfs", MS_NOSUID | MS_NODEV, _TMPFS)
-        self._searched: list[bytes] | None = None
-        self._known: list[tuple[bytes, bytes]] | None = None
+        self._left = LIBRARIES_LIMIT
 
     def directories(self) -> list[bytes]:
         """Return the directories that the linker searches, in this order.  Raises SundogError."""
-        if self._searched is None:
-            lines = self._run(self._root(), [b"-NXv"], []).split(b"\n")
-            found = [line.partition(b":")[0] for line in lines if line and not line[:1].isspace()]
-            if not found:
-                raise SundogError("empty path from ldconfig", _NO_LDCONFIG)
-            if not found[0].startswith(b"/"):
-                raise SundogError(f"bad path from ldconfig: {printable(found[0])}", _NO_LDCONFIG)
-            self._searched = found
-        return self._searched
+        return [each.path for each in self._searched if not each.hwcaps]
 
     def libraries(self) -> list[tuple[bytes, bytes]]:
-        """Return names and paths in the image's cache of libraries (ldconfig -p)."""
-        if self._tree.status(_CACHE) is None:
-            return []
-        if self._known is None:
-            found = []
-            for line in self._run(self._root(), [b"-p"], []).split(b"\n"):
-                name, arrow, path = line.strip().partition(b" => ")
-                if arrow and path.startswith(b"/"):
-                    found.append((name.split(b" ")[0], path))
-            self._known = found
-        return self._known
+        """Return names and paths of the libraries that the linker can find.  Raises SundogError."""
+        return [
+            (library.cached.name, library.cached.path)
+            for directory in self._searched
+            for library in self._in_directory(directory, {})
+        ]
 
     def changes(self, files: Mapping[bytes, bytes]) -> list[Change]:
-        """Run ldconfig with ``files`` in the image (path → the host's file); return what it makes.
+        """Return what is missing for ``files`` in the image (path → the host's file).
 
-        That is its caches, and symlinks in the directories that the linker searches.  Paths are
-        those of ``Tree``, resolved.
+        That is symlinks in the directories that the linker searches, and its cache.  Paths are
+        those of ``Tree``, resolved.  Raises SundogError.
         """
-        searched = set(filter(None, map(self._tree.resolved_directory, self.directories())))
-        notes = {
-            os.path.join(directory, os.path.basename(path))
-            for path in (_CACHE, _AUXILIARY_CACHE)
-            if (directory := self._tree.resolved_directory(os.path.dirname(path)))
-        }
-        root = self._root()
-        binds = [(source, b"/" + path, True) for path, source in files.items()]
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        with Closing(os.open(os.path.join(self._place, b"upper"), flags)) as upper:
-            directories = {*searched, *map(os.path.dirname, notes)}
-            self._prepare(Tree(upper), sorted(directories), list(files))
-            self._run(root, [], binds)
-            changes = []
-            for path, status in Tree(upper).walk():
-                copy = os.path.join(self._place, b"upper", path)
-                if path in notes and stat.S_ISREG(status.st_mode):
-                    changes.append(Change(path, b"", copy))
-                elif (
-                    os.path.dirname(path) in searched
-                    and path not in files
-                    and stat.S_ISLNK(status.st_mode)
-                ):
-                    changes.append(Change(path, os.readlink(copy), copy))
-            return changes
+        changes, cached = [], []
+        for directory in self._searched:
+            for library in self._in_directory(directory, files):
+                cached.append(library.cached)
+                if not directory.hwcaps and library.stands_alone:
+                    changes += self._link(directory, library, files)
+        if self._has_cache:
+            place, name = os.path.split(_CACHE)
+            resolved = self._tree.resolved_directory(place)
+            if resolved is None or not cached:
+                raise SundogError(
+                    "no library of a known machine in the image"
+                    if resolved is not None
+                    else "not a directory: /etc in the image",
+                    _NO_CACHE,
+                )
+            changes.append(Change(os.path.join(resolved, name), text=new_cache(cached)))
+        return changes
 
-    def _prepare(self, upper: Tree, directories: list[bytes], files: list[bytes]) -> None:
-        """Make the directories in which ldconfig writes, and an empty file for each of ``files``.
+    @cached_property
+    def _linkers(self) -> list[bytes]:
+        return linkers_inside(self._tree.fd)
 
-        overlayfs would have to copy a directory with its group, which fails for a group that this
-        user namespace does not know.
-        """
-        for directory in (*directories, *map(os.path.dirname, files)):
-            names = directory.split(b"/")
-            for end in range(1, len(names) + 1):
-                path = b"/".join(names[:end])
-                status = self._tree.status(path)
-                mode = 0o755 if status is None else stat.S_IMODE(status.st_mode) | stat.S_IRWXU
-                upper.make_directories(path, mode)
+    @cached_property
+    def _has_cache(self) -> bool:
+        return self._tree.status(_CACHE) is not None or any(
+            name.startswith(GLIBC_LINKERS) for name in self._linkers
+        )
+
+    @cached_property
+    def _searched(self) -> list[_Directory]:
+        found: dict[bytes, _Directory] = {}
+        for path in self._named():
+            place = self._tree.resolved_directory(path)
+            if place is None or place in found:
+                continue
+            found[place] = _Directory(path, place)
+            newer = names_inside(self._tree.fd, path + b"/" + HWCAPS, HWCAPS_LIMIT + 1)
+            if len(newer) > HWCAPS_LIMIT:
+                raise SundogError(
+                    f"too many directories in {printable(path)}/glibc-hwcaps of the image",
+                    _NO_CACHE,
+                )
+            for name in newer if self._has_cache else ():
+                inner = b"/".join((path, HWCAPS, name))
+                place = self._tree.resolved_directory(inner)
+                if place is not None:
+                    found.setdefault(place, _Directory(inner, place, name))
+        if not found:
+            raise SundogError("the image's linker has no directory to search", _NO_CACHE)
+        return list(found.values())
+
+    def _named(self) -> list[bytes]:
+        """Return the directories that the linker would search if they existed."""
+        root = self._tree.fd
+        if self._has_cache:
+            configuration = LinkerConfiguration(root)
+            if configuration.is_cut:
+                raise SundogError(
+                    "/etc/ld.so.conf of the image is too large, or includes by a pattern of "
+                    "directories",
+                    _NO_CACHE,
+                )
+            return [*configuration.directories, *default_directories(root)]
+        linker = musl_linker(self._linkers)
+        if not linker:
+            raise SundogError("the image has no dynamic linker", _NO_CACHE)
+        return musl_directories(root, linker)[1]
+
+    def _in_directory(
+        self, directory: _Directory, files: Mapping[bytes, bytes]
+    ) -> Iterator[_Library]:
+        """Yield the newest library of each soname."""
+        newest: dict[bytes, _Library] = {}
+        for name, is_link in self._names(directory, files):
+            library = self._read(directory, name, files, is_link=is_link)
+            if library is None:
+                continue
+            other = newest.setdefault(library.cached.name, library)
+            if library.rank() > other.rank():
+                newest[library.cached.name] = library
+        for soname, library in newest.items():
+            # A soname is the same after an update.  Nobody makes these symlinks for hwcaps.
+            name = library.file_name if directory.hwcaps else soname
+            library.cached.path = os.path.join(directory.path, name)
+            library.cached.hwcaps = directory.hwcaps
+            yield library
+
+    def _names(
+        self, directory: _Directory, files: Mapping[bytes, bytes]
+    ) -> Iterator[tuple[bytes, bool]]:
+        """Yield the names of a directory's libraries, and whether they are symlinks."""
+        found = {}
+        with Closing(self._tree.open(directory.place)) as fd, os.scandir(fd) as entries:
+            for count, entry in enumerate(entries):
+                if count == ENTRIES_LIMIT:
+                    raise SundogError(
+                        f"too many files in {printable(directory.path)} of the image", _NO_CACHE
+                    )
+                found[os.fsencode(entry.name)] = entry.is_symlink()
         for path in files:
-            with Closing(upper.open(os.path.dirname(path))) as fd:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                os.close(os.open(os.path.basename(path), flags, 0o644, dir_fd=fd))
+            place, name = os.path.split(path)
+            if place == directory.place:
+                found[name] = False
+        for name in sorted(found):
+            is_draft = name.endswith(_DRAFT_ENDS) or any(mark in name for mark in _DRAFT_MARKS)
+            if is_library_name(name) and not is_draft:
+                yield name, found[name]
 
-    def _root(self) -> OverlayRoot:
-        """Return the image below an empty upper."""
-        for name in (b"upper", b"work"):
-            path = os.path.join(self._place, name)
-            remove_tree(path)
-            os.mkdir(path, 0o755)
-        return OverlayRoot(self._place, [self._image], b"upper", b"work", volatile=True)
+    def _read(
+        self, directory: _Directory, name: bytes, files: Mapping[bytes, bytes], *, is_link: bool
+    ) -> _Library | None:
+        """Return the library ``name``, None if it is none."""
+        if self._left == 0:
+            raise SundogError(f"more than {LIBRARIES_LIMIT} libraries in the image", _NO_CACHE)
+        self._left -= 1
+        path = os.path.join(directory.place, name)
+        source = files.get(path)
+        fd = open_regular(AT_FDCWD, source, 0) if source else open_inside(self._tree.fd, path)
+        if fd < 0:
+            return None
+        with Closing(fd):
+            cached = cached_library(fd, name)
+        if cached is None:
+            return None
+        # A symlink by the soname, or libNAME.so for programs that are linked, is no other library.
+        is_alias = name == cached.name or (name.endswith(b".so") and cached.name.startswith(name))
+        if is_link and is_alias:
+            cached.name = name
+        return _Library(name, not (is_link and is_alias), cached)
 
-    def _run(
-        self, root: OverlayRoot, options: list[bytes], binds: Sequence[tuple[bytes, bytes, bool]]
-    ) -> bytes:
-        """Run ldconfig; return its standard output.  Raises SundogError if it fails."""
-        with Closing(_bounded_file()) as output, Closing(_bounded_file()) as errors:
-            step = Step(
-                root,
-                [_LDCONFIG, *options],
-                _ENVIRONMENT,
-                b"/",
-                StepOptions(binds=binds, stdout=output, stderr=errors),
-            )
-            try:
-                status = run_step(step)
-            except KernelError as error:
-                error.hint = hint_of(error) or _NO_LDCONFIG
-                raise
-            except SundogError as error:
-                raise SundogError(f"ldconfig error: {error.message}", _NO_LDCONFIG) from error
-            except OSError as error:
-                if error.errno != errno.EPERM:
-                    raise
-                raise SundogError("ldconfig error: it prints too much", _NO_LDCONFIG) from None
-            said = _contents(errors)
-            for line in said.split(b"\n"):
-                if line:
-                    self._report(line.decode("utf-8", "backslashreplace"))
-            if status:
-                last = printable(said.strip().rpartition(b"\n")[2])
-                raise SundogError(f"ldconfig error: exit status {status}: {last}", _NO_LDCONFIG)
-            return _contents(output)
+    def _link(
+        self, directory: _Directory, library: _Library, files: Mapping[bytes, bytes]
+    ) -> list[Change]:
+        """Return the symlink from the soname to the file, unless it is there."""
+        path, file = (
+            os.path.join(directory.place, name) for name in (library.cached.name, library.file_name)
+        )
+        if path == file or path in files:
+            return []
+        target = self._target(path)
+        if target and target == (file if file in files else self._target(file)):
+            return []
+        text = f"/{printable(path)} -> {printable(library.file_name)}"
+        if target == path:
+            self._report(f"not made, because a file has the name: {text}")
+            return []
+        self._report(text)
+        return [Change(path, target=library.file_name)]
 
-
-def _unneeded_directory(needed: Sequence[bytes]) -> bytes:
-    """Return a directory of the host's root in which nothing that this process needs is."""
-    python = map(os.fsencode, (sys.prefix, *sys.path))
-    kept = {
-        variant.split(b"/")[1]
-        for path in (*needed, b"/dev", b"/etc", b"/proc", b"/sys", *python)
-        for variant in (os.path.abspath(path), os.path.realpath(path))
-    }
-    names = set(os.listdir(b"/")) - kept
-    for name in sorted(names, key=lambda name: (name not in _USUALLY_EMPTY, name)):
-        path = b"/" + name
-        if not os.path.islink(path) and os.path.isdir(path):
-            return path
-    raise SundogError("every directory in / is needed", "move the image below another one")
-
-
-def _bounded_file() -> int:
-    """Return a file without a name that cannot grow beyond ``_OUTPUT_LIMIT``."""
-    fd = os.memfd_create("ldconfig", os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, _OUTPUT_LIMIT)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
-    return fd
-
-
-def _contents(fd: int) -> bytes:
-    """Return what was written to a ``_bounded_file``."""
-    size = os.lseek(fd, 0, os.SEEK_CUR)
-    return os.pread(fd, size, 0)
+    def _target(self, path: bytes) -> bytes:
+        """Return where a symlink leads at last; b"" if nothing is there."""
+        try:
+            return self._tree.resolved(path)
+        except KernelError:
+            return b""

@@ -15,9 +15,9 @@ from sundog.runtime.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 from sundog.runtime.container.operations import CREATED, OPTIONAL, FileMount, TmpfsMount
 from sundog.runtime.container.paths import is_directory
 from sundog.runtime.devices.hooks import HookEffects
-from sundog.runtime.devices.linker import LinkerMount, directory_of, is_library_name
+from sundog.runtime.devices.linker import LinkerMount, directory_of
 from sundog.runtime.devices.mounts import STALE_HINT, DriverBind, HostNode, LinkMount
-from sundog.runtime.linker.cache import CachedLibrary, cached_library
+from sundog.runtime.linker.cache import CachedLibrary, cached_library, is_library_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,6 +18,14 @@ from sundog.runtime.linker.cache import (
     CachedLibrary,
     LinkerCache,
     cached_library,
+    is_library_name,
+)
+from sundog.runtime.linker.linkers import (
+    C_LIBRARY,
+    GLIBC_LINKERS,
+    linkers_inside,
+    musl_directories,
+    musl_linker,
 )
 
 TYPE_CHECKING = False
@@ -27,13 +35,6 @@ if TYPE_CHECKING:
     from sundog.runtime.devices.hooks import CompatRequest
 
 DEVICES_CONFIGURATION = b"/etc/ld.so.conf.d/00-sundog-devices.conf"
-C_LIBRARY = b"libc.so.6"
-GLIBC_LINKERS = (b"ld-linux", b"ld64.so", b"ld.so")
-MUSL_LINKER, MUSL_LINKER_END = b"ld-musl-", b".so.1"
-MUSL_PATH = b"/etc/ld-musl-%b.path"
-MUSL_DIRECTORIES = [b"/lib", b"/usr/local/lib", b"/usr/lib"]
-MUSL_PATH_LIMIT = 1 << 16
-LINKER_PLACES = (b"lib", b"lib64")
 LIBRARIES_LIMIT = 4096  # of one directory of an image
 
 
@@ -81,9 +82,9 @@ class LinkerMount(FileMount):
         folders = [first, *self.folders] if first else self.folders
         data = read_inside(root, LINKER_CACHE, LINKER_CACHE_LIMIT)
         linkers = [] if data else linkers_inside(root)
-        musl = [name for name in linkers if name.startswith(MUSL_LINKER)]
+        musl = musl_linker(linkers)
         if musl:
-            self._list_for_musl(root, musl[0], folders)
+            self._list_for_musl(root, musl, folders)
         elif data or any(name.startswith(GLIBC_LINKERS) for name in linkers):
             self._extend_cache(root, LinkerCache(data or b""), folders)
         else:
@@ -112,11 +113,7 @@ class LinkerMount(FileMount):
         self.contents = cache.extended(found)
 
     def _list_for_musl(self, root: int, linker: bytes, folders: "Sequence[bytes]") -> None:
-        self.destination = MUSL_PATH % linker[len(MUSL_LINKER) : -len(MUSL_LINKER_END)]
-        text = read_inside(root, self.destination, MUSL_PATH_LIMIT)
-        listed = MUSL_DIRECTORIES
-        if text is not None:
-            listed = [each for each in text.replace(b"\n", b":").split(b":") if each]
+        self.destination, listed = musl_directories(root, linker)
         if all(folder in listed for folder in folders):
             raise SundogError("the image's linker finds the libraries anyway")
         paths = [*folders, *(path for path in listed if path not in folders)]
@@ -140,12 +137,6 @@ def is_extension_needed(cache: LinkerCache, libraries: "Sequence[CachedLibrary]"
     return False
 
 
-def linkers_inside(root: int) -> list[bytes]:
-    """Return the names of the image's dynamic linkers, and of other files beside them."""
-    names = [name for directory in LINKER_PLACES for name in names_inside(root, directory)]
-    return sorted(name for name in names if name.startswith(b"ld"))
-
-
 def libraries_inside(root: int, folder: bytes) -> list[CachedLibrary]:
     """Return the libraries that the image itself has in ``folder``."""
     found = []
@@ -161,11 +152,6 @@ def libraries_inside(root: int, folder: bytes) -> list[CachedLibrary]:
         if library is not None:
             found.append(library)
     return found
-
-
-def is_library_name(name: bytes) -> bool:
-    """Tell whether ``ldconfig`` would look at a file with this name."""
-    return name.startswith((b"lib", b"ld-")) and b".so" in name
 
 
 def directory_of(path: bytes) -> bytes:

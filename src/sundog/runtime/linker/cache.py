@@ -16,7 +16,7 @@ import sys
 from sundog.base.cpython import Struct
 from sundog.runtime.linker.elf import ElfError, ElfFile
 
-EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 21, 22, 40, 62, 183, 243
+EM_386, EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 3, 21, 22, 40, 62, 183, 243
 
 LINKER_CACHE = b"/etc/ld.so.cache"
 LINKER_CACHE_LIMIT = 16 << 20  # in bytes
@@ -46,6 +46,7 @@ OFFSET_LIMIT = 1 << 32
 # The cache's marks of libraries, by machine and word size (ldconfig.h of glibc).
 FLAG_ELF_LIBC6 = 3
 CACHE_FLAGS = {
+    (EM_386, 32): FLAG_ELF_LIBC6,
     (EM_X86_64, 64): 0x0303,
     (EM_X86_64, 32): 0x0803,
     (EM_AARCH64, 64): 0x0A03,
@@ -61,14 +62,18 @@ if TYPE_CHECKING:
 
 
 class CachedLibrary:
-    """A library ``name`` at ``path``; ``flags`` as in CACHE_FLAGS."""
+    """A library ``name`` at ``path``; ``flags`` as in CACHE_FLAGS.
 
-    __slots__ = ("flags", "name", "path")
+    ``hwcaps`` is the subdirectory of ``glibc-hwcaps`` that has it, b"" for all processors.
+    """
 
-    def __init__(self, name: bytes, path: bytes, flags: int) -> None:
+    __slots__ = ("flags", "hwcaps", "name", "path")
+
+    def __init__(self, name: bytes, path: bytes, flags: int, hwcaps: bytes = b"") -> None:
         self.name = name
         self.path = path
         self.flags = flags
+        self.hwcaps = hwcaps
 
 
 def cache_flags(machine: tuple[int, int, str]) -> int:
@@ -77,15 +82,21 @@ def cache_flags(machine: tuple[int, int, str]) -> int:
 
 
 def cached_library(fd: int, path: bytes) -> CachedLibrary | None:
-    """Return the open file as a library at ``path``; None if it is none."""
+    """Return the open file as a library at ``path``; None if it is none, or of no known machine."""
     try:
         library = ElfFile(fd)
     except (ElfError, OSError):
         return None
-    if library.is_program:
+    machine, bits, order = library.machine
+    if library.is_program or (machine, bits) not in CACHE_FLAGS or order != sys.byteorder:
         return None
     name = library.soname or path.rpartition(b"/")[2]
     return CachedLibrary(name, path, cache_flags(library.machine))
+
+
+def is_library_name(name: bytes) -> bool:
+    """Tell whether ``ldconfig`` would look at a file with this name."""
+    return name.startswith((b"lib", b"ld-", b"ld.so.", b"ld64.so.")) and b".so" in name
 
 
 class LinkerCache:

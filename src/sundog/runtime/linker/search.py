@@ -15,6 +15,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import descriptor_path, libc_call
 from sundog.runtime.container.root_files import NAMES_LIMIT, names_inside, open_inside
 from sundog.runtime.linker.elf import ElfError
+from sundog.runtime.linker.linkers import C_LIBRARY
 from sundog.runtime.linker.shared_object import SharedObject
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LINKER_CONFIGURATION = b"/etc/ld.so.conf"
 LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
+MULTIARCH_DIRECTORIES = (b"/lib", b"/usr/lib")
 MULTIARCH = b"-linux-gnu"
 HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
 
@@ -34,6 +36,7 @@ MULTIARCH_LIMIT = 32  # architectures
 LIBRARIES_READ_LIMIT = 4096  # a hostile one takes 10 ms
 PATTERN_LIMIT = 255
 CONFIGURATION_LIMIT = 1 << 16  # bytes of a file
+FNM_PERIOD = 4  # no wildcard is the period at the beginning of a name
 
 
 class FoundLibrary:
@@ -57,32 +60,77 @@ class FoundLibrary:
         self.library = library
 
 
+class LinkerConfiguration:
+    """The file /etc/ld.so.conf of the root directory ``root``, and the files that it includes.
+
+    files        their paths
+    directories  the directories that they name, in order
+    is_cut       whether they have more than is read
+    """
+
+    __slots__ = ("_patterns_left", "_root", "directories", "files", "is_cut")
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._patterns_left = PATTERNS_LIMIT
+        self.is_cut = False
+        self.files = [LINKER_CONFIGURATION]
+        self.directories = self._read(LINKER_CONFIGURATION)
+        if len(self.directories) > SEARCHED_LIMIT:
+            self.is_cut = True
+            del self.directories[SEARCHED_LIMIT:]
+
+    def _read(self, path: bytes) -> list[bytes]:
+        """Return the directories that a file names."""
+        directories = []
+        text = small_file(self._root, path)
+        self.is_cut |= len(text) == CONFIGURATION_LIMIT
+        for line in text.split(b"\n"):
+            line = line.partition(b"#")[0].strip()  # noqa: PLW2901 - without its comment
+            words = line.split()
+            if words[:1] == [b"include"]:
+                for pattern in words[1:]:
+                    directories += self._included(path, pattern)
+            elif line.startswith(b"/") and (named := line.partition(b"=libc")[0].rstrip(b" \t/")):
+                directories.append(named)
+        return directories
+
+    def _included(self, path: bytes, pattern: bytes) -> list[bytes]:
+        """Return the directories in the files that match ``pattern``, which ``path`` includes."""
+        if not pattern.startswith(b"/"):
+            pattern = path.rpartition(b"/")[0] + b"/" + pattern
+        place, _, last = pattern.rpartition(b"/")
+        directories: list[bytes] = []
+        if len(last) > PATTERN_LIMIT or self._patterns_left == 0 or set(place) & set(b"*?["):
+            self.is_cut = True
+            return directories
+        self._patterns_left -= 1
+        for name in sorted(names_inside(self._root, place or b"/")):
+            found = place + b"/" + name
+            if libc_call("fnmatch", last, name, FNM_PERIOD) or found in self.files:
+                continue
+            if len(self.files) == INCLUDED_FILES_LIMIT:
+                self.is_cut = True
+                break
+            self.files.append(found)
+            directories += self._read(found)
+        return directories
+
+
 class LibrarySearch:
     """The directories that the linker of the root directory ``root`` searches.
 
     ``first`` are searched before its own.  ``directories`` are those that exist, in order.
     """
 
-    __slots__ = (
-        "_libraries_left",
-        "_names",
-        "_patterns_left",
-        "configuration",
-        "directories",
-        "root",
-    )
+    __slots__ = ("_libraries_left", "_names", "configuration", "directories", "root")
 
     def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
         self.root = root
-        self.configuration = [LINKER_CONFIGURATION]  # the files of its configuration
-        self._patterns_left = PATTERNS_LIMIT
+        configuration = LinkerConfiguration(root)
+        self.configuration = configuration.files
         self._libraries_left = LIBRARIES_READ_LIMIT
-        wanted = [*first, *self._configured(LINKER_CONFIGURATION)][:SEARCHED_LIMIT]
-        for directory in LINKER_DIRECTORIES:
-            # Debian's linker searches those of its architecture, which its configuration may lack.
-            multiarch = [name for name in names_inside(root, directory) if MULTIARCH in name]
-            wanted += [directory + b"/" + name for name in multiarch[:MULTIARCH_LIMIT]]
-            wanted.append(directory)
+        wanted = [*first, *configuration.directories, *default_directories(root)]
         self.directories: list[bytes] = []
         self._names: list[tuple[bytes, list[bytes]]] = []
         left = NAMES_LIMIT
@@ -136,38 +184,28 @@ class LibrarySearch:
         names = names_inside(self.root, directory + b"/" + HWCAPS, SEARCHED_HWCAPS_LIMIT)
         return sorted(names, reverse=True)
 
-    def _configured(self, path: bytes) -> list[bytes]:
-        """Return the directories that a file of the linker's configuration names."""
-        directories = []
-        for line in small_file(self.root, path).split(b"\n"):
-            words = line.partition(b"#")[0].split()
-            if words[:1] == [b"include"]:
-                for pattern in words[1:]:
-                    directories += self._included(path, pattern)
-            elif words and words[0].startswith(b"/"):
-                directories.append(words[0].partition(b"=")[0].rstrip(b"/") or b"/")
-        return directories
 
-    def _included(self, path: bytes, pattern: bytes) -> list[bytes]:
-        """Return the directories in the files that match ``pattern``, which ``path`` includes."""
-        if not pattern.startswith(b"/"):
-            pattern = path.rpartition(b"/")[0] + b"/" + pattern
-        place, _, last = pattern.rpartition(b"/")
-        directories: list[bytes] = []
-        if len(last) > PATTERN_LIMIT or self._patterns_left == 0:
-            return directories
-        self._patterns_left -= 1
-        for name in sorted(names_inside(self.root, place or b"/")):
-            found = place + b"/" + name
-            known = self.configuration
-            if (
-                libc_call("fnmatch", last, name, 0) == 0
-                and found not in known
-                and len(known) < INCLUDED_FILES_LIMIT
-            ):
-                known.append(found)
-                directories += self._configured(found)
-        return directories
+def default_directories(root: int) -> list[bytes]:
+    """Return the directories that the linker of a root searches without any configuration.
+
+    Debian's linker searches those of its architecture.
+    """
+    multiarch = [
+        directory + b"/" + name
+        for directory in MULTIARCH_DIRECTORIES
+        for name in sorted(names_inside(root, directory))
+        if MULTIARCH in name
+    ][:MULTIARCH_LIMIT]
+    is_debian = any(is_file_inside(root, place + b"/" + C_LIBRARY) for place in multiarch)
+    return [*multiarch, *(MULTIARCH_DIRECTORIES if is_debian else LINKER_DIRECTORIES)]
+
+
+def is_file_inside(root: int, path: bytes) -> bool:
+    """Tell whether a root has a regular file ``path``."""
+    fd = open_inside(root, path)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
 
 
 def small_file(root: int, path: bytes) -> bytes:
