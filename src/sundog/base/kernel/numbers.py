@@ -22,49 +22,16 @@ MOUNT_SETATTR = 442
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_RESTRICT_SELF = 446
 
-RENAMEAT2 = {
-    "x86_64": 316,
-    "i386": 353,
-    "aarch64": 276,
-    "arm": 382,
-    "ppc64le": 357,
-    "s390x": 347,
-    "riscv64": 276,
-    "loongarch64": 276,
-}
-
-SECCOMP = {
-    "x86_64": 317,
-    "i386": 354,
-    "aarch64": 277,
-    "arm": 383,
-    "ppc64le": 358,
-    "s390x": 348,
-    "riscv64": 277,
-    "loongarch64": 277,
-}
-
-MEMFD_CREATE = {
-    "x86_64": 319,
-    "i386": 356,
-    "aarch64": 279,
-    "arm": 385,
-    "ppc64le": 360,
-    "s390x": 350,
-    "riscv64": 279,
-    "loongarch64": 279,
-}
-
-EXECVEAT = {
-    "x86_64": 322,
-    "i386": 358,
-    "aarch64": 281,
-    "arm": 387,
-    "ppc64le": 362,
-    "s390x": 354,
-    "riscv64": 281,
-    "loongarch64": 281,
-}
+CALL_ABIS = ("x86_64", "i386", "aarch64", "arm", "ppc64le", "s390x", "riscv64", "loongarch64")
+RENAMEAT2, SECCOMP, MEMFD_CREATE, EXECVEAT = (
+    dict(zip(CALL_ABIS, numbers, strict=True))
+    for numbers in (
+        (316, 353, 276, 382, 357, 347, 276, 276),
+        (317, 354, 277, 383, 358, 348, 277, 277),
+        (319, 356, 279, 385, 360, 350, 279, 279),
+        (322, 358, 281, 387, 362, 354, 281, 281),
+    )
+)
 
 # uname(2)'s name of the machine → the ABI of a 64-bit process on it, and of a 32-bit one.  Under
 # personality(2) PER_LINUX32 a 64-bit process sees the 32-bit name, too.

@@ -42,7 +42,7 @@ def run(arguments: BuildCacheArguments, report: Report) -> int:
         nodes = layer_nodes(store)
         counted = usage(store, nodes)
     if arguments.dot is not None:
-        from sundog.front.cli.dot import write_drawing
+        from sundog.front.cli.developer import write_drawing
 
         write_drawing(nodes, arguments.dot or DOT_DEFAULT, report)
     if arguments.format == "json":

@@ -71,18 +71,14 @@ def run(argv: Sequence[str]) -> int:
 
     debug = arguments.debug or bool(os.environ.get("CH_IMAGE_DEBUG"))
     action: Callable[[], int] = subcommand
-    if arguments.break_at is not None:
-        from sundog.front.cli.developer import stopping  # for developers
+    if arguments.break_at is not None or arguments.profile:
+        from sundog.front.cli.developer import observed
 
         try:
-            action = stopping(action, *arguments.break_at)
+            action = observed(action, arguments.break_at, profiles=arguments.profile)
         except UsageError as error:
             report.error(error)
             return EXIT_USAGE
-    if arguments.profile:
-        from sundog.front.cli.developer import profiled  # for developers
-
-        action = profiled(action)
     return run_action(action, report, EXIT_USAGE, debug=debug)
 
 

@@ -25,7 +25,7 @@ def run(arguments: GestaltArguments, report: Report) -> int:
         case "python-path":
             _print_path(arguments, os.fsencode(sys.executable))
         case "bucache-dot":
-            from sundog.front.cli.dot import has_dot
+            from sundog.front.cli.developer import has_dot
 
             return 0 if has_dot() else EXIT_ERROR
         case "logging":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sundog.errors import UsageError
-from sundog.image.builder.run.inject import DEFAULT_HOOKS, Hook
+from sundog.image.builder.run.inject import APT_CONFIG, APT_CONFIGURATION, DEFAULT_HOOKS, Hook
 from sundog.image.builder.run.recipes import RECIPES
 from sundog.image.store.run_force import FORCE_TAGS
 
@@ -66,6 +66,16 @@ class Force:
     def environment(self) -> dict[str, str]:
         """Variables for RUN, unless the Dockerfile sets them."""
         return _ENVIRONMENTS.get(self.mode, {})
+
+    @property
+    def files(self) -> dict[bytes, bytes]:
+        """The files that only RUN sees, by path."""
+        return {APT_CONFIG.encode(): APT_CONFIGURATION} if self.hooks == DEFAULT_HOOKS else {}
+
+    @property
+    def unkeyed(self) -> dict[str, str]:
+        """Variables that name these files, unless the Dockerfile sets them; no part of the key."""
+        return {"APT_CONFIG": APT_CONFIG} if self.files else {}
 
     @property
     def key(self) -> Field:

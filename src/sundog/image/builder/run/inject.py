@@ -1,7 +1,9 @@
 """Options inserted after certain commands of a RUN: ``--force-cmd``, and for apt by default.
 
 apt drops its privileges to the user ``_apt`` and checks that it has lost them.  No emulation that
-changes nothing can satisfy this check.  ``-o APT::Sandbox::User=root`` tells apt not to try.
+changes nothing can satisfy this check.  ``-o APT::Sandbox::User=root`` tells apt not to try.  So
+does a file that $APT_CONFIG names, also where apt is in a script, or another program starts it; but
+not behind ``env -i`` or ``sudo``, and not if the image has an $APT_CONFIG of its own.
 
 Only a word in command position is a command: not an argument (``apt-get install apt``), a path, a
 comment or part of a string.  Commands in a string (``sh -c '…'``, ``eval``) count, and so do
@@ -53,6 +55,12 @@ class Hook:
 
 _APT_UNSANDBOXED = ("-o", "APT::Sandbox::User=root")
 DEFAULT_HOOKS = (Hook("apt", _APT_UNSANDBOXED), Hook("apt-get", _APT_UNSANDBOXED))
+APT_CONFIG = "/ch/apt.conf"
+# apt(8) reads this file before /etc/apt/apt.conf.d, and then its own subtree of ``Binary``.
+APT_CONFIGURATION = b"".join(
+    scope + b'APT::Sandbox::User "root";\n'
+    for scope in (b"", b"Binary::apt::", b"Binary::apt-get::")
+)
 
 
 def inject(argv: Sequence[str], hooks: Sequence[Hook]) -> tuple[str, ...]:

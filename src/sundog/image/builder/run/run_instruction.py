@@ -85,9 +85,11 @@ class RunStepMaker:
             self._text(),
             command,
             variables,
-            {**state.scope.of_host(), **proxies},
+            {**options.force.unkeyed, **state.scope.of_host(), **proxies},
             config.working_dir or "/",
-            RunMounts(*shared, mounts, scripts, devices, metadata_files(config)),
+            RunMounts(
+                *shared, mounts, scripts, devices, metadata_files(config) | options.force.files
+            ),
             offline=instruction.network == _NO_NETWORK,
             user=user,
             fakeroot=fakeroot,
