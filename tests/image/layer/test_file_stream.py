@@ -70,7 +70,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_tars(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SundogError, match="^not a tar: "):
+    with pytest.raises(SundogError, match=r"^not a tar: "):
         unpacked(DAMAGED[name], tmp_path)
 
 
