@@ -221,6 +221,8 @@ RUNS = [
     for has_pids in (True, False)
     for at, signo in enumerate(SIGNALS)
 ]
+RUNS += [Case(force, signal.SIGKILL, "proc") for force in ("none", "notify")]
+RUNS += [Case("none", signal.SIGKILL, "proc", has_pids=False)]
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +277,7 @@ MODES = {
 # ch-run passes the signals on, and the program of the kind ``daemon`` ignores them.
 STARTS = [
     *(Case("notify", signo, "itself") for signo in SIGNALS),
-    *(Case("notify", signal.SIGKILL, how) for how in ("daemon", "inside")),
+    *(Case("notify", signal.SIGKILL, how) for how in ("daemon", "inside", "proc")),
     *(Case(mode, signal.SIGKILL, "daemon") for mode in ("notify-W", "fakeroot")),
     *(Case(mode, signal.SIGTERM, "itself") for mode in ("notify-W", "fakeroot")),
     *(Case("notify-join", signo, "itself") for signo in (signal.SIGTERM, signal.SIGKILL)),

@@ -513,6 +513,22 @@ def test_exec_believes_no_record(user: list[str], sundog: Place, tmp_path: Path)
     assert first.returncode == 0
 
 
+def test_exec_where_proc_is_covered(sundog: Place) -> None:
+    """The supervisor takes nothing from names that programs of the container have made."""
+    script = """
+        mount -t tmpfs none /proc; mkdir -p /proc/self /proc/sys/kernel
+        mkfifo /proc/self/stat; echo 99999999999 >/proc/sys/kernel/cap_last_cap
+    """
+    sundog("run", "-d", "--name", "covered", "busybox", "sleep", "100")
+    try:
+        sundog("exec", "covered", "sh", "-ec", script)
+        for _ in range(2):
+            argv = ["timeout", "20", *command("sundog"), "exec", "covered", "echo", "in"]
+            assert run_program(argv, env=sundog.environment).stdout == "in\n"
+    finally:
+        sundog("rm", "-f", "covered")
+
+
 def test_no_state_where_containers_write(sundog: Place, tmp_path: Path, busybox_tar: Path) -> None:
     """Without $XDG_RUNTIME_DIR, as in a batch job, nothing of it is in /tmp."""
     place = tmp_path / "own"

@@ -4,6 +4,7 @@
  * `detached`  the same, and the mount is unmounted lazily, so that no path leads to it
  * `inside`    the same, in a mount below another one of FUSE, whose daemon ends when it is killed
  * `daemon`    another process waits; all signals are ignored
+ * `proc`      as `itself`, and whoever looks into /proc/self/stat by that name waits for ever
  *
  * It prints `now` when the kernel waits.
  */
@@ -78,6 +79,11 @@ void be_silent(const char *how) {
         pthread_create(&thread, NULL, find_names, &outer);
         fd = mounted("/mnt/sub");
         name = "/mnt/sub/x";
+    }
+    if (!strcmp(how, "proc")) { /* Python looks there when it forks */
+        if (mount("none", "/proc", "tmpfs", 0, NULL) || mkdir("/proc/self", 0755)
+            || mkfifo("/proc/self/stat", 0600))
+            exit(1);
     }
     if (!strcmp(how, "daemon")) {
         for (int number = 1; number < 65; number++)

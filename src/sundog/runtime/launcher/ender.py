@@ -20,7 +20,7 @@ from time import sleep
 
 from sundog.base.cpython import SIG_BLOCK, pthread_sigmask, valid_signals
 from sundog.base.kernel.files import STDERR_FILENO, close_all_but
-from sundog.base.kernel.process import PR_SET_NAME, prctl
+from sundog.base.kernel.process import PR_SET_NAME, fork_below, prctl
 from sundog.errors import SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.supervision.ending import Ending
@@ -43,9 +43,10 @@ class Members:
     namespace, or -1 if this process is in it.
     """
 
-    __slots__ = ("_ending", "_namespace", "_own", "_peer")
+    __slots__ = ("_ending", "_namespace", "_own", "_peer", "proc")
 
     def __init__(self, proc: int, host: HostMounts, peer: int = 0, namespace: int = -1) -> None:
+        self.proc = proc
         self._ending = Ending(proc, host)
         self._namespace = namespace
         self._own = os.fstat(namespace).st_ino if namespace >= 0 else 0
@@ -96,18 +97,25 @@ class Members:
 
 
 def start_ender(
-    members: "Callable[[], Members]", process: int, messages: "Messages | None" = None
+    members: "Callable[[], Members]",
+    process: int,
+    messages: "Messages | None" = None,
+    proc: int = -1,
 ) -> int:
     """Fork a process that ends the ``members`` when ``process``, a pidfd, has ended; return its ID.
 
-    It calls ``members``.  Raises OSError.
+    It calls ``members``.  ``proc`` is a /proc, which becomes its root directory, if programs of the
+    container can change the present one: see ``fork_below``.  Raises OSError.
     """
-    ender = os.fork()
+    ender = os.fork() if proc < 0 else fork_below(proc)
     if ender:
         return ender
     try:
         pthread_sigmask(SIG_BLOCK, valid_signals())
         found = members()
+        if proc >= 0:
+            os.fchdir(proc)
+            os.chroot(b".")
         close_all_but((STDERR_FILENO, process, *found.descriptors()))
         prctl(PR_SET_NAME, b"PR_SET_NAME", ENDER_NAME)
         events = poll()

@@ -32,7 +32,12 @@ from sundog.base.cpython import (
 from sundog.base.kernel.advice import referring
 from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors, open_regular
 from sundog.base.kernel.mounts import AT_FDCWD
-from sundog.base.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
+from sundog.base.kernel.process import (
+    fork_below,
+    set_child_subreaper,
+    set_dumpable,
+    set_pdeathsig,
+)
 from sundog.base.record.directory import OWN_RECORDS
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST, listed_guesses
 from sundog.base.record.identity import find_identity
@@ -240,7 +245,7 @@ class PreparedAttendant:
             nonlocal has_ender
             if not has_ender:
                 has_ender = True
-                start_ender(lambda: members, process, self._messages)
+                start_ender(lambda: members, process, self._messages, supervision.proc)
 
         supervised = supervision.supervise(who, self._messages.note, before_mount)
         if supervised is None:
@@ -346,7 +351,7 @@ class FirstAttendant(PeerAttendant):
 
         def start(process: int, number: int) -> None:
             members = Members(supervision.proc, self._host, number)
-            start_ender(lambda: members, process, self._messages)
+            start_ender(lambda: members, process, self._messages, supervision.proc)
 
         tags = Tags(superuser(all_capabilities()))
         source = GroupSource(requests, supervision.proc, tags, start, strict=supervision.strict)
@@ -417,10 +422,10 @@ def stand_in_for(
     mask = pthread_sigmask(SIG_BLOCK, valid_signals())
     set_child_subreaper()
     set_dumpable(False)
-    supervisor = os.fork()
+    supervisor = fork_below(members.proc)
     if supervisor == 0:
         return supervise(parent)
-    command = os.fork()
+    command = fork_below(members.proc)
     if command == 0:
         set_pdeathsig(SIGKILL)
         if os.getppid() != parent:

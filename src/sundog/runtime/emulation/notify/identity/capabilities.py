@@ -5,6 +5,9 @@ A set is an int; bit n stands for capability n.
 
 from sundog.base.cpython import Struct
 
+from sundog.base.kernel.process import prctl
+from sundog.errors import KernelError
+
 CAP_CHOWN = 1 << 0
 CAP_DAC_OVERRIDE = 1 << 1
 CAP_DAC_READ_SEARCH = 1 << 2
@@ -35,7 +38,8 @@ FILE_SYSTEM_SET = (
     | CAP_MAC_OVERRIDE
 )
 
-LAST_CAPABILITY = b"/proc/sys/kernel/cap_last_cap"
+PR_CAPBSET_READ = 23  # linux/prctl.h
+CAPABILITY_BITS = 64
 
 SECURITY_CAPABILITY = b"security.capability"
 VFS_CAP_REVISION_MASK = 0xFF000000
@@ -48,9 +52,19 @@ VFS_CAP_DATA_2 = Struct("<IIIII")
 
 
 def all_capabilities() -> int:
-    """Return the set of all capabilities that this kernel knows."""
-    with open(LAST_CAPABILITY, "rb") as file:
-        return (1 << int(file.read()) + 1) - 1
+    """Return the set of all capabilities that this kernel knows.
+
+    A supervisor asks, too, when programs of the image have changed its /proc.
+    """
+    known, unknown = 0, CAPABILITY_BITS
+    while unknown - known > 1:
+        middle = (known + unknown) // 2
+        try:
+            prctl(PR_CAPBSET_READ, b"PR_CAPBSET_READ", middle)
+            known = middle
+        except KernelError:  # EINVAL
+            unknown = middle
+    return (1 << unknown) - 1
 
 
 class FileCapabilities:
