@@ -125,8 +125,8 @@ def lint(place: Workplace, programs: Path) -> bool:
 
 
 def workers() -> int:
-    """Return the number of pytest's processes: more than cores, because some tests wait."""
-    return (os.cpu_count() or 1) + 2
+    """Return the number of pytest's processes: more than cores, because many tests wait."""
+    return 2 * (os.cpu_count() or 1) + 2
 
 
 def compared(bases: Sequence[Future[Path]]) -> None:
