@@ -81,7 +81,8 @@ class Workplace:
         temporary = str(self.path / "tmp")
         return account.environment(self.user, programs) | {
             "HYPOTHESIS_STORAGE_DIRECTORY": f"{temporary}/hypothesis",
-            "MYPY_CACHE_DIR": f"{temporary}/mypy",
+            # The next run checks what has changed since this one.
+            "MYPY_CACHE_DIR": str(self.user.home / ".cache/sundog/mypy"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "RUFF_CACHE_DIR": f"{temporary}/ruff",
             "SUNDOG_BYTECODE": f"{temporary}/bytecode",  # of the tests themselves
