@@ -81,7 +81,8 @@ class Workplace:
         temporary = str(self.path / "tmp")
         return account.environment(self.user, programs) | {
             "HYPOTHESIS_STORAGE_DIRECTORY": f"{temporary}/hypothesis",
-            "MYPY_CACHE_DIR": f"{temporary}/mypy",
+            # The next run checks what has changed since this one.
+            "MYPY_CACHE_DIR": str(self.user.home / ".cache/sundog/mypy"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "RUFF_CACHE_DIR": f"{temporary}/ruff",
             "SUNDOG_BYTECODE": f"{temporary}/bytecode",  # of the tests themselves
@@ -125,8 +126,8 @@ def lint(place: Workplace, programs: Path) -> bool:
 
 
 def workers() -> int:
-    """Return the number of pytest's processes: more than cores, because some tests wait."""
-    return (os.cpu_count() or 1) + 2
+    """Return the number of pytest's processes: more than cores, because many tests wait."""
+    return 2 * (os.cpu_count() or 1) + 2
 
 
 def compared(bases: Sequence[Future[Path]]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import fcntl
 import functools
 import json
 import os
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
+import hypothesis
 import pytest
 from scripts.bases import makers
 
@@ -43,6 +45,9 @@ KILLS = int(os.environ.get("SUNDOG_KILLS", "6"))
 # The number of power cuts, on all kinds of file systems together; `make kills` uses more.
 CUTS = int(os.environ.get("SUNDOG_CUTS", "6"))
 
+# Whether the run takes whole matrices, and tries each of many moments.
+MATRICES = not os.environ.get("SUNDOG_DIAGONALS")
+
 HELPER = os.environ.get("SUNDOG_ROOT_HELPER", "")
 REFERENCES = os.environ.get("SUNDOG_REFERENCES", "")
 
@@ -60,6 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
     _forget_the_machine()
     os.environ["CH_REGY_DEFAULT_HOST"] = "127.0.0.1"
     os.environ["CH_REGY_DEFAULT_PORT"] = "9"
+    # A machine that does much else is no fault of the code.
+    hypothesis.settings.register_profile("without deadline", deadline=None)
+    hypothesis.settings.load_profile("without deadline")
     for marker in selection.MARKERS:
         config.addinivalue_line("markers", marker)
     if directory := os.environ.get("SUNDOG_BYTECODE"):
@@ -70,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose and order the tests; see tests/selection.py."""
-    if os.environ.get("SUNDOG_DIAGONALS"):
+    if not MATRICES:
         left_out = selection.off_the_diagonals(items)
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -151,6 +159,20 @@ def _processes_in(directory: bytes) -> list[str]:
         if directory in line + place and int(process) != os.getpid():
             found.append(f"{process}: {os.fsdecode(line)}")
     return found
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a directory that one of pytest's processes fills with ``make``, for all to read."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    directory, made = shared / name, shared / f"{name}.made"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            directory.mkdir()
+            make(directory)
+            made.touch()
+    return directory
 
 
 # Images

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 # the second run leaves out directories whose subjects are the kernel and compiled programs.
 NEWEST_ONLY = ("native", "notify")
 # Compression and archives are the work of the standard library and of C extensions.
-EVERY_CASE = ("layer",)
+EVERY_CASE = tuple(
+    f"layer/test_{name}.py" for name in ("compression", "holes", "tar", "unpack", "write_tar")
+)
 SAMPLED = 10  # of a module's functions that work with files, the first, and one of so many
 
 # A test of these may take a minute.  They come first, so that no process of pytest works on one at
@@ -50,7 +52,7 @@ def mark_slow(items: Sequence[pytest.Item]) -> None:
         is_left = directory not in NEWEST_ONLY
         if (
             is_left
-            and directory not in EVERY_CASE
+            and not any(map(item.path.match, EVERY_CASE))
             and works_with_files(item)
             and not item.get_closest_marker("slow")
         ):

@@ -6,12 +6,14 @@ are not paused: pauses are counted, not made.
 
 from __future__ import annotations
 
+import encodings.idna
 import json
 import os
 import signal
 import sys
 import tempfile
 import time
+import tomllib
 from typing import Any
 
 _SECONDS = 30
@@ -25,9 +27,23 @@ from sundog.front.cli import (  # noqa: E402
     image_pull,
     image_push,
 )
-from sundog.image.registry import pull, push, session, transport, upload  # noqa: E402
+from sundog.image.registry import (  # noqa: E402
+    download,
+    options,
+    pull,
+    push,
+    session,
+    transport,
+    upload,
+)
+from sundog.image.store import tree_work  # noqa: E402
+from sundog.image.transfer import arrivals, fetch, layers  # noqa: E402
 
-IMPORTED = (image_login, image_pull, image_push, pull, push, session)
+# What the commands import when they need it: here once, not in each fork.
+IMPORTED = (
+    *(image_login, image_pull, image_push, pull, push, session),
+    *(arrivals, download, encodings.idna, fetch, layers, options, tomllib, tree_work),
+)
 
 
 def main() -> None:

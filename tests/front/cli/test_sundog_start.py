@@ -18,7 +18,7 @@ from sundog.base.installation import _START
 from sundog.front.cli.sundog_start import _SERVED, is_served
 from sundog.runtime.launcher.help import OPTIONS
 from tests.conftest import Completed, command, run_program
-from tests.runtime.launcher.installation import compiled_start
+from tests.runtime.launcher.installation import built_start
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -98,7 +98,7 @@ def test_modules_of_a_start(place: Place, tmp_path: Path) -> None:
 def test_what_the_compiled_ch_run_serves(tmp_path: Path) -> None:
     """The table of its options is that of the C."""
     program = tmp_path / "ch-run"
-    program.write_bytes(compiled_start())
+    program.write_bytes(built_start())
     program.chmod(0o755)
     given = {"bind": "/a:/b", "set-env": "A=1", "uid": "1", "gid": "1"}
     for _, name, argument, _ in OPTIONS:

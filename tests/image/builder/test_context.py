@@ -145,6 +145,8 @@ def test_archive_on_standard_input(any_workshop: Workshop, option: str) -> None:
     assert done.returncode == 0, done.stderr
     assert any_workshop.run("cat /d/x") == "x"
     assert str(entries(any_workshop)["d/x"]) == "f 0:0 644"
+    if option != "--":  # what comes now reads the archive in the same way
+        return
     assert feed(any_workshop, data, "-f", "other/File").returncode == 0
     assert any_workshop.run("cat /other") == "x"
     assert announced_bytes(feed(any_workshop, data, "-f", "other/File"))[1][1] == "*"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import command, run_program
+from tests.conftest import MATRICES, command, run_program
 
 from .conftest import Host, Image, copy_of
 
@@ -68,7 +68,7 @@ def interrupted(
     image: Image, words: list[str], call: str, number: signal.Signals
 ) -> Iterator[subprocess.CompletedProcess[str]]:
     """Inject, with a signal at some of the calls, until nothing is hit."""
-    count = 1
+    count, step = 1, 4 if MATRICES else 2
     while True:
         done = run_program(
             signalled(f"{call}:signal={number.name}:when={count}", image, words), check=False
@@ -76,7 +76,7 @@ def interrupted(
         yield done
         if done.returncode == 0:
             return
-        count += 1 + count // 4
+        count += 1 + count // step
 
 
 @pytest.mark.slow

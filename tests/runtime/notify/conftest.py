@@ -16,7 +16,7 @@ from scripts.place import CHECKOUT
 from sundog.base.record.owners import pack_owners
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack
-from tests.conftest import Completed, run_program
+from tests.conftest import Completed, made_once, run_program
 from tests.image.layer.namespace import in_namespace
 from tests.runtime.notify.table import INSTALL
 
@@ -85,11 +85,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("musl-gcc")
     if compiler is None:
         pytest.fail("musl-gcc is missing: make test installs it; or: apt-get install musl-tools")
-    directory = tmp_path_factory.mktemp("programs")
-    for source in (HERE / "programs").glob("*.c"):
-        program = directory / source.stem
-        subprocess.run([compiler, *FLAGS, "-o", program, source], check=True)
-    return directory
+
+    def compile_all(directory: Path) -> None:
+        for source in (HERE / "programs").glob("*.c"):
+            program = directory / source.stem
+            subprocess.run([compiler, *FLAGS, "-o", program, source], check=True)
+
+    return made_once(tmp_path_factory, "notify-programs", compile_all)
 
 
 @pytest.fixture(autouse=True)
@@ -107,30 +109,40 @@ def busybox(busybox_tree: Path, programs: Path) -> Container:
     return Container([f"{busybox_tree}:{busybox_tree.parent}/busybox.owners"])
 
 
-def unpacked(directory: Path, tar: Path) -> Container:
-    """Return a base image, unpacked with its manifest.  Tests must not write to it."""
-    tree, owners = directory / "tree", directory / "owners"
+def unpack_with_owners(directory: Path, tar: Path) -> None:
+    """Unpack a base image into ``directory``, with its manifest."""
+    tree = directory / "tree"
     tree.mkdir()
 
     def fill() -> bytes:
         with tar.open("rb") as file:
             return pack_owners(unpack(file, os.fsencode(tree)).owners)
 
-    owners.write_bytes(in_namespace(fill))
-    return Container([f"{tree}:{owners}"])
+    (directory / "owners").write_bytes(in_namespace(fill))
+
+
+def base_layer(directory: Path) -> Container:
+    """Return what ``unpack_with_owners`` has made.  Tests must not write to it."""
+    return Container([f"{directory}/tree:{directory}/owners"])
 
 
 @pytest.fixture(scope="session")
 def debian_layer(tmp_path_factory: pytest.TempPathFactory, debian_tar: Path) -> Container:
     """Return an unpacked Debian."""
-    return unpacked(tmp_path_factory.mktemp("debian"), debian_tar)
+
+    def fill(directory: Path) -> None:
+        unpack_with_owners(directory, debian_tar)
+
+    return base_layer(made_once(tmp_path_factory, "notify-debian", fill))
 
 
 @pytest.fixture
 def rpm(tmp_path: Path, rpm_tar: Path) -> Container:
     """Return a container of a distribution with RPMs."""
-    (tmp_path / "rpm").mkdir()
-    return unpacked(tmp_path / "rpm", rpm_tar).on_overlay(tmp_path / "overlay")
+    directory = tmp_path / "rpm"
+    directory.mkdir()
+    unpack_with_owners(directory, rpm_tar)
+    return base_layer(directory).on_overlay(tmp_path / "overlay")
 
 
 @pytest.fixture
@@ -142,9 +154,12 @@ def debian(debian_layer: Container, tmp_path: Path) -> Container:
 @pytest.fixture(scope="session")
 def tools_layer(tmp_path_factory: pytest.TempPathFactory, debian_layer: Container) -> Container:
     """Return Debian with more packages, which apt installed under notify."""
-    installing = debian_layer.on_overlay(tmp_path_factory.mktemp("tools") / "installed")
-    installing.sh(f"exec 2>&1; {INSTALL}")
-    return installing
+
+    def install(directory: Path) -> None:
+        debian_layer.on_overlay(directory / "installed").sh(f"exec 2>&1; {INSTALL}")
+
+    directory = made_once(tmp_path_factory, "notify-tools", install)
+    return Container(debian_layer.roots, directory / "installed")
 
 
 @pytest.fixture
