@@ -4,7 +4,6 @@ A set is an int; bit n stands for capability n.
 """
 
 from sundog.base.cpython import Struct
-
 from sundog.base.kernel.process import prctl
 from sundog.errors import KernelError
 
