@@ -35,8 +35,8 @@ def run_command(
     ``image`` may be None if the command line has a command.  ``parts`` give variables.  Returns an
     exit status unless this process becomes the command.
     """
-    environment, messages, wanted = request.environment, request.messages, request.line.environment
-    command, changes, workdir = execution(request.line, image)
+    line, environment, messages = request.line, request.environment, request.messages
+    command, changes, workdir = execution(line, image)
     who = prepared.identify()
     own: dict[bytes, bytes] = {}
     if who is not None and who.uid and who.home:
@@ -44,7 +44,12 @@ def run_command(
     for part in parts:
         own.update(part.variables())
     command_environment(
-        environment, changes, messages, own=own, expand=wanted.expand, mpi_env=wanted.mpi
+        environment,
+        changes,
+        messages,
+        own=own,
+        expand=line.environment.expand,
+        mpi_env=line.environment.mpi,
     )
     change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
