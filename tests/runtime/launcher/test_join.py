@@ -519,6 +519,19 @@ def test_a_stranger_and_no_other_place(node: Node) -> None:
     assert "--join-tag" in hint
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exec_begins_no_group(kind: str, node: Node) -> None:
+    """``sundog exec`` asks for a group that runs: a record makes no container."""
+    words = [f"--join-tag={node.tag}", "-b/:/mnt", "image", "--", "cat", "/mnt/etc/passwd"]
+    status, output, messages = node.run(kind, *words, SUNDOG_JOIN="running")
+    assert (status, output) == (31, b"")
+    assert f"join: the group {node.tag} is over" in messages
+    first, line = node.member(kind)
+    words = [f"--join-tag={node.tag}", "image", "--", "sh", "-c", NAMESPACES]
+    assert node.run(kind, *words, SUNDOG_JOIN="running") == (0, line, "")
+    end(first)
+
+
 def test_a_program_of_an_image_asks_the_keeper(node: Node) -> None:
     first, _ = node.member("python")
     script = node.place / "ask.py"
