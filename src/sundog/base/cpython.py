@@ -1,4 +1,4 @@
-"""What Sundog takes from the private modules of CPython, which no page of Python documents.
+"""The names that Sundog takes from private modules of CPython: no page of Python documents them.
 
 Each is the half in C of a public module, whose half in Python takes up to 3 ms to import: as long
 as a whole start of ``ch-run``.  An import from here loads the one private module that has the name.
