@@ -47,6 +47,8 @@ A message is one line in lower case: what, which object, why.  The hint says wha
 ``cli/``, ``oci_runtime/`` and the launcher print them and choose the process's exit status.
 """
 
+from __future__ import annotations
+
 EXIT_ERROR = 1  # ch-image and the rest
 EXIT_USAGE = 2  # ch-image and the rest, as argparse
 EXIT_RUN = 31  # ch-run: ch-run itself failed before the command ran
@@ -76,7 +78,7 @@ class Hint(str):
     command: str
     who: str
 
-    def __new__(cls, advice: str, who: str = ORDINARY_USER, command: str = "") -> "Hint":
+    def __new__(cls, advice: str, who: str = ORDINARY_USER, command: str = "") -> Hint:
         """Make the text of ``advice``, and who shall execute ``command``."""
         text = f"ask the administrator for: {command}" if who == ADMINISTRATOR else command
         joint = "; " if who == ADMINISTRATOR else ": "

@@ -3,6 +3,8 @@
 The module imports nothing, so that every command can use it.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +35,7 @@ def value_kind(value: object) -> str:
     return VALUE_KINDS.get(type(value), type(value).__name__)
 
 
-def nearest(word: str, known: "Iterable[str]") -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """Return the word of ``known`` that is most similar to ``word``, or "" if none is similar.
 
     Of equally similar words, the first one counts.

@@ -1,5 +1,7 @@
 """An error as a command prints it: in words, with what to do and where to read more."""
 
+from __future__ import annotations
+
 import errno
 import os
 

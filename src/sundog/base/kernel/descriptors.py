@@ -1,5 +1,7 @@
 """Pass descriptors through a Unix socket: SCM_RIGHTS of unix(7); and have many of them."""
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -24,7 +26,7 @@ def allow_descriptors() -> int:
     return most
 
 
-def send_message(connection: "socket", message: bytes, descriptors: "Sequence[int]" = ()) -> None:
+def send_message(connection: socket, message: bytes, descriptors: Sequence[int] = ()) -> None:
     """Send ``message`` with ``descriptors``; fail instead of waiting or of a signal.
 
     Raises OSError.
@@ -34,7 +36,7 @@ def send_message(connection: "socket", message: bytes, descriptors: "Sequence[in
     connection.sendmsg([message], control, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
-def receive_message(connection: "socket", limit: int) -> tuple[bytes, list[int]]:
+def receive_message(connection: socket, limit: int) -> tuple[bytes, list[int]]:
     """Wait for a message of at most ``limit`` bytes; return it with its descriptors.
 
     The descriptors close on exec.  The message is empty if the other end has closed the connection.
@@ -44,7 +46,7 @@ def receive_message(connection: "socket", limit: int) -> tuple[bytes, list[int]]
     return message, descriptors_of(control)
 
 
-def descriptors_of(control: "list[tuple[int, int, bytes]]") -> list[int]:
+def descriptors_of(control: list[tuple[int, int, bytes]]) -> list[int]:
     """Return the descriptors in ancillary data, and make them close on exec."""
     received = []
     for level, kind, data in control:

@@ -3,6 +3,8 @@
 A reader finds the old file or the new one, also after a power cut.
 """
 
+from __future__ import annotations
+
 import os
 from contextlib import contextmanager, suppress
 
@@ -26,7 +28,7 @@ def replace_file(path: bytes, data: bytes, *, mode: int = 0o600, draft: bytes = 
 
 
 @contextmanager
-def replacing(path: bytes, draft: bytes) -> "Iterator[None]":
+def replacing(path: bytes, draft: bytes) -> Iterator[None]:
     """Rename the file ``draft``, which the context writes, to ``path``; else as ``replace_file``.
 
     Both are in the same directory.

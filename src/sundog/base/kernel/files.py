@@ -1,5 +1,7 @@
 """Calls on files that ``os`` lacks, whose failure raises KernelError, and symlink(2)."""
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -52,7 +54,7 @@ def symlink(target: bytes | str, path: bytes | str, *, dir_fd: int | None = None
         raise
 
 
-def write_all(fd: int, data: "bytes | memoryview") -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of ``data`` to ``fd``: write(2) may write a part."""
     left = memoryview(data)
     while left:
@@ -153,7 +155,7 @@ def syncfs(fd: int) -> None:
     checked(libc_call("syncfs", fd), "syncfs", fd)
 
 
-def close_all_but(kept: "Iterable[int]") -> None:
+def close_all_but(kept: Iterable[int]) -> None:
     """Close all descriptors of this process but those ``kept``: close_range(2)."""
     first = 0
     for fd in sorted(set(kept)):
@@ -163,7 +165,7 @@ def close_all_but(kept: "Iterable[int]") -> None:
     os.closerange(first, HIGHEST_DESCRIPTOR)
 
 
-def leave_descriptors(kept: "Collection[int]") -> None:
+def leave_descriptors(kept: Collection[int]) -> None:
     """Close all descriptors but those ``kept``; the standard streams become /dev/null.
 
     The caller may have left pipes open for the command, such as standard input and output.  The

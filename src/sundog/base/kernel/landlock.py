@@ -3,6 +3,8 @@
 Files and ports stay unrestricted.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.kernel.files import Closing

@@ -5,6 +5,8 @@ Results follow the kernel's own convention: zero or more, or a negated errno.  O
 raises.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 

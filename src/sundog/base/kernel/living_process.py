@@ -3,6 +3,8 @@
 A process that gets the same PID later, also after a reboot, has another identity.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -22,7 +24,7 @@ class Process:
         self.boot = boot
 
     @classmethod
-    def of(cls, pid: int) -> "Process":
+    def of(cls, pid: int) -> Process:
         """Return the process that has this number now.  Raises ProcessLookupError if none has."""
         start = start_time(pid)
         if start is None:

@@ -4,6 +4,8 @@ A lock belongs to the open file, not to its path.  A process that waited for the
 open file that another process has removed meanwhile, so the path is looked up once more.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os

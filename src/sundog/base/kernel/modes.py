@@ -1,5 +1,7 @@
 """The bits of a file's mode: inode(7), sys/stat.h."""
 
+from __future__ import annotations
+
 S_IFMT = 0o170000  # the bits of the file's type
 S_IFIFO = 0o010000
 S_IFCHR = 0o020000

@@ -4,6 +4,8 @@ Paths are relative to the working directory or to ``dirfd``, as in the man pages
 return file descriptors that are closed on exec, as Python does.  A failure raises KernelError.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 

@@ -1,5 +1,7 @@
 """Namespaces: unshare(2), setns(2) and the ID maps of user_namespaces(7)."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing

@@ -3,6 +3,8 @@
 Specification: netdevice(7).  No policy.
 """
 
+from __future__ import annotations
+
 import sys
 from fcntl import ioctl
 

@@ -7,6 +7,8 @@ of the calls that root emulation fakes.
 An ABI is named as its architecture: x86_64 i386 aarch64 arm ppc64le s390x riscv64 loongarch64.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 

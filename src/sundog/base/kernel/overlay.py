@@ -5,6 +5,8 @@ options, so callers chdir first and give short, relative names.  If the names of
 fit, fsconfig(2) takes them one by one on newer kernels (``lowerdir+``).
 """
 
+from __future__ import annotations
+
 import errno
 import os
 

@@ -1,5 +1,7 @@
 """The calling process: prctl(2), whose failure raises KernelError, and execve(2)."""
 
+from __future__ import annotations
+
 import errno
 import os
 import sys
@@ -147,7 +149,7 @@ def set_dumpable(dumpable: bool) -> None:
     prctl(PR_SET_DUMPABLE, b"PR_SET_DUMPABLE", int(dumpable))
 
 
-def clear_command_line(shown: "Sequence[bytes]" = ()) -> None:
+def clear_command_line(shown: Sequence[bytes] = ()) -> None:
     """Empty /proc/PID/cmdline of this process, but for the words ``shown``: others are private.
 
     The arguments stay if /proc does not tell their address (fields arg_start and arg_end of

@@ -5,6 +5,8 @@ returns "" if it does not apply.  It reads that state from proc(5), for which a 
 directory of fixtures, and only when an error is about to be printed.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -321,7 +323,7 @@ OPEN_CALLS = ("open", "stat")
 REFUSED = (errno.EPERM, errno.EACCES)
 
 # The first that applies is the hint.
-CAUSES: "tuple[Cause, ...]" = (
+CAUSES: tuple[Cause, ...] = (
     ((), (errno.ENOSYS,), old_kernel),
     (("unshare",), (errno.ENOSPC, errno.EUSERS), namespace_limit),
     (("unshare",), (errno.EPERM,), reserved_to_root),
@@ -362,7 +364,7 @@ def read_state(proc: bytes, name: bytes) -> str:
         return ""
 
 
-def read_mounts(proc: bytes, process: bytes) -> "list[Mount]":
+def read_mounts(proc: bytes, process: bytes) -> list[Mount]:
     """Return the mounts that ``process`` can reach, as proc_pid_mountinfo(5) lists them."""
     mounts = []
     # Not splitlines(): a name may contain the other characters at which it splits.
@@ -394,7 +396,7 @@ def existing_part(error: KernelError) -> bytes:
     return path or b"."
 
 
-def mount_at(path: bytes, proc: bytes = b"/proc") -> "Mount | None":
+def mount_at(path: bytes, proc: bytes = b"/proc") -> Mount | None:
     """Return the mount that shows at ``path``, the topmost one; None if /proc does not tell."""
     path = os.path.realpath(path)
     found: Mount | None = None

@@ -1,5 +1,7 @@
 """File systems that other nodes may have, too, by their types."""
 
+from __future__ import annotations
+
 import os
 import sys
 

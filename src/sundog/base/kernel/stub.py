@@ -6,6 +6,8 @@ signals that the caller ignored.  The child PID of the stub writes the environme
 stub started to DESCRIPTOR, a file or a pipe.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import (

@@ -3,6 +3,8 @@
 No policy.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -27,7 +29,7 @@ class UnixPeer:
 
     __slots__ = ("pid", "pidfd", "uid")
 
-    def __init__(self, connection: "socket") -> None:
+    def __init__(self, connection: socket) -> None:
         """Ask the kernel about the other end of ``connection``.  Raises OSError."""
         data = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, CREDENTIALS_SIZE)
         self.pid, self.uid, _ = memoryview(data).cast("I")
@@ -65,7 +67,7 @@ def root_identity(directory: bytes) -> tuple[int, int, bool]:
         return status.st_dev, status.st_ino, bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
 
 
-def open_peer(connection: "socket", pid: int) -> int:
+def open_peer(connection: socket, pid: int) -> int:
     """Return a pidfd of the process at the other end of ``connection``; -1 if it has ended."""
     try:
         return connection.getsockopt(SOL_SOCKET, SO_PEERPIDFD)

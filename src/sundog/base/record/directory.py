@@ -7,6 +7,8 @@ A directory image keeps its records in ``DIR/ch/owners``, in the format of ``own
 Until then the name of the new file begins with RECORDS_DRAFT.
 """
 
+from __future__ import annotations
+
 RECORDS_DIRECTORY = b"ch"
 RECORDS = b"owners"
 RECORDS_DRAFT = b"owners.new"

@@ -16,6 +16,8 @@ mark, in order of path.  A mark is about the path and all that is below, down to
 word ``?`` alone is OWNERS_LOST.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing, open_regular
@@ -42,7 +44,7 @@ class Guesses:
 
     __slots__ = ("_marks", "is_lost")
 
-    def __init__(self, marks: "Mapping[bytes, bool]", *, is_lost: bool = False) -> None:
+    def __init__(self, marks: Mapping[bytes, bool], *, is_lost: bool = False) -> None:
         self._marks = marks
         self.is_lost = is_lost
 
@@ -56,7 +58,7 @@ class Guesses:
         return marks[path]
 
 
-def pack_guesses(marks: "Mapping[bytes, bool]") -> bytes:
+def pack_guesses(marks: Mapping[bytes, bool]) -> bytes:
     """Return the bytes of the list that has ``marks``; a list that is too long is LOST_GUESSES."""
     data = GUESSES_MAGIC + b"".join(
         b"%b%b\0" % (b"+" if marks[path] else b"-", path) for path in sorted(marks)

@@ -5,6 +5,8 @@ entry with that name or that number.  A number without an entry stands for itsel
 group.  The supplementary groups are those that list the user; an explicit group has none beside it.
 """
 
+from __future__ import annotations
+
 from sundog.errors import SundogError
 
 ID_LIMIT = (1 << 32) - 2  # the last one means "no change": chown(2)

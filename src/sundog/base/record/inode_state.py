@@ -15,6 +15,8 @@ there if the inode does not have them.  Names and values of attributes are hexad
 A state file is as trustworthy as any file of a user: each number has a bound, and each line too.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.modes import (
     MODE_MASK,
     S_IFBLK,
@@ -94,7 +96,7 @@ class InodeEntry:
         return f"InodeEntry{self.values()!r}"
 
 
-def pack_inode_state(entries: "Iterable[tuple[InodeKey, InodeEntry]]") -> bytes:
+def pack_inode_state(entries: Iterable[tuple[InodeKey, InodeEntry]]) -> bytes:
     """Return the content of the state file that has ``entries``."""
     plain, own = [], []
     for (device, inode), entry in entries:
@@ -135,7 +137,7 @@ def unpack_inode_state(data: bytes) -> dict[InodeKey, InodeEntry]:
     return entries
 
 
-def lines_of(data: bytes) -> "Iterator[bytes]":
+def lines_of(data: bytes) -> Iterator[bytes]:
     """Yield the lines of ``data``, without a copy of the whole."""
     start = 0
     while start < len(data):

@@ -10,6 +10,8 @@
 The next start makes a layer of the changes, which the image then has on top.
 """
 
+from __future__ import annotations
+
 CONTAINERS_DIRECTORY = b"containers"
 CONTAINER_IMAGE = b"image"
 CONTAINER_UPPER = b"upper"

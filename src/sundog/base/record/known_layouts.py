@@ -7,6 +7,8 @@ times of ``index.json``, or of the archive.  So a start that finds its record re
 A record may lead to an image that the user has deleted.  Its reader must check that.
 """
 
+from __future__ import annotations
+
 import os
 
 KNOWN_LAYOUTS = b"layouts"

@@ -7,6 +7,8 @@
 A draft of a layer and a cache mount have the same names.
 """
 
+from __future__ import annotations
+
 from sundog.base.record.guesses import OWNERS_KNOWN
 
 # Relative to the directory.
@@ -41,7 +43,7 @@ class LayerPath:
     @classmethod
     def of(
         cls, directory: bytes, guessed: bool = False, guesses: bytes = OWNERS_KNOWN
-    ) -> "LayerPath":
+    ) -> LayerPath:
         """Return the paths in the ``directory`` of a layer."""
         links = directory + LAYER_LINKS
         return cls(directory + LAYER_TREE, directory + LAYER_OWNERS, guessed, links, guesses)

@@ -7,6 +7,8 @@ Format: the line ``sundog-links 1``, then ``path NUL`` for each path, sorted.  A
 version has no such file.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 LINKS_MAGIC = b"sundog-links 1\n"
 
 
-def pack_links(paths: "Iterable[bytes]") -> bytes:
+def pack_links(paths: Iterable[bytes]) -> bytes:
     """Return the bytes of the file that lists ``paths``."""
     return LINKS_MAGIC + b"".join(b"%s\0" % path for path in sorted(paths))
 

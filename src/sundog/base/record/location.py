@@ -5,6 +5,8 @@ and cron jobs, or not the user's, as after ``su -m``, the account name of the ef
 its place.  If there is no such account, it is $USER, or else that uid.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import printable
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
             """Return the value of a variable."""
 
 
-def default_storage(environment: "Variables") -> bytes:
+def default_storage(environment: Variables) -> bytes:
     """Return the path of the storage directory that ``environment`` implies.
 
     Raises SundogError if the variable is relative: commands start in many directories.
@@ -48,7 +50,7 @@ def default_storage(environment: "Variables") -> bytes:
     return usual_storage(environment)
 
 
-def usual_storage(environment: "Variables") -> bytes:
+def usual_storage(environment: Variables) -> bytes:
     """Return the path of the storage directory if ``environment`` names none.
 
     A directory of this user at $USER's place, to which a link of root's may lead, or a line of
@@ -65,7 +67,7 @@ def usual_storage(environment: "Variables") -> bytes:
     return STORAGE_PARENT + (user if user and name.isdigit() else name) + STORAGE_SUFFIX
 
 
-def own_places(storage: bytes, environment: "Variables") -> list[bytes]:
+def own_places(storage: bytes, environment: Variables) -> list[bytes]:
     """Return the paths of directories of Sundog's own.
 
     They are the ``storage`` directory in use, others that the user has, and those in which there

@@ -6,6 +6,8 @@ Specification: the grammar and the normalisation of the distribution project's p
 names at start-up and cannot afford ``re``.
 """
 
+from __future__ import annotations
+
 from sundog.errors import ReferenceSyntaxError
 
 DEFAULT_REGISTRY = "docker.io"

@@ -6,6 +6,8 @@ Commands that store nothing but their run-time state need no more of it: see
 ``sundog.runtime.state``.  ``store/directory`` makes the rest.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 

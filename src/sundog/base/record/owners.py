@@ -16,6 +16,8 @@ attributes are words: kind, uid, gid, then any of ``dev=MAJOR:MINOR``, ``opaque`
 reader parses equal strings once, and their paths share one record.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
@@ -86,7 +88,7 @@ class OwnerRecord:
             self.uid or self.gid or self.xattrs or self.opaque or self.guessed
         )
 
-    def values(self) -> "tuple[object, ...]":
+    def values(self) -> tuple[object, ...]:
         """Return all that the record says, as a key of dictionaries."""
         return (
             *(self.kind, self.uid, self.gid, self.rdev, self.xattrs),
@@ -109,7 +111,7 @@ class OwnerRecord:
         return b" ".join(words)
 
     @classmethod
-    def unpack(cls, attributes: bytes) -> "OwnerRecord":
+    def unpack(cls, attributes: bytes) -> OwnerRecord:
         """Return the record that attribute words describe.  Raises ValueError if they are wrong."""
         kind, uid, gid, *words = attributes.decode("ascii").split(" ")
         if kind not in OWNER_KINDS:

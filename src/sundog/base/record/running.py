@@ -12,6 +12,8 @@ image, whatever the number of its containers, and most starts cost one look-up.
 On a file system of one node there are no notes.
 """
 
+from __future__ import annotations
+
 import os
 import time
 

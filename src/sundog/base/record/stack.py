@@ -8,6 +8,8 @@ written only for an image with marks, so that earlier versions of Sundog can rea
 Version 1 had no user.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing

@@ -5,13 +5,15 @@ it is a directory with all files of the image.  Here it leads to what is not in 
 command may take it for a directory image.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.errors import ReferenceSyntaxError
 
 
-def path_in_storage(path: bytes) -> "tuple[bytes, str] | None":
+def path_in_storage(path: bytes) -> tuple[bytes, str] | None:
     """Return the storage directory and the image's canonical name for a path; None for another.
 
     The path is DIR/img/NAME, DIR/images/NAME or DIR/images/NAME/root, with ``%`` and ``+`` in NAME.

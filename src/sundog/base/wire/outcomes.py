@@ -5,6 +5,8 @@ the classes in ``errors`` again.  Any other exception is a bug of Sundog, and ar
 RuntimeError that says where it was raised.
 """
 
+from __future__ import annotations
+
 from sundog.base.wire.values import pack_value, unpack_value
 from sundog.errors import Hint, SundogError
 
@@ -22,7 +24,7 @@ DID_RETURN, DID_FAIL, WAS_REFUSED, WAS_INTERRUPTED, IS_BROKEN = (
 NO_OUTCOME = "a process of Sundog sent a malformed answer"
 
 
-def pack_result(value: object, take_apart: "TakeApart | None" = None) -> bytes:
+def pack_result(value: object, take_apart: TakeApart | None = None) -> bytes:
     """Return as bytes that a function returned ``value``.  Raises TypeError as pack_value does."""
     return pack_value((DID_RETURN, value), take_apart)
 
@@ -61,7 +63,7 @@ def where_from(error: BaseException) -> str:
     return "\n".join([*lines, *getattr(error, "__notes__", ())])
 
 
-def unpack_outcome(data: bytes, put_together: "PutTogether | None" = None) -> object:
+def unpack_outcome(data: bytes, put_together: PutTogether | None = None) -> object:
     """Return the value that the function of another process returned, or raise its exception.
 
     Also raises ValueError for bytes that neither ``pack_result`` nor ``pack_exception`` writes.
@@ -83,7 +85,7 @@ def unpack_outcome(data: bytes, put_together: "PutTogether | None" = None) -> ob
     raise ValueError(NO_OUTCOME)
 
 
-def made_error(name: str, attributes: "dict[object, object]") -> SundogError:
+def made_error(name: str, attributes: dict[object, object]) -> SundogError:
     """Return the error of the class ``name`` with ``attributes``; raise ValueError for others."""
     kind = error_class(SundogError, name)
     if attributes.keys() != set(kind.ATTRIBUTES):

@@ -12,6 +12,8 @@ Format: a tag of one byte, then what it needs; lengths and counts are four bytes
     o VALUE …    an object: its name, then a tuple of its parts, for the reader that knows it
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,7 @@ NESTING_LIMIT = 32
 COUNT_SIZE = 4
 
 
-def pack_value(value: object, take_apart: "TakeApart | None" = None) -> bytes:
+def pack_value(value: object, take_apart: TakeApart | None = None) -> bytes:
     """Return ``value`` as bytes; ``take_apart`` handles values that are not plain.
 
     Raises TypeError where a value is neither plain nor known to ``take_apart``.
@@ -34,7 +36,7 @@ def pack_value(value: object, take_apart: "TakeApart | None" = None) -> bytes:
     return b"".join(parts)
 
 
-def add_packed(parts: list[bytes], value: object, take_apart: "TakeApart | None") -> None:
+def add_packed(parts: list[bytes], value: object, take_apart: TakeApart | None) -> None:
     """Append the bytes of ``value`` to ``parts``."""
     if value is None:
         parts.append(b"N")
@@ -74,7 +76,7 @@ def counted(size: int) -> bytes:
     return size.to_bytes(COUNT_SIZE, "big")
 
 
-def unpack_value(data: bytes, put_together: "PutTogether | None" = None) -> object:
+def unpack_value(data: bytes, put_together: PutTogether | None = None) -> object:
     """Return the value that ``data`` holds; ``put_together`` makes the objects in it.
 
     Raises ValueError for anything that ``pack_value`` does not write: a cut value, an unknown tag,
@@ -95,7 +97,7 @@ class ValueReader:
 
     __slots__ = ("_data", "_put_together", "position")
 
-    def __init__(self, data: bytes, put_together: "PutTogether | None") -> None:
+    def __init__(self, data: bytes, put_together: PutTogether | None) -> None:
         self._data = data
         self._put_together = put_together
         self.position = 0

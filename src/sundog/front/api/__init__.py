@@ -7,6 +7,8 @@ They print nothing, read nothing from the terminal, and leave signals alone.  Th
 changes only as semantic versioning allows.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import RLock
 
 # Held while a function loads modules, and while the program forks.  Threads that import modules in

@@ -1,5 +1,7 @@
 """The names of capabilities(7), by their numbers."""
 
+from __future__ import annotations
+
 CAPABILITIES = tuple(
     f"CAP_{name}"
     for name in [

@@ -1,6 +1,8 @@
 """Annotations of ``config.json`` by which a bundle of OCI runtime-spec speaks to Sundog alone."""
 
 # The version of the specification that bundles and ch-run-oci follow.
+from __future__ import annotations
+
 OCI_VERSION = "1.2.0"
 # The name of an image in storage that is the container's root, in place of the directory root.path.
 IMAGE_ANNOTATION = "org.sundog.image"

@@ -4,6 +4,8 @@ Specification: Container Device Interface, which has two directories; XDG Base D
 Specification, for the user's own, which wins over both.
 """
 
+from __future__ import annotations
+
 from sundog.errors import CdiError
 
 TYPE_CHECKING = False
@@ -15,7 +17,7 @@ CDI_DIRECTORIES_VARIABLE = b"CH_RUN_CDI_DIRS"
 
 
 def cdi_directories(
-    option: bytes | None, variable: "Callable[[bytes], bytes | None]"
+    option: bytes | None, variable: Callable[[bytes], bytes | None]
 ) -> tuple[bytes, ...]:
     """Return the directories with CDI specification files; the last one wins.
 
@@ -30,7 +32,7 @@ def cdi_directories(
     return directories or SYSTEM_DIRECTORIES + user_directory(variable)
 
 
-def user_directory(variable: "Callable[[bytes], bytes | None]") -> tuple[bytes, ...]:
+def user_directory(variable: Callable[[bytes], bytes | None]) -> tuple[bytes, ...]:
     """Return the user's own directory, if variables lead to one."""
     for name, below in ((b"XDG_CONFIG_HOME", b"/cdi"), (b"HOME", b"/.config/cdi")):
         value = variable(name) or b""

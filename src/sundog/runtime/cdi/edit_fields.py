@@ -3,6 +3,8 @@
 Specification: Container Device Interface 1.1, "OCI Edits".
 """
 
+from __future__ import annotations
+
 from sundog.runtime.cdi.edits import (
     HOOK_NAMES,
     CdiMount,
@@ -66,7 +68,7 @@ def read_clos_id(value: object, version: int) -> bytes:
     return name
 
 
-def make_cdi_mount(host_path: bytes, container_path: bytes, **more: "Any") -> CdiMount:
+def make_cdi_mount(host_path: bytes, container_path: bytes, **more: Any) -> CdiMount:
     """Make a mount; the source of a bind must be an absolute path."""
     mount = CdiMount(host_path, container_path, **more)
     is_bind = mount.mount_type in BIND_TYPES or not set(BIND_OPTIONS).isdisjoint(mount.options)

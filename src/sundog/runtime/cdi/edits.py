@@ -6,6 +6,8 @@ together.  Nobody changes a value after it was made.
 Specification: Container Device Interface 1.1, containerEdits.
 """
 
+from __future__ import annotations
+
 
 class ContainerEdits:
     """The edits of a device, of a file, or of all that a user asked for.
@@ -31,12 +33,12 @@ class ContainerEdits:
         self,
         *,
         env: tuple[bytes, ...] = (),
-        device_nodes: "tuple[DeviceNode, ...]" = (),
-        mounts: "tuple[CdiMount, ...]" = (),
-        hooks: "tuple[Hook, ...]" = (),
+        device_nodes: tuple[DeviceNode, ...] = (),
+        mounts: tuple[CdiMount, ...] = (),
+        hooks: tuple[Hook, ...] = (),
         additional_gids: tuple[int, ...] = (),
-        intel_rdt: "IntelRdt | None" = None,
-        net_devices: "tuple[NetDevice, ...]" = (),
+        intel_rdt: IntelRdt | None = None,
+        net_devices: tuple[NetDevice, ...] = (),
     ) -> None:
         self.env = env
         self.device_nodes = device_nodes

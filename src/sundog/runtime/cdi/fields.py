@@ -6,6 +6,8 @@ Field names are compared as the programs do that read CDI files today: upper and
 same.
 """
 
+from __future__ import annotations
+
 from sundog.base.spelling import nearest, value_kind
 from sundog.runtime.cdi.names import shortened
 
@@ -33,7 +35,7 @@ class Misfit(Exception):
         super().__init__(why)
         self.hint = hint
 
-    def within(self, place: str) -> "Misfit":
+    def within(self, place: str) -> Misfit:
         """Return the same misfit, seen from one level above."""
         return Misfit(f"{place}: {self}", self.hint)
 
@@ -50,7 +52,7 @@ class CdiField:
     __slots__ = ("argument", "before", "read", "since")
 
     def __init__(
-        self, argument: str, read: "ReadValue", since: int = 0, before: int = len(CDI_VERSIONS)
+        self, argument: str, read: ReadValue, since: int = 0, before: int = len(CDI_VERSIONS)
     ) -> None:
         self.argument = argument
         self.read = read
@@ -64,14 +66,14 @@ class Shape:
     __slots__ = ("fields", "lower", "make", "required")
 
     def __init__(
-        self, make: "Callable[..., Any]", fields: dict[str, CdiField], required: tuple[str, ...]
+        self, make: Callable[..., Any], fields: dict[str, CdiField], required: tuple[str, ...]
     ) -> None:
         self.make = make
         self.fields = fields
         self.required = required
         self.lower = {name.lower(): name for name in fields}
 
-    def read(self, value: object, version: int, **more: object) -> "Any":
+    def read(self, value: object, version: int, **more: object) -> Any:
         """Return our object for a JSON object; ``make`` gets ``more``, too.  Raises Misfit."""
         if type(value) is not dict:
             raise expected("an object", value)
@@ -171,7 +173,7 @@ def read_boolean(value: object, _version: int) -> bool:
     raise expected("true or false", value)
 
 
-def whole_number(lowest: int, highest: int) -> "ReadValue":
+def whole_number(lowest: int, highest: int) -> ReadValue:
     """Return a function that reads a whole number within bounds."""
 
     def read(value: object, _version: int) -> int:
@@ -184,7 +186,7 @@ def whole_number(lowest: int, highest: int) -> "ReadValue":
     return read
 
 
-def word_of(*words: str) -> "ReadValue":
+def word_of(*words: str) -> ReadValue:
     """Return a function that reads one of ``words``."""
 
     def read(value: object, version: int) -> str:
@@ -197,7 +199,7 @@ def word_of(*words: str) -> "ReadValue":
     return read
 
 
-def list_of(read_item: "ReadValue") -> "ReadValue":
+def list_of(read_item: ReadValue) -> ReadValue:
     """Return a function that reads a list as a tuple."""
 
     def read(value: object, version: int) -> tuple[object, ...]:

@@ -6,6 +6,8 @@ Only a syntax error needs the package, for the place.
 Specification: RFC 8259, where names within an object are unique.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import make_scanner
 from sundog.runtime.cdi.names import first_repeated, shortened
 

@@ -4,6 +4,8 @@ Specification: Container Device Interface 1.1.  Where it is silent, the last one
 programs that read CDI files today.
 """
 
+from __future__ import annotations
+
 from sundog.runtime.cdi.edits import ContainerEdits
 
 TYPE_CHECKING = False
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     Item = TypeVar("Item")
 
 
-def merged_edits(edits: "Sequence[ContainerEdits]") -> ContainerEdits:
+def merged_edits(edits: Sequence[ContainerEdits]) -> ContainerEdits:
     """Return all ``edits`` as one.
 
     An environment variable stays where it was first, with its last value.  Of the nodes with one
@@ -48,7 +50,7 @@ def merged_edits(edits: "Sequence[ContainerEdits]") -> ContainerEdits:
     )
 
 
-def last_of_each(items: "Iterable[Item]", key: "Callable[[Item], Hashable]") -> "tuple[Item, ...]":
+def last_of_each(items: Iterable[Item], key: Callable[[Item], Hashable]) -> tuple[Item, ...]:
     """Return the last item for each key, in the order in which these are."""
     last: dict[Hashable, Item] = {}
     for item in items:

@@ -3,6 +3,8 @@
 Specification: Container Device Interface 1.1, "Kind" and "CDI Devices".
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +55,7 @@ def name_fault(part: str, name: str, allowed: frozenset[str]) -> str:
     return ""
 
 
-def first_repeated(names: "Iterable[Name]") -> "Name | None":
+def first_repeated(names: Iterable[Name]) -> Name | None:
     """Return the first name that was there before; None if all differ."""
     seen = set()
     for name in names:

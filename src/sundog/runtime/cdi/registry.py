@@ -5,6 +5,8 @@ directory wins.  If two files of one directory have it, it can't be used, unless
 has it, too.  A file that can't be used does not affect other vendors.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -29,9 +31,7 @@ SPECIFICATIONS_LIMIT = 1000  # in a directory
 NAMED_LIMIT = 12  # in a hint
 
 
-def edits_for(
-    names: "Sequence[bytes]", directories: "Sequence[bytes]", warn: "Warn"
-) -> "ContainerEdits":
+def edits_for(names: Sequence[bytes], directories: Sequence[bytes], warn: Warn) -> ContainerEdits:
     """Return the merged edits of what ``names`` ask for, in the order that CDI demands.
 
     A name is VENDOR/CLASS=DEVICE; VENDOR/CLASS, for all devices of that kind; or the path of a
@@ -62,7 +62,7 @@ def edits_for(
     return edits_of(found)
 
 
-def edits_for_all(directories: "Sequence[bytes]", warn: "Warn") -> "ContainerEdits":
+def edits_for_all(directories: Sequence[bytes], warn: Warn) -> ContainerEdits:
     """Return the merged edits of all devices of all files; there may be none.
 
     ``warn`` gets a line about each file and each device that can't be used.
@@ -72,7 +72,7 @@ def edits_for_all(directories: "Sequence[bytes]", warn: "Warn") -> "ContainerEdi
     return edits_of(list(registry.devices.values()))
 
 
-def device_names(directories: "Sequence[bytes]", warn: "Warn") -> list[str]:
+def device_names(directories: Sequence[bytes], warn: Warn) -> list[str]:
     """Return the names VENDOR/CLASS=DEVICE that can be asked for, sorted.
 
     ``warn`` gets a line about each file and each device that can't be used.
@@ -82,7 +82,7 @@ def device_names(directories: "Sequence[bytes]", warn: "Warn") -> list[str]:
     return sorted(registry.devices)
 
 
-def edits_of(found: "Sequence[Found]") -> "ContainerEdits":
+def edits_of(found: Sequence[Found]) -> ContainerEdits:
     """Return the merged edits of devices, each once; a file's own come before its first device."""
     edits = []
     seen: set[object] = set()
@@ -104,7 +104,7 @@ class CdiRegistry:
 
     __slots__ = ("conflicts", "devices", "directories", "faults")
 
-    def __init__(self, directories: "Sequence[bytes]") -> None:
+    def __init__(self, directories: Sequence[bytes]) -> None:
         self.directories = directories
         self.devices: dict[str, Found] = {}
         self.conflicts: dict[str, list[bytes]] = {}
@@ -154,7 +154,7 @@ class CdiRegistry:
             return []
         return [directory.rstrip(b"/") + b"/" + name for name in sorted(names)]
 
-    def devices_of(self, asked: str) -> "list[Found]":
+    def devices_of(self, asked: str) -> list[Found]:
         """Return the device VENDOR/CLASS=DEVICE, or all devices of VENDOR/CLASS.
 
         Raises CdiError if there is none, or one that can't be used.
@@ -201,7 +201,7 @@ class CdiRegistry:
             hint = f"no CDI file is in {looked}; the vendor's generator makes one"
         return CdiError(message, hint)
 
-    def complain(self, warn: "Warn") -> None:
+    def complain(self, warn: Warn) -> None:
         """Pass on a line about each file and each device that can't be used."""
         for fault in self.faults:
             warn(f"can't use {fault.message}")
@@ -209,7 +209,7 @@ class CdiRegistry:
             warn(f"can't use {name}: it is in {' and in '.join(map(printable, paths))}")
 
 
-def some_of(names: "Sequence[str]") -> str:
+def some_of(names: Sequence[str]) -> str:
     """Return names for a hint."""
     more = len(names) - NAMED_LIMIT
     return ", ".join(names[:NAMED_LIMIT]) + (f", and {more} more" if more > 0 else "")

@@ -3,6 +3,8 @@
 Specification: Container Device Interface 1.1, versions 0.3 to 1.1.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import CdiError, UnusableSpecification
 from sundog.runtime.cdi.edit_fields import CONTAINER_EDITS
@@ -88,7 +90,7 @@ def read_specification(path: bytes, value: object) -> CdiSpecification:
     return specification
 
 
-def named_field(value: "dict[str, Any]", name: str) -> "Any":
+def named_field(value: dict[str, Any], name: str) -> Any:
     """Return a field of an object, None if it is absent; the case of its name has no effect."""
     if name in value:
         return value[name]

@@ -1,5 +1,7 @@
 """A CDI specification file to the values in it, within bounds."""
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -43,7 +45,7 @@ def load_values(path: bytes) -> object:
     raise CdiError(f"{shown}: {reason}", GENERATOR_HINT)
 
 
-def yaml_parser() -> "Callable[[str], object]":
+def yaml_parser() -> Callable[[str], object]:
     """Return the reader of YAML.  Starts with files of JSON only need not load it."""
     from sundog.runtime.cdi.yaml_text import parse_yaml_text  # noqa: PLC0415
 

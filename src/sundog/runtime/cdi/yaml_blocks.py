@@ -7,6 +7,8 @@ gives up on everything else, errors included, and the library decides.
 So it must never give another value than the library; a test compares the two.
 """
 
+from __future__ import annotations
+
 from sundog.runtime.cdi.names import KIND_CHARACTERS
 from sundog.runtime.cdi.yaml_scalar import plain_scalar
 

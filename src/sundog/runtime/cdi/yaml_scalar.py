@@ -5,6 +5,8 @@ so that ``fileMode: 0660`` is what people mean.  Null, true and false are not te
 yes, no, on and off are text.  Fractions stay text, because CDI has none.
 """
 
+from __future__ import annotations
+
 YAML_WORDS = {
     "": None,
     "~": None,

@@ -9,6 +9,8 @@ Aliases count as what they stand for.  So a small text can't stand for a huge va
 Specification: YAML 1.1 without sets, merges and other tags; names are unique.
 """
 
+from __future__ import annotations
+
 import sys
 
 from sundog.runtime.cdi.names import shortened
@@ -51,7 +53,7 @@ def parse_by_library(text: str) -> object:
         raise YamlFault(str(fault)) from None
 
 
-def load_yaml_library() -> "ModuleType":
+def load_yaml_library() -> ModuleType:
     """Import PyYAML.  Raises NoYamlLibrary.
 
     The launcher starts without the directories of packages.  So this looks beside the package
@@ -85,7 +87,7 @@ class OpenCollection:
 
     __slots__ = ("anchor", "key", "size", "value")
 
-    def __init__(self, value: "list[object] | dict[str, object]", anchor: str | None) -> None:
+    def __init__(self, value: list[object] | dict[str, object], anchor: str | None) -> None:
         self.value = value
         self.anchor = anchor
         self.key: str | None = None
@@ -110,7 +112,7 @@ class Composer:
         self.add(value, 1, anchor)
 
     def begin(
-        self, value: "list[object] | dict[str, object]", tag: str | None, anchor: str | None
+        self, value: list[object] | dict[str, object], tag: str | None, anchor: str | None
     ) -> None:
         """Begin a list or an object."""
         if tag is not None and tag not in COLLECTION_TAGS:
@@ -152,7 +154,7 @@ class Composer:
             top.key = value
 
 
-def value_of_events(events: "Iterable[Any]") -> object:
+def value_of_events(events: Iterable[Any]) -> object:
     """Return the value that PyYAML's events of one document stand for.
 
     Raises YamlFault at the place of an event, and what the library raises.

@@ -3,6 +3,8 @@
 Values are bytes.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.paths import absolute

@@ -7,6 +7,8 @@ it arrives at the topmost mount.  So Sundog needs neither the host's /tmp nor /s
 directory.  Until ``change_root``, all of the host's paths stay unchanged.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import sys

@@ -4,6 +4,8 @@ Python's own ``os.execvpe`` does not run a script without ``#!``, and a dead net
 (ESTALE, ETIMEDOUT) ends its search.  Specification: exec(3).
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -11,13 +13,14 @@ from sundog.base.kernel.advice import referring
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.refusal import explain
 from sundog.runtime.container.paths import exists
-from sundog.runtime.container.variables import Environment
 from sundog.runtime.process.executable import expected_failure, is_elf
 from sundog.runtime.process.last_step import take_last_step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sundog.runtime.container.variables import Environment
 
     # Makes the report of the last step from the reason why it failed: its first byte is the exit
     # status, the rest is for standard error.
@@ -41,7 +44,7 @@ SKIPPED_ERRNOS = (
 )
 
 
-def execute(arguments: list[bytes], environment: Environment, report: "Report") -> OSError:
+def execute(arguments: list[bytes], environment: Environment, report: Report) -> OSError:
     """Replace this process by the command ``arguments``, which is searched in its own $PATH.
 
     Returns only on failure, with the reason.  The process may also fail afterwards: ``report``
@@ -74,7 +77,7 @@ def find_program(name: bytes, environment: Environment) -> tuple[bytes, int]:
     raise denied or failure
 
 
-def candidates(name: bytes, environment: Environment) -> "Iterator[bytes]":
+def candidates(name: bytes, environment: Environment) -> Iterator[bytes]:
     """Yield the paths where the command ``name`` may be; none if it is empty."""
     if b"/" in name:
         yield name
@@ -91,7 +94,7 @@ def search_path(environment: Environment) -> bytes:
 
 
 def execute_file(
-    path: bytes, expected: int, arguments: list[bytes], strings: list[bytes], report: "Report"
+    path: bytes, expected: int, arguments: list[bytes], strings: list[bytes], report: Report
 ) -> OSError:
     """Replace this process by the program ``path``, of which execve(2) probably says ``expected``.
 

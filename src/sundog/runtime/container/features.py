@@ -4,6 +4,8 @@ A trial enters namespaces or installs a filter, so its process is good for nothi
 It raises KernelError or OSError if the machine refuses.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.process import set_no_new_privs

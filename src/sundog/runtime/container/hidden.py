@@ -7,6 +7,8 @@ compared, and symbolic links do not matter.  The command can't remove a cover, b
 namespace is below that of the mounts, or because it has no capabilities (``enter.lock_mounts``).
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -37,7 +39,7 @@ class Hidden:
 
     __slots__ = ("_covers", "places", "root")
 
-    def __init__(self, places: "Sequence[bytes]" = (), *, root: bool = False) -> None:
+    def __init__(self, places: Sequence[bytes] = (), *, root: bool = False) -> None:
         self.places = list(dict.fromkeys(places))
         self.root = root
         self._covers: list[bytes] = []
@@ -70,10 +72,10 @@ class Hidden:
 
 
 def checked_binds(
-    binds: "Iterable[tuple[bytes, bytes, bool | None]]",
-    places: "Iterable[bytes]",
-    warn: "Callable[[str], None]",
-) -> "tuple[list[tuple[bytes, bytes, bool]], set[bytes]]":
+    binds: Iterable[tuple[bytes, bytes, bool | None]],
+    places: Iterable[bytes],
+    warn: Callable[[str], None],
+) -> tuple[list[tuple[bytes, bytes, bool]], set[bytes]]:
     """Return the --bind of a command line, and those sources that lie in one of ``places``.
 
     A bind is its source, its destination, and whether the command can write there.  A source in
@@ -98,7 +100,7 @@ def checked_binds(
     return checked, own
 
 
-def lies_in(path: bytes, places: "Iterable[bytes]") -> bool:
+def lies_in(path: bytes, places: Iterable[bytes]) -> bool:
     """Tell whether ``path`` is one of ``places``, or below; they have no symbolic links."""
     found = real_path_of(path) + b"/"
     return any(found.startswith(place + b"/") for place in places)

@@ -4,6 +4,8 @@ Specification: runtime-spec, config.md "POSIX-platform Hooks".  The state is on 
 hook's output is shown if it fails.  This module works after a change of root, too.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import select
@@ -55,7 +57,7 @@ WAIT_LIMIT = (1 << 31) - 1  # milliseconds: an int of poll(2)
 
 
 def run_hooks(
-    stage: str, hooks: "Sequence[HookProgram]", state: bytes, directory: bytes = b""
+    stage: str, hooks: Sequence[HookProgram], state: bytes, directory: bytes = b""
 ) -> None:
     """Run the hooks of a stage, one after the other, in ``directory`` if that is given.
 
@@ -68,11 +70,11 @@ def run_hooks(
 
 
 def run_hook(
-    hook: "HookProgram",
+    hook: HookProgram,
     state: bytes,
     directory: bytes = b"",
     root: int = -1,
-    kept: "Sequence[int]" = (),
+    kept: Sequence[int] = (),
 ) -> str:
     """Run one hook; return "", or how it failed.  It may leave processes in the background.
 
@@ -150,13 +152,13 @@ def attend(
 
 
 def be_hook(
-    hook: "HookProgram",
+    hook: HookProgram,
     state_end: int,
     output: int,
     *,
     directory: bytes,
     root: int,
-    kept: "Sequence[int]",
+    kept: Sequence[int],
 ) -> None:
     """Become the hook; return if that fails."""
     if root >= 0:

@@ -1,5 +1,7 @@
 """Leave the terminal, the pipes and the signals of the caller."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import (
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 TERMINAL_SIGNALS = (SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU)
 
 
-def leave_caller(kept: "Sequence[int]", name: bytes) -> None:
+def leave_caller(kept: Sequence[int], name: bytes) -> None:
     """Keep only the descriptors ``kept`` and nothing of the caller's terminal, pipes and signals.
 
     The reader at the other end of a pipe must see when the command has closed it.  ``name`` becomes

@@ -6,6 +6,8 @@ groups above.  Sources: cgroups(7), tmpfs(5), and the kernel's documentation, cg
 cgroup-v2.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -41,7 +43,7 @@ LOCAL_COUNTS = (b"OMPI_COMM_WORLD_LOCAL_SIZE", b"MPI_LOCALNRANKS", b"PALS_LOCAL_
 TASKS_LIMIT = 1 << 16
 
 
-def overlay_share(get: "Callable[[bytes], bytes | None]") -> bytes:
+def overlay_share(get: Callable[[bytes], bytes | None]) -> bytes:
     """Return the default size of what a container writes, in the form of tmpfs(5).
 
     It is 12 % of the memory.  If a control group has a limit, it is at most half of what the
@@ -103,7 +105,7 @@ def read_group_file(path: bytes) -> bytes:
         return b""
 
 
-def local_tasks(get: "Callable[[bytes], bytes | None]") -> int:
+def local_tasks(get: Callable[[bytes], bytes | None]) -> int:
     """Return how many tasks of this step, else of this job, are on this node; 1 if unknown."""
     for name in SLURM_TASKS:
         counts = tasks_per_node(get(name) or b"")

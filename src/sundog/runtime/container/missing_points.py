@@ -6,6 +6,8 @@ and of the root's own layers takes the root's place.  It has no upper, so it sta
 file system of the host changes.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -37,11 +39,11 @@ if TYPE_CHECKING:
 
 
 def add_missing_points(
-    root: "Root",
+    root: Root,
     directory: int,
     scratch: int,
-    operations: "list[Operation]",
-    told: "Callable[[str], None]",
+    operations: list[Operation],
+    told: Callable[[str], None],
 ) -> int:
     """Give the mounted, read-only ``root`` the mount points that ``operations`` make.
 
@@ -76,7 +78,7 @@ def add_missing_points(
     return topmost_mount()
 
 
-def missing_points(directory: int, operations: "list[Operation]") -> "list[Operation]":
+def missing_points(directory: int, operations: list[Operation]) -> list[Operation]:
     """Return the operations whose mount points must be made, and are not in ``directory``.
 
     Leaves out mount points below an earlier one, because there the container shows another mount.

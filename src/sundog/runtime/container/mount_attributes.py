@@ -3,6 +3,8 @@
 Specification: runtime-spec, config.md "Linux mount options"; mount_setattr(2).
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.mounts import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,

@@ -3,13 +3,14 @@
 ``ch-run`` uses this only with ``--notify``.
 """
 
-from sundog.base.record.owners import OwnersManifest
+from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.base.record.layer_path import LayerPath
+    from sundog.base.record.owners import OwnersManifest
 
 
 class MountedTree:
@@ -25,7 +26,7 @@ class MountedTree:
     def __init__(
         self,
         destination: bytes,
-        layers: "Sequence[LayerPath]" = (),
+        layers: Sequence[LayerPath] = (),
         path: bytes = b"",
         *,
         owners: OwnersManifest | None = None,

@@ -6,6 +6,8 @@ something is created, such a link is never followed.  No directory is created on
 because that is a directory of the host, bound there.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -86,7 +88,7 @@ def make_mount_point(point: MountPoint, *, inside: int = INSIDE) -> None:
         raise SundogError(f"can't bind: {printable(point.path)} {fault}", hint) from None
 
 
-def reserve_mount_points(points: "Iterable[MountPoint]", lower: int, upper: int) -> None:
+def reserve_mount_points(points: Iterable[MountPoint], lower: int, upper: int) -> None:
     """Reserve each of ``points`` as ``reserve_mount_point`` does.
 
     Many files of a driver go to one directory, which is looked up once.

@@ -7,6 +7,8 @@ is the container's.  So a symbolic link in the image, absolute or not, leads whe
 programs see it lead, and never to a path of the host.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -190,7 +192,7 @@ class Bind(DetachedMount):
         self.covers_link = covers_link
         self.in_tmpfs = in_tmpfs
 
-    def follow(self, earlier: "Sequence[Operation]") -> None:
+    def follow(self, earlier: Sequence[Operation]) -> None:
         """Take into account whether one of the ``earlier`` mounts is a tmpfs below this one."""
         self.in_tmpfs = self.in_tmpfs or is_in_tmpfs(self.destination, earlier)
 
@@ -284,7 +286,7 @@ class TmpfsMount(DetachedMount):
             mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
 
 
-def is_in_tmpfs(destination: bytes, earlier: "Sequence[Operation]") -> bool:
+def is_in_tmpfs(destination: bytes, earlier: Sequence[Operation]) -> bool:
     """Tell whether ``destination`` lies in a tmpfs, and below no mount of another kind."""
     names = components(destination)
     is_found = False

@@ -5,6 +5,8 @@ write.  The writer holds a lock on the file, and replaces the file as a whole, s
 lock.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from fcntl import LOCK_EX, LOCK_NB

@@ -1,5 +1,7 @@
 """Functions like those of ``os.path``, without the millisecond that its import takes."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing

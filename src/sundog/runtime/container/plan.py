@@ -4,6 +4,8 @@ Building a plan needs no system call, so that it can be printed (-vv) and tested
 needs the namespaces of ``enter.py``.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.kernel.libc import printable
@@ -47,12 +49,12 @@ class Plan:
 
     def __init__(
         self,
-        root: "Root",
-        operations: "list[Operation]",
+        root: Root,
+        operations: list[Operation],
         *,
         writable: bool = False,
         overlay_size: bytes | None = None,
-        hidden: "Hidden | None" = None,
+        hidden: Hidden | None = None,
     ) -> None:
         self._hidden = hidden or Hidden()
         self.root = root
@@ -71,8 +73,8 @@ class Plan:
         return lines + [operation.describe() for operation in self.operations]
 
     def mount(
-        self, skipped: "Callable[[str], None]", warned: "Callable[[str], None]"
-    ) -> "tuple[int, list[Operation]]":
+        self, skipped: Callable[[str], None], warned: Callable[[str], None]
+    ) -> tuple[int, list[Operation]]:
         """Take hold of all that the host has to show, and mount the root on top of the host's.
 
         The process must be in the namespaces of ``enter_namespaces``.  Returns the arguments of
@@ -94,7 +96,7 @@ class Plan:
             raise
         return directory, each(operations, lambda step: step.inspect(directory, scratch), skipped)
 
-    def _acquire(self, skipped: "Callable[[str], None]") -> "tuple[list[Operation], int]":
+    def _acquire(self, skipped: Callable[[str], None]) -> tuple[list[Operation], int]:
         """Take hold of the host's files; return the operations that could, and the held root.
 
         What lies in a hidden directory comes first.
@@ -111,9 +113,7 @@ class Plan:
             held = self.root.hold(writable=self.writable)
         return [step for step in self.operations if step in done], held
 
-    def _mount_overlaid(
-        self, operations: "list[Operation]", warned: "Callable[[str], None]"
-    ) -> int:
+    def _mount_overlaid(self, operations: list[Operation], warned: Callable[[str], None]) -> int:
         """Mount the root so that the container can write to it; return the directory."""
         made = [step.mount_point() for step in operations if step.need in MADE]
         try:
@@ -140,24 +140,24 @@ class Plan:
         )
 
 
-def load_mount_copy() -> "Callable[..., int]":
+def load_mount_copy() -> Callable[..., int]:
     """Return the function that copies a root.  Few starts load it."""
     from sundog.runtime.container.private_copy import mount_copy  # noqa: PLC0415
 
     return mount_copy
 
 
-def enter(directory: int, operations: "list[Operation]", skipped: "Callable[[str], None]") -> None:
+def enter(directory: int, operations: list[Operation], skipped: Callable[[str], None]) -> None:
     """Make the mount from ``Plan.mount`` this process's root, and finish the plan inside."""
     change_root(directory)
     each(operations, lambda step: step.attach(), skipped)
 
 
 def each(
-    operations: "list[Operation]",
-    act: "Callable[[Operation], None]",
-    skipped: "Callable[[str], None]",
-) -> "list[Operation]":
+    operations: list[Operation],
+    act: Callable[[Operation], None],
+    skipped: Callable[[str], None],
+) -> list[Operation]:
     """Call ``act`` with each operation in turn; return those for which it succeeded.
 
     If an optional one fails, only ``skipped`` is told.

@@ -11,6 +11,8 @@ and no mode lets anybody in.  So are devices.
 Few starts need this: it is a joined module of its own.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -51,9 +53,7 @@ OVERLAY_PREFIX = "user.overlay."
 OPAQUE_NAME = b"user.overlay.opaque"
 
 
-def mount_copy(
-    root: "Root", scratch: int, refusal: KernelError, told: "Callable[[str], None]"
-) -> int:
+def mount_copy(root: Root, scratch: int, refusal: KernelError, told: Callable[[str], None]) -> int:
     """Mount a copy of ``root`` in the ``scratch`` tmpfs; return the directory.
 
     ``refusal`` is the kernel's answer to an overlay.  ``told`` gets a line that says what happens

@@ -3,6 +3,8 @@
 The store's drivers and ``launcher/image.py`` make roots.  Until ``mount``, a root is a plain value.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
         def lowers(self) -> tuple[bytes, list[bytes]]:
             """Return the lowers of an overlay on top of it: a base, and names relative to it."""
 
-        def unchanged(self) -> "Root":
+        def unchanged(self) -> Root:
             """Return the root without the changes that were written to it."""
 
 
@@ -103,7 +105,7 @@ class DirectoryRoot:
         """See ``Root``."""
         return b"/", [self.path]
 
-    def unchanged(self) -> "Root":
+    def unchanged(self) -> Root:
         """See ``Root``: a directory does not tell what was written to it."""
         return self
 
@@ -167,7 +169,7 @@ class OverlayRoot:
         """See ``Root``."""
         return self.base, self.layers
 
-    def unchanged(self) -> "Root":
+    def unchanged(self) -> Root:
         """See ``Root``: a read-only view of the layers."""
         if len(self.layers) == 1:  # overlayfs needs two
             return DirectoryRoot(b"%b/%b" % (self.base, self.layers[0]))
@@ -199,12 +201,12 @@ def forget_volatile_mount(work: bytes) -> None:
         return
 
 
-def mount_root(root: "Root", *, writable: bool = False) -> int:
+def mount_root(root: Root, *, writable: bool = False) -> int:
     """Mount a root file system; return its directory.  Changes the working directory."""
     return root.mount(root.hold(writable=writable))
 
 
-def mount_overlaid(root: "Root", scratch: int, mount_points: "list[MountPoint]") -> int:
+def mount_overlaid(root: Root, scratch: int, mount_points: list[MountPoint]) -> int:
     """Mount ``root`` below an upper in the ``scratch`` tmpfs; return the directory.
 
     Layers belong to this user, so mount points can be made in them later.  A directory may belong

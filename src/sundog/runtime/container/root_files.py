@@ -1,5 +1,7 @@
 """Files of a container's root: no link in the root leads out of it."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing, open_regular

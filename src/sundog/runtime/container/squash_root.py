@@ -1,5 +1,7 @@
 """A root file system that is one file: SquashFS, which a server of FUSE shows."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import printable
@@ -71,6 +73,6 @@ class SquashRoot:
             self.attach(place)
         return b"/", [b"/proc/self/fd/%d" % self.tree]
 
-    def unchanged(self) -> "Root":
+    def unchanged(self) -> Root:
         """See ``Root``: nothing can be written to it."""
         return self

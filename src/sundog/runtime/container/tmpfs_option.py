@@ -5,6 +5,8 @@ Specification: tmpfs(5) for size and mode; podman-run(1) for the form.
 Values are bytes.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, TmpfsMount

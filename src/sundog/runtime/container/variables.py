@@ -1,5 +1,7 @@
 """An environment as execve(2) passes it: any strings, most of them NAME=VALUE."""
 
+from __future__ import annotations
+
 CH_RUNNING = b"Weird Al Yankovic"  # $CH_RUNNING: programs see that they run in a container
 
 TYPE_CHECKING = False
@@ -27,7 +29,7 @@ class Environment:
                 self._values.setdefault(name, value)
 
     @classmethod
-    def of(cls, variables: "Mapping[bytes, bytes]") -> "Environment":
+    def of(cls, variables: Mapping[bytes, bytes]) -> Environment:
         """Return the environment that has only these variables."""
         return cls([name + b"=" + value for name, value in variables.items()])
 

@@ -6,6 +6,8 @@ An image may have a libcuda.so of a newer version that works with some older dri
 Source: the hook enable-cuda-compat of nvidia-cdi-hook.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.files import Closing
 from sundog.runtime.cdi.json_text import JsonFault, parse_json_text
 from sundog.runtime.container.root_files import names_inside, open_inside
@@ -22,7 +24,7 @@ CUDA_LIBRARY = b"libcuda.so."
 NUMBER_LIMIT = 10  # digits
 
 
-def compat_directory(root: int, request: "CompatRequest") -> bytes:
+def compat_directory(root: int, request: CompatRequest) -> bytes:
     """Return the directory of the image ``root`` whose libraries come first; b"" for none."""
     names = [
         name
@@ -43,7 +45,7 @@ def compat_directory(root: int, request: "CompatRequest") -> bytes:
     return request.directory if is_preferred(version, note, request) else b""
 
 
-def is_preferred(version: bytes, note: bytes | None, request: "CompatRequest") -> bool:
+def is_preferred(version: bytes, note: bytes | None, request: CompatRequest) -> bool:
     """Tell whether the image's libraries of ``version`` replace those of the host.
 
     ``note`` is the library's own word about it, or None.

@@ -5,6 +5,8 @@ are known by name, and Sundog does the same in its own way.  Sources: the help o
 and the specifications that nvidia-ctk writes.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +50,7 @@ class HookEffects:
 
     __slots__ = ("compat", "folders", "keeps_nodes", "links", "others")
 
-    def __init__(self, hooks: "Sequence[Hook]") -> None:
+    def __init__(self, hooks: Sequence[Hook]) -> None:
         self.links: list[tuple[bytes, bytes]] = []
         self.folders: list[bytes] = []
         self.compat: CompatRequest | None = None
@@ -59,7 +61,7 @@ class HookEffects:
             if not words or not self._take(words[0], words[1:]):
                 self.others.append(hook)
 
-    def _take(self, name: bytes, words: "Sequence[bytes]") -> bool:
+    def _take(self, name: bytes, words: Sequence[bytes]) -> bool:
         """Note what the hook ``name`` does; return False if it is unknown."""
         options = hook_options(words)
         if name == b"create-symlinks":
@@ -84,7 +86,7 @@ class HookEffects:
         return True
 
 
-def known_hook(hook: "Hook") -> "Sequence[bytes]":
+def known_hook(hook: Hook) -> Sequence[bytes]:
     """Return the name and the arguments of a hook of NVIDIA's, or ()."""
     _, _, program = hook.path.rpartition(b"/")
     _, _, program = program.rpartition(b".")  # a snap has its own name in front
@@ -94,7 +96,7 @@ def known_hook(hook: "Hook") -> "Sequence[bytes]":
     return hook.args[1 + before :]
 
 
-def hook_options(words: "Sequence[bytes]") -> dict[bytes, list[bytes]]:
+def hook_options(words: Sequence[bytes]) -> dict[bytes, list[bytes]]:
     """Return the values of each option, in their order."""
     options: dict[bytes, list[bytes]] = {}
     rest = iter(words)

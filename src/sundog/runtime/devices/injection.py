@@ -4,13 +4,14 @@ What it cannot have is named in a warning: groups that the user does not have, n
 and groups of Intel's Resource Director Technology.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT
 from sundog.errors import SundogError
-from sundog.runtime.cdi.edits import CdiMount
 from sundog.runtime.container.mount_attributes import ATTRIBUTES, BINDS, IGNORED
 from sundog.runtime.container.operations import CREATED, OPTIONAL, FileMount, TmpfsMount
 from sundog.runtime.container.paths import is_directory
@@ -23,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.runtime.cdi.edits import ContainerEdits, DeviceNode, Hook
+    from sundog.runtime.cdi.edits import CdiMount, ContainerEdits, DeviceNode, Hook
     from sundog.runtime.container.operations import DetachedMount
 
     Warn = Callable[[str], None]
@@ -44,9 +45,9 @@ class Injection:
 
     def __init__(
         self,
-        mounts: "list[DetachedMount]",
+        mounts: list[DetachedMount],
         variables: list[tuple[bytes, bytes]],
-        hooks: "list[Hook]",
+        hooks: list[Hook],
     ) -> None:
         self.mounts = mounts
         self.variables = variables
@@ -54,7 +55,7 @@ class Injection:
 
 
 def injection(
-    edits: "ContainerEdits", warn: "Warn", *, shares_dev: bool, is_temporary: bool = False
+    edits: ContainerEdits, warn: Warn, *, shares_dev: bool, is_temporary: bool = False
 ) -> Injection:
     """Return what ``edits`` mean for a container.
 
@@ -96,7 +97,7 @@ def split_variable(text: bytes) -> tuple[bytes, bytes]:
     return name, value
 
 
-def node_mounts(node: "DeviceNode", warn: "Warn", *, shares_dev: bool) -> "list[DetachedMount]":
+def node_mounts(node: DeviceNode, warn: Warn, *, shares_dev: bool) -> list[DetachedMount]:
     """Return the mounts for a device node.  Raises SundogError if the host does not have it."""
     if node.permissions == NO_ACCESS:
         return []
@@ -116,7 +117,7 @@ def node_mounts(node: "DeviceNode", warn: "Warn", *, shares_dev: bool) -> "list[
     return [DriverBind(node.host_path, node.path, 0)]
 
 
-def driver_mounts(mount: CdiMount, warn: "Warn") -> "list[DetachedMount]":
+def driver_mounts(mount: CdiMount, warn: Warn) -> list[DetachedMount]:
     """Return the mount of the host's files, or none if its type is not possible."""
     shown = printable(mount.container_path)
     if mount.mount_type == b"tmpfs":
@@ -136,7 +137,7 @@ def driver_mounts(mount: CdiMount, warn: "Warn") -> "list[DetachedMount]":
 
 
 def injected_libraries(
-    mounts: "tuple[CdiMount, ...]", folders: list[bytes]
+    mounts: tuple[CdiMount, ...], folders: list[bytes]
 ) -> tuple[list[CachedLibrary], list[CachedLibrary]]:
     """Return the libraries that ``mounts`` put into ``folders``, with their places there.
 
@@ -198,7 +199,7 @@ def linked_libraries(
     return found
 
 
-def parameter_mounts() -> "list[DetachedMount]":
+def parameter_mounts() -> list[DetachedMount]:
     """Return the mount of a copy of the driver's parameters that forbids to make device nodes."""
     try:
         with open(DRIVER_PARAMETERS, "rb") as file:
@@ -211,7 +212,7 @@ def parameter_mounts() -> "list[DetachedMount]":
     return [FileMount(text, DRIVER_PARAMETERS, OPTIONAL, mode=0o444, writable=False)]
 
 
-def refuse_impossible(edits: "ContainerEdits", warn: "Warn") -> None:
+def refuse_impossible(edits: ContainerEdits, warn: Warn) -> None:
     """Warn of what an unprivileged container cannot have."""
     groups = {*os.getgroups(), os.getegid()}
     missing = [str(gid) for gid in edits.additional_gids if gid not in groups]

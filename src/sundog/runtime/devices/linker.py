@@ -6,6 +6,8 @@ finds the libraries without that, the image's cache stays: its own ``ldconfig`` 
 that is mounted.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
@@ -52,9 +54,9 @@ class LinkerMount(FileMount):
 
     def __init__(
         self,
-        folders: "Sequence[bytes]",
-        libraries: "Sequence[CachedLibrary]",
-        compat: "CompatRequest | None",
+        folders: Sequence[bytes],
+        libraries: Sequence[CachedLibrary],
+        compat: CompatRequest | None,
         *,
         is_file: bool,
     ) -> None:
@@ -100,7 +102,7 @@ class LinkerMount(FileMount):
             folders = b"".join([folder + b"\n" for folder in self.folders])
             write_inside(DEVICES_CONFIGURATION, folders)
 
-    def _extend_cache(self, root: int, cache: LinkerCache, folders: "Sequence[bytes]") -> None:
+    def _extend_cache(self, root: int, cache: LinkerCache, folders: Sequence[bytes]) -> None:
         found = list(self.libraries)
         place = {folder: number for number, folder in enumerate(folders)}
         for folder in folders:
@@ -112,7 +114,7 @@ class LinkerMount(FileMount):
             raise SundogError("the image's linker finds the libraries anyway")
         self.contents = cache.extended(found)
 
-    def _list_for_musl(self, root: int, linker: bytes, folders: "Sequence[bytes]") -> None:
+    def _list_for_musl(self, root: int, linker: bytes, folders: Sequence[bytes]) -> None:
         self.destination, listed = musl_directories(root, linker)
         if all(folder in listed for folder in folders):
             raise SundogError("the image's linker finds the libraries anyway")
@@ -120,7 +122,7 @@ class LinkerMount(FileMount):
         self.contents = b"".join([path + b"\n" for path in paths])
 
 
-def is_extension_needed(cache: LinkerCache, libraries: "Sequence[CachedLibrary]") -> bool:
+def is_extension_needed(cache: LinkerCache, libraries: Sequence[CachedLibrary]) -> bool:
     """Tell whether the linker would find another library, or none, with the ``cache`` as it is."""
     defaults = {directory_of(without_usr(library.path)) for library in cache.find(C_LIBRARY)}
     seen = set()

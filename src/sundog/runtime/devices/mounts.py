@@ -4,6 +4,8 @@ A link is made where other mounts have their mount points.  If something is ther
 link covers it, as a file can be covered.  So it needs no writable image, and no image keeps it.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import symlink

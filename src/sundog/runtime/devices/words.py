@@ -1,5 +1,7 @@
 """Words by which a user asks for a device: a CDI name, a file of such names, a device node."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import printable
@@ -18,7 +20,7 @@ NODE_LETTERS = b"rwm"
 
 
 def edits_of_words(
-    words: "Sequence[bytes]", directories: "Sequence[bytes]", warn: "Warn", *, all_devices: bool
+    words: Sequence[bytes], directories: Sequence[bytes], warn: Warn, *, all_devices: bool
 ) -> ContainerEdits:
     """Return the edits of all that ``words`` ask for; with ``all_devices``, of all there is.
 

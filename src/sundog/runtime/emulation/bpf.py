@@ -5,6 +5,8 @@ byte order.  Jumps only go forwards, and count the instructions that they skip; 
 255.  Specification: linux/filter.h, linux/bpf_common.h, linux/seccomp.h.
 """
 
+from __future__ import annotations
+
 import sys
 
 # Operations: BPF_LD|BPF_W|BPF_ABS and so on.

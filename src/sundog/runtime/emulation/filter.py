@@ -6,6 +6,8 @@ All other calls run as if there were no filter; since Linux 5.11 the kernel does
 for most of them.  Not a security boundary.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import syscall

@@ -6,6 +6,8 @@ calls from a RUN.  The kernel itself still finds keys for the RUN, such as the t
 file system.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.kernel.process import install_seccomp_filter

@@ -6,6 +6,8 @@ loongarch64 have the numbers of the kernel's ``asm-generic/unistd.h``; the other
 tables (``arch/*/syscall*.tbl``).  A test compares every number with libseccomp's.
 """
 
+from __future__ import annotations
+
 
 class Abi:
     """One system call table, and what seccomp(2) sees of a call through it."""

@@ -8,6 +8,8 @@ programs; since 6.7 the kernel refuses TIOCLINUX.
 The kernel looks only at the low 32 bits of a request, and so does the filter.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -60,7 +62,7 @@ def typing_program(machine: str = "") -> bytes:
     return program_of_blocks(terminal_block, machine)
 
 
-def program_of_blocks(block: "Callable[[list[Abi]], list[Line]]", machine: str = "") -> bytes:
+def program_of_blocks(block: Callable[[list[Abi]], list[Line]], machine: str = "") -> bytes:
     """Return a filter for ``machine``, by default this one, of one block for each architecture.
 
     ``block`` gets the ABIs of an architecture, and returns the source of its block.  The source

@@ -7,6 +7,8 @@ are those of ``sundog``, and the command's environment stays as it is.
                                                              └─ the command
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -18,7 +20,6 @@ from sundog.base.kernel.process import set_no_new_privs
 from sundog.errors import SundogError, UsageError
 from sundog.runtime.container.enter import enter_namespaces, rootless
 from sundog.runtime.container.execute import execute, failure_hint
-from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from sundog.runtime.emulation.notify.state.persistent_records import PersistentRecords
 from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
@@ -40,6 +41,8 @@ from sundog.runtime.supervision.supervision import Emulation, Supervision, liste
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sundog.runtime.container.variables import Environment
 
 FAKEROOT_STATUSES = Statuses(1, 1, 126, 127)
 NESTED_VARIABLE = b"FAKEROOTKEY"  # fakeroot(1) sets it, and programs look for it
@@ -111,7 +114,7 @@ def run_line(
     )
     command = line.command or [environment.get(b"SHELL") or DEFAULT_SHELL]
 
-    def told(failure: OSError) -> "tuple[str, str]":
+    def told(failure: OSError) -> tuple[str, str]:
         hint = failure_hint(failure, command[0], environment)
         text = f"can't execute {printable(command[0])}: {failure.strerror}"
         return text, hint.replace("the container's $PATH", "$PATH")
@@ -121,7 +124,7 @@ def run_line(
             *told(failure)
         )
 
-    def become(install: "Callable[[], None] | None") -> int:
+    def become(install: Callable[[], None] | None) -> int:
         set_no_new_privs()
         if install is not None:
             install()

@@ -5,6 +5,8 @@ Options end at the first operand.
 Values are bytes.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import UsageError
 from sundog.runtime.launcher.getopt import AMBIGUOUS, NEEDLESS, UNKNOWN, options_of_word

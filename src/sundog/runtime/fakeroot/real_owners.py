@@ -5,6 +5,8 @@ stays outside.  The supervisor sends it a descriptor of the file, and the child 
 that the host shows.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import AF_UNIX, SOCK_STREAM, Struct, socketpair

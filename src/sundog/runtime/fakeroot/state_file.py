@@ -1,5 +1,7 @@
 """Load and save a state file (``record.inode_state``); it is replaced as a whole."""
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -21,7 +23,7 @@ NEW_STATE_MODE = 0o666
 KEPT_MODE = 0o777  # the permissions of an older file
 
 
-def load_state(path: bytes, messages: "Messages") -> "dict[InodeKey, InodeEntry]":
+def load_state(path: bytes, messages: Messages) -> dict[InodeKey, InodeEntry]:
     """Return the entries of the state file ``path``; none, with a warning, if it is missing.
 
     fakeroot(1) goes on without the file, too: the first of many runs names a file that only its
@@ -59,7 +61,7 @@ class StateFile:
     __slots__ = ("_directory", "_entries", "_mode", "_name", "_path", "_stream")
 
     def __init__(
-        self, path: bytes, entries: "Callable[[], Iterable[tuple[InodeKey, InodeEntry]]]"
+        self, path: bytes, entries: Callable[[], Iterable[tuple[InodeKey, InodeEntry]]]
     ) -> None:
         """Open the directory.  Raises SundogError if the file can't be made there."""
         self._path = path

@@ -3,6 +3,8 @@
 ``messages`` has the texts.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -23,7 +25,7 @@ DESCRIPTOR_BYTES = 4  # an int, in a message of SCM_RIGHTS
 CONTROL_SIZE = 64
 
 
-def make_channel() -> "tuple[int, int]":
+def make_channel() -> tuple[int, int]:
     """Return the two ends of a new channel."""
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
     return ours.detach(), theirs.detach()
@@ -45,7 +47,7 @@ class Channel:
             control.append((SOL_SOCKET, SCM_RIGHTS, packed))
         self._socket.sendmsg([text[:MESSAGE_LIMIT]], control, MSG_NOSIGNAL)
 
-    def receive(self) -> "tuple[bytes, int]":
+    def receive(self) -> tuple[bytes, int]:
         """Return the next text, and a descriptor or -1; the text is empty if the end is closed."""
         text, control, _, _ = self._socket.recvmsg(MESSAGE_LIMIT, CONTROL_SIZE)
         for level, kind, data in control:

@@ -5,6 +5,8 @@ that was opened in another one (EINVAL).  The user has all rights over mounts th
 4.18).
 """
 
+from __future__ import annotations
+
 import errno
 import os
 

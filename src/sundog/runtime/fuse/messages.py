@@ -6,6 +6,8 @@ whether it wants the records of owners.  The server answers READY, with a descri
 if they are wanted; or FAILED and the reason, in UTF-8.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 
 DEVICE_MESSAGE = Struct("=4I")

@@ -1,5 +1,7 @@
 """Become the process of the server: nothing of the caller, and out of the container's reach."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import (
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 SERVER_NAME = b"sundog-fuse"  # as ps(1) shows it
 
 
-def become_server(kept: "Collection[int]") -> None:
+def become_server(kept: Collection[int]) -> None:
     """Keep only the descriptors ``kept``, and let no program trace or signal this process's work.
 
     Call it before the container's command starts.  Raises KernelError and OSError.

@@ -4,6 +4,8 @@ Specification: linux/fuse.h, protocol 7.  Numbers have this machine's byte order
 read-only file system needs is here.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 
 # Opcodes.

@@ -9,6 +9,8 @@ Sources: the documentation of Sarus 1.7, "Native MPI support"; the MPICH ABI Com
 Initiative; MPI 5.0, chapter 20 (Application Binary Interface).
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 
 MAJOR_FITS, FULL_FITS, STRICT_FITS = "major", "full", "strict"

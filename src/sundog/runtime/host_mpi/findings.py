@@ -4,6 +4,8 @@ Findings hold as long as the host's files that decided are the same, and, in a d
 image's: device, inode, size and times.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -29,7 +31,7 @@ class Findings:
 
     __slots__ = ("fit", "host", "image")
 
-    def __init__(self, fit: Fit, host: "dict[bytes, State]", image: "dict[bytes, State]") -> None:
+    def __init__(self, fit: Fit, host: dict[bytes, State], image: dict[bytes, State]) -> None:
         self.fit = fit
         self.host = host
         self.image = image
@@ -58,12 +60,12 @@ def unpack_findings(value: object) -> Findings | None:
     return None
 
 
-def states(paths: "Iterable[bytes]") -> "dict[bytes, State]":
+def states(paths: Iterable[bytes]) -> dict[bytes, State]:
     """Return the states of files of the host."""
     return {path: state_of(path) for path in paths}
 
 
-def states_in(root: int, paths: "Iterable[bytes]") -> "dict[bytes, State]":
+def states_in(root: int, paths: Iterable[bytes]) -> dict[bytes, State]:
     """Return the states of files of the image in the directory ``root``."""
     return {path: state_in(root, path) for path in paths}
 

@@ -5,6 +5,8 @@ lacks comes beside its own.  Of a library that the MPI only needs, the newer one
 the image may need what only the newer one has.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.root_files import names_inside
@@ -75,9 +77,9 @@ class Fitting:
 
     def __init__(
         self,
-        profile: "HostProfile",
-        search: "LibrarySearch",
-        image: "LibrarySearch",
+        profile: HostProfile,
+        search: LibrarySearch,
+        image: LibrarySearch,
         *,
         host_glibc: bool,
     ) -> None:
@@ -121,7 +123,7 @@ class Fitting:
         self._fit_glibc(host, own)
         return host
 
-    def _mpi_of_image(self) -> "list[FoundLibrary]":
+    def _mpi_of_image(self) -> list[FoundLibrary]:
         """Return the libraries of MPI in the image: one for each name and file."""
         names = [(path, path.rpartition(b"/")[2]) for path in self._image.paths(beginning=b"lib")]
         wanted = {abi_name(name.rpartition(b"/")[2]) for name in self._profile.libraries}
@@ -130,9 +132,7 @@ class Fitting:
         found = map(self._image.open, places[:CANDIDATES_LIMIT])
         return [library for library in found if library is not None]
 
-    def _usable(
-        self, ours: "list[FoundLibrary]", theirs: "list[FoundLibrary]"
-    ) -> "list[FoundLibrary]":
+    def _usable(self, ours: list[FoundLibrary], theirs: list[FoundLibrary]) -> list[FoundLibrary]:
         """Return those of the host's MPIs whose ABI the image's programs need, or else all."""
         if not ours:
             raise SundogError("the host's linker finds no MPI", NOTHING_FOUND_HINT)
@@ -142,7 +142,7 @@ class Fitting:
         ]
         return usable or [library for library in ours if abi_name(library.name) == MPI_LIBRARIES[0]]
 
-    def _fit_mpi(self, host: HostSet, theirs: "list[FoundLibrary]") -> None:
+    def _fit_mpi(self, host: HostSet, theirs: list[FoundLibrary]) -> None:
         """Put the host's MPI in the places of the image's.  Raises SundogError."""
         libraries = [library for library in host.libraries if library.is_mpi]
         names = {abi_name(library.names[0]) for library in libraries}
@@ -171,7 +171,7 @@ class Fitting:
                 ABI_HINT,
             )
 
-    def _compare_mpi(self, library: HostLibrary, found: "FoundLibrary") -> None:
+    def _compare_mpi(self, library: HostLibrary, found: FoundLibrary) -> None:
         """Compare the versions of the host's and the image's MPI.  Raises SundogError."""
         image = max(version_of(found.file_name), version_of(found.name), key=len)
         compatibility = self._profile.compatibility
@@ -206,13 +206,13 @@ class Fitting:
             self._cover(library, found)
         self._add_names(library)
 
-    def _stays(self, library: HostLibrary, found: "FoundLibrary") -> bool:
+    def _stays(self, library: HostLibrary, found: FoundLibrary) -> bool:
         """Tell whether the image's library is newer, and has all that the host's defines."""
         image = version_of(found.file_name)
         is_newer = len(image) > 1 and len(library.version) > 1 and image > library.version
         return is_newer and library.found.library.defined <= found.library.defined
 
-    def _cover(self, library: HostLibrary, found: "FoundLibrary") -> None:
+    def _cover(self, library: HostLibrary, found: FoundLibrary) -> None:
         """Show the host's library in the place of the image's."""
         self._there.add(found.name)
         self._cache(found.name, found.path, library)
@@ -257,7 +257,7 @@ class Fitting:
             there = names_inside(self._search.root, plugins)
             self.fit.plugins.append((plugins if there else b"", place))
 
-    def _fit_glibc(self, host: HostSet, own: "FoundLibrary") -> None:
+    def _fit_glibc(self, host: HostSet, own: FoundLibrary) -> None:
         """Make sure that the image has the C library that the host's libraries need.
 
         ``own`` is the image's.  Raises SundogError.
@@ -277,7 +277,7 @@ class Fitting:
                     GLIBC_HINT,
                 )
 
-    def _replace_glibc(self, host: HostSet, own: "FoundLibrary") -> bool:
+    def _replace_glibc(self, host: HostSet, own: FoundLibrary) -> bool:
         """Show the host's glibc, all of it, if it is newer; return whether it is."""
         machine = own.library.machine
         theirs = self._search.find(C_LIBRARY, machine)
@@ -314,7 +314,7 @@ def plugins_beside(library: HostLibrary) -> bytes:
     return library.path.rpartition(b"/")[0] + b"/" + name if name else b""
 
 
-def major_of(found: "FoundLibrary") -> int:
+def major_of(found: FoundLibrary) -> int:
     """Return the number of the ABI of a library, or -1."""
     numbers = version_of(found.library.soname) or version_of(found.name)
     return numbers[0] if numbers else -1

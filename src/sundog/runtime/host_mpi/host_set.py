@@ -5,6 +5,8 @@ names (RPATH, RUNPATH), by $LD_LIBRARY_PATH, which modules of a site set, and in
 directories.  Source: ld.so(8).
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.root_files import names_inside
@@ -44,7 +46,7 @@ class HostLibrary:
 
     __slots__ = ("found", "is_mpi", "major", "names", "version")
 
-    def __init__(self, found: "FoundLibrary", *, is_mpi: bool) -> None:
+    def __init__(self, found: FoundLibrary, *, is_mpi: bool) -> None:
         self.found = found
         self.is_mpi = is_mpi
         soname = found.library.soname or found.name
@@ -68,7 +70,7 @@ class HostSet:
 
     __slots__ = ("_machine", "_path", "glibc", "libraries", "named", "search")
 
-    def __init__(self, search: "LibrarySearch", library_path: list[bytes]) -> None:
+    def __init__(self, search: LibrarySearch, library_path: list[bytes]) -> None:
         self.search = search
         self._path = library_path
         self._machine: tuple[int, int, str] | None = None
@@ -94,7 +96,7 @@ class HostSet:
             if found is not None:
                 self._add_needs(HostLibrary(found, is_mpi=False))
 
-    def add(self, found: "FoundLibrary", *, is_mpi: bool) -> None:
+    def add(self, found: FoundLibrary, *, is_mpi: bool) -> None:
         """Add a library and what it needs.  Raises SundogError if the host lacks something."""
         library = HostLibrary(found, is_mpi=is_mpi)
         if any(name in self.named for name in library.names):
@@ -107,7 +109,7 @@ class HostSet:
             self.named[name] = library
         self._add_needs(library)
 
-    def _opened(self, path: bytes, purpose: str) -> "FoundLibrary":
+    def _opened(self, path: bytes, purpose: str) -> FoundLibrary:
         found = self.search.open(path)
         if found is None:
             raise SundogError(
@@ -133,7 +135,7 @@ class HostSet:
                 )
             self.add(found, is_mpi=False)
 
-    def _find(self, name: bytes, needing: "FoundLibrary") -> "FoundLibrary | None":
+    def _find(self, name: bytes, needing: FoundLibrary) -> FoundLibrary | None:
         """Return the library ``name`` that the host's linker would load for ``needing``."""
         own, place = needing.library, needing.path.rpartition(b"/")[0]
         before = b"" if own.runpath else own.rpath
@@ -160,7 +162,7 @@ def expanded_directories(text: bytes, origin: bytes) -> list[bytes]:
     return directories
 
 
-def mpi_of_host(search: "LibrarySearch") -> "list[FoundLibrary]":
+def mpi_of_host(search: LibrarySearch) -> list[FoundLibrary]:
     """Return the libraries of all MPIs that the host's linker finds: one for each ABI."""
     spellings = {name: [name] for name in MPI_LIBRARIES}
     for other, name in SAME_AS.items():
@@ -175,9 +177,7 @@ def mpi_of_host(search: "LibrarySearch") -> "list[FoundLibrary]":
     return list(first.values())
 
 
-def host_set_of(
-    profile: "HostProfile", search: "LibrarySearch", library_path: list[bytes]
-) -> HostSet:
+def host_set_of(profile: HostProfile, search: LibrarySearch, library_path: list[bytes]) -> HostSet:
     """Return the libraries that the ``profile`` names, with all that they need.
 
     Raises SundogError if the host lacks one.

@@ -5,6 +5,8 @@ has a profile as values, or the ``findings`` about one image.  A record is one f
 another name and renamed, so a reader finds all of it or none.  There are at most ``RECORDS_LIMIT``.
 """
 
+from __future__ import annotations
+
 import os
 from binascii import crc32
 

@@ -3,6 +3,8 @@
 Most starts find what an earlier one has kept: see ``kept``.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.wire.values import pack_value
@@ -16,7 +18,6 @@ from sundog.runtime.container.operations import (
 )
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.root_files import read_inside
-from sundog.runtime.container.variables import Environment
 from sundog.runtime.host_mpi.findings import Findings, states, states_in, unpack_findings
 from sundog.runtime.host_mpi.fit import Fit, Fitting
 from sundog.runtime.host_mpi.kept import KeptValue
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.plan import Plan
+    from sundog.runtime.container.variables import Environment
 
 IMAGE_VARIABLES = b"/ch/environment"
 LIBRARY_PATH = b"LD_LIBRARY_PATH"
@@ -70,8 +72,8 @@ class HostMpi:
         *,
         host_glibc: bool,
         writable: bool,
-        told: "Callable[[str], None]",
-        warned: "Callable[[str], None]",
+        told: Callable[[str], None],
+        warned: Callable[[str], None],
     ) -> None:
         """Read the profile ``name``; the host's default if it is empty.
 
@@ -98,7 +100,7 @@ class HostMpi:
             Bind(plugins, plugins, need, writable=False) for plugins in self._profile.plugins
         ]
 
-    def show(self, root: int, plan: "Plan", image: bytes, *, is_stable: bool) -> "list[Operation]":
+    def show(self, root: int, plan: Plan, image: bytes, *, is_stable: bool) -> list[Operation]:
         """Make the mounts for the image that is mounted in the directory ``root``; return more.
 
         Call it after ``Plan.mount`` and ``add_missing_points`` of the ``plan``, before ``enter``.
@@ -171,7 +173,7 @@ class HostMpi:
         )
 
 
-def covering(fit: Fit) -> "list[Operation]":
+def covering(fit: Fit) -> list[Operation]:
     """Return the mounts over files and directories of the image."""
     more: list[Operation] = [
         Bind(source, place, REQUIRED, writable=False) for source, place in fit.covers
@@ -184,7 +186,7 @@ def covering(fit: Fit) -> "list[Operation]":
     return more
 
 
-def shown_cache(root: int, operations: "Sequence[Operation]") -> bytes:
+def shown_cache(root: int, operations: Sequence[Operation]) -> bytes:
     """Return the linker's cache that the container would have: that of devices, or the image's."""
     for operation in operations:
         is_cache = operation.destination == LINKER_CACHE

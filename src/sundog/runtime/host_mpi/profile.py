@@ -4,14 +4,19 @@ A profile is ``NAME.toml`` in one of the directories of ``profile_directories``;
 counts.  Without a name, ``default.toml`` counts, if it is there.  A name with a slash is a path.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.spelling import nearest
 from sundog.errors import SundogError
-from sundog.runtime.container.variables import Environment
 from sundog.runtime.host_mpi.abi import COMPATIBILITIES, FULL_FITS
 from sundog.runtime.host_mpi.kept import KeptValue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.container.variables import Environment
 
 PROFILE_DIRECTORIES = b"CH_RUN_HOST_MPI_DIRS"  # a variable, with colons between directories
 SITE_PROFILES = b"/etc/sundog/host-mpi.d"
@@ -53,7 +58,7 @@ class HostProfile:
         "providers",
     )
 
-    def __init__(self, path: bytes = b"", table: "dict[str, object] | None" = None) -> None:
+    def __init__(self, path: bytes = b"", table: dict[str, object] | None = None) -> None:
         """Take the ``table`` in the file ``path``.  Raises SundogError for a mistake in it."""
         self.path = path
         table = table or {}

@@ -7,6 +7,8 @@ The directory ``/.sundog`` is a mount that only this container has:
     environment    the variables of the profile, for every process that enters the container
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import write_all

@@ -8,6 +8,8 @@ The module calls the C library directly.  In many builds of Python the module ``
 separate file.  ``grp`` and ``pwd`` decode names, but callers here need bytes.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import dlsym, sizeof
@@ -15,12 +17,12 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
 from sundog.runtime.container.operations import FileMount
 from sundog.runtime.container.paths import lexists
-from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.part import Part
 from sundog.runtime.launcher.run_plan import needed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.request import Request
     from sundog.runtime.launcher.storage import Storage
 
@@ -59,7 +61,7 @@ class Accounts:
         self.is_lasting = is_lasting
 
 
-def accounts_of(request: "Request", storage: "Storage") -> Part:
+def accounts_of(request: Request, storage: Storage) -> Part:
     """Return the part that shows the accounts; --no-passwd and --notify show the image's own.
 
     They are left in ``storage`` if it is private.

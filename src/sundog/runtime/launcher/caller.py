@@ -10,6 +10,8 @@ before this module, and they change it:
   Without the stub, the kernel still has the environment with which Python started.
 """
 
+from __future__ import annotations
+
 from posix import environ
 
 from sundog.base.cpython import (

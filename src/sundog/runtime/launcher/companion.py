@@ -1,5 +1,7 @@
 """The protocols of processes that stay beside the command."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
         def prepare(  # noqa: D102
             self, image: Image | None, plan: Plan | None, channel: GroupChannel | None, /
-        ) -> "PreparedCompanion": ...
+        ) -> PreparedCompanion: ...
 
     class PreparedCompanion(Protocol):
         """A companion that has opened what it needs of the host, before the change of root."""

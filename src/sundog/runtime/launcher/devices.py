@@ -4,6 +4,8 @@
 namespaces.  In the wheel it is in a joined module of its own.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import printable
@@ -42,9 +44,7 @@ class Hooks(Part):
 
     __slots__ = ("_bundle", "_hooks", "_host", "_messages", "_root", "_run")
 
-    def __init__(
-        self, mounts: "list[DetachedMount]", hooks: "list[Hook]", messages: "Messages"
-    ) -> None:
+    def __init__(self, mounts: list[DetachedMount], hooks: list[Hook], messages: Messages) -> None:
         super().__init__(mounts)
         self._hooks = hooks
         self._host = os.open(b"/", OPEN_DIRECTORY)
@@ -52,7 +52,7 @@ class Hooks(Part):
         self._messages = messages
         self._bundle = self._root = -1
 
-    def mounted(self, container: "MountedContainer") -> None:
+    def mounted(self, container: MountedContainer) -> None:
         """Make the bundle, which the hooks outside of the container get."""
         self._root = container.directory
         scratch = container.plan.scratch
@@ -84,14 +84,14 @@ class Hooks(Part):
         os.close(self._host)
 
 
-def load_run_hook() -> "Callable[..., str]":
+def load_run_hook() -> Callable[..., str]:
     """Return the function that runs a hook.  Few starts load it, and none may after ``enter``."""
     from sundog.runtime.container.hooks import run_hook
 
     return run_hook
 
 
-def devices_for(line: "CommandLine", environment: "Environment", messages: "Messages") -> Part:
+def devices_for(line: CommandLine, environment: Environment, messages: Messages) -> Part:
     """Return the part of the devices of ``line``, and set their variables in it.
 
     Raises SundogError.
@@ -118,7 +118,7 @@ def devices_for(line: "CommandLine", environment: "Environment", messages: "Mess
     return Hooks(found.mounts, hooks, messages) if hooks else Part(found.mounts)
 
 
-def hook_text(hook: "Hook") -> str:
+def hook_text(hook: Hook) -> str:
     """Return the program of a hook, with the first of its arguments."""
     _, _, program = hook.path.rpartition(b"/")
     return printable(b" ".join([program, *hook.args[1:2]]))

@@ -1,23 +1,25 @@
 """``ch-run --dry-run``: what ``ch-run`` would do, as text."""
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.runtime.container.execute import quoted
-from sundog.runtime.container.plan import Plan
 from sundog.runtime.launcher.environment import (
     EnvironmentChange,
     SetFromImage,
     SetVariables,
     UnsetMatching,
 )
-from sundog.runtime.launcher.image import Image
 from sundog.runtime.launcher.image_choice import execution
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.container.plan import Plan
+    from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.request import Request
 
 
-def dry_run_text(request: "Request", image: Image, plan: Plan) -> str:
+def dry_run_text(request: Request, image: Image, plan: Plan) -> str:
     """Return the plan of mounts as -vv prints it, and what would follow; a line for each step."""
     line = request.line
     command, changes, directory = execution(line, image)

@@ -14,6 +14,8 @@ The ender waits for the end of the stand-in or of the keeper, whatever ends it. 
 path, and answers no program, so no program of the container can make it wait.
 """
 
+from __future__ import annotations
+
 import os
 from select import POLLIN, poll
 from time import sleep
@@ -61,18 +63,18 @@ class Members:
         """Tell whether ``process`` has been killed, and waits in the kernel."""
         return self._ending.is_stuck(process)
 
-    def living(self, spared: "Collection[int]") -> list[int]:
+    def living(self, spared: Collection[int]) -> list[int]:
         """Return those that have not ended, without the ``spared``."""
         return self._ending.living(self._find(spared, self._peer))
 
-    def _find(self, spared: "Collection[int]", peer: int) -> list[int]:
+    def _find(self, spared: Collection[int], peer: int) -> list[int]:
         return find_members(self._ending.proc, spared, peer, self._own)
 
     def end(
         self,
-        is_over: "Callable[[], bool]",
-        spared: "Collection[int]",
-        wait: "Callable[[float], object]",
+        is_over: Callable[[], bool],
+        spared: Collection[int],
+        wait: Callable[[float], object],
     ) -> None:
         """Kill all but the ``spared`` until it ``is_over``; see ``Ending.end``.
 
@@ -97,9 +99,9 @@ class Members:
 
 
 def start_ender(
-    members: "Callable[[], Members]",
+    members: Callable[[], Members],
     process: int,
-    messages: "Messages | None" = None,
+    messages: Messages | None = None,
     proc: int = -1,
 ) -> int:
     """Fork a process that ends the ``members`` when ``process``, a pidfd, has ended; return its ID.

@@ -9,6 +9,8 @@ Names and values are bytes.  ``read_variables`` reads a file of the host.  All o
 functions work in the container, because ``/root`` and ``/ch/environment`` belong to the image.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import libc_call, printable
@@ -16,12 +18,13 @@ from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_MAGICLINKS, openat2
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.paths import exists
 from sundog.runtime.container.variables import CH_RUNNING, Environment
-from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sundog.runtime.launcher.messages import Messages
 
 ALL_VARIABLES = b"*"  # the pattern that leaves what a rank of MPI needs
 FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
@@ -63,7 +66,7 @@ class SetFromImage:
         self,
         delimiter: bytes,
         path: bytes = IMAGE_ENVIRONMENT,
-        absent: "tuple[str, str] | None" = None,
+        absent: tuple[str, str] | None = None,
     ) -> None:
         self.delimiter = delimiter
         self.path = path
@@ -100,7 +103,7 @@ def command_environment(
     changes: list[EnvironmentChange],
     messages: Messages,
     *,
-    own: "Mapping[bytes, bytes] | None" = None,
+    own: Mapping[bytes, bytes] | None = None,
     expand: bool = True,
     mpi_env: bool = True,
 ) -> None:

@@ -3,6 +3,8 @@
 The process exits after a trial.  Few starts need this module: it is a joined module of its own.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import EXIT_ERROR, EXIT_RUN, SundogError
 from sundog.runtime.container.features import try_overlay, try_seccomp, try_squash, try_tmpfs_xattrs

@@ -8,6 +8,8 @@ passes the devices on, and becomes the command.  See ``fuse.server``.
 own.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -204,7 +206,7 @@ def shown_image(path: bytes) -> Image:
     return one_file_image(SquashRoot(path, os.open(b"/", OPEN_DIRECTORY)), None)
 
 
-def one_file_image(root: SquashRoot, recorded: "tuple[bytes, bytes] | None") -> Image:
+def one_file_image(root: SquashRoot, recorded: tuple[bytes, bytes] | None) -> Image:
     """Return the image that ``root`` shows, with its command.  Raises SundogError."""
     tree = root.tree
     own = read_text(tree, OWN_COMMAND)

@@ -3,6 +3,8 @@
 Values are bytes.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 
 TYPE_CHECKING = False
@@ -21,8 +23,8 @@ UNKNOWN, AMBIGUOUS, NEEDLESS, LACKING = "unknown", "ambiguous", "needless", "lac
 
 
 def options_of_word(
-    word: bytes, words: "Iterator[bytes]", rows: "Sequence[OptionRow]", complain: "Complaint"
-) -> "Iterator[tuple[OptionRow, bytes | None]]":
+    word: bytes, words: Iterator[bytes], rows: Sequence[OptionRow], complain: Complaint
+) -> Iterator[tuple[OptionRow, bytes | None]]:
     """Yield the row and the argument of each option in ``word``, which begins with "-".
 
     The argument of the last one may be the next of ``words``, even if it begins with "-".  -h is -?
@@ -54,7 +56,7 @@ def options_of_word(
 
 
 def next_word(
-    row: "OptionRow", name: str, words: "Iterator[bytes]", complain: "Complaint"
+    row: OptionRow, name: str, words: Iterator[bytes], complain: Complaint
 ) -> bytes | None:
     """Return the next word if the option ``name`` needs an argument."""
     if not row[2] or row[2].startswith("["):

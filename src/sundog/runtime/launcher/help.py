@@ -1,5 +1,7 @@
 """The options of ``ch-run``, and the texts of --help and --usage."""
 
+from __future__ import annotations
+
 USAGE = "ch-run [OPTION...] IMAGE [-- COMMAND [ARG...]]"
 
 # short, long, argument (in brackets: optional), help text

@@ -3,18 +3,20 @@
 Few starts import this module.  In the wheel it is in a joined module of its own.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.record.location import usual_storage
 from sundog.runtime.host_mpi.prepare import HostMpi
-from sundog.runtime.launcher.image import Image
-from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.part import Part
 from sundog.runtime.launcher.storage import Storage, private_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.mounted_container import MountedContainer
+    from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.request import Request
 
 
@@ -23,7 +25,7 @@ class HostMpiPart(Part):
 
     __slots__ = ("_host", "_line", "_storage")
 
-    def __init__(self, name: bytes, request: "Request", storage: Storage) -> None:
+    def __init__(self, name: bytes, request: Request, storage: Storage) -> None:
         """Read the profile ``name``; the default one if it is empty.
 
         What the part finds out is kept in ``storage``, or else in the user's usual storage
@@ -45,7 +47,7 @@ class HostMpiPart(Part):
         self._line = line
         self._storage = storage
 
-    def mounted(self, container: "MountedContainer") -> None:
+    def mounted(self, container: MountedContainer) -> None:
         """Add the mounts that depend on the image.  Raises SundogError if the MPI does not fit."""
         identity, is_stable = content_identity(self._line, container.image, self._storage)
         more = self._host.show(container.directory, container.plan, identity, is_stable=is_stable)

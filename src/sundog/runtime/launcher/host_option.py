@@ -1,8 +1,13 @@
 """``ch-run --host-mpi``: what every start has of it."""
 
+from __future__ import annotations
+
 from sundog.errors import UsageError
 from sundog.runtime.launcher.environment import SetFromImage
-from sundog.runtime.launcher.options import CommandLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.launcher.options import CommandLine
 
 # The variables of the profile, for each process that enters the container: see host_mpi.shown.
 HOST_MPI_ENVIRONMENT = b"/.sundog/environment"

@@ -1,17 +1,19 @@
 """Directories of the host that the container shows at their own paths: the home, and $TMPDIR."""
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.mountpoint import components
 from sundog.runtime.container.operations import CREATED, DESIRED, OPTIONAL, Bind, TmpfsMount
 from sundog.runtime.container.paths import absolute, exists
-from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.part import Part
 from sundog.runtime.launcher.run_plan import needed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.container.operations import Operation
+    from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.option_values import MountOptions
     from sundog.runtime.launcher.options import CommandLine
 
@@ -40,7 +42,7 @@ def home_places(environment: Environment) -> list[Bind]:
     return places
 
 
-def home_of(mounts: "MountOptions", environment: Environment) -> Part:
+def home_of(mounts: MountOptions, environment: Environment) -> Part:
     """Return the part of --home.  Raises SundogError if there is no home."""
     if not mounts.home:
         return Part()
@@ -63,7 +65,7 @@ class TemporaryDirectory(Part):
 
     __slots__ = ("_need", "places", "shown", "variable")
 
-    def __init__(self, line: "CommandLine", environment: Environment) -> None:
+    def __init__(self, line: CommandLine, environment: Environment) -> None:
         super().__init__()
         self._need = needed(line.image)
         self.shown: bytes | None = None
@@ -84,13 +86,13 @@ class TemporaryDirectory(Part):
             # The mount point is not made in a writable image, where it would stay.
             self.places.append(Bind(wanted, wanted, OPTIONAL if line.image.write else DESIRED))
 
-    def plan(self) -> "list[Operation]":
+    def plan(self) -> list[Operation]:
         """See ``Part``."""
         if self.shown is None:
             return [TmpfsMount(TMP, self._need)]
         return [Bind(self.shown, TMP, self._need), *self.places]
 
-    def variables(self) -> "list[tuple[bytes, bytes]]":
+    def variables(self) -> list[tuple[bytes, bytes]]:
         """See ``Part``."""
         return [(b"TMPDIR", self.variable)] if self.variable else []
 

@@ -1,5 +1,7 @@
 """The image and the sources of --bind as the host has them, and the part of --bind."""
 
+from __future__ import annotations
+
 from sundog.runtime.container.hidden import Hidden, checked_binds
 from sundog.runtime.container.operations import CREATED, Bind
 from sundog.runtime.launcher.part import Part
@@ -17,7 +19,7 @@ class HostSources:
 
     __slots__ = ()
 
-    def open_image(self, *, with_records: bool) -> "Image | None":  # noqa: ARG002
+    def open_image(self, *, with_records: bool) -> Image | None:  # noqa: ARG002
         """Mount the image that is one file, with its records; None: it is none.
 
         Call it in the container's namespaces.  Raises SundogError.
@@ -30,7 +32,7 @@ class HostSources:
 
 
 def requested_binds(
-    mounts: "MountOptions", hidden: Hidden, sources: HostSources, warn: "Callable[[str], None]"
+    mounts: MountOptions, hidden: Hidden, sources: HostSources, warn: Callable[[str], None]
 ) -> Part:
     """Return the part of --bind; it warns of sources that are ``hidden`` from all others."""
     binds, own = checked_binds(mounts.binds, hidden.places, warn)

@@ -11,6 +11,8 @@
 Call these functions in the container's mount namespace, because ``ch-run`` mounts what they open.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -76,17 +78,17 @@ class Image:
 
     def __init__(
         self,
-        root: "Root",
-        command: "Sequence[bytes]" = (),
+        root: Root,
+        command: Sequence[bytes] = (),
         workdir: bytes = b"/",
         *,
         user: bytes = b"",
-        layers: "Sequence[bytes]" = (),
+        layers: Sequence[bytes] = (),
         named: bool,
-        prefix: "Sequence[bytes]" = (),
-        variables: "Sequence[EnvironmentChange]" = (),
+        prefix: Sequence[bytes] = (),
+        variables: Sequence[EnvironmentChange] = (),
         own_variables: bool = False,
-        recorded: "tuple[bytes, bytes] | None" = None,
+        recorded: tuple[bytes, bytes] | None = None,
         guesses: bytes = b"",
         kept: bytes = b"",
     ) -> None:

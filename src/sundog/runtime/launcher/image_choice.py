@@ -1,5 +1,7 @@
 """Choices that the command line and the image make together: the image, the command, its start."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import STDOUT_FILENO
@@ -22,9 +24,12 @@ from sundog.runtime.launcher.image import (
     image_name,
     image_place,
 )
-from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.run_plan import REQUIRED_BINDS
 from sundog.runtime.launcher.storage import Storage, find_storage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.launcher.options import CommandLine
 
 
 def command_missing() -> SundogError:

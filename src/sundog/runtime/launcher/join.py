@@ -20,6 +20,8 @@ can neither trace it nor open its files.
 the first one loads.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from time import sleep
@@ -132,10 +134,10 @@ class Group(Joinable):
     def __init__(
         self,
         name: bytes,
-        environment: "Environment",
+        environment: Environment,
         tag: bytes,
         image: bytes,
-        messages: "Messages",
+        messages: Messages,
         *,
         is_attended: bool,
         may_begin: bool,
@@ -213,7 +215,7 @@ class Group(Joinable):
         if self._is_attended:
             self.channel = GroupChannel(self._proc)
 
-    def _place(self) -> "JoinPlace":
+    def _place(self) -> JoinPlace:
         """Return the place that no stranger can take.  Few processes load it."""
         if self._known_place is None:
             from sundog.runtime.launcher.join_place import JoinPlace
@@ -254,7 +256,7 @@ class Group(Joinable):
         self._lead(start_keeper(lead.listener, self._image, waiter, lead))
         return True
 
-    def _connected(self, connection: socket, place: "JoinPlace | None") -> UnixPeer | None:
+    def _connected(self, connection: socket, place: JoinPlace | None) -> UnixPeer | None:
         """Connect to the keeper of the group; return it, or None if nobody of this user listens."""
         try:
             if place is not None:
@@ -274,7 +276,7 @@ class Group(Joinable):
             return None
         return keeper
 
-    def _join(self, place: "JoinPlace | None" = None) -> bool:
+    def _join(self, place: JoinPlace | None = None) -> bool:
         """Try to get the namespaces from the keeper; return whether it has sent them."""
         connection = socket(AF_UNIX, SOCK_SEQPACKET)
         keeper = self._connected(connection, place)
@@ -328,9 +330,9 @@ class Group(Joinable):
 
 
 def group_for(
-    line: "CommandLine",
-    environment: "Environment",
-    messages: "Messages",
+    line: CommandLine,
+    environment: Environment,
+    messages: Messages,
     *,
     is_attended: bool,
 ) -> Joinable:
@@ -361,7 +363,7 @@ def group_for(
     )
 
 
-def open_waiter(environment: "Environment") -> int:
+def open_waiter(environment: Environment) -> int:
     """Return a pidfd of the process that waits for this one, -1 if none is named.
 
     Raises SundogError if it has ended.
@@ -376,7 +378,7 @@ def open_waiter(environment: "Environment") -> int:
     return process
 
 
-def may_be_elsewhere(environment: "Environment") -> bool:
+def may_be_elsewhere(environment: Environment) -> bool:
     """Tell whether a group of this user may have met at the other place; few ever do."""
     runtime = environment.get(RUNTIME_VARIABLE) or b""
     if exists(runtime + b"/" + RUNTIME_NAME + b"/" + JOIN):
@@ -388,7 +390,7 @@ def may_be_elsewhere(environment: "Environment") -> bool:
     return exists(boots) and exists(boots + b"/" + boot_id().encode() + b"/" + JOIN)
 
 
-def find_size(group: "GroupOptions", environment: "Environment", messages: "Messages") -> int:
+def find_size(group: GroupOptions, environment: Environment, messages: Messages) -> int:
     """Return the size of the group, or 0 if nothing tells it.
 
     Sundog needs no size, because the keeper sees when members end.  Raises SundogError for a size
@@ -410,7 +412,7 @@ def find_size(group: "GroupOptions", environment: "Environment", messages: "Mess
 
 
 def find_tag(
-    group: "GroupOptions", environment: "Environment", messages: "Messages"
+    group: GroupOptions, environment: Environment, messages: Messages
 ) -> tuple[bytes, bytes]:
     """Return Slurm's job, if the tag comes from Slurm, or else b"", and the tag of the group.
 

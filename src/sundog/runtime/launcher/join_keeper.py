@@ -14,6 +14,8 @@ were killed, too.  If the first ``ch-run`` fails before its container is complet
 the peers that wait see the end of their connections, and begin a new group.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import AF_UNIX, SIGKILL, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
@@ -40,7 +42,7 @@ NAMESPACES = 2  # descriptors from the first ``ch-run``; another one is the supe
 SPARE_DESCRIPTORS = 16  # those of the keeper itself
 
 
-def start_keeper(listener: socket, image: bytes, waiter: int, lead: "Lead | None" = None) -> socket:
+def start_keeper(listener: socket, image: bytes, waiter: int, lead: Lead | None = None) -> socket:
     """Fork the keeper; return the connection by which it gets the namespaces, once it listens.
 
     ``listener`` is bound.  ``waiter`` is a pidfd of the process that waits for this one, or -1.

@@ -13,6 +13,8 @@ way.
 Only the first process of a group, and those that meet a stranger, load this module.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 
@@ -68,7 +70,7 @@ class JoinPlace:
 
     __slots__ = ("_environment", "_name")
 
-    def __init__(self, environment: "Variables", name: bytes) -> None:
+    def __init__(self, environment: Variables, name: bytes) -> None:
         """``name`` tells the group, and is not as long as the name of a file may be."""
         self._environment = environment
         self._name = name.replace(b"/", b"\1")
@@ -119,7 +121,7 @@ def remove(name: bytes, directory: int) -> None:
         pass
 
 
-def at_directory(directory: int, act: "Callable[[], None]") -> None:
+def at_directory(directory: int, act: Callable[[], None]) -> None:
     """Do something in another working directory: the address of a socket is short (unix(7))."""
     with Closing(os.open(b".", OPEN_DIRECTORY)) as here:
         os.fchdir(directory)

@@ -3,6 +3,8 @@
 ``join`` finds it.  Both modules are in a joined module of their own in the wheel.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
@@ -32,7 +34,7 @@ class Joinable(Sharing):
         super().__init__()
         self.may_begin = may_begin
 
-    def run(self, request: "Request", home: "Part") -> int:
+    def run(self, request: Request, home: Part) -> int:
         """Run the command of ``request`` in the container, which exists.
 
         Looks at the image, and at its storage, only if the image must say what runs, or who:
@@ -64,7 +66,7 @@ class Joinable(Sharing):
             os.close(fd)
 
 
-def load_shown_image() -> "Callable[[bytes], Image]":
+def load_shown_image() -> Callable[[bytes], Image]:
     """Return the function that reads an image that is one file, and is the root directory."""
     from sundog.runtime.launcher.file_server import shown_image
 

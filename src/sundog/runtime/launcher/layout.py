@@ -9,6 +9,8 @@ installation: no variable and no option can lead to another program.
 own.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -19,11 +21,14 @@ from sundog.base.record.known_layouts import LAYOUT_RECORD_LIMIT, KnownLayout
 from sundog.errors import SundogError
 from sundog.runtime.container.execute import quoted
 from sundog.runtime.container.paths import absolute, exists
-from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.image import image_name, image_place
-from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.storage import private_storage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.container.variables import Environment
+    from sundog.runtime.launcher.messages import Messages
 
 # The child's program.  The packages of the child are where this module is.
 LOADER_PROGRAM = (

@@ -20,6 +20,8 @@ With --notify ``ch-run`` stays as the command's parent, beside a supervisor.  On
 Import nothing after the change of root: the module would come from the image.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from posix import environ
@@ -173,7 +175,7 @@ def launch(
     return run_command(request, image, prepared, parts)
 
 
-def shown_parts(request: Request, storage: "Storage", *, home: Part, devices: Part) -> list[Part]:
+def shown_parts(request: Request, storage: Storage, *, home: Part, devices: Part) -> list[Part]:
     """Return the parts that have mounts, but for --bind, which lies over all of them.
 
     This is their order: each lies over earlier ones.  The host's MPI adds to the linker's cache of
@@ -227,7 +229,7 @@ def devices_of(request: Request) -> Part:
     return devices_for(request.line, request.environment, request.messages)
 
 
-def host_mpi_of(request: Request, storage: "Storage") -> Part:
+def host_mpi_of(request: Request, storage: Storage) -> Part:
     """Return the part of --host-mpi.  Few starts load it.  Raises SundogError."""
     name = request.line.host_mpi.profile
     if name is None:

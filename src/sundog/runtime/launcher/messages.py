@@ -5,6 +5,8 @@ This module escapes control characters for all of ``ch-run``, so that a terminal
 The module calls write(2), because execve(2) would discard text in a buffer.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 

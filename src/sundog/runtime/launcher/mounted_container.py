@@ -1,5 +1,7 @@
 """A container that is mounted, and that nobody has entered."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.container.operations import Operation
@@ -18,14 +20,14 @@ class MountedContainer:
     __slots__ = ("directory", "image", "operations", "plan")
 
     def __init__(
-        self, image: "Image", plan: "Plan", directory: int, operations: "list[Operation]"
+        self, image: Image, plan: Plan, directory: int, operations: list[Operation]
     ) -> None:
         self.image = image
         self.plan = plan
         self.directory = directory
         self.operations = operations
 
-    def add(self, operations: "list[Operation]") -> None:
+    def add(self, operations: list[Operation]) -> None:
         """Add mounts over all others, whose sources are at hand."""
         self.operations += operations
         self.plan.operations += operations

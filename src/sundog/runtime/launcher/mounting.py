@@ -1,26 +1,28 @@
 """The image of ``ch-run``: found, and mounted with all that belongs to its container."""
 
+from __future__ import annotations
+
 import errno
 import os
 
 from sundog.base.kernel.libc import printable
 from sundog.errors import KernelError, SundogError
-from sundog.runtime.container.hidden import Hidden
 from sundog.runtime.container.missing_points import add_missing_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY
-from sundog.runtime.launcher.image import Image
 from sundog.runtime.launcher.image_choice import choose_image
-from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mounted_container import MountedContainer
-from sundog.runtime.launcher.options import CommandLine
 from sundog.runtime.launcher.run_plan import build_plan
-from sundog.runtime.launcher.storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.runtime.container.hidden import Hidden
     from sundog.runtime.container.operations import Operation
+    from sundog.runtime.launcher.image import Image
+    from sundog.runtime.launcher.messages import Messages
+    from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.storage import Storage
 
 
 def use_mount_point(path: bytes | None, image: Image | None, messages: Messages) -> None:
@@ -45,7 +47,7 @@ def use_mount_point(path: bytes | None, image: Image | None, messages: Messages)
 def mount_image(
     line: CommandLine,
     storage: Storage,
-    mounts: "Sequence[Operation]",
+    mounts: Sequence[Operation],
     hidden: Hidden,
     given: Image | None = None,
 ) -> MountedContainer:

@@ -4,12 +4,17 @@ These are variables, files of a session, and descriptors.  Descriptors pass by t
 PMIx Standard 4.1, chapter 5 (environment variables); Slurm's MPI guide; the PALS manual of HPE.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.runtime.container.mountpoint import components
 from sundog.runtime.container.operations import DESIRED, OPTIONAL, Bind
 from sundog.runtime.container.paths import exists
-from sundog.runtime.container.variables import Environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.container.variables import Environment
 
 # Each names a directory or a file that the rank opens, at this path.
 SESSION_VARIABLES = (b"PMIX_SERVER_TMPDIR", b"PALS_SPOOL_DIR", b"PALS_APINFO")

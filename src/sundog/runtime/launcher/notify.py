@@ -15,6 +15,8 @@ recorded when ``ch-run`` returns.
 it is in a joined module of its own, which the first one loads.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import (
@@ -54,7 +56,6 @@ from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.trial import obstacle
 from sundog.runtime.launcher.ender import Members, start_ender
-from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
 from sundog.runtime.launcher.orphan import fork_away
 from sundog.runtime.launcher.stand_in import StandIn
@@ -62,7 +63,6 @@ from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.group_source import GroupSource
 from sundog.runtime.supervision.members import kill_members
 from sundog.runtime.supervision.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
-from sundog.runtime.supervision.supervised import Supervised
 from sundog.runtime.supervision.supervision import Emulation, Supervision, install_in_group
 
 TYPE_CHECKING = False
@@ -76,9 +76,11 @@ if TYPE_CHECKING:
     from sundog.runtime.container.plan import Plan
     from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
+    from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.option_values import IdentityOptions
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.supervision.membership import GroupChannel
+    from sundog.runtime.supervision.supervised import Supervised
 
     class KeptRecords(Protocol):
         """Saves the records when the command has ended: see ``OwnRecords``."""
@@ -97,7 +99,7 @@ class Attendant:
 
     __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
 
-    def __init__(self, line: "CommandLine", messages: Messages) -> None:
+    def __init__(self, line: CommandLine, messages: Messages) -> None:
         """Read from ``line`` the command's user, and whether the command writes to the image.
 
         Call it before the process enters its namespaces.
@@ -117,8 +119,8 @@ class Attendant:
         self._messages = messages
 
     def prepare(
-        self, image: "Image | None", plan: "Plan | None", channel: "GroupChannel | None"
-    ) -> "PreparedAttendant | PeerAttendant":
+        self, image: Image | None, plan: Plan | None, channel: GroupChannel | None
+    ) -> PreparedAttendant | PeerAttendant:
         """Open the records of the ``image``; call it in the container's namespaces.
 
         ``plan`` has mounted the image; None: another process has done so.  ``channel`` leads to the
@@ -136,9 +138,7 @@ class Attendant:
             channel, user, self._messages, self._host, supervision=supervision, records=records
         )
 
-    def _supervision(
-        self, image: "Image", plan: "Plan"
-    ) -> "tuple[Supervision, KeptRecords | None]":
+    def _supervision(self, image: Image, plan: Plan) -> tuple[Supervision, KeptRecords | None]:
         """Open the records of the ``image``."""
         changes, is_lost = None, False
         records: KeptRecords | None = None
@@ -188,8 +188,8 @@ class PreparedAttendant:
     def __init__(
         self,
         supervision: Supervision,
-        records: "KeptRecords | None",
-        user: "StartUser",
+        records: KeptRecords | None,
+        user: StartUser,
         messages: Messages,
         host: HostMounts,
     ) -> None:
@@ -199,11 +199,11 @@ class PreparedAttendant:
         self._user = user
         self._messages = messages
 
-    def identify(self) -> "Identity | None":
+    def identify(self) -> Identity | None:
         """Return the command's user, None for root; call it in the container's root directory."""
         return self._user.identify()
 
-    def attend(self, who: "Identity | None", become: "Become") -> int:
+    def attend(self, who: Identity | None, become: Become) -> int:
         """Run the command beside a supervisor; return its exit status, or die of its signal.
 
         The command's process calls ``become`` with the function that installs the filter.  The
@@ -218,7 +218,7 @@ class PreparedAttendant:
             -1 if self._records is None else self._records.ended,
         )
 
-    def _supervise(self, parent: int, who: "Identity | None") -> int:
+    def _supervise(self, parent: int, who: Identity | None) -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
         supervision, members = self._supervision, self._members
         # What is for the command's process group must not end this process.  Its session stays the
@@ -266,8 +266,8 @@ class PeerAttendant:
 
     def __init__(
         self,
-        channel: "GroupChannel",
-        user: "StartUser",
+        channel: GroupChannel,
+        user: StartUser,
         messages: Messages,
         host: HostMounts,
         *,
@@ -279,11 +279,11 @@ class PeerAttendant:
         self._user = user
         self._messages = messages
 
-    def identify(self) -> "Identity | None":
+    def identify(self) -> Identity | None:
         """Return the command's user, as ``PreparedAttendant.identify`` does."""
         return self._user.identify()
 
-    def attend(self, who: "Identity | None", become: "Become") -> int:
+    def attend(self, who: Identity | None, become: Become) -> int:
         """Run the command under the group's supervisor, as ``PreparedAttendant.attend`` does."""
         channel = self._channel
         member = channel.member
@@ -319,20 +319,20 @@ class FirstAttendant(PeerAttendant):
 
     def __init__(
         self,
-        channel: "GroupChannel",
-        user: "StartUser",
+        channel: GroupChannel,
+        user: StartUser,
         messages: Messages,
         host: HostMounts,
         *,
         supervision: Supervision,
-        records: "KeptRecords | None",
+        records: KeptRecords | None,
     ) -> None:
         ended = -1 if records is None else records.ended
         super().__init__(channel, user, messages, host, ended=ended)
         self._supervision = supervision
         self._records = records
 
-    def attend(self, who: "Identity | None", become: "Become") -> int:
+    def attend(self, who: Identity | None, become: Become) -> int:
         """Start the supervisor, become a member as the other processes do, and run the command."""
         requests = self._channel.requests
         if requests is None:
@@ -342,7 +342,7 @@ class FirstAttendant(PeerAttendant):
         self._channel.enlist()
         return super().attend(who, become)
 
-    def _serve(self, requests: "socket", who: "Identity | None") -> None:
+    def _serve(self, requests: socket, who: Identity | None) -> None:
         """Be the supervisor until the group has ended, which begins with a command of ``who``."""
         supervision, records = self._supervision, self._records
         saved = () if records is None else records.descriptors()
@@ -380,11 +380,11 @@ class StartUser:
         self._messages = messages
         self._caller = caller
 
-    def of_image(self, words: bytes) -> "StartUser":
+    def of_image(self, words: bytes) -> StartUser:
         """Return the user in an image whose USER is ``words``."""
         return StartUser(self._words or words, self._messages, self._caller)
 
-    def identify(self) -> "Identity | None":
+    def identify(self) -> Identity | None:
         """Return the user that the words name in the root directory's accounts; None without words.
 
         Raises SundogError, also if PMIx would refuse the rank and let it wait.
@@ -404,8 +404,8 @@ class StartUser:
 
 
 def stand_in_for(
-    start: "Callable[[], int]",
-    supervise: "Callable[[int], int]",
+    start: Callable[[], int],
+    supervise: Callable[[int], int],
     members: Members,
     messages: Messages,
     note: int = -1,
@@ -462,7 +462,7 @@ def print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
             messages.error(text, hint)
 
 
-def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
+def attendant_for(line: CommandLine, messages: Messages) -> Attendant | None:
     """Return the supervisor that ``line`` asks for; None if --seccomp must take its place.
 
     Raises SundogError if ``line`` has --seccomp, or if it forbids --seccomp to take that place.
@@ -488,7 +488,7 @@ def attendant_for(line: "CommandLine", messages: Messages) -> Attendant | None:
     return None
 
 
-def user_words(identity: "IdentityOptions") -> bytes:
+def user_words(identity: IdentityOptions) -> bytes:
     """Return --user, else -u and -g as USER[:GROUP], else b""."""
     if identity.user:
         return identity.user

@@ -4,6 +4,8 @@ Sources of --bind can be such files, too.  ``main`` looks for them before it ent
 because their server must stay outside.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
 
 
-def sources_of(line: "CommandLine", storage: "Storage") -> HostSources:
+def sources_of(line: CommandLine, storage: Storage) -> HostSources:
     """Return the image and the sources of ``line``; start the server of those that are one file.
 
     Few starts load it.  Raises SundogError.
@@ -37,7 +39,7 @@ def sources_of(line: "CommandLine", storage: "Storage") -> HostSources:
     return ServedSources(image, sources)
 
 
-def find_one_files(line: "CommandLine", storage: "Storage") -> tuple[bytes, list[bytes]]:
+def find_one_files(line: CommandLine, storage: Storage) -> tuple[bytes, list[bytes]]:
     """Return the image if it is one file, else b""; and the sources of binds that are such files.
 
     A name in ``storage`` beats a file.  Raises KernelError for an image that cannot be read.
@@ -78,7 +80,7 @@ def is_one_file(path: bytes, *, must_be_readable: bool = False) -> bool:
     return start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE)
 
 
-def is_stored_name(reference: bytes, storage: "Storage") -> bool:
+def is_stored_name(reference: bytes, storage: Storage) -> bool:
     """Tell whether ``reference`` is the name of an image in ``storage``."""
     name = image_name(reference)
     if name is None or storage.directory < 0:

@@ -3,6 +3,8 @@
 Values are bytes.
 """
 
+from __future__ import annotations
+
 from sundog.base.record.identity import ID_LIMIT
 from sundog.errors import SundogError
 

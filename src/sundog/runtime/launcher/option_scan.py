@@ -3,6 +3,8 @@
 Values are bytes.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.base.spelling import nearest
 from sundog.errors import UsageError
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def scan(arguments: list[bytes], *, permute: bool = True) -> "Iterator[tuple[str, Any]]":
+def scan(arguments: list[bytes], *, permute: bool = True) -> Iterator[tuple[str, Any]]:
     """Yield the long name and the argument of each option, ("operand", word) for each operand.
 
     ("accepted", word) stands for an option of podman that does nothing here; after an operand it

@@ -4,6 +4,8 @@
 an argument, and a list for an option that may come several times.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -19,7 +21,7 @@ class ImageOptions:
 
     __slots__ = ("container", "mount_point", "overlay_size", "storage", "unsafe", "write")
 
-    def __init__(self, given: "Given") -> None:
+    def __init__(self, given: Given) -> None:
         self.container: bytes = given.get("container", b"")
         self.mount_point: bytes | None = given.get("mount")
         self.overlay_size: bytes | None = given.get("write-fake")
@@ -38,7 +40,7 @@ class MountOptions:
 
     __slots__ = ("binds", "home", "owned", "passwd", "private_tmp", "tmpfs")
 
-    def __init__(self, given: "Given") -> None:
+    def __init__(self, given: Given) -> None:
         binds = given.get("bind", [])
         self.binds: list[tuple[bytes, bytes, bool | None]] = [bind for bind, _ in binds]
         self.owned: set[bytes] = {bind[1] for bind, is_owned in binds if is_owned}
@@ -53,7 +55,7 @@ class DeviceOptions:
 
     __slots__ = ("all", "cdi_dirs", "hooks", "variables", "words")
 
-    def __init__(self, given: "Given", variables: "SetVariables | None") -> None:
+    def __init__(self, given: Given, variables: SetVariables | None) -> None:
         self.all = "devices" in given
         self.cdi_dirs: bytes | None = given.get("cdi-dirs")
         self.hooks = "cdi-hooks" in given
@@ -66,7 +68,7 @@ class EnvironmentOptions:
 
     __slots__ = ("changes", "directory", "expand", "mpi")
 
-    def __init__(self, given: "Given", changes: "list[EnvironmentChange]") -> None:
+    def __init__(self, given: Given, changes: list[EnvironmentChange]) -> None:
         self.changes = changes
         self.directory: bytes | None = given.get("cd")
         self.expand = "env-no-expand" not in given
@@ -78,7 +80,7 @@ class IdentityOptions:
 
     __slots__ = ("gid", "is_rank", "uid", "user")
 
-    def __init__(self, given: "Given") -> None:
+    def __init__(self, given: Given) -> None:
         self.gid: int | None = given.get("gid")
         self.is_rank = False
         self.uid: int | None = given.get("uid")
@@ -94,7 +96,7 @@ class EmulationOptions:
 
     __slots__ = ("fallback", "notify", "seccomp", "strict")
 
-    def __init__(self, given: "Given") -> None:
+    def __init__(self, given: Given) -> None:
         self.fallback = "no-fallback" not in given
         self.notify = "notify" in given or "user" in given
         self.seccomp = "seccomp" in given
@@ -106,7 +108,7 @@ class GroupOptions:
 
     __slots__ = ("is_joined", "pid", "size", "tag")
 
-    def __init__(self, given: "Given") -> None:
+    def __init__(self, given: Given) -> None:
         self.is_joined = not given.keys().isdisjoint(("join", "join-ct", "join-tag"))
         self.pid: int | None = given.get("join-pid")
         self.size: int | None = given.get("join-ct")
@@ -118,6 +120,6 @@ class HostMpiOptions:
 
     __slots__ = ("glibc", "profile")
 
-    def __init__(self, given: "Given") -> None:
+    def __init__(self, given: Given) -> None:
         self.glibc = "host-glibc" in given
         self.profile: bytes | None = given.get("host-mpi")

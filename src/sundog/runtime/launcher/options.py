@@ -8,6 +8,8 @@
 Values are bytes.
 """
 
+from __future__ import annotations
+
 from posix import environ
 
 from sundog import __version__
@@ -29,7 +31,6 @@ from sundog.runtime.launcher.environment import (
     read_variables,
 )
 from sundog.runtime.launcher.help import ACCEPTED, help_text, usage_text
-from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.option_numbers import parse_id, parse_number
 from sundog.runtime.launcher.option_scan import scan
 from sundog.runtime.launcher.option_values import (
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from sundog.runtime.launcher.environment import EnvironmentChange
+    from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.option_values import Given
 
 
@@ -153,7 +155,7 @@ def read_user(value: bytes) -> bytes:
     return value
 
 
-def read_set_env(value: bytes | None, delimiter: bytes = b"\n") -> "EnvironmentChange":
+def read_set_env(value: bytes | None, delimiter: bytes = b"\n") -> EnvironmentChange:
     """Return the change of --set-env[=ARG]; reads a file at once, on the host."""
     if value is None:
         return SetFromImage(delimiter)
@@ -162,7 +164,7 @@ def read_set_env(value: bytes | None, delimiter: bytes = b"\n") -> "EnvironmentC
     return SetVariables(read_variables(value, delimiter))
 
 
-def read_unset_env(value: bytes) -> "EnvironmentChange":
+def read_unset_env(value: bytes) -> EnvironmentChange:
     """Return the change of --unset-env GLOB."""
     if not value:
         raise SundogError("--unset-env: GLOB must have non-zero length")
@@ -188,7 +190,7 @@ def change_verbosity(messages: Messages, step: int, name: str, opposite: str) ->
     messages.verbosity += step
 
 
-def print_tests(messages: Messages, value: bytes) -> "NoReturn":
+def print_tests(messages: Messages, value: bytes) -> NoReturn:
     """Do --test WHAT: log prints a message of each level; log-fail fails after that."""
     if value not in (b"log", b"log-fail"):
         raise SundogError(f"--test: no such test: {printable(value)}", "one of: log, log-fail")
@@ -200,7 +202,7 @@ def print_tests(messages: Messages, value: bytes) -> "NoReturn":
     raise Finished(0)
 
 
-def print_warnings(messages: Messages, value: bytes) -> "NoReturn":
+def print_warnings(messages: Messages, value: bytes) -> NoReturn:
     """Do --warnings NUM."""
     for number in range(1, parse_number(value, "--warnings") + 1):
         messages.warning(f"this is warning {number}!")
@@ -216,14 +218,14 @@ def tried_feature(value: bytes) -> Finished:
 
 
 # Options that end the start; --version is on standard error, as in Charliecloud.
-ENDS: "dict[str, Callable[..., Finished]]" = {
+ENDS: dict[str, Callable[..., Finished]] = {
     "feature": tried_feature,
     "help": lambda _: Finished(0, help_text()),
     "usage": lambda _: Finished(0, usage_text()),
     "version": lambda _: Finished(0, __version__ + "\n", on_stderr=True),
 }
 # Options that only print, or say how much is printed.
-MESSAGE_ACTIONS: "dict[str, Callable[..., None]]" = {
+MESSAGE_ACTIONS: dict[str, Callable[..., None]] = {
     "accepted": note_accepted,
     "quiet": lambda messages, _: change_verbosity(messages, -1, "quiet", "verbose"),
     "test": print_tests,
@@ -231,20 +233,20 @@ MESSAGE_ACTIONS: "dict[str, Callable[..., None]]" = {
     "warnings": print_warnings,
 }
 # The functions that read the arguments of options: changes of the environment, ...
-CHANGE_READERS: "dict[str, Callable[..., EnvironmentChange]]" = {
+CHANGE_READERS: dict[str, Callable[..., EnvironmentChange]] = {
     "env": parse_exactly,
     "set-env": read_set_env,
     "set-env0": lambda value: read_set_env(value, b"\0"),
     "unset-env": read_unset_env,
 }
 # ... options that may come several times, ...
-REPEATED_READERS: "dict[str, Callable[..., Any]]" = {
+REPEATED_READERS: dict[str, Callable[..., Any]] = {
     "bind": read_owned_bind,
     "device": bytes,
     "tmpfs": parse_tmpfs,
 }
 # ... and options of which the last one counts.  Other arguments count as they are.
-VALUE_READERS: "dict[str, Callable[..., Any]]" = {
+VALUE_READERS: dict[str, Callable[..., Any]] = {
     "container": read_container,
     "gid": lambda value: parse_id(value, "--gid"),
     "host-mpi": lambda value: value or b"",

@@ -1,5 +1,7 @@
 """A process of ``ch-run`` that lives on when ``ch-run`` has become the command or has ended."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.stub import discard_child_signal
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def fork_away(call: "Callable[[], None]") -> None:
+def fork_away(call: Callable[[], None]) -> None:
     """Call ``call`` in a new process that is no child of this one, and ends afterwards."""
     child = os.fork()
     if child == 0:

@@ -3,6 +3,8 @@
 The rules of the compiled ``ch-run`` are the same: ``plan`` in native/container.c.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.record.location import STORAGE_VARIABLE, own_places
@@ -28,10 +30,10 @@ USUAL_SOURCES = (TMP, *REQUIRED_BINDS, *OPTIONAL_BINDS, *CRAY_BINDS)
 
 
 def hidden_from(
-    line: "CommandLine",
-    storage: "Storage",
-    environment: "Environment",
-    operations: "Sequence[Operation]",
+    line: CommandLine,
+    storage: Storage,
+    environment: Environment,
+    operations: Sequence[Operation],
 ) -> Hidden:
     """Return what the binds of a container do not show.
 
@@ -46,7 +48,7 @@ def hidden_from(
 
 
 def may_be_seen(
-    storage: "Storage", environment: "Environment", operations: "Sequence[Operation]"
+    storage: Storage, environment: Environment, operations: Sequence[Operation]
 ) -> bool:
     """Tell whether the mounts of a container could show a storage directory.
 

@@ -3,6 +3,8 @@
 No part knows another.  ``main.shown_parts`` decides whose mounts lie over whose.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,22 +28,22 @@ class Part:
 
     def __init__(
         self,
-        mounts: "Sequence[Operation]" = (),
-        variables: "Sequence[tuple[bytes, bytes]]" = (),
+        mounts: Sequence[Operation] = (),
+        variables: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._mounts = mounts
         self._variables = variables
 
-    def plan(self) -> "Sequence[Operation]":
+    def plan(self) -> Sequence[Operation]:
         """Return the mounts of this part, in order."""
         return self._mounts
 
-    def mounted(self, container: "MountedContainer") -> None:
+    def mounted(self, container: MountedContainer) -> None:
         """Finish what needs the mounted image and the host.  The process is in the namespaces."""
 
     def entered(self) -> None:
         """Act in the container's root directory.  Nothing can be imported any more."""
 
-    def variables(self) -> "Sequence[tuple[bytes, bytes]]":
+    def variables(self) -> Sequence[tuple[bytes, bytes]]:
         """Return variables of the command, before the command line's options change them."""
         return self._variables

@@ -1,5 +1,7 @@
 """A start as the command line and the caller's environment ask for it."""
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import default_storage, usual_storage
 from sundog.errors import EXIT_ERROR
@@ -54,9 +56,9 @@ class Request:
     def __init__(
         self,
         line: CommandLine,
-        environment: "Environment",
-        messages: "Messages",
-        statuses: "Statuses",
+        environment: Environment,
+        messages: Messages,
+        statuses: Statuses,
     ) -> None:
         """Decide all that needs no image.  Raises SundogError."""
         self.line = line
@@ -94,7 +96,7 @@ class Request:
         if not line.identity.is_rank and native_security_fails(self.environment, seen):
             messages.warning(NATIVE_SECURITY_WARNING % seen)
 
-    def find_storage(self) -> "Storage":
+    def find_storage(self) -> Storage:
         """Find the storage directory of the image, on the host.
 
         ``line`` gets the image's name there.  Raises SundogError if the image must not run.
@@ -108,7 +110,7 @@ class Request:
 
 
 def read_command_line(
-    arguments: list[bytes], environment: "Environment", messages: "Messages"
+    arguments: list[bytes], environment: Environment, messages: Messages
 ) -> CommandLine:
     """Return the command line ``arguments``, with what follows from ``environment`` alone.
 

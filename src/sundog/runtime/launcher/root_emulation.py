@@ -1,5 +1,7 @@
 """Root emulation of the command: a supervisor beside it, the filter of --seccomp, or none."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.runtime.emulation.filter import install_fake_root
@@ -27,20 +29,20 @@ class Unattended:
         self._seccomp = seccomp
 
     def prepare(
-        self, _image: "Image | None", _plan: "Plan | None", _channel: "GroupChannel | None"
-    ) -> "Unattended":
+        self, _image: Image | None, _plan: Plan | None, _channel: GroupChannel | None
+    ) -> Unattended:
         """Return itself: it needs nothing of the host."""
         return self
 
     def identify(self) -> None:
         """Return None: no supervisor emulates a user."""
 
-    def attend(self, _who: "Identity | None", become: "Become") -> int:
+    def attend(self, _who: Identity | None, become: Become) -> int:
         """Become the command."""
         return become(install_fake_root if self._seccomp else None)
 
 
-def chosen_companion(line: "CommandLine", messages: "Messages") -> "tuple[Companion, bool]":
+def chosen_companion(line: CommandLine, messages: Messages) -> tuple[Companion, bool]:
     """Return the companion of the command, and whether it is a supervisor, which --notify wants.
 
     If no supervisor is possible, the filter of --seccomp takes its place.
@@ -52,7 +54,7 @@ def chosen_companion(line: "CommandLine", messages: "Messages") -> "tuple[Compan
     return Unattended(seccomp=emulation.seccomp or emulation.notify), False
 
 
-def chosen_ids(line: "CommandLine", *, is_attended: bool) -> tuple[int, int]:
+def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
     """Return the uid and the gid of the user namespace, outside of root emulation."""
     if is_attended:
         return 0, 0  # the supervisor emulates -u and -g
@@ -64,7 +66,7 @@ def chosen_ids(line: "CommandLine", *, is_attended: bool) -> tuple[int, int]:
     return uid, gid if identity.gid is None else identity.gid
 
 
-def load_attendant(line: "CommandLine", messages: "Messages") -> "Companion | None":
+def load_attendant(line: CommandLine, messages: Messages) -> Companion | None:
     """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
     from sundog.runtime.launcher.notify import attendant_for
 

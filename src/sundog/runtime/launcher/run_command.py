@@ -1,5 +1,7 @@
 """The last steps of ``ch-run``: the environment, the directory, the filters, and execve(2)."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def run_command(
-    request: "Request",
-    image: "Image | None",
-    prepared: "PreparedCompanion",
-    parts: "Iterable[Part]",
+    request: Request,
+    image: Image | None,
+    prepared: PreparedCompanion,
+    parts: Iterable[Part],
 ) -> int:
     """Run the command of ``request`` in the container, in which this process is.
 
@@ -57,10 +59,10 @@ def run_command(
 
 
 def become(
-    request: "Request",
+    request: Request,
     command: list[bytes],
-    image: "Image | None",
-    install: "Callable[[], None] | None",
+    image: Image | None,
+    install: Callable[[], None] | None,
 ) -> int:
     """Become the command, with the filter that ``install`` installs; None: no filter.
 
@@ -80,7 +82,7 @@ def become(
             messages.verbose(f"programs can type into terminals: {error.message}")
     silence(messages.verbosity)
 
-    def told(failure: OSError) -> "tuple[str, str]":
+    def told(failure: OSError) -> tuple[str, str]:
         text = f"can't execve(2): {printable(command[0])}: {failure.strerror}"
         hints = (
             failure_hint(failure, command[0], environment),

@@ -1,6 +1,7 @@
 """The plan of mounts of ``ch-run``: the host's files that its container sees."""
 
-from sundog.runtime.container.hidden import Hidden
+from __future__ import annotations
+
 from sundog.runtime.container.operations import CREATED, OPTIONAL, REQUIRED, Bind, TmpfsMount
 from sundog.runtime.container.plan import Plan
 
@@ -8,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.runtime.container.hidden import Hidden
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.root import Root
     from sundog.runtime.launcher.option_values import ImageOptions
@@ -36,7 +38,7 @@ CRAY_BINDS = (
 )
 
 
-def needed(image: "ImageOptions") -> str:
+def needed(image: ImageOptions) -> str:
     """Return how much a container needs what it shows in any case.
 
     An overlay gets the missing mount points, so the image does not change.
@@ -44,14 +46,14 @@ def needed(image: "ImageOptions") -> str:
     return REQUIRED if image.overlay_size is None and not image.container else CREATED
 
 
-def host_files(need: str, *, cray: bool) -> "list[Operation]":
+def host_files(need: str, *, cray: bool) -> list[Operation]:
     """Return the binds of the host's files that every container sees; ``cray``: on a Cray."""
     optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
     found: list[Operation] = [Bind(path, path, need) for path in REQUIRED_BINDS]
     return found + [Bind(path, path, OPTIONAL) for path in optional]
 
 
-def mounts_of(parts: "Sequence[Part]") -> "list[Operation]":
+def mounts_of(parts: Sequence[Part]) -> list[Operation]:
     """Return the mounts of all ``parts`` in their order, in which each lies over earlier ones."""
     operations = [mount for part in parts for mount in part.plan()]
     if any(isinstance(mount, TmpfsMount) for mount in operations):
@@ -62,7 +64,7 @@ def mounts_of(parts: "Sequence[Part]") -> "list[Operation]":
 
 
 def build_plan(
-    root: "Root", operations: "Sequence[Operation]", hidden: Hidden, image: "ImageOptions"
+    root: Root, operations: Sequence[Operation], hidden: Hidden, image: ImageOptions
 ) -> Plan:
     """Return the plan for the image ``root``: its own mounts, and ``operations``."""
     own = [

@@ -1,5 +1,7 @@
 """The container as one that other processes share: --join and --join-pid."""
 
+from __future__ import annotations
+
 from sundog.runtime.launcher.part import Part
 
 TYPE_CHECKING = False
@@ -22,6 +24,6 @@ class Sharing(Part):
         self.channel: GroupChannel | None = None
         self.namespaces: list[int] = []
 
-    def run(self, request: "Request", home: Part) -> int:
+    def run(self, request: Request, home: Part) -> int:
         """Run the command of ``request`` in the container, if it has namespaces to enter."""
         raise NotImplementedError

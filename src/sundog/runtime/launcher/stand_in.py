@@ -9,6 +9,8 @@
 * The stand-in ends with the command's exit status, or by the command's signal.
 """
 
+from __future__ import annotations
+
 import os
 from resource import RLIMIT_CORE, setrlimit
 
@@ -51,14 +53,14 @@ class StandIn:
 
     __slots__ = ("_command", "_members", "_note", "_statuses", "_supervisor")
 
-    def __init__(self, command: int, supervisor: int, members: "Members", note: int = -1) -> None:
+    def __init__(self, command: int, supervisor: int, members: Members, note: int = -1) -> None:
         self._command = command
         self._note = note
         self._members = members
         self._supervisor = supervisor
         self._statuses = {command: RUNNING, supervisor: RUNNING}
 
-    def stand(self, messages: "Messages") -> int:
+    def stand(self, messages: Messages) -> int:
         """Wait for the container's end; return the command's exit status, or die of its signal."""
         every = valid_signals()
         stuck = STUCK_LOOKS  # nothing has happened from which the command could be about to die
@@ -171,7 +173,7 @@ def shell_status(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def on_terminal(call: "Callable[[int], int | None]") -> int | None:
+def on_terminal(call: Callable[[int], int | None]) -> int | None:
     """Call ``call`` with the controlling terminal; return its result, or None without terminal."""
     try:
         terminal = os.open(b"/dev/tty", os.O_RDWR | os.O_CLOEXEC)

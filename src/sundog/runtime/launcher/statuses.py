@@ -4,10 +4,15 @@
 because the compiled ``ch-run`` hands over a start with an option that it does not know.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.errors import EXIT_EXEC, EXIT_RUN, EXIT_RUN_USAGE
-from sundog.runtime.container.variables import Environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.container.variables import Environment
 
 STATUSES_VARIABLE = b"SUNDOG_STATUSES"
 PODMAN_WORD = b"podman"

@@ -19,6 +19,8 @@ user namespace.  It opens the directory again after that, and compares device an
 can't have reused the inode number, because the first descriptor is still open.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 

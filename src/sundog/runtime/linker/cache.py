@@ -11,6 +11,8 @@ The file may come from an image.  Any content is safe: the result is bytes that 
 the container reads.
 """
 
+from __future__ import annotations
+
 import sys
 
 from sundog.base.cpython import Struct
@@ -141,7 +143,7 @@ class LinkerCache:
             at = self._data.find(start, at + 1)
         return False
 
-    def extended(self, libraries: "Sequence[CachedLibrary]") -> bytes:
+    def extended(self, libraries: Sequence[CachedLibrary]) -> bytes:
         """Return the content with ``libraries`` added; of one name, the first one wins."""
         added = sorted(libraries, key=lambda each: sort_key(each.name), reverse=True)  # stable
         data = self._data or CACHE_HEADER.pack(CACHE_MAGIC, 0, 0, OWN_ORDER, 0)

@@ -6,6 +6,8 @@ bound.  The dynamic linker needs only the program headers; section headers may b
 Specification: System V ABI, chapters 4 and 5 (elf(5)).
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import Struct

@@ -3,6 +3,8 @@
 Sources: ld.so(8); musl's ldso/dynlink.c for the file /etc/ld-musl-ARCH.path.
 """
 
+from __future__ import annotations
+
 from sundog.runtime.container.root_files import names_inside, read_inside
 
 C_LIBRARY = b"libc.so.6"
@@ -24,7 +26,7 @@ def linkers_inside(root: int) -> list[bytes]:
     return sorted(name for name in names if name.startswith(b"ld"))
 
 
-def musl_linker(linkers: "Sequence[bytes]") -> bytes:
+def musl_linker(linkers: Sequence[bytes]) -> bytes:
     """Return the first of ``linkers`` that is musl's; b"" if none is."""
     return next((name for name in linkers if name.startswith(MUSL_LINKER)), b"")
 

@@ -5,6 +5,8 @@ newer processors stand before those for all.  The record of one has the number o
 in a list, which is the cache's extension (dl-cache.h of glibc; older linkers leave it out).
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.runtime.linker.cache import (
     CACHE_HEADER,
@@ -28,7 +30,7 @@ HWCAPS_RECORD = 1 << 62  # the lower half is a number in the list
 HWCAPS_WORD = Struct("=I")
 
 
-def new_cache(libraries: "Sequence[CachedLibrary]") -> bytes:
+def new_cache(libraries: Sequence[CachedLibrary]) -> bytes:
     """Return the content of a cache; of equal libraries, the first one wins."""
     ordered = sorted(libraries, key=lambda each: (not each.hwcaps, each.hwcaps))
     ordered.sort(key=lambda each: (sort_key(each.name), each.flags), reverse=True)  # stable

@@ -9,6 +9,8 @@ The root may be an image's, so it may be hostile: no link leads out of it, and t
 Sources: ld.so(8), ldconfig(8); glibc's manual for ``glibc-hwcaps``.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -125,7 +127,7 @@ class LibrarySearch:
 
     __slots__ = ("_libraries_left", "_names", "configuration", "directories", "root")
 
-    def __init__(self, root: int, first: "Sequence[bytes]" = ()) -> None:
+    def __init__(self, root: int, first: Sequence[bytes] = ()) -> None:
         self.root = root
         configuration = LinkerConfiguration(root)
         self.configuration = configuration.files

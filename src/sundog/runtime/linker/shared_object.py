@@ -4,6 +4,8 @@ Specification: the System V ABI, chapter 5 (dynamic linking); the Linux Standard
 10.7 (symbol versioning).
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.runtime.linker.elf import ElfFile
 
@@ -60,7 +62,7 @@ class SharedObject(ElfFile):
 
     def _chain(
         self, tag: int, count_tag: int, structure: str
-    ) -> "Iterator[tuple[int, tuple[int, ...]]]":
+    ) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Yield the entries of the chain to which the dynamic section leads."""
         if tag in self.dynamic:
             start = self.offset_of(self.dynamic[tag])
@@ -68,7 +70,7 @@ class SharedObject(ElfFile):
 
     def _entries(
         self, offset: int, count: int, structure: str
-    ) -> "Iterator[tuple[int, tuple[int, ...]]]":
+    ) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Yield up to ``count`` entries, with their places.
 
         The last number of an entry is the distance to the next one.

@@ -9,6 +9,8 @@ A child may run beside programs of an image.  So it can be told to close what it
 the parent reads its messages as those of a stranger: see ``wire``.
 """
 
+from __future__ import annotations
+
 import gc
 import os
 import select
@@ -80,8 +82,8 @@ class Child:
 
     def __init__(
         self,
-        function: "Callable[[Callable[[], None]], object]",
-        keep: "Iterable[int] | None" = None,
+        function: Callable[[Callable[[], None]], object],
+        keep: Iterable[int] | None = None,
     ) -> None:
         """Fork, and call ``function`` in the child; its result must be packable by ``wire.values``.
 
@@ -111,7 +113,7 @@ class Child:
                 os._exit(0)
         os.close(write_end)
 
-    def answer(self, relay: "Carrier | None" = None) -> bytes:
+    def answer(self, relay: Carrier | None = None) -> bytes:
         """Wait for the answer, for ``opened``; return b"" if none came.
 
         A child that became a command gives no answer.  This does not reap the child.  Meanwhile the
@@ -123,9 +125,9 @@ class Child:
     def result(
         self,
         *,
-        leash: "Tether | None" = None,
-        relay: "Carrier | None" = None,
-        look: "Callable[[], None] | None" = None,
+        leash: Tether | None = None,
+        relay: Carrier | None = None,
+        look: Callable[[], None] | None = None,
     ) -> object:
         """Wait for the child; return its result or raise its exception.
 
@@ -164,7 +166,7 @@ class Child:
         except ChildProcessError:
             return 0
 
-    def _await_answer(self, relay: "Carrier | None", deadline: float | None) -> None:
+    def _await_answer(self, relay: Carrier | None, deadline: float | None) -> None:
         """Wait for the whole answer, but no longer than until the ``deadline``."""
         if self._pipe < 0:
             return
@@ -191,7 +193,7 @@ class Child:
         if relay is not None:
             relay.finish()
 
-    def _ready(self, relay: "Carrier | None", until: float | None) -> set[int]:
+    def _ready(self, relay: Carrier | None, until: float | None) -> set[int]:
         """Wait for data from the child or for the relay; return the descriptors that have some."""
         poll = select.poll()
         for source in {self._pipe} if relay is None else {self._pipe, *relay.sources}:
@@ -199,7 +201,7 @@ class Child:
         left = None if until is None else max(0.0, until - time.monotonic())
         return {fd for fd, _ in WATCH.poll(poll, left)}
 
-    def _end(self, leash: "Tether | None", relay: "Carrier | None", *, is_gentle: bool) -> None:
+    def _end(self, leash: Tether | None, relay: Carrier | None, *, is_gentle: bool) -> None:
         """End the child and reap it, whatever else happens meanwhile."""
         if leash is not None:
             self._end_command(leash, relay, is_gentle=is_gentle)
@@ -222,7 +224,7 @@ class Child:
             poll.register(process, select.POLLIN)
             return bool(poll.poll(seconds * 1000))
 
-    def _end_command(self, leash: "Tether", relay: "Carrier | None", *, is_gentle: bool) -> None:
+    def _end_command(self, leash: Tether, relay: Carrier | None, *, is_gentle: bool) -> None:
         """End the command of a guard, and its container."""
         steps = [(signal.SIGTERM, PATIENCE_WITH_STOPPED)]
         if is_gentle:
@@ -242,7 +244,7 @@ class Child:
 
 
 @contextmanager
-def on_another_interrupt(act: "Callable[[], None]") -> "Iterator[None]":
+def on_another_interrupt(act: Callable[[], None]) -> Iterator[None]:
     """Call ``act`` at each further ^C; no ^C interrupts the context."""
     before = signal.getsignal(signal.SIGINT)
     if before == signal.SIG_IGN or not in_main_thread():
@@ -277,7 +279,7 @@ def own_name() -> str:
     return os.path.basename(sys.argv[0]) or "sundog"
 
 
-def outcome(function: "Callable[[Callable[[], None]], object]", write_end: int) -> bytes:
+def outcome(function: Callable[[Callable[[], None]], object], write_end: int) -> bytes:
     """Call the ``function`` of a child; return its result or exception as an answer."""
 
     def tie() -> None:

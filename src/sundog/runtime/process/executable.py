@@ -9,6 +9,8 @@ a link leads to files that no mount of the container has.
 Specifications: execve(2), elf(5), and the kernel's fs/binfmt_script.c.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import sys

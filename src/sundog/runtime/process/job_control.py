@@ -3,6 +3,8 @@
 The builder tells the init, and the init tells the command's process group.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ TOLD = (signal.SIGINT, signal.SIGTSTP, signal.SIGCONT)
 
 
 @contextmanager
-def suspended_together(tell: "Callable[[int], None]") -> "Iterator[None]":
+def suspended_together(tell: Callable[[int], None]) -> Iterator[None]:
     """Make the command stop when ^Z stops this process, and continue with it.
 
     ``tell`` tells the init of a signal.

@@ -21,6 +21,8 @@ one behind the other, so REPORT ends where SHELL begins.
 Specifications: execve(2), memfd_create(2), elf(5), the System V ABIs.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -112,7 +114,7 @@ LARGEST_PAGE = 0x10000
 NAMELESS_PLACES = (b"/dev/shm", b"/tmp")
 
 
-def last_step(abi: str, order: "Literal['little', 'big']") -> bytes:
+def last_step(abi: str, order: Literal["little", "big"]) -> bytes:
     """Return the program for an ``abi`` with a byte ``order``, as an ELF file: elf(5)."""
     machine, flags, width = STEP_KINDS[abi]
     code = bytes.fromhex(STEP_CODES[abi])

@@ -4,6 +4,8 @@ The command never has the user's own terminal: it could type there, and read wha
 has ended.  What it writes to its terminal is shown on the user's, as with any interactive program.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
@@ -70,7 +72,7 @@ class Pseudoterminal:
         write_all(self._shown, data)
         return len(data)
 
-    def __enter__(self) -> "Pseudoterminal":
+    def __enter__(self) -> Pseudoterminal:
         self._mode.__enter__()
         self.resize()
         self._handler = signal.signal(signal.SIGWINCH, self.resize)

@@ -6,6 +6,8 @@ A RUN never has the user's own terminal or file.  From a descriptor of the termi
 what the user types.  By /proc/self/fd, it could open the user's log for reading.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from fcntl import ioctl
@@ -42,8 +44,8 @@ class Relay:
         self,
         stdout: int,
         stderr: int,
-        sink: "OutputSink | None" = None,
-        terminal: "Pseudoterminal | None" = None,
+        sink: OutputSink | None = None,
+        terminal: Pseudoterminal | None = None,
     ) -> None:
         """Make the pipes for output that goes to ``sink``, else to ``stdout`` and ``stderr``.
 
@@ -111,7 +113,7 @@ class Relay:
                 self.carry(source)
                 left -= PIECE
 
-    def __enter__(self) -> "Relay":
+    def __enter__(self) -> Relay:
         return self
 
     def __exit__(self, *_: object) -> None:

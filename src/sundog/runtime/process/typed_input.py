@@ -3,6 +3,8 @@
 The input may come from a file or a pipe: then its end is typed, too, as ^D.
 """
 
+from __future__ import annotations
+
 import os
 import termios
 from time import monotonic

@@ -5,6 +5,8 @@ at the count ten times a second while it waits.  This needs no thread: processes
 meanwhile.
 """
 
+from __future__ import annotations
+
 import os
 import time
 from contextlib import contextmanager
@@ -52,7 +54,7 @@ class Watch:
             self._show(self._counted())
 
     @contextmanager
-    def shown(self, show: "Callable[[int], None]") -> "Iterator[None]":
+    def shown(self, show: Callable[[int], None]) -> Iterator[None]:
         """Call ``show`` with the count, from zero, whenever this process waits in the context."""
         self._set(0)
         self._show = show
@@ -63,7 +65,7 @@ class Watch:
         finally:
             self._show = None
 
-    def poll(self, poll: "select.poll", seconds: float | None = None) -> list[tuple[int, int]]:
+    def poll(self, poll: select.poll, seconds: float | None = None) -> list[tuple[int, int]]:
         """Wait as ``poll.poll``, at most ``seconds``, and show the count meanwhile."""
         while self._show is not None:
             part = PERIOD if seconds is None else min(PERIOD, seconds)

@@ -4,6 +4,8 @@ Specification: Documentation/filesystems/squashfs.rst, "Xattr table"; struct squ
 Linux's squashfs_fs.h.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.cache import BoundedCache
 from sundog.runtime.squashfs.inode import NO_ROW
@@ -34,7 +36,7 @@ class XattrTable:
 
     __slots__ = ("_end", "_found", "_metadata", "_rows", "_values_start")
 
-    def __init__(self, metadata: "Metadata", start: int | None, end: int) -> None:
+    def __init__(self, metadata: Metadata, start: int | None, end: int) -> None:
         self._metadata = metadata
         self._end = end
         self._found = BoundedCache(KEPT_XATTRS)
@@ -47,7 +49,7 @@ class XattrTable:
             self._values_start, count = XATTR_TABLE.unpack(head)
             self._rows = metadata.table(start + XATTR_TABLE.size, count, XATTR_ROW.size, end)
 
-    def xattrs(self, inode: "Inode") -> "Xattrs":
+    def xattrs(self, inode: Inode) -> Xattrs:
         """Return the names and values of ``inode`` in the order of the file.  Raises SquashfsError.
 
         No name is there twice.
@@ -60,7 +62,7 @@ class XattrTable:
             self._found.put(inode.xattr, found, sum([len(n) + len(v) + 100 for n, v in found]))
         return found
 
-    def _read(self, inode: "Inode") -> "Xattrs":
+    def _read(self, inode: Inode) -> Xattrs:
         metadata, end = self._metadata, self._end
         if self._rows is None:
             raise metadata.source.damaged(

@@ -1,5 +1,7 @@
 """A cache with a bound, which threads may share."""
 
+from __future__ import annotations
+
 from sundog.base.cpython import allocate_lock
 
 TYPE_CHECKING = False
@@ -25,7 +27,7 @@ class BoundedCache:
         self._lock = allocate_lock()
         self.get: Callable[[Hashable], Any] = self._values.get
 
-    def put(self, key: "Hashable", value: object, weight: int = 1) -> None:
+    def put(self, key: Hashable, value: object, weight: int = 1) -> None:
         """Keep ``value`` instead of an earlier one; forget the oldest values if it is too much."""
         with self._lock:
             self._total += weight - self._weights.get(key, 0)

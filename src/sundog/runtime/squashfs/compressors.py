@@ -9,6 +9,8 @@ extension modules from there itself.  lz4 and lzo come from the machine's C libr
 has them.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -43,7 +45,7 @@ FORMAT_XZ, FORMAT_ALONE = 1, 2
 WORK_MEMORY = None  # lzo needs none to decompress
 
 
-def decompressor_for(compression: int, source: "SquashfsSource") -> "Decompress":
+def decompressor_for(compression: int, source: SquashfsSource) -> Decompress:
     """Return the function that decompresses blocks of ``source``.
 
     Raises SquashfsError if the number is unknown, or if its library is not on this machine.
@@ -61,7 +63,7 @@ def decompressor_for(compression: int, source: "SquashfsSource") -> "Decompress"
         ) from None
 
 
-def load_gzip() -> "Decompress":
+def load_gzip() -> Decompress:
     """Load zlib, or ISA-L, which is faster."""
     igzip = packaged_extension("isal.igzip_lib")
     if igzip is not None:
@@ -79,17 +81,17 @@ def load_gzip() -> "Decompress":
     return decompress_by_zlib
 
 
-def load_xz() -> "Decompress":
+def load_xz() -> Decompress:
     """Load liblzma for xz."""
     return liblzma(FORMAT_XZ)
 
 
-def load_lzma() -> "Decompress":
+def load_lzma() -> Decompress:
     """Load liblzma for the format of lzma before xz."""
     return liblzma(FORMAT_ALONE)
 
 
-def liblzma(form: int) -> "Decompress":
+def liblzma(form: int) -> Decompress:
     """Load liblzma for streams of ``form``."""
     from sundog.base.cpython import LZMADecompressor  # noqa: PLC0415
 
@@ -99,7 +101,7 @@ def liblzma(form: int) -> "Decompress":
     return decompress_by_lzma
 
 
-def load_zstd() -> "Decompress":
+def load_zstd() -> Decompress:
     """Load zstd: Python has it from 3.14 on, and before there is ``backports.zstd``."""
     if sys.version_info >= (3, 14):
         from sundog.base.cpython import ZstdDecompressor  # noqa: PLC0415
@@ -116,7 +118,7 @@ def load_zstd() -> "Decompress":
     return decompress_by_zstd
 
 
-def complete(decompressor: "Any", data: bytes, limit: int) -> bytes:
+def complete(decompressor: Any, data: bytes, limit: int) -> bytes:
     """Return what the one stream in ``data`` unpacks to; raise ValueError if that is too much."""
     # With one byte more, the decompressor reads the end of a stream of exactly ``limit`` bytes.
     unpacked: bytes = decompressor.decompress(data, limit + 1)
@@ -140,7 +142,7 @@ class SimpleFunction(CFuncPtr):
     _restype_ = Int
 
 
-def load_lz4() -> "Decompress":
+def load_lz4() -> Decompress:
     """Load liblz4, whose function returns the number of bytes or a negative one."""
     function = SimpleFunction(dlsym(dlopen("liblz4.so.1", 0), "LZ4_decompress_safe"))
 
@@ -154,7 +156,7 @@ def load_lz4() -> "Decompress":
     return decompress_by_lz4
 
 
-def load_lzo() -> "Decompress":
+def load_lzo() -> Decompress:
     """Load liblzo2, whose function returns an error, and the number of bytes elsewhere."""
     function = SimpleFunction(dlsym(dlopen("liblzo2.so.2", 0), "lzo1x_decompress_safe"))
 
@@ -168,7 +170,7 @@ def load_lzo() -> "Decompress":
     return decompress_by_lzo
 
 
-def packaged_extension(name: str) -> "Any":
+def packaged_extension(name: str) -> Any:
     """Return the extension module ``name`` without the package around it; None if it is not there.
 
     Looks beside the package ``sundog``, then in sys.path.
@@ -190,7 +192,7 @@ def packaged_extension(name: str) -> "Any":
 
 
 # The number in the superblock → the name, and what loads it.
-COMPRESSORS: "dict[int, tuple[str, Callable[[], Decompress]]]" = {
+COMPRESSORS: dict[int, tuple[str, Callable[[], Decompress]]] = {
     1: ("gzip", load_gzip),
     2: ("lzma", load_lzma),
     3: ("lzo", load_lzo),

@@ -4,6 +4,8 @@ Specification: Documentation/filesystems/squashfs.rst, "Filesystem design"; stru
 squashfs_fragment_entry of Linux's squashfs_fs.h.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct, unpack
 from sundog.runtime.squashfs.cache import BoundedCache
 from sundog.runtime.squashfs.inode import NO_ROW
@@ -54,10 +56,10 @@ class Contents:
 
     def __init__(
         self,
-        metadata: "Metadata",
-        decompress: "Decompress",
+        metadata: Metadata,
+        decompress: Decompress,
         block_log: int,
-        fragment_table: "MetadataTable | None",
+        fragment_table: MetadataTable | None,
         inode_end: int,
     ) -> None:
         self._metadata = metadata
@@ -72,7 +74,7 @@ class Contents:
         self._groups = BoundedCache(KEPT_WORDS)
         self._long_files = BoundedCache(KEPT_LONG_FILES)
 
-    def read(self, file: "Inode", offset: int, size: int) -> "list[bytes | memoryview]":
+    def read(self, file: Inode, offset: int, size: int) -> list[bytes | memoryview]:
         """Return up to ``size`` bytes from ``offset`` on, fewer only at the end of the file."""
         log = self._block_log
         length = file.size
@@ -113,7 +115,7 @@ class Contents:
             offset += wanted
         return parts
 
-    def holes(self, file: "Inode") -> "Iterator[tuple[int, int]]":
+    def holes(self, file: Inode) -> Iterator[tuple[int, int]]:
         """Yield start and end of each hole of whole blocks, in order."""
         log, count = self._block_log, self._count(file)
         begin = None
@@ -130,7 +132,7 @@ class Contents:
         if begin is not None:
             yield begin << log, min(count << log, file.size)
 
-    def _count(self, file: "Inode") -> int:
+    def _count(self, file: Inode) -> int:
         """Return the number of blocks of ``file``, without a fragment."""
         log = self._block_log
         count = file.size >> log
@@ -180,7 +182,7 @@ class Contents:
             self._fragments.put(number, found, len(found) + 1)
         return found
 
-    def _group(self, file: "Inode", group: int, count: int) -> "tuple[tuple[int, ...], list[int]]":
+    def _group(self, file: Inode, group: int, count: int) -> tuple[tuple[int, ...], list[int]]:
         """Return the words and the positions of the blocks of ``group``."""
         key = file.reference | group << 64
         found: tuple[tuple[int, ...], list[int]] | None = self._groups.get(key)
@@ -189,9 +191,7 @@ class Contents:
             self._groups.put(key, found, len(found[0]) + 1)
         return found
 
-    def _read_group(
-        self, file: "Inode", group: int, count: int
-    ) -> "tuple[tuple[int, ...], list[int]]":
+    def _read_group(self, file: Inode, group: int, count: int) -> tuple[tuple[int, ...], list[int]]:
         start, (block, offset) = file.start, file.place
         if group:
             start, block, offset = self._find_group(file, group)
@@ -202,7 +202,7 @@ class Contents:
             start += word & BLOCK_SIZE_MASK
         return words, starts
 
-    def _find_group(self, file: "Inode", group: int) -> tuple[int, int, int]:
+    def _find_group(self, file: Inode, group: int) -> tuple[int, int, int]:
         """Return where ``group`` begins, which only the words of all earlier groups tell."""
         size = GROUP_PLACE.size
         known: bytes = self._long_files.get(file.reference) or GROUP_PLACE.pack(

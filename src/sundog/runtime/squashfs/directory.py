@@ -10,6 +10,8 @@ Specification: Documentation/filesystems/squashfs.rst, "Directories"; struct squ
 squashfs_dir_entry and squashfs_dir_index of Linux's squashfs_fs.h.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.cache import BoundedCache
 from sundog.runtime.squashfs.metadata import METADATA_SIZE
@@ -50,7 +52,7 @@ class Piece:
 
     __slots__ = ("entries", "references")
 
-    def __init__(self, entries: "list[Entry]") -> None:
+    def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
         self.references = {entry[0]: entry[1] for entry in entries}
 
@@ -88,7 +90,7 @@ class DirectoryTable:
 
     __slots__ = ("_end", "_indexes", "_inode_end", "_metadata", "_pieces", "_start")
 
-    def __init__(self, metadata: "Metadata", start: int, end: int, inode_end: int) -> None:
+    def __init__(self, metadata: Metadata, start: int, end: int, inode_end: int) -> None:
         self._metadata = metadata
         self._start = start
         self._end = end
@@ -96,7 +98,7 @@ class DirectoryTable:
         self._pieces = BoundedCache(KEPT_ENTRIES)
         self._indexes = BoundedCache(KEPT_PIECES)
 
-    def lookup(self, directory: "Inode", name: bytes) -> int | None:
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
         """Return the reference of ``name``, or None if ``directory`` has no such name."""
         size = self._list_size(directory)
         if not size:
@@ -106,7 +108,7 @@ class DirectoryTable:
         number = last_not_after(self._index(directory).names, name)
         return self._piece(directory, number).references.get(name)
 
-    def entries(self, directory: "Inode", start: int) -> "Iterator[Entry]":
+    def entries(self, directory: Inode, start: int) -> Iterator[Entry]:
         """Yield the entries from position ``start`` on, in order of name."""
         size = self._list_size(directory)
         while 0 <= start < size:
@@ -125,14 +127,14 @@ class DirectoryTable:
             yield from entries[low:] if low else entries
             start = entries[-1][3]
 
-    def _list_size(self, directory: "Inode") -> int:
+    def _list_size(self, directory: Inode) -> int:
         if directory.kind != "d":
             raise self._metadata.source.damaged(
                 f"inode {directory.reference:#x} is no directory", self._start
             )
         return max(directory.size - LIST_SIZE_EXTRA, 0)
 
-    def _piece(self, directory: "Inode", number: int) -> Piece:
+    def _piece(self, directory: Inode, number: int) -> Piece:
         key = directory.reference, number
         found: Piece | None = self._pieces.get(key)
         if found is None:
@@ -140,7 +142,7 @@ class DirectoryTable:
             self._pieces.put(key, found, len(found.entries))
         return found
 
-    def _read_piece(self, directory: "Inode", number: int) -> Piece:
+    def _read_piece(self, directory: Inode, number: int) -> Piece:
         begin, end = 0, self._list_size(directory)
         least, greater = b"", None
         position, offset = self._start + directory.start, directory.offset
@@ -162,7 +164,7 @@ class DirectoryTable:
                 f"directory {directory.reference:#x}: {error}", position
             ) from None
 
-    def _index(self, directory: "Inode") -> PieceIndex:
+    def _index(self, directory: Inode) -> PieceIndex:
         found: PieceIndex | None = self._indexes.get(directory.reference)
         if found is None:
             found = self._read_index(directory) if directory.indexes else None
@@ -171,7 +173,7 @@ class DirectoryTable:
             self._indexes.put(directory.reference, found, len(found.names))
         return found
 
-    def _read_index(self, directory: "Inode") -> PieceIndex | None:
+    def _read_index(self, directory: Inode) -> PieceIndex | None:
         """Return the index in the inode; None if its pieces are too large."""
         metadata, size = self._metadata, self._list_size(directory)
         index = PieceIndex((self._start + directory.start, directory.offset))
@@ -191,7 +193,7 @@ class DirectoryTable:
                 raise metadata.source.damaged("the index of a directory is not in order", position)
         return index if size - index.begins[-1] <= PIECE_LIMIT else None
 
-    def _make_index(self, directory: "Inode") -> PieceIndex:
+    def _make_index(self, directory: Inode) -> PieceIndex:
         """Read the whole list once; return an index of it."""
         metadata, size = self._metadata, self._list_size(directory)
         position, offset = self._start + directory.start, directory.offset
@@ -223,7 +225,7 @@ class DirectoryTable:
         return index
 
 
-def last_not_after(ordered: "list[Any]", wanted: "Any") -> int:
+def last_not_after(ordered: list[Any], wanted: Any) -> int:
     """Return the index of the last item that is not greater than ``wanted``; the first item is not.
 
     ``bisect`` does the same, but it is not loaded at a start.
@@ -238,7 +240,7 @@ def last_not_after(ordered: "list[Any]", wanted: "Any") -> int:
     return low
 
 
-def parse_entries(data: bytes, begin: int) -> "list[Entry]":
+def parse_entries(data: bytes, begin: int) -> list[Entry]:
     """Return the entries of the runs in ``data``, which is at position ``begin`` of a list.
 
     Raises ValueError if they are damaged: a name that is no name, or not behind the one before.

@@ -1,7 +1,8 @@
 """A SquashFS file that is open: its inodes, directories, contents and extended attributes."""
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
-from sundog.errors import SquashfsError
 from sundog.runtime.squashfs.attributes import XattrTable
 from sundog.runtime.squashfs.compressors import decompressor_for
 from sundog.runtime.squashfs.contents import FRAGMENT, Contents
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sundog.errors import SquashfsError
     from sundog.runtime.squashfs.attributes import Xattrs
     from sundog.runtime.squashfs.directory import Entry
     from sundog.runtime.squashfs.inode import Inode
@@ -78,15 +80,15 @@ class SquashfsImage:
         if self._inodes.inode(self.root).kind != "d":
             raise source.damaged("the root is no directory", 32)
 
-    def inode(self, reference: int) -> "Inode":
+    def inode(self, reference: int) -> Inode:
         """Return the inode at ``reference``."""
         return self._inodes.inode(reference)
 
-    def lookup(self, directory: "Inode", name: bytes) -> int | None:
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
         """Return the reference of ``name`` in ``directory``, or None."""
         return self._directories.lookup(directory, name)
 
-    def entries(self, directory: "Inode", start: int = 0) -> "Iterator[Entry]":
+    def entries(self, directory: Inode, start: int = 0) -> Iterator[Entry]:
         """Yield name, reference, kind, and the position of the next entry, in order of name.
 
         ``start`` is 0 or such a position.  The kind is the directory's word; that of the inode may
@@ -94,18 +96,18 @@ class SquashfsImage:
         """
         return self._directories.entries(directory, start)
 
-    def read(self, file: "Inode", offset: int, size: int) -> "list[bytes | memoryview]":
+    def read(self, file: Inode, offset: int, size: int) -> list[bytes | memoryview]:
         """Return up to ``size`` bytes from ``offset`` on, fewer only at the end of the file.
 
         They are in parts, of which only those that are one whole block own their memory alone.
         """
         return self._contents.read(file, offset, size)
 
-    def holes(self, file: "Inode") -> "Iterator[tuple[int, int]]":
+    def holes(self, file: Inode) -> Iterator[tuple[int, int]]:
         """Yield start and end of each hole of ``file``, in order."""
         return self._contents.holes(file)
 
-    def xattrs(self, inode: "Inode") -> "Xattrs":
+    def xattrs(self, inode: Inode) -> Xattrs:
         """Return the names and values of all extended attributes."""
         return self._xattrs.xattrs(inode)
 

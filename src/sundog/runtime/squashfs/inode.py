@@ -3,6 +3,8 @@
 Specification: struct squashfs_*_inode of Linux's squashfs_fs.h.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import Struct
@@ -75,7 +77,7 @@ class Inode:
 
     def __init__(
         self,
-        head: "Head",
+        head: Head,
         nlink: int,
         *,
         size: int = 0,
@@ -86,7 +88,7 @@ class Inode:
         offset: int = 0,
         fragment: int = NO_ROW,
         indexes: int = 0,
-        place: "Place" = (0, 0),
+        place: Place = (0, 0),
     ) -> None:
         self.reference, self.number, self.kind, self.mode, owner, self.mtime = head
         self.uid, self.gid = owner
@@ -107,7 +109,7 @@ class InodeTable:
 
     __slots__ = ("_end", "_ids", "_inodes", "_metadata", "_start")
 
-    def __init__(self, metadata: "Metadata", start: int, end: int, ids: tuple[int, ...]) -> None:
+    def __init__(self, metadata: Metadata, start: int, end: int, ids: tuple[int, ...]) -> None:
         self._metadata = metadata
         self._start = start
         self._end = end
@@ -144,12 +146,12 @@ class InodeTable:
         head = reference, number, letter, mode & 0o7777, (ids[uid], ids[gid]), mtime
         return make(self, head, tail.unpack_from(data, at), (position, at + tail.size))
 
-    def directory(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def directory(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 1."""
         block, nlink, size, offset, _ = fields
         return Inode(head, nlink, size=size, start=block, offset=offset, place=place)
 
-    def long_directory(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def long_directory(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 8."""
         nlink, size, block, _, indexes, offset, xattr = fields
         return Inode(
@@ -163,12 +165,12 @@ class InodeTable:
             place=place,
         )
 
-    def file(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def file(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 2."""
         start, fragment, offset, size = fields
         return Inode(head, 1, size=size, start=start, offset=offset, fragment=fragment, place=place)
 
-    def long_file(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def long_file(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 9."""
         start, size, _, nlink, fragment, offset, xattr = fields
         if size >> 63:
@@ -184,13 +186,13 @@ class InodeTable:
             place=place,
         )
 
-    def symlink(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def symlink(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 3."""
         nlink, size = fields
         target, _ = self._target(size, place)
         return Inode(head, nlink, size=size, target=target)
 
-    def long_symlink(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def long_symlink(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 10."""
         nlink, size = fields
         target, place = self._target(size, place)
@@ -198,7 +200,7 @@ class InodeTable:
         (xattr,) = XATTR_INDEX.unpack(data)
         return Inode(head, nlink, size=size, target=target, xattr=xattr)
 
-    def _target(self, size: int, place: "Place") -> "tuple[bytes, Place]":
+    def _target(self, size: int, place: Place) -> tuple[bytes, Place]:
         """Return the target of a symlink at ``place``, and the place after it."""
         if 0 < size <= TARGET_LIMIT:
             target, position, at = self._metadata.read(*place, size, self._end)
@@ -206,21 +208,21 @@ class InodeTable:
                 return target, (position, at)
         raise self._metadata.source.damaged("a symlink without a possible target", place[0])
 
-    def device(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def device(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 4, 5, 11 or 12."""
         nlink, device, *rest = fields
         # new_encode_dev() of Linux: 12 bits of the major number amid 20 of the minor one.
         rdev = os.makedev(device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00)
         return Inode(head, nlink, rdev=rdev, xattr=rest[0] if rest else NO_ROW, place=place)
 
-    def other(self, head: "Head", fields: "Fields", place: "Place") -> Inode:
+    def other(self, head: Head, fields: Fields, place: Place) -> Inode:
         """Make an inode of type 6, 7, 13 or 14."""
         nlink, *rest = fields
         return Inode(head, nlink, xattr=rest[0] if rest else NO_ROW, place=place)
 
 
 # Type → its letter, the fixed part after the head, and what makes the inode.
-INODE_TYPES: "dict[int, tuple[str, Struct, Callable[[InodeTable, Head, Fields, Place], Inode]]]" = {
+INODE_TYPES: dict[int, tuple[str, Struct, Callable[[InodeTable, Head, Fields, Place], Inode]]] = {
     1: ("d", Struct("<2I2HI"), InodeTable.directory),  # block, nlink, size, offset, parent
     2: ("f", Struct("<4I"), InodeTable.file),  # start, fragment, offset, size
     3: ("l", Struct("<2I"), InodeTable.symlink),  # nlink, size

@@ -6,6 +6,8 @@ the other bits are the size.  All blocks of a chain but the last unpack to 8 KiB
 Specification: Documentation/filesystems/squashfs.rst, "Inodes", "Fragment lookup table".
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.cache import BoundedCache
 
@@ -27,7 +29,7 @@ class Metadata:
 
     __slots__ = ("_blocks", "_decompress", "source")
 
-    def __init__(self, source: "SquashfsSource", decompress: "Decompress") -> None:
+    def __init__(self, source: SquashfsSource, decompress: Decompress) -> None:
         self.source = source
         self._decompress = decompress
         self._blocks = BoundedCache(KEPT_METADATA)
@@ -89,7 +91,7 @@ class Metadata:
             offset -= METADATA_SIZE
             position = following
 
-    def table(self, start: int, count: int, width: int, end: int) -> "MetadataTable":
+    def table(self, start: int, count: int, width: int, end: int) -> MetadataTable:
         """Return the table of ``count`` rows of ``width`` bytes, listed at ``start``.
 
         Raises SquashfsError if the list reaches beyond ``end``.

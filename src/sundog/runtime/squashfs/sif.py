@@ -4,6 +4,8 @@ Specification: the header and the descriptors of github.com/apptainer/sif, pkg/s
 little-endian.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import Struct

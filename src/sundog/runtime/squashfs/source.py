@@ -1,5 +1,7 @@
 """The bytes of a SquashFS file, and the error that says where the file is damaged."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.libc import descriptor_path, kernel_error, printable

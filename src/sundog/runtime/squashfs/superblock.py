@@ -3,6 +3,8 @@
 Specification: struct squashfs_super_block of Linux's squashfs_fs.h.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.base.record.magic import SQUASHFS_MAGIC
 from sundog.errors import SquashfsError
@@ -42,7 +44,7 @@ class Superblock:
         "xattr_start",
     )
 
-    def __init__(self, source: "SquashfsSource") -> None:
+    def __init__(self, source: SquashfsSource) -> None:
         if source.end < SUPERBLOCK.size:
             raise SquashfsError(f"not a SquashFS file: {source.name()}: it has {source.end} bytes")
         fields = SUPERBLOCK.unpack(source.read(0, SUPERBLOCK.size))

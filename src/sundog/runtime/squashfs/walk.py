@@ -1,5 +1,7 @@
 """Walk through all paths of a SquashFS file."""
 
+from __future__ import annotations
+
 from sundog.base.kernel.libc import printable
 
 TYPE_CHECKING = False
@@ -13,7 +15,7 @@ PATH_LIMIT = 4095  # PATH_MAX without the NUL
 DIRECTORIES_LIMIT = 1 << 20
 
 
-def walk_paths(image: "SquashfsImage") -> "Iterator[tuple[bytes, Inode]]":
+def walk_paths(image: SquashfsImage) -> Iterator[tuple[bytes, Inode]]:
     """Yield each path and its inode: the root as b"", a directory before what it has.
 
     The names of a directory are in order of their bytes.  Names of one file yield inodes of one

@@ -5,6 +5,8 @@ The directory that it was in gets its time back.  The source of a mount is taken
 change of root, as for all ``operations``.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -128,7 +130,7 @@ class TreeMount(DetachedMount):
 
     def __init__(
         self,
-        root: "Root",
+        root: Root,
         path: bytes,
         destination: bytes,
         *,
@@ -164,9 +166,7 @@ class TreeMount(DetachedMount):
             mount_setattr(self.tree, b"", AT_EMPTY_PATH | recursive, MOUNT_ATTR_RDONLY)
 
 
-def arranged(
-    mounts: "Sequence[DetachedMount]", around: "Sequence[DetachedMount]"
-) -> "list[Traceless]":
+def arranged(mounts: Sequence[DetachedMount], around: Sequence[DetachedMount]) -> list[Traceless]:
     """Return ``mounts`` in the order of attaching: a mount inside another comes later.
 
     ``around`` are mounts that are there before.
@@ -182,7 +182,7 @@ def arranged(
     ]
 
 
-def lies_on_writable(inner: DetachedMount, outer: "Sequence[DetachedMount]") -> bool:
+def lies_on_writable(inner: DetachedMount, outer: Sequence[DetachedMount]) -> bool:
     """Tell whether the destination of ``inner`` is below that of a writable one of ``outer``."""
     return any(
         each.writable and inner.destination.startswith(each.destination + b"/") for each in outer

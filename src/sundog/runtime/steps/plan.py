@@ -4,6 +4,8 @@
 the network configuration, and the files that it is given.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -125,7 +127,7 @@ class OwnDevices(DetachedMount):
         os.close(top)
 
 
-def step_plan(step: "Step", *, own_pids: bool) -> Plan:
+def step_plan(step: Step, *, own_pids: bool) -> Plan:
     """Return the plan of mounts of a step."""
     options = step.options
     devices = OwnDevices()

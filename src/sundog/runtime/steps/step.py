@@ -17,6 +17,8 @@ and only the standard descriptors.  It writes into pipes that the builder emptie
 neither System V IPC (ipc_namespaces(7)) nor keys with the user's programs.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import signal
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-def run_supervised(step: "Step", emulation: "Emulation") -> tuple[int, Supervised]:
+def run_supervised(step: Step, emulation: Emulation) -> tuple[int, Supervised]:
     """Run the command as ``run_step`` does, under a supervisor; also return its results."""
     status, supervised = guarded_anyhow(step, emulation)
     if supervised is None:
@@ -83,10 +85,10 @@ def run_supervised(step: "Step", emulation: "Emulation") -> tuple[int, Supervise
 def pid_namespace_obstacle() -> str:
     """Say why a RUN here has no PID namespace with a /proc of its own; "" if it has one."""
 
-    def mount_proc(_tie: "Callable[[], None]") -> None:
+    def mount_proc(_tie: Callable[[], None]) -> None:
         FreshProc().generate(mount_scratch())
 
-    def attempt(_tie: "Callable[[], None]") -> str:
+    def attempt(_tie: Callable[[], None]) -> str:
         try:
             enter_namespaces(0, 0, CLONE_NEWPID)
             Child(mount_proc).result()
@@ -100,7 +102,7 @@ def pid_namespace_obstacle() -> str:
     return str(Child(attempt).result())
 
 
-def run_step(step: "Step") -> int:
+def run_step(step: Step) -> int:
     """Run the command; return its exit status, or the negative number of the signal that killed it.
 
     When this returns or raises, nothing that the command started is alive.  Raises KernelError if
@@ -110,7 +112,7 @@ def run_step(step: "Step") -> int:
     return status
 
 
-def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T":
+def in_root(roots: Sequence[Root], function: Callable[[list[int]], T]) -> T:
     """Call ``function`` with a directory of each root, as mock root in namespaces of its own.
 
     There this user has CAP_DAC_OVERRIDE over his own files.  ``function`` may write to the first
@@ -118,7 +120,7 @@ def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T
     result must be a plain value, as for ``wire.values``.
     """
 
-    def inside(tie: "Callable[[], None]") -> "T":
+    def inside(tie: Callable[[], None]) -> T:
         here = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         enter_namespaces(0, 0)
         tie()
@@ -132,7 +134,7 @@ def in_root(roots: "Sequence[Root]", function: "Callable[[list[int]], T]") -> "T
     return result
 
 
-def guarded_anyhow(step: "Step", emulation: "Emulation | None" = None) -> "tuple[int, object]":
+def guarded_anyhow(step: Step, emulation: Emulation | None = None) -> tuple[int, object]:
     """Do what ``guarded`` does, with a PID namespace if the site allows one."""
     try:
         return guarded(step, own_pids=True, emulation=emulation)
@@ -141,8 +143,8 @@ def guarded_anyhow(step: "Step", emulation: "Emulation | None" = None) -> "tuple
 
 
 def guarded(
-    step: "Step", *, own_pids: bool, emulation: "Emulation | None" = None
-) -> "tuple[int, object]":
+    step: Step, *, own_pids: bool, emulation: Emulation | None = None
+) -> tuple[int, object]:
     """Run the step below a guard, which supervises it if there is an ``emulation``.
 
     Returns the status, and the supervisor's results for ``Supervised.unpack``.  See the module's
@@ -153,7 +155,7 @@ def guarded(
     relay = Relay(options.stdout, options.stderr, options.output, step.terminal)
     with relay, Leash() as leash:
 
-        def be_guard(tie: "Callable[[], None]") -> "tuple[int, object]":
+        def be_guard(tie: Callable[[], None]) -> tuple[int, object]:
             return guard(step, relay, leash, tie, own_pids=own_pids, emulation=emulation)
 
         try:
@@ -177,14 +179,14 @@ def guarded(
 
 
 def guard(
-    step: "Step",
+    step: Step,
     relay: Relay,
     leash: Leash,
-    tie: "Callable[[], None]",
+    tie: Callable[[], None],
     *,
     own_pids: bool,
-    emulation: "Emulation | None",
-) -> "tuple[int, object]":
+    emulation: Emulation | None,
+) -> tuple[int, object]:
     """Be the guard, in new namespaces: fork init, and supervise the command if that is asked for.
 
     Returns what ``guarded`` does.
@@ -210,7 +212,7 @@ def guard(
     this = os.getpid()
     kept = [gate.read_end, leash.theirs, *ending.descriptors(), *kept_ends(step, supervision)]
 
-    def be_init(_tie: "Callable[[], None]") -> int:
+    def be_init(_tie: Callable[[], None]) -> int:
         init = Init(ending, leash.theirs, this, own_pids=own_pids)
         return container(step, init, supervision=supervision, gate=gate)
 
@@ -262,11 +264,11 @@ class Gate:
 
 
 def container(
-    step: "Step",
+    step: Step,
     init: Init,
     *,
-    supervision: "Supervision | None" = None,
-    gate: "Gate | None" = None,
+    supervision: Supervision | None = None,
+    gate: Gate | None = None,
 ) -> int:
     """Make the container, run the command in it, and clean up; return the same as ``run_step``.
 
@@ -298,13 +300,13 @@ def container(
     return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
 
 
-def kept_ends(step: "Step", supervision: "Supervision | None") -> list[int]:
+def kept_ends(step: Step, supervision: Supervision | None) -> list[int]:
     """Return the descriptors of a step that its processes keep down to the command."""
     ends = [] if supervision is None else [supervision.theirs]
     return ends if step.terminal is None else [*ends, step.terminal.end]
 
 
-def become(step: "Step", supervision: "Supervision | None" = None) -> None:
+def become(step: Step, supervision: Supervision | None = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
     os.setsid()
     if step.terminal is None:

@@ -20,6 +20,8 @@ its own: /proc/PID/task/TID.  Forked children do the work, and nobody waits long
 find mount points by what the kernel has in its cache (RESOLVE_CACHED), so they do not wait either.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from fcntl import ioctl
@@ -95,9 +97,9 @@ class Ending:
 
     def end(
         self,
-        kill: "Callable[[], bool]",
-        members: "Callable[[], Collection[int]]",
-        wait: "Callable[[float], object]",
+        kill: Callable[[], bool],
+        members: Callable[[], Collection[int]],
+        wait: Callable[[float], object],
     ) -> None:
         """Call ``kill`` until all have ended, and free those that can't end.
 
@@ -121,11 +123,11 @@ class Ending:
         """Tell whether a thread of ``process`` has been killed and waits in the kernel."""
         return any(state == WAITING_STATE for _, state in self._dying([process]))
 
-    def seen_from(self, proc: int) -> "Ending":
+    def seen_from(self, proc: int) -> Ending:
         """Return the same for the process IDs in another /proc."""
         return Ending(proc, self._host)
 
-    def living(self, processes: "Collection[int]") -> list[int]:
+    def living(self, processes: Collection[int]) -> list[int]:
         """Return those of the ``processes`` that have not ended; zombies have."""
         return [
             process
@@ -133,7 +135,7 @@ class Ending:
             if any(self._state(thread) not in ENDED_STATES for thread in self._threads(process))
         ]
 
-    def free(self, processes: "Collection[int]") -> None:
+    def free(self, processes: Collection[int]) -> None:
         """Make the file systems answer for which dying threads of ``processes`` wait."""
         entered: set[int] = set()
         for thread, _ in self._dying(processes):
@@ -152,7 +154,7 @@ class Ending:
             do_apart(self._abort, processes)
         self._is_repeated = True
 
-    def failure(self, processes: "Collection[int]") -> SundogError:
+    def failure(self, processes: Collection[int]) -> SundogError:
         """Return the error that says which of the ``processes`` do not end, and what ends them."""
         told, mounts = [], []
         for thread, _ in self._dying(processes):
@@ -192,7 +194,7 @@ class Ending:
             except KernelError:
                 continue  # EBUSY after it was aborted; EPERM if this is not possible
 
-    def _abort(self, processes: "Collection[int]") -> None:
+    def _abort(self, processes: Collection[int]) -> None:
         """Abort all connections of dying threads in the two ways that need no mount."""
         foreign = self._host.connections()
         done = set()
@@ -213,7 +215,7 @@ class Ending:
                 except (OSError, KernelError):
                     continue  # it has ended, or this is not possible
 
-    def _answer(self, thread: bytes, fd: int, processes: "Collection[int]") -> None:
+    def _answer(self, thread: bytes, fd: int, processes: Collection[int]) -> None:
         """Answer all requests of the device ``fd`` of a ``thread`` with an error.
 
         Stop if no thread of ``processes`` waits any more.
@@ -243,7 +245,7 @@ class Ending:
         ]
         return int(numbers[len(own) - 1])
 
-    def _devices(self, thread: bytes) -> "Iterator[tuple[int, int]]":
+    def _devices(self, thread: bytes) -> Iterator[tuple[int, int]]:
         """Return the devices that a ``thread`` has open: numbers of connections, descriptors."""
         directory = os.open(thread + b"fdinfo", OPEN_DIRECTORY, dir_fd=self.proc)
         readable = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
@@ -263,7 +265,7 @@ class Ending:
             if number not in foreign
         ]
 
-    def _dying(self, processes: "Collection[int]") -> "Iterator[tuple[bytes, bytes]]":
+    def _dying(self, processes: Collection[int]) -> Iterator[tuple[bytes, bytes]]:
         """Return directories and states of the threads that have been killed and have not ended."""
         for process in processes:
             for thread in self._threads(process):
@@ -333,7 +335,7 @@ def number_of(pair: tuple[int, int]) -> int:
     return pair[0]
 
 
-def do_apart(call: "Callable[[T], None]", argument: "T") -> None:
+def do_apart(call: Callable[[T], None], argument: T) -> None:
     """Call ``call`` in a child process, whose failure means nothing; do not wait long for it."""
     child = fork()
     if child == 0:

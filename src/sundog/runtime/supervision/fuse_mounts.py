@@ -1,5 +1,7 @@
 """The FUSE file systems that a mountinfo of proc(5) has, and those of the host among them."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.runtime.container.paths import OPEN_DIRECTORY

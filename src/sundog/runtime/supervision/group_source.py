@@ -6,6 +6,8 @@ A peer belongs to the group from its enlisting until no process of its command i
 ``membership`` is the other side.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from select import EPOLLIN, epoll
@@ -56,8 +58,8 @@ class GroupSource(NotificationSource):
         self,
         requests: socket,
         proc: int,
-        tags: "Tags",
-        start_ender: "Callable[[int, int], None]",
+        tags: Tags,
+        start_ender: Callable[[int, int], None],
         *,
         strict: bool,
     ) -> None:
@@ -217,7 +219,7 @@ class GroupSource(NotificationSource):
                 self._forget(fd)
         self._closing += [fd for fd in (peer.process, peer.listener) if fd >= 0]
 
-    def _watch(self, fd: int, reaction: "Reaction", peer: Peer) -> None:
+    def _watch(self, fd: int, reaction: Reaction, peer: Peer) -> None:
         self._reactions[fd] = reaction, peer
         self._epoll.register(fd, EPOLLIN)
 

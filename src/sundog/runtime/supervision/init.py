@@ -5,6 +5,8 @@ been killed and can't die, because it waits for a FUSE daemon that does not answ
 path while programs of the image run, so it waits for no file system itself.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 

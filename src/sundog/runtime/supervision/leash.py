@@ -5,6 +5,8 @@ ends it, and the builder hears when the init ends.  No process between the two h
 the guard may wait in the kernel.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import select
@@ -32,7 +34,7 @@ class Leash:
         self._ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         self.theirs = theirs.detach()
 
-    def __enter__(self) -> "Leash":
+    def __enter__(self) -> Leash:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,7 +80,7 @@ def listen(end: int) -> None:
     fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC | os.O_NONBLOCK)
 
 
-def heard(end: int) -> "Iterable[int] | None":
+def heard(end: int) -> Iterable[int] | None:
     """Return the signals that the builder has told; None if it has ended."""
     try:
         return os.read(end, PIECE) or None

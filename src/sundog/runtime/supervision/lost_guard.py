@@ -1,5 +1,7 @@
 """End a RUN whose init or guard somebody has killed: the builder does it, from outside."""
 
+from __future__ import annotations
+
 import os
 import signal
 import time
@@ -11,8 +13,11 @@ from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.process.child import PATIENCE_WITH_STOPPED
 from sundog.runtime.supervision.ending import Ending, waiting
 from sundog.runtime.supervision.fuse_mounts import HostMounts
-from sundog.runtime.supervision.leash import Leash
 from sundog.runtime.supervision.members import find_members, kill_members
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.supervision.leash import Leash
 
 KILLED = (
     "a process that keeps the container was killed",

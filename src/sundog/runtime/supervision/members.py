@@ -1,5 +1,7 @@
 """The processes of a container without a PID namespace: those in or below its user namespace."""
 
+from __future__ import annotations
+
 import errno
 import os
 from fcntl import ioctl
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 
-def kill_members(proc: int, spared: "Collection[int]", peer: int = 0, own: int = 0) -> None:
+def kill_members(proc: int, spared: Collection[int], peer: int = 0, own: int = 0) -> None:
     """Kill the processes that ``find_members`` finds.
 
     They may fork meanwhile, so this repeats until a look at all processes finds none that is still
@@ -34,7 +36,7 @@ def kill_members(proc: int, spared: "Collection[int]", peer: int = 0, own: int =
         killed.update(found)
 
 
-def find_members(proc: int, spared: "Collection[int]", peer: int = 0, own: int = 0) -> list[int]:
+def find_members(proc: int, spared: Collection[int], peer: int = 0, own: int = 0) -> list[int]:
     """Return the processes in this process's user namespace, except those ``spared``.
 
     If ``peer`` is not 0, return only the supervised processes of this peer of a group.

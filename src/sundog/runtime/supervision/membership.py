@@ -9,6 +9,8 @@ The supervisor is ``group_source``.  Both sides are processes of Sundog, and a c
 these descriptors.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import sys
@@ -125,13 +127,13 @@ class GroupChannel:
         return True
 
 
-def send_patiently(channel: socket, message: bytes, descriptors: "Sequence[int]") -> None:
+def send_patiently(channel: socket, message: bytes, descriptors: Sequence[int]) -> None:
     """Send as ``send_message`` does, but wait while the queue is full.  Raises OSError."""
     packed = b"".join([fd.to_bytes(INT_SIZE, sys.byteorder) for fd in descriptors])
     channel.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, packed)], MSG_NOSIGNAL)
 
 
-def pack_start(process: int, who: "Identity | None") -> bytes:
+def pack_start(process: int, who: Identity | None) -> bytes:
     """Return the message about the command: its process ID and its identity (None is root)."""
     numbers = [process] if who is None else [process, who.uid, who.gid, *who.groups]
     return b"".join([number.to_bytes(NUMBER_SIZE, sys.byteorder) for number in numbers])

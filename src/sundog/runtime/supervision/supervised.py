@@ -1,5 +1,7 @@
 """The results of a supervised container, which cross from the supervisor to its caller."""
 
+from __future__ import annotations
+
 from sundog.base.record.owners import OwnersManifest, pack_owners, unpack_owners
 from sundog.base.wire.outcomes import NO_OUTCOME
 from sundog.errors import SundogError
@@ -30,7 +32,7 @@ class Supervised:
         failures: int,
         mounted: list[OwnersManifest],
         *,
-        hints: "Sequence[str]" = (),
+        hints: Sequence[str] = (),
     ) -> None:
         self.owners = owners
         self.statistics = statistics
@@ -39,14 +41,14 @@ class Supervised:
         self.mounted = mounted
         self.hints = hints
 
-    def pack(self) -> "tuple[object, ...]":
+    def pack(self) -> tuple[object, ...]:
         """Return the results as plain values, for another process."""
         mounted = [pack_owners(owners) for owners in self.mounted]
         told = self.statistics, self.incidents, self.failures, mounted, list(self.hints)
         return pack_owners(self.owners), *told
 
     @classmethod
-    def unpack(cls, value: object) -> "Supervised":
+    def unpack(cls, value: object) -> Supervised:
         """Return the results in a ``value`` of ``pack``.  Raises SundogError for anything else."""
         try:
             match value:

@@ -8,6 +8,8 @@ layers about owners.  It ends with the records to write about changes.
 ``ch-run`` loads it only for --notify.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import AF_UNIX, SOCK_STREAM, socketpair
@@ -17,7 +19,6 @@ from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses
 from sundog.base.record.links import read_links
 from sundog.base.record.owners import OwnersManifest, read_owners
 from sundog.runtime.container.enter import forbid_imports, rootless
-from sundog.runtime.container.mounted_tree import MountedTree
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
 from sundog.runtime.emulation.notify.identity.credentials import (
     Credentials,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from sundog.base.record.identity import Identity
     from sundog.base.record.layer_path import LayerPath
+    from sundog.runtime.container.mounted_tree import MountedTree
     from sundog.runtime.emulation.notify.state.records import Records
     from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def opened_layers(layers: "Sequence[LayerPath]") -> "list[OpenedLayer]":
+def opened_layers(layers: Sequence[LayerPath]) -> list[OpenedLayer]:
     """Return the ``layers``, with their trees open.  Raises OSError."""
     return [
         OpenedLayer(
@@ -95,8 +97,8 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
 
 
 def guessed_layers(
-    layers: "Sequence[LayerPath]", opened: "Sequence[OpenedLayer]"
-) -> "list[GuessedLayer]":
+    layers: Sequence[LayerPath], opened: Sequence[OpenedLayer]
+) -> list[GuessedLayer]:
     """Return the ``layers``, which are ``opened``, if there are guessed owners in them; else [].
 
     Call it as mock root.  Raises OSError and KernelError.
@@ -130,14 +132,14 @@ class Emulation:
 
     def __init__(
         self,
-        layers: "Sequence[LayerPath]" = (),
+        layers: Sequence[LayerPath] = (),
         changes: bytes | None = None,
         *,
         is_stable: bool = False,
-        mounted: "Sequence[MountedTree]" = (),
+        mounted: Sequence[MountedTree] = (),
         strict: bool = False,
         is_lost: bool = False,
-        volumes: "Sequence[VolumePlace]" = (),
+        volumes: Sequence[VolumePlace] = (),
     ) -> None:
         self.layers = layers
         self.changes = changes
@@ -147,7 +149,7 @@ class Emulation:
         self.is_lost = is_lost
         self.volumes = volumes
 
-    def open(self, upper: int = -1) -> "Supervision":
+    def open(self, upper: int = -1) -> Supervision:
         """Open the files of the host that the supervisor needs, before the root hides them.
 
         Call it as mock root, who may look into every directory.  ``upper`` is a descriptor of the
@@ -191,17 +193,17 @@ class Supervision:
         self,
         proc: int,
         emulation: Emulation,
-        layers: "Sequence[OpenedLayer]" = (),
+        layers: Sequence[OpenedLayer] = (),
         shown: OwnersManifest | None = None,
         *,
         changes: int = -1,
         upper: int = -1,
-        mounted: "Sequence[tuple[bytes, OwnersManifest, int]]" = (),
-        guessed: "Sequence[GuessedLayer]" = (),
+        mounted: Sequence[tuple[bytes, OwnersManifest, int]] = (),
+        guessed: Sequence[GuessedLayer] = (),
         channel: tuple[int, int] = (-1, -1),
-        kept: "Sequence[int]" = (),
-        records: "Records | None" = None,
-        unrecorded_owners: "AllIsReal | None" = None,
+        kept: Sequence[int] = (),
+        records: Records | None = None,
+        unrecorded_owners: AllIsReal | None = None,
     ) -> None:
         """Take what is open of the files that ``emulation`` names.  Raises OSError.
 
@@ -232,7 +234,7 @@ class Supervision:
         self._records = records
         self._unrecorded_owners = unrecorded_owners
 
-    def descriptors(self) -> "list[int]":
+    def descriptors(self) -> list[int]:
         """Return the open descriptors that the supervisor needs."""
         own = [self.proc, self._ours, self._changes, self._upper, *self._kept]
         own += [tree for _, _, tree in self._mounted]
@@ -241,10 +243,10 @@ class Supervision:
 
     def install(
         self,
-        who: "Identity | None",
+        who: Identity | None,
         *,
         fake_sync: bool = False,
-        namespaces: "Sequence[int]" = (),
+        namespaces: Sequence[int] = (),
     ) -> None:
         """Put the calling process, the future command, under the filter, and pass the listener on.
 
@@ -263,9 +265,9 @@ class Supervision:
 
     def supervise(
         self,
-        who: "Identity | None",
-        tell: "Callable[[str], None] | None" = None,
-        before_mount: "Callable[[], None] | None" = None,
+        who: Identity | None,
+        tell: Callable[[str], None] | None = None,
+        before_mount: Callable[[], None] | None = None,
     ) -> Supervised | None:
         """Answer the command of ``install`` until the container is empty; return the results.
 
@@ -288,8 +290,8 @@ class Supervision:
         self,
         source: NotificationSource,
         tags: Tags,
-        who: "Identity | None" = None,
-        tell: "Callable[[str], None] | None" = None,
+        who: Identity | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> Supervised:
         """Answer the calls of ``source`` until the container is empty; return the results.
 
@@ -346,7 +348,7 @@ def filtered(*, strict: bool, fake_sync: bool = False) -> int:
     return install_listener(program, abi.numbers["seccomp"])
 
 
-def entered(tags: Tags, who: "Identity | None") -> int:
+def entered(tags: Tags, who: Identity | None) -> int:
     """Return the index in the fresh ``tags`` of the credentials of ``who``; None is root."""
     return 0 if who is None else tags.enter(first_credentials(who.uid, who.gid, who.groups))
 
@@ -356,7 +358,7 @@ def first_credentials(uid: int, gid: int, groups: tuple[int, ...]) -> Credential
     return user_credentials(uid, gid, groups, all_capabilities())
 
 
-def install_in_group(member: Membership, who: "Identity | None") -> None:
+def install_in_group(member: Membership, who: Identity | None) -> None:
     """Put the calling process under the filter of its group; pass the listener on.
 
     ``who`` is the identity of the command; None is root.  Raises KernelError, and OSError if the

@@ -4,6 +4,8 @@ Nothing that a tracee does can end the supervisor.  If a handler fails unexpecte
 leaves the call to the kernel.  It counts such incidents, and reports them at the end.
 """
 
+from __future__ import annotations
+
 import errno
 import gc
 import time
@@ -124,7 +126,7 @@ class Supervisor:
     first unexpected failures of handlers.
     """
 
-    def __init__(self, state: "State", report: "Callable[[str], None]") -> None:
+    def __init__(self, state: State, report: Callable[[str], None]) -> None:
         self._state = state
         self._report = report
         # By number; calls of the companion ABI have COMPANION in theirs.
@@ -275,7 +277,7 @@ class Supervisor:
         self._names[number] = f"call-{number:#x}"
         self._handlers[number] = lambda _thread, _args: CONTINUE
 
-    def _answer_elsewhere(self, handler: "Handler", thread: int, args: "Arguments") -> Answer:
+    def _answer_elsewhere(self, handler: Handler, thread: int, args: Arguments) -> Answer:
         """Answer while the supervisor has the caller's root."""
         paths = self._state.paths
         paths.enter_root(thread)

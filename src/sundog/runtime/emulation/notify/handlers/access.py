@@ -4,6 +4,8 @@ Under ``strict`` also access(2) and chdir(2).  The kernel does what the handlers
 Root is refused nothing, so the supervisor calls no handler while all processes are root.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.identity.permissions import (
@@ -13,12 +15,12 @@ from sundog.runtime.emulation.notify.identity.permissions import (
     for_access,
 )
 from sundog.runtime.emulation.notify.state.access import Access
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
@@ -39,7 +41,7 @@ class AccessHandlers:
         self._paths = state.paths
         self._access = Access(state)
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "utime": self.utime,
@@ -53,14 +55,14 @@ class AccessHandlers:
             "fchdir": self.fchdir,
         }
 
-    def utime(self, thread: int, args: "Arguments") -> Answer:
+    def utime(self, thread: int, args: Arguments) -> Answer:
         """int utime(const char *path, const struct utimbuf *times); utimes(2) likewise."""
         if self._access.user(thread) is None:
             return CONTINUE
         location = self._paths.named(thread, CWD, args[0])
         return self._set_times(thread, location, follow=True, is_now=not args[1])
 
-    def futimesat(self, thread: int, args: "Arguments") -> Answer:
+    def futimesat(self, thread: int, args: Arguments) -> Answer:
         """int futimesat(int dirfd, const char *path, const struct timeval times[2])."""
         if self._access.user(thread) is None:
             return CONTINUE
@@ -70,7 +72,7 @@ class AccessHandlers:
             location = descriptor(thread, args[0])
         return self._set_times(thread, location, follow=True, is_now=not args[2])
 
-    def utimensat(self, thread: int, args: "Arguments") -> Answer:
+    def utimensat(self, thread: int, args: Arguments) -> Answer:
         """int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)."""
         if self._access.user(thread) is None:
             return CONTINUE
@@ -101,15 +103,15 @@ class AccessHandlers:
             access.require(thread, who, place, status, MAY_WRITE)
         return CONTINUE
 
-    def access(self, thread: int, args: "Arguments") -> Answer:
+    def access(self, thread: int, args: Arguments) -> Answer:
         """int access(const char *path, int mode)."""
         return self._test(thread, (CWD, args[0]), args[1], 0)
 
-    def faccessat(self, thread: int, args: "Arguments") -> Answer:
+    def faccessat(self, thread: int, args: Arguments) -> Answer:
         """int faccessat(int dirfd, const char *path, int mode), without flags in the kernel."""
         return self._test(thread, (args[0], args[1]), args[2], 0)
 
-    def faccessat2(self, thread: int, args: "Arguments") -> Answer:
+    def faccessat2(self, thread: int, args: Arguments) -> Answer:
         """int faccessat2(int dirfd, const char *path, int mode, int flags)."""
         return self._test(thread, (args[0], args[1]), args[2], args[3] & U32)
 
@@ -124,11 +126,11 @@ class AccessHandlers:
         self._access.use(thread, who, location, wanted, follow=follow)
         return CONTINUE
 
-    def chdir(self, thread: int, args: "Arguments") -> Answer:
+    def chdir(self, thread: int, args: Arguments) -> Answer:
         """int chdir(const char *path)."""
         return self._enter(thread, self._paths.named(thread, CWD, args[0]))
 
-    def fchdir(self, thread: int, args: "Arguments") -> Answer:
+    def fchdir(self, thread: int, args: Arguments) -> Answer:
         """int fchdir(int fd)."""
         return self._enter(thread, descriptor(thread, args[0]))
 

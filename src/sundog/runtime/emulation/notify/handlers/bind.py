@@ -1,5 +1,7 @@
 """bind(2), which makes an inode if the name of a Unix socket is a path."""
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import AF_UNIX, Struct, byref
@@ -7,7 +9,6 @@ from sundog.base.kernel.files import Closing, close_all_but
 from sundog.base.kernel.modes import PERMISSIONS, S_IFSOCK
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.creation import all_is_roots, birth_in
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, quick_function
@@ -15,6 +16,7 @@ from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 FAMILY = Struct("=H")
@@ -30,11 +32,11 @@ class BindHandlers:
         self._buffer = Buffer()
         self._bind = quick_function("bind")
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {"bind": self.bind}
 
-    def bind(self, thread: int, args: "Arguments") -> Answer:
+    def bind(self, thread: int, args: Arguments) -> Answer:
         """int bind(int fd, const struct sockaddr *address, socklen_t size).
 
         The supervisor has the caller's socket bound, from the caller's working directory, because

@@ -6,6 +6,8 @@ capabilities, sets the change time, sends the events of inotify(7), and makes an
 file up.  They change the mode if the file is the user's.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -23,12 +25,12 @@ from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.chmod import guard_set_id, set_mode, settled
 from sundog.runtime.emulation.notify.state.creation import may_be_on_volume
 from sundog.runtime.emulation.notify.state.files import Status, is_read_only
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 SET_ID_BITS = S_ISUID | S_ISGID
@@ -46,7 +48,7 @@ class OwnerHandlers:
         self._paths = state.paths
         self._access = Access(state)
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "chown": self.chown,
@@ -59,17 +61,17 @@ class OwnerHandlers:
             "fchmodat2": self.fchmodat2,
         }
 
-    def chown(self, thread: int, args: "Arguments") -> Answer:
+    def chown(self, thread: int, args: Arguments) -> Answer:
         """int chown(const char *path, uid_t owner, gid_t group)."""
         location = self._paths.named(thread, CWD, args[0])
         return self._change_owner(thread, location, args[1], args[2], follow=True)
 
-    def lchown(self, thread: int, args: "Arguments") -> Answer:
+    def lchown(self, thread: int, args: Arguments) -> Answer:
         """int lchown(const char *path, uid_t owner, gid_t group)."""
         location = self._paths.named(thread, CWD, args[0])
         return self._change_owner(thread, location, args[1], args[2], follow=False)
 
-    def fchown(self, thread: int, args: "Arguments") -> Answer:
+    def fchown(self, thread: int, args: Arguments) -> Answer:
         """int fchown(int fd, uid_t owner, gid_t group)."""
         location = descriptor(thread, args[0])
         if self._stays_roots(thread, location, args[1], args[2]):
@@ -78,19 +80,19 @@ class OwnerHandlers:
             return CONTINUE
         return self._change_owner(thread, location, args[1], args[2], follow=True)
 
-    def fchownat(self, thread: int, args: "Arguments") -> Answer:
+    def fchownat(self, thread: int, args: Arguments) -> Answer:
         """int fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags)."""
         if args[4] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             return CONTINUE
         location, follow = self._paths.at(thread, args[0], args[1], args[4])
         return self._change_owner(thread, location, args[2], args[3], follow=follow)
 
-    def chmod(self, thread: int, args: "Arguments") -> Answer:
+    def chmod(self, thread: int, args: Arguments) -> Answer:
         """int chmod(const char *path, mode_t mode)."""
         location = self._paths.named(thread, CWD, args[0])
         return self._change_mode(thread, location, args[1], follow=True)
 
-    def fchmod(self, thread: int, args: "Arguments") -> Answer:
+    def fchmod(self, thread: int, args: Arguments) -> Answer:
         """int fchmod(int fd, mode_t mode)."""
         location = descriptor(thread, args[0])
         if not args[1] & SET_ID_BITS and self._is_roots(thread, location):
@@ -99,12 +101,12 @@ class OwnerHandlers:
             return CONTINUE
         return self._change_mode(thread, location, args[1], follow=True, is_written=True)
 
-    def fchmodat(self, thread: int, args: "Arguments") -> Answer:
+    def fchmodat(self, thread: int, args: Arguments) -> Answer:
         """int fchmodat(int dirfd, const char *path, mode_t mode), without flags in the kernel."""
         location = self._paths.named(thread, args[0], args[1])
         return self._change_mode(thread, location, args[2], follow=True)
 
-    def fchmodat2(self, thread: int, args: "Arguments") -> Answer:
+    def fchmodat2(self, thread: int, args: Arguments) -> Answer:
         """int fchmodat2(int dirfd, const char *path, mode_t mode, int flags)."""
         if args[3] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             return CONTINUE

@@ -7,6 +7,8 @@ caller's umask.  It records the owner, and gives the descriptor to the caller.  
 empty regular file with a record.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -39,7 +41,6 @@ from sundog.runtime.emulation.notify.state.devices import open_device
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.lookup import names_own
 from sundog.runtime.emulation.notify.state.proc_contents import open_shown
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.walk import NO_NAMES, PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.call import (
     ANSWERED,
@@ -53,6 +54,7 @@ from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor, is_pla
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
@@ -75,7 +77,7 @@ class CreateHandlers:
         self._by_inode = state.records.by_inode
         self._access = Access(state)
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "open": self.open,
@@ -91,20 +93,20 @@ class CreateHandlers:
             "mknodat": self.mknodat,
         }
 
-    def open(self, thread: int, args: "Arguments") -> Answer:
+    def open(self, thread: int, args: Arguments) -> Answer:
         """int open(const char *path, int flags, mode_t mode)."""
         return self._open(thread, CWD, args[0], args[1], args[2])
 
-    def openat(self, thread: int, args: "Arguments") -> Answer:
+    def openat(self, thread: int, args: Arguments) -> Answer:
         """int openat(int dirfd, const char *path, int flags, mode_t mode)."""
         return self._open(thread, args[0], args[1], args[2], args[3])
 
-    def creat(self, thread: int, args: "Arguments") -> Answer:
+    def creat(self, thread: int, args: Arguments) -> Answer:
         """int creat(const char *path, mode_t mode)."""
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
         return self._open(thread, CWD, args[0], flags, args[1])
 
-    def openat2(self, thread: int, args: "Arguments") -> Answer:
+    def openat2(self, thread: int, args: Arguments) -> Answer:
         """int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)."""
         size = args[3]
         if all_is_roots(self._state, thread) or not OPEN_HOW.size <= size <= OPEN_HOW_LIMIT:
@@ -129,7 +131,7 @@ class CreateHandlers:
         finally:
             os.close(dirfd)
 
-    def truncate(self, thread: int, args: "Arguments") -> Answer:
+    def truncate(self, thread: int, args: Arguments) -> Answer:
         """int truncate(const char *path, off_t length)."""
         location = self._paths.named(thread, CWD, args[0])
         who = self._access.user(thread)
@@ -141,27 +143,27 @@ class CreateHandlers:
         self._guard(thread, location, follow=True)
         return CONTINUE
 
-    def mkdir(self, thread: int, args: "Arguments") -> Answer:
+    def mkdir(self, thread: int, args: Arguments) -> Answer:
         """int mkdir(const char *path, mode_t mode)."""
         return self._mkdir(thread, CWD, args[0], args[1])
 
-    def mkdirat(self, thread: int, args: "Arguments") -> Answer:
+    def mkdirat(self, thread: int, args: Arguments) -> Answer:
         """int mkdirat(int dirfd, const char *path, mode_t mode)."""
         return self._mkdir(thread, args[0], args[1], args[2])
 
-    def symlink(self, thread: int, args: "Arguments") -> Answer:
+    def symlink(self, thread: int, args: Arguments) -> Answer:
         """int symlink(const char *target, const char *path)."""
         return self._symlink(thread, args[0], CWD, args[1])
 
-    def symlinkat(self, thread: int, args: "Arguments") -> Answer:
+    def symlinkat(self, thread: int, args: Arguments) -> Answer:
         """int symlinkat(const char *target, int dirfd, const char *path)."""
         return self._symlink(thread, args[0], args[1], args[2])
 
-    def mknod(self, thread: int, args: "Arguments") -> Answer:
+    def mknod(self, thread: int, args: Arguments) -> Answer:
         """int mknod(const char *path, mode_t mode, dev_t device)."""
         return self._mknod(thread, CWD, args[0], args[1], args[2])
 
-    def mknodat(self, thread: int, args: "Arguments") -> Answer:
+    def mknodat(self, thread: int, args: Arguments) -> Answer:
         """int mknodat(int dirfd, const char *path, mode_t mode, dev_t device)."""
         return self._mknod(thread, args[0], args[1], args[2], args[3])
 

@@ -6,6 +6,8 @@ capabilities of the program.  It does not hear whether the call succeeds, so it 
 it can.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -22,14 +24,14 @@ from sundog.runtime.emulation.notify.identity.permissions import EXECUTABLE, MAY
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.chmod import settled
 from sundog.runtime.emulation.notify.state.lookup import names_own
-from sundog.runtime.emulation.notify.state.record import Record
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, located
 from sundog.runtime.process.executable import INTERPRETERS_LIMIT, SCRIPT_HEAD_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.record import Record
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 
@@ -40,18 +42,18 @@ class ExecuteHandlers:
         self._state = state
         self._access = Access(state)
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {"execve": self.execve, "execveat": self.execveat}
 
-    def execve(self, thread: int, args: "Arguments") -> Answer:
+    def execve(self, thread: int, args: Arguments) -> Answer:
         """int execve(const char *path, char *const argv[], char *const envp[])."""
         self._state.records.nursery.release()
         if self._state.records.is_empty() and self._state.tags.index(thread) == 0:
             return CONTINUE  # root stays root
         return self._execute(thread, self._state.paths.named(thread, CWD, args[0]), follow=True)
 
-    def execveat(self, thread: int, args: "Arguments") -> Answer:
+    def execveat(self, thread: int, args: Arguments) -> Answer:
         """int execveat(int dirfd, const char *path, char *const argv[], char *const[], int)."""
         self._state.records.nursery.release()
         location, follow = self._state.paths.at(thread, args[0], args[1], args[4])

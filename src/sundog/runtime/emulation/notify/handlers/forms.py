@@ -5,6 +5,8 @@ System V IPC, have their arguments elsewhere.  A call that the kernel does not h
 does not exist: the C library then makes another one.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import Struct
@@ -28,12 +30,12 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     SYS_BIND,
     SYS_GETSOCKOPT,
 )
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 # The calls of socketcall(2) that are notified, and how many arguments each has: net/socket.c.
@@ -59,7 +61,7 @@ YOUNG_CALLS = ("fchmodat2", "setxattrat", "getxattrat", "listxattrat", "removexa
 NO_FLAGS = -1  # among them are flags that no call knows
 
 
-def handlers_of(abi: NotifyAbi, state: State, common: "dict[str, Handler]") -> "dict[str, Handler]":
+def handlers_of(abi: NotifyAbi, state: State, common: dict[str, Handler]) -> dict[str, Handler]:
     """Return the handlers of ``abi`` by its names of the calls.
 
     ``common`` are the handlers that all ABIs have.
@@ -82,13 +84,13 @@ def handlers_of(abi: NotifyAbi, state: State, common: "dict[str, Handler]") -> "
 class IpcCall:
     """Sort the arguments of ipc(2), which stands for the calls of System V IPC: ipc/syscall.c."""
 
-    def __init__(self, abi: NotifyAbi, state: State, calls: "dict[str, Handler]") -> None:
+    def __init__(self, abi: NotifyAbi, state: State, calls: dict[str, Handler]) -> None:
         self._memory = state.memory
         self._is_narrow = abi.long_size == I386_LONG_SIZE
         self._word = Struct("=I" if self._is_narrow else "=Q")
         self._calls = calls
 
-    def handle(self, thread: int, args: "Arguments") -> Answer:
+    def handle(self, thread: int, args: Arguments) -> Answer:
         """int ipc(unsigned call, int first, int second, int third, void *pointer, long fifth)."""
         found = IPC_CALLS.get(args[0] & IPC_CALL_BITS)
         if found is None:
@@ -108,12 +110,12 @@ class IpcCall:
 class YoungCall:
     """Answer a call only if the kernel has it."""
 
-    def __init__(self, number: int, handler: "Handler") -> None:
+    def __init__(self, number: int, handler: Handler) -> None:
         self._number = number
         self._handler = handler
         self._is_there: bool | None = None
 
-    def handle(self, thread: int, args: "Arguments") -> Answer:
+    def handle(self, thread: int, args: Arguments) -> Answer:
         """Answer as the handler does, or leave the call to the kernel, which says ENOSYS."""
         if self._is_there is None:
             # The third or the fourth argument is the flags; a kernel with the call says EINVAL.
@@ -125,7 +127,7 @@ class YoungCall:
 class SocketCall:
     """Take the arguments of a socket's call from behind the pointer."""
 
-    def __init__(self, abi: NotifyAbi, state: State, common: "dict[str, Handler]") -> None:
+    def __init__(self, abi: NotifyAbi, state: State, common: dict[str, Handler]) -> None:
         self._memory = state.memory
         code = "I" if abi.long_size == I386_LONG_SIZE else "Q"
         self._calls = {
@@ -133,7 +135,7 @@ class SocketCall:
             for number, (name, count) in SOCKET_CALLS.items()
         }
 
-    def handle(self, thread: int, args: "Arguments") -> Answer:
+    def handle(self, thread: int, args: Arguments) -> Answer:
         """int socketcall(int call, unsigned long *args)."""
         found = self._calls.get(args[0] & U32)
         if found is None:

@@ -3,6 +3,8 @@
 ``identity.credentials`` has the rules.  The handlers read arguments and write results.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import Struct
@@ -39,13 +41,13 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     PR_SET_SECUREBITS,
 )
 from sundog.runtime.emulation.notify.state.files import ID
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
 from sundog.runtime.emulation.notify.tracee.descriptors import inner_id
 from sundog.runtime.emulation.notify.tracee.processes import Processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 CAPABILITY_HEADER = Struct("=Ii")  # version, pid
@@ -73,7 +75,7 @@ class IdentityHandlers:
         self._processes = Processes()
         self._valid = state.tags.table[0].bounding
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "getuid": self.getuid,
@@ -105,39 +107,39 @@ class IdentityHandlers:
         """Return the ID that a caller means by ``value``."""
         return value
 
-    def getuid(self, thread: int, _args: "Arguments") -> Answer:
+    def getuid(self, thread: int, _args: Arguments) -> Answer:
         """uid_t getuid(void)."""
         return self._table[self._index(thread)].ruid
 
-    def geteuid(self, thread: int, _args: "Arguments") -> Answer:
+    def geteuid(self, thread: int, _args: Arguments) -> Answer:
         """uid_t geteuid(void)."""
         return self._table[self._index(thread)].euid
 
-    def getgid(self, thread: int, _args: "Arguments") -> Answer:
+    def getgid(self, thread: int, _args: Arguments) -> Answer:
         """gid_t getgid(void)."""
         return self._table[self._index(thread)].rgid
 
-    def getegid(self, thread: int, _args: "Arguments") -> Answer:
+    def getegid(self, thread: int, _args: Arguments) -> Answer:
         """gid_t getegid(void)."""
         return self._table[self._index(thread)].egid
 
-    def getresuid(self, thread: int, args: "Arguments") -> Answer:
+    def getresuid(self, thread: int, args: Arguments) -> Answer:
         """int getresuid(uid_t *ruid, uid_t *euid, uid_t *suid)."""
         who = self._tags.credentials(thread)
         return self._write_ids(thread, args, (who.ruid, who.euid, who.suid))
 
-    def getresgid(self, thread: int, args: "Arguments") -> Answer:
+    def getresgid(self, thread: int, args: Arguments) -> Answer:
         """int getresgid(gid_t *rgid, gid_t *egid, gid_t *sgid)."""
         who = self._tags.credentials(thread)
         return self._write_ids(thread, args, (who.rgid, who.egid, who.sgid))
 
-    def _write_ids(self, thread: int, args: "Arguments", ids: tuple[int, int, int]) -> int:
+    def _write_ids(self, thread: int, args: Arguments, ids: tuple[int, int, int]) -> int:
         for address, value in zip(args, ids, strict=False):
             if self._memory.write(thread, address, self.id_form.pack(self.shown(value))):
                 return -errno.EFAULT
         return 0
 
-    def getgroups(self, thread: int, args: "Arguments") -> Answer:
+    def getgroups(self, thread: int, args: Arguments) -> Answer:
         """int getgroups(int size, gid_t list[])."""
         groups = self._tags.credentials(thread).groups
         size = signed(args[0])
@@ -148,51 +150,51 @@ class IdentityHandlers:
             return self._memory.write(thread, args[1], data) or len(groups)
         return len(groups)
 
-    def setuid(self, thread: int, args: "Arguments") -> Answer:
+    def setuid(self, thread: int, args: Arguments) -> Answer:
         """int setuid(uid_t uid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_uid(old, args[0] & U32))
 
-    def setgid(self, thread: int, args: "Arguments") -> Answer:
+    def setgid(self, thread: int, args: Arguments) -> Answer:
         """int setgid(gid_t gid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_gid(old, args[0] & U32))
 
-    def setreuid(self, thread: int, args: "Arguments") -> Answer:
+    def setreuid(self, thread: int, args: Arguments) -> Answer:
         """int setreuid(uid_t ruid, uid_t euid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_reuid(old, args[0] & U32, args[1] & U32))
 
-    def setregid(self, thread: int, args: "Arguments") -> Answer:
+    def setregid(self, thread: int, args: Arguments) -> Answer:
         """int setregid(gid_t rgid, gid_t egid)."""
         old = self._tags.credentials(thread)
         return self._become(thread, old, set_regid(old, args[0] & U32, args[1] & U32))
 
-    def setresuid(self, thread: int, args: "Arguments") -> Answer:
+    def setresuid(self, thread: int, args: Arguments) -> Answer:
         """int setresuid(uid_t ruid, uid_t euid, uid_t suid)."""
         old = self._tags.credentials(thread)
         ids = [arg & U32 for arg in args[:3]]
         return self._become(thread, old, set_resuid(old, *ids))
 
-    def setresgid(self, thread: int, args: "Arguments") -> Answer:
+    def setresgid(self, thread: int, args: Arguments) -> Answer:
         """int setresgid(gid_t rgid, gid_t egid, gid_t sgid)."""
         old = self._tags.credentials(thread)
         ids = [arg & U32 for arg in args[:3]]
         return self._become(thread, old, set_resgid(old, *ids))
 
-    def setfsuid(self, thread: int, args: "Arguments") -> Answer:
+    def setfsuid(self, thread: int, args: Arguments) -> Answer:
         """int setfsuid(uid_t fsuid), which returns the previous one."""
         old = self._tags.credentials(thread)
         self._become(thread, old, set_fsuid(old, args[0] & U32))
         return old.fsuid
 
-    def setfsgid(self, thread: int, args: "Arguments") -> Answer:
+    def setfsgid(self, thread: int, args: Arguments) -> Answer:
         """int setfsgid(gid_t fsgid), which returns the previous one."""
         old = self._tags.credentials(thread)
         self._become(thread, old, set_fsgid(old, args[0] & U32))
         return old.fsgid
 
-    def setgroups(self, thread: int, args: "Arguments") -> Answer:
+    def setgroups(self, thread: int, args: Arguments) -> Answer:
         """int setgroups(size_t size, const gid_t *list)."""
         old = self._tags.credentials(thread)
         size = args[0] & U32  # an int in the kernel
@@ -206,7 +208,7 @@ class IdentityHandlers:
             return -errno.EINVAL
         return self._become(thread, old, old.replace(groups=groups))
 
-    def capget(self, thread: int, args: "Arguments") -> Answer:
+    def capget(self, thread: int, args: Arguments) -> Answer:
         """int capget(cap_user_header_t header, cap_user_data_t data)."""
         if len(self._table) == 1 or not args[1]:
             return CONTINUE
@@ -227,7 +229,7 @@ class IdentityHandlers:
         )
         return self._memory.write(thread, args[1], data)
 
-    def capset(self, thread: int, args: "Arguments") -> Answer:
+    def capset(self, thread: int, args: Arguments) -> Answer:
         """int capset(cap_user_header_t header, const cap_user_data_t data)."""
         words, pid = self._capability_header(thread, args[0])
         if not words or pid:
@@ -250,7 +252,7 @@ class IdentityHandlers:
         version, pid = CAPABILITY_HEADER.unpack(header)
         return CAPABILITY_WORDS.get(version, 0), pid if pid != inner_id(thread) else 0
 
-    def prctl(self, thread: int, args: "Arguments") -> Answer:
+    def prctl(self, thread: int, args: Arguments) -> Answer:
         """int prctl(int option, ...), with the options that are about an identity."""
         old = self._tags.credentials(thread)
         option, *values = args[:5]

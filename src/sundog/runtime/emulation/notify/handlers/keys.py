@@ -6,6 +6,8 @@ allow.  No call tells the supervisor which key another process has made.  So a k
 given away shows root as its owner, and its owner may be any process that can name it.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.kernel.libc import address, syscall
@@ -16,11 +18,11 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     KEYCTL_DESCRIBE,
     KEYCTL_SETPERM,
 )
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 KEY_USR_VIEW = 0x00010000  # linux/key.h
@@ -38,11 +40,11 @@ class KeyHandlers:
         self._buffer = bytearray(DESCRIPTION_SIZE)
         self._address = address(self._buffer)
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {"keyctl": self.keyctl}
 
-    def keyctl(self, thread: int, args: "Arguments") -> Answer:
+    def keyctl(self, thread: int, args: Arguments) -> Answer:
         """long keyctl(int operation, key_serial_t key, ...)."""
         operation, key = args[0] & U32, signed(args[1])
         if key <= 0:

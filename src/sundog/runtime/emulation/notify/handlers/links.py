@@ -5,18 +5,20 @@ to inodes, so names do not matter.  The exception are hard links in a lower laye
 its own inode when a change copies it up (``state.records``).  The handlers keep those names right.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.files import AT_SYMLINK_FOLLOW, Status
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Name
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 AT_REMOVEDIR = 0x200
@@ -34,7 +36,7 @@ class LinkHandlers:
         self._access = Access(state)
         self._by_inode = state.records.by_inode
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "link": self.link,
@@ -47,12 +49,12 @@ class LinkHandlers:
             "renameat2": self.renameat2,
         }
 
-    def link(self, thread: int, args: "Arguments") -> Answer:
+    def link(self, thread: int, args: Arguments) -> Answer:
         """int link(const char *old, const char *new)."""
         old = self._state.paths.named(thread, CWD, args[0])
         return self._link(thread, old, (CWD, args[1]), follow=False)
 
-    def linkat(self, thread: int, args: "Arguments") -> Answer:
+    def linkat(self, thread: int, args: Arguments) -> Answer:
         """int linkat(int olddirfd, const char *old, int newdirfd, const char *new, int flags)."""
         follow = bool(args[4] & AT_SYMLINK_FOLLOW)
         location, is_descriptor = self._state.paths.at(
@@ -61,28 +63,28 @@ class LinkHandlers:
         follow = follow or is_descriptor
         return self._link(thread, location, (args[2], args[3]), follow=follow)
 
-    def unlink(self, thread: int, args: "Arguments") -> Answer:
+    def unlink(self, thread: int, args: Arguments) -> Answer:
         """int unlink(const char *path)."""
         return self._unlink(thread, (CWD, args[0]), is_directory=False)
 
-    def unlinkat(self, thread: int, args: "Arguments") -> Answer:
+    def unlinkat(self, thread: int, args: Arguments) -> Answer:
         """int unlinkat(int dirfd, const char *path, int flags)."""
         is_directory = bool(args[2] & AT_REMOVEDIR)
         return self._unlink(thread, (args[0], args[1]), is_directory=is_directory)
 
-    def rmdir(self, thread: int, args: "Arguments") -> Answer:
+    def rmdir(self, thread: int, args: Arguments) -> Answer:
         """int rmdir(const char *path)."""
         return self._unlink(thread, (CWD, args[0]), is_directory=True)
 
-    def rename(self, thread: int, args: "Arguments") -> Answer:
+    def rename(self, thread: int, args: Arguments) -> Answer:
         """int rename(const char *old, const char *new)."""
         return self._rename(thread, (CWD, args[0]), (CWD, args[1]), 0)
 
-    def renameat(self, thread: int, args: "Arguments") -> Answer:
+    def renameat(self, thread: int, args: Arguments) -> Answer:
         """int renameat(int olddirfd, const char *old, int newdirfd, const char *new)."""
         return self._rename(thread, (args[0], args[1]), (args[2], args[3]), 0)
 
-    def renameat2(self, thread: int, args: "Arguments") -> Answer:
+    def renameat2(self, thread: int, args: Arguments) -> Answer:
         """int renameat2(int olddirfd, const char *old, int newdirfd, const char *new, unsigned)."""
         return self._rename(thread, (args[0], args[1]), (args[2], args[3]), args[4])
 
@@ -171,7 +173,7 @@ class LinkHandlers:
         """Return the place of a name in a call."""
         return self._access.entry(thread, self._state.paths.named(thread, *words))
 
-    def _name(self, thread: int, words: Words) -> "tuple[Name, int]":
+    def _name(self, thread: int, words: Words) -> tuple[Name, int]:
         """Return a name in a call, and the inode number of the file there; -1 if none is there."""
         files = self._state.files
         place = self._place(thread, words).rstrip(b"/")

@@ -1,12 +1,13 @@
 """Calls at the edges of the emulation: other roots, peers of sockets, the tag itself."""
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import SO_PEERCRED, SOL_SOCKET, Struct, byref
 from sundog.base.kernel.files import Closing
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_CHROOT
 from sundog.runtime.emulation.notify.seccomp.program import SO_PEERGROUPS
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import status_field, take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, quick_function
@@ -14,6 +15,7 @@ from sundog.runtime.emulation.notify.tracee.paths import CWD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 UCRED = Struct("=iII")  # pid, uid, gid
@@ -30,7 +32,7 @@ class MiscellaneousHandlers:
         self._buffer = Buffer()
         self._getsockopt = quick_function("getsockopt")
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "chroot": self.chroot,
@@ -45,7 +47,7 @@ class MiscellaneousHandlers:
             "prlimit64": self.prlimit64,
         }
 
-    def chroot(self, thread: int, args: "Arguments") -> Answer:
+    def chroot(self, thread: int, args: Arguments) -> Answer:
         """int chroot(const char *path)."""
         if not self._state.tags.credentials(thread).can(CAP_SYS_CHROOT):
             # Errors of the path come before EPERM.
@@ -53,18 +55,18 @@ class MiscellaneousHandlers:
             return -errno.EPERM
         return self.other_root(thread, args)
 
-    def other_root(self, _thread: int, _args: "Arguments") -> Answer:
+    def other_root(self, _thread: int, _args: Arguments) -> Answer:
         """Note that from now on a tracee may have another root."""
         self._state.paths.elsewhere = True
         return CONTINUE
 
-    def umount2(self, _thread: int, _args: "Arguments") -> Answer:
+    def umount2(self, _thread: int, _args: Arguments) -> Answer:
         """int umount2(const char *target, int flags)."""
         self._state.records.nursery.empty()
         self._state.processes.forget()
         return CONTINUE
 
-    def getsockopt(self, thread: int, args: "Arguments") -> Answer:
+    def getsockopt(self, thread: int, args: Arguments) -> Answer:
         """int getsockopt(int fd, int level, int option, void *value, socklen_t *size).
 
         The options are SO_PEERCRED and SO_PEERGROUPS.  The answer is who the peer is now.  The
@@ -118,16 +120,16 @@ class MiscellaneousHandlers:
                 return -errno.EFAULT
         return memory.write(thread, size_address, UINT.pack(len(value))) or answer
 
-    def getrlimit(self, thread: int, args: "Arguments") -> Answer:
+    def getrlimit(self, thread: int, args: Arguments) -> Answer:
         """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
         return self._state.memory.write(thread, args[1], NO_LIMIT)
 
-    def setrlimit(self, thread: int, args: "Arguments") -> Answer:
+    def setrlimit(self, thread: int, args: Arguments) -> Answer:
         """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
         self._state.memory.read(thread, args[1], LIMIT.size)
         return 0
 
-    def prlimit64(self, thread: int, args: "Arguments") -> Answer:
+    def prlimit64(self, thread: int, args: Arguments) -> Answer:
         """int prlimit64(pid_t pid, RLIMIT_LOCKS, const struct rlimit64 *, struct rlimit64 *)."""
         if args[2]:
             self._state.memory.read(thread, args[2], LIMIT.size)

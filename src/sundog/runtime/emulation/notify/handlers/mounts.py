@@ -5,6 +5,8 @@ The supervisor mounts without them.  It records the owner of the root directory 
 if fsconfig(2) named the owner: no call tells which directory that will be.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -13,13 +15,13 @@ from sundog.base.kernel.mounts import FSCONFIG_SET_STRING, MS_BIND, MS_REMOUNT, 
 from sundog.base.kernel.namespaces import CLONE_NEWNS, setns
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_ADMIN
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.paths import CWD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 MS_MOVE = 0x2000
@@ -39,11 +41,11 @@ class MountHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {"mount": self.mount, "fsconfig": self.fsconfig}
 
-    def mount(self, thread: int, args: "Arguments") -> Answer:
+    def mount(self, thread: int, args: Arguments) -> Answer:
         """int mount(const char *source, const char *target, const char *type, unsigned long, data).
 
         The fourth argument are flags.
@@ -81,7 +83,7 @@ class MountHandlers:
             state.records.keep(status, record)
         return 0
 
-    def fsconfig(self, thread: int, args: "Arguments") -> Answer:
+    def fsconfig(self, thread: int, args: Arguments) -> Answer:
         """int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, 0).
 
         A file system of FUSE needs such calls.

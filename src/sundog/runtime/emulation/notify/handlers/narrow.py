@@ -5,6 +5,8 @@ kernel's names for i386: ``getuid`` takes 16-bit IDs, ``getuid32`` does what get
 elsewhere.  All calls that are not here have the same arguments and structures as on x86-64.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import Struct
@@ -13,8 +15,6 @@ from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.runtime.emulation.notify.handlers.stat import StatHandlers
 from sundog.runtime.emulation.notify.handlers.sysv import SysvHandlers
 from sundog.runtime.emulation.notify.identity.credentials import UNCHANGED
-from sundog.runtime.emulation.notify.state.state import State
-from sundog.runtime.emulation.notify.tracee.call import Answer
 from sundog.runtime.emulation.notify.tracee.narrow import (
     DIRENT64,
     MAX_NON_LFS,
@@ -33,8 +33,9 @@ from sundog.runtime.emulation.notify.tracee.narrow_sysv import SYSV_FORMS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.record import Record
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.state.sysv import SysvKind
-    from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
+    from sundog.runtime.emulation.notify.tracee.call import Answer, Arguments, Handler
 
 STATX_BASIC_STATS = 0x7FF
 NARROW_LIMIT = Struct("=II")  # soft, hard
@@ -63,7 +64,7 @@ SHORT_ARGUMENTS = {
 }
 
 
-def narrow_handlers(state: State, common: "dict[str, Handler]") -> "dict[str, Handler]":
+def narrow_handlers(state: State, common: dict[str, Handler]) -> dict[str, Handler]:
     """Return the handlers by i386's name of the call; ``common`` are those of other ABIs."""
     stat64 = NarrowStatHandlers(state, STAT64).calls()
     short_stat = NarrowStatHandlers(state, SHORT_STAT).calls()
@@ -88,13 +89,13 @@ class NarrowStatHandlers(StatHandlers):
         super().__init__(state)
         self._form = form
 
-    def shown(self, place: bytes, record: "Record") -> bytes:
+    def shown(self, place: bytes, record: Record) -> bytes:
         """Return the structure for the file at ``place``, changed by what ``record`` says."""
         files = self._state.files
         files.statx(place, 0, STATX_BASIC_STATS)
         return self._form.packed(files.emulated_statx(record))
 
-    def getdents(self, thread: int, args: "Arguments") -> Answer:
+    def getdents(self, thread: int, args: Arguments) -> Answer:
         """int getdents(unsigned fd, struct compat_linux_dirent *entries, unsigned size)."""
         return self._list(thread, args, "getdents", name=DIRENT64.size, type_last=False)
 
@@ -117,7 +118,7 @@ class ShortIdentityHandlers(IdentityHandlers):
 
     id_form = SHORT_ID
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "getuid": self._short(self.getuid),
@@ -138,7 +139,7 @@ class ShortIdentityHandlers(IdentityHandlers):
         """Return the ID that a caller means by ``value``."""
         return wide_id(value)
 
-    def _short(self, handler: "Handler") -> "Handler":
+    def _short(self, handler: Handler) -> Handler:
         return lambda thread, args: short_id(handler(thread, args) or 0)
 
 
@@ -151,17 +152,17 @@ class NarrowAccessHandlers(AccessHandlers):
 class NarrowSysvHandlers(SysvHandlers):
     """Show System V objects in the structures of 32-bit programs, those with IPC_64."""
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call; semtimedop(2) has another name here."""
         calls = super().calls()
         return {**calls, "semtimedop_time64": calls["semtimedop"]}
 
-    def wanted(self, thread: int, kind: "SysvKind", pointer: int) -> tuple[int, int, int, int]:
+    def wanted(self, thread: int, kind: SysvKind, pointer: int) -> tuple[int, int, int, int]:
         """Return owner, group, mode and size that a structure of IPC_SET names."""
         form = SYSV_FORMS[kind.name]
         return form.wanted(self._state.memory.read(thread, pointer, form.narrow.size))
 
-    def written(self, kind: "SysvKind", structure: bytes) -> bytes:
+    def written(self, kind: SysvKind, structure: bytes) -> bytes:
         """Return the kernel's ``structure`` in the form of the caller's ABI."""
         return SYSV_FORMS[kind.name].narrowed(structure)
 
@@ -172,7 +173,7 @@ class NarrowLimitHandlers:
     def __init__(self, state: State) -> None:
         self._memory = state.memory
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "getrlimit": self.old_getrlimit,
@@ -180,22 +181,22 @@ class NarrowLimitHandlers:
             "setrlimit": self.setrlimit,
         }
 
-    def old_getrlimit(self, thread: int, args: "Arguments") -> Answer:
+    def old_getrlimit(self, thread: int, args: Arguments) -> Answer:
         """int old_getrlimit(RLIMIT_LOCKS, struct rlimit *limit), whose limits are signed."""
         return self._memory.write(thread, args[1], NARROW_LIMIT.pack(MAX_NON_LFS, MAX_NON_LFS))
 
-    def getrlimit(self, thread: int, args: "Arguments") -> Answer:
+    def getrlimit(self, thread: int, args: Arguments) -> Answer:
         """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
         limit = NARROW_LIMIT.pack(NO_NARROW_LIMIT, NO_NARROW_LIMIT)
         return self._memory.write(thread, args[1], limit)
 
-    def setrlimit(self, thread: int, args: "Arguments") -> Answer:
+    def setrlimit(self, thread: int, args: Arguments) -> Answer:
         """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
         self._memory.read(thread, args[1], NARROW_LIMIT.size)
         return 0
 
 
-def widened(handler: "Handler", first: int, last: int) -> "Handler":
+def widened(handler: Handler, first: int, last: int) -> Handler:
     """Return ``handler`` for a call whose arguments ``first`` to ``last`` are 16-bit IDs."""
     end = last + 1
     return lambda thread, args: handler(

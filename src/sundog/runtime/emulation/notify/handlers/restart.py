@@ -7,13 +7,15 @@ would say no.  So the handlers of signals that are ignored by default get SA_RES
 other signals do not: a program may have set an alarm to break off a read(2).
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments
 
 NO_FUNCTIONS = (0, 1)  # SIG_DFL, SIG_IGN
@@ -28,7 +30,7 @@ class RestartHandler:
         # The kernel's struct sigaction begins with sa_handler and sa_flags, an unsigned long.
         self._form = Struct("=II" if abi.long_size == I386_LONG_SIZE else "=QQ")
 
-    def rt_sigaction(self, thread: int, args: "Arguments") -> Answer:
+    def rt_sigaction(self, thread: int, args: Arguments) -> Answer:
         """int rt_sigaction(int signal, const struct sigaction *new, struct sigaction *old, ...)."""
         if args[1]:
             form = self._form

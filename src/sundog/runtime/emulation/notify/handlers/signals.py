@@ -5,21 +5,23 @@ others' processes.  If a call goes to several processes, and the caller may sign
 them, then the supervisor sends the signals itself; that of kill(-1) always.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
 from sundog.base.cpython import SIGCONT, pidfd_send_signal
 from sundog.base.kernel.files import Closing
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_KILL
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.identity.permissions import may_signal
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers, signed
 from sundog.runtime.emulation.notify.tracee.processes import Process, Processes
 from sundog.runtime.emulation.notify.tracee.tag import tag_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 LAST_SIGNAL = 64
@@ -33,7 +35,7 @@ class SignalHandlers:
         self._tags = state.tags
         self._processes = Processes()
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "kill": self.kill,
@@ -41,7 +43,7 @@ class SignalHandlers:
             "pidfd_send_signal": self.pidfd_send_signal,
         }
 
-    def kill(self, thread: int, args: "Arguments") -> Answer:
+    def kill(self, thread: int, args: Arguments) -> Answer:
         """int kill(pid_t pid, int sig)."""
         who = self._sender(thread)
         target, sig = signed(args[0]), args[1] & U32
@@ -51,11 +53,11 @@ class SignalHandlers:
             return self._signal_one(thread, who, target, sig)
         return self._signal_several(thread, who, target, sig)
 
-    def rt_sigqueueinfo(self, thread: int, args: "Arguments") -> Answer:
+    def rt_sigqueueinfo(self, thread: int, args: Arguments) -> Answer:
         """int rt_sigqueueinfo(pid_t pid, int sig, siginfo_t *info), which knows no groups."""
         return self.kill(thread, args) if signed(args[0]) > 0 else CONTINUE
 
-    def pidfd_send_signal(self, thread: int, args: "Arguments") -> Answer:
+    def pidfd_send_signal(self, thread: int, args: Arguments) -> Answer:
         """int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags)."""
         who = self._sender(thread)
         if who is None or args[1] & U32 > LAST_SIGNAL:

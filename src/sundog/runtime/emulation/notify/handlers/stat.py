@@ -5,13 +5,14 @@ one stat(2) of its own, and leaves the call to the kernel if the file has no rec
 container owns it, and it is not in a /proc.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct, addressof
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import syscall
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.lookup import names_own
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import TRANSFER_LIMIT, Buffer
@@ -20,6 +21,7 @@ from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.record import Record
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
@@ -52,7 +54,7 @@ class StatHandlers:
         self._device = state.files.found_device
         self._other_devices = state.processes.others
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "stat": self.stat,
@@ -64,26 +66,26 @@ class StatHandlers:
             "getdents64": self.getdents64,
         }
 
-    def stat(self, thread: int, args: "Arguments") -> Answer:
+    def stat(self, thread: int, args: Arguments) -> Answer:
         """int stat(const char *path, struct stat *buf)."""
         return self._show(thread, self._named(thread, CWD, args[0]), 0, args[1])
 
-    def lstat(self, thread: int, args: "Arguments") -> Answer:
+    def lstat(self, thread: int, args: Arguments) -> Answer:
         """int lstat(const char *path, struct stat *buf)."""
         location = self._named(thread, CWD, args[0])
         return self._show(thread, location, AT_SYMLINK_NOFOLLOW, args[1])
 
-    def fstat(self, thread: int, args: "Arguments") -> Answer:
+    def fstat(self, thread: int, args: Arguments) -> Answer:
         """int fstat(int fd, struct stat *buf)."""
         location = b"%d/fd/%d" % (thread, args[0] & U32)
         return self._show(thread, location, 0, args[1])
 
-    def newfstatat(self, thread: int, args: "Arguments") -> Answer:
+    def newfstatat(self, thread: int, args: Arguments) -> Answer:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
         location, flags = self._target(thread, args[0], args[1], args[3])
         return self._show(thread, location, flags & STAT_FLAGS, args[2])
 
-    def statx(self, thread: int, args: "Arguments") -> Answer:
+    def statx(self, thread: int, args: Arguments) -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
         location, flags = self._target(thread, args[0], args[1], args[2])
         if self._seems_true(thread, location, flags & STAT_FLAGS):
@@ -126,7 +128,7 @@ class StatHandlers:
             and (self._volumes is None or self._device[0] == self._volumes.root_device)
         )
 
-    def _found(self, thread: int, location: bytes, flags: int) -> "tuple[bytes, Record | None]":
+    def _found(self, thread: int, location: bytes, flags: int) -> tuple[bytes, Record | None]:
         """Return the place of a file, and what stat(2) says of it; None if the kernel is right.
 
         A program may have exchanged links since the first look.
@@ -150,23 +152,23 @@ class StatHandlers:
         self._state.listener.confirm()
         return self._state.memory.write(thread, address, self.shown(place, record))
 
-    def shown(self, _place: bytes, record: "Record") -> bytes:
+    def shown(self, _place: bytes, record: Record) -> bytes:
         """Return the structure for what find_inode got, changed by what ``record`` says.
 
         Raises KernelAnswers if the structure can't hold it: the kernel will say EOVERFLOW.
         """
         return self._state.files.emulated_stat(record)
 
-    def getdents64(self, thread: int, args: "Arguments") -> Answer:
+    def getdents64(self, thread: int, args: Arguments) -> Answer:
         """ssize_t getdents64(int fd, void *entries, size_t size)."""
         return self._list(thread, args, "getdents64", name=DIRENT.size + 1, type_last=False)
 
-    def getdents(self, thread: int, args: "Arguments") -> Answer:
+    def getdents(self, thread: int, args: Arguments) -> Answer:
         """int getdents(unsigned fd, struct linux_dirent *entries, unsigned size)."""
         return self._list(thread, args, "getdents", name=DIRENT.size, type_last=True)
 
     def _list(
-        self, thread: int, args: "Arguments", call: str, *, name: int, type_last: bool
+        self, thread: int, args: Arguments, call: str, *, name: int, type_last: bool
     ) -> Answer:
         """Read a directory for the caller, and give devices their type.
 

@@ -5,6 +5,8 @@ objects of other users than root itself, because then it knows their identifiers
 msgsnd(2) and msgrcv(2) are notified under ``strict`` only: programs call them as often as read(2).
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import Struct
@@ -15,7 +17,6 @@ from sundog.runtime.emulation.notify.identity.permissions import (
     may_lock_ipc,
     may_use_ipc,
 )
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.sysv import (
     IPC_RMID,
     IPC_SET,
@@ -38,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 IPC_PRIVATE = 0
@@ -102,7 +104,7 @@ class SysvHandlers:
         self._state = state
         self._objects = state.sysv
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         return {
             "shmget": lambda thread, args: self._get(thread, SEGMENTS, args[:3]),
@@ -118,7 +120,7 @@ class SysvHandlers:
             "msgrcv": lambda thread, args: self._use(thread, QUEUES, args[0], IPC_READS),
         }
 
-    def _get(self, thread: int, kind: SysvKind, args: "Arguments") -> Answer:
+    def _get(self, thread: int, kind: SysvKind, args: Arguments) -> Answer:
         """int shmget(key_t key, size_t size, int flags), and its like."""
         who = self._state.tags.credentials(thread)
         is_root = who.euid == who.egid == 0 and who.can(CAP_IPC_OWNER)
@@ -151,19 +153,19 @@ class SysvHandlers:
             return -errno.EACCES
         return number
 
-    def shmctl(self, thread: int, args: "Arguments") -> Answer:
+    def shmctl(self, thread: int, args: Arguments) -> Answer:
         """int shmctl(int shmid, int command, struct shmid_ds *data)."""
         return self._control(thread, SEGMENTS, args)
 
-    def semctl(self, thread: int, args: "Arguments") -> Answer:
+    def semctl(self, thread: int, args: Arguments) -> Answer:
         """int semctl(int semid, int number, int command, union semun argument)."""
         return self._control(thread, SEMAPHORES, (args[0], *args[2:4]))
 
-    def msgctl(self, thread: int, args: "Arguments") -> Answer:
+    def msgctl(self, thread: int, args: Arguments) -> Answer:
         """int msgctl(int msqid, int command, struct msqid_ds *data)."""
         return self._control(thread, QUEUES, args)
 
-    def _control(self, thread: int, kind: SysvKind, args: "Arguments") -> Answer:
+    def _control(self, thread: int, kind: SysvKind, args: Arguments) -> Answer:
         """Answer shmctl(2), semctl(2) or msgctl(2): identifier, command, pointer."""
         number, command, pointer = signed(args[0]), args[1] & U32 & ~IPC_64, args[2]
         answer = self._answer(kind, command)
@@ -179,7 +181,7 @@ class SysvHandlers:
             return CONTINUE
         return answer(SysvCommand(thread, command, pointer, found, who))
 
-    def _answer(self, kind: SysvKind, command: int) -> "Callable[[SysvCommand], Answer] | None":
+    def _answer(self, kind: SysvKind, command: int) -> Callable[[SysvCommand], Answer] | None:
         """Return what answers ``command``; None if its answer depends on no owner."""
         if command in (IPC_STAT, kind.stat, kind.stat_any):
             return self._show
@@ -233,13 +235,13 @@ class SysvHandlers:
         self._objects.forget(kind, found.number)
         return result
 
-    def shmat(self, thread: int, args: "Arguments") -> Answer:
+    def shmat(self, thread: int, args: Arguments) -> Answer:
         """void *shmat(int shmid, const void *address, int flags)."""
         flags = args[2] & U32
         wanted = IPC_READS if flags & SHM_RDONLY else IPC_READS | IPC_WRITES
         return self._use(thread, SEGMENTS, args[0], wanted | (0o111 if flags & SHM_EXEC else 0))
 
-    def semop(self, thread: int, args: "Arguments") -> Answer:
+    def semop(self, thread: int, args: Arguments) -> Answer:
         """int semop(int semid, struct sembuf *operations, size_t count), and semtimedop."""
         count = args[2] & U32
         if not 0 < count <= OPERATIONS_LIMIT:

@@ -9,12 +9,13 @@ setxattrat and getxattrat have value, size and flags in a structure.  ``state.at
 the calls ask for.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import Struct
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG, S_ISVTX
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.identity.permissions import MAY_READ, MAY_WRITE
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.attributes import (
@@ -26,7 +27,6 @@ from sundog.runtime.emulation.notify.state.attributes import (
     Attributes,
 )
 from sundog.runtime.emulation.notify.state.files import is_read_only
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor
 
@@ -34,6 +34,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
     # Returns the location that a call's arguments name, and whether to follow a link there.
@@ -52,7 +54,7 @@ class Way:
 
     __slots__ = ("is_packed", "locate", "rest")
 
-    def __init__(self, locate: "Locate", rest: int = 1, *, is_packed: bool = False) -> None:
+    def __init__(self, locate: Locate, rest: int = 1, *, is_packed: bool = False) -> None:
         self.locate = locate
         self.rest = rest
         self.is_packed = is_packed
@@ -67,7 +69,7 @@ class AttributeHandlers:
         self._attributes = Attributes(state)
         self._access = Access(state)
 
-    def calls(self) -> "dict[str, Handler]":
+    def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
         actions = {
             "{}setxattr{}": self._set,
@@ -88,13 +90,13 @@ class AttributeHandlers:
             for affixes, way in ways.items()
         }
 
-    def _bound(self, action: "Action", way: Way, wanted: int) -> "Handler":
+    def _bound(self, action: Action, way: Way, wanted: int) -> Handler:
         """Return the handler that does ``action`` for a call that names its file in this ``way``.
 
         ``wanted`` is as for ``_require``.
         """
 
-        def handle(thread: int, args: "Arguments") -> Answer:
+        def handle(thread: int, args: Arguments) -> Answer:
             who = self._access.user(thread)
             place = b"" if who is None else self._require(thread, who, args, way, wanted)
             return action(thread, args, way, place)
@@ -102,7 +104,7 @@ class AttributeHandlers:
         return handle
 
     def _require(
-        self, thread: int, who: Credentials, args: "Arguments", way: Way, wanted: int
+        self, thread: int, who: Credentials, args: Arguments, way: Way, wanted: int
     ) -> bytes:
         """Require that another user than root may use an attribute (fs/xattr.c, xattr_permission).
 
@@ -127,32 +129,32 @@ class AttributeHandlers:
             access.require(thread, who, place, status, wanted)
         return place
 
-    def _place(self, thread: int, args: "Arguments", way: Way) -> bytes:
+    def _place(self, thread: int, args: Arguments, way: Way) -> bytes:
         """Return the place of the file that a call of root names."""
         location, follow = way.locate(thread, args)
         return self._state.lookup.file(thread, location, follow=follow)
 
     # The four ways to name a file
 
-    def _path(self, thread: int, args: "Arguments") -> tuple[bytes, bool]:
+    def _path(self, thread: int, args: Arguments) -> tuple[bytes, bool]:
         return self._paths.named(thread, CWD, args[0]), True
 
-    def _link(self, thread: int, args: "Arguments") -> tuple[bytes, bool]:
+    def _link(self, thread: int, args: Arguments) -> tuple[bytes, bool]:
         return self._paths.named(thread, CWD, args[0]), False
 
-    def _open_file(self, thread: int, args: "Arguments") -> tuple[bytes, bool]:
+    def _open_file(self, thread: int, args: Arguments) -> tuple[bytes, bool]:
         if not self._state.files.is_open_for_io(thread, args[0]):
             raise KernelAnswers
         return descriptor(thread, args[0]), True
 
-    def _at(self, thread: int, args: "Arguments") -> tuple[bytes, bool]:
+    def _at(self, thread: int, args: Arguments) -> tuple[bytes, bool]:
         if args[2] & U32 & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
             raise KernelAnswers
         return self._paths.at(thread, args[0], args[1], args[2])
 
     # The four calls
 
-    def _set(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
+    def _set(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
         name = self._name(thread, args[way.rest])
         address, size, flags = self._values(thread, args, way)
         flags &= U32
@@ -162,7 +164,7 @@ class AttributeHandlers:
         place = place or self._place(thread, args, way)
         return self._attributes.set(thread, place, name, value, flags)
 
-    def _get(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
+    def _get(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
         if not self._state.records.attributes:
             return CONTINUE
         name = self._name(thread, args[way.rest])
@@ -172,13 +174,13 @@ class AttributeHandlers:
         value = self._attributes.get(thread, place or self._place(thread, args, way), name)
         return self._hand_over(thread, address, size, value)
 
-    def _list(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
+    def _list(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
         if not self._state.records.attributes:
             return CONTINUE
         names = self._attributes.list(thread, place or self._place(thread, args, way))
         return self._hand_over(thread, args[way.rest], args[way.rest + 1], names)
 
-    def _remove(self, thread: int, args: "Arguments", way: Way, place: bytes) -> Answer:
+    def _remove(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
         name = self._name(thread, args[way.rest])
         return self._attributes.remove(thread, place or self._place(thread, args, way), name)
 
@@ -189,7 +191,7 @@ class AttributeHandlers:
             raise KernelAnswers
         return name
 
-    def _values(self, thread: int, args: "Arguments", way: Way) -> "Arguments":
+    def _values(self, thread: int, args: Arguments, way: Way) -> Arguments:
         """Return address and size of the value, and the flags, which mean nothing for getxattr."""
         start = way.rest + 1
         if not way.is_packed:

@@ -3,6 +3,8 @@
 A set is an int; bit n stands for capability n.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.base.kernel.process import prctl
 from sundog.errors import KernelError

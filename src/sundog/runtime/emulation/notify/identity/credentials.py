@@ -5,6 +5,8 @@ checks follows kernel/sys.c, kernel/groups.c and security/commoncap.c.  A functi
 credentials, or a negated errno if the kernel would refuse.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.runtime.emulation.notify.identity.capabilities import (
@@ -91,7 +93,7 @@ class Credentials:
         """Return the values of all fields; equal credentials have equal values."""
         return tuple([getattr(self, field) for field in FIELDS])
 
-    def replace(self, **changes: object) -> "Credentials":
+    def replace(self, **changes: object) -> Credentials:
         """Return these credentials with some fields changed."""
         return Credentials(*[changes.get(field, getattr(self, field)) for field in FIELDS])
 

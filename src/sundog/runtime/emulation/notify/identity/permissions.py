@@ -4,6 +4,8 @@ The rules follow fs/attr.c, fs/inode.c, fs/namei.c and kernel/signal.c of Linux.
 function of values.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.modes import (
     MODE_MASK,
     S_IFDIR,

@@ -6,10 +6,11 @@ When the table has grown, the supervisor looks at all processes, and frees the e
 them has.
 """
 
+from __future__ import annotations
+
 import os
 from resource import getrlimit, prlimit
 
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.tag import (
     PEER_SHIFT,
@@ -18,6 +19,10 @@ from sundog.runtime.emulation.notify.tracee.tag import (
     tag_index,
     tag_peer,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
 
 # A program that makes up IDs must not fill the supervisor's memory.  An entry weighs ENTRY_WEIGHT,
 # and 1 for each of its groups.

@@ -1,5 +1,7 @@
 """The buffer of the ioctl(2) calls RECV and SEND, which makes them cheap."""
 
+from __future__ import annotations
+
 from sundog.runtime.emulation.notify.seccomp.listener import NOTIFICATION
 
 # fcntl.ioctl passes a writable buffer of more than 1024 bytes to the kernel without a copy (until

@@ -4,6 +4,8 @@ Specification: seccomp_unotify(2), linux/seccomp.h.  Linux 5.14 for ADDFD_FLAG_S
 WAIT_KILLABLE_RECV.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import sys
@@ -80,7 +82,7 @@ def install_listener(program: bytes, number: int) -> int:
     return checked(result, "seccomp", b"SECCOMP_SET_MODE_FILTER")
 
 
-def send_descriptors(channel: int, descriptors: "Sequence[int]") -> None:
+def send_descriptors(channel: int, descriptors: Sequence[int]) -> None:
     """Send ``descriptors`` through the connected Unix socket ``channel``."""
     packed = b"".join(fd.to_bytes(DESCRIPTOR_SIZE, sys.byteorder) for fd in descriptors)
     with _borrowed(channel) as connection:
@@ -196,7 +198,7 @@ class Listener(NotificationSource):
     It calls ``prepare`` before programs mount something.
     """
 
-    def __init__(self, fd: int, prepare: "Callable[[], None] | None" = None) -> None:
+    def __init__(self, fd: int, prepare: Callable[[], None] | None = None) -> None:
         super().__init__(fd, must_poll=kernel_version() < RECEIVE_ENDS)
         self._prepare = prepare
         self._poll = poll()

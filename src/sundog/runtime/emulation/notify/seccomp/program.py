@@ -7,6 +7,8 @@ has one such block for each ABI that the supervisor knows (x86-64 and i386).  Pr
 (x32, arm) get what the ``seccomp`` mode gives them.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -30,7 +32,6 @@ from sundog.runtime.emulation.bpf import (
     verdict,
 )
 from sundog.runtime.emulation.filter import architecture_block, low_word
-from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.runtime.emulation.syscalls import (
     SYNC_CALLS,
@@ -39,6 +40,10 @@ from sundog.runtime.emulation.syscalls import (
     SyscallTable,
     syscall_numbers,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
 

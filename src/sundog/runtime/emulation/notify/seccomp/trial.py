@@ -11,6 +11,8 @@ answers with a number that no filter can give.  The other calls cost less: the f
 a tracer, and a tracer ranks below a notification.  There is no tracer, so the kernel says ENOSYS.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from fcntl import ioctl

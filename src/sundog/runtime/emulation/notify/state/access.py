@@ -9,6 +9,8 @@ files of processes, terminals and pipes, and about all files if the process is i
 of its own, because it may mount file systems there.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -25,7 +27,6 @@ from sundog.base.kernel.modes import (
     S_IWOTH,
 )
 from sundog.base.kernel.mounts import AT_SYMLINK_NOFOLLOW
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.identity.permissions import (
     EXECUTABLE,
     MAY_EXEC,
@@ -39,13 +40,14 @@ from sundog.runtime.emulation.notify.identity.permissions import (
 )
 from sundog.runtime.emulation.notify.state.acl import ACL_ACCESS, acl_allows, stored_acl, with_mode
 from sundog.runtime.emulation.notify.state.files import Status, file_system_type
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers, Refused
 from sundog.runtime.emulation.notify.tracee.paths import is_place, parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.state.walk import Visit
 
 # File systems in which the kernel gives files to the process that made them: linux/magic.h.
@@ -136,7 +138,7 @@ class Access:
         visit = self._visit(thread, self.user(thread))
         return self._lookup.entry(thread, location, follow=follow, visit=visit)
 
-    def _visit(self, thread: int, who: Credentials | None) -> "Visit | None":
+    def _visit(self, thread: int, who: Credentials | None) -> Visit | None:
         """Return what requires that ``who`` may search a directory; None for root."""
         if who is None:
             return None

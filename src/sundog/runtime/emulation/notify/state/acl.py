@@ -4,10 +4,15 @@ Specification: acl(5), linux/posix_acl_xattr.h; the rules follow fs/posix_acl.c.
 of (tag, permissions, id) in the kernel's order.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import Struct
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
 
 ACL_ACCESS = b"system.posix_acl_access"
 ACL_DEFAULT = b"system.posix_acl_default"

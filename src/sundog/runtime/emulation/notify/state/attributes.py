@@ -7,6 +7,8 @@ mode of the inode gets the permissions of a recorded access control list.  The s
 from there, so it need not follow chmod(2).
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -17,7 +19,6 @@ from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_SYS_ADMIN,
     SECURITY_CAPABILITY,
 )
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.identity.permissions import allowed_mode, may_change_mode
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.acl import (
@@ -32,11 +33,15 @@ from sundog.runtime.emulation.notify.state.acl import (
     with_mode,
 )
 from sundog.runtime.emulation.notify.state.chmod import guard_set_id, is_guarded, set_mode, settled
-from sundog.runtime.emulation.notify.state.files import Status
-from sundog.runtime.emulation.notify.state.record import Record
 from sundog.runtime.emulation.notify.state.records import size_of
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.state.files import Status
+    from sundog.runtime.emulation.notify.state.record import Record
+    from sundog.runtime.emulation.notify.state.state import State
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536

@@ -1,14 +1,19 @@
 """Change the mode of a file: on the inode if the user may, else in the file's record."""
 
+from __future__ import annotations
+
 import errno
 import os
 
 from sundog.base.kernel.modes import MODE_MASK, S_IFMT, S_IFREG, S_ISGID, S_ISUID
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_FSETID
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
-from sundog.runtime.emulation.notify.state.files import Status
 from sundog.runtime.emulation.notify.state.record import INODE_DECIDES
-from sundog.runtime.emulation.notify.state.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.state.files import Status
+    from sundog.runtime.emulation.notify.state.state import State
 
 
 def set_mode(state: State, place: bytes, status: Status, mode: int) -> int:

@@ -4,12 +4,13 @@ That is owner, group, permissions and access control lists, if the kernel alone 
 Specification: fs/inode.c (inode_init_owner, mode_strip_sgid), fs/posix_acl.c (posix_acl_create).
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.kernel.modes import PERMISSIONS, S_IFDIR, S_IFMT, S_ISGID, S_IXGRP
 from sundog.base.kernel.process import Umask
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_FSETID
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.state.acl import (
     ACL_ACCESS,
     ACL_DEFAULT,
@@ -19,14 +20,16 @@ from sundog.runtime.emulation.notify.state.acl import (
     pack_acl,
     stored_acl,
 )
-from sundog.runtime.emulation.notify.state.files import Status
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers, Refused
 from sundog.runtime.emulation.notify.tracee.descriptors import status_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.state.files import Status
+    from sundog.runtime.emulation.notify.state.state import State
 
 
 class Birth:
@@ -84,7 +87,7 @@ class Birth:
             return mode & ~S_ISGID
         return mode
 
-    def make(self, place: bytes, mode: int, make: "Callable[[bytes, int], None]") -> Answer:
+    def make(self, place: bytes, mode: int, make: Callable[[bytes, int], None]) -> Answer:
         """Have ``make`` make an inode at ``place``, and record what the inode gets."""
         self._state.listener.confirm()
         umask, made_mode = self.permissions(mode)

@@ -4,13 +4,18 @@ mknod(2) makes an empty file with a record.  To open that file for writing means
 The devices here exist on every host, and have the same numbers there; everybody may use them.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.modes import S_IFCHR, S_IFMT
 from sundog.base.kernel.mounts import RESOLVE_NO_SYMLINKS, openat2
 from sundog.errors import KernelError
-from sundog.runtime.emulation.notify.state.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.record import Record
 
 # Linux, Documentation/admin-guide/devices.txt: "Memory devices".
 MEMORY_DEVICES = {

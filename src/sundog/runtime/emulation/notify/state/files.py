@@ -4,6 +4,8 @@ A location is an absolute path, or a path relative to the working directory, whi
 the supervisor's own PID namespace (``tracee.paths``).  An error of the kernel raises OSError.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import Struct, byref, get_errno, pack_into
@@ -16,8 +18,6 @@ from sundog.base.kernel.mounts import (
     RESOLVE_BENEATH,
     RESOLVE_NO_SYMLINKS,
 )
-from sundog.runtime.emulation.notify.state.record import Record
-from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
 from sundog.runtime.emulation.notify.tracee.paths import descriptor
 
@@ -55,10 +55,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from sundog.runtime.emulation.notify.state.record import Record
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
+
     class UnrecordedOwners(Protocol):
         """The owners of files without a record: see ``unrecorded_owners``."""
 
-        def owner(self, status: "Status", /) -> tuple[int, int]: ...  # noqa: D102
+        def owner(self, status: Status, /) -> tuple[int, int]: ...  # noqa: D102
 
 
 # The inode number of a directory, and a name in it.  Directories of the container's root keep their
@@ -97,7 +100,7 @@ class Status:
     )
 
     def __init__(
-        self, files: "Files", location: bytes, fields: tuple[int, ...], *, follow: bool
+        self, files: Files, location: bytes, fields: tuple[int, ...], *, follow: bool
     ) -> None:
         self.device, self.inode, self.mode, self.uid, self.gid = fields
         self.kernel_uid, self.kernel_gid = self.uid, self.gid
@@ -124,7 +127,7 @@ class Status:
         """Return the number of the mount on which the file is, 0 if it is gone."""
         return self._files.mount_number(self._location, follow=self._follow)
 
-    def name(self) -> "Name":
+    def name(self) -> Name:
         """Return the name of the file; the path to it may lead through symbolic links.
 
         Leaves the buffers alone.
@@ -134,7 +137,7 @@ class Status:
         directory, _, last = path.rpartition(b"/")
         return os.stat(directory or b"/").st_ino, last
 
-    def changed(self) -> "Status":
+    def changed(self) -> Status:
         """Make a change that changes nothing; return the file's status after that.
 
         Like any change, it sets the change time, and makes an overlay copy the file up, perhaps to
@@ -191,7 +194,7 @@ class Files:
     all IDs.
     """
 
-    def __init__(self, abi: NotifyAbi, unrecorded_owners: "UnrecordedOwners | None" = None) -> None:
+    def __init__(self, abi: NotifyAbi, unrecorded_owners: UnrecordedOwners | None = None) -> None:
         self._unrecorded_owners = unrecorded_owners
         self._layout = layout = abi.stat
         self._buffer = Buffer()
@@ -382,7 +385,7 @@ class Files:
 class LibraryFiles(Files):
     """``Files`` for kernels without newfstatat(2), where the C library calls statx(2) instead."""
 
-    def __init__(self, abi: NotifyAbi, unrecorded_owners: "UnrecordedOwners | None" = None) -> None:
+    def __init__(self, abi: NotifyAbi, unrecorded_owners: UnrecordedOwners | None = None) -> None:
         super().__init__(abi, unrecorded_owners)
         self._fstatat = quick_function("fstatat")
 

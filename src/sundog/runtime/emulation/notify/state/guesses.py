@@ -9,6 +9,8 @@ each directory in which it changed something, so the lowest one decides about a 
 in one of these layers says who owns the file.  What the container itself made is never guessed.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -43,7 +45,7 @@ class GuessedLayer:
     __slots__ = ("_marks", "letter", "list_fd", "manifest", "tree")
 
     def __init__(
-        self, tree: int, manifest: "OwnersManifest", letter: bytes, list_fd: int = -1
+        self, tree: int, manifest: OwnersManifest, letter: bytes, list_fd: int = -1
     ) -> None:
         self.tree = tree
         self.manifest = manifest
@@ -90,7 +92,7 @@ class OwnerGuesses:
     """
 
     def __init__(
-        self, layers: "Sequence[GuessedLayer]", tell: "Callable[[str], None]", *, is_lost: bool
+        self, layers: Sequence[GuessedLayer], tell: Callable[[str], None], *, is_lost: bool
     ) -> None:
         self._layers = layers
         self._tell = tell
@@ -98,7 +100,7 @@ class OwnerGuesses:
         self._has_told = False
         self._device = os.stat(b"/").st_dev
 
-    def covers(self, status: "Status", paths: "Paths") -> bool:
+    def covers(self, status: Status, paths: Paths) -> bool:
         """Tell whether the file that ``status`` describes, which has no record, is such a file."""
         if status.device != self._device or status.kernel_uid != 0 or status.is_only_above():
             return False
@@ -131,7 +133,7 @@ class OwnerGuesses:
         return unseen
 
 
-def path_from_root(status: "Status", paths: "Paths") -> bytes:
+def path_from_root(status: Status, paths: Paths) -> bytes:
     """Return the path of a file from the supervisor's own root, without a slash at its begin.
 
     The supervisor may have taken on the root of a caller.  Raises OSError.

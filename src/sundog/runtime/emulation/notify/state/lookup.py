@@ -18,6 +18,8 @@ That shows the program nothing, and changes nothing.  What it finds may be a fil
 so ``own`` has their numbers.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -30,7 +32,6 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_XDEV,
 )
 from sundog.base.kernel.numbers import OPENAT2
-from sundog.runtime.emulation.notify.state.files import Files
 from sundog.runtime.emulation.notify.state.walk import NO_NAMES, Walk
 from sundog.runtime.emulation.notify.tracee.memory import Word, quick_function
 from sundog.runtime.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
@@ -39,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sundog.runtime.emulation.notify.state.files import Files
     from sundog.runtime.emulation.notify.state.walk import Visit
 
 PLACE_FLAGS = os.O_PATH | os.O_CLOEXEC
@@ -62,7 +64,7 @@ class Lookup:
     stream      the descriptor through whose link in /proc the last walk ended, b"" for none
     """
 
-    def __init__(self, files: Files, is_proc: "Callable[[int, int], bool]") -> None:
+    def __init__(self, files: Files, is_proc: Callable[[int, int], bool]) -> None:
         self._files = files
         self._is_proc = is_proc
         self.held: list[int] = []
@@ -76,7 +78,7 @@ class Lookup:
         self._how = {True: byref(self._follows), False: byref(self._stays)}
 
     def file(
-        self, thread: int, location: bytes, *, follow: bool = True, visit: "Visit | None" = None
+        self, thread: int, location: bytes, *, follow: bool = True, visit: Visit | None = None
     ) -> bytes:
         """Return the place of the file ``location``; without ``follow``, of a link itself.
 
@@ -92,7 +94,7 @@ class Lookup:
         return b"self/fd/%d" % fd
 
     def entry(
-        self, thread: int, location: bytes, *, follow: bool = False, visit: "Visit | None" = None
+        self, thread: int, location: bytes, *, follow: bool = False, visit: Visit | None = None
     ) -> bytes:
         """Return the place of the name ``location``, whether or not there is a file.
 
@@ -159,7 +161,7 @@ class Lookup:
         self,
         thread: int,
         location: bytes,
-        visit: "Visit | None",
+        visit: Visit | None,
         *,
         follow: bool,
         is_named: bool,
@@ -204,7 +206,7 @@ def names_own(location: bytes) -> bool:
     return location.startswith(OWN_PLACES)
 
 
-def own_inodes() -> "Iterator[int]":
+def own_inodes() -> Iterator[int]:
     """Yield the inode numbers of the files that this process has open."""
     for fd in range(FIRST_DESCRIPTORS):
         try:

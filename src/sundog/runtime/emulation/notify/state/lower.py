@@ -14,6 +14,8 @@ If the container can change files, those with records must keep their inode numb
 to FEW are held open from the start.  If there are more, each is opened when a call first uses it.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -30,11 +32,12 @@ from sundog.runtime.emulation.notify.state.persist import (
     shown_manifests,
 )
 from sundog.runtime.emulation.notify.state.record import LISTED, Record
-from sundog.runtime.emulation.notify.state.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from sundog.runtime.emulation.notify.state.state import State
 
 FEW = 2000  # records of files that may change: so many are held open from the start
 SPARSE = 8  # a directory with fewer records is not listed
@@ -53,7 +56,7 @@ class OpenedLayer:
     __slots__ = ("links", "manifest", "tree")
 
     def __init__(
-        self, tree: int, manifest: OwnersManifest, links: "Collection[bytes] | None" = None
+        self, tree: int, manifest: OwnersManifest, links: Collection[bytes] | None = None
     ) -> None:
         self.tree = tree
         self.manifest = manifest
@@ -75,7 +78,7 @@ class Listed:
         self.numbers: dict[int, tuple[OwnerRecord, list[int]]] = {}  # by id of the record
         self.samples: list[tuple[bytes, int]] = []
 
-    def add(self, record: OwnerRecord) -> "list[int]":
+    def add(self, record: OwnerRecord) -> list[int]:
         """Return the list of the inode numbers of files with ``record``."""
         return self.numbers.setdefault(id(record), (record, []))[1]
 
@@ -95,8 +98,8 @@ class LowerRecords:
 
     def __init__(
         self,
-        layers: "Sequence[OpenedLayer]",
-        shown: "OwnersManifest | None" = None,
+        layers: Sequence[OpenedLayer],
+        shown: OwnersManifest | None = None,
         *,
         is_stable: bool,
         may_change: bool,
@@ -150,7 +153,7 @@ def linked_paths(layer: OpenedLayer, shown: OwnersManifest) -> frozenset[bytes]:
 
 
 def list_files(
-    tree: int, manifest: OwnersManifest, linked: "Collection[bytes]"
+    tree: int, manifest: OwnersManifest, linked: Collection[bytes]
 ) -> tuple[Listed, OwnersManifest]:
     """List the directories of ``tree`` that have many files in ``manifest``.
 

@@ -6,6 +6,8 @@ So the nursery holds a recorded inode open that is younger than the tick.  Meanw
 can get its number; a file that gets the number later has a later birth time.
 """
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -24,7 +26,7 @@ class Nursery:
     def __init__(self) -> None:
         self.held: list[tuple[int, int]] = []
 
-    def take(self, status: "Status") -> None:
+    def take(self, status: Status) -> None:
         """Hold the file that ``status`` describes if it is young; close what has become old."""
         self.release()
         if status.birth() < time.clock_gettime_ns(CLOCK_REALTIME_COARSE):

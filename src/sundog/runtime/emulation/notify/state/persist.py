@@ -6,6 +6,8 @@ puts files with a record into the upper's manifest.  The topmost layer that has 
 the path alone, so a path of the upper without a record is 0:0.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -21,11 +23,12 @@ from sundog.runtime.emulation.notify.state.attributes import shown_value
 from sundog.runtime.emulation.notify.state.chmod import settled
 from sundog.runtime.emulation.notify.state.files import PLAINLY, Status, file_system_type
 from sundog.runtime.emulation.notify.state.record import INODE_DECIDES, Record
-from sundog.runtime.emulation.notify.state.state import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Sequence
+
+    from sundog.runtime.emulation.notify.state.state import State
 
 TYPES = {kind: file_type for file_type, kind in INODE_KINDS.items()}
 # File systems whose directories list files by st_ino: linux/magic.h.  Others may do so, too, but an
@@ -42,7 +45,7 @@ LISTING_INODES = frozenset(
 PATH_LIMIT = 4094  # PATH_MAX without the "/" in front and the NUL behind
 
 
-def shown_manifests(layers: "Sequence[tuple[int, OwnersManifest]]") -> "list[OwnersManifest]":
+def shown_manifests(layers: Sequence[tuple[int, OwnersManifest]]) -> list[OwnersManifest]:
     """Return what the manifest of each layer says about the paths that the layer decides about.
 
     A layer is the descriptor of a tree, and a manifest; the topmost comes first.  Raises OSError.
@@ -66,7 +69,7 @@ def shown_manifests(layers: "Sequence[tuple[int, OwnersManifest]]") -> "list[Own
     return shown
 
 
-def merged_manifest(layers: "Sequence[tuple[int, OwnersManifest]]") -> OwnersManifest:
+def merged_manifest(layers: Sequence[tuple[int, OwnersManifest]]) -> OwnersManifest:
     """Return what the manifests of ``layers`` say together; see ``shown_manifests``."""
     merged: OwnersManifest = {}
     for shown in shown_manifests(layers):
@@ -149,7 +152,7 @@ def load_records(
     *,
     root: bytes = b"/",
     is_stable: bool,
-    linked: "Collection[bytes] | None" = None,
+    linked: Collection[bytes] | None = None,
 ) -> None:
     """Make records of what ``manifest`` says about the files below ``root``.
 
@@ -291,7 +294,7 @@ def lists_inodes(tree: int) -> bool:
     return is_root and file_system_type(tree) in LISTING_INODES
 
 
-def walk(tree: int, inodes: "Container[int] | None" = None) -> "Iterator[bytes]":
+def walk(tree: int, inodes: Container[int] | None = None) -> Iterator[bytes]:
     """Yield b"", which is ``tree`` itself, and the path of each file in its own file system.
 
     With ``inodes``, yield directories, and files that are listed by one of these inode numbers.

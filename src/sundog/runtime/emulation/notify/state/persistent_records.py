@@ -11,6 +11,8 @@ The state file of fakeroot(1) has no marks of births.  Such a record waits until
 the file.  If the file has the right type, it is taken for the same file, as fakeroot does.
 """
 
+from __future__ import annotations
+
 from sundog.base.kernel.modes import MODE_MASK, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT, S_IFREG
 from sundog.base.record.inode_state import InodeEntry
 from sundog.runtime.emulation.notify.state.record import INODE_DECIDES, LISTED, Record
@@ -30,7 +32,7 @@ DEVICE_TYPES = (S_IFCHR, S_IFBLK)
 class PersistentRecords(Records):
     """The records of a run with a state file."""
 
-    def __init__(self, entries: "dict[InodeKey, InodeEntry]", *, all_is_roots: bool = True) -> None:
+    def __init__(self, entries: dict[InodeKey, InodeEntry], *, all_is_roots: bool = True) -> None:
         """Make records of what a state file says."""
         super().__init__(all_is_roots=all_is_roots)
         self._modes: dict[InodeKey, int] = {}
@@ -59,7 +61,7 @@ class PersistentRecords(Records):
         self.by_inode[inode] = record
         self._modes[device, inode] = self._share(entry.mode)
 
-    def adopts(self, record: Record, status: "Status") -> bool:
+    def adopts(self, record: Record, status: Status) -> bool:
         """Take the file that ``status`` describes for that of a ``record`` without a birth.
 
         Returns False if the file has another type.
@@ -75,13 +77,13 @@ class PersistentRecords(Records):
             record.permissions = mode & MODE_MASK
         return True
 
-    def expect_removal(self, status: "Status") -> None:
+    def expect_removal(self, status: Status) -> None:
         """Watch the inode that ``status`` describes, if it has a record: it may go with a name."""
         record = self.find(status)
         if record is not None:
             self._watch(status, record)
 
-    def keep(self, status: "Status", record: Record) -> None:
+    def keep(self, status: Status, record: Record) -> None:
         """Enter a new or changed ``record``, as ``Records.keep`` does, with the inode's mode."""
         super().keep(status, record)
         key = status.device, status.inode
@@ -90,13 +92,13 @@ class PersistentRecords(Records):
         else:
             self._modes.pop(key, None)
 
-    def note_mode(self, status: "Status", mode: int) -> None:
+    def note_mode(self, status: Status, mode: int) -> None:
         """Hear that an inode gets the permissions ``mode``."""
         key = status.device, status.inode
         if key in self._modes:
             self._modes[key] = self._share(status.mode & S_IFMT | mode)
 
-    def entries(self) -> "Iterator[tuple[InodeKey, InodeEntry]]":
+    def entries(self) -> Iterator[tuple[InodeKey, InodeEntry]]:
         """Yield what the state file is to say about each inode that has not gone."""
         for inode, record in self.watches.gone():
             self.remove(inode, record)

@@ -7,6 +7,8 @@ ovl_decode_real_fh, demands a privilege).  An open file stays in the cache.  The
 directories in lower layers by name, so they keep their numbers.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.descriptors import allow_descriptors
@@ -40,7 +42,7 @@ class Pins:
         else:
             os.close(fd)
 
-    def hold_copy(self, status: "Status") -> None:
+    def hold_copy(self, status: Status) -> None:
         """Hold the file that ``status`` describes, unless the upper directory has its number."""
         copy = status.device, status.inode
         if copy in self._copies or status.is_only_above():
@@ -52,7 +54,7 @@ class Pins:
             self._copies.add(copy)
             self.hold(fd)
 
-    def number_above(self, status: "Status") -> int:
+    def number_above(self, status: Status) -> int:
         """Return the file's number in the upper directory; NOT_THERE if it is not copied up."""
         with Closing(status.open()) as fd:
             return self._number_above(fd)

@@ -5,15 +5,20 @@ of System V objects.  The supervisor reads the file, changes the text, and keeps
 has no name (memfd_create(2)).  The caller gets a descriptor of that file.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
 from sundog.runtime.emulation.notify.state.files import file_system_type
-from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.descriptors import ids_seen_by, status_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.state.state import State
 
 STATUS = b"status"
 SYSV_LIST_LIMIT = 16 << 20  # 32000 objects take 5 MB

@@ -9,16 +9,21 @@ Every other file without a record is root's.  The kernel shows the overflow ID (
 group of the host that the namespace does not map, and the host's root is one of them.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.errors import KernelError
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
-from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.state.files import Status, file_system_type
 from sundog.runtime.emulation.notify.state.walk import LIMITS_SIZE, PROC_ROOT_INO, PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.tag import index_in, soft_limit_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.identity.tags import Tags
 
 NO_DEVICE = 0  # the device number of no file
 

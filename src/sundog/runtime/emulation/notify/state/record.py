@@ -1,5 +1,7 @@
 """A record: what real root would have made of one inode, where the inode itself differs."""
 
+from __future__ import annotations
+
 from sundog.base.kernel.modes import MODE_MASK, S_IFMT
 
 ANY_BIRTH = -1  # as ``birth``: no other file can get the inode's number
@@ -51,7 +53,7 @@ class Record:
             mode = mode & S_IFMT | self.permissions
         return mode
 
-    def copy_from(self, other: "Record") -> None:
+    def copy_from(self, other: Record) -> None:
         """Take over all that ``other`` says, but keep the identity of the inode."""
         self.uid = other.uid
         self.gid = other.gid

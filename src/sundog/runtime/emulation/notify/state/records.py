@@ -21,6 +21,8 @@ A million records take less than 300 bytes each, as a test measures; slots and s
 that possible.
 """
 
+from __future__ import annotations
+
 import sys
 
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
@@ -70,7 +72,7 @@ class Records:
 
     follows_removals = False
 
-    def __init__(self, *, all_is_roots: bool = True, volumes: "Volumes | None" = None) -> None:
+    def __init__(self, *, all_is_roots: bool = True, volumes: Volumes | None = None) -> None:
         """Begin without records.
 
         ``all_is_roots`` tells that each file without a record is root's, unless it is on one of the
@@ -98,7 +100,7 @@ class Records:
         """Begin to count records: from now on a file may be gone before the container ends."""
         self.watched_from = len(self.by_inode) + UNWATCHED
 
-    def __iter__(self) -> "Iterator[tuple[int, Record]]":
+    def __iter__(self) -> Iterator[tuple[int, Record]]:
         """Yield pairs of inode number and record."""
         for inode, first in self.by_inode.items():
             record: Record | None = first
@@ -113,7 +115,7 @@ class Records:
         """Tell whether there is no record of any file."""
         return not self.by_inode and not self.linked
 
-    def find(self, status: "Status") -> Record | None:
+    def find(self, status: Status) -> Record | None:
         """Return the record of the file that ``status`` describes.
 
         Forgets the record of an earlier inode with the same number.
@@ -134,7 +136,7 @@ class Records:
             record = record.other
         return self._inherited(status) if self.linked else None
 
-    def adopts(self, _record: Record, _status: "Status") -> bool:
+    def adopts(self, _record: Record, _status: Status) -> bool:
         """Tell whether a record without a birth becomes a file's.  See ``persistent_records``."""
         return False
 
@@ -151,13 +153,13 @@ class Records:
                 return False
         return True
 
-    def note_mode(self, status: "Status", mode: int) -> None:
+    def note_mode(self, status: Status, mode: int) -> None:
         """Hear that an inode gets the permissions ``mode``.  See ``persistent_records``."""
 
-    def expect_removal(self, status: "Status") -> None:
+    def expect_removal(self, status: Status) -> None:
         """Hear that a name of the file ``status`` may go.  See ``persistent_records``."""
 
-    def _own(self, status: "Status", shared: Record) -> Record:
+    def _own(self, status: Status, shared: Record) -> Record:
         """Give a listed file a record of its own in place of the ``shared`` one; return it.
 
         From now on the file keeps its inode number, even if the caller's call copies it up.
@@ -175,7 +177,7 @@ class Records:
             self.pins.hold(status.open())
         return record
 
-    def _inherited(self, status: "Status") -> Record | None:
+    def _inherited(self, status: Status) -> Record | None:
         """Return a new record for the copy of a hard link, like the name's in the lower layer.
 
         Returns None for other files.
@@ -188,7 +190,7 @@ class Records:
         self._insert(status, record)
         return record
 
-    def _insert(self, status: "Status", record: Record) -> None:
+    def _insert(self, status: Status, record: Record) -> None:
         """Enter a new ``record``."""
         if record.birth != ANY_BIRTH:
             self.nursery.take(status)
@@ -199,7 +201,7 @@ class Records:
         if status.inode in self.second_numbers:
             self.by_inode.setdefault(self.second_numbers[status.inode], record)
 
-    def _watch(self, status: "Status", record: Record) -> None:
+    def _watch(self, status: Status, record: Record) -> None:
         """Watch the inode of ``record``; forget the records of inodes that are gone.
 
         While no inode goes, this watches only some, to learn when inodes begin to go.
@@ -218,7 +220,7 @@ class Records:
         for inode, known in gone:
             self.remove(inode, known)
 
-    def expect_link(self, status: "Status") -> None:
+    def expect_link(self, status: Status) -> None:
         """Make the file that ``status`` describes and its next name lead to one record.
 
         Raises OSError.
@@ -237,7 +239,7 @@ class Records:
             record.birth = status.birth()  # the copy may be gone before the run ends
             self.by_inode.setdefault(number, record)
 
-    def make(self, status: "Status", *, is_stable: bool = False) -> Record:
+    def make(self, status: Status, *, is_stable: bool = False) -> Record:
         """Return the file's record, or a new one, for which the caller calls ``keep``.
 
         ``is_stable`` tells that no other file gets the inode number while the container runs.
@@ -252,7 +254,7 @@ class Records:
             *self.unrecorded_owner(status),
         )
 
-    def unrecorded_owner(self, status: "Status") -> tuple[int, int]:
+    def unrecorded_owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of the file that ``status`` describes, if it has no record."""
         if self._volumes is not None:
             owner = self._volumes.owner(status)
@@ -266,7 +268,7 @@ class Records:
             self._shared.clear()  # a program makes up numbers
         return self._shared.setdefault(number, number)
 
-    def renew(self, status: "Status", known: Record | None) -> Record:
+    def renew(self, status: Status, known: Record | None) -> Record:
         """Return the file's record, like ``make``, after a change that may have copied the file up.
 
         ``known`` is the record that the file had before; its new inode gets the same.
@@ -276,7 +278,7 @@ class Records:
             record.copy_from(known)
         return record
 
-    def keep(self, status: "Status", record: Record) -> None:
+    def keep(self, status: Status, record: Record) -> None:
         """Enter a new or changed ``record``, or forget it if it says nothing."""
         present = self.find(status)
         if not record.says_something(self.unrecorded_owner(status)):

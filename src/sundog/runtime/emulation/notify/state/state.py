@@ -1,5 +1,7 @@
 """The state of one supervised container, which all handlers share."""
 
+from __future__ import annotations
+
 from sundog.runtime.emulation.notify.state.files import Files, LibraryFiles, Status
 from sundog.runtime.emulation.notify.state.lookup import Lookup
 from sundog.runtime.emulation.notify.state.processes import ProcessFiles
@@ -46,15 +48,15 @@ class State:
 
     def __init__(
         self,
-        abi: "NotifyAbi",
-        listener: "NotificationSource",
-        tags: "Tags",
+        abi: NotifyAbi,
+        listener: NotificationSource,
+        tags: Tags,
         *,
         records: Records | None = None,
-        unrecorded_owners: "AllIsReal | None" = None,
-        places: "Sequence[VolumePlace]" = (),
+        unrecorded_owners: AllIsReal | None = None,
+        places: Sequence[VolumePlace] = (),
         owner: tuple[int, int] = (0, 0),
-        guesses: "OwnerGuesses | None" = None,
+        guesses: OwnerGuesses | None = None,
         strict: bool = False,
     ) -> None:
         self.abi = abi

@@ -10,16 +10,19 @@ An object without a record is root's, also one that belongs to another user of t
 The supervisor looks at objects by SHM_STAT_ANY and its like, which ask for no permission.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.cpython import Struct
 from sundog.base.kernel.libc import address, syscall
-from sundog.runtime.emulation.notify.identity.credentials import Credentials
-from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sundog.runtime.emulation.notify.identity.credentials import Credentials
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 IPC_RMID, IPC_SET, IPC_STAT = 0, 1, 2
 # An identifier modulo one of these is its index: ipc/util.h; the larger one with ipcmni_extend.
@@ -209,7 +212,7 @@ class SysvObjects:
         self._records[kind.name, index] = record
 
 
-def shown_structure(found: SysvObject, pids: "Callable[[int], int] | None") -> bytes:
+def shown_structure(found: SysvObject, pids: Callable[[int], int] | None) -> bytes:
     """Return the kernel's structure as programs see it.
 
     ``pids`` turns the supervisor's number of a process into the reader's; None: they are the same.
@@ -225,7 +228,7 @@ def shown_structure(found: SysvObject, pids: "Callable[[int], int] | None") -> b
 
 
 def shown_list(
-    objects: SysvObjects, kind: SysvKind, text: bytes, pids: "Callable[[int], int] | None" = None
+    objects: SysvObjects, kind: SysvKind, text: bytes, pids: Callable[[int], int] | None = None
 ) -> bytes:
     """Return the ``text`` of a file in /proc/sysvipc as the kernel would write it: ipc/util.c.
 

@@ -8,6 +8,8 @@ The kernel may also take a reply, and drop it, if the signal came in the moment 
 (kernel/seccomp.c, seccomp_do_user_notification).  Nothing tells that.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
@@ -22,7 +24,7 @@ class Unanswered:
         self._made = -1, 0, (0, 0)  # cookie, thread, device and inode number
         self._lost: dict[int, tuple[int, int]] = {}
 
-    def note(self, cookie: int, thread: int, status: "Status") -> None:
+    def note(self, cookie: int, thread: int, status: Status) -> None:
         """Take note of an inode that the supervisor has made for the call ``cookie``."""
         self._made = cookie, thread, (status.device, status.inode)
 
@@ -38,11 +40,11 @@ class Unanswered:
         """Tell whether ``thread`` does not know that one of its calls has made a file."""
         return thread in self._lost
 
-    def has(self, thread: int, status: "Status") -> bool:
+    def has(self, thread: int, status: Status) -> bool:
         """Tell whether ``thread`` does not know that its call has made the file."""
         return self._lost.get(thread) == (status.device, status.inode)
 
-    def take(self, thread: int, status: "Status") -> bool:
+    def take(self, thread: int, status: Status) -> bool:
         """Tell the same as ``has``, and forget that."""
         if not self.has(thread, status):
             return False

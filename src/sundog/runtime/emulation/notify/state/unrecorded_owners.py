@@ -4,6 +4,8 @@ A user namespace of one user shows the files of all others with the overflow ID,
 such a file is root's.  This class is for a command that wants to see the real owners.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.runtime.emulation.notify.state.record import Record
@@ -26,12 +28,12 @@ class AllIsReal:
 
     __slots__ = ("_ask", "_gid", "_uid")
 
-    def __init__(self, uid: int, gid: int, ask: "RealOwner") -> None:
+    def __init__(self, uid: int, gid: int, ask: RealOwner) -> None:
         self._uid = uid
         self._gid = gid
         self._ask = ask
 
-    def owner(self, status: "Status") -> tuple[int, int]:
+    def owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of a file without a record.  Raises OSError."""
         if status.kernel_uid == 0 and status.kernel_gid == 0:
             return self._uid, self._gid
@@ -41,6 +43,6 @@ class AllIsReal:
         finally:
             os.close(fd)
 
-    def shown(self, status: "Status") -> Record:
+    def shown(self, status: Status) -> Record:
         """Return what stat(2) says about a file without a record."""
         return Record(0, 0, status.uid, status.gid)

@@ -9,6 +9,8 @@ The mount tells whether a file is on a volume, and not the device number: the im
 mount, may be on the same file system.  Mounts that the source of a volume brings along count, too.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.files import Closing
@@ -40,7 +42,7 @@ class Volumes:
 
     __slots__ = ("_gid", "_mounts", "_uid", "root_device")
 
-    def __init__(self, files: "Files", places: "Iterable[VolumePlace]", uid: int, gid: int) -> None:
+    def __init__(self, files: Files, places: Iterable[VolumePlace], uid: int, gid: int) -> None:
         """Find the mounts at ``places``; call it in the container.  The working directory is /proc.
 
         Raises OSError.
@@ -57,7 +59,7 @@ class Volumes:
                     self._mounts[number] = takes_all
         self._add_below(mounted_below())
 
-    def _add_below(self, mounts: "Sequence[tuple[int, int]]") -> None:
+    def _add_below(self, mounts: Sequence[tuple[int, int]]) -> None:
         """Add the mounts on those of the volumes.
 
         ``mounts`` are pairs of the number of a mount, and that of the one below.
@@ -83,7 +85,7 @@ class Volumes:
         return self._uid, self._gid
 
 
-def volume_at(files: "Files", root: int, path: bytes) -> int:
+def volume_at(files: Files, root: int, path: bytes) -> int:
     """Return the number of the mount whose root directory, or file, is at ``path``; 0 for none.
 
     Symbolic links count as when the mount was attached.
@@ -97,7 +99,7 @@ def volume_at(files: "Files", root: int, path: bytes) -> int:
         return number if files.found_mount else 0
 
 
-def mounted_below() -> "list[tuple[int, int]]":
+def mounted_below() -> list[tuple[int, int]]:
     """Return the numbers of all mounts, each with that of the mount below it: proc(5), mountinfo.
 
     Leaves out those in which the kernel gives files to processes.

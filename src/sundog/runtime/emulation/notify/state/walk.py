@@ -7,6 +7,8 @@ user namespace: the caller could trace such a process itself.  All other links o
 to the kernel.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -54,7 +56,7 @@ class Walk:
     stream      the descriptor through whose link in /proc the walk has ended, b"" for none
     """
 
-    def __init__(self, files: Files, thread: int, location: bytes, visit: "Visit | None") -> None:
+    def __init__(self, files: Files, thread: int, location: bytes, visit: Visit | None) -> None:
         self._files = files
         self._thread = thread
         self._visit = visit

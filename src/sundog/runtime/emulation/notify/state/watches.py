@@ -7,6 +7,8 @@ a removed file occupied.  But it keeps the inode in memory, and counts against t
 only the youngest records have watches; an old inode loses its watch, and its record stays.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from itertools import islice
@@ -45,7 +47,7 @@ class Watches:
     def __len__(self) -> int:
         return len(self._watched)
 
-    def add(self, status: "Status", record: "Record") -> "list[Watched]":
+    def add(self, status: Status, record: Record) -> list[Watched]:
         """Watch the inode that ``status`` describes, if possible.
 
         Returns records whose inodes are gone; the caller forgets them.
@@ -69,7 +71,7 @@ class Watches:
             self._limit = len(self._watched)
         return gone
 
-    def gone(self) -> "list[Watched]":
+    def gone(self) -> list[Watched]:
         """Return the records whose inodes have gone since the last call."""
         gone: list[Watched] = []
         overflowed = False
@@ -104,7 +106,7 @@ class Watches:
             del self._watched[watch]
             self._remove(self._fd, watch)
 
-    def _start_anew(self) -> "list[Watched]":
+    def _start_anew(self) -> list[Watched]:
         """End all watches, because events were lost; return the records whose inodes are gone."""
         watched = self._watched
         gone = [known for watch, known in watched.items() if self._remove(self._fd, watch) < 0]

@@ -7,6 +7,8 @@ Sources: ``arch/*/include/uapi/asm/stat.h``, ``arch/*/include/uapi/asm/socket.h`
 (CONFIG_CLONE_BACKWARDS*).
 """
 
+from __future__ import annotations
+
 from sundog.runtime.emulation.notify.tracee.numbers import numbers_of
 from sundog.runtime.emulation.syscalls import SYSCALL_ABIS
 
@@ -90,7 +92,7 @@ class NotifyAbi:
         peer_credentials: int = 17,
         large_file: int = 0o100000,
         has_stat: bool = True,
-        companion: "NotifyAbi | None" = None,
+        companion: NotifyAbi | None = None,
     ) -> None:
         seen = next(abi for abi in SYSCALL_ABIS if abi.name == name)
         self.name = name
@@ -106,7 +108,7 @@ class NotifyAbi:
         self.has_stat = has_stat
         self.companion = companion
 
-    def supervised(self) -> "list[NotifyAbi]":
+    def supervised(self) -> list[NotifyAbi]:
         """Return the ABIs whose programs a supervisor with this one supervises."""
         return [self] if self.companion is None else [self, self.companion]
 

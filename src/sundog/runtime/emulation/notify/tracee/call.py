@@ -1,5 +1,7 @@
 """A system call of a tracee: its arguments, and the answer that it gets."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,17 +3,20 @@
 A supervisor needs the right to trace the process, as for ``memory``.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import syscall
-from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 PIDFD_THREAD = os.O_EXCL  # Linux 6.9
 STATUS_PIECE = 4096
@@ -49,7 +52,7 @@ def status_field(process: int, name: bytes) -> bytes:
     return rest.partition(b"\n")[0].strip()
 
 
-def ids_seen_by(thread: int) -> "Callable[[int], int]":
+def ids_seen_by(thread: int) -> Callable[[int], int]:
     """Return a function from the ID of a process to the one that ``thread`` sees.
 
     That is 0 if the process has ended, or if its PID namespace is not one that ``thread`` sees.

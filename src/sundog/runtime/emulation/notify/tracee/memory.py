@@ -9,6 +9,8 @@ Python int is C's int), byref() makes each pointer once, and the interpreter sta
 the supervisor has one thread.
 """
 
+from __future__ import annotations
+
 import errno
 
 from sundog.base.cpython import (

@@ -4,6 +4,8 @@ Specification: ``arch/x86/include/uapi/asm/stat.h``; how the kernel fills them: 
 ``arch/x86/kernel/sys_ia32.c``, ``fs/readdir.c`` (compat_filldir).
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
 

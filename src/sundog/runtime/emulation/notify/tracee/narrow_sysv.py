@@ -5,6 +5,8 @@ Specification: ``struct ipc64_perm``, ``shmid64_ds``, ``semid64_ds`` and ``msqid
 Both have the same fields.  Times are 64 bits in both, in two halves on i386.
 """
 
+from __future__ import annotations
+
 from sundog.base.cpython import Struct
 
 # Key, owner, group, creator, creator's group, mode, sequence number.

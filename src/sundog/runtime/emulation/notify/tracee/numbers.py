@@ -5,6 +5,8 @@ loongarch64 have the numbers of the kernel's ``asm-generic/unistd.h``; the other
 their own (``arch/*/**/syscall*.tbl``).
 """
 
+from __future__ import annotations
+
 from sundog.runtime.emulation.syscalls import NONE
 
 NUMBER_COLUMNS = ("x86_64", "i386", "ppc64le", "s390x", "generic")

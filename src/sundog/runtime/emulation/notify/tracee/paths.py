@@ -11,11 +11,16 @@ The supervisor follows a tracee to another root (chroot(2), a mount namespace of
 it does ``chroot("PID/root")`` while it handles the tracee's call.
 """
 
+from __future__ import annotations
+
 import os
 
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
-from sundog.runtime.emulation.notify.tracee.memory import Memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.tracee.memory import Memory
 
 CWD = AT_FDCWD & U32
 

@@ -5,6 +5,8 @@ processes of the namespaces below have numbers of their own.  proc(5) shows the 
 in all namespaces that contain it, from the supervisor's to its own.
 """
 
+from __future__ import annotations
+
 import os
 from fcntl import ioctl
 
@@ -46,16 +48,16 @@ class Process:
         """The number of PID namespaces that contain the process, from the supervisor's on."""
         return len(self._depths[0])
 
-    def inner(self, viewer: "Process") -> int:
+    def inner(self, viewer: Process) -> int:
         """Return the number of the process as ``viewer``, which sees it, knows it."""
         return self._depths[0][viewer.depth - 1]
 
-    def process_group(self, viewer: "Process") -> int:
+    def process_group(self, viewer: Process) -> int:
         """Return the number of its process group as ``viewer``, which sees it, knows it."""
         groups = self._depths[1]
         return groups[viewer.depth - 1] if viewer.depth <= len(groups) else 0
 
-    def is_visible_to(self, viewer: "Process") -> bool:
+    def is_visible_to(self, viewer: Process) -> bool:
         """Tell whether ``viewer`` sees the process in its own PID namespace, or in one below.
 
         Raises OSError if the process has ended, or belongs to another user of the host.

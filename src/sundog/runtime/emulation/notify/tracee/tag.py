@@ -9,6 +9,8 @@ process that forks.  The filter keeps tracees from setting that limit themselves
 A tag also tells to which ``ch-run`` of a group the process belongs: its peer, 0 outside of groups.
 """
 
+from __future__ import annotations
+
 from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
 
 RLIMIT_LOCKS = 10
