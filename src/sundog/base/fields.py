@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     JsonObject = dict[str, Any]
 
     # Makes an error of a message.
-    Complaint = Callable[[str], SundogError]
+    _Complaint = Callable[[str], SundogError]
 
 _SIZE_LIMIT = 1 << 63
 
 
-def parse_json(source: bytes | str, what: str, error: Complaint) -> object:
+def parse_json(source: bytes | str, what: str, error: _Complaint) -> object:
     """Return the value of JSON text; raise ``error``, whose message begins with ``what``."""
     try:
         return json.loads(source)
@@ -47,7 +47,7 @@ class Fields:
     OBJECT = "an object"
     TAKES_LONE_STRINGS = True
 
-    def __init__(self, value: object, what: str, error: Complaint) -> None:
+    def __init__(self, value: object, what: str, error: _Complaint) -> None:
         if not isinstance(value, dict):
             raise error(f"{what}: expected {self.OBJECT}, found {value_kind(value)}")
         self.rest: JsonObject = dict(value)
@@ -55,7 +55,7 @@ class Fields:
         self._error = error
 
     @classmethod
-    def parse(cls, source: bytes | str, what: str, error: Complaint) -> Self:
+    def parse(cls, source: bytes | str, what: str, error: _Complaint) -> Self:
         """Return the object that is the value of JSON text."""
         return cls(parse_json(source, what, error), what, error)
 

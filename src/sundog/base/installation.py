@@ -11,7 +11,7 @@ COMMANDS = (
 )
 # In a checkout: the program of an interpreter whose arguments are the directory of the package, and
 # those of ``sundog.start``.
-_START = (
+START = (
     "import sys; sys.path.append(sys.argv[1]); from sundog.start import start; start(*sys.argv[2:])"
 )
 _PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
@@ -27,7 +27,7 @@ def own_command(name: str) -> list[str]:
     if path is not None:
         return [path]
     packages, _, _ = os.path.abspath(__file__).rpartition(_PACKAGE)
-    return [sys.executable, "-I", "-S", "-c", _START, packages, name, ""]
+    return [sys.executable, "-I", "-S", "-c", START, packages, name, ""]
 
 
 def compiled(name: str) -> str | None:

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # A word may differ in one character of so many, and at least in one.
-CHARACTERS_PER_EDIT = 3
+_CHARACTERS_PER_EDIT = 3
 # No name of a subcommand or an option is longer; the work grows with the square of the length.
-WORD_LIMIT = 40
+_WORD_LIMIT = 40
 # Go's strconv.ParseBool: docker, podman and BuildKit read a Boolean so.
 BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
 # The values of JSON, YAML and TOML.
-VALUE_KINDS = {
+_VALUE_KINDS = {
     dict: "an object",
     list: "a list",
     str: "a string",
@@ -32,7 +32,7 @@ VALUE_KINDS = {
 
 def value_kind(value: object) -> str:
     """Return the words for the kind of a value that a document has."""
-    return VALUE_KINDS.get(type(value), type(value).__name__)
+    return _VALUE_KINDS.get(type(value), type(value).__name__)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -40,11 +40,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     Of equally similar words, the first one counts.
     """
-    if len(word) > WORD_LIMIT:
+    if len(word) > _WORD_LIMIT:
         return ""
     length = len(word.lstrip("-"))
     # An edit of a word of one letter would make any other of them.
-    best, fewest = "", min(max(1, length // CHARACTERS_PER_EDIT) + 1, max(1, length))
+    best, fewest = "", min(max(1, length // _CHARACTERS_PER_EDIT) + 1, max(1, length))
     for candidate in known:
         count = edits(word, candidate)
         if count < fewest:

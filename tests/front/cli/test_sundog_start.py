@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.place import CHECKOUT
 
-from sundog.base.installation import _START
+from sundog.base.installation import START
 from sundog.front.cli.sundog_start import _SERVED, is_served
 from sundog.runtime.launcher.help import OPTIONS
 from tests.conftest import Completed, command, run_program
@@ -226,7 +226,7 @@ def test_additions_of_the_launcher_are_found(place: Place, tmp_path: Path) -> No
 
 def test_a_checkout(place: Place) -> None:
     """Nothing has joined its modules; the interpreter goes on all the same."""
-    start = [sys.executable, "-I", "-S", "-c", _START, str(CHECKOUT / "src"), "sundog", ""]
+    start = [sys.executable, "-I", "-S", "-c", START, str(CHECKOUT / "src"), "sundog", ""]
     argv = place.argv("busybox", "id", "-u", argv=start)
     assert run_program(argv, env=place.environment).stdout == "0\n"
 

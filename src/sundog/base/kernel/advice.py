@@ -15,11 +15,11 @@ from sundog.base.kernel.refusal import (
 )
 from sundog.errors import TRIES_ALL, KernelError, SundogError
 
-ANY_ERRNO = range(1, 4096)  # up to MAX_ERRNO of the kernel
+_ANY_ERRNO = range(1, 4096)  # up to MAX_ERRNO of the kernel
 # The calls and errnos that are about this machine, not about what the user asked for.
 # ``ch-checkns`` tries these calls.
-TRIED = (
-    (("unshare", "pivot_root", "prctl"), ANY_ERRNO),
+_TRIED = (
+    (("unshare", "pivot_root", "prctl"), _ANY_ERRNO),
     (("mount",), (*REFUSED, errno.ENODEV, errno.EINVAL, errno.ENOSPC, errno.ENOSYS)),
     (("open_tree", "move_mount"), (errno.EPERM, errno.ENOSPC, errno.ENOSYS)),
     (("write",), REFUSED),  # of the ID maps
@@ -35,7 +35,7 @@ def advice(error: SundogError) -> str:
     if isinstance(error.__cause__, SundogError):  # it has the place in the Dockerfile, for one
         tried_by = tried_by or error.__cause__.TRIED_BY
     if isinstance(error, KernelError) and any(
-        error.call in calls and error.errno in errnos for calls, errnos in TRIED
+        error.call in calls and error.errno in errnos for calls, errnos in _TRIED
     ):
         tried_by = TRIES_ALL
     return referring(hint, tried_by) if tried_by else hint
@@ -54,11 +54,11 @@ def hint_of(error: SundogError) -> str:
     if not hint and isinstance(error, KernelError):
         hint = explain(error.call, error.errno, os.fsencode(error.subject))
     if not hint and isinstance(error.__cause__, OSError):
-        hint = cause_of(error.__cause__)
+        hint = _cause_of(error.__cause__)
     return hint
 
 
-def cause_of(error: OSError) -> str:
+def _cause_of(error: OSError) -> str:
     """Return the hint on ``error``: what ``explain`` finds about its file, or about a limit."""
     number, names = error.errno or 0, names_in(error)
     if names:
@@ -78,11 +78,11 @@ def in_words(error: BaseException, what: str = "") -> SundogError:
     number, names = error.errno or 0, names_in(error)
     if not names or not number:
         wanted = WANTED.get(number, "")
-        return SundogError(f"{what}{wanted}{error.strerror or error}", cause_of(error))
+        return SundogError(f"{what}{wanted}{error.strerror or error}", _cause_of(error))
     said = f"{' to '.join(map(printable, names))}: {reason(number, names[-1])}"
     # The message names the file system.  A relative name may be one below any directory.
     is_known = number in WANTED or names[-1].startswith(b"/")
-    hint = cause_of(error) if is_known and number not in FILE_SYSTEM_FAULTS else ""
+    hint = _cause_of(error) if is_known and number not in FILE_SYSTEM_FAULTS else ""
     return SundogError(what + said, hint)
 
 

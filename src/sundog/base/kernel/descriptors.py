@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sundog.base.cpython import socket
 
 INT_SIZE = 4
-CONTROL_LIMIT = 64  # bytes of ancillary data: at most 12 descriptors
+_CONTROL_LIMIT = 64  # bytes of ancillary data: at most 12 descriptors
 
 
 def allow_descriptors() -> int:
@@ -42,7 +42,7 @@ def receive_message(connection: socket, limit: int) -> tuple[bytes, list[int]]:
     The descriptors close on exec.  The message is empty if the other end has closed the connection.
     Raises OSError.
     """
-    message, control, _, _ = connection.recvmsg(limit, CONTROL_LIMIT)
+    message, control, _, _ = connection.recvmsg(limit, _CONTROL_LIMIT)
     return message, descriptors_of(control)
 
 

@@ -29,7 +29,7 @@ X_OK = 1
 AT_EACCESS = 0x200
 
 # Where the kernel lacks close_range(2), the C library tries all numbers below.
-HIGHEST_DESCRIPTOR = (1 << 31) - 1
+_HIGHEST_DESCRIPTOR = (1 << 31) - 1
 
 
 def renameat2(old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int) -> None:
@@ -162,7 +162,7 @@ def close_all_but(kept: Iterable[int]) -> None:
         if first < fd:  # Python turns an empty range into an endless one
             os.closerange(first, fd)
         first = fd + 1
-    os.closerange(first, HIGHEST_DESCRIPTOR)
+    os.closerange(first, _HIGHEST_DESCRIPTOR)
 
 
 def leave_descriptors(kept: Collection[int]) -> None:

@@ -11,7 +11,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import checked, syscall, u64_struct
 from sundog.base.kernel.numbers import LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF
 
-LANDLOCK_CREATE_RULESET_VERSION = 1
+_LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1
 LANDLOCK_SCOPE_SIGNAL = 2
 LANDLOCK_SCOPES = LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL
@@ -22,7 +22,7 @@ SCOPED_ABI = 6
 
 def landlock_abi() -> int:
     """Return the version of Landlock's interface, or a negated errno if the kernel has none."""
-    return syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)
+    return syscall(LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION)
 
 
 def scope(scopes: int) -> bool:

@@ -35,7 +35,7 @@ class Long(_SimpleCData):  # type: ignore[type-arg]
     _type_ = "l"
 
 
-class Char(_SimpleCData):  # type: ignore[type-arg]
+class _Char(_SimpleCData):  # type: ignore[type-arg]
     """C's ``char``."""
 
     _type_ = "c"
@@ -47,7 +47,7 @@ class CharPointer(_SimpleCData):  # type: ignore[type-arg]
     _type_ = "z"
 
 
-class LibcFunction(CFuncPtr):
+class _LibcFunction(CFuncPtr):
     """A function of the C library that returns an int and sets errno."""
 
     _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
@@ -63,8 +63,8 @@ class SyscallFunction(CFuncPtr):
 
 # This process itself: the interpreter, and the C library that it is linked with.
 LIBC_HANDLE = dlopen(None, 0)  # type: ignore[arg-type]
-LIBC_FUNCTIONS: dict[str, LibcFunction] = {}
-SYSCALL_FUNCTION = SyscallFunction(dlsym(LIBC_HANDLE, "syscall"))
+_LIBC_FUNCTIONS: dict[str, _LibcFunction] = {}
+_SYSCALL_FUNCTION = SyscallFunction(dlsym(LIBC_HANDLE, "syscall"))
 
 
 def libc_call(name: str, *args: int | bytes | None) -> int:
@@ -73,28 +73,28 @@ def libc_call(name: str, *args: int | bytes | None) -> int:
     An int is passed as a long, bytes as a pointer to their first byte (a NUL follows the last),
     None as a null pointer.  The interpreter lock is released during the call.
     """
-    function = LIBC_FUNCTIONS.get(name)
+    function = _LIBC_FUNCTIONS.get(name)
     if function is None:
-        function = LIBC_FUNCTIONS[name] = LibcFunction(dlsym(LIBC_HANDLE, name))
-    return negated_errno(function(*map(as_word, args)))
+        function = _LIBC_FUNCTIONS[name] = _LibcFunction(dlsym(LIBC_HANDLE, name))
+    return _negated_errno(function(*map(_as_word, args)))
 
 
 def syscall(number: int, *args: int | bytes | None) -> int:
     """Make system call ``number``; arguments and result are those of libc_call."""
-    return negated_errno(SYSCALL_FUNCTION(Long(number), *map(as_word, args)))
+    return _negated_errno(_SYSCALL_FUNCTION(Long(number), *map(_as_word, args)))
 
 
-def as_word(arg: int | bytes | None) -> Long | bytes | None:
+def _as_word(arg: int | bytes | None) -> Long | bytes | None:
     """Return ``arg`` as an argument that fills a whole register."""
     return Long(arg) if isinstance(arg, int) else arg
 
 
 def address(buffer: bytearray) -> int:
     """Return the address of ``buffer``, which must keep its length."""
-    return addressof(Char.from_buffer(buffer))
+    return addressof(_Char.from_buffer(buffer))
 
 
-def negated_errno(result: int) -> int:
+def _negated_errno(result: int) -> int:
     """Translate the C library's way to report an error, -1 and errno, into the kernel's."""
     return -get_errno() if result == -1 else result
 
@@ -151,10 +151,10 @@ def escaped(text: str, layout: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join([c if c.isprintable() or c in layout else escape_of(c) for c in text])
+    return "".join([c if c.isprintable() or c in layout else _escape_of(c) for c in text])
 
 
-def escape_of(character: str) -> str:
+def _escape_of(character: str) -> str:
     """Return how Python writes ``character`` in ASCII; an undecodable byte is written as a byte."""
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]

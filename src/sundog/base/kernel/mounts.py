@@ -40,7 +40,7 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
 OPEN_TREE_CLONE = 0x1
-OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 
 MOVE_MOUNT_F_EMPTY_PATH = 0x04
 MOVE_MOUNT_T_SYMLINKS = 0x10
@@ -90,7 +90,7 @@ def pivot_root(new: bytes, old: bytes) -> None:
 
 def open_tree(dirfd: int, path: bytes, flags: int) -> int:
     """Return a file descriptor of a mount, or with OPEN_TREE_CLONE of a detached copy of it."""
-    result = syscall(OPEN_TREE, dirfd, path, flags | OPEN_TREE_CLOEXEC)
+    result = syscall(OPEN_TREE, dirfd, path, flags | _OPEN_TREE_CLOEXEC)
     return checked(result, "open_tree", path)
 
 

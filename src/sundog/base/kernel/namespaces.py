@@ -69,12 +69,12 @@ def write_id_maps(uid: int, gid: int, outside_uid: int, outside_gid: int) -> Non
     Denies setgroups(2) before the gid, since the kernel demands that of an unprivileged process.
     The outside IDs must be the effective IDs that the process had before unshare.
     """
-    write_map(b"uid_map", b"%d %d 1\n" % (uid, outside_uid))
-    write_map(b"setgroups", b"deny\n")
-    write_map(b"gid_map", b"%d %d 1\n" % (gid, outside_gid))
+    _write_map(b"uid_map", b"%d %d 1\n" % (uid, outside_uid))
+    _write_map(b"setgroups", b"deny\n")
+    _write_map(b"gid_map", b"%d %d 1\n" % (gid, outside_gid))
 
 
-def write_map(name: bytes, text: bytes) -> None:
+def _write_map(name: bytes, text: bytes) -> None:
     """Write a file of user_namespaces(7) of this process, in one write(2) as the kernel demands."""
     path = b"/proc/self/" + name
     result = 0

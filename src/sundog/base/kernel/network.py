@@ -11,24 +11,24 @@ from fcntl import ioctl
 from sundog.base.cpython import socket
 from sundog.base.kernel.libc import kernel_error
 
-AF_INET = 2
-SOCK_DGRAM = 2
-SIOCGIFFLAGS = 0x8913
-SIOCSIFFLAGS = 0x8914
-IFF_UP = 0x1
-IFREQ_NAME = 16
-IFREQ_SIZE = 40
+_AF_INET = 2
+_SOCK_DGRAM = 2
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
+_IFREQ_NAME = 16
+_IFREQ_SIZE = 40
 
 
 def bring_up_loopback() -> None:
     """Bring up ``lo`` in this process's network namespace.  Raises KernelError."""
-    interfaces = socket(AF_INET, SOCK_DGRAM)
+    interfaces = socket(_AF_INET, _SOCK_DGRAM)
     try:
-        name = b"lo".ljust(IFREQ_NAME, b"\0")
-        request = ioctl(interfaces.fileno(), SIOCGIFFLAGS, name.ljust(IFREQ_SIZE, b"\0"))
-        flags = int.from_bytes(request[IFREQ_NAME : IFREQ_NAME + 2], sys.byteorder) | IFF_UP
+        name = b"lo".ljust(_IFREQ_NAME, b"\0")
+        request = ioctl(interfaces.fileno(), _SIOCGIFFLAGS, name.ljust(_IFREQ_SIZE, b"\0"))
+        flags = int.from_bytes(request[_IFREQ_NAME : _IFREQ_NAME + 2], sys.byteorder) | _IFF_UP
         request = name + flags.to_bytes(2, sys.byteorder)
-        ioctl(interfaces.fileno(), SIOCSIFFLAGS, request.ljust(IFREQ_SIZE, b"\0"))
+        ioctl(interfaces.fileno(), _SIOCSIFFLAGS, request.ljust(_IFREQ_SIZE, b"\0"))
     except OSError as error:
         raise kernel_error("ioctl", b"lo", error.errno or 0, "bring up the interface lo") from None
     finally:

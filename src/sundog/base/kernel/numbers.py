@@ -24,9 +24,9 @@ MOUNT_SETATTR = 442
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_RESTRICT_SELF = 446
 
-CALL_ABIS = ("x86_64", "i386", "aarch64", "arm", "ppc64le", "s390x", "riscv64", "loongarch64")
+_CALL_ABIS = ("x86_64", "i386", "aarch64", "arm", "ppc64le", "s390x", "riscv64", "loongarch64")
 RENAMEAT2, SECCOMP, MEMFD_CREATE, EXECVEAT = (
-    dict(zip(CALL_ABIS, numbers, strict=True))
+    dict(zip(_CALL_ABIS, numbers, strict=True))
     for numbers in (
         (316, 353, 276, 382, 357, 347, 276, 276),
         (317, 354, 277, 383, 358, 348, 277, 277),

@@ -50,7 +50,7 @@ def mount_layers(
     except KernelError:
         context = -1
         if len(lowers) <= OVERLAY_MAX_LOWERS:
-            context = context_of_lowers(lowers)
+            context = _context_of_lowers(lowers)
         if context < 0:
             raise
     else:
@@ -74,7 +74,7 @@ def mount_layers(
     os.close(tree)
 
 
-def context_of_lowers(lowers: list[bytes]) -> int:
+def _context_of_lowers(lowers: list[bytes]) -> int:
     """Return the descriptor of a new overlay that has ``lowers``; -1 if the kernel can't do it."""
     try:
         context = fsopen(b"overlay")
@@ -112,9 +112,9 @@ def overlay_data(
     Raises KernelError (E2BIG) when the options do not fit.
     """
     # index=off: the kernel's configuration must not decide how hard links are copied up.
-    options = [b"userxattr,index=off", b"lowerdir=" + b":".join(map(escape_option, lowers))]
+    options = [b"userxattr,index=off", b"lowerdir=" + b":".join(map(_escape_option, lowers))]
     if upper is not None and work is not None:
-        options += [b"upperdir=" + escape_option(upper), b"workdir=" + escape_option(work)]
+        options += [b"upperdir=" + _escape_option(upper), b"workdir=" + _escape_option(work)]
         if volatile:
             options.append(b"volatile")
     if xino:
@@ -134,6 +134,6 @@ def overlay_data(
     return data
 
 
-def escape_option(name: bytes) -> bytes:
+def _escape_option(name: bytes) -> bytes:
     """Escape what separates directories and options in an overlay's mount options."""
     return name.replace(b"\\", b"\\\\").replace(b":", b"\\:").replace(b",", b"\\,")

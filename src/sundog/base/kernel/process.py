@@ -25,25 +25,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
-SECCOMP_MODE_FILTER = 2
+_SECCOMP_MODE_FILTER = 2
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
-BPF_INSTRUCTION_SIZE = 8
+_BPF_INSTRUCTION_SIZE = 8
 
 # The longest string, with its NUL, that execve(2) takes as an argument or variable: MAX_ARG_STRLEN.
 STRING_LIMIT = 32 * os.sysconf("SC_PAGE_SIZE")
 
 # Numbers of fields in /proc/PID/stat: the first after the name, and those for the arguments.
-FIRST_FIELD = 3
-ARG_START = 48
-ARG_END = 49
+_FIRST_FIELD = 3
+_ARG_START = 48
+_ARG_END = 49
 
 
 def prctl(option: int, name: bytes, *args: int | bytes) -> None:
@@ -67,23 +67,23 @@ class Umask:
 
 
 # The signals that interrupt a command: their handlers raise.
-INTERRUPTING = (SIGINT, SIGTERM, SIGHUP)
+_INTERRUPTING = (SIGINT, SIGTERM, SIGHUP)
 
 
 def fork() -> int:
     """Fork as os.fork does, but let no handler of a signal raise in the middle.
 
-    In the child, the signals of INTERRUPTING that this process handles have their default action.
+    In the child, the signals of _INTERRUPTING that this process handles have their default action.
     If a handler raises in the parent, the child has been killed.  Raises OSError.
     """
     before = pthread_sigmask(SIG_BLOCK, ())
     child = -1
     try:
         try:
-            pthread_sigmask(SIG_BLOCK, INTERRUPTING)
+            pthread_sigmask(SIG_BLOCK, _INTERRUPTING)
             child = os.fork()
             if child == 0:
-                for number in INTERRUPTING:
+                for number in _INTERRUPTING:
                     if callable(getsignal(number)):
                         signal(number, SIG_DFL)
         finally:
@@ -91,7 +91,7 @@ def fork() -> int:
     except BaseException:
         if child > 0:
             os.kill(child, SIGKILL)
-            reap(child)
+            _reap(child)
         raise
     return child
 
@@ -117,7 +117,7 @@ def fork_below(directory: int) -> int:
             os.close(fd)
 
 
-def reap(child: int) -> None:
+def _reap(child: int) -> None:
     """Wait for the end of a child process."""
     try:  # noqa: SIM105 - contextlib takes as long as the rest of a start
         os.waitpid(child, 0)
@@ -136,7 +136,7 @@ def set_pdeathsig(signo: int) -> None:
     A child of fork(2) does not inherit the request, and a change of credentials cancels it.  The
     kernel sends nothing if the parent died before the call: compare os.getppid() afterwards.
     """
-    prctl(PR_SET_PDEATHSIG, b"PR_SET_PDEATHSIG", signo)
+    prctl(_PR_SET_PDEATHSIG, b"PR_SET_PDEATHSIG", signo)
 
 
 def set_child_subreaper() -> None:
@@ -161,7 +161,7 @@ def clear_command_line(shown: Sequence[bytes] = ()) -> None:
         return
     fields = os.read(fd, 4096).rpartition(b")")[2].split()
     os.close(fd)
-    start, end = map(int, fields[ARG_START - FIRST_FIELD : ARG_END - FIRST_FIELD + 1])
+    start, end = map(int, fields[_ARG_START - _FIRST_FIELD : _ARG_END - _FIRST_FIELD + 1])
     if 0 < start < end:
         text = b"\0".join(shown)[: end - start - 1]  # without a last NUL, the environment shows
         libc_call("memset", start, 0, end - start)
@@ -176,7 +176,7 @@ def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:
     """
     if any(b"\0" in text for text in (path, *arguments, *strings)):
         return -errno.EINVAL
-    return libc_call("execve", path, pointer_array(arguments), pointer_array(strings))
+    return libc_call("execve", path, _pointer_array(arguments), _pointer_array(strings))
 
 
 def execveat(
@@ -185,11 +185,11 @@ def execveat(
     """Replace this program by one relative to ``dirfd``: execveat(2).  As ``execve`` otherwise."""
     if any(b"\0" in text for text in (path, *arguments, *strings)):
         return -errno.EINVAL
-    words, environment = pointer_array(arguments), pointer_array(strings)
+    words, environment = _pointer_array(arguments), _pointer_array(strings)
     return syscall(EXECVEAT[process_abi()], dirfd, path, words, environment, flags)
 
 
-def pointer_array(texts: list[bytes]) -> bytes:
+def _pointer_array(texts: list[bytes]) -> bytes:
     """Return the C array of the addresses of ``texts``, with a null pointer at the end.
 
     The array is valid as long as ``texts`` exist unchanged.
@@ -206,11 +206,11 @@ def install_seccomp_filter(program: bytes) -> None:
     pointer = CharPointer(program)
     address = bytes(memoryview(pointer))
     # struct sock_fprog: unsigned short len; struct sock_filter *filter;
-    count = (len(program) // BPF_INSTRUCTION_SIZE).to_bytes(2, sys.byteorder)
+    count = (len(program) // _BPF_INSTRUCTION_SIZE).to_bytes(2, sys.byteorder)
     fprog = count.ljust(len(address), b"\0") + address
     # Before Linux 5.16 a filter without this flag switches on costly mitigations of speculative
     # execution, which are for programs that run strangers' code in their own process.
     number = SECCOMP[process_abi()]
     if syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, fprog) < 0:
         # A filter around this process may allow only the older call, which has no flags.
-        prctl(PR_SET_SECCOMP, b"PR_SET_SECCOMP", SECCOMP_MODE_FILTER, fprog)
+        prctl(PR_SET_SECCOMP, b"PR_SET_SECCOMP", _SECCOMP_MODE_FILTER, fprog)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     # The calls that it explains (none: all), the errnos, and the function that returns the hint.
-    Cause = tuple[tuple[str, ...], tuple[int, ...], Callable[[KernelError, bytes], str]]
+    _Cause = tuple[tuple[str, ...], tuple[int, ...], Callable[[KernelError, bytes], str]]
     # ID, mount point, type of file system, options of the file system.
-    Mount = tuple[str, bytes, str, str]
+    _Mount = tuple[str, bytes, str, str]
 
 LINUX_NEEDED = (5, 12)
-MOUNTINFO_ESCAPES = (
+_MOUNTINFO_ESCAPES = (
     (b"\\011", b"\t"),
     (b"\\012", b"\n"),
     (b"\\040", b" "),
@@ -51,7 +51,7 @@ LOADS_PROFILE = (
     "ch-checkns --apparmor-profile >/etc/apparmor.d/sundog && "
     "apparmor_parser -r /etc/apparmor.d/sundog"
 )
-ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
+_ELSEWHERE = "use a directory on another file system (storage: --storage or $CH_IMAGE_STORAGE)"
 
 
 def explain(call: str, number: int, subject: bytes = b"", proc: bytes = b"/proc") -> str:
@@ -62,7 +62,7 @@ def explain(call: str, number: int, subject: bytes = b"", proc: bytes = b"/proc"
     cannot be read.
     """
     error = kernel_error(call, subject, number)
-    for calls, errnos, cause in CAUSES:
+    for calls, errnos, cause in _CAUSES:
         if error.errno in errnos and (not calls or error.call in calls):
             hint = cause(error, proc)
             if hint:
@@ -70,7 +70,7 @@ def explain(call: str, number: int, subject: bytes = b"", proc: bytes = b"/proc"
     return ""
 
 
-def old_kernel(error: KernelError, proc: bytes) -> str:
+def _old_kernel(error: KernelError, proc: bytes) -> str:
     """Tell a kernel that is too old from one that hides the call."""
     release = read_state(proc, b"sys/kernel/osrelease")
     version = tuple(int(part) for part in release.split("-")[0].split(".") if part.isdigit())
@@ -79,7 +79,7 @@ def old_kernel(error: KernelError, proc: bytes) -> str:
     return f"a seccomp profile hides {error.call}, or the kernel was built without it"
 
 
-def namespace_limit(error: KernelError, proc: bytes) -> str:
+def _namespace_limit(error: KernelError, proc: bytes) -> str:
     """Find the limit of namespaces(7) that is zero; without one, say that a limit is reached."""
     kinds = error.subject.split(" ")[0].split("+")
     for _, kind in NAMESPACE_NAMES:
@@ -93,7 +93,7 @@ def namespace_limit(error: KernelError, proc: bytes) -> str:
     )
 
 
-def reserved_to_root(_: KernelError, proc: bytes) -> str:
+def _reserved_to_root(_: KernelError, proc: bytes) -> str:
     """Find Debian's switch that reserves user namespaces to root."""
     name = "unprivileged_userns_clone"
     if read_state(proc, f"sys/kernel/{name}".encode()) != "0":
@@ -102,15 +102,15 @@ def reserved_to_root(_: KernelError, proc: bytes) -> str:
     return Hint(cause, ADMINISTRATOR, f"sysctl -w kernel.{name}=1")
 
 
-def inside_chroot(_: KernelError, proc: bytes) -> str:
+def _inside_chroot(_: KernelError, proc: bytes) -> str:
     """Find out whether this process is in a chroot, where user_namespaces(7) are forbidden.
 
     After chroot(2) into a plain directory no mount is at "/".  After chroot(2) into a mount, that
     mount is at "/" for this process, and elsewhere for a process that stayed outside.
     """
-    mounts = read_mounts(proc, b"self")
+    mounts = _read_mounts(proc, b"self")
     roots = [mount_id for mount_id, point, *_ in mounts if point == b"/"]
-    if not mounts or (roots and not is_elsewhere(roots[-1], proc)):
+    if not mounts or (roots and not _is_elsewhere(roots[-1], proc)):
         return ""
     return (
         "this is inside a chroot, where Linux allows no user namespaces; start outside of it, or "
@@ -118,17 +118,17 @@ def inside_chroot(_: KernelError, proc: bytes) -> str:
     )
 
 
-def is_elsewhere(root: str, proc: bytes) -> bool:
+def _is_elsewhere(root: str, proc: bytes) -> bool:
     """Tell whether some process finds the mount with the ID ``root`` elsewhere than at "/"."""
     return any(
         mount_id == root and point != b"/"
         for process in os.listdir(proc)
         if process.isdigit()
-        for mount_id, point, *_ in read_mounts(proc, process)
+        for mount_id, point, *_ in _read_mounts(proc, process)
     )
 
 
-def seccomp_profile(error: KernelError, proc: bytes) -> str:
+def _seccomp_profile(error: KernelError, proc: bytes) -> str:
     """Find a seccomp filter on this process: mode 2 in proc_pid_status(5)."""
     if "Seccomp:\t2" not in read_state(proc, b"self/status").split("\n"):
         return ""
@@ -138,7 +138,7 @@ def seccomp_profile(error: KernelError, proc: bytes) -> str:
     )
 
 
-def apparmor_switch(_: KernelError, proc: bytes) -> str:
+def _apparmor_switch(_: KernelError, proc: bytes) -> str:
     """Find Ubuntu's switch that leaves new user namespaces without capabilities."""
     name = "apparmor_restrict_unprivileged_userns"
     if read_state(proc, f"sys/kernel/{name}".encode()) != "1":
@@ -147,7 +147,7 @@ def apparmor_switch(_: KernelError, proc: bytes) -> str:
     return Hint(f"{cause}: kernel.{name} is 1", ADMINISTRATOR, LOADS_PROFILE)
 
 
-def apparmor_profile(error: KernelError, proc: bytes) -> str:
+def _apparmor_profile(error: KernelError, proc: bytes) -> str:
     """Find an AppArmor profile on this process."""
     profile, _, mode = read_state(proc, b"self/attr/current").rpartition(" ")
     if mode != "(enforce)":
@@ -158,14 +158,14 @@ def apparmor_profile(error: KernelError, proc: bytes) -> str:
     )
 
 
-def threads_or_configuration(_: KernelError, proc: bytes) -> str:
+def _threads_or_configuration(_: KernelError, proc: bytes) -> str:
     """Say why unshare(2) does not take these flags."""
     if "Threads:\t1" not in read_state(proc, b"self/status").split("\n"):
         return "a process with threads cannot enter a user namespace; please report this bug"
     return "the kernel was built without one of these kinds of namespaces"
 
 
-def forbidden(_: KernelError, _proc: bytes) -> str:
+def _forbidden(_: KernelError, _proc: bytes) -> str:
     """Name the causes that remain if no other was found."""
     return Hint(
         "a security module, a container around this one or a chroot forbids it; "
@@ -174,27 +174,27 @@ def forbidden(_: KernelError, _proc: bytes) -> str:
     )
 
 
-def no_proc(error: KernelError, _: bytes) -> str:
+def _no_proc(error: KernelError, _: bytes) -> str:
     """Say that the file is missing because proc(5) is."""
     return "/proc is not mounted here" if error.subject.startswith("/proc/") else ""
 
 
-def unknown_file_system(_: KernelError, _proc: bytes) -> str:
+def _unknown_file_system(_: KernelError, _proc: bytes) -> str:
     """Say that the kernel does not know the type of file system."""
     return Hint(
         "the kernel lacks this file system; ask the administrator to load its module", ADMINISTRATOR
     )
 
 
-def mount_limit(_: KernelError, proc: bytes) -> str:
+def _mount_limit(_: KernelError, proc: bytes) -> str:
     """Say that ENOSPC of a mount is not about disk space."""
     limit = read_state(proc, b"sys/fs/mount-max") or "unknown"
     return f"this is not about disk space: the limit of mounts is reached (fs.mount-max is {limit})"
 
 
-def root_is_initramfs(_: KernelError, proc: bytes) -> str:
+def _root_is_initramfs(_: KernelError, proc: bytes) -> str:
     """Find the one root that pivot_root(2) cannot leave."""
-    roots = [fstype for _, point, fstype, _ in read_mounts(proc, b"self") if point == b"/"]
+    roots = [fstype for _, point, fstype, _ in _read_mounts(proc, b"self") if point == b"/"]
     if roots != ["rootfs"]:
         return ""
     return Hint(
@@ -204,7 +204,7 @@ def root_is_initramfs(_: KernelError, proc: bytes) -> str:
     )
 
 
-def no_seccomp_filters(_: KernelError, _proc: bytes) -> str:
+def _no_seccomp_filters(_: KernelError, _proc: bytes) -> str:
     """Say why the kernel takes no filter."""
     return (
         "the kernel was built without CONFIG_SECCOMP_FILTER; do without: "
@@ -212,28 +212,28 @@ def no_seccomp_filters(_: KernelError, _proc: bytes) -> str:
     )
 
 
-def mounted_noexec(error: KernelError, proc: bytes) -> str:
+def _mounted_noexec(error: KernelError, proc: bytes) -> str:
     """Find a mount from which no program runs."""
     try:
-        if not os.statvfs(existing_part(error)).f_flag & os.ST_NOEXEC:
+        if not os.statvfs(_existing_part(error)).f_flag & os.ST_NOEXEC:
             return ""
     except OSError:
         return ""
-    name = file_system_of(existing_part(error), proc)
-    return f"{name} is mounted noexec: no program runs from there; {ELSEWHERE}"
+    name = file_system_of(_existing_part(error), proc)
+    return f"{name} is mounted noexec: no program runs from there; {_ELSEWHERE}"
 
 
-def closed_directory(error: KernelError, _: bytes) -> str:
+def _closed_directory(error: KernelError, _: bytes) -> str:
     """Find the first directory on the way that this process may not search."""
     steps = os.path.abspath(os.fsencode(error.subject)).split(b"/")
     for end in range(1, len(steps)):
         directory = b"/".join(steps[:end]) or b"/"
         if not os.access(directory, os.X_OK, effective_ids=True):
-            return closed(directory)
-    return closed(os.fsencode(error.subject))
+            return _closed(directory)
+    return _closed(os.fsencode(error.subject))
 
 
-def closed(path: bytes) -> str:
+def _closed(path: bytes) -> str:
     """Name owner and mode of a file or directory that this process can't use."""
     try:
         state = os.stat(path)
@@ -243,7 +243,7 @@ def closed(path: bytes) -> str:
     return f"{printable(path)} is {owner} and has mode {state.st_mode & 0o7777:04o}"
 
 
-def missing_part(error: KernelError, _: bytes) -> str:
+def _missing_part(error: KernelError, _: bytes) -> str:
     """Find the first missing part of the path, from the root directory on."""
     steps = os.path.abspath(os.fsencode(error.subject)).split(b"/")
     for end in range(2, len(steps) + 1):
@@ -253,32 +253,32 @@ def missing_part(error: KernelError, _: bytes) -> str:
     return ""
 
 
-def mounted_read_only(error: KernelError, proc: bytes) -> str:
+def _mounted_read_only(error: KernelError, proc: bytes) -> str:
     """Name the file system that is read-only."""
-    return f"{file_system_of(existing_part(error), proc)} is mounted read-only; {ELSEWHERE}"
+    return f"{file_system_of(_existing_part(error), proc)} is mounted read-only; {_ELSEWHERE}"
 
 
-def full(error: KernelError, proc: bytes) -> str:
+def _full(error: KernelError, proc: bytes) -> str:
     """Name the file system that is full, and tell space from inodes."""
     try:
-        state = os.statvfs(existing_part(error))
+        state = os.statvfs(_existing_part(error))
     except OSError:
         return ""
     lack = "inode" if state.f_bavail and state.f_files and not state.f_favail else "space"
     size = state.f_blocks * state.f_frsize >> 20
     return (
-        f"no {lack} is left on {file_system_of(existing_part(error), proc)}, {size} MiB in all; "
-        f"make room there, or {ELSEWHERE}"
+        f"no {lack} is left on {file_system_of(_existing_part(error), proc)}, {size} MiB in all; "
+        f"make room there, or {_ELSEWHERE}"
     )
 
 
-def over_quota(error: KernelError, proc: bytes) -> str:
+def _over_quota(error: KernelError, proc: bytes) -> str:
     """Name the file system where the user's quota is used up."""
-    name = file_system_of(existing_part(error), proc)
-    return f"your quota on {name} is used up (quota -s shows it); {ELSEWHERE}"
+    name = file_system_of(_existing_part(error), proc)
+    return f"your quota on {name} is used up (quota -s shows it); {_ELSEWHERE}"
 
 
-def process_limit(_: KernelError, _proc: bytes) -> str:
+def _process_limit(_: KernelError, _proc: bytes) -> str:
     """Tell how many processes the user may have: RLIMIT_NPROC in getrlimit(2)."""
     limit = os.sysconf("SC_CHILD_MAX")
     return (
@@ -288,12 +288,12 @@ def process_limit(_: KernelError, _proc: bytes) -> str:
     )
 
 
-def file_size_limit(_: KernelError, _proc: bytes) -> str:
+def _file_size_limit(_: KernelError, _proc: bytes) -> str:
     """Name the limit of a file's size: RLIMIT_FSIZE in getrlimit(2), or that of a file system."""
     return "files may not grow so large here (ulimit -f); raise that: ulimit -f unlimited"
 
 
-def open_file_limit(_: KernelError, _proc: bytes) -> str:
+def _open_file_limit(_: KernelError, _proc: bytes) -> str:
     """Tell how many files a process may have open: RLIMIT_NOFILE in getrlimit(2).
 
     Asks the C library, since no process at the limit can open a file of proc(5).
@@ -302,7 +302,7 @@ def open_file_limit(_: KernelError, _proc: bytes) -> str:
     return f"a process may have {limit} files open here (ulimit -n); raise that: ulimit -n NUMBER"
 
 
-def open_file_table(_: KernelError, proc: bytes) -> str:
+def _open_file_table(_: KernelError, proc: bytes) -> str:
     """Tell how many files the machine may have open."""
     limit = read_state(proc, b"sys/fs/file-max") or "unknown"
     return Hint(
@@ -312,43 +312,43 @@ def open_file_table(_: KernelError, proc: bytes) -> str:
     )
 
 
-def across_file_systems(_: KernelError, _proc: bytes) -> str:
+def _across_file_systems(_: KernelError, _proc: bytes) -> str:
     """Say what rename(2) and link(2) mean by EXDEV."""
     return "the two are on different file systems, or in different subvolumes or projects of one"
 
 
-MOUNT_CALLS = ("mount", "open_tree", "move_mount")
-NAMESPACE_CALLS = ("unshare", "write", *MOUNT_CALLS, "pivot_root")  # write: of the ID maps
-OPEN_CALLS = ("open", "stat")
+_MOUNT_CALLS = ("mount", "open_tree", "move_mount")
+_NAMESPACE_CALLS = ("unshare", "write", *_MOUNT_CALLS, "pivot_root")  # write: of the ID maps
+_OPEN_CALLS = ("open", "stat")
 REFUSED = (errno.EPERM, errno.EACCES)
 
 # The first that applies is the hint.
-CAUSES: tuple[Cause, ...] = (
-    ((), (errno.ENOSYS,), old_kernel),
-    (("unshare",), (errno.ENOSPC, errno.EUSERS), namespace_limit),
-    (("unshare",), (errno.EPERM,), reserved_to_root),
-    (("unshare",), (errno.EPERM,), inside_chroot),
-    (("unshare",), (errno.EINVAL,), threads_or_configuration),
-    (NAMESPACE_CALLS, REFUSED, seccomp_profile),
-    (NAMESPACE_CALLS, REFUSED, apparmor_switch),
-    (NAMESPACE_CALLS, REFUSED, apparmor_profile),
-    (("unshare",), REFUSED, forbidden),
-    (("prctl",), (errno.EINVAL,), no_seccomp_filters),
-    ((), (errno.ENOENT,), no_proc),
-    (("mount",), (errno.ENODEV,), unknown_file_system),
-    (MOUNT_CALLS, (errno.ENOSPC,), mount_limit),
-    (("pivot_root",), (errno.EINVAL,), root_is_initramfs),
-    (("execve",), (errno.EACCES,), mounted_noexec),
-    (OPEN_CALLS, (errno.EACCES,), closed_directory),
-    (OPEN_CALLS, (errno.ENOENT,), missing_part),
-    ((), (errno.EROFS,), mounted_read_only),
-    ((), (errno.ENOSPC,), full),
-    ((), (errno.EDQUOT,), over_quota),
-    (("fork",), (errno.EAGAIN,), process_limit),
-    ((), (errno.EFBIG,), file_size_limit),
-    ((), (errno.EMFILE,), open_file_limit),
-    ((), (errno.ENFILE,), open_file_table),
-    ((), (errno.EXDEV,), across_file_systems),
+_CAUSES: tuple[_Cause, ...] = (
+    ((), (errno.ENOSYS,), _old_kernel),
+    (("unshare",), (errno.ENOSPC, errno.EUSERS), _namespace_limit),
+    (("unshare",), (errno.EPERM,), _reserved_to_root),
+    (("unshare",), (errno.EPERM,), _inside_chroot),
+    (("unshare",), (errno.EINVAL,), _threads_or_configuration),
+    (_NAMESPACE_CALLS, REFUSED, _seccomp_profile),
+    (_NAMESPACE_CALLS, REFUSED, _apparmor_switch),
+    (_NAMESPACE_CALLS, REFUSED, _apparmor_profile),
+    (("unshare",), REFUSED, _forbidden),
+    (("prctl",), (errno.EINVAL,), _no_seccomp_filters),
+    ((), (errno.ENOENT,), _no_proc),
+    (("mount",), (errno.ENODEV,), _unknown_file_system),
+    (_MOUNT_CALLS, (errno.ENOSPC,), _mount_limit),
+    (("pivot_root",), (errno.EINVAL,), _root_is_initramfs),
+    (("execve",), (errno.EACCES,), _mounted_noexec),
+    (_OPEN_CALLS, (errno.EACCES,), _closed_directory),
+    (_OPEN_CALLS, (errno.ENOENT,), _missing_part),
+    ((), (errno.EROFS,), _mounted_read_only),
+    ((), (errno.ENOSPC,), _full),
+    ((), (errno.EDQUOT,), _over_quota),
+    (("fork",), (errno.EAGAIN,), _process_limit),
+    ((), (errno.EFBIG,), _file_size_limit),
+    ((), (errno.EMFILE,), _open_file_limit),
+    ((), (errno.ENFILE,), _open_file_table),
+    ((), (errno.EXDEV,), _across_file_systems),
 )
 
 
@@ -364,14 +364,14 @@ def read_state(proc: bytes, name: bytes) -> str:
         return ""
 
 
-def read_mounts(proc: bytes, process: bytes) -> list[Mount]:
+def _read_mounts(proc: bytes, process: bytes) -> list[_Mount]:
     """Return the mounts that ``process`` can reach, as proc_pid_mountinfo(5) lists them."""
     mounts = []
     # Not splitlines(): a name may contain the other characters at which it splits.
     for line in filter(None, read_state(proc, process + b"/mountinfo").split("\n")):
         fields = line.split(" ")
         point = fields[4].encode("latin-1")
-        for escape, character in MOUNTINFO_ESCAPES:
+        for escape, character in _MOUNTINFO_ESCAPES:
             point = point.replace(escape, character)
         fstype, _, options = fields[fields.index("-") + 1 :][:3]
         mounts.append((fields[0], point, fstype, options))
@@ -388,7 +388,7 @@ def reason(number: int, path: bytes) -> str:
     return f"{FILE_SYSTEM_FAULTS[number]} {file_system_of(path)}"
 
 
-def existing_part(error: KernelError) -> bytes:
+def _existing_part(error: KernelError) -> bytes:
     """Return the path that ``error`` is about, or the nearest directory above it that exists."""
     path = os.fsencode(error.subject)
     while path and not os.path.lexists(path):
@@ -396,11 +396,11 @@ def existing_part(error: KernelError) -> bytes:
     return path or b"."
 
 
-def mount_at(path: bytes, proc: bytes = b"/proc") -> Mount | None:
+def mount_at(path: bytes, proc: bytes = b"/proc") -> _Mount | None:
     """Return the mount that shows at ``path``, the topmost one; None if /proc does not tell."""
     path = os.path.realpath(path)
-    found: Mount | None = None
-    for mount in read_mounts(proc, b"self"):
+    found: _Mount | None = None
+    for mount in _read_mounts(proc, b"self"):
         point = mount[1]
         covers = path == point or path.startswith(point.rstrip(b"/") + b"/")
         if covers and (found is None or len(point) >= len(found[1])):

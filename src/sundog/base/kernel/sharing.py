@@ -18,10 +18,10 @@ OF_ONE_NODE = {
     "ubifs": 0x24051905,
     "zfs": 0x2FC12FC1,
 }
-FUSE = 0x65735546
+_FUSE = 0x65735546
 # It lies over a directory, which is of this node if the engine was set up as usual.
-OF_AN_ENGINE = "fuse.fuse-overlayfs"
-STATFS_SIZE = 256  # bytes, more than struct statfs has anywhere
+_OF_AN_ENGINE = "fuse.fuse-overlayfs"
+_STATFS_SIZE = 256  # bytes, more than struct statfs has anywhere
 
 
 def is_shared(path: bytes, status: os.stat_result) -> bool:
@@ -32,16 +32,16 @@ def is_shared(path: bytes, status: os.stat_result) -> bool:
     """
     if os.major(status.st_dev):
         return False
-    number = file_system_number(path)
-    if number != FUSE:
+    number = _file_system_number(path)
+    if number != _FUSE:
         return number not in OF_ONE_NODE.values()
     mount = mount_at(path)
-    return mount is None or mount[2] != OF_AN_ENGINE
+    return mount is None or mount[2] != _OF_AN_ENGINE
 
 
-def file_system_number(path: bytes) -> int:
+def _file_system_number(path: bytes) -> int:
     """Return the number that statfs(2) has for the file system of ``path``; raise KernelError."""
-    state = bytearray(STATFS_SIZE)
+    state = bytearray(_STATFS_SIZE)
     checked(libc_call("statfs", path, address(state)), "statfs", path)
     # The first field has 32 bits or more, and all machines with more are little-endian.
     return int.from_bytes(state[:4], sys.byteorder)

@@ -27,10 +27,10 @@ def strings_of_caller(told: str) -> list[bytes] | None:
     _, _, place = told.partition(":")
     fd, _, pid = place.partition(":")
     # The number is missing if the shell could not start the child.
-    return written_by_child(int(fd), int(pid)) if pid else None
+    return _written_by_child(int(fd), int(pid)) if pid else None
 
 
-def written_by_child(fd: int, pid: int) -> list[bytes] | None:
+def _written_by_child(fd: int, pid: int) -> list[bytes] | None:
     """Return the strings that the child ``pid`` of the stub writes to ``fd``; None if it failed.
 
     ``fd`` may be a pipe: then the first read ends when the child has ended.  If ``fd`` is a file,

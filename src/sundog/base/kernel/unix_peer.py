@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sundog.base.cpython import socket
 
 SO_PEERPIDFD = 77  # Linux 6.5
-CREDENTIALS_SIZE = 12  # struct ucred: pid, uid, gid
+_CREDENTIALS_SIZE = 12  # struct ucred: pid, uid, gid
 
 
 class UnixPeer:
@@ -31,9 +31,9 @@ class UnixPeer:
 
     def __init__(self, connection: socket) -> None:
         """Ask the kernel about the other end of ``connection``.  Raises OSError."""
-        data = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, CREDENTIALS_SIZE)
+        data = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS_SIZE)
         self.pid, self.uid, _ = memoryview(data).cast("I")
-        self.pidfd = open_peer(connection, self.pid)
+        self.pidfd = _open_peer(connection, self.pid)
 
     def is_in(self, namespace: os.stat_result) -> bool:
         """Tell whether the process lives, and is in the user ``namespace``.
@@ -53,21 +53,21 @@ class UnixPeer:
         A read-only mount of a directory that is writable at ``root`` is another directory.
         """
         try:
-            own, other = root_identity(root), root_identity(b"/proc/%d/root" % self.pid)
+            own, other = _root_identity(root), _root_identity(b"/proc/%d/root" % self.pid)
             pidfd_send_signal(self.pidfd, 0)
         except OSError:
             return False
         return own == other
 
 
-def root_identity(directory: bytes) -> tuple[int, int, bool]:
+def _root_identity(directory: bytes) -> tuple[int, int, bool]:
     """Return device and inode of ``directory``, and whether it is read-only.  Raises OSError."""
     with Closing(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         status = os.fstat(fd)
         return status.st_dev, status.st_ino, bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
 
 
-def open_peer(connection: socket, pid: int) -> int:
+def _open_peer(connection: socket, pid: int) -> int:
     """Return a pidfd of the process at the other end of ``connection``; -1 if it has ended."""
     try:
         return connection.getsockopt(SOL_SOCKET, SO_PEERPIDFD)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sundog.errors import SundogError
 
 ID_LIMIT = (1 << 32) - 2  # the last one means "no change": chown(2)
-HOME_OF_NOBODY = b"/"
+_HOME_OF_NOBODY = b"/"
 
 
 class Identity:
@@ -40,7 +40,7 @@ def find_identity(words: bytes, passwd: bytes, group: bytes) -> Identity:
         return Identity(uid, gid, (gid,), home)
     groups = {gid}
     if name:
-        for _, number, members in group_entries(group):
+        for _, number, members in _group_entries(group):
             if name in members:
                 groups.add(number)
     return Identity(uid, gid, tuple(sorted(groups)), home)
@@ -56,24 +56,24 @@ def find_user(word: bytes, passwd: bytes) -> tuple[bytes, int, int, bytes]:
         name, _, uid, gid, _, home = fields[:6]
         ids = parsed_id(uid), parsed_id(gid)
         if -1 not in ids and (name == word or number == ids[0]):
-            return name, *ids, home or HOME_OF_NOBODY
+            return name, *ids, home or _HOME_OF_NOBODY
     if number < 0:
-        raise unknown("user", word, "/etc/passwd")
-    return b"", number, 0, HOME_OF_NOBODY
+        raise _unknown("user", word, "/etc/passwd")
+    return b"", number, 0, _HOME_OF_NOBODY
 
 
 def find_group(word: bytes, group: bytes) -> int:
     """Return the number of the group ``word``."""
     number = parsed_id(word)
-    for name, gid, _ in group_entries(group):
+    for name, gid, _ in _group_entries(group):
         if name == word or gid == number:
             return gid
     if number < 0:
-        raise unknown("group", word, "/etc/group")
+        raise _unknown("group", word, "/etc/group")
     return number
 
 
-def group_entries(group: bytes) -> list[tuple[bytes, int, list[bytes]]]:
+def _group_entries(group: bytes) -> list[tuple[bytes, int, list[bytes]]]:
     """Return (name, gid, members) of each valid entry."""
     entries = []
     for line in group.split(b"\n"):
@@ -91,7 +91,7 @@ def parsed_id(word: bytes) -> int:
     return int(word)
 
 
-def unknown(kind: str, word: bytes, file: str) -> SundogError:
+def _unknown(kind: str, word: bytes, file: str) -> SundogError:
     """Return the error about a name that an image does not know."""
     shown = word.decode("utf-8", "backslashreplace")
     return SundogError(

@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-STATE_FIELDS = (
+_STATE_FIELDS = (
     ("dev", 16, 64),
     ("ino", 10, 64),
     ("mode", 8, 16),
@@ -43,11 +43,11 @@ STATE_FIELDS = (
     ("rdev", 10, 64),
 )
 FILE_TYPES = (S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK)
-OWN_WORD = b"sundog"
-DIGITS = b"0123456789abcdef"
-NUMBER_LIMIT = 22  # 64 bits in octal digits
-LINE_LIMIT = 1 << 18  # all attributes of a file in hexadecimal digits, and more
-NAME_LENGTH_LIMIT, XATTRS_LIMIT = 255, 1 << 16  # bytes: of a name, of all attributes of a file
+_OWN_WORD = b"sundog"
+_DIGITS = b"0123456789abcdef"
+_NUMBER_LIMIT = 22  # 64 bits in octal digits
+_LINE_LIMIT = 1 << 18  # all attributes of a file in hexadecimal digits, and more
+_NAME_LENGTH_LIMIT, _XATTRS_LIMIT = 255, 1 << 16  # bytes: of a name, of all attributes of a file
 
 # Device number of the file system, and inode number.
 InodeKey = tuple[int, int]
@@ -106,7 +106,7 @@ def pack_inode_state(entries: Iterable[tuple[InodeKey, InodeEntry]]) -> bytes:
             b"%s,mode=%o,uid=%d,gid=%d,nlink=%d,rdev=%d\n"
             % (place, entry.mode, entry.uid, entry.gid, links, entry.rdev)
         )
-        words = [OWN_WORD, place]
+        words = [_OWN_WORD, place]
         if entry.birth >= 0:
             words.append(b"birth=%d" % entry.birth)
         if entry.permissions >= 0:
@@ -125,79 +125,79 @@ def unpack_inode_state(data: bytes) -> dict[InodeKey, InodeEntry]:
     another form or an impossible value.
     """
     entries: dict[InodeKey, InodeEntry] = {}
-    for number, line in enumerate(lines_of(data), 1):
+    for number, line in enumerate(_lines_of(data), 1):
         try:
-            if line.startswith(OWN_WORD + b","):
-                add_own_line(entries, line[len(OWN_WORD) + 1 :])
+            if line.startswith(_OWN_WORD + b","):
+                _add_own_line(entries, line[len(_OWN_WORD) + 1 :])
             elif line:
-                key, entry = plain_line(line)
+                key, entry = _plain_line(line)
                 entries[key] = entry
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
     return entries
 
 
-def lines_of(data: bytes) -> Iterator[bytes]:
+def _lines_of(data: bytes) -> Iterator[bytes]:
     """Yield the lines of ``data``, without a copy of the whole."""
     start = 0
     while start < len(data):
         end = data.find(b"\n", start)
         end = len(data) if end < 0 else end
-        yield data[start : min(end, start + LINE_LIMIT)]
+        yield data[start : min(end, start + _LINE_LIMIT)]
         start = end + 1
 
 
-def plain_line(line: bytes) -> tuple[InodeKey, InodeEntry]:
+def _plain_line(line: bytes) -> tuple[InodeKey, InodeEntry]:
     """Return what a line of fakeroot's format says.  Raises ValueError."""
     words = line.split(b",")
-    if len(words) != len(STATE_FIELDS):
+    if len(words) != len(_STATE_FIELDS):
         raise ValueError("not a line of fakeroot's format")
     device, inode, mode, uid, gid, _, rdev = [
-        field_number(word, *field) for word, field in zip(words, STATE_FIELDS, strict=True)
+        _field_number(word, *field) for word, field in zip(words, _STATE_FIELDS, strict=True)
     ]
     if mode & S_IFMT not in FILE_TYPES:
         raise ValueError(f"mode {mode:o} has no type of file")
     return (device, inode), InodeEntry(mode, uid, gid, rdev)
 
 
-def add_own_line(entries: dict[InodeKey, InodeEntry], line: bytes) -> None:
+def _add_own_line(entries: dict[InodeKey, InodeEntry], line: bytes) -> None:
     """Add what a line of Sundog says to the entry that it is about.  Raises ValueError."""
     words = line.split(b",")
     if len(words) < 2:
         raise ValueError("it names no inode")
-    key = field_number(words[0], *STATE_FIELDS[0]), field_number(words[1], *STATE_FIELDS[1])
+    key = _field_number(words[0], *_STATE_FIELDS[0]), _field_number(words[1], *_STATE_FIELDS[1])
     entry = entries.get(key)
     if entry is None:
         raise ValueError("no line before it is about the same inode")
     xattrs: dict[bytes, bytes] = {}
     for word in words[2:]:
         if word.startswith(b"birth="):
-            entry.birth = field_number(word, "birth", 10, 63)
+            entry.birth = _field_number(word, "birth", 10, 63)
         elif word.startswith(b"permissions="):
-            entry.permissions = field_number(word, "permissions", 8, 16) & MODE_MASK
+            entry.permissions = _field_number(word, "permissions", 8, 16) & MODE_MASK
         elif word.startswith(b"xattr="):
             name, _, value = word[len(b"xattr=") :].partition(b":")
-            xattrs[from_hex(name)] = from_hex(value)
+            xattrs[_from_hex(name)] = _from_hex(value)
         else:
             raise ValueError("it has an unknown word")
-    entry.xattrs = checked_xattrs(xattrs) or None
+    entry.xattrs = _checked_xattrs(xattrs) or None
 
 
-def checked_xattrs(xattrs: dict[bytes, bytes]) -> dict[bytes, bytes]:
+def _checked_xattrs(xattrs: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Return ``xattrs``.  Raises ValueError if the supervisor would not keep them."""
-    if any(not 0 < len(name) <= NAME_LENGTH_LIMIT or b"\0" in name for name in xattrs):
+    if any(not 0 < len(name) <= _NAME_LENGTH_LIMIT or b"\0" in name for name in xattrs):
         raise ValueError("the name of an attribute is empty, too long, or has a NUL")
-    if sum(len(name) + len(value) for name, value in xattrs.items()) > XATTRS_LIMIT:
+    if sum(len(name) + len(value) for name, value in xattrs.items()) > _XATTRS_LIMIT:
         raise ValueError("the attributes of a file are too large")
     return xattrs
 
 
-def field_number(word: bytes, name: str, base: int, bits: int) -> int:
+def _field_number(word: bytes, name: str, base: int, bits: int) -> int:
     """Return the number in the word ``NAME=NUMBER``.  Raises ValueError."""
     found, equals, digits = word.partition(b"=")
     if found != name.encode() or not equals:
         raise ValueError(f"{name}= is missing")
-    if not 0 < len(digits) <= NUMBER_LIMIT or digits.strip(DIGITS[:base]):
+    if not 0 < len(digits) <= _NUMBER_LIMIT or digits.strip(_DIGITS[:base]):
         raise ValueError(f"{name} is no number of base {base}")
     value = int(digits, base)
     if value >> bits:
@@ -205,6 +205,6 @@ def field_number(word: bytes, name: str, base: int, bits: int) -> int:
     return value
 
 
-def from_hex(digits: bytes) -> bytes:
+def _from_hex(digits: bytes) -> bytes:
     """Return the bytes that hexadecimal ``digits`` mean.  Raises ValueError."""
     return bytes.fromhex(digits.decode("ascii"))

@@ -20,12 +20,12 @@ CONTAINER_OWNERS = b"owners"
 CONTAINER_OWNERS_DRAFT = b"owners.draft"
 CONTAINER_EXIT = b"exit"
 CONTAINER_ID_LENGTH = 64
-CONTAINER_ID_DIGITS = b"0123456789abcdef"
+_CONTAINER_ID_DIGITS = b"0123456789abcdef"
 
 
 def is_container_id(word: bytes) -> bool:
     """Tell whether ``word`` can be the ID of a container."""
-    return len(word) == CONTAINER_ID_LENGTH and not word.strip(CONTAINER_ID_DIGITS)
+    return len(word) == CONTAINER_ID_LENGTH and not word.strip(_CONTAINER_ID_DIGITS)
 
 
 def container_place(identity: bytes) -> bytes:

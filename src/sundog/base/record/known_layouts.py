@@ -13,8 +13,8 @@ import os
 
 KNOWN_LAYOUTS = b"layouts"
 LAYOUT_RECORD_LIMIT = 16384  # in bytes: a path, a tag and a name
-LAYOUT_TAG_PART = 80  # bytes of the tag in the name of the record
-LAYOUT_FIELD_END = b"\0"
+_LAYOUT_TAG_PART = 80  # bytes of the tag in the name of the record
+_LAYOUT_FIELD_END = b"\0"
 
 
 class KnownLayout:
@@ -35,10 +35,10 @@ class KnownLayout:
         machine = os.uname().machine.encode()  # an image may be for several machines
         self.inode = status.st_ino
         self.changed = status.st_ctime_ns
-        name = b"%d.%b.%b" % (self.inode, machine, tag.hex().encode()[:LAYOUT_TAG_PART])
+        name = b"%d.%b.%b" % (self.inode, machine, tag.hex().encode()[:_LAYOUT_TAG_PART])
         self.place = KNOWN_LAYOUTS + b"/" + name
         state = b"%d %d %d" % (status.st_size, status.st_mtime_ns, self.changed)
-        self._text = LAYOUT_FIELD_END.join([path, tag, machine, b"%d" % self.inode, state, b""])
+        self._text = _LAYOUT_FIELD_END.join([path, tag, machine, b"%d" % self.inode, state, b""])
 
     def pack(self, image: str) -> bytes:
         """Return the record that leads to the image with the canonical name ``image``."""
@@ -54,4 +54,4 @@ class KnownLayout:
 
 def name_of_record(record: bytes) -> str:
     """Return the name to which a record leads, whatever layout it is of."""
-    return record.rpartition(LAYOUT_FIELD_END)[2].decode("ascii", "replace")
+    return record.rpartition(_LAYOUT_FIELD_END)[2].decode("ascii", "replace")

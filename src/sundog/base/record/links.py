@@ -13,12 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LINKS_MAGIC = b"sundog-links 1\n"
+_LINKS_MAGIC = b"sundog-links 1\n"
 
 
 def pack_links(paths: Iterable[bytes]) -> bytes:
     """Return the bytes of the file that lists ``paths``."""
-    return LINKS_MAGIC + b"".join(b"%s\0" % path for path in sorted(paths))
+    return _LINKS_MAGIC + b"".join(b"%s\0" % path for path in sorted(paths))
 
 
 def read_links(path: bytes) -> frozenset[bytes] | None:
@@ -31,7 +31,7 @@ def read_links(path: bytes) -> frozenset[bytes] | None:
             data = file.read()
     except FileNotFoundError:
         return None
-    *paths, end = data.removeprefix(LINKS_MAGIC).split(b"\0")
-    if not data.startswith(LINKS_MAGIC) or end:
+    *paths, end = data.removeprefix(_LINKS_MAGIC).split(b"\0")
+    if not data.startswith(_LINKS_MAGIC) or end:
         return None
     return frozenset(paths)

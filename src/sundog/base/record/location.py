@@ -59,7 +59,7 @@ def usual_storage(environment: Variables) -> bytes:
     user = environment.get(b"USER") or b""
     if user and b"/" not in user:
         path = STORAGE_PARENT + user + STORAGE_SUFFIX
-        if is_own_or_linked(path) or is_local_name(user):
+        if _is_own_or_linked(path) or _is_local_name(user):
             return path
     else:
         user = b""
@@ -78,10 +78,12 @@ def own_places(storage: bytes, environment: Variables) -> list[bytes]:
     marks = dict.fromkeys((storage, named, usual_storage(environment)), STORAGE_VERSION)
     for runtime in (environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()):
         marks[runtime and runtime + b"/" + RUNTIME_NAME] = b"."
-    return [path for path in marks if path.startswith(b"/") and is_there(path + b"/" + marks[path])]
+    return [
+        path for path in marks if path.startswith(b"/") and _is_there(path + b"/" + marks[path])
+    ]
 
 
-def is_there(path: bytes) -> bool:
+def _is_there(path: bytes) -> bool:
     """Tell whether a file is there, and reached by this user."""
     try:
         os.stat(path)
@@ -90,7 +92,7 @@ def is_there(path: bytes) -> bool:
     return True
 
 
-def is_own_or_linked(path: bytes) -> bool:
+def _is_own_or_linked(path: bytes) -> bool:
     """Tell whether this user made ``path``, or root linked it to something of this user's."""
     uid = os.geteuid()
     try:
@@ -101,7 +103,7 @@ def is_own_or_linked(path: bytes) -> bool:
         return False
 
 
-def is_local_name(user: bytes) -> bool:
+def _is_local_name(user: bytes) -> bool:
     """Tell whether a line of /etc/passwd gives this name to the effective uid: passwd(5)."""
     try:
         with open("/etc/passwd", "rb") as file:

@@ -32,20 +32,20 @@ def note_run(storage: int, names: list[bytes]) -> None:
     Where this user can write nothing, there is no note.
     """
     text = b",".join(names)
-    path = b"%b/%016x" % (node_directory(), hashed(text))
+    path = b"%b/%016x" % (node_directory(), _hashed(text))
     for is_last_try in (False, True):
         try:
-            renew(path, text, storage)
+            _renew(path, text, storage)
             return
         except FileNotFoundError:
             if is_last_try:
                 return
-            make_directories(path, storage)
+            _make_directories(path, storage)
         except OSError:
             return
 
 
-def renew(path: bytes, text: bytes, storage: int) -> None:
+def _renew(path: bytes, text: bytes, storage: int) -> None:
     """Make the note ``path``, or make it new again if it is old."""
     try:
         age = time.time() - os.lstat(path, dir_fd=storage).st_mtime
@@ -56,7 +56,7 @@ def renew(path: bytes, text: bytes, storage: int) -> None:
         os.utime(path, dir_fd=storage, follow_symlinks=False)
 
 
-def make_directories(path: bytes, storage: int) -> None:
+def _make_directories(path: bytes, storage: int) -> None:
     """Make ``running/`` and ``running/NODE/`` if they are not there, and if this user may."""
     node = os.path.dirname(path)
     for directory in (os.path.dirname(node), node):
@@ -72,7 +72,7 @@ def node_directory(node: bytes | None = None) -> bytes:
     return os.fsencode(RUNNING_DIRECTORY) + b"/" + name.replace(b"/", b"_")
 
 
-def hashed(text: bytes) -> int:
+def _hashed(text: bytes) -> int:
     """Return the FNV-1a hash of ``text``."""
     value = HASH_START
     for byte in text:

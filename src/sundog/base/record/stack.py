@@ -17,7 +17,7 @@ from sundog.errors import StoreError
 
 STACK_MAGIC = b"sundog-stack 2"
 STACK_MAGIC_3 = b"sundog-stack 3"
-STACK_MAGIC_1 = b"sundog-stack 1"
+_STACK_MAGIC_1 = b"sundog-stack 1"
 ID_LENGTH = 20  # of layers and trees: one page of mount options names 127 of them
 
 
@@ -99,7 +99,7 @@ def unpack_command(data: bytes) -> ImageStack:
 def unpack_stack(data: bytes) -> ImageStack:
     """Return what ``pack_stack`` packed into ``data``.  Raises ValueError or IndexError."""
     fields = data.split(b"\0")
-    if fields[0] == STACK_MAGIC_1:
+    if fields[0] == _STACK_MAGIC_1:
         fields.insert(3, b"")
     elif fields[0] not in (STACK_MAGIC, STACK_MAGIC_3):
         raise ValueError("no stack of version 1, 2 or 3")

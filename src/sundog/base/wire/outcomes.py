@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.wire.values import PutTogether, TakeApart
 
-DID_RETURN, DID_FAIL, WAS_REFUSED, WAS_INTERRUPTED, IS_BROKEN = (
+_DID_RETURN, _DID_FAIL, _WAS_REFUSED, _WAS_INTERRUPTED, _IS_BROKEN = (
     "returned",
     "failed",
     "refused",
@@ -26,24 +26,24 @@ NO_OUTCOME = "a process of Sundog sent a malformed answer"
 
 def pack_result(value: object, take_apart: TakeApart | None = None) -> bytes:
     """Return as bytes that a function returned ``value``.  Raises TypeError as pack_value does."""
-    return pack_value((DID_RETURN, value), take_apart)
+    return pack_value((_DID_RETURN, value), take_apart)
 
 
 def pack_exception(error: BaseException) -> bytes:
     """Return as bytes that a function raised ``error``, without its cause and its traceback."""
     if isinstance(error, SundogError):
-        attributes = {name: plain(getattr(error, name)) for name in type(error).ATTRIBUTES}
-        return pack_value((DID_FAIL, (type(error).__name__, attributes)))
+        attributes = {name: _plain(getattr(error, name)) for name in type(error).ATTRIBUTES}
+        return pack_value((_DID_FAIL, (type(error).__name__, attributes)))
     if isinstance(error, OSError):
         return pack_value(
-            (WAS_REFUSED, (error.errno, error.strerror, error.filename, error.filename2))
+            (_WAS_REFUSED, (error.errno, error.strerror, error.filename, error.filename2))
         )
     if isinstance(error, KeyboardInterrupt):
-        return pack_value((WAS_INTERRUPTED, None))
-    return pack_value((IS_BROKEN, (f"{type(error).__name__}: {error}", where_from(error))))
+        return pack_value((_WAS_INTERRUPTED, None))
+    return pack_value((_IS_BROKEN, (f"{type(error).__name__}: {error}", where_from(error))))
 
 
-def plain(value: object) -> object:
+def _plain(value: object) -> object:
     """Return the attribute of an error as a plain value: a Hint as its arguments."""
     return (value.advice, value.who, value.command) if isinstance(value, Hint) else value
 
@@ -70,24 +70,24 @@ def unpack_outcome(data: bytes, put_together: PutTogether | None = None) -> obje
     """
     outcome = unpack_value(data, put_together)
     match outcome:
-        case (str(kind), value) if kind == DID_RETURN:
+        case (str(kind), value) if kind == _DID_RETURN:
             return value
-        case (str(kind), (str(name), dict(attributes))) if kind == DID_FAIL:
-            raise made_error(name, attributes)
-        case (str(kind), (number, text, first, second)) if kind == WAS_REFUSED:
-            raise made_refusal(number, text, first, second)
-        case (str(kind), None) if kind == WAS_INTERRUPTED:
+        case (str(kind), (str(name), dict(attributes))) if kind == _DID_FAIL:
+            raise _made_error(name, attributes)
+        case (str(kind), (number, text, first, second)) if kind == _WAS_REFUSED:
+            raise _made_refusal(number, text, first, second)
+        case (str(kind), None) if kind == _WAS_INTERRUPTED:
             raise KeyboardInterrupt
-        case (str(kind), (str(text), str(where))) if kind == IS_BROKEN:
+        case (str(kind), (str(text), str(where))) if kind == _IS_BROKEN:
             bug = RuntimeError(text)
             bug.add_note(f"in another process of Sundog:\n{where}")
             raise bug
     raise ValueError(NO_OUTCOME)
 
 
-def made_error(name: str, attributes: dict[object, object]) -> SundogError:
+def _made_error(name: str, attributes: dict[object, object]) -> SundogError:
     """Return the error of the class ``name`` with ``attributes``; raise ValueError for others."""
-    kind = error_class(SundogError, name)
+    kind = _error_class(SundogError, name)
     if attributes.keys() != set(kind.ATTRIBUTES):
         raise ValueError(NO_OUTCOME)
     error = kind.__new__(kind)
@@ -103,7 +103,7 @@ def made_error(name: str, attributes: dict[object, object]) -> SundogError:
     return error
 
 
-def error_class(tree: type[SundogError], name: str) -> type[SundogError]:
+def _error_class(tree: type[SundogError], name: str) -> type[SundogError]:
     """Return the class ``name`` in the ``tree`` of errors.  Raises ValueError for another name."""
     kinds = [tree]
     for kind in kinds:
@@ -113,7 +113,7 @@ def error_class(tree: type[SundogError], name: str) -> type[SundogError]:
     raise ValueError(f"unknown class of errors: {name[:100]!r}")
 
 
-def made_refusal(number: object, text: object, first: object, second: object) -> OSError:
+def _made_refusal(number: object, text: object, first: object, second: object) -> OSError:
     """Return an OSError of these parts.  Raises ValueError if they are of other types."""
     for path in (first, second):
         if not isinstance(path, (str, bytes, int, type(None))):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     PutTogether = Callable[[str, "tuple[object, ...]"], object]
 
 NESTING_LIMIT = 32
-COUNT_SIZE = 4
+_COUNT_SIZE = 4
 
 
 def pack_value(value: object, take_apart: TakeApart | None = None) -> bytes:
@@ -32,11 +32,11 @@ def pack_value(value: object, take_apart: TakeApart | None = None) -> bytes:
     Raises TypeError where a value is neither plain nor known to ``take_apart``.
     """
     parts: list[bytes] = []
-    add_packed(parts, value, take_apart)
+    _add_packed(parts, value, take_apart)
     return b"".join(parts)
 
 
-def add_packed(parts: list[bytes], value: object, take_apart: TakeApart | None) -> None:
+def _add_packed(parts: list[bytes], value: object, take_apart: TakeApart | None) -> None:
     """Append the bytes of ``value`` to ``parts``."""
     if value is None:
         parts.append(b"N")
@@ -44,36 +44,36 @@ def add_packed(parts: list[bytes], value: object, take_apart: TakeApart | None) 
         parts.append(b"T" if value else b"F")
     elif isinstance(value, int):
         size = value.bit_length() // 8 + 1
-        parts.append(b"i" + counted(size) + value.to_bytes(size, "big", signed=True))
+        parts.append(b"i" + _counted(size) + value.to_bytes(size, "big", signed=True))
     elif isinstance(value, float):
         text = value.hex().encode()
-        parts += (b"f" + counted(len(text)), text)
+        parts += (b"f" + _counted(len(text)), text)
     elif isinstance(value, bytes):
-        parts += (b"b" + counted(len(value)), value)
+        parts += (b"b" + _counted(len(value)), value)
     elif isinstance(value, str):
         encoded = value.encode("utf-8", "surrogatepass")
-        parts += (b"s" + counted(len(encoded)), encoded)
+        parts += (b"s" + _counted(len(encoded)), encoded)
     elif isinstance(value, (tuple, list)):
-        parts.append((b"t" if isinstance(value, tuple) else b"l") + counted(len(value)))
+        parts.append((b"t" if isinstance(value, tuple) else b"l") + _counted(len(value)))
         for item in value:
-            add_packed(parts, item, take_apart)
+            _add_packed(parts, item, take_apart)
     elif isinstance(value, dict):
-        parts.append(b"d" + counted(len(value)))
+        parts.append(b"d" + _counted(len(value)))
         for key, item in value.items():
-            add_packed(parts, key, take_apart)
-            add_packed(parts, item, take_apart)
+            _add_packed(parts, key, take_apart)
+            _add_packed(parts, item, take_apart)
     elif take_apart is not None:
         name, pieces = take_apart(value)
         parts.append(b"o")
-        add_packed(parts, name, None)
-        add_packed(parts, pieces, take_apart)
+        _add_packed(parts, name, None)
+        _add_packed(parts, pieces, take_apart)
     else:
         raise TypeError(f"not a plain value: {value!r}")
 
 
-def counted(size: int) -> bytes:
+def _counted(size: int) -> bytes:
     """Return a length or a count as bytes.  Raises OverflowError from 4 GiB on."""
-    return size.to_bytes(COUNT_SIZE, "big")
+    return size.to_bytes(_COUNT_SIZE, "big")
 
 
 def unpack_value(data: bytes, put_together: PutTogether | None = None) -> object:
@@ -82,7 +82,7 @@ def unpack_value(data: bytes, put_together: PutTogether | None = None) -> object
     Raises ValueError for anything that ``pack_value`` does not write: a cut value, an unknown tag,
     bytes behind a complete value, more than 32 levels.
     """
-    reader = ValueReader(data, put_together)
+    reader = _ValueReader(data, put_together)
     try:
         value = reader.value(NESTING_LIMIT)
     except (TypeError, OverflowError, UnicodeDecodeError) as error:  # a dictionary as a key, say
@@ -92,7 +92,7 @@ def unpack_value(data: bytes, put_together: PutTogether | None = None) -> object
     return value
 
 
-class ValueReader:
+class _ValueReader:
     """Reads values from ``data``, from ``position`` on."""
 
     __slots__ = ("_data", "_put_together", "position")
@@ -111,7 +111,7 @@ class ValueReader:
             return {b"N": None, b"T": True, b"F": False}[tag]
         if tag == b"o":
             return self._object(levels - 1)
-        count = int.from_bytes(self._take(COUNT_SIZE), "big")
+        count = int.from_bytes(self._take(_COUNT_SIZE), "big")
         if tag == b"i":
             return int.from_bytes(self._take(count), "big", signed=True)
         if tag == b"f":

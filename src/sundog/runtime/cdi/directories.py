@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SYSTEM_DIRECTORIES = (b"/etc/cdi", b"/var/run/cdi")
-CDI_DIRECTORIES_VARIABLE = b"CH_RUN_CDI_DIRS"
+_CDI_DIRECTORIES_VARIABLE = b"CH_RUN_CDI_DIRS"
 
 
 def cdi_directories(
@@ -25,14 +25,14 @@ def cdi_directories(
     The option, or else $CH_RUN_CDI_DIRS unless it is empty, has directories between colons, and
     replaces all others.  Raises CdiError if the option has no directory.
     """
-    named = variable(CDI_DIRECTORIES_VARIABLE) if option is None else option
+    named = variable(_CDI_DIRECTORIES_VARIABLE) if option is None else option
     directories = tuple(filter(None, (named or b"").split(b":")))
     if option is not None and not directories:
         raise CdiError("--cdi-dirs: no directory", "write --cdi-dirs=DIR or --cdi-dirs=DIR:DIR")
-    return directories or SYSTEM_DIRECTORIES + user_directory(variable)
+    return directories or SYSTEM_DIRECTORIES + _user_directory(variable)
 
 
-def user_directory(variable: Callable[[bytes], bytes | None]) -> tuple[bytes, ...]:
+def _user_directory(variable: Callable[[bytes], bytes | None]) -> tuple[bytes, ...]:
     """Return the user's own directory, if variables lead to one."""
     for name, below in ((b"XDG_CONFIG_HOME", b"/cdi"), (b"HOME", b"/.config/cdi")):
         value = variable(name) or b""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     # Checks a value of a file that has a version, and returns what it means.
-    ReadValue = Callable[[object, int], Any]
+    _ReadValue = Callable[[object, int], Any]
 
 # The versions of the specification; a version is an index of this list.
 CDI_VERSIONS = ("0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0")
@@ -52,7 +52,7 @@ class CdiField:
     __slots__ = ("argument", "before", "read", "since")
 
     def __init__(
-        self, argument: str, read: ReadValue, since: int = 0, before: int = len(CDI_VERSIONS)
+        self, argument: str, read: _ReadValue, since: int = 0, before: int = len(CDI_VERSIONS)
     ) -> None:
         self.argument = argument
         self.read = read
@@ -90,7 +90,7 @@ class Shape:
             try:
                 read = field.read(item, version)
                 if item and not field.since <= version < field.before:
-                    raise Misfit(field_version_fault(field, version))
+                    raise Misfit(_field_version_fault(field, version))
             except Misfit as misfit:
                 raise misfit.within(name) from None
             if field.argument:
@@ -112,7 +112,7 @@ class Shape:
         return name
 
 
-def field_version_fault(field: CdiField, version: int) -> str:
+def _field_version_fault(field: CdiField, version: int) -> str:
     """Say why a file of that version may not have the field."""
     if version < field.since:
         return since_fault(field.since, version)
@@ -173,7 +173,7 @@ def read_boolean(value: object, _version: int) -> bool:
     raise expected("true or false", value)
 
 
-def whole_number(lowest: int, highest: int) -> ReadValue:
+def whole_number(lowest: int, highest: int) -> _ReadValue:
     """Return a function that reads a whole number within bounds."""
 
     def read(value: object, _version: int) -> int:
@@ -186,7 +186,7 @@ def whole_number(lowest: int, highest: int) -> ReadValue:
     return read
 
 
-def word_of(*words: str) -> ReadValue:
+def word_of(*words: str) -> _ReadValue:
     """Return a function that reads one of ``words``."""
 
     def read(value: object, version: int) -> str:
@@ -199,7 +199,7 @@ def word_of(*words: str) -> ReadValue:
     return read
 
 
-def list_of(read_item: ReadValue) -> ReadValue:
+def list_of(read_item: _ReadValue) -> _ReadValue:
     """Return a function that reads a list as a tuple."""
 
     def read(value: object, version: int) -> tuple[object, ...]:

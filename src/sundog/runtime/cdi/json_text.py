@@ -11,14 +11,14 @@ from __future__ import annotations
 from sundog.base.cpython import make_scanner
 from sundog.runtime.cdi.names import first_repeated, shortened
 
-JSON_BLANKS = " \t\n\r"
+_JSON_BLANKS = " \t\n\r"
 
 
 class JsonFault(Exception):
     """The text is not JSON; the message says why, and where."""
 
 
-class ScannerOptions:
+class _ScannerOptions:
     """Functions that the scanner in C calls; ``strict`` refuses control characters in strings."""
 
     strict = True
@@ -43,20 +43,20 @@ class ScannerOptions:
 
 def parse_json_text(text: str) -> object:
     """Return the value of ``text``.  Raises JsonFault."""
-    start = len(text) - len(text.lstrip(JSON_BLANKS))
+    start = len(text) - len(text.lstrip(_JSON_BLANKS))
     try:
-        value, end = make_scanner(ScannerOptions)(text, start)  # type: ignore[arg-type]
+        value, end = make_scanner(_ScannerOptions)(text, start)  # type: ignore[arg-type]
     except RecursionError:
         raise JsonFault("nested too deeply") from None
     except (ValueError, StopIteration, SystemError):
         # Python 3.11 has no error before the package is imported: SystemError.
-        raise JsonFault(syntax_fault(text)) from None
-    if text[end:].strip(JSON_BLANKS):
-        raise JsonFault(syntax_fault(text))
+        raise JsonFault(_syntax_fault(text)) from None
+    if text[end:].strip(_JSON_BLANKS):
+        raise JsonFault(_syntax_fault(text))
     return value
 
 
-def syntax_fault(text: str) -> str:
+def _syntax_fault(text: str) -> str:
     """Say where ``text`` stops being JSON."""
     import json  # noqa: PLC0415 - only for an error
 

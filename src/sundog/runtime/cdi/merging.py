@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
     from typing import TypeVar
 
-    Item = TypeVar("Item")
+    _Item = TypeVar("_Item")
 
 
 def merged_edits(edits: Sequence[ContainerEdits]) -> ContainerEdits:
@@ -28,14 +28,14 @@ def merged_edits(edits: Sequence[ContainerEdits]) -> ContainerEdits:
         for string in one.env:
             env[string.partition(b"=")[0]] = string
     groups = [one.intel_rdt for one in edits if one.intel_rdt is not None]
-    mounts = last_of_each(
+    mounts = _last_of_each(
         [mount for one in edits for mount in one.mounts],
         lambda mount: path_components(mount.container_path),
     )
     gids = dict.fromkeys(gid for one in edits for gid in one.additional_gids if gid)
     return ContainerEdits(
         env=tuple(env.values()),
-        device_nodes=last_of_each(
+        device_nodes=_last_of_each(
             [node for one in edits for node in one.device_nodes],
             lambda node: path_components(node.path),
         ),
@@ -43,16 +43,16 @@ def merged_edits(edits: Sequence[ContainerEdits]) -> ContainerEdits:
         hooks=tuple([hook for one in edits for hook in one.hooks]),
         additional_gids=tuple(gids),
         intel_rdt=groups[-1] if groups else None,
-        net_devices=last_of_each(
+        net_devices=_last_of_each(
             [device for one in edits for device in one.net_devices],
             lambda device: device.host_interface_name,
         ),
     )
 
 
-def last_of_each(items: Iterable[Item], key: Callable[[Item], Hashable]) -> tuple[Item, ...]:
+def _last_of_each(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> tuple[_Item, ...]:
     """Return the last item for each key, in the order in which these are."""
-    last: dict[Hashable, Item] = {}
+    last: dict[Hashable, _Item] = {}
     for item in items:
         of_item = key(item)
         last.pop(of_item, None)

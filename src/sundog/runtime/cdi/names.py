@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeVar
 
-    Name = TypeVar("Name", str, bytes)
+    _Name = TypeVar("_Name", str, bytes)
 
-ASCII_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-ASCII_ALPHANUMERICS = ASCII_LETTERS | frozenset("0123456789")
-KIND_CHARACTERS = ASCII_ALPHANUMERICS | frozenset("_-.")
-DEVICE_CHARACTERS = KIND_CHARACTERS | {":"}
-SHOWN_LIMIT = 80
+_ASCII_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_ASCII_ALPHANUMERICS = _ASCII_LETTERS | frozenset("0123456789")
+KIND_CHARACTERS = _ASCII_ALPHANUMERICS | frozenset("_-.")
+_DEVICE_CHARACTERS = KIND_CHARACTERS | {":"}
+_SHOWN_LIMIT = 80
 
 
 def kind_fault(kind: str) -> str:
@@ -24,38 +24,38 @@ def kind_fault(kind: str) -> str:
     vendor, slash, device_class = kind.partition("/")
     if not slash:
         return f"{shortened(kind)} is not VENDOR/CLASS"
-    return kind_part_fault("vendor", vendor) or kind_part_fault("class", device_class)
+    return _kind_part_fault("vendor", vendor) or _kind_part_fault("class", device_class)
 
 
-def kind_part_fault(part: str, name: str) -> str:
+def _kind_part_fault(part: str, name: str) -> str:
     """Say why ``name`` is not a vendor or a class; "" if it is."""
     if not name:
         return f"the {part} is empty"
-    if name[0] not in ASCII_LETTERS:
+    if name[0] not in _ASCII_LETTERS:
         return f"the {part} {shortened(name)} does not begin with a letter"
-    return name_fault(part, name, KIND_CHARACTERS)
+    return _name_fault(part, name, KIND_CHARACTERS)
 
 
 def device_fault(name: str) -> str:
     """Say why ``name`` is not the name of a device, without its kind; "" if it is."""
     if not name:
         return "the name is empty"
-    if name[0] not in ASCII_ALPHANUMERICS:
+    if name[0] not in _ASCII_ALPHANUMERICS:
         return f"the name {shortened(name)} does not begin with a letter or a digit"
-    return name_fault("name", name, DEVICE_CHARACTERS)
+    return _name_fault("name", name, _DEVICE_CHARACTERS)
 
 
-def name_fault(part: str, name: str, allowed: frozenset[str]) -> str:
+def _name_fault(part: str, name: str, allowed: frozenset[str]) -> str:
     """Say which character ``name`` may not have, or may not end with; "" if there is none."""
     for character in name:
         if character not in allowed:
             return f"the {part} {shortened(name)} has the character {character!r}"
-    if name[-1] not in ASCII_ALPHANUMERICS:
+    if name[-1] not in _ASCII_ALPHANUMERICS:
         return f"the {part} {shortened(name)} does not end with a letter or a digit"
     return ""
 
 
-def first_repeated(names: Iterable[Name]) -> Name | None:
+def first_repeated(names: Iterable[_Name]) -> _Name | None:
     """Return the first name that was there before; None if all differ."""
     seen = set()
     for name in names:
@@ -68,4 +68,4 @@ def first_repeated(names: Iterable[Name]) -> Name | None:
 def shortened(text: object) -> str:
     """Return text of a file in quotation marks, not too long for a message."""
     whole = repr(text)
-    return whole if len(whole) <= SHOWN_LIMIT else f"{whole[:SHOWN_LIMIT]}…"
+    return whole if len(whole) <= _SHOWN_LIMIT else f"{whole[:_SHOWN_LIMIT]}…"

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from sundog.runtime.cdi.edits import ContainerEdits
 
     Warn = Callable[[str], None]
-    Found = tuple[CdiSpecification, CdiDevice]
+    _Found = tuple[CdiSpecification, CdiDevice]
 
 SPECIFICATIONS_LIMIT = 1000  # in a directory
-NAMED_LIMIT = 12  # in a hint
+_NAMED_LIMIT = 12  # in a hint
 
 
 def edits_for(names: Sequence[bytes], directories: Sequence[bytes], warn: Warn) -> ContainerEdits:
@@ -44,7 +44,7 @@ def edits_for(names: Sequence[bytes], directories: Sequence[bytes], warn: Warn) 
     CdiError if a device is missing, in conflict, or in a file that can't be used.
     """
     registry: CdiRegistry | None = None
-    found: list[Found] = []
+    found: list[_Found] = []
     vendors: set[str] = set()
     for name in names:
         if name[:1] in (b"/", b"."):
@@ -59,7 +59,7 @@ def edits_for(names: Sequence[bytes], directories: Sequence[bytes], warn: Warn) 
         for fault in registry.faults:
             if fault.vendor in vendors:
                 warn(f"can't use {fault.message}")
-    return edits_of(found)
+    return _edits_of(found)
 
 
 def edits_for_all(directories: Sequence[bytes], warn: Warn) -> ContainerEdits:
@@ -69,7 +69,7 @@ def edits_for_all(directories: Sequence[bytes], warn: Warn) -> ContainerEdits:
     """
     registry = CdiRegistry(directories)
     registry.complain(warn)
-    return edits_of(list(registry.devices.values()))
+    return _edits_of(list(registry.devices.values()))
 
 
 def device_names(directories: Sequence[bytes], warn: Warn) -> list[str]:
@@ -82,7 +82,7 @@ def device_names(directories: Sequence[bytes], warn: Warn) -> list[str]:
     return sorted(registry.devices)
 
 
-def edits_of(found: Sequence[Found]) -> ContainerEdits:
+def _edits_of(found: Sequence[_Found]) -> ContainerEdits:
     """Return the merged edits of devices, each once; a file's own come before its first device."""
     edits = []
     seen: set[object] = set()
@@ -106,7 +106,7 @@ class CdiRegistry:
 
     def __init__(self, directories: Sequence[bytes]) -> None:
         self.directories = directories
-        self.devices: dict[str, Found] = {}
+        self.devices: dict[str, _Found] = {}
         self.conflicts: dict[str, list[bytes]] = {}
         self.faults: list[UnusableSpecification] = []
         for directory in directories:
@@ -114,7 +114,7 @@ class CdiRegistry:
 
     def _add_directory(self, directory: bytes) -> None:
         """Add the devices of a directory, which win over those that are there."""
-        found: dict[str, list[Found]] = {}
+        found: dict[str, list[_Found]] = {}
         for path in self._specification_paths(directory):
             try:
                 specification = load_specification(path)
@@ -154,7 +154,7 @@ class CdiRegistry:
             return []
         return [directory.rstrip(b"/") + b"/" + name for name in sorted(names)]
 
-    def devices_of(self, asked: str) -> list[Found]:
+    def devices_of(self, asked: str) -> list[_Found]:
         """Return the device VENDOR/CLASS=DEVICE, or all devices of VENDOR/CLASS.
 
         Raises CdiError if there is none, or one that can't be used.
@@ -193,9 +193,9 @@ class CdiRegistry:
         of_kind = [name for name in self.devices if name.startswith(f"{kind}=")]
         if of_kind:
             meant = nearest(asked, of_kind)
-            hint = f"did you mean {meant}?" if meant else f"there are: {some_of(of_kind)}"
+            hint = f"did you mean {meant}?" if meant else f"there are: {_some_of(of_kind)}"
         elif kinds:
-            hint = f"the kinds of devices are: {some_of(sorted(kinds))}"
+            hint = f"the kinds of devices are: {_some_of(sorted(kinds))}"
         else:
             looked = ", ".join(map(printable, self.directories))
             hint = f"no CDI file is in {looked}; the vendor's generator makes one"
@@ -209,7 +209,7 @@ class CdiRegistry:
             warn(f"can't use {name}: it is in {' and in '.join(map(printable, paths))}")
 
 
-def some_of(names: Sequence[str]) -> str:
+def _some_of(names: Sequence[str]) -> str:
     """Return names for a hint."""
-    more = len(names) - NAMED_LIMIT
-    return ", ".join(names[:NAMED_LIMIT]) + (f", and {more} more" if more > 0 else "")
+    more = len(names) - _NAMED_LIMIT
+    return ", ".join(names[:_NAMED_LIMIT]) + (f", and {more} more" if more > 0 else "")

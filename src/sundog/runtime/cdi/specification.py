@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NO_EDITS = ContainerEdits()
+_NO_EDITS = ContainerEdits()
 
 
 class CdiDevice:
@@ -36,7 +36,7 @@ class CdiDevice:
 
     __slots__ = ("edits", "name")
 
-    def __init__(self, name: str, edits: ContainerEdits = NO_EDITS) -> None:
+    def __init__(self, name: str, edits: ContainerEdits = _NO_EDITS) -> None:
         self.name = name
         self.edits = edits
 
@@ -54,7 +54,7 @@ class CdiSpecification:
         path: bytes,
         kind: str,
         devices: tuple[CdiDevice, ...],
-        edits: ContainerEdits = NO_EDITS,
+        edits: ContainerEdits = _NO_EDITS,
     ) -> None:
         self.path = path
         self.kind = kind
@@ -71,7 +71,7 @@ def load_specification(path: bytes) -> CdiSpecification:
     vendor = ""
     try:
         value = load_values(path)
-        vendor = stated_vendor(value)
+        vendor = _stated_vendor(value)
         return read_specification(path, value)
     except Misfit as misfit:
         message, hint = f"{printable(path)}: {misfit}", misfit.hint or GENERATOR_HINT
@@ -85,19 +85,19 @@ def read_specification(path: bytes, value: object) -> CdiSpecification:
     if type(value) is not dict or not value:
         raise Misfit("the file has no object")
     # Read the version first: it decides which fields are allowed, and it may come last.
-    version = version_number(named_field(value, "cdiVersion"))
-    specification: CdiSpecification = SPECIFICATION.read(value, version, path=path)
+    version = _version_number(_named_field(value, "cdiVersion"))
+    specification: CdiSpecification = _SPECIFICATION.read(value, version, path=path)
     return specification
 
 
-def named_field(value: dict[str, Any], name: str) -> Any:
+def _named_field(value: dict[str, Any], name: str) -> Any:
     """Return a field of an object, None if it is absent; the case of its name has no effect."""
     if name in value:
         return value[name]
     return next((value[key] for key in value if key.lower() == name.lower()), None)
 
 
-def version_number(value: object) -> int:
+def _version_number(value: object) -> int:
     """Return the index of a version.  Raises Misfit if Sundog does not know it."""
     if value is None:
         raise Misfit("cdiVersion is missing")
@@ -110,13 +110,13 @@ def version_number(value: object) -> int:
     return CDI_VERSIONS.index(text)
 
 
-def stated_vendor(value: object) -> str:
+def _stated_vendor(value: object) -> str:
     """Return the vendor in ``kind``, "" if there is none."""
-    kind = named_field(value, "kind") if isinstance(value, dict) else None
+    kind = _named_field(value, "kind") if isinstance(value, dict) else None
     return kind.partition("/")[0] if isinstance(kind, str) and not kind_fault(kind) else ""
 
 
-def read_kind(value: object, version: int) -> str:
+def _read_kind(value: object, version: int) -> str:
     """Return VENDOR/CLASS."""
     kind = read_string(value, version)
     fault = kind_fault(kind)
@@ -127,7 +127,7 @@ def read_kind(value: object, version: int) -> str:
     return kind
 
 
-def read_device_name(value: object, version: int) -> str:
+def _read_device_name(value: object, version: int) -> str:
     """Return the name of a device within its kind."""
     name = read_string(value, version)
     fault = device_fault(name)
@@ -138,23 +138,23 @@ def read_device_name(value: object, version: int) -> str:
     return name
 
 
-def make_cdi_device(name: str, edits: ContainerEdits = NO_EDITS) -> CdiDevice:
+def _make_cdi_device(name: str, edits: ContainerEdits = _NO_EDITS) -> CdiDevice:
     """Make a device; one that changes nothing is a mistake."""
     if edits.is_empty():
         raise Misfit("containerEdits is missing or empty")
     return CdiDevice(name, edits)
 
 
-def read_devices(value: object, version: int) -> tuple[CdiDevice, ...]:
+def _read_devices(value: object, version: int) -> tuple[CdiDevice, ...]:
     """Return the devices of a kind; a misfit has the name of the device as its place."""
     if type(value) is not list:
         raise expected("a list", value)
     devices: dict[str, CdiDevice] = {}
     for number, item in enumerate(value, 1):
         try:
-            device = CDI_DEVICE.read(item, version)
+            device = _CDI_DEVICE.read(item, version)
         except Misfit as misfit:
-            name = named_field(item, "name") if isinstance(item, dict) else None
+            name = _named_field(item, "name") if isinstance(item, dict) else None
             is_named = isinstance(name, str) and not device_fault(name)
             raise misfit.within(f"device {name}" if is_named else f"device {number}") from None
         if device.name in devices:
@@ -163,22 +163,22 @@ def read_devices(value: object, version: int) -> tuple[CdiDevice, ...]:
     return tuple(devices.values())
 
 
-CDI_DEVICE = Shape(
-    make_cdi_device,
+_CDI_DEVICE = Shape(
+    _make_cdi_device,
     {
-        "name": CdiField("name", read_device_name),
+        "name": CdiField("name", _read_device_name),
         "annotations": CdiField("", read_string_map, VERSION_0_6),
         "containerEdits": CdiField("edits", CONTAINER_EDITS.read),
     },
     ("name",),
 )
-SPECIFICATION = Shape(
+_SPECIFICATION = Shape(
     CdiSpecification,
     {
         "cdiVersion": CdiField("", read_string),
-        "kind": CdiField("kind", read_kind),
+        "kind": CdiField("kind", _read_kind),
         "annotations": CdiField("", read_string_map, VERSION_0_6),
-        "devices": CdiField("devices", read_devices),
+        "devices": CdiField("devices", _read_devices),
         "containerEdits": CdiField("edits", CONTAINER_EDITS.read),
     },
     ("kind", "devices"),

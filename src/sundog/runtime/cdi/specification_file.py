@@ -26,11 +26,11 @@ def load_values(path: bytes) -> object:
 
     Raises CdiError if the file can't be read, is too large, or is malformed.
     """
-    data = read_specification_bytes(path)
+    data = _read_specification_bytes(path)
     shown = printable(path)
     try:
         text = data.decode("utf-8")
-        return (parse_json_text if path.endswith(b".json") else yaml_parser())(text)
+        return (parse_json_text if path.endswith(b".json") else _yaml_parser())(text)
     except UnicodeDecodeError as fault:
         reason = f"byte {fault.start} is not UTF-8"
     except JsonFault as fault:
@@ -45,14 +45,14 @@ def load_values(path: bytes) -> object:
     raise CdiError(f"{shown}: {reason}", GENERATOR_HINT)
 
 
-def yaml_parser() -> Callable[[str], object]:
+def _yaml_parser() -> Callable[[str], object]:
     """Return the reader of YAML.  Starts with files of JSON only need not load it."""
     from sundog.runtime.cdi.yaml_text import parse_yaml_text  # noqa: PLC0415
 
     return parse_yaml_text
 
 
-def read_specification_bytes(path: bytes) -> bytes:
+def _read_specification_bytes(path: bytes) -> bytes:
     """Return the bytes of a file.  Raises CdiError; a FIFO or a device is not waited for."""
     shown = printable(path)
     try:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from sundog.runtime.cdi.names import KIND_CHARACTERS
 from sundog.runtime.cdi.yaml_scalar import plain_scalar
 
-BLOCK_LEVELS_LIMIT = 16
+_BLOCK_LEVELS_LIMIT = 16
 # A longer name than the library takes is left to it.
-BLOCK_KEY_LIMIT = 128
-BLOCK_KEY_CHARACTERS = KIND_CHARACTERS | {"/"}
+_BLOCK_KEY_LIMIT = 128
+_BLOCK_KEY_CHARACTERS = KIND_CHARACTERS | {"/"}
 # An unquoted scalar may have other characters, too, but none of these needs a closer look: only a
 # colon before a blank, and what the scalar starts with.
-YAML_PLAIN_CHARACTERS = BLOCK_KEY_CHARACTERS | frozenset(" :=+,@%~")
-YAML_PLAIN_STARTS = BLOCK_KEY_CHARACTERS | frozenset("+~")
+_YAML_PLAIN_CHARACTERS = _BLOCK_KEY_CHARACTERS | frozenset(" :=+,@%~")
+_YAML_PLAIN_STARTS = _BLOCK_KEY_CHARACTERS | frozenset("+~")
 
 
 class NotBlocks(Exception):
@@ -42,14 +42,14 @@ def parse_blocks(text: str) -> object:
         raise NotBlocks
     # A line that can't be part of a block ends all of them.
     lines.append((-1, ""))
-    reader = BlockReader(lines)
-    value = reader.block(lines[0][0], BLOCK_LEVELS_LIMIT)
+    reader = _BlockReader(lines)
+    value = reader.block(lines[0][0], _BLOCK_LEVELS_LIMIT)
     if reader.position != len(lines) - 1:
         raise NotBlocks
     return value
 
 
-class BlockReader:
+class _BlockReader:
     """Reads blocks from ``lines``, which are pairs of indentation and content."""
 
     __slots__ = ("lines", "position")
@@ -82,7 +82,7 @@ class BlockReader:
                 self.lines[self.position] = deeper, rest
                 values.append(self.block(deeper, levels))
             else:
-                values.append(block_scalar(rest))
+                values.append(_block_scalar(rest))
                 self.position += 1
 
     def mapping(self, indent: int, levels: int) -> dict[str, object]:
@@ -94,11 +94,11 @@ class BlockReader:
                 self.check_end(indent)
                 return values
             key, colon, rest = content.partition(":")
-            if not colon or not is_block_key(key) or key in values or (rest and rest[0] != " "):
+            if not colon or not _is_block_key(key) or key in values or (rest and rest[0] != " "):
                 raise NotBlocks
             self.position += 1
             if rest:
-                values[key] = block_scalar(rest.lstrip(" "))
+                values[key] = _block_scalar(rest.lstrip(" "))
                 continue
             deeper, content = self.lines[self.position]
             if deeper > indent or (deeper == indent and content.startswith("- ")):
@@ -112,14 +112,14 @@ class BlockReader:
             raise NotBlocks
 
 
-def is_block_key(key: str) -> bool:
+def _is_block_key(key: str) -> bool:
     """Tell whether ``key`` is a name that needs no closer look."""
-    if not 0 < len(key) <= BLOCK_KEY_LIMIT or key[0] in "-.":
+    if not 0 < len(key) <= _BLOCK_KEY_LIMIT or key[0] in "-.":
         return False
-    return BLOCK_KEY_CHARACTERS.issuperset(key)
+    return _BLOCK_KEY_CHARACTERS.issuperset(key)
 
 
-def block_scalar(word: str) -> object:
+def _block_scalar(word: str) -> object:
     """Return the value of a scalar that is alone on its line."""
     if word[0] in "\"'":
         inner = word[1:-1]
@@ -130,7 +130,7 @@ def block_scalar(word: str) -> object:
         return {}
     if word == "[]":
         return []
-    if word[0] not in YAML_PLAIN_STARTS or not YAML_PLAIN_CHARACTERS.issuperset(word):
+    if word[0] not in _YAML_PLAIN_STARTS or not _YAML_PLAIN_CHARACTERS.issuperset(word):
         raise NotBlocks
     if word[-1] == ":" or ": " in word or word == "-" or word[:2] == "- ":
         raise NotBlocks

@@ -7,7 +7,7 @@ yes, no, on and off are text.  Fractions stay text, because CDI has none.
 
 from __future__ import annotations
 
-YAML_WORDS = {
+_YAML_WORDS = {
     "": None,
     "~": None,
     "null": None,
@@ -20,18 +20,18 @@ YAML_WORDS = {
     "False": False,
     "FALSE": False,
 }
-YAML_BASES = {"0b": 2, "0o": 8, "0x": 16}
-DIGITS_LIMIT = 64
+_YAML_BASES = {"0b": 2, "0o": 8, "0x": 16}
+_DIGITS_LIMIT = 64
 
 
 def plain_scalar(word: str) -> object:
     """Return the value of an unquoted scalar."""
-    if word in YAML_WORDS:
-        return YAML_WORDS[word]
+    if word in _YAML_WORDS:
+        return _YAML_WORDS[word]
     digits = word[1:] if word[0] in "+-" else word
-    if not digits or digits[0] not in "0123456789" or len(digits) > DIGITS_LIMIT:
+    if not digits or digits[0] not in "0123456789" or len(digits) > _DIGITS_LIMIT:
         return word
-    base, start = YAML_BASES.get(digits[:2], 0), 2
+    base, start = _YAML_BASES.get(digits[:2], 0), 2
     if not base:
         base, start = (8, 1) if digits[0] == "0" and len(digits) > 1 else (10, 0)
     digits = digits[start:]

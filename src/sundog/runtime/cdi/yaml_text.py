@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-YAML_LEVELS_LIMIT = 32
+_YAML_LEVELS_LIMIT = 32
 YAML_VALUES_LIMIT = 200_000
-STRING_TAGS = ("!", "tag:yaml.org,2002:str")
-COLLECTION_TAGS = ("!", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
+_STRING_TAGS = ("!", "tag:yaml.org,2002:str")
+_COLLECTION_TAGS = ("!", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 
 
 def parse_yaml_text(text: str) -> object:
@@ -43,17 +43,17 @@ def parse_yaml_text(text: str) -> object:
 
 def parse_by_library(text: str) -> object:
     """Do the same with PyYAML alone."""
-    library = load_yaml_library()
+    library = _load_yaml_library()
     loader = getattr(library, "CSafeLoader", library.SafeLoader)
     try:
-        return value_of_events(library.parse(text, loader))
+        return _value_of_events(library.parse(text, loader))
     except library.YAMLError as fault:
-        raise YamlFault(describe_fault(fault)) from None
+        raise YamlFault(_describe_fault(fault)) from None
     except (ValueError, OverflowError, RecursionError) as fault:  # an escape beyond Unicode, say
         raise YamlFault(str(fault)) from None
 
 
-def load_yaml_library() -> ModuleType:
+def _load_yaml_library() -> ModuleType:
     """Import PyYAML.  Raises NoYamlLibrary.
 
     The launcher starts without the directories of packages.  So this looks beside the package
@@ -75,14 +75,14 @@ def load_yaml_library() -> ModuleType:
         sys.path[:] = before
 
 
-def describe_fault(fault: Exception) -> str:
+def _describe_fault(fault: Exception) -> str:
     """Return the message of an error of PyYAML, with its place."""
     mark = getattr(fault, "problem_mark", None)
     problem = getattr(fault, "problem", None) or str(fault).partition("\n")[0]
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
 
 
-class OpenCollection:
+class _OpenCollection:
     """A list or an object whose end has not come yet; ``size`` counts all values in it."""
 
     __slots__ = ("anchor", "key", "size", "value")
@@ -94,18 +94,18 @@ class OpenCollection:
         self.size = 1
 
 
-class Composer:
+class _Composer:
     """Puts values together from events; ``root`` is the outermost collection, a list of one."""
 
     def __init__(self) -> None:
         self.root: list[object] = []
-        self.levels = [OpenCollection(self.root, None)]
+        self.levels = [_OpenCollection(self.root, None)]
         self.anchored: dict[str, tuple[object, int]] = {}
 
     def scalar(self, word: str, tag: str | None, anchor: str | None, *, is_plain: bool) -> None:
         """Add a scalar; as a key, it is always text."""
         top = self.levels[-1]
-        if tag is not None and tag not in STRING_TAGS:
+        if tag is not None and tag not in _STRING_TAGS:
             raise ValueError(f"the tag {tag} is not supported")
         is_key = isinstance(top.value, dict) and top.key is None
         value = plain_scalar(word) if is_plain and tag is None and not is_key else word
@@ -115,11 +115,11 @@ class Composer:
         self, value: list[object] | dict[str, object], tag: str | None, anchor: str | None
     ) -> None:
         """Begin a list or an object."""
-        if tag is not None and tag not in COLLECTION_TAGS:
+        if tag is not None and tag not in _COLLECTION_TAGS:
             raise ValueError(f"the tag {tag} is not supported")
-        if len(self.levels) > YAML_LEVELS_LIMIT:
+        if len(self.levels) > _YAML_LEVELS_LIMIT:
             raise ValueError("nested too deeply")
-        self.levels.append(OpenCollection(value, anchor))
+        self.levels.append(_OpenCollection(value, anchor))
 
     def end(self) -> None:
         """End the innermost list or object, and add it to the one around it."""
@@ -154,12 +154,12 @@ class Composer:
             top.key = value
 
 
-def value_of_events(events: Iterable[Any]) -> object:
+def _value_of_events(events: Iterable[Any]) -> object:
     """Return the value that PyYAML's events of one document stand for.
 
     Raises YamlFault at the place of an event, and what the library raises.
     """
-    composer = Composer()
+    composer = _Composer()
     documents = 0
     for event in events:
         kind = type(event).__name__

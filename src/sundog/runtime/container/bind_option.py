@@ -9,9 +9,9 @@ from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.paths import absolute
 
-BIND_HINT = "write --bind=SRC, SRC:DST or SRC:DST:ro"
-OWNED_MODE = b"U"
-BIND_MODES = {b"ro": False, b"rw": True}  # the last field → whether the bind is writable
+_BIND_HINT = "write --bind=SRC, SRC:DST or SRC:DST:ro"
+_OWNED_MODE = b"U"
+_BIND_MODES = {b"ro": False, b"rw": True}  # the last field → whether the bind is writable
 
 
 def split_owned(value: bytes) -> tuple[bytes, bool]:
@@ -21,9 +21,9 @@ def split_owned(value: bytes) -> tuple[bytes, bool]:
     """
     place, colon, field = value.rpartition(b":")
     modes = field.split(b",")
-    if not colon or OWNED_MODE not in modes or not {OWNED_MODE, *BIND_MODES} >= set(modes):
+    if not colon or _OWNED_MODE not in modes or not {_OWNED_MODE, *_BIND_MODES} >= set(modes):
         return value, False
-    rest = b",".join(mode for mode in modes if mode != OWNED_MODE)
+    rest = b",".join(mode for mode in modes if mode != _OWNED_MODE)
     return place + colon + rest if rest else place, True
 
 
@@ -35,11 +35,11 @@ def parse_bind(value: bytes) -> tuple[bytes, bytes, bool | None]:
     """
     source, colon, destination = value.partition(b":")
     if not source:
-        raise SundogError("--bind: no source provided", BIND_HINT)
+        raise SundogError("--bind: no source provided", _BIND_HINT)
     place, has_mode, mode = destination.rpartition(b":")
     is_writable = None
-    if has_mode and mode in BIND_MODES:
-        destination, is_writable = place, BIND_MODES[mode]
+    if has_mode and mode in _BIND_MODES:
+        destination, is_writable = place, _BIND_MODES[mode]
     elif has_mode and not mode:
         raise SundogError(
             "--bind: nothing after the last colon", "write SRC:DST, SRC:DST:ro or SRC:DST:rw"
@@ -47,11 +47,11 @@ def parse_bind(value: bytes) -> tuple[bytes, bytes, bool | None]:
     if not colon:
         destination = source
     if not destination:
-        raise SundogError("--bind: no destination provided", BIND_HINT)
+        raise SundogError("--bind: no destination provided", _BIND_HINT)
     if not destination.startswith(b"/"):
         shown = printable(source)
         example = f"{shown}:{shown}:{printable(destination)}"
-        is_mode = destination in BIND_MODES
+        is_mode = destination in _BIND_MODES
         raise SundogError(
             "--bind: destination must be absolute",
             f"write --bind={example}" if is_mode else f"write --bind={shown}:/PATH",

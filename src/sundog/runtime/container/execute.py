@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     # Makes the report of the last step from the reason why it failed: its first byte is the exit
     # status, the rest is for standard error.
-    Report = Callable[[OSError], bytes]
+    _Report = Callable[[OSError], bytes]
 
 DEFAULT_PATH = b"/bin:/usr/bin"  # the C library's default if $PATH is not set: exec(3)
 SCRIPT_SHELL = b"/bin/sh"
 # The reason if the last step fails although nothing was to be seen.
 LATE_FAILURE = "it is being written, or has changed, or is damaged"
 
-PLAIN_CHARACTERS = b"+,-./0123456789:@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+_PLAIN_CHARACTERS = b"+,-./0123456789:@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
 # If a directory of $PATH fails with one of these errors, the search goes on.
-SKIPPED_ERRNOS = (
+_SKIPPED_ERRNOS = (
     errno.EACCES,
     errno.ENODEV,
     errno.ENOENT,
@@ -44,17 +44,17 @@ SKIPPED_ERRNOS = (
 )
 
 
-def execute(arguments: list[bytes], environment: Environment, report: Report) -> OSError:
+def execute(arguments: list[bytes], environment: Environment, report: _Report) -> OSError:
     """Replace this process by the command ``arguments``, which is searched in its own $PATH.
 
     Returns only on failure, with the reason.  The process may also fail afterwards: ``report``
-    makes what it says then.  Raises KernelError and OSError as ``execute_file`` does.
+    makes what it says then.  Raises KernelError and OSError as ``_execute_file`` does.
     """
     try:
         path, number = find_program(arguments[0], environment)
     except OSError as failure:
         return failure
-    return execute_file(path, number, arguments, environment.strings(), report)
+    return _execute_file(path, number, arguments, environment.strings(), report)
 
 
 def find_program(name: bytes, environment: Environment) -> tuple[bytes, int]:
@@ -65,19 +65,19 @@ def find_program(name: bytes, environment: Environment) -> tuple[bytes, int]:
     """
     denied = None
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    for path in candidates(name, environment):
+    for path in _candidates(name, environment):
         number = expected_failure(path)
         if number in (0, errno.ENOEXEC):
             return path, number
         failure = OSError(number, os.strerror(number), path)
         if number == errno.EACCES:
             denied = failure
-        elif number not in SKIPPED_ERRNOS:
+        elif number not in _SKIPPED_ERRNOS:
             raise failure
     raise denied or failure
 
 
-def candidates(name: bytes, environment: Environment) -> Iterator[bytes]:
+def _candidates(name: bytes, environment: Environment) -> Iterator[bytes]:
     """Yield the paths where the command ``name`` may be; none if it is empty."""
     if b"/" in name:
         yield name
@@ -93,8 +93,8 @@ def search_path(environment: Environment) -> bytes:
     return DEFAULT_PATH if path is None else path
 
 
-def execute_file(
-    path: bytes, expected: int, arguments: list[bytes], strings: list[bytes], report: Report
+def _execute_file(
+    path: bytes, expected: int, arguments: list[bytes], strings: list[bytes], report: _Report
 ) -> OSError:
     """Replace this process by the program ``path``, of which execve(2) probably says ``expected``.
 
@@ -138,12 +138,12 @@ def failure_hint(failure: OSError, name: bytes, environment: Environment) -> str
 
 def quoted(arguments: list[bytes]) -> str:
     """Return a command line for a message; words with special characters are in double quotes."""
-    return printable(b" ".join(map(quoted_word, arguments)))
+    return printable(b" ".join(map(_quoted_word, arguments)))
 
 
-def quoted_word(word: bytes) -> bytes:
+def _quoted_word(word: bytes) -> bytes:
     """Return ``word`` unchanged, or in double quotes that a shell would remove."""
-    if word and not word.translate(None, PLAIN_CHARACTERS):
+    if word and not word.translate(None, _PLAIN_CHARACTERS):
         return word
     for special in (b"\\", b'"', b"!", b"$", b"`"):
         word = word.replace(special, b"\\" + special)

@@ -28,7 +28,7 @@ COVER_OPTIONS = b"mode=%o" % COVER_MODE
 COVER_FLAGS = MS_RDONLY | MS_NOSUID | MS_NODEV
 
 # Errors of a directory that is not there, or that nobody of this user reaches.
-MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP)
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP)
 
 
 class Hidden:
@@ -53,7 +53,7 @@ class Hidden:
             try:
                 directory = os.open(place, OPEN_DIRECTORY)
             except OSError as error:
-                if error.errno not in MISSING:
+                if error.errno not in _MISSING:
                     raise
                 continue
             with Closing(directory):
@@ -67,7 +67,7 @@ class Hidden:
             try:
                 umount2(self._covers.pop(), MNT_DETACH)
             except KernelError as error:  # an image of the user's that moved it at this moment
-                if error.errno not in (*MISSING, errno.EINVAL):
+                if error.errno not in (*_MISSING, errno.EINVAL):
                     raise
 
 

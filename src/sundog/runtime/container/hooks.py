@@ -50,10 +50,10 @@ if TYPE_CHECKING:
         def timeout(self) -> int | None: ...  # noqa: D102
 
 
-HOOK_OUTPUT_LIMIT = 4096  # bytes of a hook's output that an error shows
-HOOK_OUTPUT_PIECE = 1 << 16
-EXIT_NO_PROGRAM = 127
-WAIT_LIMIT = (1 << 31) - 1  # milliseconds: an int of poll(2)
+_HOOK_OUTPUT_LIMIT = 4096  # bytes of a hook's output that an error shows
+_HOOK_OUTPUT_PIECE = 1 << 16
+_EXIT_NO_PROGRAM = 127
+_WAIT_LIMIT = (1 << 31) - 1  # milliseconds: an int of poll(2)
 
 
 def run_hooks(
@@ -86,14 +86,14 @@ def run_hook(
     child = fork()
     if child == 0:
         try:
-            be_hook(hook, state_end, output, directory=directory, root=root, kept=kept)
+            _be_hook(hook, state_end, output, directory=directory, root=root, kept=kept)
         finally:
-            os._exit(EXIT_NO_PROGRAM)
+            os._exit(_EXIT_NO_PROGRAM)
     os.close(state_end)
     os.close(output)
     process = os.pidfd_open(child)
     deadline = None if hook.timeout is None else time.monotonic() + hook.timeout
-    told, timed_out = attend(process, write_end, read_end, state, deadline)
+    told, timed_out = _attend(process, write_end, read_end, state, deadline)
     if timed_out:
         os.kill(child, SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -109,7 +109,7 @@ def run_hook(
     return f"{how}: {shown}" if shown else how
 
 
-def attend(
+def _attend(
     process: int, write_end: int, read_end: int, state: bytes, deadline: float | None
 ) -> tuple[bytes, bool]:
     """Give a hook its state and take its output until it ends; close ``write_end``.
@@ -126,7 +126,7 @@ def attend(
         wait = None
         if deadline is not None:
             left_ms = int((deadline - time.monotonic()) * 1000) + 1
-            wait = min(max(0, left_ms), WAIT_LIMIT)
+            wait = min(max(0, left_ms), _WAIT_LIMIT)
         events = dict(poll.poll(wait))
         if deadline is not None and time.monotonic() >= deadline and process not in events:
             break
@@ -141,8 +141,8 @@ def attend(
                 poll.unregister(write_end)
                 os.close(write_end)
         if read_end in events:
-            piece = os.read(read_end, HOOK_OUTPUT_PIECE)
-            told += piece[: HOOK_OUTPUT_LIMIT - len(told)]
+            piece = os.read(read_end, _HOOK_OUTPUT_PIECE)
+            told += piece[: _HOOK_OUTPUT_LIMIT - len(told)]
             if not piece:
                 poll.unregister(read_end)
         has_ended = process in events
@@ -151,7 +151,7 @@ def attend(
     return told, not has_ended
 
 
-def be_hook(
+def _be_hook(
     hook: HookProgram,
     state_end: int,
     output: int,
@@ -177,7 +177,7 @@ def be_hook(
         os.chdir(directory)
     failure = expected_failure(hook.path)
     if failure in (0, errno.ENOEXEC):
-        report = bytes([EXIT_NO_PROGRAM]) + os.strerror(failure or errno.EACCES).encode()
+        report = bytes([_EXIT_NO_PROGRAM]) + os.strerror(failure or errno.EACCES).encode()
         arguments = list(hook.args or (hook.path,))
         try:
             failure = -take_last_step(hook.path, arguments, list(hook.env), b"", report)

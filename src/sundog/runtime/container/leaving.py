@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TERMINAL_SIGNALS = (SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU)
+_TERMINAL_SIGNALS = (SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU)
 
 
 def leave_caller(kept: Sequence[int], name: bytes) -> None:
@@ -36,7 +36,7 @@ def leave_caller(kept: Sequence[int], name: bytes) -> None:
     """
     os.setsid()
     os.chdir(b"/")
-    for number in TERMINAL_SIGNALS:
+    for number in _TERMINAL_SIGNALS:
         signal(number, SIG_IGN)
     signal(SIGCHLD, SIG_DFL)
     pthread_sigmask(SIG_SETMASK, ())

@@ -16,31 +16,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHARE_OF_MEMORY = 12  # per cent
-OVERLAY_SHARE = b"%d%%" % SHARE_OF_MEMORY
-LEAST_SIZE = 1 << 20  # bytes: a container can do little with less
+_SHARE_OF_MEMORY = 12  # per cent
+OVERLAY_SHARE = b"%d%%" % _SHARE_OF_MEMORY
+_LEAST_SIZE = 1 << 20  # bytes: a container can do little with less
 
-CGROUPS = b"/sys/fs/cgroup"
+_CGROUPS = b"/sys/fs/cgroup"
 # Directories of control groups, the files with the limit and the use, and the parts of the use that
 # the kernel can take back at any time.
 CGROUP_V1 = (
-    (CGROUPS + b"/memory",),
+    (_CGROUPS + b"/memory",),
     b"memory.limit_in_bytes",
     b"memory.usage_in_bytes",
     (b"total_inactive_file", b"total_active_file"),
 )
 CGROUP_V2 = (
-    (CGROUPS, CGROUPS + b"/unified"),
+    (_CGROUPS, _CGROUPS + b"/unified"),
     b"memory.max",
     b"memory.current",
     (b"inactive_file", b"active_file"),
 )
-UNLIMITED = 1 << 60  # version 1 has such a number for no limit
+_UNLIMITED = 1 << 60  # version 1 has such a number for no limit
 # The number of tasks that the launcher has on this node: of a step, else of the job.
-SLURM_TASKS = (b"SLURM_STEP_TASKS_PER_NODE", b"SLURM_TASKS_PER_NODE")
-NODE_INDEX = b"SLURM_NODEID"
-LOCAL_COUNTS = (b"OMPI_COMM_WORLD_LOCAL_SIZE", b"MPI_LOCALNRANKS", b"PALS_LOCAL_SIZE")
-TASKS_LIMIT = 1 << 16
+_SLURM_TASKS = (b"SLURM_STEP_TASKS_PER_NODE", b"SLURM_TASKS_PER_NODE")
+_NODE_INDEX = b"SLURM_NODEID"
+_LOCAL_COUNTS = (b"OMPI_COMM_WORLD_LOCAL_SIZE", b"MPI_LOCALNRANKS", b"PALS_LOCAL_SIZE")
+_TASKS_LIMIT = 1 << 16
 
 
 def overlay_share(get: Callable[[bytes], bytes | None]) -> bytes:
@@ -53,8 +53,8 @@ def overlay_share(get: Callable[[bytes], bytes | None]) -> bytes:
     if left is None:
         return OVERLAY_SHARE
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    size = min(memory * SHARE_OF_MEMORY // 100, left // 2 // local_tasks(get))
-    return b"%d" % max(size, LEAST_SIZE)
+    size = min(memory * _SHARE_OF_MEMORY // 100, left // 2 // local_tasks(get))
+    return b"%d" % max(size, _LEAST_SIZE)
 
 
 def memory_left() -> int | None:
@@ -69,10 +69,10 @@ def memory_left() -> int | None:
         for place in places:
             group = path.rstrip(b"/")
             while True:
-                limit = group_number(place + group + b"/" + limit_name)
-                if limit is not None and limit < UNLIMITED:
-                    used = group_number(place + group + b"/" + use_name) or 0
-                    cache = reclaimable(place + group + b"/memory.stat", kept)
+                limit = _group_number(place + group + b"/" + limit_name)
+                if limit is not None and limit < _UNLIMITED:
+                    used = _group_number(place + group + b"/" + use_name) or 0
+                    cache = _reclaimable(place + group + b"/memory.stat", kept)
                     found.append(max(0, limit - max(0, used - cache)))
                 if not group:
                     break
@@ -80,7 +80,7 @@ def memory_left() -> int | None:
     return min(found, default=None)
 
 
-def reclaimable(path: bytes, names: tuple[bytes, ...]) -> int:
+def _reclaimable(path: bytes, names: tuple[bytes, ...]) -> int:
     """Return the sum of the ``names`` in a file memory.stat."""
     total = 0
     for line in read_group_file(path).splitlines():
@@ -90,7 +90,7 @@ def reclaimable(path: bytes, names: tuple[bytes, ...]) -> int:
     return total
 
 
-def group_number(path: bytes) -> int | None:
+def _group_number(path: bytes) -> int | None:
     """Return the number that a file holds, None if it holds none."""
     text = read_group_file(path).strip()
     return int(text) if text.isdigit() else None
@@ -107,20 +107,20 @@ def read_group_file(path: bytes) -> bytes:
 
 def local_tasks(get: Callable[[bytes], bytes | None]) -> int:
     """Return how many tasks of this step, else of this job, are on this node; 1 if unknown."""
-    for name in SLURM_TASKS:
-        counts = tasks_per_node(get(name) or b"")
-        index = get(NODE_INDEX) or b""
+    for name in _SLURM_TASKS:
+        counts = _tasks_per_node(get(name) or b"")
+        index = get(_NODE_INDEX) or b""
         if counts:
             place = int(index) if index.isdigit() and len(index) < 9 else len(counts)
             return counts[place] if place < len(counts) else max(counts)
-    for name in LOCAL_COUNTS:
+    for name in _LOCAL_COUNTS:
         value = get(name) or b""
-        if value.isdigit() and len(value) < 9 and 0 < int(value) < TASKS_LIMIT:
+        if value.isdigit() and len(value) < 9 and 0 < int(value) < _TASKS_LIMIT:
             return int(value)
     return 1
 
 
-def tasks_per_node(text: bytes) -> list[int]:
+def _tasks_per_node(text: bytes) -> list[int]:
     """Return the counts of a list of Slurm's, such as ``2(x3),1``; [] for another text."""
     counts: list[int] = []
     for part in text.split(b","):
@@ -128,7 +128,7 @@ def tasks_per_node(text: bytes) -> list[int]:
         times = times or b"1"
         if not (count.isdigit() and times.isdigit() and len(count) < 6 and len(times) < 6):
             return []
-        if not int(count) or len(counts) + int(times) > TASKS_LIMIT:
+        if not int(count) or len(counts) + int(times) > _TASKS_LIMIT:
             return []
         counts += [int(count)] * int(times)
     return counts

@@ -52,7 +52,7 @@ def add_missing_points(
     In the second case ``told`` gets the reason, and attaching an operation will report an error.
     May change the working directory.
     """
-    missing = missing_points(directory, operations)
+    missing = _missing_points(directory, operations)
     if not missing:
         return directory
     place = b"/proc/self/fd/%d/" % scratch
@@ -65,7 +65,7 @@ def add_missing_points(
             reserve_mount_points([each.mount_point() for each in missing], directory, fd)
         if not os.listdir(layer):
             return directory  # attaching will say why nothing can be made
-        copy_attributes(layer, directory, b".")
+        _copy_attributes(layer, directory, b".")
         base, lowers = root.lowers()
         os.chdir(base)
         mount_layers(stack, [layer, *lowers], flags=MS_RDONLY, xino=True)
@@ -78,7 +78,7 @@ def add_missing_points(
     return topmost_mount()
 
 
-def missing_points(directory: int, operations: list[Operation]) -> list[Operation]:
+def _missing_points(directory: int, operations: list[Operation]) -> list[Operation]:
     """Return the operations whose mount points must be made, and are not in ``directory``.
 
     Leaves out mount points below an earlier one, because there the container shows another mount.
@@ -93,14 +93,14 @@ def missing_points(directory: int, operations: list[Operation]) -> list[Operatio
         if is_below or operation.need not in MADE:
             continue
         parent, _, _ = operation.destination.rpartition(b"/")
-        if parent in absent or not leads_to_file(directory, operation.destination):
+        if parent in absent or not _leads_to_file(directory, operation.destination):
             missing.append(operation)
-            if parent and parent not in absent and not leads_to_file(directory, parent):
+            if parent and parent not in absent and not _leads_to_file(directory, parent):
                 absent.add(parent)
     return missing
 
 
-def leads_to_file(directory: int, path: bytes) -> bool:
+def _leads_to_file(directory: int, path: bytes) -> bool:
     """Tell whether ``path`` is in ``directory``, or can't be looked up there."""
     try:
         os.close(openat2(directory, path, os.O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS))
@@ -109,7 +109,7 @@ def leads_to_file(directory: int, path: bytes) -> bool:
     return True
 
 
-def copy_attributes(layer: bytes, directory: int, path: bytes) -> None:
+def _copy_attributes(layer: bytes, directory: int, path: bytes) -> None:
     """Give ``path`` below ``layer``, and all below it, the modes and times of ``directory``."""
     try:
         status = os.lstat(path, dir_fd=directory)
@@ -117,6 +117,6 @@ def copy_attributes(layer: bytes, directory: int, path: bytes) -> None:
         return
     made = layer + b"/" + path
     for name in os.listdir(made):
-        copy_attributes(layer, directory, path + b"/" + name)
+        _copy_attributes(layer, directory, path + b"/" + name)
     os.chmod(made, status.st_mode & 0o7777)
     os.utime(made, ns=(status.st_atime_ns, status.st_mtime_ns))

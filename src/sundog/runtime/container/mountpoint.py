@@ -82,7 +82,7 @@ def make_mount_point(point: MountPoint, *, inside: int = INSIDE) -> None:
         # It leads nowhere, but it exists.
         raise SundogError(f"can't bind: broken symlink: {printable(here)}") from None
     except (OSError, KernelError) as error:
-        fault, hint = MOUNT_POINT_FAULTS.get(error.errno or 0, ("", ""))
+        fault, hint = _MOUNT_POINT_FAULTS.get(error.errno or 0, ("", ""))
         if not fault:
             raise kernel_error("mkdir", here, error.errno or 0) from None
         raise SundogError(f"can't bind: {printable(point.path)} {fault}", hint) from None
@@ -145,16 +145,16 @@ def reserve_mount_point(point: MountPoint, lower: int, upper: int) -> bytes:
     made = b""
     for name in there.split(b"/"):
         made += name + b"/"
-        make_directory(made, os.stat(made, dir_fd=lower).st_mode & 0o7777, upper)
+        _make_directory(made, os.stat(made, dir_fd=lower).st_mode & 0o7777, upper)
     for name in missing[:-1]:
         made += name + b"/"
-        make_directory(made, 0o755, upper)
+        _make_directory(made, 0o755, upper)
     if not lexists(made + missing[-1], upper):
         point.make(upper, made + missing[-1])
     return made
 
 
-def make_directory(path: bytes, mode: int, parent: int) -> None:
+def _make_directory(path: bytes, mode: int, parent: int) -> None:
     """Make the directory ``path`` below ``parent``, unless it exists."""
     try:
         os.mkdir(path, dir_fd=parent)
@@ -168,7 +168,7 @@ def components(path: bytes) -> list[bytes]:
     return [name for name in path.split(b"/") if name not in (b"", b".")]
 
 
-MOUNT_POINT_FAULTS = {
+_MOUNT_POINT_FAULTS = {
     errno.EXDEV: (
         "is missing below another mount, where nothing is created",
         "create it on the host first, or choose a destination in the image itself",

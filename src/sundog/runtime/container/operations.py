@@ -64,15 +64,15 @@ DESIRED = "desired"  # make it; skip the mount if that is not possible
 MADE = (CREATED, DESIRED)
 SKIPPED = (OPTIONAL, DESIRED)
 
-SMALL_FILE = 1 << 16  # in bytes: a few of them fit into the scratch tmpfs
+_SMALL_FILE = 1 << 16  # in bytes: a few of them fit into the scratch tmpfs
 
-SOURCE_HINT = "the source of a bind is a path of the host"
-SOURCE_HINTS = {b"/tmp": "$TMPDIR names it; -t gives the container a /tmp of its own"}
+_SOURCE_HINT = "the source of a bind is a path of the host"
+_SOURCE_HINTS = {b"/tmp": "$TMPDIR names it; -t gives the container a /tmp of its own"}
 
-MISSING_HINT = "create it in the image, or use -W to create it for this one run"
-MISSING_HINTS = {
-    b"/etc/passwd": "use --no-passwd; or " + MISSING_HINT,
-    b"/etc/group": "use --no-passwd; or " + MISSING_HINT,
+_MISSING_HINT = "create it in the image, or use -W to create it for this one run"
+_MISSING_HINTS = {
+    b"/etc/passwd": "use --no-passwd; or " + _MISSING_HINT,
+    b"/etc/group": "use --no-passwd; or " + _MISSING_HINT,
 }
 
 
@@ -156,7 +156,7 @@ class DetachedMount:
             if self.need not in MADE:
                 raise SundogError(
                     f"can't bind: destination not found: {printable(destination)}",
-                    MISSING_HINTS.get(destination, MISSING_HINT),
+                    _MISSING_HINTS.get(destination, _MISSING_HINT),
                 ) from None
             self.make_mount_point()
             self.move()
@@ -194,7 +194,7 @@ class Bind(DetachedMount):
 
     def follow(self, earlier: Sequence[Operation]) -> None:
         """Take into account whether one of the ``earlier`` mounts is a tmpfs below this one."""
-        self.in_tmpfs = self.in_tmpfs or is_in_tmpfs(self.destination, earlier)
+        self.in_tmpfs = self.in_tmpfs or _is_in_tmpfs(self.destination, earlier)
 
     def what(self) -> str:
         """See ``DetachedMount``."""
@@ -202,7 +202,7 @@ class Bind(DetachedMount):
 
     def acquire(self) -> None:
         """Take a copy of the source's mounts."""
-        hint = SOURCE_HINTS.get(self.destination, SOURCE_HINT)
+        hint = _SOURCE_HINTS.get(self.destination, _SOURCE_HINT)
         self.tree = copy_of_mounts(self.source, hint, writable=self.writable)
 
     def make_mount_point(self) -> None:
@@ -243,8 +243,8 @@ class FileMount(DetachedMount):
     def generate(self, scratch: int) -> None:
         """Write the file: a small one to the scratch tmpfs, a large one to a tmpfs of its own."""
         place = own_directory(scratch, self.destination)
-        if len(self.contents) > SMALL_FILE:
-            mount_tmpfs(place, b"size=%d" % (len(self.contents) + SMALL_FILE))
+        if len(self.contents) > _SMALL_FILE:
+            _mount_tmpfs(place, b"size=%d" % (len(self.contents) + _SMALL_FILE))
         path = place + b"/file"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         write_all(fd, self.contents)
@@ -280,13 +280,13 @@ class TmpfsMount(DetachedMount):
     def generate(self, scratch: int) -> None:
         """Mount it out of sight."""
         place = own_directory(scratch, self.destination)
-        mount_tmpfs(place, self.options, 0 if self.executable else MS_NOEXEC)
+        _mount_tmpfs(place, self.options, 0 if self.executable else MS_NOEXEC)
         self.tree = open_tree(AT_FDCWD, place, OPEN_TREE_CLONE)
         if not self.writable:
             mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
 
 
-def is_in_tmpfs(destination: bytes, earlier: Sequence[Operation]) -> bool:
+def _is_in_tmpfs(destination: bytes, earlier: Sequence[Operation]) -> bool:
     """Tell whether ``destination`` lies in a tmpfs, and below no mount of another kind."""
     names = components(destination)
     is_found = False
@@ -299,7 +299,7 @@ def is_in_tmpfs(destination: bytes, earlier: Sequence[Operation]) -> bool:
     return is_found and b".." not in names
 
 
-def mount_tmpfs(place: bytes, options: bytes, flags: int = 0) -> None:
+def _mount_tmpfs(place: bytes, options: bytes, flags: int = 0) -> None:
     """Mount a tmpfs with ``options`` of tmpfs(5), and with further ``flags`` of mount(2)."""
     try:
         mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NODEV | flags, options or None)
@@ -319,7 +319,7 @@ def own_directory(scratch: int, destination: bytes) -> bytes:
             return b"/proc/self/fd/%d/%b" % (scratch, name)
 
 
-def copy_of_mounts(source: bytes, hint: str = SOURCE_HINT, *, writable: bool) -> int:
+def copy_of_mounts(source: bytes, hint: str = _SOURCE_HINT, *, writable: bool) -> int:
     """Return a detached copy of the mount of ``source`` and of all mounts below.
 
     Raises KernelError, or SundogError with the ``hint`` if ``source`` does not exist.

@@ -91,7 +91,7 @@ class OwnRecords:
             os.unlink(draft, dir_fd=self._directory)
 
     def _write(self, name: bytes, manifest: OwnersManifest) -> None:
-        write_records(name, manifest, self._directory)
+        _write_records(name, manifest, self._directory)
 
     def save(self, manifest: OwnersManifest) -> None:
         """Replace the records by ``manifest``.  Raises SundogError.
@@ -100,7 +100,7 @@ class OwnRecords:
         hide.
         """
         try:
-            hidden = {path: record for path, record in self.before.items() if is_hidden(path)}
+            hidden = {path: record for path, record in self.before.items() if _is_hidden(path)}
             if hidden:
                 paths = set(walk(self.tree))
                 hidden = {path: record for path, record in hidden.items() if path in paths}
@@ -139,13 +139,13 @@ class ContainerRecords:
         """Write the records.  Raises SundogError."""
         there = self._directory
         try:
-            write_records(CONTAINER_OWNERS_DRAFT, manifest, there)
+            _write_records(CONTAINER_OWNERS_DRAFT, manifest, there)
             os.rename(CONTAINER_OWNERS_DRAFT, CONTAINER_OWNERS, src_dir_fd=there, dst_dir_fd=there)
         except OSError as error:
             raise SundogError(f"can't record the owners of changes: {error.strerror}") from None
 
 
-def write_records(name: bytes, manifest: OwnersManifest, directory: int) -> None:
+def _write_records(name: bytes, manifest: OwnersManifest, directory: int) -> None:
     """Write a new file; what a container has left in its place may be a FIFO or a hard link."""
     if lexists(name, directory):
         os.unlink(name, dir_fd=directory)
@@ -156,7 +156,7 @@ def write_records(name: bytes, manifest: OwnersManifest, directory: int) -> None
         os.fsync(file.fileno())
 
 
-def is_hidden(path: bytes) -> bool:
+def _is_hidden(path: bytes) -> bool:
     """Tell whether a mount of the container hides the file ``path`` of the image."""
     with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         try:

@@ -8,7 +8,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 
-OPEN_FILES = b"/proc/self/fd/"
+_OPEN_FILES = b"/proc/self/fd/"
 OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -48,10 +48,10 @@ def real_path(directory: bytes) -> bytes:
 
 def shown_path(path: bytes) -> str:
     """Return ``path`` as people know it: without the number of a descriptor at its start."""
-    if path.startswith(OPEN_FILES):
-        fd, slash, rest = path.removeprefix(OPEN_FILES).partition(b"/")
+    if path.startswith(_OPEN_FILES):
+        fd, slash, rest = path.removeprefix(_OPEN_FILES).partition(b"/")
         try:
-            return printable(os.readlink(OPEN_FILES + fd) + slash + rest)
+            return printable(os.readlink(_OPEN_FILES + fd) + slash + rest)
         except OSError:  # it is not open
             return printable(path)
     return printable(path)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # The kernel has no overlayfs, or does not let this user mount one.
-OVERLAY_REFUSALS = (errno.ENODEV, errno.ENOSYS, errno.EPERM, errno.EACCES)
+_OVERLAY_REFUSALS = (errno.ENODEV, errno.ENOSYS, errno.EPERM, errno.EACCES)
 
 
 class Plan:
@@ -86,7 +86,7 @@ class Plan:
         operations, held = self._acquire(skipped)
         scratch = self.scratch = self.mount_scratch()
         try:
-            operations = each(operations, lambda step: step.generate(scratch), skipped)
+            operations = _each(operations, lambda step: step.generate(scratch), skipped)
             if is_overlaid:
                 directory = self._mount_overlaid(operations, warned)
             else:
@@ -94,7 +94,7 @@ class Plan:
         except (SundogError, OSError):
             umount2(b"/", MNT_DETACH)
             raise
-        return directory, each(operations, lambda step: step.inspect(directory, scratch), skipped)
+        return directory, _each(operations, lambda step: step.inspect(directory, scratch), skipped)
 
     def _acquire(self, skipped: Callable[[str], None]) -> tuple[list[Operation], int]:
         """Take hold of the host's files; return the operations that could, and the held root.
@@ -102,11 +102,11 @@ class Plan:
         What lies in a hidden directory comes first.
         """
         own = [step for step in self.operations if step.is_own]
-        done = each(own, lambda step: step.acquire(), skipped)
+        done = _each(own, lambda step: step.acquire(), skipped)
         is_held, held = self.overlay_size is None, -1
         with self._hidden:
             others = [step for step in self.operations if not step.is_own]
-            done += each(others, lambda step: step.acquire(), skipped)
+            done += _each(others, lambda step: step.acquire(), skipped)
             if is_held and self._hidden.root:
                 held = self.root.hold(writable=self.writable)
         if is_held and not self._hidden.root:
@@ -119,10 +119,10 @@ class Plan:
         try:
             return mount_overlaid(self.root, self.scratch, made)
         except KernelError as error:
-            if error.errno not in OVERLAY_REFUSALS:
+            if error.errno not in _OVERLAY_REFUSALS:
                 raise
             self.is_copied = True
-            return load_mount_copy()(self.root, self.scratch, error, warned)
+            return _load_mount_copy()(self.root, self.scratch, error, warned)
 
     def mount_scratch(self) -> int:
         """Mount the tmpfs for -W and for generated files; return its directory."""
@@ -140,7 +140,7 @@ class Plan:
         )
 
 
-def load_mount_copy() -> Callable[..., int]:
+def _load_mount_copy() -> Callable[..., int]:
     """Return the function that copies a root.  Few starts load it."""
     from sundog.runtime.container.private_copy import mount_copy  # noqa: PLC0415
 
@@ -150,10 +150,10 @@ def load_mount_copy() -> Callable[..., int]:
 def enter(directory: int, operations: list[Operation], skipped: Callable[[str], None]) -> None:
     """Make the mount from ``Plan.mount`` this process's root, and finish the plan inside."""
     change_root(directory)
-    each(operations, lambda step: step.attach(), skipped)
+    _each(operations, lambda step: step.attach(), skipped)
 
 
-def each(
+def _each(
     operations: list[Operation],
     act: Callable[[Operation], None],
     skipped: Callable[[str], None],

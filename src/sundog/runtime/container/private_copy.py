@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.root import Root
 
-COPY_PLACE = b"copy"
+_COPY_PLACE = b"copy"
 COPY_LIMIT = b"50%"  # of the memory, for an image: what tmpfs(5) allows by default
-COPY_PIECE = 1 << 20  # bytes of a file in one call
-COPY_ROOM_GONE = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
+_COPY_PIECE = 1 << 20  # bytes of a file in one call
+_COPY_ROOM_GONE = (errno.ENOSPC, errno.ENOMEM, errno.EDQUOT)
 # The errors by which a directory stays empty: it is closed to the user, another mount (EXDEV), or
 # removed meanwhile.
-COPY_UNREAD = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENOENT)
-COPY_WITHIN = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
-LISTED_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-OVERLAY_PREFIX = "user.overlay."
-OPAQUE_NAME = b"user.overlay.opaque"
+_COPY_UNREAD = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENOENT)
+_COPY_WITHIN = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+_LISTED_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OVERLAY_PREFIX = "user.overlay."
+_OPAQUE_NAME = b"user.overlay.opaque"
 
 
 def mount_copy(root: Root, scratch: int, refusal: KernelError, told: Callable[[str], None]) -> int:
@@ -62,19 +62,19 @@ def mount_copy(root: Root, scratch: int, refusal: KernelError, told: Callable[[s
     """
     told(f"copying the image into memory: this machine refuses overlays ({refusal})")
     room = os.fstatvfs(scratch).f_blocks  # 0: no limit, and none can follow
-    os.mkdir(COPY_PLACE, dir_fd=scratch)
+    os.mkdir(_COPY_PLACE, dir_fd=scratch)
     if room:
-        resize(scratch, COPY_LIMIT)
+        _resize(scratch, COPY_LIMIT)
     base, lowers = root.lowers()
     os.chdir(base)
-    with Closing(os.open(COPY_PLACE, OPEN_DIRECTORY, dir_fd=scratch)) as target:
+    with Closing(os.open(_COPY_PLACE, OPEN_DIRECTORY, dir_fd=scratch)) as target:
         copy = LowersCopy(target)
         try:
             for lower in reversed(lowers):
                 copy.add(lower)
             copy.finish()
         except OSError as error:
-            if error.errno not in COPY_ROOM_GONE:
+            if error.errno not in _COPY_ROOM_GONE:
                 raise
             raise SundogError(
                 f"the image does not fit into {COPY_LIMIT.decode()} of the memory",
@@ -86,13 +86,13 @@ def mount_copy(root: Root, scratch: int, refusal: KernelError, told: Callable[[s
     now = os.fstatvfs(scratch)
     if room:
         blocks = now.f_blocks - now.f_bfree + room
-        resize(scratch, b"%d" % (blocks * now.f_frsize))
-    tree = open_tree(scratch, COPY_PLACE, OPEN_TREE_CLONE)
+        _resize(scratch, b"%d" % (blocks * now.f_frsize))
+    tree = open_tree(scratch, _COPY_PLACE, OPEN_TREE_CLONE)
     cover_root(tree)
     return tree
 
 
-def resize(scratch: int, size: bytes) -> None:
+def _resize(scratch: int, size: bytes) -> None:
     """Give the tmpfs ``scratch`` another size: tmpfs(5)."""
     place = b"/proc/self/fd/%d" % scratch
     mount(None, place, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, b"size=" + size)
@@ -115,7 +115,7 @@ class LowersCopy:
     def add(self, lower: bytes) -> None:
         """Copy what is in the directory ``lower`` over what is there.  Raises OSError."""
         self._links = {}
-        with Closing(os.open(lower, LISTED_DIRECTORY & ~os.O_NOFOLLOW)) as top:
+        with Closing(os.open(lower, _LISTED_DIRECTORY & ~os.O_NOFOLLOW)) as top:
             left = [b""]
             while left:
                 left += self._add_directory(top, left.pop())
@@ -124,7 +124,7 @@ class LowersCopy:
         """Give all directories their times, which each new file in them has changed."""
         for path, times in self._times.items():
             try:
-                fd = openat2(self._target, path or b".", LISTED_DIRECTORY, COPY_WITHIN)
+                fd = openat2(self._target, path or b".", _LISTED_DIRECTORY, _COPY_WITHIN)
             except KernelError:
                 continue  # an upper lower has something else there
             with Closing(fd):
@@ -133,20 +133,20 @@ class LowersCopy:
     def _add_directory(self, top: int, path: bytes) -> list[bytes]:
         """Copy the directory ``path`` of ``top``, which exists already; return those in it."""
         try:
-            source = openat2(top, path or b".", LISTED_DIRECTORY, COPY_WITHIN | RESOLVE_NO_XDEV)
+            source = openat2(top, path or b".", _LISTED_DIRECTORY, _COPY_WITHIN | RESOLVE_NO_XDEV)
         except KernelError as error:
-            if error.errno not in COPY_UNREAD:
+            if error.errno not in _COPY_UNREAD:
                 raise
             self.unread += error.errno != errno.ENOENT
             return []
         found = []
         prefix = path + b"/" if path else b""
-        target = os.open(path or b".", LISTED_DIRECTORY, dir_fd=self._target)
+        target = os.open(path or b".", _LISTED_DIRECTORY, dir_fd=self._target)
         with Closing(source), Closing(target):
             status = os.fstat(source)
-            if path and is_opaque(source):
+            if path and _is_opaque(source):
                 for name in os.listdir(b"/proc/self/fd/%d" % target):
-                    remove_below(target, name)
+                    _remove_below(target, name)
             for name in os.listdir(b"/proc/self/fd/%d" % source):
                 try:
                     if self._add_entry(source, target, name, prefix + name):
@@ -154,7 +154,7 @@ class LowersCopy:
                 except FileNotFoundError:
                     continue  # it has been removed meanwhile
             os.fchmod(target, status.st_mode & 0o7777)
-            copy_attributes_of(source, target)
+            _copy_attributes_of(source, target)
         self._times[path] = (status.st_atime_ns, status.st_mtime_ns)
         return found
 
@@ -167,7 +167,7 @@ class LowersCopy:
         except FileNotFoundError:
             before = 0
         if before and not before == kind == S_IFDIR:
-            remove_below(target, name)
+            _remove_below(target, name)
             before = 0
         if kind == S_IFDIR:
             if not before:
@@ -204,7 +204,7 @@ class LowersCopy:
                 self._make_unread(target, name)
             else:
                 with Closing(original):
-                    copy_file(original, target, name, status)
+                    _copy_file(original, target, name, status)
         elif kind == S_IFLNK:
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         else:
@@ -221,7 +221,7 @@ class LowersCopy:
         self.unread += 1
 
 
-def copy_file(source: int, target: int, name: bytes, status: os.stat_result) -> None:
+def _copy_file(source: int, target: int, name: bytes, status: os.stat_result) -> None:
     """Copy the regular file ``source`` to ``name`` in ``target``.  Holes stay holes."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with Closing(os.open(name, flags, 0o600, dir_fd=target)) as copy:
@@ -235,38 +235,38 @@ def copy_file(source: int, target: int, name: bytes, status: os.stat_result) -> 
                 break  # a hole up to the end
             end = os.lseek(source, start, os.SEEK_HOLE)
             while start < end:
-                data = os.pread(source, min(end - start, COPY_PIECE), start)
+                data = os.pread(source, min(end - start, _COPY_PIECE), start)
                 if not data:  # it has become shorter
                     break
                 start += os.pwrite(copy, data, start)
         os.truncate(copy, status.st_size)
         os.fchmod(copy, status.st_mode & 0o7777)
-        copy_attributes_of(source, copy)
+        _copy_attributes_of(source, copy)
 
 
-def copy_attributes_of(source: int, target: int) -> None:
+def _copy_attributes_of(source: int, target: int) -> None:
     """Give an open file those extended attributes of another that it can have: xattr(7)."""
     try:
         names = os.listxattr(source)
     except OSError:
         return
     for name in names:
-        if not name.startswith(OVERLAY_PREFIX):
+        if not name.startswith(_OVERLAY_PREFIX):
             try:  # noqa: SIM105 - contextlib takes as long as the rest of the start
                 os.setxattr(target, name, os.getxattr(source, name))
             except OSError:
                 pass  # neither could the user set it
 
 
-def is_opaque(directory: int) -> bool:
+def _is_opaque(directory: int) -> bool:
     """Tell whether overlayfs would show nothing of the layers below in ``directory``."""
     try:
-        return os.getxattr(directory, OPAQUE_NAME) == b"y"
+        return os.getxattr(directory, _OPAQUE_NAME) == b"y"
     except OSError:
         return False
 
 
-def remove_below(directory: int, name: bytes) -> None:
+def _remove_below(directory: int, name: bytes) -> None:
     """Remove ``name`` in ``directory``, and all below it.  Raises OSError."""
     try:
         os.unlink(name, dir_fd=directory)
@@ -276,7 +276,7 @@ def remove_below(directory: int, name: bytes) -> None:
     while left:
         path = left.pop()
         emptied.append(path)
-        with Closing(os.open(path, LISTED_DIRECTORY, dir_fd=directory)) as fd:
+        with Closing(os.open(path, _LISTED_DIRECTORY, dir_fd=directory)) as fd:
             for inner in os.listdir(b"/proc/self/fd/%d" % fd):
                 try:
                     os.unlink(inner, dir_fd=fd)

@@ -15,7 +15,7 @@ from sundog.runtime.container.enter import copy_tree, cover_root, topmost_mount
 from sundog.runtime.container.mountpoint import reserve_mount_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY, shown_path
 
-OVERLAY_HINT = (
+_OVERLAY_HINT = (
     "for -W the image must be on a file system that can be overlaid, "
     "and nothing may be mounted inside it"
 )
@@ -178,7 +178,7 @@ class OverlayRoot:
     def _mount_at(self, place: bytes) -> None:
         os.chdir(self.base)
         if self.again and self.work is not None:
-            forget_volatile_mount(self.work)
+            _forget_volatile_mount(self.work)
         mount_layers(
             place,
             self.layers,
@@ -191,7 +191,7 @@ class OverlayRoot:
         )
 
 
-def forget_volatile_mount(work: bytes) -> None:
+def _forget_volatile_mount(work: bytes) -> None:
     """Remove the kernel's mark that the work directory ``work`` was that of a volatile mount."""
     mark = work + b"/work/incompat/volatile"
     try:
@@ -230,5 +230,5 @@ def mount_overlaid(root: Root, scratch: int, mount_points: list[MountPoint]) -> 
         return OverlayRoot(base, lowers, upper, work, volatile=True).mount(-1)
     except KernelError as error:
         if error.errno == errno.EINVAL:
-            error.hint = OVERLAY_HINT
+            error.hint = _OVERLAY_HINT
         raise

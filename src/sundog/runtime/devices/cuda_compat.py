@@ -17,11 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.devices.hooks import CompatRequest
 
-COMPAT_NOTE = b".note.cuda.fwd_compatibility"
-COMPAT_OWNER = b"NVIDIA Corporation"
-CUDA_VERSION, DRIVERS = "CUDA Version", "Driver"
-CUDA_LIBRARY = b"libcuda.so."
-NUMBER_LIMIT = 10  # digits
+_COMPAT_NOTE = b".note.cuda.fwd_compatibility"
+_COMPAT_OWNER = b"NVIDIA Corporation"
+_CUDA_VERSION, _DRIVERS = "CUDA Version", "Driver"
+_CUDA_LIBRARY = b"libcuda.so."
+_NUMBER_LIMIT = 10  # digits
 
 
 def compat_directory(root: int, request: CompatRequest) -> bytes:
@@ -29,7 +29,7 @@ def compat_directory(root: int, request: CompatRequest) -> bytes:
     names = [
         name
         for name in names_inside(root, request.directory)
-        if name.startswith(CUDA_LIBRARY) and b"." in name[len(CUDA_LIBRARY) :]
+        if name.startswith(_CUDA_LIBRARY) and b"." in name[len(_CUDA_LIBRARY) :]
     ]
     if len(names) != 1:
         return b""
@@ -38,19 +38,19 @@ def compat_directory(root: int, request: CompatRequest) -> bytes:
         return b""
     with Closing(fd):
         try:
-            note = ElfFile(fd).note(COMPAT_NOTE, COMPAT_OWNER)
+            note = ElfFile(fd).note(_COMPAT_NOTE, _COMPAT_OWNER)
         except (ElfError, OSError):
             note = None
-    version = names[0][len(CUDA_LIBRARY) :]
-    return request.directory if is_preferred(version, note, request) else b""
+    version = names[0][len(_CUDA_LIBRARY) :]
+    return request.directory if _is_preferred(version, note, request) else b""
 
 
-def is_preferred(version: bytes, note: bytes | None, request: CompatRequest) -> bool:
+def _is_preferred(version: bytes, note: bytes | None, request: CompatRequest) -> bool:
     """Tell whether the image's libraries of ``version`` replace those of the host.
 
     ``note`` is the library's own word about it, or None.
     """
-    ours, hosts = numbers(version), numbers(request.driver)
+    ours, hosts = _numbers(version), _numbers(request.driver)
     if note is None:
         return bool(hosts) and ours[:1] > hosts[:1]
     try:
@@ -60,16 +60,16 @@ def is_preferred(version: bytes, note: bytes | None, request: CompatRequest) -> 
     if not isinstance(facts, dict):
         return False
     if hosts:
-        drivers = facts.get(DRIVERS)
+        drivers = facts.get(_DRIVERS)
         majors = drivers if isinstance(drivers, list) else [drivers]
         return str(hosts[0]) in [str(major) for major in majors] and ours > hosts
-    cuda = facts.get(CUDA_VERSION)
-    wanted, known = numbers(str(cuda).encode("ascii", "replace")), numbers(request.cuda)
+    cuda = facts.get(_CUDA_VERSION)
+    wanted, known = _numbers(str(cuda).encode("ascii", "replace")), _numbers(request.cuda)
     return bool(wanted and known) and wanted > known
 
 
-def numbers(version: bytes) -> list[int]:
+def _numbers(version: bytes) -> list[int]:
     """Return the numbers of a version: ``b"550.54.15"`` is [550, 54, 15]; [] for other text."""
     parts = version.split(b".")
-    is_version = all(part.isdigit() and len(part) < NUMBER_LIMIT for part in parts)
+    is_version = all(part.isdigit() and len(part) < _NUMBER_LIMIT for part in parts)
     return [int(part) for part in parts] if is_version else []

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from sundog.runtime.cdi.edits import Hook
 
 # The programs, and how many words come before the name of the hook.
-HOOK_PROGRAMS = {b"nvidia-cdi-hook": 0, b"nvidia-ctk-hook": 0, b"nvidia-ctk": 1}
+_HOOK_PROGRAMS = {b"nvidia-cdi-hook": 0, b"nvidia-ctk-hook": 0, b"nvidia-ctk": 1}
 # The options with a value.
-VALUED_OPTIONS = (
+_VALUED_OPTIONS = (
     *(b"cuda-compat-container-root", b"folder", b"host-cuda-version", b"host-driver-version"),
     *(b"ldconfig-path", b"link", b"mode", b"path"),
 )
-COMPAT_DIRECTORY = b"/usr/local/cuda/compat"
+_COMPAT_DIRECTORY = b"/usr/local/cuda/compat"
 
 
 class CompatRequest:
@@ -57,13 +57,13 @@ class HookEffects:
         self.keeps_nodes = False
         self.others: list[Hook] = []
         for hook in hooks:
-            words = known_hook(hook)
+            words = _known_hook(hook)
             if not words or not self._take(words[0], words[1:]):
                 self.others.append(hook)
 
     def _take(self, name: bytes, words: Sequence[bytes]) -> bool:
         """Note what the hook ``name`` does; return False if it is unknown."""
-        options = hook_options(words)
+        options = _hook_options(words)
         if name == b"create-symlinks":
             for link in options.get(b"link", []):
                 target, separator, place = link.partition(b"::")
@@ -77,7 +77,7 @@ class HookEffects:
             self.compat = CompatRequest(
                 last.get(b"host-driver-version", b""),
                 last.get(b"host-cuda-version", b""),
-                last.get(b"cuda-compat-container-root", COMPAT_DIRECTORY),
+                last.get(b"cuda-compat-container-root", _COMPAT_DIRECTORY),
             )
         elif name == b"disable-device-node-modification":
             self.keeps_nodes = True
@@ -86,17 +86,17 @@ class HookEffects:
         return True
 
 
-def known_hook(hook: Hook) -> Sequence[bytes]:
+def _known_hook(hook: Hook) -> Sequence[bytes]:
     """Return the name and the arguments of a hook of NVIDIA's, or ()."""
     _, _, program = hook.path.rpartition(b"/")
     _, _, program = program.rpartition(b".")  # a snap has its own name in front
-    before = HOOK_PROGRAMS.get(program)
+    before = _HOOK_PROGRAMS.get(program)
     if before is None or hook.args[1 : 1 + before] != (b"hook",) * before:
         return ()
     return hook.args[1 + before :]
 
 
-def hook_options(words: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+def _hook_options(words: Sequence[bytes]) -> dict[bytes, list[bytes]]:
     """Return the values of each option, in their order."""
     options: dict[bytes, list[bytes]] = {}
     rest = iter(words)
@@ -104,7 +104,7 @@ def hook_options(words: Sequence[bytes]) -> dict[bytes, list[bytes]]:
         if not word.startswith(b"--"):
             continue
         name, equals, value = word[2:].partition(b"=")
-        if not equals and name in VALUED_OPTIONS:
+        if not equals and name in _VALUED_OPTIONS:
             value = next(rest, b"")
         options.setdefault(name, []).append(value)
     return options

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from sundog.runtime.cdi.edits import CdiMount, ContainerEdits, DeviceNode, Hook
     from sundog.runtime.container.operations import DetachedMount
 
-    Warn = Callable[[str], None]
+    _Warn = Callable[[str], None]
 
-HOST_DEVICES = b"/dev/"
-NODE_TYPES = {"b": S_IFBLK, "c": S_IFCHR, "u": S_IFCHR, "p": S_IFIFO}
+_HOST_DEVICES = b"/dev/"
+_NODE_TYPES = {"b": S_IFBLK, "c": S_IFCHR, "u": S_IFCHR, "p": S_IFIFO}
 NO_ACCESS = "none"
 BIND_MOUNT_TYPES = (b"", b"none", b"bind")
-DRIVER_PARAMETERS = b"/proc/driver/nvidia/params"
-MODIFIES_NODES, KEEPS_NODES = b"ModifyDeviceFiles: 1", b"ModifyDeviceFiles: 0"
-PARAMETERS_LIMIT = 1 << 16
+_DRIVER_PARAMETERS = b"/proc/driver/nvidia/params"
+_MODIFIES_NODES, _KEEPS_NODES = b"ModifyDeviceFiles: 1", b"ModifyDeviceFiles: 0"
+_PARAMETERS_LIMIT = 1 << 16
 
 
 class Injection:
@@ -55,7 +55,7 @@ class Injection:
 
 
 def injection(
-    edits: ContainerEdits, warn: Warn, *, shares_dev: bool, is_temporary: bool = False
+    edits: ContainerEdits, warn: _Warn, *, shares_dev: bool, is_temporary: bool = False
 ) -> Injection:
     """Return what ``edits`` mean for a container.
 
@@ -66,38 +66,38 @@ def injection(
     effects = HookEffects(edits.hooks)
     mounts: list[DetachedMount] = []
     for node in edits.device_nodes:
-        mounts += node_mounts(node, warn, shares_dev=shares_dev)
+        mounts += _node_mounts(node, warn, shares_dev=shares_dev)
     for mount in edits.mounts:
-        mounts += driver_mounts(mount, warn)
+        mounts += _driver_mounts(mount, warn)
     taken = {each.destination for each in mounts}
-    files, others = injected_libraries(edits.mounts, effects.folders)
+    files, others = _injected_libraries(edits.mounts, effects.folders)
     libraries = files + others
     links = list(effects.links)
     for library in files:
         directory, _, name = library.path.rpartition(b"/")
         links.append((name, directory + b"/" + library.name))
     for target, place in links:
-        is_host = shares_dev and place.startswith(HOST_DEVICES)  # udev makes these links
+        is_host = shares_dev and place.startswith(_HOST_DEVICES)  # udev makes these links
         if place not in taken and not is_host:
             taken.add(place)
             mounts.append(LinkMount(target, place))
     if effects.keeps_nodes:
-        mounts += parameter_mounts()
+        mounts += _parameter_mounts()
     if effects.folders or effects.compat:
-        libraries += linked_libraries(effects.links, effects.folders, libraries)
+        libraries += _linked_libraries(effects.links, effects.folders, libraries)
         mounts.append(LinkerMount(effects.folders, libraries, effects.compat, is_file=is_temporary))
-    refuse_impossible(edits, warn)
-    variables = [split_variable(text) for text in edits.env]
+    _refuse_impossible(edits, warn)
+    variables = [_split_variable(text) for text in edits.env]
     return Injection(mounts, variables, effects.others)
 
 
-def split_variable(text: bytes) -> tuple[bytes, bytes]:
+def _split_variable(text: bytes) -> tuple[bytes, bytes]:
     """Split ``NAME=VALUE``."""
     name, _, value = text.partition(b"=")
     return name, value
 
 
-def node_mounts(node: DeviceNode, warn: Warn, *, shares_dev: bool) -> list[DetachedMount]:
+def _node_mounts(node: DeviceNode, warn: _Warn, *, shares_dev: bool) -> list[DetachedMount]:
     """Return the mounts for a device node.  Raises SundogError if the host does not have it."""
     if node.permissions == NO_ACCESS:
         return []
@@ -107,17 +107,17 @@ def node_mounts(node: DeviceNode, warn: Warn, *, shares_dev: bool) -> list[Detac
     except OSError as error:
         raise SundogError(f"no device {shown}: {error.strerror}", STALE_HINT) from None
     kind = status.st_mode & S_IFMT
-    if node.node_type in NODE_TYPES and kind != NODE_TYPES[node.node_type]:
+    if node.node_type in _NODE_TYPES and kind != _NODE_TYPES[node.node_type]:
         raise SundogError(f"{shown} is not a device of type {node.node_type}", STALE_HINT)
     wanted = os.R_OK if node.permissions == "r" else os.R_OK | os.W_OK
     if not os.access(node.host_path, wanted, effective_ids=True):
         warn(f"no permission to use the device {shown}: your job or your groups may lack it")
-    if shares_dev and node.path == node.host_path and node.path.startswith(HOST_DEVICES):
+    if shares_dev and node.path == node.host_path and node.path.startswith(_HOST_DEVICES):
         return [HostNode(node.path)]
     return [DriverBind(node.host_path, node.path, 0)]
 
 
-def driver_mounts(mount: CdiMount, warn: Warn) -> list[DetachedMount]:
+def _driver_mounts(mount: CdiMount, warn: _Warn) -> list[DetachedMount]:
     """Return the mount of the host's files, or none if its type is not possible."""
     shown = printable(mount.container_path)
     if mount.mount_type == b"tmpfs":
@@ -136,7 +136,7 @@ def driver_mounts(mount: CdiMount, warn: Warn) -> list[DetachedMount]:
     return [DriverBind(mount.host_path, mount.container_path, attributes)]
 
 
-def injected_libraries(
+def _injected_libraries(
     mounts: tuple[CdiMount, ...], folders: list[bytes]
 ) -> tuple[list[CachedLibrary], list[CachedLibrary]]:
     """Return the libraries that ``mounts`` put into ``folders``, with their places there.
@@ -148,22 +148,22 @@ def injected_libraries(
     for mount in mounts:
         directory, _, name = mount.container_path.rpartition(b"/")
         if directory in folders and is_library_name(name):
-            files += library_at(mount.host_path, mount.container_path)
+            files += _library_at(mount.host_path, mount.container_path)
             continue
         for folder in folders:
             inside = folder + b"/"
             if not inside.startswith(mount.container_path.rstrip(b"/") + b"/"):
                 continue
             source = mount.host_path + folder[len(mount.container_path.rstrip(b"/")) :]
-            if not exists_as_directory(source):
+            if not _exists_as_directory(source):
                 continue
             for each in sorted(os.listdir(source)):
                 if is_library_name(each):
-                    others += library_at(source + b"/" + each, inside + each)
+                    others += _library_at(source + b"/" + each, inside + each)
     return files, others
 
 
-def library_at(source: bytes, place: bytes) -> list[CachedLibrary]:
+def _library_at(source: bytes, place: bytes) -> list[CachedLibrary]:
     """Return the library of the host's file ``source``, which is at ``place``; [] for others."""
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -174,7 +174,7 @@ def library_at(source: bytes, place: bytes) -> list[CachedLibrary]:
     return [] if library is None else [library]
 
 
-def exists_as_directory(path: bytes) -> bool:
+def _exists_as_directory(path: bytes) -> bool:
     """Tell whether ``path`` is a directory."""
     try:
         return is_directory(path)
@@ -182,7 +182,7 @@ def exists_as_directory(path: bytes) -> bool:
         return False
 
 
-def linked_libraries(
+def _linked_libraries(
     links: list[tuple[bytes, bytes]], folders: list[bytes], libraries: list[CachedLibrary]
 ) -> list[CachedLibrary]:
     """Return a library for each link in ``folders`` that leads to one of ``libraries``."""
@@ -199,20 +199,20 @@ def linked_libraries(
     return found
 
 
-def parameter_mounts() -> list[DetachedMount]:
+def _parameter_mounts() -> list[DetachedMount]:
     """Return the mount of a copy of the driver's parameters that forbids to make device nodes."""
     try:
-        with open(DRIVER_PARAMETERS, "rb") as file:
-            text = file.read(PARAMETERS_LIMIT)
+        with open(_DRIVER_PARAMETERS, "rb") as file:
+            text = file.read(_PARAMETERS_LIMIT)
     except OSError:
         return []
-    if MODIFIES_NODES not in text:
+    if _MODIFIES_NODES not in text:
         return []
-    text = text.replace(MODIFIES_NODES, KEEPS_NODES)
-    return [FileMount(text, DRIVER_PARAMETERS, OPTIONAL, mode=0o444, writable=False)]
+    text = text.replace(_MODIFIES_NODES, _KEEPS_NODES)
+    return [FileMount(text, _DRIVER_PARAMETERS, OPTIONAL, mode=0o444, writable=False)]
 
 
-def refuse_impossible(edits: ContainerEdits, warn: Warn) -> None:
+def _refuse_impossible(edits: ContainerEdits, warn: _Warn) -> None:
     """Warn of what an unprivileged container cannot have."""
     groups = {*os.getgroups(), os.getegid()}
     missing = [str(gid) for gid in edits.additional_gids if gid not in groups]

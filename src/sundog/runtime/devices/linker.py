@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from sundog.runtime.devices.hooks import CompatRequest
 
-DEVICES_CONFIGURATION = b"/etc/ld.so.conf.d/00-sundog-devices.conf"
-LIBRARIES_LIMIT = 4096  # of one directory of an image
+_DEVICES_CONFIGURATION = b"/etc/ld.so.conf.d/00-sundog-devices.conf"
+_LIBRARIES_LIMIT = 4096  # of one directory of an image
 
 
 class LinkerMount(FileMount):
@@ -100,17 +100,17 @@ class LinkerMount(FileMount):
             super().attach()
         elif self.destination == LINKER_CACHE:  # for an ``ldconfig`` in the container
             folders = b"".join([folder + b"\n" for folder in self.folders])
-            write_inside(DEVICES_CONFIGURATION, folders)
+            write_inside(_DEVICES_CONFIGURATION, folders)
 
     def _extend_cache(self, root: int, cache: LinkerCache, folders: Sequence[bytes]) -> None:
         found = list(self.libraries)
         place = {folder: number for number, folder in enumerate(folders)}
         for folder in folders:
-            plain = without_usr(folder)
+            plain = _without_usr(folder)
             if not cache.mentions(plain) and not cache.mentions(b"/usr" + plain):
-                found += libraries_inside(root, folder)
+                found += _libraries_inside(root, folder)
         found.sort(key=lambda library: place.get(directory_of(library.path), len(place)))
-        if not is_extension_needed(cache, found):
+        if not _is_extension_needed(cache, found):
             raise SundogError("the image's linker finds the libraries anyway")
         self.contents = cache.extended(found)
 
@@ -122,9 +122,9 @@ class LinkerMount(FileMount):
         self.contents = b"".join([path + b"\n" for path in paths])
 
 
-def is_extension_needed(cache: LinkerCache, libraries: Sequence[CachedLibrary]) -> bool:
+def _is_extension_needed(cache: LinkerCache, libraries: Sequence[CachedLibrary]) -> bool:
     """Tell whether the linker would find another library, or none, with the ``cache`` as it is."""
-    defaults = {directory_of(without_usr(library.path)) for library in cache.find(C_LIBRARY)}
+    defaults = {directory_of(_without_usr(library.path)) for library in cache.find(C_LIBRARY)}
     seen = set()
     for library in libraries:
         key = (library.name, library.flags)
@@ -132,17 +132,17 @@ def is_extension_needed(cache: LinkerCache, libraries: Sequence[CachedLibrary]) 
             continue
         seen.add(key)
         paths = [each.path for each in cache.find(library.name) if each.flags == library.flags]
-        path = without_usr(library.path)
-        is_found = without_usr(paths[0]) == path if paths else directory_of(path) in defaults
+        path = _without_usr(library.path)
+        is_found = _without_usr(paths[0]) == path if paths else directory_of(path) in defaults
         if not is_found:
             return True
     return False
 
 
-def libraries_inside(root: int, folder: bytes) -> list[CachedLibrary]:
+def _libraries_inside(root: int, folder: bytes) -> list[CachedLibrary]:
     """Return the libraries that the image itself has in ``folder``."""
     found = []
-    for name in sorted(names_inside(root, folder))[:LIBRARIES_LIMIT]:
+    for name in sorted(names_inside(root, folder))[:_LIBRARIES_LIMIT]:
         if not is_library_name(name):
             continue
         path = folder + b"/" + name
@@ -161,6 +161,6 @@ def directory_of(path: bytes) -> bytes:
     return path.rpartition(b"/")[0]
 
 
-def without_usr(path: bytes) -> bytes:
+def _without_usr(path: bytes) -> bytes:
     """Return ``path`` in the form that does not depend on whether /lib is /usr/lib."""
     return path.removeprefix(b"/usr")

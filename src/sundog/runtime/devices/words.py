@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.cdi.registry import Warn
 
-NODE_LETTERS = b"rwm"
+_NODE_LETTERS = b"rwm"
 
 
 def edits_of_words(
@@ -28,8 +28,8 @@ def edits_of_words(
     """
     nodes, names = [], []
     for word in words:
-        if is_node_word(word):
-            nodes.append(node_of_word(word))
+        if _is_node_word(word):
+            nodes.append(_node_of_word(word))
         elif not all_devices or word.startswith((b"/", b".")):
             names.append(word)
     edits = edits_for(names, directories, warn)
@@ -48,7 +48,7 @@ def edits_of_words(
     )
 
 
-def is_node_word(word: bytes) -> bool:
+def _is_node_word(word: bytes) -> bool:
     """Tell whether ``word`` is the path of a device node, and not of a file for CDI."""
     if not word.startswith(b"/"):
         return False
@@ -58,13 +58,13 @@ def is_node_word(word: bytes) -> bool:
         return True
 
 
-def node_of_word(word: bytes) -> DeviceNode:
+def _node_of_word(word: bytes) -> DeviceNode:
     """Return the device node of ``SRC[:DST[:LETTERS]]``.  Raises UsageError."""
     source, _, rest = word.partition(b":")
     target, _, letters = rest.partition(b":")
     if target and not target.startswith(b"/") and not letters:
         target, letters = b"", target
-    if set(letters) - set(NODE_LETTERS) or (target and not target.startswith(b"/")):
+    if set(letters) - set(_NODE_LETTERS) or (target and not target.startswith(b"/")):
         raise UsageError(
             f"--device {printable(word)}: not a device", "write VENDOR/CLASS=NAME, or /dev/NAME"
         )

@@ -15,7 +15,7 @@ AND = 0x54
 JUMP = 0x05
 COMPARE = 0x15
 RETURN = 0x06
-LABEL = -1  # not an instruction: names the next one
+_LABEL = -1  # not an instruction: names the next one
 
 OPERATION_NAMES = {LOAD: "load", AND: "and", JUMP: "jump", COMPARE: "compare", RETURN: "return"}
 
@@ -27,13 +27,13 @@ DATA_ARGS = 16
 SECCOMP_RET_ERRNO = 0x00050000
 SECCOMP_RET_ALLOW = 0x7FFF0000
 
-INSTRUCTIONS_LIMIT = 4096  # BPF_MAXINSNS
+_INSTRUCTIONS_LIMIT = 4096  # BPF_MAXINSNS
 
 # A line of source: operation, constant, and the labels to go to if equal and if unequal; the label
 # "" is the next instruction.
 Line = tuple[int, int, str, str]
 # An instruction: code, jt, jf, k.
-Instruction = tuple[int, int, int, int]
+_Instruction = tuple[int, int, int, int]
 
 
 def load(offset: int) -> Line:
@@ -63,7 +63,7 @@ def verdict(action: int) -> Line:
 
 def label(name: str) -> Line:
     """Name the next instruction."""
-    return (LABEL, 0, name, "")
+    return (_LABEL, 0, name, "")
 
 
 def assemble(source: list[Line]) -> bytes:
@@ -75,12 +75,12 @@ def assemble(source: list[Line]) -> bytes:
     places: dict[str, int] = {}
     lines: list[Line] = []
     for line in source:
-        if line[0] != LABEL:
+        if line[0] != _LABEL:
             lines.append(line)
         elif places.setdefault(line[2], len(lines)) != len(lines):
             raise ValueError(f"label {line[2]} is there twice")
-    if len(lines) > INSTRUCTIONS_LIMIT:
-        raise ValueError(f"{len(lines)} instructions are more than {INSTRUCTIONS_LIMIT}")
+    if len(lines) > _INSTRUCTIONS_LIMIT:
+        raise ValueError(f"{len(lines)} instructions are more than {_INSTRUCTIONS_LIMIT}")
 
     def distance(index: int, target: str, reach: int) -> int:
         if not target:
@@ -93,7 +93,7 @@ def assemble(source: list[Line]) -> bytes:
     program = bytearray()
     for index, (code, constant, equal, unequal) in enumerate(lines):
         if code == JUMP:
-            jt, jf, k = 0, 0, distance(index, equal, INSTRUCTIONS_LIMIT)
+            jt, jf, k = 0, 0, distance(index, equal, _INSTRUCTIONS_LIMIT)
         else:
             jt, jf, k = distance(index, equal, 255), distance(index, unequal, 255), constant
         program += code.to_bytes(2, sys.byteorder)
@@ -102,7 +102,7 @@ def assemble(source: list[Line]) -> bytes:
     return bytes(program)
 
 
-def disassemble(program: bytes) -> list[Instruction]:
+def disassemble(program: bytes) -> list[_Instruction]:
     """Return the instructions of ``program`` as tuples of code, jt, jf and k."""
     return [
         (

@@ -47,7 +47,7 @@ from sundog.runtime.emulation.syscalls import (
     syscall_numbers,
 )
 
-NO_EMULATION_HINT = "do without: ch-run without --seccomp, ch-image build --force=none"
+_NO_EMULATION_HINT = "do without: ch-run without --seccomp, ch-image build --force=none"
 
 
 def fake_root_program(*, fake_sync: bool = False, native: Abi | None = None) -> bytes:
@@ -119,7 +119,7 @@ def install_fake_root(*, fake_sync: bool = False) -> None:
     if result != 0:
         raise SundogError(
             f"root emulation has no effect: its self-test, kexec_load, returned {result}",
-            NO_EMULATION_HINT,
+            _NO_EMULATION_HINT,
         )
 
 
@@ -133,7 +133,7 @@ def native_abi(machine: str = "") -> Abi:
     for abi in SYSCALL_ABIS:
         if abi.name == name:
             return abi
-    raise SundogError(f"no root emulation for architecture {machine}", NO_EMULATION_HINT)
+    raise SundogError(f"no root emulation for architecture {machine}", _NO_EMULATION_HINT)
 
 
 def describe_program(program: bytes) -> list[str]:
@@ -144,7 +144,7 @@ def describe_program(program: bytes) -> list[str]:
     known = {0: (DATA_ARCH, 0)}
     for index, (code, jt, jf, k) in enumerate(disassemble(program)):
         loaded, arch = known.get(index, (DATA_ARCH, 0))
-        constant = constant_name(code, k, loaded, arch)
+        constant = _constant_name(code, k, loaded, arch)
         lines.append(f"{index}: {{ {OPERATION_NAMES[code]} k= {constant} jt= {jt} jf= {jf} }}")
         if code == LOAD:
             loaded = k
@@ -156,7 +156,7 @@ def describe_program(program: bytes) -> list[str]:
     return lines
 
 
-def constant_name(code: int, k: int, loaded: int, arch: int) -> str:
+def _constant_name(code: int, k: int, loaded: int, arch: int) -> str:
     """Return the name of an instruction's ``k``, given the loaded word and the architecture."""
     if code == LOAD:
         return {DATA_NR: "nr", DATA_ARCH: "arch"}.get(k) or f"args[{(k - DATA_ARGS) // 8}]"
@@ -169,13 +169,13 @@ def constant_name(code: int, k: int, loaded: int, arch: int) -> str:
     if loaded == DATA_ARCH:
         names = {abi.arch: abi.name for abi in reversed(SYSCALL_ABIS)}
     elif loaded == DATA_NR:
-        names = call_names(arch)
+        names = _call_names(arch)
     else:
         names = {S_IFCHR: "S_IFCHR", S_IFBLK: "S_IFBLK"}
     return names.get(k, f"{k:#x}")
 
 
-def call_names(arch: int) -> dict[int, str]:
+def _call_names(arch: int) -> dict[int, str]:
     """Return the names of the calls of ``arch`` by number; those of x32 have a prefix."""
     return {
         number: f"x32:{call}" if abi.number_bit else call

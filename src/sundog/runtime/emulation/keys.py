@@ -28,10 +28,10 @@ from sundog.runtime.emulation.terminal import program_of_blocks
 
 def keys_program(machine: str = "") -> bytes:
     """Return the filter for all ABIs of ``machine``, which is by default this machine."""
-    return program_of_blocks(keys_block, machine)
+    return program_of_blocks(_keys_block, machine)
 
 
-def keys_block(abis: list[Abi]) -> list[Line]:
+def _keys_block(abis: list[Abi]) -> list[Line]:
     """Return the source that decides for the ``abis`` of one architecture."""
     refuse, end = f"refuse {abis[0].name}", f"end {abis[0].name}"
     numbers = [number for abi in abis for number in syscall_numbers(KEY_CALLS, abi).values()]

@@ -25,18 +25,18 @@ class Abi:
 
 
 # The columns of the tables below.
-X86_64, X32, I386, ARM, PPC64LE, S390X, GENERIC = range(7)
+_X86_64, _X32, _I386, _ARM, _PPC64LE, _S390X, _GENERIC = range(7)
 
 SYSCALL_ABIS = (
-    Abi("x86_64", 0xC000003E, X86_64),
-    Abi("x32", 0xC000003E, X32, number_bit=0x40000000),
-    Abi("i386", 0x40000003, I386),
-    Abi("aarch64", 0xC00000B7, GENERIC),
-    Abi("arm", 0x40000028, ARM),
-    Abi("ppc64le", 0xC0000015, PPC64LE),
-    Abi("s390x", 0x80000016, S390X, big_endian=True),
-    Abi("riscv64", 0xC00000F3, GENERIC),
-    Abi("loongarch64", 0xC0000102, GENERIC),
+    Abi("x86_64", 0xC000003E, _X86_64),
+    Abi("x32", 0xC000003E, _X32, number_bit=0x40000000),
+    Abi("i386", 0x40000003, _I386),
+    Abi("aarch64", 0xC00000B7, _GENERIC),
+    Abi("arm", 0x40000028, _ARM),
+    Abi("ppc64le", 0xC0000015, _PPC64LE),
+    Abi("s390x", 0x80000016, _S390X, big_endian=True),
+    Abi("riscv64", 0xC00000F3, _GENERIC),
+    Abi("loongarch64", 0xC0000102, _GENERIC),
 )
 
 SyscallTable = tuple[tuple[str, tuple[int, ...]], ...]

@@ -40,7 +40,7 @@ LEGACY_TIOCSTI = b"/proc/sys/dev/tty/legacy_tiocsti"
 # ioctl_tty(2), ioctl_console(2); asm-generic/ioctls.h.
 TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
-REQUEST = 1  # the argument of ioctl(2) that is the request
+_REQUEST = 1  # the argument of ioctl(2) that is the request
 
 
 def typing_is_possible(sysctl: bytes = LEGACY_TIOCSTI) -> bool:
@@ -59,7 +59,7 @@ def typing_is_possible(sysctl: bytes = LEGACY_TIOCSTI) -> bool:
 
 def typing_program(machine: str = "") -> bytes:
     """Return the filter for all ABIs of ``machine``, which is by default this machine."""
-    return program_of_blocks(terminal_block, machine)
+    return program_of_blocks(_terminal_block, machine)
 
 
 def program_of_blocks(block: Callable[[list[Abi]], list[Line]], machine: str = "") -> bytes:
@@ -77,7 +77,7 @@ def program_of_blocks(block: Callable[[list[Abi]], list[Line]], machine: str = "
     return assemble(source)
 
 
-def terminal_block(abis: list[Abi]) -> list[Line]:
+def _terminal_block(abis: list[Abi]) -> list[Line]:
     """Return the source that decides for the ``abis`` of one architecture."""
     name = abis[0].name
     request, allow, refuse, end = (
@@ -93,7 +93,7 @@ def terminal_block(abis: list[Abi]) -> list[Line]:
         *[compare(number, request) for number in numbers],
         jump(allow),
         label(request),
-        load(low_word(REQUEST, abis[0])),
+        load(low_word(_REQUEST, abis[0])),
         compare(TIOCSTI, refuse),
         compare(TIOCLINUX, refuse),
         label(allow),

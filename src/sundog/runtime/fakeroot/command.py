@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.variables import Environment
 
-FAKEROOT_STATUSES = Statuses(1, 1, 126, 127)
-NESTED_VARIABLE = b"FAKEROOTKEY"  # fakeroot(1) sets it, and programs look for it
-DEFAULT_SHELL = b"/bin/sh"
+_FAKEROOT_STATUSES = Statuses(1, 1, 126, 127)
+_NESTED_VARIABLE = b"FAKEROOTKEY"  # fakeroot(1) sets it, and programs look for it
+_DEFAULT_SHELL = b"/bin/sh"
 
 
 def start(words: list[str], told: str | None = None) -> None:
@@ -67,18 +67,18 @@ def start_from_stub() -> None:
 
 def run(arguments: list[bytes], environment: Environment) -> int:
     """Run the command; return the exit status, in each of the three processes."""
-    messages, statuses = Messages("sundog-fakeroot"), FAKEROOT_STATUSES
+    messages, statuses = Messages("sundog-fakeroot"), _FAKEROOT_STATUSES
     if environment.get(STATUSES_VARIABLE) == PODMAN_WORD:
         messages, statuses = Messages("sundog"), PODMAN_STATUSES
     try:
-        return run_line(FakerootLine(arguments), environment, messages, statuses)
+        return _run_line(FakerootLine(arguments), environment, messages, statuses)
     except (SundogError, OSError) as error:
         shown = explained(error, "can't start mock root: ")
         messages.error(shown.message, shown.hint)
         return statuses.usage if isinstance(error, UsageError) else statuses.failed
 
 
-def run_line(
+def _run_line(
     line: FakerootLine, environment: Environment, messages: Messages, statuses: Statuses
 ) -> int:
     """Do what ``line`` asks for; return the exit status.  Raises SundogError and OSError."""
@@ -86,12 +86,12 @@ def run_line(
         text = fakeroot_help() if line.help else f"sundog-fakeroot version {__version__}\n"
         os.write(STDOUT_FILENO, text.encode())
         return 0
-    if statuses is FAKEROOT_STATUSES:
-        refuse_nested(environment)
-        environment.set(NESTED_VARIABLE, b"%d" % os.getpid())
+    if statuses is _FAKEROOT_STATUSES:
+        _refuse_nested(environment)
+        environment.set(_NESTED_VARIABLE, b"%d" % os.getpid())
     else:
         environment.unset(STATUSES_VARIABLE)
-    refuse_obstacle(obstacle())
+    _refuse_obstacle(obstacle())
     persistent = None
     if line.load is not None or line.save is not None:
         entries = {} if line.load is None else load_state(line.load, messages)
@@ -112,7 +112,7 @@ def run_line(
         records=persistent,
         unrecorded_owners=unrecorded,
     )
-    command = line.command or [environment.get(b"SHELL") or DEFAULT_SHELL]
+    command = line.command or [environment.get(b"SHELL") or _DEFAULT_SHELL]
 
     def told(failure: OSError) -> tuple[str, str]:
         hint = failure_hint(failure, command[0], environment)
@@ -136,9 +136,9 @@ def run_line(
     return PreparedAttendant(supervision, state_file, root, messages, host).attend(None, become)
 
 
-def refuse_nested(environment: Environment) -> None:
+def _refuse_nested(environment: Environment) -> None:
     """Raise SundogError if the environment says that fakeroot(1), or this program, is around."""
-    key = environment.get(NESTED_VARIABLE)
+    key = environment.get(_NESTED_VARIABLE)
     if key:
         raise SundogError(
             f"this is inside fakeroot or sundog-fakeroot: $FAKEROOTKEY is {printable(key)}",
@@ -146,7 +146,7 @@ def refuse_nested(environment: Environment) -> None:
         )
 
 
-def refuse_obstacle(reason: str) -> None:
+def _refuse_obstacle(reason: str) -> None:
     """Raise SundogError if ``reason`` says why no supervisor can work here."""
     if not reason:
         return

@@ -22,7 +22,7 @@ FAKEROOT_OPTIONS = (
     ("h", "help", "", "print this help"),
     ("v", "version", "", "print the version"),
 )
-COLUMN = 28
+_COLUMN = 28
 SUMMARY = "run a command as mock root"
 
 
@@ -40,11 +40,11 @@ class FakerootLine:
             if word == b"--":
                 self.command = list(words)
             elif word.startswith(b"-") and word != b"-":
-                read = options_of_word(word, words, FAKEROOT_OPTIONS, fakeroot_error)
+                read = options_of_word(word, words, FAKEROOT_OPTIONS, _fakeroot_error)
                 for (letter, _, _, _), value in read:
                     if letter == "b" and value is not None and not value.isdigit():
                         fault = f"-b {printable(value)}: not the number of a descriptor"
-                        raise fakeroot_usage(fault)
+                        raise _fakeroot_usage(fault)
                     given[letter] = value
             else:
                 self.command = [word, *words]
@@ -52,13 +52,13 @@ class FakerootLine:
         self.real, self.help, self.version = "u" in given, "h" in given, "v" in given
 
 
-def fakeroot_error(fault: str, name: str, _possible: list[str]) -> UsageError:
+def _fakeroot_error(fault: str, name: str, _possible: list[str]) -> UsageError:
     """Return the error for an option."""
     texts = {UNKNOWN: "is unknown", AMBIGUOUS: "is ambiguous", NEEDLESS: "takes no argument"}
-    return fakeroot_usage(f"option {name} {texts.get(fault, 'needs an argument')}")
+    return _fakeroot_usage(f"option {name} {texts.get(fault, 'needs an argument')}")
 
 
-def fakeroot_usage(text: str) -> UsageError:
+def _fakeroot_usage(text: str) -> UsageError:
     """Return the exception for a wrong command line."""
     return UsageError(text, "see: sundog-fakeroot -h; write options for COMMAND after COMMAND")
 
@@ -74,7 +74,7 @@ def fakeroot_help() -> str:
     ]
     for short, long, argument, text in FAKEROOT_OPTIONS:
         names = f"-{short}" + (f", --{long}" if long else "")
-        lines.append(f"  {f'{names} {argument}'.rstrip():{COLUMN}}{text}")
+        lines.append(f"  {f'{names} {argument}'.rstrip():{_COLUMN}}{text}")
     lines += ["", "Exit status: COMMAND's; 1 if sundog-fakeroot fails, 126 if COMMAND cannot be"]
     lines += ["executed, 127 if it is not found."]
     return "\n".join(lines) + "\n"

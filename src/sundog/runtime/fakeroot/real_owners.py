@@ -14,7 +14,7 @@ from sundog.runtime.container.leaving import leave_caller
 from sundog.runtime.emulation.notify.seccomp.listener import receive_descriptor, send_descriptor
 from sundog.runtime.launcher.orphan import fork_away
 
-OWNER_REPLY = Struct("=II")
+_OWNER_REPLY = Struct("=II")
 
 
 class RealOwners:
@@ -26,20 +26,20 @@ class RealOwners:
         """Start the process.  Raises OSError."""
         ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         self.channel, their_channel = ours.detach(), theirs.detach()
-        fork_away(lambda: answer_owners(their_channel))
+        fork_away(lambda: _answer_owners(their_channel))
         os.close(their_channel)
 
     def ask(self, fd: int) -> tuple[int, int]:
         """Return user and group of an open file.  Raises OSError."""
         send_descriptor(self.channel, fd)
-        reply = os.read(self.channel, OWNER_REPLY.size)
-        if len(reply) != OWNER_REPLY.size:
+        reply = os.read(self.channel, _OWNER_REPLY.size)
+        if len(reply) != _OWNER_REPLY.size:
             raise OSError(0, "the process that knows real owners has ended")
-        uid, gid = OWNER_REPLY.unpack(reply)
+        uid, gid = _OWNER_REPLY.unpack(reply)
         return uid, gid
 
 
-def answer_owners(channel: int) -> None:
+def _answer_owners(channel: int) -> None:
     """Answer until nobody holds the other end of ``channel``."""
     leave_caller((channel,), b"sundog-owners")
     while True:
@@ -48,4 +48,4 @@ def answer_owners(channel: int) -> None:
             return
         status = os.fstat(fd)
         os.close(fd)
-        os.write(channel, OWNER_REPLY.pack(status.st_uid, status.st_gid))
+        os.write(channel, _OWNER_REPLY.pack(status.st_uid, status.st_gid))

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from sundog.base.record.inode_state import InodeEntry, InodeKey
     from sundog.runtime.launcher.messages import Messages
 
-STATE_LIMIT = 1 << 30  # bytes; a file with ten million entries is smaller
-NEW_STATE_MODE = 0o666
-KEPT_MODE = 0o777  # the permissions of an older file
+_STATE_LIMIT = 1 << 30  # bytes; a file with ten million entries is smaller
+_NEW_STATE_MODE = 0o666
+_KEPT_MODE = 0o777  # the permissions of an older file
 
 
 def load_state(path: bytes, messages: Messages) -> dict[InodeKey, InodeEntry]:
@@ -32,14 +32,14 @@ def load_state(path: bytes, messages: Messages) -> dict[InodeKey, InodeEntry]:
     shown = printable(path)
     try:
         with open(path, "rb") as file:
-            data = file.read(STATE_LIMIT + 1)
+            data = file.read(_STATE_LIMIT + 1)
     except FileNotFoundError:
         messages.warning(f"no such state file, so nothing is recorded yet: {shown}")
         return {}
     except OSError as error:
         raise SundogError(f"can't read the state file {shown}: {error.strerror}") from None
     try:
-        if len(data) > STATE_LIMIT:
+        if len(data) > _STATE_LIMIT:
             raise ValueError("it is larger than 1 GiB")
         return unpack_inode_state(data)
     except ValueError as error:
@@ -69,8 +69,8 @@ class StateFile:
         self._directory = self._stream = -1
         self._name = b""
         try:
-            mode = present_mode(path)
-            self._mode = mode & KEPT_MODE
+            mode = _present_mode(path)
+            self._mode = mode & _KEPT_MODE
             if mode & S_IFMT != S_IFREG:
                 self._stream = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
                 return
@@ -124,7 +124,7 @@ class StateFile:
             pass
 
 
-def present_mode(path: bytes) -> int:
+def _present_mode(path: bytes) -> int:
     """Return the mode of the file ``path``, or of a new one.  Raises OSError."""
     if not path:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -133,4 +133,4 @@ def present_mode(path: bytes) -> int:
     except FileNotFoundError:
         mask = os.umask(0)
         os.umask(mask)
-        return S_IFREG | NEW_STATE_MODE & ~mask
+        return S_IFREG | _NEW_STATE_MODE & ~mask

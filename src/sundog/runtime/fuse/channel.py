@@ -20,9 +20,9 @@ from sundog.base.cpython import (
     socketpair,
 )
 
-MESSAGE_LIMIT = 4096
-DESCRIPTOR_BYTES = 4  # an int, in a message of SCM_RIGHTS
-CONTROL_SIZE = 64
+_MESSAGE_LIMIT = 4096
+_DESCRIPTOR_BYTES = 4  # an int, in a message of SCM_RIGHTS
+_CONTROL_SIZE = 64
 
 
 def make_channel() -> tuple[int, int]:
@@ -43,15 +43,15 @@ class Channel:
         """Send ``text``, and ``descriptor`` unless it is -1.  Raises OSError."""
         control = []
         if descriptor >= 0:
-            packed = descriptor.to_bytes(DESCRIPTOR_BYTES, sys.byteorder)
+            packed = descriptor.to_bytes(_DESCRIPTOR_BYTES, sys.byteorder)
             control.append((SOL_SOCKET, SCM_RIGHTS, packed))
-        self._socket.sendmsg([text[:MESSAGE_LIMIT]], control, MSG_NOSIGNAL)
+        self._socket.sendmsg([text[:_MESSAGE_LIMIT]], control, MSG_NOSIGNAL)
 
     def receive(self) -> tuple[bytes, int]:
         """Return the next text, and a descriptor or -1; the text is empty if the end is closed."""
-        text, control, _, _ = self._socket.recvmsg(MESSAGE_LIMIT, CONTROL_SIZE)
+        text, control, _, _ = self._socket.recvmsg(_MESSAGE_LIMIT, _CONTROL_SIZE)
         for level, kind, data in control:
-            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS) and len(data) == DESCRIPTOR_BYTES:
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS) and len(data) == _DESCRIPTOR_BYTES:
                 descriptor = int.from_bytes(data, sys.byteorder)
                 os.set_inheritable(descriptor, False)
                 return text, descriptor

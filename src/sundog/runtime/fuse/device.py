@@ -26,14 +26,14 @@ from sundog.errors import FuseRefused, KernelError
 
 FUSE_DEVICE = b"/dev/fuse"
 # Reasons for which a machine has no FUSE for this user.
-FUSE_FAULTS = {
+_FUSE_FAULTS = {
     errno.ENOENT: "/dev/fuse does not exist here",
     errno.EACCES: "this user may not open /dev/fuse",
     errno.EPERM: "something forbids this user to open or mount FUSE",
     errno.ENODEV: "the kernel has no FUSE",
     errno.ENXIO: "the kernel has no FUSE",
 }
-FUSE_HINT = "unpack the image once, and run the directory: ch-convert {} DIR"
+_FUSE_HINT = "unpack the image once, and run the directory: ch-convert {} DIR"
 
 
 def mount_fuse(image: bytes, uid: int, gid: int) -> tuple[int, int]:
@@ -46,7 +46,7 @@ def mount_fuse(image: bytes, uid: int, gid: int) -> tuple[int, int]:
     try:
         device = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise no_fuse(image, error.errno or 0) from None
+        raise _no_fuse(image, error.errno or 0) from None
     try:
         context = fsopen(b"fuse")
         for key, value in (
@@ -63,16 +63,16 @@ def mount_fuse(image: bytes, uid: int, gid: int) -> tuple[int, int]:
         tree = fsmount(context, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
         os.close(context)
     except KernelError as error:
-        raise no_fuse(image, error.errno or 0) from None
+        raise _no_fuse(image, error.errno or 0) from None
     return device, tree
 
 
-def no_fuse(image: bytes, number: int) -> FuseRefused:
+def _no_fuse(image: bytes, number: int) -> FuseRefused:
     """Return the error that says why the file ``image`` can't be shown."""
     shown = printable(image)
-    cause = FUSE_FAULTS.get(number, "FUSE can't be mounted")
+    cause = _FUSE_FAULTS.get(number, "FUSE can't be mounted")
     return FuseRefused(
         f"can't mount {shown}: {cause}: {os.strerror(number)}",
-        FUSE_HINT.format(shown),
+        _FUSE_HINT.format(shown),
         errno=number,
     )

@@ -62,14 +62,14 @@ if TYPE_CHECKING:
     Buffers = Sequence[bytes | memoryview]
     Handler = Callable[[int, memoryview], Buffers]
 
-FOREVER = 1 << 30  # in seconds: how long the kernel may believe an answer
-READAHEAD = 1 << 20
-PAGES = 256  # of one request
-BACKGROUND = 64  # requests that the kernel may send ahead
-CONGESTED = 48
-WRITE_SIZE = 4096  # the least that the kernel takes; nothing is written
+_FOREVER = 1 << 30  # in seconds: how long the kernel may believe an answer
+_READAHEAD = 1 << 20
+_PAGES = 256  # of one request
+_BACKGROUND = 64  # requests that the kernel may send ahead
+_CONGESTED = 48
+_WRITE_SIZE = 4096  # the least that the kernel takes; nothing is written
 
-FUSE_FILE_TYPES = {
+_FUSE_FILE_TYPES = {
     "f": 0o100000,
     "d": 0o040000,
     "l": 0o120000,
@@ -79,20 +79,20 @@ FUSE_FILE_TYPES = {
     "c": 0o100000,
     "b": 0o100000,
 }
-MODE_BITS = 0o7777
-FILE_SIZE_LIMIT = (1 << 63) - 1
-STATUS_BLOCK = 512  # the unit of st_blocks
+_MODE_BITS = 0o7777
+_FILE_SIZE_LIMIT = (1 << 63) - 1
+_STATUS_BLOCK = 512  # the unit of st_blocks
 
 # The position of a directory's first entry of its own: 0 is ".", 1 is "..".
-OWN_ENTRIES = 2
-NO_ENTRY = ENTRY_OUT.pack(0, 0, FOREVER, 0, 0, 0) + bytes(ATTRIBUTES.size)
+_OWN_ENTRIES = 2
+_NO_ENTRY = ENTRY_OUT.pack(0, 0, _FOREVER, 0, 0, 0) + bytes(ATTRIBUTES.size)
 
-SHOWN_XATTRS = b"user."
+_SHOWN_XATTRS = b"user."
 # The overlay on top of the image would obey these.
-HIDDEN_XATTRS = b"user.overlay."
+_HIDDEN_XATTRS = b"user.overlay."
 
 
-def is_entry_name(name: bytes) -> bool:
+def _is_entry_name(name: bytes) -> bool:
     """Tell whether ``name`` can be that of a directory entry: a hostile image may have others."""
     return (
         0 < len(name) <= NAME_MAX
@@ -136,8 +136,8 @@ class ImageFiles:
         if not offered & NO_OPENDIR_SUPPORT:
             self.handlers[OPENDIR] = self._open
         reply = INIT_OUT.pack(
-            *(MAJOR, min(minor, MINOR), max(readahead, READAHEAD), offered & WANTED_FLAGS),
-            *(BACKGROUND, CONGESTED, WRITE_SIZE, 1, PAGES, 0, 0),
+            *(MAJOR, min(minor, MINOR), max(readahead, _READAHEAD), offered & WANTED_FLAGS),
+            *(_BACKGROUND, _CONGESTED, _WRITE_SIZE, 1, _PAGES, 0, 0),
         )
         return (reply,)
 
@@ -147,12 +147,12 @@ class ImageFiles:
 
     def _attributes(self, inode: Inode) -> bytes:
         size = 0 if inode.kind in DEVICE_KINDS else inode.size
-        if size > FILE_SIZE_LIMIT:
+        if size > _FILE_SIZE_LIMIT:
             raise OSError(errno.EFBIG, "a longer file than Linux knows")
         time = inode.mtime
         return ATTRIBUTES.pack(
-            *(inode.number, size, -(-size // STATUS_BLOCK), time, time, time, 0, 0, 0),
-            FUSE_FILE_TYPES[inode.kind] | inode.mode & MODE_BITS,
+            *(inode.number, size, -(-size // _STATUS_BLOCK), time, time, time, 0, 0, 0),
+            _FUSE_FILE_TYPES[inode.kind] | inode.mode & _MODE_BITS,
             *(inode.nlink, *self._owner, 0, self._image.block_size, 0),
         )
 
@@ -161,17 +161,17 @@ class ImageFiles:
         image = self._image
         node = ROOT_ID if reference == image.root else reference + FIRST_ID
         attributes = self._attributes(image.inode(reference))
-        return ENTRY_OUT.pack(node, 0, FOREVER, FOREVER, 0, 0) + attributes
+        return ENTRY_OUT.pack(node, 0, _FOREVER, _FOREVER, 0, 0) + attributes
 
     def _lookup(self, node: int, body: memoryview) -> Buffers:
         name = bytes(body[:-1])
         if len(name) > NAME_MAX:
             raise OSError(errno.ENAMETOOLONG, "longer than a name can be")
-        reference = self._image.lookup(self._inode(node), name) if is_entry_name(name) else None
-        return (NO_ENTRY if reference is None else self._entry(reference),)
+        reference = self._image.lookup(self._inode(node), name) if _is_entry_name(name) else None
+        return (_NO_ENTRY if reference is None else self._entry(reference),)
 
     def _getattr(self, node: int, _body: memoryview) -> Buffers:
-        return ATTR_OUT.pack(FOREVER, 0, 0), self._attributes(self._inode(node))
+        return ATTR_OUT.pack(_FOREVER, 0, 0), self._attributes(self._inode(node))
 
     def _readlink(self, node: int, _body: memoryview) -> Buffers:
         inode = self._inode(node)
@@ -201,13 +201,13 @@ class ImageFiles:
         found: list[bytes] = []
         for place, name in enumerate((b".", b"..")):
             if offset <= place:
-                entry = NO_ENTRY if with_attributes else b""
-                found.append(entry + dirent(directory.number, place + 1, "d", name))
+                entry = _NO_ENTRY if with_attributes else b""
+                found.append(entry + _dirent(directory.number, place + 1, "d", name))
                 size -= len(found[-1])
-        start = max(offset - OWN_ENTRIES, 0)
+        start = max(offset - _OWN_ENTRIES, 0)
         image = self._image
         for name, reference, kind, following in image.entries(directory, start):
-            if not is_entry_name(name):
+            if not _is_entry_name(name):
                 continue
             entry, number = b"", 0
             if with_attributes:
@@ -216,8 +216,8 @@ class ImageFiles:
                     number = image.inode(reference).number
                 except (SundogError, OSError):
                     # The kernel asks for this inode by itself, and gets the error.
-                    entry = NO_ENTRY
-            text = entry + dirent(number, following + OWN_ENTRIES, kind, name)
+                    entry = _NO_ENTRY
+            text = entry + _dirent(number, following + _OWN_ENTRIES, kind, name)
             size -= len(text)
             if size < 0:
                 break
@@ -228,7 +228,7 @@ class ImageFiles:
         return {
             name: value
             for name, value in self._image.xattrs(self._inode(node))
-            if name.startswith(SHOWN_XATTRS) and not name.startswith(HIDDEN_XATTRS)
+            if name.startswith(_SHOWN_XATTRS) and not name.startswith(_HIDDEN_XATTRS)
         }
 
     def _getxattr(self, node: int, body: memoryview) -> Buffers:
@@ -237,12 +237,12 @@ class ImageFiles:
         value = self._xattrs(node).get(name)
         if value is None:
             raise OSError(errno.ENODATA, "no such attribute")
-        return sized(value, size)
+        return _sized(value, size)
 
     def _listxattr(self, node: int, body: memoryview) -> Buffers:
         size, _ = XATTR.unpack_from(body)
         names = b"".join(name + b"\0" for name in self._xattrs(node) if b"\0" not in name)
-        return sized(names, size)
+        return _sized(names, size)
 
     def _statfs(self, _node: int, _body: memoryview) -> Buffers:
         image = self._image
@@ -251,13 +251,13 @@ class ImageFiles:
         return (STATFS_OUT.pack(blocks, 0, 0, image.inode_count, 0, unit, NAME_MAX, unit),)
 
 
-def dirent(number: int, following: int, kind: str, name: bytes) -> bytes:
+def _dirent(number: int, following: int, kind: str, name: bytes) -> bytes:
     """Return the struct fuse_dirent of an entry; ``following`` is the offset of the next one."""
-    head = DIRENT.pack(number or 1, following, len(name), FUSE_FILE_TYPES[kind] >> 12)
+    head = DIRENT.pack(number or 1, following, len(name), _FUSE_FILE_TYPES[kind] >> 12)
     return head + name + bytes(-len(name) % 8)
 
 
-def sized(value: bytes, size: int) -> Buffers:
+def _sized(value: bytes, size: int) -> Buffers:
     """Answer a request for an extended attribute: ``value``, or its length if ``size`` is 0."""
     if not size:
         return (XATTR.pack(len(value), 0),)

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-SERVER_NAME = b"sundog-fuse"  # as ps(1) shows it
+_SERVER_NAME = b"sundog-fuse"  # as ps(1) shows it
 
 
 def become_server(kept: Collection[int]) -> None:
@@ -29,5 +29,5 @@ def become_server(kept: Collection[int]) -> None:
     pthread_sigmask(SIG_BLOCK, valid_signals())
     set_dumpable(False)
     clear_command_line()  # it has values of --set-env
-    prctl(PR_SET_NAME, b"PR_SET_NAME", SERVER_NAME)
+    prctl(PR_SET_NAME, b"PR_SET_NAME", _SERVER_NAME)
     os.chdir(b"/")

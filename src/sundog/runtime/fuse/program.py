@@ -22,25 +22,25 @@ from sundog.runtime.fuse.process import become_server
 from sundog.runtime.fuse.requests import serve_device
 from sundog.runtime.squashfs.image import SquashfsImage
 
-MESSAGE = Struct("PIPNPNi0P")  # struct msghdr
-PART = Struct("PN")  # struct iovec
-CONTROL = Struct("Niii0N")  # struct cmsghdr, and a descriptor
-CONTROL_LENGTH = 20
+_MESSAGE = Struct("PIPNPNi0P")  # struct msghdr
+_PART = Struct("PN")  # struct iovec
+_CONTROL = Struct("Niii0N")  # struct cmsghdr, and a descriptor
+_CONTROL_LENGTH = 20
 SOL_SOCKET, SCM_RIGHTS = 1, 1
 MSG_CMSG_CLOEXEC = 0x40000000
 
 
-def receive_device(channel: int) -> tuple[int, int, int]:
+def _receive_device(channel: int) -> tuple[int, int, int]:
     """Return the device that ``ch-run`` has mounted, and the owner of the files: uid and gid.
 
     Raises SundogError if ``ch-run`` has ended.
     """
-    text, control = bytearray(DEVICE_MESSAGE.size), bytearray(CONTROL.size)
-    part = bytearray(PART.pack(address(text), len(text)))
-    message = bytearray(MESSAGE.pack(0, 0, address(part), 1, address(control), len(control), 0))
+    text, control = bytearray(DEVICE_MESSAGE.size), bytearray(_CONTROL.size)
+    part = bytearray(_PART.pack(address(text), len(text)))
+    message = bytearray(_MESSAGE.pack(0, 0, address(part), 1, address(control), len(control), 0))
     received = libc_call("recvmsg", channel, address(message), MSG_CMSG_CLOEXEC)
-    length, level, kind, device = CONTROL.unpack(control)
-    if received != len(text) or (length, level, kind) != (CONTROL_LENGTH, SOL_SOCKET, SCM_RIGHTS):
+    length, level, kind, device = _CONTROL.unpack(control)
+    if received != len(text) or (length, level, kind) != (_CONTROL_LENGTH, SOL_SOCKET, SCM_RIGHTS):
         raise SundogError("no device")
     _, uid, gid, _ = DEVICE_MESSAGE.unpack(text)
     return device, uid, gid
@@ -51,7 +51,7 @@ def serve_one() -> None:
     channel, image = map(int, sys.argv[2:4])
     try:
         become_server((channel, image))
-        device, uid, gid = receive_device(channel)
+        device, uid, gid = _receive_device(channel)
         files = ImageFiles(SquashfsImage(image), uid, gid, os.fstat(image).st_size)
         os.write(channel, READY)
         os.close(channel)

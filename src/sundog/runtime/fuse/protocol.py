@@ -10,7 +10,7 @@ from sundog.base.cpython import Struct
 
 # Opcodes.
 LOOKUP = 1
-FORGET = 2
+_FORGET = 2
 GETATTR = 3
 READLINK = 5
 OPEN = 14
@@ -21,13 +21,13 @@ LISTXATTR = 23
 INIT = 26
 OPENDIR = 27
 READDIR = 28
-INTERRUPT = 36
+_INTERRUPT = 36
 DESTROY = 38
-BATCH_FORGET = 42
+_BATCH_FORGET = 42
 READDIRPLUS = 44
 
 # The kernel waits for no answer to these.
-UNANSWERED = frozenset({FORGET, INTERRUPT, BATCH_FORGET})
+UNANSWERED = frozenset({_FORGET, _INTERRUPT, _BATCH_FORGET})
 
 ROOT_ID = 1  # FUSE_ROOT_ID, the node of the root directory
 # Nodes of other inodes are their references, moved past 0 (none) and 1 (the root).
@@ -52,22 +52,22 @@ MAJOR = 7
 MINOR = 31  # what these structures are like
 
 # Flags of INIT.
-ASYNC_READ = 1 << 0
-DO_READDIRPLUS = 1 << 13
-READDIRPLUS_AUTO = 1 << 14
-PARALLEL_DIROPS = 1 << 18
+_ASYNC_READ = 1 << 0
+_DO_READDIRPLUS = 1 << 13
+_READDIRPLUS_AUTO = 1 << 14
+_PARALLEL_DIROPS = 1 << 18
 NO_OPEN_SUPPORT = 1 << 17
-PAGES_LIMIT = 1 << 22
-CACHE_SYMLINKS = 1 << 23
+_PAGES_LIMIT = 1 << 22
+_CACHE_SYMLINKS = 1 << 23
 NO_OPENDIR_SUPPORT = 1 << 24
 WANTED_FLAGS = (
-    ASYNC_READ
-    | DO_READDIRPLUS
-    | READDIRPLUS_AUTO
-    | PARALLEL_DIROPS
+    _ASYNC_READ
+    | _DO_READDIRPLUS
+    | _READDIRPLUS_AUTO
+    | _PARALLEL_DIROPS
     | NO_OPEN_SUPPORT
-    | PAGES_LIMIT
-    | CACHE_SYMLINKS
+    | _PAGES_LIMIT
+    | _CACHE_SYMLINKS
     | NO_OPENDIR_SUPPORT
 )
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.inode import Inode
 
 # Bounds of what a hostile image can cost.
-MANIFEST_LIMIT = 1 << 29  # in bytes; a million files of another owner take some 60 MB
+_MANIFEST_LIMIT = 1 << 29  # in bytes; a million files of another owner take some 60 MB
 PATHS_LIMIT = 1 << 24  # a walk of minutes; directories may share a list of names
-PATHS_AT_ONCE = 1 << 10
-WRITTEN_AT_ONCE = 1 << 20
+_PATHS_AT_ONCE = 1 << 10
+_WRITTEN_AT_ONCE = 1 << 20
 
-RECORDED_XATTR = b"security.capability"
+_RECORDED_XATTR = b"security.capability"
 
 
 def write_records(image: SquashfsImage, is_unwanted: Callable[[], bool]) -> int:
@@ -37,20 +37,20 @@ def write_records(image: SquashfsImage, is_unwanted: Callable[[], bool]) -> int:
     """
     descriptor = os.memfd_create("sundog-owners", os.MFD_CLOEXEC)
     try:
-        ImageManifest(image, descriptor).write(is_unwanted)
+        _ImageManifest(image, descriptor).write(is_unwanted)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-class ImageManifest:
+class _ImageManifest:
     """The manifest of ``image`` on its way to the file ``descriptor``."""
 
     def __init__(self, image: SquashfsImage, descriptor: int) -> None:
         self._image = image
         self._descriptor = descriptor
-        self._left = MANIFEST_LIMIT
+        self._left = _MANIFEST_LIMIT
         self._parts = [OWNERS_MAGIC]
         self._size = 0
         self._packed: dict[tuple[object, ...], bytes] = {}
@@ -59,8 +59,8 @@ class ImageManifest:
         """Write all of it, see ``write_records``."""
         for count, (path, inode) in enumerate(walk_paths(self._image)):
             if count > PATHS_LIMIT:
-                raise too_many()
-            if count % PATHS_AT_ONCE == 0 and is_unwanted():
+                raise _too_many()
+            if count % _PATHS_AT_ONCE == 0 and is_unwanted():
                 raise SundogError("nobody waits for the records of owners")
             self._add(path, inode)
         self._flush()
@@ -68,7 +68,7 @@ class ImageManifest:
     def _add(self, path: bytes, inode: Inode) -> None:
         if inode.kind not in OWNER_KINDS:
             return
-        xattrs = tuple(pair for pair in self._image.xattrs(inode) if pair[0] == RECORDED_XATTR)
+        xattrs = tuple(pair for pair in self._image.xattrs(inode) if pair[0] == _RECORDED_XATTR)
         key = (inode.kind, inode.uid, inode.gid, inode.rdev, xattrs)
         packed = self._packed.get(key)
         if packed is None:
@@ -82,20 +82,20 @@ class ImageManifest:
         text = b"%s\0%s\0" % (path, packed)
         self._parts.append(text)
         self._size += len(text)
-        if self._size >= WRITTEN_AT_ONCE:
+        if self._size >= _WRITTEN_AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:
         data = b"".join(self._parts)
         self._left -= len(data)
         if self._left < 0:
-            raise too_many()
+            raise _too_many()
         write_all(self._descriptor, data)
         self._parts = []
         self._size = 0
 
 
-def too_many() -> SundogError:
+def _too_many() -> SundogError:
     """Return the error for an image whose records would cost too much."""
     return SundogError(
         "the image has too many files or owners to record",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sundog.runtime.fuse.files import Buffers, Handler
 
 # The request was interrupted, or a signal came, or there was nothing after all.
-READ_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
+_READ_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 
-NO_BUFFERS: Buffers = ()
+_NO_BUFFERS: Buffers = ()
 
 
 def serve_device(device: int, handlers: dict[int, Handler]) -> None:
@@ -38,14 +38,14 @@ def serve_device(device: int, handlers: dict[int, Handler]) -> None:
         try:
             length = os.readv(device, [request])
         except OSError as error:
-            if error.errno in READ_AGAIN:
+            if error.errno in _READ_AGAIN:
                 continue
             if error.errno == errno.ENODEV:
                 return
             raise
         _, opcode, unique, node = unpack(request)
         handler = handlers.get(opcode)
-        answer, number = NO_BUFFERS, 0
+        answer, number = _NO_BUFFERS, 0
         if handler is None:
             if opcode in UNANSWERED:
                 continue

@@ -35,20 +35,20 @@ MPI_LIBRARIES = (
 SAME_AS = {b"libmpich": b"libmpi", b"libmpichfort": b"libmpifort", b"libmpichcxx": b"libmpicxx"}
 
 # Names of ABIs for messages, by linker name and major number.
-KNOWN_ABIS = {
+_KNOWN_ABIS = {
     (b"libmpi", 12): "MPICH, Intel MPI, MVAPICH, Cray MPICH",
     (b"libmpi", 40): "Open MPI 3 to 5",
     (b"libmpi", 20): "Open MPI 2",
 }
 
 # glibc itself: its parts belong together, and are replaced together or not at all.
-GLIBC_PARTS = (
+_GLIBC_PARTS = (
     *(b"ld-linux", b"ld64.so", b"libBrokenLocale.so", b"libanl.so", b"libc.so", b"libdl.so"),
     *(b"libm.so", b"libmvec.so", b"libnsl.so", b"libnss_", b"libpthread.so", b"libresolv.so"),
     *(b"librt.so", b"libthread_db.so", b"libutil.so"),
 )
 C_LIBRARY = b"libc.so.6"
-GLIBC_VERSION = b"GLIBC_"
+_GLIBC_VERSION = b"GLIBC_"
 
 
 def linker_name(name: bytes) -> bytes:
@@ -75,7 +75,7 @@ def version_of(name: bytes) -> tuple[int, ...]:
 
 def is_glibc(name: bytes) -> bool:
     """Tell whether a library is a part of glibc."""
-    return name.startswith(GLIBC_PARTS)
+    return name.startswith(_GLIBC_PARTS)
 
 
 def misfit(host: tuple[int, ...], image: tuple[int, ...], compatibility: str) -> tuple[bool, str]:
@@ -97,17 +97,17 @@ def misfit(host: tuple[int, ...], image: tuple[int, ...], compatibility: str) ->
 
 def glibc_version(versions: set[bytes]) -> tuple[int, ...]:
     """Return the highest version of glibc among symbol versions; () if there is none."""
-    found = [version_numbers(text) for text in versions if text.startswith(GLIBC_VERSION)]
+    found = [version_numbers(text) for text in versions if text.startswith(_GLIBC_VERSION)]
     return max(found, default=())
 
 
 def version_numbers(text: bytes) -> tuple[int, ...]:
     """Return the numbers in a symbol version such as ``GLIBC_2.38``; () for ``GLIBC_PRIVATE``."""
-    words = text.removeprefix(GLIBC_VERSION).split(b".")
+    words = text.removeprefix(_GLIBC_VERSION).split(b".")
     return tuple(map(int, words)) if all(word.isdigit() for word in words) else ()
 
 
 def described(name: bytes, major: int) -> str:
     """Name an ABI for a message."""
-    known = KNOWN_ABIS.get((abi_name(name), major), "")
+    known = _KNOWN_ABIS.get((abi_name(name), major), "")
     return printable(name) + (f" ({known})" if known else "")

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-State = tuple[int, ...]
+_State = tuple[int, ...]
 
 
 class Findings:
@@ -31,15 +31,15 @@ class Findings:
 
     __slots__ = ("fit", "host", "image")
 
-    def __init__(self, fit: Fit, host: dict[bytes, State], image: dict[bytes, State]) -> None:
+    def __init__(self, fit: Fit, host: dict[bytes, _State], image: dict[bytes, _State]) -> None:
         self.fit = fit
         self.host = host
         self.image = image
 
     def is_current(self, root: int) -> bool:
         """Tell whether the files of the host and of the image in ``root`` are the same as then."""
-        return all(state_of(path) == state for path, state in self.host.items()) and all(
-            state_in(root, path) == state for path, state in self.image.items()
+        return all(_state_of(path) == state for path, state in self.host.items()) and all(
+            _state_in(root, path) == state for path, state in self.image.items()
         )
 
     def pack(self) -> object:
@@ -60,17 +60,17 @@ def unpack_findings(value: object) -> Findings | None:
     return None
 
 
-def states(paths: Iterable[bytes]) -> dict[bytes, State]:
+def states(paths: Iterable[bytes]) -> dict[bytes, _State]:
     """Return the states of files of the host."""
-    return {path: state_of(path) for path in paths}
+    return {path: _state_of(path) for path in paths}
 
 
-def states_in(root: int, paths: Iterable[bytes]) -> dict[bytes, State]:
+def states_in(root: int, paths: Iterable[bytes]) -> dict[bytes, _State]:
     """Return the states of files of the image in the directory ``root``."""
-    return {path: state_in(root, path) for path in paths}
+    return {path: _state_in(root, path) for path in paths}
 
 
-def state_of(path: bytes) -> State:
+def _state_of(path: bytes) -> _State:
     """Return what changes when a file of the host changes; () if there is none."""
     try:
         status = os.stat(path)
@@ -80,7 +80,7 @@ def state_of(path: bytes) -> State:
     return (*identity, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def state_in(root: int, path: bytes) -> State:
+def _state_in(root: int, path: bytes) -> _State:
     """Return what changes when a file of an image changes; () if there is none.
 
     Each start may mount the image under another device number.

@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from sundog.runtime.host_mpi.profile import HostProfile
     from sundog.runtime.linker.search import FoundLibrary, LibrarySearch
 
-CANDIDATES_LIMIT = 300  # libraries of an image that one of the host may replace
+_CANDIDATES_LIMIT = 300  # libraries of an image that one of the host may replace
 
-IMAGE_HINT = (
+_IMAGE_HINT = (
     "name its directory in the profile's image_directories; an MPI that is linked statically can't "
     "be replaced"
 )
-ABI_HINT = "use an image whose MPI has the host's ABI; or leave out --host-mpi"
-GLIBC_HINT = "--host-glibc shows the host's C library, too; or use an image with a newer one"
+_ABI_HINT = "use an image whose MPI has the host's ABI; or leave out --host-mpi"
+_GLIBC_HINT = "--host-glibc shows the host's C library, too; or use an image with a newer one"
 
 
 class Fit:
@@ -129,16 +129,16 @@ class Fitting:
         wanted = {abi_name(name.rpartition(b"/")[2]) for name in self._profile.libraries}
         wanted |= set(MPI_LIBRARIES)
         places = [path for path, name in names if version_of(name) and abi_name(name) in wanted]
-        found = map(self._image.open, places[:CANDIDATES_LIMIT])
+        found = map(self._image.open, places[:_CANDIDATES_LIMIT])
         return [library for library in found if library is not None]
 
     def _usable(self, ours: list[FoundLibrary], theirs: list[FoundLibrary]) -> list[FoundLibrary]:
         """Return those of the host's MPIs whose ABI the image's programs need, or else all."""
         if not ours:
             raise SundogError("the host's linker finds no MPI", NOTHING_FOUND_HINT)
-        abis = {(abi_name(library.name), major_of(library)) for library in theirs}
+        abis = {(abi_name(library.name), _major_of(library)) for library in theirs}
         usable = [
-            library for library in ours if (abi_name(library.name), major_of(library)) in abis
+            library for library in ours if (abi_name(library.name), _major_of(library)) in abis
         ]
         return usable or [library for library in ours if abi_name(library.name) == MPI_LIBRARIES[0]]
 
@@ -148,13 +148,13 @@ class Fitting:
         names = {abi_name(library.names[0]) for library in libraries}
         if not any(abi_name(found.name) in names for found in theirs):
             shown = " ".join(sorted(printable(name) for name in names))
-            raise SundogError(f"the image has no MPI that can be replaced: {shown}", IMAGE_HINT)
+            raise SundogError(f"the image has no MPI that can be replaced: {shown}", _IMAGE_HINT)
         refused = []
         fitting = False
         for library in libraries:
             name = abi_name(library.names[0])
             pairs = [found for found in theirs if abi_name(found.name) == name]
-            same = [found for found in pairs if major_of(found) == library.major]
+            same = [found for found in pairs if _major_of(found) == library.major]
             for found in same:
                 self._compare_mpi(library, found)
                 self._cover(library, found)
@@ -166,9 +166,9 @@ class Fitting:
             library, found = refused[0]
             raise SundogError(
                 f"the host's {described(library.names[0], library.major)} does not fit the image's"
-                f" {described(found.name, major_of(found))}: the ABIs {library.major} and"
-                f" {major_of(found)} differ",
-                ABI_HINT,
+                f" {described(found.name, _major_of(found))}: the ABIs {library.major} and"
+                f" {_major_of(found)} differ",
+                _ABI_HINT,
             )
 
     def _compare_mpi(self, library: HostLibrary, found: FoundLibrary) -> None:
@@ -184,7 +184,7 @@ class Fitting:
         )
         if is_refused:
             raise SundogError(
-                f"{text}; the profile asks for compatibility {compatibility}", ABI_HINT
+                f"{text}; the profile asks for compatibility {compatibility}", _ABI_HINT
             )
         if text not in self.fit.warnings:
             self.fit.warnings.append(text)
@@ -194,7 +194,7 @@ class Fitting:
         same = [
             found
             for name in library.names
-            for path in self._image.paths(name=name)[:CANDIDATES_LIMIT]
+            for path in self._image.paths(name=name)[:_CANDIDATES_LIMIT]
             if (found := self._image.open(path)) is not None
             and found.library.machine == library.found.library.machine
         ]
@@ -228,7 +228,7 @@ class Fitting:
             if name != library.names[-1] or name not in self._there:
                 self.fit.added[name] = library.path
                 self._cache(name, HOST_LIBRARIES + b"/" + name, library)
-        plugins = plugins_beside(library)
+        plugins = _plugins_beside(library)
         if (
             plugins
             and library.names[0] in self.fit.added
@@ -251,7 +251,7 @@ class Fitting:
 
     def _show_plugins(self, library: HostLibrary, directory: bytes) -> None:
         """Show the plug-ins of a library in place of the image's, which are of another version."""
-        plugins = plugins_beside(library)
+        plugins = _plugins_beside(library)
         place = directory + b"/" + plugins.rpartition(b"/")[2]
         if plugins and names_inside(self._image.root, place):
             there = names_inside(self._search.root, plugins)
@@ -274,7 +274,7 @@ class Fitting:
                 raise SundogError(
                     f"the host's {printable(versions[version].found.file_name)} needs"
                     f" {printable(version)} of {printable(name)}; the image has {has}",
-                    GLIBC_HINT,
+                    _GLIBC_HINT,
                 )
 
     def _replace_glibc(self, host: HostSet, own: FoundLibrary) -> bool:
@@ -292,7 +292,7 @@ class Fitting:
         there = set()
         names = [(path, path.rpartition(b"/")[2]) for path in self._image.paths(beginning=b"l")]
         places = [path for path, name in names if version_of(name) and is_glibc(name)]
-        for path in places[:CANDIDATES_LIMIT]:
+        for path in places[:_CANDIDATES_LIMIT]:
             found = self._image.open(path)
             if found is None or found.library.machine != machine:
                 continue
@@ -308,13 +308,13 @@ class Fitting:
         return True
 
 
-def plugins_beside(library: HostLibrary) -> bytes:
+def _plugins_beside(library: HostLibrary) -> bytes:
     """Return the directory of the plug-ins that belong to a library; b"" if it has none."""
     name = PLUGINS_BESIDE.get(linker_name(library.names[0]), b"")
     return library.path.rpartition(b"/")[0] + b"/" + name if name else b""
 
 
-def major_of(found: FoundLibrary) -> int:
+def _major_of(found: FoundLibrary) -> int:
     """Return the number of the ABI of a library, or -1."""
     numbers = version_of(found.library.soname) or version_of(found.name)
     return numbers[0] if numbers else -1

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sundog.runtime.host_mpi.profile import HostProfile
     from sundog.runtime.linker.search import FoundLibrary, LibrarySearch
 
-HOST_LIBRARIES_LIMIT = 1000
-ORIGINS = (b"$ORIGIN", b"${ORIGIN}")
+_HOST_LIBRARIES_LIMIT = 1000
+_ORIGINS = (b"$ORIGIN", b"${ORIGIN}")
 
 # Libraries that load plug-ins from a directory beside them: linker name → the directory.  The
 # plug-ins belong to exactly this version of the library.
@@ -101,8 +101,8 @@ class HostSet:
         library = HostLibrary(found, is_mpi=is_mpi)
         if any(name in self.named for name in library.names):
             return
-        if len(self.libraries) == HOST_LIBRARIES_LIMIT:
-            raise SundogError(f"the host's MPI needs more than {HOST_LIBRARIES_LIMIT} libraries")
+        if len(self.libraries) == _HOST_LIBRARIES_LIMIT:
+            raise SundogError(f"the host's MPI needs more than {_HOST_LIBRARIES_LIMIT} libraries")
         self._machine = self._machine or found.library.machine
         self.libraries.append(library)
         for name in library.names:
@@ -140,9 +140,9 @@ class HostSet:
         own, place = needing.library, needing.path.rpartition(b"/")[0]
         before = b"" if own.runpath else own.rpath
         directories = [
-            *expanded_directories(before, place),
+            *_expanded_directories(before, place),
             *self._path,
-            *expanded_directories(own.runpath, place),
+            *_expanded_directories(own.runpath, place),
         ]
         for directory in directories:
             found = self.search.open(directory + b"/" + name)
@@ -151,11 +151,11 @@ class HostSet:
         return self.search.find(name, self._machine)
 
 
-def expanded_directories(text: bytes, origin: bytes) -> list[bytes]:
+def _expanded_directories(text: bytes, origin: bytes) -> list[bytes]:
     """Return the absolute directories of an RPATH; ``origin`` is the directory of its library."""
     directories = []
     for item in text.split(b":"):
-        for word in ORIGINS:
+        for word in _ORIGINS:
             item = item.replace(word, origin)  # noqa: PLW2901 - two spellings of one word
         if item.startswith(b"/"):
             directories.append(item)

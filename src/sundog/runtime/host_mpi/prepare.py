@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from sundog.runtime.container.plan import Plan
     from sundog.runtime.container.variables import Environment
 
-IMAGE_VARIABLES = b"/ch/environment"
-LIBRARY_PATH = b"LD_LIBRARY_PATH"
-PROVIDER_PATH = b"FI_PROVIDER_PATH"
+_IMAGE_VARIABLES = b"/ch/environment"
+_LIBRARY_PATH = b"LD_LIBRARY_PATH"
+_PROVIDER_PATH = b"FI_PROVIDER_PATH"
 
 
 class HostMpi:
@@ -84,7 +84,7 @@ class HostMpi:
         self._profile = find_profile(name, environment, storage)
         self._host_glibc = host_glibc
         self._storage = storage
-        path = environment.get(LIBRARY_PATH) or b""
+        path = environment.get(_LIBRARY_PATH) or b""
         self._library_path = [place for place in path.split(b":") if place.startswith(b"/")]
         self.told = told
         self.warned = warned
@@ -123,10 +123,10 @@ class HostMpi:
             self.told(text)
         self._decide(fit)
         self._directory.acquire()
-        more = covering(fit)
+        more = _covering(fit)
         for operation in more:
             operation.acquire()
-        cache = LinkerCache(shown_cache(root, plan.operations))
+        cache = LinkerCache(_shown_cache(root, plan.operations))
         self._cache.contents = cache.extended([CachedLibrary(*each) for each in fit.cached])
         for operation in (self._directory, self._cache, *more):
             operation.generate(plan.scratch)
@@ -137,7 +137,7 @@ class HostMpi:
         profile = self._profile
         host_root = os.open(b"/", OPEN_DIRECTORY)
         search = LibrarySearch(host_root, self._library_path)
-        image = LibrarySearch(root, [*profile.image_directories, *image_library_path(root)])
+        image = LibrarySearch(root, [*profile.image_directories, *_image_library_path(root)])
         fitting = Fitting(profile, search, image, host_glibc=self._host_glibc)
         host = fitting.decide(self._library_path)
         fit = fitting.fit
@@ -151,7 +151,7 @@ class HostMpi:
             *sources,
             *fit.added.values(),
         ]
-        seen = [IMAGE_VARIABLES]  # they belong to an image, and not to its layers
+        seen = [_IMAGE_VARIABLES]  # they belong to an image, and not to its layers
         if not is_stable:
             seen += [*image.configuration, *image.directories]
         return Findings(fit, states(decided), states_in(root, seen))
@@ -166,14 +166,14 @@ class HostMpi:
             name = path.rpartition(b"/")[2]
             entries[HOST_PROVIDERS.removeprefix(HOST_DIRECTORY + b"/") + b"/" + name] = path
         if profile.providers:
-            variables.insert(0, (PROVIDER_PATH, HOST_PROVIDERS))
+            variables.insert(0, (_PROVIDER_PATH, HOST_PROVIDERS))
         self._directory.entries = entries
         self._directory.environment = b"".join(
             [name + b"=" + value + b"\0" for name, value in variables]
         )
 
 
-def covering(fit: Fit) -> list[Operation]:
+def _covering(fit: Fit) -> list[Operation]:
     """Return the mounts over files and directories of the image."""
     more: list[Operation] = [
         Bind(source, place, REQUIRED, writable=False) for source, place in fit.covers
@@ -186,7 +186,7 @@ def covering(fit: Fit) -> list[Operation]:
     return more
 
 
-def shown_cache(root: int, operations: Sequence[Operation]) -> bytes:
+def _shown_cache(root: int, operations: Sequence[Operation]) -> bytes:
     """Return the linker's cache that the container would have: that of devices, or the image's."""
     for operation in operations:
         is_cache = operation.destination == LINKER_CACHE
@@ -195,11 +195,11 @@ def shown_cache(root: int, operations: Sequence[Operation]) -> bytes:
     return read_inside(root, LINKER_CACHE, LINKER_CACHE_LIMIT) or b""
 
 
-def image_library_path(root: int) -> list[bytes]:
+def _image_library_path(root: int) -> list[bytes]:
     """Return the directories of $LD_LIBRARY_PATH of an image."""
     found: list[bytes] = []
-    for line in small_file(root, IMAGE_VARIABLES).split(b"\n"):
+    for line in small_file(root, _IMAGE_VARIABLES).split(b"\n"):
         name, _, value = line.partition(b"=")
-        if name == LIBRARY_PATH:
+        if name == _LIBRARY_PATH:
             found = [place for place in value.split(b":") if place.startswith(b"/")]
     return found

@@ -1,6 +1,6 @@
 """Profiles: files in which a site says which libraries of its hosts containers get.
 
-A profile is ``NAME.toml`` in one of the directories of ``profile_directories``; the first one
+A profile is ``NAME.toml`` in one of the directories of ``_profile_directories``; the first one
 counts.  Without a name, ``default.toml`` counts, if it is there.  A name with a slash is a path.
 """
 
@@ -18,16 +18,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.container.variables import Environment
 
-PROFILE_DIRECTORIES = b"CH_RUN_HOST_MPI_DIRS"  # a variable, with colons between directories
-SITE_PROFILES = b"/etc/sundog/host-mpi.d"
-USER_PROFILES = b"sundog/host-mpi.d"  # below $XDG_CONFIG_HOME
-DEFAULT_PROFILE = b"default"
-PROFILE_SUFFIX = b".toml"
-PROFILE_LIMIT = 1 << 20  # bytes
+_PROFILE_DIRECTORIES = b"CH_RUN_HOST_MPI_DIRS"  # a variable, with colons between directories
+_SITE_PROFILES = b"/etc/sundog/host-mpi.d"
+_USER_PROFILES = b"sundog/host-mpi.d"  # below $XDG_CONFIG_HOME
+_DEFAULT_PROFILE = b"default"
+_PROFILE_SUFFIX = b".toml"
+_PROFILE_LIMIT = 1 << 20  # bytes
 
-PROFILE_HINT = "see ch-run --help, and the chapter on the host's MPI in docs/how-to/mpi.md"
-STRING_LISTS = ("libraries", "dependencies", "plugins", "providers", "binds", "image_directories")
-PROFILE_FIELDS = (*STRING_LISTS, "description", "compatibility", "environment", "host_glibc")
+_PROFILE_HINT = "see ch-run --help, and the chapter on the host's MPI in docs/how-to/mpi.md"
+_STRING_LISTS = ("libraries", "dependencies", "plugins", "providers", "binds", "image_directories")
+_PROFILE_FIELDS = (*_STRING_LISTS, "description", "compatibility", "environment", "host_glibc")
 
 
 class HostProfile:
@@ -62,29 +62,29 @@ class HostProfile:
         """Take the ``table`` in the file ``path``.  Raises SundogError for a mistake in it."""
         self.path = path
         table = table or {}
-        lists = {name: checked_list(path, table, name) for name in STRING_LISTS}
+        lists = {name: _checked_list(path, table, name) for name in _STRING_LISTS}
         self.libraries = lists["libraries"]
         self.dependencies = lists["dependencies"]
         self.plugins = lists["plugins"]
         self.providers = lists["providers"]
         self.image_directories = lists["image_directories"]
-        self.binds = [checked_bind(path, text) for text in lists["binds"]]
+        self.binds = [_checked_bind(path, text) for text in lists["binds"]]
         for name in ("libraries", "dependencies", "plugins", "providers", "image_directories"):
             for value in lists[name]:
                 if not value.startswith(b"/"):
-                    raise mistake(path, f"{name}: {printable(value)} is not an absolute path")
+                    raise _mistake(path, f"{name}: {printable(value)} is not an absolute path")
         if path and not self.libraries:
-            raise mistake(path, "libraries: the profile names no library of MPI")
+            raise _mistake(path, "libraries: the profile names no library of MPI")
         compatibility = table.get("compatibility", FULL_FITS)
         if compatibility not in COMPATIBILITIES:
-            raise mistake(path, f"compatibility: one of {', '.join(COMPATIBILITIES)}")
+            raise _mistake(path, f"compatibility: one of {', '.join(COMPATIBILITIES)}")
         self.compatibility = str(compatibility)
         self.host_glibc = table.get("host_glibc", False)
         if not isinstance(self.host_glibc, bool):
-            raise mistake(path, "host_glibc: true or false")
-        self.environment = checked_variables(path, table.get("environment", {}))
+            raise _mistake(path, "host_glibc: true or false")
+        self.environment = _checked_variables(path, table.get("environment", {}))
         if not isinstance(table.get("description", ""), str):
-            raise mistake(path, "description: write a string")
+            raise _mistake(path, "description: write a string")
 
     def files(self) -> list[bytes]:
         """Return the host's files on which the profile's meaning depends."""
@@ -97,18 +97,18 @@ def find_profile(name: bytes, environment: Environment, storage: int) -> HostPro
     ``storage`` is for ``KeptValue``: to read TOML takes longer than the rest of such a start.
     Raises SundogError if there is no such profile, or if it is wrong.
     """
-    directories = profile_directories(environment)
-    file_name = (name or DEFAULT_PROFILE) + PROFILE_SUFFIX
+    directories = _profile_directories(environment)
+    file_name = (name or _DEFAULT_PROFILE) + _PROFILE_SUFFIX
     paths = [name] if b"/" in name else [place + b"/" + file_name for place in directories]
     for path in paths:
         try:
             with open(path, "rb") as file:
-                data = file.read(PROFILE_LIMIT)
+                data = file.read(_PROFILE_LIMIT)
             kept = KeptValue(storage, data)
             table = kept.read()
             if isinstance(table, dict):
                 return HostProfile(path, table)
-            table = parsed(path, data.decode())
+            table = _parsed(path, data.decode())
             profile = HostProfile(path, table)
             kept.write(table)
             return profile
@@ -117,94 +117,94 @@ def find_profile(name: bytes, environment: Environment, storage: int) -> HostPro
         except OSError as error:
             raise SundogError(f"can't read {printable(path)}: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise mistake(path, "it is not text in UTF-8") from None
+            raise _mistake(path, "it is not text in UTF-8") from None
     if not name:
         return HostProfile()
     if b"/" in name:
-        raise SundogError(f"no such profile: {printable(name)}", PROFILE_HINT)
-    there = known_profiles(directories)
+        raise SundogError(f"no such profile: {printable(name)}", _PROFILE_HINT)
+    there = _known_profiles(directories)
     shown = printable(name)
     raise SundogError(
         f"no profile of the host's MPI has the name {shown}",
-        f"known: {' '.join(there)}" if there else f"no profile is in {places(directories)}",
+        f"known: {' '.join(there)}" if there else f"no profile is in {_places(directories)}",
     )
 
 
-def profile_directories(environment: Environment) -> list[bytes]:
+def _profile_directories(environment: Environment) -> list[bytes]:
     """Return the directories of profiles, in order: $CH_RUN_HOST_MPI_DIRS, else user and site."""
-    named = environment.get(PROFILE_DIRECTORIES)
+    named = environment.get(_PROFILE_DIRECTORIES)
     if named:
         return [directory for directory in named.split(b":") if directory]
     home = environment.get(b"HOME")
     own = environment.get(b"XDG_CONFIG_HOME") or (home + b"/.config" if home else b"")
-    return [own + b"/" + USER_PROFILES, SITE_PROFILES] if own else [SITE_PROFILES]
+    return [own + b"/" + _USER_PROFILES, _SITE_PROFILES] if own else [_SITE_PROFILES]
 
 
-def known_profiles(directories: list[bytes]) -> list[str]:
+def _known_profiles(directories: list[bytes]) -> list[str]:
     """Return the names of all profiles."""
     found = set()
     for directory in directories:
         try:
-            found |= {name for name in os.listdir(directory) if name.endswith(PROFILE_SUFFIX)}
+            found |= {name for name in os.listdir(directory) if name.endswith(_PROFILE_SUFFIX)}
         except OSError:
             continue
-    return [printable(name.removesuffix(PROFILE_SUFFIX)) for name in sorted(found)]
+    return [printable(name.removesuffix(_PROFILE_SUFFIX)) for name in sorted(found)]
 
 
-def places(directories: list[bytes]) -> str:
+def _places(directories: list[bytes]) -> str:
     """Name directories for a message."""
     return " or ".join(map(printable, directories))
 
 
-def mistake(path: bytes, text: str) -> SundogError:
+def _mistake(path: bytes, text: str) -> SundogError:
     """Return the error for a mistake in a profile."""
-    return SundogError(f"{printable(path)}: {text}", PROFILE_HINT)
+    return SundogError(f"{printable(path)}: {text}", _PROFILE_HINT)
 
 
-def parsed(path: bytes, text: str) -> dict[str, object]:
+def _parsed(path: bytes, text: str) -> dict[str, object]:
     """Return the table in a profile; it has only known fields.  Raises SundogError."""
     import tomllib  # noqa: PLC0415 - it takes 14 ms, and most starts find a record
 
     try:
         table: dict[str, object] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise mistake(path, f"it is not TOML: {error}") from None
+        raise _mistake(path, f"it is not TOML: {error}") from None
     for name in table:
-        if name not in PROFILE_FIELDS:
-            near = nearest(name, PROFILE_FIELDS)
-            more = f"; did you mean {near}?" if near else f"; known: {' '.join(PROFILE_FIELDS)}"
-            raise mistake(path, f"there is no field {escaped(name)}{more}")
+        if name not in _PROFILE_FIELDS:
+            near = nearest(name, _PROFILE_FIELDS)
+            more = f"; did you mean {near}?" if near else f"; known: {' '.join(_PROFILE_FIELDS)}"
+            raise _mistake(path, f"there is no field {escaped(name)}{more}")
     return table
 
 
-def checked_list(path: bytes, table: dict[str, object], name: str) -> list[bytes]:
+def _checked_list(path: bytes, table: dict[str, object], name: str) -> list[bytes]:
     """Return the field ``name``, a list of strings.  Raises SundogError."""
     values = table.get(name, [])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise mistake(path, f"{name}: write a list of strings")
+        raise _mistake(path, f"{name}: write a list of strings")
     texts = [value.encode("utf-8", "surrogateescape") for value in values]
     if any(b"\0" in text or not text for text in texts):
-        raise mistake(path, f"{name}: a path must not be empty, and must not have a NUL")
+        raise _mistake(path, f"{name}: a path must not be empty, and must not have a NUL")
     return texts
 
 
-def checked_bind(path: bytes, text: bytes) -> tuple[bytes, bytes, bool]:
+def _checked_bind(path: bytes, text: bytes) -> tuple[bytes, bytes, bool]:
     """Return the parts of SRC[:DST[:ro|rw]].  Raises SundogError."""
     source, _, rest = text.partition(b":")
     destination, _, mode = rest.partition(b":")
     destination = destination or source
     if mode not in (b"", b"ro", b"rw") or source[:1] + destination[:1] != b"//":
-        raise mistake(path, f"binds: write /SRC, /SRC:/DST or /SRC:/DST:ro, not {printable(text)}")
+        raise _mistake(path, f"binds: write /SRC, /SRC:/DST or /SRC:/DST:ro, not {printable(text)}")
     return source, destination, mode != b"ro"
 
 
-def checked_variables(path: bytes, table: object) -> list[tuple[bytes, bytes]]:
+def _checked_variables(path: bytes, table: object) -> list[tuple[bytes, bytes]]:
     """Return the field ``environment``, a table of strings.  Raises SundogError."""
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-        raise mistake(path, 'environment: write a table of strings: { NAME = "value" }')
+        raise _mistake(path, 'environment: write a table of strings: { NAME = "value" }')
     pairs = [(name.encode(), value.encode()) for name, value in table.items()]
     if any(not name or b"=" in name or b"\0" in name + value for name, value in pairs):
-        raise mistake(
+        raise _mistake(
             path, "environment: a name must not be empty or have =, and nothing may have NUL"
         )
     return pairs

@@ -37,7 +37,7 @@ from sundog.runtime.linker.cache import LINKER_CACHE
 HOST_DIRECTORY = b"/.sundog"
 HOST_LIBRARIES = HOST_DIRECTORY + b"/lib"
 HOST_PROVIDERS = HOST_LIBRARIES + b"/providers"
-HOST_ENVIRONMENT = HOST_DIRECTORY + b"/environment"
+_HOST_ENVIRONMENT = HOST_DIRECTORY + b"/environment"
 
 
 class HostDirectory(DetachedMount):
@@ -77,11 +77,11 @@ class HostDirectory(DetachedMount):
             if is_directory(tree):
                 os.mkdir(path)
             else:
-                write_file(path, b"")
+                _write_file(path, b"")
             move_mount(tree, b"", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH)
             os.close(tree)
         self._held = {}
-        write_file(place + HOST_ENVIRONMENT.removeprefix(HOST_DIRECTORY), self.environment)
+        _write_file(place + _HOST_ENVIRONMENT.removeprefix(HOST_DIRECTORY), self.environment)
         self.tree = open_tree(AT_FDCWD, place, OPEN_TREE_CLONE | AT_RECURSIVE)
         mount_setattr(self.tree, b"", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY)
 
@@ -108,7 +108,7 @@ class HostLinkerCache(FileMount):
         return False
 
 
-def write_file(path: bytes, contents: bytes) -> None:
+def _write_file(path: bytes, contents: bytes) -> None:
     """Make a file in the scratch tmpfs."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     write_all(fd, contents)

@@ -44,7 +44,7 @@ GROUP_NOBODY = b"nogroup:x:65534:\n"
 
 # struct passwd begins: char *pw_name, *pw_passwd; uid_t pw_uid; gid_t pw_gid; char *pw_gecos.
 # struct group begins: char *gr_name.
-GECOS_OFFSET = 2 * sizeof(CharPointer) + 8
+_GECOS_OFFSET = 2 * sizeof(CharPointer) + 8
 
 
 class Accounts:
@@ -83,16 +83,16 @@ def accounts_of(request: Request, storage: Storage) -> Part:
 
 def find_accounts(uid: int, gid: int, messages: Messages) -> Accounts:
     """Return the accounts of a container whose user is ``uid`` and whose group is ``gid``."""
-    user = user_names(uid)
+    user = _user_names(uid)
     if user is None:
         messages.verbose(f"UID {uid} not found; using dummy info")
-    group = group_name(gid)
+    group = _group_name(gid)
     if group is None:
         messages.verbose(f"GID {gid} not found; using dummy info")
     # A name service that is down for a moment knows nobody, and the user's own name matters.
     is_lasting = user is not None or uid != os.geteuid()
-    passwd = passwd_text(uid, gid, *(user or (b"charlie", b"Charlie")))
-    return Accounts(passwd, group_text(gid, group or b"charliegroup"), is_lasting=is_lasting)
+    passwd = _passwd_text(uid, gid, *(user or (b"charlie", b"Charlie")))
+    return Accounts(passwd, _group_text(gid, group or b"charliegroup"), is_lasting=is_lasting)
 
 
 def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> None:
@@ -105,7 +105,7 @@ def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> N
     text = accounts.passwd + b"\0" + accounts.group + b"\0"
     draft = name + b".%d" % os.getpid()
     try:
-        if is_remembered(storage, name, text) or not lexists(STORAGE_MARK, storage):
+        if _is_remembered(storage, name, text) or not lexists(STORAGE_MARK, storage):
             return
         if not lexists(ACCOUNTS_DIRECTORY, storage):
             os.mkdir(ACCOUNTS_DIRECTORY, 0o700, dir_fd=storage)
@@ -127,7 +127,7 @@ def remember_accounts(storage: int, uid: int, gid: int, accounts: Accounts) -> N
         pass  # the storage has become read-only
 
 
-def is_remembered(storage: int, name: bytes, text: bytes) -> bool:
+def _is_remembered(storage: int, name: bytes, text: bytes) -> bool:
     """Tell whether the file ``name`` below ``storage`` has the content ``text`` and is fresh."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=storage)
@@ -140,7 +140,7 @@ def is_remembered(storage: int, name: bytes, text: bytes) -> bool:
     return found == text and 0 <= time() - status.st_mtime < ACCOUNTS_RENEWED
 
 
-def passwd_text(uid: int, gid: int, name: bytes, comment: bytes) -> bytes:
+def _passwd_text(uid: int, gid: int, name: bytes, comment: bytes) -> bytes:
     """Return the /etc/passwd of a container whose user is ``uid`` and whose group is ``gid``."""
     lines = [b"%s:x:%d:%d:%s" % (name, uid, gid, comment) + PASSWD_END]
     if uid != NOBODY:
@@ -150,7 +150,7 @@ def passwd_text(uid: int, gid: int, name: bytes, comment: bytes) -> bytes:
     return b"".join(lines)
 
 
-def group_text(gid: int, name: bytes) -> bytes:
+def _group_text(gid: int, name: bytes) -> bytes:
     """Return the /etc/group of a container whose group is ``gid``."""
     lines = [b"%s:x:%d:\n" % (name, gid)]
     if gid != NOBODY:
@@ -160,18 +160,18 @@ def group_text(gid: int, name: bytes) -> bytes:
     return b"".join(lines)
 
 
-def user_names(uid: int) -> tuple[bytes, bytes] | None:
+def _user_names(uid: int) -> tuple[bytes, bytes] | None:
     """Return the host's login name and comment of ``uid``, or None if the host has no entry."""
     entry = name_service("getpwuid", uid)
     if not entry:
         return None
-    return string_at(entry), string_at(entry + GECOS_OFFSET)
+    return _string_at(entry), _string_at(entry + _GECOS_OFFSET)
 
 
-def group_name(gid: int) -> bytes | None:
+def _group_name(gid: int) -> bytes | None:
     """Return the host's name of ``gid``, or None if the host has no entry."""
     entry = name_service("getgrgid", gid)
-    return string_at(entry) if entry else None
+    return _string_at(entry) if entry else None
 
 
 def name_service(function: str, number: int) -> int:
@@ -181,6 +181,6 @@ def name_service(function: str, number: int) -> int:
     return address
 
 
-def string_at(address: int) -> bytes:
+def _string_at(address: int) -> bytes:
     """Return the string to which the pointer at ``address`` points."""
     return CharPointer.from_address(address).value or b""

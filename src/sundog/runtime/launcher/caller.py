@@ -28,17 +28,17 @@ from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.messages import Messages
 
 # The stub's letters for the signals that the caller ignored.
-IGNORED_SIGPIPE, IGNORED_SIGXFSZ = "p", "x"
+_IGNORED_SIGPIPE, _IGNORED_SIGXFSZ = "p", "x"
 
-LOST_HINT = "the start needs cat and one of the descriptors 3 to 9 to keep all variables"
+_LOST_HINT = "the start needs cat and one of the descriptors 3 to 9 to keep all variables"
 
 
 def restore_signals(told: str) -> None:
     """Undo what Python did to the actions of signals; ``told`` is the stub's first argument."""
     ignored, _, _ = told.partition(":")
-    if IGNORED_SIGPIPE not in ignored:
+    if _IGNORED_SIGPIPE not in ignored:
         signal(SIGPIPE, SIG_DFL)
-    if IGNORED_SIGXFSZ not in ignored:
+    if _IGNORED_SIGXFSZ not in ignored:
         fail_with_efbig()
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, SIG_DFL)
@@ -54,13 +54,13 @@ def inherited_environment(told: str | None) -> Environment:
     if strings is None:
         if told is not None:
             Messages().warning(
-                f"variables whose names are no shell identifiers may be lost: {LOST_HINT}"
+                f"variables whose names are no shell identifiers may be lost: {_LOST_HINT}"
             )
-        strings = known_to_kernel()
+        strings = _known_to_kernel()
     return Environment(strings)
 
 
-def known_to_kernel() -> list[bytes]:
+def _known_to_kernel() -> list[bytes]:
     """Return the environment strings with which the interpreter started."""
     try:
         with open("/proc/self/environ", "rb") as file:

@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
 
 # The hooks that are programs of the host, and those that are programs of the container.
-OUTSIDE_HOOKS = ("prestart", "createRuntime", "createContainer")
-INSIDE_HOOKS = ("startContainer",)
-HOOK_BUNDLE = b"bundle"
+_OUTSIDE_HOOKS = ("prestart", "createRuntime", "createContainer")
+_INSIDE_HOOKS = ("startContainer",)
+_HOOK_BUNDLE = b"bundle"
 # A hook gets the bundle and the container's root as descriptors: it may not look at the process.
-HOOK_CONFIG = '{"ociVersion":"1.2.0","root":{"path":"/proc/self/fd/%d"}}\n'
-HOOK_STATE = (
+_HOOK_CONFIG = '{"ociVersion":"1.2.0","root":{"path":"/proc/self/fd/%d"}}\n'
+_HOOK_STATE = (
     '{"ociVersion":"1.2.0","id":"ch-run-%d","status":"created","pid":%d,'
     '"bundle":"/proc/self/fd/%d"}\n'
 )
 
 
-class Hooks(Part):
+class _Hooks(Part):
     """Devices whose specifications have hooks to run."""
 
     __slots__ = ("_bundle", "_hooks", "_host", "_messages", "_root", "_run")
@@ -48,7 +48,7 @@ class Hooks(Part):
         super().__init__(mounts)
         self._hooks = hooks
         self._host = os.open(b"/", OPEN_DIRECTORY)
-        self._run = load_run_hook()
+        self._run = _load_run_hook()
         self._messages = messages
         self._bundle = self._root = -1
 
@@ -56,19 +56,19 @@ class Hooks(Part):
         """Make the bundle, which the hooks outside of the container get."""
         self._root = container.directory
         scratch = container.plan.scratch
-        os.mkdir(HOOK_BUNDLE, dir_fd=scratch)
-        self._bundle = os.open(HOOK_BUNDLE, OPEN_DIRECTORY, dir_fd=scratch)
+        os.mkdir(_HOOK_BUNDLE, dir_fd=scratch)
+        self._bundle = os.open(_HOOK_BUNDLE, OPEN_DIRECTORY, dir_fd=scratch)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         config = os.open(b"config.json", flags, 0o644, dir_fd=self._bundle)
-        os.write(config, (HOOK_CONFIG % self._root).encode())
+        os.write(config, (_HOOK_CONFIG % self._root).encode())
         os.close(config)
 
     def entered(self) -> None:
         """Run the hooks.  Raises SundogError for the first one that fails."""
         process = os.getpid()
-        state = (HOOK_STATE % (process, process, self._bundle)).encode()
+        state = (_HOOK_STATE % (process, process, self._bundle)).encode()
         for hook in self._hooks:
-            if hook.hook_name in OUTSIDE_HOOKS:
+            if hook.hook_name in _OUTSIDE_HOOKS:
                 kept = (self._bundle, self._root)
                 problem = self._run(hook, state, root=self._host, kept=kept)
             else:  # a program of the image gets no descriptor from outside
@@ -84,7 +84,7 @@ class Hooks(Part):
         os.close(self._host)
 
 
-def load_run_hook() -> Callable[..., str]:
+def _load_run_hook() -> Callable[..., str]:
     """Return the function that runs a hook.  Few starts load it, and none may after ``enter``."""
     from sundog.runtime.container.hooks import run_hook
 
@@ -109,16 +109,16 @@ def devices_for(line: CommandLine, environment: Environment, messages: Messages)
     hooks: list[Hook] = []
     left: list[Hook] = []
     for hook in found.hooks:
-        is_possible = hook.hook_name in OUTSIDE_HOOKS + INSIDE_HOOKS
+        is_possible = hook.hook_name in _OUTSIDE_HOOKS + _INSIDE_HOOKS
         (hooks if is_possible and devices.hooks else left).append(hook)
     if left:
-        names = ", ".join(dict.fromkeys(hook_text(hook) for hook in left))
+        names = ", ".join(dict.fromkeys(_hook_text(hook) for hook in left))
         hint = "" if devices.hooks else "; --cdi-hooks runs them"
         messages.warning(f"hooks of CDI that do not run: {names}{hint}")
-    return Hooks(found.mounts, hooks, messages) if hooks else Part(found.mounts)
+    return _Hooks(found.mounts, hooks, messages) if hooks else Part(found.mounts)
 
 
-def hook_text(hook: Hook) -> str:
+def _hook_text(hook: Hook) -> str:
     """Return the program of a hook, with the first of its arguments."""
     _, _, program = hook.path.rpartition(b"/")
     return printable(b" ".join([program, *hook.args[1:2]]))

@@ -33,26 +33,26 @@ def dry_run_text(request: Request, image: Image, plan: Plan) -> str:
     else:
         lines.append(f"enter the container of process {line.group.pid}")
     for change in changes:
-        lines += change_texts(change)
+        lines += _change_texts(change)
     if directory != b"/":
         lines.append(f"change to directory {printable(directory)}")
     lines.append(f"executing: {quoted(command)}")
     return "".join([text + "\n" for text in lines])
 
 
-def change_texts(change: EnvironmentChange) -> list[str]:
+def _change_texts(change: EnvironmentChange) -> list[str]:
     """Return a line for each variable that ``change`` sets, or for the pattern that it unsets."""
     if isinstance(change, SetVariables):
-        return [setting(name, value) for name, value in change.variables]
+        return [_setting(name, value) for name, value in change.variables]
     if isinstance(change, SetFromImage):
         return [f"environment: variables of {printable(change.path)}"]
     if isinstance(change, UnsetMatching):
         return [f"environment: unset {printable(change.pattern)}"]
     if change.value is None:
         return [f"environment: {printable(change.name)} of the host"]
-    return [setting(change.name, change.value)]
+    return [_setting(change.name, change.value)]
 
 
-def setting(name: bytes, value: bytes) -> str:
+def _setting(name: bytes, value: bytes) -> str:
     """Return the line for a variable, before ``$`` is expanded."""
     return f"environment: {printable(name)}={printable(value)}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.launcher.messages import Messages
 
-ENDER_NAME = b"ch-run-ender"  # as ps(1) shows it
+_ENDER_NAME = b"ch-run-ender"  # as ps(1) shows it
 
 
 class Members:
@@ -119,7 +119,7 @@ def start_ender(
             os.fchdir(proc)
             os.chroot(b".")
         close_all_but((STDERR_FILENO, process, *found.descriptors()))
-        prctl(PR_SET_NAME, b"PR_SET_NAME", ENDER_NAME)
+        prctl(PR_SET_NAME, b"PR_SET_NAME", _ENDER_NAME)
         events = poll()
         events.register(process, POLLIN)
         events.poll()

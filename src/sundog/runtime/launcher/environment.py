@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from sundog.runtime.launcher.messages import Messages
 
-ALL_VARIABLES = b"*"  # the pattern that leaves what a rank of MPI needs
-FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
+_ALL_VARIABLES = b"*"  # the pattern that leaves what a rank of MPI needs
+_FNM_EXTMATCH = 1 << 5  # glibc's fnmatch(3); other C libraries ignore the bit
 
 # The variables of an image.  ch-image writes this file.
 IMAGE_ENVIRONMENT = b"/ch/environment"
 
-VARIABLE_HINT = "write NAME=VALUE, one variable on each line"
+_VARIABLE_HINT = "write NAME=VALUE, one variable on each line"
 
 HOME_DEFAULT = b"/root"
 # Directories that are appended to $PATH if it lacks them: the image may keep programs there, and
@@ -73,7 +73,7 @@ class SetFromImage:
         self.absent = absent
 
 
-class SetExactly:
+class _SetExactly:
     """--env: a variable whose value is not expanded.
 
     If ``value`` is None, the variable becomes what it was on the host, or unset.
@@ -95,7 +95,7 @@ class UnsetMatching:
         self.pattern = pattern
 
 
-EnvironmentChange = SetVariables | SetFromImage | SetExactly | UnsetMatching
+EnvironmentChange = SetVariables | SetFromImage | _SetExactly | UnsetMatching
 
 
 def command_environment(
@@ -117,7 +117,7 @@ def command_environment(
     hosts = {
         change.name: environment.get(change.name)
         for change in changes
-        if isinstance(change, SetExactly)
+        if isinstance(change, _SetExactly)
     }
     own = own or {}
     if b"HOME" not in own:
@@ -139,28 +139,28 @@ def command_environment(
     for change in changes:
         if isinstance(change, UnsetMatching):
             for name in environment.names():
-                if change.pattern == ALL_VARIABLES and name.startswith(kept):
+                if change.pattern == _ALL_VARIABLES and name.startswith(kept):
                     continue
                 if matches(change.pattern, name):
-                    set_or_unset(environment, name, None, messages)
+                    _set_or_unset(environment, name, None, messages)
             continue
-        if isinstance(change, SetExactly):
+        if isinstance(change, _SetExactly):
             found = hosts[change.name] if change.value is None else change.value
-            set_or_unset(environment, change.name, found, messages)
+            _set_or_unset(environment, change.name, found, messages)
             continue
         is_expanded = expand
         if isinstance(change, SetFromImage):
-            variables = read_image_variables(change)
+            variables = _read_image_variables(change)
         else:
             variables = change.variables
             is_expanded = expand and not change.verbatim
         for name, text in variables:
             value = expanded(text, environment) if is_expanded else text
-            set_or_unset(environment, name, value, messages)
+            _set_or_unset(environment, name, value, messages)
     environment.set(b"CH_RUNNING", CH_RUNNING)
 
 
-def set_or_unset(
+def _set_or_unset(
     environment: Environment, name: bytes, value: bytes | None, messages: Messages
 ) -> None:
     """Set the variable ``name``, or unset it if ``value`` is None; tell it at -v."""
@@ -178,11 +178,11 @@ def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise unreadable(path, error) from None
-    return split_variables(data, path, delimiter)
+        raise _unreadable(path, error) from None
+    return _split_variables(data, path, delimiter)
 
 
-def read_image_variables(change: SetFromImage) -> list[tuple[bytes, bytes]]:
+def _read_image_variables(change: SetFromImage) -> list[tuple[bytes, bytes]]:
     """Return the variables in a file of the image.
 
     A link of /proc/PID/fd, which could lead to a file of the host, is not followed.
@@ -195,11 +195,11 @@ def read_image_variables(change: SetFromImage) -> list[tuple[bytes, bytes]]:
     except (KernelError, OSError) as error:
         if change.absent is not None:
             raise SundogError(*change.absent) from None
-        raise unreadable(change.path, error) from None
-    return split_variables(data, change.path, change.delimiter)
+        raise _unreadable(change.path, error) from None
+    return _split_variables(data, change.path, change.delimiter)
 
 
-def unreadable(path: bytes, error: KernelError | OSError) -> SundogError:
+def _unreadable(path: bytes, error: KernelError | OSError) -> SundogError:
     """Return the error for a file of variables that cannot be read."""
     return SundogError(
         f"can't open: {printable(path)}: {os.strerror(error.errno or 0)}",
@@ -207,7 +207,7 @@ def unreadable(path: bytes, error: KernelError | OSError) -> SundogError:
     )
 
 
-def split_variables(data: bytes, path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
+def _split_variables(data: bytes, path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:
     """Return the variables in ``data``, the content of the file ``path``.
 
     The function drops a newline at the end of a record, even if NUL is the delimiter.  It skips
@@ -228,22 +228,22 @@ def parse_variable(text: bytes, place: str) -> tuple[bytes, bytes]:
     """
     name, equals, value = text.partition(b"=")
     if not equals:
-        raise SundogError(f"can't parse variable: no delimiter: {place}", VARIABLE_HINT)
+        raise SundogError(f"can't parse variable: no delimiter: {place}", _VARIABLE_HINT)
     if not name:
-        raise SundogError(f"can't parse variable: empty name: {place}", VARIABLE_HINT)
+        raise SundogError(f"can't parse variable: empty name: {place}", _VARIABLE_HINT)
     if b"\0" in text:
-        raise SundogError(f"can't parse variable: NUL byte: {place}", VARIABLE_HINT)
+        raise SundogError(f"can't parse variable: NUL byte: {place}", _VARIABLE_HINT)
     if len(value) >= 2 and value.startswith(b"'") and value.endswith(b"'"):
         value = value[1:-1]
     return name, value
 
 
-def parse_exactly(text: bytes) -> SetExactly:
+def parse_exactly(text: bytes) -> _SetExactly:
     """Return what --env ``text`` does.  Raises SundogError if it has no name."""
     name, equals, value = text.partition(b"=")
     if not name:
         raise SundogError(f"--env: empty name: {printable(text)}", "write NAME=VALUE or NAME")
-    return SetExactly(name, value if equals else None)
+    return _SetExactly(name, value if equals else None)
 
 
 def expanded(value: bytes, environment: Environment) -> bytes:
@@ -266,7 +266,7 @@ def expanded(value: bytes, environment: Environment) -> bytes:
 
 def matches(pattern: bytes, name: bytes) -> bool:
     """Tell whether ``name`` matches ``pattern``: fnmatch(3), with FNM_EXTMATCH."""
-    return libc_call("fnmatch", pattern, name, FNM_EXTMATCH) == 0
+    return libc_call("fnmatch", pattern, name, _FNM_EXTMATCH) == 0
 
 
 def is_extended_pattern(pattern: bytes) -> bool:

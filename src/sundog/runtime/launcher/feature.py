@@ -16,10 +16,10 @@ def feature_status(name: bytes) -> int:
 
     Raises SundogError for an unknown name.
     """
-    if name not in FEATURES:
-        known = b", ".join(FEATURES).decode()
+    if name not in _FEATURES:
+        known = b", ".join(_FEATURES).decode()
         raise SundogError(f"unknown feature: {printable(name)}", f"the features are: {known}")
-    attempt, absent = FEATURES[name]
+    attempt, absent = _FEATURES[name]
     try:
         attempt()
     except (SundogError, OSError):
@@ -27,15 +27,15 @@ def feature_status(name: bytes) -> int:
     return 0
 
 
-def try_extglob() -> None:
+def _try_extglob() -> None:
     """Find out whether the C library knows extended patterns."""
     if not has_extglob():
         raise SundogError("the C library knows no extended patterns")
 
 
 # name → the trial, and the exit status if the feature is absent
-FEATURES = {
-    b"extglob": (try_extglob, EXIT_RUN),
+_FEATURES = {
+    b"extglob": (_try_extglob, EXIT_RUN),
     b"overlayfs": (try_overlay, EXIT_ERROR),
     b"seccomp": (try_seccomp, EXIT_RUN),
     b"squash": (try_squash, EXIT_RUN),

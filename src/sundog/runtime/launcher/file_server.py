@@ -31,17 +31,17 @@ from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import Image
 from sundog.runtime.squashfs.sif import squashfs_place
 
-DESCRIPTOR_PATH = b"/proc/self/fd/%d"
-TEXT_LIMIT = 1 << 20  # in bytes: a file of the image that ``ch-run`` reads
+_DESCRIPTOR_PATH = b"/proc/self/fd/%d"
+_TEXT_LIMIT = 1 << 20  # in bytes: a file of the image that ``ch-run`` reads
 
 # Apptainer's entry points; each reads the image's environment first.
 SIF_RUN = b".singularity.d/actions/run"
-SIF_EXECUTE = b".singularity.d/actions/exec"
+_SIF_EXECUTE = b".singularity.d/actions/exec"
 SIF_RUNSCRIPT = b".singularity.d/runscript"
 # Enroot's.
 ENROOT_ENTRY = b"etc/rc"
-ENROOT_VARIABLES = b"etc/environment"
-SHELL = b"/bin/sh"
+_ENROOT_VARIABLES = b"etc/environment"
+_SHELL = b"/bin/sh"
 
 
 class FileServer:
@@ -70,7 +70,7 @@ class FileServer:
             try:
                 os.setsid()
                 if os.fork() == 0:
-                    be_server(theirs, images, is_single=is_single)
+                    _be_server(theirs, images, is_single=is_single)
             except Exception as error:
                 Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
             finally:
@@ -112,8 +112,8 @@ class FileServer:
     def open_image(self, path: bytes, *, with_records: bool) -> Image:
         """Mount the file ``path``; return the image.  Raises SundogError."""
         tree, records = self.mount(path, with_records=with_records)
-        recorded = (DESCRIPTOR_PATH % tree, DESCRIPTOR_PATH % records) if with_records else None
-        return one_file_image(SquashRoot(path, tree), recorded)
+        recorded = (_DESCRIPTOR_PATH % tree, _DESCRIPTOR_PATH % records) if with_records else None
+        return _one_file_image(SquashRoot(path, tree), recorded)
 
 
 class ServedSources(HostSources):
@@ -138,12 +138,12 @@ class ServedSources(HostSources):
         """See ``HostSources``."""
         if source == destination or source not in self._sources:
             return super().bind(source, destination, writable=writable, is_own=is_own)
-        return FileBind(
+        return _FileBind(
             source, destination, CREATED, self._server, writable=writable, is_own=is_own
         )
 
 
-class FileBind(Bind):
+class _FileBind(Bind):
     """Show a file with a file system as a directory, or as the file that it is.
 
     It is a directory if the destination is one, or ends with "/".  It is a file if the destination
@@ -193,7 +193,7 @@ class FileBind(Bind):
         super().attach()
 
 
-def be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -> None:
+def _be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -> None:
     """Be the server.  Never returns normally."""
     become_server((channel, *(fd for fd, _ in images)))
     from sundog.runtime.fuse.server import ImageServer
@@ -203,10 +203,10 @@ def be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -
 
 def shown_image(path: bytes) -> Image:
     """Return the image ``path``, which is one file, and this process's root directory."""
-    return one_file_image(SquashRoot(path, os.open(b"/", OPEN_DIRECTORY)), None)
+    return _one_file_image(SquashRoot(path, os.open(b"/", OPEN_DIRECTORY)), None)
 
 
-def one_file_image(root: SquashRoot, recorded: tuple[bytes, bytes] | None) -> Image:
+def _one_file_image(root: SquashRoot, recorded: tuple[bytes, bytes] | None) -> Image:
     """Return the image that ``root`` shows, with its command.  Raises SundogError."""
     tree = root.tree
     own = read_text(tree, OWN_COMMAND)
@@ -218,18 +218,18 @@ def one_file_image(root: SquashRoot, recorded: tuple[bytes, bytes] | None) -> Im
             stack.workdir or b"/",
             user=stack.user,
             recorded=recorded,
-            own_variables=has_file(tree, OWN_VARIABLES),
+            own_variables=_has_file(tree, OWN_VARIABLES),
             named=False,
         )
-    if has_file(tree, SIF_RUN) or has_file(tree, SIF_RUNSCRIPT):
-        entry = SIF_RUN if has_file(tree, SIF_RUN) else SIF_RUNSCRIPT
-        prefix = [b"/" + SIF_EXECUTE] if has_file(tree, SIF_EXECUTE) else []
+    if _has_file(tree, SIF_RUN) or _has_file(tree, SIF_RUNSCRIPT):
+        entry = SIF_RUN if _has_file(tree, SIF_RUN) else SIF_RUNSCRIPT
+        prefix = [b"/" + _SIF_EXECUTE] if _has_file(tree, _SIF_EXECUTE) else []
         return Image(root, [b"/" + entry], prefix=prefix, recorded=recorded, named=False)
-    if has_file(tree, ENROOT_ENTRY):
-        variables = enroot_variables(read_text(tree, ENROOT_VARIABLES) or b"")
+    if _has_file(tree, ENROOT_ENTRY):
+        variables = _enroot_variables(read_text(tree, _ENROOT_VARIABLES) or b"")
         return Image(
             root,
-            [SHELL, b"/" + ENROOT_ENTRY],
+            [_SHELL, b"/" + ENROOT_ENTRY],
             variables=variables,
             recorded=recorded,
             named=False,
@@ -237,7 +237,7 @@ def one_file_image(root: SquashRoot, recorded: tuple[bytes, bytes] | None) -> Im
     return Image(root, recorded=recorded, named=False)
 
 
-def enroot_variables(data: bytes) -> list[SetVariables]:
+def _enroot_variables(data: bytes) -> list[SetVariables]:
     """Return the variables in Enroot's /etc/environment: NAME=VALUE in each line.
 
     Lines that are something else have no effect, as in pam_env(7).
@@ -253,7 +253,7 @@ def enroot_variables(data: bytes) -> list[SetVariables]:
     return [SetVariables(found, verbatim=True)] if found else []
 
 
-def has_file(tree: int, path: bytes) -> bool:
+def _has_file(tree: int, path: bytes) -> bool:
     """Tell whether the image has the regular file ``path``."""
     fd = open_inside(tree, path)
     if fd >= 0:
@@ -267,9 +267,9 @@ def read_text(tree: int, path: bytes) -> bytes | None:
     if fd < 0:
         return None
     with Closing(fd):
-        if os.fstat(fd).st_size > TEXT_LIMIT:
+        if os.fstat(fd).st_size > _TEXT_LIMIT:
             raise SundogError(f"damaged image: {printable(path)} is larger than 1 MiB")
         try:
-            return os.read(fd, TEXT_LIMIT)
+            return os.read(fd, _TEXT_LIMIT)
         except OSError as error:
             raise kernel_error("read", path, error.errno or 0) from None

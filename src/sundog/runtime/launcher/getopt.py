@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
     # The letter, the long name, the argument, and what the option does.  Either name may be "".
     # The argument is "" if there is none, and in brackets if it may only be attached.
-    OptionRow = tuple[str, str, str, str]
+    _OptionRow = tuple[str, str, str, str]
     # Returns the error for a fault and an option with its dashes; AMBIGUOUS has possible options.
-    Complaint = Callable[[str, str, list[str]], UsageError]
+    _Complaint = Callable[[str, str, list[str]], UsageError]
 
 UNKNOWN, AMBIGUOUS, NEEDLESS, LACKING = "unknown", "ambiguous", "needless", "lacking"
 
 
 def options_of_word(
-    word: bytes, words: Iterator[bytes], rows: Sequence[OptionRow], complain: Complaint
-) -> Iterator[tuple[OptionRow, bytes | None]]:
+    word: bytes, words: Iterator[bytes], rows: Sequence[_OptionRow], complain: _Complaint
+) -> Iterator[tuple[_OptionRow, bytes | None]]:
     """Yield the row and the argument of each option in ``word``, which begins with "-".
 
     The argument of the last one may be the next of ``words``, even if it begins with "-".  -h is -?
@@ -40,7 +40,7 @@ def options_of_word(
             (name,) = found
         if equals and not found[name][2]:
             raise complain(NEEDLESS, name, [])
-        yield found[name], value if equals else next_word(found[name], name, words, complain)
+        yield found[name], value if equals else _next_word(found[name], name, words, complain)
         return
     by_letter = {letter: row for row in rows for letter in row[0].replace("?", "?h")}
     letters = word[1:]
@@ -50,13 +50,13 @@ def options_of_word(
         if row is None:
             raise complain(UNKNOWN, name, [])
         if row[2]:  # the rest of the word is the argument
-            yield row, letters or next_word(row, name, words, complain)
+            yield row, letters or _next_word(row, name, words, complain)
             return
         yield row, None
 
 
-def next_word(
-    row: OptionRow, name: str, words: Iterator[bytes], complain: Complaint
+def _next_word(
+    row: _OptionRow, name: str, words: Iterator[bytes], complain: _Complaint
 ) -> bytes | None:
     """Return the next word if the option ``name`` needs an argument."""
     if not row[2] or row[2].startswith("["):

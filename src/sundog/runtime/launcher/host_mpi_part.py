@@ -49,14 +49,14 @@ class HostMpiPart(Part):
 
     def mounted(self, container: MountedContainer) -> None:
         """Add the mounts that depend on the image.  Raises SundogError if the MPI does not fit."""
-        identity, is_stable = content_identity(self._line, container.image, self._storage)
+        identity, is_stable = _content_identity(self._line, container.image, self._storage)
         more = self._host.show(container.directory, container.plan, identity, is_stable=is_stable)
         for operation in (*self.plan(), *more):
             self._line.messages.debug(operation.describe())
         container.add(more)
 
 
-def content_identity(line: CommandLine, image: Image, storage: Storage) -> tuple[bytes, bool]:
+def _content_identity(line: CommandLine, image: Image, storage: Storage) -> tuple[bytes, bool]:
     """Return bytes that identify an image, and whether they stand for its content, too.
 
     Layers in a storage directory never change.  A file has its size and times.

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
 
 # The variables of the profile, for each process that enters the container: see host_mpi.shown.
-HOST_MPI_ENVIRONMENT = b"/.sundog/environment"
-NO_HOST_MPI = (
+_HOST_MPI_ENVIRONMENT = b"/.sundog/environment"
+_NO_HOST_MPI = (
     "the group's container does not have the host's MPI",
     "give --host-mpi to all processes of a group, or to none",
 )
@@ -23,7 +23,7 @@ def use_host_environment(line: CommandLine) -> None:
     Raises UsageError for --host-glibc alone.
     """
     if line.host_mpi.profile is not None:
-        line.environment.changes.insert(0, SetFromImage(b"\0", HOST_MPI_ENVIRONMENT, NO_HOST_MPI))
+        line.environment.changes.insert(0, SetFromImage(b"\0", _HOST_MPI_ENVIRONMENT, _NO_HOST_MPI))
     elif line.host_mpi.glibc:
         raise UsageError(
             "--host-glibc needs --host-mpi", "give both options, or leave out --host-glibc"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
 
 TMP = b"/tmp"
-HOMES = b"home"  # the directory of Charliecloud's homes: /home/$USER
+_HOMES = b"home"  # the directory of Charliecloud's homes: /home/$USER
 
 
 def home_places(environment: Environment) -> list[Bind]:
@@ -37,8 +37,8 @@ def home_places(environment: Environment) -> list[Bind]:
         )
     user = environment.get(b"USER") or b""
     places = [Bind(home, home, CREATED)]
-    if components(user) == [user] and user != b".." and names != [HOMES, user]:
-        places.append(Bind(home, b"/%b/%b" % (HOMES, user), DESIRED))
+    if components(user) == [user] and user != b".." and names != [_HOMES, user]:
+        places.append(Bind(home, b"/%b/%b" % (_HOMES, user), DESIRED))
     return places
 
 
@@ -78,7 +78,7 @@ class TemporaryDirectory(Part):
             wanted = TMP
         self.shown = wanted
         names = components(wanted)
-        if names in ([], [b"tmp"]) or not is_named(environment, wanted):
+        if names in ([], [b"tmp"]) or not _is_named(environment, wanted):
             return
         if names[0] == b"tmp":
             self.shown, self.variable = TMP, wanted
@@ -97,7 +97,7 @@ class TemporaryDirectory(Part):
         return [(b"TMPDIR", self.variable)] if self.variable else []
 
 
-def is_named(environment: Environment, directory: bytes) -> bool:
+def _is_named(environment: Environment, directory: bytes) -> bool:
     """Tell whether a variable other than $TMPDIR names a file below ``directory``."""
     below = directory.rstrip(b"/") + b"/"
     for string in environment.strings():

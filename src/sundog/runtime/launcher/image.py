@@ -34,7 +34,7 @@ from sundog.runtime.container.paths import OPEN_DIRECTORY, absolute, is_director
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
 from sundog.runtime.launcher.storage import Storage, closed_storage
 
-COMPARED_LIMIT = 1000  # names of images; comparing one takes some 20 microseconds
+_COMPARED_LIMIT = 1000  # names of images; comparing one takes some 20 microseconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> I
     there is neither.
     """
     image = find_stored(reference, storage)
-    return image or find_directory(reference, storage, unsafe=unsafe)
+    return image or _find_directory(reference, storage, unsafe=unsafe)
 
 
 def find_stored(reference: bytes, storage: Storage) -> Image | None:
@@ -141,7 +141,7 @@ def find_stored(reference: bytes, storage: Storage) -> Image | None:
         return None
     except PermissionError:
         raise closed_storage(storage.path) from None
-    return opened_image(directory, storage)
+    return _opened_image(directory, storage)
 
 
 def find_container(identity: bytes, storage: Storage) -> Image:
@@ -157,10 +157,10 @@ def find_container(identity: bytes, storage: Storage) -> Image:
         directory = os.open(storage.at(kept + b"/" + CONTAINER_IMAGE), OPEN_DIRECTORY)
     except OSError:
         raise SundogError(f"--container: no such container: {printable(identity)}", hint) from None
-    return opened_image(directory, storage, storage.at(kept))
+    return _opened_image(directory, storage, storage.at(kept))
 
 
-def opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
+def _opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
     """Return the image that the ``directory`` describes.
 
     ``kept`` is the directory of a container that keeps its changes.
@@ -196,10 +196,10 @@ def opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
     )
 
 
-def similar(reference: bytes, storage: Storage) -> str:
+def _similar(reference: bytes, storage: Storage) -> str:
     """Return the beginning of a hint that names the image most like ``reference``, or ""."""
     try:  # there is a link for each spelling of a name
-        links = os.listdir(storage.at(b"img"))[:COMPARED_LIMIT]
+        links = os.listdir(storage.at(b"img"))[:_COMPARED_LIMIT]
     except OSError:
         return ""
     names = sorted([spelled_out(printable(link)) for link in links], key=len)
@@ -207,7 +207,7 @@ def similar(reference: bytes, storage: Storage) -> str:
     return f"did you mean {near}? " if near else ""
 
 
-def find_directory(reference: bytes, storage: Storage, *, unsafe: bool) -> Image:
+def _find_directory(reference: bytes, storage: Storage, *, unsafe: bool) -> Image:
     """Return the directory image ``reference``.
 
     Raises NotInStorage if there is no such file, SundogError if it is no directory.
@@ -218,7 +218,7 @@ def find_directory(reference: bytes, storage: Storage, *, unsafe: bool) -> Image
     except (FileNotFoundError, NotADirectoryError):
         raise NotInStorage(
             f"image not found: {shown}: no such name in storage, and no such file",
-            f"{similar(reference, storage)}the storage is {printable(storage.path)}; "
+            f"{_similar(reference, storage)}the storage is {printable(storage.path)}; "
             "see: ch-image list",
         ) from None
     except OSError as error:
@@ -234,12 +234,12 @@ def find_directory(reference: bytes, storage: Storage, *, unsafe: bool) -> Image
     if not os.access(reference, os.X_OK, effective_ids=True):
         raise kernel_error("open", reference, errno.EACCES)
     path = absolute(reference)
-    if not unsafe and is_stored(path, storage.path):
+    if not unsafe and _is_stored(path, storage.path):
         raise SundogError("can't run directory images from storage", "run by name")
     return Image(DirectoryRoot(path), named=False)
 
 
-def is_stored(path: bytes, storage: bytes) -> bool:
+def _is_stored(path: bytes, storage: bytes) -> bool:
     """Tell whether the directory ``path`` is in the ``storage`` directory.
 
     The function resolves symbolic links only if ``path`` looks like a path in a storage directory,

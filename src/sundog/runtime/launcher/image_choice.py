@@ -67,7 +67,7 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
     else:
         image = given or find_image(line.operands[0], storage, unsafe=line.image.unsafe)
     if given is None and not image.named:
-        refuse_other_directory(line, storage)
+        _refuse_other_directory(line, storage)
     if line.image.container and line.image.overlay_size is not None:
         raise SundogError(
             "--write-fake incompatible with --container", "a container keeps its changes"
@@ -125,7 +125,7 @@ def unused_settings(line: CommandLine, image: Image | None) -> str:
     return f"a given command does not use the image's {names}: ch-run {words} uses them"
 
 
-def refuse_other_directory(line: CommandLine, storage: Storage) -> None:
+def _refuse_other_directory(line: CommandLine, storage: Storage) -> None:
     """Raise an error if a directory is no root file system, NotInStorage if IMAGE is a name.
 
     The function recognizes a root file system by its /dev, which a container cannot do without.

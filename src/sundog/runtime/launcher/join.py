@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
 
 # The variables that may have the size of a group, in this order; the first one that is set counts.
-SIZE_VARIABLES = (
+_SIZE_VARIABLES = (
     b"OMPI_COMM_WORLD_LOCAL_SIZE",
     b"SLURM_STEP_TASKS_PER_NODE",
     b"SLURM_CPUS_ON_NODE",
@@ -74,17 +74,17 @@ JOIN_VARIABLE = b"SUNDOG_JOIN"
 JOIN_RUNNING = b"running"
 
 # ``sundog run -d`` sets it: the ID of the process that waits for this one.
-WAITER_VARIABLE = b"SUNDOG_WAITER"
+_WAITER_VARIABLE = b"SUNDOG_WAITER"
 
 NAME_PREFIX = "sundog-join"
 NAME_LIMIT = 107  # bytes of an abstract name: unix(7)
-PAUSE = 0.001  # seconds until the next attempt, while the first process has not started its keeper
+_PAUSE = 0.001  # seconds until the next attempt, while the first process has not started its keeper
 JOIN_ATTEMPTS = 10_000
 SILENCES = 1_000  # attempts, until a socket on which nobody listens counts as a stranger's
-TAG_HINT = "choose another name for the group with --join-tag"
+_TAG_HINT = "choose another name for the group with --join-tag"
 
 
-class ContainerOf(Joinable):
+class _ContainerOf(Joinable):
     """The container of the process of --join-pid."""
 
     __slots__ = ()
@@ -163,10 +163,10 @@ class Group(Joinable):
         for _ in range(JOIN_ATTEMPTS):
             if self._begin() or self._join() or self._use_place():
                 return
-            sleep(PAUSE)
+            sleep(_PAUSE)
         raise SundogError(
             f"join: nobody listens on the socket of the group {printable(tag)}",
-            TAG_HINT,
+            _TAG_HINT,
         )
 
     def entered(self) -> None:
@@ -191,13 +191,13 @@ class Group(Joinable):
 
     def _begin(self) -> bool:
         """Try to become the first process of the group; return whether it is."""
-        listener = bound_socket(self._name)
+        listener = _bound_socket(self._name)
         if listener is None:
             return False
         keeper = None
         if self.may_begin:
-            keeper = start_keeper(listener, self._image, open_waiter(self._environment))
-        if may_be_elsewhere(self._environment) and self._place().is_led():
+            keeper = start_keeper(listener, self._image, _open_waiter(self._environment))
+        if _may_be_elsewhere(self._environment) and self._place().is_led():
             for end in (listener, keeper):
                 if end is not None:
                     end.close()
@@ -238,7 +238,7 @@ class Group(Joinable):
             raise SundogError(
                 f"join: a stranger has the socket of the group {printable(self._tag)}, and there is"
                 f" no other place: {error.message}",
-                f"{error.hint}; or {TAG_HINT}" if error.hint else TAG_HINT,
+                f"{error.hint}; or {_TAG_HINT}" if error.hint else _TAG_HINT,
             ) from None
         if lead is None:
             return self._join(self._place())
@@ -252,7 +252,7 @@ class Group(Joinable):
             return False
         if not self.may_begin:
             self._lead(None)
-        waiter = open_waiter(self._environment)
+        waiter = _open_waiter(self._environment)
         self._lead(start_keeper(lead.listener, self._image, waiter, lead))
         return True
 
@@ -265,7 +265,7 @@ class Group(Joinable):
                 connection.connect(self._name)
         except OSError as error:
             if place is None and error.errno != errno.ECONNREFUSED:
-                raise socket_error("connect", self._name, error) from None
+                raise _socket_error("connect", self._name, error) from None
             self._silences += 1
             return None
         keeper = UnixPeer(connection)
@@ -293,7 +293,7 @@ class Group(Joinable):
         if not message:
             return False  # the group is over, or its first process has failed
         if not self.namespaces:
-            raise SundogError(f"join: process {keeper.pid} does not let this process in", TAG_HINT)
+            raise SundogError(f"join: process {keeper.pid} does not let this process in", _TAG_HINT)
         if not self._may_enlist(message[:1] == PEER_SUPERVISED):
             self.namespaces = []
             return False  # the supervisor has just ended
@@ -303,7 +303,7 @@ class Group(Joinable):
             other = f"join: the group runs {printable(message[1:])}, not {printable(self._image)}"
             if not self.may_begin:
                 raise SundogError(other)
-            self._messages.warning(f"{other}; {TAG_HINT}")
+            self._messages.warning(f"{other}; {_TAG_HINT}")
         return True
 
     def _may_enlist(self, is_supervised: bool) -> bool:
@@ -316,7 +316,7 @@ class Group(Joinable):
             has = "has" if is_supervised else "has no"
             raise SundogError(
                 f"join: the group {printable(self._tag)} {has} supervisor of --notify",
-                f"give --notify to all processes of a group, or to none; or {TAG_HINT}",
+                f"give --notify to all processes of a group, or to none; or {_TAG_HINT}",
             )
         if not is_supervised:
             return True
@@ -347,11 +347,11 @@ def group_for(
                 "use --seccomp; or start all processes with --join --notify",
             )
         messages.verbose(f"join: 0 0 (null) {line.group.pid}")
-        return ContainerOf(line.group.pid)
-    size = find_size(line.group, environment, messages)
-    job, tag = find_tag(line.group, environment, messages)
+        return _ContainerOf(line.group.pid)
+    size = _find_size(line.group, environment, messages)
+    job, tag = _find_tag(line.group, environment, messages)
     messages.verbose(f"join: 1 {size} {printable(tag)} 0")
-    name = socket_name(job, tag)
+    name = _socket_name(job, tag)
     return Group(
         name,
         environment,
@@ -363,12 +363,12 @@ def group_for(
     )
 
 
-def open_waiter(environment: Environment) -> int:
+def _open_waiter(environment: Environment) -> int:
     """Return a pidfd of the process that waits for this one, -1 if none is named.
 
     Raises SundogError if it has ended.
     """
-    value = environment.get(WAITER_VARIABLE)
+    value = environment.get(_WAITER_VARIABLE)
     if value is None:
         return -1
     process = os.pidfd_open(os.getppid())
@@ -378,7 +378,7 @@ def open_waiter(environment: Environment) -> int:
     return process
 
 
-def may_be_elsewhere(environment: Environment) -> bool:
+def _may_be_elsewhere(environment: Environment) -> bool:
     """Tell whether a group of this user may have met at the other place; few ever do."""
     runtime = environment.get(RUNTIME_VARIABLE) or b""
     if exists(runtime + b"/" + RUNTIME_NAME + b"/" + JOIN):
@@ -390,14 +390,14 @@ def may_be_elsewhere(environment: Environment) -> bool:
     return exists(boots) and exists(boots + b"/" + boot_id().encode() + b"/" + JOIN)
 
 
-def find_size(group: GroupOptions, environment: Environment, messages: Messages) -> int:
+def _find_size(group: GroupOptions, environment: Environment, messages: Messages) -> int:
     """Return the size of the group, or 0 if nothing tells it.
 
     Sundog needs no size, because the keeper sees when members end.  Raises SundogError for a size
     that can't be.
     """
     source, size = "command line", group.size
-    for name in SIZE_VARIABLES:
+    for name in _SIZE_VARIABLES:
         value = environment.get(name)
         if size is None and value is not None:
             source = name.decode()
@@ -411,7 +411,7 @@ def find_size(group: GroupOptions, environment: Environment, messages: Messages)
     return size
 
 
-def find_tag(
+def _find_tag(
     group: GroupOptions, environment: Environment, messages: Messages
 ) -> tuple[bytes, bytes]:
     """Return Slurm's job, if the tag comes from Slurm, or else b"", and the tag of the group.
@@ -430,7 +430,7 @@ def find_tag(
     return job, tag
 
 
-def socket_name(job: bytes, tag: bytes) -> bytes:
+def _socket_name(job: bytes, tag: bytes) -> bytes:
     """Return the address of the group's socket.  Raises SundogError if ``tag`` is too long."""
     users, processes = (os.stat(b"/proc/self/ns/" + kind).st_ino for kind in (b"user", b"pid"))
     place = f"\0{NAME_PREFIX}/{os.geteuid()}/{users}/{processes}/".encode()
@@ -443,7 +443,7 @@ def socket_name(job: bytes, tag: bytes) -> bytes:
     return name
 
 
-def bound_socket(name: bytes) -> socket | None:
+def _bound_socket(name: bytes) -> socket | None:
     """Return a socket with the ``name``, for this process alone; None if another one has it.
 
     Raises KernelError.
@@ -454,7 +454,7 @@ def bound_socket(name: bytes) -> socket | None:
     except OSError as error:
         listener.close()
         if error.errno != errno.EADDRINUSE:
-            raise socket_error("bind", name, error) from None
+            raise _socket_error("bind", name, error) from None
         return inherited_socket(name)
     return listener
 
@@ -476,6 +476,6 @@ def inherited_socket(name: bytes) -> socket | None:
     return None
 
 
-def socket_error(call: str, name: bytes, error: OSError) -> SundogError:
+def _socket_error(call: str, name: bytes, error: OSError) -> SundogError:
     """Return the error of a ``call`` on the socket ``name`` of a group."""
     return kernel_error(call, name[1:], error.errno or 0, f"join: {call} {printable(name[1:])}")

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 # Answers to a peer.  The image of the first ``ch-run`` follows PEER_ACCEPTED and PEER_SUPERVISED.
 PEER_ACCEPTED = b"+"
 PEER_SUPERVISED = b"*"  # as PEER_ACCEPTED, for a group with a supervisor
-PEER_REFUSED = b"-"
-LISTENING = b"!"  # to the first ``ch-run``
+_PEER_REFUSED = b"-"
+_LISTENING = b"!"  # to the first ``ch-run``
 IMAGE_LIMIT = 4096  # bytes
 
-POLLIN = 1  # poll(2)
-BACKLOG = 4096  # the kernel may allow less: net.core.somaxconn
-NAMESPACES = 2  # descriptors from the first ``ch-run``; another one is the supervisor's channel
-SPARE_DESCRIPTORS = 16  # those of the keeper itself
+_POLLIN = 1  # poll(2)
+_BACKLOG = 4096  # the kernel may allow less: net.core.somaxconn
+_NAMESPACES = 2  # descriptors from the first ``ch-run``; another one is the supervisor's channel
+_SPARE_DESCRIPTORS = 16  # those of the keeper itself
 
 
 def start_keeper(listener: socket, image: bytes, waiter: int, lead: Lead | None = None) -> socket:
@@ -57,8 +57,8 @@ def start_keeper(listener: socket, image: bytes, waiter: int, lead: Lead | None 
         if waiter >= 0:
             kept = (*kept, waiter)
         leave_caller((listener.fileno(), theirs.fileno(), member, *kept), b"ch-run-keeper")
-        keeper = Keeper(listener, image)
-        send_message(theirs, LISTENING)
+        keeper = _Keeper(listener, image)
+        send_message(theirs, _LISTENING)
         keeper.keep(theirs, member, waiter)
         if lead is not None:
             lead.end()
@@ -70,11 +70,11 @@ def start_keeper(listener: socket, image: bytes, waiter: int, lead: Lead | None 
         os.close(waiter)
     if lead is not None:
         lead.close()
-    receive_message(ours, len(LISTENING))
+    receive_message(ours, len(_LISTENING))
     return ours
 
 
-class Keeper:
+class _Keeper:
     """The keeper of one group."""
 
     __slots__ = ("_answer", "_listener", "_members", "_namespace", "_namespaces", "_poll", "_room")
@@ -89,9 +89,9 @@ class Keeper:
         self._namespace = os.stat(b"/proc/self/ns/user")
         self._namespaces: list[int] = []
         self._poll = poll()
-        self._room = allow_descriptors() - SPARE_DESCRIPTORS
+        self._room = allow_descriptors() - _SPARE_DESCRIPTORS
         # From here on a peer can connect, and learns that it talks to this process: unix(7).
-        listener.listen(BACKLOG)
+        listener.listen(_BACKLOG)
         listener.setblocking(False)
 
     def keep(self, first: socket, member: int, waiter: int) -> None:
@@ -115,18 +115,18 @@ class Keeper:
     def _answer_peers(self, member: int, waiter: int) -> bool:
         """Answer peers until the group is over; return False if its container must end."""
         channel = -1
-        if len(self._namespaces) > NAMESPACES:
+        if len(self._namespaces) > _NAMESPACES:
             channel = self._namespaces[-1]
             self._answer = PEER_SUPERVISED + self._answer[len(PEER_ACCEPTED) :]
             self._poll.register(channel, 0)  # tells that the supervisor has ended
         self._add(member)
         awaited = os.dup(member)
         if waiter >= 0:
-            self._poll.register(waiter, POLLIN)
-        self._poll.register(self._listener.fileno(), POLLIN)
+            self._poll.register(waiter, _POLLIN)
+        self._poll.register(self._listener.fileno(), _POLLIN)
         while self._members:
             has_room = len(self._members) < self._room
-            self._poll.modify(self._listener.fileno(), POLLIN if has_room else 0)
+            self._poll.modify(self._listener.fileno(), _POLLIN if has_room else 0)
             for fd, _ in self._poll.poll():
                 if fd == waiter:
                     if not has_ended(awaited):
@@ -143,7 +143,7 @@ class Keeper:
 
     def _add(self, member: int) -> None:
         self._members.add(member)
-        self._poll.register(member, POLLIN)
+        self._poll.register(member, _POLLIN)
 
     def _remove(self, member: int) -> None:
         self._poll.unregister(member)
@@ -167,7 +167,7 @@ class Keeper:
             else:
                 if peer.pidfd >= 0:
                     os.close(peer.pidfd)
-                send_message(connection, PEER_REFUSED)
+                send_message(connection, _PEER_REFUSED)
         except OSError:
             pass  # the peer has gone
         connection.close()

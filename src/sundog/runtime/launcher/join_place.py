@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sundog.base.record.location import Variables
 
-LOCK_NAME, SOCKET_NAME = b"lock.", b"socket."
+_LOCK_NAME, _SOCKET_NAME = b"lock.", b"socket."
 
 
 class Lead:
@@ -45,9 +45,9 @@ class Lead:
         self._directory = directory
         self._lock = lock
         self._name = name
-        remove(SOCKET_NAME + name, directory)
+        _remove(_SOCKET_NAME + name, directory)
         self.listener = socket(AF_UNIX, SOCK_SEQPACKET)
-        at_directory(directory, lambda: self.listener.bind(SOCKET_NAME + name))
+        _at_directory(directory, lambda: self.listener.bind(_SOCKET_NAME + name))
 
     def descriptors(self) -> tuple[int, int]:
         """Return what must stay open while the group lasts."""
@@ -55,8 +55,8 @@ class Lead:
 
     def end(self) -> None:
         """Remove the files.  The lock ends with its last descriptor."""
-        for kind in (SOCKET_NAME, LOCK_NAME):
-            remove(kind + self._name, self._directory)
+        for kind in (_SOCKET_NAME, _LOCK_NAME):
+            _remove(kind + self._name, self._directory)
         self.close()
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class JoinPlace:
         """Tell whether a process leads the group."""
         try:
             place = state_place(self._environment, JOIN, make=False)
-            fd = os.open(place + b"/" + LOCK_NAME + self._name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(place + b"/" + _LOCK_NAME + self._name, os.O_RDONLY | os.O_CLOEXEC)
         except (SundogError, OSError):
             return False  # nobody has ever led a group here, or may
         with Closing(fd):
@@ -100,7 +100,7 @@ class JoinPlace:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         operation = fcntl.LOCK_EX | fcntl.LOCK_NB
         try:
-            lock = open_locked(LOCK_NAME + self._name, flags, operation, directory)
+            lock = open_locked(_LOCK_NAME + self._name, flags, operation, directory)
         except BlockingIOError:
             os.close(directory)
             return None
@@ -110,10 +110,10 @@ class JoinPlace:
         """Connect to the process that leads the group.  Raises OSError."""
         place = state_place(self._environment, JOIN, make=False)
         with Closing(os.open(place, OPEN_DIRECTORY)) as directory:
-            at_directory(directory, lambda: connection.connect(SOCKET_NAME + self._name))
+            _at_directory(directory, lambda: connection.connect(_SOCKET_NAME + self._name))
 
 
-def remove(name: bytes, directory: int) -> None:
+def _remove(name: bytes, directory: int) -> None:
     """Remove a file of the directory, if it is there."""
     try:  # noqa: SIM105 - contextlib would cost a module
         os.unlink(name, dir_fd=directory)
@@ -121,7 +121,7 @@ def remove(name: bytes, directory: int) -> None:
         pass
 
 
-def at_directory(directory: int, act: Callable[[], None]) -> None:
+def _at_directory(directory: int, act: Callable[[], None]) -> None:
     """Do something in another working directory: the address of a socket is short (unix(7))."""
     with Closing(os.open(b".", OPEN_DIRECTORY)) as here:
         os.fchdir(directory)

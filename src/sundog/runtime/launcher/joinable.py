@@ -44,7 +44,7 @@ class Joinable(Sharing):
         line = request.line
         image, shown_image = None, None
         if is_one_file(request.word) and not is_stored_name(request.word, request.find_storage()):
-            shown_image = load_shown_image()
+            shown_image = _load_shown_image()
         elif self.may_begin and (len(line.operands) == 1 or self.channel is not None):
             image = choose_image(line, request.find_storage())
         self._enter()
@@ -66,7 +66,7 @@ class Joinable(Sharing):
             os.close(fd)
 
 
-def load_shown_image() -> Callable[[bytes], Image]:
+def _load_shown_image() -> Callable[[bytes], Image]:
     """Return the function that reads an image that is one file, and is the root directory."""
     from sundog.runtime.launcher.file_server import shown_image
 

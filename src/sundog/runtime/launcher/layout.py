@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.messages import Messages
 
 # The child's program.  The packages of the child are where this module is.
-LOADER_PROGRAM = (
+_LOADER_PROGRAM = (
     b"import sys; sys.path.append(sys.argv.pop(1)); "
     b"from sundog.start import find_dependencies; find_dependencies(); "
     b"from sundog.front.cli.layout_loader import main; main()"
 )
-PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
-LOAD_IMAGE, LOOK_ONLY = b"load", b"look"  # what the child is to do
+_PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
+_LOAD_IMAGE, _LOOK_ONLY = b"load", b"look"  # what the child is to do
 
 
 def use_layout(
@@ -55,18 +55,18 @@ def use_layout(
         return
     shown = printable(word)
     _, _, place = word.partition(b":")
-    path, tag = split_tag(place)
+    path, tag = _split_tag(place)
     if not exists(path):
         raise SundogError(
             f"image not found: {shown}: no such directory or file",
             "write oci:PATH or oci:PATH:TAG; PATH is an OCI layout or an archive of images",
         )
     path = absolute(path)
-    name = recorded_name(path, tag, storage)
+    name = _recorded_name(path, tag, storage)
     if name is None:
-        action = LOOK_ONLY if line.dry else LOAD_IMAGE
+        action = _LOOK_ONLY if line.dry else _LOAD_IMAGE
         words = [storage, path, tag, b"%d" % messages.verbosity, action]
-        name, is_loaded = read_loader_answer(shown, ask_loader(words, environment))
+        name, is_loaded = read_loader_answer(shown, _ask_loader(words, environment))
         if line.dry and not is_loaded:
             text = f"load {shown} into the storage directory as {printable(name)}\n"
             if line.operands[1:]:
@@ -76,13 +76,13 @@ def use_layout(
     line.operands[0] = name
 
 
-def split_tag(place: bytes) -> tuple[bytes, bytes]:
+def _split_tag(place: bytes) -> tuple[bytes, bytes]:
     """Split PATH[:TAG]; a path that exists as it is has no tag."""
     path, colon, tag = place.partition(b":")
     return (path, tag) if colon and not exists(place) else (place, b"")
 
 
-def recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
+def _recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
     """Return the name of the image if the layout has a record in the user's own storage."""
     found = private_storage(storage)
     if found.directory < 0:
@@ -100,11 +100,11 @@ def recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
         return name.encode() if exists(image_place(storage, name)) else None
 
 
-def ask_loader(words: list[bytes], environment: Environment) -> bytes:
+def _ask_loader(words: list[bytes], environment: Environment) -> bytes:
     """Run the child with the arguments ``words``; return its answer.  Raises OSError."""
-    packages, _, _ = use_layout.__code__.co_filename.rpartition(PACKAGE)
+    packages, _, _ = use_layout.__code__.co_filename.rpartition(_PACKAGE)
     program = encode_text(sys.executable)
-    command = [program, b"-I", b"-S", b"-c", LOADER_PROGRAM, encode_text(packages) or b"/", *words]
+    command = [program, b"-I", b"-S", b"-c", _LOADER_PROGRAM, encode_text(packages) or b"/", *words]
     values = [(name, environment.get(name)) for name in environment.names()]
     variables = {name: value for name, value in values if value is not None}
     ours, theirs = os.pipe()

@@ -1,6 +1,6 @@
 """``ch-run``: run a command in an image, by becoming that command.
 
-``launch`` is the whole of it, in this order:
+``_launch`` is the whole of it, in this order:
 
 1. read the command line, and ask the host what only it knows: devices, accounts, the host's MPI
 2. enter the namespaces
@@ -60,7 +60,7 @@ from sundog.runtime.launcher.sharing import Sharing
 from sundog.runtime.launcher.statuses import Statuses, chosen_statuses
 
 SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
-SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its interpreter"
+_SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its interpreter"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def run(arguments: list[bytes], environment: Environment) -> int:
     messages = Messages()
     statuses = chosen_statuses(environment)
     try:
-        return launch(arguments, environment, messages, statuses)
+        return _launch(arguments, environment, messages, statuses)
     except Finished as finished:
-        return finish(finished, messages, statuses)
+        return _finish(finished, messages, statuses)
     except (SundogError, OSError) as error:
         shown = explained(error, "can't make the container: ")
         messages.error(shown.message, shown.hint)
@@ -118,7 +118,7 @@ def run(arguments: list[bytes], environment: Environment) -> int:
     return status
 
 
-def finish(finished: Finished, messages: Messages, statuses: Statuses) -> int:
+def _finish(finished: Finished, messages: Messages, statuses: Statuses) -> int:
     """Print the text of --help and its like; return ``ch-run``'s exit status."""
     try:
         os.write(STDERR_FILENO if finished.on_stderr else STDOUT_FILENO, finished.text.encode())
@@ -128,30 +128,30 @@ def finish(finished: Finished, messages: Messages, statuses: Statuses) -> int:
     return finished.status
 
 
-def launch(
+def _launch(
     arguments: list[bytes], environment: Environment, messages: Messages, statuses: Statuses
 ) -> int:
     """Do what ``arguments`` ask for.  Returns an exit status unless it becomes the command.
 
     Raises SundogError, OSError and Finished.
     """
-    refuse_set_id()
+    _refuse_set_id()
     line = read_command_line(arguments, environment, messages)
     request = Request(line, environment, messages, statuses)
     request.tell_container()
-    sharing = sharing_of(request)
+    sharing = _sharing_of(request)
     request.tell_options()
-    devices = devices_of(request)
+    devices = _devices_of(request)
     home = home_of(line.mounts, environment)
     if sharing.namespaces:
         return sharing.run(request, home)
 
     storage = request.find_storage()
     sources = sources_of(line, storage)
-    shown = shown_parts(request, storage, home=home, devices=devices)
+    shown = _shown_parts(request, storage, home=home, devices=devices)
     hidden = hidden_from(line, storage, environment, mounts_of(shown))
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)
-    parts = [*shown, binds, LockedMounts() if request.uid == 0 else Part(), sharing]
+    parts = [*shown, binds, _LockedMounts() if request.uid == 0 else Part(), sharing]
     mounts = mounts_of(parts)
 
     enter_namespaces(request.uid, request.gid)
@@ -175,7 +175,7 @@ def launch(
     return run_command(request, image, prepared, parts)
 
 
-def shown_parts(request: Request, storage: Storage, *, home: Part, devices: Part) -> list[Part]:
+def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Part) -> list[Part]:
     """Return the parts that have mounts, but for --bind, which lies over all of them.
 
     This is their order: each lies over earlier ones.  The host's MPI adds to the linker's cache of
@@ -193,11 +193,11 @@ def shown_parts(request: Request, storage: Storage, *, home: Part, devices: Part
         home,
         Part(line.mounts.tmpfs),
         devices,
-        host_mpi_of(request, storage),
+        _host_mpi_of(request, storage),
     ]
 
 
-class LockedMounts(Part):
+class _LockedMounts(Part):
     """Mounts that the command can't change, though it is root and keeps its capabilities."""
 
     __slots__ = ()
@@ -207,7 +207,7 @@ class LockedMounts(Part):
         lock_mounts()
 
 
-def sharing_of(request: Request) -> Sharing:
+def _sharing_of(request: Request) -> Sharing:
     """Return the container that --join or --join-pid names, if any.  Few starts load the rest."""
     line, messages = request.line, request.messages
     if line.dry:
@@ -220,7 +220,7 @@ def sharing_of(request: Request) -> Sharing:
     return group_for(line, request.environment, messages, is_attended=request.is_attended)
 
 
-def devices_of(request: Request) -> Part:
+def _devices_of(request: Request) -> Part:
     """Return the part of --device and --devices.  Few starts load it."""
     if request.line.devices.variables is None:
         return Part()
@@ -229,7 +229,7 @@ def devices_of(request: Request) -> Part:
     return devices_for(request.line, request.environment, request.messages)
 
 
-def host_mpi_of(request: Request, storage: Storage) -> Part:
+def _host_mpi_of(request: Request, storage: Storage) -> Part:
     """Return the part of --host-mpi.  Few starts load it.  Raises SundogError."""
     name = request.line.host_mpi.profile
     if name is None:
@@ -239,11 +239,11 @@ def host_mpi_of(request: Request, storage: Storage) -> Part:
     return HostMpiPart(name, request, storage)
 
 
-def refuse_set_id() -> None:
+def _refuse_set_id() -> None:
     """Raise SundogError if ``ch-run`` is set-user-ID or set-group-ID.
 
     It does not need these privileges, and would not guard them.
     """
     uids, gids = os.getresuid(), os.getresgid()
     if len(set(uids)) > 1 or len(set(gids)) > 1:
-        raise SundogError(SET_ID_REFUSAL, SET_ID_HINT)
+        raise SundogError(SET_ID_REFUSAL, _SET_ID_HINT)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 # Each names a directory or a file that the rank opens, at this path.
 SESSION_VARIABLES = (b"PMIX_SERVER_TMPDIR", b"PALS_SPOOL_DIR", b"PALS_APINFO")
 # Slurm's plugin for PMIx tells the rank this directory by no variable.
-SLURM_SESSION = b"%b/spmix_appdir_%d_%b.%b"
-SLURM_STEP = (b"SLURM_JOB_ID", b"SLURM_STEP_ID")
-MUNGE_DIRECTORY = b"/run/munge"
+_SLURM_SESSION = b"%b/spmix_appdir_%d_%b.%b"
+_SLURM_STEP = (b"SLURM_JOB_ID", b"SLURM_STEP_ID")
+_MUNGE_DIRECTORY = b"/run/munge"
 
 NATIVE_SECURITY_WARNING = (
     "PMIx will refuse this rank, because it calls itself user %d: run PMIX_MCA_psec=none mpirun …, "
@@ -59,11 +59,11 @@ def session_places(
     """
     paths = [environment.get(name) or b"" for name in SESSION_VARIABLES]
     if b"munge" in (environment.get(b"PMIX_SECURITY_MODE") or b""):
-        paths.append(MUNGE_DIRECTORY)
-    job, step = [environment.get(name) or b"" for name in SLURM_STEP]
+        paths.append(_MUNGE_DIRECTORY)
+    job, step = [environment.get(name) or b"" for name in _SLURM_STEP]
     if paths[0] and job.isdigit() and step.isdigit():
         tmp = environment.get(b"SLURM_PMIX_TMPDIR") or environment.get(b"PMIX_SYSTEM_TMPDIR")
-        paths.append(SLURM_SESSION % (tmp or b"/tmp", os.getuid(), job, step))
+        paths.append(_SLURM_SESSION % (tmp or b"/tmp", os.getuid(), job, step))
     places: list[Bind] = []
     for path in paths:
         names = components(path)

@@ -91,10 +91,10 @@ if TYPE_CHECKING:
         def save(self, manifest: OwnersManifest, /) -> None: ...  # noqa: D102
 
 
-ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
+_ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
 
 
-class Attendant:
+class _Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
     __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
@@ -106,7 +106,7 @@ class Attendant:
         """
         self._host = HostMounts()
         caller = os.geteuid(), os.getegid()
-        words = user_words(line.identity)
+        words = _user_words(line.identity)
         if line.identity.is_rank and words in (b"", b"%d" % caller[0]):
             words = b"%d:%d" % caller
             messages.verbose(RANK_NOTE % caller)
@@ -120,7 +120,7 @@ class Attendant:
 
     def prepare(
         self, image: Image | None, plan: Plan | None, channel: GroupChannel | None
-    ) -> PreparedAttendant | PeerAttendant:
+    ) -> PreparedAttendant | _PeerAttendant:
         """Open the records of the ``image``; call it in the container's namespaces.
 
         ``plan`` has mounted the image; None: another process has done so.  ``channel`` leads to the
@@ -130,11 +130,11 @@ class Attendant:
         if image is None or plan is None:
             if channel is None:
                 raise AssertionError("no container and no group")
-            return PeerAttendant(channel, user, self._messages, self._host)
+            return _PeerAttendant(channel, user, self._messages, self._host)
         supervision, records = self._supervision(image, plan)
         if channel is None:
             return PreparedAttendant(supervision, records, user, self._messages, self._host)
-        return FirstAttendant(
+        return _FirstAttendant(
             channel, user, self._messages, self._host, supervision=supervision, records=records
         )
 
@@ -210,7 +210,7 @@ class PreparedAttendant:
         method forks twice, and returns in each child, too, with the child's exit status.
         """
         supervision = self._supervision
-        return stand_in_for(
+        return _stand_in_for(
             lambda: become(lambda: supervision.install(who)),
             lambda parent: self._supervise(parent, who),
             self._members,
@@ -250,13 +250,13 @@ class PreparedAttendant:
         supervised = supervision.supervise(who, self._messages.note, before_mount)
         if supervised is None:
             return 0  # the command has printed why
-        print_report(report_lines(supervised), self._messages)
+        _print_report(_report_lines(supervised), self._messages)
         if self._records is not None:
             self._records.save(supervised.owners)
         return 0
 
 
-class PeerAttendant:
+class _PeerAttendant:
     """The supervisor of a group, which runs already: a ``companion.PreparedCompanion``.
 
     ``ended`` is as in ``KeptRecords``.
@@ -289,7 +289,7 @@ class PeerAttendant:
         member = channel.member
         if member is None:
             raise SundogError("the supervisor of the group died", "start again")
-        return stand_in_for(
+        return _stand_in_for(
             lambda: become(lambda: install_in_group(member, who)),
             lambda parent: self._await(parent, member),
             Members(channel.proc, self._host, member.number),
@@ -308,11 +308,11 @@ class PeerAttendant:
             os.kill(os.getpid(), SIGKILL)
             return EXIT_RUN
         status, lines = report
-        print_report(lines, self._messages)
+        _print_report(lines, self._messages)
         return status
 
 
-class FirstAttendant(PeerAttendant):
+class _FirstAttendant(_PeerAttendant):
     """A supervisor that this process starts, the first one of a group."""
 
     __slots__ = ("_records", "_supervision")
@@ -356,7 +356,7 @@ class FirstAttendant(PeerAttendant):
         tags = Tags(superuser(all_capabilities()))
         source = GroupSource(requests, supervision.proc, tags, start, strict=supervision.strict)
         supervised = supervision.answer(source, tags, who)
-        status, lines = 0, report_lines(supervised)
+        status, lines = 0, _report_lines(supervised)
         if records is not None:
             try:
                 records.save(supervised.owners)
@@ -391,7 +391,7 @@ class StartUser:
         """
         if not self._words:
             return None
-        who = find_identity(self._words, contents(b"/etc/passwd"), contents(b"/etc/group"))
+        who = find_identity(self._words, _contents(b"/etc/passwd"), _contents(b"/etc/group"))
         groups = " ".join(map(str, who.groups))
         self._messages.verbose(f"emulated user: uid {who.uid}, gid {who.gid}, groups {groups}")
         if self._caller not in (None, (who.uid, who.gid)):
@@ -403,7 +403,7 @@ class StartUser:
         return who
 
 
-def stand_in_for(
+def _stand_in_for(
     start: Callable[[], int],
     supervise: Callable[[int], int],
     members: Members,
@@ -438,7 +438,7 @@ def stand_in_for(
     return StandIn(command, supervisor, members, note).stand(messages)
 
 
-def report_lines(supervised: Supervised) -> list[tuple[str, str]]:
+def _report_lines(supervised: Supervised) -> list[tuple[str, str]]:
     """Return what the supervisor did, as lines with their kinds."""
     lines = [(VERBOSE, text) for text in (*supervised.statistics, *supervised.incidents)]
     lines += [(NOTE, text) for text in supervised.hints]
@@ -448,7 +448,7 @@ def report_lines(supervised: Supervised) -> list[tuple[str, str]]:
     return lines
 
 
-def print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
+def _print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
     """Print lines with their kinds; a hint follows its error."""
     for place, (kind, text) in enumerate(lines):
         if kind == VERBOSE:
@@ -462,7 +462,7 @@ def print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
             messages.error(text, hint)
 
 
-def attendant_for(line: CommandLine, messages: Messages) -> Attendant | None:
+def attendant_for(line: CommandLine, messages: Messages) -> _Attendant | None:
     """Return the supervisor that ``line`` asks for; None if --seccomp must take its place.
 
     Raises SundogError if ``line`` has --seccomp, or if it forbids --seccomp to take that place.
@@ -474,7 +474,7 @@ def attendant_for(line: CommandLine, messages: Messages) -> Attendant | None:
         )
     reason = obstacle()
     if not reason:
-        return Attendant(line, messages)
+        return _Attendant(line, messages)
     fault = "--notify is not possible here"
     if not line.emulation.fallback:
         raise SundogError(
@@ -488,7 +488,7 @@ def attendant_for(line: CommandLine, messages: Messages) -> Attendant | None:
     return None
 
 
-def user_words(identity: IdentityOptions) -> bytes:
+def _user_words(identity: IdentityOptions) -> bytes:
     """Return --user, else -u and -g as USER[:GROUP], else b""."""
     if identity.user:
         return identity.user
@@ -498,13 +498,13 @@ def user_words(identity: IdentityOptions) -> bytes:
     return user if identity.gid is None else b"%b:%d" % (user, identity.gid)
 
 
-def contents(path: bytes) -> bytes:
+def _contents(path: bytes) -> bytes:
     """Return the content of a file of the image, or b"" if it is no file that can be read."""
     fd = open_regular(AT_FDCWD, path, 0)
     if fd < 0:
         return b""
     try:
         with open(fd, "rb") as file:
-            return file.read(ACCOUNTS_LIMIT)
+            return file.read(_ACCOUNTS_LIMIT)
     except OSError:
         return b""

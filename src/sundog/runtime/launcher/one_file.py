@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
 
-MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
+_MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
 
 
 def sources_of(line: CommandLine, storage: Storage) -> HostSources:
@@ -31,7 +31,7 @@ def sources_of(line: CommandLine, storage: Storage) -> HostSources:
 
     Few starts load it.  Raises SundogError.
     """
-    image, sources = find_one_files(line, storage)
+    image, sources = _find_one_files(line, storage)
     if not image and not sources:
         return HostSources()
     from sundog.runtime.launcher.file_server import ServedSources
@@ -39,7 +39,7 @@ def sources_of(line: CommandLine, storage: Storage) -> HostSources:
     return ServedSources(image, sources)
 
 
-def find_one_files(line: CommandLine, storage: Storage) -> tuple[bytes, list[bytes]]:
+def _find_one_files(line: CommandLine, storage: Storage) -> tuple[bytes, list[bytes]]:
     """Return the image if it is one file, else b""; and the sources of binds that are such files.
 
     A name in ``storage`` beats a file.  Raises KernelError for an image that cannot be read.
@@ -74,7 +74,7 @@ def is_one_file(path: bytes, *, must_be_readable: bool = False) -> bool:
                 raise kernel_error("open", path, errno.EACCES) from None
             raise
         with Closing(fd):
-            start = os.pread(fd, MAGICS_LENGTH, 0)
+            start = os.pread(fd, _MAGICS_LENGTH, 0)
     except OSError:
         return False
     return start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE)

@@ -33,11 +33,11 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> Iterator[tuple[str,
         if word == b"--":
             break
         if len(operands) > 1 and word.startswith(b"-") and word != b"-":
-            raise behind_command(arguments, operands[1], place)
+            raise _behind_command(arguments, operands[1], place)
         if word in accepted:
             yield "accepted", word
         elif word.startswith(b"-") and word != b"-":
-            for (_, name, _, _), value in options_of_word(word, words, OPTIONS, option_error):
+            for (_, name, _, _), value in options_of_word(word, words, OPTIONS, _option_error):
                 yield name, value
         else:
             yield "operand", word
@@ -49,21 +49,21 @@ def scan(arguments: list[bytes], *, permute: bool = True) -> Iterator[tuple[str,
         yield "operand", word
 
 
-def behind_command(arguments: list[bytes], command: int, place: int) -> UsageError:
+def _behind_command(arguments: list[bytes], command: int, place: int) -> UsageError:
     """Return the error for the option at ``place``, behind the place of COMMAND's first word."""
     own, words = arguments[:command], arguments[command:place]
     option, *rest = arguments[place:]
     if b"--" in rest:
         rest.remove(b"--")  # it comes too late
     hint = f"if it is COMMAND's, type: ch-run {quoted([*own, b'--', *words, option, *rest])}"
-    count = words_of_option(option)
+    count = _words_of_option(option)
     if count:
         moved, rest = [option, *rest][:count], [option, *rest][count:]
         hint += f"; if it is ch-run's: ch-run {quoted([*moved, *own, b'--', *words, *rest])}"
     return UsageError(f"an option behind the command, without --: {printable(option)}", hint)
 
 
-def words_of_option(word: bytes) -> int:
+def _words_of_option(word: bytes) -> int:
     """Return how many words an option of ``ch-run`` has that begins with ``word``; 0: unknown."""
     try:
         found = list(scan([word, b"IMAGE"]))
@@ -74,7 +74,7 @@ def words_of_option(word: bytes) -> int:
     return 1 if ("operand", b"IMAGE") in found else 2
 
 
-def option_error(fault: str, name: str, possible: list[str]) -> UsageError:
+def _option_error(fault: str, name: str, possible: list[str]) -> UsageError:
     """Return the error for an option, in the words of the C library."""
     is_long, hint = name.startswith("--"), ""
     if fault == AMBIGUOUS:

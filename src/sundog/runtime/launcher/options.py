@@ -94,16 +94,16 @@ class CommandLine:
         for name, value in scan(arguments, permute=permute):
             if name == "operand":
                 self.operands.append(value)
-            elif name in ENDS:
-                raise ENDS[name](value)
-            elif name in MESSAGE_ACTIONS:
-                MESSAGE_ACTIONS[name](messages, value)
-            elif name in CHANGE_READERS:
-                changes.append(CHANGE_READERS[name](value))
-            elif name in REPEATED_READERS:
-                given.setdefault(name, []).append(REPEATED_READERS[name](value))
-            elif name in VALUE_READERS:
-                given[name] = VALUE_READERS[name](value)
+            elif name in _ENDS:
+                raise _ENDS[name](value)
+            elif name in _MESSAGE_ACTIONS:
+                _MESSAGE_ACTIONS[name](messages, value)
+            elif name in _CHANGE_READERS:
+                changes.append(_CHANGE_READERS[name](value))
+            elif name in _REPEATED_READERS:
+                given.setdefault(name, []).append(_REPEATED_READERS[name](value))
+            elif name in _VALUE_READERS:
+                given[name] = _VALUE_READERS[name](value)
             else:
                 given[name] = True if value is None else value
             if name in ("device", "devices"):  # theirs are set in the order of the command line
@@ -121,41 +121,41 @@ class CommandLine:
         self.mounts = MountOptions(given)
 
 
-def read_owned_bind(value: bytes) -> tuple[tuple[bytes, bytes, bool | None], bool]:
+def _read_owned_bind(value: bytes) -> tuple[tuple[bytes, bytes, bool | None], bool]:
     """Return SRC[:DST[:MODE[,U]]] as ``parse_bind`` does, and whether it has the mode U."""
     value, is_owned = split_owned(value)
     return parse_bind(value), is_owned
 
 
-def read_container(value: bytes) -> bytes:
+def _read_container(value: bytes) -> bytes:
     """Return the ID of a container."""
     if not is_container_id(value):
         raise SundogError(f"--container: not an ID: {printable(value)}", "see: sundog ps -a")
     return value
 
 
-def read_mount(value: bytes) -> bytes:
+def _read_mount(value: bytes) -> bytes:
     """Return the host's directory of --mount."""
     if not value:
         raise SundogError("mount point can't be empty string")
     return absolute(value)
 
 
-def read_notify(value: bytes | None) -> bool:
+def _read_notify(value: bytes | None) -> bool:
     """Tell whether the level of --notify is strict."""
     if value not in (None, b"strict"):
         raise SundogError(f"--notify: no such level: {printable(value)}", "one of: strict")
     return value is not None
 
 
-def read_user(value: bytes) -> bytes:
+def _read_user(value: bytes) -> bytes:
     """Return NAME[:GROUP]."""
     if not value:
         raise SundogError("--user: NAME must have non-zero length")
     return value
 
 
-def read_set_env(value: bytes | None, delimiter: bytes = b"\n") -> EnvironmentChange:
+def _read_set_env(value: bytes | None, delimiter: bytes = b"\n") -> EnvironmentChange:
     """Return the change of --set-env[=ARG]; reads a file at once, on the host."""
     if value is None:
         return SetFromImage(delimiter)
@@ -164,7 +164,7 @@ def read_set_env(value: bytes | None, delimiter: bytes = b"\n") -> EnvironmentCh
     return SetVariables(read_variables(value, delimiter))
 
 
-def read_unset_env(value: bytes) -> EnvironmentChange:
+def _read_unset_env(value: bytes) -> EnvironmentChange:
     """Return the change of --unset-env GLOB."""
     if not value:
         raise SundogError("--unset-env: GLOB must have non-zero length")
@@ -176,12 +176,12 @@ def read_unset_env(value: bytes) -> EnvironmentChange:
     return UnsetMatching(value)
 
 
-def note_accepted(messages: Messages, value: bytes) -> None:
+def _note_accepted(messages: Messages, value: bytes) -> None:
     """Say what ``value``, an option of podman, would mean."""
     messages.note(f"{printable(value)} has no effect: {ACCEPTED[value]}")
 
 
-def change_verbosity(messages: Messages, step: int, name: str, opposite: str) -> None:
+def _change_verbosity(messages: Messages, step: int, name: str, opposite: str) -> None:
     """Show less or more."""
     if messages.verbosity * step < 0:
         raise SundogError(f"--{name} incompatible with --{opposite}")
@@ -190,7 +190,7 @@ def change_verbosity(messages: Messages, step: int, name: str, opposite: str) ->
     messages.verbosity += step
 
 
-def print_tests(messages: Messages, value: bytes) -> NoReturn:
+def _print_tests(messages: Messages, value: bytes) -> NoReturn:
     """Do --test WHAT: log prints a message of each level; log-fail fails after that."""
     if value not in (b"log", b"log-fail"):
         raise SundogError(f"--test: no such test: {printable(value)}", "one of: log, log-fail")
@@ -202,7 +202,7 @@ def print_tests(messages: Messages, value: bytes) -> NoReturn:
     raise Finished(0)
 
 
-def print_warnings(messages: Messages, value: bytes) -> NoReturn:
+def _print_warnings(messages: Messages, value: bytes) -> NoReturn:
     """Do --warnings NUM."""
     for number in range(1, parse_number(value, "--warnings") + 1):
         messages.warning(f"this is warning {number}!")
@@ -210,7 +210,7 @@ def print_warnings(messages: Messages, value: bytes) -> NoReturn:
     raise Finished(0)
 
 
-def tried_feature(value: bytes) -> Finished:
+def _tried_feature(value: bytes) -> Finished:
     """Return the end of --feature FEAT."""
     from sundog.runtime.launcher.feature import feature_status
 
@@ -218,43 +218,43 @@ def tried_feature(value: bytes) -> Finished:
 
 
 # Options that end the start; --version is on standard error, as in Charliecloud.
-ENDS: dict[str, Callable[..., Finished]] = {
-    "feature": tried_feature,
+_ENDS: dict[str, Callable[..., Finished]] = {
+    "feature": _tried_feature,
     "help": lambda _: Finished(0, help_text()),
     "usage": lambda _: Finished(0, usage_text()),
     "version": lambda _: Finished(0, __version__ + "\n", on_stderr=True),
 }
 # Options that only print, or say how much is printed.
-MESSAGE_ACTIONS: dict[str, Callable[..., None]] = {
-    "accepted": note_accepted,
-    "quiet": lambda messages, _: change_verbosity(messages, -1, "quiet", "verbose"),
-    "test": print_tests,
-    "verbose": lambda messages, _: change_verbosity(messages, 1, "verbose", "quiet"),
-    "warnings": print_warnings,
+_MESSAGE_ACTIONS: dict[str, Callable[..., None]] = {
+    "accepted": _note_accepted,
+    "quiet": lambda messages, _: _change_verbosity(messages, -1, "quiet", "verbose"),
+    "test": _print_tests,
+    "verbose": lambda messages, _: _change_verbosity(messages, 1, "verbose", "quiet"),
+    "warnings": _print_warnings,
 }
 # The functions that read the arguments of options: changes of the environment, ...
-CHANGE_READERS: dict[str, Callable[..., EnvironmentChange]] = {
+_CHANGE_READERS: dict[str, Callable[..., EnvironmentChange]] = {
     "env": parse_exactly,
-    "set-env": read_set_env,
-    "set-env0": lambda value: read_set_env(value, b"\0"),
-    "unset-env": read_unset_env,
+    "set-env": _read_set_env,
+    "set-env0": lambda value: _read_set_env(value, b"\0"),
+    "unset-env": _read_unset_env,
 }
 # ... options that may come several times, ...
-REPEATED_READERS: dict[str, Callable[..., Any]] = {
-    "bind": read_owned_bind,
+_REPEATED_READERS: dict[str, Callable[..., Any]] = {
+    "bind": _read_owned_bind,
     "device": bytes,
     "tmpfs": parse_tmpfs,
 }
 # ... and options of which the last one counts.  Other arguments count as they are.
-VALUE_READERS: dict[str, Callable[..., Any]] = {
-    "container": read_container,
+_VALUE_READERS: dict[str, Callable[..., Any]] = {
+    "container": _read_container,
     "gid": lambda value: parse_id(value, "--gid"),
     "host-mpi": lambda value: value or b"",
     "join-ct": lambda value: parse_number(value, "--join-ct"),
     "join-pid": lambda value: parse_number(value, "--join-pid"),
-    "mount": read_mount,
-    "notify": read_notify,
+    "mount": _read_mount,
+    "notify": _read_notify,
     "uid": lambda value: parse_id(value, "--uid"),
-    "user": read_user,
+    "user": _read_user,
     "write-fake": lambda value: value or overlay_share(environ.get),
 }

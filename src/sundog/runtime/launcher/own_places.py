@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.storage import Storage
 
 # Directories of the host that containers see without any option.
-SEEN = (TMP, b"/dev")
+_SEEN = (TMP, b"/dev")
 # The sources of the binds of all containers.
-USUAL_SOURCES = (TMP, *REQUIRED_BINDS, *OPTIONAL_BINDS, *CRAY_BINDS)
+_USUAL_SOURCES = (TMP, *REQUIRED_BINDS, *OPTIONAL_BINDS, *CRAY_BINDS)
 
 
 def hidden_from(
@@ -40,14 +40,14 @@ def hidden_from(
     ``operations`` are its mounts but for those of --bind.
     """
     is_asked = bool(line.mounts.binds) or line.image.write
-    if not (is_asked or may_be_seen(storage, environment, operations)):
+    if not (is_asked or _may_be_seen(storage, environment, operations)):
         return Hidden()
     places = own_places(storage.path, environment)
     real = [path for path in map(real_path_of, places) if path]
     return Hidden(places, root=line.image.write and not lies_in(absolute(line.operands[0]), real))
 
 
-def may_be_seen(
+def _may_be_seen(
     storage: Storage, environment: Environment, operations: Sequence[Operation]
 ) -> bool:
     """Tell whether the mounts of a container could show a storage directory.
@@ -58,15 +58,15 @@ def may_be_seen(
     # A mount that is neither a bind nor made by Sundog is that of a driver.
     shown = [each for each in operations if type(each) not in (FileMount, TmpfsMount)]
     sources = [each.source if isinstance(each, Bind) else b"" for each in shown]
-    if storage.has_link or any(source not in USUAL_SOURCES for source in sources):
+    if storage.has_link or any(source not in _USUAL_SOURCES for source in sources):
         return True
     paths = (storage.path, environment.get(STORAGE_VARIABLE) or b"")
-    if any(path.startswith(place + b"/") for path in paths for place in SEEN):
+    if any(path.startswith(place + b"/") for path in paths for place in _SEEN):
         return True
-    return TMP in sources and is_link(TMP)
+    return TMP in sources and _is_link(TMP)
 
 
-def is_link(path: bytes) -> bool:
+def _is_link(path: bytes) -> bool:
     """Tell whether ``path`` is a symbolic link."""
     try:
         os.readlink(path)

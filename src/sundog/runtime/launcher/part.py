@@ -1,6 +1,6 @@
-"""The protocol of the parts of a start: what they give, and do, at the moments of ``main.launch``.
+"""The protocol of the parts of a start: what they give, and do, at the moments of ``main._launch``.
 
-No part knows another.  ``main.shown_parts`` decides whose mounts lie over whose.
+No part knows another.  ``main._shown_parts`` decides whose mounts lie over whose.
 """
 
 from __future__ import annotations

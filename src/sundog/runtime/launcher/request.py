@@ -19,7 +19,7 @@ from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
 
 # An image in a layout or an archive: see ``layout``.
-LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
+_LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Request:
         ``line`` gets the image's name there.  Raises SundogError if the image must not run.
         """
         path = absolute(self._storage).rstrip(b"/") or b"/"
-        if self.word.startswith(LAYOUT_PREFIXES):
+        if self.word.startswith(_LAYOUT_PREFIXES):
             from sundog.runtime.launcher.layout import use_layout
 
             use_layout(self.line, path, self.environment, self.messages)

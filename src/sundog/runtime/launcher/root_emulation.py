@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sundog.runtime.supervision.membership import GroupChannel
 
 
-class Unattended:
+class _Unattended:
     """The companion of most starts: no process stays beside the command.
 
     The command replaces ``ch-run``, with the filter of --seccomp or with none.
@@ -30,7 +30,7 @@ class Unattended:
 
     def prepare(
         self, _image: Image | None, _plan: Plan | None, _channel: GroupChannel | None
-    ) -> Unattended:
+    ) -> _Unattended:
         """Return itself: it needs nothing of the host."""
         return self
 
@@ -48,10 +48,10 @@ def chosen_companion(line: CommandLine, messages: Messages) -> tuple[Companion, 
     If no supervisor is possible, the filter of --seccomp takes its place.
     """
     emulation = line.emulation
-    attendant = load_attendant(line, messages) if emulation.notify else None
+    attendant = _load_attendant(line, messages) if emulation.notify else None
     if attendant is not None:
         return attendant, True
-    return Unattended(seccomp=emulation.seccomp or emulation.notify), False
+    return _Unattended(seccomp=emulation.seccomp or emulation.notify), False
 
 
 def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
@@ -66,7 +66,7 @@ def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
     return uid, gid if identity.gid is None else identity.gid
 
 
-def load_attendant(line: CommandLine, messages: Messages) -> Companion | None:
+def _load_attendant(line: CommandLine, messages: Messages) -> Companion | None:
     """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
     from sundog.runtime.launcher.notify import attendant_for
 

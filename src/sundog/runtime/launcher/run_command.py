@@ -53,12 +53,12 @@ def run_command(
         expand=line.environment.expand,
         mpi_env=line.environment.mpi,
     )
-    change_directory(workdir)
+    _change_directory(workdir)
     messages.verbose(f"executing: {quoted(command)}")
-    return prepared.attend(who, lambda install: become(request, command, image, install))
+    return prepared.attend(who, lambda install: _become(request, command, image, install))
 
 
-def become(
+def _become(
     request: Request,
     command: list[bytes],
     image: Image | None,
@@ -80,7 +80,7 @@ def become(
             forbid_typing()
         except KernelError as error:  # a kernel without filters can still run the command
             messages.verbose(f"programs can type into terminals: {error.message}")
-    silence(messages.verbosity)
+    _silence(messages.verbosity)
 
     def told(failure: OSError) -> tuple[str, str]:
         text = f"can't execve(2): {printable(command[0])}: {failure.strerror}"
@@ -100,7 +100,7 @@ def become(
     return statuses.of_execve(failure.errno or 0)
 
 
-def change_directory(path: bytes) -> None:
+def _change_directory(path: bytes) -> None:
     """Change to the directory in which the command starts.  The root is the container's already.
 
     The function follows no links in /proc/PID, because they can lead out of the container.
@@ -118,7 +118,7 @@ def change_directory(path: bytes) -> None:
         ) from None
 
 
-def silence(verbosity: int) -> None:
+def _silence(verbosity: int) -> None:
     """Discard the command's standard output (-q), and its standard error, too (-qqq)."""
     if verbosity < 0:
         null = os.open(b"/dev/null", os.O_WRONLY | os.O_CLOEXEC)

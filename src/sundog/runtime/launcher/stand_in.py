@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.ender import Members
     from sundog.runtime.launcher.messages import Messages
 
-FIRST_PATIENCE = 0.005  # seconds until the first search for processes that are left
-STUCK_LOOK = 0.25  # seconds between two looks whether the command can still end, after a signal
-STUCK_LOOKS = 4  # that must find that it can't
-RUNNING = -1  # the wait status of a child that has not ended
+_FIRST_PATIENCE = 0.005  # seconds until the first search for processes that are left
+_STUCK_LOOK = 0.25  # seconds between two looks whether the command can still end, after a signal
+_STUCK_LOOKS = 4  # that must find that it can't
+_RUNNING = -1  # the wait status of a child that has not ended
 
 
 class StandIn:
@@ -58,26 +58,26 @@ class StandIn:
         self._note = note
         self._members = members
         self._supervisor = supervisor
-        self._statuses = {command: RUNNING, supervisor: RUNNING}
+        self._statuses = {command: _RUNNING, supervisor: _RUNNING}
 
     def stand(self, messages: Messages) -> int:
         """Wait for the container's end; return the command's exit status, or die of its signal."""
         every = valid_signals()
-        stuck = STUCK_LOOKS  # nothing has happened from which the command could be about to die
-        while self._statuses[self._command] == RUNNING:
-            is_idle = stuck == STUCK_LOOKS
-            received = sigwaitinfo(every) if is_idle else sigtimedwait(every, STUCK_LOOK)
+        stuck = _STUCK_LOOKS  # nothing has happened from which the command could be about to die
+        while self._statuses[self._command] == _RUNNING:
+            is_idle = stuck == _STUCK_LOOKS
+            received = sigwaitinfo(every) if is_idle else sigtimedwait(every, _STUCK_LOOK)
             if received is None:
                 if not self._members.is_stuck(self._command):
-                    stuck = STUCK_LOOKS
+                    stuck = _STUCK_LOOKS
                     continue
                 stuck += 1
-                if stuck == STUCK_LOOKS:
+                if stuck == _STUCK_LOOKS:
                     break
             elif received.si_signo == SIGCHLD:
                 self._reap()
                 # The supervisor may end with 0 before the command's death is known here.
-                if self._statuses[self._supervisor] not in (RUNNING, 0):
+                if self._statuses[self._supervisor] not in (_RUNNING, 0):
                     break
             else:
                 stuck = 0
@@ -97,9 +97,9 @@ class StandIn:
             return EXIT_RUN
         status = self._statuses[self._command]
         if self._note >= 0:
-            write_all(self._note, b"%d\n" % shell_status(status))
+            write_all(self._note, b"%d\n" % _shell_status(status))
         if os.WIFSIGNALED(status) and supervisor == 0:
-            die_of(os.WTERMSIG(status))
+            _die_of(os.WTERMSIG(status))
         return os.WEXITSTATUS(status) or os.WEXITSTATUS(supervisor)
 
     def _reap(self) -> None:
@@ -119,11 +119,11 @@ class StandIn:
     def _stop(self) -> None:
         """Stop like the command, until another process continues this one."""
         group = os.getpgid(self._command)
-        was_in_front = on_terminal(os.tcgetpgrp) == group
+        was_in_front = _on_terminal(os.tcgetpgrp) == group
         os.kill(os.getpid(), SIGSTOP)
         # SIGCONT is blocked, so it is pending now, and ``stand`` passes it on.
-        if was_in_front and on_terminal(os.tcgetpgrp) == os.getpgrp():
-            on_terminal(lambda terminal: os.tcsetpgrp(terminal, group))
+        if was_in_front and _on_terminal(os.tcgetpgrp) == os.getpgrp():
+            _on_terminal(lambda terminal: os.tcsetpgrp(terminal, group))
 
     def _is_for_command(self, signo: int, code: int) -> bool:
         """Tell whether the stand-in must pass a signal on: the command did not get it itself.
@@ -144,10 +144,10 @@ class StandIn:
 
     def _end(self) -> None:
         """Kill the processes that are left, and wait for the supervisor, which ends after them."""
-        if self._statuses[self._supervisor] == RUNNING:
+        if self._statuses[self._supervisor] == _RUNNING:
             # Mostly no process is left, and the supervisor is about to end.  Then this process need
             # not look at all processes of the machine.
-            self._wait(FIRST_PATIENCE)
+            self._wait(_FIRST_PATIENCE)
         self._members.end(self._is_over, self._spared(), self._wait)
 
     def _is_over(self) -> bool:
@@ -155,7 +155,7 @@ class StandIn:
 
         If the supervisor has died, it has not waited for the others.
         """
-        if RUNNING in self._statuses.values():
+        if _RUNNING in self._statuses.values():
             return False
         return self._statuses[self._supervisor] == 0 or not self._members.living(self._spared())
 
@@ -168,12 +168,12 @@ class StandIn:
         self._reap()
 
 
-def shell_status(status: int) -> int:
+def _shell_status(status: int) -> int:
     """Return a wait status as shells show it: 128 and the signal for a process that died of it."""
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def on_terminal(call: Callable[[int], int | None]) -> int | None:
+def _on_terminal(call: Callable[[int], int | None]) -> int | None:
     """Call ``call`` with the controlling terminal; return its result, or None without terminal."""
     try:
         terminal = os.open(b"/dev/tty", os.O_RDWR | os.O_CLOEXEC)
@@ -187,7 +187,7 @@ def on_terminal(call: Callable[[int], int | None]) -> int | None:
         os.close(terminal)
 
 
-def die_of(signo: int) -> None:
+def _die_of(signo: int) -> None:
     """Die of the signal that killed the command, without a second core dump."""
     setrlimit(RLIMIT_CORE, (0, 0))
     if signo != SIGKILL:

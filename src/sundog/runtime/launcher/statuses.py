@@ -41,11 +41,11 @@ class Statuses:
         return self.not_found if is_missing else self.not_executable
 
 
-CH_RUN_STATUSES = Statuses(EXIT_RUN, EXIT_RUN_USAGE, EXIT_EXEC, EXIT_EXEC)
+_CH_RUN_STATUSES = Statuses(EXIT_RUN, EXIT_RUN_USAGE, EXIT_EXEC, EXIT_EXEC)
 PODMAN_STATUSES = Statuses(125, 125, 126, 127)
 
 
 def chosen_statuses(environment: Environment) -> Statuses:
     """Return the statuses that the caller asks for in its ``environment``."""
     is_podman = environment.get(STATUSES_VARIABLE) == PODMAN_WORD
-    return PODMAN_STATUSES if is_podman else CH_RUN_STATUSES
+    return PODMAN_STATUSES if is_podman else _CH_RUN_STATUSES

@@ -34,21 +34,21 @@ from sundog.base.record.stack import read_stack
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 
-WRITABLE_TO_OTHERS = 0o022
+_WRITABLE_TO_OTHERS = 0o022
 OPEN_TO_OTHERS = 0o077
-SET_ID = 0o6000
-EXECUTABLE_FOR_OTHERS = 0o011
+_SET_ID = 0o6000
+_EXECUTABLE_FOR_OTHERS = 0o011
 
 # Files that every storage has, and from which containers are mounted.  Of the skeleton only /etc
 # and /mnt stay visible in a container.
-FIXED_ENTRIES = (
+_FIXED_ENTRIES = (
     *(b".", b"images", b"layers", b"trees", b"skeleton", b"skeleton/etc", b"skeleton/mnt"),
     *[b"skeleton/mnt/%d" % number for number in range(10)],
     *(b"skeleton/etc/passwd", b"skeleton/etc/group"),
     *(b"skeleton/etc/hosts", b"skeleton/etc/resolv.conf"),
 )
 
-OWN_HINT = "name your own storage: --storage or $CH_IMAGE_STORAGE; run a directory as ./DIR"
+_OWN_HINT = "name your own storage: --storage or $CH_IMAGE_STORAGE; run a directory as ./DIR"
 
 
 class Storage:
@@ -109,8 +109,8 @@ def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
         return private_storage(path)
     try:
         if is_usual and is_others_link(path):
-            raise not_own(path, os.lstat(path).st_uid, "symbolic link ")
-        directory, has_link = open_storage(path)
+            raise _not_own(path, os.lstat(path).st_uid, "symbolic link ")
+        directory, has_link = _open_storage(path)
     except (FileNotFoundError, NotADirectoryError):
         return Storage(path)
     except PermissionError:
@@ -119,11 +119,11 @@ def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
     status = os.fstat(directory)
     if status.st_uid != os.geteuid():
         if is_usual:
-            raise not_own(path, status.st_uid)
+            raise _not_own(path, status.st_uid)
     elif not status.st_mode & OPEN_TO_OTHERS:
         return Storage(path, directory, has_link=has_link, is_private=True)
     try:
-        check_entries(storage, b"images/" + name_to_directory(name).encode(), status.st_uid)
+        _check_entries(storage, b"images/" + name_to_directory(name).encode(), status.st_uid)
     except PermissionError:
         raise closed_storage(path) from None
     return storage
@@ -134,7 +134,7 @@ def private_storage(path: bytes) -> Storage:
     try:
         if is_others_link(path):
             return Storage(path)
-        directory, has_link = open_storage(path)
+        directory, has_link = _open_storage(path)
     except OSError:
         return Storage(path)
     status = os.fstat(directory)
@@ -144,7 +144,7 @@ def private_storage(path: bytes) -> Storage:
     return Storage(path)
 
 
-def open_storage(path: bytes) -> tuple[int, bool]:
+def _open_storage(path: bytes) -> tuple[int, bool]:
     """Open a directory; also tell whether a symbolic link is on the way.  Raises OSError."""
     try:
         return openat2(AT_FDCWD, path, OPEN_DIRECTORY, RESOLVE_NO_SYMLINKS), False
@@ -154,7 +154,7 @@ def open_storage(path: bytes) -> tuple[int, bool]:
     return os.open(path, OPEN_DIRECTORY), True
 
 
-def check_entries(storage: Storage, image: bytes, owner: int) -> None:
+def _check_entries(storage: Storage, image: bytes, owner: int) -> None:
     """Raise SundogError if a user besides ``owner``, root and this user can change ``image``.
 
     Raises PermissionError if this user cannot look into a directory.
@@ -166,35 +166,35 @@ def check_entries(storage: Storage, image: bytes, owner: int) -> None:
     stack = read_stack(directory)
     os.close(directory)
     layers = [b"layers/" + layer for layer in stack.layers]
-    entries = [*FIXED_ENTRIES, image, image + b"/stack", image + b"/root/ch", *layers]
+    entries = [*_FIXED_ENTRIES, image, image + b"/stack", image + b"/root/ch", *layers]
     entries += [layer + name for layer in layers for name in (LAYER_OWNERS, LAYER_LINKS)]
     owners = (owner, os.geteuid(), 0)
     for entry in entries:
-        check_entry(storage, entry, owners)
+        _check_entry(storage, entry, owners)
     if not os.fstatvfs(storage.directory).f_flag & os.ST_NOSUID:
         trees = [b"trees/" + stack.tree] if stack.tree else [layer + LAYER_TREE for layer in layers]
         for tree in (image + b"/root", *trees):
-            check_programs(storage, tree)
+            _check_programs(storage, tree)
 
 
-def check_entry(storage: Storage, entry: bytes, owners: tuple[int, ...]) -> None:
+def _check_entry(storage: Storage, entry: bytes, owners: tuple[int, ...]) -> None:
     """Raise SundogError if a user who is not in ``owners`` can change a directory or file."""
     try:
         status = os.lstat(storage.at(entry))
     except FileNotFoundError:
         return
     if status.st_mode & S_IFMT not in (S_IFDIR, S_IFREG):
-        raise unsafe(storage, entry, "is neither a directory nor a file")
+        raise _unsafe(storage, entry, "is neither a directory nor a file")
     if status.st_uid not in owners:
-        raise unsafe(storage, entry, f"belongs to {printable(account_name(status.st_uid))}")
-    if status.st_mode & WRITABLE_TO_OTHERS:
+        raise _unsafe(storage, entry, f"belongs to {printable(account_name(status.st_uid))}")
+    if status.st_mode & _WRITABLE_TO_OTHERS:
         mode = f"{status.st_mode & 0o7777:04o}"
-        raise unsafe(
+        raise _unsafe(
             storage, entry, f"is writable to others than its owner (mode {mode})", "chmod go-w"
         )
 
 
-def check_programs(storage: Storage, tree: bytes) -> None:
+def _check_programs(storage: Storage, tree: bytes) -> None:
     """Raise SundogError if a program in ``tree`` gives other users the rights of its owner.
 
     Raises it also for a directory that this user can enter but not list: such a program may be
@@ -210,7 +210,7 @@ def check_programs(storage: Storage, tree: bytes) -> None:
         except PermissionError:
             if os.access(storage.at(directory), os.X_OK, effective_ids=True):
                 reason = "can be entered but not listed: there may be set-user-ID programs in it"
-                raise unsafe(storage, directory, reason, "chmod go-x") from None
+                raise _unsafe(storage, directory, reason, "chmod go-x") from None
             continue
         for found in entries:
             path = directory + b"/" + found.name
@@ -218,9 +218,9 @@ def check_programs(storage: Storage, tree: bytes) -> None:
                 left.append(path)
             elif not found.is_symlink():
                 mode = found.stat(follow_symlinks=False).st_mode
-                if mode & SET_ID and mode & EXECUTABLE_FOR_OTHERS:
+                if mode & _SET_ID and mode & _EXECUTABLE_FOR_OTHERS:
                     reason = "runs as its owner, or its group, for everyone who starts it"
-                    raise unsafe(storage, path, reason, "chmod ug-s")
+                    raise _unsafe(storage, path, reason, "chmod ug-s")
 
 
 def identity(fd: int) -> tuple[int, int]:
@@ -229,20 +229,20 @@ def identity(fd: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def not_own(path: bytes, uid: int, kind: str = "") -> SundogError:
+def _not_own(path: bytes, uid: int, kind: str = "") -> SundogError:
     """Return the error for a usual storage directory that belongs to another user."""
     owner = printable(account_name(uid))
     return SundogError(
         f"{kind or 'storage directory '}{printable(path)} belongs to {owner}: each user has their"
         " own",
-        OWN_HINT,
+        _OWN_HINT,
     )
 
 
-def unsafe(storage: Storage, entry: bytes, reason: str, cure: str = "") -> SundogError:
+def _unsafe(storage: Storage, entry: bytes, reason: str, cure: str = "") -> SundogError:
     """Return the error for ``entry``, which a user besides the owner may have changed."""
     path = printable(storage.path if entry == b"." else storage.path + b"/" + entry)
-    hint = f"the owner of the storage can run: {cure} {path}; or {OWN_HINT}" if cure else OWN_HINT
+    hint = f"the owner of the storage can run: {cure} {path}; or {_OWN_HINT}" if cure else _OWN_HINT
     return SundogError(f"can't trust the storage directory: {path} {reason}", hint)
 
 

@@ -18,44 +18,52 @@ import sys
 from sundog.base.cpython import Struct
 from sundog.runtime.linker.elf import ElfError, ElfFile
 
-EM_386, EM_PPC64, EM_S390, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 3, 21, 22, 40, 62, 183, 243
+_EM_386, _EM_PPC64, _EM_S390, _EM_ARM, _EM_X86_64, _EM_AARCH64, _EM_RISCV = (
+    3,
+    21,
+    22,
+    40,
+    62,
+    183,
+    243,
+)
 
 LINKER_CACHE = b"/etc/ld.so.cache"
 LINKER_CACHE_LIMIT = 16 << 20  # in bytes
 # Limits for one entry: the file may be damaged.
-CACHE_STRING_LIMIT = 4096
-SAME_NAME_LIMIT = 64  # libraries
+_CACHE_STRING_LIMIT = 4096
+_SAME_NAME_LIMIT = 64  # libraries
 HWCAPS_LIMIT = 64  # names of processors; glibc knows less than ten for a machine
 
 CACHE_MAGIC = b"glibc-ld.so.cache1.1"
-OLDER_MAGIC = b"ld.so-1.7.0"
-OLDER_HEADER = Struct("=11s1xI")  # magic, number of records
-OLDER_RECORD_SIZE = 12
+_OLDER_MAGIC = b"ld.so-1.7.0"
+_OLDER_HEADER = Struct("=11s1xI")  # magic, number of records
+_OLDER_RECORD_SIZE = 12
 # magic, number of records, length of the strings, byte order, offset of the extension
 CACHE_HEADER = Struct("=20sIIB3xI12x")
-EXTENSION_PLACE = 32
+_EXTENSION_PLACE = 32
 # flags, offset of the name, offset of the path, version of the system, hardware capabilities
 CACHE_RECORD = Struct("=iIIIQ")
-RECORD_WORDS = CACHE_RECORD.size // 4
+_RECORD_WORDS = CACHE_RECORD.size // 4
 OWN_ORDER = 2 if sys.byteorder == "little" else 3
 EXTENSION_HEAD = Struct("=II")  # magic, number of sections
 EXTENSION_MAGIC = 0xEAA42174
 EXTENSION_SECTION = Struct("=IIII")  # tag, flags, offset, length
 HWCAPS_SECTION = 1  # an array of offsets of strings
 SECTIONS_LIMIT = 16
-OFFSET_LIMIT = 1 << 32
+_OFFSET_LIMIT = 1 << 32
 
 # The cache's marks of libraries, by machine and word size (ldconfig.h of glibc).
-FLAG_ELF_LIBC6 = 3
-CACHE_FLAGS = {
-    (EM_386, 32): FLAG_ELF_LIBC6,
-    (EM_X86_64, 64): 0x0303,
-    (EM_X86_64, 32): 0x0803,
-    (EM_AARCH64, 64): 0x0A03,
-    (EM_ARM, 32): 0x0903,
-    (EM_PPC64, 64): 0x0503,
-    (EM_S390, 64): 0x0403,
-    (EM_RISCV, 64): 0x1003,
+_FLAG_ELF_LIBC6 = 3
+_CACHE_FLAGS = {
+    (_EM_386, 32): _FLAG_ELF_LIBC6,
+    (_EM_X86_64, 64): 0x0303,
+    (_EM_X86_64, 32): 0x0803,
+    (_EM_AARCH64, 64): 0x0A03,
+    (_EM_ARM, 32): 0x0903,
+    (_EM_PPC64, 64): 0x0503,
+    (_EM_S390, 64): 0x0403,
+    (_EM_RISCV, 64): 0x1003,
 }
 
 TYPE_CHECKING = False
@@ -64,7 +72,7 @@ if TYPE_CHECKING:
 
 
 class CachedLibrary:
-    """A library ``name`` at ``path``; ``flags`` as in CACHE_FLAGS.
+    """A library ``name`` at ``path``; ``flags`` as in _CACHE_FLAGS.
 
     ``hwcaps`` is the subdirectory of ``glibc-hwcaps`` that has it, b"" for all processors.
     """
@@ -80,7 +88,7 @@ class CachedLibrary:
 
 def cache_flags(machine: tuple[int, int, str]) -> int:
     """Return how the cache marks libraries for a ``machine``, which is as in ``ElfFile``."""
-    return CACHE_FLAGS.get(machine[:2], FLAG_ELF_LIBC6)
+    return _CACHE_FLAGS.get(machine[:2], _FLAG_ELF_LIBC6)
 
 
 def cached_library(fd: int, path: bytes) -> CachedLibrary | None:
@@ -90,7 +98,7 @@ def cached_library(fd: int, path: bytes) -> CachedLibrary | None:
     except (ElfError, OSError):
         return None
     machine, bits, order = library.machine
-    if library.is_program or (machine, bits) not in CACHE_FLAGS or order != sys.byteorder:
+    if library.is_program or (machine, bits) not in _CACHE_FLAGS or order != sys.byteorder:
         return None
     name = library.soname or path.rpartition(b"/")[2]
     return CachedLibrary(name, path, cache_flags(library.machine))
@@ -107,11 +115,11 @@ class LinkerCache:
     __slots__ = ("_count", "_data", "_keys")
 
     def __init__(self, data: bytes) -> None:
-        if data.startswith(OLDER_MAGIC) and len(data) >= OLDER_HEADER.size:
-            _, count = OLDER_HEADER.unpack_from(data)
-            data = data[(OLDER_HEADER.size + count * OLDER_RECORD_SIZE + 7) // 8 * 8 :]
+        if data.startswith(_OLDER_MAGIC) and len(data) >= _OLDER_HEADER.size:
+            _, count = _OLDER_HEADER.unpack_from(data)
+            data = data[(_OLDER_HEADER.size + count * _OLDER_RECORD_SIZE + 7) // 8 * 8 :]
             # Its extension counts from the beginning of the file.  It names the generator.
-            data = data[:EXTENSION_PLACE] + bytes(4) + data[EXTENSION_PLACE + 4 :]
+            data = data[:_EXTENSION_PLACE] + bytes(4) + data[_EXTENSION_PLACE + 4 :]
         self._count = 0
         self._keys: dict[int, list[tuple[int, int]]] = {}
         if data.startswith(CACHE_MAGIC) and len(data) >= CACHE_HEADER.size:
@@ -124,7 +132,7 @@ class LinkerCache:
         """Return the libraries with the ``name``, in the order of the file."""
         found: list[CachedLibrary] = []
         at = self._place(name)
-        while at < self._count and len(found) < SAME_NAME_LIMIT:
+        while at < self._count and len(found) < _SAME_NAME_LIMIT:
             flags, key, value, _, _ = self._record(at)
             if self._string(key) != name:
                 break
@@ -168,7 +176,7 @@ class LinkerCache:
         head = bytearray(data[: CACHE_HEADER.size])
         _, _, length, order, extension = CACHE_HEADER.unpack(head)
         if extension:
-            shift_extension(rest, records_end, extension, shift)
+            _shift_extension(rest, records_end, extension, shift)
             extension += shift
         CACHE_HEADER.pack_into(
             head,
@@ -177,7 +185,7 @@ class LinkerCache:
             self._count + len(added),
             length,
             order,
-            min(extension, OFFSET_LIMIT - 1),
+            min(extension, _OFFSET_LIMIT - 1),
         )
         return bytes(head + records + rest + strings)
 
@@ -188,9 +196,9 @@ class LinkerCache:
         """
         records = bytearray(self._data[CACHE_HEADER.size : end])
         words = memoryview(records).cast("I")
-        for place in range(1, len(words), RECORD_WORDS):
+        for place in range(1, len(words), _RECORD_WORDS):
             for each in (place, place + 1):
-                words[each] = min(words[each] + shift, OFFSET_LIMIT - 1)
+                words[each] = min(words[each] + shift, _OFFSET_LIMIT - 1)
         words.release()
         return bytes(records)
 
@@ -218,7 +226,7 @@ class LinkerCache:
 
     def _string(self, offset: int) -> bytes:
         """Return the string at ``offset``; b"" if it is outside, or too long for a path."""
-        end = self._data.find(b"\0", offset, offset + CACHE_STRING_LIMIT)
+        end = self._data.find(b"\0", offset, offset + _CACHE_STRING_LIMIT)
         return self._data[offset:end] if end >= 0 else b""
 
 
@@ -236,7 +244,7 @@ def sort_key(name: bytes) -> list[tuple[int, int]]:
     return key
 
 
-def shift_extension(rest: bytearray, start: int, extension: int, shift: int) -> None:
+def _shift_extension(rest: bytearray, start: int, extension: int, shift: int) -> None:
     """Add ``shift`` to all offsets in a cache's extension.
 
     ``rest`` is the part of the file from ``start`` on.  The extension is at the offset
@@ -254,11 +262,11 @@ def shift_extension(rest: bytearray, start: int, extension: int, shift: int) -> 
         if at + EXTENSION_SECTION.size > len(rest):
             return
         tag, flags, offset, length = EXTENSION_SECTION.unpack_from(rest, at)
-        moved = min(offset + shift, OFFSET_LIMIT - 1)
+        moved = min(offset + shift, _OFFSET_LIMIT - 1)
         EXTENSION_SECTION.pack_into(rest, at, tag, flags, moved, length)
         first = offset - start
         if tag != HWCAPS_SECTION or first < 0:
             continue
         for each in range(first, min(first + min(length, HWCAPS_LIMIT * 4), len(rest)) - 3, 4):
-            moved = min(word.unpack_from(rest, each)[0] + shift, OFFSET_LIMIT - 1)
+            moved = min(word.unpack_from(rest, each)[0] + shift, _OFFSET_LIMIT - 1)
             word.pack_into(rest, each, moved)

@@ -14,19 +14,19 @@ from sundog.base.cpython import Struct
 from sundog.base.record.magic import ELF_MAGIC
 
 ELF_HEADER_SIZE = 64
-HEAD_SIZE = 4096  # in bytes: most files have their program headers there
-ET_EXEC, ET_DYN = 2, 3
-PT_LOAD, PT_DYNAMIC = 1, 2
-SHT_NOTE = 7
-DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME = 0, 1, 5, 10, 14
+_HEAD_SIZE = 4096  # in bytes: most files have their program headers there
+_ET_EXEC, _ET_DYN = 2, 3
+_PT_LOAD, _PT_DYNAMIC = 1, 2
+_SHT_NOTE = 7
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 0, 1, 5, 10, 14
 
-HEADERS_LIMIT = 1 << 16  # in bytes: of the program headers, of the section headers, of a section
-DYNAMIC_LIMIT = 1 << 15  # in bytes
-FILE_OFFSET_LIMIT = 1 << 48
-TABLE_LIMIT = 64 << 20  # bytes of strings; names and bookkeeping of the largest MPIs take 5
+_HEADERS_LIMIT = 1 << 16  # in bytes: of the program headers, of the section headers, of a section
+_DYNAMIC_LIMIT = 1 << 15  # in bytes
+_FILE_OFFSET_LIMIT = 1 << 48
+_TABLE_LIMIT = 64 << 20  # bytes of strings; names and bookkeeping of the largest MPIs take 5
 TABLE_NAME_LIMIT = 4096
 NAME_BYTES_LIMIT = 1 << 18  # of all names that are read from a file
-NAMES_READ_LIMIT = 4096
+_NAMES_READ_LIMIT = 4096
 
 
 class ElfError(Exception):
@@ -73,7 +73,7 @@ class ElfLayout:
         self.dynamic = Struct(prefix + ("qQ" if bits == 64 else "iI"))
 
 
-LAYOUTS: dict[bytes, ElfLayout] = {}
+_LAYOUTS: dict[bytes, ElfLayout] = {}
 
 
 class ElfFile:
@@ -106,17 +106,17 @@ class ElfFile:
     def __init__(self, fd: int) -> None:
         """Read the open file ``fd``.  Raises ElfError, and OSError."""
         self._fd = fd
-        head = os.pread(fd, HEAD_SIZE, 0)
+        head = os.pread(fd, _HEAD_SIZE, 0)
         layout = self.layout = layout_of(head)
         fields = layout.file_header.unpack_from(head)
         kind, machine, _, place, _, size, number = fields[:7]
-        if kind not in (ET_EXEC, ET_DYN):
+        if kind not in (_ET_EXEC, _ET_DYN):
             raise ElfError("it is neither a program nor a shared object")
-        self.is_program = kind == ET_EXEC
+        self.is_program = kind == _ET_EXEC
         self.machine = (machine, layout.bits, layout.order)
         self._sections = (fields[4], *fields[7:10])
-        self._names_left, self._bytes_left = NAMES_READ_LIMIT, NAME_BYTES_LIMIT
-        if size < layout.segment.size or size * number > HEADERS_LIMIT:
+        self._names_left, self._bytes_left = _NAMES_READ_LIMIT, NAME_BYTES_LIMIT
+        if size < layout.segment.size or size * number > _HEADERS_LIMIT:
             raise ElfError("its program headers are damaged")
         headers = head[place : place + size * number]
         if len(headers) < size * number:
@@ -126,29 +126,29 @@ class ElfFile:
         found = (0, 0)
         for at in range(0, len(headers) - layout.segment.size + 1, size):
             segment = layout.segment.unpack_from(headers, at)
-            if segment[0] == PT_LOAD:
+            if segment[0] == _PT_LOAD:
                 self._segments.append((segment[where], segment[address], segment[length]))
-            elif segment[0] == PT_DYNAMIC:
+            elif segment[0] == _PT_DYNAMIC:
                 found = (segment[where], segment[length])
         self.dynamic: dict[int, int] = {}
         self.needed_at: list[int] = []
         self._read_dynamic(*found)
         self._strings = (0, 0)  # place and size of the table
-        if DT_STRTAB in self.dynamic:
-            table = self.dynamic.get(DT_STRSZ, 0)
-            if table > TABLE_LIMIT:
+        if _DT_STRTAB in self.dynamic:
+            table = self.dynamic.get(_DT_STRSZ, 0)
+            if table > _TABLE_LIMIT:
                 raise ElfError("its table of strings is too large")
-            self._strings = (self.offset_of(self.dynamic[DT_STRTAB]), table)
-        soname = self.string(self.dynamic[DT_SONAME]) if DT_SONAME in self.dynamic else b""
+            self._strings = (self.offset_of(self.dynamic[_DT_STRTAB]), table)
+        soname = self.string(self.dynamic[_DT_SONAME]) if _DT_SONAME in self.dynamic else b""
         self.soname = b"" if b"/" in soname else soname
 
     def _read_dynamic(self, offset: int, length: int) -> None:
         entry = self.layout.dynamic
-        data = self.some(offset, min(length, DYNAMIC_LIMIT)) if length else b""
+        data = self.some(offset, min(length, _DYNAMIC_LIMIT)) if length else b""
         for tag, value in entry.iter_unpack(data[: len(data) // entry.size * entry.size]):
-            if tag == DT_NULL:
+            if tag == _DT_NULL:
                 break
-            if tag == DT_NEEDED:
+            if tag == _DT_NEEDED:
                 self.needed_at.append(value)
             else:
                 self.dynamic[tag] = value
@@ -186,8 +186,8 @@ class ElfFile:
         names = self._part(*sections[names_at][4:6])
         wanted = section + b"\0"
         for found in sections:
-            if found[1] == SHT_NOTE and names.startswith(wanted, found[0]):
-                return note_description(self._part(*found[4:6]), owner, self.layout.prefix)
+            if found[1] == _SHT_NOTE and names.startswith(wanted, found[0]):
+                return _note_description(self._part(*found[4:6]), owner, self.layout.prefix)
         return None
 
     def offset_of(self, address: int) -> int:
@@ -206,13 +206,13 @@ class ElfFile:
 
     def some(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes of the file.  Raises ElfError and OSError."""
-        if offset > FILE_OFFSET_LIMIT:
+        if offset > _FILE_OFFSET_LIMIT:
             raise ElfError("it ends too early")
         return os.pread(self._fd, size, offset)
 
     def _part(self, offset: int, size: int) -> bytes:
         """Return a part of the file that must not be large."""
-        if size > HEADERS_LIMIT:
+        if size > _HEADERS_LIMIT:
             raise ElfError("its sections are too large")
         return self.some(offset, size)
 
@@ -224,12 +224,12 @@ def layout_of(head: bytes) -> ElfLayout:
         raise ElfError("it is no ELF file")
     if not set(kind) <= {1, 2}:
         raise ElfError("its class or byte order is unknown")
-    if kind not in LAYOUTS:
-        LAYOUTS[kind] = ElfLayout(64 if kind[0] == 2 else 32, "little" if kind[1] == 1 else "big")
-    return LAYOUTS[kind]
+    if kind not in _LAYOUTS:
+        _LAYOUTS[kind] = ElfLayout(64 if kind[0] == 2 else 32, "little" if kind[1] == 1 else "big")
+    return _LAYOUTS[kind]
 
 
-def note_description(data: bytes, owner: bytes, prefix: str) -> bytes | None:
+def _note_description(data: bytes, owner: bytes, prefix: str) -> bytes | None:
     """Return the description of the first note if it belongs to ``owner``, or None."""
     head = Struct(prefix + "III")
     if len(data) < head.size:

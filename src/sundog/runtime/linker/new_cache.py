@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
     from sundog.runtime.linker.cache import CachedLibrary
 
-HWCAPS_RECORD = 1 << 62  # the lower half is a number in the list
-HWCAPS_WORD = Struct("=I")
+_HWCAPS_RECORD = 1 << 62  # the lower half is a number in the list
+_HWCAPS_WORD = Struct("=I")
 
 
 def new_cache(libraries: Sequence[CachedLibrary]) -> bytes:
     """Return the content of a cache; of equal libraries, the first one wins."""
     ordered = sorted(libraries, key=lambda each: (not each.hwcaps, each.hwcaps))
     ordered.sort(key=lambda each: (sort_key(each.name), each.flags), reverse=True)  # stable
-    strings = Strings(CACHE_HEADER.size + len(ordered) * CACHE_RECORD.size)
+    strings = _Strings(CACHE_HEADER.size + len(ordered) * CACHE_RECORD.size)
     hwcaps = sorted({each.hwcaps for each in ordered if each.hwcaps})
     records = [
         CACHE_RECORD.pack(
@@ -42,11 +42,11 @@ def new_cache(libraries: Sequence[CachedLibrary]) -> bytes:
             strings.place(each.name),
             strings.place(each.path),
             0,
-            HWCAPS_RECORD | hwcaps.index(each.hwcaps) if each.hwcaps else 0,
+            _HWCAPS_RECORD | hwcaps.index(each.hwcaps) if each.hwcaps else 0,
         )
         for each in ordered
     ]
-    listed = b"".join([HWCAPS_WORD.pack(strings.place(name)) for name in hwcaps])
+    listed = b"".join([_HWCAPS_WORD.pack(strings.place(name)) for name in hwcaps])
     length, start = len(strings.text), 0
     if hwcaps:
         strings.text += bytes(-strings.end() % 4)
@@ -58,7 +58,7 @@ def new_cache(libraries: Sequence[CachedLibrary]) -> bytes:
     return b"".join([head, *records, strings.text])
 
 
-class Strings:
+class _Strings:
     """The part of a file from ``start`` on: ``text``, which has each string once."""
 
     __slots__ = ("_places", "_start", "text")

@@ -24,21 +24,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LINKER_CONFIGURATION = b"/etc/ld.so.conf"
-LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
-MULTIARCH_DIRECTORIES = (b"/lib", b"/usr/lib")
-MULTIARCH = b"-linux-gnu"
+_LINKER_CONFIGURATION = b"/etc/ld.so.conf"
+_LINKER_DIRECTORIES = (b"/lib", b"/lib64", b"/usr/lib", b"/usr/lib64")
+_MULTIARCH_DIRECTORIES = (b"/lib", b"/usr/lib")
+_MULTIARCH = b"-linux-gnu"
 HWCAPS = b"glibc-hwcaps"  # subdirectories of it are for newer processors
 
-SEARCHED_LIMIT = 4096  # directories that the configuration names
+_SEARCHED_LIMIT = 4096  # directories that the configuration names
 PATTERNS_LIMIT = 256  # that include files into the configuration
-INCLUDED_FILES_LIMIT = 256
+_INCLUDED_FILES_LIMIT = 256
 SEARCHED_HWCAPS_LIMIT = 32  # kinds of newer processors
-MULTIARCH_LIMIT = 32  # architectures
+_MULTIARCH_LIMIT = 32  # architectures
 LIBRARIES_READ_LIMIT = 4096  # a hostile one takes 10 ms
-PATTERN_LIMIT = 255
-CONFIGURATION_LIMIT = 1 << 16  # bytes of a file
-FNM_PERIOD = 4  # no wildcard is the period at the beginning of a name
+_PATTERN_LIMIT = 255
+_CONFIGURATION_LIMIT = 1 << 16  # bytes of a file
+_FNM_PERIOD = 4  # no wildcard is the period at the beginning of a name
 
 
 class FoundLibrary:
@@ -76,17 +76,17 @@ class LinkerConfiguration:
         self._root = root
         self._patterns_left = PATTERNS_LIMIT
         self.is_cut = False
-        self.files = [LINKER_CONFIGURATION]
-        self.directories = self._read(LINKER_CONFIGURATION)
-        if len(self.directories) > SEARCHED_LIMIT:
+        self.files = [_LINKER_CONFIGURATION]
+        self.directories = self._read(_LINKER_CONFIGURATION)
+        if len(self.directories) > _SEARCHED_LIMIT:
             self.is_cut = True
-            del self.directories[SEARCHED_LIMIT:]
+            del self.directories[_SEARCHED_LIMIT:]
 
     def _read(self, path: bytes) -> list[bytes]:
         """Return the directories that a file names."""
         directories = []
         text = small_file(self._root, path)
-        self.is_cut |= len(text) == CONFIGURATION_LIMIT
+        self.is_cut |= len(text) == _CONFIGURATION_LIMIT
         for line in text.split(b"\n"):
             line = line.partition(b"#")[0].strip()  # noqa: PLW2901 - without its comment
             words = line.split()
@@ -103,15 +103,15 @@ class LinkerConfiguration:
             pattern = path.rpartition(b"/")[0] + b"/" + pattern
         place, _, last = pattern.rpartition(b"/")
         directories: list[bytes] = []
-        if len(last) > PATTERN_LIMIT or self._patterns_left == 0 or set(place) & set(b"*?["):
+        if len(last) > _PATTERN_LIMIT or self._patterns_left == 0 or set(place) & set(b"*?["):
             self.is_cut = True
             return directories
         self._patterns_left -= 1
         for name in sorted(names_inside(self._root, place or b"/")):
             found = place + b"/" + name
-            if libc_call("fnmatch", last, name, FNM_PERIOD) or found in self.files:
+            if libc_call("fnmatch", last, name, _FNM_PERIOD) or found in self.files:
                 continue
-            if len(self.files) == INCLUDED_FILES_LIMIT:
+            if len(self.files) == _INCLUDED_FILES_LIMIT:
                 self.is_cut = True
                 break
             self.files.append(found)
@@ -194,15 +194,15 @@ def default_directories(root: int) -> list[bytes]:
     """
     multiarch = [
         directory + b"/" + name
-        for directory in MULTIARCH_DIRECTORIES
+        for directory in _MULTIARCH_DIRECTORIES
         for name in sorted(names_inside(root, directory))
-        if MULTIARCH in name
-    ][:MULTIARCH_LIMIT]
-    is_debian = any(is_file_inside(root, place + b"/" + C_LIBRARY) for place in multiarch)
-    return [*multiarch, *(MULTIARCH_DIRECTORIES if is_debian else LINKER_DIRECTORIES)]
+        if _MULTIARCH in name
+    ][:_MULTIARCH_LIMIT]
+    is_debian = any(_is_file_inside(root, place + b"/" + C_LIBRARY) for place in multiarch)
+    return [*multiarch, *(_MULTIARCH_DIRECTORIES if is_debian else _LINKER_DIRECTORIES)]
 
 
-def is_file_inside(root: int, path: bytes) -> bool:
+def _is_file_inside(root: int, path: bytes) -> bool:
     """Tell whether a root has a regular file ``path``."""
     fd = open_inside(root, path)
     if fd >= 0:
@@ -217,6 +217,6 @@ def small_file(root: int, path: bytes) -> bytes:
         return b""
     with Closing(fd):
         try:
-            return os.read(fd, CONFIGURATION_LIMIT)
+            return os.read(fd, _CONFIGURATION_LIMIT)
         except OSError:
             return b""

@@ -13,16 +13,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DT_RPATH, DT_RUNPATH = 15, 29
-DT_VERDEF, DT_VERDEFNUM = 0x6FFFFFFC, 0x6FFFFFFD
-DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
-VER_FLG_BASE = 1  # the file's own name, which is no version
-VERSIONS_LIMIT = 4096
+_DT_RPATH, _DT_RUNPATH = 15, 29
+_DT_VERDEF, _DT_VERDEFNUM = 0x6FFFFFFC, 0x6FFFFFFD
+DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+_VER_FLG_BASE = 1  # the file's own name, which is no version
+_VERSIONS_LIMIT = 4096
 
-VERDEF = "HHHHIII"  # version, flags, ndx, cnt, hash, aux, next
-VERDAUX = "II"  # name, next
-VERNEED = "HHIII"  # version, cnt, file, aux, next
-VERNAUX = "IHHII"  # hash, flags, other, name, next
+_VERDEF = "HHHHIII"  # version, flags, ndx, cnt, hash, aux, next
+_VERDAUX = "II"  # name, next
+_VERNEED = "HHIII"  # version, cnt, file, aux, next
+_VERNAUX = "IHHII"  # hash, flags, other, name, next
 
 
 class SharedObject(ElfFile):
@@ -41,7 +41,7 @@ class SharedObject(ElfFile):
         """Read the open file ``fd``.  Raises ElfError, and OSError."""
         super().__init__(fd)
         self.needed = [self.string(at) for at in self.needed_at]
-        paths = [self.dynamic.get(tag) for tag in (DT_RPATH, DT_RUNPATH)]
+        paths = [self.dynamic.get(tag) for tag in (_DT_RPATH, _DT_RUNPATH)]
         self.rpath, self.runpath = [b"" if at is None else self.string(at) for at in paths]
         self.defined: set[bytes] = set()
         self.wanted: dict[bytes, set[bytes]] = {}
@@ -49,15 +49,15 @@ class SharedObject(ElfFile):
         self._read_wanted()
 
     def _read_defined(self) -> None:
-        for where, entry in self._chain(DT_VERDEF, DT_VERDEFNUM, VERDEF):
-            if not entry[1] & VER_FLG_BASE:
-                _, (name, _) = next(self._entries(where + entry[5], 1, VERDAUX))
+        for where, entry in self._chain(_DT_VERDEF, _DT_VERDEFNUM, _VERDEF):
+            if not entry[1] & _VER_FLG_BASE:
+                _, (name, _) = next(self._entries(where + entry[5], 1, _VERDAUX))
                 self.defined.add(self.string(name))
 
     def _read_wanted(self) -> None:
-        for where, entry in self._chain(DT_VERNEED, DT_VERNEEDNUM, VERNEED):
+        for where, entry in self._chain(DT_VERNEED, _DT_VERNEEDNUM, _VERNEED):
             wanted = self.wanted.setdefault(self.string(entry[2]), set())
-            for _, need in self._entries(where + entry[3], entry[1], VERNAUX):
+            for _, need in self._entries(where + entry[3], entry[1], _VERNAUX):
                 wanted.add(self.string(need[3]))
 
     def _chain(
@@ -76,7 +76,7 @@ class SharedObject(ElfFile):
         The last number of an entry is the distance to the next one.
         """
         entry = Struct(self.layout.prefix + structure)
-        for _ in range(min(count, VERSIONS_LIMIT)):
+        for _ in range(min(count, _VERSIONS_LIMIT)):
             fields = entry.unpack(self.exactly(offset, entry.size))
             yield offset, fields
             if fields[-1] == 0:

@@ -61,16 +61,16 @@ if TYPE_CHECKING:
             """Carry the rest: the child sends no more."""
 
 
-READ_SIZE = 1 << 16
+_READ_SIZE = 1 << 16
 # The limit for an answer.  The longest is that of a supervisor, with the records of a whole image.
-ANSWER_LIMIT = 1 << 30
+_ANSWER_LIMIT = 1 << 30
 # Seconds for an interrupted child to end by itself, and then to kill the processes that it started.
 PATIENCE_WITH_INTERRUPTED = 5.0
 PATIENCE_WITH_STOPPED = 10.0
 PATIENCE_WITH_KILLED = 0.5
 # Seconds for a killed child without a container: it may wait for a file server, such as FUSE's.
 PATIENCE_WITH_STUCK = 2.0
-LOOK = 0.25  # seconds between two looks at a child
+_LOOK = 0.25  # seconds between two looks at a child
 
 STANDARD_STREAMS = (0, 1, 2)
 
@@ -108,7 +108,7 @@ class Child:
                     # Objects of the parent must not close descriptor numbers that are in use again.
                     gc.freeze()
                     close_all_but((*STANDARD_STREAMS, write_end, *keep))
-                write_all(write_end, outcome(function, write_end))
+                _write_all(write_end, _outcome(function, write_end))
             finally:
                 os._exit(0)
         os.close(write_end)
@@ -139,7 +139,7 @@ class Child:
         """
         try:
             while look is not None and self._pipe >= 0:
-                self._await_answer(relay, time.monotonic() + LOOK)
+                self._await_answer(relay, time.monotonic() + _LOOK)
                 look()
             answer = self.answer(relay)
             status = self.wait()
@@ -150,7 +150,7 @@ class Child:
             code = os.waitstatus_to_exitcode(status)
             by = f" by signal {-code}" if code else ""
             raise SundogError(
-                f"a process of {own_name()} was killed{by}",
+                f"a process of {_own_name()} was killed{by}",
                 "if it was not you, the machine may be out of memory: see dmesg",
             )
         return opened(answer)
@@ -182,11 +182,11 @@ class Child:
                 relay.carry_due()
             if self._pipe not in ready:
                 continue
-            data = os.read(self._pipe, READ_SIZE)
+            data = os.read(self._pipe, _READ_SIZE)
             self._answer += data
             if not data:
                 break
-            if len(self._answer) > ANSWER_LIMIT:
+            if len(self._answer) > _ANSWER_LIMIT:
                 raise SundogError(NO_OUTCOME)
         os.close(self._pipe)
         self._pipe = -1
@@ -231,7 +231,7 @@ class Child:
             steps.insert(0, (signal.SIGINT, PATIENCE_WITH_INTERRUPTED))
         if leash.has_ended(0):
             return
-        with on_another_interrupt(lambda: leash.tell(signal.SIGTERM)):
+        with _on_another_interrupt(lambda: leash.tell(signal.SIGTERM)):
             # The kernel shows that a supervisor waits for a FUSE daemon only after a signal.
             with suppress(ProcessLookupError):  # ^C may come when it has just been reaped
                 os.kill(self.pid, signal.SIGINT)
@@ -244,10 +244,10 @@ class Child:
 
 
 @contextmanager
-def on_another_interrupt(act: Callable[[], None]) -> Iterator[None]:
+def _on_another_interrupt(act: Callable[[], None]) -> Iterator[None]:
     """Call ``act`` at each further ^C; no ^C interrupts the context."""
     before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN or not in_main_thread():
+    if before == signal.SIG_IGN or not _in_main_thread():
         yield
         return
     signal.signal(signal.SIGINT, lambda *_: act())
@@ -257,7 +257,7 @@ def on_another_interrupt(act: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def in_main_thread() -> bool:
+def _in_main_thread() -> bool:
     """Tell whether this thread is the one that gets signals."""
     threading = sys.modules.get("threading")  # without it there is one thread
     return threading is None or threading.current_thread() is threading.main_thread()
@@ -274,12 +274,12 @@ def opened(answer: bytes) -> object:
         raise SundogError(f"{NO_OUTCOME}: {error}") from None
 
 
-def own_name() -> str:
+def _own_name() -> str:
     """Return the name of this process for messages."""
     return os.path.basename(sys.argv[0]) or "sundog"
 
 
-def outcome(function: Callable[[Callable[[], None]], object], write_end: int) -> bytes:
+def _outcome(function: Callable[[Callable[[], None]], object], write_end: int) -> bytes:
     """Call the ``function`` of a child; return its result or exception as an answer."""
 
     def tie() -> None:
@@ -296,7 +296,7 @@ def outcome(function: Callable[[Callable[[], None]], object], write_end: int) ->
         return pack_exception(error)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def _write_all(fd: int, data: bytes) -> None:
     """Write ``data`` to ``fd`` and close it."""
     with open(fd, "wb") as file:
         file.write(data)

@@ -23,15 +23,15 @@ from sundog.base.record.magic import ELF_MAGIC
 from sundog.errors import KernelError
 from sundog.runtime.process.last_step import STEP_KINDS
 
-HEAD_SIZE = 4096  # bytes; most programs have their program headers there
+_HEAD_SIZE = 4096  # bytes; most programs have their program headers there
 SCRIPT_HEAD_SIZE = 256  # linux/binfmts.h, BINPRM_BUF_SIZE
 INTERPRETERS_LIMIT = 5  # that are scripts: execve(2)
-BLANKS = b" \t"
-PROGRAM_TYPES = (2, 3)  # ET_EXEC, ET_DYN
-PT_INTERP = 3
+_BLANKS = b" \t"
+_PROGRAM_TYPES = (2, 3)  # ET_EXEC, ET_DYN
+_PT_INTERP = 3
 # By the class of an ELF file: the bytes of an address, then the places of e_phoff and e_phentsize,
 # and those of p_offset and p_filesz.
-ELF_PLACES = {1: (4, 28, 42, 4, 16), 2: (8, 32, 54, 8, 32)}
+_ELF_PLACES = {1: (4, 28, 42, 4, 16), 2: (8, 32, 54, 8, 32)}
 
 
 def expected_failure(path: bytes) -> int:
@@ -41,19 +41,19 @@ def expected_failure(path: bytes) -> int:
     """
     for _ in range(INTERPRETERS_LIMIT + 1):
         try:
-            head = program_head(path)
+            head = _program_head(path)
             if head is None:
                 return 0
             if head.startswith(b"#!"):
-                path = script_interpreter(head)
+                path = _script_interpreter(head)
                 if not path:
                     return errno.ENOEXEC
                 continue
-            if not is_own_program(head):
+            if not _is_own_program(head):
                 return errno.ENOEXEC
             loader = dynamic_loader(head)
             if loader:
-                program_head(loader)
+                _program_head(loader)
         except (KernelError, OSError) as error:
             return error.errno or 0
         return 0
@@ -63,12 +63,12 @@ def expected_failure(path: bytes) -> int:
 def is_elf(path: bytes) -> bool:
     """Tell whether ``path`` is a program of this machine or of another one."""
     try:
-        return (program_head(path) or b"").startswith(ELF_MAGIC)
+        return (_program_head(path) or b"").startswith(ELF_MAGIC)
     except (KernelError, OSError):
         return False
 
 
-def program_head(path: bytes) -> bytes | None:
+def _program_head(path: bytes) -> bytes | None:
     """Return how a program begins, None if this process may execute it and not read it.
 
     Raises KernelError and OSError, as execve(2) fails.
@@ -83,10 +83,10 @@ def program_head(path: bytes) -> bytes | None:
     with Closing(fd):
         if os.fstat(fd).st_mode & S_IFMT != S_IFREG or not may_execute(fd):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        return os.read(fd, HEAD_SIZE) if readable else None
+        return os.read(fd, _HEAD_SIZE) if readable else None
 
 
-def script_interpreter(head: bytes) -> bytes:
+def _script_interpreter(head: bytes) -> bytes:
     """Return the interpreter in the first line of a script; b"" if the kernel finds none."""
     line, end, _ = head[:SCRIPT_HEAD_SIZE].ljust(SCRIPT_HEAD_SIZE, b"\0")[2:].partition(b"\n")
     line, zero, _ = line.partition(b"\0")
@@ -98,11 +98,11 @@ def script_interpreter(head: bytes) -> bytes:
     return name if end or zero or blank else b""
 
 
-def is_own_program(head: bytes) -> bool:
+def _is_own_program(head: bytes) -> bool:
     """Tell whether a program is one for this machine."""
     kind, machine = (int.from_bytes(head[at : at + 2], sys.byteorder) for at in (16, 18))
     known = [STEP_KINDS[abi][0] for abi in ABIS.get(os.uname().machine, ()) if abi]
-    is_program = head.startswith(ELF_MAGIC) and kind in PROGRAM_TYPES
+    is_program = head.startswith(ELF_MAGIC) and kind in _PROGRAM_TYPES
     return is_program and (machine in known or not known)
 
 
@@ -112,13 +112,13 @@ def dynamic_loader(head: bytes) -> bytes:
     def number(at: int, size: int) -> int:
         return int.from_bytes(head[at : at + size], sys.byteorder)
 
-    if len(head) < 64 or head[4] not in ELF_PLACES:
+    if len(head) < 64 or head[4] not in _ELF_PLACES:
         return b""
-    width, table, sizes, offset, length = ELF_PLACES[head[4]]
+    width, table, sizes, offset, length = _ELF_PLACES[head[4]]
     entry, count = number(sizes, 2), number(sizes + 2, 2)
     first = number(table, width)
     for at in range(first, min(first + entry * count, len(head)), entry or 1):
-        if number(at, 4) == PT_INTERP:
+        if number(at, 4) == _PT_INTERP:
             start = number(at + offset, width)
             return head[start : start + number(at + length, width)].partition(b"\0")[0]
     return b""

@@ -62,7 +62,7 @@ STEP_KINDS = {
 #       mov w0,w19; mov x8,#93; svc #0                     exit
 #
 # and the others do the same.
-STEP_CODES = {
+_STEP_CODES = {
     "x86_64": (
         "8b0c24488d54cc10488b7c2418488d7424206a3b580f0583f8f8751e488b7c241848897c2420488b7c241048"
         "897c2418488d7424186a3b580f05488b742408488b5424104829f24883ea020fb61e48ffc66a025f6a01580f"
@@ -105,19 +105,19 @@ STEP_CODES = {
 }
 
 # Kinds and rights of segments: PT_LOAD with PF_R and PF_X, PT_GNU_STACK with PF_R and PF_W.
-CODE_SEGMENT, STACK_SEGMENT = (1, 5), (0x6474E551, 6)
-STEP_ADDRESS = 0x10000000
-LARGEST_PAGE = 0x10000
+_CODE_SEGMENT, _STACK_SEGMENT = (1, 5), (0x6474E551, 6)
+_STEP_ADDRESS = 0x10000000
+_LARGEST_PAGE = 0x10000
 
 # Places where a file without a name may be executed, if the site forbids it for memory
 # (vm.memfd_noexec).
-NAMELESS_PLACES = (b"/dev/shm", b"/tmp")
+_NAMELESS_PLACES = (b"/dev/shm", b"/tmp")
 
 
 def last_step(abi: str, order: Literal["little", "big"]) -> bytes:
     """Return the program for an ``abi`` with a byte ``order``, as an ELF file: elf(5)."""
     machine, flags, width = STEP_KINDS[abi]
-    code = bytes.fromhex(STEP_CODES[abi])
+    code = bytes.fromhex(_STEP_CODES[abi])
 
     def field(value: int, size: int) -> bytes:
         return value.to_bytes(size, order)
@@ -126,7 +126,7 @@ def last_step(abi: str, order: Literal["little", "big"]) -> bytes:
         kind, rights = kinds
         place = [field(number, width) for number in (0, address, address, size, size)]
         place.insert(0 if width == 8 else 5, field(rights, 4))
-        return b"".join([field(kind, 4), *place, field(LARGEST_PAGE, width)])
+        return b"".join([field(kind, 4), *place, field(_LARGEST_PAGE, width)])
 
     header_size, segment_size = (64, 56) if width == 8 else (52, 32)
     start = header_size + 2 * segment_size
@@ -136,13 +136,13 @@ def last_step(abi: str, order: Literal["little", "big"]) -> bytes:
         (ELF_MAGIC + identity).ljust(16, b"\0"),
         *(field(number, 2) for number in (2, machine)),
         field(1, 4),
-        *(field(number, width) for number in (STEP_ADDRESS + start, header_size, 0)),
+        *(field(number, width) for number in (_STEP_ADDRESS + start, header_size, 0)),
         field(flags, 4),
         *(field(number, 2) for number in (header_size, segment_size, 2, 0, 0, 0)),
     ]
     segments = [
-        segment(CODE_SEGMENT, STEP_ADDRESS, size),
-        segment(STACK_SEGMENT, 0, 0),
+        segment(_CODE_SEGMENT, _STEP_ADDRESS, size),
+        segment(_STACK_SEGMENT, 0, 0),
     ]
     return b"".join([*header, *segments, code])
 
@@ -156,7 +156,7 @@ def open_last_step() -> int:
     try:
         return memory_file(b"ch-run", program)
     except (KernelError, OSError):
-        for place in NAMELESS_PLACES:
+        for place in _NAMELESS_PLACES:
             fd = nameless_file(place, program)
             if fd >= 0:
                 return fd

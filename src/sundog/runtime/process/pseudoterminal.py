@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PIECE = 1 << 10
-WINDOW_SIZE = bytes(8)  # struct winsize
+_PIECE = 1 << 10
+_WINDOW_SIZE = bytes(8)  # struct winsize
 
 
 class Pseudoterminal:
@@ -61,14 +61,14 @@ class Pseudoterminal:
     def resize(self, *_: object) -> None:
         """Give the terminal the size of the user's."""
         try:
-            size = ioctl(self._shown, termios.TIOCGWINSZ, WINDOW_SIZE)
+            size = ioctl(self._shown, termios.TIOCGWINSZ, _WINDOW_SIZE)
         except OSError:  # it is not a terminal
             return
         ioctl(self._master, termios.TIOCSWINSZ, size)
 
     def _show(self) -> int:
         """Show some output; return its size."""
-        data = os.read(self._master, PIECE)
+        data = os.read(self._master, _PIECE)
         write_all(self._shown, data)
         return len(data)
 

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     # Takes a piece of output from standard output (1) or standard error (2).
     OutputSink = Callable[[int, bytes], None]
 
-PIECE = 1 << 16
-NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
+_PIECE = 1 << 16
+_NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 
 
 class Relay:
     """Pipes for standard output and error; one pipe if both lead to the same file.
 
-    A ``sink`` takes the output in pieces of at most PIECE bytes.
+    A ``sink`` takes the output in pieces of at most _PIECE bytes.
 
     ends     the ends that the command's standard output and error write to
     sources  the descriptors to ``carry`` from when they have data
@@ -54,7 +54,7 @@ class Relay:
         self._sink = sink
         self._terminal = terminal
         if sink is not None:
-            stdout, stderr = NAMES
+            stdout, stderr = _NAMES
         source, end = os.pipe()
         self._targets = {source: stdout}
         self.ends = (end, end)
@@ -87,7 +87,7 @@ class Relay:
         if self._terminal is not None and source not in self._targets:
             self._terminal.carry(source)
             return
-        data = memoryview(os.read(source, PIECE))
+        data = memoryview(os.read(source, _PIECE))
         target = self._targets[source]
         if self._sink is not None:
             self._sink(target, bytes(data))
@@ -100,7 +100,7 @@ class Relay:
                 ready.register(target, POLLOUT)
                 ready.poll()
             except OSError as error:
-                error.filename = NAMES.get(target, f"/dev/fd/{target}")
+                error.filename = _NAMES.get(target, f"/dev/fd/{target}")
                 raise
 
     def finish(self) -> None:
@@ -111,7 +111,7 @@ class Relay:
             left = int.from_bytes(ioctl(source, FIONREAD, bytes(4)), sys.byteorder)
             while left > 0:
                 self.carry(source)
-                left -= PIECE
+                left -= _PIECE
 
     def __enter__(self) -> Relay:
         return self

@@ -13,13 +13,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PIECE = 1 << 10
-END_OF_INPUT = b"\x04"  # what the user types to end the input of a terminal
+_PIECE = 1 << 10
+_END_OF_INPUT = b"\x04"  # what the user types to end the input of a terminal
 # Seconds until the next try to pass input on to a program that does not read it.
-PATIENCE_WITH_READER = 0.01
+_PATIENCE_WITH_READER = 0.01
 # Seconds until ^D is typed again: at first, and at last.
-FIRST_PAUSE = 0.01
-LAST_PAUSE = 1.0
+_FIRST_PAUSE = 0.01
+_LAST_PAUSE = 1.0
 
 
 class TypedInput:
@@ -40,7 +40,7 @@ class TypedInput:
         self._typed = typed
         self._master = master
         self._has_ended = False
-        self._pause = FIRST_PAUSE
+        self._pause = _FIRST_PAUSE
         self._pending = b""
         self.due: float | None = None
         os.set_blocking(master, False)
@@ -53,7 +53,7 @@ class TypedInput:
     def carry(self) -> None:
         """Pass on what is left, else new data, else ^D; never wait for the program."""
         if not self._pending:
-            self._pending = END_OF_INPUT if self._has_ended else self._read()
+            self._pending = _END_OF_INPUT if self._has_ended else self._read()
         try:
             self._pending = self._pending[os.write(self._master, self._pending) :]
         except BlockingIOError:  # the program reads nothing now
@@ -61,10 +61,10 @@ class TypedInput:
         except OSError:  # no process has the terminal open
             self._pending = b""
         if self._pending:
-            self.due = monotonic() + PATIENCE_WITH_READER
+            self.due = monotonic() + _PATIENCE_WITH_READER
         elif self._has_ended:
             self.due = monotonic() + self._pause
-            self._pause = min(2 * self._pause, LAST_PAUSE)
+            self._pause = min(2 * self._pause, _LAST_PAUSE)
         else:
             self.due = None
 
@@ -75,11 +75,11 @@ class TypedInput:
 
     def _read(self) -> bytes:
         try:
-            data = os.read(self._typed, PIECE)
+            data = os.read(self._typed, _PIECE)
         except OSError:  # the user's terminal is gone
             data = b""
         self._has_ended = not data
-        return data or END_OF_INPUT
+        return data or _END_OF_INPUT
 
 
 class RawMode:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mmap import mmap
 
 PERIOD = 0.1  # seconds
-COUNT_SIZE = 8
+_COUNT_SIZE = 8
 
 
-class Watch:
+class _Watch:
     """The count of this process and its children.  Only one process counts at a time."""
 
     __slots__ = ("_memory", "_next", "_show", "_shower")
@@ -36,7 +36,7 @@ class Watch:
         """Share a count with the children that this process forks from now on."""
         import mmap  # noqa: PLC0415 - only for a display
 
-        self._memory = self._memory or mmap.mmap(-1, COUNT_SIZE)
+        self._memory = self._memory or mmap.mmap(-1, _COUNT_SIZE)
 
     def count(self, size: int) -> None:
         """Count ``size`` bytes; without ``start`` do nothing."""
@@ -78,11 +78,11 @@ class Watch:
         return poll.poll(None if seconds is None else seconds * 1000)
 
     def _counted(self) -> int:
-        return 0 if self._memory is None else int.from_bytes(self._memory[:COUNT_SIZE], "little")
+        return 0 if self._memory is None else int.from_bytes(self._memory[:_COUNT_SIZE], "little")
 
     def _set(self, count: int) -> None:
         if self._memory is not None:
-            self._memory[:COUNT_SIZE] = count.to_bytes(COUNT_SIZE, "little")
+            self._memory[:_COUNT_SIZE] = count.to_bytes(_COUNT_SIZE, "little")
 
 
-WATCH = Watch()
+WATCH = _Watch()

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     Decompress = Callable[[bytes, int], bytes]
 
 # A block of a hostile file may ask for a larger window than any block needs.
-ZSTD_WINDOW_LOG_MAX = 100, 23  # the parameter ZSTD_d_windowLogMax, 8 MiB
-LZMA_MEMORY_LIMIT = 64 << 20
-FORMAT_XZ, FORMAT_ALONE = 1, 2
-WORK_MEMORY = None  # lzo needs none to decompress
+_ZSTD_WINDOW_LOG_MAX = 100, 23  # the parameter ZSTD_d_windowLogMax, 8 MiB
+_LZMA_MEMORY_LIMIT = 64 << 20
+_FORMAT_XZ, FORMAT_ALONE = 1, 2
+_WORK_MEMORY = None  # lzo needs none to decompress
 
 
 def decompressor_for(compression: int, source: SquashfsSource) -> Decompress:
@@ -50,7 +50,7 @@ def decompressor_for(compression: int, source: SquashfsSource) -> Decompress:
 
     Raises SquashfsError if the number is unknown, or if its library is not on this machine.
     """
-    known = COMPRESSORS.get(compression)
+    known = _COMPRESSORS.get(compression)
     if known is None:
         raise source.damaged(f"unknown compressor {compression}", 20)
     name, load = known
@@ -63,62 +63,62 @@ def decompressor_for(compression: int, source: SquashfsSource) -> Decompress:
         ) from None
 
 
-def load_gzip() -> Decompress:
+def _load_gzip() -> Decompress:
     """Load zlib, or ISA-L, which is faster."""
-    igzip = packaged_extension("isal.igzip_lib")
+    igzip = _packaged_extension("isal.igzip_lib")
     if igzip is not None:
         make, flag = igzip.IgzipDecompressor, igzip.DECOMP_ZLIB
 
         def decompress_by_isal(data: bytes, limit: int) -> bytes:
-            return complete(make(flag=flag), data, limit)
+            return _complete(make(flag=flag), data, limit)
 
         return decompress_by_isal
     from zlib import decompressobj  # noqa: PLC0415
 
     def decompress_by_zlib(data: bytes, limit: int) -> bytes:
-        return complete(decompressobj(), data, limit)
+        return _complete(decompressobj(), data, limit)
 
     return decompress_by_zlib
 
 
-def load_xz() -> Decompress:
+def _load_xz() -> Decompress:
     """Load liblzma for xz."""
-    return liblzma(FORMAT_XZ)
+    return _liblzma(_FORMAT_XZ)
 
 
-def load_lzma() -> Decompress:
+def _load_lzma() -> Decompress:
     """Load liblzma for the format of lzma before xz."""
-    return liblzma(FORMAT_ALONE)
+    return _liblzma(FORMAT_ALONE)
 
 
-def liblzma(form: int) -> Decompress:
+def _liblzma(form: int) -> Decompress:
     """Load liblzma for streams of ``form``."""
     from sundog.base.cpython import LZMADecompressor  # noqa: PLC0415
 
     def decompress_by_lzma(data: bytes, limit: int) -> bytes:
-        return complete(LZMADecompressor(form, LZMA_MEMORY_LIMIT), data, limit)
+        return _complete(LZMADecompressor(form, _LZMA_MEMORY_LIMIT), data, limit)
 
     return decompress_by_lzma
 
 
-def load_zstd() -> Decompress:
+def _load_zstd() -> Decompress:
     """Load zstd: Python has it from 3.14 on, and before there is ``backports.zstd``."""
     if sys.version_info >= (3, 14):
         from sundog.base.cpython import ZstdDecompressor  # noqa: PLC0415
     else:
-        found = packaged_extension("backports.zstd._zstd")
+        found = _packaged_extension("backports.zstd._zstd")
         if found is None:
             raise ImportError("the Python package backports.zstd is not there")
         ZstdDecompressor = found.ZstdDecompressor  # noqa: N806
-    options = dict([ZSTD_WINDOW_LOG_MAX])
+    options = dict([_ZSTD_WINDOW_LOG_MAX])
 
     def decompress_by_zstd(data: bytes, limit: int) -> bytes:
-        return complete(ZstdDecompressor(None, options), data, limit)
+        return _complete(ZstdDecompressor(None, options), data, limit)
 
     return decompress_by_zstd
 
 
-def complete(decompressor: Any, data: bytes, limit: int) -> bytes:
+def _complete(decompressor: Any, data: bytes, limit: int) -> bytes:
     """Return what the one stream in ``data`` unpacks to; raise ValueError if that is too much."""
     # With one byte more, the decompressor reads the end of a stream of exactly ``limit`` bytes.
     unpacked: bytes = decompressor.decompress(data, limit + 1)
@@ -129,25 +129,25 @@ def complete(decompressor: Any, data: bytes, limit: int) -> bytes:
     return unpacked
 
 
-class Octet(_SimpleCData):  # type: ignore[type-arg]
+class _Octet(_SimpleCData):  # type: ignore[type-arg]
     """C's ``unsigned char``."""
 
     _type_ = "B"
 
 
-class SimpleFunction(CFuncPtr):
+class _SimpleFunction(CFuncPtr):
     """A function of a C library that returns an int.  The interpreter lock is released."""
 
     _flags_ = FUNCFLAG_CDECL
     _restype_ = Int
 
 
-def load_lz4() -> Decompress:
+def _load_lz4() -> Decompress:
     """Load liblz4, whose function returns the number of bytes or a negative one."""
-    function = SimpleFunction(dlsym(dlopen("liblz4.so.1", 0), "LZ4_decompress_safe"))
+    function = _SimpleFunction(dlsym(dlopen("liblz4.so.1", 0), "LZ4_decompress_safe"))
 
     def decompress_by_lz4(data: bytes, limit: int) -> bytes:
-        out = (Octet * limit)()
+        out = (_Octet * limit)()
         size = function(data, out, len(data), limit)
         if not 0 <= size <= limit:
             raise ValueError("corrupt data")
@@ -156,13 +156,13 @@ def load_lz4() -> Decompress:
     return decompress_by_lz4
 
 
-def load_lzo() -> Decompress:
+def _load_lzo() -> Decompress:
     """Load liblzo2, whose function returns an error, and the number of bytes elsewhere."""
-    function = SimpleFunction(dlsym(dlopen("liblzo2.so.2", 0), "lzo1x_decompress_safe"))
+    function = _SimpleFunction(dlsym(dlopen("liblzo2.so.2", 0), "lzo1x_decompress_safe"))
 
     def decompress_by_lzo(data: bytes, limit: int) -> bytes:
-        out, size = (Octet * limit)(), Long(limit)
-        failure = function(data, Long(len(data)), out, byref(size), WORK_MEMORY)
+        out, size = (_Octet * limit)(), Long(limit)
+        failure = function(data, Long(len(data)), out, byref(size), _WORK_MEMORY)
         if failure or not 0 <= size.value <= limit:
             raise ValueError(f"error {failure}")
         return bytes(memoryview(out)[: size.value])
@@ -170,7 +170,7 @@ def load_lzo() -> Decompress:
     return decompress_by_lzo
 
 
-def packaged_extension(name: str) -> Any:
+def _packaged_extension(name: str) -> Any:
     """Return the extension module ``name`` without the package around it; None if it is not there.
 
     Looks beside the package ``sundog``, then in sys.path.
@@ -192,11 +192,11 @@ def packaged_extension(name: str) -> Any:
 
 
 # The number in the superblock → the name, and what loads it.
-COMPRESSORS: dict[int, tuple[str, Callable[[], Decompress]]] = {
-    1: ("gzip", load_gzip),
-    2: ("lzma", load_lzma),
-    3: ("lzo", load_lzo),
-    4: ("xz", load_xz),
-    5: ("lz4", load_lz4),
-    6: ("zstd", load_zstd),
+_COMPRESSORS: dict[int, tuple[str, Callable[[], Decompress]]] = {
+    1: ("gzip", _load_gzip),
+    2: ("lzma", _load_lzma),
+    3: ("lzo", _load_lzo),
+    4: ("xz", _load_xz),
+    5: ("lz4", _load_lz4),
+    6: ("zstd", _load_zstd),
 }

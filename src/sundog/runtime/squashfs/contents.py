@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.metadata import Metadata, MetadataTable
 
 # A word for each block: bit 24 says that it is not compressed; 0 is a hole.
-WORD_SIZE = 4
-BLOCK_STORED = 1 << 24
-BLOCK_SIZE_MASK = BLOCK_STORED - 1
+_WORD_SIZE = 4
+_BLOCK_STORED = 1 << 24
+_BLOCK_SIZE_MASK = _BLOCK_STORED - 1
 FRAGMENT = Struct("<QI4x")  # position, word
 # Words are kept, with the positions of the blocks, in groups.
-GROUP_LOG = 11
-WORD_GROUP = 1 << GROUP_LOG
-GROUP_MASK = WORD_GROUP - 1
-KEPT_WORDS = 1 << 17
+_GROUP_LOG = 11
+_WORD_GROUP = 1 << _GROUP_LOG
+_GROUP_MASK = _WORD_GROUP - 1
+_KEPT_WORDS = 1 << 17
 # The beginning of a group: the position of its first block, and block and offset of its words.
-GROUP_PLACE = Struct("<3Q")
-KEPT_LONG_FILES = 16
+_GROUP_PLACE = Struct("<3Q")
+_KEPT_LONG_FILES = 16
 # A file of so many blocks takes a second to read at its end; of 128 KiB, it has 8 TiB.
-BLOCKS_LIMIT = 1 << 26
-KEPT_BLOCKS = 4 << 20  # bytes
-KEPT_FRAGMENTS = 8 << 20  # bytes
+_BLOCKS_LIMIT = 1 << 26
+_KEPT_BLOCKS = 4 << 20  # bytes
+_KEPT_FRAGMENTS = 8 << 20  # bytes
 
 
 class Contents:
@@ -69,10 +69,10 @@ class Contents:
         self._fragment_table = fragment_table
         self._inode_end = inode_end
         self._zeros = memoryview(bytes(1 << block_log))  # takes no memory until it is read
-        self._blocks = BoundedCache(KEPT_BLOCKS)
-        self._fragments = BoundedCache(KEPT_FRAGMENTS)
-        self._groups = BoundedCache(KEPT_WORDS)
-        self._long_files = BoundedCache(KEPT_LONG_FILES)
+        self._blocks = BoundedCache(_KEPT_BLOCKS)
+        self._fragments = BoundedCache(_KEPT_FRAGMENTS)
+        self._groups = BoundedCache(_KEPT_WORDS)
+        self._long_files = BoundedCache(_KEPT_LONG_FILES)
 
     def read(self, file: Inode, offset: int, size: int) -> list[bytes | memoryview]:
         """Return up to ``size`` bytes from ``offset`` on, fewer only at the end of the file."""
@@ -92,14 +92,14 @@ class Contents:
             expected = min(length - (number << log), 1 << log)
             wanted = min(end - offset, expected - within)
             if number < count:
-                if number >> GROUP_LOG != group:
-                    group = number >> GROUP_LOG
+                if number >> _GROUP_LOG != group:
+                    group = number >> _GROUP_LOG
                     words, starts = self._group(file, group, count)
-                word = words[number & GROUP_MASK]
+                word = words[number & _GROUP_MASK]
                 if not word:
                     parts.append(self._zeros[:wanted])
                 else:
-                    data = self._block(starts[number & GROUP_MASK], word, expected, wanted)
+                    data = self._block(starts[number & _GROUP_MASK], word, expected, wanted)
                     if wanted == expected:
                         parts.append(data)
                     else:
@@ -121,9 +121,9 @@ class Contents:
         begin = None
         words: tuple[int, ...] = ()
         for number in range(count):
-            if not number & GROUP_MASK:
-                words, _ = self._group(file, number >> GROUP_LOG, count)
-            if words[number & GROUP_MASK]:
+            if not number & _GROUP_MASK:
+                words, _ = self._group(file, number >> _GROUP_LOG, count)
+            if words[number & _GROUP_MASK]:
                 if begin is not None:
                     yield begin << log, number << log
                 begin = None
@@ -138,7 +138,7 @@ class Contents:
         count = file.size >> log
         if file.fragment == NO_ROW and count << log != file.size:
             count += 1
-        if count > BLOCKS_LIMIT:
+        if count > _BLOCKS_LIMIT:
             raise self._source.damaged(
                 f"inode {file.reference:#x} has {count:,} blocks", file.place[0]
             )
@@ -159,12 +159,12 @@ class Contents:
 
     def _unpack(self, start: int, word: int) -> bytes:
         """Read the block or fragment at ``start``, and decompress it."""
-        size = word & BLOCK_SIZE_MASK
+        size = word & _BLOCK_SIZE_MASK
         limit = 1 << self._block_log
         if size > limit or word >> 25:
-            raise self._source.damaged(f"a block of {word & ~BLOCK_STORED:,} bytes", start)
+            raise self._source.damaged(f"a block of {word & ~_BLOCK_STORED:,} bytes", start)
         data = self._source.read(start, size)
-        if word & BLOCK_STORED:
+        if word & _BLOCK_STORED:
             return data
         try:
             return self._decompress(data, limit)
@@ -195,31 +195,33 @@ class Contents:
         start, (block, offset) = file.start, file.place
         if group:
             start, block, offset = self._find_group(file, group)
-        words, _, _ = self._words(block, offset, min(WORD_GROUP, count - (group << GROUP_LOG)))
+        words, _, _ = self._words(block, offset, min(_WORD_GROUP, count - (group << _GROUP_LOG)))
         starts = []
         for word in words:
             starts.append(start)
-            start += word & BLOCK_SIZE_MASK
+            start += word & _BLOCK_SIZE_MASK
         return words, starts
 
     def _find_group(self, file: Inode, group: int) -> tuple[int, int, int]:
         """Return where ``group`` begins, which only the words of all earlier groups tell."""
-        size = GROUP_PLACE.size
-        known: bytes = self._long_files.get(file.reference) or GROUP_PLACE.pack(
+        size = _GROUP_PLACE.size
+        known: bytes = self._long_files.get(file.reference) or _GROUP_PLACE.pack(
             file.start, *file.place
         )
         if group >= len(known) // size:
             grown = bytearray(known)
             while group >= len(grown) // size:
-                start, block, offset = GROUP_PLACE.unpack_from(grown, len(grown) - size)
-                words, block, offset = self._words(block, offset, WORD_GROUP)
-                start += sum([word & BLOCK_SIZE_MASK for word in words])
-                grown += GROUP_PLACE.pack(start, block, offset)
+                start, block, offset = _GROUP_PLACE.unpack_from(grown, len(grown) - size)
+                words, block, offset = self._words(block, offset, _WORD_GROUP)
+                start += sum([word & _BLOCK_SIZE_MASK for word in words])
+                grown += _GROUP_PLACE.pack(start, block, offset)
             known = bytes(grown)
             self._long_files.put(file.reference, known)
-        start, block, offset = GROUP_PLACE.unpack_from(known, group * size)
+        start, block, offset = _GROUP_PLACE.unpack_from(known, group * size)
         return start, block, offset
 
     def _words(self, block: int, offset: int, count: int) -> tuple[tuple[int, ...], int, int]:
-        data, block, offset = self._metadata.read(block, offset, count * WORD_SIZE, self._inode_end)
+        data, block, offset = self._metadata.read(
+            block, offset, count * _WORD_SIZE, self._inode_end
+        )
         return unpack(f"<{count}I", data), block, offset

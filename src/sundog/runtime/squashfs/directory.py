@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     # Name, reference, kind, and the position of the next entry.
     Entry = tuple[bytes, int, str, int]
 
-RUN_HEADER = Struct("<3I")  # count - 1, start of the inodes' block, first number
-RUN_LIMIT = 256
-ENTRY_HEAD = Struct("<HhHH")  # offset in the block, difference of numbers, type, length - 1
-INDEX_HEAD = Struct("<3I")  # position in the list, start of its block, length - 1
-NAME_LENGTH_LIMIT = 256
-KIND_OF_ENTRY = " dflbcps"
-LIST_SIZE_EXTRA = 3  # the size of a directory counts "." and "..", which its list does not have
-WHOLE_LIST = 1 << 15  # bytes of a list that is one piece
-PIECE_LIMIT = 1 << 18  # bytes that an index may leave between two names
-SMALLEST_PIECE = 1 << 14
-PIECES_LIMIT = 4096  # of an index that one pass makes
-UNINDEXED_LIMIT = 1 << 26  # bytes; a pass takes seconds
-KEPT_ENTRIES = 1 << 15
-KEPT_PIECES = 1 << 16
+_RUN_HEADER = Struct("<3I")  # count - 1, start of the inodes' block, first number
+_RUN_LIMIT = 256
+_ENTRY_HEAD = Struct("<HhHH")  # offset in the block, difference of numbers, type, length - 1
+_INDEX_HEAD = Struct("<3I")  # position in the list, start of its block, length - 1
+_NAME_LENGTH_LIMIT = 256
+_KIND_OF_ENTRY = " dflbcps"
+_LIST_SIZE_EXTRA = 3  # the size of a directory counts "." and "..", which its list does not have
+_WHOLE_LIST = 1 << 15  # bytes of a list that is one piece
+_PIECE_LIMIT = 1 << 18  # bytes that an index may leave between two names
+_SMALLEST_PIECE = 1 << 14
+_PIECES_LIMIT = 4096  # of an index that one pass makes
+_UNINDEXED_LIMIT = 1 << 26  # bytes; a pass takes seconds
+_KEPT_ENTRIES = 1 << 15
+_KEPT_PIECES = 1 << 16
 
 
-class Piece:
+class _Piece:
     """Neighbouring entries of a directory.
 
     entries     in order of name
@@ -57,7 +57,7 @@ class Piece:
         self.references = {entry[0]: entry[1] for entry in entries}
 
 
-class PieceIndex:
+class _PieceIndex:
     """The beginnings of the pieces of one list; three lists of one length.
 
     names       a name that no earlier piece has, nor any greater one; b"" for the first piece
@@ -95,17 +95,17 @@ class DirectoryTable:
         self._start = start
         self._end = end
         self._inode_end = inode_end
-        self._pieces = BoundedCache(KEPT_ENTRIES)
-        self._indexes = BoundedCache(KEPT_PIECES)
+        self._pieces = BoundedCache(_KEPT_ENTRIES)
+        self._indexes = BoundedCache(_KEPT_PIECES)
 
     def lookup(self, directory: Inode, name: bytes) -> int | None:
         """Return the reference of ``name``, or None if ``directory`` has no such name."""
         size = self._list_size(directory)
         if not size:
             return None
-        if size <= WHOLE_LIST:
+        if size <= _WHOLE_LIST:
             return self._piece(directory, 0).references.get(name)
-        number = last_not_after(self._index(directory).names, name)
+        number = _last_not_after(self._index(directory).names, name)
         return self._piece(directory, number).references.get(name)
 
     def entries(self, directory: Inode, start: int) -> Iterator[Entry]:
@@ -113,8 +113,8 @@ class DirectoryTable:
         size = self._list_size(directory)
         while 0 <= start < size:
             number = 0
-            if size > WHOLE_LIST:
-                number = last_not_after(self._index(directory).begins, start)
+            if size > _WHOLE_LIST:
+                number = _last_not_after(self._index(directory).begins, start)
             entries = self._piece(directory, number).entries
             # The first entry that ends behind ``start``.
             low, high = 0, len(entries)
@@ -132,21 +132,21 @@ class DirectoryTable:
             raise self._metadata.source.damaged(
                 f"inode {directory.reference:#x} is no directory", self._start
             )
-        return max(directory.size - LIST_SIZE_EXTRA, 0)
+        return max(directory.size - _LIST_SIZE_EXTRA, 0)
 
-    def _piece(self, directory: Inode, number: int) -> Piece:
+    def _piece(self, directory: Inode, number: int) -> _Piece:
         key = directory.reference, number
-        found: Piece | None = self._pieces.get(key)
+        found: _Piece | None = self._pieces.get(key)
         if found is None:
             found = self._read_piece(directory, number)
             self._pieces.put(key, found, len(found.entries))
         return found
 
-    def _read_piece(self, directory: Inode, number: int) -> Piece:
+    def _read_piece(self, directory: Inode, number: int) -> _Piece:
         begin, end = 0, self._list_size(directory)
         least, greater = b"", None
         position, offset = self._start + directory.start, directory.offset
-        if end > WHOLE_LIST:
+        if end > _WHOLE_LIST:
             index = self._index(directory)
             begin = index.begins[number]
             position, offset = index.places[number]
@@ -155,17 +155,17 @@ class DirectoryTable:
                 end, greater = index.begins[number + 1], index.names[number + 1]
         data, _, _ = self._metadata.read(position, offset, end - begin, self._end)
         try:
-            entries = parse_entries(data, begin)
+            entries = _parse_entries(data, begin)
             if entries[0][0] < least or (greater is not None and entries[-1][0] >= greater):
                 raise ValueError("names are not in the order of the index")
-            return Piece(entries)
+            return _Piece(entries)
         except ValueError as error:
             raise self._metadata.source.damaged(
                 f"directory {directory.reference:#x}: {error}", position
             ) from None
 
-    def _index(self, directory: Inode) -> PieceIndex:
-        found: PieceIndex | None = self._indexes.get(directory.reference)
+    def _index(self, directory: Inode) -> _PieceIndex:
+        found: _PieceIndex | None = self._indexes.get(directory.reference)
         if found is None:
             found = self._read_index(directory) if directory.indexes else None
             if found is None:
@@ -173,48 +173,50 @@ class DirectoryTable:
             self._indexes.put(directory.reference, found, len(found.names))
         return found
 
-    def _read_index(self, directory: Inode) -> PieceIndex | None:
+    def _read_index(self, directory: Inode) -> _PieceIndex | None:
         """Return the index in the inode; None if its pieces are too large."""
         metadata, size = self._metadata, self._list_size(directory)
-        index = PieceIndex((self._start + directory.start, directory.offset))
+        index = _PieceIndex((self._start + directory.start, directory.offset))
         position, offset = directory.place
         for _ in range(directory.indexes):
             data, position, offset = metadata.read(
-                position, offset, INDEX_HEAD.size, self._inode_end
+                position, offset, _INDEX_HEAD.size, self._inode_end
             )
-            begin, start, length = INDEX_HEAD.unpack(data)
-            if length >= NAME_LENGTH_LIMIT or begin >= size:
+            begin, start, length = _INDEX_HEAD.unpack(data)
+            if length >= _NAME_LENGTH_LIMIT or begin >= size:
                 raise metadata.source.damaged("the index of a directory", position)
             name, position, offset = metadata.read(position, offset, length + 1, self._inode_end)
-            if begin - index.begins[-1] > PIECE_LIMIT:
+            if begin - index.begins[-1] > _PIECE_LIMIT:
                 return None
             place = self._start + start, (directory.offset + begin) % METADATA_SIZE
             if begin and not index.add(name, begin, place):
                 raise metadata.source.damaged("the index of a directory is not in order", position)
-        return index if size - index.begins[-1] <= PIECE_LIMIT else None
+        return index if size - index.begins[-1] <= _PIECE_LIMIT else None
 
-    def _make_index(self, directory: Inode) -> PieceIndex:
+    def _make_index(self, directory: Inode) -> _PieceIndex:
         """Read the whole list once; return an index of it."""
         metadata, size = self._metadata, self._list_size(directory)
         position, offset = self._start + directory.start, directory.offset
-        if size > UNINDEXED_LIMIT:
+        if size > _UNINDEXED_LIMIT:
             raise metadata.source.damaged(
                 f"directory {directory.reference:#x} has {size:,} bytes and no index", position
             )
-        index = PieceIndex((position, offset))
-        step = max(SMALLEST_PIECE, size // PIECES_LIMIT)
+        index = _PieceIndex((position, offset))
+        step = max(_SMALLEST_PIECE, size // _PIECES_LIMIT)
         at, wanted = 0, step
         while at < size:
             run, begin = (position, offset), at
-            data, position, offset = metadata.read(position, offset, RUN_HEADER.size, self._end)
-            count = RUN_HEADER.unpack(data)[0] + 1
-            if count > RUN_LIMIT:
+            data, position, offset = metadata.read(position, offset, _RUN_HEADER.size, self._end)
+            count = _RUN_HEADER.unpack(data)[0] + 1
+            if count > _RUN_LIMIT:
                 raise metadata.source.damaged(f"a run of {count:,} entries", position)
             at += len(data)
             for entry in range(count):
-                data, position, offset = metadata.read(position, offset, ENTRY_HEAD.size, self._end)
-                length = ENTRY_HEAD.unpack(data)[3] + 1
-                if length > NAME_LENGTH_LIMIT:
+                data, position, offset = metadata.read(
+                    position, offset, _ENTRY_HEAD.size, self._end
+                )
+                length = _ENTRY_HEAD.unpack(data)[3] + 1
+                if length > _NAME_LENGTH_LIMIT:
                     raise metadata.source.damaged(f"a name of {length:,} bytes", position)
                 name, position, offset = metadata.read(position, offset, length, self._end)
                 at += len(data) + length
@@ -225,7 +227,7 @@ class DirectoryTable:
         return index
 
 
-def last_not_after(ordered: list[Any], wanted: Any) -> int:
+def _last_not_after(ordered: list[Any], wanted: Any) -> int:
     """Return the index of the last item that is not greater than ``wanted``; the first item is not.
 
     ``bisect`` does the same, but it is not loaded at a start.
@@ -240,21 +242,21 @@ def last_not_after(ordered: list[Any], wanted: Any) -> int:
     return low
 
 
-def parse_entries(data: bytes, begin: int) -> list[Entry]:
+def _parse_entries(data: bytes, begin: int) -> list[Entry]:
     """Return the entries of the runs in ``data``, which is at position ``begin`` of a list.
 
     Raises ValueError if they are damaged: a name that is no name, or not behind the one before.
     """
     entries: list[Entry] = []
     at, size, last = 0, len(data), b""
-    head, header = ENTRY_HEAD.size, RUN_HEADER.size
-    unpack = ENTRY_HEAD.unpack_from
+    head, header = _ENTRY_HEAD.size, _RUN_HEADER.size
+    unpack = _ENTRY_HEAD.unpack_from
     while at < size:
         if at + header > size:
             raise ValueError("a run ends early")
-        count, start, _ = RUN_HEADER.unpack_from(data, at)
+        count, start, _ = _RUN_HEADER.unpack_from(data, at)
         at += header
-        if count >= RUN_LIMIT:
+        if count >= _RUN_LIMIT:
             raise ValueError(f"a run of {count + 1:,} entries")
         start <<= 16
         for _ in range(count + 1):
@@ -266,12 +268,12 @@ def parse_entries(data: bytes, begin: int) -> list[Entry]:
             at += length + 1
             if name <= last:
                 raise ValueError("names are not in order")
-            if length >= NAME_LENGTH_LIMIT or at > size:
+            if length >= _NAME_LENGTH_LIMIT or at > size:
                 raise ValueError("a name is too long")
-            if not 0 < kind < len(KIND_OF_ENTRY):
+            if not 0 < kind < len(_KIND_OF_ENTRY):
                 raise ValueError(f"an entry of unknown type {kind}")
             last = name
-            entries.append((name, start | offset, KIND_OF_ENTRY[kind], begin + at))
+            entries.append((name, start | offset, _KIND_OF_ENTRY[kind], begin + at))
     together = b"".join([entry[0] for entry in entries])
     if b"/" in together or b"\0" in together:
         raise ValueError("a name with a slash or a NUL")

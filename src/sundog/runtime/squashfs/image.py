@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.directory import Entry
     from sundog.runtime.squashfs.inode import Inode
 
-ID_ROW = Struct("<I")
+_ID_ROW = Struct("<I")
 
 
 class SquashfsImage:
@@ -59,13 +59,15 @@ class SquashfsImage:
         decompress = decompressor_for(about.compression, source)
         metadata = Metadata(source, decompress)
         end, inode_end = about.bytes_used, about.directory_start
-        ids = metadata.table(about.id_start, about.id_count, ID_ROW.size, end)
+        ids = metadata.table(about.id_start, about.id_count, _ID_ROW.size, end)
         rows = [ids.row(index) for index in range(about.id_count)]
         self.root = about.root
         self.inode_count = about.inode_count
         self.block_size = 1 << about.block_log
         self.mtime = about.mtime
-        self.ids = tuple([int.from_bytes(row[at : at + ID_ROW.size], "little") for row, at in rows])
+        self.ids = tuple(
+            [int.from_bytes(row[at : at + _ID_ROW.size], "little") for row, at in rows]
+        )
         self.has_xattrs = about.xattr_start is not None
         fragments = None
         if about.fragment_start is not None and about.fragment_count:

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.metadata import Metadata
 
     # Reference, number, kind, mode, owner, mtime.
-    Head = tuple[int, int, str, int, tuple[int, int], int]
-    Fields = tuple[Any, ...]
-    Place = tuple[int, int]
+    _Head = tuple[int, int, str, int, tuple[int, int], int]
+    _Fields = tuple[Any, ...]
+    _Place = tuple[int, int]
 
 # Type, mode, rows of uid and gid in the table of IDs, mtime, number.
-INODE_HEAD = Struct("<4H2I")
+_INODE_HEAD = Struct("<4H2I")
 NO_ROW = 0xFFFFFFFF  # no fragment, no extended attributes
-LONGEST_INODE = INODE_HEAD.size + 40  # without what has no fixed size
-XATTR_INDEX = Struct("<I")
-TARGET_LIMIT = 4095  # PATH_MAX without the NUL
-KEPT_INODES = 4096
+_LONGEST_INODE = _INODE_HEAD.size + 40  # without what has no fixed size
+_XATTR_INDEX = Struct("<I")
+_TARGET_LIMIT = 4095  # PATH_MAX without the NUL
+_KEPT_INODES = 4096
 
 
 class Inode:
@@ -77,7 +77,7 @@ class Inode:
 
     def __init__(
         self,
-        head: Head,
+        head: _Head,
         nlink: int,
         *,
         size: int = 0,
@@ -88,7 +88,7 @@ class Inode:
         offset: int = 0,
         fragment: int = NO_ROW,
         indexes: int = 0,
-        place: Place = (0, 0),
+        place: _Place = (0, 0),
     ) -> None:
         self.reference, self.number, self.kind, self.mode, owner, self.mtime = head
         self.uid, self.gid = owner
@@ -114,7 +114,7 @@ class InodeTable:
         self._start = start
         self._end = end
         self._ids = ids
-        self._inodes = BoundedCache(KEPT_INODES)
+        self._inodes = BoundedCache(_KEPT_INODES)
 
     def inode(self, reference: int) -> Inode:
         """Return the inode at ``reference``.  Raises SquashfsError."""
@@ -127,17 +127,17 @@ class InodeTable:
     def _read(self, reference: int) -> Inode:
         position, at = self._start + (reference >> 16), reference & 0xFFFF
         data, following = self._metadata.block(position, self._end)
-        if at + LONGEST_INODE > len(data) == METADATA_SIZE and following < self._end:
+        if at + _LONGEST_INODE > len(data) == METADATA_SIZE and following < self._end:
             data += self._metadata.block(following, self._end)[0]
         source = self._metadata.source
-        if at + INODE_HEAD.size > len(data) or at >= METADATA_SIZE:
+        if at + _INODE_HEAD.size > len(data) or at >= METADATA_SIZE:
             raise source.damaged(f"no inode {reference:#x}", position)
-        kind, mode, uid, gid, mtime, number = INODE_HEAD.unpack_from(data, at)
-        known = INODE_TYPES.get(kind)
+        kind, mode, uid, gid, mtime, number = _INODE_HEAD.unpack_from(data, at)
+        known = _INODE_TYPES.get(kind)
         if known is None:
             raise source.damaged(f"inode {reference:#x} of unknown type {kind}", position)
         letter, tail, make = known
-        at += INODE_HEAD.size
+        at += _INODE_HEAD.size
         if at + tail.size > len(data):
             raise source.damaged(f"inode {reference:#x} ends early", position)
         ids = self._ids
@@ -146,12 +146,12 @@ class InodeTable:
         head = reference, number, letter, mode & 0o7777, (ids[uid], ids[gid]), mtime
         return make(self, head, tail.unpack_from(data, at), (position, at + tail.size))
 
-    def directory(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def directory(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 1."""
         block, nlink, size, offset, _ = fields
         return Inode(head, nlink, size=size, start=block, offset=offset, place=place)
 
-    def long_directory(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def long_directory(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 8."""
         nlink, size, block, _, indexes, offset, xattr = fields
         return Inode(
@@ -165,12 +165,12 @@ class InodeTable:
             place=place,
         )
 
-    def file(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def file(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 2."""
         start, fragment, offset, size = fields
         return Inode(head, 1, size=size, start=start, offset=offset, fragment=fragment, place=place)
 
-    def long_file(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def long_file(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 9."""
         start, size, _, nlink, fragment, offset, xattr = fields
         if size >> 63:
@@ -186,43 +186,45 @@ class InodeTable:
             place=place,
         )
 
-    def symlink(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def symlink(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 3."""
         nlink, size = fields
         target, _ = self._target(size, place)
         return Inode(head, nlink, size=size, target=target)
 
-    def long_symlink(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def long_symlink(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 10."""
         nlink, size = fields
         target, place = self._target(size, place)
-        data, _, _ = self._metadata.read(*place, XATTR_INDEX.size, self._end)
-        (xattr,) = XATTR_INDEX.unpack(data)
+        data, _, _ = self._metadata.read(*place, _XATTR_INDEX.size, self._end)
+        (xattr,) = _XATTR_INDEX.unpack(data)
         return Inode(head, nlink, size=size, target=target, xattr=xattr)
 
-    def _target(self, size: int, place: Place) -> tuple[bytes, Place]:
+    def _target(self, size: int, place: _Place) -> tuple[bytes, _Place]:
         """Return the target of a symlink at ``place``, and the place after it."""
-        if 0 < size <= TARGET_LIMIT:
+        if 0 < size <= _TARGET_LIMIT:
             target, position, at = self._metadata.read(*place, size, self._end)
             if b"\0" not in target:
                 return target, (position, at)
         raise self._metadata.source.damaged("a symlink without a possible target", place[0])
 
-    def device(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def device(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 4, 5, 11 or 12."""
         nlink, device, *rest = fields
         # new_encode_dev() of Linux: 12 bits of the major number amid 20 of the minor one.
         rdev = os.makedev(device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00)
         return Inode(head, nlink, rdev=rdev, xattr=rest[0] if rest else NO_ROW, place=place)
 
-    def other(self, head: Head, fields: Fields, place: Place) -> Inode:
+    def other(self, head: _Head, fields: _Fields, place: _Place) -> Inode:
         """Make an inode of type 6, 7, 13 or 14."""
         nlink, *rest = fields
         return Inode(head, nlink, xattr=rest[0] if rest else NO_ROW, place=place)
 
 
 # Type → its letter, the fixed part after the head, and what makes the inode.
-INODE_TYPES: dict[int, tuple[str, Struct, Callable[[InodeTable, Head, Fields, Place], Inode]]] = {
+_INODE_TYPES: dict[
+    int, tuple[str, Struct, Callable[[InodeTable, _Head, _Fields, _Place], Inode]]
+] = {
     1: ("d", Struct("<2I2HI"), InodeTable.directory),  # block, nlink, size, offset, parent
     2: ("f", Struct("<4I"), InodeTable.file),  # start, fragment, offset, size
     3: ("l", Struct("<2I"), InodeTable.symlink),  # nlink, size

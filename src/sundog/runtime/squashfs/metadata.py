@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.source import SquashfsSource
 
 METADATA_SIZE = 8192
-METADATA_STORED = 0x8000  # not compressed
-METADATA_HEADER = 2
-KEPT_METADATA = 512  # blocks, 4 MiB
-KEPT_LOCATIONS = 4096
-LOCATION = Struct("<Q")
+_METADATA_STORED = 0x8000  # not compressed
+_METADATA_HEADER = 2
+_KEPT_METADATA = 512  # blocks, 4 MiB
+_KEPT_LOCATIONS = 4096
+_LOCATION = Struct("<Q")
 
 
 class Metadata:
@@ -32,7 +32,7 @@ class Metadata:
     def __init__(self, source: SquashfsSource, decompress: Decompress) -> None:
         self.source = source
         self._decompress = decompress
-        self._blocks = BoundedCache(KEPT_METADATA)
+        self._blocks = BoundedCache(_KEPT_METADATA)
 
     def block(self, position: int, end: int) -> tuple[bytes, int]:
         """Return the block at ``position``, unpacked, and where the next one begins.
@@ -49,23 +49,23 @@ class Metadata:
 
     def _read_block(self, position: int, end: int) -> tuple[bytes, int]:
         source = self.source
-        available = min(METADATA_HEADER + METADATA_SIZE, end - position)
-        if available <= METADATA_HEADER:
+        available = min(_METADATA_HEADER + METADATA_SIZE, end - position)
+        if available <= _METADATA_HEADER:
             raise source.damaged("a metadata block lies outside of its table", position)
         data = source.read(position, available)
         header = data[0] | data[1] << 8
-        size = header & ~METADATA_STORED
-        if not 0 < size <= available - METADATA_HEADER:
+        size = header & ~_METADATA_STORED
+        if not 0 < size <= available - _METADATA_HEADER:
             raise source.damaged(f"a metadata block of {size:,} bytes", position)
-        data = data[METADATA_HEADER : METADATA_HEADER + size]
-        if not header & METADATA_STORED:
+        data = data[_METADATA_HEADER : _METADATA_HEADER + size]
+        if not header & _METADATA_STORED:
             try:
                 data = self._decompress(data, METADATA_SIZE)
             except Exception as error:  # each library has its own type
                 raise source.damaged(f"a metadata block: {error}", position) from None
             if not data:
                 raise source.damaged("an empty metadata block", position)
-        return data, position + METADATA_HEADER + size
+        return data, position + _METADATA_HEADER + size
 
     def read(self, position: int, offset: int, size: int, end: int) -> tuple[bytes, int, int]:
         """Return ``size`` bytes of a chain, and the place of the byte that follows them.
@@ -106,7 +106,7 @@ class MetadataTable:
 
     def __init__(self, metadata: Metadata, start: int, count: int, width: int, end: int) -> None:
         blocks = -(-count * width // METADATA_SIZE)
-        if start + blocks * LOCATION.size > end:
+        if start + blocks * _LOCATION.size > end:
             raise metadata.source.damaged(
                 f"a table of {count:,} rows reaches beyond the end", start
             )
@@ -115,7 +115,7 @@ class MetadataTable:
         self._count = count
         self._width = width
         self._end = end
-        self._locations = BoundedCache(KEPT_LOCATIONS)
+        self._locations = BoundedCache(_KEPT_LOCATIONS)
 
     def row(self, index: int) -> tuple[bytes, int]:
         """Return a block, and the offset of row ``index`` in it."""
@@ -126,8 +126,8 @@ class MetadataTable:
         number, at = divmod(index * self._width, METADATA_SIZE)
         location: int | None = self._locations.get(number)
         if location is None:
-            place = self._start + number * LOCATION.size
-            (location,) = LOCATION.unpack(self._metadata.source.read(place, LOCATION.size))
+            place = self._start + number * _LOCATION.size
+            (location,) = _LOCATION.unpack(self._metadata.source.read(place, _LOCATION.size))
             self._locations.put(number, location)
         data, _ = self._metadata.block(location, self._end)
         if at + self._width > len(data):

@@ -7,7 +7,7 @@ import os
 from sundog.base.kernel.libc import descriptor_path, kernel_error, printable
 from sundog.errors import SquashfsError
 
-DAMAGED_HINT = "compare it with the original, then copy it or make it again"
+_DAMAGED_HINT = "compare it with the original, then copy it or make it again"
 
 
 class SquashfsSource:
@@ -52,5 +52,5 @@ class SquashfsSource:
         """Return the error that says ``what`` is wrong at ``position``."""
         return SquashfsError(
             f"damaged SquashFS file: {self.name()}: {what} (at byte {self.offset + position:,})",
-            DAMAGED_HINT,
+            _DAMAGED_HINT,
         )

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 # Magic, inodes, mkfs_time, block_size, fragments; compression, block_log, flags, no_ids, s_major,
 # s_minor; root_inode, bytes_used, and the starts of six tables.
-SUPERBLOCK = Struct("<4s4I6H8Q")
-ABSENT_TABLE = (1 << 64) - 1
-SMALLEST_BLOCK_LOG, LARGEST_BLOCK_LOG = 12, 20
+_SUPERBLOCK = Struct("<4s4I6H8Q")
+_ABSENT_TABLE = (1 << 64) - 1
+_SMALLEST_BLOCK_LOG, _LARGEST_BLOCK_LOG = 12, 20
 
 
 class Superblock:
@@ -45,9 +45,9 @@ class Superblock:
     )
 
     def __init__(self, source: SquashfsSource) -> None:
-        if source.end < SUPERBLOCK.size:
+        if source.end < _SUPERBLOCK.size:
             raise SquashfsError(f"not a SquashFS file: {source.name()}: it has {source.end} bytes")
-        fields = SUPERBLOCK.unpack(source.read(0, SUPERBLOCK.size))
+        fields = _SUPERBLOCK.unpack(source.read(0, _SUPERBLOCK.size))
         magic, self.inode_count, self.mtime, block_size, self.fragment_count = fields[:5]
         self.compression, self.block_log, _, self.id_count, major, minor = fields[5:11]
         self.root, self.bytes_used = fields[11:13]
@@ -63,7 +63,7 @@ class Superblock:
                 f"can't read {source.name()}: it is SquashFS {major}.{minor}",
                 "only version 4.0 can be read; make the file again by mksquashfs of today",
             )
-        if not SMALLEST_BLOCK_LOG <= self.block_log <= LARGEST_BLOCK_LOG:
+        if not _SMALLEST_BLOCK_LOG <= self.block_log <= _LARGEST_BLOCK_LOG:
             raise source.damaged(f"blocks of 2^{self.block_log} bytes", 22)
         if block_size != 1 << self.block_log:
             raise source.damaged(f"blocks of {block_size:,} bytes, or 2^{self.block_log}", 12)
@@ -75,12 +75,12 @@ class Superblock:
             )
         if not self.inode_count or not self.id_count:
             raise source.damaged("no inodes or no IDs", 4)
-        self.xattr_start = None if xattr_start == ABSENT_TABLE else xattr_start
-        self.fragment_start = None if fragment_start == ABSENT_TABLE else fragment_start
+        self.xattr_start = None if xattr_start == _ABSENT_TABLE else xattr_start
+        self.fragment_start = None if fragment_start == _ABSENT_TABLE else fragment_start
         tables = [self.id_start, xattr_start, fragment_start, export_start]
-        later = [each for each in tables if each != ABSENT_TABLE] + [self.bytes_used]
+        later = [each for each in tables if each != _ABSENT_TABLE] + [self.bytes_used]
         if max(later) > self.bytes_used:
             raise source.damaged("a table begins after the end", 48)
-        if not SUPERBLOCK.size <= self.inode_start < self.directory_start <= min(later):
+        if not _SUPERBLOCK.size <= self.inode_start < self.directory_start <= min(later):
             raise source.damaged("the tables are not in their order", 48)
         self.directory_end = min(later)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.image import SquashfsImage
     from sundog.runtime.squashfs.inode import Inode
 
-PATH_LIMIT = 4095  # PATH_MAX without the NUL
-DIRECTORIES_LIMIT = 1 << 20
+_PATH_LIMIT = 4095  # PATH_MAX without the NUL
+_DIRECTORIES_LIMIT = 1 << 20
 
 
 def walk_paths(image: SquashfsImage) -> Iterator[tuple[bytes, Inode]]:
@@ -32,14 +32,14 @@ def walk_paths(image: SquashfsImage) -> Iterator[tuple[bytes, Inode]]:
         prefix, directory, start = way.pop()
         for name, reference, _, following in image.entries(directory, start):
             path, inode = prefix + name, image.inode(reference)
-            if len(path) > PATH_LIMIT:
+            if len(path) > _PATH_LIMIT:
                 raise image.damaged(f"a path is too long: {printable(path)}")
             yield path, inode
             if inode.kind == "d":
                 if reference in seen:
                     raise image.damaged(f"a second name of a directory, {printable(path)}")
-                if len(seen) >= DIRECTORIES_LIMIT:
-                    raise image.damaged(f"over {DIRECTORIES_LIMIT:,} directories")
+                if len(seen) >= _DIRECTORIES_LIMIT:
+                    raise image.damaged(f"over {_DIRECTORIES_LIMIT:,} directories")
                 seen.add(reference)
                 # Only one directory's entries are in memory at a time.
                 way += [(prefix, directory, following), (path + b"/", inode, 0)]

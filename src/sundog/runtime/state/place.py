@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CONTAINERS, OCI, AGENT_SOCKET = b"containers", b"oci", b"agent.sock"
 
-PLACE_HINT = "let $XDG_RUNTIME_DIR, or $CH_IMAGE_STORAGE, be a directory of yours alone"
+_PLACE_HINT = "let $XDG_RUNTIME_DIR, or $CH_IMAGE_STORAGE, be a directory of yours alone"
 OTHERS_WRITE = 0o022
 _OTHERS = 0o077
 _SEEN_BY_ALL = (b"/tmp", b"/dev")  # see ``launcher.run_plan``
@@ -47,7 +47,7 @@ def state_place(environment: Variables, name: bytes, *, make: bool) -> bytes:
     no private directory can be had.
     """
     given = environment.get(RUNTIME_VARIABLE) or b""
-    if is_private(given):
+    if _is_private(given):
         place = os.path.join(given, RUNTIME_NAME)
         if make:
             make_private(place)
@@ -64,7 +64,7 @@ def state_place(environment: Variables, name: bytes, *, make: bool) -> bytes:
     return os.path.join(place, name)
 
 
-def is_private(path: bytes) -> bool:
+def _is_private(path: bytes) -> bool:
     """Tell whether ``path`` is a directory of this user alone, which not every container sees."""
     try:
         real = os.path.realpath(path, strict=True)
@@ -86,9 +86,9 @@ def make_private(path: bytes) -> None:
             os.mkdir(path, 0o700)
         status = os.lstat(path)
     except OSError as error:
-        raise SundogError(f"can't make {printable(path)}: {error.strerror}", PLACE_HINT) from None
+        raise SundogError(f"can't make {printable(path)}: {error.strerror}", _PLACE_HINT) from None
     if not is_own_directory(status):
-        raise SundogError(f"{printable(path)}: not a directory that is yours alone", PLACE_HINT)
+        raise SundogError(f"{printable(path)}: not a directory that is yours alone", _PLACE_HINT)
 
 
 def is_own_directory(status: os.stat_result) -> bool:

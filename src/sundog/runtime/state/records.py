@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-RECORD, LOCK = "state.json", "lock"
+_RECORD, _LOCK = "state.json", "lock"
 
 _SIZE_LIMIT = 16 << 20  # bytes of a record
 _NAME_LIMIT = 240
@@ -85,17 +85,17 @@ class Record:
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Write the state; a reader finds the old one or the new one."""
-        draft = f"{RECORD}{_PRIVATE}{os.getpid()}"
+        draft = f"{_RECORD}{_PRIVATE}{os.getpid()}"
         with Closing(self.open()) as directory:
             with suppress(FileNotFoundError):
                 os.unlink(draft, dir_fd=directory)
             with Closing(_make(draft, directory)) as fd:
                 write_all(fd, _as_json(state).encode("ascii"))
-            os.rename(draft, RECORD, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(draft, _RECORD, src_dir_fd=directory, dst_dir_fd=directory)
 
     def read(self) -> dict[str, Any]:
         """Return the state.  Raises ValueError if it is damaged, or not the user's own."""
-        with open(self.open_file(RECORD), "rb") as file:
+        with open(self.open_file(_RECORD), "rb") as file:
             text = file.read(_SIZE_LIMIT + 1)
         import json  # noqa: PLC0415 - it takes as long as the rest of a start of ``sundog run``
 
@@ -139,18 +139,18 @@ class Record:
 
     def exists(self) -> bool:
         """Tell whether the record has a state."""
-        return os.path.lexists(os.path.join(self.path, RECORD))
+        return os.path.lexists(os.path.join(self.path, _RECORD))
 
     def lock(self) -> int:
         """Lock the record against other commands; wait for the lock; return it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        return open_locked(self._at(LOCK), flags, fcntl.LOCK_EX)
+        return open_locked(self._at(_LOCK), flags, fcntl.LOCK_EX)
 
     def is_locked(self) -> bool:
         """Tell whether a command is changing the container."""
         flags = os.O_RDWR | os.O_NOFOLLOW
         try:
-            fd = open_locked(self._at(LOCK), flags, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fd = open_locked(self._at(_LOCK), flags, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except FileNotFoundError:

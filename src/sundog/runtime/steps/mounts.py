@@ -172,23 +172,23 @@ def arranged(mounts: Sequence[DetachedMount], around: Sequence[DetachedMount]) -
     ``around`` are mounts that are there before.
     Mount points are made in writable mounts; the host keeps nothing of what is written to those.
     """
-    ordered = sorted(mounts, key=depth)
+    ordered = sorted(mounts, key=_depth)
     return [
         Traceless(
             inner,
-            RESOLVE_NO_MAGICLINKS if lies_on_writable(inner, [*around, *ordered[:at]]) else INSIDE,
+            RESOLVE_NO_MAGICLINKS if _lies_on_writable(inner, [*around, *ordered[:at]]) else INSIDE,
         )
         for at, inner in enumerate(ordered)
     ]
 
 
-def lies_on_writable(inner: DetachedMount, outer: Sequence[DetachedMount]) -> bool:
+def _lies_on_writable(inner: DetachedMount, outer: Sequence[DetachedMount]) -> bool:
     """Tell whether the destination of ``inner`` is below that of a writable one of ``outer``."""
     return any(
         each.writable and inner.destination.startswith(each.destination + b"/") for each in outer
     )
 
 
-def depth(operation: DetachedMount) -> int:
+def _depth(operation: DetachedMount) -> int:
     """Return the number of names in the mount point's path."""
     return operation.destination.count(b"/")

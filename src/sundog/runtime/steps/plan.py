@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from sundog.runtime.steps.command import Step
 
 # A RUN sees these files of the host's network configuration, whatever the image has in their place.
-NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")
+_NETWORK_FILES = (b"/etc/hosts", b"/etc/resolv.conf")
 
 # A RUN sees these devices of the host, and has its own instances of the rest that runtime-spec
 # (config-linux.md, "Default Devices") has.
-DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"fuse")
-DEVICES_SIZE = b"1m"
+_DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"fuse")
+_DEVICES_SIZE = b"1m"
 DEVICE_LINKS = (
     (b"fd", b"/proc/self/fd"),
     (b"stdin", b"/proc/self/fd/0"),
@@ -48,7 +48,7 @@ DEVICE_LINKS = (
     (b"stderr", b"/proc/self/fd/2"),
     (b"ptmx", b"pts/ptmx"),
 )
-DEVICE_MOUNTS = (
+_DEVICE_MOUNTS = (
     (b"pts", b"devpts", MS_NOSUID | MS_NOEXEC, b"newinstance,ptmxmode=0666,mode=620"),
     (b"shm", b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=1777"),
 )
@@ -80,7 +80,7 @@ class FreshProc(DetachedMount):
         self.tree = open_tree(scratch, b"proc", OPEN_TREE_CLONE)
 
 
-class OwnDevices(DetachedMount):
+class _OwnDevices(DetachedMount):
     """Show a /dev of the step's own: the devices that every program expects, and no terminal.
 
     Terminals and shared memory are new, so a step does not see those of the user's other programs.
@@ -94,12 +94,12 @@ class OwnDevices(DetachedMount):
 
     def what(self) -> str:
         """See ``DetachedMount``."""
-        names = " ".join(name.decode() for name in DEVICES)
+        names = " ".join(name.decode() for name in _DEVICES)
         return f"mount a tmpfs with pts shm {names}"
 
     def acquire(self) -> None:
         """Copy the mounts of those of the host's devices that exist."""
-        for name in DEVICES:
+        for name in _DEVICES:
             try:
                 self._found.append((name, copy_tree(b"/dev/" + name, writable=True)))
             except KernelError as error:
@@ -112,7 +112,7 @@ class OwnDevices(DetachedMount):
         place = b"/proc/self/fd/%d/dev" % scratch
         # Not sticky and world-writable like /tmp: there the kernel refuses O_CREAT on a device of
         # another owner (fs.protected_regular).
-        mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=755,size=" + DEVICES_SIZE)
+        mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NOEXEC, b"mode=755,size=" + _DEVICES_SIZE)
         top = os.open(place, OPEN_DIRECTORY)
         for name, tree in self._found:
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=top))
@@ -120,7 +120,7 @@ class OwnDevices(DetachedMount):
             os.close(tree)
         for link, target in DEVICE_LINKS:
             os.symlink(target, link, dir_fd=top)
-        for name, kind, flags, options in DEVICE_MOUNTS:
+        for name, kind, flags, options in _DEVICE_MOUNTS:
             os.mkdir(name, dir_fd=top)
             mount(b"sundog", b"%b/%b" % (place, name), kind, flags, options)
         self.tree = open_tree(top, b"", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE)
@@ -130,12 +130,12 @@ class OwnDevices(DetachedMount):
 def step_plan(step: Step, *, own_pids: bool) -> Plan:
     """Return the plan of mounts of a step."""
     options = step.options
-    devices = OwnDevices()
+    devices = _OwnDevices()
     operations: list[Operation] = [devices, Bind(b"/sys", b"/sys", writable=False)]
     operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
     operations += [
         Traceless(Bind(path, path, OPTIONAL, writable=False, covers_link=True))
-        for path in NETWORK_FILES
+        for path in _NETWORK_FILES
     ]
     operations += [
         Traceless(

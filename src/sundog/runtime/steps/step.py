@@ -71,12 +71,12 @@ if TYPE_CHECKING:
     from sundog.runtime.steps.command import Step
     from sundog.runtime.supervision.supervision import Emulation, Supervision
 
-    T = TypeVar("T")
+    _T = TypeVar("_T")
 
 
 def run_supervised(step: Step, emulation: Emulation) -> tuple[int, Supervised]:
     """Run the command as ``run_step`` does, under a supervisor; also return its results."""
-    status, supervised = guarded_anyhow(step, emulation)
+    status, supervised = _guarded_anyhow(step, emulation)
     if supervised is None:
         raise SundogError("the command ended before its supervisor could answer it")
     return status, Supervised.unpack(supervised)
@@ -108,11 +108,11 @@ def run_step(step: Step) -> int:
     When this returns or raises, nothing that the command started is alive.  Raises KernelError if
     the container can't be made, SundogError if the command can't be started.
     """
-    status, _ = guarded_anyhow(step)
+    status, _ = _guarded_anyhow(step)
     return status
 
 
-def in_root(roots: Sequence[Root], function: Callable[[list[int]], T]) -> T:
+def in_root(roots: Sequence[Root], function: Callable[[list[int]], _T]) -> _T:
     """Call ``function`` with a directory of each root, as mock root in namespaces of its own.
 
     There this user has CAP_DAC_OVERRIDE over his own files.  ``function`` may write to the first
@@ -120,7 +120,7 @@ def in_root(roots: Sequence[Root], function: Callable[[list[int]], T]) -> T:
     result must be a plain value, as for ``wire.values``.
     """
 
-    def inside(tie: Callable[[], None]) -> T:
+    def inside(tie: Callable[[], None]) -> _T:
         here = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         enter_namespaces(0, 0)
         tie()
@@ -130,11 +130,11 @@ def in_root(roots: Sequence[Root], function: Callable[[list[int]], T]) -> T:
         readable = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         return function([os.open(b".", readable, dir_fd=directory) for directory in directories])
 
-    result: T = Child(inside).result()  # type: ignore[assignment]
+    result: _T = Child(inside).result()  # type: ignore[assignment]
     return result
 
 
-def guarded_anyhow(step: Step, emulation: Emulation | None = None) -> tuple[int, object]:
+def _guarded_anyhow(step: Step, emulation: Emulation | None = None) -> tuple[int, object]:
     """Do what ``guarded`` does, with a PID namespace if the site allows one."""
     try:
         return guarded(step, own_pids=True, emulation=emulation)
@@ -156,10 +156,10 @@ def guarded(
     with relay, Leash() as leash:
 
         def be_guard(tie: Callable[[], None]) -> tuple[int, object]:
-            return guard(step, relay, leash, tie, own_pids=own_pids, emulation=emulation)
+            return _guard(step, relay, leash, tie, own_pids=own_pids, emulation=emulation)
 
         try:
-            child = Child(be_guard, [*relay.ends, leash.theirs, *kept_ends(step, None)])
+            child = Child(be_guard, [*relay.ends, leash.theirs, *_kept_ends(step, None)])
         finally:
             leash.give()
         look = Looking(child.pid, leash)
@@ -174,11 +174,11 @@ def guarded(
             raise
     match result:
         case (status, supervised):
-            return status_of(status), supervised
+            return _status_of(status), supervised
     raise SundogError(NO_OUTCOME)
 
 
-def guard(
+def _guard(
     step: Step,
     relay: Relay,
     leash: Leash,
@@ -191,7 +191,7 @@ def guard(
 
     Returns what ``guarded`` does.
     """
-    leave_terminal(relay)
+    _leave_terminal(relay)
     host = HostMounts()
     try:
         enter_namespaces(0, 0, CLONE_NEWPID if own_pids else 0)
@@ -208,9 +208,9 @@ def guard(
     supervision = None if emulation is None else emulation.open()
     if supervision is None and not own_pids:
         return container(step, Init(ending, leash.theirs, 0, own_pids=False)), None
-    gate = Gate()
+    gate = _Gate()
     this = os.getpid()
-    kept = [gate.read_end, leash.theirs, *ending.descriptors(), *kept_ends(step, supervision)]
+    kept = [gate.read_end, leash.theirs, *ending.descriptors(), *_kept_ends(step, supervision)]
 
     def be_init(_tie: Callable[[], None]) -> int:
         init = Init(ending, leash.theirs, this, own_pids=own_pids)
@@ -225,10 +225,10 @@ def guard(
     if not answer:  # the kernel may not be able to end the others: this process must not wait
         raise SundogError(*KILLED)
     opened(answer)  # if this raises, the init may wait for ever for what it can't end
-    return status_of(init.result()), None if supervised is None else supervised.pack()
+    return _status_of(init.result()), None if supervised is None else supervised.pack()
 
 
-def leave_terminal(relay: Relay) -> None:
+def _leave_terminal(relay: Relay) -> None:
     """Let the user's terminal reach neither this process nor those that it will fork."""
     os.setsid()
     signal.signal(signal.SIGINT, lambda *_: None)  # see ``Child.result``
@@ -239,14 +239,14 @@ def leave_terminal(relay: Relay) -> None:
         os.close(fd)
 
 
-def status_of(result: object) -> int:
+def _status_of(result: object) -> int:
     """Return the ``result`` if it is an exit status.  Raises SundogError if not."""
     if not isinstance(result, int):
         raise SundogError(NO_OUTCOME)
     return result
 
 
-class Gate:
+class _Gate:
     """Makes one process wait until another opens the gate or is dead; made before the fork."""
 
     __slots__ = ("_write_end", "read_end")
@@ -268,7 +268,7 @@ def container(
     init: Init,
     *,
     supervision: Supervision | None = None,
-    gate: Gate | None = None,
+    gate: _Gate | None = None,
 ) -> int:
     """Make the container, run the command in it, and clean up; return the same as ``run_step``.
 
@@ -282,8 +282,8 @@ def container(
     proc = os.open(b"/proc", OPEN_DIRECTORY)  # a program of the image could cover it
     os.close(directory)
     os.close(plan.scratch)
-    kept = kept_ends(step, supervision)
-    command = Child(lambda _tie: become(step, supervision), kept)
+    kept = _kept_ends(step, supervision)
+    command = Child(lambda _tie: _become(step, supervision), kept)
     for fd in kept:
         os.close(fd)
     try:
@@ -300,13 +300,13 @@ def container(
     return -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
 
 
-def kept_ends(step: Step, supervision: Supervision | None) -> list[int]:
+def _kept_ends(step: Step, supervision: Supervision | None) -> list[int]:
     """Return the descriptors of a step that its processes keep down to the command."""
     ends = [] if supervision is None else [supervision.theirs]
     return ends if step.terminal is None else [*ends, step.terminal.end]
 
 
-def become(step: Step, supervision: Supervision | None = None) -> None:
+def _become(step: Step, supervision: Supervision | None = None) -> None:
     """Become the command.  Raises SundogError if that fails."""
     os.setsid()
     if step.terminal is None:
@@ -321,7 +321,7 @@ def become(step: Step, supervision: Supervision | None = None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
     try:
-        make_working_directory(step.cwd)
+        _make_working_directory(step.cwd)
         os.chdir(step.cwd)
     except OSError as error:
         raise SundogError(f"can't cd to {printable(step.cwd)}: {error.strerror}") from None
@@ -353,7 +353,7 @@ def become(step: Step, supervision: Supervision | None = None) -> None:
     raise SundogError(told(failure), hint)
 
 
-def make_working_directory(path: bytes) -> None:
+def _make_working_directory(path: bytes) -> None:
     """Make ``path`` and the missing directories above it.  Raises OSError.
 
     Unlike os.makedirs, it does not recurse for each of an image's thousand directories.

@@ -50,31 +50,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import TypeVar
 
-    T = TypeVar("T")
+    _T = TypeVar("_T")
 
 KILLING_PATIENCE = 0.1  # seconds that killed processes have to end by themselves
 ENDING_PATIENCE = 8.0  # seconds until it is said that they do not end
-CHILD_PATIENCE = 1.5  # seconds for a forked child
-NAP = 0.002  # seconds
+_CHILD_PATIENCE = 1.5  # seconds for a forked child
+_NAP = 0.002  # seconds
 
-ABORTING = (
+_ABORTING = (
     "mount -t fusectl none /sys/fs/fuse/connections; echo 1 > /sys/fs/fuse/connections/%d/abort"
 )
-CONNECTION_FIELD = b"fuse_connection:"  # in /proc/PID/fdinfo
-THREADS_TOLD = 5
-NAMESPACES_ENTERED = 64  # at once
+_CONNECTION_FIELD = b"fuse_connection:"  # in /proc/PID/fdinfo
+_THREADS_TOLD = 5
+_NAMESPACES_ENTERED = 64  # at once
 
 # Fields of proc_pid_stat(5) after the name: the state, the flags, the pending signals.
-STATE_FIELD, FLAGS_FIELD, PENDING_FIELD = 0, 6, 28
-PF_EXITING = 0x4  # linux/sched.h
-ENDED_STATES, WAITING_STATE = (b"Z", b"X", b"x"), b"D"
+_STATE_FIELD, _FLAGS_FIELD, _PENDING_FIELD = 0, 6, 28
+_PF_EXITING = 0x4  # linux/sched.h
+_ENDED_STATES, _WAITING_STATE = (b"Z", b"X", b"x"), b"D"
 
 # struct fuse_out_header: a length, a negated errno, the number of a request.  The numbers are even.
-ANSWER_SIZE = 16
-NOT_CONNECTED = -107
-NUMBERS_TRIED, NUMBERS_AT_ONCE = 1 << 18, 1 << 11
-REQUEST_SIZE = 1 << 21  # bytes; the kernel refuses to write a request to a smaller buffer
-REQUEST_NUMBER = slice(8, 16)  # in struct fuse_in_header
+_ANSWER_SIZE = 16
+_NOT_CONNECTED = -107
+_NUMBERS_TRIED, _NUMBERS_AT_ONCE = 1 << 18, 1 << 11
+_REQUEST_SIZE = 1 << 21  # bytes; the kernel refuses to write a request to a smaller buffer
+_REQUEST_NUMBER = slice(8, 16)  # in struct fuse_in_header
 
 
 class Ending:
@@ -107,7 +107,7 @@ class Ending:
         that are left, or none as long as others need their file systems.  ``wait`` waits at most so
         many seconds for the end of one.  Raises SundogError if they do not end.
         """
-        began, pause = monotonic(), NAP
+        began, pause = monotonic(), _NAP
         due = began + KILLING_PATIENCE
         while not kill():
             wait(pause)
@@ -121,7 +121,7 @@ class Ending:
 
     def is_stuck(self, process: int) -> bool:
         """Tell whether a thread of ``process`` has been killed and waits in the kernel."""
-        return any(state == WAITING_STATE for _, state in self._dying([process]))
+        return any(state == _WAITING_STATE for _, state in self._dying([process]))
 
     def seen_from(self, proc: int) -> Ending:
         """Return the same for the process IDs in another /proc."""
@@ -132,7 +132,7 @@ class Ending:
         return [
             process
             for process in processes
-            if any(self._state(thread) not in ENDED_STATES for thread in self._threads(process))
+            if any(self._state(thread) not in _ENDED_STATES for thread in self._threads(process))
         ]
 
     def free(self, processes: Collection[int]) -> None:
@@ -146,12 +146,12 @@ class Ending:
             except OSError:
                 continue
             inode = os.fstat(namespace).st_ino
-            if inode not in entered and len(entered) < NAMESPACES_ENTERED:
+            if inode not in entered and len(entered) < _NAMESPACES_ENTERED:
                 entered.add(inode)
-                do_apart(self._unmount, namespace)
+                _do_apart(self._unmount, namespace)
             os.close(namespace)
         if self._is_repeated:  # that was not enough
-            do_apart(self._abort, processes)
+            _do_apart(self._abort, processes)
         self._is_repeated = True
 
     def failure(self, processes: Collection[int]) -> SundogError:
@@ -160,7 +160,7 @@ class Ending:
         for thread, _ in self._dying(processes):
             told.append(thread.split(b"/")[2].decode())
             mounts += self._mounts(thread)
-        shown = ", ".join(told[:THREADS_TOLD]) + (", …" if len(told) > THREADS_TOLD else "")
+        shown = ", ".join(told[:_THREADS_TOLD]) + (", …" if len(told) > _THREADS_TOLD else "")
         if not mounts:
             return SundogError(
                 f"processes of the container do not end: {shown}",
@@ -170,7 +170,7 @@ class Ending:
         return SundogError(
             f"processes of the container do not end: {shown}:"
             f" they wait for its FUSE file system at {printable(path)}",
-            Hint("", ADMINISTRATOR, ABORTING % number),
+            Hint("", ADMINISTRATOR, _ABORTING % number),
         )
 
     def _unmount(self, namespace: int) -> None:
@@ -202,7 +202,7 @@ class Ending:
             devices = [*self._devices(thread)]
             for number in {
                 *(number for number, _ in self._mounts(thread)),
-                *map(number_of, devices),
+                *map(_number_of, devices),
             }:
                 if number not in done and number not in foreign and self._host.abort(number):
                     done.add(number)
@@ -226,12 +226,12 @@ class Ending:
         os.set_blocking(device, False)
         try:
             while True:  # ENODEV at the end of the connection
-                refuse_request(device, os.read(device, REQUEST_SIZE)[REQUEST_NUMBER])
+                _refuse_request(device, os.read(device, _REQUEST_SIZE)[_REQUEST_NUMBER])
         except BlockingIOError:
             pass  # the daemon has read the others
-        for number in range(2, NUMBERS_TRIED, 2):
-            refuse_request(device, number.to_bytes(8, sys.byteorder))
-            if number % NUMBERS_AT_ONCE == 0 and not any(self._dying(processes)):
+        for number in range(2, _NUMBERS_TRIED, 2):
+            _refuse_request(device, number.to_bytes(8, sys.byteorder))
+            if number % _NUMBERS_AT_ONCE == 0 and not any(self._dying(processes)):
                 return
 
     def _number_here(self, thread: bytes) -> int:
@@ -239,8 +239,8 @@ class Ending:
         numbers, own = [
             text.partition(b"NSpid:")[2].partition(b"\n")[0].split()
             for text in (
-                file_of_proc(self.proc, thread + b"status"),
-                file_of_proc(self.proc, b"self/status"),
+                _file_of_proc(self.proc, thread + b"status"),
+                _file_of_proc(self.proc, b"self/status"),
             )
         ]
         return int(numbers[len(own) - 1])
@@ -250,8 +250,8 @@ class Ending:
         directory = os.open(thread + b"fdinfo", OPEN_DIRECTORY, dir_fd=self.proc)
         readable = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         for fd in os.listdir(readable):
-            _, found, value = file_of_proc(self.proc, thread + b"fdinfo/" + fd.encode()).partition(
-                CONNECTION_FIELD
+            _, found, value = _file_of_proc(self.proc, thread + b"fdinfo/" + fd.encode()).partition(
+                _CONNECTION_FIELD
             )
             if found:
                 yield int(value.split()[0]), int(fd)
@@ -261,7 +261,7 @@ class Ending:
         foreign = self._host.connections()
         return [
             (number, path)
-            for number, path in fuse_mounts(file_of_proc(self.proc, thread + b"mountinfo"))
+            for number, path in fuse_mounts(_file_of_proc(self.proc, thread + b"mountinfo"))
             if number not in foreign
         ]
 
@@ -269,9 +269,13 @@ class Ending:
         """Return directories and states of the threads that have been killed and have not ended."""
         for process in processes:
             for thread in self._threads(process):
-                fields = fields_of(self.proc, thread)
-                if fields and fields[STATE_FIELD] not in ENDED_STATES and has_been_killed(fields):
-                    yield thread, fields[STATE_FIELD]
+                fields = _fields_of(self.proc, thread)
+                if (
+                    fields
+                    and fields[_STATE_FIELD] not in _ENDED_STATES
+                    and _has_been_killed(fields)
+                ):
+                    yield thread, fields[_STATE_FIELD]
 
     def _threads(self, process: int) -> list[bytes]:
         """Return the directories of the threads of ``process``."""
@@ -288,24 +292,24 @@ class Ending:
             os.close(directory)
 
     def _state(self, thread: bytes) -> bytes:
-        fields = fields_of(self.proc, thread)
-        return fields[STATE_FIELD] if fields else ENDED_STATES[0]
+        fields = _fields_of(self.proc, thread)
+        return fields[_STATE_FIELD] if fields else _ENDED_STATES[0]
 
 
 def waiting(proc: int, process: int) -> tuple[bool, bool]:
     """Tell whether ``process`` waits in the kernel, and whether it has been killed."""
-    fields = fields_of(proc, b"%d/" % process)
+    fields = _fields_of(proc, b"%d/" % process)
     if not fields:  # it has gone
         return False, False
-    return fields[STATE_FIELD] == WAITING_STATE, has_been_killed(fields)
+    return fields[_STATE_FIELD] == _WAITING_STATE, _has_been_killed(fields)
 
 
-def fields_of(proc: int, thread: bytes) -> list[bytes]:
+def _fields_of(proc: int, thread: bytes) -> list[bytes]:
     """Return the fields after the name in the directory of a process or thread; none if gone."""
-    return file_of_proc(proc, thread + b"stat").rpartition(b")")[2].split()
+    return _file_of_proc(proc, thread + b"stat").rpartition(b")")[2].split()
 
 
-def file_of_proc(proc: int, path: bytes) -> bytes:
+def _file_of_proc(proc: int, path: bytes) -> bytes:
     """Return a file of /proc, b"" if it has gone or is closed to this process."""
     try:
         with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)) as fd:
@@ -314,28 +318,30 @@ def file_of_proc(proc: int, path: bytes) -> bytes:
         return b""
 
 
-def has_been_killed(fields: list[bytes]) -> bool:
+def _has_been_killed(fields: list[bytes]) -> bool:
     """Tell whether a thread has taken SIGKILL, or whether it is pending."""
     return bool(
-        int(fields[FLAGS_FIELD]) & PF_EXITING or int(fields[PENDING_FIELD]) >> SIGKILL - 1 & 1
+        int(fields[_FLAGS_FIELD]) & _PF_EXITING or int(fields[_PENDING_FIELD]) >> SIGKILL - 1 & 1
     )
 
 
-def refuse_request(device: int, request: bytes) -> None:
+def _refuse_request(device: int, request: bytes) -> None:
     """Answer a ``request`` with an error, if there is one with this number."""
-    size, error = (n.to_bytes(4, sys.byteorder, signed=True) for n in (ANSWER_SIZE, NOT_CONNECTED))
+    size, error = (
+        n.to_bytes(4, sys.byteorder, signed=True) for n in (_ANSWER_SIZE, _NOT_CONNECTED)
+    )
     try:
         os.write(device, size + error + request)
     except OSError:
         return
 
 
-def number_of(pair: tuple[int, int]) -> int:
+def _number_of(pair: tuple[int, int]) -> int:
     """Return the number of a connection, of a pair of ``_devices``."""
     return pair[0]
 
 
-def do_apart(call: Callable[[T], None], argument: T) -> None:
+def _do_apart(call: Callable[[_T], None], argument: _T) -> None:
     """Call ``call`` in a child process, whose failure means nothing; do not wait long for it."""
     child = fork()
     if child == 0:
@@ -343,12 +349,12 @@ def do_apart(call: Callable[[T], None], argument: T) -> None:
             call(argument)
         finally:
             os._exit(0)
-    deadline = monotonic() + CHILD_PATIENCE
+    deadline = monotonic() + _CHILD_PATIENCE
     while monotonic() < deadline:
         try:
             if os.waitpid(child, os.WNOHANG)[0]:
                 return
         except ChildProcessError:
             return
-        sleep(NAP)
+        sleep(_NAP)
     os.kill(child, SIGKILL)

@@ -7,8 +7,8 @@ import os
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 
 CONNECTIONS = b"/sys/fs/fuse/connections"
-FUSE_TYPES = (b"fuse", b"fuseblk")
-MOUNT_LIST_LIMIT = 1 << 26  # bytes
+_FUSE_TYPES = (b"fuse", b"fuseblk")
+_MOUNT_LIST_LIMIT = 1 << 26  # bytes
 
 
 class HostMounts:
@@ -57,7 +57,7 @@ def fuse_mounts(text: bytes) -> list[tuple[int, bytes]]:
     for line in text.split(b"\n"):
         fields, _, described = line.partition(b" - ")
         kind = described.partition(b" ")[0]
-        if kind in FUSE_TYPES or kind.startswith(b"fuse."):
+        if kind in _FUSE_TYPES or kind.startswith(b"fuse."):
             words = fields.split(b" ")
             found.append((int(words[2].partition(b":")[2]), unescaped(words[4])))
     return found
@@ -72,7 +72,7 @@ def unescaped(path: bytes) -> bytes:
 def read_list(fd: int) -> bytes:
     """Return the rest of a file of /proc.  Raises OSError."""
     pieces, size = [], 0
-    while (piece := os.read(fd, 1 << 16)) and size < MOUNT_LIST_LIMIT:
+    while (piece := os.read(fd, 1 << 16)) and size < _MOUNT_LIST_LIMIT:
         pieces.append(piece)
         size += len(piece)
     return b"".join(pieces)

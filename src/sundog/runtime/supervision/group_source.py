@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.tags import Tags
 
     # The reaction to a ready descriptor of a peer; the argument is the events of epoll(7).
-    Reaction = Callable[["Peer", int], None]
+    _Reaction = Callable[["_Peer", int], None]
 
-SUPERVISOR_FILES = 64  # descriptors of the supervisor itself
+_SUPERVISOR_FILES = 64  # descriptors of the supervisor itself
 
 
-class Peer:
+class _Peer:
     """One ``ch-run``.
 
     number      in the tags of its processes
@@ -70,17 +70,17 @@ class GroupSource(NotificationSource):
         and the number.  ``strict`` is for the peers' filters.
         """
         super().__init__(-1, must_poll=True)
-        self._room = min(PEER_LIMIT - 1, (allow_descriptors() - SUPERVISOR_FILES) // 4)
+        self._room = min(PEER_LIMIT - 1, (allow_descriptors() - _SUPERVISOR_FILES) // 4)
         self._requests = requests
         self._proc = proc
         self._tags = tags
         self._start_ender = start_ender
         self._has_enders = False
         self._greeting = bytes([strict])
-        self._peers: dict[int, Peer] = {}
-        self._leaving: list[Peer] = []  # those whose last process has ended
-        self._ready: list[Peer] = []
-        self._reactions: dict[int, tuple[Reaction, Peer]] = {}
+        self._peers: dict[int, _Peer] = {}
+        self._leaving: list[_Peer] = []  # those whose last process has ended
+        self._ready: list[_Peer] = []
+        self._reactions: dict[int, tuple[_Reaction, _Peer]] = {}
         self._closing: list[int] = []
         self._is_open = True  # whether a process can still enlist
         self._may_begin = True  # whether a first peer may still come
@@ -158,7 +158,7 @@ class GroupSource(NotificationSource):
 
     def _add(self, connection: int, process: int) -> None:
         number = next(number for number in range(1, PEER_LIMIT) if number not in self._peers)
-        peer = Peer(number, socket(AF_UNIX, SOCK_SEQPACKET, 0, connection), process)
+        peer = _Peer(number, socket(AF_UNIX, SOCK_SEQPACKET, 0, connection), process)
         self._peers[number] = peer
         self._may_begin = False
         if self._has_enders:
@@ -171,7 +171,7 @@ class GroupSource(NotificationSource):
         except OSError:
             pass  # it has died, and its pidfd tells that
 
-    def _take_listener(self, peer: Peer, _: int) -> None:
+    def _take_listener(self, peer: _Peer, _: int) -> None:
         """Take the listener of a command that is about to start, and give it its identity."""
         self._forget(peer.connection.fileno())
         try:
@@ -196,7 +196,7 @@ class GroupSource(NotificationSource):
         peer.listener = listener
         self._watch(listener, self._hear, peer)
 
-    def _hear(self, peer: Peer, events: int) -> None:
+    def _hear(self, peer: _Peer, events: int) -> None:
         """Note a call, or that no process of the peer is left."""
         if events & EPOLLIN:
             self._ready.append(peer)
@@ -204,7 +204,7 @@ class GroupSource(NotificationSource):
         self._remove(peer)
         self._leaving.append(peer)
 
-    def _bury(self, peer: Peer, _: int) -> None:
+    def _bury(self, peer: _Peer, _: int) -> None:
         """Kill the processes of a ``ch-run`` that has died."""
         self._forget(peer.process)
         kill_members(self._proc, {os.getpid()}, peer.number)
@@ -212,14 +212,14 @@ class GroupSource(NotificationSource):
             self._remove(peer)
             self._closing.append(peer.connection.detach())
 
-    def _remove(self, peer: Peer) -> None:
+    def _remove(self, peer: _Peer) -> None:
         del self._peers[peer.number]
         for fd in (peer.connection.fileno(), peer.process, peer.listener):
             if fd in self._reactions:
                 self._forget(fd)
         self._closing += [fd for fd in (peer.process, peer.listener) if fd >= 0]
 
-    def _watch(self, fd: int, reaction: Reaction, peer: Peer) -> None:
+    def _watch(self, fd: int, reaction: _Reaction, peer: _Peer) -> None:
         self._reactions[fd] = reaction, peer
         self._epoll.register(fd, EPOLLIN)
 

@@ -18,11 +18,11 @@ from sundog.runtime.supervision.members import find_members, kill_members
 
 # The signals that the init waits for.  The command must unblock them.
 AWAITED = (signal.SIGCHLD, signal.SIGIO, signal.SIGTERM, signal.SIGHUP)
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
-LOOK = 2.0  # seconds between two looks whether the command can still end
-URGENT_LOOK = 0.25  # after ^C
-LOOKS = 4  # that must find that it can't
+_LOOK = 2.0  # seconds between two looks whether the command can still end
+_URGENT_LOOK = 0.25  # after ^C
+_LOOKS = 4  # that must find that it can't
 
 
 class Init:
@@ -58,12 +58,12 @@ class Init:
         inside = self._ending.seen_from(proc)
         stuck = 0
         while (status := self._reap(command)) is None:
-            if stuck >= LOOKS or not self._goes_on(command):
+            if stuck >= _LOOKS or not self._goes_on(command):
                 return None
-            received = signal.sigtimedwait(AWAITED, URGENT_LOOK if self._is_urgent else LOOK)
+            received = signal.sigtimedwait(AWAITED, _URGENT_LOOK if self._is_urgent else _LOOK)
             if received is None:
                 stuck = stuck + 1 if self._waits() or inside.is_stuck(command) else 0
-            elif received.si_signo in ENDING and not (self.own_pids and received.si_pid):
+            elif received.si_signo in _ENDING and not (self.own_pids and received.si_pid):
                 return None  # no program of the container has sent it
         return status
 

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PIECE = 1 << 10
+_PIECE = 1 << 10
 
 
 class Leash:
@@ -59,7 +59,7 @@ class Leash:
         """Return the container's user namespace, a descriptor; -1 if no program has run in it."""
         self._ours.setblocking(False)
         with suppress(BlockingIOError, ConnectionResetError):
-            _, received = receive_message(self._ours, PIECE)
+            _, received = receive_message(self._ours, _PIECE)
             if received:
                 return received[0]
         return -1
@@ -83,7 +83,7 @@ def listen(end: int) -> None:
 def heard(end: int) -> Iterable[int] | None:
     """Return the signals that the builder has told; None if it has ended."""
     try:
-        return os.read(end, PIECE) or None
+        return os.read(end, _PIECE) or None
     except BlockingIOError:
         return b""
     except ConnectionResetError:

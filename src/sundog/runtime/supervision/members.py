@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
+_INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # its inode: PROC_USER_INIT_INO in linux/proc_ns.h
 
 
 def kill_members(proc: int, spared: Collection[int], peer: int = 0, own: int = 0) -> None:
@@ -44,7 +44,7 @@ def find_members(proc: int, spared: Collection[int], peer: int = 0, own: int = 0
     namespace.
     """
     own = own or os.stat(b"self/ns/user", dir_fd=proc).st_ino
-    if own == INITIAL_USER_NAMESPACE:
+    if own == _INITIAL_USER_NAMESPACE:
         raise AssertionError("this process is in no container")  # all are members
     directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
     names = os.listdir(directory)
@@ -55,7 +55,7 @@ def find_members(proc: int, spared: Collection[int], peer: int = 0, own: int = 0
         if name.isdigit()
         and int(name) not in spared
         and is_member(proc, int(name), own)
-        and (not peer or is_of_peer(int(name), peer))
+        and (not peer or _is_of_peer(int(name), peer))
     ]
 
 
@@ -79,7 +79,7 @@ def is_member(proc: int, process: int, own: int) -> bool:
     return True
 
 
-def is_of_peer(process: int, peer: int) -> bool:
+def _is_of_peer(process: int, peer: int) -> bool:
     """Tell whether the tag of ``process`` names ``peer``."""
     try:
         return tag_peer(process) == peer

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ENLISTING = b"+"
 COMMAND_LIMIT = 1 << 18  # bytes of the message about a command; its groups may be many
-REPORT_LIMIT = 1 << 16  # bytes
+_REPORT_LIMIT = 1 << 16  # bytes
 NUMBER_SIZE = 4
 
 # Kinds of report lines.
@@ -70,7 +70,7 @@ class Membership:
         Returns None if the supervisor died.
         """
         try:
-            data = self.connection.recv(REPORT_LIMIT)
+            data = self.connection.recv(_REPORT_LIMIT)
         except ConnectionResetError:
             return None
         if not data:
@@ -108,7 +108,7 @@ class GroupChannel:
         connection, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         process = os.pidfd_open(os.getpid())
         try:
-            send_patiently(self.channel, ENLISTING, (theirs.fileno(), process))
+            _send_patiently(self.channel, ENLISTING, (theirs.fileno(), process))
             theirs.close()
             answer = connection.recv(NUMBER_SIZE + 1)
         except OSError as error:
@@ -127,7 +127,7 @@ class GroupChannel:
         return True
 
 
-def send_patiently(channel: socket, message: bytes, descriptors: Sequence[int]) -> None:
+def _send_patiently(channel: socket, message: bytes, descriptors: Sequence[int]) -> None:
     """Send as ``send_message`` does, but wait while the queue is full.  Raises OSError."""
     packed = b"".join([fd.to_bytes(INT_SIZE, sys.byteorder) for fd in descriptors])
     channel.sendmsg([message], [(SOL_SOCKET, SCM_RIGHTS, packed)], MSG_NOSIGNAL)
@@ -142,4 +142,4 @@ def pack_start(process: int, who: Identity | None) -> bytes:
 def pack_report(status: int, lines: list[tuple[str, str]]) -> bytes:
     """Return the message for ``await_report``; what is too long is cut off."""
     told = "\n".join([kind + text.replace("\n", " ") for kind, text in lines])
-    return (bytes([status]) + told.encode(errors="replace"))[:REPORT_LIMIT]
+    return (bytes([status]) + told.encode(errors="replace"))[:_REPORT_LIMIT]

@@ -62,14 +62,14 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
 
 
-READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def opened_layers(layers: Sequence[LayerPath]) -> list[OpenedLayer]:
+def _opened_layers(layers: Sequence[LayerPath]) -> list[OpenedLayer]:
     """Return the ``layers``, with their trees open.  Raises OSError."""
     return [
         OpenedLayer(
-            os.open(layer.tree, READABLE),
+            os.open(layer.tree, _READABLE),
             read_owners(layer.owners),
             read_links(layer.links) if layer.links else None,
         )
@@ -77,11 +77,11 @@ def opened_layers(layers: Sequence[LayerPath]) -> list[OpenedLayer]:
     ]
 
 
-def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
+def _mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     """Return the records of a mount; paths are relative to the mount.  Raises OSError."""
     if not mounted.layers:
         return mounted.owners
-    layers = opened_layers(mounted.layers)
+    layers = _opened_layers(mounted.layers)
     merged = merged_manifest([(layer.tree, layer.manifest) for layer in layers])
     for layer in layers:
         os.close(layer.tree)
@@ -96,7 +96,7 @@ def mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     return found
 
 
-def guessed_layers(
+def _guessed_layers(
     layers: Sequence[LayerPath], opened: Sequence[OpenedLayer]
 ) -> list[GuessedLayer]:
     """Return the ``layers``, which are ``opened``, if there are guessed owners in them; else [].
@@ -156,9 +156,9 @@ class Emulation:
         overlay's upper directory, if the container's changes are discarded.  Raises OSError and
         KernelError.
         """
-        layers = opened_layers(self.layers)
+        layers = _opened_layers(self.layers)
         mounted = [
-            (each.destination, mounted_manifest(each), rootless(each.tree) if each.tree else -1)
+            (each.destination, _mounted_manifest(each), rootless(each.tree) if each.tree else -1)
             for each in self.mounted
         ]
         supervision = Supervision(
@@ -168,7 +168,7 @@ class Emulation:
             changes=-1 if self.changes is None else rootless(self.changes),
             upper=upper,
             mounted=mounted,
-            guessed=guessed_layers(self.layers, layers),
+            guessed=_guessed_layers(self.layers, layers),
             channel=listener_channel(),
         )
         for layer in layers:
@@ -255,10 +255,10 @@ class Supervision:
         (descriptors) that are not its own.  Raises KernelError, with EBUSY if there is a supervisor
         further up.
         """
-        index = entered(Tags(superuser(all_capabilities())), who)
+        index = _entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        listener = filtered(strict=self.strict, fake_sync=fake_sync)
+        listener = _filtered(strict=self.strict, fake_sync=fake_sync)
         send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
         os.close(self.theirs)
@@ -283,7 +283,7 @@ class Supervision:
             setns(namespace, 0)
             os.close(namespace)
         tags = Tags(superuser(all_capabilities()))
-        entered(tags, who)
+        _entered(tags, who)
         return self.answer(Listener(listener, before_mount), tags, who, tell)
 
     def answer(
@@ -341,14 +341,14 @@ def listener_channel() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def filtered(*, strict: bool, fake_sync: bool = False) -> int:
+def _filtered(*, strict: bool, fake_sync: bool = False) -> int:
     """Put the calling process under the filter; return the listener.  Raises KernelError."""
     abi = NOTIFY_ABIS[process_abi()]
     program = notify_program(abi, fake_sync=fake_sync, strict=strict)
     return install_listener(program, abi.numbers["seccomp"])
 
 
-def entered(tags: Tags, who: Identity | None) -> int:
+def _entered(tags: Tags, who: Identity | None) -> int:
     """Return the index in the fresh ``tags`` of the credentials of ``who``; None is root."""
     return 0 if who is None else tags.enter(first_credentials(who.uid, who.gid, who.groups))
 
@@ -365,6 +365,6 @@ def install_in_group(member: Membership, who: Identity | None) -> None:
     supervisor has died.
     """
     command = pack_start(os.getpid(), who)
-    listener = filtered(strict=member.strict)
+    listener = _filtered(strict=member.strict)
     member.pass_on(listener, command)
     os.close(listener)

@@ -74,10 +74,10 @@ FAMILIES = (
 
 # The handlers refuse these calls, or leave them to the kernel; beside that they follow the names of
 # hard links in lower layers.
-NAMING = EMULATED["a name that goes"]
+_NAMING = EMULATED["a name that goes"]
 
 # Errors that a handler may well get, because the caller made up its arguments, or has just died.
-EXPECTED_ERRORS = frozenset(
+_EXPECTED_ERRORS = frozenset(
     (
         *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG),
         *(errno.EBADF, errno.ESRCH, errno.EFAULT, errno.EINVAL, errno.EROFS, errno.ENXIO),
@@ -85,12 +85,12 @@ EXPECTED_ERRORS = frozenset(
     )
 )
 
-REPORTED_LIMIT = 20
+_REPORTED_LIMIT = 20
 
 COMPANION = 1 << 10  # no number of a call has this bit
 
 
-class Statistics:
+class _Statistics:
     """Counts of the supervisor's work.
 
     calls       number of notifications by name of call
@@ -145,7 +145,7 @@ class Supervisor:
             *families[SysvHandlers],
             *families[KeyHandlers],
         }
-        refusing = {*NAMING, *families[AccessHandlers], *families[SignalHandlers]}
+        refusing = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():
             prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)
             for name, handler in handlers_of(abi, state, common).items():
@@ -163,7 +163,7 @@ class Supervisor:
         self._machine = state.abi.arch & 0xFF
         self._counts = dict.fromkeys(self._handlers, 0)
 
-    def serve(self) -> Statistics:
+    def serve(self) -> _Statistics:
         """Answer until no process is left."""
         # The records are many, live long, and have no cycles.  A collection would look at every
         # page that this process shares with its parent, and find too little garbage.
@@ -173,7 +173,7 @@ class Supervisor:
         gc.disable()
         cpu, wall = time.process_time(), time.monotonic()
         self._loop()
-        return Statistics(
+        return _Statistics(
             {self._names[number]: count for number, count in self._counts.items() if count},
             self._incidents,
             time.process_time() - cpu,
@@ -238,7 +238,7 @@ class Supervisor:
                 except Refused as refusal:
                     answer = refusal.answer
                 except OSError as error:
-                    if error.errno not in EXPECTED_ERRORS:
+                    if error.errno not in _EXPECTED_ERRORS:
                         self._note_incident(number, error)
                     answer = CONTINUE
                 except Exception as error:
@@ -288,7 +288,7 @@ class Supervisor:
 
     def _note_incident(self, number: int, error: Exception) -> None:
         self._incidents += 1
-        if self._incidents > REPORTED_LIMIT:
+        if self._incidents > _REPORTED_LIMIT:
             return
         trace, where = error.__traceback__, ""
         while trace is not None:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
-AT_EACCESS = 0x200
-ACCESS_FLAGS = AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+_UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
+_AT_EACCESS = 0x200
+_ACCESS_FLAGS = _AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
 
 
 class AccessHandlers:
@@ -84,9 +84,9 @@ class AccessHandlers:
         if args[2]:
             times = self._state.memory.read(thread, args[2], self.timespecs.size)
             _, access, _, change = self.timespecs.unpack(times)
-            if access == change == UTIME_OMIT:
+            if access == change == _UTIME_OMIT:
                 return CONTINUE
-            is_now = access == change == UTIME_NOW
+            is_now = access == change == _UTIME_NOW
         return self._set_times(thread, location, follow=follow, is_now=is_now)
 
     def _set_times(self, thread: int, location: bytes, *, follow: bool, is_now: bool) -> Answer:
@@ -118,9 +118,9 @@ class AccessHandlers:
     def _test(self, thread: int, place: tuple[int, int], wanted: int, flags: int) -> Answer:
         """Tell whether the caller may do ``wanted``, by its real IDs (fs/open.c, do_faccessat)."""
         who, wanted = self._access.user(thread), wanted & U32
-        if who is None or wanted & ~(MAY_READ | MAY_WRITE | MAY_EXEC) or flags & ~ACCESS_FLAGS:
+        if who is None or wanted & ~(MAY_READ | MAY_WRITE | MAY_EXEC) or flags & ~_ACCESS_FLAGS:
             return CONTINUE
-        if not flags & AT_EACCESS:
+        if not flags & _AT_EACCESS:
             who = for_access(who)
         location, follow = self._paths.at(thread, *place, flags)
         self._access.use(thread, who, location, wanted, follow=follow)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-FAMILY = Struct("=H")
-ADDRESS_LIMIT = 110  # sizeof(struct sockaddr_un)
+_FAMILY = Struct("=H")
+_ADDRESS_LIMIT = 110  # sizeof(struct sockaddr_un)
 
 
 class BindHandlers:
@@ -43,11 +43,11 @@ class BindHandlers:
         getsockname(2) must show the caller's name for the socket.
         """
         size = args[2] & U32
-        if all_is_roots(self._state, thread) or not FAMILY.size < size <= ADDRESS_LIMIT:
+        if all_is_roots(self._state, thread) or not _FAMILY.size < size <= _ADDRESS_LIMIT:
             return CONTINUE
         address = self._state.memory.read(thread, args[1], size)
-        path = address[FAMILY.size :].partition(b"\0")[0]
-        if FAMILY.unpack_from(address)[0] != AF_UNIX or not path:
+        path = address[_FAMILY.size :].partition(b"\0")[0]
+        if _FAMILY.unpack_from(address)[0] != AF_UNIX or not path:
             return CONTINUE
         place = self._access.entry(thread, located(thread, CWD, path))
         who = self._access.user(thread)

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-SET_ID_BITS = S_ISUID | S_ISGID
-ROOT_OR_UNCHANGED = (0, UNCHANGED)
+_SET_ID_BITS = S_ISUID | S_ISGID
+_ROOT_OR_UNCHANGED = (0, UNCHANGED)
 
 # Errors of the chown to the present owner that a real chown would get, too.
-REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
+_REAL_REFUSALS = (errno.EROFS, errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 class OwnerHandlers:
@@ -95,7 +95,7 @@ class OwnerHandlers:
     def fchmod(self, thread: int, args: Arguments) -> Answer:
         """int fchmod(int fd, mode_t mode)."""
         location = descriptor(thread, args[0])
-        if not args[1] & SET_ID_BITS and self._is_roots(thread, location):
+        if not args[1] & _SET_ID_BITS and self._is_roots(thread, location):
             return CONTINUE  # root may set any mode, and the kernel can do it
         if not self._state.files.is_open_for_io(thread, args[0]):
             return CONTINUE
@@ -128,7 +128,7 @@ class OwnerHandlers:
 
     def _stays_roots(self, thread: int, location: bytes, owner: int, group: int) -> bool:
         """Tell whether root gives a file of root to root, and no set-group-ID bit goes."""
-        if owner & U32 not in ROOT_OR_UNCHANGED or group & U32 not in ROOT_OR_UNCHANGED:
+        if owner & U32 not in _ROOT_OR_UNCHANGED or group & U32 not in _ROOT_OR_UNCHANGED:
             return False
         files, unrecorded_owners = self._state.files, self._state.unrecorded_owners
         return (
@@ -152,11 +152,11 @@ class OwnerHandlers:
         now = self._access.owner(who, before)
         new = (now[0] if owner == UNCHANGED else owner, now[1] if group == UNCHANGED else group)
         if not may_change_owner(who, *now, owner, group):
-            return not_permitted(place)
+            return _not_permitted(place)
         permissions = before.mode & MODE_MASK
         after_chown = mode_after_chown(who, before.mode, now[1], new[1])
         if after_chown != permissions and not may_change_mode(who, now[0]):
-            return not_permitted(place)
+            return _not_permitted(place)
         state.listener.confirm()
         if permissions & S_ISGID and not after_chown & S_ISGID:
             # The kernel would keep this bit, because the user is a member of the file's group.
@@ -164,8 +164,8 @@ class OwnerHandlers:
         kernel_can = before.kernel_uid == 0 and (state.volumes is None or new == (0, 0))
         if record is None and new == now == state.owner(before) and kernel_can:
             return CONTINUE
-        refusal = touch_owner(place, before, owner, group)
-        if refusal in REAL_REFUSALS:
+        refusal = _touch_owner(place, before, owner, group)
+        if refusal in _REAL_REFUSALS:
             return -refusal
         # After a copy-up the inode may be another, which gets the same record.
         after = state.files.whole_status(place)
@@ -191,11 +191,11 @@ class OwnerHandlers:
         who = state.tags.credentials(thread)
         owner, group = self._access.owner(who, status)
         if not may_change_mode(who, owner):
-            return not_permitted(place)
+            return _not_permitted(place)
         wanted = mode & MODE_MASK
         allowed = allowed_mode(who, wanted, group)
         settled(state, place, status)
-        is_guarded = is_written and bool(allowed & SET_ID_BITS)
+        is_guarded = is_written and bool(allowed & _SET_ID_BITS)
         if status.kernel_uid == 0 and allowed == wanted and not is_guarded:
             state.records.note_mode(status, allowed)
             return CONTINUE
@@ -206,12 +206,12 @@ class OwnerHandlers:
         return refusal
 
 
-def not_permitted(place: bytes) -> Answer:
+def _not_permitted(place: bytes) -> Answer:
     """Return the answer to a change that the caller may not make: EPERM, or the kernel's EROFS."""
     return CONTINUE if is_read_only(place) else -errno.EPERM
 
 
-def touch_owner(place: bytes, status: Status, owner: int, group: int) -> int:
+def _touch_owner(place: bytes, status: Status, owner: int, group: int) -> int:
     """Do what chown(2) to ``owner`` and ``group`` does beside that; return 0 or an errno.
 
     ``status`` is the file's.  The kernel tells inotify(7) only of a call that names a user or a

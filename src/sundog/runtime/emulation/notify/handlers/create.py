@@ -57,15 +57,15 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
-OPEN_HOW_LIMIT = 4096  # a page; openat2(2) says E2BIG to more
+_OPEN_HOW = Struct("=QQQ")  # flags, mode, resolve
+_OPEN_HOW_LIMIT = 4096  # a page; openat2(2) says E2BIG to more
 # Without O_LARGEFILE: os.O_LARGEFILE is 0 where every file may be large.
-OPEN_FLAGS = (
+_OPEN_FLAGS = (
     (os.O_ACCMODE | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_APPEND)
     | (os.O_NONBLOCK | os.O_SYNC | os.O_DSYNC | os.O_ASYNC | os.O_DIRECT)
     | (os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC | os.O_PATH | os.O_TMPFILE)
 )
-WRITES = os.O_ACCMODE | os.O_TRUNC
+_WRITES = os.O_ACCMODE | os.O_TRUNC
 
 
 class CreateHandlers:
@@ -109,13 +109,13 @@ class CreateHandlers:
     def openat2(self, thread: int, args: Arguments) -> Answer:
         """int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)."""
         size = args[3]
-        if all_is_roots(self._state, thread) or not OPEN_HOW.size <= size <= OPEN_HOW_LIMIT:
+        if all_is_roots(self._state, thread) or not _OPEN_HOW.size <= size <= _OPEN_HOW_LIMIT:
             return CONTINUE
         how = self._state.memory.read(thread, args[2], size)
-        flags, mode, resolve = OPEN_HOW.unpack_from(how)
-        if any(how[OPEN_HOW.size :]):
+        flags, mode, resolve = _OPEN_HOW.unpack_from(how)
+        if any(how[_OPEN_HOW.size :]):
             return CONTINUE
-        if flags & ~(OPEN_FLAGS | self._state.abi.large_file) or mode & ~MODE_MASK:
+        if flags & ~(_OPEN_FLAGS | self._state.abi.large_file) or mode & ~MODE_MASK:
             return CONTINUE  # unlike open, openat2 refuses unknown flags
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)
@@ -234,16 +234,16 @@ class CreateHandlers:
             return CONTINUE
         location = self._paths.named(thread, dirfd, address)
         place = b""
-        if who is not None and (self._state.strict or flags & (WRITES | MAKES_FILE)):
+        if who is not None and (self._state.strict or flags & (_WRITES | MAKES_FILE)):
             place = self._access.open(thread, who, location, flags)
         if flags & os.O_PATH:
             return CONTINUE
-        if not flags & (WRITES | MAKES_FILE):
+        if not flags & (_WRITES | MAKES_FILE):
             return self._open_for_reading(thread, location, signed(flags))
         if who is not None:
             return self._open_as_user(thread, place, flags, mode)
         exists: bool | None = False
-        if flags & WRITES and not flags & (os.O_EXCL | UNNAMED):
+        if flags & _WRITES and not flags & (os.O_EXCL | UNNAMED):
             exists = self._guard(thread, location, follow=not flags & os.O_NOFOLLOW)
             if exists:
                 return self._open_emulated(thread, location, signed(flags))
@@ -267,7 +267,7 @@ class CreateHandlers:
             return self._create(thread, place, flags, mode)
         if files.find_inode(place, 0 if is_place(place) else AT_SYMLINK_NOFOLLOW) < 0:
             return self._create(thread, place, flags, mode) if flags & MAKES_FILE else CONTINUE
-        if not flags & WRITES or flags & os.O_EXCL:
+        if not flags & _WRITES or flags & os.O_EXCL:
             return CONTINUE
         if self._needs_guard():
             place = self._state.lookup.pin(place)

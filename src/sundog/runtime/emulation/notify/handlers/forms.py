@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 # The calls of socketcall(2) that are notified, and how many arguments each has: net/socket.c.
-SOCKET_CALLS = {SYS_BIND: ("bind", 3), SYS_GETSOCKOPT: ("getsockopt", 5)}
-ARGUMENTS_LIMIT = 6
+_SOCKET_CALLS = {SYS_BIND: ("bind", 3), SYS_GETSOCKOPT: ("getsockopt", 5)}
+_ARGUMENTS_LIMIT = 6
 # The calls of ipc(2), and where each argument is; the last one of semctl is behind a pointer.
-IPC_CALLS = {
+_IPC_CALLS = {
     SEMOP: ("semop", (1, 4, 2)),
     SEMGET: ("semget", (1, 2, 3)),
     SEMCTL: ("semctl", (1, 2, 3, 4)),
@@ -58,7 +58,7 @@ IPC_CALLS = {
 # Calls that not every kernel with a supervisor has: Linux 6.6 and 6.13.  Distributions add calls to
 # older kernels, so the version tells nothing.
 YOUNG_CALLS = ("fchmodat2", "setxattrat", "getxattrat", "listxattrat", "removexattrat")
-NO_FLAGS = -1  # among them are flags that no call knows
+_NO_FLAGS = -1  # among them are flags that no call knows
 
 
 def handlers_of(abi: NotifyAbi, state: State, common: dict[str, Handler]) -> dict[str, Handler]:
@@ -77,7 +77,7 @@ def handlers_of(abi: NotifyAbi, state: State, common: dict[str, Handler]) -> dic
         handler = own.get(name) or common.get(abi.call(name))
         if handler is not None:
             is_young = name in YOUNG_CALLS
-            handlers[name] = YoungCall(abi.numbers[name], handler).handle if is_young else handler
+            handlers[name] = _YoungCall(abi.numbers[name], handler).handle if is_young else handler
     return handlers
 
 
@@ -92,7 +92,7 @@ class IpcCall:
 
     def handle(self, thread: int, args: Arguments) -> Answer:
         """int ipc(unsigned call, int first, int second, int third, void *pointer, long fifth)."""
-        found = IPC_CALLS.get(args[0] & IPC_CALL_BITS)
+        found = _IPC_CALLS.get(args[0] & IPC_CALL_BITS)
         if found is None:
             return CONTINUE
         name, places = found
@@ -107,7 +107,7 @@ class IpcCall:
         return self._calls[name](thread, tuple(values))
 
 
-class YoungCall:
+class _YoungCall:
     """Answer a call only if the kernel has it."""
 
     def __init__(self, number: int, handler: Handler) -> None:
@@ -119,7 +119,7 @@ class YoungCall:
         """Answer as the handler does, or leave the call to the kernel, which says ENOSYS."""
         if self._is_there is None:
             # The third or the fourth argument is the flags; a kernel with the call says EINVAL.
-            said = syscall(self._number, -1, None, NO_FLAGS, NO_FLAGS, None, 0)
+            said = syscall(self._number, -1, None, _NO_FLAGS, _NO_FLAGS, None, 0)
             self._is_there = said != -errno.ENOSYS
         return self._handler(thread, args) if self._is_there else CONTINUE
 
@@ -132,7 +132,7 @@ class SocketCall:
         code = "I" if abi.long_size == I386_LONG_SIZE else "Q"
         self._calls = {
             number: (common[name], Struct(f"={count}{code}"))
-            for number, (name, count) in SOCKET_CALLS.items()
+            for number, (name, count) in _SOCKET_CALLS.items()
         }
 
     def handle(self, thread: int, args: Arguments) -> Answer:
@@ -142,4 +142,4 @@ class SocketCall:
             return CONTINUE
         handler, form = found
         values = form.unpack(self._memory.read(thread, args[1], form.size))
-        return handler(thread, values + (0,) * (ARGUMENTS_LIMIT - len(values)))
+        return handler(thread, values + (0,) * (_ARGUMENTS_LIMIT - len(values)))

@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-CAPABILITY_HEADER = Struct("=Ii")  # version, pid
-CAPABILITY_DATA = Struct("=III")  # effective, permitted, inheritable: 32 capabilities
+_CAPABILITY_HEADER = Struct("=Ii")  # version, pid
+_CAPABILITY_DATA = Struct("=III")  # effective, permitted, inheritable: 32 capabilities
 # _LINUX_CAPABILITY_VERSION_1 to 3: how many such structures there are.
-CAPABILITY_WORDS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
+_CAPABILITY_WORDS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 
-PR_CAP_AMBIENT_IS_SET, PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_LOWER = 1, 2, 3
-PR_CAP_AMBIENT_CLEAR_ALL = 4
+_PR_CAP_AMBIENT_IS_SET, _PR_CAP_AMBIENT_RAISE, _PR_CAP_AMBIENT_LOWER = 1, 2, 3
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 
 class IdentityHandlers:
@@ -224,7 +224,7 @@ class IdentityHandlers:
         who = self._table[index]
         sets = (who.effective, who.permitted, who.inheritable)
         data = b"".join(
-            CAPABILITY_DATA.pack(*[value >> 32 * word & U32 for value in sets])
+            _CAPABILITY_DATA.pack(*[value >> 32 * word & U32 for value in sets])
             for word in range(words)
         )
         return self._memory.write(thread, args[1], data)
@@ -235,9 +235,9 @@ class IdentityHandlers:
         if not words or pid:
             return CONTINUE
         old = self._tags.credentials(thread)
-        data = self._memory.read(thread, args[1], words * CAPABILITY_DATA.size)
+        data = self._memory.read(thread, args[1], words * _CAPABILITY_DATA.size)
         sets = [0, 0, 0]
-        for word, values in enumerate(CAPABILITY_DATA.iter_unpack(data)):
+        for word, values in enumerate(_CAPABILITY_DATA.iter_unpack(data)):
             for which, value in enumerate(values):
                 sets[which] |= value << 32 * word & self._valid
         return self._become(thread, old, set_capabilities(old, *sets))
@@ -248,9 +248,9 @@ class IdentityHandlers:
         The number is 0 if the kernel does not know the version.  The process is another one than
         the caller's, as the caller knows it, or 0.
         """
-        header = self._memory.read(thread, address, CAPABILITY_HEADER.size)
-        version, pid = CAPABILITY_HEADER.unpack(header)
-        return CAPABILITY_WORDS.get(version, 0), pid if pid != inner_id(thread) else 0
+        header = self._memory.read(thread, address, _CAPABILITY_HEADER.size)
+        version, pid = _CAPABILITY_HEADER.unpack(header)
+        return _CAPABILITY_WORDS.get(version, 0), pid if pid != inner_id(thread) else 0
 
     def prctl(self, thread: int, args: Arguments) -> Answer:
         """int prctl(int option, ...), with the options that are about an identity."""
@@ -284,18 +284,18 @@ class IdentityHandlers:
         self, thread: int, old: Credentials, operation: int, number: int, *zeros: int
     ) -> Answer:
         """prctl(PR_CAP_AMBIENT, operation, capability, 0, 0)."""
-        if operation == PR_CAP_AMBIENT_CLEAR_ALL:
+        if operation == _PR_CAP_AMBIENT_CLEAR_ALL:
             if number or any(zeros):
                 return -errno.EINVAL
             return self._become(thread, old, old.replace(ambient=0))
         capability = self._capability(number)
         if not capability or any(zeros):
             return -errno.EINVAL
-        if operation == PR_CAP_AMBIENT_IS_SET:
+        if operation == _PR_CAP_AMBIENT_IS_SET:
             return int(bool(old.ambient & capability))
-        if operation == PR_CAP_AMBIENT_RAISE:
+        if operation == _PR_CAP_AMBIENT_RAISE:
             return self._become(thread, old, raise_ambient(old, capability))
-        if operation == PR_CAP_AMBIENT_LOWER:
+        if operation == _PR_CAP_AMBIENT_LOWER:
             return self._become(thread, old, old.replace(ambient=old.ambient & ~capability))
         return -errno.EINVAL
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-KEY_USR_VIEW = 0x00010000  # linux/key.h
-DESCRIPTION_SIZE = 1 << 13  # a description has at most 4095 bytes
-FIRST_CLEARING = 1024  # a user may have 200 keys: kernel.keys.maxkeys
+_KEY_USR_VIEW = 0x00010000  # linux/key.h
+_DESCRIPTION_SIZE = 1 << 13  # a description has at most 4095 bytes
+_FIRST_CLEARING = 1024  # a user may have 200 keys: kernel.keys.maxkeys
 
 
 class KeyHandlers:
@@ -36,8 +36,8 @@ class KeyHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._owners: dict[int, tuple[int, int]] = {}
-        self._clear_at = FIRST_CLEARING
-        self._buffer = bytearray(DESCRIPTION_SIZE)
+        self._clear_at = _FIRST_CLEARING
+        self._buffer = bytearray(_DESCRIPTION_SIZE)
         self._address = address(self._buffer)
 
     def calls(self) -> dict[str, Handler]:
@@ -102,16 +102,16 @@ class KeyHandlers:
         view the key, too.
         """
         number = self._state.abi.numbers["keyctl"]
-        length = syscall(number, KEYCTL_DESCRIBE, key, self._address, DESCRIPTION_SIZE)
+        length = syscall(number, KEYCTL_DESCRIBE, key, self._address, _DESCRIPTION_SIZE)
         if length <= 0:
             return length
         text = bytes(self._buffer[: length - 1])
         permissions = int(text.split(b";", 4)[3], 16)
-        return text if permissions & KEY_USR_VIEW else -errno.EACCES
+        return text if permissions & _KEY_USR_VIEW else -errno.EACCES
 
     def _clear(self) -> None:
         """Forget keys that are gone."""
         for key in list(self._owners):
             if self._description(key) == -errno.ENOKEY:
                 del self._owners[key]
-        self._clear_at = max(FIRST_CLEARING, 2 * len(self._owners))
+        self._clear_at = max(_FIRST_CLEARING, 2 * len(self._owners))

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-AT_REMOVEDIR = 0x200
+_AT_REMOVEDIR = 0x200
 
 # A name in a call: the descriptor of a directory, and the address of a path.
-Words = tuple[int, int]
+_Words = tuple[int, int]
 
 
 class LinkHandlers:
@@ -69,7 +69,7 @@ class LinkHandlers:
 
     def unlinkat(self, thread: int, args: Arguments) -> Answer:
         """int unlinkat(int dirfd, const char *path, int flags)."""
-        is_directory = bool(args[2] & AT_REMOVEDIR)
+        is_directory = bool(args[2] & _AT_REMOVEDIR)
         return self._unlink(thread, (args[0], args[1]), is_directory=is_directory)
 
     def rmdir(self, thread: int, args: Arguments) -> Answer:
@@ -88,7 +88,7 @@ class LinkHandlers:
         """int renameat2(int olddirfd, const char *old, int newdirfd, const char *new, unsigned)."""
         return self._rename(thread, (args[0], args[1]), (args[2], args[3]), args[4])
 
-    def _link(self, thread: int, location: bytes, new: Words, *, follow: bool) -> Answer:
+    def _link(self, thread: int, location: bytes, new: _Words, *, follow: bool) -> Answer:
         """Record a file that the call will copy up, while it has only its old name."""
         records, who = self._state.records, self._access.user(thread)
         if who is not None:
@@ -104,7 +104,7 @@ class LinkHandlers:
             records.expect_link(status)
         return CONTINUE
 
-    def _unlink(self, thread: int, words: Words, *, is_directory: bool) -> Answer:
+    def _unlink(self, thread: int, words: _Words, *, is_directory: bool) -> Answer:
         who = self._access.user(thread)
         if who is not None:
             place = self._place(thread, words)
@@ -114,7 +114,7 @@ class LinkHandlers:
             self._linked.pop(self._name(thread, words)[0], None)
         return CONTINUE
 
-    def _rename(self, thread: int, old: Words, new: Words, flags: int) -> Answer:
+    def _rename(self, thread: int, old: _Words, new: _Words, flags: int) -> Answer:
         who = self._access.user(thread)
         if who is not None:
             self._access.rename(
@@ -146,7 +146,7 @@ class LinkHandlers:
             self._linked[old_name] = replaced
         return CONTINUE
 
-    def _expect_removal(self, thread: int, words: Words) -> None:
+    def _expect_removal(self, thread: int, words: _Words) -> None:
         """Tell the records that a name of a file with a record may go, if they must know that."""
         records = self._state.records
         if not records.follows_removals:
@@ -155,13 +155,13 @@ class LinkHandlers:
         if found is not None:
             records.expect_removal(found)
 
-    def _meet(self, thread: int, words: Words) -> None:
+    def _meet(self, thread: int, words: _Words) -> None:
         """Find the record of the file that ``words`` name, which the call will copy up."""
         found = self._recorded(thread, words)
         if found is not None:
             self._state.records.find(found)
 
-    def _recorded(self, thread: int, words: Words) -> Status | None:
+    def _recorded(self, thread: int, words: _Words) -> Status | None:
         """Return the status of the file that ``words`` name; None if it seems to have no record."""
         files = self._state.files
         location = self._state.paths.named(thread, *words)
@@ -169,11 +169,11 @@ class LinkHandlers:
             return None
         return files.found(self._access.file(thread, location, follow=False), follow=True)
 
-    def _place(self, thread: int, words: Words) -> bytes:
+    def _place(self, thread: int, words: _Words) -> bytes:
         """Return the place of a name in a call."""
         return self._access.entry(thread, self._state.paths.named(thread, *words))
 
-    def _name(self, thread: int, words: Words) -> tuple[Name, int]:
+    def _name(self, thread: int, words: _Words) -> tuple[Name, int]:
         """Return a name in a call, and the inode number of the file there; -1 if none is there."""
         files = self._state.files
         place = self._place(thread, words).rstrip(b"/")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-UCRED = Struct("=iII")  # pid, uid, gid
-UINT = Struct("=I")
-LIMIT = Struct("=QQ")  # soft, hard
-NO_LIMIT = LIMIT.pack((1 << 64) - 1, (1 << 64) - 1)
+_UCRED = Struct("=iII")  # pid, uid, gid
+_UINT = Struct("=I")
+_LIMIT = Struct("=QQ")  # soft, hard
+_NO_LIMIT = _LIMIT.pack((1 << 64) - 1, (1 << 64) - 1)
 
 
 class MiscellaneousHandlers:
@@ -82,19 +82,19 @@ class MiscellaneousHandlers:
             return CONTINUE
         who = self._state.tags.table[index]
         if option == SO_PEERGROUPS:
-            value = b"".join(map(UINT.pack, who.groups))
+            value = b"".join(map(_UINT.pack, who.groups))
         else:
-            value = UCRED.pack(self._inner_peer(thread, peer), who.euid, who.egid)
+            value = _UCRED.pack(self._inner_peer(thread, peer), who.euid, who.egid)
         return self._write_option(thread, args[3], args[4], value, whole=option == SO_PEERGROUPS)
 
     def _peer(self, fd: int) -> int:
         """Return the process at the other end of the socket ``fd``, 0 if no process is there."""
-        UINT.pack_into(self._buffer, UCRED.size, UCRED.size)
-        value, size = byref(self._buffer), byref(self._buffer, UCRED.size)
+        _UINT.pack_into(self._buffer, _UCRED.size, _UCRED.size)
+        value, size = byref(self._buffer), byref(self._buffer, _UCRED.size)
         if self._getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, size):
             return 0
         peer: int
-        peer, _, _ = UCRED.unpack_from(self._buffer)
+        peer, _, _ = _UCRED.unpack_from(self._buffer)
         return peer
 
     def _inner_peer(self, thread: int, peer: int) -> int:
@@ -108,7 +108,7 @@ class MiscellaneousHandlers:
     ) -> Answer:
         """Write the value and the size of an option; do not cut a value that must be ``whole``."""
         memory = self._state.memory
-        (size,) = UINT.unpack(memory.read(thread, size_address, UINT.size))
+        (size,) = _UINT.unpack(memory.read(thread, size_address, _UINT.size))
         if size >> 31:
             return -errno.EINVAL
         answer = 0
@@ -118,19 +118,19 @@ class MiscellaneousHandlers:
             value = value[:size]
             if memory.write(thread, address, value):
                 return -errno.EFAULT
-        return memory.write(thread, size_address, UINT.pack(len(value))) or answer
+        return memory.write(thread, size_address, _UINT.pack(len(value))) or answer
 
     def getrlimit(self, thread: int, args: Arguments) -> Answer:
         """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
-        return self._state.memory.write(thread, args[1], NO_LIMIT)
+        return self._state.memory.write(thread, args[1], _NO_LIMIT)
 
     def setrlimit(self, thread: int, args: Arguments) -> Answer:
         """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
-        self._state.memory.read(thread, args[1], LIMIT.size)
+        self._state.memory.read(thread, args[1], _LIMIT.size)
         return 0
 
     def prlimit64(self, thread: int, args: Arguments) -> Answer:
         """int prlimit64(pid_t pid, RLIMIT_LOCKS, const struct rlimit64 *, struct rlimit64 *)."""
         if args[2]:
-            self._state.memory.read(thread, args[2], LIMIT.size)
-        return self._state.memory.write(thread, args[3], NO_LIMIT) if args[3] else 0
+            self._state.memory.read(thread, args[2], _LIMIT.size)
+        return self._state.memory.write(thread, args[3], _NO_LIMIT) if args[3] else 0

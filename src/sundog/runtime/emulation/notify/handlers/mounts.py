@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-MS_MOVE = 0x2000
-MS_PROPAGATION = 0x1E0000  # MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED
-MS_MGC_MASK, MS_MGC_VAL = 0xFFFF0000, 0xC0ED0000
-OTHER_ACTIONS = MS_BIND | MS_MOVE | MS_PROPAGATION
+_MS_MOVE = 0x2000
+_MS_PROPAGATION = 0x1E0000  # MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED
+_MS_MGC_MASK, _MS_MGC_VAL = 0xFFFF0000, 0xC0ED0000
+_OTHER_ACTIONS = MS_BIND | _MS_MOVE | _MS_PROPAGATION
 
-OWNER_OPTIONS = (b"uid", b"gid")
+_OWNER_OPTIONS = (b"uid", b"gid")
 # The file systems with these options that a user may mount, and whether they are the owner of the
 # root directory.
-OWNED = {b"tmpfs": True, b"devpts": False}
+_OWNED = {b"tmpfs": True, b"devpts": False}
 
 
 class MountHandlers:
@@ -58,24 +58,24 @@ class MountHandlers:
             state.lookup.file(thread, state.paths.named(thread, CWD, args[1]))
             return -errno.EPERM
         flags = args[3] & U32
-        if flags & MS_MGC_MASK == MS_MGC_VAL:
-            flags &= ~MS_MGC_MASK
-        if flags & OTHER_ACTIONS or not args[2] or not args[4]:
+        if flags & _MS_MGC_MASK == _MS_MGC_VAL:
+            flags &= ~_MS_MGC_MASK
+        if flags & _OTHER_ACTIONS or not args[2] or not args[4]:
             return CONTINUE
         kind = state.memory.read_string(thread, args[2])
-        if kind not in OWNED:
+        if kind not in _OWNED:
             return CONTINUE
-        data, owner = without_owner(state.memory.read_string(thread, args[4]))
+        data, owner = _without_owner(state.memory.read_string(thread, args[4]))
         if not any(owner.values()):
             return CONTINUE
         source = state.memory.read_string(thread, args[0]) if args[0] else None
         location = state.paths.named(thread, CWD, args[1])
         place = state.lookup.file(thread, location)
         state.listener.confirm()
-        refusal = mount_for(thread, place, (source, kind, flags, data))
+        refusal = _mount_for(thread, place, (source, kind, flags, data))
         if refusal:
             return -refusal
-        if OWNED[kind] and not flags & MS_REMOUNT:
+        if _OWNED[kind] and not flags & MS_REMOUNT:
             # The place is the directory below the mount.
             status = state.files.status(state.lookup.file(thread, location))
             record = state.records.make(status)
@@ -90,7 +90,7 @@ class MountHandlers:
         """
         self._state.listener.before_mount()
         memory = self._state.memory
-        if not args[2] or not args[3] or memory.read_string(thread, args[2]) not in OWNER_OPTIONS:
+        if not args[2] or not args[3] or memory.read_string(thread, args[2]) not in _OWNER_OPTIONS:
             return CONTINUE
         value = memory.read_string(thread, args[3])
         if not value.isdigit() or int(value) == 0:
@@ -104,20 +104,20 @@ class MountHandlers:
         return 0
 
 
-def without_owner(data: bytes) -> tuple[bytes, dict[bytes, int]]:
+def _without_owner(data: bytes) -> tuple[bytes, dict[bytes, int]]:
     """Return the options ``data`` without those that name an owner, and the owner."""
-    owner = dict.fromkeys(OWNER_OPTIONS, 0)
+    owner = dict.fromkeys(_OWNER_OPTIONS, 0)
     kept = []
     for option in data.split(b","):
         name, _, value = option.partition(b"=")
-        if name in OWNER_OPTIONS and value.isdigit() and int(value) <= U32:
+        if name in _OWNER_OPTIONS and value.isdigit() and int(value) <= U32:
             owner[name] = int(value)
         else:
             kept.append(option)
     return b",".join(kept), owner
 
 
-def mount_for(thread: int, place: bytes, arguments: tuple[bytes | None, bytes, int, bytes]) -> int:
+def _mount_for(thread: int, place: bytes, arguments: tuple[bytes | None, bytes, int, bytes]) -> int:
     """Mount on the directory at ``place``, where ``thread`` sees it; return 0 or an errno.
 
     ``arguments`` are source, type, flags and options.  A child does it, because it has to join the

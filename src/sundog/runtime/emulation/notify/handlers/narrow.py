@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.sysv import SysvKind
     from sundog.runtime.emulation.notify.tracee.call import Answer, Arguments, Handler
 
-STATX_BASIC_STATS = 0x7FF
-NARROW_LIMIT = Struct("=II")  # soft, hard
-NO_NARROW_LIMIT = 0xFFFFFFFF
+_STATX_BASIC_STATS = 0x7FF
+_NARROW_LIMIT = Struct("=II")  # soft, hard
+_NO_NARROW_LIMIT = 0xFFFFFFFF
 
 # Names for the calls of the stat family here, and for those of StatHandlers.
-STAT_CALLS = {
+_STAT_CALLS = {
     "stat64": "stat",
     "lstat64": "lstat",
     "fstat64": "fstat",
     "fstatat64": "newfstatat",
 }
 # Calls with IDs as arguments, and the indices of the first and the last of these.
-SHORT_ARGUMENTS = {
+_SHORT_ARGUMENTS = {
     "chown": (1, 2),
     "lchown": (1, 2),
     "fchown": (1, 2),
@@ -70,15 +70,15 @@ def narrow_handlers(state: State, common: dict[str, Handler]) -> dict[str, Handl
     short_stat = NarrowStatHandlers(state, SHORT_STAT).calls()
     old_stat = NarrowStatHandlers(state, OLD_STAT).calls()
     return {
-        **{name: stat64[call] for name, call in STAT_CALLS.items()},
+        **{name: stat64[call] for name, call in _STAT_CALLS.items()},
         **{name: short_stat[name] for name in ("stat", "lstat", "fstat")},
         **{f"old{name}": old_stat[name] for name in ("stat", "lstat", "fstat")},
         **{name: stat64[name] for name in ("getdents", "getdents64")},
-        **ShortIdentityHandlers(state).calls(),
-        **{name: widened(common[name], *where) for name, where in SHORT_ARGUMENTS.items()},
-        **NarrowLimitHandlers(state).calls(),
-        "utimensat": NarrowAccessHandlers(state).utimensat,
-        **NarrowSysvHandlers(state).calls(),
+        **_ShortIdentityHandlers(state).calls(),
+        **{name: widened(common[name], *where) for name, where in _SHORT_ARGUMENTS.items()},
+        **_NarrowLimitHandlers(state).calls(),
+        "utimensat": _NarrowAccessHandlers(state).utimensat,
+        **_NarrowSysvHandlers(state).calls(),
     }
 
 
@@ -92,7 +92,7 @@ class NarrowStatHandlers(StatHandlers):
     def shown(self, place: bytes, record: Record) -> bytes:
         """Return the structure for the file at ``place``, changed by what ``record`` says."""
         files = self._state.files
-        files.statx(place, 0, STATX_BASIC_STATS)
+        files.statx(place, 0, _STATX_BASIC_STATS)
         return self._form.packed(files.emulated_statx(record))
 
     def getdents(self, thread: int, args: Arguments) -> Answer:
@@ -113,7 +113,7 @@ class NarrowStatHandlers(StatHandlers):
             return -errno.EOVERFLOW
 
 
-class ShortIdentityHandlers(IdentityHandlers):
+class _ShortIdentityHandlers(IdentityHandlers):
     """Tell IDs in 16 bits, and take groups so."""
 
     id_form = SHORT_ID
@@ -143,13 +143,13 @@ class ShortIdentityHandlers(IdentityHandlers):
         return lambda thread, args: short_id(handler(thread, args) or 0)
 
 
-class NarrowAccessHandlers(AccessHandlers):
+class _NarrowAccessHandlers(AccessHandlers):
     """Read the times of utimensat(2) in 32 bits."""
 
     timespecs = Struct("=iiii")
 
 
-class NarrowSysvHandlers(SysvHandlers):
+class _NarrowSysvHandlers(SysvHandlers):
     """Show System V objects in the structures of 32-bit programs, those with IPC_64."""
 
     def calls(self) -> dict[str, Handler]:
@@ -167,7 +167,7 @@ class NarrowSysvHandlers(SysvHandlers):
         return SYSV_FORMS[kind.name].narrowed(structure)
 
 
-class NarrowLimitHandlers:
+class _NarrowLimitHandlers:
     """Hide the tag from calls whose limits have 32 bits; prlimit64 is the same everywhere."""
 
     def __init__(self, state: State) -> None:
@@ -183,16 +183,16 @@ class NarrowLimitHandlers:
 
     def old_getrlimit(self, thread: int, args: Arguments) -> Answer:
         """int old_getrlimit(RLIMIT_LOCKS, struct rlimit *limit), whose limits are signed."""
-        return self._memory.write(thread, args[1], NARROW_LIMIT.pack(MAX_NON_LFS, MAX_NON_LFS))
+        return self._memory.write(thread, args[1], _NARROW_LIMIT.pack(MAX_NON_LFS, MAX_NON_LFS))
 
     def getrlimit(self, thread: int, args: Arguments) -> Answer:
         """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
-        limit = NARROW_LIMIT.pack(NO_NARROW_LIMIT, NO_NARROW_LIMIT)
+        limit = _NARROW_LIMIT.pack(_NO_NARROW_LIMIT, _NO_NARROW_LIMIT)
         return self._memory.write(thread, args[1], limit)
 
     def setrlimit(self, thread: int, args: Arguments) -> Answer:
         """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
-        self._memory.read(thread, args[1], NARROW_LIMIT.size)
+        self._memory.read(thread, args[1], _NARROW_LIMIT.size)
         return 0
 
 

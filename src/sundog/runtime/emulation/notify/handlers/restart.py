@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments
 
-NO_FUNCTIONS = (0, 1)  # SIG_DFL, SIG_IGN
-SA_RESTART = 0x10000000
+_NO_FUNCTIONS = (0, 1)  # SIG_DFL, SIG_IGN
+_SA_RESTART = 0x10000000
 
 
 class RestartHandler:
@@ -35,7 +35,7 @@ class RestartHandler:
         if args[1]:
             form = self._form
             handler, flags = form.unpack(self._memory.read(thread, args[1], form.size))
-            if handler not in NO_FUNCTIONS and not flags & SA_RESTART:
+            if handler not in _NO_FUNCTIONS and not flags & _SA_RESTART:
                 # If the caller can't write there, its calls may fail with EINTR.
-                self._memory.write(thread, args[1], form.pack(handler, flags | SA_RESTART))
+                self._memory.write(thread, args[1], form.pack(handler, flags | _SA_RESTART))
         return CONTINUE

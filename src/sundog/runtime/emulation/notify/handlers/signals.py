@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-LAST_SIGNAL = 64
-INT_MIN = -(1 << 31)
+_LAST_SIGNAL = 64
+_INT_MIN = -(1 << 31)
 
 
 class SignalHandlers:
@@ -47,7 +47,7 @@ class SignalHandlers:
         """int kill(pid_t pid, int sig)."""
         who = self._sender(thread)
         target, sig = signed(args[0]), args[1] & U32
-        if who is None or sig > LAST_SIGNAL or target == INT_MIN:
+        if who is None or sig > _LAST_SIGNAL or target == _INT_MIN:
             return CONTINUE
         if target > 0:
             return self._signal_one(thread, who, target, sig)
@@ -60,7 +60,7 @@ class SignalHandlers:
     def pidfd_send_signal(self, thread: int, args: Arguments) -> Answer:
         """int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags)."""
         who = self._sender(thread)
-        if who is None or args[1] & U32 > LAST_SIGNAL:
+        if who is None or args[1] & U32 > _LAST_SIGNAL:
             return CONTINUE
         target = self._processes.of_pidfd(thread, args[0] & U32)
         return self._refusal(thread, who, target, args[1] & U32) or CONTINUE

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
-STATX_FLAGS = STAT_FLAGS | 0x6000  # AT_STATX_SYNC_TYPE
+_STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
+_STATX_FLAGS = _STAT_FLAGS | 0x6000  # AT_STATX_SYNC_TYPE
 
 # These show a file's type alone, and so only what records say.
 LISTING = ("getdents", "getdents64")
@@ -83,18 +83,18 @@ class StatHandlers:
     def newfstatat(self, thread: int, args: Arguments) -> Answer:
         """int fstatat(int dirfd, const char *path, struct stat *buf, int flags)."""
         location, flags = self._target(thread, args[0], args[1], args[3])
-        return self._show(thread, location, flags & STAT_FLAGS, args[2])
+        return self._show(thread, location, flags & _STAT_FLAGS, args[2])
 
     def statx(self, thread: int, args: Arguments) -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
         location, flags = self._target(thread, args[0], args[1], args[2])
-        if self._seems_true(thread, location, flags & STAT_FLAGS):
+        if self._seems_true(thread, location, flags & _STAT_FLAGS):
             return CONTINUE
         files = self._state.files
         place, record = self._found(thread, location, flags)
         if record is None:
             return CONTINUE
-        files.statx(place, flags & STATX_FLAGS & ~AT_SYMLINK_NOFOLLOW, args[3] & U32)
+        files.statx(place, flags & _STATX_FLAGS & ~AT_SYMLINK_NOFOLLOW, args[3] & U32)
         self._state.listener.confirm()
         return self._state.memory.write(thread, args[4], files.emulated_statx(record))
 

@@ -42,25 +42,25 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-IPC_PRIVATE = 0
-IPC_CREAT, IPC_EXCL = 0o1000, 0o2000
+_IPC_PRIVATE = 0
+_IPC_CREAT, _IPC_EXCL = 0o1000, 0o2000
 IPC_64 = 0x100  # in commands of ipc(2)
-PERMISSION_BITS = 0o777
-IPC_READS, IPC_WRITES = 0o444, 0o222
-SHM_RDONLY, SHM_EXEC = 0o10000, 0o100000
-SHM_LOCK, SHM_UNLOCK = 11, 12
-GETPID, GETVAL, GETALL, GETNCNT, GETZCNT, SETVAL, SETALL = range(11, 18)
+_PERMISSION_BITS = 0o777
+_IPC_READS, _IPC_WRITES = 0o444, 0o222
+_SHM_RDONLY, _SHM_EXEC = 0o10000, 0o100000
+_SHM_LOCK, _SHM_UNLOCK = 11, 12
+_GETPID, _GETVAL, _GETALL, _GETNCNT, _GETZCNT, _SETVAL, _SETALL = range(11, 18)
 # Further commands, and the permission bits that they need.
-SEMAPHORE_COMMANDS = {
-    **dict.fromkeys((GETPID, GETVAL, GETALL, GETNCNT, GETZCNT), IPC_READS),
-    **dict.fromkeys((SETVAL, SETALL), IPC_WRITES),
+_SEMAPHORE_COMMANDS = {
+    **dict.fromkeys((_GETPID, _GETVAL, _GETALL, _GETNCNT, _GETZCNT), _IPC_READS),
+    **dict.fromkeys((_SETVAL, _SETALL), _IPC_WRITES),
 }
-SEMBUF = Struct("=Hhh")
-OPERATIONS_LIMIT = 32768  # a bound for kernel.sem's SEMOPM
-ATTEMPTS = 16  # another process may make or remove the object meanwhile
+_SEMBUF = Struct("=Hhh")
+_OPERATIONS_LIMIT = 32768  # a bound for kernel.sem's SEMOPM
+_ATTEMPTS = 16  # another process may make or remove the object meanwhile
 
 
-class SysvCommand:
+class _SysvCommand:
     """A command of shmctl(2) and its like, about an object that is there.
 
     number      the command's
@@ -87,12 +87,12 @@ class SysvCommand:
         return may_use_ipc(self.who, self.found.owners, self.found.mode, wanted)
 
 
-def use_semaphore_values(asked: SysvCommand) -> Answer:
+def _use_semaphore_values(asked: _SysvCommand) -> Answer:
     """GETVAL, SETVAL and their like."""
-    return CONTINUE if asked.may_use(SEMAPHORE_COMMANDS[asked.number]) else -errno.EACCES
+    return CONTINUE if asked.may_use(_SEMAPHORE_COMMANDS[asked.number]) else -errno.EACCES
 
 
-def lock_segment(asked: SysvCommand) -> Answer:
+def _lock_segment(asked: _SysvCommand) -> Answer:
     """SHM_LOCK and SHM_UNLOCK."""
     return CONTINUE if may_lock_ipc(asked.who, asked.found.owners) else -errno.EPERM
 
@@ -116,8 +116,8 @@ class SysvHandlers:
             "shmat": self.shmat,
             "semop": self.semop,
             "semtimedop": self.semop,
-            "msgsnd": lambda thread, args: self._use(thread, QUEUES, args[0], IPC_WRITES),
-            "msgrcv": lambda thread, args: self._use(thread, QUEUES, args[0], IPC_READS),
+            "msgsnd": lambda thread, args: self._use(thread, QUEUES, args[0], _IPC_WRITES),
+            "msgrcv": lambda thread, args: self._use(thread, QUEUES, args[0], _IPC_READS),
         }
 
     def _get(self, thread: int, kind: SysvKind, args: Arguments) -> Answer:
@@ -127,9 +127,9 @@ class SysvHandlers:
         if is_root or not self._objects.is_here(thread):
             return CONTINUE
         key, *sizes, flags = signed(args[0]), *args[1:-1], args[-1] & U32
-        makes, is_new = flags & IPC_CREAT, flags & IPC_CREAT and flags & IPC_EXCL
-        for _ in range(ATTEMPTS):
-            if key != IPC_PRIVATE:
+        makes, is_new = flags & _IPC_CREAT, flags & _IPC_CREAT and flags & _IPC_EXCL
+        for _ in range(_ATTEMPTS):
+            if key != _IPC_PRIVATE:
                 # Without flags the kernel finds an object whatever its mode.
                 sought = [0] * len(sizes) if is_new else sizes
                 number = self._objects.get(kind, key, *sought, 0)
@@ -137,7 +137,7 @@ class SysvHandlers:
                     return -errno.EEXIST if is_new else self._found(kind, number, who, flags)
                 if number != -errno.ENOENT or not makes:
                     return number
-            number = self._objects.get(kind, key, *sizes, flags | IPC_CREAT | IPC_EXCL)
+            number = self._objects.get(kind, key, *sizes, flags | _IPC_CREAT | _IPC_EXCL)
             if number == -errno.EEXIST:
                 continue
             if number >= 0:
@@ -148,7 +148,7 @@ class SysvHandlers:
 
     def _found(self, kind: SysvKind, number: int, who: Credentials, flags: int) -> Answer:
         found = self._objects.look(kind, number)
-        wanted = flags & PERMISSION_BITS
+        wanted = flags & _PERMISSION_BITS
         if found is not None and not may_use_ipc(who, found.owners, found.mode, wanted):
             return -errno.EACCES
         return number
@@ -170,7 +170,7 @@ class SysvHandlers:
         number, command, pointer = signed(args[0]), args[1] & U32 & ~IPC_64, args[2]
         answer = self._answer(kind, command)
         who = self._state.tags.credentials(thread)
-        is_allowed = answer is use_semaphore_values and who.can(CAP_IPC_OWNER)
+        is_allowed = answer is _use_semaphore_values and who.can(CAP_IPC_OWNER)
         if answer is None or is_allowed or not self._objects.is_here(thread):
             return CONTINUE
         if command in (kind.stat, kind.stat_any):
@@ -179,25 +179,25 @@ class SysvHandlers:
             found = self._objects.look(kind, number)
         if found is None:
             return CONTINUE
-        return answer(SysvCommand(thread, command, pointer, found, who))
+        return answer(_SysvCommand(thread, command, pointer, found, who))
 
-    def _answer(self, kind: SysvKind, command: int) -> Callable[[SysvCommand], Answer] | None:
+    def _answer(self, kind: SysvKind, command: int) -> Callable[[_SysvCommand], Answer] | None:
         """Return what answers ``command``; None if its answer depends on no owner."""
         if command in (IPC_STAT, kind.stat, kind.stat_any):
             return self._show
         if command in (IPC_SET, IPC_RMID):
             return self._set if command == IPC_SET else self._remove
-        if kind is SEMAPHORES and command in SEMAPHORE_COMMANDS:
-            return use_semaphore_values
-        if kind is SEGMENTS and command in (SHM_LOCK, SHM_UNLOCK):
-            return lock_segment
+        if kind is SEMAPHORES and command in _SEMAPHORE_COMMANDS:
+            return _use_semaphore_values
+        if kind is SEGMENTS and command in (_SHM_LOCK, _SHM_UNLOCK):
+            return _lock_segment
         return None
 
-    def _show(self, asked: SysvCommand) -> Answer:
+    def _show(self, asked: _SysvCommand) -> Answer:
         """IPC_STAT, SHM_STAT, SHM_STAT_ANY, and their like."""
         thread, found = asked.thread, asked.found
         kind = found.kind
-        if asked.number != kind.stat_any and not asked.may_use(IPC_READS):
+        if asked.number != kind.stat_any and not asked.may_use(_IPC_READS):
             return -errno.EACCES
         if shown_structure(found, None) == found.raw and found.mode & 0o400:
             return CONTINUE
@@ -206,7 +206,7 @@ class SysvHandlers:
         result = 0 if asked.number == IPC_STAT else found.number
         return self._state.memory.write(thread, asked.pointer, data) or result
 
-    def _set(self, asked: SysvCommand) -> Answer:
+    def _set(self, asked: _SysvCommand) -> Answer:
         """IPC_SET: owner and mode, and the size of a queue."""
         found = asked.found
         kind = found.kind
@@ -217,7 +217,7 @@ class SysvHandlers:
             return -errno.EINVAL
         data = bytearray(found.raw)
         key, *owners, _ = PERMISSION.unpack_from(data)
-        PERMISSION.pack_into(data, 0, key, *owners, mode & PERMISSION_BITS)
+        PERMISSION.pack_into(data, 0, key, *owners, mode & _PERMISSION_BITS)
         if kind is QUEUES:
             QUEUE_BYTES.pack_into(data, QUEUE_BYTES_PLACE, size)
         result = self._objects.control(kind, found.number, IPC_SET, bytes(data))
@@ -225,7 +225,7 @@ class SysvHandlers:
             self._objects.give(found, uid, gid)
         return result
 
-    def _remove(self, asked: SysvCommand) -> Answer:
+    def _remove(self, asked: _SysvCommand) -> Answer:
         """IPC_RMID."""
         found = asked.found
         kind = found.kind
@@ -238,17 +238,17 @@ class SysvHandlers:
     def shmat(self, thread: int, args: Arguments) -> Answer:
         """void *shmat(int shmid, const void *address, int flags)."""
         flags = args[2] & U32
-        wanted = IPC_READS if flags & SHM_RDONLY else IPC_READS | IPC_WRITES
-        return self._use(thread, SEGMENTS, args[0], wanted | (0o111 if flags & SHM_EXEC else 0))
+        wanted = _IPC_READS if flags & _SHM_RDONLY else _IPC_READS | _IPC_WRITES
+        return self._use(thread, SEGMENTS, args[0], wanted | (0o111 if flags & _SHM_EXEC else 0))
 
     def semop(self, thread: int, args: Arguments) -> Answer:
         """int semop(int semid, struct sembuf *operations, size_t count), and semtimedop."""
         count = args[2] & U32
-        if not 0 < count <= OPERATIONS_LIMIT:
+        if not 0 < count <= _OPERATIONS_LIMIT:
             return CONTINUE
-        data = self._state.memory.read(thread, args[1], count * SEMBUF.size)
-        changes = any(change for _, change, _ in SEMBUF.iter_unpack(data))
-        return self._use(thread, SEMAPHORES, args[0], IPC_WRITES if changes else IPC_READS)
+        data = self._state.memory.read(thread, args[1], count * _SEMBUF.size)
+        changes = any(change for _, change, _ in _SEMBUF.iter_unpack(data))
+        return self._use(thread, SEMAPHORES, args[0], _IPC_WRITES if changes else _IPC_READS)
 
     def _use(self, thread: int, kind: SysvKind, register: int, wanted: int) -> Answer:
         """Refuse the call if the caller has not the permissions ``wanted`` for the object."""

@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
     # Returns the location that a call's arguments name, and whether to follow a link there.
-    Locate = Callable[[int, Arguments], tuple[bytes, bool]]
+    _Locate = Callable[[int, Arguments], tuple[bytes, bool]]
     # The last argument is the place of the file, or b"" if nobody has looked it up.
-    Action = Callable[[int, Arguments, "Way", bytes], Answer]
+    _Action = Callable[[int, Arguments, "_Way", bytes], Answer]
 
-XATTR_ARGS = Struct("=QII")  # struct xattr_args: value, size, flags
+_XATTR_ARGS = Struct("=QII")  # struct xattr_args: value, size, flags
 
 
-class Way:
+class _Way:
     """A way to name a file: ``locate`` finds it, and at index ``rest`` the other arguments begin.
 
     ``is_packed`` tells that value, size and flags are in a structure.
@@ -54,7 +54,7 @@ class Way:
 
     __slots__ = ("is_packed", "locate", "rest")
 
-    def __init__(self, locate: Locate, rest: int = 1, *, is_packed: bool = False) -> None:
+    def __init__(self, locate: _Locate, rest: int = 1, *, is_packed: bool = False) -> None:
         self.locate = locate
         self.rest = rest
         self.is_packed = is_packed
@@ -78,10 +78,10 @@ class AttributeHandlers:
             "{}removexattr{}": self._remove,
         }
         ways = {
-            ("", ""): Way(self._path),
-            ("l", ""): Way(self._link),
-            ("f", ""): Way(self._open_file),
-            ("", "at"): Way(self._at, 3, is_packed=True),
+            ("", ""): _Way(self._path),
+            ("l", ""): _Way(self._link),
+            ("f", ""): _Way(self._open_file),
+            ("", "at"): _Way(self._at, 3, is_packed=True),
         }
         wanted = {"{}setxattr{}": MAY_WRITE, "{}getxattr{}": MAY_READ, "{}removexattr{}": MAY_WRITE}
         return {
@@ -90,7 +90,7 @@ class AttributeHandlers:
             for affixes, way in ways.items()
         }
 
-    def _bound(self, action: Action, way: Way, wanted: int) -> Handler:
+    def _bound(self, action: _Action, way: _Way, wanted: int) -> Handler:
         """Return the handler that does ``action`` for a call that names its file in this ``way``.
 
         ``wanted`` is as for ``_require``.
@@ -104,7 +104,7 @@ class AttributeHandlers:
         return handle
 
     def _require(
-        self, thread: int, who: Credentials, args: Arguments, way: Way, wanted: int
+        self, thread: int, who: Credentials, args: Arguments, way: _Way, wanted: int
     ) -> bytes:
         """Require that another user than root may use an attribute (fs/xattr.c, xattr_permission).
 
@@ -129,7 +129,7 @@ class AttributeHandlers:
             access.require(thread, who, place, status, wanted)
         return place
 
-    def _place(self, thread: int, args: Arguments, way: Way) -> bytes:
+    def _place(self, thread: int, args: Arguments, way: _Way) -> bytes:
         """Return the place of the file that a call of root names."""
         location, follow = way.locate(thread, args)
         return self._state.lookup.file(thread, location, follow=follow)
@@ -154,7 +154,7 @@ class AttributeHandlers:
 
     # The four calls
 
-    def _set(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
+    def _set(self, thread: int, args: Arguments, way: _Way, place: bytes) -> Answer:
         name = self._name(thread, args[way.rest])
         address, size, flags = self._values(thread, args, way)
         flags &= U32
@@ -164,7 +164,7 @@ class AttributeHandlers:
         place = place or self._place(thread, args, way)
         return self._attributes.set(thread, place, name, value, flags)
 
-    def _get(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
+    def _get(self, thread: int, args: Arguments, way: _Way, place: bytes) -> Answer:
         if not self._state.records.attributes:
             return CONTINUE
         name = self._name(thread, args[way.rest])
@@ -174,13 +174,13 @@ class AttributeHandlers:
         value = self._attributes.get(thread, place or self._place(thread, args, way), name)
         return self._hand_over(thread, address, size, value)
 
-    def _list(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
+    def _list(self, thread: int, args: Arguments, way: _Way, place: bytes) -> Answer:
         if not self._state.records.attributes:
             return CONTINUE
         names = self._attributes.list(thread, place or self._place(thread, args, way))
         return self._hand_over(thread, args[way.rest], args[way.rest + 1], names)
 
-    def _remove(self, thread: int, args: Arguments, way: Way, place: bytes) -> Answer:
+    def _remove(self, thread: int, args: Arguments, way: _Way, place: bytes) -> Answer:
         name = self._name(thread, args[way.rest])
         return self._attributes.remove(thread, place or self._place(thread, args, way), name)
 
@@ -191,14 +191,14 @@ class AttributeHandlers:
             raise KernelAnswers
         return name
 
-    def _values(self, thread: int, args: Arguments, way: Way) -> Arguments:
+    def _values(self, thread: int, args: Arguments, way: _Way) -> Arguments:
         """Return address and size of the value, and the flags, which mean nothing for getxattr."""
         start = way.rest + 1
         if not way.is_packed:
             return args[start : start + 3]
-        if args[start + 1] != XATTR_ARGS.size:
+        if args[start + 1] != _XATTR_ARGS.size:
             raise KernelAnswers
-        return XATTR_ARGS.unpack(self._state.memory.read(thread, args[start], XATTR_ARGS.size))
+        return _XATTR_ARGS.unpack(self._state.memory.read(thread, args[start], _XATTR_ARGS.size))
 
     def _hand_over(self, thread: int, address: int, size: int, value: bytes | Answer) -> Answer:
         """Write ``value`` as getxattr(2) does, and return its length; pass on an answer."""

@@ -18,14 +18,14 @@ CAP_KILL = 1 << 5
 CAP_SETGID = 1 << 6
 CAP_SETUID = 1 << 7
 CAP_SETPCAP = 1 << 8
-CAP_LINUX_IMMUTABLE = 1 << 9
+_CAP_LINUX_IMMUTABLE = 1 << 9
 CAP_IPC_LOCK = 1 << 14
 CAP_IPC_OWNER = 1 << 15
 CAP_SYS_CHROOT = 1 << 18
 CAP_SYS_ADMIN = 1 << 21
 CAP_MKNOD = 1 << 27
 CAP_SETFCAP = 1 << 31
-CAP_MAC_OVERRIDE = 1 << 32
+_CAP_MAC_OVERRIDE = 1 << 32
 
 # The capabilities that setfsuid(2) takes away and gives back.
 FILE_SYSTEM_SET = (
@@ -34,22 +34,22 @@ FILE_SYSTEM_SET = (
     | CAP_DAC_READ_SEARCH
     | CAP_FOWNER
     | CAP_FSETID
-    | CAP_LINUX_IMMUTABLE
+    | _CAP_LINUX_IMMUTABLE
     | CAP_MKNOD
-    | CAP_MAC_OVERRIDE
+    | _CAP_MAC_OVERRIDE
 )
 
-PR_CAPBSET_READ = 23  # linux/prctl.h
-CAPABILITY_BITS = 64
+_PR_CAPBSET_READ = 23  # linux/prctl.h
+_CAPABILITY_BITS = 64
 
 SECURITY_CAPABILITY = b"security.capability"
-VFS_CAP_REVISION_MASK = 0xFF000000
-VFS_CAP_FLAGS_EFFECTIVE = 0x000001
-VFS_CAP_REVISION_1, VFS_CAP_REVISION_2, VFS_CAP_REVISION_3 = 0x01000000, 0x02000000, 0x03000000
+_VFS_CAP_REVISION_MASK = 0xFF000000
+_VFS_CAP_FLAGS_EFFECTIVE = 0x000001
+_VFS_CAP_REVISION_1, _VFS_CAP_REVISION_2, _VFS_CAP_REVISION_3 = 0x01000000, 0x02000000, 0x03000000
 # magic, then permitted and inheritable, low words first.  Revision 3 adds the root user's ID, but
 # the kernel leaves it out if the reader is that root.
-VFS_CAP_DATA_1 = Struct("<III")
-VFS_CAP_DATA_2 = Struct("<IIIII")
+_VFS_CAP_DATA_1 = Struct("<III")
+_VFS_CAP_DATA_2 = Struct("<IIIII")
 
 
 def all_capabilities() -> int:
@@ -57,11 +57,11 @@ def all_capabilities() -> int:
 
     A supervisor asks, too, when programs of the image have changed its /proc.
     """
-    known, unknown = 0, CAPABILITY_BITS
+    known, unknown = 0, _CAPABILITY_BITS
     while unknown - known > 1:
         middle = (known + unknown) // 2
         try:
-            prctl(PR_CAPBSET_READ, b"PR_CAPBSET_READ", middle)
+            prctl(_PR_CAPBSET_READ, b"PR_CAPBSET_READ", middle)
             known = middle
         except KernelError:  # EINVAL
             unknown = middle
@@ -81,18 +81,21 @@ class FileCapabilities:
 
 def parse_file_capabilities(value: bytes) -> FileCapabilities | None:
     """Return the meaning of the attribute ``value``, or None if the value is invalid."""
-    if len(value) < VFS_CAP_DATA_1.size:
+    if len(value) < _VFS_CAP_DATA_1.size:
         return None
-    magic, permitted, inheritable = VFS_CAP_DATA_1.unpack_from(value)
-    revision = magic & VFS_CAP_REVISION_MASK
-    if revision in (VFS_CAP_REVISION_2, VFS_CAP_REVISION_3) and len(value) >= VFS_CAP_DATA_2.size:
-        _, _, _, high_permitted, high_inheritable = VFS_CAP_DATA_2.unpack_from(value)
+    magic, permitted, inheritable = _VFS_CAP_DATA_1.unpack_from(value)
+    revision = magic & _VFS_CAP_REVISION_MASK
+    if (
+        revision in (_VFS_CAP_REVISION_2, _VFS_CAP_REVISION_3)
+        and len(value) >= _VFS_CAP_DATA_2.size
+    ):
+        _, _, _, high_permitted, high_inheritable = _VFS_CAP_DATA_2.unpack_from(value)
         permitted |= high_permitted << 32
         inheritable |= high_inheritable << 32
-    elif revision != VFS_CAP_REVISION_1:
+    elif revision != _VFS_CAP_REVISION_1:
         return None
     return FileCapabilities(
         permitted=permitted,
         inheritable=inheritable,
-        effective=bool(magic & VFS_CAP_FLAGS_EFFECTIVE),
+        effective=bool(magic & _VFS_CAP_FLAGS_EFFECTIVE),
     )

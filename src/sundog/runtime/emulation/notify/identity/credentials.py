@@ -20,15 +20,15 @@ from sundog.runtime.emulation.notify.identity.capabilities import (
 UNCHANGED = 0xFFFFFFFF  # (uid_t) -1
 NGROUPS_MAX = 65536
 
-SECBIT_NOROOT = 1 << 0
+_SECBIT_NOROOT = 1 << 0
 SECBIT_NO_SETUID_FIXUP = 1 << 2
 SECBIT_KEEP_CAPS = 1 << 4
-SECBIT_KEEP_CAPS_LOCKED = 1 << 5
-SECBIT_NO_CAP_AMBIENT_RAISE = 1 << 6
-SECURE_ALL_BITS = 0b01010101
-SECURE_ALL_LOCKS = SECURE_ALL_BITS << 1
+_SECBIT_KEEP_CAPS_LOCKED = 1 << 5
+_SECBIT_NO_CAP_AMBIENT_RAISE = 1 << 6
+_SECURE_ALL_BITS = 0b01010101
+_SECURE_ALL_LOCKS = _SECURE_ALL_BITS << 1
 
-FIELDS = (
+_FIELDS = (
     "ruid",
     "euid",
     "suid",
@@ -60,7 +60,7 @@ class Credentials:
             as prctl(2) has them
     """
 
-    __slots__ = FIELDS
+    __slots__ = _FIELDS
 
     ruid: int
     euid: int
@@ -80,22 +80,22 @@ class Credentials:
     no_new_privs: bool
 
     def __init__(self, *values: object) -> None:
-        for field, value in zip(FIELDS, values, strict=True):
+        for field, value in zip(_FIELDS, values, strict=True):
             object.__setattr__(self, field, value)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name} can't be changed")
 
     def __repr__(self) -> str:
-        return f"Credentials({', '.join(f'{f}={getattr(self, f)!r}' for f in FIELDS)})"
+        return f"Credentials({', '.join(f'{f}={getattr(self, f)!r}' for f in _FIELDS)})"
 
     def values(self) -> tuple[object, ...]:
         """Return the values of all fields; equal credentials have equal values."""
-        return tuple([getattr(self, field) for field in FIELDS])
+        return tuple([getattr(self, field) for field in _FIELDS])
 
     def replace(self, **changes: object) -> Credentials:
         """Return these credentials with some fields changed."""
-        return Credentials(*[changes.get(field, getattr(self, field)) for field in FIELDS])
+        return Credentials(*[changes.get(field, getattr(self, field)) for field in _FIELDS])
 
     def can(self, capability: int) -> bool:
         """Tell whether ``capability`` (CAP_*) is in the effective set."""
@@ -131,7 +131,7 @@ def set_uid(old: Credentials, uid: int) -> Change:
         new = old.replace(euid=uid, fsuid=uid)
     else:
         return -errno.EPERM
-    return with_fixed_capabilities(old, new)
+    return _with_fixed_capabilities(old, new)
 
 
 def set_reuid(old: Credentials, ruid: int, euid: int) -> Change:
@@ -149,7 +149,7 @@ def set_reuid(old: Credentials, ruid: int, euid: int) -> Change:
         suid=new_euid if saves else old.suid,
         fsuid=new_euid,
     )
-    return with_fixed_capabilities(old, new)
+    return _with_fixed_capabilities(old, new)
 
 
 def set_resuid(old: Credentials, ruid: int, euid: int, suid: int) -> Change:
@@ -163,7 +163,7 @@ def set_resuid(old: Credentials, ruid: int, euid: int, suid: int) -> Change:
     if not old.can(CAP_SETUID) and not {*wanted} <= {old.ruid, old.euid, old.suid}:
         return -errno.EPERM
     new = old.replace(ruid=wanted[0], euid=wanted[1], suid=wanted[2], fsuid=wanted[1])
-    return with_fixed_capabilities(old, new)
+    return _with_fixed_capabilities(old, new)
 
 
 def set_fsuid(old: Credentials, uid: int) -> Credentials:
@@ -180,7 +180,7 @@ def set_fsuid(old: Credentials, uid: int) -> Credentials:
     return old.replace(fsuid=uid, effective=effective)
 
 
-def with_fixed_capabilities(old: Credentials, new: Credentials) -> Credentials:
+def _with_fixed_capabilities(old: Credentials, new: Credentials) -> Credentials:
     """Return ``new``, with the change of capabilities as user IDs become 0 or cease to be 0."""
     if new.securebits & SECBIT_NO_SETUID_FIXUP:
         return new
@@ -270,11 +270,11 @@ def drop_from_bounding_set(old: Credentials, capability: int) -> Change:
 
 def set_securebits(old: Credentials, bits: int) -> Change:
     """prctl(PR_SET_SECUREBITS)."""
-    locked = (old.securebits & SECURE_ALL_LOCKS) >> 1
+    locked = (old.securebits & _SECURE_ALL_LOCKS) >> 1
     if (
         locked & (old.securebits ^ bits)
-        or old.securebits & SECURE_ALL_LOCKS & ~bits
-        or bits & ~(SECURE_ALL_BITS | SECURE_ALL_LOCKS)
+        or old.securebits & _SECURE_ALL_LOCKS & ~bits
+        or bits & ~(_SECURE_ALL_BITS | _SECURE_ALL_LOCKS)
         or not old.can(CAP_SETPCAP)
     ):
         return -errno.EPERM
@@ -285,7 +285,7 @@ def set_keep_capabilities(old: Credentials, keep: int) -> Change:
     """prctl(PR_SET_KEEPCAPS)."""
     if keep > 1:
         return -errno.EINVAL
-    if old.securebits & SECBIT_KEEP_CAPS_LOCKED:
+    if old.securebits & _SECBIT_KEEP_CAPS_LOCKED:
         return -errno.EPERM
     bits = old.securebits & ~SECBIT_KEEP_CAPS
     return old.replace(securebits=bits | (SECBIT_KEEP_CAPS if keep else 0))
@@ -295,7 +295,7 @@ def raise_ambient(old: Credentials, capability: int) -> Change:
     """prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE)."""
     if (
         not old.permitted & old.inheritable & capability
-        or old.securebits & SECBIT_NO_CAP_AMBIENT_RAISE
+        or old.securebits & _SECBIT_NO_CAP_AMBIENT_RAISE
     ):
         return -errno.EPERM
     return old.replace(ambient=old.ambient | capability)
@@ -323,7 +323,7 @@ def after_execve(
         if effective and file.permitted & ~permitted:
             return -errno.EPERM
     is_set_user_root = euid == 0 and old.ruid != 0
-    if not old.securebits & SECBIT_NOROOT and not (file is not None and is_set_user_root):
+    if not old.securebits & _SECBIT_NOROOT and not (file is not None and is_set_user_root):
         if 0 in (euid, old.ruid):
             permitted = old.bounding | old.inheritable
         if euid == 0:

@@ -24,13 +24,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.credentials import Credentials
 
-# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs ENTRY_WEIGHT,
+# A program that makes up IDs must not fill the supervisor's memory.  An entry weighs _ENTRY_WEIGHT,
 # and 1 for each of its groups.
-ENTRY_WEIGHT = 16
-WEIGHT_LIMIT = (1 << 18) * ENTRY_WEIGHT
-FIRST_SWEEP = (1 << 12) * ENTRY_WEIGHT
+_ENTRY_WEIGHT = 16
+_WEIGHT_LIMIT = (1 << 18) * _ENTRY_WEIGHT
+_FIRST_SWEEP = (1 << 12) * _ENTRY_WEIGHT
 # One look can miss a process that forks and ends meanwhile, together with its child.
-LOOKS = 2
+_LOOKS = 2
 
 
 class Tags:
@@ -45,7 +45,7 @@ class Tags:
         self._index = {root.values(): 0}
         self._free: list[int] = []
         self._weight = 0
-        self._sweep_at = FIRST_SWEEP
+        self._sweep_at = _FIRST_SWEEP
         self._hard = getrlimit(RLIMIT_LOCKS)[1]
 
     def index(self, thread: int) -> int:
@@ -69,9 +69,9 @@ class Tags:
             return index
         if self._weight >= self._sweep_at:
             self._sweep()
-        if self._weight + weight(credentials) > WEIGHT_LIMIT:
+        if self._weight + _weight(credentials) > _WEIGHT_LIMIT:
             return -1
-        self._weight += weight(credentials)
+        self._weight += _weight(credentials)
         if self._free:
             index = self._free.pop()
             self.table[index] = credentials
@@ -105,7 +105,7 @@ class Tags:
         identity or starts a program waits for the supervisor's answer.
         """
         used = {0}
-        for _ in range(LOOKS):
+        for _ in range(_LOOKS):
             for name in os.listdir(b"."):
                 if name.isdigit():
                     try:
@@ -118,10 +118,10 @@ class Tags:
         self._free = [index for index in range(1, len(self.table)) if index not in used]
         for index in self._free:
             self.table[index] = root
-        self._weight = sum(weight(self.table[index]) for index in self._index.values())
-        self._sweep_at = min(FIRST_SWEEP + 2 * self._weight, WEIGHT_LIMIT)
+        self._weight = sum(_weight(self.table[index]) for index in self._index.values())
+        self._sweep_at = min(_FIRST_SWEEP + 2 * self._weight, _WEIGHT_LIMIT)
 
 
-def weight(credentials: Credentials) -> int:
+def _weight(credentials: Credentials) -> int:
     """Return the weight of ``credentials`` in the table."""
-    return ENTRY_WEIGHT + len(credentials.groups)
+    return _ENTRY_WEIGHT + len(credentials.groups)

@@ -7,7 +7,7 @@ from sundog.runtime.emulation.notify.seccomp.listener import NOTIFICATION
 # fcntl.ioctl passes a writable buffer of more than 1024 bytes to the kernel without a copy (until
 # Python 3.13 with the interpreter locked).  It copies a shorter buffer both ways.  A call through
 # ctypes copies nothing, but takes longer.
-UNCOPIED_SIZE = 1025
+_UNCOPIED_SIZE = 1025
 
 
 class Exchange:
@@ -21,7 +21,7 @@ class Exchange:
     """
 
     def __init__(self) -> None:
-        self.buffer = bytearray(UNCOPIED_SIZE)
+        self.buffer = bytearray(_UNCOPIED_SIZE)
         self.notification = memoryview(self.buffer)[: NOTIFICATION.size]
         self.numbers = self.notification.cast("I")
         self.words = self.notification.cast("Q")

@@ -22,20 +22,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
-SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
+_SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
+_SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
-SECCOMP_ADDFD_FLAG_SEND = 1 << 1
-SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
+_SECCOMP_ADDFD_FLAG_SEND = 1 << 1
+_SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
 
-DESCRIPTOR_SIZE = 4  # in a message of SCM_RIGHTS
+_DESCRIPTOR_SIZE = 4  # in a message of SCM_RIGHTS
 
 # _IOC(direction, '!', number, size) as asm/ioctl.h has it.
 SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
 SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
 SECCOMP_IOCTL_NOTIF_ID_VALID = IOC_WRITE | 0x82102
 SECCOMP_IOCTL_NOTIF_ADDFD = IOC_WRITE | 0x182103
-SECCOMP_IOCTL_NOTIF_SET_FLAGS = IOC_WRITE | 0x82104
+_SECCOMP_IOCTL_NOTIF_SET_FLAGS = IOC_WRITE | 0x82104
 
 # struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, instruction_pointer,
 # args[6].  The format leaves out flags, nr, arch and instruction_pointer; nr is the word of 32 bits
@@ -51,13 +51,13 @@ RESPONSE = Struct("=QqiI")
 ADDED_DESCRIPTOR = Struct("=QIIII")
 COOKIE = Struct("=Q")
 # The last eight bytes of RESPONSE (error and flags) as one word: for a result, and for CONTINUE.
-LAST_WORD = Struct("=iI")
+_LAST_WORD = Struct("=iI")
 RESULT_WORD = 0
-CONTINUE_WORD = int.from_bytes(LAST_WORD.pack(0, SECCOMP_USER_NOTIF_FLAG_CONTINUE), sys.byteorder)
+CONTINUE_WORD = int.from_bytes(_LAST_WORD.pack(0, SECCOMP_USER_NOTIF_FLAG_CONTINUE), sys.byteorder)
 
 # Since this version RECV fails when no process is left under the filter.  Before, RECV waits for
 # ever, and only poll(2) tells.
-RECEIVE_ENDS = (6, 11)
+_RECEIVE_ENDS = (6, 11)
 
 
 def install_listener(program: bytes, number: int) -> int:
@@ -73,9 +73,9 @@ def install_listener(program: bytes, number: int) -> int:
     fprog = (len(program) // 8).to_bytes(2, sys.byteorder).ljust(len(address), b"\0") + address
     # Before Linux 5.16 a filter without SPEC_ALLOW switches on costly mitigations of speculative
     # execution.  The emulation needs none: it is no security boundary.
-    flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW
+    flags = _SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW
     result = -errno.EINVAL
-    for optional in (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 0):
+    for optional in (_SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 0):
         result = syscall(number, SECCOMP_SET_MODE_FILTER, flags | optional, fprog)
         if result != -errno.EINVAL:
             break
@@ -84,7 +84,7 @@ def install_listener(program: bytes, number: int) -> int:
 
 def send_descriptors(channel: int, descriptors: Sequence[int]) -> None:
     """Send ``descriptors`` through the connected Unix socket ``channel``."""
-    packed = b"".join(fd.to_bytes(DESCRIPTOR_SIZE, sys.byteorder) for fd in descriptors)
+    packed = b"".join(fd.to_bytes(_DESCRIPTOR_SIZE, sys.byteorder) for fd in descriptors)
     with _borrowed(channel) as connection:
         connection.sendmsg([b"\0"], [(SOL_SOCKET, SCM_RIGHTS, packed)])
 
@@ -95,9 +95,9 @@ def receive_descriptors(channel: int) -> list[int]:
         _, control, _, _ = connection.recvmsg(1, 64)
     for level, kind, data in control:
         if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
-            places = range(0, len(data) - DESCRIPTOR_SIZE + 1, DESCRIPTOR_SIZE)
+            places = range(0, len(data) - _DESCRIPTOR_SIZE + 1, _DESCRIPTOR_SIZE)
             received = [
-                int.from_bytes(data[at : at + DESCRIPTOR_SIZE], sys.byteorder) for at in places
+                int.from_bytes(data[at : at + _DESCRIPTOR_SIZE], sys.byteorder) for at in places
             ]
             for fd in received:
                 os.set_inheritable(fd, False)
@@ -182,7 +182,7 @@ class NotificationSource:
 
         ``flags`` are 0 or O_CLOEXEC.  Returns ANSWERED; or a negated errno, and sends no reply.
         """
-        added = ADDED_DESCRIPTOR.pack(self.cookie, SECCOMP_ADDFD_FLAG_SEND, fd, 0, flags)
+        added = ADDED_DESCRIPTOR.pack(self.cookie, _SECCOMP_ADDFD_FLAG_SEND, fd, 0, flags)
         try:
             retried(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
         except BlockingIOError:
@@ -199,7 +199,7 @@ class Listener(NotificationSource):
     """
 
     def __init__(self, fd: int, prepare: Callable[[], None] | None = None) -> None:
-        super().__init__(fd, must_poll=kernel_version() < RECEIVE_ENDS)
+        super().__init__(fd, must_poll=_kernel_version() < _RECEIVE_ENDS)
         self._prepare = prepare
         self._poll = poll()
         self._poll.register(fd, POLLIN)
@@ -225,7 +225,7 @@ def wake_synchronously(listener: int) -> None:
     The two never run at the same time, so this is far cheaper than to wake an idle CPU.
     """
     try:
-        ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+        ioctl(listener, _SECCOMP_IOCTL_NOTIF_SET_FLAGS, _SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
@@ -243,10 +243,10 @@ def retried(fd: int, request: int, argument: bytes) -> None:
 
 def error_word(answer: int) -> int:
     """Return the last word of the response for a negated errno."""
-    return int.from_bytes(LAST_WORD.pack(answer, 0), sys.byteorder)
+    return int.from_bytes(_LAST_WORD.pack(answer, 0), sys.byteorder)
 
 
-def kernel_version() -> tuple[int, int]:
+def _kernel_version() -> tuple[int, int]:
     """Return the first two numbers of the running kernel's release."""
     major, minor = os.uname().release.split(".")[:2]
     return int(major), int("".join(filter(str.isdigit, minor)))

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 SECCOMP_RET_USER_NOTIF = 0x7FC00000
 
-ALL_BITS = 0xFFFFFFFF
+_ALL_BITS = 0xFFFFFFFF
 SO_PEERGROUPS = 59
 # socketcall(2)'s numbers of two calls: linux/net.h.
 SYS_BIND, SYS_GETSOCKOPT = 2, 15
@@ -129,27 +129,27 @@ ABSENT = ("io_uring_setup", "clone3")
 # if all of its tests hold.
 Test = tuple[int, int, tuple[int, ...]]
 MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
-CHANGES_FILE = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
-IS_TAG = (RLIMIT_LOCKS,)
-IDENTITY_OPTIONS = (
+_CHANGES_FILE = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
+_IS_TAG = (RLIMIT_LOCKS,)
+_IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
 # signal(7): the default action is to ignore them.
-SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
-CONDITIONAL: dict[str, tuple[Test, ...]] = {
-    "open": ((1, CHANGES_FILE, ()),),
-    "openat": ((2, CHANGES_FILE, ()),),
-    "fsconfig": ((1, ALL_BITS, (FSCONFIG_SET_STRING,)),),
+_SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
+_CONDITIONAL: dict[str, tuple[Test, ...]] = {
+    "open": ((1, _CHANGES_FILE, ()),),
+    "openat": ((2, _CHANGES_FILE, ()),),
+    "fsconfig": ((1, _ALL_BITS, (FSCONFIG_SET_STRING,)),),
     "unshare": ((0, CLONE_NEWNS, ()),),
-    "rt_sigaction": ((0, ALL_BITS, SIGNALS_IGNORED_BY_DEFAULT),),
-    "prctl": ((0, ALL_BITS, IDENTITY_OPTIONS),),
-    "socketcall": ((0, ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
+    "rt_sigaction": ((0, _ALL_BITS, _SIGNALS_IGNORED_BY_DEFAULT),),
+    "prctl": ((0, _ALL_BITS, _IDENTITY_OPTIONS),),
+    "socketcall": ((0, _ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
     "ipc": ((0, IPC_CALL_BITS, (SEMGET, SEMCTL, MSGGET, MSGCTL, SHMAT, SHMGET, SHMCTL)),),
-    "keyctl": ((0, ALL_BITS, (KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE)),),
-    "getrlimit": ((0, ALL_BITS, IS_TAG),),
-    "setrlimit": ((0, ALL_BITS, IS_TAG),),
-    "prlimit64": ((1, ALL_BITS, IS_TAG),),
+    "keyctl": ((0, _ALL_BITS, (KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE)),),
+    "getrlimit": ((0, _ALL_BITS, _IS_TAG),),
+    "setrlimit": ((0, _ALL_BITS, _IS_TAG),),
+    "prlimit64": ((1, _ALL_BITS, _IS_TAG),),
 }
 
 # Calls that are also notified if the argument with this index, the flags, says O_RDONLY alone: of
@@ -159,15 +159,15 @@ CONDITIONAL: dict[str, tuple[Test, ...]] = {
 READING = {"open": 1, "openat": 2}
 
 # The program reaches a verdict from so many tests of a number; a compare can skip 255.
-COMPARES_LIMIT = 200
+_COMPARES_LIMIT = 200
 
 # Calls by which programs of other ABIs could set the tag.  The program answers "done" if the
 # argument is RLIMIT_LOCKS.  Columns as in syscalls.py.
-TAG_CALLS: SyscallTable = (
+_TAG_CALLS: SyscallTable = (
     ("setrlimit", (160, 160, 75, 75, 75, 75, 164)),
     ("prlimit64", (302, 302, 340, 369, 325, 334, 261)),
 )
-TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
+_TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 
 
 def notify_program(
@@ -183,12 +183,12 @@ def notify_program(
     source = [load(DATA_ARCH)]
     for supervised in notify_abi.supervised():
         abi = by_name.pop(supervised.name)
-        source += supervised_block(supervised, abi, more, fake_sync=fake_sync)
+        source += _supervised_block(supervised, abi, more, fake_sync=fake_sync)
     # Programs of other architectures can't run here.
     machine = next(names for names in ABIS.values() if notify_abi.name in names)
     for abi in by_name.values():
         if abi.name in machine or abi.arch == notify_abi.arch:
-            source += guard_block(abi, notify_abi.numbers)
+            source += _guard_block(abi, notify_abi.numbers)
             source += architecture_block([abi], fake_sync)
     return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
 
@@ -197,13 +197,13 @@ def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
     """Return the tests of the calls that ``notify_abi`` notifies depending on their arguments."""
     options = (notify_abi.peer_credentials, SO_PEERGROUPS)
     return {
-        **CONDITIONAL,
+        **_CONDITIONAL,
         "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),),
-        "getsockopt": ((1, ALL_BITS, (SOL_SOCKET,)), (2, ALL_BITS, options)),
+        "getsockopt": ((1, _ALL_BITS, (SOL_SOCKET,)), (2, _ALL_BITS, options)),
     }
 
 
-def supervised_block(
+def _supervised_block(
     notify_abi: NotifyAbi, abi: Abi, more: tuple[str, ...], *, fake_sync: bool
 ) -> list[Line]:
     """Return the source that decides for a supervised ABI; it also notifies all of ``more``.
@@ -234,14 +234,14 @@ def supervised_block(
                 jump(f"sibling {name}"),
                 *(label(own), load(DATA_NR)),
             ]
-    for start in range(0, len(decided), COMPARES_LIMIT):
-        source += decisions(decided[start : start + COMPARES_LIMIT], f"{name} {start}")
+    for start in range(0, len(decided), _COMPARES_LIMIT):
+        source += _decisions(decided[start : start + _COMPARES_LIMIT], f"{name} {start}")
     for call, tests in conditional_calls(notify_abi).items():
         if call in more:
             continue
         if call in READING:
-            source += reading_call(abi, call, numbers.get(call, []), notify_abi.large_file)
-        source += tested_call(abi, call, numbers.get(call, []), tests)
+            source += _reading_call(abi, call, numbers.get(call, []), notify_abi.large_file)
+        source += _tested_call(abi, call, numbers.get(call, []), tests)
     return [
         *source,
         verdict(SECCOMP_RET_ALLOW),
@@ -250,7 +250,7 @@ def supervised_block(
     ]
 
 
-def decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
+def _decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
     """Return the source that decides about calls by their number, which is in the accumulator.
 
     ``decided`` has number and verdict of each call.  The source leaves the accumulator as it is
@@ -266,7 +266,7 @@ def decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
     ]
 
 
-def reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> list[Line]:
+def _reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> list[Line]:
     """Return the source that notifies a call of READING whose flags say no more than O_RDONLY.
 
     ``large_file`` is O_LARGEFILE.  The source expects the number in the accumulator, and leaves it
@@ -289,10 +289,10 @@ def reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> li
 
 def more_than_reading(large_file: int) -> int:
     """Return the flags of open(2) without those with which a file is only read."""
-    return ALL_BITS & ~(large_file | os.O_NOCTTY)
+    return _ALL_BITS & ~(large_file | os.O_NOCTTY)
 
 
-def tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]) -> list[Line]:
+def _tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]) -> list[Line]:
     """Return the source that decides about a call by its arguments.
 
     The source expects the number in the accumulator, and leaves it there for other calls.
@@ -301,7 +301,7 @@ def tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]
     source = [*[compare(number, test) for number in numbers], jump(other), label(test)]
     for argument, mask, values in tests:
         source.append(load(low_word(argument, abi)))
-        if mask != ALL_BITS:
+        if mask != _ALL_BITS:
             source.append(bitwise_and(mask))
         if not values:
             source.append(compare(0, allow))
@@ -317,14 +317,14 @@ def tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]
     ]
 
 
-def guard_block(abi: Abi, common: dict[str, int]) -> list[Line]:
+def _guard_block(abi: Abi, common: dict[str, int]) -> list[Line]:
     """Return the source that keeps programs of another ABI from undoing the emulation.
 
     They may not set the tag, and not use io_uring.  The source expects the architecture in the
     accumulator, and leaves it there.
     """
     end, fake, absent = f"guarded {abi.name}", f"guard fake {abi.name}", f"guard {abi.name}"
-    numbers = syscall_numbers(TAG_CALLS, abi)
+    numbers = syscall_numbers(_TAG_CALLS, abi)
     source = [compare(abi.arch, "", end), load(DATA_NR)]
     source.append(compare(common["io_uring_setup"] | abi.number_bit, absent))
     source += [compare(number, f"{call} {abi.name}") for call, number in numbers.items()]
@@ -332,7 +332,7 @@ def guard_block(abi: Abi, common: dict[str, int]) -> list[Line]:
     for call in numbers:
         source += [
             label(f"{call} {abi.name}"),
-            load(low_word(TAG_ARGUMENT[call], abi)),
+            load(low_word(_TAG_ARGUMENT[call], abi)),
             compare(RLIMIT_LOCKS, fake),
             verdict(SECCOMP_RET_ALLOW),
         ]

@@ -55,30 +55,30 @@ from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS, tags_are_po
 
 PTRACE_SCOPE = b"/proc/sys/kernel/yama/ptrace_scope"
 NO_ATTACH = "3"
-REASON_LIMIT = 4096
-NO_REASON = "-"
-MARK = b"sundog"
+_REASON_LIMIT = 4096
+_NO_REASON = "-"
+_MARK = b"sundog"
 
 HAS_SUPERVISOR = (
     "this process has a supervisor already (it runs in a build, in ch-run --notify, or in "
     "sundog root)"
 )
 
-SECCOMP_RET_TRACE = 0x7FF00000
+_SECCOMP_RET_TRACE = 0x7FF00000
 
 # A call of the trial: name, number, and expected answer.
-TriedCall = tuple[str, int, int]
+_TriedCall = tuple[str, int, int]
 # A filter may look at the arguments before it answers: these are those of a device.
-TRIED_ARGUMENTS = {
+_TRIED_ARGUMENTS = {
     "mknod": (0, S_IFCHR, 0x103),
     "mknodat": (0, 0, S_IFCHR, 0x103),
 }
 # The trial omits newer calls: older filters answer ENOSYS, for which programs are prepared.
 FIRST_NEW_CALL = 424  # pidfd_send_signal(2), Linux 5.1
-FIRST_ANSWER = 0x5D06
-ANSWERED_ELSEWHERE = 0x80  # added to the index of a call
-ALL_TRIED = 0xFF
-NO_CORE = 1  # bytes: with 0 a core would still go into a pipe (core(5))
+_FIRST_ANSWER = 0x5D06
+_ANSWERED_ELSEWHERE = 0x80  # added to the index of a call
+_ALL_TRIED = 0xFF
+_NO_CORE = 1  # bytes: with 0 a core would still go into a pipe (core(5))
 
 
 def obstacle(machine: str = "", ptrace_scope: bytes = PTRACE_SCOPE) -> str:
@@ -96,7 +96,7 @@ def obstacle(machine: str = "", ptrace_scope: bytes = PTRACE_SCOPE) -> str:
         return "the /proc here is that of another PID namespace"
     if not tags_are_possible():
         return "the hard limit of file locks (ulimit -Hx) is too low to mark processes by"
-    return try_supervising(abi)
+    return _try_supervising(abi)
 
 
 def read_line(path: bytes) -> str:
@@ -108,33 +108,33 @@ def read_line(path: bytes) -> str:
         return ""
 
 
-def try_supervising(abi: NotifyAbi) -> str:
+def _try_supervising(abi: NotifyAbi) -> str:
     """Do with a child what a supervisor does; return what fails, or "".
 
     The child makes itself a user namespace.  This process owns the namespace, and so has all
     capabilities there, as a supervisor has.
     """
     buffer = Buffer()
-    memoryview(buffer).cast("B")[: len(MARK)] = MARK
+    memoryview(buffer).cast("B")[: len(_MARK)] = _MARK
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
     calls = tried_calls(abi)
-    program = trial_program(calls)  # not in the child, which would copy every page that it touches
+    program = _trial_program(calls)  # not in the child, which would copy every page that it touches
     child = os.fork()
     if child == 0:
         try:
             ours.close()
-            be_supervised(abi, theirs.fileno(), program, calls)
+            _be_supervised(abi, theirs.fileno(), program, calls)
         finally:
             os._exit(0)
     channel = theirs.fileno()
     theirs.close()
     listener = receive_descriptor(ours.fileno())
     if listener < 0:
-        reason = ours.recv(REASON_LIMIT).decode() or "seccomp(2) kills the process that calls it"
-        reason = "" if reason == NO_REASON else reason
+        reason = ours.recv(_REASON_LIMIT).decode() or "seccomp(2) kills the process that calls it"
+        reason = "" if reason == _NO_REASON else reason
     else:
-        reason = try_handling(abi, child, addressof(buffer), channel)
-        reason = reason or try_answering(calls, listener, ours.fileno())
+        reason = _try_handling(abi, child, addressof(buffer), channel)
+        reason = reason or _try_answering(calls, listener, ours.fileno())
         os.close(listener)
     ours.close()
     try:  # noqa: SIM105 - contextlib is not light
@@ -144,11 +144,11 @@ def try_supervising(abi: NotifyAbi) -> str:
     return reason
 
 
-def tried_calls(abi: NotifyAbi) -> list[TriedCall]:
+def tried_calls(abi: NotifyAbi) -> list[_TriedCall]:
     """Return the calls that the trial makes, in its order."""
-    tried: list[TriedCall] = []
+    tried: list[_TriedCall] = []
     for family in EMULATED.values():
-        answer = FIRST_ANSWER + len(tried)
+        answer = _FIRST_ANSWER + len(tried)
         for call in family:
             number = abi.numbers.get(call, FIRST_NEW_CALL)
             if number < FIRST_NEW_CALL:
@@ -157,33 +157,33 @@ def tried_calls(abi: NotifyAbi) -> list[TriedCall]:
     return tried
 
 
-def trial_program(calls: list[TriedCall]) -> bytes:
+def _trial_program(calls: list[_TriedCall]) -> bytes:
     """Return the program for the trial of ``calls``."""
     tests = [compare(number, "trace" if answer < 0 else "notify") for _, number, answer in calls]
     return assemble(
         [
             *(load(DATA_NR), *tests, verdict(SECCOMP_RET_ALLOW)),
             *(label("notify"), verdict(SECCOMP_RET_USER_NOTIF)),
-            *(label("trace"), verdict(SECCOMP_RET_TRACE)),
+            *(label("trace"), verdict(_SECCOMP_RET_TRACE)),
         ]
     )
 
 
-def be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[TriedCall]) -> None:
+def _be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[_TriedCall]) -> None:
     """Install ``program`` and send the listener, or the reason of a failure; then make ``calls``.
 
     The child writes one byte into ``channel`` before the first call of each family: the call's
-    index.  It writes the index with ANSWERED_ELSEWHERE after each unexpected answer, and ALL_TRIED
-    at the end.  NO_REASON says that the kernel refuses a user namespace.
+    index.  It writes the index with _ANSWERED_ELSEWHERE after each unexpected answer, and
+    _ALL_TRIED at the end.  _NO_REASON says that the kernel refuses a user namespace.
     """
     outside_uid, outside_gid = os.geteuid(), os.getegid()
     hard = getrlimit(RLIMIT_CORE)[1]
-    setrlimit(RLIMIT_CORE, (NO_CORE if hard else 0, hard))
+    setrlimit(RLIMIT_CORE, (_NO_CORE if hard else 0, hard))
     try:
         unshare(CLONE_NEWUSER)
         write_id_maps(0, 0, outside_uid, outside_gid)
     except KernelError:
-        os.write(channel, b"\0" + NO_REASON.encode())
+        os.write(channel, b"\0" + _NO_REASON.encode())
         return
     set_no_new_privs()
     try:
@@ -200,14 +200,14 @@ def be_supervised(abi: NotifyAbi, channel: int, program: bytes, calls: list[Trie
     for index, (call, number, expected) in enumerate(calls):
         if expected >= 0:
             os.write(channel, bytes((index,)))
-        answer = make_call(number, *TRIED_ARGUMENTS.get(call, (0, 0, 0)))
+        answer = make_call(number, *_TRIED_ARGUMENTS.get(call, (0, 0, 0)))
         if (-get_errno() if answer == -1 else answer) != expected:
-            os.write(channel, bytes((index | ANSWERED_ELSEWHERE,)))
-    os.write(channel, bytes((ALL_TRIED,)))
+            os.write(channel, bytes((index | _ANSWERED_ELSEWHERE,)))
+    os.write(channel, bytes((_ALL_TRIED,)))
 
 
-def try_answering(calls: list[TriedCall], fd: int, channel: int) -> str:
-    """Answer ``calls``, which ``be_supervised`` makes; return what fails, or ""."""
+def _try_answering(calls: list[_TriedCall], fd: int, channel: int) -> str:
+    """Answer ``calls``, which ``_be_supervised`` makes; return what fails, or ""."""
     answers = {number: answer for _, number, answer in calls}
     Listener(fd)  # sets its flags
     events = poll()
@@ -216,17 +216,17 @@ def try_answering(calls: list[TriedCall], fd: int, channel: int) -> str:
     while True:
         ready = dict(events.poll())
         if ready.get(fd, 0) & POLLIN:
-            answer_trial(fd, answers)
+            _answer_trial(fd, answers)
         elif channel in ready:
             break
         else:
             events.unregister(fd)  # no process is left under the filter
     *told, last = os.read(channel, 2 * len(calls) + 1) or b"\0"
-    if last != ALL_TRIED:
-        family = calls[last & ~ANSWERED_ELSEWHERE][0]
+    if last != _ALL_TRIED:
+        family = calls[last & ~_ANSWERED_ELSEWHERE][0]
         return f"a filter around this process kills a process that makes calls like {family}"
     elsewhere = [
-        calls[index & ~ANSWERED_ELSEWHERE][0] for index in told if index & ANSWERED_ELSEWHERE
+        calls[index & ~_ANSWERED_ELSEWHERE][0] for index in told if index & _ANSWERED_ELSEWHERE
     ]
     if not elsewhere:
         return ""
@@ -234,7 +234,7 @@ def try_answering(calls: list[TriedCall], fd: int, channel: int) -> str:
     return f"a filter around this process (ch-run --seccomp, a RUN.S) answers {elsewhere[0]}{more}"
 
 
-def answer_trial(fd: int, answers: dict[int, int]) -> None:
+def _answer_trial(fd: int, answers: dict[int, int]) -> None:
     """Receive a call of the trial, if one is waiting, and answer it."""
     notification = bytearray(NOTIFICATION.size)
     try:
@@ -246,10 +246,10 @@ def answer_trial(fd: int, answers: dict[int, int]) -> None:
         pass  # a signal came, or the caller died; poll(2) tells what comes next
 
 
-def try_handling(abi: NotifyAbi, child: int, address: int, fd: int) -> str:
-    """Read MARK at ``address`` of ``child`` and take its descriptor ``fd``; return what fails."""
+def _try_handling(abi: NotifyAbi, child: int, address: int, fd: int) -> str:
+    """Read _MARK at ``address`` of ``child`` and take its descriptor ``fd``; return what fails."""
     try:
-        if Memory().read(child, address, len(MARK)) != MARK:
+        if Memory().read(child, address, len(_MARK)) != _MARK:
             return "process_vm_readv(2) reads something else than what is there"
     except KernelAnswers:
         return "no process may look into another: process_vm_readv(2) is forbidden"

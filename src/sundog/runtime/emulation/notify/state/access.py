@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.walk import Visit
 
 # File systems in which the kernel gives files to the process that made them: linux/magic.h.
-OWNED_BY_PROCESSES = frozenset(
+_OWNED_BY_PROCESSES = frozenset(
     (
         PROC_SUPER_MAGIC,
         0x1CD1,  # devpts
@@ -61,11 +61,13 @@ OWNED_BY_PROCESSES = frozenset(
         0x19800202,  # mqueue
     )
 )
-OVERFLOW_ID = 65534  # how a user namespace shows IDs that it does not map: the host's root, for one
-STANDARD_STREAMS = (b"0", b"1", b"2")
+_OVERFLOW_ID = (
+    65534  # how a user namespace shows IDs that it does not map: the host's root, for one
+)
+_STANDARD_STREAMS = (b"0", b"1", b"2")
 UNNAMED = os.O_TMPFILE & ~os.O_DIRECTORY
 # The access that a process asks for when it opens a file, by O_ACCMODE.
-OPENED_FOR = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)
+_OPENED_FOR = (MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE)
 
 
 class Access:
@@ -151,7 +153,7 @@ class Access:
             if is_roots or found_inode[0] in self._by_inode or mode != S_IFDIR | EXECUTABLE:
                 place = b"self/fd/%d" % fd
                 status = self._state.files.found(place, follow=True)
-                if not is_a_directory(status):
+                if not _is_a_directory(status):
                     raise KernelAnswers
                 self.require(thread, who, place, status, MAY_EXEC)
 
@@ -178,7 +180,7 @@ class Access:
     def make_in(self, thread: int, who: Credentials, directory: bytes) -> None:
         """Require that ``who`` may make a file in ``directory``."""
         status = self._state.files.status(directory)
-        if not is_a_directory(status):
+        if not _is_a_directory(status):
             raise KernelAnswers
         self.require(thread, who, directory, status, MAY_WRITE | MAY_EXEC)
 
@@ -215,14 +217,14 @@ class Access:
         status = files.status(old, follow=False)
         old_parent, new_parent = files.status(parent(old)), files.status(parent(new))
         target = files.status(new, follow=False) if self.is_taken(new) else None
-        is_directory = is_a_directory(status)
+        is_directory = _is_a_directory(status)
         if (
             (not is_directory and (has_slash[0] or (has_slash[1] and not exchange)))
-            or (exchange and has_slash[1] and target and not is_a_directory(target))
+            or (exchange and has_slash[1] and target and not _is_a_directory(target))
             or old_parent.device != new_parent.device
             or (exchange and target is None)
             or (not replace and target is not None)
-            or (target is not None and is_same(status, target))
+            or (target is not None and _is_same(status, target))
         ):
             raise KernelAnswers
         try:
@@ -231,15 +233,15 @@ class Access:
                 self.make_in(thread, who, parent(new))
             else:
                 self._remove(thread, who, new, target)
-                if not exchange and is_directory != is_a_directory(target):
+                if not exchange and is_directory != _is_a_directory(target):
                     raise KernelAnswers
-            if not is_same(old_parent, new_parent):
+            if not _is_same(old_parent, new_parent):
                 # A directory that moves changes its entry "..".
                 for moved, place in ((status, old), (target if exchange else None, new)):
-                    if moved is not None and is_a_directory(moved):
+                    if moved is not None and _is_a_directory(moved):
                         self.require(thread, who, place, moved, MAY_WRITE)
         except Refused:
-            if is_above(status, new_parent) or (target and is_above(target, old_parent)):
+            if _is_above(status, new_parent) or (target and _is_above(target, old_parent)):
                 raise KernelAnswers from None  # a directory can't move into itself
             raise
 
@@ -258,7 +260,7 @@ class Access:
             files.status(parent(old)).device != files.status(parent(new)).device
         ):
             raise KernelAnswers
-        if not self.is_owner(who, status) and sysctl(b"protected_hardlinks"):
+        if not self.is_owner(who, status) and _sysctl(b"protected_hardlinks"):
             wanted = MAY_READ | MAY_WRITE
             if not is_safe_to_link(self._mode(status)) or not self.allows(who, status, wanted):
                 self._refuse(thread, old, MAY_WRITE, errno.EPERM)
@@ -289,7 +291,7 @@ class Access:
             place = self.file(thread, location, follow=follow)
         else:
             place = self.entry(thread, location, follow=follow)
-        if self._lookup.stream in STANDARD_STREAMS:
+        if self._lookup.stream in _STANDARD_STREAMS:
             return place  # a container runtime gives them to the first user
         if is_new or flags & os.O_PATH:
             return place
@@ -297,7 +299,7 @@ class Access:
             return place
         status = self._state.files.found(place, follow=is_place(place))
         kind = status.mode & S_IFMT
-        wanted = OPENED_FOR[flags & os.O_ACCMODE] | (MAY_WRITE if flags & os.O_TRUNC else 0)
+        wanted = _OPENED_FOR[flags & os.O_ACCMODE] | (MAY_WRITE if flags & os.O_TRUNC else 0)
         if kind == S_IFDIR and (wanted & MAY_WRITE or flags & os.O_CREAT):
             raise KernelAnswers
         if not is_place(place):
@@ -341,7 +343,7 @@ class Access:
             return
         if self.is_guessed(who, status):
             return
-        level = sysctl(setting) if setting else 1
+        level = _sysctl(setting) if setting else 1
         is_shared = above.mode & S_IWOTH or (above.mode & S_IWGRP and level >= 2)
         if level and is_shared and self._owner(above)[0] != self._owner(status)[0]:
             self._refuse(thread, place, MAY_READ, errno.EACCES)
@@ -353,15 +355,15 @@ class Access:
     def _owner(self, status: Status) -> tuple[int, int]:
         """Return user and group of a file; what belongs to the host's other users is root's."""
         uid, gid = self._state.owner(status)
-        if status.uid == OVERFLOW_ID == uid:
+        if status.uid == _OVERFLOW_ID == uid:
             uid = 0
-        return uid, 0 if status.gid == OVERFLOW_ID == gid else gid
+        return uid, 0 if status.gid == _OVERFLOW_ID == gid else gid
 
     def _refuse(self, thread: int, place: bytes, wanted: int, error: int) -> None:
         """Raise Refused, unless the supervisor does not know who owns files there."""
         flags = os.O_PATH | os.O_CLOEXEC | (0 if is_place(place) else os.O_NOFOLLOW)
         with Closing(os.open(place, flags)) as fd:
-            if file_system_type(fd) in OWNED_BY_PROCESSES:
+            if file_system_type(fd) in _OWNED_BY_PROCESSES:
                 return
             if wanted & MAY_WRITE and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
                 raise KernelAnswers  # the kernel says EROFS
@@ -369,26 +371,26 @@ class Access:
             raise Refused(error)
 
 
-def is_same(one: Status, other: Status) -> bool:
+def _is_same(one: Status, other: Status) -> bool:
     """Tell whether both describe the same file."""
     return (one.device, one.inode) == (other.device, other.inode)
 
 
-def is_a_directory(status: Status) -> bool:
+def _is_a_directory(status: Status) -> bool:
     """Tell whether ``status`` describes a directory."""
     return status.mode & S_IFMT == S_IFDIR
 
 
-def is_above(status: Status, directory: Status) -> bool:
+def _is_above(status: Status, directory: Status) -> bool:
     """Tell whether the file that ``status`` describes is ``directory``, or a directory above it."""
-    if not is_a_directory(status):
+    if not _is_a_directory(status):
         return False
     with Closing(status.open()) as above, Closing(directory.open()) as below:
         top, path = os.readlink(b"self/fd/%d" % above), os.readlink(b"self/fd/%d" % below)
     return path == top or path.startswith(top.rstrip(b"/") + b"/")
 
 
-def sysctl(name: bytes) -> int:
+def _sysctl(name: bytes) -> int:
     """Return the kernel's setting fs.``name``, 0 if there is none; the working directory is /proc.
 
     Raises OSError if the setting can't be read.

@@ -47,27 +47,27 @@ XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTR_SIZE_MAX = 65536
 XATTR_NAME_MAX = 255
 
-ACLS = (ACL_ACCESS, ACL_DEFAULT)
-TRUSTED = b"trusted."
-SECURITY = b"security."
+_ACLS = (ACL_ACCESS, ACL_DEFAULT)
+_TRUSTED = b"trusted."
+_SECURITY = b"security."
 USER_PREFIX = b"user."  # a device can't have these, but the file in its place can
 
 
 # The kernel's errors if somebody else than root asks, or if the file system can't do it.
-ROOT_ONLY = (errno.EPERM, errno.EOPNOTSUPP)
+_ROOT_ONLY = (errno.EPERM, errno.EOPNOTSUPP)
 
 
-def is_recorded(name: bytes) -> bool:
+def _is_recorded(name: bytes) -> bool:
     """Tell whether the kernel may refuse the attribute ``name`` to a user, but not to real root."""
-    return name in ACLS or name.startswith((TRUSTED, SECURITY))
+    return name in _ACLS or name.startswith((_TRUSTED, _SECURITY))
 
 
-def may_set(who: Credentials, name: bytes) -> bool:
+def _may_set(who: Credentials, name: bytes) -> bool:
     """Tell whether ``who`` may set or remove the attribute ``name``; ``name`` is not an ACL's."""
     return who.can(CAP_SETFCAP if name == SECURITY_CAPABILITY else CAP_SYS_ADMIN)
 
 
-def acl_refusal(
+def _acl_refusal(
     status: Status, name: bytes, who: Credentials, owner: int, *, is_removal: bool
 ) -> Answer:
     """Return the kernel's answer if it would not change the ACL ``name``, else None."""
@@ -88,7 +88,7 @@ class Attributes:
 
     def are_emulated(self, name: bytes) -> bool:
         """Tell whether the kernel's own answer about the attribute ``name`` can be wrong."""
-        return is_recorded(name) or (self._state.records.devices and name.startswith(USER_PREFIX))
+        return _is_recorded(name) or (self._state.records.devices and name.startswith(USER_PREFIX))
 
     def set(self, thread: int, place: bytes, name: bytes, value: bytes, flags: int) -> Answer:
         """Answer setxattr(2), with valid ``flags``."""
@@ -96,12 +96,12 @@ class Attributes:
         status = state.files.status(place)
         who = state.tags.credentials(thread)
         state.listener.confirm()
-        if name in ACLS:
+        if name in _ACLS:
             return self._set_acl(place, status, who, name, value)
         record = state.records.find(status)
         if name.startswith(USER_PREFIX):
             return -errno.EPERM if record is not None and record.device_type else CONTINUE
-        if not may_set(who, name):
+        if not _may_set(who, name):
             return -errno.EPERM
         known = record is not None and record.xattrs is not None and name in record.xattrs
         if known and flags & XATTR_CREATE:
@@ -110,7 +110,7 @@ class Attributes:
             native_flags = flags & ~XATTR_REPLACE if known else flags
             os.setxattr(place, name, value, native_flags)
         except OSError as error:
-            if error.errno not in ROOT_ONLY:
+            if error.errno not in _ROOT_ONLY:
                 return -(error.errno or errno.EIO)
             if flags & XATTR_REPLACE and not known:
                 return -errno.ENODATA
@@ -130,7 +130,7 @@ class Attributes:
         if isinstance(acl, int):
             return acl
         owner, group = self._access.owner(who, status)
-        refusal = acl_refusal(status, name, who, owner, is_removal=not acl)
+        refusal = _acl_refusal(status, name, who, owner, is_removal=not acl)
         if refusal is not None:
             return refusal
         if acl and not is_valid(acl):
@@ -150,7 +150,7 @@ class Attributes:
         try:
             os.removexattr(place, name)
         except OSError as error:
-            if error.errno not in (errno.ENODATA, *ROOT_ONLY):
+            if error.errno not in (errno.ENODATA, *_ROOT_ONLY):
                 return -(error.errno or errno.EIO)
         if name == ACL_ACCESS:
             mode = mode & ~PERMISSIONS | mode_of(acl)
@@ -168,7 +168,7 @@ class Attributes:
         record = self._state.records.find(status)
         if record is None or not record.xattrs or name not in record.xattrs:
             return CONTINUE
-        if name.startswith(TRUSTED) and not self._sees_trusted(thread):
+        if name.startswith(_TRUSTED) and not self._sees_trusted(thread):
             return -errno.ENODATA
         return shown_value(record, name, status.mode)
 
@@ -183,7 +183,7 @@ class Attributes:
         names += [
             name
             for name in record.xattrs
-            if name not in names and (shown or not name.startswith(TRUSTED))
+            if name not in names and (shown or not name.startswith(_TRUSTED))
         ]
         return b"".join(name + b"\0" for name in names)
 
@@ -193,8 +193,8 @@ class Attributes:
         status = state.files.status(place)
         who = state.tags.credentials(thread)
         state.listener.confirm()
-        if name in ACLS:
-            refusal = acl_refusal(
+        if name in _ACLS:
+            refusal = _acl_refusal(
                 status, name, who, self._access.owner(who, status)[0], is_removal=True
             )
             if refusal is not None:
@@ -202,7 +202,7 @@ class Attributes:
         elif name.startswith(USER_PREFIX):
             record = state.records.find(status)
             return -errno.EPERM if record is not None and record.device_type else CONTINUE
-        elif not may_set(who, name):
+        elif not _may_set(who, name):
             return -errno.EPERM
         if self._forget(status, name):
             return 0
@@ -210,7 +210,7 @@ class Attributes:
             os.removexattr(place, name)
         except OSError as error:
             # Only root may remove it, so only root could have set it, and there is a record then.
-            return -errno.ENODATA if error.errno in ROOT_ONLY else -(error.errno or errno.EIO)
+            return -errno.ENODATA if error.errno in _ROOT_ONLY else -(error.errno or errno.EIO)
         return 0
 
     def _sees_trusted(self, thread: int) -> bool:

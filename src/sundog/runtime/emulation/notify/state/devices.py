@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.record import Record
 
 # Linux, Documentation/admin-guide/devices.txt: "Memory devices".
-MEMORY_DEVICES = {
+_MEMORY_DEVICES = {
     os.makedev(1, 3): b"dev/null",
     os.makedev(1, 5): b"dev/zero",
     os.makedev(1, 7): b"dev/full",
     os.makedev(1, 8): b"dev/random",
     os.makedev(1, 9): b"dev/urandom",
 }
-MAKING_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_EXCL | os.O_NOFOLLOW
+_MAKING_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_EXCL | os.O_NOFOLLOW
 
 
 def open_device(record: Record, root: bytes, flags: int) -> int:
@@ -34,7 +34,7 @@ def open_device(record: Record, root: bytes, flags: int) -> int:
     ``root`` is the location of a root directory with the host's devices, ``flags`` are the caller's
     for open(2).
     """
-    path = MEMORY_DEVICES.get(record.rdev) if record.device_type == S_IFCHR else None
+    path = _MEMORY_DEVICES.get(record.rdev) if record.device_type == S_IFCHR else None
     if path is None:
         return -1
     try:
@@ -44,7 +44,7 @@ def open_device(record: Record, root: bytes, flags: int) -> int:
             status = os.fstat(found)
             if (status.st_mode & S_IFMT, status.st_rdev) != (S_IFCHR, record.rdev):
                 return -1  # the container has something else there, perhaps a FIFO
-            flags = flags & ~MAKING_FLAGS | os.O_NOCTTY | os.O_CLOEXEC
+            flags = flags & ~_MAKING_FLAGS | os.O_NOCTTY | os.O_CLOEXEC
             return os.open(b"self/fd/%d" % found, flags)
     except (OSError, KernelError):
         return -1

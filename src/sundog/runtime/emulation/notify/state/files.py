@@ -22,34 +22,34 @@ from sundog.runtime.emulation.notify.tracee.memory import Buffer, QuickFunction,
 from sundog.runtime.emulation.notify.tracee.paths import descriptor
 
 AT_SYMLINK_FOLLOW = 0x400
-AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
-IN_DONT_FOLLOW = 0x02000000
+_AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
+_IN_DONT_FOLLOW = 0x02000000
 PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
-READ_OR_WRITE = 0o600
-OWN_DESCRIPTORS = b"self/fd/"  # in the working directory
+_READ_OR_WRITE = 0o600
+_OWN_DESCRIPTORS = b"self/fd/"  # in the working directory
 
 # struct file_handle: bytes, type, and then the handle.
-FILE_HANDLE = Struct("=Ii")
-MAX_HANDLE_SZ = 128
+_FILE_HANDLE = Struct("=Ii")
+_MAX_HANDLE_SZ = 128
 
 # An overlay's handle, struct ovl_fh: three unused bytes, version, magic, length, flags.
-OVL_FH = Struct("=4xBxB")
-OVL_FILEID_V1, OVL_FH_MAGIC, PATH_UPPER = 0xF8, 0xFB, 1 << 2
+_OVL_FH = Struct("=4xBxB")
+_OVL_FILEID_V1, _OVL_FH_MAGIC, _PATH_UPPER = 0xF8, 0xFB, 1 << 2
 
 # Offsets of the fields in struct statx that the emulation changes, and of the birth time; the mask
 # is at 0.  The structure is the same on all architectures.
 STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
-STATX_BTIME = 0x800
-STATX_MNT_ID = 0x1000
-STATX_ATTRIBUTES, STATX_MOUNT = 8, 144
-STATX_ATTR_MOUNT_ROOT = 0x2000
-STATX_ALL = 0x7FF | STATX_BTIME
+_STATX_BTIME = 0x800
+_STATX_MNT_ID = 0x1000
+_STATX_ATTRIBUTES, _STATX_MOUNT = 8, 144
+_STATX_ATTR_MOUNT_ROOT = 0x2000
+_STATX_ALL = 0x7FF | _STATX_BTIME
 # Mask, user, group, mode, inode, the two parts of the birth time, and of the device.
-STATX_FIELDS = Struct("=I16xIIH2xQ40xqI44xII")
-OWNER = Struct("=II")
-STATX_MODE_FIELD = Struct("=H")
-TIMESTAMP = Struct("=qI")
+_STATX_FIELDS = Struct("=I16xIIH2xQ40xqI44xII")
+_OWNER = Struct("=II")
+_STATX_MODE_FIELD = Struct("=H")
+_TIMESTAMP = Struct("=qI")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ if TYPE_CHECKING:
 Name = tuple[int, bytes]
 
 # struct statfs begins with its type: 64 bits wide on little-endian machines, and 32 bits on s390x.
-STATFS_TYPE = Struct("=I")
-STATFS_BUFFER = Buffer()  # larger than a struct statfs
-STATFS_POINTER = byref(STATFS_BUFFER)
-FSTATFS = quick_function("fstatfs")
+_STATFS_TYPE = Struct("=I")
+_STATFS_BUFFER = Buffer()  # larger than a struct statfs
+_STATFS_POINTER = byref(_STATFS_BUFFER)
+_FSTATFS = quick_function("fstatfs")
 ID = Struct("=I")
-DEVICE = Struct("=Q")
+_DEVICE = Struct("=Q")
 
 
 class Status:
@@ -163,7 +163,7 @@ class Status:
 
     def watch(self, add: QuickFunction, fd: int, mask: int) -> int:
         """Call ``add``, which is inotify_add_watch(2), for the file; return the watch, or -1."""
-        flags = 0 if self._follow else IN_DONT_FOLLOW
+        flags = 0 if self._follow else _IN_DONT_FOLLOW
         watch: int = add(fd, self._location, mask | flags)
         return watch
 
@@ -220,8 +220,8 @@ class Files:
         In that case found() returns 0 as the number, the device and the owner.
         """
         dirfd = AT_FDCWD
-        if location[:8] == OWN_DESCRIPTORS:
-            dirfd, location, flags = beside(location, flags)
+        if location[:8] == _OWN_DESCRIPTORS:
+            dirfd, location, flags = _beside(location, flags)
         if self._syscall(self._newfstatat, dirfd, location, self._pointer, flags):
             self.found_inode[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
@@ -238,7 +238,7 @@ class Files:
         """Return the status of ``location``, which find_inode has just found."""
         layout, buffer = self._layout, self._buffer
         fields = (
-            *DEVICE.unpack_from(buffer, layout.device),
+            *_DEVICE.unpack_from(buffer, layout.device),
             self.found_inode[0],
             *ID.unpack_from(buffer, layout.mode),
             *ID.unpack_from(buffer, layout.uid),
@@ -260,14 +260,14 @@ class Files:
 
     def whole_status(self, location: bytes, *, follow: bool = True) -> Status:
         """Return the same as ``status``, with the mark of the birth, by one statx(2)."""
-        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_ALL)
-        mask, uid, gid, mode, inode, seconds, nanoseconds, major, minor = STATX_FIELDS.unpack_from(
+        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, _STATX_ALL)
+        mask, uid, gid, mode, inode, seconds, nanoseconds, major, minor = _STATX_FIELDS.unpack_from(
             self._statx_buffer
         )
         device = os.makedev(major, minor)
         fields = (device, inode, mode, uid, gid)
         status = self._described(location, fields, follow=follow)
-        if mask & STATX_BTIME:
+        if mask & _STATX_BTIME:
             status.born_at(seconds, nanoseconds)
         return status
 
@@ -278,13 +278,13 @@ class Files:
         """
         flags = 0 if follow else AT_SYMLINK_NOFOLLOW
         pointer, buffer = self._statx_pointer, self._statx_buffer
-        if self._syscall(self._statx, AT_FDCWD, location, flags, STATX_MNT_ID, pointer) < 0:
+        if self._syscall(self._statx, AT_FDCWD, location, flags, _STATX_MNT_ID, pointer) < 0:
             self.found_mount = False
             return 0
-        (attributes,) = DEVICE.unpack_from(buffer, STATX_ATTRIBUTES)
-        self.found_mount = bool(attributes & STATX_ATTR_MOUNT_ROOT)
+        (attributes,) = _DEVICE.unpack_from(buffer, _STATX_ATTRIBUTES)
+        self.found_mount = bool(attributes & _STATX_ATTR_MOUNT_ROOT)
         number: int
-        (number,) = DEVICE.unpack_from(buffer, STATX_MOUNT)
+        (number,) = _DEVICE.unpack_from(buffer, _STATX_MOUNT)
         return number
 
     def is_only_above(self, location: bytes, *, follow: bool) -> bool:
@@ -294,13 +294,13 @@ class Files:
         directory the handle inside of it means the file, and prefers the lower ones
         (fs/overlayfs/export.c, ovl_check_encode_origin).  False if the kernel gives no handle.
         """
-        FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
-        flags = AT_HANDLE_FID | (AT_SYMLINK_FOLLOW if follow else 0)
+        _FILE_HANDLE.pack_into(self._handle, 0, _MAX_HANDLE_SZ, 0)
+        flags = _AT_HANDLE_FID | (AT_SYMLINK_FOLLOW if follow else 0)
         if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
             return False
-        _, kind = FILE_HANDLE.unpack_from(self._handle)
-        magic, direction = OVL_FH.unpack_from(self._handle, FILE_HANDLE.size)
-        return kind == OVL_FILEID_V1 and magic == OVL_FH_MAGIC and bool(direction & PATH_UPPER)
+        _, kind = _FILE_HANDLE.unpack_from(self._handle)
+        magic, direction = _OVL_FH.unpack_from(self._handle, _FILE_HANDLE.size)
+        return kind == _OVL_FILEID_V1 and magic == _OVL_FH_MAGIC and bool(direction & _PATH_UPPER)
 
     def descriptor_status(self, fd: int) -> Status:
         """Return the status of the file that the supervisor's own descriptor ``fd`` refers to."""
@@ -328,7 +328,7 @@ class Files:
         The mode of the link in /proc/PID/fd shows how the descriptor was opened.
         """
         status = self.status(descriptor(thread, fd), follow=False)
-        return bool(status.mode & READ_OR_WRITE)
+        return bool(status.mode & _READ_OR_WRITE)
 
     def birth(self, location: bytes, *, follow: bool) -> int:
         """Return the mark of the birth of ``location``: the time, in nanoseconds since 1970.
@@ -336,19 +336,19 @@ class Files:
         If the file system does not know the time, the mark is a hash of the file handle, which
         contains the inode's generation (name_to_handle_at(2)).  Without a handle it is 0.
         """
-        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, STATX_BTIME)
+        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, _STATX_BTIME)
         buffer = self._statx_buffer
-        if ID.unpack_from(buffer)[0] & STATX_BTIME:
+        if ID.unpack_from(buffer)[0] & _STATX_BTIME:
             seconds: int
             nanoseconds: int
-            seconds, nanoseconds = TIMESTAMP.unpack_from(buffer, STATX_BIRTH)
+            seconds, nanoseconds = _TIMESTAMP.unpack_from(buffer, STATX_BIRTH)
             return seconds * 1_000_000_000 + nanoseconds
-        FILE_HANDLE.pack_into(self._handle, 0, MAX_HANDLE_SZ, 0)
+        _FILE_HANDLE.pack_into(self._handle, 0, _MAX_HANDLE_SZ, 0)
         flags = AT_SYMLINK_FOLLOW if follow else 0
         if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
             return 0
-        size, _ = FILE_HANDLE.unpack_from(self._handle)
-        start = FILE_HANDLE.size
+        size, _ = _FILE_HANDLE.unpack_from(self._handle)
+        start = _FILE_HANDLE.size
         # As a time, the hash is long past, so the nursery does not wait for the clock.
         return hash(bytes(memoryview(self._handle).cast("B")[start : start + size])) & 0xFFFFFFFF
 
@@ -360,23 +360,23 @@ class Files:
         (mode,) = ID.unpack_from(buffer, layout.mode)
         ID.pack_into(buffer, layout.mode, record.emulated_mode(mode))
         if record.device_type:
-            DEVICE.pack_into(buffer, layout.rdev, record.rdev)
+            _DEVICE.pack_into(buffer, layout.rdev, record.rdev)
         return bytes(memoryview(buffer).cast("B")[: layout.size])
 
     def statx(self, location: bytes, flags: int, mask: int) -> None:
         """Call statx(2) for emulated_statx."""
         dirfd = AT_FDCWD
-        if location[:8] == OWN_DESCRIPTORS:
-            dirfd, location, flags = beside(location, flags)
+        if location[:8] == _OWN_DESCRIPTORS:
+            dirfd, location, flags = _beside(location, flags)
         if self._syscall(self._statx, dirfd, location, flags, mask, self._statx_pointer) < 0:
             raise OSError(get_errno(), "statx")
 
     def emulated_statx(self, record: Record) -> bytes:
         """Return the ``struct statx`` that statx got, with what ``record`` says."""
         buffer = self._statx_buffer
-        OWNER.pack_into(buffer, STATX_UID, record.uid, record.gid)
-        (mode,) = STATX_MODE_FIELD.unpack_from(buffer, STATX_MODE)
-        STATX_MODE_FIELD.pack_into(buffer, STATX_MODE, record.emulated_mode(mode))
+        _OWNER.pack_into(buffer, STATX_UID, record.uid, record.gid)
+        (mode,) = _STATX_MODE_FIELD.unpack_from(buffer, STATX_MODE)
+        _STATX_MODE_FIELD.pack_into(buffer, STATX_MODE, record.emulated_mode(mode))
         if record.device_type:
             pack_into("=II", buffer, STATX_RDEV, os.major(record.rdev), os.minor(record.rdev))
         return bytes(memoryview(buffer).cast("B")[:STATX_SIZE])
@@ -392,8 +392,8 @@ class LibraryFiles(Files):
     def find_inode(self, location: bytes, flags: int) -> int:
         """Do what Files.find_inode does."""
         dirfd = AT_FDCWD
-        if location[:8] == OWN_DESCRIPTORS:
-            dirfd, location, flags = beside(location, flags)
+        if location[:8] == _OWN_DESCRIPTORS:
+            dirfd, location, flags = _beside(location, flags)
         if self._fstatat(dirfd, location, self._pointer, flags):
             self.found_inode[0] = self.found_device[0] = self.found_ids[0] = 0
             return -1
@@ -407,21 +407,21 @@ class LibraryFiles(Files):
         return self.found_inode[0]
 
 
-def beside(place: bytes, flags: int) -> tuple[int, bytes, int]:
+def _beside(place: bytes, flags: int) -> tuple[int, bytes, int]:
     """Return a ``place`` (``lookup``) as calls of the ``*at`` family name it, with their ``flags``.
 
     That spares the kernel the way through /proc, which takes longer than most others.
     """
-    number, _, name = place[len(OWN_DESCRIPTORS) :].partition(b"/")
+    number, _, name = place[len(_OWN_DESCRIPTORS) :].partition(b"/")
     return int(number), name, flags if name else flags | AT_EMPTY_PATH
 
 
 def file_system_type(fd: int) -> int:
     """Return the f_type of the file system of ``fd``, or 0 if statfs(2) fails."""
-    if FSTATFS(fd, STATFS_POINTER):
+    if _FSTATFS(fd, _STATFS_POINTER):
         return 0
     word: int
-    (word,) = STATFS_TYPE.unpack_from(STATFS_BUFFER)
+    (word,) = _STATFS_TYPE.unpack_from(_STATFS_BUFFER)
     return word
 
 

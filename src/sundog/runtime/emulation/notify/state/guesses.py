@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
     from sundog.runtime.emulation.notify.tracee.paths import Paths
 
-COVERED = -1  # as a mode: a file takes the place of a directory above
-LOST_OWNERS_HINT = (
+_COVERED = -1  # as a mode: a file takes the place of a directory above
+_LOST_OWNERS_HINT = (
     "refused: /%s counts as root's, because the image has lost whose files its RUN instructions "
     "made: build it with --force=notify"
 )
@@ -63,12 +63,12 @@ class GuessedLayer:
         return self._marks
 
     def mode(self, path: bytes) -> int | None:
-        """Return the mode of ``path`` in the layer, None if it is not there, or COVERED."""
+        """Return the mode of ``path`` in the layer, None if it is not there, or _COVERED."""
         try:
             flags = os.O_PATH | os.O_NOFOLLOW
             fd = openat2(self.tree, path or b".", flags, PLAINLY | RESOLVE_NO_XDEV)
         except KernelError as error:
-            return None if error.errno == errno.ENOENT else COVERED
+            return None if error.errno == errno.ENOENT else _COVERED
         with Closing(fd):
             return os.fstat(fd).st_mode
 
@@ -104,14 +104,14 @@ class OwnerGuesses:
         """Tell whether the file that ``status`` describes, which has no record, is such a file."""
         if status.device != self._device or status.kernel_uid != 0 or status.is_only_above():
             return False
-        path = path_from_root(status, paths)
+        path = _path_from_root(status, paths)
         if any(layer.list_fd >= 0 and layer.marks().is_lost for layer in self._layers):
             self._is_lost = True
         if not self._is_lost:
             return self._is_unseen(path)
         if not self._has_told:
             self._has_told = True
-            self._tell(LOST_OWNERS_HINT % path.decode("utf-8", "backslashreplace"))
+            self._tell(_LOST_OWNERS_HINT % path.decode("utf-8", "backslashreplace"))
         return False
 
     def _is_unseen(self, path: bytes) -> bool:
@@ -119,8 +119,8 @@ class OwnerGuesses:
         for layer in self._layers:
             record, mode = layer.manifest.get(path), layer.mode(path)
             if mode is not None:
-                is_directory = mode != COVERED and mode & S_IFMT == S_IFDIR
-                if mode == COVERED or (merges and not is_directory):
+                is_directory = mode != _COVERED and mode & S_IFMT == S_IFDIR
+                if mode == _COVERED or (merges and not is_directory):
                     break
                 if record is not None and (record.uid or record.gid or not record.opaque):
                     return False
@@ -133,7 +133,7 @@ class OwnerGuesses:
         return unseen
 
 
-def path_from_root(status: Status, paths: Paths) -> bytes:
+def _path_from_root(status: Status, paths: Paths) -> bytes:
     """Return the path of a file from the supervisor's own root, without a slash at its begin.
 
     The supervisor may have taken on the root of a caller.  Raises OSError.

@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Files
     from sundog.runtime.emulation.notify.state.walk import Visit
 
-PLACE_FLAGS = os.O_PATH | os.O_CLOEXEC
-FIRST_DESCRIPTORS = 64
+_PLACE_FLAGS = os.O_PATH | os.O_CLOEXEC
+_FIRST_DESCRIPTORS = 64
 # Here a location leads to the process that names it more often than not.
-OWN_PLACES = (b"/proc/", b"/dev/fd/", b"/dev/stdin", b"/dev/stdout", b"/dev/stderr")
+_OWN_PLACES = (b"/proc/", b"/dev/fd/", b"/dev/stdin", b"/dev/stdout", b"/dev/stderr")
 
 
-class OpenHow(Array[Word]):
+class _OpenHow(Array[Word]):
     """``struct open_how``: flags, mode, resolve."""
 
     _type_ = Word
@@ -68,13 +68,13 @@ class Lookup:
         self._files = files
         self._is_proc = is_proc
         self.held: list[int] = []
-        self.own = frozenset(own_inodes())
+        self.own = frozenset(_own_inodes())
         self.stream = b""
         self._syscall = quick_function("syscall")
-        self._follows = OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS)
-        self._stays = OpenHow(PLACE_FLAGS | os.O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS)
-        self._within = byref(OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV))
-        self._straight = byref(OpenHow(PLACE_FLAGS, 0, RESOLVE_NO_SYMLINKS))
+        self._follows = _OpenHow(_PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS)
+        self._stays = _OpenHow(_PLACE_FLAGS | os.O_NOFOLLOW, 0, RESOLVE_NO_MAGICLINKS)
+        self._within = byref(_OpenHow(_PLACE_FLAGS, 0, RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV))
+        self._straight = byref(_OpenHow(_PLACE_FLAGS, 0, RESOLVE_NO_SYMLINKS))
         self._how = {True: byref(self._follows), False: byref(self._stays)}
 
     def file(
@@ -128,7 +128,7 @@ class Lookup:
             )
         end = start_of_walk(location)
         path = location[end + 1 :]
-        with Closing(os.open(location[:end], PLACE_FLAGS)) as base:
+        with Closing(os.open(location[:end], _PLACE_FLAGS)) as base:
             if self._has_no(base, path, self._straight):
                 return True
             self._files.find_open(base)
@@ -147,7 +147,7 @@ class Lookup:
         """Return the place of the file at ``place``, which may be a name, and follow no link."""
         if is_place(place):
             return place
-        fd = os.open(place.rstrip(b"/"), PLACE_FLAGS | os.O_NOFOLLOW)
+        fd = os.open(place.rstrip(b"/"), _PLACE_FLAGS | os.O_NOFOLLOW)
         self.held.append(fd)
         return b"self/fd/%d" % fd
 
@@ -183,10 +183,10 @@ class Lookup:
         else:
             end = start_of_walk(location)
             if end < 0:
-                fd = os.open(location, PLACE_FLAGS)
+                fd = os.open(location, _PLACE_FLAGS)
                 self._files.find_open(fd)
                 return fd
-            base = os.open(location[:end], PLACE_FLAGS)
+            base = os.open(location[:end], _PLACE_FLAGS)
             rest = location[end + 1 :] or b"."
             fd = self._syscall(OPENAT2, base, rest, self._how[follow], 24)
             os.close(base)
@@ -203,12 +203,12 @@ def names_own(location: bytes) -> bool:
 
     Then the supervisor can learn nothing from a look of its own.
     """
-    return location.startswith(OWN_PLACES)
+    return location.startswith(_OWN_PLACES)
 
 
-def own_inodes() -> Iterator[int]:
+def _own_inodes() -> Iterator[int]:
     """Yield the inode numbers of the files that this process has open."""
-    for fd in range(FIRST_DESCRIPTORS):
+    for fd in range(_FIRST_DESCRIPTORS):
         try:
             yield os.fstat(fd).st_ino
         except OSError:

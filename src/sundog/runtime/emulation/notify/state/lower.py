@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 FEW = 2000  # records of files that may change: so many are held open from the start
 SPARSE = 8  # a directory with fewer records is not listed
-FILES = frozenset(TYPES) - {"d"}
+_FILES = frozenset(TYPES) - {"d"}
 LOWEST_OF_LAYER = 1 << 32  # fs/overlayfs, ovl_remap_lower_ino: the layer is in bits above
-SAMPLES = 64  # files of a layer at which the supervisor looks in the container
+_SAMPLES = 64  # files of a layer at which the supervisor looks in the container
 
 
 class OpenedLayer:
@@ -116,10 +116,10 @@ class LowerRecords:
         manifests = shown_manifests([(layer.tree, layer.manifest) for layer in layers])
         lists = is_stable and (not may_change or sum(map(len, manifests)) > FEW)
         for layer, manifest in zip(layers, manifests, strict=True):
-            own = linked_paths(layer, manifest) if is_stable and may_change else frozenset()
+            own = _linked_paths(layer, manifest) if is_stable and may_change else frozenset()
             linked |= own
             if lists:
-                listed, rest = list_files(layer.tree, manifest, own)
+                listed, rest = _list_files(layer.tree, manifest, own)
                 if listed.samples:
                     self.listed.append(listed)
                 self.looked_up.update(rest)
@@ -135,7 +135,7 @@ class LowerRecords:
     def load(self, state: State) -> None:
         """Make records of the files; call it in the container."""
         for listed in self.listed:
-            again = enter_listed(state, listed, must_follow=self.must_follow)
+            again = _enter_listed(state, listed, must_follow=self.must_follow)
             if again:
                 load_records(state, again, is_stable=True)
         self.listed = []
@@ -143,16 +143,16 @@ class LowerRecords:
             load_records(state, self.looked_up, is_stable=self.is_stable, linked=self.linked)
 
 
-def linked_paths(layer: OpenedLayer, shown: OwnersManifest) -> frozenset[bytes]:
+def _linked_paths(layer: OpenedLayer, shown: OwnersManifest) -> frozenset[bytes]:
     """Return the paths in ``shown`` of files of ``layer`` with several names.  Raises OSError."""
     return frozenset(
         path
         for path in (shown if layer.links is None else layer.links)
-        if path in shown and shown[path].kind in FILES and link_count(layer.tree, path) > 1
+        if path in shown and shown[path].kind in _FILES and link_count(layer.tree, path) > 1
     )
 
 
-def list_files(
+def _list_files(
     tree: int, manifest: OwnersManifest, linked: Collection[bytes]
 ) -> tuple[Listed, OwnersManifest]:
     """List the directories of ``tree`` that have many files in ``manifest``.
@@ -168,8 +168,8 @@ def list_files(
     device = os.fstat(tree).st_dev
     for directory, count in counts.items():
         if count >= SPARSE:
-            list_directory(tree, device, directory, rest, listed)
-    step = len(listed.samples) // SAMPLES + 1
+            _list_directory(tree, device, directory, rest, listed)
+    step = len(listed.samples) // _SAMPLES + 1
     listed.samples = listed.samples[::step]
     rest.update(apart)
     if listed.samples:
@@ -181,7 +181,7 @@ def list_files(
     return listed, rest
 
 
-def list_directory(
+def _list_directory(
     tree: int, device: int, directory: bytes, rest: OwnersManifest, listed: Listed
 ) -> None:
     """Move the files in ``directory`` from ``rest`` to ``listed``."""
@@ -204,7 +204,7 @@ def list_directory(
             if record is None:
                 continue
             if record is not last:  # most files in a directory have the same
-                last, is_listed, is_link = record, is_simple(record), record.kind == "l"
+                last, is_listed, is_link = record, _is_simple(record), record.kind == "l"
                 if is_listed:
                     numbers = listed.add(record)
             if is_listed and (
@@ -217,12 +217,12 @@ def list_directory(
         listed.samples.append(sample)
 
 
-def is_simple(record: OwnerRecord) -> bool:
+def _is_simple(record: OwnerRecord) -> bool:
     """Tell whether the listing of a directory is enough for a file with ``record``."""
     return record.kind in "flcb" and bool(record.uid or record.gid or record.rdev or record.xattrs)
 
 
-def enter_listed(state: State, listed: Listed, *, must_follow: bool) -> OwnersManifest:
+def _enter_listed(state: State, listed: Listed, *, must_follow: bool) -> OwnersManifest:
     """Enter the records of ``listed``; return those of files that must be looked at."""
     found = shown_numbers(listed)
     if found is None:
@@ -232,7 +232,7 @@ def enter_listed(state: State, listed: Listed, *, must_follow: bool) -> OwnersMa
     more: dict[int, Record] = {}
     for record, numbers in listed.numbers.values():
         shown = [number + offset for number in numbers] if offset else numbers
-        more.update(dict.fromkeys(shown, template(device, record)))
+        more.update(dict.fromkeys(shown, _template(device, record)))
         records.attributes = records.attributes or bool(record.xattrs)
         records.devices = records.devices or record.kind in DEVICE_KINDS
     if not records.by_inode.keys().isdisjoint(more):
@@ -242,7 +242,7 @@ def enter_listed(state: State, listed: Listed, *, must_follow: bool) -> OwnersMa
     return {}
 
 
-def template(device: int, entry: OwnerRecord) -> Record:
+def _template(device: int, entry: OwnerRecord) -> Record:
     """Return the record that all files with ``entry`` share until a call meets them."""
     record = Record(device, LISTED, entry.uid, entry.gid)
     if entry.kind in "cb":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CLOCK_REALTIME_COARSE = 5  # time.h: what file systems take times from
 HELD_LIMIT = 256
-TICK = 0.01  # seconds: the longest that a kernel is built with
+_TICK = 0.01  # seconds: the longest that a kernel is built with
 
 
 class Nursery:
@@ -38,7 +38,7 @@ class Nursery:
     def empty(self) -> None:
         """Close everything, after the tick: a file system is busy while a file in it is open."""
         if self.held:
-            time.sleep(TICK)
+            time.sleep(_TICK)
             self.release()
 
     def release(self) -> None:

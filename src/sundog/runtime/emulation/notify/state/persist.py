@@ -42,7 +42,7 @@ LISTING_INODES = frozenset(
     )
 )
 
-PATH_LIMIT = 4094  # PATH_MAX without the "/" in front and the NUL behind
+_PATH_LIMIT = 4094  # PATH_MAX without the "/" in front and the NUL behind
 
 
 def shown_manifests(layers: Sequence[tuple[int, OwnersManifest]]) -> list[OwnersManifest]:
@@ -51,7 +51,7 @@ def shown_manifests(layers: Sequence[tuple[int, OwnersManifest]]) -> list[Owners
     A layer is the descriptor of a tree, and a manifest; the topmost comes first.  Raises OSError.
     """
     shown: list[OwnersManifest] = []
-    above: list[Held] = []
+    above: list[_Held] = []
     for tree, manifest in layers:
         if above:
             manifests = shown[:]
@@ -65,7 +65,7 @@ def shown_manifests(layers: Sequence[tuple[int, OwnersManifest]]) -> list[Owners
             )
         else:
             shown.append(manifest)
-        above.append(Held(tree))
+        above.append(_Held(tree))
     return shown
 
 
@@ -77,7 +77,7 @@ def merged_manifest(layers: Sequence[tuple[int, OwnersManifest]]) -> OwnersManif
     return merged
 
 
-class Held:
+class _Held:
     """The paths about which the layer with the tree ``tree``, a descriptor, decides.
 
     Most layers lack most directories of the layers below, and one look tells about all paths in
@@ -167,7 +167,7 @@ def load_records(
             if fd < 0:
                 continue
             status = state.files.descriptor_status(fd)
-            load_record(state, status, entry, is_stable=is_stable)
+            _load_record(state, status, entry, is_stable=is_stable)
             record = state.records.find(status)
             if record is None or entry.kind == "d" or not is_stable:
                 os.close(fd)
@@ -189,7 +189,7 @@ def open_beneath(root: int, path: bytes) -> int:
         return -1
 
 
-def load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
+def _load_record(state: State, status: Status, entry: OwnerRecord, *, is_stable: bool) -> None:
     """Make a record of ``entry`` for the file that ``status`` describes, if their types agree."""
     if not is_of_kind(status.mode, entry):
         return
@@ -231,7 +231,7 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
                     status = settled(state, place, status)
                     record = records.find(status)
                 if record is not None:
-                    entry = manifest_entry(status, record)
+                    entry = _manifest_entry(status, record)
                     manifest[path] = entries.setdefault(entry.values(), entry)
     return manifest
 
@@ -246,7 +246,7 @@ def load_mounted(state: State, destination: bytes, manifest: OwnersManifest) -> 
         if status.mode & S_IFMT == S_IFDIR:
             load_records(state, manifest, root=destination, is_stable=False)
         elif b"" in manifest:
-            load_record(state, status, manifest[b""], is_stable=False)
+            _load_record(state, status, manifest[b""], is_stable=False)
 
 
 def collect_tree(state: State, tree: int) -> OwnersManifest:
@@ -263,13 +263,13 @@ def collect_tree(state: State, tree: int) -> OwnersManifest:
             status = settled(state, b"self/fd/%d" % fd, status)
             record = state.records.find(status)
             if record is not None:
-                manifest[path] = manifest_entry(status, record)
+                manifest[path] = _manifest_entry(status, record)
         finally:
             os.close(fd)
     return manifest
 
 
-def manifest_entry(status: Status, record: Record) -> OwnerRecord:
+def _manifest_entry(status: Status, record: Record) -> OwnerRecord:
     """Return the manifest's entry of the file that ``status`` and ``record`` describe."""
     file_type = record.emulated_mode(status.mode) & S_IFMT
     xattrs = [(name, shown_value(record, name, status.mode)) for name in record.xattrs or ()]
@@ -320,7 +320,7 @@ def walk(tree: int, inodes: Container[int] | None = None) -> Iterator[bytes]:
                     if not is_directory and inodes is not None and entry.inode() not in inodes:
                         continue
                     path = prefix + encode_text(entry.name)
-                    if len(path) > PATH_LIMIT:
+                    if len(path) > _PATH_LIMIT:
                         continue
                     yield path
                     if is_directory:

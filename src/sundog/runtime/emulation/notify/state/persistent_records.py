@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sundog.base.record.inode_state import InodeKey
     from sundog.runtime.emulation.notify.state.files import Status
 
-NO_BIRTH_KNOWN = LISTED - 1  # as ``birth``: the record is from a state file without births
-DEVICE_TYPES = (S_IFCHR, S_IFBLK)
+_NO_BIRTH_KNOWN = LISTED - 1  # as ``birth``: the record is from a state file without births
+_DEVICE_TYPES = (S_IFCHR, S_IFBLK)
 
 
 class PersistentRecords(Records):
@@ -45,10 +45,10 @@ class PersistentRecords(Records):
         self.watched_from = 0
 
     def _load(self, device: int, inode: int, entry: InodeEntry) -> None:
-        birth = entry.birth if entry.birth >= 0 else NO_BIRTH_KNOWN
+        birth = entry.birth if entry.birth >= 0 else _NO_BIRTH_KNOWN
         record = Record(device, birth, self._share(entry.uid), self._share(entry.gid))
         kind = entry.mode & S_IFMT
-        if kind in DEVICE_TYPES:
+        if kind in _DEVICE_TYPES:
             record.device_type, record.rdev = kind, entry.rdev
             self.devices = True
         record.permissions = entry.permissions
@@ -66,7 +66,7 @@ class PersistentRecords(Records):
 
         Returns False if the file has another type.
         """
-        if record.birth != NO_BIRTH_KNOWN:
+        if record.birth != _NO_BIRTH_KNOWN:
             return False
         mode = self._modes.get((status.device, status.inode), 0)
         on_disk = S_IFREG if record.device_type else mode & S_IFMT
@@ -105,17 +105,17 @@ class PersistentRecords(Records):
         for inode, record in self:
             mode = self._modes.get((record.device, inode))
             if mode is not None:
-                yield (record.device, inode), entry_of(record, mode)
+                yield (record.device, inode), _entry_of(record, mode)
 
 
-def entry_of(record: Record, mode: int) -> InodeEntry:
+def _entry_of(record: Record, mode: int) -> InodeEntry:
     """Return what a state file says about the inode of ``record``; the inode has ``mode``."""
     return InodeEntry(
         record.emulated_mode(mode),
         record.uid,
         record.gid,
         record.rdev,
-        birth=-1 if record.birth == NO_BIRTH_KNOWN else record.birth,
+        birth=-1 if record.birth == _NO_BIRTH_KNOWN else record.birth,
         permissions=-1 if record.permissions == INODE_DECIDES else record.permissions,
         xattrs=record.xattrs,
     )

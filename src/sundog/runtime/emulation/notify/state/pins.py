@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
 
 NOT_THERE = -1
-FREE = 512  # descriptors for all other purposes
+_FREE = 512  # descriptors for all other purposes
 
 
 class Pins:
@@ -33,7 +33,7 @@ class Pins:
         self._room = 0
         self._copies: set[tuple[int, int]] = set()  # device and inode number
         if upper >= 0:
-            self._room = allow_descriptors() - FREE
+            self._room = allow_descriptors() - _FREE
 
     def hold(self, fd: int) -> None:
         """Take over a descriptor that is open with O_PATH."""

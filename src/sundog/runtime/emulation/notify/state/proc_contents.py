@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.credentials import Credentials
     from sundog.runtime.emulation.notify.state.state import State
 
-STATUS = b"status"
-SYSV_LIST_LIMIT = 16 << 20  # 32000 objects take 5 MB
-SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
+_STATUS = b"status"
+_SYSV_LIST_LIMIT = 16 << 20  # 32000 objects take 5 MB
+_SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
 
 
 def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
@@ -31,24 +31,24 @@ def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
     ``thread`` opens it with ``flags``, which are those of open(2).  Raises OSError.
     """
     name = location.rpartition(b"/")[2]
-    if name != STATUS and name not in SYSV_LISTS:
+    if name != _STATUS and name not in _SYSV_LISTS:
         return -1
     place = state.lookup.file(thread, location, follow=not flags & os.O_NOFOLLOW)
     # One descriptor, so that the file that is read is the one whose identity was found.
     with Closing(os.open(place, os.O_PATH | os.O_CLOEXEC | flags & os.O_DIRECTORY)) as found:
-        if name in SYSV_LISTS:
-            return open_list(state, thread, found, SYSV_LISTS[name])
+        if name in _SYSV_LISTS:
+            return _open_list(state, thread, found, _SYSV_LISTS[name])
         who = state.processes.identity(state.files.descriptor_status(found))
         if who is None:
             return -1
         with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != STATUS:
+            if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != _STATUS:
                 return -1  # a symbolic link of this name leads to another file
             text = status_text(fd)
-    return in_memory("status", shown_status(text, who))
+    return _in_memory("status", _shown_status(text, who))
 
 
-def open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
+def _open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
     """Return a descriptor of what the file ``found`` shows, if it is that of /proc/sysvipc.
 
     ``found`` is open with O_PATH.  Returns -1 as ``open_shown`` does.  Raises OSError.
@@ -60,14 +60,14 @@ def open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
     if not state.sysv.is_here(thread):
         return -1
     with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-        text = whole_text(fd, SYSV_LIST_LIMIT)
+        text = _whole_text(fd, _SYSV_LIST_LIMIT)
     if shown_list(state.sysv, kind, text) == text:
         return -1
     pids = None if state.sysv.is_here(thread, b"pid") else ids_seen_by(thread)
-    return in_memory(kind.name, shown_list(state.sysv, kind, text, pids))
+    return _in_memory(kind.name, shown_list(state.sysv, kind, text, pids))
 
 
-def in_memory(name: str, text: bytes) -> int:
+def _in_memory(name: str, text: bytes) -> int:
     """Return a descriptor for reading of a file without a name that holds ``text``."""
     with Closing(os.memfd_create(name, os.MFD_CLOEXEC)) as memory:
         with open(memory, "wb", closefd=False) as file:
@@ -75,7 +75,7 @@ def in_memory(name: str, text: bytes) -> int:
         return os.open(b"self/fd/%d" % memory, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def whole_text(fd: int, limit: int) -> bytes:
+def _whole_text(fd: int, limit: int) -> bytes:
     """Return the rest of the file ``fd``, up to ``limit`` bytes."""
     pieces, left = [], limit
     while left:
@@ -87,7 +87,7 @@ def whole_text(fd: int, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def shown_status(text: bytes, who: Credentials) -> bytes:
+def _shown_status(text: bytes, who: Credentials) -> bytes:
     """Return the ``text`` of a /proc/PID/status as the kernel would write it for ``who``."""
     lines = {
         b"Uid": b"%d\t%d\t%d\t%d" % (who.ruid, who.euid, who.suid, who.fsuid),

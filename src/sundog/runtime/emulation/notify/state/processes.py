@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.credentials import Credentials
     from sundog.runtime.emulation.notify.identity.tags import Tags
 
-NO_DEVICE = 0  # the device number of no file
+_NO_DEVICE = 0  # the device number of no file
 
 
 class ProcessFiles:
@@ -38,13 +38,13 @@ class ProcessFiles:
 
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
-        self.others = {NO_DEVICE}
+        self.others = {_NO_DEVICE}
         self._procs: set[int] = set()
 
     def forget(self) -> None:
         """Forget which file systems are a /proc."""
         self.others.clear()
-        self.others.add(NO_DEVICE)
+        self.others.add(_NO_DEVICE)
         self._procs.clear()
 
     def owner(self, status: Status) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class ProcessFiles:
             with Closing(status.open()) as fd:
                 if not self.is_proc(status.device, fd):
                     return None
-                limits = open_limits(os.readlink(b"self/fd/%d" % fd), status.device)
+                limits = _open_limits(os.readlink(b"self/fd/%d" % fd), status.device)
         except OSError:
             return None
         if limits < 0:
@@ -95,7 +95,7 @@ class ProcessFiles:
         return table[index] if index < len(table) else table[0]
 
 
-def open_limits(path: bytes, device: int) -> int:
+def _open_limits(path: bytes, device: int) -> int:
     """Open ``limits`` of the process to which the file ``path`` of a /proc belongs.
 
     Returns -1 if the file belongs to no process, or if something is mounted over ``limits``.
@@ -114,18 +114,18 @@ def open_limits(path: bytes, device: int) -> int:
         except OSError:
             continue
         with Closing(fd):
-            if is_root_of(fd, device):
-                return open_unhidden(fd, parts[at] + b"/limits")
+            if _is_root_of(fd, device):
+                return _open_unhidden(fd, parts[at] + b"/limits")
     return -1
 
 
-def is_root_of(fd: int, device: int) -> bool:
+def _is_root_of(fd: int, device: int) -> bool:
     """Tell whether ``fd`` is the root directory of the /proc with the number ``device``."""
     status = os.fstat(fd)
     return (status.st_dev, status.st_ino) == (device, PROC_ROOT_INO)
 
 
-def open_unhidden(root: int, path: bytes) -> int:
+def _open_unhidden(root: int, path: bytes) -> int:
     """Open ``path`` below ``root`` for reading; return -1 if it is gone or a mount hides it.
 
     What is mounted there may be a FIFO, for whose writer the supervisor would wait.

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.volumes import Volumes
 
 UNWATCHED = 1 << 15  # the records that a container makes before the next ones are watched
-LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
-CALM_AFTER = 1 << 12  # if none of so many watched files goes, others will hardly go, either
-SELECTED = 1 << 4  # then one record of so many is watched
-NEVER = sys.maxsize
-SHARED_LIMIT = 1 << 12
+_LOOK_EVERY = 1 << 8  # after so many records, forget what is gone
+_CALM_AFTER = 1 << 12  # if none of so many watched files goes, others will hardly go, either
+_SELECTED = 1 << 4  # then one record of so many is watched
+_NEVER = sys.maxsize
+_SHARED_LIMIT = 1 << 12
 
 ATTRIBUTE_BYTES_LIMIT = 1 << 26  # of all records: names and values of attributes
 
@@ -60,7 +60,7 @@ class Records:
     nursery     keeps young inodes alive
     watches     tell which inodes are gone
     watched_from
-                the number of records before further ones are watched; NEVER at the start
+                the number of records before further ones are watched; _NEVER at the start
     pins        keeps the numbers of inodes
     has_listed  files that may change share records; a call that may change one must ``find`` it
     linked      records of hard links in lower layers that no change has broken
@@ -86,7 +86,7 @@ class Records:
         self.devices = False
         self.nursery = Nursery()
         self.watches = Watches()
-        self.watched_from = NEVER
+        self.watched_from = _NEVER
         self.pins = Pins()
         self.has_listed = False
         self.linked: dict[Name, Record] = {}
@@ -94,7 +94,7 @@ class Records:
         self._shared: dict[int, int] = {}
         self._attribute_bytes = 0  # at most: what was recorded, and may be gone
         self._watched = 0
-        self._patience = self._calm_from = CALM_AFTER
+        self._patience = self._calm_from = _CALM_AFTER
 
     def limit_growth(self) -> None:
         """Begin to count records: from now on a file may be gone before the container ends."""
@@ -208,10 +208,10 @@ class Records:
         """
         self._watched += 1
         is_calm = self._watched > self._calm_from
-        if is_calm and self._watched % SELECTED and not record.xattrs:
+        if is_calm and self._watched % _SELECTED and not record.xattrs:
             return
         gone = self.watches.add(status, record)
-        if self._watched % LOOK_EVERY == 0:
+        if self._watched % _LOOK_EVERY == 0:
             gone += self.watches.gone()
         if gone:
             if is_calm:
@@ -264,7 +264,7 @@ class Records:
 
     def _share(self, number: int) -> int:
         """Return the object for ``number`` that many records share."""
-        if len(self._shared) >= SHARED_LIMIT:
+        if len(self._shared) >= _SHARED_LIMIT:
             self._shared.clear()  # a program makes up numbers
         return self._shared.setdefault(number, number)
 
@@ -291,7 +291,7 @@ class Records:
         xattrs = record.xattrs
         if (
             (present is None and len(self.by_inode) >= self.watched_from)
-            or (xattrs and self.watched_from != NEVER)
+            or (xattrs and self.watched_from != _NEVER)
         ) and record.birth != ANY_BIRTH:
             self._watch(status, record)
         if status.mode & S_IFMT == S_IFDIR and (record.gid or (xattrs and ACL_DEFAULT in xattrs)):

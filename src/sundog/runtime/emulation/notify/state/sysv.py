@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 IPC_RMID, IPC_SET, IPC_STAT = 0, 1, 2
 # An identifier modulo one of these is its index: ipc/util.h; the larger one with ipcmni_extend.
-INDEX_MASKS = (0x7FFF, 0xFFFFFF)
+_INDEX_MASKS = (0x7FFF, 0xFFFFFF)
 
 # The start of struct ipc64_perm: key, owner, group, creator, its group, mode.
 PERMISSION = Struct("=iIIIII")
-OWNERS = Struct("=IIII")
+_OWNERS = Struct("=IIII")
 OWNERS_PLACE = 4
-PROCESS = Struct("=i")
-BUFFER_SIZE = 256
+_PROCESS = Struct("=i")
+_BUFFER_SIZE = 256
 SEMID_SIZES = {"x86_64": 104}
 SEMID_SIZE = 88  # elsewhere
 QUEUE_BYTES = Struct("=Q")
@@ -108,7 +108,7 @@ QUEUES = SysvKind(
 SYSV_KINDS = {kind.name: kind for kind in (SEGMENTS, SEMAPHORES, QUEUES)}
 
 
-class SysvRecord:
+class _SysvRecord:
     """Owner and creator of the object ``number``; ``maker`` is the process ID that it shows."""
 
     __slots__ = ("maker", "number", "owners")
@@ -127,7 +127,7 @@ class SysvObject:
 
     __slots__ = ("kind", "mode", "number", "owners", "raw", "record")
 
-    def __init__(self, kind: SysvKind, number: int, raw: bytes, record: SysvRecord | None) -> None:
+    def __init__(self, kind: SysvKind, number: int, raw: bytes, record: _SysvRecord | None) -> None:
         *_, mode = PERMISSION.unpack_from(raw)
         self.kind = kind
         self.number = number
@@ -142,8 +142,8 @@ class SysvObjects:
 
     def __init__(self, abi: NotifyAbi) -> None:
         self._abi = abi
-        self._records: dict[tuple[str, int], SysvRecord] = {}
-        self._buffer = bytearray(BUFFER_SIZE)
+        self._records: dict[tuple[str, int], _SysvRecord] = {}
+        self._buffer = bytearray(_BUFFER_SIZE)
         self._address = address(self._buffer)
 
     def is_here(self, thread: int, namespace: bytes = b"ipc") -> bool:
@@ -164,7 +164,7 @@ class SysvObjects:
 
     def look(self, kind: SysvKind, number: int) -> SysvObject | None:
         """Return the object with the identifier ``number``; None if there is none."""
-        for mask in INDEX_MASKS if number >= 0 else ():
+        for mask in _INDEX_MASKS if number >= 0 else ():
             found = self.look_at(kind, number & mask)
             if found is not None and found.number == number:
                 return found
@@ -178,9 +178,9 @@ class SysvObjects:
         size = kind.size or SEMID_SIZES.get(self._abi.name, SEMID_SIZE)
         return SysvObject(kind, number, bytes(self._buffer[:size]), self.record(kind, number))
 
-    def record(self, kind: SysvKind, number: int) -> SysvRecord | None:
+    def record(self, kind: SysvKind, number: int) -> _SysvRecord | None:
         """Return the record of the object with the identifier ``number``; None: it is root's."""
-        for mask in INDEX_MASKS:
+        for mask in _INDEX_MASKS:
             record = self._records.get((kind.name, number & mask))
             if record is not None and record.number == number:
                 return record
@@ -189,26 +189,26 @@ class SysvObjects:
     def enter(self, kind: SysvKind, number: int, who: Credentials, maker: int) -> None:
         """Record that ``who`` has made an object; ``maker`` is its process ID."""
         owners = (who.euid, who.egid, who.euid, who.egid)
-        self._keep(kind, SysvRecord(number, owners, maker))
+        self._keep(kind, _SysvRecord(number, owners, maker))
 
     def give(self, found: SysvObject, uid: int, gid: int) -> None:
         """Record another owner of an object."""
         maker = 0 if found.record is None else found.record.maker
-        self._keep(found.kind, SysvRecord(found.number, (uid, gid, *found.owners[2:]), maker))
+        self._keep(found.kind, _SysvRecord(found.number, (uid, gid, *found.owners[2:]), maker))
 
     def forget(self, kind: SysvKind, number: int) -> None:
         """Forget an object, unless it is still there: a segment stays as long as it is in use."""
         if self.look(kind, number) is None:
-            for mask in INDEX_MASKS:
+            for mask in _INDEX_MASKS:
                 record = self._records.get((kind.name, number & mask))
                 if record is not None and record.number == number:
                     del self._records[kind.name, number & mask]
 
-    def _keep(self, kind: SysvKind, record: SysvRecord) -> None:
-        index = record.number & INDEX_MASKS[0]
+    def _keep(self, kind: SysvKind, record: _SysvRecord) -> None:
+        index = record.number & _INDEX_MASKS[0]
         found = self.look_at(kind, index)
         if found is None or found.number != record.number:
-            index = record.number & INDEX_MASKS[1]
+            index = record.number & _INDEX_MASKS[1]
         self._records[kind.name, index] = record
 
 
@@ -218,12 +218,12 @@ def shown_structure(found: SysvObject, pids: Callable[[int], int] | None) -> byt
     ``pids`` turns the supervisor's number of a process into the reader's; None: they are the same.
     """
     kind, raw = found.kind, bytearray(found.raw)
-    OWNERS.pack_into(raw, OWNERS_PLACE, *found.owners)
+    _OWNERS.pack_into(raw, OWNERS_PLACE, *found.owners)
     for place in kind.pids if pids is not None else ():
-        (outer,) = PROCESS.unpack_from(raw, place)
-        PROCESS.pack_into(raw, place, pids(outer) if pids is not None and outer else 0)
+        (outer,) = _PROCESS.unpack_from(raw, place)
+        _PROCESS.pack_into(raw, place, pids(outer) if pids is not None and outer else 0)
     if kind is SEGMENTS and found.record is not None and found.record.maker:
-        PROCESS.pack_into(raw, kind.pids[0], found.record.maker)
+        _PROCESS.pack_into(raw, kind.pids[0], found.record.maker)
     return bytes(raw)
 
 
@@ -248,11 +248,11 @@ def shown_list(
             columns |= {column: pids(int(words[column])) for column in kind.pid_columns}
         if kind is SEGMENTS and record is not None and record.maker:
             columns[kind.pid_columns[0]] = record.maker
-        shown.append(replaced_columns(line, columns))
+        shown.append(_replaced_columns(line, columns))
     return b"\n".join(shown)
 
 
-def replaced_columns(line: bytes, columns: dict[int, int]) -> bytes:
+def _replaced_columns(line: bytes, columns: dict[int, int]) -> bytes:
     """Return ``line`` with other numbers in some ``columns``, all of which have the form %5u."""
     rest, pieces = line, []
     for index, word in enumerate(line.split()):

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
 
-UNANSWERED_LIMIT = 1 << 8
+_UNANSWERED_LIMIT = 1 << 8
 
 
 class Unanswered:
@@ -32,7 +32,7 @@ class Unanswered:
         """Take note that the reply to the call ``cookie`` has not arrived."""
         made_for, thread, inode = self._made
         if cookie == made_for:
-            while len(self._lost) >= UNANSWERED_LIMIT:
+            while len(self._lost) >= _UNANSWERED_LIMIT:
                 del self._lost[next(iter(self._lost))]
             self._lost[thread] = inode
 

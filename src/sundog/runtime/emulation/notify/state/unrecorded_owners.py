@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.files import Status
 
     # Returns user and group of an open file, as the host shows them.
-    RealOwner = Callable[[int], tuple[int, int]]
+    _RealOwner = Callable[[int], tuple[int, int]]
 
 
 class AllIsReal:
@@ -28,7 +28,7 @@ class AllIsReal:
 
     __slots__ = ("_ask", "_gid", "_uid")
 
-    def __init__(self, uid: int, gid: int, ask: RealOwner) -> None:
+    def __init__(self, uid: int, gid: int, ask: _RealOwner) -> None:
         self._uid = uid
         self._gid = gid
         self._ask = ask

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     # The path of a volume in the container, and whether also files of others are the user's.
     VolumePlace = tuple[bytes, bool]
 
-OVERLAY_SUPER_MAGIC = 0x794C7630  # linux/magic.h
+_OVERLAY_SUPER_MAGIC = 0x794C7630  # linux/magic.h
 # File systems in which the kernel gives files to processes.
-OF_PROCESSES = frozenset((b"proc", b"devpts", b"mqueue"))
-SELF_MOUNTINFO = b"self/mountinfo"
+_OF_PROCESSES = frozenset((b"proc", b"devpts", b"mqueue"))
+_SELF_MOUNTINFO = b"self/mountinfo"
 
 
 class Volumes:
@@ -51,13 +51,13 @@ class Volumes:
         self._gid = gid
         self._mounts: dict[int, bool] = {}
         with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
-            is_overlay = file_system_type(root) == OVERLAY_SUPER_MAGIC
+            is_overlay = file_system_type(root) == _OVERLAY_SUPER_MAGIC
             self.root_device = os.fstat(root).st_dev if is_overlay else -1
             for path, takes_all in places:
-                number = volume_at(files, root, path)
+                number = _volume_at(files, root, path)
                 if number:
                     self._mounts[number] = takes_all
-        self._add_below(mounted_below())
+        self._add_below(_mounted_below())
 
     def _add_below(self, mounts: Sequence[tuple[int, int]]) -> None:
         """Add the mounts on those of the volumes.
@@ -85,7 +85,7 @@ class Volumes:
         return self._uid, self._gid
 
 
-def volume_at(files: Files, root: int, path: bytes) -> int:
+def _volume_at(files: Files, root: int, path: bytes) -> int:
     """Return the number of the mount whose root directory, or file, is at ``path``; 0 for none.
 
     Symbolic links count as when the mount was attached.
@@ -99,16 +99,16 @@ def volume_at(files: Files, root: int, path: bytes) -> int:
         return number if files.found_mount else 0
 
 
-def mounted_below() -> list[tuple[int, int]]:
+def _mounted_below() -> list[tuple[int, int]]:
     """Return the numbers of all mounts, each with that of the mount below it: proc(5), mountinfo.
 
     Leaves out those in which the kernel gives files to processes.
     """
     found = []
-    with open(SELF_MOUNTINFO, "rb") as file:
+    with open(_SELF_MOUNTINFO, "rb") as file:
         for line in file:
             before, _, after = line.partition(b" - ")
             number, below, _ = before.split(b" ", 2)
-            if after.partition(b" ")[0] not in OF_PROCESSES:
+            if after.partition(b" ")[0] not in _OF_PROCESSES:
                 found.append((int(number), int(below)))
     return found

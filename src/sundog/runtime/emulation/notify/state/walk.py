@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
 PROC_ROOT_INO = 1
-SYMLINKS_LIMIT = 40
-ST_NOSYMFOLLOW = 0x2000
+_SYMLINKS_LIMIT = 40
+_ST_NOSYMFOLLOW = 0x2000
 LIMITS_SIZE = 4096
-NOTHING_TELLS = -1
-STEP_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOTHING_TELLS = -1
+_STEP_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_NAMES = (b"", b".", b"..")
-OWN_LINKS = (b"self", b"thread-self")
-PROCESS_LINKS = (b"cwd", b"root", b"exe")
-WITHIN = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
+_OWN_LINKS = (b"self", b"thread-self")
+_PROCESS_LINKS = (b"cwd", b"root", b"exe")
+_WITHIN = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
 
 
 class Walk:
@@ -65,7 +65,7 @@ class Walk:
         end = 1 if location[0] == SLASH else start_of_walk(location)
         start = location if is_place(location) else location[:end]
         self._at = os.open(start, os.O_PATH | os.O_CLOEXEC)
-        self._rest = [] if is_place(location) else steps(location[end:])
+        self._rest = [] if is_place(location) else _steps(location[end:])
         # Then the end must be a directory.
         self._slash = b"/" if location.endswith(b"/") else b""
 
@@ -90,7 +90,7 @@ class Walk:
                 self._require_directory()
                 continue
             try:
-                child = os.open(name, STEP_FLAGS, dir_fd=self._at)
+                child = os.open(name, _STEP_FLAGS, dir_fd=self._at)
             except FileNotFoundError:
                 if not is_end:
                     raise
@@ -120,7 +120,7 @@ class Walk:
     def _follow(self, name: bytes, link: int) -> None:
         """Follow ``link``, an open symbolic link that is ``name`` in the present directory."""
         self._links += 1
-        if self._links > SYMLINKS_LIMIT or os.fstatvfs(link).f_flag & ST_NOSYMFOLLOW:
+        if self._links > _SYMLINKS_LIMIT or os.fstatvfs(link).f_flag & _ST_NOSYMFOLLOW:
             raise KernelAnswers
         if file_system_type(link) != PROC_SUPER_MAGIC:
             self._require_followed(name)
@@ -129,7 +129,7 @@ class Walk:
             self._go(self._file_of_process(name))
             self._arrive()
             return
-        elif name in OWN_LINKS:
+        elif name in _OWN_LINKS:
             target = self._own(name)
         else:
             target = os.readlink(b"", dir_fd=link)
@@ -139,7 +139,7 @@ class Walk:
             self._slash = b"/"
         if target[0] == SLASH:
             self._go(os.open(b"/", os.O_PATH | os.O_CLOEXEC))
-        self._rest += steps(target)
+        self._rest += _steps(target)
         if target[0] == SLASH:
             self._arrive()
 
@@ -182,13 +182,13 @@ class Walk:
                 return b"%d" % self._thread  # a directory that is not listed; it is good for both
         except FileNotFoundError:
             pass  # this process has no number there
-        numbers = identifiers(process_status(self._thread))
+        numbers = _identifiers(process_status(self._thread))
         for level, number in enumerate(numbers[0]):
             status = self._open(b"%d/status" % number)
             if status < 0:
                 continue
             with Closing(status):
-                there = identifiers(status_text(status))
+                there = _identifiers(status_text(status))
             if there[0] == numbers[0][level:]:
                 is_self = name == b"self"
                 return b"%d" % number if is_self else b"%d/task/%d" % (number, numbers[1][level])
@@ -196,10 +196,10 @@ class Walk:
 
     def _file_of_process(self, name: bytes) -> int:
         """Return the file to which a link of a process leads, if the caller may follow it."""
-        if name not in PROCESS_LINKS and not name.isdigit():
+        if name not in _PROCESS_LINKS and not name.isdigit():
             raise KernelAnswers
         process = b"../" if name.isdigit() else b""
-        if self._limit(process) in (SUPERVISOR_MARK, NOTHING_TELLS) or self._is_own(process):
+        if self._limit(process) in (SUPERVISOR_MARK, _NOTHING_TELLS) or self._is_own(process):
             raise KernelAnswers
         space = os.stat(process + b"ns/user", dir_fd=self._at)
         own = os.stat(b"%d/ns/user" % self._thread)
@@ -213,7 +213,7 @@ class Walk:
         """Require that the present directory, in a /proc, is not a supervisor's."""
         for process in (b"", b"../"):
             limit = self._limit(process)
-            if limit != NOTHING_TELLS and (limit == SUPERVISOR_MARK or self._is_own(process)):
+            if limit != _NOTHING_TELLS and (limit == SUPERVISOR_MARK or self._is_own(process)):
                 raise KernelAnswers
 
     def _is_own(self, process: bytes) -> bool:
@@ -226,36 +226,36 @@ class Walk:
         if status < 0:
             return True
         with Closing(status):
-            there, _ = identifiers(status_text(status))
+            there, _ = _identifiers(status_text(status))
         with Closing(os.open(b"self/status", os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            own, _ = identifiers(status_text(fd))
+            own, _ = _identifiers(status_text(fd))
         return own[-len(there) :] == there
 
     def _limit(self, process: bytes) -> int:
         """Return the limit that has the tag, of the process with the directory ``process``.
 
-        Returns NOTHING_TELLS if it is no directory of a process.
+        Returns _NOTHING_TELLS if it is no directory of a process.
         """
         limits = self._open(process + b"limits")
         if limits < 0:
-            return NOTHING_TELLS
+            return _NOTHING_TELLS
         with Closing(limits):
             return soft_limit_in(os.read(limits, LIMITS_SIZE))
 
     def _open(self, path: bytes) -> int:
         """Open a file of this /proc for reading; return -1 if a mount hides it, or it is gone."""
         try:
-            return openat2(self._at, path, os.O_RDONLY, WITHIN)
+            return openat2(self._at, path, os.O_RDONLY, _WITHIN)
         except KernelError:
             return -1
 
 
-def steps(path: bytes) -> list[bytes]:
+def _steps(path: bytes) -> list[bytes]:
     """Return the components of ``path``, the last one first."""
     return [name for name in reversed(path.split(b"/")) if name]
 
 
-def identifiers(status: bytes) -> tuple[list[int], list[int]]:
+def _identifiers(status: bytes) -> tuple[list[int], list[int]]:
     """Return the numbers of a process and of its thread, in each PID namespace, outermost first.
 
     ``status`` is the text of /proc/PID/status.

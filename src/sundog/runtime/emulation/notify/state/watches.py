@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     # Inode number and record.
     Watched = tuple[int, Record]
 
-IN_UNMOUNT, IN_Q_OVERFLOW = 0x2000, 0x4000
-INOTIFY_EVENT = Struct("=iIII")  # watch, mask, cookie, length of the name: none here
-EVENTS_READ = 1 << 16  # bytes
+IN_UNMOUNT, _IN_Q_OVERFLOW = 0x2000, 0x4000
+_INOTIFY_EVENT = Struct("=iIII")  # watch, mask, cookie, length of the name: none here
+_EVENTS_READ = 1 << 16  # bytes
 
 WATCHES_LIMIT = 1 << 15  # an inode takes the kernel 1 to 2 kB
-USERS_SHARE = 4  # watches are a fourth of what the user may have
-USUAL_LIMIT = 8192  # the kernel's lowest default
-USERS_LIMIT = b"sys/fs/inotify/max_user_watches"  # in /proc, which is the working directory
+_USERS_SHARE = 4  # watches are a fourth of what the user may have
+_USUAL_LIMIT = 8192  # the kernel's lowest default
+_USERS_LIMIT = b"sys/fs/inotify/max_user_watches"  # in /proc, which is the working directory
 
 
 class Watches:
@@ -77,8 +77,10 @@ class Watches:
         overflowed = False
         try:
             while True:
-                for watch, mask, _, _ in INOTIFY_EVENT.iter_unpack(os.read(self._fd, EVENTS_READ)):
-                    overflowed = overflowed or bool(mask & IN_Q_OVERFLOW)
+                for watch, mask, _, _ in _INOTIFY_EVENT.iter_unpack(
+                    os.read(self._fd, _EVENTS_READ)
+                ):
+                    overflowed = overflowed or bool(mask & _IN_Q_OVERFLOW)
                     watched = self._watched.pop(watch, None)
                     # After an unmount the file system may be mounted again: its files are not gone.
                     if watched is not None and not mask & IN_UNMOUNT:
@@ -91,11 +93,11 @@ class Watches:
 
     def _open(self) -> None:
         try:
-            with open(USERS_LIMIT, "rb") as file:
+            with open(_USERS_LIMIT, "rb") as file:
                 allowed = int(file.read())
         except (OSError, ValueError):
-            allowed = USUAL_LIMIT
-        self._limit = min(WATCHES_LIMIT, allowed // USERS_SHARE)
+            allowed = _USUAL_LIMIT
+        self._limit = min(WATCHES_LIMIT, allowed // _USERS_SHARE)
         self._fd = quick_function("inotify_init1")(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             self._limit = 0

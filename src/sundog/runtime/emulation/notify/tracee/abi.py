@@ -12,11 +12,11 @@ from __future__ import annotations
 from sundog.runtime.emulation.notify.tracee.numbers import numbers_of
 from sundog.runtime.emulation.syscalls import SYSCALL_ABIS
 
-LONG_SIZE = 8
+_LONG_SIZE = 8
 I386_LONG_SIZE = 4
 
 
-class StatLayout:
+class _StatLayout:
     """The offsets in ``struct stat`` of the fields that the emulation reads or changes.
 
     Device, inode and rdev are 64 bits wide; mode, uid and gid are 32 bits wide.
@@ -36,9 +36,9 @@ class StatLayout:
         self.rdev = rdev
 
 
-STAT_X86_64 = StatLayout(size=144, device=0, inode=8, mode=24, uid=28, gid=32, rdev=40)
-STAT_GENERIC = StatLayout(size=128, device=0, inode=8, mode=16, uid=24, gid=28, rdev=32)
-STAT64_I386 = StatLayout(size=96, device=0, inode=88, mode=16, uid=24, gid=28, rdev=32)
+_STAT_X86_64 = _StatLayout(size=144, device=0, inode=8, mode=24, uid=28, gid=32, rdev=40)
+_STAT_GENERIC = _StatLayout(size=128, device=0, inode=8, mode=16, uid=24, gid=28, rdev=32)
+_STAT64_I386 = _StatLayout(size=96, device=0, inode=88, mode=16, uid=24, gid=28, rdev=32)
 
 
 class NotifyAbi:
@@ -84,10 +84,10 @@ class NotifyAbi:
         self,
         name: str,
         numbers: dict[str, int],
-        stat: StatLayout,
+        stat: _StatLayout,
         *,
         other_names: dict[str, str] | None = None,
-        long_size: int = LONG_SIZE,
+        long_size: int = _LONG_SIZE,
         clone_flags: int = 0,
         peer_credentials: int = 17,
         large_file: int = 0o100000,
@@ -125,7 +125,7 @@ class NotifyAbi:
 
 
 # A 32-bit architecture has more than one generation of a call: IDs, sizes or times became wider.
-I386_NAMES = {
+_I386_NAMES = {
     **{f"{call}64": call for call in ("stat", "lstat", "fstat", "truncate", "ftruncate")},
     **{f"old{call}": call for call in ("stat", "lstat", "fstat")},
     "fstatat64": "newfstatat",
@@ -146,26 +146,26 @@ I386_NAMES = {
 NOTIFY_I386 = NotifyAbi(
     "i386",
     numbers_of("i386"),
-    STAT64_I386,
-    other_names=I386_NAMES,
+    _STAT64_I386,
+    other_names=_I386_NAMES,
     long_size=I386_LONG_SIZE,
 )
 NOTIFY_X86_64 = NotifyAbi(
     "x86_64",
     numbers_of("x86_64"),
-    STAT_X86_64,
+    _STAT_X86_64,
     companion=NOTIFY_I386,
 )
-NOTIFY_AARCH64 = NotifyAbi(
+_NOTIFY_AARCH64 = NotifyAbi(
     "aarch64",
     numbers_of("generic"),
-    STAT_GENERIC,
+    _STAT_GENERIC,
     large_file=0o400000,
 )
-NOTIFY_PPC64LE = NotifyAbi(
+_NOTIFY_PPC64LE = NotifyAbi(
     "ppc64le",
     numbers_of("ppc64le"),
-    STAT_X86_64,
+    _STAT_X86_64,
     other_names={"ugetrlimit": "getrlimit"},
     peer_credentials=21,
     large_file=0o200000,
@@ -173,19 +173,19 @@ NOTIFY_PPC64LE = NotifyAbi(
 NOTIFY_S390X = NotifyAbi(
     "s390x",
     numbers_of("s390x"),
-    STAT_X86_64,
+    _STAT_X86_64,
     other_names={"umount": "umount2"},
     clone_flags=1,
 )
-NOTIFY_RISCV64 = NotifyAbi(
+_NOTIFY_RISCV64 = NotifyAbi(
     "riscv64",
     numbers_of("generic", ("renameat",)),
-    STAT_GENERIC,
+    _STAT_GENERIC,
 )
-NOTIFY_LOONGARCH64 = NotifyAbi(
+_NOTIFY_LOONGARCH64 = NotifyAbi(
     "loongarch64",
     numbers_of("generic", ("renameat", "getrlimit", "setrlimit")),
-    STAT_GENERIC,
+    _STAT_GENERIC,
     has_stat=False,  # Linux 6.11 got newfstatat and fstat
 )
 
@@ -194,10 +194,10 @@ NOTIFY_ABIS = {
     abi.name: abi
     for abi in (
         NOTIFY_X86_64,
-        NOTIFY_AARCH64,
-        NOTIFY_PPC64LE,
+        _NOTIFY_AARCH64,
+        _NOTIFY_PPC64LE,
         NOTIFY_S390X,
-        NOTIFY_RISCV64,
-        NOTIFY_LOONGARCH64,
+        _NOTIFY_RISCV64,
+        _NOTIFY_LOONGARCH64,
     )
 }

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
-PIDFD_THREAD = os.O_EXCL  # Linux 6.9
-STATUS_PIECE = 4096
-STATUS_LIMIT = 1 << 20  # 65536 groups take 700 kB
+_PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+_STATUS_PIECE = 4096
+_STATUS_LIMIT = 1 << 20  # 65536 groups take 700 kB
 
 
 def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
@@ -30,7 +30,7 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
     """
     try:
         try:
-            process = os.pidfd_open(thread, PIDFD_THREAD)
+            process = os.pidfd_open(thread, _PIDFD_THREAD)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -83,8 +83,8 @@ def process_status(process: int) -> bytes:
 
 def status_text(fd: int) -> bytes:
     """Return the text of the open /proc/PID/status ``fd``.  It is long if the groups are many."""
-    text = piece = os.read(fd, STATUS_PIECE)
-    while len(piece) == STATUS_PIECE and len(text) < STATUS_LIMIT:
-        piece = os.read(fd, STATUS_PIECE)
+    text = piece = os.read(fd, _STATUS_PIECE)
+    while len(piece) == _STATUS_PIECE and len(text) < _STATUS_LIMIT:
+        piece = os.read(fd, _STATUS_PIECE)
         text += piece
     return text

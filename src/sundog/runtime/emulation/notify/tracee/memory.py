@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 PATH_MAX = 4096
 TRANSFER_LIMIT = 1 << 16  # longer arguments, such as NGROUPS_MAX IDs, are read in pieces
-FIRST_READ = 256  # holds almost every path
+_FIRST_READ = 256  # holds almost every path
 
 
-class Byte(_SimpleCData):  # type: ignore[type-arg]
+class _Byte(_SimpleCData):  # type: ignore[type-arg]
     """C's ``char``."""
 
     _type_ = "c"
@@ -55,21 +55,21 @@ class QuickFunction(CFuncPtr):
     _restype_ = Int
 
 
-class Buffer(Array[Byte]):
+class Buffer(Array[_Byte]):
     """Memory that the C library may fill; ``value`` is the text before the first NUL."""
 
-    _type_ = Byte
+    _type_ = _Byte
     _length_ = TRANSFER_LIMIT
 
 
-class IoVector(Array[Word]):
+class _IoVector(Array[Word]):
     """One ``struct iovec``: base and length."""
 
     _type_ = Word
     _length_ = 2
 
 
-class TraceeFault(KernelAnswers):
+class _TraceeFault(KernelAnswers):
     """The call has a bad pointer, or the caller has died."""
 
 
@@ -86,18 +86,18 @@ class Memory:
         self._write = quick_function("process_vm_writev")
         self._buffer: Any = Buffer()  # mypy knows only ctypes' own arrays
         self._view = memoryview(self._buffer).cast("B")
-        # One pair of vectors for strings, of the constant length FIRST_READ, and one for the rest.
-        self._path_remote = IoVector(0, FIRST_READ)
-        self._path_to = byref(IoVector(addressof(self._buffer), FIRST_READ))
+        # One pair of vectors for strings, of the constant length _FIRST_READ, and one for the rest.
+        self._path_remote = _IoVector(0, _FIRST_READ)
+        self._path_to = byref(_IoVector(addressof(self._buffer), _FIRST_READ))
         self._path_from = byref(self._path_remote)
-        self._local = IoVector(addressof(self._buffer), 0)
-        self._remote = IoVector(0, 0)
+        self._local = _IoVector(addressof(self._buffer), 0)
+        self._remote = _IoVector(0, 0)
         self._vectors = byref(self._local), byref(self._remote)
 
     def read_string(self, thread: int, address: int) -> bytes:
         """Return the string at ``address`` without its NUL.
 
-        Raises TraceeFault, also if the string is longer than a path may be.
+        Raises _TraceeFault, also if the string is longer than a path may be.
         """
         self._path_remote[0] = address
         got = self._read(thread, self._path_to, 1, self._path_from, 1, 0)
@@ -114,10 +114,10 @@ class Memory:
             found += piece
             if nul:
                 return found
-        raise TraceeFault
+        raise _TraceeFault
 
     def read(self, thread: int, address: int, length: int) -> bytes:
-        """Return ``length`` bytes at ``address``.  Raises TraceeFault."""
+        """Return ``length`` bytes at ``address``.  Raises _TraceeFault."""
         if not length:
             return b""
         pieces = []
@@ -126,7 +126,7 @@ class Memory:
             self._local[1] = self._remote[1] = part
             self._remote[0] = address
             if self._read(thread, self._vectors[0], 1, self._vectors[1], 1, 0) != part:
-                raise TraceeFault
+                raise _TraceeFault
             pieces.append(bytes(self._view[:part]))
             address += part
             length -= part

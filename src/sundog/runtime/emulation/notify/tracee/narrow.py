@@ -11,8 +11,8 @@ from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
 
 SHORT_ID = Struct("=H")
 U16 = 0xFFFF
-U64 = (1 << 64) - 1
-OVERFLOW_ID = 65534  # /proc/sys/kernel/overflowuid, overflowgid
+_U64 = (1 << 64) - 1
+_OVERFLOW_ID = 65534  # /proc/sys/kernel/overflowuid, overflowgid
 MAX_NON_LFS = 0x7FFFFFFF  # the largest size and offset that 32 bits hold
 
 # struct statx: mask, block size, attributes, links, uid, gid, mode, inode, size, blocks, mask of
@@ -71,7 +71,7 @@ class StatForm:
         if inode > inodes or links > most_links or size > most:
             raise KernelAnswers
         accessed, _, changed, modified = rest[0:2], rest[2:4], rest[4:6], rest[6:8]
-        encode = old_device if self.old_devices else new_device
+        encode = _old_device if self.old_devices else new_device
         device, rdev = encode(*rest[10:12]), encode(*rest[8:10])
         ids = [short_id(uid), short_id(gid)] if self.short_ids else [uid, gid]
         times = [each & U32 for each in (*accessed, *modified, *changed)]
@@ -86,14 +86,14 @@ class StatForm:
 
 
 # struct stat64, struct stat, struct __old_kernel_stat.
-STAT64 = StatForm("=Q4xIIIIIQ4xqIQ6IQ", (U64, U32, U64), short_ids=False, is_large=True)
+STAT64 = StatForm("=Q4xIIIIIQ4xqIQ6IQ", (_U64, U32, _U64), short_ids=False, is_large=True)
 SHORT_STAT = StatForm("=II4HI3I6I8x", (U32, U16, MAX_NON_LFS))
-OLD_STAT = StatForm("=7H2x4I", (U16, U16, U64), old_devices=True, has_nanoseconds=False)
+OLD_STAT = StatForm("=7H2x4I", (U16, U16, _U64), old_devices=True, has_nanoseconds=False)
 
 
 def short_id(value: int) -> int:
     """Return the 16 bits that show the ID ``value``."""
-    return OVERFLOW_ID if value > U16 else value
+    return _OVERFLOW_ID if value > U16 else value
 
 
 def new_device(major: int, minor: int) -> int:
@@ -101,12 +101,12 @@ def new_device(major: int, minor: int) -> int:
     return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
 
 
-def old_device(major: int, minor: int) -> int:
+def _old_device(major: int, minor: int) -> int:
     """Return a device as 16 bits: linux/kdev_t.h, old_encode_dev."""
     return (major << 8 | minor) & U16
 
 
-def narrow_offset(offset: int) -> int:
+def _narrow_offset(offset: int) -> int:
     """Return the ``offset`` of an entry as the kernel gives it to 32-bit programs.
 
     ext4 makes offsets from hashes: of 64 bits for the supervisor, and for others of the upper half
@@ -121,7 +121,7 @@ def narrow_offsets(entries: bytes) -> bytes:
     start = 0
     while start < len(entries):
         inode, offset, length, kind = DIRENT64.unpack_from(entries, start)
-        DIRENT64.pack_into(packed, start, inode, narrow_offset(offset), length, kind)
+        DIRENT64.pack_into(packed, start, inode, _narrow_offset(offset), length, kind)
         start += length
     return bytes(packed)
 
@@ -139,7 +139,7 @@ def narrow_entries(entries: bytes) -> bytes:
         if inode > U32:
             raise OverflowError
         size = (NARROW_DIRENT.size + len(name) + 2 + 3) & ~3
-        entry = NARROW_DIRENT.pack(inode, narrow_offset(offset) & U32, size) + name
+        entry = NARROW_DIRENT.pack(inode, _narrow_offset(offset) & U32, size) + name
         packed += entry.ljust(size - 1, b"\0") + bytes((kind,))
         start += length
     return bytes(packed)

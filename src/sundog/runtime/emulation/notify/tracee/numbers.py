@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from sundog.runtime.emulation.syscalls import NONE
 
-NUMBER_COLUMNS = ("x86_64", "i386", "ppc64le", "s390x", "generic")
+_NUMBER_COLUMNS = ("x86_64", "i386", "ppc64le", "s390x", "generic")
 
 # fmt: off
-NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
+_NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     #                      x86-64  i386 ppc64le s390x generic
     # stat(2), and directories
     ("stat",               (   4,  106,  106,  106, NONE)),
@@ -186,15 +186,15 @@ NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
 # fmt: on
 
 # Transposed once: every start with ``notify`` loads this module.
-NUMBERED_CALLS = [name for name, _ in NOTIFY_NUMBERS]
-NUMBERS_BY_COLUMN = dict(
-    zip(NUMBER_COLUMNS, zip(*[row for _, row in NOTIFY_NUMBERS], strict=True), strict=True)
+_NUMBERED_CALLS = [name for name, _ in _NOTIFY_NUMBERS]
+_NUMBERS_BY_COLUMN = dict(
+    zip(_NUMBER_COLUMNS, zip(*[row for _, row in _NOTIFY_NUMBERS], strict=True), strict=True)
 )
 
 
 def numbers_of(column: str, lacking: tuple[str, ...] = ()) -> dict[str, int]:
     """Return the number of each call in ``column``, without the calls in ``lacking``."""
-    found = dict(zip(NUMBERED_CALLS, NUMBERS_BY_COLUMN[column], strict=True))
+    found = dict(zip(_NUMBERED_CALLS, _NUMBERS_BY_COLUMN[column], strict=True))
     return {
         name: number for name, number in found.items() if number != NONE and name not in lacking
     }

@@ -15,8 +15,8 @@ from sundog.base.kernel.namespaces import NS_GET_PARENT
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import process_status
 
-REMEMBERED_LIMIT = 1 << 12
-FDINFO_SIZE = 4096
+_REMEMBERED_LIMIT = 1 << 12
+_FDINFO_SIZE = 4096
 
 
 class Process:
@@ -66,9 +66,9 @@ class Process:
             return True  # the namespace is the supervisor's
         if self.depth < viewer.depth:
             return False
-        namespace = pid_namespace(viewer.group)
+        namespace = _pid_namespace(viewer.group)
         if self.depth == viewer.depth:
-            return pid_namespace(self.group) == namespace
+            return _pid_namespace(self.group) == namespace
         fd = os.open(b"%d/ns/pid" % self.group, os.O_RDONLY | os.O_CLOEXEC)
         try:
             for _ in range(self.depth - viewer.depth):
@@ -101,7 +101,7 @@ class Processes:
 
     def remembered(self, thread: int, number: int) -> int:
         """Return the process that ``thread`` knew by ``number`` the last time, or 0."""
-        return self._known.get((pid_namespace(thread), number), 0)
+        return self._known.get((_pid_namespace(thread), number), 0)
 
     def find(self, thread: int, number: int) -> int:
         """Return the process that ``thread`` knows by ``number``, or 0 if it knows none."""
@@ -113,9 +113,9 @@ class Processes:
                 return 0
         for each in self.visible_to(viewer):
             if each.inner(viewer) == number:
-                if len(self._known) >= REMEMBERED_LIMIT:
+                if len(self._known) >= _REMEMBERED_LIMIT:
                     self._known.clear()
-                self._known[pid_namespace(thread), number] = each.group
+                self._known[_pid_namespace(thread), number] = each.group
                 return each.group
         return 0
 
@@ -123,12 +123,12 @@ class Processes:
         """Return the process that descriptor ``fd`` of ``thread`` refers to, or 0."""
         try:
             with Closing(os.open(b"%d/fdinfo/%d" % (thread, fd), os.O_RDONLY)) as info:
-                _, _, rest = os.read(info, FDINFO_SIZE).partition(b"\nPid:")
+                _, _, rest = os.read(info, _FDINFO_SIZE).partition(b"\nPid:")
             return max(int(rest.split(None, 1)[0]), 0)
         except (OSError, ValueError, IndexError):
             return 0
 
 
-def pid_namespace(process: int) -> int:
+def _pid_namespace(process: int) -> int:
     """Return a number that stands for the PID namespace of ``process``.  Raises OSError."""
     return os.stat(b"%d/ns/pid" % process).st_ino

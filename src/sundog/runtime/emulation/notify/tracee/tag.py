@@ -16,19 +16,19 @@ from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
 RLIMIT_LOCKS = 10
 # The high half of a tag.  A limit that somebody set before does not look like a tag.
 TAG_MARK = 0x73756E64 << 32
-TAG_INDEX = 0xFFFFF
+_TAG_INDEX = 0xFFFFF
 PEER_SHIFT = 20
 PEER_LIMIT = 1 << 12
-TAG_NUMBER = 0xFFFFFFFF  # index and peer
+_TAG_NUMBER = 0xFFFFFFFF  # index and peer
 # The limit of a supervisor, which is no tag.
 SUPERVISOR_MARK = TAG_MARK - 1
-FILE_LOCKS = b"\nMax file locks"
+_FILE_LOCKS = b"\nMax file locks"
 
 
 def tags_are_possible() -> bool:
     """Tell whether this process may set every tag: its hard limit is above all of them."""
     hard = getrlimit(RLIMIT_LOCKS)[1]
-    return hard == RLIM_INFINITY or hard > TAG_MARK | TAG_NUMBER
+    return hard == RLIM_INFINITY or hard > TAG_MARK | _TAG_NUMBER
 
 
 def wear_tag(index: int) -> None:
@@ -43,17 +43,17 @@ def wear_supervisor_mark() -> None:
 
 def tag_index(thread: int) -> int:
     """Return the index in the tag of ``thread``, 0 if the thread has no tag.  Raises OSError."""
-    return tag_number(thread) & TAG_INDEX
+    return _tag_number(thread) & _TAG_INDEX
 
 
 def tag_peer(thread: int) -> int:
     """Return the peer in the tag of ``thread``, 0 if the thread has no tag.  Raises OSError."""
-    return tag_number(thread) >> PEER_SHIFT
+    return _tag_number(thread) >> PEER_SHIFT
 
 
-def tag_number(thread: int) -> int:
+def _tag_number(thread: int) -> int:
     """Return index and peer in the tag of ``thread`` as one number.  Raises OSError."""
-    return number_in(prlimit(thread, RLIMIT_LOCKS)[0])
+    return _number_in(prlimit(thread, RLIMIT_LOCKS)[0])
 
 
 def soft_limit_in(limits: bytes) -> int:
@@ -61,15 +61,15 @@ def soft_limit_in(limits: bytes) -> int:
 
     An unlimited one counts as 0, too.
     """
-    words = limits.partition(FILE_LOCKS)[2].split(None, 1)
+    words = limits.partition(_FILE_LOCKS)[2].split(None, 1)
     return int(words[0]) if words and words[0].isdigit() else 0
 
 
 def index_in(soft: int) -> int:
     """Return the index in the tag that the soft limit ``soft`` is, 0 if it is no tag."""
-    return number_in(soft) & TAG_INDEX
+    return _number_in(soft) & _TAG_INDEX
 
 
-def number_in(soft: int) -> int:
+def _number_in(soft: int) -> int:
     """Return index and peer in the tag that the soft limit ``soft`` is, 0 if it is no tag."""
-    return soft & TAG_NUMBER if soft >> 32 == TAG_MARK >> 32 else 0
+    return soft & _TAG_NUMBER if soft >> 32 == TAG_MARK >> 32 else 0
