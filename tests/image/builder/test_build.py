@@ -110,6 +110,7 @@ def test_run_gets_no_input_and_a_plain_environment(any_workshop: Workshop) -> No
     )
     assert done.stdout.splitlines() == [
         "A=1",
+        "APT_CONFIG=/ch/apt.conf",
         "CH_RUNNING=Weird Al Yankovic",
         "HOME=/root",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
