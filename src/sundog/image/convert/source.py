@@ -1,0 +1,254 @@
+"""The source of a conversion: as a tar of the whole image, or as an image in a store."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import cached_property
+from typing import BinaryIO, cast
+
+from sundog.base.record.guesses import GUESSES, LOST_GUESSES
+from sundog.errors import NotInStorage
+from sundog.image.convert.engines import ENGINES
+from sundog.image.convert.enroot_files import enroot_files
+from sundog.image.convert.flow import Flow, produced
+from sundog.image.convert.formats import (
+    ARCHIVES,
+    CH_IMAGE,
+    DIRECTORY,
+    ENGINE_FORMATS,
+    LAYERED,
+    SIF,
+    SQUASH,
+    TAR,
+    Place,
+)
+from sundog.image.convert.load import load_one
+from sundog.image.convert.normal_tar import Survey, survey, write_normal
+from sundog.image.convert.own_files import own_files
+from sundog.image.convert.temporary import TemporaryStore
+from sundog.image.convert.unpacking import Rules, to_store
+from sundog.image.layer.below import LayerTree
+from sundog.image.layer.compression import open_decompressed
+from sundog.image.layer.flat_tar import write_directory, write_layers
+from sundog.image.layer.guessing import guesses_of_image
+from sundog.image.layer.import_directory import foreign_owners
+from sundog.image.oci.platform import Platform
+from sundog.image.oci.timestamps import timestamp
+from sundog.image.store.run_force import was_unrecorded
+from sundog.image.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import ExitStack
+
+    from sundog.base.record.layer_path import LayerPath
+    from sundog.image.convert.options import Options, Progress
+    from sundog.image.layer.tar_writer import TarWriter
+    from sundog.image.layer.whole_image import Added
+    from sundog.image.store.images import Image
+    from sundog.image.transfer.report import Transfer
+
+
+class Source:
+    """The image at a ``place``; ``stack`` closes what it opens.
+
+    ``for_enroot`` adds the files that Enroot reads.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        options: Options,
+        progress: Progress,
+        stack: ExitStack,
+        *,
+        for_enroot: bool,
+    ) -> None:
+        """Find the image, if it is one in storage.  Raises NotInStorage."""
+        self.place = place
+        self._options = options
+        self._progress = progress
+        self._stack = stack
+        self._for_enroot = for_enroot
+        self._storage: Store | None = None
+        self._temporary: Store | None = None
+        self._given = self._stored(place.text) if place.format == CH_IMAGE else None
+
+    def info(self, text: str) -> None:
+        """Tell the user how far the conversion is."""
+        self._progress.report.info(text)
+
+    def warn(self, text: str) -> None:
+        """Warn the user."""
+        self._progress.report.warning(text)
+
+    def _stored(self, name: str) -> Image:
+        try:
+            return self.store.images.get(name)
+        except NotInStorage as error:
+            hint = f"./{name} is here: write ./{name} to convert it" if os.path.exists(name) else ""
+            raise NotInStorage(
+                f"source image not found in ch-image storage: {name}", hint or error.hint
+            ) from None
+
+    @property
+    def store(self) -> Store:
+        """The user's storage directory."""
+        if self._storage is None:
+            self._storage = self._stack.enter_context(Store.open(self._options.storage))
+        return self._storage
+
+    @property
+    def _scratch(self) -> Store:
+        """A storage directory for this conversion alone, for what can't stream."""
+        if self._temporary is None:
+            place = TemporaryStore(self._options.temporary, self._options.storage)
+            self._temporary = self._stack.enter_context(place)
+        return self._temporary
+
+    @property
+    def has_layers(self) -> bool:
+        """Tell whether the source is an image of layers, with its configuration in another file."""
+        return self.place.format in LAYERED
+
+    @cached_property
+    def image(self) -> Image:
+        """The source as an image, in ``store_of_image``."""
+        return self._given or self.image_in(self._scratch)
+
+    def store_of_image(self) -> Store:
+        """Return the store that has ``image``."""
+        return self.store if self._given is not None else self._scratch
+
+    def image_in(self, store: Store) -> Image:
+        """Bring the source into ``store`` as an image without a name."""
+        source, epoch = self.place, self._options.packing.epoch
+        # Only an image that stays has the present time.
+        created = "" if epoch is None and store is self._temporary else timestamp(epoch)
+        if source.format in (*ARCHIVES, *ENGINE_FORMATS):
+            return self._loaded(store)
+        with self.unpackable() as (stream, rules), self.stage("importing") as transfer:
+            return to_store(store, stream, rules, created, transfer)
+
+    def _loaded(self, store: Store) -> Image:
+        """Bring an image of an archive or an engine into ``store``."""
+        source, report = self.place, self._progress.report
+        platform = Platform.of_host()
+        if source.format in ENGINES:
+            self.info("exporting ...")
+            with ENGINES[source.format].saved(source.text) as stream:
+                what = f"{source.format} save {source.text}"
+                return load_one(store, stream, what, "", platform=platform, report=report)
+        self.info("importing ...")
+        return load_one(
+            store, source.text, source.text, source.tag, platform=platform, report=report
+        )
+
+    @contextmanager
+    def stage(self, verb: str) -> Iterator[Transfer]:
+        """Show a stage.  Enter this before ``flat``: it may fork the store's worker.
+
+        Otherwise the worker would keep the pipe of ``flat`` open, and the process that writes into
+        it would not see that nobody reads any more.
+        """
+        total = None
+        if self._given is not None:
+            total = self.store.images.size(self._given)
+        transfer = self._progress.stage(verb, total)
+        try:
+            yield transfer
+        finally:
+            transfer.end()
+
+    @contextmanager
+    def unpackable(self) -> Iterator[tuple[BinaryIO, Rules]]:
+        """Give the source as a tar that is about to be unpacked."""
+        keeps = self._options.keeps_xattrs
+        if self.place.format != TAR:
+            with self.flat(is_flat=True) as stream:
+                yield stream, Rules(wraps=False, is_flat=True, keeps_xattrs=keeps)
+            return
+        with self._opened() as raw:
+            rules = Rules(wraps=True, is_flat=False, keeps_xattrs=keeps)
+            yield open_decompressed(raw), rules
+
+    @contextmanager
+    def flat(self, *, is_flat: bool, latest: int | None = None) -> Iterator[BinaryIO]:
+        """Give the source as a tar in normal form, which begins with its root.
+
+        ``is_flat`` says that its reader knows no whiteouts, and ``latest`` is as in ``Flow``.
+        """
+        write, keep = self._writer()
+        try:
+            with produced(write, self.flow(is_flat, latest), self.warn, keep) as stream:
+                yield stream
+        finally:
+            for fd in keep:
+                os.close(fd)
+
+    def _writer(self) -> tuple[Callable[[TarWriter], None], Sequence[int]]:
+        """Return the function that writes the source, and the descriptors that it uses."""
+        source = self.place
+        if source.format == DIRECTORY:
+            path = os.path.abspath(os.fsencode(source.text))
+            foreign = foreign_owners(path)
+            guessed = os.geteuid() != 0
+            return (lambda out: write_directory(out, path, foreign, guessed=guessed)), ()
+        if source.format in (SQUASH, SIF):
+            from sundog.image.convert.from_squash import read_squash  # noqa: PLC0415 - seldom needed
+            from sundog.runtime.squashfs.sif import squashfs_place  # noqa: PLC0415
+
+            fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
+            offset = squashfs_place(fd, os.fsencode(source.text)) if source.format == SIF else 0
+            return (lambda out: read_squash(out, fd, offset)), (fd,)
+        if source.format == TAR and not source.is_stream and os.path.isfile(source.text):
+            fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
+            with open(fd, "rb", buffering=0, closefd=False) as raw:
+                found = self._survey(raw)
+            if found.is_normal:
+                return (lambda out: _write_tar(out, fd, found)), (fd,)
+            os.close(fd)
+        layers, added = self.layers_and_added()
+        return (lambda out: write_layers(out, [LayerTree.read(x) for x in layers], added)), ()
+
+    def flow(self, is_flat: bool, latest: int | None = None) -> Flow:
+        """Return the rules for a tar of the source; see ``flat``."""
+        return Flow(self._options.packing.epoch, self._options.keeps_xattrs, is_flat, latest)
+
+    def layers_and_added(self) -> tuple[Sequence[LayerPath], Added]:
+        """Return the layers of ``image``, and what its configuration adds to them.
+
+        Marks of the layers become a list of files.
+        """
+        image = self.image
+        layers = self.store_of_image().layers.paths(image.layers)
+        added: dict[bytes, bytes | None] = {}
+        if self.has_layers:
+            trees = [LayerTree.read(layer) for layer in layers]
+            added = own_files(image.config)
+            if self._for_enroot:
+                added |= enroot_files(image.config, trees)
+            guesses = guesses_of_image(trees)
+            if guesses is None and was_unrecorded(image.config):
+                guesses = LOST_GUESSES
+            if guesses is not None:
+                added[GUESSES] = guesses
+        return layers, added
+
+    def _survey(self, raw: BinaryIO) -> Survey:
+        self.info("analyzing ...")
+        return survey(raw)
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        file = 0 if self.place.is_stream else self.place.text
+        with open(file, "rb", buffering=0, closefd=file != 0) as raw:
+            yield cast("BinaryIO", raw)
+
+
+def _write_tar(out: TarWriter, fd: int, found: Survey) -> None:
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", buffering=0, closefd=False) as raw:
+        write_normal(out, raw, found)
