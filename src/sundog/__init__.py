@@ -4,8 +4,6 @@ docs/reference/api.md describes the functions for Python programs.  They are loa
 used: each ``ch-run`` of a job imports this module.
 """
 
-from __future__ import annotations
-
 __version__ = "1.0.0"
 
 TYPE_CHECKING = False
