@@ -140,9 +140,9 @@ def test_musl(host: Host, alpine_tar: Path, tmp_path: Path) -> None:
     """musl's linker has no cache, and looks for the soname in its directories."""
     image = Image(tmp_path / "image")
     image.path.mkdir()
-    with tarfile.open(alpine_tar) as archive:
-        members = [each for each in archive if not each.name.lstrip("./").startswith("dev/")]
-        archive.extractall(image.path, members, filter="tar")
+    run_program(
+        ["tar", "-C", image.path, "--exclude=./dev/*", "--exclude=dev/*", "-xf", alpine_tar]
+    )
     assert image.inject("--print-lib").stdout == "/lib\n"
     image.inject("-p", host.library)
     assert (image.path / "lib" / LONG_NAME).read_bytes() == host.library.read_bytes()
