@@ -169,6 +169,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
+            shutil.rmtree(directory, ignore_errors=True)  # of a process that has failed
             directory.mkdir()
             make(directory)
             made.touch()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 NEWEST_ONLY = ("native", "notify")
 # Compression and archives are the work of the standard library and of C extensions.
 EVERY_CASE = tuple(
-    f"layer/test_{name}.py" for name in ("compression", "holes", "tar", "unpack", "write_tar")
+    f"layer/test_{name}.py"
+    for name in ("compression", "file_stream", "holes", "tar", "unpack", "write_tar")
 )
 SAMPLED = 10  # of a module's functions that work with files, the first, and one of so many
 

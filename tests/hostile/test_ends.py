@@ -278,6 +278,7 @@ MODES = {
 STARTS = [
     *(Case("notify", signo, "itself") for signo in SIGNALS),
     *(Case("notify", signal.SIGKILL, how) for how in ("daemon", "inside", "proc")),
+    Case("notify", signal.SIGTERM, "proc"),
     *(Case(mode, signal.SIGKILL, "daemon") for mode in ("notify-W", "fakeroot")),
     *(Case(mode, signal.SIGTERM, "itself") for mode in ("notify-W", "fakeroot")),
     *(Case("notify-join", signo, "itself") for signo in (signal.SIGTERM, signal.SIGKILL)),

@@ -1,6 +1,6 @@
 """The names that Sundog takes from private modules of CPython: no page of Python documents them.
 
-Each is the half in C of a public module, whose half in Python takes up to 3 ms to import: as long
+Most are the half in C of a public module, whose half in Python takes up to 3 ms to import: as long
 as a whole start of ``ch-run``.  An import from here loads the one private module that has the name.
 In the joined modules it is an import from that module.  ``sundog/start.py`` and ``packaging/start``
 alone import such modules themselves: they run before anything of ours is imported.

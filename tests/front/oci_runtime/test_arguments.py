@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from sundog.errors import UsageError
-from sundog.front.oci_runtime.arguments import Arguments, parse_command, parse_global
+from sundog.front.oci_runtime.arguments import Arguments
 
 
 def read(text: str) -> Arguments:
-    arguments, rest = parse_global(text.split())
-    parse_command(arguments, rest)
+    arguments = Arguments(text.split())
+    arguments.read_command()
     return arguments
 
 

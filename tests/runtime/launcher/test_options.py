@@ -117,6 +117,7 @@ def test_posix_stops_at_the_first_operand() -> None:
         ("--set-e", "option '--set-e' is ambiguous; possibilities: '--set-env' '--set-env0'"),
         ("-x", "invalid option -- 'x'"),
         ("-tx", "invalid option -- 'x'"),
+        ("-j-1", "invalid option -- '-'"),
         ("-b", "option requires an argument -- 'b'"),
         ("-tb", "option requires an argument -- 'b'"),
         ("--bind", "option '--bind' requires an argument"),

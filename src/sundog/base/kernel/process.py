@@ -23,7 +23,7 @@ from sundog.base.kernel.numbers import EXECVEAT, SECCOMP, process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -96,25 +96,37 @@ def fork() -> int:
     return child
 
 
-def fork_below(directory: int) -> int:
-    """Fork as os.fork does, with another root directory in the middle: a /proc.
+def fork_below(directory: int, start: Callable[[], int] = os.fork) -> int:
+    """Fork by ``start``, with another root directory in the middle: a /proc.
 
     As of Python 3.12, os.fork opens "/proc/self/stat".  If programs of a container have made that
-    name, it may wait for ever.  Below a /proc there is no such name.  The caller must have
-    CAP_SYS_CHROOT.  Raises OSError.
+    name, it may wait for ever.  Below a /proc there is no such name.  A process without
+    CAP_SYS_CHROOT keeps its root, and so does one whose working directory is closed to it: those
+    have not taken a container's.  Raises OSError.
     """
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    root, here = os.open(b"/", flags), os.open(b".", flags)
-    os.fchdir(directory)
-    os.chroot(b".")
     try:
-        return os.fork()
+        here = os.open(b".", flags)
+    except PermissionError:
+        return start()
+    root = os.open(b"/", flags)
+    try:
+        _use_root(directory)
+        return start()
     finally:
-        os.fchdir(root)
-        os.chroot(b".")
+        _use_root(root)
         os.fchdir(here)
         for fd in (root, here):
             os.close(fd)
+
+
+def _use_root(directory: int) -> None:
+    """Make a directory the working directory, and the root if this process may choose it."""
+    os.fchdir(directory)
+    try:  # noqa: SIM105 - contextlib takes as long as the rest of a start
+        os.chroot(b".")
+    except PermissionError:
+        pass
 
 
 def _reap(child: int) -> None:

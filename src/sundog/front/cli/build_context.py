@@ -11,6 +11,7 @@ from sundog.errors import KernelError, SundogError, UsageError
 from sundog.image.builder.document import read_document, read_open_document
 from sundog.image.builder.files.archive import is_header
 from sundog.image.builder.files.context import BuildContext, unpacked_context
+from sundog.image.builder.files.named_context import may_be_remote
 from sundog.image.dockerfile.parse import SIZE_LIMIT
 from sundog.image.layer.compression import is_compressed, rejoined
 from sundog.image.layer.header import BLOCK
@@ -28,7 +29,6 @@ _STDIN = "-"
 _SHOWN_STDIN = "standard input"
 _DOCKERFILE = "Dockerfile"
 _NAME_IT = "name the Dockerfile with -f"
-_URL_SIGNS = ("://", "@", "github.com/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,6 @@ def find_context(
     context = BuildContext(directory, "" if path == _STDIN else path)
     text = _read(path, arguments) if text is None else text
     return GivenContext(context, text, path, _shown(path), arguments.context)
-
-
-def may_be_remote(source: str) -> bool:
-    """Tell whether a source can be the address of a context; most are paths."""
-    return any(sign in source for sign in _URL_SIGNS)
 
 
 def _remote(arguments: BuildArguments, remotes: RemoteContexts) -> GivenContext:

@@ -50,7 +50,7 @@ class RunningPlace(Place):
 
     def run(self, action: Callable[[], object], keep: Sequence[int]) -> Child:
         """See ``Place``."""
-        return Child(lambda tie: self._act(action, tie), [*keep, self._process])
+        return Child(lambda tie: self._act(action, tie), [*keep, self._process], may_stick=True)
 
     def _act(self, action: Callable[[], object], tie: Callable[[], None]) -> object:
         _hide_streams()

@@ -12,7 +12,7 @@ from sundog.front.pflag import NO_ARGUMENT, TRUE, UNKNOWN, scan_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 FLAG, VALUE, LIST = "", "VALUE", "LIST"
 
@@ -89,13 +89,35 @@ UNSUPPORTED = ("checkpoint", "events", "pause", "restore", "resume", "update")
 class Arguments:
     """A command line: the ``command``, its ``operands``, and the options of both parts."""
 
-    __slots__ = ("_lists", "_values", "command", "operands")
+    __slots__ = ("_lists", "_rest", "_values", "command", "operands")
 
-    def __init__(self) -> None:
-        self.command = ""
+    def __init__(self, words: Iterable[str]) -> None:
+        """Read the options before the command, and its name: "" without one.  Raises UsageError."""
         self.operands: list[str] = []
         self._values: dict[str, str] = {}
         self._lists: dict[str, list[str]] = {}
+        self.command, *self._rest = self._read(words, GLOBAL, "", permute=False) or [""]
+
+    def read_command(self) -> None:
+        """Read the words after the command.  Raises UsageError."""
+        command = self.command
+        if command in UNSUPPORTED:
+            raise UsageError(
+                f"{command}: not supported: it needs cgroups or CRIU, and so privileges",
+                f"the commands are: {' '.join(COMMANDS)}",
+            )
+        if command not in COMMANDS:
+            raise UsageError(
+                f"unknown command: {command}", f"the commands are: {' '.join(COMMANDS)}"
+            )
+        kinds, least, most = COMMANDS[command]
+        # The words after the ID of exec are the container's command.
+        self.operands = self._read(self._rest, kinds, command, permute=command != "exec")
+        if not least <= len(self.operands) <= most:
+            wanted = f"{least}" if least == most else f"{least} to {most}"
+            raise UsageError(
+                f"{command}: {len(self.operands)} operands, expected {wanted}", "ch-run-oci --help"
+            )
 
     def has(self, name: str) -> bool:
         """Tell whether a flag is set."""
@@ -116,7 +138,7 @@ class Arguments:
             raise UsageError(f"--{name}: not a number from 0 to {most}: {text}")
         return int(text)
 
-    def read(
+    def _read(
         self, words: Iterable[str], kinds: dict[str, str], part: str, *, permute: bool
     ) -> list[str]:
         """Take the options of a ``part`` ("" or a command) out of ``words``; return the operands.
@@ -144,34 +166,3 @@ class Arguments:
             else:
                 self._values[option] = value
         return operands
-
-
-def parse_global(words: Sequence[str]) -> tuple[Arguments, list[str]]:
-    """Read the options before the command, and the command; return the words after it, too.
-
-    Raises UsageError.
-    """
-    arguments = Arguments()
-    command, *rest = arguments.read(words, GLOBAL, "", permute=False) or [""]
-    arguments.command = command
-    return arguments, rest
-
-
-def parse_command(arguments: Arguments, words: Sequence[str]) -> None:
-    """Read the words after the command.  Raises UsageError."""
-    command = arguments.command
-    if command in UNSUPPORTED:
-        raise UsageError(
-            f"{command}: not supported: it needs cgroups or CRIU, and so privileges",
-            f"the commands are: {' '.join(COMMANDS)}",
-        )
-    if command not in COMMANDS:
-        raise UsageError(f"unknown command: {command}", f"the commands are: {' '.join(COMMANDS)}")
-    kinds, least, most = COMMANDS[command]
-    # The words after the ID of exec are the container's command.
-    arguments.operands = arguments.read(words, kinds, command, permute=command != "exec")
-    if not least <= len(arguments.operands) <= most:
-        wanted = f"{least}" if least == most else f"{least} to {most}"
-        raise UsageError(
-            f"{command}: {len(arguments.operands)} operands, expected {wanted}", "ch-run-oci --help"
-        )

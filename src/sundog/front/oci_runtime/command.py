@@ -13,14 +13,13 @@ import sys
 from sundog import __version__
 from sundog.base.cpython import SIG_DFL, SIGCHLD, signal
 from sundog.errors import EXIT_ERROR, SundogError
-from sundog.front.oci_runtime.arguments import COMMANDS, parse_command, parse_global
+from sundog.front.oci_runtime.arguments import COMMANDS, Arguments
 from sundog.front.oci_runtime.log import Log, check_format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from sundog.front.oci_runtime.arguments import Arguments
 
 _STDERR = 2
 _ALLOCATIONS = 50_000  # as for ch-image
@@ -68,7 +67,7 @@ def run_command() -> int:
     open_streams()
     signal(SIGCHLD, SIG_DFL)  # a caller that ignores it would leave no child to wait for
     try:
-        arguments, rest = parse_global(sys.argv[1:])
+        arguments = Arguments(sys.argv[1:])
         if arguments.has("help") or (not arguments.command and not arguments.has("version")):
             os.write(1, _HELP.encode())
             return 0 if arguments.has("help") else EXIT_ERROR
@@ -82,7 +81,7 @@ def run_command() -> int:
         path = arguments.value("log")
         if path:
             log.use_file(path)
-        parse_command(arguments, rest)
+        arguments.read_command()
         return call(arguments, log)
     except KeyboardInterrupt:
         return 130

@@ -22,7 +22,7 @@ from sundog.base.kernel.namespaces import (
     CLONE_NEWUTS,
     setns,
 )
-from sundog.base.kernel.process import fork, set_child_subreaper, set_dumpable
+from sundog.base.kernel.process import fork, fork_below, set_child_subreaper, set_dumpable
 from sundog.errors import SundogError, UsageError
 from sundog.front.oci_runtime.console import Console, host_multiplexer
 from sundog.front.oci_runtime.create import (
@@ -231,13 +231,13 @@ def enter_and_become(joining: Joining, link: Link) -> int:
         mounts_id = joining.mounts_id and mount_namespace_id(joining.process.pid)
         if not kinds & CLONE_NEWNS or mounts_id != joining.mounts_id:
             raise SundogError(f"process {joining.process.pid} is not that of the container")
-        setns(pidfd, kinds)
-    if kinds & CLONE_NEWPID:
-        child = fork()
-        if child:
-            link.send(MADE, child)
-            os._exit(0)
-    else:
+        with Closing(os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as proc:
+            setns(pidfd, kinds)
+            child = fork_below(proc, fork) if kinds & CLONE_NEWPID else 0
+    if child:
+        link.send(MADE, child)
+        os._exit(0)
+    if not kinds & CLONE_NEWPID:
         link.send(MADE, os.getpid())
     try:
         link.await_go()  # until then, this process does not end

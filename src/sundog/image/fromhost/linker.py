@@ -94,11 +94,7 @@ class Linker:
 
     def libraries(self) -> list[tuple[bytes, bytes]]:
         """Return names and paths of the libraries that the linker can find.  Raises SundogError."""
-        return [
-            (library.cached.name, library.cached.path)
-            for directory in self._searched
-            for library in self._in_directory(directory, {})
-        ]
+        return self._known
 
     def changes(self, files: Mapping[bytes, bytes]) -> list[Change]:
         """Return what is missing for ``files`` in the image (path → the host's file).
@@ -106,6 +102,7 @@ class Linker:
         That is symlinks in the directories that the linker searches, and its cache.  Paths are
         those of ``Tree``, resolved.  Raises SundogError.
         """
+        self._left = LIBRARIES_LIMIT
         changes, cached = [], []
         for directory in self._searched:
             for library in self._in_directory(directory, files):
@@ -126,14 +123,24 @@ class Linker:
         return changes
 
     @cached_property
+    def _known(self) -> list[tuple[bytes, bytes]]:
+        self._left = LIBRARIES_LIMIT
+        return [
+            (library.cached.name, library.cached.path)
+            for directory in self._searched
+            for library in self._in_directory(directory, {})
+        ]
+
+    @cached_property
     def _linkers(self) -> list[bytes]:
         return linkers_inside(self._tree.fd)
 
     @cached_property
     def _has_cache(self) -> bool:
-        return self._tree.status(_CACHE) is not None or any(
-            name.startswith(GLIBC_LINKERS) for name in self._linkers
-        )
+        place, name = os.path.split(_CACHE)
+        resolved = self._tree.resolved_directory(place)
+        has_file = resolved is not None and self._tree.status(os.path.join(resolved, name))
+        return bool(has_file) or any(name.startswith(GLIBC_LINKERS) for name in self._linkers)
 
     @cached_property
     def _searched(self) -> list[_Directory]:

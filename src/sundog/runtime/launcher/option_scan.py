@@ -76,7 +76,7 @@ def _words_of_option(word: bytes) -> int:
 
 def _option_error(fault: str, name: str, possible: list[str]) -> UsageError:
     """Return the error for an option, in the words of the C library."""
-    is_long, hint = name.startswith("--"), ""
+    is_long, hint = len(name) > 2 and name.startswith("--"), ""  # "-" may be a letter
     if fault == AMBIGUOUS:
         names = " ".join(f"'{each}'" for each in possible)
         text = f"option '{name}' is ambiguous; possibilities: {names}"

@@ -76,7 +76,10 @@ class EnvironmentOptions:
 
 
 class IdentityOptions:
-    """The command's user; ``is_rank``: a rank of MPI that has to call itself by the caller's."""
+    """The command's user; ``is_rank``: a rank of MPI that has to call itself by the caller's.
+
+    ``read_command_line`` finds ranks.
+    """
 
     __slots__ = ("gid", "is_rank", "uid", "user")
 

@@ -18,8 +18,9 @@ import sys
 from sundog.base.cpython import Struct
 from sundog.runtime.linker.elf import ElfError, ElfFile
 
-_EM_386, _EM_PPC64, _EM_S390, _EM_ARM, _EM_X86_64, _EM_AARCH64, _EM_RISCV = (
+_EM_386, _EM_PPC, _EM_PPC64, _EM_S390, _EM_ARM, _EM_X86_64, _EM_AARCH64, _EM_RISCV = (
     3,
+    20,
     21,
     22,
     40,
@@ -61,7 +62,9 @@ _CACHE_FLAGS = {
     (_EM_X86_64, 32): 0x0803,
     (_EM_AARCH64, 64): 0x0A03,
     (_EM_ARM, 32): 0x0903,
+    (_EM_PPC, 32): _FLAG_ELF_LIBC6,
     (_EM_PPC64, 64): 0x0503,
+    (_EM_S390, 32): _FLAG_ELF_LIBC6,
     (_EM_S390, 64): 0x0403,
     (_EM_RISCV, 64): 0x1003,
 }

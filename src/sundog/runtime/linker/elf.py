@@ -21,6 +21,7 @@ _SHT_NOTE = 7
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 0, 1, 5, 10, 14
 
 _HEADERS_LIMIT = 1 << 16  # in bytes: of the program headers, of the section headers, of a section
+_NAME_LIMIT = 255  # bytes: NAME_MAX
 _DYNAMIC_LIMIT = 1 << 15  # in bytes
 _FILE_OFFSET_LIMIT = 1 << 48
 _TABLE_LIMIT = 64 << 20  # bytes of strings; names and bookkeeping of the largest MPIs take 5
@@ -140,7 +141,8 @@ class ElfFile:
                 raise ElfError("its table of strings is too large")
             self._strings = (self.offset_of(self.dynamic[_DT_STRTAB]), table)
         soname = self.string(self.dynamic[_DT_SONAME]) if _DT_SONAME in self.dynamic else b""
-        self.soname = b"" if b"/" in soname else soname
+        is_name = b"/" not in soname and soname not in (b".", b"..") and len(soname) <= _NAME_LIMIT
+        self.soname = soname if is_name else b""
 
     def _read_dynamic(self, offset: int, length: int) -> None:
         entry = self.layout.dynamic

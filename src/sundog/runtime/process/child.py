@@ -78,21 +78,25 @@ STANDARD_STREAMS = (0, 1, 2)
 class Child:
     """A child process; ``pid`` is its process ID as this process sees it."""
 
-    __slots__ = ("_answer", "_pipe", "pid")
+    __slots__ = ("_answer", "_may_stick", "_pipe", "pid")
 
     def __init__(
         self,
         function: Callable[[Callable[[], None]], object],
         keep: Iterable[int] | None = None,
+        *,
+        may_stick: bool = False,
     ) -> None:
         """Fork, and call ``function`` in the child; its result must be packable by ``wire.values``.
 
         Its argument is a function that makes the kernel kill the child when its parent ends
         (PR_SET_PDEATHSIG in prctl(2)).  A change of credentials undoes that, so the function must
         be called after each.  The child keeps the standard descriptors and those in ``keep``, by
-        default all.
+        default all.  A child that ``may_stick`` waits for file servers of strangers: if it does not
+        end soon after SIGKILL, it is not reaped.
         """
         self._answer = bytearray()
+        self._may_stick = may_stick
         self._pipe, write_end = os.pipe()
         try:
             self.pid = fork()
@@ -207,7 +211,8 @@ class Child:
             self._end_command(leash, relay, is_gentle=is_gentle)
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        if self.ends_within(PATIENCE_WITH_STUCK if leash is None else PATIENCE_WITH_KILLED):
+        waits_long = leash is None and not self._may_stick
+        if waits_long or self.ends_within(PATIENCE_WITH_KILLED if leash else PATIENCE_WITH_STUCK):
             self.wait()
         if self._pipe >= 0:
             os.close(self._pipe)

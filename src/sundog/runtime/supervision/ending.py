@@ -40,7 +40,7 @@ from sundog.base.kernel.mounts import (
 )
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, NS_GET_USERNS, setns
 from sundog.base.kernel.numbers import PIDFD_GETFD
-from sundog.base.kernel.process import fork
+from sundog.base.kernel.process import fork, fork_below
 from sundog.errors import ADMINISTRATOR, Hint, KernelError, SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.supervision.fuse_mounts import HostMounts, fuse_mounts, read_list
@@ -148,11 +148,29 @@ class Ending:
             inode = os.fstat(namespace).st_ino
             if inode not in entered and len(entered) < _NAMESPACES_ENTERED:
                 entered.add(inode)
-                _do_apart(self._unmount, namespace)
+                self._do_apart(self._unmount, namespace)
             os.close(namespace)
         if self._is_repeated:  # that was not enough
-            _do_apart(self._abort, processes)
+            self._do_apart(self._abort, processes)
         self._is_repeated = True
+
+    def _do_apart(self, call: Callable[[_T], None], argument: _T) -> None:
+        """Call ``call`` in a child process, whose failure means nothing; wait for it briefly."""
+        child = fork_below(self.proc, fork)
+        if child == 0:
+            try:
+                call(argument)
+            finally:
+                os._exit(0)
+        deadline = monotonic() + _CHILD_PATIENCE
+        while monotonic() < deadline:
+            try:
+                if os.waitpid(child, os.WNOHANG)[0]:
+                    return
+            except ChildProcessError:
+                return
+            sleep(_NAP)
+        os.kill(child, SIGKILL)
 
     def failure(self, processes: Collection[int]) -> SundogError:
         """Return the error that says which of the ``processes`` do not end, and what ends them."""
@@ -339,22 +357,3 @@ def _refuse_request(device: int, request: bytes) -> None:
 def _number_of(pair: tuple[int, int]) -> int:
     """Return the number of a connection, of a pair of ``_devices``."""
     return pair[0]
-
-
-def _do_apart(call: Callable[[_T], None], argument: _T) -> None:
-    """Call ``call`` in a child process, whose failure means nothing; do not wait long for it."""
-    child = fork()
-    if child == 0:
-        try:
-            call(argument)
-        finally:
-            os._exit(0)
-    deadline = monotonic() + _CHILD_PATIENCE
-    while monotonic() < deadline:
-        try:
-            if os.waitpid(child, os.WNOHANG)[0]:
-                return
-        except ChildProcessError:
-            return
-        sleep(_NAP)
-    os.kill(child, SIGKILL)

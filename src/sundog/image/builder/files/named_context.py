@@ -26,6 +26,11 @@ _LAYOUT = "oci-layout://"
 _URL_SIGNS = ("://", "@", "github.com/")
 
 
+def may_be_remote(source: str) -> bool:
+    """Tell whether a source can be the address of a context; most are paths."""
+    return any(sign in source for sign in _URL_SIGNS)
+
+
 def named_context(
     store: Store, text: str, report: Report, remotes: Callable[[], RemoteContexts]
 ) -> tuple[str, NamedContext]:
@@ -49,7 +54,7 @@ def named_context(
             return name, LayoutImage.parse(source, store, report)
         except UsageError as error:
             raise UsageError(f"{option}: {error.message}", error.hint) from error
-    if any(sign in source for sign in _URL_SIGNS):
+    if may_be_remote(source):
         from sundog.image.builder.files.remote_context import is_remote  # seldom needed
 
         if is_remote(source):

@@ -7,6 +7,7 @@ import os
 from sundog.base.cpython import AF_UNIX, Struct, byref
 from sundog.base.kernel.files import Closing, close_all_but
 from sundog.base.kernel.modes import PERMISSIONS, S_IFSOCK
+from sundog.base.kernel.process import fork_below
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.creation import all_is_roots, birth_in
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -73,7 +74,8 @@ class BindHandlers:
         gives anything but that socket, the caller's working directory and the caller's root.
         """
         memoryview(self._buffer).cast("B")[: len(address)] = address
-        child = os.fork()
+        with Closing(os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as proc:
+            child = fork_below(proc)
         if child == 0:
             result = -1
             try:

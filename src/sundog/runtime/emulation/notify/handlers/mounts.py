@@ -13,6 +13,7 @@ import os
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.mounts import FSCONFIG_SET_STRING, MS_BIND, MS_REMOUNT, fsconfig, mount
 from sundog.base.kernel.namespaces import CLONE_NEWNS, setns
+from sundog.base.kernel.process import fork_below
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_ADMIN
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -123,7 +124,8 @@ def _mount_for(thread: int, place: bytes, arguments: tuple[bytes | None, bytes, 
     ``arguments`` are source, type, flags and options.  A child does it, because it has to join the
     mount namespace of ``thread``, from which the supervisor would not find back.
     """
-    child = os.fork()
+    with Closing(os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as proc:
+        child = fork_below(proc)
     if child == 0:
         refusal = errno.EINVAL
         try:
