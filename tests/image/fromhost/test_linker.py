@@ -199,3 +199,28 @@ def test_an_image_of_an_unknown_machine(image: Image) -> None:
     for path in (image.path / "lib64").rglob("*.so*"):
         path.write_bytes(elf("libx.so", machine=8))
     assert refusal(image.path) == "no library of a known machine in the image"
+
+
+@pytest.mark.parametrize("soname", ["..", ".", "libx.so." + "1" * 255])
+def test_a_soname_that_can_be_no_symlink(image: Image, soname: str) -> None:
+    (image.path / "usr/local/lib/libx.so.1").write_bytes(elf(soname))
+    changes = linker_of(image.path).changes({})
+    assert b"usr/local/lib" not in {os.path.dirname(each.path) for each in changes if each.target}
+    assert [each.path for each in changes if each.text] == [b"etc/ld.so.cache"]
+
+
+def test_etc_is_a_symlink(image: Image) -> None:
+    (image.path / "etc").rename(image.path / "usr/etc")
+    (image.path / "etc").symlink_to("usr/etc")
+    changes = linker_of(image.path).changes({})
+    assert [each.path for each in changes if each.text] == [b"usr/etc/ld.so.cache"]
+
+
+def test_each_look_has_its_bound(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking again does not use up what the first look has left."""
+    linker = linker_of(image.path)
+    monkeypatch.setattr(module, "LIBRARIES_LIMIT", len(linker.libraries()) + 64)
+    again = linker_of(image.path)
+    for _ in range(4):
+        assert again.libraries() == linker.libraries()
+        again.changes({})
