@@ -328,7 +328,8 @@ def test_exec(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     process.write_text(json.dumps({"args": ["sleep", "55"], "cwd": "/", "env": ["PATH=/bin"]}))
     oci("exec", "--process", process, "--pid-file", tmp_path / "pid", "--detach", "c")
     pid = int((tmp_path / "pid").read_text())
-    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0055\x00"
+    line = Path(f"/proc/{pid}/cmdline")
+    until(lambda: line.read_bytes() == b"sleep\x0055\x00", "the last step does not end")
     assert str(pid) in oci("ps", "c").stdout.split()
     warned = oci("exec", "--user", "12:34", "c", "id", "-u")
     assert (warned.stdout, warned.messages()[0]["level"]) == ("0\n", "warning")

@@ -13,6 +13,7 @@ import time
 
 from sundog.base.cpython import (
     SIG_DFL,
+    SIG_IGN,
     SIG_SETMASK,
     SIGKILL,
     SIGPIPE,
@@ -93,7 +94,11 @@ def run_hook(
     os.close(output)
     process = os.pidfd_open(child)
     deadline = None if hook.timeout is None else time.monotonic() + hook.timeout
-    told, timed_out = _attend(process, write_end, read_end, state, deadline)
+    before = signal(SIGPIPE, SIG_IGN)  # a hook need not read its state
+    try:
+        told, timed_out = _attend(process, write_end, read_end, state, deadline)
+    finally:
+        signal(SIGPIPE, before or SIG_DFL)
     if timed_out:
         os.kill(child, SIGKILL)
     _, status = os.waitpid(child, 0)
