@@ -97,6 +97,7 @@ def test_files_from_elsewhere(place: Path, storage: Path, tmp_path: Path) -> Non
     work.mkdir(parents=True)
     git(work, "init", "-q", "-b", "main")
     (work / "large").write_bytes(os.urandom(SIZE))
+    (work / "Dockerfile").write_text("FROM bb\nCOPY large /\n")
     git(work, "add", "-A")
     git(work, "commit", "-qm", "one")
     git(work.parent, "clone", "-q", "--bare", "work", "public.git")
@@ -106,9 +107,11 @@ def test_files_from_elsewhere(place: Path, storage: Path, tmp_path: Path) -> Non
         added = [f"ADD {source} /\n" for source in sources]
         (place / "Dockerfile").write_text("".join(["FROM bb\n", *added]))
         lines = plain(on_terminal(storage, place, "ch-image", "build", "-t", "x", "."))
+        context = plain(on_terminal(storage, place, "ch-image", "build", "-t", "y", sources[1]))
     assert [text for text in lines if re.fullmatch(f"{sources[0]}: downloading: {AMOUNT}", text)]
     # A fetch of some milliseconds leaves no line.
-    assert [text for text in lines if text.startswith(f"{sources[1]}: fetching")]
+    for printed in (lines, context):
+        assert [text for text in printed if text.startswith(f"{sources[1]}: fetching")]
 
 
 @pytest.mark.parametrize("words", ["delete large", "build-cache --gc", "reset"])

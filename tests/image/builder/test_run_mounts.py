@@ -335,6 +335,22 @@ RUN --mount=from=other,target=/z cp -a /z/o/d/f /copy; stat -c '%u:%g' /copy
     ]
 
 
+def test_a_user_does_not_own_mounts_of_a_run(workshop: Workshop) -> None:
+    """Files of the caller belong to a container's user on volumes of a start alone."""
+    workshop.write({"f": "text\n"})
+    look = "stat -c %u:%g /x/f /c /vol /vol/f"
+    refused = "(echo >>/vol/f) 2>/dev/null || echo no"
+    dockerfile = f"""\
+FROM bb
+USER 1815:100
+RUN --mount=target=/x --mount=type=cache,target=/c,mode=777 {look}; {refused}; touch /c/g
+RUN --mount=type=cache,target=/c,mode=777 stat -c %u:%g /c/g
+"""
+    volume = f"--bind={workshop.context}:/vol"
+    done = workshop.build(dockerfile, "--force=notify", volume)
+    assert done.stdout.split() == [*["0:0"] * 4, "no", "1815:100"]
+
+
 def test_a_cache_that_starts_from_a_stage(workshop: Workshop) -> None:
     dockerfile = """\
 FROM bb AS seed
