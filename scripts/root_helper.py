@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 # Mount options that a test may ask for, beside nosuid and nodev.
 OPTIONS = frozenset({"", "noexec", "ro"})
+# Where control groups limit memory, and the files with the limit and the count of killed processes.
+MEMORY_GROUPS = (
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.oom_control"),
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.events"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Server:
             "as-victim": self._as_victim,
             "descriptors": self._descriptors,
             "drop-caches": self._drop_caches,
+            "below-a-memory-limit": self._below_a_memory_limit,
             "take-with-podman": self._take_with_podman,
             "in-podman": self._in_podman,
             "mount-tmpfs": self._mount_tmpfs,
@@ -152,6 +159,38 @@ class Server:
         del request
         os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("3")
+        return {}
+
+    def _below_a_memory_limit(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run a program as the tests' user, in a control group that limits its memory.
+
+        The answer says how many processes the kernel killed.  It is empty if no control group
+        limits memory here.
+        """
+        tester = self.tester
+        groups = ",".join(map(str, tester.groups))
+        become = ["setpriv", f"--reuid={tester.uid}", f"--regid={tester.gid}", f"--groups={groups}"]
+        variables = [f"{key}={value}" for key, value in request["env"].items()]
+        enter = ["sh", "-ec", 'echo $$ >"$0"; exec "$@"']
+        for hierarchy, limit, counts in MEMORY_GROUPS:
+            group = hierarchy / f"sundog-test-{secrets.token_hex(8)}"
+            with contextlib.suppress(FileNotFoundError):
+                group.mkdir()
+                try:
+                    (group / limit).open("r").close()
+                    (group / limit).write_text(f"{int(request['bytes'])}")
+                    done = subprocess.run(
+                        [*enter, group / "cgroup.procs", *become, "env", "-i", *variables]
+                        + request["argv"],
+                        stdin=subprocess.DEVNULL,
+                        capture_output=True,
+                        timeout=60,
+                        check=False,
+                    )
+                    killed = re.search(r"^oom_kill (\d+)$", (group / counts).read_text(), re.M)
+                    return {"killed": int(killed[1]) if killed else 0, **_completed(done)}
+                finally:
+                    group.rmdir()
         return {}
 
     def _take_with_podman(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tests.conftest import RootHelper
     from tests.runtime.launcher.compiled import Compiled
 
 MIB = 1 << 20
@@ -122,3 +124,38 @@ def test_containers_below_a_limit(compiled: Compiled, image: Path, tmp_path: Pat
         tasks = {"SLURM_STEP_TASKS_PER_NODE": "4"}
         assert size_of_root(compiled, image, groups, "-W", **start, **tasks) == 10 * MIB
         assert size_of_root(compiled, image, groups, "-W64m", **start, **tasks) == 64 * MIB
+
+
+# What launches the tasks is in their control group, as slurmstepd may be.
+TASKS = """
+for task in 1 2; do
+    "$0" -W -b "$1:/mnt" "$2" -- sh -c "$3" "$task" &
+done
+wait
+echo the launcher lives
+"""
+FILL = """
+cat /dev/zero >/full
+touch /mnt/$0
+until [ -e /mnt/1 ] && [ -e /mnt/2 ]; do sleep 0.05; done
+"""
+
+
+@pytest.mark.parametrize("start", ["", "python"])
+def test_tasks_that_fill_their_roots(
+    start: str, compiled: Compiled, image: Path, tmp_path: Path, root_helper: RootHelper
+) -> None:
+    """Under a limit of the kernel, all get ENOSPC; the kernel kills nothing."""
+    both = tmp_path / "both"
+    both.mkdir()
+    answer = root_helper.ask(
+        "below-a-memory-limit",
+        bytes=96 * MIB,
+        argv=["sh", "-c", TASKS, *map(str, (compiled.command, both, image)), FILL],
+        env=ENVIRONMENT | {"SLURM_STEP_TASKS_PER_NODE": "2", "SUNDOG_START": start},
+    )
+    if not answer:
+        pytest.skip("no control group limits memory here")
+    assert base64.b64decode(answer["stderr"]).count(b"No space left on device") == 2, answer
+    assert base64.b64decode(answer["stdout"]) == b"the launcher lives\n"
+    assert answer["killed"] == 0
