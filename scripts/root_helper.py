@@ -174,23 +174,27 @@ class Server:
         enter = ["sh", "-ec", 'echo $$ >"$0"; exec "$@"']
         for hierarchy, limit, counts in MEMORY_GROUPS:
             group = hierarchy / f"sundog-test-{secrets.token_hex(8)}"
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 group.mkdir()
-                try:
-                    (group / limit).open("r").close()
-                    (group / limit).write_text(f"{int(request['bytes'])}")
-                    done = subprocess.run(
-                        [*enter, group / "cgroup.procs", *become, "env", "-i", *variables]
-                        + request["argv"],
-                        stdin=subprocess.DEVNULL,
-                        capture_output=True,
-                        timeout=60,
-                        check=False,
-                    )
-                    killed = re.search(r"^oom_kill (\d+)$", (group / counts).read_text(), re.M)
-                    return {"killed": int(killed[1]) if killed else 0, **_completed(done)}
-                finally:
-                    group.rmdir()
+            except OSError:  # it is not mounted, or is read-only
+                continue
+            if not (group / limit).exists():
+                group.rmdir()
+                continue
+            try:
+                (group / limit).write_text(f"{int(request['bytes'])}")
+                done = subprocess.run(
+                    [*enter, group / "cgroup.procs", *become, "env", "-i", *variables]
+                    + request["argv"],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=60,
+                    check=False,
+                )
+                killed = re.search(r"^oom_kill (\d+)$", (group / counts).read_text(), re.M)
+                return {"killed": int(killed[1]) if killed else 0, **_completed(done)}
+            finally:
+                _end_group(group)
         return {}
 
     def _take_with_podman(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -358,6 +362,19 @@ def _completed(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     streams = {"stdout": done.stdout, "stderr": done.stderr}
     encoded = {name: base64.b64encode(text).decode() for name, text in streams.items()}
     return {"status": done.returncode, **encoded}
+
+
+def _end_group(group: Path) -> None:
+    """Kill the processes of a control group, and remove it."""
+    for _ in range(100):
+        for process in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGKILL)
+        try:
+            return group.rmdir()
+        except OSError:  # EBUSY: some have not ended yet
+            time.sleep(0.1)
+    raise WorkshopError(f"{group} has processes that do not end")
 
 
 def _victims(path: str) -> str:

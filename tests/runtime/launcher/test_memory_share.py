@@ -137,7 +137,10 @@ echo the launcher lives
 FILL = """
 cat /dev/zero >/full
 touch /mnt/$0
-until [ -e /mnt/1 ] && [ -e /mnt/2 ]; do sleep 0.05; done
+for second in 1 2 3 4 5 6 7 8 9 10; do
+    [ -e /mnt/1 ] && [ -e /mnt/2 ] && break
+    sleep 1
+done
 """
 
 
