@@ -275,6 +275,16 @@ def test_streams(sources: Place) -> None:
     assert without_own(in_tar(out)) == without_own(expected())
     subprocess.run([*convert, "-", "./in.sqfs"], cwd=sources.path, env=env, check=True, input=out)
     assert without_own(in_tar(in_squash(sources.path / "in.sqfs"))) == without_own(expected())
+    full = subprocess.run(
+        ["sh", "-c", 'exec "$@" >/dev/full', "sh", *convert, "source", "-"],
+        cwd=sources.path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert full.stderr.startswith("error: /dev/stdout: no space left on ")
     assert sources.left() == []
 
 
