@@ -388,6 +388,13 @@ def test_hints(sources: Place, arguments: list[str], hint: str) -> None:
     assert done.stderr.splitlines()[-1].startswith(f"hint: {hint}"), done.stderr
 
 
+def test_the_error_names_the_tar(sources: Place) -> None:
+    (sources.path / "cut").write_bytes(b"no tar")
+    done = sources.run("-q", "-i", "tar", "./cut", "x.sqfs", check=False)
+    message = "error: can't read ./cut: this is not a tar archive: too short for one"
+    assert done.stderr.splitlines()[0] == message
+
+
 def test_a_directory_that_is_not_written_as_a_path(sources: Place) -> None:
     done = sources.run("source.dir", "./x.tar", check=False)
     assert done.stderr.splitlines()[-2:] == [

@@ -68,7 +68,10 @@ def convert(source: Place, target: Place, options: Options, progress: Progress) 
             work.run()
         except ArchiveError as error:
             error.hint = error.hint or _DAMAGED_HINT
-            raise
+            if source.format != TAR:  # readers of other formats name what they read
+                raise
+            name = "standard input" if source.is_stream else source.text
+            raise ArchiveError(f"can't read {name}: {error.message}", error.hint) from error
 
 
 class _Conversion:
