@@ -793,6 +793,10 @@ def test_cp_ends_when_one_side_fails(places: dict[str, str], place: Place, tmp_p
         "error: directories are nested too deeply for cp\n",
     )
     place("exec", "keep-id", "rm", "-r", "/tmp/x")
+    line = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *command("sundog"), "cp", "ended:/bin", "-"]
+    done = run_program(line, env=place.environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /dev/stdout: no space left on ")
 
 
 def test_cp_between_containers(places: dict[str, str], place: Place, tmp_path: Path) -> None:
