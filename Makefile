@@ -38,7 +38,7 @@ demo: python
 	@$(RUN) scripts.demo
 
 test: python
-	@$(RUN) scripts.check $(if $(MATRICES),--matrices) -- $(ARGS)
+	@$(RUN) scripts.check $(if $(MATRICES),--matrices=$(MATRICES)) -- $(ARGS)
 
 lint: python
 	@$(RUN) scripts.check --lint

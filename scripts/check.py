@@ -7,7 +7,7 @@ it. The newest Python runs all of them, the oldest those that are not marked slo
 few cases of what the kernel and compiled programs do (tests/conftest.py).
 
 Of a test that crosses parameters (marked matrix), a run takes only a diagonal, in which each value
-of each parameter is (tests/selection.py). CI asks for the whole matrices, by --matrices.
+of each parameter is (tests/selection.py). CI asks for the whole matrices, by --matrices=1.
 
 Arguments that name tests ask for those alone: no lint, one Python, and whole matrices. Base images
 and references are then made when a test asks for them.
@@ -201,7 +201,9 @@ def parsed_options() -> argparse.Namespace:
     """Return the options and arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python3 -m scripts.check")
     parser.add_argument("--lint", action="store_true", help="lint only")
-    parser.add_argument("--matrices", action="store_true", help="cross all parameters of tests")
+    parser.add_argument(
+        "--matrices", choices=("0", "1"), default="0", help="1: cross all parameters of tests"
+    )
     parser.add_argument(
         "--machines", action="store_true", help="no lint, but virtual machines for tests (root)"
     )
@@ -270,7 +272,7 @@ def main() -> int:
                 pyxis.build(built, *options.pyxis)
                 os.environ[pyxis.VARIABLE] = str(built)
             if not options.lint:
-                compares, whole = not options.machine, bool(few or options.matrices)
+                compares, whole = not options.machine, bool(few) or options.matrices == "1"
                 given = options.arguments
                 passed = test(place, venvs, given, compares=compares, whole=whole) and passed
     except WorkshopError as error:

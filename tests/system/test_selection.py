@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from scripts.check import parsed_options
 
 from tests.selection import diagonal
 
@@ -32,3 +33,22 @@ def test_values_are_taken_equally_often() -> None:
 def test_parameters_that_belong_together_stay_so() -> None:
     cases = [{"word": word, "length": str(len(word)), "c": c} for word in ("a", "bb") for c in "xy"]
     assert diagonal(cases) == {0, 3}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [([], "0"), (["--matrices=0"], "0"), (["--matrices=1"], "1")]
+)
+def test_matrices_are_whole_by_1_alone(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["check", *words])
+    assert parsed_options().matrices == told
+
+
+def test_matrices_by_another_word_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["check", "--matrices=typo"])
+    with pytest.raises(SystemExit):
+        parsed_options()
+    assert "argument --matrices: invalid choice: 'typo'" in capsys.readouterr().err

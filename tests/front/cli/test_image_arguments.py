@@ -98,6 +98,8 @@ def test_force_without_a_mode_is_seccomp() -> None:
         ("list --bogus", "unrecognized arguments: --bogus"),
         ("--cache --no-cache list", "argument --no-cache: only one of its kind"),
         ("build --rebuild --no-cache .", "argument --no-cache: only one of its kind"),
+        ("--version=3", "argument --version: it takes no value"),
+        ("build --parse-only=yes .", "argument --parse-only: it takes no value"),
         ("-v list -q", '"--quiet" incompatible with "--verbose"'),
         ("gestalt x", "invalid choice"),
         ("delete", "the following arguments are required: GLOB"),
@@ -108,6 +110,12 @@ def test_usage_errors(text: str, message: str) -> None:
         parsed(text)
     assert message in caught.value.message
     assert caught.value.hint
+
+
+def test_the_hint_names_those_of_the_kind() -> None:
+    with pytest.raises(UsageError) as caught:
+        parsed("--cache --no-cache list")
+    assert caught.value.hint == "write one of: --cache, --no-cache, --rebuild"
 
 
 @pytest.mark.parametrize("text", ["build --output c .", "build --output=c --bogus ."])

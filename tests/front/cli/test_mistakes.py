@@ -117,7 +117,7 @@ def _in_shell(storage: Path, script: str, cwd: Path) -> Completed:
         ("$ch_image build -t y . <&- >&- 2>&-", (0, "")),
         ("$ch_image build -t y - <&-", (1, "error: standard input:1: no instructions found")),
         ("$ch_image nonsense 2>&-", (2, "")),
-        ("$ch_image -h >/dev/full", (1, "")),
+        ("$ch_image -h >/dev/full", (1, "error: can't write: No space left on device")),
         ("$ch_image list >/dev/full", (1, "error: /dev/stdout: no space left on")),
         ("$ch_image inspect x >/dev/full", (1, "error: /dev/stdout: no space left")),
         ("$ch_image -q save x >/dev/full", (1, "error: /dev/stdout: no space left on")),

@@ -388,8 +388,18 @@ def test_changes_are_kept(empty: Place) -> None:
     empty("commit", "-c", 'ENTRYPOINT ["echo"]', "-c", "CMD changed", "kept", "again")
     assert empty("run", "--rm", "again", "x").stdout == "x\n"
     assert "sundog-commit" not in empty("images").stdout
-    done = empty("commit", "-c", "BOGUS x", "kept", "third", check=False)
-    assert done.returncode == 1
+    for words, said in {
+        ("-c", "BOGUS x"): "--change 'BOGUS x': not one instruction that changes only",
+        ("-c", "FROM busybox"): "--change 'FROM busybox': not one instruction that changes only",
+        ("-c", "ENV A=b\nRUN id"): r"--change 'ENV A=b\nRUN id': not one instruction",
+        ("-c", ""): "--change '': not one instruction",
+        ("--format", "zip"): "--format zip: an image has the format of OCI or of docker",
+    }.items():
+        done = empty("commit", *words, "kept", "third", check=False)
+        assert (done.returncode, done.stdout) == (125, "")
+        assert done.stderr.startswith(f"error: {said}")
+    done = empty("commit", "-c", "ENV", "kept", "third", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
     assert empty("image", "exists", "third", check=False).returncode == 1
     empty("rmi", "committed", "again")
     layers = set(os.listdir(storage_of(empty) / "layers"))
@@ -500,7 +510,7 @@ def test_create_and_restart(user: list[str], empty: Place) -> None:
     shown = "{{index .Config.Env 1}} {{.Config.WorkingDir}} {{index .Config.Cmd 0}}"
     assert empty("inspect", "-f", shown, "x").stdout == "WHO=me /tmp sh\n"
     empty("rmi", "x")
-    assert empty("container", "exists", "c").stdout == ""
+    assert empty("container", "exists", "--external", "c").stdout == ""
     assert empty("rm", "-a").stdout == "c\n"
     assert empty("container", "exists", "c", check=False).returncode == 1
 
@@ -783,6 +793,10 @@ def test_cp_ends_when_one_side_fails(places: dict[str, str], place: Place, tmp_p
         "error: directories are nested too deeply for cp\n",
     )
     place("exec", "keep-id", "rm", "-r", "/tmp/x")
+    line = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *command("sundog"), "cp", "ended:/bin", "-"]
+    done = run_program(line, env=place.environment, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: /dev/stdout: no space left on ")
 
 
 def test_cp_between_containers(places: dict[str, str], place: Place, tmp_path: Path) -> None:

@@ -230,6 +230,11 @@ def test_list(oci: Runtime, bundle: Bundle) -> None:
     for name in ("b", "a"):
         oci("create", "-b", bundle(), name)
     assert oci("list", "-q").stdout == "a\nb\n"
+    assert oci("list", "-f", "table").stdout == oci("list").stdout
+    for words in (["list", "-f", "xml"], ["ps", "-f", "xml", "a"]):
+        failed = oci(*words, check=False)
+        assert (failed.status, failed.stdout) == (1, "")
+        assert "invalid format: xml (hint: --format table|json)" in failed.stderr
     rows = oci("list", "--format", "json").json()
     assert [(row["id"], row["status"]) for row in rows] == [("a", "created"), ("b", "created")]
     assert oci("list").stdout.splitlines()[0].split() == [

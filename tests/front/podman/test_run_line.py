@@ -249,6 +249,9 @@ def test_booleans_of_mounts(name: str, tmp_path: Path) -> None:
         (["--force", "magic", "i"], "--force magic: no such mode", "notify, seccomp, none"),
         (["--force", "none", "i"], "it knows no names of users: app", "numbers"),
         (["-p", "8080:80", "i"], "-p 8080:80: the container has the host's network", "listen"),
+        (["-p", "80:80:80:80", "i"], "-p 80:80:80:80: the container has the host's", "listen"),
+        (["-p", "web:web", "i"], "-p web:web: the container has the host's", "listen"),
+        (["-p", "[::1]:80:81", "i"], "-p [::1]:80:81: the container has the host's", "listen"),
         (["--gpus", "some", "i"], "--gpus some: not a number of GPUs", "--gpus all"),
         (["--gpus", "uuid=1", "i"], "--gpus uuid=1: no such key: uuid", "device=0"),
         (["--network", "none", "i"], "--network none: the container has", "--network host"),
@@ -281,6 +284,8 @@ def test_no_command() -> None:
     [
         ["-p", "8080:8080"],
         ["-p", "127.0.0.1:80:80/tcp"],
+        ["-p", "[::1]:80:80"],
+        ["-p", "80-81:80-81"],
         ["--network=host"],
         ["--restart=no"],
         ["--security-opt", "label=disable", "--init"],

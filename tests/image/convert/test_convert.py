@@ -275,6 +275,16 @@ def test_streams(sources: Place) -> None:
     assert without_own(in_tar(out)) == without_own(expected())
     subprocess.run([*convert, "-", "./in.sqfs"], cwd=sources.path, env=env, check=True, input=out)
     assert without_own(in_tar(in_squash(sources.path / "in.sqfs"))) == without_own(expected())
+    full = subprocess.run(
+        ["sh", "-c", 'exec "$@" >/dev/full', "sh", *convert, "source", "-"],
+        cwd=sources.path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert full.stderr.startswith("error: /dev/stdout: no space left on ")
     assert sources.left() == []
 
 
@@ -376,6 +386,13 @@ def test_hints(sources: Place, arguments: list[str], hint: str) -> None:
     done = sources.run(*arguments, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"hint: {hint}"), done.stderr
+
+
+def test_the_error_names_the_tar(sources: Place) -> None:
+    (sources.path / "cut").write_bytes(b"no tar")
+    done = sources.run("-q", "-i", "tar", "./cut", "x.sqfs", check=False)
+    message = "error: can't read ./cut: this is not a tar archive: too short for one"
+    assert done.stderr.splitlines()[0] == message
 
 
 def test_a_directory_that_is_not_written_as_a_path(sources: Place) -> None:

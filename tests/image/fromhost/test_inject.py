@@ -286,6 +286,7 @@ def test_what_is_no_directory_of_an_image(
         (tmp_path / "empty", "not the directory of an image: ", ""),
         (stored, "an image in storage is never changed: ", "ch-convert NAME ./DIR"),
         ("nope", "image not a directory: nope", "ch-convert IMAGE ./DIR"),
+        ("/no/such", "image not a directory: /no/such", "there is no /no/such"),
     ):
         words = [*command("ch-fromhost"), "-p", host.library, operand]
         done = run_program(words, check=False, env=env)

@@ -179,7 +179,7 @@ def test_all_devices(places: Places) -> None:
     bad = places.write_text(1, "c.json", "[]")
     edits = edits_for_all(places.directories, places.warnings.append)
     assert edits.env == (b"FILE=b.json", b"x=1", b"y=2")
-    assert places.warnings == [f"can't use {bad}: the file has no object"]
+    assert places.warnings == [f"can't use {bad}: not a CDI specification: the file has no object"]
 
 
 def test_other_files_are_none_of_ours(places: Places) -> None:

@@ -239,8 +239,8 @@ def test_the_vendor_of_a_file_that_can_not_be_used(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "not JSON: line 1, column 1: Expecting value"),
-        (b"{}", "the file has no object"),
-        (b"null", "the file has no object"),
+        (b"{}", "not a CDI specification: the file has no object"),
+        (b"null", "not a CDI specification: the file has no object"),
         (b'{"a":1}x', "not JSON: line 1, column 8: Extra data"),
         (b'{"a" 1}', "not JSON: line 1, column 6: Expecting ':' delimiter"),
         (b'{"a":1,\n"a":2}', "not JSON: an object has two fields 'a'"),

@@ -181,6 +181,12 @@ def test_not_found(ch_run: ChRun, layered: Path) -> None:
             f"error: image not found: {name}: no such name in storage, and no such file",
             f"hint: the storage is {layered}; see: ch-image list",
         ]
+    done = ch_run("", "--", "true")
+    assert done.returncode == 31
+    assert messages(done) == [
+        "error: IMAGE is empty",
+        "hint: is the variable that has its name set?",
+    ]
 
 
 def test_a_directory_that_is_not_the_image(ch_run: ChRun, layered: Path, tmp_path: Path) -> None:

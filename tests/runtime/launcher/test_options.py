@@ -253,6 +253,18 @@ def test_values_that_cannot_be(words: list[str], message: str) -> None:
     assert caught.value.message == message
 
 
+def test_what_takes_a_number_hints_at_it() -> None:
+    for words, hint in {
+        ("-u", "x"): "--uid takes a whole number",
+        ("-g", "5x"): "--gid takes a whole number",
+        ("-u", "-1"): "it is a number from 0 to 4294967294",
+        ("-g", "4294967295"): "it is a number from 0 to 4294967294",
+    }.items():
+        with pytest.raises(SundogError) as caught:
+            read(*words)
+        assert caught.value.hint == hint
+
+
 @pytest.mark.parametrize("digits", ["0", "7", "+7", " 7", "4294967294"])
 def test_ids(digits: str) -> None:
     assert read("-u", digits).identity.uid == int(digits)

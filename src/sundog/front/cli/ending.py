@@ -27,14 +27,12 @@ def run_and_end(run: Callable[[Sequence[str]], int]) -> NoReturn:
         sys.stderr.flush()
     except SystemExit as end:  # argparse has printed the help or the version
         status = end.code if isinstance(end.code, int) else 0
-        status = status if _flushed() else EXIT_ERROR
-    except BrokenPipeError:
-        status = EXIT_ERROR
-    except OSError as error:  # the help, to a full disk
-        with suppress(OSError):
-            sys.stderr.write(f"error: can't write: {error.strerror}\n")
-            sys.stderr.flush()
-        status = EXIT_ERROR
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            status = _unwritten(error)
+    except OSError as error:
+        status = _unwritten(error)
     if status < 0:
         from sundog.front.cli.interruption import die_of
 
@@ -42,9 +40,10 @@ def run_and_end(run: Callable[[Sequence[str]], int]) -> NoReturn:
     os._exit(status)
 
 
-def _flushed() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return False
-    return True
+def _unwritten(error: OSError) -> int:
+    """Say that the help or the output got nowhere; return the exit status."""
+    if not isinstance(error, BrokenPipeError):
+        with suppress(OSError):
+            sys.stderr.write(f"error: can't write: {error.strerror}\n")
+            sys.stderr.flush()
+    return EXIT_ERROR

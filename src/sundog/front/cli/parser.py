@@ -46,6 +46,8 @@ class Parser(argparse.ArgumentParser):
         _, unrecognized, words = message.partition("unrecognized arguments: ")
         if unrecognized:
             raise self.unrecognized(words.split(" "))
+        option, refused, _ = message.partition(": ignored explicit argument ")
+        message = f"{option}: it takes no value" if refused else message
         raise UsageError(message, f"{self.prog} --help")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -114,7 +116,11 @@ class OneOf(argparse.Action):
     ) -> None:
         """Store the constant; refuse another one on the same side."""
         if getattr(namespace, self.dest, None) not in (None, self.const):
-            parser.error(f"argument {option_string}: only one of its kind is allowed")
+            kind = [a.option_strings[0] for a in parser._actions if a.dest == self.dest]
+            raise UsageError(
+                f"argument {option_string}: only one of its kind is allowed",
+                f"write one of: {', '.join(kind)}",
+            )
         setattr(namespace, self.dest, self.const)
 
 

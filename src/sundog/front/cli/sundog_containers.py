@@ -13,10 +13,9 @@ from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
 from sundog.front.cli.sundog_scan import scanned, scanned_alone
-from sundog.front.podman.container_options import KILL, PS, RM, STOP, WAIT
+from sundog.front.podman.container_options import EXISTS, KILL, PS, RM, STOP, WAIT
 from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
 from sundog.front.podman.containers import changing, own_containers
-from sundog.front.podman.image_options import PLAIN
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.stopping import signal_number, whole_number
 from sundog.front.podman.stored import image_config, image_directory, storage_directory
@@ -90,7 +89,7 @@ def ps(words: Sequence[str], context: Context) -> int:
 
 def exists(words: Sequence[str], context: Context) -> int:
     """Return 0 if there is a container, else 1, as podman-container-exists(1)."""
-    line = scanned("container exists", words, PLAIN)
+    line = scanned("container exists", words, EXISTS)
     if line is None:
         return 0
     if len(line.operands) != 1:

@@ -5,6 +5,7 @@ Specification: podman-cp(1).
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sundog.base.kernel.files import Closing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _STREAM = "-"
 _STDIN, _STDOUT = 0, 1
 _CONTENTS = ("/.", "/..")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no reader meets them
 
 
 class End:
@@ -134,7 +136,11 @@ def _copy(source: End, target: End, *, overwrite: bool) -> None:
         except BrokenPipeError as error:  # whoever reads has failed, and says why
             unread.append(error)
         except OSError as error:
-            failures.append(end.refusal(error))
+            if target.is_stream and error.errno in _FULL:
+                error.filename = "/dev/stdout"
+                failures.append(error)
+            else:
+                failures.append(end.refusal(error))
         except SundogError as error:
             failures.append(error)
     for failure in failures + unread:

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from sundog.image.store.images import Image
 
 _INTERACTIVE = "--interactive=true"
+# The instructions of --change: they change the configuration of an image, and nothing else.
+_CHANGES = (
+    *("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD"),
+    *("SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
+)
 _KINDS = {"changed": "C", "added": "A", "deleted": "D"}
 
 
@@ -119,7 +124,7 @@ def commit(words: Sequence[str], context: Context) -> int:
             "sundog commit CONTAINER IMAGE",
         )
     text, name = line.operands
-    changes = line.all("change")
+    changes = [_change(value) for value in line.all("change")]
 
     def action() -> int:
         canonical = canonical_name(name)
@@ -159,6 +164,18 @@ def commit(words: Sequence[str], context: Context) -> int:
                 store.images.delete(draft)
 
     return run_safely(action)
+
+
+def _change(text: str) -> str:
+    """Return the instruction of a ``--change``.  Raises UsageError unless it is a lone one."""
+    change = text.strip()
+    word = (change.split() or [""])[0]
+    if word.upper() not in _CHANGES or len(change.splitlines()) != 1:
+        raise UsageError(
+            f"--change {text!r}: not one instruction that changes only the configuration",
+            f"give one line of {', '.join(_CHANGES)}; others belong in a Dockerfile",
+        )
+    return change
 
 
 def _of_container(config: ImageConfig, view: View) -> ImageConfig:

@@ -226,6 +226,7 @@ def delete_container(place: Place, log: Log, *, force: bool) -> None:
 
 def list_containers(arguments: Arguments, _log: Log) -> int:
     """Print all containers: a table, with --quiet the IDs, or JSON."""
+    is_json = _is_json(arguments)
     rows = []
     for place in all_places(find_root(arguments.value("root"), make=False)):
         try:
@@ -236,7 +237,7 @@ def list_containers(arguments: Arguments, _log: Log) -> int:
         rows.append({"pid": 0} | container.to_json(status) | {"created": container.created})
     if arguments.has("quiet"):
         print_lines(str(row["id"]) for row in rows)
-    elif arguments.value("format") == "json":
+    elif is_json:
         print_json(rows)
     else:
         columns = ("id", "pid", "status", "bundle", "created")
@@ -250,12 +251,21 @@ def list_containers(arguments: Arguments, _log: Log) -> int:
     return 0
 
 
+def _is_json(arguments: Arguments) -> bool:
+    """Tell whether --format asks for JSON, not for a table.  Raises UsageError."""
+    form = arguments.value("format") or "table"
+    if form not in ("table", "json"):
+        raise UsageError(f"invalid format: {form}", "--format table|json")
+    return form == "json"
+
+
 def list_processes(arguments: Arguments, _log: Log) -> int:
     """Print the PIDs of a container's processes."""
     from sundog.front.oci_runtime.members import members
 
+    is_json = _is_json(arguments)
     pids = members(find_place(arguments).read())
-    if arguments.value("format") == "json":
+    if is_json:
         print_json(pids)
     else:
         print_lines(map(str, pids))

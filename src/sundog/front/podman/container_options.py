@@ -7,7 +7,7 @@ other pages of these names.
 from __future__ import annotations
 
 from sundog.front.podman.image_options import HELP
-from sundog.front.podman.options import HELD, TAKEN, Option
+from sundog.front.podman.options import HELD, REFUSED, TAKEN, Option, one_of
 
 _FILTER = Option(
     "--filter -f",
@@ -81,12 +81,24 @@ COMMIT = (
     Option("--change -c", "INSTRUCTION", TAKEN, "CMD, ENV, … as in a Dockerfile; repeatable"),
     Option("--quiet -q", "", HELD, "nothing but the ID is printed"),
     Option("--pause -p", "", HELD, "the container has ended"),
-    Option("--format -f", "FORMAT", HELD, "images have no format until they leave"),
+    Option(
+        "--format -f",
+        "FORMAT",
+        REFUSED,
+        "an image has the format of OCI or of docker",
+        "leave it out: images have no format until they leave",
+        harmless=one_of("oci", "docker"),
+    ),
     HELP,
 )
 
 DIFF = (
     Option("--format", "json", TAKEN, "for scripts"),
+    HELP,
+)
+
+EXISTS = (
+    Option("--external", "", HELD, "there are no containers of other programs"),
     HELP,
 )
 

@@ -22,8 +22,9 @@ _RIGHTS = "the container has your own rights"
 
 def _is_same_port(value: str) -> bool:
     """Tell whether a port stays as it is: ``8080:8080``, ``127.0.0.1:80:80/tcp``."""
-    *_, outside, inside = f":{value}".split(":")
-    return bool(outside) and outside == inside.partition("/")[0]
+    *address, outside, inside = f":{value.rpartition(']')[2]}".split(":")
+    is_port = outside.isascii() and outside.replace("-", "").isdigit()  # or a range
+    return len(address) <= 2 and is_port and outside == inside.partition("/")[0]
 
 
 # The options that run and exec share.

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sundog.image.transfer.report import Transfer
 
 
+_STDOUT = "/dev/stdout"
 _DAMAGED_HINT = "compare the input with its original, then copy it again or make it again"
 
 
@@ -67,7 +68,10 @@ def convert(source: Place, target: Place, options: Options, progress: Progress) 
             work.run()
         except ArchiveError as error:
             error.hint = error.hint or _DAMAGED_HINT
-            raise
+            if source.format != TAR:  # readers of other formats name what they read
+                raise
+            name = "standard input" if source.is_stream else source.text
+            raise ArchiveError(f"can't read {name}: {error.message}", error.hint) from error
 
 
 class _Conversion:
@@ -155,8 +159,12 @@ class _Conversion:
     def _to_tar(self) -> None:
         with self._source.stage("packing") as transfer, self._source.flat(is_flat=False) as stream:
             if self._target.is_stream:
-                with open(1, "wb", buffering=0, closefd=False) as out:
-                    self._compress(stream, out, transfer)
+                try:
+                    with open(1, "wb", buffering=0, closefd=False) as out:
+                        self._compress(stream, out, transfer)
+                except OSError as error:  # name it, so that no other file is suspected
+                    error.filename = error.filename or _STDOUT
+                    raise
                 return
             with output_file(self._target.text) as draft, open(draft, "xb", buffering=0) as file:
                 self._compress(stream, file, transfer)

@@ -32,6 +32,8 @@ def check_image(text: str) -> None:
 
 
 def _hint(text: str, storage: str) -> str:
+    if "/" in text and not os.path.lexists(text):
+        return f"there is no {os.path.abspath(text)}"
     if os.path.isfile(text):
         return f"make a directory of it: ch-convert {text} ./DIR; then ch-fromhost ... ./DIR"
     try:

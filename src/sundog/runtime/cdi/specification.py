@@ -83,7 +83,7 @@ def load_specification(path: bytes) -> CdiSpecification:
 def read_specification(path: bytes, value: object) -> CdiSpecification:
     """Return the specification that ``value`` is.  Raises Misfit."""
     if type(value) is not dict or not value:
-        raise Misfit("the file has no object")
+        raise Misfit("not a CDI specification: the file has no object")
     # Read the version first: it decides which fields are allowed, and it may come last.
     version = _version_number(_named_field(value, "cdiVersion"))
     specification: CdiSpecification = _SPECIFICATION.read(value, version, path=path)

@@ -210,9 +210,11 @@ def _similar(reference: bytes, storage: Storage) -> str:
 def _find_directory(reference: bytes, storage: Storage, *, unsafe: bool) -> Image:
     """Return the directory image ``reference``.
 
-    Raises NotInStorage if there is no such file, SundogError if it is no directory.
+    Raises NotInStorage if there is no such file, SundogError if it is no directory or empty.
     """
     shown = printable(reference)
+    if not reference:
+        raise SundogError("IMAGE is empty", "is the variable that has its name set?")
     try:
         directory = is_directory(reference)
     except (FileNotFoundError, NotADirectoryError):

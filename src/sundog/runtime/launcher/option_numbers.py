@@ -8,6 +8,8 @@ from __future__ import annotations
 from sundog.base.record.identity import ID_LIMIT
 from sundog.errors import SundogError
 
+_ID_HINT = f"it is a number from 0 to {ID_LIMIT}"
+
 
 def parse_number(value: bytes, name: str, *, more: bool = False) -> int:
     """Return the decimal number ``value`` of the option ``name``, as strtol(3) reads it.
@@ -20,9 +22,9 @@ def parse_number(value: bytes, name: str, *, more: bool = False) -> int:
     rest = digits.lstrip(b"0123456789")
     digits = digits[: len(digits) - len(rest)]
     if not digits:
-        raise SundogError(f"{name}: no digits found")
+        raise SundogError(f"{name}: no digits found", f"{name} takes a whole number")
     if rest and not more:
-        raise SundogError(f"{name}: extra characters after digits")
+        raise SundogError(f"{name}: extra characters after digits", f"{name} takes a whole number")
     return int(sign + digits)
 
 
@@ -30,7 +32,7 @@ def parse_id(value: bytes, name: str) -> int:
     """Return the uid or gid ``value`` of the option ``name``."""
     number = parse_number(value, name)
     if number < 0:
-        raise SundogError(f"{name}: must be non-negative")
+        raise SundogError(f"{name}: must be non-negative", _ID_HINT)
     if number > ID_LIMIT:
-        raise SundogError(f"{name}: out of range")
+        raise SundogError(f"{name}: out of range", _ID_HINT)
     return number
