@@ -114,7 +114,7 @@ def test_joining(node: Node, kind: str) -> None:
     if kind == "file" and not os.access(FUSE, os.R_OK | os.W_OK):
         skip_needs_root()
     image: str | Path = node.file if kind == "file" else "app"
-    words = ("--join-tag=shared", image)
+    words = (f"--join-tag=shared-{kind}-{os.getpid()}", image)
     keeper = subprocess.Popen(
         [node.command, *words, "--", "sh", "-c", "echo ready; read line"],
         env=node.environment,

@@ -96,13 +96,13 @@ def fork() -> int:
     return child
 
 
-def fork_below(directory: int, start: Callable[[], int] = os.fork) -> int:
-    """Fork by ``start``, with another root directory in the middle: a /proc.
+def fork_below(directory: int = -1, start: Callable[[], int] = os.fork) -> int:
+    """Fork by ``start``, with another root in the middle: ``directory``, or the working directory.
 
-    As of Python 3.12, os.fork opens "/proc/self/stat".  If programs of a container have made that
-    name, it may wait for ever.  Below a /proc there is no such name.  A process without
-    CAP_SYS_CHROOT keeps its root, and so does one whose working directory is closed to it: those
-    have not taken a container's.  Raises OSError.
+    It must be a /proc.  As of Python 3.12, os.fork opens "/proc/self/stat".  If programs of a
+    container have made that name, it may wait for ever.  Below a /proc there is no such name.  A
+    process without CAP_SYS_CHROOT keeps its root, and so does one whose working directory is closed
+    to it: those have not taken a container's.  Raises OSError.
     """
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     try:
@@ -122,7 +122,8 @@ def fork_below(directory: int, start: Callable[[], int] = os.fork) -> int:
 
 def _use_root(directory: int) -> None:
     """Make a directory the working directory, and the root if this process may choose it."""
-    os.fchdir(directory)
+    if directory >= 0:
+        os.fchdir(directory)
     try:  # noqa: SIM105 - contextlib takes as long as the rest of a start
         os.chroot(b".")
     except PermissionError:

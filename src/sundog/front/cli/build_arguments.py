@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sundog.front.cli.common_arguments import ImageArguments
 from sundog.front.cli.option_rows import flag, operand, option, repeated
-from sundog.front.cli.reference_options import ImageArguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.front.cli.common_arguments import CommonArguments
+    from sundog.front.cli.common_arguments import ImageArguments
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.dockerfile.parse import Dockerfile
@@ -21,7 +21,7 @@ _HINT = "# check=skip=RULE,… at the top of the Dockerfile leaves rules out"
 
 
 def print_findings(
-    arguments: CommonArguments,
+    arguments: ImageArguments,
     dockerfile: Dockerfile,
     context: BuildContext,
     build_args: Mapping[str, str],

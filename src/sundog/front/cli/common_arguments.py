@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 
 from sundog.errors import UsageError
@@ -18,8 +19,27 @@ def _cache(names: str, mode: str, text: str) -> Any:
     return flag(names, text, action=OneOf, nargs=0, const=mode, dest="cache", default=None)
 
 
-class CommonArguments(argparse.Namespace):
-    """The subcommand, and the options that all of them have."""
+def _size(text: str) -> float:
+    """Return a number of MiB, 0 for no limit."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if math.isnan(size):
+        raise argparse.ArgumentTypeError(f"not a number: {text}")
+    return max(size, 0)
+
+
+def _place(text: str) -> tuple[str, int]:
+    """Return the module and the line of ``--break``."""
+    module, colon, line = text.rpartition(":")
+    if not (colon and module and line.isascii() and line.isdigit() and int(line)):
+        raise argparse.ArgumentTypeError(f"not MODULE:LINE: {text}")
+    return module, int(line)
+
+
+class ImageArguments(argparse.Namespace):
+    """The options of all subcommands, each of which has its own class."""
 
     subcommand: str
 
@@ -47,11 +67,36 @@ class CommonArguments(argparse.Namespace):
     storage: str | None = option("-s --storage", "DIR", "storage directory ($CH_IMAGE_STORAGE)")
     tls_no_verify: bool = flag("--tls-no-verify", "trust any registry's certificate")
     verbose: int = counted("-v --verbose", "say more (repeat for still more)")
+    # Scripts for Charliecloud use these.  ``notes`` says which have nothing to do, and why.
+    break_at: tuple[str, int] | None = option(
+        "--break",
+        "MODULE:LINE",
+        "stop in Python's debugger before that line (for developers)",
+        type=_place,
+    )
+    cache_large: float = option(
+        "--cache-large",
+        "MIB",
+        "accepted: the build cache needs no special place for large files",
+        type=_size,
+        default=0,
+    )
+    dependencies: bool = flag(
+        "--dependencies", "print which programs for further features are missing, and exit"
+    )
+    no_lock: bool = flag("--no-lock", "accepted: no command locks the storage for long")
+    profile: bool = flag(
+        "--profile", "write a profile to ./profile.p and ./profile.txt (for developers)"
+    )
+    xattrs: bool = flag("--xattrs", "accepted: layers keep extended attributes")
+    no_xattrs: bool = flag("--no-xattrs", "accepted: layers keep extended attributes")
 
     def check(self) -> None:
         """Raise UsageError for options that exclude each other."""
         if self.quiet and self.verbose:
             raise UsageError('"--quiet" incompatible with "--verbose"', "leave out one of them")
+        if self.xattrs and self.no_xattrs:
+            raise UsageError('"--xattrs" incompatible with "--no-xattrs"', "leave out one of them")
 
     def storage_path(self) -> str | None:
         """Return the storage directory that the user asked for, None for the default."""

@@ -10,10 +10,10 @@ import argparse
 
 from sundog import __version__
 from sundog.errors import UsageError
+from sundog.front.cli.common_arguments import ImageArguments
 from sundog.front.cli.image_subcommands import ALIASES, SUBCOMMANDS
 from sundog.front.cli.option_rows import add_rows
 from sundog.front.cli.parser import Parser, suggestion
-from sundog.front.cli.reference_options import ImageArguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.front.cli.reference_options import ImageArguments
+    from sundog.front.cli.common_arguments import ImageArguments
 
 
 def run(argv: Sequence[str]) -> int:

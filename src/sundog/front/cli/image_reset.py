@@ -9,7 +9,7 @@ from sundog.image.store.store import default_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.reference_options import ImageArguments
+    from sundog.front.cli.common_arguments import ImageArguments
     from sundog.front.cli.report import Report
 
 

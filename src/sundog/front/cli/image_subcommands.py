@@ -6,8 +6,9 @@ import argparse
 
 from sundog.errors import UsageError
 from sundog.front.cli.build_arguments import BuildArguments, ModifyArguments
+from sundog.front.cli.common_arguments import ImageArguments
 from sundog.front.cli.option_rows import flag, foreign, operand, option
-from sundog.front.cli.reference_options import DOT_DEFAULT, GESTALT, ImageArguments
+from sundog.front.cli.reference_options import DOT_DEFAULT, GESTALT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,21 +1,16 @@
-"""The options of ``ch-image`` that are here because scripts for Charliecloud use them.
+"""Words of ``ch-image`` that are here because scripts for Charliecloud use them.
 
-Some do what they say, and some have nothing to do: ``notes`` says why.
+Some options have nothing to do: ``notes`` says which, and why.
 docs/reference/compatibility.md has all options of Charliecloud.
 """
 
 from __future__ import annotations
 
-import argparse
-import math
-
-from sundog.errors import UsageError
-from sundog.front.cli.common_arguments import CommonArguments
-from sundog.front.cli.option_rows import flag, option
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from sundog.front.cli.common_arguments import ImageArguments
 
 GESTALT = {
     "bucache": "exit with 0, because there is always a build cache",
@@ -41,58 +36,6 @@ _VARIABLES = {
     "CH_XATTRS": _ALL_XATTRS,
     "CH_IMAGE_CACHE_LARGE": _WHOLE_CACHE,
 }
-
-
-def _size(text: str) -> float:
-    """Return a number of MiB, 0 for no limit."""
-    try:
-        size = float(text)
-    except ValueError:
-        size = math.nan
-    if math.isnan(size):
-        raise argparse.ArgumentTypeError(f"not a number: {text}")
-    return max(size, 0)
-
-
-def _place(text: str) -> tuple[str, int]:
-    """Return the module and the line of ``--break``."""
-    module, colon, line = text.rpartition(":")
-    if not (colon and module and line.isascii() and line.isdigit() and int(line)):
-        raise argparse.ArgumentTypeError(f"not MODULE:LINE: {text}")
-    return module, int(line)
-
-
-class ImageArguments(CommonArguments):
-    """The common options with those of them that are here; each subcommand has its own class."""
-
-    break_at: tuple[str, int] | None = option(
-        "--break",
-        "MODULE:LINE",
-        "stop in Python's debugger before that line (for developers)",
-        type=_place,
-    )
-    cache_large: float = option(
-        "--cache-large",
-        "MIB",
-        "accepted: the build cache needs no special place for large files",
-        type=_size,
-        default=0,
-    )
-    dependencies: bool = flag(
-        "--dependencies", "print which programs for further features are missing, and exit"
-    )
-    no_lock: bool = flag("--no-lock", "accepted: no command locks the storage for long")
-    profile: bool = flag(
-        "--profile", "write a profile to ./profile.p and ./profile.txt (for developers)"
-    )
-    xattrs: bool = flag("--xattrs", "accepted: layers keep extended attributes")
-    no_xattrs: bool = flag("--no-xattrs", "accepted: layers keep extended attributes")
-
-    def check(self) -> None:
-        """Raise UsageError for options that exclude each other."""
-        super().check()
-        if self.xattrs and self.no_xattrs:
-            raise UsageError('"--xattrs" incompatible with "--no-xattrs"', "leave out one of them")
 
 
 def notes(arguments: ImageArguments) -> Iterator[str]:

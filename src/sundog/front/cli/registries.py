@@ -12,7 +12,7 @@ from sundog.errors import CredentialsError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.cli.common_arguments import CommonArguments
+    from sundog.front.cli.common_arguments import ImageArguments
     from sundog.front.cli.report import Report
     from sundog.image.builder.bases import Pull
     from sundog.image.oci.platform import Platform
@@ -27,7 +27,7 @@ _YOLO = "yolo"
 
 
 def open_session(
-    arguments: CommonArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
+    arguments: ImageArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
 ) -> Session:
     """Return the command's session with registries."""
     from sundog.image.registry.session import Session  # a build seldom pulls
@@ -43,12 +43,12 @@ def open_session(
     )
 
 
-def wants_login(arguments: CommonArguments) -> bool:
+def wants_login(arguments: ImageArguments) -> bool:
     """Tell whether the user asked for authentication, by option or by variable."""
     return arguments.auth or os.environ.get("CH_IMAGE_AUTH") == "yes"
 
 
-def pull_options(arguments: CommonArguments, last_layer: int | None = None) -> PullOptions:
+def pull_options(arguments: ImageArguments, last_layer: int | None = None) -> PullOptions:
     """Return the options of a pull, from the common options."""
     from sundog.image.registry.options import PullOptions  # only what pulls needs options
 
@@ -69,7 +69,7 @@ def chosen_platform(arch: str) -> Platform | None:
     return None if arch in (_HOST, _YOLO) else Platform.parse(arch)
 
 
-def puller(arguments: CommonArguments, report: Report) -> Pull:
+def puller(arguments: ImageArguments, report: Report) -> Pull:
     """Return the function that pulls the base images of a build."""
     # One session, so that the user is asked for a password once.
     session = cache(partial(open_session, arguments, report))

@@ -12,7 +12,7 @@ from sundog.front.cli.container_filters import container_filters
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
-from sundog.front.cli.sundog_scan import scanned, scanned_alone
+from sundog.front.cli.sundog_scan import scanned, scanned_alone, scanned_one
 from sundog.front.podman.container_options import EXISTS, KILL, PS, RM, STOP, WAIT
 from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
 from sundog.front.podman.containers import changing, own_containers
@@ -89,13 +89,9 @@ def ps(words: Sequence[str], context: Context) -> int:
 
 def exists(words: Sequence[str], context: Context) -> int:
     """Return 0 if there is a container, else 1, as podman-container-exists(1)."""
-    line = scanned("container exists", words, EXISTS)
+    line = scanned_one("container exists", words, EXISTS, "CONTAINER")
     if line is None:
         return 0
-    if len(line.operands) != 1:
-        raise UsageError(
-            "container exists: it takes one CONTAINER", "sundog container exists CONTAINER"
-        )
     found = own_containers(storage_directory(context.storage)).find(line.operands[0])
     return 1 if found is None else 0
 

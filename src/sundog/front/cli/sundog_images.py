@@ -9,7 +9,7 @@ from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import image_line, run_safely
 from sundog.front.cli.sundog_format import print_rows
-from sundog.front.cli.sundog_scan import scanned, warn
+from sundog.front.cli.sundog_scan import scanned, scanned_one, warn
 from sundog.front.podman.filters import Filters, has_label, truth
 from sundog.front.podman.image_options import IMAGES, PLAIN
 from sundog.front.podman.run_line import image_operand, is_id
@@ -64,11 +64,9 @@ def images(words: Sequence[str], context: Context) -> int:
 
 def exists(words: Sequence[str], context: Context) -> int:
     """Return 0 if an image is in storage, else 1, as podman-image-exists(1)."""
-    line = scanned("image exists", words, PLAIN)
+    line = scanned_one("image exists", words, PLAIN, "IMAGE")
     if line is None:
         return 0
-    if len(line.operands) != 1:
-        raise UsageError("image exists: it takes one IMAGE", "sundog image exists IMAGE")
     facts = image_facts(image_operand(line.operands[0]), context.storage)
     return 1 if facts is None else 0
 

@@ -13,7 +13,7 @@ from sundog.front.cli.sundog_containers import stop_container, view_of
 from sundog.front.cli.sundog_context import image_line, new_report, run_safely
 from sundog.front.cli.sundog_named import start_made
 from sundog.front.cli.sundog_run import own_caller
-from sundog.front.cli.sundog_scan import scanned
+from sundog.front.cli.sundog_scan import scanned, scanned_one
 from sundog.front.cli.sundog_start import Run
 from sundog.front.podman.container_options import COMMIT, DIFF, RESTART, START
 from sundog.front.podman.containers import changing, own_containers
@@ -193,11 +193,9 @@ def _of_container(config: ImageConfig, view: View) -> ImageConfig:
 
 def diff(words: Sequence[str], context: Context) -> int:
     """Print what a container has changed; return the exit status."""
-    line = scanned("diff", words, DIFF)
+    line = scanned_one("diff", words, DIFF, "CONTAINER")
     if line is None:
         return 0
-    if len(line.operands) != 1:
-        raise UsageError("diff: it takes one CONTAINER", "sundog diff CONTAINER")
     if line.last("format") not in (None, "json"):
         raise UsageError(f"--format {line.last('format')}: no such format", "--format json")
 

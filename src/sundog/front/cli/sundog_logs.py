@@ -8,7 +8,7 @@ import time
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import print_columns
 from sundog.front.cli.sundog_context import run_safely
-from sundog.front.cli.sundog_scan import scanned
+from sundog.front.cli.sundog_scan import scanned, scanned_one
 from sundog.front.podman import processes
 from sundog.front.podman.container_options import LOGS, TOP
 from sundog.front.podman.containers import own_containers
@@ -30,11 +30,9 @@ _NARROWEST = 10
 
 def logs(words: Sequence[str], context: Context) -> int:
     """Print the output of a detached container; return the exit status."""
-    line = scanned("logs", words, LOGS)
+    line = scanned_one("logs", words, LOGS, "CONTAINER")
     if line is None:
         return 0
-    if len(line.operands) != 1:
-        raise UsageError("logs: it takes one CONTAINER", "sundog logs CONTAINER")
     tail = _tail(line.last("tail"))
     now = time.time_ns()
     since, until = (

@@ -37,6 +37,16 @@ def scanned_alone(name: str, words: Sequence[str], options: Sequence[Option]) ->
     return line
 
 
+def scanned_one(
+    name: str, words: Sequence[str], options: Sequence[Option], operand: str
+) -> Line | None:
+    """Return ``scanned`` of a subcommand that takes one ``operand``; raise UsageError if not."""
+    line = scanned(name, words, options)
+    if line is not None and len(line.operands) != 1:
+        raise UsageError(f"{name}: it takes one {operand}", f"sundog {name} {operand}")
+    return line
+
+
 def warn(line: Line) -> None:
     """Print the warnings of a command line."""
     if line.warnings:

@@ -63,9 +63,9 @@ def facts_of(path: str) -> ImageFacts | None:
 
 
 def image_config(path: str) -> dict[str, Any]:
-    """Return fields of ``config`` of the image that the directory ``path`` describes.
+    """Return the fields of an image's ``config`` that a container's view has.
 
-    They are those that a container's view has.  {}: the file is not there, or damaged.
+    The directory ``path`` describes the image.  The result is {} if the file is missing or damaged.
     """
     from sundog.base.fields import Fields  # ``sundog run`` needs no JSON
 

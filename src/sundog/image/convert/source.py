@@ -72,8 +72,6 @@ class Source:
         self._progress = progress
         self._stack = stack
         self._for_enroot = for_enroot
-        self._storage: Store | None = None
-        self._temporary: Store | None = None
         self._given = self._stored(place.text) if place.format == CH_IMAGE else None
 
     def info(self, text: str) -> None:
@@ -93,20 +91,16 @@ class Source:
                 f"source image not found in ch-image storage: {name}", hint or error.hint
             ) from None
 
-    @property
+    @cached_property
     def store(self) -> Store:
         """The user's storage directory."""
-        if self._storage is None:
-            self._storage = self._stack.enter_context(Store.open(self._options.storage))
-        return self._storage
+        return self._stack.enter_context(Store.open(self._options.storage))
 
-    @property
+    @cached_property
     def _scratch(self) -> Store:
         """A storage directory for this conversion alone, for what can't stream."""
-        if self._temporary is None:
-            place = TemporaryStore(self._options.temporary, self._options.storage)
-            self._temporary = self._stack.enter_context(place)
-        return self._temporary
+        place = TemporaryStore(self._options.temporary, self._options.storage)
+        return self._stack.enter_context(place)
 
     @property
     def has_layers(self) -> bool:
@@ -116,19 +110,19 @@ class Source:
     @cached_property
     def image(self) -> Image:
         """The source as an image, in ``store_of_image``."""
-        return self._given or self.image_in(self._scratch)
+        return self._given or self.image_in(self._scratch, stays=False)
 
     def store_of_image(self) -> Store:
         """Return the store that has ``image``."""
         return self.store if self._given is not None else self._scratch
 
-    def image_in(self, store: Store) -> Image:
+    def image_in(self, store: Store, *, stays: bool = True) -> Image:
         """Bring the source into ``store`` as an image without a name."""
-        source, epoch = self.place, self._options.packing.epoch
-        # Only an image that stays has the present time.
-        created = "" if epoch is None and store is self._temporary else timestamp(epoch)
-        if source.format in (*ARCHIVES, *ENGINE_FORMATS):
+        if self.place.format in (*ARCHIVES, *ENGINE_FORMATS):
             return self._loaded(store)
+        epoch = self._options.packing.epoch
+        # Only an image that stays has the present time.
+        created = "" if epoch is None and not stays else timestamp(epoch)
         with self.unpackable() as (stream, rules), self.stage("importing") as transfer:
             return to_store(store, stream, rules, created, transfer)
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 LIBRARIES_LIMIT = 1 << 16
-_CACHE = b"etc/ld.so.cache"
 _NO_CACHE = "name the directory by --dest, and leave out the linker's cache by --no-ldconfig"
 # Files that package managers and prelink(8) are about to write.
 _DRAFT_ENDS = (b".dpkg-new", b".dpkg-tmp", b".#prelink#")
@@ -110,16 +109,11 @@ class Linker:
                 if not directory.hwcaps and library.stands_alone:
                     changes += self._link(directory, library, files)
         if self._has_cache:
-            place, name = os.path.split(_CACHE)
-            resolved = self._tree.resolved_directory(place)
-            if resolved is None or not cached:
-                raise SundogError(
-                    "no library of a known machine in the image"
-                    if resolved is not None
-                    else "not a directory: /etc in the image",
-                    _NO_CACHE,
-                )
-            changes.append(Change(os.path.join(resolved, name), text=new_cache(cached)))
+            if not self._cache:
+                raise SundogError("not a directory: /etc in the image", _NO_CACHE)
+            if not cached:
+                raise SundogError("no library of a known machine in the image", _NO_CACHE)
+            changes.append(Change(self._cache, text=new_cache(cached)))
         return changes
 
     @cached_property
@@ -136,11 +130,15 @@ class Linker:
         return linkers_inside(self._tree.fd)
 
     @cached_property
+    def _cache(self) -> bytes:
+        """The path of the cache; b"" if /etc is no directory."""
+        place = self._tree.resolved_directory(b"etc")
+        return b"" if place is None else os.path.join(place, b"ld.so.cache")
+
+    @cached_property
     def _has_cache(self) -> bool:
-        place, name = os.path.split(_CACHE)
-        resolved = self._tree.resolved_directory(place)
-        has_file = resolved is not None and self._tree.status(os.path.join(resolved, name))
-        return bool(has_file) or any(name.startswith(GLIBC_LINKERS) for name in self._linkers)
+        has_file = bool(self._cache and self._tree.status(self._cache))
+        return has_file or any(name.startswith(GLIBC_LINKERS) for name in self._linkers)
 
     @cached_property
     def _searched(self) -> list[_Directory]:

@@ -22,7 +22,7 @@ _State = tuple[int, ...]
 
 
 class Findings:
-    """A record.
+    """The findings about one image, and the states of the files that decided.
 
     fit     what the container shows
     host    host's path → the state of the file, for all files that decided

@@ -14,7 +14,7 @@ from sundog.runtime.cdi.directories import cdi_directories
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.devices.injection import injection
 from sundog.runtime.devices.words import edits_of_words
-from sundog.runtime.launcher.part import Part
+from sundog.runtime.launcher.part import MountedContainer, Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sundog.runtime.container.operations import DetachedMount
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.messages import Messages
-    from sundog.runtime.launcher.mounted_container import MountedContainer
     from sundog.runtime.launcher.options import CommandLine
 
 # The hooks that are programs of the host, and those that are programs of the container.

@@ -9,13 +9,12 @@ import os
 
 from sundog.base.record.location import usual_storage
 from sundog.runtime.host_mpi.prepare import HostMpi
-from sundog.runtime.launcher.part import Part
+from sundog.runtime.launcher.part import MountedContainer, Part
 from sundog.runtime.launcher.storage import Storage, private_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.launcher.image import Image
-    from sundog.runtime.launcher.mounted_container import MountedContainer
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.request import Request
 

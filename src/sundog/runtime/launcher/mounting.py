@@ -10,7 +10,7 @@ from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.missing_points import add_missing_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.launcher.image_choice import choose_image
-from sundog.runtime.launcher.mounted_container import MountedContainer
+from sundog.runtime.launcher.part import MountedContainer
 from sundog.runtime.launcher.run_plan import build_plan
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""The protocol of the parts of a start: what they give, and do, at the moments of ``main._launch``.
+"""The parts of a start, which act at the moments of ``main._launch``, and the container for them.
 
 No part knows another.  ``main._shown_parts`` decides whose mounts lie over whose.
 """
@@ -10,7 +10,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.runtime.container.operations import Operation
-    from sundog.runtime.launcher.mounted_container import MountedContainer
+    from sundog.runtime.container.plan import Plan
+    from sundog.runtime.launcher.image import Image
+
+
+class MountedContainer:
+    """A container that is mounted, and that this process has not entered yet.
+
+    plan        all its mounts
+    directory   its root directory
+    operations  those of the plan that are still to be attached, in it
+    """
+
+    __slots__ = ("directory", "image", "operations", "plan")
+
+    def __init__(
+        self, image: Image, plan: Plan, directory: int, operations: list[Operation]
+    ) -> None:
+        self.image = image
+        self.plan = plan
+        self.directory = directory
+        self.operations = operations
+
+    def add(self, operations: list[Operation]) -> None:
+        """Add mounts over all others, whose sources are at hand."""
+        self.operations += operations
+        self.plan.operations += operations
 
 
 class Part:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import default_storage, usual_storage
-from sundog.errors import EXIT_ERROR
+from sundog.errors import EXIT_ERROR, UsageError
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.emulation.terminal import typing_is_possible
+from sundog.runtime.launcher.environment import SetFromImage
 from sundog.runtime.launcher.help import help_text
-from sundog.runtime.launcher.host_option import use_host_environment
 from sundog.runtime.launcher.image_choice import choose_storage, command_missing
 from sundog.runtime.launcher.mpi import (
     NATIVE_SECURITY_WARNING,
@@ -20,6 +20,12 @@ from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
 
 # An image in a layout or an archive: see ``layout``.
 _LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
+# The variables of the profile, for each process that enters the container: see host_mpi.shown.
+_HOST_MPI_ENVIRONMENT = b"/.sundog/environment"
+_NO_HOST_MPI = (
+    "the group's container does not have the host's MPI",
+    "give --host-mpi to all processes of a group, or to none",
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +127,20 @@ def read_command_line(
     line = CommandLine(arguments, messages, permute=b"POSIXLY_CORRECT" not in environment)
     if not line.operands:
         raise command_missing()
-    use_host_environment(line)
+    _use_host_environment(line)
     if line.emulation.notify and is_compared(environment):
         line.identity.be_rank()
     return line
+
+
+def _use_host_environment(line: CommandLine) -> None:
+    """Let the command have the variables of the profile, before those of --set-env.
+
+    Raises UsageError for --host-glibc alone.
+    """
+    if line.host_mpi.profile is not None:
+        line.environment.changes.insert(0, SetFromImage(b"\0", _HOST_MPI_ENVIRONMENT, _NO_HOST_MPI))
+    elif line.host_mpi.glibc:
+        raise UsageError(
+            "--host-glibc needs --host-mpi", "give both options, or leave out --host-glibc"
+        )

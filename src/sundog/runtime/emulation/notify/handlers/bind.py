@@ -74,8 +74,7 @@ class BindHandlers:
         gives anything but that socket, the caller's working directory and the caller's root.
         """
         memoryview(self._buffer).cast("B")[: len(address)] = address
-        with Closing(os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as proc:
-            child = fork_below(proc)
+        child = fork_below()
         if child == 0:
             result = -1
             try:

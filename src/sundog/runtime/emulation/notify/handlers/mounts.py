@@ -124,8 +124,7 @@ def _mount_for(thread: int, place: bytes, arguments: tuple[bytes | None, bytes, 
     ``arguments`` are source, type, flags and options.  A child does it, because it has to join the
     mount namespace of ``thread``, from which the supervisor would not find back.
     """
-    with Closing(os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as proc:
-        child = fork_below(proc)
+    child = fork_below()
     if child == 0:
         refusal = errno.EINVAL
         try:
