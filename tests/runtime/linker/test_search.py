@@ -51,6 +51,12 @@ def test_order(tmp_path: Path) -> None:
     assert found.find(b"libx.so.1", (1, 32, "big")) is None
 
 
+def test_libraries_for_all_processors(tmp_path: Path) -> None:
+    add(tmp_path, "usr/lib/libx.so.1", "usr/lib/glibc-hwcaps/x86-64-v9/libx.so.1")
+    root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    assert LibrarySearch(root, newer=False).paths(name=b"libx.so.1") == [b"/usr/lib/libx.so.1"]
+
+
 def test_endless_configuration(tmp_path: Path) -> None:
     configure(
         tmp_path,

@@ -122,12 +122,13 @@ class LinkerConfiguration:
 class LibrarySearch:
     """The directories that the linker of the root directory ``root`` searches.
 
-    ``first`` are searched before its own.  ``directories`` are those that exist, in order.
+    ``first`` are searched before its own.  ``directories`` are those that exist, in order.  Those
+    for newer processors are among them unless ``newer`` is False.
     """
 
     __slots__ = ("_libraries_left", "_names", "configuration", "directories", "root")
 
-    def __init__(self, root: int, first: Sequence[bytes] = ()) -> None:
+    def __init__(self, root: int, first: Sequence[bytes] = (), *, newer: bool = True) -> None:
         self.root = root
         configuration = LinkerConfiguration(root)
         self.configuration = configuration.files
@@ -137,8 +138,7 @@ class LibrarySearch:
         self._names: list[tuple[bytes, list[bytes]]] = []
         left = NAMES_LIMIT
         for directory in dict.fromkeys(wanted):
-            newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
-            for place in (*newer, directory):
+            for place in (*(self._newer(directory) if newer else ()), directory):
                 names = names_inside(root, place, left)
                 left -= len(names)
                 if names:
@@ -183,8 +183,9 @@ class LibrarySearch:
             return None
 
     def _newer(self, directory: bytes) -> list[bytes]:
-        names = names_inside(self.root, directory + b"/" + HWCAPS, SEARCHED_HWCAPS_LIMIT)
-        return sorted(names, reverse=True)
+        place = directory + b"/" + HWCAPS
+        names = names_inside(self.root, place, SEARCHED_HWCAPS_LIMIT)
+        return [place + b"/" + name for name in sorted(names, reverse=True)]
 
 
 def default_directories(root: int) -> list[bytes]:
