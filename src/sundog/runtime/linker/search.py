@@ -70,10 +70,11 @@ class LinkerConfiguration:
     is_cut       whether they have more than is read
     """
 
-    __slots__ = ("_patterns_left", "_root", "directories", "files", "is_cut")
+    __slots__ = ("_names_left", "_patterns_left", "_root", "directories", "files", "is_cut")
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._names_left = NAMES_LIMIT  # each costs a microsecond for each pattern
         self._patterns_left = PATTERNS_LIMIT
         self.is_cut = False
         self.files = [_LINKER_CONFIGURATION]
@@ -107,7 +108,10 @@ class LinkerConfiguration:
             self.is_cut = True
             return directories
         self._patterns_left -= 1
-        for name in sorted(names_inside(self._root, place or b"/")):
+        names = names_inside(self._root, place or b"/", self._names_left)
+        self._names_left -= len(names)
+        self.is_cut |= self._names_left == 0
+        for name in sorted(names):
             found = place + b"/" + name
             if libc_call("fnmatch", last, name, _FNM_PERIOD) or found in self.files:
                 continue
