@@ -123,6 +123,19 @@ def test_holes_take_no_time(tmp_path: Path) -> None:
             assert file.read(9001) == b"x" * 9000 + b"\0"
 
 
+def test_too_many_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sundog.image.layer.file_stream._EXTENTS_LIMIT", 2)
+    with (tmp_path / "a").open("wb") as file:
+        for place in range(3):
+            file.seek(place << 20)
+            file.write(b"x")
+    with (
+        (tmp_path / "packed").open("wb") as stream,
+        pytest.raises(SundogError, match=r"^a has more holes than a tar can hold"),
+    ):
+        pack(os.fsencode(tmp_path / "a"), b"a", stream.fileno())
+
+
 MAPS = {"1.0": ("GNU.sparse.realsize", b"1\n%d\n1\n"), "0.1": ("GNU.sparse.size", b"")}
 
 

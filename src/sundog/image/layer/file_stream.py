@@ -14,6 +14,7 @@ import os
 import stat
 import tarfile
 from contextlib import contextmanager
+from itertools import islice
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
@@ -44,6 +45,7 @@ _TOP = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE, _SET_ID = 0o7777, stat.S_ISUID | stat.S_ISGID
+_EXTENTS_LIMIT = 1 << 18  # of a file; a file server of an image (FUSE) may know more
 _ZEROS = 1 << 20  # bytes of holes that become zeros, which more programs can read
 _LATEST = 1 << 62  # seconds: every file system has a nearer limit, and the kernel keeps to it
 for _codec in ("ascii", "utf-8", "iso8859-1"):  # tarfile would look them up later
@@ -143,10 +145,10 @@ def _pack_file(tar: tarfile.TarFile, fd: int, info: tarfile.TarInfo) -> None:
     """
     with Closing(fd):
         size = os.fstat(fd).st_size
-        extents = list(data_extents(fd))
+        extents = list(islice(data_extents(fd), _EXTENTS_LIMIT + 1))
         if size - sum(length for _, length in extents) <= _ZEROS:
             entries = [(0, size)]
-        elif (found := fitting_map(extents, size)) is not None:
+        elif len(extents) <= _EXTENTS_LIMIT and (found := fitting_map(extents, size)) is not None:
             entries = found
             info.pax_headers = {
                 "GNU.sparse.name": info.name,
