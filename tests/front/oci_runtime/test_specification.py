@@ -518,6 +518,30 @@ def test_a_hook_of_the_image_gets_no_interpreter_of_the_host(
     assert not (rootfs / "ran").exists()
 
 
+def test_a_hook_of_an_image_that_has_made_proc(
+    oci: Runtime, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Python looks at /proc/self/stat when it forks; here that waits for ever."""
+    (tmp_path / "own/self").mkdir(parents=True)
+    os.mkfifo(tmp_path / "own/self/stat")
+
+    def change(config: Json) -> None:
+        config["mounts"][0] = {
+            "destination": "/proc",
+            "type": "bind",
+            "source": str(tmp_path / "own"),
+            "options": ["bind"],
+        }
+        config["process"]["user"] = {"uid": 12, "gid": 34}  # root needs a /proc at the start
+        config["hooks"] = {"startContainer": [hook("test -p /proc/self/stat")]}
+
+    path = bundle("echo ran", change)
+    oci("create", "-b", path, "c")
+    oci("start", "c")
+    oci.await_status("c", "stopped")
+    assert "ran" in oci.output()
+
+
 def test_a_hook_sees_the_namespaces(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     """A hook can look at the namespaces of the process that waits, as network plug-ins do."""
     out = tmp_path / "out"

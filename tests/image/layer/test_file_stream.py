@@ -98,3 +98,63 @@ def test_holes_take_no_room(tmp_path: Path) -> None:
     assert made.stat().st_blocks * 512 < size // 16
     with made.open("rb") as file:
         assert file.read(2) == b"x\0"
+
+
+def test_holes_take_no_time(tmp_path: Path) -> None:
+    """Nobody reads or writes the zeros of a hole of a petabyte, in a file of an image or a tar."""
+    size, places = 1 << 42, (0, 1 << 41)  # ext4 has 16 TiB at most
+    with (tmp_path / "a").open("wb") as file:
+        for place in places:
+            file.seek(place)
+            file.write(b"x" * 9000)
+        file.truncate(size)
+    with (tmp_path / "packed").open("wb") as stream:
+        pack(os.fsencode(tmp_path / "a"), b"a", stream.fileno())
+    packed = (tmp_path / "packed").read_bytes()
+    assert len(packed) < 1 << 16
+    made = unpacked(packed, tmp_path)
+    assert (made.stat().st_size, made.stat().st_blocks) == (
+        size,
+        (tmp_path / "a").stat().st_blocks,
+    )
+    with made.open("rb") as file:
+        for place in places:
+            file.seek(place)
+            assert file.read(9001) == b"x" * 9000 + b"\0"
+
+
+def test_too_many_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sundog.image.layer.file_stream._EXTENTS_LIMIT", 2)
+    with (tmp_path / "a").open("wb") as file:
+        for place in range(3):
+            file.seek(place << 20)
+            file.write(b"x")
+    with (
+        (tmp_path / "packed").open("wb") as stream,
+        pytest.raises(SundogError, match=r"^a has more holes than a tar can hold"),
+    ):
+        pack(os.fsencode(tmp_path / "a"), b"a", stream.fileno())
+
+
+MAPS = {"1.0": ("GNU.sparse.realsize", b"1\n%d\n1\n"), "0.1": ("GNU.sparse.size", b"")}
+
+
+@pytest.mark.parametrize("version", MAPS)
+@pytest.mark.parametrize("start", [1 << 40, -1, 1 << 62])
+def test_maps_of_holes(version: str, start: int, tmp_path: Path) -> None:
+    """A map may lead anywhere: outside of the file is a fault, and a far place is soon there."""
+    name, text = MAPS[version]
+    major, minor = version.split(".")
+    headers = {name: str((1 << 40) + 1), "GNU.sparse.name": "a"}
+    if text:
+        headers |= {"GNU.sparse.major": major, "GNU.sparse.minor": minor}
+        data = (text % start).ljust(512, b"\0") + b"x"
+    else:
+        headers |= {"GNU.sparse.numblocks": "1", "GNU.sparse.map": f"{start},1"}
+        data = b"x"
+    packed = tar(data, pax_headers=headers)
+    if start == 1 << 40:
+        assert unpacked(packed, tmp_path).stat().st_size == (1 << 40) + 1
+    else:
+        with pytest.raises(SundogError, match=r"^not a tar: .*holes"):
+            unpacked(packed, tmp_path)

@@ -216,3 +216,16 @@ def test_extents(tmp_path: Path) -> None:
     make_sparse(path + b"2", 0)
     with open(path + b"2", "rb") as stream:
         assert list(data_extents(stream.fileno())) == []
+
+
+@pytest.mark.parametrize("answer", [0, 4096])
+def test_a_file_server_that_turns_back(
+    answer: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FUSE's server says where holes are; the kernel believes it."""
+    calls = iter([4096, answer] * 10)
+    monkeypatch.setattr(os, "lseek", lambda *_: next(calls))
+    with (tmp_path / "a").open("wb") as stream:
+        stream.truncate(1 << 20)
+        with pytest.raises(OSError, match="does not know its holes"):
+            list(data_extents(stream.fileno()))

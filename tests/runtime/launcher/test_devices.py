@@ -327,6 +327,22 @@ def test_other_hooks_run_on_request(start: Start, image: Path, tmp_path: Path, h
     assert f"createContainer hook of CDI failed: {hook}: exit status 3: no GPU" in messages(done)[1]
 
 
+def test_a_hook_of_the_image_stops_no_other_one(start: Start, image: Path, tmp_path: Path) -> None:
+    """Python looks at /proc/self/stat when it forks; a hook has made it a FIFO."""
+    texts = (
+        "mount -t tmpfs none /proc && mkdir /proc/self && mkfifo /proc/self/stat",
+        "umount /proc",
+    )
+    hooks = [
+        {"hookName": "startContainer", "path": "/bin/sh", "args": ["sh", "-c", text]}
+        for text in texts
+    ]
+    specify(tmp_path, {"hooks": hooks})
+    (image / "bin/mkfifo").symlink_to("busybox")
+    done = start("--cdi-hooks", "-u0", "-W", DEVICE, image, "--", "true")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("options", ["", "-W", "-w"])
 def test_links_of_an_image_stay_inside(
     start: Start, tmp_path: Path, driver: Driver, options: str

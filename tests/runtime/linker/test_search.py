@@ -6,7 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from sundog.runtime.container.root_files import NAMES_LIMIT, names_inside
-from sundog.runtime.linker.search import PATTERNS_LIMIT, SEARCHED_HWCAPS_LIMIT, LibrarySearch
+from sundog.runtime.linker.search import (
+    PATTERNS_LIMIT,
+    SEARCHED_HWCAPS_LIMIT,
+    LibrarySearch,
+    LinkerConfiguration,
+)
 from tests.runtime.linker.elf import elf
 
 if TYPE_CHECKING:
@@ -49,6 +54,12 @@ def test_order(tmp_path: Path) -> None:
     assert library is not None
     assert library.path == b"/first/libx.so.1"
     assert found.find(b"libx.so.1", (1, 32, "big")) is None
+
+
+def test_libraries_for_all_processors(tmp_path: Path) -> None:
+    add(tmp_path, "usr/lib/libx.so.1", "usr/lib/glibc-hwcaps/x86-64-v9/libx.so.1")
+    root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    assert LibrarySearch(root, newer=False).paths(name=b"libx.so.1") == [b"/usr/lib/libx.so.1"]
 
 
 def test_endless_configuration(tmp_path: Path) -> None:
@@ -96,6 +107,23 @@ def test_few_libraries_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     opened = [found.open(b"/lib/libx.so.1"), found.open(b"/none"), found.open(b"/lib/libx.so.1")]
     assert [each is not None for each in opened] == [True, False, True]
     assert found.open(b"/lib/libx.so.1") is None
+
+
+def test_few_names_are_compared_with_patterns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large directory and many patterns took minutes."""
+    monkeypatch.setattr("sundog.runtime.linker.search.NAMES_LIMIT", 25)
+    found = []
+    for count in (2, 3):
+        root = tmp_path / str(count)
+        configure(root, main="include many/*b\n" * count + "include conf.d/*\n", one="/a\n")
+        (root / "etc/many").mkdir()
+        for number in range(10):
+            (root / f"etc/many/{number}").touch()
+        read = LinkerConfiguration(os.open(root, os.O_PATH | os.O_DIRECTORY))
+        found.append((read.directories, read.is_cut))
+    assert found == [([b"/a"], False), ([], True)]
 
 
 def test_hostile_configurations(tmp_path: Path) -> None:

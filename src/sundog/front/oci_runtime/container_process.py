@@ -51,6 +51,7 @@ from sundog.runtime.container.hooks import run_hooks
 from sundog.runtime.container.memory_share import overlay_share
 from sundog.runtime.container.missing_points import add_missing_points
 from sundog.runtime.container.operations import Bind
+from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.plan import Plan, enter
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.terminal import typing_is_possible
@@ -187,6 +188,7 @@ def be_first(
         link.send(MOUNTED)
         state = link.await_go()
         run_hooks("createContainer", configuration.hooks["createContainer"], state, making.bundle)
+        proc = os.open(b"/proc", OPEN_DIRECTORY)  # the root may have any or none
         enter(directory, attached, log.debug)
         for fd in (directory, plan.scratch):
             os.close(fd)
@@ -208,13 +210,22 @@ def be_first(
         link.fail(error)
         return EXIT_NOT_EXECUTABLE
     link.close()
-    return await_start(making, gate, state, environment, typing=host.typing)
+    return await_start(making, gate, state, environment, proc=proc, typing=host.typing)
 
 
 def await_start(
-    making: Making, gate: socket, state: bytes, environment: list[bytes], *, typing: bool
+    making: Making,
+    gate: socket,
+    state: bytes,
+    environment: list[bytes],
+    *,
+    proc: int,
+    typing: bool,
 ) -> int:
-    """Wait for ``start``, and become the command.  Returns an exit status if that failed."""
+    """Wait for ``start``, and become the command.  Returns an exit status if that failed.
+
+    ``proc`` is a /proc of the host.
+    """
     accepted, _ = gate._accept()  # type: ignore[attr-defined]
     gate.close()
     starter = Link(socket(AF_UNIX, SOCK_SEQPACKET, 0, accepted))
@@ -222,7 +233,7 @@ def await_start(
         starter.receive()
         set_dumpable(False)  # programs of the image may run from here on
         hooks = making.configuration.hooks["startContainer"]
-        run_hooks("startContainer", hooks, state)
+        run_hooks("startContainer", hooks, state, proc=proc)
         if making.is_tied:
             set_pdeathsig(_SIGKILL)
             if starter.is_over():  # it died before that call

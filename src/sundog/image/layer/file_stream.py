@@ -14,6 +14,7 @@ import os
 import stat
 import tarfile
 from contextlib import contextmanager
+from itertools import islice
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
@@ -25,11 +26,15 @@ from sundog.base.kernel.mounts import (
     openat2,
 )
 from sundog.errors import KernelError, SundogError
+from sundog.image.layer.holes import data_extents
+from sundog.image.layer.sparse import fitting_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO, Literal
+    from typing import Any, BinaryIO, Literal
+
+    from sundog.image.layer.sparse import Map
 
 NOTHING, FILE, DIRECTORY = "", "file", "directory"
 
@@ -40,6 +45,8 @@ _TOP = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE, _SET_ID = 0o7777, stat.S_ISUID | stat.S_ISGID
+_EXTENTS_LIMIT = 1 << 18  # of a file; a file server of an image (FUSE) may know more
+_ZEROS = 1 << 20  # bytes of holes that become zeros, which more programs can read
 _LATEST = 1 << 62  # seconds: every file system has a nearer limit, and the kernel keeps to it
 for _codec in ("ascii", "utf-8", "iso8859-1"):  # tarfile would look them up later
     "".encode(_codec)
@@ -132,9 +139,55 @@ def _pack_entry(
 
 
 def _pack_file(tar: tarfile.TarFile, fd: int, info: tarfile.TarInfo) -> None:
-    with open(fd, "rb") as file:
-        info.size = os.fstat(fd).st_size
-        tar.addfile(info, file)
+    """Write a file and close it; one with large holes as a sparse file of pax 0.1.
+
+    Only this format has the map in the header: tarfile loses its place in pax 1.0 after 8 GiB.
+    """
+    with Closing(fd):
+        size = os.fstat(fd).st_size
+        extents = list(islice(data_extents(fd), _EXTENTS_LIMIT + 1))
+        if size - sum(length for _, length in extents) <= _ZEROS:
+            entries = [(0, size)]
+        elif len(extents) <= _EXTENTS_LIMIT and (found := fitting_map(extents, size)) is not None:
+            entries = found
+            info.pax_headers = {
+                "GNU.sparse.name": info.name,
+                "GNU.sparse.size": str(size),
+                "GNU.sparse.numblocks": str(len(entries)),
+                "GNU.sparse.map": ",".join(str(number) for entry in entries for number in entry),
+            }
+        else:
+            name = printable(os.fsencode(info.name))
+            raise SundogError(f"{name} has more holes than a tar can hold")
+        info.size = sum(length for _, length in entries)
+        tar.addfile(info, _Stored(fd, entries))
+
+
+class _Stored:
+    """The ``entries`` of the file ``fd``, one after the other, to read."""
+
+    __slots__ = ("_fd", "_left", "_place")
+
+    def __init__(self, fd: int, entries: Map) -> None:
+        self._fd = fd
+        self._left = entries[::-1]
+        self._place = 0  # in the last of those that are left
+
+    def read(self, size: int = _BLOCK, /) -> bytes:
+        """Return so many bytes, or fewer if the file has become shorter."""
+        data = bytearray()
+        while self._left and len(data) < size:
+            start, length = self._left[-1]
+            most = min(size - len(data), length - self._place)
+            block = os.pread(self._fd, most, start + self._place)
+            if most and not block:
+                break
+            data += block
+            self._place += len(block)
+            if self._place == length:
+                self._left.pop()
+                self._place = 0
+        return bytes(data)
 
 
 def unpack(path: bytes, source: int, *, overwrite: bool, keep_set_id: bool) -> None:
@@ -209,16 +262,36 @@ def _make(
             os.mkfifo(base, mode, dir_fd=directory)
         elif member.isreg():
             with open(os.open(base, _MADE, 0o600, dir_fd=directory), "wb") as file:
-                data = tar.extractfile(member)
-                while data is not None and (block := data.read(_BLOCK)):
-                    if block.count(0) == len(block):  # a hole stays one, and takes no room
-                        file.seek(len(block), os.SEEK_CUR)
-                    else:
-                        file.write(block)
-                file.truncate()
+                _write_data(file, member, tar)
                 os.fchmod(file.fileno(), mode)
                 os.utime(file.fileno(), (_time(member), _time(member)))
         # A device belongs to nobody here.
+
+
+def _write_data(file: BinaryIO, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    """Write the data of a member.  A hole stays one: it takes no room, and no time."""
+    sparse: Any = member.sparse  # a list of pairs, which typeshed does not know
+    entries: Map = [(0, member.size)] if sparse is None else sparse
+    if sparse is not None:
+        told = [member.pax_headers.get(f"GNU.sparse.{name}") for name in ("realsize", "size")]
+        member.size = next((int(text) for text in told if text), member.size)
+    stored = tar.fileobj
+    assert stored is not None
+    stored.seek(member.offset_data)
+    end = 0
+    for start, length in entries:
+        if not end <= start <= start + length <= member.size:
+            raise ValueError("a member's map of holes is damaged")
+        end = start + length
+        for place in range(start, end, _BLOCK):
+            wanted = min(_BLOCK, end - place)
+            block = stored.read(wanted)
+            if len(block) < wanted:
+                raise tarfile.ReadError("unexpected end of data")
+            if block.count(0) < wanted:
+                file.seek(place)
+                file.write(block)
+    file.truncate(member.size)
 
 
 def _time(member: tarfile.TarInfo) -> int:

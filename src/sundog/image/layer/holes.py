@@ -15,7 +15,8 @@ SECTOR = 512  # the unit of st_blocks
 def data_extents(fd: int) -> Iterator[tuple[int, int]]:
     """Yield offset and length of each range of data in the file ``fd``, in order of offset.
 
-    Moves the file's offset.  A file system without holes says that all is data.
+    Moves the file's offset.  A file system without holes says that all is data.  Raises OSError;
+    EIO is for a file server of a stranger (FUSE) whose answers would never end.
     """
     status = os.fstat(fd)
     size = status.st_size
@@ -31,7 +32,10 @@ def data_extents(fd: int) -> Iterator[tuple[int, int]]:
             if error.errno != errno.ENXIO:  # ENXIO: the rest is a hole
                 raise
             return
-        position = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        if not position <= start < end:
+            raise OSError(errno.EIO, "its file system does not know its holes")
+        position = min(end, size)
         if start < position:
             yield start, position - start
 

@@ -28,7 +28,7 @@ from sundog.base.kernel.files import (
     fail_with_efbig,
 )
 from sundog.base.kernel.libc import printable
-from sundog.base.kernel.process import fork
+from sundog.base.kernel.process import fork, fork_below
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.process.executable import expected_failure
 from sundog.runtime.process.last_step import take_last_step
@@ -58,14 +58,19 @@ _WAIT_LIMIT = (1 << 31) - 1  # milliseconds: an int of poll(2)
 
 
 def run_hooks(
-    stage: str, hooks: Sequence[HookProgram], state: bytes, directory: bytes = b""
+    stage: str,
+    hooks: Sequence[HookProgram],
+    state: bytes,
+    directory: bytes = b"",
+    proc: int = -1,
 ) -> None:
     """Run the hooks of a stage, one after the other, in ``directory`` if that is given.
 
-    ``state`` is the container's state as JSON.  Raises SundogError for the first that fails.
+    ``state`` is the container's state as JSON.  ``proc`` is as for ``run_hook``.  Raises
+    SundogError for the first that fails.
     """
     for number, hook in enumerate(hooks, 1):
-        problem = run_hook(hook, state, directory)
+        problem = run_hook(hook, state, directory, proc=proc)
         if problem:
             raise SundogError(f"{stage} hook {number} failed: {printable(hook.path)}: {problem}")
 
@@ -74,17 +79,20 @@ def run_hook(
     hook: HookProgram,
     state: bytes,
     directory: bytes = b"",
+    *,
     root: int = -1,
     kept: Sequence[int] = (),
+    proc: int = -1,
 ) -> str:
     """Run one hook; return "", or how it failed.  It may leave processes in the background.
 
     The hook is a program of the host if there is a ``directory``, in which it runs, or a ``root``,
     the host's root directory; else it is one of the container.  It has the descriptors ``kept``.
+    ``proc`` is a /proc of the host, if this process has the container's root: see ``fork_below``.
     """
     state_end, write_end = os.pipe()
     read_end, output = os.pipe()
-    child = fork()
+    child = fork() if proc < 0 else fork_below(proc, fork)
     if child == 0:
         try:
             _be_hook(hook, state_end, output, directory=directory, root=root, kept=kept)

@@ -136,7 +136,9 @@ class HostMpi:
         """Compare the host's libraries with those of the image."""
         profile = self._profile
         host_root = os.open(b"/", OPEN_DIRECTORY)
-        search = LibrarySearch(host_root, self._library_path)
+        # The container's linker takes what it is given, and other nodes may share the findings: so
+        # the libraries are those for all processors.
+        search = LibrarySearch(host_root, self._library_path, newer=False)
         image = LibrarySearch(root, [*profile.image_directories, *_image_library_path(root)])
         fitting = Fitting(profile, search, image, host_glibc=self._host_glibc)
         host = fitting.decide(self._library_path)

@@ -65,13 +65,14 @@ class _Hooks(Part):
     def entered(self) -> None:
         """Run the hooks.  Raises SundogError for the first one that fails."""
         process = os.getpid()
+        proc = os.open(b"proc", OPEN_DIRECTORY, dir_fd=self._host)
         state = (_HOOK_STATE % (process, process, self._bundle)).encode()
         for hook in self._hooks:
             if hook.hook_name in _OUTSIDE_HOOKS:
                 kept = (self._bundle, self._root)
-                problem = self._run(hook, state, root=self._host, kept=kept)
+                problem = self._run(hook, state, root=self._host, kept=kept, proc=proc)
             else:  # a program of the image gets no descriptor from outside
-                problem = self._run(hook, state)
+                problem = self._run(hook, state, proc=proc)
             if problem:
                 shown = printable(hook.path)
                 raise SundogError(
@@ -79,8 +80,8 @@ class _Hooks(Part):
                     "leave out --cdi-hooks; hooks that write to the image need -W",
                 )
             self._messages.verbose(f"{hook.hook_name} hook has run: {printable(hook.path)}")
-        os.close(self._bundle)
-        os.close(self._host)
+        for fd in (self._bundle, self._host, proc):
+            os.close(fd)
 
 
 def _load_run_hook() -> Callable[..., str]:

@@ -70,10 +70,11 @@ class LinkerConfiguration:
     is_cut       whether they have more than is read
     """
 
-    __slots__ = ("_patterns_left", "_root", "directories", "files", "is_cut")
+    __slots__ = ("_names_left", "_patterns_left", "_root", "directories", "files", "is_cut")
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._names_left = NAMES_LIMIT  # each costs a microsecond for each pattern
         self._patterns_left = PATTERNS_LIMIT
         self.is_cut = False
         self.files = [_LINKER_CONFIGURATION]
@@ -107,7 +108,10 @@ class LinkerConfiguration:
             self.is_cut = True
             return directories
         self._patterns_left -= 1
-        for name in sorted(names_inside(self._root, place or b"/")):
+        names = names_inside(self._root, place or b"/", self._names_left)
+        self._names_left -= len(names)
+        self.is_cut |= self._names_left == 0
+        for name in sorted(names):
             found = place + b"/" + name
             if libc_call("fnmatch", last, name, _FNM_PERIOD) or found in self.files:
                 continue
@@ -122,12 +126,13 @@ class LinkerConfiguration:
 class LibrarySearch:
     """The directories that the linker of the root directory ``root`` searches.
 
-    ``first`` are searched before its own.  ``directories`` are those that exist, in order.
+    ``first`` are searched before its own.  ``directories`` are those that exist, in order.  Those
+    for newer processors are among them unless ``newer`` is False.
     """
 
     __slots__ = ("_libraries_left", "_names", "configuration", "directories", "root")
 
-    def __init__(self, root: int, first: Sequence[bytes] = ()) -> None:
+    def __init__(self, root: int, first: Sequence[bytes] = (), *, newer: bool = True) -> None:
         self.root = root
         configuration = LinkerConfiguration(root)
         self.configuration = configuration.files
@@ -137,8 +142,7 @@ class LibrarySearch:
         self._names: list[tuple[bytes, list[bytes]]] = []
         left = NAMES_LIMIT
         for directory in dict.fromkeys(wanted):
-            newer = [directory + b"/" + HWCAPS + b"/" + name for name in self._newer(directory)]
-            for place in (*newer, directory):
+            for place in (*(self._newer(directory) if newer else ()), directory):
                 names = names_inside(root, place, left)
                 left -= len(names)
                 if names:
@@ -183,8 +187,9 @@ class LibrarySearch:
             return None
 
     def _newer(self, directory: bytes) -> list[bytes]:
-        names = names_inside(self.root, directory + b"/" + HWCAPS, SEARCHED_HWCAPS_LIMIT)
-        return sorted(names, reverse=True)
+        place = directory + b"/" + HWCAPS
+        names = names_inside(self.root, place, SEARCHED_HWCAPS_LIMIT)
+        return [place + b"/" + name for name in sorted(names, reverse=True)]
 
 
 def default_directories(root: int) -> list[bytes]:
