@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.base.kernel.libc import libc_call
-from sundog.errors import SundogError
+from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.root import DirectoryRoot, OverlayRoot
 from sundog.runtime.steps.command import Step, StepOptions
 from sundog.runtime.steps.mounts import TreeMount
@@ -75,6 +75,17 @@ def test_nothing_survives_the_command(busybox_tree: Path, own_pids: bool) -> Non
     assert status == 0
     alive = subprocess.run(["pgrep", "-f", marker], capture_output=True, check=False)
     assert alive.stdout == b""
+
+
+def test_a_mount_over_proc_stops_no_process_of_sundog(
+    busybox_tree: Path, tmp_path: Path, own_pids: bool
+) -> None:
+    """Python looks at /proc/self/stat when it forks; here that waits for ever."""
+    (tmp_path / "own/self").mkdir(parents=True)
+    os.mkfifo(tmp_path / "own/self/stat")
+    binds = [(os.fsencode(tmp_path / "own"), b"/proc", False)]
+    with pytest.raises(KernelError, match="/proc is not mounted here"):
+        shell(busybox_tree, "echo out", own_pids=own_pids, binds=binds)
 
 
 def test_orphans_of_orphans_do_not_survive(busybox_tree: Path, own_pids: bool) -> None:

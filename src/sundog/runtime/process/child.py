@@ -20,7 +20,7 @@ import time
 from contextlib import contextmanager, suppress
 
 from sundog.base.kernel.files import Closing, close_all_but
-from sundog.base.kernel.process import fork, set_pdeathsig
+from sundog.base.kernel.process import fork, fork_below, set_pdeathsig
 from sundog.base.wire.outcomes import NO_OUTCOME, pack_exception, pack_result, unpack_outcome
 from sundog.errors import SundogError
 from sundog.runtime.process.watch import WATCH
@@ -86,6 +86,7 @@ class Child:
         keep: Iterable[int] | None = None,
         *,
         may_stick: bool = False,
+        proc: int = -1,
     ) -> None:
         """Fork, and call ``function`` in the child; its result must be packable by ``wire.values``.
 
@@ -93,13 +94,14 @@ class Child:
         (PR_SET_PDEATHSIG in prctl(2)).  A change of credentials undoes that, so the function must
         be called after each.  The child keeps the standard descriptors and those in ``keep``, by
         default all.  A child that ``may_stick`` waits for file servers of strangers: if it does not
-        end soon after SIGKILL, it is not reaped.
+        end soon after SIGKILL, it is not reaped.  ``proc`` is a /proc, if this process has the root
+        of a container: see ``fork_below``.
         """
         self._answer = bytearray()
         self._may_stick = may_stick
         self._pipe, write_end = os.pipe()
         try:
-            self.pid = fork()
+            self.pid = fork() if proc < 0 else fork_below(proc, fork)
         except OSError:
             os.close(self._pipe)
             os.close(write_end)

@@ -278,12 +278,14 @@ def container(
     clear_command_line()
     plan = step_plan(step, own_pids=init.own_pids)
     directory, operations = plan.mount(ignore, ignore)
+    # What the step mounts may cover its /proc: then the files there are those of an image.
+    place = b"proc" if init.own_pids else b"/proc"
+    proc = os.open(place, OPEN_DIRECTORY, dir_fd=plan.scratch)
     enter(directory, operations, ignore)
-    proc = os.open(b"/proc", OPEN_DIRECTORY)  # a program of the image could cover it
     os.close(directory)
     os.close(plan.scratch)
     kept = _kept_ends(step, supervision)
-    command = Child(lambda _tie: _become(step, supervision), kept)
+    command = Child(lambda _tie: _become(step, supervision), kept, proc=proc)
     for fd in kept:
         os.close(fd)
     try:
