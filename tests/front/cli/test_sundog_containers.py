@@ -401,7 +401,10 @@ def test_changes_are_kept(empty: Place) -> None:
     done = empty("commit", "-c", "ENV", "kept", "third", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert empty("image", "exists", "third", check=False).returncode == 1
-    empty("rmi", "committed", "again")
+    empty("rmi", "-f", "no-such", "committed", "again")
+    assert empty("rmi", "--force", "no-such").stdout == ""
+    assert empty("rmi", "--force", "co*", check=False).returncode == 125
+    assert empty("rmi", "no-such", check=False).returncode == 1
     layers = set(os.listdir(storage_of(empty) / "layers"))
     assert empty("rm", "kept").stdout == "kept\n"
     assert set(os.listdir(storage_of(empty) / "layers")) < layers

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.sundog_context import EXIT_SUNDOG, ON_STDERR, Context, image_line, new_report
 from sundog.front.cli.sundog_scan import scanned, warn
-from sundog.front.podman.run_line import is_id
+from sundog.front.podman.run_line import image_operand, is_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,6 +130,10 @@ def _image_lines(name: str, words: Sequence[str], context: Context) -> int:
     if line is None:
         return 0
     line.operands = _named(name, line.operands, context)
+    if name == "rmi" and line.is_set("force") and line.operands:
+        line.operands = _stored(line.operands, context)
+        if not line.operands:
+            return 0
     lines = subcommand.lines(name, line)
     warn(line)
     if name == "build":
@@ -152,6 +156,13 @@ def _named(name: str, operands: list[str], context: Context) -> list[str]:
         names = names_of_id(operand, context)
         found += (names if name == "rmi" else names[:1]) or [operand]
     return list(dict.fromkeys(found))
+
+
+def _stored(images: Sequence[str], context: Context) -> list[str]:
+    """Return those of the images that are in storage."""
+    from sundog.front.podman.stored import image_facts  # few lines ask
+
+    return [image for image in images if image_facts(image_operand(image), context.storage)]
 
 
 def _not_in_group(group: str, words: Sequence[str]) -> UsageError:

@@ -150,7 +150,7 @@ IMAGES = (
 )
 
 REMOVE = (
-    Option("--force -f", "", HELD, "an image that runs can be deleted"),
+    Option("--force -f", "", TAKEN, "no error for images that are not there"),
     Option("--all -a", "", TAKEN, "delete all images"),
     Option("--no-prune", "", HELD, "layers go when nothing needs them"),
     HELP,
