@@ -290,6 +290,8 @@ def supervise(
             print(f"notify: {len(packed)} bytes of manifest, {took:.2f} s", file=sys.stderr)
     if options.stats:
         print(*statistics.lines(), sep="\n", file=sys.stderr)
+        for refusal in state.refusals.told():
+            print(f"notify: the kernel refused {refusal}", file=sys.stderr)
         print(f"notify: {len(state.records)} records", file=sys.stderr)
         print(f"notify: {len(state.tags.table)} identities", file=sys.stderr)
         print(f"notify: {len(os.listdir('self/fd'))} descriptors", file=sys.stderr)

@@ -72,6 +72,57 @@ BUSYBOX = {
         try 'mkdir m/d'; try 'ln m/f m/g'; try 'mv m/f m/g'; refused m/f; umount m
     """,
     "calls of others that few programs make": "refused",
+    "read-only mounts": rf"""{USERS}
+        mkdir m; : >m/f; : >m/w; chmod 666 m/w; mkfifo m/p m/q; chmod 666 m/q; mkdir m/d m/e
+        chmod 777 m/e; mount --bind m m; mount -o remount,bind,ro m
+        for f in m/f m/w m/p; do
+            try "echo >>$f"; try "dd if=/dev/zero of=$f bs=1 count=1 conv=notrunc 2>&1 | head -1"
+        done
+        for f in m/f m/w; do try "echo >$f"; try "touch $f"; try "rm -f $f"; done
+        for f in m/f m/w m/p m/q m/d m/e; do try "test -w $f"; done; umount m
+    """,
+}
+
+DEBIAN = {
+    "choices by access": r"""
+        mkdir closed mine m p q; chmod 700 closed; : >closed/f; chmod 666 closed/f; chown 104 mine
+        for n in 600 644 640 604 666 711 000; do : >$n; chmod $n $n; done; chgrp 4 640
+        : >mine/f; chmod 0 mine/f; chown 104 mine/f; ln -s closed/f link; ln -s /nowhere dangling
+        : >m/f; : >m/w; chmod 666 m/w; mount --bind m m; mount -o remount,bind,ro m
+        cat >look <<'P'
+            BEGIN { $^H |= 0x00400000 } # use filetest "access", which this image lacks
+            sub say_ { print " $_[0]", $_[1] ? "+" : "-" . ($! + 0) }
+            for (@ARGV) {
+                print; say_("r", -r); say_("w", -w); say_("x", -x); print ", real:";
+                say_("r", -R); say_("w", -W); say_("x", -X); print "\n"
+            }
+P
+        files='600 644 640 604 666 711 000 closed closed/f mine mine/f link dangling m/f m/w .
+            /etc /etc/shadow /dev/null /proc/self/status /proc/self/fd/0 none/f 644/f'
+        echo root; perl look $files </dev/null
+        over='--inh-caps +dac_override --ambient-caps +dac_override'
+        search='--inh-caps +dac_read_search --ambient-caps +dac_read_search'
+        for who in '--reuid 104' '--reuid 105' '--ruid 104' '--euid 104' "--reuid 105 $over" \
+            "--reuid 105 $search" '--reuid 0 --bounding-set -dac_override,-dac_read_search' \
+            '--reuid 0 --bounding-set -all --inh-caps -all'; do
+            echo "$who"; setpriv $who --regid 106 --groups 4 perl look $files </dev/null
+        done
+        for m in 700 710 644 311 755; do
+            printf "#!/bin/sh\necho $m\n" >p/tool$m; chmod $m p/tool$m
+            printf '#!/bin/sh\necho another\n' >q/tool$m; chmod 755 q/tool$m
+        done
+        for who in 0 104 105; do
+            setpriv --reuid $who --regid 106 --clear-groups env PATH=/tmp/w/p:/tmp/w/q:$PATH sh -c '
+                for way in readable writable executable; do
+                    find . -maxdepth 1 -$way | sort | xargs
+                done
+                for f in closed closed/f mine mine/f m/w; do
+                    bash -c "test -r $f; echo -n \$?; test -w $f; echo -n \$?; test -x $f; echo \$?"
+                done
+                for m in 700 710 644 755; do env tool$m; command -v tool$m; done' 2>&1
+        done
+        umount m
+    """,
 }
 
 TOOLS = {
@@ -148,6 +199,7 @@ ACCESS = [
     for base, strict, rows in (
         ("busybox", False, BUSYBOX),
         ("busybox", True, STRICT_BUSYBOX),
+        ("debian", False, DEBIAN),
         ("tools", False, TOOLS),
         ("tools", True, STRICT_TOOLS),
     )

@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sundog.runtime.emulation.notify.seccomp.program import Test
+    from sundog.runtime.emulation.notify.seccomp.privileged import Test
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 Json = dict[str, Any]

@@ -20,9 +20,10 @@ class Supervised:
     failures    the number of all such calls
     mounted     the records for each mount whose changes must be reported
     hints       what users should know of refusals
+    refusals    what the kernel refused to an emulated root, which real root may do
     """
 
-    __slots__ = ("failures", "hints", "incidents", "mounted", "owners", "statistics")
+    __slots__ = ("failures", "hints", "incidents", "mounted", "owners", "refusals", "statistics")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Supervised:
         mounted: list[OwnersManifest],
         *,
         hints: Sequence[str] = (),
+        refusals: Sequence[str] = (),
     ) -> None:
         self.owners = owners
         self.statistics = statistics
@@ -40,12 +42,13 @@ class Supervised:
         self.failures = failures
         self.mounted = mounted
         self.hints = hints
+        self.refusals = refusals
 
     def pack(self) -> tuple[object, ...]:
         """Return the results as plain values, for another process."""
         mounted = [pack_owners(owners) for owners in self.mounted]
-        told = self.statistics, self.incidents, self.failures, mounted, list(self.hints)
-        return pack_owners(self.owners), *told
+        told = self.statistics, self.incidents, self.failures, mounted
+        return pack_owners(self.owners), *told, list(self.hints), list(self.refusals)
 
     @classmethod
     def unpack(cls, value: object) -> Supervised:
@@ -59,6 +62,7 @@ class Supervised:
                     int(failures),
                     list(mounted),
                     list(hints),
+                    list(refusals),
                 ):
                     return cls(
                         unpack_owners(owners),
@@ -67,6 +71,7 @@ class Supervised:
                         failures,
                         [unpack_owners(packed) for packed in mounted],
                         hints=[str(line) for line in hints],
+                        refusals=[str(line) for line in refusals],
                     )
         except (TypeError, AttributeError, ValueError):
             pass

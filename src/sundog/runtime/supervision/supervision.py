@@ -332,6 +332,7 @@ class Supervision:
             statistics.incidents,
             [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in self._mounted],
             hints=hints,
+            refusals=state.refusals.told(),
         )
 
 

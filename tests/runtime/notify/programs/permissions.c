@@ -3,7 +3,7 @@
  * Run it as root in an empty directory.  In each round root changes some owners and modes, and a
  * child that has become another user, perhaps with some capabilities, makes random calls.  Then
  * root prints the tree.  It prints the same for real root and for any user under a correct
- * emulation.  With "strict" the children also open files and ask access(2). */
+ * emulation.  With "strict" the children also open files and enter directories. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <endian.h>
@@ -36,6 +36,9 @@ static const gid_t gids[] = {0, 106, 106, 4};
 static const mode_t file_modes[] = {0644, 0600, 0666, 0, 0640, 0444, 0755, 0711, 0604, 0060};
 static const mode_t directory_modes[] = {0755, 0777, 0700,  01777, 0711, 0,
                                          0775, 0770, 01770, 02775, 0733, 0744};
+
+/* What root has opened with O_PATH for the child, or -1. */
+static int given;
 
 /* The processes that get signals, and the users that they are. */
 static pid_t targets[4];
@@ -163,7 +166,7 @@ static void step(int strict)
 {
     const char *path = ANY(names), *other = ANY(names);
     int fd;
-    switch (pick(strict ? 28 : 20)) {
+    switch (pick(strict ? 28 : 24)) {
     case 0: printf("mkdir %s", path), result(mkdir(path, ANY(directory_modes))); break;
     case 1: printf("mkfifo %s", path), result(mkfifo(path, ANY(file_modes))); break;
     case 2: printf("symlink %s %s", other, path), result(symlink(other, path)); break;
@@ -205,42 +208,19 @@ static void step(int strict)
     }
     case 20:
     case 21: {
-        static const int ways[] = {O_RDONLY, O_WRONLY, O_RDWR, O_RDONLY | O_DIRECTORY,
-                                   O_RDONLY | O_NOATIME, O_RDONLY | O_NOFOLLOW, O_WRONLY | O_APPEND};
-        int flags = ANY(ways) | O_NONBLOCK;
-        printf("open %s %o", path, flags), result(fd = open(path, flags));
-        close(fd);
-        break;
-    }
-    case 22:
-    case 23: {
         int wanted = pick(8);
         printf("access %s %d", path, wanted), result(access(path, wanted));
         break;
     }
-    case 24: {
+    case 22: {
         int wanted = pick(8), flags = pick(2) ? AT_EACCESS : AT_SYMLINK_NOFOLLOW;
         printf("faccessat2 %s %d %x", path, wanted, flags);
         result(syscall(439, AT_FDCWD, path, wanted, flags));
+        printf("faccessat2 descriptor %d %x", wanted, flags);
+        result(syscall(439, given, "", wanted, flags | AT_EMPTY_PATH));
         break;
     }
-    case 25: {
-        int here = open(".", O_PATH);
-        printf("chdir %s", path), result(chdir(path));
-        if (fchdir(here) < 0)
-            printf("  lost: %s\n", strerror(errno));
-        close(here);
-        break;
-    }
-    case 26: {
-        struct { uint64_t flags, mode, resolve; } how = {pick(3), 0, 0};
-        printf("openat2 %s %u", path, (unsigned)how.flags);
-        how.flags |= O_NONBLOCK;
-        result(fd = syscall(437, AT_FDCWD, path, &how, sizeof how));
-        close(fd);
-        break;
-    }
-    case 27: {
+    case 23: {
         fflush(stdout);
         pid_t child = fork();
         if (child == 0) {
@@ -252,6 +232,31 @@ static void step(int strict)
             _exit(0);
         }
         waitpid(child, NULL, 0);
+        break;
+    }
+    case 24:
+    case 25: {
+        static const int ways[] = {O_RDONLY, O_WRONLY, O_RDWR, O_RDONLY | O_DIRECTORY,
+                                   O_RDONLY | O_NOATIME, O_RDONLY | O_NOFOLLOW, O_WRONLY | O_APPEND};
+        int flags = ANY(ways) | O_NONBLOCK;
+        printf("open %s %o", path, flags), result(fd = open(path, flags));
+        close(fd);
+        break;
+    }
+    case 26: {
+        int here = open(".", O_PATH);
+        printf("chdir %s", path), result(chdir(path));
+        if (fchdir(here) < 0)
+            printf("  lost: %s\n", strerror(errno));
+        close(here);
+        break;
+    }
+    case 27: {
+        struct { uint64_t flags, mode, resolve; } how = {pick(3), 0, 0};
+        printf("openat2 %s %u", path, (unsigned)how.flags);
+        how.flags |= O_NONBLOCK;
+        result(fd = syscall(437, AT_FDCWD, path, &how, sizeof how));
+        close(fd);
         break;
     }
     }
@@ -275,7 +280,7 @@ static void make_program(const char *path)
 }
 
 /* What root does: mostly give files to others. */
-static void arrange(int strict)
+static void arrange(void)
 {
     const char *path = ANY(names);
     switch (pick(11)) {
@@ -295,10 +300,7 @@ static void arrange(int strict)
     }
     case 5: printf("root mkdir %s", path), result(mkdir(path, ANY(directory_modes))); break;
     case 6: set_acl(path, pick(4) ? "system.posix_acl_access" : "system.posix_acl_default"); break;
-    case 7:
-        if (strict)
-            make_program(pick(2) ? "x" : "d1/x");
-        break;
+    case 7: make_program(pick(2) ? "x" : "d1/x"); break;
     default: {
         int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, ANY(file_modes));
         printf("root create %s", path), result(fd);
@@ -403,11 +405,14 @@ int main(int argc, char **argv)
     for (unsigned rounds = atoi(argv[2]); rounds; rounds--) {
         printf("%u\n", rounds);
         for (unsigned steps = 1 + pick(6); steps; steps--)
-            arrange(strict);
+            arrange();
         fflush(stdout);
         uint64_t next = state;
         pid_t child = fork();
         if (child == 0) {
+            const char *path = ANY(names);
+            given = open(path, O_PATH | O_NOFOLLOW);
+            printf("descriptor of %s", path), result(given);
             become_somebody();
             for (unsigned steps = 1 + pick(12); steps; steps--)
                 step(strict);

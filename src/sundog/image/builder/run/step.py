@@ -14,6 +14,7 @@ from sundog.base.kernel.process import Umask
 from sundog.base.kernel.refusal import file_system_of
 from sundog.errors import BuildError
 from sundog.image.builder.keys import cache_key
+from sundog.image.builder.run.refusals import likely_refusals, seen_refusals
 from sundog.image.builder.tree_step import encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
@@ -95,18 +96,19 @@ class RunStep:
             terminal = None
             if self.options.interactive:
                 terminal = stack.enter_context(Pseudoterminal(STDIN_FILENO, STDOUT_FILENO))
-            status = self._run(snapshot, prepared, terminal)
+            status, refusals = self._run(snapshot, prepared, terminal)
         if status and self.options.interactive:
             raise BuildError(
                 f"the shell {_outcome(status)}, so its changes are not kept",
                 "leave the shell by: exit 0",
             )
         if status:
-            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint())
+            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint(refusals))
 
     def _run(
         self, snapshot: Snapshot, prepared: PreparedMounts, terminal: Pseudoterminal | None
-    ) -> int:
+    ) -> tuple[int, Sequence[str]]:
+        """Run the command; return its status, and what the kernel is known to have refused."""
         environment = {**self.unkeyed, **self.environment, **prepared.environment}
         if terminal is not None:
             environment.setdefault("TERM", os.environ.get("TERM", "dumb"))
@@ -144,9 +146,11 @@ class RunStep:
             return self._supervise(step, snapshot, prepared)
         forgets = force.seccomp or force.fakeroot
         snapshot.owners = StepOwners({}, guessed=forgets, unrecorded=True)
-        return run_step(step)
+        return run_step(step), ()
 
-    def _supervise(self, step: Step, snapshot: Snapshot, prepared: PreparedMounts) -> int:
+    def _supervise(
+        self, step: Step, snapshot: Snapshot, prepared: PreparedMounts
+    ) -> tuple[int, Sequence[str]]:
         """Run ``step`` under a supervisor, and keep its records for the layer."""
         status, supervised = run_supervised(
             step, snapshot.emulation(prepared.mounted, strict=self.options.force.strict)
@@ -160,10 +164,15 @@ class RunStep:
         if supervised.failures:
             count = supervised.failures
             self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")
-        return status
+        return status, supervised.refusals
 
-    def _hint(self) -> str:
+    def _hint(self, refusals: Sequence[str]) -> str:
         """Return a possible cause of the failure that the command's output may not show."""
+        hint = seen_refusals(refusals)
+        if not self.options.force.notify:
+            hint = likely_refusals(self._scripts())
+        if hint:
+            return hint
         if self.options.force.mode == "none":
             return "it ran without root emulation; --force=seccomp, the default, has it"
         space = os.statvfs(self.store.path)
@@ -173,6 +182,12 @@ class RunStep:
             f"no space left on {file_system_of(self.store.path)}: "
             f"storage directory {printable(self.store.path)}"
         )
+
+    def _scripts(self) -> list[str]:
+        """Return the texts of the command in which a shell would look for commands."""
+        argv = self.argv
+        text = argv[argv.index("-c") + 1 :][:1] if "-c" in argv else [" ".join(argv)]
+        return [*text, *(script.text for script in self.mounts.scripts)]
 
 
 def _outcome(status: int) -> str:

@@ -22,6 +22,7 @@ from sundog.runtime.emulation.notify.handlers.keys import KeyHandlers
 from sundog.runtime.emulation.notify.handlers.links import LinkHandlers
 from sundog.runtime.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.runtime.emulation.notify.handlers.mounts import MountHandlers
+from sundog.runtime.emulation.notify.handlers.privileged import PrivilegedHandlers
 from sundog.runtime.emulation.notify.handlers.signals import SignalHandlers
 from sundog.runtime.emulation.notify.handlers.stat import LISTING, StatHandlers
 from sundog.runtime.emulation.notify.handlers.sysv import SysvHandlers
@@ -70,6 +71,7 @@ FAMILIES = (
     MountHandlers,
     SysvHandlers,
     KeyHandlers,
+    PrivilegedHandlers,
 )
 
 # The handlers refuse these calls, or leave them to the kernel; beside that they follow the names of
@@ -144,6 +146,7 @@ class Supervisor:
             *families[IdentityHandlers],
             *families[SysvHandlers],
             *families[KeyHandlers],
+            *families[PrivilegedHandlers],
         }
         refusing = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():

@@ -1,6 +1,6 @@
-"""Calls that only need a look at permissions: utimes(2) and its family, and more.
+"""Calls that only need a look at permissions: access(2), utimes(2) and their families.
 
-Under ``strict`` also access(2) and chdir(2).  The kernel does what the handlers do not refuse.
+Under ``strict`` also chdir(2).  The kernel does what the handlers do not refuse.
 Root is refused nothing, so the supervisor calls no handler while all processes are root.
 """
 

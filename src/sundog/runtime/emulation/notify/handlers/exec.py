@@ -68,7 +68,8 @@ class ExecuteHandlers:
             and state.files.find_inode(location, 0) not in state.records.by_inode
         ):
             return CONTINUE  # root stays root
-        who = self._access.user(thread) if state.strict else None
+        old = state.tags.table[index]
+        who = old if index else None
         place = self._place(thread, who, location, follow=follow)
         record = state.records.find(state.files.status(place))
         if record is not None and record.device_type:
@@ -79,7 +80,6 @@ class ExecuteHandlers:
         status = settled(state, program, state.files.status(program))
         record = state.records.find(status)
         owner, group = (0, 0) if record is None else (record.uid, record.gid)
-        old = state.tags.table[index]
         new = after_execve(
             old,
             owner if status.mode & S_ISUID else None,

@@ -1,4 +1,4 @@
-"""mount(2) and fsconfig(2) with an owner: ``uid=1000``, ``gid=5``.
+"""mount(2) and fsconfig(2) with an owner: ``uid=1000``, ``gid=5``; mounts that nobody may make.
 
 The namespace maps one user and one group, so the kernel refuses options that name others (EINVAL).
 The supervisor mounts without them.  It records the owner of the root directory of a tmpfs, but not
@@ -19,6 +19,7 @@ from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_ADMIN
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.paths import CWD
+from sundog.runtime.emulation.notify.tracee.processes import owns_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ _MS_MOVE = 0x2000
 _MS_PROPAGATION = 0x1E0000  # MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED
 _MS_MGC_MASK, _MS_MGC_VAL = 0xFFFF0000, 0xC0ED0000
 _OTHER_ACTIONS = MS_BIND | _MS_MOVE | _MS_PROPAGATION
+
+# The file systems that a user may mount (FS_USERNS_MOUNT), and those that show a namespace, which
+# must be the user's own: its name in /proc/PID/ns.
+_MOUNTABLE = frozenset((b"tmpfs", b"ramfs", b"devpts", b"overlay", b"fuse", b"binfmt_misc", b"bpf"))
+_SHOWING = {
+    b"proc": b"pid",
+    b"sysfs": b"net",
+    b"mqueue": b"ipc",
+    b"cgroup": b"cgroup",
+    b"cgroup2": b"cgroup",
+}
+_SHOWN_SIZE = 32  # bytes of a name, for people
 
 _OWNER_OPTIONS = (b"uid", b"gid")
 # The file systems with these options that a user may mount, and whether they are the owner of the
@@ -44,7 +57,7 @@ class MountHandlers:
 
     def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
-        return {"mount": self.mount, "fsconfig": self.fsconfig}
+        return {"mount": self.mount, "fsopen": self.fsopen, "fsconfig": self.fsconfig}
 
     def mount(self, thread: int, args: Arguments) -> Answer:
         """int mount(const char *source, const char *target, const char *type, unsigned long, data).
@@ -61,10 +74,12 @@ class MountHandlers:
         flags = args[3] & U32
         if flags & _MS_MGC_MASK == _MS_MGC_VAL:
             flags &= ~_MS_MGC_MASK
-        if flags & _OTHER_ACTIONS or not args[2] or not args[4]:
+        if flags & _OTHER_ACTIONS or not args[2]:
             return CONTINUE
         kind = state.memory.read_string(thread, args[2])
-        if kind not in _OWNED:
+        if not flags & MS_REMOUNT:
+            self._note_refusal(thread, kind)
+        if not args[4] or kind not in _OWNED:
             return CONTINUE
         data, owner = _without_owner(state.memory.read_string(thread, args[4]))
         if not any(owner.values()):
@@ -83,6 +98,22 @@ class MountHandlers:
             record.uid, record.gid = owner[b"uid"], owner[b"gid"]
             state.records.keep(status, record)
         return 0
+
+    def fsopen(self, thread: int, args: Arguments) -> Answer:
+        """int fsopen(const char *type, unsigned flags)."""
+        if self._state.tags.credentials(thread).can(CAP_SYS_ADMIN):
+            self._note_refusal(thread, self._state.memory.read_string(thread, args[0]))
+        return CONTINUE
+
+    def _note_refusal(self, thread: int, kind: bytes) -> None:
+        """Note that the kernel lets ``thread`` mount no file system ``kind`` (mount_capable)."""
+        namespace = _SHOWING.get(kind)
+        if kind.partition(b".")[0] in _MOUNTABLE or (
+            namespace and owns_namespace(thread, namespace)
+        ):
+            return
+        name = kind[:_SHOWN_SIZE].decode("utf-8", "backslashreplace")
+        self._state.refusals.note(thread, f"mount(2) of {name}")
 
     def fsconfig(self, thread: int, args: Arguments) -> Answer:
         """int fsconfig(int fd, FSCONFIG_SET_STRING, const char *key, const char *value, 0).

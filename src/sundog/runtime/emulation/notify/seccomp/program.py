@@ -32,6 +32,11 @@ from sundog.runtime.emulation.bpf import (
     verdict,
 )
 from sundog.runtime.emulation.filter import architecture_block, low_word
+from sundog.runtime.emulation.notify.seccomp.privileged import (
+    PRIVILEGED,
+    PRIVILEGED_BY_ARGUMENTS,
+    Test,
+)
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.runtime.emulation.syscalls import (
     SYNC_CALLS,
@@ -86,7 +91,8 @@ EMULATED = {
         *("removexattr", "lremovexattr", "fremovexattr", "removexattrat"),
     ),
     "a name that goes": ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"),
-    "what only the owner or a writer may do": (
+    "what only some users may do": (
+        *("access", "faccessat", "faccessat2"),
         *("truncate", "utime", "utimes", "futimesat", "utimensat"),
         *("kill", "rt_sigqueueinfo", "pidfd_send_signal"),
     ),
@@ -108,12 +114,13 @@ NOTIFIED = (
     *("mount", "umount2"),
     # Objects of System V IPC have owners.
     *("shmget", "semget", "msgget", "shmctl", "semctl", "msgctl", "shmat"),
+    *PRIVILEGED,
 )
 
 # These are notified under ``strict`` only, whatever their arguments, so that reading and writing
 # depend on the emulated identity.
 OPENING = (
-    *("open", "openat", "access", "faccessat", "faccessat2", "chdir", "fchdir"),
+    *("open", "openat", "chdir", "fchdir"),
     *("semop", "semtimedop", "msgsnd", "msgrcv", "ipc"),
 )
 
@@ -124,10 +131,6 @@ FAKED = ("kexec_load",)
 # calls above behind the filter's back; clone3 has the flag for a new mount namespace in memory.
 ABSENT = ("io_uring_setup", "clone3")
 
-# A test of an argument: its index, a mask and values.  The test holds if the bits under the mask
-# are one of the values; without values, if the bits are not all zero.  The kernel notifies a call
-# if all of its tests hold.
-Test = tuple[int, int, tuple[int, ...]]
 MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
 _CHANGES_FILE = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
 _IS_TAG = (RLIMIT_LOCKS,)
@@ -137,6 +140,7 @@ _IDENTITY_OPTIONS = (
 )
 # signal(7): the default action is to ignore them.
 _SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
+# The kernel notifies a call if all of its tests hold.
 _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "open": ((1, _CHANGES_FILE, ()),),
     "openat": ((2, _CHANGES_FILE, ()),),
@@ -150,6 +154,7 @@ _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "getrlimit": ((0, _ALL_BITS, _IS_TAG),),
     "setrlimit": ((0, _ALL_BITS, _IS_TAG),),
     "prlimit64": ((1, _ALL_BITS, _IS_TAG),),
+    **PRIVILEGED_BY_ARGUMENTS,
 }
 
 # Calls that are also notified if the argument with this index, the flags, says O_RDONLY alone: of

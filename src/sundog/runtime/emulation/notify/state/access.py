@@ -61,6 +61,7 @@ _OWNED_BY_PROCESSES = frozenset(
         0x19800202,  # mqueue
     )
 )
+_CHANGED_ON_DISK = (S_IFREG, S_IFDIR, S_IFLNK)
 _OVERFLOW_ID = (
     65534  # how a user namespace shows IDs that it does not map: the host's root, for one
 )
@@ -272,7 +273,7 @@ class Access:
         """Require that ``who`` may do ``wanted`` to the file ``location``; return its place."""
         visit = self._visit(thread, who)
         place = self._lookup.file(thread, location, follow=follow, visit=visit)
-        self.require(thread, who, place, self._state.files.found(place, follow=True), wanted)
+        self._use(thread, who, place, self._state.files.found(place, follow=True), wanted)
         return place
 
     def open(self, thread: int, who: Credentials, location: bytes, flags: int) -> bytes:
@@ -306,7 +307,10 @@ class Access:
             self._open_in_sticky(thread, who, place, status)
         if kind == S_IFLNK or (kind != S_IFDIR and flags & os.O_DIRECTORY):
             raise KernelAnswers
-        self.require(thread, who, place, status, wanted)
+        if flags & os.O_TRUNC and kind == S_IFREG:
+            self.require(thread, who, place, status, wanted)
+        else:
+            self._use(thread, who, place, status, wanted)
         if flags & os.O_NOATIME and not self.is_owner(who, status):
             self._refuse(thread, place, MAY_READ, errno.EPERM)
         return place
@@ -322,6 +326,19 @@ class Access:
         """Require that ``who`` may do ``wanted`` to the file, whose directories it may search."""
         if not self.allows(who, status, wanted):
             self._refuse(thread, place, wanted, errno.EACCES)
+
+    def _use(
+        self, thread: int, who: Credentials, place: bytes, status: Status, wanted: int
+    ) -> None:
+        """Require the same for a call to which a read-only mount matters only after that.
+
+        A read-only file system matters before, except to devices, pipes and sockets.
+        """
+        if self.allows(who, status, wanted):
+            return
+        matters = wanted & MAY_WRITE and status.mode & S_IFMT in _CHANGED_ON_DISK
+        is_first = matters and _is_read_only(thread, status.mount())
+        self._refuse(thread, place, wanted if is_first else 0, errno.EACCES)
 
     def _remove(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
         """Require that ``who`` may remove the name ``place`` of a file (may_delete)."""
@@ -388,6 +405,19 @@ def _is_above(status: Status, directory: Status) -> bool:
     with Closing(status.open()) as above, Closing(directory.open()) as below:
         top, path = os.readlink(b"self/fd/%d" % above), os.readlink(b"self/fd/%d" % below)
     return path == top or path.startswith(top.rstrip(b"/") + b"/")
+
+
+def _is_read_only(thread: int, mount: int) -> bool:
+    """Tell whether the file system of a mount of ``thread`` is read-only: proc(5), mountinfo.
+
+    Raises OSError if ``thread`` is gone.
+    """
+    with open(b"%d/mountinfo" % thread, "rb") as file:
+        for line in file:
+            number, _, rest = line.partition(b" ")
+            if int(number) == mount:
+                return b"ro" in rest.rstrip().rpartition(b" ")[2].split(b",")
+    return False
 
 
 def _sysctl(name: bytes) -> int:

@@ -7,6 +7,7 @@ from sundog.runtime.emulation.notify.state.lookup import Lookup
 from sundog.runtime.emulation.notify.state.processes import ProcessFiles
 from sundog.runtime.emulation.notify.state.record import ANY_BIRTH, Record
 from sundog.runtime.emulation.notify.state.records import Records
+from sundog.runtime.emulation.notify.state.refusals import Refusals
 from sundog.runtime.emulation.notify.state.sysv import SysvObjects
 from sundog.runtime.emulation.notify.state.unanswered import Unanswered
 from sundog.runtime.emulation.notify.state.volumes import Volumes
@@ -40,6 +41,7 @@ class State:
     unrecorded_owners
                 the owners of files without a record; None: root
     volumes     the owners of the caller's files on volumes; None: root
+    refusals    what the kernel refused to an emulated root
     guesses     files of the image whose owners nobody saw; None: there are none
     strict      whether the filter notifies every open(2), so that all permissions count
 
@@ -76,6 +78,7 @@ class State:
         self.sysv = SysvObjects(abi)
         self.tags = tags
         self.unrecorded_owners = unrecorded_owners
+        self.refusals = Refusals()
         self.guesses = guesses
         self.strict = strict
         self.processes = ProcessFiles(tags)

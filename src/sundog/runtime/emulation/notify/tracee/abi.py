@@ -141,6 +141,7 @@ _I386_NAMES = {
     },
     "ugetrlimit": "getrlimit",
     "umount": "umount2",
+    "clock_settime64": "clock_settime",
 }
 
 NOTIFY_I386 = NotifyAbi(

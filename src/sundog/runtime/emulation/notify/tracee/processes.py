@@ -11,7 +11,7 @@ import os
 from fcntl import ioctl
 
 from sundog.base.kernel.files import Closing
-from sundog.base.kernel.namespaces import NS_GET_PARENT
+from sundog.base.kernel.namespaces import NS_GET_PARENT, NS_GET_USERNS
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import process_status
 
@@ -127,6 +127,21 @@ class Processes:
             return max(int(rest.split(None, 1)[0]), 0)
         except (OSError, ValueError, IndexError):
             return 0
+
+
+def owns_namespace(thread: int, kind: bytes) -> bool:
+    """Tell whether the namespace ``kind`` of ``thread`` belongs to its user namespace.
+
+    No if the owner is none of the container's: the kernel then does not say.
+    """
+    try:
+        with (
+            Closing(os.open(b"%d/ns/%b" % (thread, kind), os.O_RDONLY | os.O_CLOEXEC)) as fd,
+            Closing(ioctl(fd, NS_GET_USERNS)) as owner,
+        ):
+            return os.path.samestat(os.fstat(owner), os.stat(b"%d/ns/user" % thread))
+    except OSError:
+        return False
 
 
 def _pid_namespace(process: int) -> int:
