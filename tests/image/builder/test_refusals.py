@@ -31,7 +31,7 @@ def hint(workshop: Workshop, line: str, force: str) -> str:
         ("RUN ionice -c1 -n1 true", "ioprio_set(2) by ionice"),
         ("RUN mkdir /m && mount -t proc proc /m", "mount(2) of proc by mount"),
         (
-            "RUN swapon /x || true; swapoff /x",
+            "RUN swapon /etc/passwd || true; swapoff /etc/passwd",
             "swapon(2) by swapon and swapoff(2) by swapoff",
         ),
     ],
