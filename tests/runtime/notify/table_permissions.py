@@ -96,8 +96,8 @@ DEBIAN = {
                 say_("r", -R); say_("w", -W); say_("x", -X); print "\n"
             }
 P
-        files='600 644 640 604 666 711 000 closed closed/f mine mine/f link dangling . /root
-            /etc /etc/passwd /dev/null /proc/self/status /proc/self/fd/0 none/f 644/f'
+        files='600 644 640 604 666 711 000 closed mine mine/f dangling . /root
+            /etc /etc/passwd /dev/null /proc/self/fd/0 none/f 644/f'
         echo root; perl look $files </dev/null
         over='--inh-caps +dac_override --ambient-caps +dac_override'
         search='--inh-caps +dac_read_search --ambient-caps +dac_read_search'

@@ -71,6 +71,8 @@ int main(void)
     mkdir("m", 0755);
     result("mount of tmpfs", mount("none", "m", "tmpfs", 0, NULL));
     umount("m");
+    result("mount of proc", mount("none", "m", "proc", 0, NULL)); /* of its own PID namespace */
+    umount("m");
 
     prctl(PR_SET_NAME, "privileged");
     set_flags(FS_IMMUTABLE_FL);
@@ -89,7 +91,6 @@ int main(void)
     result("init_module", syscall(SYS_init_module, NULL, 0, ""));
     result("finit_module", syscall(SYS_finit_module, -1, "", 0));
     result("delete_module", syscall(SYS_delete_module, "sundog_none", O_NONBLOCK));
-    result("mount of proc", mount("none", "m", "proc", 0, NULL));
     result("mount of devtmpfs", mount("none", "m", "devtmpfs", 0, NULL));
     result("fsopen of sysfs", syscall(SYS_fsopen, "sysfs", 0));
 

@@ -1,6 +1,6 @@
-"""Calls that only need a look at permissions: access(2), utimes(2) and their families.
+"""Calls that only need a look at permissions: access(2), chdir(2), utimes(2) and their families.
 
-Under ``strict`` also chdir(2).  The kernel does what the handlers do not refuse.
+The kernel does what the handlers do not refuse.
 Root is refused nothing, so the supervisor calls no handler while all processes are root.
 """
 

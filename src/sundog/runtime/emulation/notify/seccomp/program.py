@@ -92,7 +92,7 @@ EMULATED = {
     ),
     "a name that goes": ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"),
     "what only some users may do": (
-        *("access", "faccessat", "faccessat2"),
+        *("access", "faccessat", "faccessat2", "chdir", "fchdir"),
         *("truncate", "utime", "utimes", "futimesat", "utimensat"),
         *("kill", "rt_sigqueueinfo", "pidfd_send_signal"),
     ),
@@ -119,10 +119,7 @@ NOTIFIED = (
 
 # These are notified under ``strict`` only, whatever their arguments, so that reading and writing
 # depend on the emulated identity.
-OPENING = (
-    *("open", "openat", "chdir", "fchdir"),
-    *("semop", "semtimedop", "msgsnd", "msgrcv", "ipc"),
-)
+OPENING = ("open", "openat", "semop", "semtimedop", "msgsnd", "msgrcv", "ipc")
 
 # The program answers "done".  As in the ``seccomp`` mode, the call proves that the filter works.
 FAKED = ("kexec_load",)
