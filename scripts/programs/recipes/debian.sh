@@ -33,7 +33,7 @@ install_ apache2 at bsd-mailx cron curl dbus dnsmasq incron iproute2 iputils-pin
 install_ alien build-essential buildah crun debhelper debootstrap dpkg-dev fakechroot \
     fakeroot mmdebstrap netavark rpm ucf umoci
 # Languages
-install_ default-jdk-headless guile-3.0 libpython3.13-testsuite lua5.4 lua-posix nodejs perl php-cli \
+install_ default-jdk-headless fontconfig guile-3.0 libpython3.13-testsuite lua5.4 lua-posix nodejs perl php-cli \
     python3 python3-venv ruby tcl gawk
 
 # A static Go program. The compiler leaves no trace.

@@ -23,6 +23,9 @@ echo 'Gem::Specification.new { |s| s.name = "mine"; s.version = "1.0"; s.summary
 gem build mine.gemspec 2>&1 | grep -E 'Successfully|Name|File'
 su alice -c 'gem install --local --no-document /w/mine-1.0.gem && ruby -e "require %q(mine); puts Gem.loaded_specs[%q(mine)].full_gem_path"'
 su bob -c 'ruby -e "require %q(mine)" 2>/dev/null' || echo "status $?"
+## fc-cache-user
+su alice -c 'fc-cache -fv 2>&1' | grep -v ': caching'
+fc-cache -fv 2>&1 | grep -v ': caching'
 ## sudoedit
 mkdir free
 chown alice free
@@ -50,9 +53,8 @@ for f in closed closed/f 600 640 666 755 mine mine/f /etc/passwd /etc /root/x; d
     for way in r w x; do
         test -$way $f && a=+ || a=-
         /bin/dash -c "test -$way $f" && b=+ || b=-
-        busybox sh -c "test -$way $f" && c=+ || c=-
-        env test -$way $f && d=+ || d=-
-        echo -n " $way$a$b$c$d"
+        env test -$way $f && c=+ || c=-
+        echo -n " $way$a$b$c"
     done
     python3 -c 'import os,sys; f=sys.argv[1]; print(" python", *(int(os.access(f, m)) for m in (4,2,1)), *(int(os.access(f, m, effective_ids=True)) for m in (4,2,1)), end="")' $f
     perl -e 'use filetest "access"; $_=shift; print " perl ", (-r)+0, (-w)+0, (-x)+0, (-R)+0, (-W)+0, (-X)+0' $f
@@ -62,7 +64,7 @@ ruby -e 'ARGV.each { |f| puts "#{f} #{File.readable?(f)} #{File.writable?(f)} #{
 php -r 'foreach (array_slice($argv, 1) as $f) echo $f, " ", +is_readable($f), +is_writable($f), +is_executable($f), "\n";' closed closed/f 600 640 666 mine mine/f
 node -e 'const fs=require("fs"); for (const f of process.argv.slice(1)) { const ok=m=>{try{fs.accessSync(f,m);return 1}catch(e){return e.code}}; console.log(f,ok(4),ok(2),ok(1)) }' closed closed/f 600 640 666 mine mine/f
 echo 'foreach f {closed closed/f 600 640 666 mine mine/f} { puts "$f [file readable $f] [file writable $f] [file executable $f]" }' | tclsh
-find . \( -readable -printf r -o -printf - \) \( -writable -printf w -o -printf - \) \( -executable -printf x -o -printf - \) -printf ' %p\n' 2>&1 | sort
+find . -path ./closed -prune -o \( -readable -printf r -o -printf - \) \( -writable -printf w -o -printf - \) \( -executable -printf x -o -printf - \) -printf ' %p\n' 2>&1 | sort
 A
 for who in root alice bob; do
     echo "$who"
@@ -88,13 +90,12 @@ for f in "f", "g", "/etc/shadow":
 done
 ## exec-path
 mkdir p q
-for m in 700 711 750 644; do
+for m in 700 750 644; do
     printf "#!/bin/sh\necho $m\n" >p/tool$m
     printf "#!/bin/sh\necho another\n" >q/tool$m
     chmod $m p/tool$m
 done
 chmod 755 q/*
-chmod 711 p/tool711
 chgrp project p/tool750
 cp /bin/true q/binary
 chmod 700 q/binary
@@ -106,7 +107,6 @@ for m in 700 750 644; do
     command -v tool$m
 done
 q/binary && echo ran || echo "status $?"
-p/tool711 || echo "status $?"
 A
 for who in root alice; do
     runuser -u $who -- env PATH=/w/p:/w/q:$PATH bash ask 2>&1
