@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import command, run_program
+
 if TYPE_CHECKING:
     from tests.image.builder.conftest import Workshop
 
@@ -38,6 +40,14 @@ def hint(workshop: Workshop, line: str, force: str) -> str:
 )
 def test_a_call_that_the_supervisor_saw(any_workshop: Workshop, line: str, told: str) -> None:
     assert hint(any_workshop, line, "notify") == f"the kernel refused {told}: "
+
+
+def test_sundog_build_tells_the_same(any_workshop: Workshop) -> None:
+    any_workshop.write({"Dockerfile": "FROM bb\nRUN swapon /etc/passwd\n"})
+    storage = any_workshop.ch_image("gestalt", "storage-path").stdout.strip()
+    build = [*command("sundog"), "build", "--force=notify", any_workshop.context]
+    done = run_program(build, check=False, env={"CH_IMAGE_STORAGE": storage})
+    assert f"\nhint: the kernel refused swapon(2) by swapon: {ADVICE}"[:-2] in done.stderr
 
 
 def test_no_hint_without_such_a_call(any_workshop: Workshop) -> None:

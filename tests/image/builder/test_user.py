@@ -67,6 +67,19 @@ def test_what_it_may_not(any_workshop: Workshop) -> None:
     assert printed.count("Operation not permitted") >= 4, printed
 
 
+def test_programs_choose_by_what_their_user_may(any_workshop: Workshop) -> None:
+    """As pip does with its two directories; which(1) and find(1) ask access(2)."""
+    look = "which tool; tool; find /a /b /c -executable; cd /c || cd && pwd"
+    printed = notify(
+        any_workshop,
+        f"{BASE}RUN mkdir /a /b /c && echo echo ran | tee /a/tool >/b/tool\n"
+        f"RUN chmod 700 /a/tool /c && chmod 755 /b/tool\nENV PATH=/a:/b:/bin\n"
+        f"USER ada\nRUN {look}\nUSER root\nRUN {look}\n",
+    )
+    assert "/b/tool\nran\n/a\n/b\n/b/tool\n/home/ada\n" in printed
+    assert "/a/tool\nran\n/a\n/a/tool\n/b\n/b/tool\n/c\n/c\n" in printed
+
+
 def test_strict_controls_reading(workshop: Workshop) -> None:
     dockerfile = f"{BASE}RUN echo x >/secret && chmod 600 /secret\nUSER ada\nRUN cat /secret\n"
     assert notify(workshop, dockerfile).startswith("x\n")

@@ -34,6 +34,7 @@ DEEDS = (
     ("stat -c %u:%g . given made sub", "1815:100 1815:100 1815:100 1815:100"),
     ("chown 1815:100 given; echo $?; chown 0 given 2>/dev/null; echo $?", "0 1"),
     ("echo x >sub/x; stat -c %u sub/x", "1815"),
+    ("chmod 700 sub; find sub -prune -executable; cd sub && pwd", "sub /vol/sub"),
 )
 SCRIPT = "cd /vol; " + "; ".join(f"echo ': '; {{ {deed}; }} 2>&1" for deed, _ in DEEDS)
 
