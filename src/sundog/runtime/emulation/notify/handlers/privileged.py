@@ -16,7 +16,6 @@ from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_SYS_ADMIN,
     CAP_SYS_MODULE,
     CAP_SYS_NICE,
-    CAP_SYS_PACCT,
     CAP_SYS_TIME,
 )
 from sundog.runtime.emulation.notify.seccomp.privileged import DEADLINE, LOCKING_FLAGS, REAL_TIME
@@ -31,10 +30,11 @@ if TYPE_CHECKING:
 
 # The calls that the kernel refuses whatever their arguments, and the capability that they take.
 _ALWAYS_REFUSED = {
-    **dict.fromkeys(("swapon", "swapoff"), CAP_SYS_ADMIN),
-    "acct": CAP_SYS_PACCT,
-    **dict.fromkeys(("settimeofday", "clock_settime"), CAP_SYS_TIME),
-    **dict.fromkeys(("init_module", "finit_module", "delete_module"), CAP_SYS_MODULE),
+    "swapon": CAP_SYS_ADMIN,
+    "swapoff": CAP_SYS_ADMIN,
+    "clock_settime": CAP_SYS_TIME,
+    "finit_module": CAP_SYS_MODULE,
+    "delete_module": CAP_SYS_MODULE,
     "ioprio_set": CAP_SYS_NICE,  # the filter notifies the real-time class alone
 }
 _INT = Struct("=i")
@@ -55,10 +55,8 @@ class PrivilegedHandlers:
         return {
             **{call: self._refused(call, needed) for call, needed in _ALWAYS_REFUSED.items()},
             "sethostname": self.sethostname,
-            "setdomainname": self.sethostname,
             "ioctl": self.ioctl,
             "mlock": self.mlock,
-            "mlock2": self.mlock,
             "mlockall": self.mlockall,
             "sched_setscheduler": self.sched_setscheduler,
             "sched_setattr": self.sched_setattr,
@@ -66,7 +64,7 @@ class PrivilegedHandlers:
         }
 
     def sethostname(self, thread: int, _args: Arguments) -> Answer:
-        """int sethostname(const char *name, size_t length); setdomainname(2) likewise."""
+        """int sethostname(const char *name, size_t length)."""
         if not owns_namespace(thread, b"uts"):
             self._note(thread, CAP_SYS_ADMIN, "sethostname(2)")
         return CONTINUE
@@ -80,7 +78,7 @@ class PrivilegedHandlers:
         return CONTINUE
 
     def mlock(self, thread: int, args: Arguments) -> Answer:
-        """int mlock(const void *address, size_t length); mlock2(2) likewise."""
+        """int mlock(const void *address, size_t length)."""
         self._lock(thread, "mlock(2)", args[1])
         return CONTINUE
 
