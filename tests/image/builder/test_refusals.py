@@ -45,7 +45,7 @@ def test_a_call_that_the_supervisor_saw(any_workshop: Workshop, line: str, told:
 def test_sundog_build_tells_the_same(any_workshop: Workshop) -> None:
     any_workshop.write({"Dockerfile": "FROM bb\nRUN swapon /etc/passwd\n"})
     storage = any_workshop.ch_image("gestalt", "storage-path").stdout.strip()
-    build = [*command("sundog"), "build", "--force=notify", any_workshop.context]
+    build = [*command("sundog"), "build", "--force=notify", str(any_workshop.context)]
     done = run_program(build, check=False, env={"CH_IMAGE_STORAGE": storage})
     assert f"\nhint: the kernel refused swapon(2) by swapon: {ADVICE}"[:-2] in done.stderr
 
