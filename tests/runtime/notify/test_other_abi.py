@@ -38,6 +38,9 @@ CALLS = [
     ("chmod", "15 /w/f 384", 0),
     ("setuid32", "213 104", 0),
     ("chmod by another user", "15 /w/f 511", -errno.EPERM),
+    ("access by another user", "33 /w/f 4", -errno.EACCES),
+    ("faccessat2 by another user", "439 -100 /w/f 4 512", -errno.EACCES),
+    ("access to a directory", "33 /w 5", 0),
 ]
 
 

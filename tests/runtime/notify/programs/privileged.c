@@ -21,6 +21,8 @@
 
 /* linux/fs.h, which musl does not have */
 #define FS_IOC_SETFLAGS _IOW('f', 2, long)
+#define FS_IOC_FSSETXATTR _IOW('X', 32, uint32_t[7])
+#define FS_XFLAG_IMMUTABLE 0x8
 #define FS_IMMUTABLE_FL 0x10
 #define FS_APPEND_FL 0x20
 
@@ -74,6 +76,9 @@ int main(void)
 
     prctl(PR_SET_NAME, "privileged");
     set_flags(FS_IMMUTABLE_FL);
+    int fd = open("file", O_RDONLY);
+    uint32_t extended[7] = {FS_XFLAG_IMMUTABLE};
+    result("FS_IOC_FSSETXATTR", ioctl(fd, FS_IOC_FSSETXATTR, extended));
     set_scheduler(SCHED_FIFO, 1);
     result("setpriority", setpriority(PRIO_PROCESS, 0, -5));
     result("mlock", mlock(memory, 1 << 19));

@@ -168,20 +168,17 @@ class RunStep:
 
     def _hint(self, refusals: Sequence[str]) -> str:
         """Return a possible cause of the failure that the command's output may not show."""
-        hint = seen_refusals(refusals)
-        if not self.options.force.notify:
-            hint = likely_refusals(self._scripts())
-        if hint:
+        place, force = self.store.path, self.options.force
+        space = os.statvfs(place)
+        if space.f_bavail * space.f_frsize < _FULL or (space.f_files and not space.f_favail):
+            return f"no space left on {file_system_of(place)}: storage directory {printable(place)}"
+        if force.notify:
+            return seen_refusals(refusals)
+        if hint := likely_refusals(self._scripts()):
             return hint
-        if self.options.force.mode == "none":
+        if force.mode == "none":
             return "it ran without root emulation; --force=seccomp, the default, has it"
-        space = os.statvfs(self.store.path)
-        if space.f_bavail * space.f_frsize >= _FULL and (space.f_favail or not space.f_files):
-            return "" if self.fakeroot is None else self.fakeroot.hint()
-        return (
-            f"no space left on {file_system_of(self.store.path)}: "
-            f"storage directory {printable(self.store.path)}"
-        )
+        return "" if self.fakeroot is None else self.fakeroot.hint()
 
     def _scripts(self) -> list[str]:
         """Return the texts of the command in which a shell would look for commands."""

@@ -71,9 +71,10 @@ class PrivilegedHandlers:
 
     def ioctl(self, thread: int, args: Arguments) -> Answer:
         """int ioctl(int fd, FS_IOC_SETFLAGS, const int *flags); FS_IOC_FSSETXATTR likewise."""
-        flags = int.from_bytes(self._memory.read(thread, args[2], _INT.size), sys.byteorder)
-        if flags & LOCKING_FLAGS[args[1] & U32]:
-            text = "ioctl(FS_IOC_SETFLAGS), to make a file immutable or append-only,"
+        (flags,) = _INT.unpack(self._memory.read(thread, args[2], _INT.size))
+        request, locking = LOCKING_FLAGS[args[1] & U32]
+        if flags & locking:
+            text = f"ioctl({request}), to make a file immutable or append-only,"
             self._note(thread, CAP_LINUX_IMMUTABLE, text)
         return CONTINUE
 

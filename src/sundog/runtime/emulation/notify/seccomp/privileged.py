@@ -13,11 +13,13 @@ from sundog.base.kernel.numbers import IOC_WRITE
 Test = tuple[int, int, tuple[int, ...]]
 
 _ALL_BITS = 0xFFFFFFFF
-# linux/fs.h: requests of chattr(1), and the flags that only a privileged process may change.  The
-# second number is that of 32-bit programs.
-_FLAGS, _FLAGS_OF_32_BITS = IOC_WRITE | 0x86602, IOC_WRITE | 0x46602
-_EXTENDED_FLAGS = IOC_WRITE | 0x1C5820
-LOCKING_FLAGS = {_FLAGS: 0x30, _FLAGS_OF_32_BITS: 0x30, _EXTENDED_FLAGS: 0x18}
+# linux/fs.h: requests of chattr(1), and the flags that only a privileged process may change: they
+# make a file immutable or append-only.  The second request is that of 32-bit programs.
+LOCKING_FLAGS = {
+    IOC_WRITE | 0x86602: ("FS_IOC_SETFLAGS", 0x30),
+    IOC_WRITE | 0x46602: ("FS_IOC_SETFLAGS", 0x30),
+    IOC_WRITE | 0x1C5820: ("FS_IOC_FSSETXATTR", 0x18),
+}
 REAL_TIME = (1, 2)  # SCHED_FIFO, SCHED_RR
 DEADLINE = 6  # SCHED_DEADLINE
 _IOPRIO_CLASS_MASK, _IOPRIO_CLASS_RT = 7 << 13, 1 << 13
