@@ -3,9 +3,16 @@
 Three of four calls in a build end here, and few of the files have a record.  The supervisor makes
 one stat(2) of its own, and leaves the call to the kernel if the file has no record, the user of the
 container owns it, and it is not in a /proc.
+
+It does not leave a call to the kernel that finds no file, once there is another user.  Before the
+kernel looks, the supervisor may have made the file for that user, and the kernel would show it as
+root's.
 """
 
 from __future__ import annotations
+
+import errno
+import os
 
 from sundog.base.cpython import Struct, addressof
 from sundog.base.kernel.files import Closing
@@ -13,10 +20,16 @@ from sundog.base.kernel.libc import syscall
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.lookup import names_own
-from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
+from sundog.runtime.emulation.notify.tracee.call import (
+    CONTINUE,
+    U32,
+    Answer,
+    KernelAnswers,
+    Refused,
+)
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import TRANSFER_LIMIT, Buffer
-from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located
+from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located, start_of_walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +38,9 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 _STAT_FLAGS = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
-_STATX_FLAGS = _STAT_FLAGS | 0x6000  # AT_STATX_SYNC_TYPE
+_SYNC_TYPE = 0x6000  # AT_STATX_SYNC_TYPE: one of its two bits, or none
+_STATX_FLAGS = _STAT_FLAGS | _SYNC_TYPE
+_STATX_RESERVED = 1 << 31
 
 # These show a file's type alone, and so only what records say.
 LISTING = ("getdents", "getdents64")
@@ -88,6 +103,8 @@ class StatHandlers:
     def statx(self, thread: int, args: Arguments) -> Answer:
         """int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buf)."""
         location, flags = self._target(thread, args[0], args[1], args[2])
+        if flags & _SYNC_TYPE == _SYNC_TYPE or args[3] & _STATX_RESERVED:
+            return CONTINUE  # EINVAL comes before errors of the path
         if self._seems_true(thread, location, flags & _STAT_FLAGS):
             return CONTINUE
         files = self._state.files
@@ -100,6 +117,8 @@ class StatHandlers:
 
     def _target(self, thread: int, dirfd: int, address: int, flags: int) -> tuple[bytes, int]:
         """Return location and flags; like Paths.at, but fast for the empty path."""
+        if flags & U32 & ~(_STATX_FLAGS | AT_EMPTY_PATH):
+            raise KernelAnswers  # EINVAL comes before errors of the path
         path = self._read_string(thread, address) if address else b""
         if path:
             return located(thread, dirfd, path), flags
@@ -110,13 +129,18 @@ class StatHandlers:
         return location, flags & ~AT_SYMLINK_NOFOLLOW
 
     def _seems_true(self, thread: int, location: bytes, flags: int) -> bool:
-        """Look at a file; tell whether at first sight the kernel's own answer is right."""
+        """Look at a file; tell whether at first sight the kernel's own answer is right.
+
+        Raises Refused if there is no file, and the supervisor may make it for another user.
+        """
         inode = self._find_inode(location, flags)
         checks = self._access is not None and self._access.user(thread) is not None
         if checks and not is_place(location):
             return False  # the caller may not be allowed to look
-        if inode < 0 and self._by_inode and not is_place(location):
-            return self._lookup.is_missing(location)
+        if inode < 0 and self._is_shared() and not is_place(location):
+            if self._lookup.is_missing(location):
+                raise Refused(errno.ENOENT)
+            return False
         return (
             inode not in self._by_inode
             and inode not in self._own
@@ -128,18 +152,27 @@ class StatHandlers:
             and (self._volumes is None or self._device[0] == self._volumes.root_device)
         )
 
+    def _is_shared(self) -> bool:
+        """Tell whether a file may already belong to another user than root."""
+        state = self._state
+        return bool(self._by_inode) or len(state.tags.table) > 1 or state.records.may_inherit
+
     def _found(self, thread: int, location: bytes, flags: int) -> tuple[bytes, Record | None]:
         """Return the place of a file, and what stat(2) says of it; None if the kernel is right.
 
-        A program may have exchanged links since the first look.
+        A program may have exchanged links since the first look.  Raises Refused if there is no
+        file.
         """
         files, follow = self._state.files, not flags & AT_SYMLINK_NOFOLLOW
         if is_place(location):  # ``_seems_true`` has found it
             return location, self._state.shown(files.found(location, follow=True))
-        if self._access is None:
-            place = self._lookup.file(thread, location, follow=follow)
-        else:
-            place = self._access.file(thread, location, follow=follow)
+        find = self._lookup.file if self._access is None else self._access.file
+        try:
+            place = find(thread, location, follow=follow)
+        except FileNotFoundError:
+            # Without the directory where the way begins, the kernel says EBADF.
+            os.close(os.open(location[: start_of_walk(location)], os.O_PATH | os.O_CLOEXEC))
+            raise Refused(errno.ENOENT) from None
         return place, self._state.shown(files.found(place, follow=True))
 
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:

@@ -25,7 +25,7 @@ class KernelAnswers(Exception):
 
 
 class Refused(Exception):
-    """The kernel would refuse the call to the emulated identity of the caller.
+    """Refuse the call, as the kernel would if the caller were its emulated identity.
 
     answer      the kernel's errno, negated
     """
