@@ -177,6 +177,32 @@ cp /bin/bash s
 chmod 4755 s
 su alice -c '/w/s -c "id -u"'
 su alice -c '/w/s -pc "id -u"'
+## set-user-id-loader
+cp /usr/bin/env e
+cp "$(readlink -f /usr/bin/python3)" p
+chown bob:project e p
+chmod 4755 e p
+su alice -c 'LD_PRELOAD=/nope.so LD_LIBRARY_PATH=/nope GCONV_PATH=/nope TMPDIR=/nope OTHER=kept /w/e' | grep -e nope -e kept
+su alice -c 'LD_SHOW_AUXV=1 /w/e | grep -c ^AT_' || echo "status $?"
+su alice -c "/w/p -c 'import ctypes; print(*map(ctypes.CDLL(None).getauxval, (11, 12, 13, 14, 23)))'"
+echo 'alice ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/a
+chmod 440 /etc/sudoers.d/a
+su alice -c 'LD_PRELOAD=/nope.so sudo id -u'
+## set-user-id-nosuid
+mkdir m
+mount -t tmpfs -o nosuid none m
+cp /usr/bin/id m
+chown bob:project m/id
+chmod 6755 m/id
+setcap cap_net_raw+ep /usr/bin/env && cp -a /usr/bin/env m
+su alice -c '/w/m/id; /w/m/env grep CapEff /proc/self/status'
+mount -o remount,suid m
+su alice -c '/w/m/id'
+## set-user-id-strace
+cp /usr/bin/id a
+chown bob:project a
+chmod 6755 a
+su alice -c 'strace -o /dev/null /w/a; gdb -q -batch -ex run /w/a' 2>&1 | grep ^uid=
 ## set-group-id-programs
 cp /usr/bin/id a
 chgrp shadow a

@@ -85,6 +85,20 @@ ulimit -n
 su alice -c 'ulimit -n; ulimit -Hn 2>/dev/null'
 prlimit --nofile=100:200 sh -c 'ulimit -n; ulimit -Hn'
 ulimit -x
+## prlimit-locks
+ulimit -x 100
+ulimit -x
+su alice -c 'ulimit -x; ulimit -Hx 50; prlimit --locks --noheadings -o SOFT,HARD; ulimit -Hx 60' 2>&1 || echo "status $?"
+prlimit --locks=20:40 grep locks /proc/self/limits
+prlimit --pid $$ --locks=30:70
+ulimit -x
+su bob -c "prlimit --pid $$ --locks=1:1" || echo "status $?"
+## access-times
+echo x >a
+su alice -c 'dd if=/w/a iflag=noatime status=none' || echo "status $?"
+su alice -c 'tar --atime-preserve=system -cf /dev/null /w/a' || echo "status $?"
+chown alice a
+su alice -c 'dd if=/w/a iflag=noatime status=none'
 ## renice-other
 ## differs: setpriority(2) looks for processes of the kernel's user, and all belong to one
 setpriv --reuid=alice --regid=alice --clear-groups sleep 30 &

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
-from tests.runtime.notify import surroundings, table_sysv
+from tests.runtime.notify import surroundings, table_starts, table_sysv
 from tests.runtime.notify.surroundings import STAT
 from tests.runtime.notify.table_permissions import ACCESS
 
@@ -386,11 +386,21 @@ TOOLS = {
 ROWS = [
     *(
         Row(name.replace(" ", "-"), "busybox", script)
-        for name, script in {**BUSYBOX, **surroundings.BUSYBOX, **table_sysv.BUSYBOX}.items()
+        for name, script in {
+            **BUSYBOX,
+            **surroundings.BUSYBOX,
+            **table_sysv.BUSYBOX,
+            **table_starts.BUSYBOX,
+        }.items()
     ),
     *(
         Row(name.replace(" ", "-"), "debian", script)
-        for name, script in {**DEBIAN, **surroundings.DEBIAN, **table_sysv.DEBIAN}.items()
+        for name, script in {
+            **DEBIAN,
+            **surroundings.DEBIAN,
+            **table_sysv.DEBIAN,
+            **table_starts.DEBIAN,
+        }.items()
     ),
     *(
         Row(name.replace(" ", "-"), "tools", script)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import os
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,11 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         ("openat", (0, 0, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), False),
         ("openat", (0, 0, os.O_TMPFILE | os.O_RDWR), True),
         ("openat", (0, 0, 1 << 32 | os.O_PATH), False),
+        ("openat", (0, 0, os.O_RDONLY | os.O_NOATIME | os.O_CLOEXEC), True),
+        ("fcntl", (0, fcntl.F_SETLEASE), True),
+        ("fcntl", (0, fcntl.F_SETFL), False),
+        ("prctl", (3,), True),
+        ("prctl", (1,), False),
         ("unshare", (0x10000000,), False),
         ("unshare", (0x00020000,), True),
         ("clone", (17,), False),

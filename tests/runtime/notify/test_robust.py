@@ -25,6 +25,22 @@ def test_a_child_that_ends_interrupts_no_call(busybox: Container) -> None:
     assert busybox.sh("exec stress children 2000") == "0 interrupted\n"
 
 
+@pytest.mark.parametrize("options", [(), ("--strict",)], ids=["", "strict"])
+def test_a_file_that_another_user_makes_is_never_roots(
+    busybox: Container, options: tuple[str, ...]
+) -> None:
+    script = "mkdir w; chmod 777 w; cd w; exec stress made 500"
+    assert busybox.sh(script, *options) == "0 wrong\n"
+
+
+def test_starts_of_set_id_programs_among_signals(busybox: Container) -> None:
+    """Each is told that it is one, or its execve fails; nothing waits, and no process is left."""
+    made = (
+        "cp /bin/stress s; printf '\\177ELF' >bad; chown 107 s bad; chmod 4755 s bad; chmod 777 ."
+    )
+    assert busybox.sh(f"mkdir w; cd w; {made}; exec stress starts 40 ./s ./bad") == "0 wrong\n"
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the machine runs no i386 programs")
 def test_handlers_of_32_bit_programs(busybox: Container) -> None:
     """Calls start again after SIGCHLD, but not after SIGALRM."""

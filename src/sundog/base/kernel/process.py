@@ -169,16 +169,24 @@ def clear_command_line(shown: Sequence[bytes] = ()) -> None:
     proc_pid_stat(5)).  Words that need more room than they have are cut off.
     """
     try:
-        fd = os.open(b"/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+        start, end = argument_area(b"/proc/self/stat")
     except OSError:
         return
-    fields = os.read(fd, 4096).rpartition(b")")[2].split()
-    os.close(fd)
-    start, end = map(int, fields[_ARG_START - _FIRST_FIELD : _ARG_END - _FIRST_FIELD + 1])
     if 0 < start < end:
         text = b"\0".join(shown)[: end - start - 1]  # without a last NUL, the environment shows
         libc_call("memset", start, 0, end - start)
         libc_call("memcpy", start, text, len(text))
+
+
+def argument_area(stat: bytes) -> tuple[int, int]:
+    """Return the first address of a process's arguments, and that after the last; 0 if hidden.
+
+    ``stat`` is the path of its /proc/PID/stat.  Raises OSError.
+    """
+    fd = os.open(stat, os.O_RDONLY | os.O_CLOEXEC)
+    fields = os.read(fd, 4096).rpartition(b")")[2].split()
+    os.close(fd)
+    return int(fields[_ARG_START - _FIRST_FIELD]), int(fields[_ARG_END - _FIRST_FIELD])
 
 
 def execve(path: bytes, arguments: list[bytes], strings: list[bytes]) -> int:

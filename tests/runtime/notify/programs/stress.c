@@ -1,12 +1,15 @@
-/* stress signals | children COUNT | narrow SIGNAL | short COUNT | bomb SECONDS: try to exhaust a supervisor; print all errors.
+/* stress signals | children COUNT | narrow SIGNAL | made COUNT | starts COUNT SET_ID BAD | short COUNT | bomb SECONDS: try to exhaust a supervisor; print
+ * all errors.
  *
  * Run it in an empty directory. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -65,6 +68,103 @@ static int children(unsigned count)
     }
     printf("%u interrupted\n", interrupted);
     return interrupted != 0;
+}
+
+/* A file that another user makes is never root's, whoever looks at it. */
+static int made(unsigned count)
+{
+    static const char *const names[] = {"pub/x", "pub/d", "pub/l", "pub/d/x"};
+    volatile struct { unsigned over, seen, wrong; } *all;
+    struct stat st;
+    all = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    umask(0);
+    mkdir("pub", 0777);
+    for (int looks = 0; looks < 3; looks++) {
+        if (fork())
+            continue;
+        while (!all->over)
+            for (int at = 0; at < 4; at++)
+                if (lstat(names[at], &st) == 0) {
+                    __sync_fetch_and_add(&all->seen, 1);
+                    if (st.st_uid != 104 || st.st_gid != 107)
+                        __sync_fetch_and_add(&all->wrong, 1);
+                }
+        _exit(0);
+    }
+    if (setgid(107) || setuid(104))
+        return 1;
+    while (count--) {
+        close(open(names[0], O_CREAT | O_WRONLY, 0644));
+        mkdir(names[1], 0755);
+        symlink("x", names[2]);
+        close(open(names[3], O_CREAT | O_WRONLY, 0644));
+        unlink(names[3]);
+        unlink(names[2]);
+        rmdir(names[1]);
+        unlink(names[0]);
+    }
+    all->over = 1;
+    while (wait(NULL) > 0)
+        ;
+    fprintf(stderr, "%u seen\n", all->seen);
+    printf("%u wrong\n", all->wrong);
+    return all->wrong != 0;
+}
+
+/* Start a set-ID program, and what is none, among signals; return how often that went wrong. */
+static unsigned starts(unsigned count, const char *set_id, const char *bad)
+{
+    struct sigaction action = {.sa_handler = nothing};
+    struct itimerval timer = {{0, 9000}, {0, 9000}}, none = {{0, 0}, {0, 0}};
+    unsigned wrong = 0;
+    int status;
+    for (unsigned at = 0; at < count; at++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (at % 4 == 1) {
+                sigaction(SIGALRM, &action, NULL);
+                setitimer(ITIMER_REAL, &timer, NULL);
+                do
+                    execl(bad, bad, NULL);
+                while (errno == EINTR);
+                if (errno != ENOEXEC)
+                    _exit(98);
+                setitimer(ITIMER_REAL, &none, NULL);
+            }
+            execl(set_id, set_id, "secure", NULL);
+            _exit(99);
+        }
+        if (at % 4 == 2) {
+            kill(pid, SIGSTOP);
+            usleep(at % 16 * 100);
+            kill(pid, SIGCONT);
+        }
+        if (at % 4 == 3) {
+            usleep(at % 64 * 100);
+            kill(pid, SIGKILL);
+        }
+        if (waitpid(pid, &status, 0) != pid || (status != 1 << 8 && (at % 4 != 3 || status != SIGKILL))) {
+            fprintf(stderr, "%u: %#x\n", at, status);
+            wrong++;
+        }
+    }
+    return wrong;
+}
+
+/* Four processes of another user start programs that are secure. */
+static int secure_starts(unsigned count, const char *set_id, const char *bad)
+{
+    unsigned wrong = 0;
+    int status;
+    if (setgid(106) || setuid(104))
+        return 1;
+    for (int at = 0; at < 4; at++)
+        if (fork() == 0)
+            _exit(starts(count, set_id, bad));
+    while (wait(&status) > 0)
+        wrong += WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    printf("%u wrong\n", wrong);
+    return wrong != 0;
 }
 
 #define I386_RT_SIGACTION 174
@@ -159,6 +259,12 @@ int main(int argc, char **argv)
         return children(strtoul(argv[2], NULL, 10));
     if (argc == 3 && strcmp(argv[1], "narrow") == 0)
         return narrow_handler(atoi(argv[2]));
+    if (argc == 3 && strcmp(argv[1], "made") == 0)
+        return made(strtoul(argv[2], NULL, 10));
+    if (argc == 5 && strcmp(argv[1], "starts") == 0)
+        return secure_starts(strtoul(argv[2], NULL, 10), argv[3], argv[4]);
+    if (argc == 2 && strcmp(argv[1], "secure") == 0)
+        return getauxval(AT_SECURE);
     if (argc == 3 && strcmp(argv[1], "short") == 0)
         return short_lived(strtoul(argv[2], NULL, 10));
     if (argc == 3 && strcmp(argv[1], "bomb") == 0)

@@ -19,6 +19,7 @@ from sundog.runtime.emulation.notify.handlers.exec import ExecuteHandlers
 from sundog.runtime.emulation.notify.handlers.forms import handlers_of
 from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.runtime.emulation.notify.handlers.keys import KeyHandlers
+from sundog.runtime.emulation.notify.handlers.limits import LimitHandlers
 from sundog.runtime.emulation.notify.handlers.links import LinkHandlers
 from sundog.runtime.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.runtime.emulation.notify.handlers.mounts import MountHandlers
@@ -68,6 +69,7 @@ FAMILIES = (
     SignalHandlers,
     AttributeHandlers,
     MiscellaneousHandlers,
+    LimitHandlers,
     MountHandlers,
     SysvHandlers,
     KeyHandlers,
@@ -176,6 +178,7 @@ class Supervisor:
         gc.disable()
         cpu, wall = time.process_time(), time.monotonic()
         self._loop()
+        self._state.secure_starts.wait()
         return _Statistics(
             {self._names[number]: count for number, count in self._counts.items() if count},
             self._incidents,

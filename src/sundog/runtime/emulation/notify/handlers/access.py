@@ -1,4 +1,4 @@
-"""Calls that only need a look at permissions: access(2), chdir(2), utimes(2) and their families.
+"""Calls that only need a look at permissions: access(2), chdir(2), utimes(2) and more, and leases.
 
 The kernel does what the handlers do not refuse.
 Root is refused nothing, so the supervisor calls no handler while all processes are root.
@@ -48,6 +48,7 @@ class AccessHandlers:
             "utimes": self.utime,
             "futimesat": self.futimesat,
             "utimensat": self.utimensat,
+            "fcntl": self.fcntl,
             "access": self.access,
             "faccessat": self.faccessat,
             "faccessat2": self.faccessat2,
@@ -101,6 +102,13 @@ class AccessHandlers:
             access.be_owner(thread, who, place, status)
         elif not access.is_owner(who, status):
             access.require(thread, who, place, status, MAY_WRITE)
+        return CONTINUE
+
+    def fcntl(self, thread: int, args: Arguments) -> Answer:
+        """int fcntl(int fd, F_SETLEASE, int type)."""
+        who = self._access.user(thread)
+        if who is not None and self._state.files.is_open_for_io(thread, args[0]):
+            self._access.lease(thread, who, descriptor(thread, args[0]))
         return CONTINUE
 
     def access(self, thread: int, args: Arguments) -> Answer:

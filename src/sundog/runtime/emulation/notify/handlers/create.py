@@ -236,6 +236,8 @@ class CreateHandlers:
         place = b""
         if who is not None and (self._state.strict or flags & (_WRITES | MAKES_FILE)):
             place = self._access.open(thread, who, location, flags)
+        elif who is not None and flags & os.O_NOATIME:
+            self._access.hide_use(thread, who, location, follow=not flags & os.O_NOFOLLOW)
         if flags & os.O_PATH:
             return CONTINUE
         if not flags & (_WRITES | MAKES_FILE):

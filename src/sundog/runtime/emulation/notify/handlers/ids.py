@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from sundog.base.cpython import Struct
-from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
+from sundog.base.kernel.process import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SETGID
 from sundog.runtime.emulation.notify.identity.credentials import (
     NGROUPS_MAX,
@@ -16,6 +16,7 @@ from sundog.runtime.emulation.notify.identity.credentials import (
     UNCHANGED,
     Change,
     Credentials,
+    committed,
     drop_from_bounding_set,
     raise_ambient,
     set_capabilities,
@@ -34,13 +35,14 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     PR_CAP_AMBIENT,
     PR_CAPBSET_DROP,
     PR_CAPBSET_READ,
+    PR_GET_DUMPABLE,
     PR_GET_KEEPCAPS,
     PR_GET_NO_NEW_PRIVS,
     PR_GET_SECUREBITS,
     PR_SET_KEEPCAPS,
     PR_SET_SECUREBITS,
 )
-from sundog.runtime.emulation.notify.state.files import ID
+from sundog.runtime.emulation.notify.state.files import ID, sysctl
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
 from sundog.runtime.emulation.notify.tracee.descriptors import inner_id
 from sundog.runtime.emulation.notify.tracee.processes import Processes
@@ -257,6 +259,8 @@ class IdentityHandlers:
         old = self._tags.credentials(thread)
         option, *values = args[:5]
         option &= U32
+        if option in (PR_GET_DUMPABLE, PR_SET_DUMPABLE):
+            return self._dumpable(thread, old, option, values[0])
         if option == PR_GET_SECUREBITS:
             return old.securebits
         if option == PR_GET_KEEPCAPS:
@@ -278,6 +282,16 @@ class IdentityHandlers:
             return self._become(thread, old, old.replace(no_new_privs=True))
         if option == PR_CAP_AMBIENT:
             return self._ambient(thread, old, *values)
+        return CONTINUE
+
+    def _dumpable(self, thread: int, old: Credentials, option: int, value: int) -> Answer:
+        """prctl(PR_GET_DUMPABLE) and prctl(PR_SET_DUMPABLE, value): the kernel keeps the value."""
+        if old.dumpable:
+            return CONTINUE
+        if option == PR_GET_DUMPABLE:
+            return sysctl(b"suid_dumpable")
+        if value in (0, 1):
+            self._tags.set(thread, old.replace(dumpable=True))
         return CONTINUE
 
     def _ambient(
@@ -307,6 +321,6 @@ class IdentityHandlers:
         """Give the caller its new credentials; return 0 or a negated errno."""
         if isinstance(change, int):
             return change
-        if change is not old and not self._tags.set(thread, change):
+        if change is not old and not self._tags.set(thread, committed(old, change)):
             return -errno.ENOMEM
         return 0

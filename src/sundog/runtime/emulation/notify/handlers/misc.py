@@ -1,4 +1,4 @@
-"""Calls at the edges of the emulation: other roots, peers of sockets, the tag itself."""
+"""Calls at the edges of the emulation: other roots, and peers of sockets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 _UCRED = Struct("=iII")  # pid, uid, gid
 _UINT = Struct("=I")
-_LIMIT = Struct("=QQ")  # soft, hard
-_NO_LIMIT = _LIMIT.pack((1 << 64) - 1, (1 << 64) - 1)
 
 
 class MiscellaneousHandlers:
-    """Follow tracees to other roots, tell who the peer of a socket is, and hide the tag."""
+    """Follow tracees to other roots, and tell who the peer of a socket is."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -42,9 +40,6 @@ class MiscellaneousHandlers:
             "clone": self.other_root,
             "umount2": self.umount2,
             "getsockopt": self.getsockopt,
-            "getrlimit": self.getrlimit,
-            "setrlimit": self.setrlimit,
-            "prlimit64": self.prlimit64,
         }
 
     def chroot(self, thread: int, args: Arguments) -> Answer:
@@ -119,18 +114,3 @@ class MiscellaneousHandlers:
             if memory.write(thread, address, value):
                 return -errno.EFAULT
         return memory.write(thread, size_address, _UINT.pack(len(value))) or answer
-
-    def getrlimit(self, thread: int, args: Arguments) -> Answer:
-        """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
-        return self._state.memory.write(thread, args[1], _NO_LIMIT)
-
-    def setrlimit(self, thread: int, args: Arguments) -> Answer:
-        """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
-        self._state.memory.read(thread, args[1], _LIMIT.size)
-        return 0
-
-    def prlimit64(self, thread: int, args: Arguments) -> Answer:
-        """int prlimit64(pid_t pid, RLIMIT_LOCKS, const struct rlimit64 *, struct rlimit64 *)."""
-        if args[2]:
-            self._state.memory.read(thread, args[2], _LIMIT.size)
-        return self._state.memory.write(thread, args[3], _NO_LIMIT) if args[3] else 0

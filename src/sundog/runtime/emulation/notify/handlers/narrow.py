@@ -12,6 +12,7 @@ import errno
 from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.handlers.access import AccessHandlers
 from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
+from sundog.runtime.emulation.notify.handlers.limits import LimitHandlers
 from sundog.runtime.emulation.notify.handlers.stat import StatHandlers
 from sundog.runtime.emulation.notify.handlers.sysv import SysvHandlers
 from sundog.runtime.emulation.notify.identity.credentials import UNCHANGED
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Answer, Arguments, Handler
 
 _STATX_BASIC_STATS = 0x7FF
-_NARROW_LIMIT = Struct("=II")  # soft, hard
-_NO_NARROW_LIMIT = 0xFFFFFFFF
 
 # Names for the calls of the stat family here, and for those of StatHandlers.
 _STAT_CALLS = {
@@ -167,11 +166,11 @@ class _NarrowSysvHandlers(SysvHandlers):
         return SYSV_FORMS[kind.name].narrowed(structure)
 
 
-class _NarrowLimitHandlers:
-    """Hide the tag from calls whose limits have 32 bits; prlimit64 is the same everywhere."""
+class _NarrowLimitHandlers(LimitHandlers):
+    """Show and set limits of 32 bits; prlimit64 is the same everywhere."""
 
-    def __init__(self, state: State) -> None:
-        self._memory = state.memory
+    form = Struct("=II")
+    infinity = 0xFFFFFFFF
 
     def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
@@ -183,17 +182,7 @@ class _NarrowLimitHandlers:
 
     def old_getrlimit(self, thread: int, args: Arguments) -> Answer:
         """int old_getrlimit(RLIMIT_LOCKS, struct rlimit *limit), whose limits are signed."""
-        return self._memory.write(thread, args[1], _NARROW_LIMIT.pack(MAX_NON_LFS, MAX_NON_LFS))
-
-    def getrlimit(self, thread: int, args: Arguments) -> Answer:
-        """int getrlimit(RLIMIT_LOCKS, struct rlimit *limit)."""
-        limit = _NARROW_LIMIT.pack(_NO_NARROW_LIMIT, _NO_NARROW_LIMIT)
-        return self._memory.write(thread, args[1], limit)
-
-    def setrlimit(self, thread: int, args: Arguments) -> Answer:
-        """int setrlimit(RLIMIT_LOCKS, const struct rlimit *limit), which changes nothing."""
-        self._memory.read(thread, args[1], _NARROW_LIMIT.size)
-        return 0
+        return self.show(thread, args[1], self._tags.credentials(thread), MAX_NON_LFS)
 
 
 def widened(handler: Handler, first: int, last: int) -> Handler:

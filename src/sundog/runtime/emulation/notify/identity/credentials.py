@@ -13,12 +13,14 @@ from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_SETGID,
     CAP_SETPCAP,
     CAP_SETUID,
+    CAP_SYS_RESOURCE,
     FILE_SYSTEM_SET,
     FileCapabilities,
 )
 
 UNCHANGED = 0xFFFFFFFF  # (uid_t) -1
 NGROUPS_MAX = 65536
+RLIM64_INFINITY = (1 << 64) - 1
 
 _SECBIT_NOROOT = 1 << 0
 SECBIT_NO_SETUID_FIXUP = 1 << 2
@@ -45,6 +47,8 @@ _FIELDS = (
     "bounding",
     "securebits",
     "no_new_privs",
+    "dumpable",
+    "file_locks",
 )
 
 
@@ -56,8 +60,11 @@ class Credentials:
     groups  supplementary groups, in ascending order
     effective, permitted, inheritable, ambient, bounding
             capability sets
-    securebits, no_new_privs
-            as prctl(2) has them
+    securebits, no_new_privs, dumpable
+            as prctl(2) has them; a process that is not ``dumpable`` has changed its IDs, and one
+            that is may have said itself that it is not
+    file_locks
+            soft and hard limit of RLIMIT_LOCKS, which itself holds the tag
     """
 
     __slots__ = _FIELDS
@@ -78,6 +85,8 @@ class Credentials:
     bounding: int
     securebits: int
     no_new_privs: bool
+    dumpable: bool
+    file_locks: tuple[int, int]
 
     def __init__(self, *values: object) -> None:
         for field, value in zip(_FIELDS, values, strict=True):
@@ -118,7 +127,8 @@ def user_credentials(uid: int, gid: int, groups: tuple[int, ...], capabilities: 
     """Return the identity of a user after login; only root holds the ``capabilities``."""
     held = capabilities if uid == 0 else 0
     ids = (uid, uid, uid, uid, gid, gid, gid, gid, tuple(sorted(groups)))
-    return Credentials(*ids, held, held, 0, 0, capabilities, 0, False)
+    unlimited = (RLIM64_INFINITY, RLIM64_INFINITY)
+    return Credentials(*ids, held, held, 0, 0, capabilities, 0, False, True, unlimited)
 
 
 def set_uid(old: Credentials, uid: int) -> Change:
@@ -301,16 +311,44 @@ def raise_ambient(old: Credentials, capability: int) -> Change:
     return old.replace(ambient=old.ambient | capability)
 
 
+def committed(old: Credentials, new: Credentials) -> Credentials:
+    """Return the ``new`` credentials as they are in force (kernel/cred.c, commit_creds)."""
+    if (
+        (old.euid, old.egid, old.fsuid, old.fsgid) == (new.euid, new.egid, new.fsuid, new.fsgid)
+    ) and not new.permitted & ~old.permitted:
+        return new
+    return new.replace(dumpable=False)
+
+
+def set_file_locks(who: Credentials, target: Credentials, soft: int, hard: int) -> Change:
+    """Set RLIMIT_LOCKS of ``target`` as ``who`` may: setrlimit(2)."""
+    if soft > hard:
+        return -errno.EINVAL
+    if hard > target.file_locks[1] and not who.can(CAP_SYS_RESOURCE):
+        return -errno.EPERM
+    return target.replace(file_locks=(soft, hard))
+
+
+def may_limit(who: Credentials, target: Credentials) -> bool:
+    """Tell whether ``who`` may use prlimit(2) on another process (check_prlimit_permission)."""
+    users = {who.ruid} == {target.euid, target.suid, target.ruid}
+    groups = {who.rgid} == {target.egid, target.sgid, target.rgid}
+    return (users and groups) or who.can(CAP_SYS_RESOURCE)
+
+
 def after_execve(
     old: Credentials,
     set_user: int | None,
     set_group: int | None,
     file: FileCapabilities | None,
+    *,
+    is_traced: bool = False,
 ) -> Change:
     """Return the identity after execve(2) of a program.
 
     ``set_user`` is the program's owner if its set-user-ID bit is on, ``set_group`` its group if its
-    set-group-ID bit is on; ``file`` are the program's capabilities.
+    set-group-ID bit is on; ``file`` are the program's capabilities.  ``is_traced`` tells that a
+    process without CAP_SYS_PTRACE traces this one.
     """
     if old.no_new_privs:
         set_user = set_group = None
@@ -329,12 +367,14 @@ def after_execve(
         if euid == 0:
             effective = True
     changes_ids = euid != old.euid or not old.is_member(egid)
-    if old.no_new_privs and (changes_ids or permitted & ~old.permitted):
+    if (old.no_new_privs or is_traced) and (changes_ids or permitted & ~old.permitted):
         # The process may gain nothing.  The kernel does not refuse the call, but gives less.
-        euid, egid, permitted = old.ruid, old.rgid, permitted & old.permitted
+        permitted &= old.permitted
+        if old.no_new_privs or not old.can(CAP_SETUID):
+            euid, egid = old.ruid, old.rgid
     ambient = 0 if file is not None or changes_ids else old.ambient
     permitted |= ambient
-    return old.replace(
+    new = old.replace(
         euid=euid,
         suid=euid,
         fsuid=euid,
@@ -345,4 +385,22 @@ def after_execve(
         effective=permitted if effective else ambient,
         ambient=ambient,
         securebits=old.securebits & ~SECBIT_KEEP_CAPS,
+        dumpable=(old.euid, old.egid) == (old.ruid, old.rgid),
+    )
+    return committed(old, new)
+
+
+def gains(old: Credentials, new: Credentials) -> bool:
+    """Tell whether execve(2) gives a process other IDs or more capabilities."""
+    changes_ids = new.euid != old.euid or not old.is_member(new.egid)
+    return changes_ids or bool(new.permitted & ~old.permitted)
+
+
+def is_secure(old: Credentials, new: Credentials) -> bool:
+    """Tell whether execve(2) sets AT_SECURE of getauxval(3) (cap_bprm_creds_from_file)."""
+    return (
+        (new.euid, new.egid) != (new.ruid, new.rgid)
+        or new.euid != old.euid
+        or not old.is_member(new.egid)
+        or bool(new.ruid and (new.effective | new.permitted) & ~new.ambient)
     )

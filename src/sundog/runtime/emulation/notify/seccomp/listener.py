@@ -177,6 +177,15 @@ class NotificationSource:
         except OSError as error:
             raise KernelAnswers from error
 
+    def let_kernel_answer(self) -> Answer:
+        """Reply that the kernel shall answer the current call; return ANSWERED."""
+        reply = RESPONSE.pack(self.cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+        try:  # noqa: SIM105 - contextlib takes as long as the rest of a start
+            retried(self.fd, SECCOMP_IOCTL_NOTIF_SEND, reply)
+        except FileNotFoundError:
+            pass  # the caller has died, or a signal has interrupted the call
+        return ANSWERED
+
     def reply_with_descriptor(self, fd: int, flags: int) -> Answer:
         """Reply with a copy of ``fd`` as a new descriptor of the caller.
 

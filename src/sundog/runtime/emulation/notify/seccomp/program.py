@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import errno
 import os
+from fcntl import F_SETLEASE
 
 from sundog.base.cpython import SIGCHLD, SIGURG, SIGWINCH, SOL_SOCKET
 from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
 from sundog.base.kernel.namespaces import CLONE_NEWNS
 from sundog.base.kernel.numbers import ABIS
-from sundog.base.kernel.process import PR_SET_NO_NEW_PRIVS
+from sundog.base.kernel.process import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS
 from sundog.runtime.emulation.bpf import (
     DATA_ARCH,
     DATA_NR,
@@ -63,6 +64,7 @@ MSGSND, MSGRCV, MSGGET, MSGCTL = 11, 12, 13, 14
 SHMAT, SHMGET, SHMCTL = 21, 23, 24
 # linux/keyctl.h
 KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE = 4, 5, 6
+PR_GET_DUMPABLE = 3
 PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -129,9 +131,11 @@ FAKED = ("kexec_load",)
 ABSENT = ("io_uring_setup", "clone3")
 
 MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
-_CHANGES_FILE = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC
+# What only the owner of a file, or a process that may write it, or make one, may ask for.
+_IS_CHECKED = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC | os.O_NOATIME
 _IS_TAG = (RLIMIT_LOCKS,)
 _IDENTITY_OPTIONS = (
+    *(PR_GET_DUMPABLE, PR_SET_DUMPABLE),
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
@@ -139,8 +143,9 @@ _IDENTITY_OPTIONS = (
 _SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
 # The kernel notifies a call if all of its tests hold.
 _CONDITIONAL: dict[str, tuple[Test, ...]] = {
-    "open": ((1, _CHANGES_FILE, ()),),
-    "openat": ((2, _CHANGES_FILE, ()),),
+    "open": ((1, _IS_CHECKED, ()),),
+    "openat": ((2, _IS_CHECKED, ()),),
+    "fcntl": ((1, _ALL_BITS, (F_SETLEASE,)),),
     "fsconfig": ((1, _ALL_BITS, (FSCONFIG_SET_STRING,)),),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "rt_sigaction": ((0, _ALL_BITS, _SIGNALS_IGNORED_BY_DEFAULT),),

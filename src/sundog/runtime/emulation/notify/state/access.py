@@ -27,6 +27,7 @@ from sundog.base.kernel.modes import (
     S_IWOTH,
 )
 from sundog.base.kernel.mounts import AT_SYMLINK_NOFOLLOW
+from sundog.runtime.emulation.notify.identity.capabilities import CAP_LEASE
 from sundog.runtime.emulation.notify.identity.permissions import (
     EXECUTABLE,
     MAY_EXEC,
@@ -39,7 +40,7 @@ from sundog.runtime.emulation.notify.identity.permissions import (
     overrides_mode,
 )
 from sundog.runtime.emulation.notify.state.acl import ACL_ACCESS, acl_allows, stored_acl, with_mode
-from sundog.runtime.emulation.notify.state.files import Status, file_system_type
+from sundog.runtime.emulation.notify.state.files import Status, file_system_type, sysctl
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers, Refused
 from sundog.runtime.emulation.notify.tracee.paths import is_place, parent
@@ -261,7 +262,7 @@ class Access:
             files.status(parent(old)).device != files.status(parent(new)).device
         ):
             raise KernelAnswers
-        if not self.is_owner(who, status) and _sysctl(b"protected_hardlinks"):
+        if not self.is_owner(who, status) and sysctl(b"protected_hardlinks"):
             wanted = MAY_READ | MAY_WRITE
             if not is_safe_to_link(self._mode(status)) or not self.allows(who, status, wanted):
                 self._refuse(thread, old, MAY_WRITE, errno.EPERM)
@@ -311,14 +312,30 @@ class Access:
             self.require(thread, who, place, status, wanted)
         else:
             self._use(thread, who, place, status, wanted)
-        if flags & os.O_NOATIME and not self.is_owner(who, status):
-            self._refuse(thread, place, MAY_READ, errno.EPERM)
+        if flags & os.O_NOATIME:
+            self._hide_use(thread, who, place, status)
         return place
+
+    def hide_use(self, thread: int, who: Credentials, location: bytes, *, follow: bool) -> None:
+        """Require that ``who`` may open the file with O_NOATIME."""
+        place = self._lookup.file(thread, location, follow=follow)
+        self._hide_use(thread, who, place, self._state.files.found(place, follow=True))
+
+    def _hide_use(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
+        if not self.is_owner(who, status):
+            self._refuse(thread, place, MAY_READ, errno.EPERM)
 
     def be_owner(self, thread: int, who: Credentials, place: bytes, status: Status) -> None:
         """Require that ``who`` owns the file, or has CAP_FOWNER."""
         if not self.is_owner(who, status):
             self._refuse(thread, place, MAY_WRITE, errno.EPERM)
+
+    def lease(self, thread: int, who: Credentials, place: bytes) -> None:
+        """Require that ``who`` may have a lease on an open file (fs/locks.c, vfs_setlease)."""
+        status = self._state.files.status(place)
+        is_owner = who.fsuid == self._owner(status)[0] or self.is_guessed(who, status)
+        if not is_owner and not who.can(CAP_LEASE):
+            self._refuse(thread, place, MAY_READ, errno.EACCES)
 
     def require(
         self, thread: int, who: Credentials, place: bytes, status: Status, wanted: int
@@ -360,7 +377,7 @@ class Access:
             return
         if self.is_guessed(who, status):
             return
-        level = _sysctl(setting) if setting else 1
+        level = sysctl(setting) if setting else 1
         is_shared = above.mode & S_IWOTH or (above.mode & S_IWGRP and level >= 2)
         if level and is_shared and self._owner(above)[0] != self._owner(status)[0]:
             self._refuse(thread, place, MAY_READ, errno.EACCES)
@@ -418,15 +435,3 @@ def _is_read_only(thread: int, mount: int) -> bool:
             if int(number) == mount:
                 return b"ro" in rest.rstrip().rpartition(b" ")[2].split(b",")
     return False
-
-
-def _sysctl(name: bytes) -> int:
-    """Return the kernel's setting fs.``name``, 0 if there is none; the working directory is /proc.
-
-    Raises OSError if the setting can't be read.
-    """
-    try:
-        with open(b"sys/fs/" + name, "rb") as file:
-            return int(file.read())
-    except FileNotFoundError:
-        return 0

@@ -429,3 +429,15 @@ def is_read_only(place: bytes) -> bool:
     """Tell whether the file at ``place`` is on a read-only mount: the kernel says so at first."""
     with Closing(os.open(place, os.O_PATH | os.O_CLOEXEC)) as fd:
         return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
+
+
+def sysctl(name: bytes) -> int:
+    """Return the kernel's setting fs.``name``, 0 if there is none; the working directory is /proc.
+
+    Raises OSError if the setting can't be read.
+    """
+    try:
+        with open(b"sys/fs/" + name, "rb") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        return 0

@@ -1,8 +1,9 @@
 """Contents of the files of /proc that show owners or identities, for a program that opens them.
 
-/proc/PID/status shows the emulated identity of the process, and /proc/sysvipc/* the emulated owners
-of System V objects.  The supervisor reads the file, changes the text, and keeps it in a file that
-has no name (memfd_create(2)).  The caller gets a descriptor of that file.
+/proc/PID/status shows the emulated identity of the process, /proc/PID/limits the limit in place of
+the tag, and /proc/sysvipc/* the emulated owners of System V objects.  The supervisor reads the
+file, changes the text, and keeps it in a file that has no name (memfd_create(2)).  The caller gets
+a descriptor of that file.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.files import Closing
+from sundog.runtime.emulation.notify.identity.credentials import RLIM64_INFINITY
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.descriptors import ids_seen_by, status_text
+from sundog.runtime.emulation.notify.tracee.tag import FILE_LOCKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.credentials import Credentials
     from sundog.runtime.emulation.notify.state.state import State
 
-_STATUS = b"status"
 _SYSV_LIST_LIMIT = 16 << 20  # 32000 objects take 5 MB
 _SYSV_LISTS = {name.encode(): kind for name, kind in SYSV_KINDS.items()}
 
@@ -31,7 +33,7 @@ def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
     ``thread`` opens it with ``flags``, which are those of open(2).  Raises OSError.
     """
     name = location.rpartition(b"/")[2]
-    if name != _STATUS and name not in _SYSV_LISTS:
+    if name not in _OF_PROCESSES and name not in _SYSV_LISTS:
         return -1
     place = state.lookup.file(thread, location, follow=not flags & os.O_NOFOLLOW)
     # One descriptor, so that the file that is read is the one whose identity was found.
@@ -42,10 +44,10 @@ def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
         if who is None:
             return -1
         with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != _STATUS:
+            if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != name:
                 return -1  # a symbolic link of this name leads to another file
             text = status_text(fd)
-    return _in_memory("status", _shown_status(text, who))
+    return _in_memory(name.decode(), _OF_PROCESSES[name](text, who))
 
 
 def _open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
@@ -105,3 +107,17 @@ def _shown_status(text: bytes, who: Credentials) -> bytes:
         name, colon, _ = line.partition(b":")
         shown.append(b"%s:\t%s" % (name, lines[name]) if colon and name in lines else line)
     return b"\n".join(shown)
+
+
+def _shown_limits(text: bytes, who: Credentials) -> bytes:
+    """Return the ``text`` of a /proc/PID/limits as the kernel would write it for ``who``."""
+    before, _, rest = text.partition(FILE_LOCKS)
+    soft, hard = (
+        b"unlimited" if limit == RLIM64_INFINITY else b"%d" % limit for limit in who.file_locks
+    )
+    line = b"%-27s%-21s%-21s%-10s" % (FILE_LOCKS, soft, hard, b"locks")
+    return b"%s%s\n%s" % (before, line, rest.partition(b"\n")[2]) if rest else text
+
+
+# By name of the file in /proc/PID.
+_OF_PROCESSES = {b"status": _shown_status, b"limits": _shown_limits}

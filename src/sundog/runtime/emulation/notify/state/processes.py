@@ -1,9 +1,9 @@
 """Owners of the files of processes in /proc, and of the other files without a record.
 
-On a real system the files in /proc/PID belong to the effective user and group of the process
-(proc(5)).  Here the kernel shows the only user of the namespace, and the process's tag says who it
-is.  The tag is a resource limit, so the file ``limits`` beside the others shows it, whatever PID
-namespace the /proc is of.
+On a real system the files in /proc/PID belong to the effective user and group of the process, or to
+root if the process is not dumpable (proc(5)).  Here the kernel shows the only user of the
+namespace, and the process's tag says who it is.  The tag is a resource limit, so the file
+``limits`` beside the others shows it, whatever PID namespace the /proc is of.
 
 Every other file without a record is root's.  The kernel shows the overflow ID (65534) for a user or
 group of the host that the namespace does not map, and the host's root is one of them.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.modes import S_IFDIR
 from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.state.files import Status, file_system_type
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.tags import Tags
 
 _NO_DEVICE = 0  # the device number of no file
+_OPEN_DIRECTORY = S_IFDIR | 0o555  # always belongs to the process: fs/proc/base.c, task_dump_owner
 
 
 class ProcessFiles:
@@ -52,7 +54,9 @@ class ProcessFiles:
         if len(self._tags.table) == 1 and status.device in self._procs:
             return 0, 0  # every process is root's
         who = self.identity(status)
-        return (0, 0) if who is None else (who.euid, who.egid)
+        if who is None or not (who.dumpable or status.mode == _OPEN_DIRECTORY):
+            return 0, 0
+        return who.euid, who.egid
 
     def identity(self, status: Status) -> Credentials | None:
         """Return the identity of the process to which a file in a /proc belongs.

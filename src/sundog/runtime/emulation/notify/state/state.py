@@ -13,6 +13,7 @@ from sundog.runtime.emulation.notify.state.unanswered import Unanswered
 from sundog.runtime.emulation.notify.state.volumes import Volumes
 from sundog.runtime.emulation.notify.tracee.memory import Memory
 from sundog.runtime.emulation.notify.tracee.paths import Paths
+from sundog.runtime.emulation.notify.tracee.secure_start import SecureStarts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class State:
     volumes     the owners of the caller's files on volumes; None: root
     refusals    what the kernel refused to an emulated root
     guesses     files of the image whose owners nobody saw; None: there are none
+    secure_starts
+                tells programs that they start with other IDs
     strict      whether the filter notifies every open(2), so that all permissions count
 
     ``places`` are those of volumes; ``owner`` is the user and the group of the container's start.
@@ -68,6 +71,7 @@ class State:
             Files(abi, unrecorded_owners) if abi.has_stat else LibraryFiles(abi, unrecorded_owners)
         )
         self.paths = Paths(self.memory)
+        self.secure_starts = SecureStarts(self.memory)
         self.unanswered = Unanswered()
         self.volumes = None
         if places and owner != (0, 0):

@@ -128,6 +128,7 @@ class NotifyAbi:
 _I386_NAMES = {
     **{f"{call}64": call for call in ("stat", "lstat", "fstat", "truncate", "ftruncate")},
     **{f"old{call}": call for call in ("stat", "lstat", "fstat")},
+    "fcntl64": "fcntl",
     "fstatat64": "newfstatat",
     "utimensat_time64": "utimensat",
     "semtimedop_time64": "semtimedop",

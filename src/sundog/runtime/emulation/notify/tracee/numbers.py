@@ -111,6 +111,8 @@ _NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     # names and new inodes
     ("open",               (   2,    5,    5,    5, NONE)),
     ("openat",             ( 257,  295,  286,  288,   56)),
+    ("fcntl",              (  72,   55,   55,   55,   25)),
+    ("fcntl64",            (NONE,  221, NONE, NONE, NONE)),
     ("openat2",            ( 437,  437,  437,  437,  437)),
     ("chdir",              (  80,   12,   12,   12,   49)),
     ("fchdir",             (  81,  133,  133,  133,   50)),

@@ -4,7 +4,7 @@ The tag is the process's soft RLIMIT_LOCKS: a limit without effect since Linux 2
 inherited by fork(2) and clone(2), shared by threads, kept by execve(2), and readable and settable
 from outside (prlimit(2)).  So the supervisor follows no tree of processes, and has no race with a
 process that forks.  The filter keeps tracees from setting that limit themselves
-(``handlers.misc``).
+(``handlers.limits``).
 
 A tag also tells to which ``ch-run`` of a group the process belongs: its peer, 0 outside of groups.
 """
@@ -22,7 +22,7 @@ PEER_LIMIT = 1 << 12
 _TAG_NUMBER = 0xFFFFFFFF  # index and peer
 # The limit of a supervisor, which is no tag.
 SUPERVISOR_MARK = TAG_MARK - 1
-_FILE_LOCKS = b"\nMax file locks"
+FILE_LOCKS = b"\nMax file locks"  # the begin of its line in /proc/PID/limits
 
 
 def tags_are_possible() -> bool:
@@ -61,7 +61,7 @@ def soft_limit_in(limits: bytes) -> int:
 
     An unlimited one counts as 0, too.
     """
-    words = limits.partition(_FILE_LOCKS)[2].split(None, 1)
+    words = limits.partition(FILE_LOCKS)[2].split(None, 1)
     return int(words[0]) if words and words[0].isdigit() else 0
 
 
