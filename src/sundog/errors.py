@@ -29,6 +29,7 @@
     ├── DockerfileError         a Dockerfile is wrong, at a known place
     ├── SubstitutionError       a word of a Dockerfile cannot be expanded
     ├── BuildError              an instruction failed
+    │   └── CommandFailed       the command of a RUN did not exit with 0
     ├── RegistryError           a registry refuses, or cannot be used
     │   ├── UnreachableError    no answer: name, network, TLS, or cut in the middle
     │   │   └── AddressError    not the URL or the host of a server
@@ -190,6 +191,18 @@ class DockerfileError(SundogError):
 
 class BuildError(SundogError):
     """An instruction of a build failed."""
+
+
+class CommandFailed(BuildError):
+    """The command of a RUN exited with ``status``, or a signal, -``status``, killed it.
+
+    ``sign`` says what points to root emulation as the cause, "" if nothing does.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, status: int, sign: str = "") -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.sign = sign
 
 
 class DigestSyntaxError(SundogError):

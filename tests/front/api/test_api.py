@@ -155,6 +155,16 @@ def test_output_of_a_build(place: Path, busybox_tar: Path) -> None:
     assert (place / "log").read_text() == "loud\n"
 
 
+def test_a_second_try_of_a_build(place: Path, busybox_tar: Path) -> None:
+    """It is for the default, and not for a mode that the caller chose."""
+    sundog.import_image(busybox_tar, "base")
+    text = "FROM base\nRUN touch /f && chown 5 /f && test $(stat -c %u /f) = 5\n"
+    with pytest.raises(sundog.errors.DockerfileError, match="exited with 1"):
+        sundog.build(None, "a", text=text, force="seccomp")
+    sundog.build(None, "a", text=text)
+    assert sundog.run("a", ["stat", "-c", "%u", "/f"], capture_output=True).stdout == b"5\n"
+
+
 def test_import_is_cheap() -> None:
     """``import sundog`` loads nothing; ch-run does it at each start."""
     code = "import sys; before = set(sys.modules); import sundog; print(set(sys.modules) - before)"

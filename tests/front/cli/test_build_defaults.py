@@ -22,12 +22,22 @@ def environment(place: Path, text: bytes | None = None, **variables: str) -> dic
 
 
 def test_nothing_is_said(tmp_path: Path) -> None:
-    assert default_force(environment(tmp_path)) == "seccomp"
-    assert default_force(environment(tmp_path, b"# nothing\n")) == "seccomp"
-    assert default_force({"HOME": str(tmp_path)}) == "seccomp"
-    assert default_force({"HOME": str(tmp_path)}, "none") == "none"
+    assert default_force(environment(tmp_path)).mode == "seccomp"
+    assert default_force(environment(tmp_path, b"# nothing\n")).mode == "seccomp"
+    assert default_force({"HOME": str(tmp_path)}).mode == "seccomp"
+    assert default_force({"HOME": str(tmp_path)}, "none").mode == "none"
     with pytest.raises(UsageError, match=r"^--emulation-default: no such mode: x$"):
         default_force({"HOME": str(tmp_path)}, "x")
+
+
+def test_only_what_nobody_chose_is_tried_again(tmp_path: Path) -> None:
+    given = environment(tmp_path, b"retry = true\n")
+    assert default_force(given).retries
+    assert default_force(given, "seccomp").retries
+    assert not default_force(given | {"CH_IMAGE_FORCE": "seccomp"}).retries
+    for text in (b"retry = false\n", b'force = "seccomp"\nretry = true\n'):
+        (tmp_path / "sundog" / "build.toml").write_bytes(text)
+        assert not default_force(given).retries
 
 
 def test_a_home_directory_that_cannot_be_searched(tmp_path: Path) -> None:
@@ -35,22 +45,22 @@ def test_a_home_directory_that_cannot_be_searched(tmp_path: Path) -> None:
     given = environment(tmp_path, b'force = "auto"')
     tmp_path.chmod(0)
     try:
-        assert default_force(given) == "seccomp"
+        assert default_force(given).mode == "seccomp"
     finally:
         tmp_path.chmod(0o700)
 
 
 def test_the_variable_goes_before_the_file(tmp_path: Path) -> None:
     given = environment(tmp_path, b'force = "auto"\n')
-    assert default_force(given) == "auto"
-    assert default_force(given | {"CH_IMAGE_FORCE": ""}) == "auto"
-    assert default_force(given | {"CH_IMAGE_FORCE": "none"}) == "none"
+    assert default_force(given).mode == "auto"
+    assert default_force(given | {"CH_IMAGE_FORCE": ""}).mode == "auto"
+    assert default_force(given | {"CH_IMAGE_FORCE": "none"}).mode == "none"
 
 
 def test_the_file_in_the_home_directory(tmp_path: Path) -> None:
     (tmp_path / ".config").mkdir()
     environment(tmp_path / ".config", b'force = "fakeroot"')
-    assert default_force({"HOME": str(tmp_path)}) == "fakeroot"
+    assert default_force({"HOME": str(tmp_path)}).mode == "fakeroot"
 
 
 def test_a_wrong_variable(tmp_path: Path) -> None:
@@ -68,6 +78,7 @@ def test_a_wrong_variable(tmp_path: Path) -> None:
         (b'force = "x"', "force: no such mode: x"),
         (b"force = 1", "force: not a string"),
         (b'forse = "auto"', "unknown setting: forse"),
+        (b'retry = "no"', "retry: not a Boolean"),
         (b"force = auto", "not TOML: "),
         (b"\xff", "not TOML: "),
         (b"a=" + b"[" * 60_000, "not TOML: "),

@@ -240,6 +240,7 @@ def test_auto_is_notify_or_seccomp(workshop: Workshop) -> None:
     assert "RUN.C chown" in done.stderr
     done = workshop.ch_image(*words, "--force=auto", "--force-cmd=chown,-v")
     assert "RUN.S chown" in done.stderr
+    assert "--force=auto: using seccomp, because --force-cmd belongs to it\n" in done.stderr
     done = workshop.under_a_listener(*words, "--force=auto", "--no-fallback")
     assert done.returncode == 0
     reason = HAS_SUPERVISOR

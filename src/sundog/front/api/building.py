@@ -55,7 +55,7 @@ def build(
     target: str = "",
     build_args: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
-    force: str = "seccomp",
+    force: str | None = None,
     cache: bool = True,
     platform: str | None = None,
     tls_verify: bool = True,
@@ -70,7 +70,7 @@ def build(
     dockerfile  the path of the Dockerfile, by default Dockerfile in ``context``
     text        the Dockerfile itself, in place of a path
     force       the emulation of root: "seccomp", "notify", "auto", "fakeroot" or "none"; also
-                "notify,strict"
+                "notify,strict"; None is "seccomp", and "notify" from a RUN on that fails for it
     output      a file descriptor for what RUN's commands print; without one, their last lines are
                 in the error of a command that fails
 
@@ -97,7 +97,10 @@ def build(
             tags,
             BuildContext(directory, "" if text is not None else path),
             RunOptions(
-                force=chosen_force(force, fallback=True, report=report),
+                force=chosen_force(
+                    "seccomp" if force is None else force, fallback=True, report=report
+                ),
+                retry=force is None,
                 cache_namespace=args.get(CACHE_NAMESPACE, ""),
                 stdout=stream,
                 stderr=stream,

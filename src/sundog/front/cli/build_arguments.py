@@ -46,6 +46,11 @@ class RunArguments(ImageArguments):
     no_fallback: bool = flag(
         "--no-fallback", "fail where --force=notify is not possible, instead of using seccomp"
     )
+    no_retry: bool = flag(
+        "--no-retry",
+        "let a RUN that fails under seccomp fail; without --force, one that may have failed for "
+        "that is tried again under notify",
+    )
     force_cmd: Sequence[str] = repeated(
         "--force-cmd",
         "CMD,ARG1[,ARG2...]",

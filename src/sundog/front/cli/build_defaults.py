@@ -6,6 +6,7 @@ The file is ``$XDG_CONFIG_HOME/sundog/build.toml``, by default ``~/.config/sundo
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from sundog.base.kernel.libc import escaped
 from sundog.errors import UsageError
@@ -17,29 +18,45 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _VARIABLE = "CH_IMAGE_FORCE"
-_FORCE, _DEFAULT = "force", "seccomp"
+_FORCE, _RETRY, _DEFAULT = "force", "retry", "seccomp"
 _SIZE_LIMIT = 1 << 16
 
 
-def default_force(environment: Mapping[str, str], otherwise: str | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class DefaultForce:
+    """The ``mode`` of ``--force`` without that option.
+
+    ``retries`` tells that nobody has chosen it, nor refused to try a RUN again under ``notify``.
+    """
+
+    mode: str
+    retries: bool = False
+
+
+def default_force(environment: Mapping[str, str], otherwise: str | None = None) -> DefaultForce:
     """Return the mode of ``--force`` that counts without the option.  Raises UsageError.
 
     If nothing says a mode, it is ``otherwise``, by default ``seccomp``.
     """
     mode = environment.get(_VARIABLE, "")
     if mode:
-        return _checked(mode, f"${_VARIABLE}")
+        return DefaultForce(_checked(mode, f"${_VARIABLE}"))
     path = os.path.join(settings_directory(environment), "sundog", "build.toml")
     settings = _settings(path)
     for name in settings:
-        if name != _FORCE:
-            raise UsageError(f"{path}: unknown setting: {escaped(name)}", f"known is: {_FORCE}")
+        if name not in (_FORCE, _RETRY):
+            known = f"known are: {_FORCE}, {_RETRY}"
+            raise UsageError(f"{path}: unknown setting: {escaped(name)}", known)
+    retries = settings.get(_RETRY, True)
+    if not isinstance(retries, bool):
+        raise UsageError(f"{path}: {_RETRY}: not a Boolean", f"write {_RETRY} = false")
     if _FORCE not in settings:
-        return _DEFAULT if otherwise is None else _checked(otherwise, "--emulation-default")
+        mode = _DEFAULT if otherwise is None else _checked(otherwise, "--emulation-default")
+        return DefaultForce(mode, retries)
     setting = settings[_FORCE]
     if not isinstance(setting, str):
         raise UsageError(f"{path}: {_FORCE}: not a string", f'write {_FORCE} = "auto"')
-    return _checked(setting, f"{path}: {_FORCE}")
+    return DefaultForce(_checked(setting, f"{path}: {_FORCE}"))
 
 
 def _checked(mode: str, source: str) -> str:

@@ -7,9 +7,10 @@ import os
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.record.location import default_storage, own_places
 from sundog.errors import SundogError, UsageError
-from sundog.front.cli.build_defaults import default_force
+from sundog.front.cli.build_defaults import DefaultForce, default_force
 from sundog.image.builder.chosen_force import chosen_force
 from sundog.image.builder.files.remote_access import RemoteAccess
+from sundog.image.builder.force import is_auto
 from sundog.image.builder.options import CACHE_ENABLED, CACHE_MODES, CACHE_NAMESPACE, RunOptions
 from sundog.image.builder.run.inject import Hook
 from sundog.runtime.cdi.directories import cdi_directories
@@ -38,8 +39,10 @@ def chosen_run_options(
     storage = default_storage(os.environb) if given is None else os.fsencode(given)
     places = own_places(storage, os.environb)
     binds, own = checked_binds(map(_bind, arguments.bind), places, report.warning)
+    force, retry = _force(arguments, report, emulation_default)
     return RunOptions(
-        force=_force(arguments, report, emulation_default),
+        force=force,
+        retry=retry,
         binds=tuple(binds),
         own=frozenset(own),
         own_places=tuple(places),
@@ -88,17 +91,23 @@ def chosen_build_args(texts: Sequence[str], environment: Mapping[str, str]) -> d
     return build_args
 
 
-def _force(arguments: RunArguments, report: Report, otherwise: str | None) -> Force:
-    """Return the emulation that the user asked for, or, with a warning, its substitute."""
+def _force(arguments: RunArguments, report: Report, otherwise: str | None) -> tuple[Force, bool]:
+    """Return the emulation that the user asked for, or, with a warning, its substitute.
+
+    Also tell whether a RUN may be tried again under ``notify``.
+    """
+    given = arguments.force
+    default = DefaultForce(given) if given else default_force(os.environ, otherwise)
     force = chosen_force(
-        arguments.force or default_force(os.environ, otherwise),
+        default.mode,
         [Hook.parse(text) for text in arguments.force_cmd],
         fallback=not arguments.no_fallback,
         report=report,
     )
     if otherwise is not None:
         report.info(f"emulation of root: {force.mode}")
-    return force
+    is_chosen = arguments.no_retry or arguments.force_cmd or is_auto(default.mode)
+    return force, default.retries and not is_chosen
 
 
 def _bind(text: str) -> tuple[bytes, bytes, bool | None]:

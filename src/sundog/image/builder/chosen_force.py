@@ -21,10 +21,11 @@ def chosen_force(mode: str, hooks: Sequence[Hook] = (), *, fallback: bool, repor
     Raises UsageError, and SundogError if ``notify`` is not possible and ``fallback`` does not allow
     a substitute.
     """
-    if is_auto(mode) and hooks:  # rules for commands belong to seccomp
+    if is_auto(mode) and hooks:
+        report.info("--force=auto: using seccomp, because --force-cmd belongs to it")
         return Force.choose("seccomp", hooks)
     force = Force.choose(preferred(mode), hooks)
-    reason = _obstacle() if force.notify else ""
+    reason = notify_obstacle() if force.notify else ""
     if not reason:
         return force
     if is_auto(mode):
@@ -38,7 +39,7 @@ def chosen_force(mode: str, hooks: Sequence[Hook] = (), *, fallback: bool, repor
     return Force.choose("seccomp")
 
 
-def _obstacle() -> str:
+def notify_obstacle() -> str:
     """Return why a supervisor can't emulate root here, "" if it can."""
     from sundog.runtime.emulation.notify.seccomp.trial import obstacle
 

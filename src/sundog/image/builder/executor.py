@@ -7,13 +7,17 @@ cache has its parts.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, StoreError
 from sundog.image.builder.failure import forget_failure
+from sundog.image.builder.force import Force
 from sundog.image.builder.graph import stage_graph
 from sundog.image.builder.metadata import pair_text, without_times
 from sundog.image.builder.places import Places
 from sundog.image.builder.report import NOT_APPLICABLE
+from sundog.image.builder.retry import BuildAgain
 from sundog.image.builder.scope import GlobalScope, platform_args
 from sundog.image.builder.shell_form import warn_of_shell_form
 from sundog.image.builder.stage import stage_result
@@ -45,6 +49,18 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     """
     for tag in options.tags:
         canonical_name(tag)
+    _note_syntax(dockerfile, report)
+    try:
+        _build(store, dockerfile, options, report)
+    except BuildAgain as again:
+        run = replace(options.run, force=Force.choose("notify"), retry=False)
+        again.remember(_build(store, dockerfile, replace(options, run=run), report))
+
+
+def _build(
+    store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report
+) -> BuildState:
+    """Do what ``build`` does once; raise BuildAgain, too."""
     automatic = platform_args(Platform.of_host(), options.platform)
     automatic |= {"TARGETSTAGE": options.target or "default"}
     scope = GlobalScope(options.build_args, automatic, options.environment)
@@ -55,7 +71,6 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
         warn_of_shell_form(dockerfile, stage.instructions, report)
     instructions = [instruction for stage in stages for instruction in stage.instructions]
     note_unseen_owners(instructions, options.run.force, report)
-    _note_syntax(dockerfile, report)
 
     state = BuildState(store, dockerfile, options, report, scope, graph, Places(stages))
     for instruction, name, value in graph.arguments:
@@ -77,6 +92,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     report.end()
     if unused := scope.unused():
         report.warning(f"--build-arg: not consumed: {' '.join(unused)}: no ARG declares it")
+    return state
 
 
 def _put(store: Store, options: BuildOptions, result: StageResult) -> None:

@@ -33,6 +33,7 @@ class RunOptions(StepOptions):
     cache_namespace  tells the cache mounts of different users apart: $BUILDKIT_CACHE_MOUNT_NS
     captured         the one of ``stdout`` and ``stderr`` that is shown only on failure; -1: neither
     interactive      commands have a terminal that is connected to the user's
+    retry            ``seccomp`` is a default: a RUN that fails may be tried again under ``notify``
     """
 
     force: Force
@@ -42,6 +43,7 @@ class RunOptions(StepOptions):
     cache_namespace: str = ""
     captured: int = -1
     interactive: bool = False
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, contextmanager
 
-from sundog.errors import BuildError, SundogError
+from sundog.errors import BuildError, CommandFailed, DockerfileError, SundogError
 from sundog.image.builder.bases import SCRATCH, Bases, scratch_config
 from sundog.image.builder.failure import explained, is_fault, located
 from sundog.image.builder.files.add import FilesStepMaker
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.files.rsync_instruction import rsync_step
+from sundog.image.builder.graph import named_sources
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.metadata import changes, from_text, pair_text
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED
 from sundog.image.builder.platforms import check_platform, wanted_platform
 from sundog.image.builder.report import HIT, MISS, ends_reported
+from sundog.image.builder.retry import (
+    COMMENT,
+    BuildAgain,
+    RunAgain,
+    again_for_files,
+    recall,
+    remember_run,
+    try_again,
+)
 from sundog.image.builder.run.run_instruction import RunStepMaker, new_command
 from sundog.image.builder.scope import PROXY_ARGS, StageScope
 from sundog.image.builder.shell_form import warn_of_shell_form
@@ -47,7 +57,9 @@ if TYPE_CHECKING:
     from sundog.image.builder.bases import ImageName
     from sundog.image.builder.files.add import Files
     from sundog.image.builder.graph import Stage
+    from sundog.image.builder.retry import Mark
     from sundog.image.builder.run.fakeroot import Fakeroot
+    from sundog.image.builder.run.step import RunStep
     from sundog.image.builder.state import BuildState
     from sundog.image.builder.tree_step import TreeStep
     from sundog.image.dockerfile.instructions import Instruction
@@ -205,11 +217,34 @@ class StageBuild:
         self._has_own_cmd |= isinstance(instruction, Cmd)
 
     def _run(self, instruction: Run) -> None:
+        try:
+            self._step(instruction, *self._run_step(instruction))
+        except RunAgain as again:
+            self._run_again(instruction, again)
+        self._state.note_emulation(self._config.user, is_run=True)
+
+    def _run_step(self, instruction: Run) -> tuple[RunStep, str]:
         def files_of(name: str) -> Files:
             return self._files_of(instruction, name)
 
         maker = RunStepMaker(self._state, instruction, self._scope, self._config, files_of)
-        self._step(instruction, *maker.step(self._fakeroot))
+        return maker.step(self._fakeroot)
+
+    def _run_again(self, instruction: Run, again: RunAgain) -> None:
+        """Carry out a RUN under ``notify`` that failed under ``seccomp``."""
+        self._state.go_on_under_notify()
+        try:
+            self._step(instruction, *self._run_step(instruction), again)
+        except BuildAgain as more:
+            more.marks.append(again.mark)
+            raise
+        except DockerfileError as error:
+            if again.failure is not None and not error.message.endswith(again.failure.message):
+                first = f"under seccomp, it exited with {again.failure.status}"
+                error.hint = "; ".join(filter(None, (first, error.hint)))
+            raise
+        if again.failure is not None:
+            remember_run(self._state, again)
 
     def _files(self, instruction: Copy | Add) -> None:
         files: Files = self._state.options.context
@@ -258,6 +293,7 @@ class StageBuild:
         user = emulated_user(self._config.user, self._state.options.run.force)
         step = WorkdirStep(f"WORKDIR {path}", path, self._store, user)
         self._step(instruction, step)
+        self._state.note_emulation(self._config.user, is_run=False)
         self._config = self._config.replace(working_dir=path)
 
     def _volume(self, instruction: Volume) -> None:
@@ -286,10 +322,17 @@ class StageBuild:
         self._config = config
         self._record(text, None)
 
-    def _step(self, instruction: Instruction, step: TreeStep, notice: str = "") -> None:
+    def _step(
+        self,
+        instruction: Instruction,
+        step: TreeStep,
+        notice: str = "",
+        again: RunAgain | None = None,
+    ) -> None:
         """Find the result of an instruction that changes files, or make it.
 
         ``notice`` describes the change that hooks made; it is printed if the instruction runs.
+        ``again`` says why a RUN begins again.  Raises RunAgain and BuildAgain.
         """
         if self._layers is None:
             self._state.announce(instruction, MISS, step.text)
@@ -300,10 +343,13 @@ class StageBuild:
         except SundogError as error:
             self._state.announce(instruction, MISS, step.text)
             raise self._failure(instruction, error) from error
-        hit = self._remembered(key)
-        self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
+        is_announced = again is not None and again.is_announced
+        comment = "" if again is None else COMMENT
+        hit = self._found(instruction, (key, below), is_announced=is_announced)
+        if not is_announced:
+            self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
         if hit is not None:
-            self._record(step.text, hit.layer)
+            self._record(step.text, hit.layer, comment)
             return
         if self._state.options.dry_run:
             self._note_start(instruction, notice)
@@ -312,16 +358,19 @@ class StageBuild:
         with ExitStack() as stack:
             if self._state.options.cache_mode == CACHE_ENABLED:
                 stack.enter_context(self._store.turn(key).held(self._tell_waiting))
-                if (hit := self._remembered(key)) is not None:  # another build was faster
-                    self._record(step.text, hit.layer)
+                hit = self._found(instruction, (key, below), is_announced=True)
+                if hit is not None:  # another build was faster
+                    self._record(step.text, hit.layer, comment)
                     return
             self._note_start(instruction, notice)
             try:
                 layer = self._make(step, below)
             except SundogError as error:
+                if isinstance(error, CommandFailed):
+                    try_again(self._state, instruction, (key, below), error)
                 raise self._failure(instruction, error) from error
             self._remember(key, layer)
-        self._record(step.text, layer)
+        self._record(step.text, layer, comment)
 
     def _note_start(self, instruction: Instruction, notice: str) -> None:
         self._state.ran += isinstance(instruction, Run)
@@ -344,10 +393,26 @@ class StageBuild:
             return snapshot.commit(step.text)
 
     def _failure(self, instruction: Instruction, error: SundogError) -> SundogError:
-        """Return the error to raise for an instruction that failed with ``error``."""
+        """Return the error to raise for an instruction that failed with ``error``.
+
+        Raises BuildAgain.
+        """
         if not is_fault(error) or self._layers is None:
             return error
+        dockerfile, resolve = self._state.dockerfile, self._stage.names.resolve
+        names = named_sources(dockerfile, instruction)
+        if any(isinstance(resolve(dockerfile, instruction, name), int) for name in names):
+            again_for_files(self._state, instruction, error)
         return explained(self._state, instruction, error, self._layers, self._config)
+
+    def _found(
+        self, instruction: Instruction, mark: Mark, *, is_announced: bool
+    ) -> CacheHit | None:
+        """Return the result under a key; raise RunAgain or BuildAgain if there is none for that."""
+        hit = self._remembered(mark[0])
+        if hit is None and isinstance(instruction, Run):
+            recall(self._state, instruction, mark, is_announced=is_announced)
+        return hit
 
     def _remembered(self, key: str) -> CacheHit | None:
         if self._state.options.cache_mode != CACHE_ENABLED:
@@ -358,9 +423,10 @@ class StageBuild:
         if self._state.options.cache_mode != CACHE_DISABLED and not self._state.options.dry_run:
             self._store.cache.put(key, layer, self._layers or ())
 
-    def _record(self, text: str, layer: str | None) -> None:
+    def _record(self, text: str, layer: str | None, comment: str = "") -> None:
         """Add an instruction's result to the image."""
-        entry = HistoryEntry(timestamp(self._state.options.epoch), text, empty_layer=layer is None)
+        created = timestamp(self._state.options.epoch)
+        entry = HistoryEntry(created, text, empty_layer=layer is None, comment=comment)
         self._config = self._config.replace(history=(*self._config.history, entry))
         if layer is not None and self._layers is not None:
             self._layers = (*self._layers, layer)

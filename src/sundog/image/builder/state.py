@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sundog.image.builder.force import Force
 from sundog.image.builder.scope import TOO_LARGE
+from sundog.image.builder.user import is_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class BuildState:
 
     ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
     started from.  Then come counts: all instructions, RUNs that ran, and those of them whose
-    command ``--force`` changed.
+    command ``--force`` changed.  ``has_unseen`` tells whether there are files whose owners
+    ``seccomp`` did not record, and ``has_stayed_root`` whether a RUN did not become its USER.
     """
 
     store: Store
@@ -54,6 +57,8 @@ class BuildState:
     instructions: int = 0
     ran: int = 0
     modified: int = 0
+    has_unseen: bool = False
+    has_stayed_root: bool = False
 
     def announce(self, instruction: Instruction, status: str, text: str) -> None:
         """Print the line of an instruction and count it."""
@@ -66,3 +71,15 @@ class BuildState:
         """Print that a RUN gets another command, and count it."""
         self.report.info(notice)
         self.modified += 1
+
+    def note_emulation(self, user: str, *, is_run: bool) -> None:
+        """Take note of the emulation under which a RUN, or a WORKDIR, of ``user`` made files."""
+        if self.options.run.force.seccomp:
+            self.has_unseen |= is_run or not is_root(user)
+            self.has_stayed_root |= is_run and not is_root(user)
+
+    def go_on_under_notify(self) -> None:
+        """Emulate root by ``notify`` from now on."""
+        self.options = replace(
+            self.options, run=replace(self.options.run, force=Force.choose("notify"))
+        )

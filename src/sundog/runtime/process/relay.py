@@ -27,6 +27,22 @@ _PIECE = 1 << 16
 _NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 
 
+class Tail:
+    """The last bytes of what a command prints: at least ``limit`` of them if there are so many."""
+
+    __slots__ = ("_limit", "data")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.data = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        """Append what the command printed next."""
+        self.data += piece
+        if len(self.data) > 2 * self._limit:
+            del self.data[: -self._limit]
+
+
 class Relay:
     """Pipes for standard output and error; one pipe if both lead to the same file.
 
@@ -35,10 +51,11 @@ class Relay:
     ends     the ends that the command's standard output and error write to
     sources  the descriptors to ``carry`` from when they have data
 
-    A ``terminal`` of the command is carried, too.  Use it as a context, which closes the pipes.
+    A ``terminal`` of the command is carried, too.  A ``tail`` keeps the end of what the pipes
+    carried.  Use it as a context, which closes the pipes.
     """
 
-    __slots__ = ("_sink", "_targets", "_terminal", "ends")
+    __slots__ = ("_sink", "_tail", "_targets", "_terminal", "ends")
 
     def __init__(
         self,
@@ -46,6 +63,7 @@ class Relay:
         stderr: int,
         sink: OutputSink | None = None,
         terminal: Pseudoterminal | None = None,
+        tail: Tail | None = None,
     ) -> None:
         """Make the pipes for output that goes to ``sink``, else to ``stdout`` and ``stderr``.
 
@@ -53,6 +71,7 @@ class Relay:
         """
         self._sink = sink
         self._terminal = terminal
+        self._tail = tail
         if sink is not None:
             stdout, stderr = _NAMES
         source, end = os.pipe()
@@ -87,11 +106,14 @@ class Relay:
         if self._terminal is not None and source not in self._targets:
             self._terminal.carry(source)
             return
-        data = memoryview(os.read(source, _PIECE))
+        piece = os.read(source, _PIECE)
+        if self._tail is not None:
+            self._tail.add(piece)
         target = self._targets[source]
         if self._sink is not None:
-            self._sink(target, bytes(data))
+            self._sink(target, piece)
             return
+        data = memoryview(piece)
         while data:
             try:
                 data = data[os.write(target, data) :]

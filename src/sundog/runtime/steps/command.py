@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.operations import DetachedMount
     from sundog.runtime.container.root import Root
     from sundog.runtime.process.pseudoterminal import Pseudoterminal
-    from sundog.runtime.process.relay import OutputSink
+    from sundog.runtime.process.relay import OutputSink, Tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,8 @@ class Step:
     gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and its family
     "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the command sees
     itself as ``identity``; None is root.  With a ``terminal``, the command has that for its
-    streams.  As in the background of a script, the command inherits that SIGINT is ignored.
+    streams; else a ``tail`` keeps the end of its output.  As in the background of a script, the
+    command inherits that SIGINT is ignored.
     """
 
     root: Root
@@ -60,6 +61,7 @@ class Step:
     offline: bool = False
     identity: Identity | None = None
     terminal: Pseudoterminal | None = None
+    tail: Tail | None = None
     ignores_interrupt: bool = field(
         init=False, default_factory=lambda: signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     )

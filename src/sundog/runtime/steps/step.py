@@ -152,7 +152,7 @@ def guarded(
     """
 
     options = step.options
-    relay = Relay(options.stdout, options.stderr, options.output, step.terminal)
+    relay = Relay(options.stdout, options.stderr, options.output, step.terminal, step.tail)
     with relay, Leash() as leash:
 
         def be_guard(tie: Callable[[], None]) -> tuple[int, object]:

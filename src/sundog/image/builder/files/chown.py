@@ -57,8 +57,11 @@ class OwnerText:
         return uid, gid
 
 
-def account_file(root: int, path: bytes) -> bytes:
-    """Read a file of the image, b"" if there is none; the path can't lead out of the image."""
+def account_file(root: int, path: bytes, limit: int = _LIMIT) -> bytes:
+    """Read a file of the image, b"" if there is none; the path can't lead out of the image.
+
+    Returns at most the first ``limit`` bytes.
+    """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         fd = openat2(root, path, flags, RESOLVE_IN_ROOT)
@@ -70,4 +73,4 @@ def account_file(root: int, path: bytes) -> bytes:
         os.close(fd)
         return b""
     with open(fd, "rb") as file:
-        return file.read(_LIMIT)
+        return file.read(limit)

@@ -107,7 +107,7 @@ def fitting_recipe(root: Root) -> Recipe | None:
     paths = sorted({recipe.path for recipe in RECIPES})
 
     def read(roots: list[int]) -> list[bytes]:
-        return [account_file(roots[0], encoded(path))[:_LIMIT] for path in paths]
+        return [account_file(roots[0], encoded(path), _LIMIT) for path in paths]
 
     texts = {
         path: decoded(data)

@@ -53,6 +53,7 @@ class Hook:
         return cls(command, tuple(arguments))
 
 
+_WORDS = 64  # of a command, which may be one of thousands that name each other
 _APT_UNSANDBOXED = ("-o", "APT::Sandbox::User=root")
 DEFAULT_HOOKS = (Hook("apt", _APT_UNSANDBOXED), Hook("apt-get", _APT_UNSANDBOXED))
 APT_CONFIG = "/ch/apt.conf"
@@ -75,6 +76,19 @@ def inject(argv: Sequence[str], hooks: Sequence[Hook]) -> tuple[str, ...]:
         if index in commands:
             result.extend(additions.get(word, ()))
     return tuple(result)
+
+
+def commands(argv: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield each command that ``argv`` runs, in the shell's text, too: its name, and some words.
+
+    Raises RecursionError for a text that nests too deep.
+    """
+    positions, scripts = _command_positions(argv)
+    for index in positions:
+        yield argv[index : index + _WORDS]
+    for index in scripts:
+        for words in simple_commands(ShellText.outermost(argv[index])):
+            yield from commands([word.value.text for word in words])
 
 
 def _inject_script(script: str, additions: dict[str, tuple[str, ...]]) -> str:

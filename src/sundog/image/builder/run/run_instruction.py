@@ -92,6 +92,7 @@ class RunStepMaker:
             ),
             offline=instruction.network == _NO_NETWORK,
             user=user,
+            wanted_user=config.user,
             fakeroot=fakeroot,
         )
         return step, new_command(hooked) if hooked != argv else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,16 +12,19 @@ from sundog.base.kernel.files import STDIN_FILENO, STDOUT_FILENO
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.process import Umask
 from sundog.base.kernel.refusal import file_system_of
-from sundog.errors import BuildError
+from sundog.errors import BuildError, CommandFailed, KernelError
+from sundog.image.builder.files.chown import account_file
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.run.refusals import likely_refusals, seen_refusals
-from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.tree_step import decoded, encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.execute import SCRIPT_SHELL
+from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.runtime.process.pseudoterminal import Pseudoterminal
+from sundog.runtime.process.relay import Tail
 from sundog.runtime.steps.command import Step
-from sundog.runtime.steps.step import run_step, run_supervised
+from sundog.runtime.steps.step import in_root, run_step, run_supervised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +36,11 @@ if TYPE_CHECKING:
     from sundog.image.builder.run.mounts import PreparedMounts, RunMounts
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
+    from sundog.runtime.container.root import Root
 
 _UMASK = 0o022
+_TAIL = 1 << 14  # bytes of the output of a command that fails
+_SCRIPTS, _SCRIPT = 8, 1 << 15  # scripts of an image that are read, and bytes of each
 _FULL = 1 << 20  # bytes; with less free space, a file system counts as full
 
 
@@ -43,8 +49,8 @@ class RunStep:
     """RUN: ``argv`` has the hooks' arguments.
 
     ``environment`` has all variables that may change the result, and ``unkeyed`` the others.
-    ``user`` is the user that the command sees itself as; "" is root.  ``fakeroot`` may change the
-    command when it runs.
+    ``user`` is the user that the command sees itself as; "" is root.  ``wanted_user`` is that of
+    USER.  ``fakeroot`` may change the command when it runs.
     """
 
     options: RunOptions
@@ -58,6 +64,7 @@ class RunStep:
     mounts: RunMounts
     offline: bool = False
     user: str = ""
+    wanted_user: str = ""
     fakeroot: Fakeroot | None = None
 
     @property
@@ -88,25 +95,33 @@ class RunStep:
         )
 
     def execute(self, snapshot: Snapshot) -> None:
-        """Run the command; raise BuildError if it fails."""
+        """Run the command; raise CommandFailed if it fails, BuildError if it can't be run."""
         if self.options.captured >= 0:
             os.ftruncate(self.options.captured, 0)
         # A build must not depend on the user's umask.
         with Umask(_UMASK), self.mounts.prepared() as prepared, ExitStack() as stack:
-            terminal = None
+            terminal, tail = None, Tail(_TAIL)
             if self.options.interactive:
                 terminal = stack.enter_context(Pseudoterminal(STDIN_FILENO, STDOUT_FILENO))
-            status, refusals = self._run(snapshot, prepared, terminal)
+            status, refusals = self._run(snapshot, prepared, terminal, tail)
         if status and self.options.interactive:
             raise BuildError(
                 f"the shell {_outcome(status)}, so its changes are not kept",
                 "leave the shell by: exit 0",
             )
         if status:
-            raise BuildError(f"build failed: RUN command {_outcome(status)}", self._hint(refusals))
+            sign = ""
+            if self.options.retry and not refusals:  # these explain it
+                sign = self._sign(snapshot.root, status, bytes(tail.data))
+            message = f"build failed: RUN command {_outcome(status)}"
+            raise CommandFailed(message, self._hint(refusals), status=status, sign=sign)
 
     def _run(
-        self, snapshot: Snapshot, prepared: PreparedMounts, terminal: Pseudoterminal | None
+        self,
+        snapshot: Snapshot,
+        prepared: PreparedMounts,
+        terminal: Pseudoterminal | None,
+        tail: Tail,
     ) -> tuple[int, Sequence[str]]:
         """Run the command; return its status, and what the kernel is known to have refused."""
         environment = {**self.unkeyed, **self.environment, **prepared.environment}
@@ -141,6 +156,7 @@ class RunStep:
             mounts=prepared.operations,
             identity=who,
             terminal=terminal,
+            tail=tail,
         )
         if force.notify:
             return self._supervise(step, snapshot, prepared)
@@ -165,6 +181,35 @@ class RunStep:
             count = supervised.failures
             self.report.warning(f"root emulation failed to answer {count} calls: see them with -v")
         return status, supervised.refusals
+
+    def _sign(self, root: Root, status: int, output: bytes) -> str:
+        """Return the sign that root emulation is to blame for the failure, "" if there is none."""
+        # Few commands fail.
+        from sundog.image.builder.run.signs import (
+            NOT_EXECUTED,
+            named_files,
+            script_sign,
+            sign_of,
+        )
+
+        if likely_refusals(self._scripts()):
+            output = b""  # which may be about what only real root may do
+        scripts = [script.text for script in self.mounts.scripts]
+        sign = sign_of(self.argv, scripts, self.wanted_user, status, output)
+        if sign or status < 0 or status in NOT_EXECUTED:
+            return sign
+        search_path = self.environment.get("PATH", ENGINE_PATH)
+        paths = [encoded(path) for path in named_files(self.argv, self.working_dir, search_path)]
+
+        def read(roots: list[int]) -> list[bytes]:
+            found = []
+            for path in paths:
+                with suppress(KernelError):
+                    found.append(account_file(roots[0], path, _SCRIPT))
+            return [text for text in found if text.startswith(b"#!")][:_SCRIPTS]
+
+        # A script that the RUN itself made is not among them.
+        return script_sign(map(decoded, in_root([root.unchanged()], read)))
 
     def _hint(self, refusals: Sequence[str]) -> str:
         """Return a possible cause of the failure that the command's output may not show."""

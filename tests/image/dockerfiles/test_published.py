@@ -1,0 +1,74 @@
+"""Dockerfiles in the style of published ones build without --force.
+
+``published/`` has them.  All build under ``notify``.  Those that do not build under ``seccomp``
+need a second try, and only those get one.  `make conformance` builds all; every test run has those
+of the small base image.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import base_image, copy_storage, runner
+from tests.image.dockerfiles.test_dockerfiles import ALL, TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Runner
+
+PLACE = Path(__file__).parent / "published"
+SMALL = "alpine"
+NEED_OWNERS = {
+    *("acl", "builder-home", "cron", "fix-permissions", "home-tool", "install-owner", "jail"),
+    *("mariadb", "memcached", "postgres", "redis", "refuses-root", "sudo"),
+}
+
+
+def base_of(path: Path) -> str:
+    """Return the base image of a Dockerfile."""
+    return next(line.split()[1] for line in path.read_text().splitlines() if line[:4] == "FROM")
+
+
+EVERY = sorted(PLACE.glob("*.dockerfile"))
+PATHS = [path for path in EVERY if ALL or base_of(path) == SMALL]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * TIMEOUT)]
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that gives a storage directory with a base image, imported once."""
+    made: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name) / "storage"
+            runner("ch-image", made[name])("import", base_image(name), name)
+        return made[name]
+
+    return of
+
+
+@pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+def test_published(
+    path: Path,
+    run_ch_image: Runner,
+    storage: Path,
+    tmp_path: Path,
+    imported: Callable[[str], Path],
+) -> None:
+    copy_storage(imported(base_of(path)), storage)
+    context = tmp_path / "context"
+    context.mkdir()
+    done = run_ch_image("build", "-t", "built", "-f", path, context, timeout=TIMEOUT)
+    again = [line for line in done.stderr.splitlines() if " again " in line and "notify" in line]
+    assert bool(again) == (path.stem in NEED_OWNERS), again
+
+
+def test_there_are_enough() -> None:
+    assert len(EVERY) >= 20
+    assert {path.stem for path in EVERY} > NEED_OWNERS
