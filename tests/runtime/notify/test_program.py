@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.base.kernel.namespaces import CLONE_NEWNS
+from sundog.base.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.runtime.emulation.filter import fake_root_program
@@ -89,7 +89,8 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         ("openat", (0, 0, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), False),
         ("openat", (0, 0, os.O_TMPFILE | os.O_RDWR), True),
         ("openat", (0, 0, 1 << 32 | os.O_PATH), False),
-        ("unshare", (0x10000000,), False),
+        ("unshare", (CLONE_NEWUSER,), True),
+        ("unshare", (CLONE_NEWNET,), False),
         ("unshare", (0x00020000,), True),
         ("clone", (17,), False),
         ("clone", (0x00020000 | 17,), True),

@@ -1,4 +1,4 @@
-/* stress signals | children COUNT | narrow SIGNAL | short COUNT | bomb SECONDS: try to exhaust a supervisor; print all errors.
+/* stress signals | children COUNT | prodded SIGNAL | narrow SIGNAL | short COUNT | bomb SECONDS: try to exhaust a supervisor; print all errors.
  *
  * Run it in an empty directory. */
 #define _GNU_SOURCE
@@ -63,6 +63,24 @@ static int children(unsigned count)
             interrupted += lstat("/bin", &st) < 0 || getuid();
         waitpid(pid, NULL, 0);
     }
+    printf("%u interrupted\n", interrupted);
+    return interrupted != 0;
+}
+
+/* A signal that comes again and again interrupts no call: print how many it interrupted. */
+static int prodded(int number)
+{
+    struct sigaction action = {.sa_handler = nothing}; /* no SA_RESTART */
+    unsigned interrupted = 0;
+    struct stat st;
+    sigaction(number, &action, NULL);
+    pid_t prodding = fork();
+    if (prodding == 0)
+        for (;;)
+            kill(getppid(), number);
+    for (int calls = 0; calls < 5000; calls++)
+        interrupted += lstat("/bin", &st) < 0;
+    kill(prodding, SIGKILL);
     printf("%u interrupted\n", interrupted);
     return interrupted != 0;
 }
@@ -157,6 +175,8 @@ int main(int argc, char **argv)
         return signals();
     if (argc == 3 && strcmp(argv[1], "children") == 0)
         return children(strtoul(argv[2], NULL, 10));
+    if (argc == 3 && strcmp(argv[1], "prodded") == 0)
+        return prodded(atoi(argv[2]));
     if (argc == 3 && strcmp(argv[1], "narrow") == 0)
         return narrow_handler(atoi(argv[2]));
     if (argc == 3 && strcmp(argv[1], "short") == 0)
