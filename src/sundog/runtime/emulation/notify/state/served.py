@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+from select import POLLPRI, poll
 from time import monotonic, sleep
 
 from sundog.base.kernel.files import Closing
@@ -27,7 +28,7 @@ from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.state.walk import Walk
 from sundog.runtime.emulation.notify.tracee.call import U32, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import whole_text
-from sundog.runtime.emulation.notify.tracee.named_files import named_files
+from sundog.runtime.emulation.notify.tracee.named_files import named_files, used
 from sundog.runtime.emulation.notify.tracee.paths import (
     CWD,
     SLASH,
@@ -82,7 +83,10 @@ class Served:
         self.has_begun = False
         self._list = -1
         self._root = 0
-        self._harmless: set[int] = set()  # the mounts that the present call may look at
+        # The numbers of mounts that are known to be harmless.  As long as no mount comes or goes,
+        # they stay the numbers of these mounts.
+        self._harmless: set[int] = set()
+        self._changes = poll()  # proc_pid_mounts(5): tells of changes to the list, once
         self._mounting: tuple[int, bytes] | None = None
 
     def begin(self, thread: int) -> None:
@@ -95,8 +99,9 @@ class Served:
         """Prepare the checks of a call of ``thread``; the supervisor has its own root now."""
         if self._list < 0:
             self._list = os.open(b"self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self._changes.register(self._list, POLLPRI)
             self._root = self._files.mount_number(b"self/root", follow=True)
-        self._harmless = {self._root}
+            self._harmless = {self._root}
         self._await_mount(thread)
 
     def check_root(self, thread: int) -> None:
@@ -111,7 +116,7 @@ class Served:
         """
         if call in _OPAQUE:
             raise KernelAnswers
-        self._check_memory(thread, args)
+        self._check_memory(thread, used(call, args))
         for dirfd, address, follow in named_files(call, args):
             path = self._memory.read_string(thread, address) if address else b""
             if path:
@@ -143,13 +148,18 @@ class Served:
     def check_open(self, thread: int, fd: int) -> None:
         """Raise KernelAnswers if a process may serve ``fd``, a descriptor of the supervisor."""
         number = self._files.mount_number(b"self/fd/%d" % fd, follow=True)
+        if self._changes.poll(0):
+            self._harmless = {self._root}
         if number in self._harmless:
             return
         # The lists are read after the file was opened, so they have its mount.
-        kinds = [_kind(text, number) for text in self._lists(thread)]
-        if not any(kinds) or any(kind in _MAY_BE_SERVED for kind in kinds):
+        kind = _kind(self._own_list(), number)
+        if kind and kind not in _MAY_BE_SERVED:
+            self._harmless.add(number)
+            return
+        kind = kind or _kind(_mounts(thread), number)
+        if not kind or kind in _MAY_BE_SERVED:
             raise KernelAnswers
-        self._harmless.add(number)
 
     def _walk(self, thread: int, location: bytes, *, follow: bool) -> None:
         """Do what ``check_location`` does for a way over several mounts."""
@@ -187,6 +197,8 @@ class Served:
         Raises OSError.
         """
         pointers = [arg for arg in args if arg >= _FIRST_ADDRESS and not _is_negative(arg)]
+        if not pointers:
+            return
         try:
             with Closing(os.open(b"%d/pagemap" % thread, os.O_RDONLY | os.O_CLOEXEC)) as pages:
                 absent = [pointer for pointer in pointers if not _is_there(pages, pointer)]
@@ -194,7 +206,8 @@ class Served:
             absent = pointers
         if not absent:
             return
-        devices = {device for text in self._lists(thread) for device in _served_devices(text)}
+        lists = (self._own_list(), _mounts(thread))
+        devices = {device for text in lists for device in _served_devices(text)}
         with Closing(os.open(b"%d/maps" % thread, os.O_RDONLY | os.O_CLOEXEC)) as fd:
             maps = whole_text(fd, _LIST_LIMIT)
         for line in maps.split(b"\n"):
@@ -204,10 +217,10 @@ class Served:
                 if any(start < pointer + _STRUCTURE and pointer < end for pointer in absent):
                     raise KernelAnswers
 
-    def _lists(self, thread: int) -> tuple[bytes, bytes]:
-        """Return the mounts of the supervisor, and those of ``thread``: proc(5), mountinfo."""
+    def _own_list(self) -> bytes:
+        """Return the mounts of the supervisor: proc(5), mountinfo."""
         os.lseek(self._list, 0, 0)  # SEEK_SET
-        return whole_text(self._list, _LIST_LIMIT), _mounts(thread)
+        return whole_text(self._list, _LIST_LIMIT)
 
 
 class _Checked:

@@ -30,16 +30,16 @@ class UserNamespaces:
 
     def __init__(self) -> None:
         self.have_begun = False
-        self._own = 0
+        self._own = b""
 
     def begin(self) -> None:
         """Note that a program is about to make a user namespace."""
         self.have_begun = True
-        self._own = os.stat(b"self/ns/user").st_ino
+        self._own = os.readlink(b"self/ns/user")
 
     def has(self, thread: int) -> bool:
         """Tell whether ``thread`` is in one.  Raises OSError if it has ended."""
-        return self.have_begun and os.stat(b"%d/ns/user" % thread).st_ino != self._own
+        return self.have_begun and os.readlink(b"%d/ns/user" % thread) != self._own
 
     def groups(self, thread: int, groups: Iterable[int]) -> list[int]:
         """Return the ``groups`` of ``thread`` by the numbers that it knows.  Raises OSError."""

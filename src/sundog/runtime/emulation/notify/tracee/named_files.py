@@ -64,6 +64,20 @@ _FLAGS = {
     "utimensat": 3,
     **{f"{action}at": 2 for action in _ATTRIBUTE_ACTIONS},
 }
+# How many arguments the most frequent calls have.  Beyond them, and in an argument that is no
+# pointer, may be anything.
+_COUNTS = {
+    **dict.fromkeys(("getuid", "geteuid", "getgid", "getegid"), 0),
+    **dict.fromkeys(("unlink", "rmdir", "chdir", "chroot"), 1),
+    **dict.fromkeys(("stat", "lstat", "fstat", "access", "mkdir", "chmod", "rename"), 2),
+    **dict.fromkeys(("open", "execve", "chown", "lchown", "faccessat", "rt_sigaction"), 3),
+    **dict.fromkeys(("newfstatat", "openat", "faccessat2", "utimensat"), 4),
+}
+
+
+def used(call: str, args: Arguments) -> Arguments:
+    """Return the arguments of ``call``, without the registers that are none if that is known."""
+    return args[: _COUNTS.get(call, len(args))]
 
 
 def named_files(call: str, args: Arguments) -> Iterator[tuple[int, int, bool]]:
