@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Visit = Callable[[int], None]
 
     class OpenFiles(Protocol):
-        """What a walk asks of files that are open: see ``Files``."""
+        """The answers about open files that a walk needs: see ``Files``."""
 
         def find_open(self, fd: int, /) -> int: ...  # noqa: D102
 
