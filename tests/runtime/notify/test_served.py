@@ -7,6 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.runtime.emulation.notify.handlers.access import AccessHandlers
+from sundog.runtime.emulation.notify.handlers.bind import BindHandlers
+from sundog.runtime.emulation.notify.handlers.chown import OwnerHandlers
+from sundog.runtime.emulation.notify.handlers.create import CreateHandlers
+from sundog.runtime.emulation.notify.handlers.exec import ExecuteHandlers
+from sundog.runtime.emulation.notify.handlers.links import LinkHandlers
+from sundog.runtime.emulation.notify.handlers.stat import StatHandlers
+from sundog.runtime.emulation.notify.handlers.xattr import AttributeHandlers
+from sundog.runtime.emulation.notify.identity.credentials import superuser
+from sundog.runtime.emulation.notify.identity.tags import Tags
+from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
+from sundog.runtime.emulation.notify.state.state import State
+from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_X86_64
+from sundog.runtime.emulation.notify.tracee.named_files import named_files
+
 if TYPE_CHECKING:
     from tests.runtime.notify.conftest import Container
 
@@ -18,6 +33,20 @@ def fuse() -> None:
     """Skip where this user may not open /dev/fuse; scripts/check.py opens it, as root."""
     if not os.access(FUSE, os.R_OK | os.W_OK):
         pytest.skip(f"this user may not open {FUSE}")
+
+
+NAMING_FILES = (
+    *(AccessHandlers, AttributeHandlers, BindHandlers, CreateHandlers),
+    *(ExecuteHandlers, LinkHandlers, OwnerHandlers, StatHandlers),
+)
+
+
+def test_each_call_that_names_a_file_is_checked() -> None:
+    source = NotificationSource(-1, must_poll=False)
+    state = State(NOTIFY_X86_64, source, Tags(superuser(1)))
+    calls = {call for family in NAMING_FILES for call in family(state).calls()}
+    assert len(calls) > 60
+    assert {call for call in calls if not [*named_files(call, (1,) * 6)]} == set()
 
 
 # What each line of a script prints, in a working directory with the file system at `m`.
