@@ -71,6 +71,7 @@ LOOKS = {
     "m/busybox stat -c %u:%g w/f": "5:6\n",
     "chroot m /busybox ls /": "busybox\n",
     "chroot m /busybox stat -c %n /busybox /none 2>/dev/null; echo $?": "/busybox\n1\n",
+    "serve m/busybox": "1\n",
     # all else is as before
     "chown 9:10 w/f; stat -c %u:%g w/f; chown 5:6 w/f": "9:10\n",
     "su user -c 'id -u; : >w/g; stat -c %U w/g'": "104\nuser\n",

@@ -1,4 +1,5 @@
 /* serve PLACE COMMAND...: mount a file system of FUSE on the directory PLACE, and run a command.
+ * serve FILE: use each page of a file as the arguments of calls, and count them.
  *
  * The file system has one file, `busybox`, which is /bin/busybox.  Its daemon has one thread, and
  * makes a call that a supervisor must answer before it answers a request.  The kernel keeps no
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,6 +23,7 @@ enum { INTERRUPT = 36, BATCH_FORGET = 42 };
 enum { ROOT = 1, PROGRAM = 2 };
 #define MESSAGE (1 << 17)
 #define SECONDS_LIMIT 20
+#define PAGE 4096
 
 struct in {
     uint32_t length, kind;
@@ -147,8 +150,31 @@ static void serve(int device)
     }
 }
 
+/* A supervisor must not bring a page into memory: the daemon would have to. */
+static void use_pages(const char *path)
+{
+    unsigned used = 0;
+    struct stat st;
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || fstat(fd, &st))
+        fail(path);
+    char *memory = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (memory == MAP_FAILED)
+        fail("mmap");
+    for (; (used + 2) * PAGE <= st.st_size; used += 2) {
+        stat(memory + used * PAGE, &st);
+        if (fstat(fd, (void *)(memory + (used + 1) * PAGE)))
+            fail("fstat");
+    }
+    printf("%d\n", used > 100);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2) {
+        use_pages(argv[1]);
+        return 0;
+    }
     char options[100];
     int device = open("/dev/fuse", O_RDWR | O_CLOEXEC), status;
     if (argc < 3 || device < 0)
