@@ -175,3 +175,23 @@ cat m/l
 echo y >m/f || echo "status $?"
 fusermount3 -u m
 ls m
+## svn-repository
+## image: more
+svnadmin create r
+chown -R alice r
+chmod -R o+rX r
+su alice -c 'cd && svn -q co file:///w/r c && cd c && echo x >f && svn -q add f && svn -q propset svn:executable on f && svn -q ci -m m && svn -q up && svn log -q | grep -c alice'
+su alice -c 'stat -c "%U %a" ~/c/f'
+su bob -c 'cd && svn -q co file:///w/r c && cd c && echo y >>f && svn -q ci -m m' 2>/dev/null || echo refused
+svn -q co file:///w/r d
+stat -c '%U %a' d/f r/db/current
+rm -rf r d /home/alice/c /home/bob/c /home/alice/.subversion /home/bob/.subversion /root/.subversion
+## hg-trust
+## image: more
+chmod 777 .
+su alice -c 'hg init /w/r && cd /w/r && printf "[ui]\nusername = alice\n[hooks]\npre-status = echo hook\n" >.hg/hgrc && echo x >f && hg -q add f && hg -q ci -m m'
+hg -R r status 2>&1 || echo "status $?"
+su alice -c 'hg -R /w/r status'
+su bob -c 'hg -q clone /w/r /w/s && hg -R /w/s log -T "{author}\n"'
+stat -c %U:%G s s/f s/.hg
+rm -rf r s

@@ -274,3 +274,11 @@ sed -i '1i auth sufficient pam_wheel.so trust use_uid' /etc/pam.d/su
 su alice -c 'su root -c id </dev/null' >/dev/null 2>&1 || echo refused
 gpasswd -a alice wheel >/dev/null
 su alice -c 'su root -c "id -u"'
+## sudo-log
+printf 'Defaults log_output\nDefaults iolog_dir=/var/log/row\nDefaults iolog_user=alice\nDefaults iolog_file=%%{seq}\n' >/etc/sudoers.d/row
+chmod 440 /etc/sudoers.d/row
+sudo -u bob id -un
+sudo sh -c 'exit 3' || echo "status $?"
+stat -c '%F %U:%G %a' /var/log/row /var/log/row/00 2>/dev/null
+sudoreplay -d /var/log/row -l | grep -o 'USER=.*' | sed 's/TSID.*COMMAND/COMMAND/'
+rm -rf /etc/sudoers.d/row /var/log/row

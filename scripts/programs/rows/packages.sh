@@ -243,3 +243,8 @@ schroot -c row -d / -- id -u
 su alice -c 'schroot -c row -d / -- id -u'
 su alice -c 'schroot -c row -u root -d / -- id -u'
 su bob -c 'schroot -c row -d / -- id -u' 2>/dev/null || echo "status $?"
+## debsums
+## image: more
+debsums -s coreutils passwd sudo
+echo x >>/usr/bin/cvtsudoers
+debsums -a sudo 2>&1 | grep -v OK || true

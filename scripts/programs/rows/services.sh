@@ -485,3 +485,27 @@ chown proxy:proxy cache log
 squid -f c -z --foreground >/dev/null 2>&1
 stat -c '%U:%G %a' cache/00 cache/03/03
 rm -f log
+## named-update
+## image: more
+mkdir zone
+printf '$TTL 60\n@ IN SOA ns.row. root.row. 1 60 60 60 60\n@ IN NS ns.row.\nns IN A 127.0.0.1\n' >zone/row
+printf 'options { directory "/w/zone"; listen-on port 5300 { 127.0.0.1; }; listen-on-v6 { none; }; pid-file "/w/zone/pid"; session-keyfile "/w/zone/key"; recursion no; };\ncontrols { };\nzone "row" { type primary; file "row"; allow-update { any; }; };\n' >zone/c
+chown -R bind:bind zone
+named -u bind -c /w/zone/c
+for i in $(seq 50); do dig +short +timeout=1 -p 5300 @127.0.0.1 ns.row >/dev/null 2>&1 && break; sleep 0.1; done
+printf 'server 127.0.0.1 5300\nzone row\nupdate add new.row 60 A 10.0.0.2\nsend\n' | su alice -c nsupdate
+dig +short -p 5300 @127.0.0.1 new.row
+ps -o user= -C named
+stat -c '%U:%G %a %n' zone/row.jnl zone/pid zone/key
+pkill -x named
+while pgrep -x named >/dev/null; do sleep 0.1; done
+rm -rf zone
+## systemctl-enable
+systemctl disable cron 2>&1
+systemctl is-enabled cron || true
+systemctl enable cron 2>&1
+systemctl is-enabled cron
+systemctl mask cron 2>&1
+ls -l /etc/systemd/system/cron.service | grep -o 'cron.*'
+systemctl unmask cron 2>&1
+su alice -c 'systemctl disable cron' >/dev/null 2>&1 || echo refused
