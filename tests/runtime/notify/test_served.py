@@ -101,6 +101,11 @@ def test_a_mount_that_appears_while_others_look_there(busybox: Container) -> Non
     assert done.stdout.split() == ["20", "regular", "file"]
 
 
+def test_a_mount_by_parts(busybox: Container) -> None:
+    script = "mkdir m; exec serve -n m sh -c 'stat -c %F m/busybox; m/busybox ls m'"
+    assert busybox.run("sh", "-c", script, timeout=60).stdout == "regular file\nbusybox\n"
+
+
 def test_a_mount_in_another_mount_namespace(busybox: Container) -> None:
     script = "mkdir m; exec unshare -m serve m sh -c 'stat -c %F m/busybox; chroot m /busybox ls'"
     assert busybox.run("sh", "-c", script, timeout=60).stdout == "regular file\nbusybox\n"

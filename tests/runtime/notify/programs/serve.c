@@ -1,4 +1,5 @@
 /* serve PLACE COMMAND...: mount a file system of FUSE on the directory PLACE, and run a command.
+ * serve -n PLACE COMMAND...: the same by fsopen(2) and its family.
  * serve FILE: use each page of a file as the arguments of calls, and count them.
  *
  * The file system has one file, `busybox`, which is /bin/busybox.  Its daemon has one thread, and
@@ -7,6 +8,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +27,9 @@ enum { ROOT = 1, PROGRAM = 2 };
 #define MESSAGE (1 << 17)
 #define SECONDS_LIMIT 20
 #define PAGE 4096
+/* linux/mount.h; the numbers of these calls are the same everywhere. */
+enum { SYS_MOVE_MOUNT = 429, SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT };
+enum { SET_STRING = 1, CMD_CREATE = 6, EMPTY_PATH = 4 };
 
 struct in {
     uint32_t length, kind;
@@ -169,8 +175,25 @@ static void use_pages(const char *path)
     printf("%d\n", used > 100);
 }
 
+static int mounted_by_parts(const char *place, const char *device)
+{
+    const char *options[][2] = {{"source", "serve"},  {"fd", device},      {"rootmode", "40000"},
+                                {"user_id", "0"},     {"group_id", "0"}};
+    int fs = syscall(SYS_FSOPEN, "fuse", 0);
+    for (unsigned each = 0; each < 5; each++)
+        if (syscall(SYS_FSCONFIG, fs, SET_STRING, options[each][0], options[each][1], 0))
+            return -1;
+    if (syscall(SYS_FSCONFIG, fs, CMD_CREATE, NULL, NULL, 0))
+        return -1;
+    int tree = syscall(SYS_FSMOUNT, fs, 0, 0);
+    return syscall(SYS_MOVE_MOUNT, tree, "", AT_FDCWD, place, EMPTY_PATH);
+}
+
 int main(int argc, char **argv)
 {
+    bool is_new = argc > 1 && !strcmp(argv[1], "-n");
+    argv += is_new;
+    argc -= is_new;
     if (argc == 2) {
         use_pages(argv[1]);
         return 0;
@@ -179,9 +202,15 @@ int main(int argc, char **argv)
     int device = open("/dev/fuse", O_RDWR | O_CLOEXEC), status;
     if (argc < 3 || device < 0)
         fail("/dev/fuse");
-    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
-    if (mount("serve", argv[1], "fuse.serve", 0, options))
-        fail("mount");
+    if (is_new) {
+        snprintf(options, sizeof options, "%d", device);
+        if (mounted_by_parts(argv[1], options))
+            fail("fsopen");
+    } else {
+        snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
+        if (mount("serve", argv[1], "fuse.serve", 0, options))
+            fail("mount");
+    }
     pid_t daemon = fork();
     if (daemon == 0) {
         alarm(SECONDS_LIMIT);
