@@ -167,3 +167,17 @@ find /home/y -printf '%P %m %U:%G\n' | sort
 usermod -v 100000-165535 -w 100000-165535 alice
 cat /etc/subuid /etc/subgid
 stat -c '%a %U:%G' /etc/subuid
+## useradd-prefix
+mkdir -p tree/etc
+cp /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/login.defs tree/etc
+useradd -P /w/tree -M -u 4000 carol
+grep carol tree/etc/passwd tree/etc/group
+stat -c '%U:%G %a %n' tree/etc/passwd tree/etc/shadow
+grep -c carol /etc/passwd || true
+## usermod-everything
+touch /home/bob/file
+usermod -l robert -d /home/robert -m -u 4100 bob
+groupmod -n robert -g 4200 bob
+id robert
+stat -c '%u:%g %n' /home/robert /home/robert/file
+su robert -c 'touch ~/new; stat -c %U:%G ~/new'

@@ -118,3 +118,80 @@ su built -c 'touch ~/mine; id'
 getcap /opt/true
 getfacl -pn /opt
 stat -c '%a %U' /opt/true
+## fuse-overlayfs
+## image: more
+mkdir lower upper work merged
+echo one >lower/a
+echo two >lower/b
+fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work merged
+ls merged
+cat merged/a
+echo three >merged/c
+echo more >>merged/b
+rm merged/a
+mkdir merged/d
+ln -s c merged/d/l
+mv merged/c merged/d
+test -e merged/none || echo none
+(cd merged && find . -type f | sort)
+umount merged
+ls merged
+find upper | sort
+## fuse-overlayfs-owners
+## image: more
+## differs: the kernel translates the IDs between a FUSE daemon and programs, and does not know the emulated ones
+mkdir lower upper work merged
+echo one >lower/a
+chown alice:bob lower/a
+fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work merged
+stat -c %U:%G merged/a
+echo two >merged/b
+chown bob merged/b || echo "status $?"
+umount merged
+stat -c %U:%G upper/b
+## fuse-overlayfs-root
+## image: more
+mkdir -p lower/bin lower/etc upper work merged
+cp /bin/sh /bin/ls /bin/cat /bin/mkdir /bin/rm lower/bin
+for library in $(ldd /bin/sh /bin/ls /bin/cat | grep -o '/lib[^ ]*' | sort -u); do
+    mkdir -p "lower${library%/*}"
+    cp "$library" "lower$library"
+done
+echo root:x:0:0::/: >lower/etc/passwd
+fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work merged
+chroot merged /bin/sh -c 'cat /etc/passwd; echo x >/new; mkdir -p /d/e; ls /d; rm /etc/passwd; ls /etc; ls /bin'
+umount merged
+find upper ! -type c | sort
+## squashfuse
+## image: more
+mkdir d m
+echo x >d/f
+ln -s f d/l
+mksquashfs d d.squash -all-root -quiet -no-progress >/dev/null
+squashfuse d.squash m
+ls -ln m | awk 'NR>1 {print $1,$3,$4,$9}'
+cat m/l
+(cd m && stat -c '%F %u:%g' . f)
+echo y >m/f || echo "status $?"
+fusermount3 -u m
+ls m
+## svn-repository
+## image: more
+svnadmin create r
+chown -R alice r
+chmod -R o+rX r
+su alice -c 'cd && svn -q co file:///w/r c && cd c && echo x >f && svn -q add f && svn -q propset svn:executable on f && svn -q ci -m m && svn -q up && svn log -q | grep -c alice'
+su alice -c 'stat -c "%U %a" ~/c/f'
+su bob -c 'cd && svn -q co file:///w/r c && cd c && echo y >>f && svn -q ci -m m' 2>/dev/null || echo refused
+svn -q co file:///w/r d
+stat -c '%U %a' d/f r/db/current
+rm -rf r d /home/alice/c /home/bob/c /home/alice/.subversion /home/bob/.subversion /root/.subversion
+## hg-trust
+## image: more
+chmod 777 .
+su alice -c 'hg init /w/r && cd /w/r && printf "[ui]\nusername = alice\n[hooks]\npre-status = echo hook\n" >.hg/hgrc && echo x >f && hg -q add f && hg -q ci -m m'
+hg -R r status 2>&1 || echo "status $?"
+su alice -c 'hg -R /w/r status'
+su bob -c 'hg -q clone /w/r /w/s && hg -R /w/s log -T "{author}\n"'
+stat -c %U:%G s s/f s/.hg
+rm -rf r s

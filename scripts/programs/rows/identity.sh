@@ -239,3 +239,72 @@ touch m/g
 chown bob m/g
 stat -c '%n %U' m/f m/g l/f
 umount m
+## unshare-map-user
+unshare --user --map-user=1000 --map-group=1000 sh -c 'id -u; id -g; id -G; stat -c "%u:%g" /etc/passwd /home/alice'
+unshare --user --map-user=1000 --map-group=1000 sh -c 'grep ^[UG]id /proc/self/status; touch /w/a; stat -c %u:%g /w/a'
+stat -c %u:%g a
+unshare --user id -u
+unshare --user --map-root-user chown alice a || echo "status $?"
+## bubblewrap
+## image: more
+bwrap --unshare-user --uid 1000 --gid 1000 --ro-bind / / sh -c 'id -u; id -g; id -G; stat -c %u:%g /etc/passwd /home/alice'
+bwrap --unshare-all --bind / / --tmpfs /mnt --dev /dev --proc /proc sh -c 'id -u; touch /mnt/a /w/b; stat -c %u:%g /mnt/a /w/b; ps -e -o user=,args= | head -n 1'
+chown alice b
+bwrap --bind / / --chdir /w stat -c %U:%g b
+## sudo-numeric
+printf 'alice ALL=(bob:project) NOPASSWD: /usr/bin/id\nDefaults !requiretty\n' >/etc/sudoers.d/row
+chmod 440 /etc/sudoers.d/row
+sudo -u '#1000' id -u
+sudo -u '#4321' id -u || echo "status $?"
+sudo -g project id -G
+sudo -u alice -g project id
+su alice -c 'sudo -n -u bob id -un; sudo -n -u bob -g project id -gn'
+su alice -c 'sudo -n -u root id' 2>/dev/null || echo "status $?"
+su bob -c 'sudo -n -l' 2>/dev/null || echo "status $?"
+rm /etc/sudoers.d/row
+## sudo-background
+sudo -b -u alice sh -c 'id -un >/tmp/out'
+for i in $(seq 50); do test -s /tmp/out && break; sleep 0.1; done
+cat /tmp/out
+stat -c %U:%G /tmp/out
+rm /tmp/out
+## chroot-userspec
+chroot --userspec=alice:project --groups=bob,audio / id
+chroot --userspec=alice / id
+chroot --userspec=1234:5678 --skip-chdir / sh -c 'id -u; id -g; id -G; pwd'
+chroot --userspec=alice / sh -c 'touch /etc/x' || echo "status $?"
+## gpasswd-administrator
+gpasswd -A alice project
+su alice -c 'gpasswd -a bob project'
+su bob -c 'gpasswd -a alice project' 2>&1 || echo "status $?"
+getent group project
+grep ^project: /etc/gshadow
+stat -c '%U:%G %a' /etc/group /etc/gshadow
+## setpriv-securebits
+setpriv --securebits=+noroot,+noroot_locked sh -c 'setpriv -d | grep -i securebits; chown alice /w' || echo "status $?"
+setpriv --bounding-set=-chown,-fowner sh -c 'chown alice /w' || echo "status $?"
+setpriv --reuid=alice --regid=alice --init-groups --reset-env sh -c 'id -un; echo $HOME $USER; pwd'
+setpriv --reuid=alice --regid=alice --clear-groups --inh-caps=+net_raw --ambient-caps=+net_raw grep ^Cap[IPEA] /proc/self/status
+setpriv --no-new-privs setpriv -d | grep -i no_new
+## pam-umask-exec
+printf 'session optional pam_umask.so umask=0027\nsession optional pam_exec.so /w/hook\n' >>/etc/pam.d/su
+printf '#!/bin/sh\necho "$PAM_TYPE $PAM_USER $(id -u)" >>/tmp/hooks\n' >hook
+chmod 755 . hook
+su alice -c 'umask; touch /tmp/made; stat -c %a /tmp/made'
+cat /tmp/hooks
+stat -c %U /tmp/hooks /tmp/made
+rm /tmp/hooks /tmp/made
+## pam-wheel
+groupadd -f wheel
+sed -i '1i auth sufficient pam_wheel.so trust use_uid' /etc/pam.d/su
+su alice -c 'su root -c id </dev/null' >/dev/null 2>&1 || echo refused
+gpasswd -a alice wheel >/dev/null
+su alice -c 'su root -c "id -u"'
+## sudo-log
+printf 'Defaults log_output\nDefaults iolog_dir=/var/log/row\nDefaults iolog_user=alice\nDefaults iolog_file=%%{seq}\n' >/etc/sudoers.d/row
+chmod 440 /etc/sudoers.d/row
+sudo -u bob id -un
+sudo sh -c 'exit 3' || echo "status $?"
+stat -c '%F %U:%G %a' /var/log/row /var/log/row/00 2>/dev/null
+sudoreplay -d /var/log/row -l | grep -o 'USER=.*' | sed 's/TSID.*COMMAND/COMMAND/'
+rm -rf /etc/sudoers.d/row /var/log/row

@@ -149,3 +149,42 @@ int main(void) { pthread_t t, u; pthread_create(&t, 0, f, 0); setresuid(33, 33, 
 C
 cc -w a.c -o a -lpthread
 ./a
+## python-directory-descriptors
+cat >a.py <<'PY'
+import os
+d = os.open(".", os.O_RDONLY)
+os.mkdir("d", dir_fd=d)
+f = os.open("f", os.O_CREAT | os.O_WRONLY, 0o640, dir_fd=d)
+os.chown("f", 1000, 1001, dir_fd=d)
+os.chmod("f", 0o600, dir_fd=d)
+os.symlink("f", "l", dir_fd=d)
+os.chown("l", 3, 4, dir_fd=d, follow_symlinks=False)
+os.link("f", "g", src_dir_fd=d, dst_dir_fd=d)
+os.rename("g", "d/h", src_dir_fd=d, dst_dir_fd=d)
+os.mknod("c", 0o20600, os.makedev(1, 3), dir_fd=d)
+os.mkfifo("p", dir_fd=d)
+os.utime("f", (1, 1), dir_fd=d)
+os.fchown(f, 5, 6)
+for name in ("f", "l", "d/h", "c", "p"):
+    s = os.stat(name, dir_fd=d, follow_symlinks=False)
+    print(name, s.st_uid, s.st_gid, oct(s.st_mode), s.st_rdev)
+print(os.access("f", os.W_OK, dir_fd=d), [e.stat().st_uid for e in sorted(os.scandir(d), key=lambda e: e.name)])
+t = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o644)
+os.fchown(t, 7, 8)
+os.link(f"/proc/self/fd/{t}", "named", dst_dir_fd=d, follow_symlinks=True)
+print(os.stat("named").st_uid)
+PY
+python3 a.py
+## perl-makefile-as-user
+mkdir -p p/lib
+printf 'use ExtUtils::MakeMaker; WriteMakefile(NAME => "Row", VERSION_FROM => "lib/Row.pm");\n' >p/Makefile.PL
+printf 'package Row; our $VERSION = "1.0"; sub hello { "hello" } 1;\n' >p/lib/Row.pm
+chown -R alice p
+su alice -c 'cd /w/p && perl Makefile.PL INSTALL_BASE=/home/alice/perl NO_PACKLIST=1 NO_PERLLOCAL=1 >/dev/null && make >/dev/null && make install >/dev/null'
+find /home/alice/perl -name '*.pm' -exec stat -c '%U:%G %a %n' {} +
+su alice -c 'perl -I/home/alice/perl/lib/perl5 -MRow -e "print Row::hello, qq{\n}"'
+(cd p && perl Makefile.PL >/dev/null && make install DESTDIR=/w/image >/dev/null)
+find image -name Row.pm -exec stat -c '%U:%G %a' {} +
+rm -rf p
+## php-drop-privileges
+php -r 'posix_setgid(1001); posix_setuid(1000); echo posix_getuid(), " ", posix_getegid(), "\n"; var_dump(@posix_setuid(0)); file_put_contents("/tmp/f", "x"); echo fileowner("/tmp/f"), "\n"; unlink("/tmp/f");'

@@ -224,3 +224,27 @@ stat -c '%U %a' b
 ## ccache-like-make-as-user
 chown alice .
 su alice -c 'cd /w; echo "int main(void){return 0;}" >a.c; cc -g -c a.c; ar rcs l.a a.o; cc -o a a.o; ./a; ls -l' | awk 'NR>1{print $1,$3,$4,$NF}'
+## mandb
+## image: more
+mandb -q >/dev/null 2>&1 || true
+stat -c '%U:%G %a' /var/cache/man
+su alice -c 'man -w sudo' || echo "status $?"
+## schroot-directory
+## image: more
+mkdir -p tree/bin tree/proc tree/tmp
+cp /bin/sh /usr/bin/id tree/bin
+for library in $(ldd /bin/sh /usr/bin/id | grep -o '/lib[^ ]*' | sort -u); do
+    mkdir -p "tree${library%/*}"
+    cp "$library" "tree$library"
+done
+printf '[row]\ntype=plain\ndirectory=/w/tree\nusers=alice\nroot-users=alice\n' >/etc/schroot/chroot.d/row
+schroot -l
+schroot -c row -d / -- id -u
+su alice -c 'schroot -c row -d / -- id -u'
+su alice -c 'schroot -c row -u root -d / -- id -u'
+su bob -c 'schroot -c row -d / -- id -u' 2>/dev/null || echo "status $?"
+## debsums
+## image: more
+debsums -s coreutils passwd sudo
+echo x >>/usr/bin/cvtsudoers
+debsums -a sudo 2>&1 | grep -v OK || true

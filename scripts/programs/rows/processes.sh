@@ -227,3 +227,62 @@ lsns -t user -n -o NPROCS | wc -l >/dev/null
 lscpu >/dev/null
 lslogins -u -o USER,UID --noheadings | sort
 lslogins alice | sed -n 1,4p
+## gdb-as-user
+## image: more
+printf '#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf("%%d %%d\\n", getuid(), geteuid()); return 3; }\n' >a.c
+gcc -g -o a a.c
+chmod 755 .
+su alice -c 'gdb -nx -batch -ex "break main" -ex run -ex "print (int)getuid()" -ex continue -ex "print \$_exitcode" ./a' 2>&1 | grep -v -e '^\[' -e warning
+gdb -nx -batch -ex run -ex 'print $_exitcode' ./a 2>&1 | grep -v -e '^\[' -e warning
+## gdb-attach
+## image: more
+su alice -c 'exec sleep 30' &
+sleep 0.5
+p=$(pgrep -u alice -x sleep)
+gdb -nx -batch -p "$p" -ex 'print (int)getuid()' 2>/dev/null | grep '^\$1'
+kill "$p"
+wait || true
+## strace-forms
+## image: more
+su alice -c 'strace -f -e trace=chown,fchownat,setuid -o /dev/stdout chown alice /etc/hostname' || echo "status $?"
+strace -qq -e trace=fchownat,geteuid -o out chown alice /w
+grep -o 'fchownat.*= 0' out
+stat -c %U .
+strace -c -o out true
+grep -c execve out
+## python-spawn
+cat >a.py <<'PY'
+import os
+for uid in (1000, 0):
+    if uid == 0:
+        os.setresuid(1000, 0, 0)
+    child = os.fork()
+    if child == 0:
+        if uid:
+            os.setresuid(uid, uid, uid)
+        for reset in (False, True):
+            pid = os.posix_spawn("/usr/bin/id", ["id", "-u"], os.environ, resetids=reset)
+            os.waitpid(pid, 0)
+        os._exit(0)
+    os.waitpid(child, 0)
+PY
+python3 a.py
+## identities-at-once
+chmod 777 .
+i=1
+while [ $i -le 64 ]; do
+    setpriv --reuid=$((2000 + i)) --regid=$((3000 + i)) --clear-groups sh -c "echo x >f$i; sleep 0.2; id -u >>f$i" &
+    i=$((i + 1))
+done
+wait
+stat -c '%u:%g' f* | sort -u | wc -l
+cat f* | sort -u | wc -l
+## threads-setresuid
+printf '#define _GNU_SOURCE\n#include <pthread.h>\n#include <stdio.h>\n#include <unistd.h>\nstatic pthread_barrier_t all;\n' >a.c
+printf 'static void *look(void *n) { (void)n; pthread_barrier_wait(&all); pthread_barrier_wait(&all); return (void *)(long)getuid(); }\n' >>a.c
+printf 'int main(void) { pthread_t t[32]; long seen = 0; pthread_barrier_init(&all, 0, 33);\n' >>a.c
+printf 'for (int i = 0; i < 32; i++) pthread_create(&t[i], 0, look, 0);\n' >>a.c
+printf 'pthread_barrier_wait(&all); if (setresuid(1000, 1000, 1000)) return 1; pthread_barrier_wait(&all);\n' >>a.c
+printf 'for (int i = 0; i < 32; i++) { void *uid; pthread_join(t[i], &uid); seen += (long)uid; } printf("%%ld\\n", seen); }\n' >>a.c
+gcc -pthread -o a a.c
+./a

@@ -368,3 +368,144 @@ systemd-firstboot --root=/w/r --hostname=h --timezone=UTC --root-password=x --fo
     systemd-firstboot --root=/w/r --hostname=h --force
 }
 find r -printf '%P %y %m %u:%g\n' | sort
+## log-socket-run
+## where: RUN
+printf 'module(load="imuxsock")\n$FileOwner alice\n*.* /var/log/row\n' >c
+rsyslogd -f /w/c -i /w/pid
+for i in $(seq 50); do test -S /dev/log && break; sleep 0.1; done
+stat -c '%F %a %U:%G' /dev/log
+su alice -c 'logger -t row hello'
+logger -t row root
+for i in $(seq 50); do grep -q 'row: root' /var/log/row 2>/dev/null && break; sleep 0.1; done
+grep -o 'row: .*' /var/log/row
+kill "$(cat pid)"
+rm c
+## mariadb
+## image: more
+mariadb-install-db --user=mysql >/dev/null 2>&1
+stat -c '%U:%G %a' /var/lib/mysql /var/lib/mysql/mysql
+mkdir -p /run/mysqld
+chown mysql:mysql /run/mysqld
+mariadbd-safe --user=mysql --skip-networking --skip-syslog >/dev/null 2>&1 &
+for i in $(seq 100); do mariadb-admin ping >/dev/null 2>&1 && break; sleep 0.2; done
+mariadb -N -e 'select current_user()'
+mariadb -e 'create user alice identified via unix_socket; create database d; grant all on d.* to alice'
+su alice -c "mariadb -N -e 'select current_user(); create table d.t (n int); insert into d.t values (1); select * from d.t'"
+su bob -c 'mariadb -N -e "select 1"' 2>&1 | sed 's/(.*)//' || true
+su bob -c 'mariadb -u alice -N -e "select 1"' >/dev/null 2>&1 || echo refused
+ps -o user= -C mariadbd
+stat -c '%U:%G %a' /var/lib/mysql/d /run/mysqld/mysqld.sock
+mariadb-admin shutdown
+wait || true
+## samba
+## image: more
+mkdir -p /run/samba share
+printf '[global]\nsmb ports = 4450\nbind interfaces only = yes\ninterfaces = lo\nmap to guest = never\nstore dos attributes = no\n' >smb.conf
+printf 'log file = /w/log\n[share]\npath = /w/share\nwritable = yes\n[homes]\nwritable = yes\n' >>smb.conf
+chmod 777 share
+printf 'secret\nsecret\n' | smbpasswd -c smb.conf -s -a alice >/dev/null
+smbd -s smb.conf -D
+for i in $(seq 50); do smbclient -p 4450 -U alice%secret //127.0.0.1/share -c ls >/dev/null 2>&1 && break; sleep 0.2; done
+echo x >f
+smbclient -p 4450 -U alice%secret //127.0.0.1/share -c 'put f; mkdir d; ls f' 2>/dev/null | awk '{print $1,$2,$3}' | head -n 1
+smbclient -p 4450 -U alice%secret //127.0.0.1/alice -c 'put f' >/dev/null 2>&1
+smbclient -p 4450 -U alice%wrong //127.0.0.1/share -c ls 2>&1 | grep -o NT_STATUS.*
+stat -c '%F %U:%G %a %n' share/* /home/alice/f
+pkill -x smbd
+rm -rf log* smb.conf f /run/samba /var/cache/samba /var/lib/samba
+## munge
+## image: more
+mkdir -p /run/munge
+chown munge:munge /run/munge
+runuser -u munge -- munged
+munge -n | unmunge | grep -e '^UID' -e STATUS
+su alice -c 'munge -n' | unmunge | grep -e '^UID' -e STATUS
+su alice -c 'munge -n -u root' | su bob -c unmunge 2>/dev/null | grep STATUS || echo refused
+ps -o user= -C munged
+pkill -x munged
+while pgrep -x munged >/dev/null; do sleep 0.1; done
+rm -rf /run/munge /var/lib/munge/munged.seed
+## haproxy
+## image: more
+printf 'global\n user haproxy\n group haproxy\n chroot /var/lib/haproxy\n stats socket /w/sock user alice group haproxy mode 660\n' >c
+printf 'defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\nfrontend f\n bind 127.0.0.1:8080\n http-request return status 200\n' >>c
+haproxy -D -p /w/pid -f c
+stat -c '%F %a %U:%G' sock
+ps -o user= -C haproxy | sort -u
+python3 -c 'import urllib.request; print(urllib.request.urlopen("http://127.0.0.1:8080/").status)'
+ls -l "/proc/$(cat pid)/root" | grep -o '> .*'
+kill "$(cat pid)"
+rm pid
+## beanstalkd-user
+## image: more
+beanstalkd -u nobody -l 127.0.0.1 -p 11300 &
+sleep 0.5
+ps -o user= -C beanstalkd
+kill $!
+wait || true
+## gunicorn-user
+## image: more
+printf 'import os\ndef app(env, start):\n    start("200 OK", [])\n    return [b"%%d %%d" %% (os.getuid(), os.getgid())]\n' >a.py
+gunicorn --user alice --group bob --bind unix:/w/sock --pid /w/pid --worker-tmp-dir /dev/shm a:app >/dev/null 2>&1 &
+for i in $(seq 50); do test -S sock && break; sleep 0.1; done
+python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.connect("/w/sock"); s.send(b"GET / HTTP/1.0\r\n\r\n"); print(s.makefile().read().split("\n")[-1])'
+stat -c '%U:%G' sock
+kill "$(cat pid)"
+wait || true
+rm -rf __pycache__
+## php-fpm-pool
+## image: more
+printf '[global]\nerror_log = /w/log\npid = /w/pid\n[p]\nuser = alice\ngroup = bob\nlisten = /w/sock\nlisten.owner = bob\nlisten.group = alice\nlisten.mode = 0640\npm = static\npm.max_children = 2\n' >c
+"$(ls /usr/sbin/php-fpm* | head -n 1)" -y c
+for i in $(seq 50); do test -S sock && break; sleep 0.1; done
+stat -c '%F %a %U:%G' sock
+ps -e -o user=,args= | grep -e 'pool p' | grep -v grep | awk '{print $1}' | sort | uniq -c
+kill "$(cat pid)"
+sleep 0.5
+rm -f log pid
+## unbound-chroot
+## image: more
+mkdir -p root/etc
+printf 'server:\n username: unbound\n chroot: /w/root\n directory: /etc\n pidfile: /w/root/pid\n interface: 127.0.0.1@5300\n use-syslog: no\n logfile: /etc/log\n local-data: "row. A 10.0.0.1"\n' >root/etc/c
+chown unbound root/etc root
+unbound-checkconf root/etc/c
+unbound -c /w/root/etc/c
+sleep 0.5
+ps -o user= -C unbound
+stat -c '%U:%G %n' root/etc/log root/pid
+kill "$(cat root/pid)"
+sleep 0.3
+rm -f root/etc/log root/pid
+## squid-cache
+## image: more
+printf 'cache_dir ufs /w/cache 10 4 4\ncache_effective_user proxy\ncache_effective_group proxy\npid_filename /w/pid\ncache_log /w/log\naccess_log none\nhttp_port 127.0.0.1:3128\n' >c
+mkdir cache
+touch log
+chown proxy:proxy cache log
+squid -f c -z --foreground >/dev/null 2>&1
+stat -c '%U:%G %a' cache/00 cache/03/03
+rm -f log
+## named-update
+## image: more
+mkdir zone
+printf '$TTL 60\n@ IN SOA ns.row. root.row. 1 60 60 60 60\n@ IN NS ns.row.\nns IN A 127.0.0.1\n' >zone/row
+printf 'options { directory "/w/zone"; listen-on port 5300 { 127.0.0.1; }; listen-on-v6 { none; }; pid-file "/w/zone/pid"; session-keyfile "/w/zone/key"; recursion no; };\ncontrols { };\nzone "row" { type primary; file "row"; allow-update { any; }; };\n' >zone/c
+chown -R bind:bind zone
+named -u bind -c /w/zone/c
+for i in $(seq 50); do dig +short +timeout=1 -p 5300 @127.0.0.1 ns.row >/dev/null 2>&1 && break; sleep 0.1; done
+printf 'server 127.0.0.1 5300\nzone row\nupdate add new.row 60 A 10.0.0.2\nsend\n' | su alice -c nsupdate
+dig +short -p 5300 @127.0.0.1 new.row
+ps -o user= -C named
+stat -c '%U:%G %a %n' zone/row.jnl zone/pid zone/key
+pkill -x named
+while pgrep -x named >/dev/null; do sleep 0.1; done
+rm -rf zone
+## systemctl-enable
+systemctl disable cron 2>&1
+systemctl is-enabled cron || true
+systemctl enable cron 2>&1
+systemctl is-enabled cron
+systemctl mask cron 2>&1
+ls -l /etc/systemd/system/cron.service | grep -o 'cron.*'
+systemctl unmask cron 2>&1
+su alice -c 'systemctl disable cron' >/dev/null 2>&1 || echo refused

@@ -18,7 +18,8 @@ NAMES = {
     "_json": "encode_basestring_ascii make_scanner",  # json loads re
     "_lzma": "LZMADecompressor",  # lzma loads bz2's modules
     "_signal": "SIGCHLD SIGCONT SIGHUP SIGINT SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGTERM SIGTSTP"
-    " SIGTTIN SIGTTOU SIGURG SIGWINCH SIGXFSZ SIG_BLOCK SIG_DFL SIG_IGN SIG_SETMASK SIG_UNBLOCK"
+    " SIGPROF SIGTTIN SIGTTOU SIGURG SIGVTALRM SIGWINCH SIGXFSZ SIG_BLOCK SIG_DFL SIG_IGN"
+    " SIG_SETMASK SIG_UNBLOCK"
     " default_int_handler getsignal pidfd_send_signal pthread_sigmask set_wakeup_fd signal"
     " sigtimedwait sigwaitinfo valid_signals",  # signal loads enum
     "_socket": "AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL MSG_PEEK SCM_RIGHTS SOCK_CLOEXEC SOCK_SEQPACKET"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.base.kernel.namespaces import CLONE_NEWNS
+from sundog.base.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.runtime.emulation.filter import fake_root_program
@@ -95,7 +95,8 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         ("fcntl", (0, fcntl.F_SETFL), False),
         ("prctl", (3,), True),
         ("prctl", (1,), False),
-        ("unshare", (0x10000000,), False),
+        ("unshare", (CLONE_NEWUSER,), True),
+        ("unshare", (CLONE_NEWNET,), False),
         ("unshare", (0x00020000,), True),
         ("clone", (17,), False),
         ("clone", (0x00020000 | 17,), True),

@@ -41,6 +41,12 @@ def test_starts_of_set_id_programs_among_signals(busybox: Container) -> None:
     assert busybox.sh(f"mkdir w; cd w; {made}; exec stress starts 40 ./s ./bad") == "0 wrong\n"
 
 
+@pytest.mark.parametrize("timer", [signal.SIGPROF, signal.SIGVTALRM])
+def test_a_timer_of_cpu_time_interrupts_no_call(busybox: Container, timer: signal.Signals) -> None:
+    """A profiler's handler without SA_RESTART: such a timer stands still in a call that waits."""
+    assert busybox.sh(f"exec stress prodded {timer:d}") == "0 interrupted\n"
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the machine runs no i386 programs")
 def test_handlers_of_32_bit_programs(busybox: Container) -> None:
     """Calls start again after SIGCHLD, but not after SIGALRM."""

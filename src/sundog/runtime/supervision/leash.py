@@ -28,9 +28,10 @@ class Leash:
     Use it as a context, which closes it.
     """
 
-    __slots__ = ("_ours", "theirs")
+    __slots__ = ("_namespace", "_ours", "theirs")
 
     def __init__(self) -> None:
+        self._namespace = -1
         self._ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         self.theirs = theirs.detach()
 
@@ -39,6 +40,8 @@ class Leash:
 
     def __exit__(self, *_: object) -> None:
         self._ours.close()
+        if self._namespace >= 0:
+            os.close(self._namespace)
 
     def give(self) -> None:
         """Leave the other end to the processes that have been forked."""
@@ -57,12 +60,13 @@ class Leash:
 
     def namespace(self) -> int:
         """Return the container's user namespace, a descriptor; -1 if no program has run in it."""
-        self._ours.setblocking(False)
-        with suppress(BlockingIOError, ConnectionResetError):
-            _, received = receive_message(self._ours, _PIECE)
-            if received:
-                return received[0]
-        return -1
+        if self._namespace < 0:
+            self._ours.setblocking(False)
+            with suppress(BlockingIOError, ConnectionResetError):
+                _, received = receive_message(self._ours, _PIECE)
+                if received:
+                    self._namespace = received[0]
+        return self._namespace
 
 
 def announce(end: int) -> None:

@@ -26,9 +26,10 @@ KILLED = (
 
 
 class Looking:
-    """Notices that a supervisor can't answer any more: it, or the init, has been killed.
+    """Notices that a container can't end any more: its supervisor, or its init, has been killed.
 
-    The ``guard`` is the supervisor.  While it waits for a FUSE daemon, it does not die.
+    The ``guard`` is the supervisor.  While it waits for a FUSE daemon, it does not die; and while
+    the container's processes do, the supervisor waits for their calls.
     """
 
     __slots__ = ("_guard", "_leash", "_times")
@@ -46,9 +47,20 @@ class Looking:
                 os.kill(self._guard, signal.SIGINT)
         with Closing(os.open(b"/proc", OPEN_DIRECTORY)) as proc:
             waits, is_killed = waiting(proc, self._guard)
-        self._times = self._times + 1 if waits and (is_killed or has_ended) else 0
+            is_lost = waits and is_killed
+            if has_ended:
+                is_lost = waits or self._leaves_others(proc)
+        self._times = self._times + 1 if is_lost else 0
         if self._times > 1:
             raise SundogError(*KILLED)
+
+    def _leaves_others(self, proc: int) -> bool:
+        """Tell whether an init that has ended has left processes of the container alive."""
+        namespace = self._leash.namespace()
+        if namespace < 0:
+            return False
+        members = find_members(proc, {self._guard}, own=os.fstat(namespace).st_ino)
+        return bool(members) and bool(Ending(proc, HostMounts()).living(members))
 
 
 def end_from_outside(leash: Leash) -> None:
@@ -61,7 +73,7 @@ def end_from_outside(leash: Leash) -> None:
     namespace = leash.namespace()
     if namespace < 0:
         return
-    with Closing(namespace), Closing(os.open(b"/proc", OPEN_DIRECTORY)) as proc:
+    with Closing(os.open(b"/proc", OPEN_DIRECTORY)) as proc:
         own = os.fstat(namespace).st_ino
         ending = Ending(proc, HostMounts())
 

@@ -1,4 +1,4 @@
-/* stress signals | children COUNT | narrow SIGNAL | made COUNT | starts COUNT SET_ID BAD | short COUNT | bomb SECONDS: try to exhaust a supervisor; print
+/* stress signals | children COUNT | prodded SIGNAL | narrow SIGNAL | made COUNT | starts COUNT SET_ID BAD | short COUNT | bomb SECONDS: try to exhaust a supervisor; print
  * all errors.
  *
  * Run it in an empty directory. */
@@ -167,6 +167,24 @@ static int secure_starts(unsigned count, const char *set_id, const char *bad)
     return wrong != 0;
 }
 
+/* A signal that comes again and again interrupts no call: print how many it interrupted. */
+static int prodded(int number)
+{
+    struct sigaction action = {.sa_handler = nothing}; /* no SA_RESTART */
+    unsigned interrupted = 0;
+    struct stat st;
+    sigaction(number, &action, NULL);
+    pid_t prodding = fork();
+    if (prodding == 0)
+        for (;;)
+            kill(getppid(), number);
+    for (int calls = 0; calls < 5000; calls++)
+        interrupted += lstat("/bin", &st) < 0;
+    kill(prodding, SIGKILL);
+    printf("%u interrupted\n", interrupted);
+    return interrupted != 0;
+}
+
 #define I386_RT_SIGACTION 174
 
 /* A 32-bit program's handler of signal "number": print whether calls start again after it. */
@@ -257,6 +275,8 @@ int main(int argc, char **argv)
         return signals();
     if (argc == 3 && strcmp(argv[1], "children") == 0)
         return children(strtoul(argv[2], NULL, 10));
+    if (argc == 3 && strcmp(argv[1], "prodded") == 0)
+        return prodded(atoi(argv[2]));
     if (argc == 3 && strcmp(argv[1], "narrow") == 0)
         return narrow_handler(atoi(argv[2]));
     if (argc == 3 && strcmp(argv[1], "made") == 0)

@@ -136,7 +136,9 @@ class Supervisor:
         # By number; calls of the companion ABI have COMPANION in theirs.
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
+        self._calls: dict[int, str] = {}  # as the handlers know them
         self._rootless: set[int] = set()  # calls that name no path
+        self._mapped: set[int] = set()  # calls that show or take IDs of the caller's user namespace
         self._listing: set[int] = set()  # calls that show nothing but what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
         self._refusing: set[int] = set()  # calls that the supervisor only refuses
@@ -150,6 +152,8 @@ class Supervisor:
             *families[KeyHandlers],
             *families[PrivilegedHandlers],
         }
+        mapped = {*families[IdentityHandlers], "chown", "lchown", "fchown", "fchownat"}
+        mapped -= {"getgroups"}
         refusing = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():
             prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)
@@ -157,10 +161,13 @@ class Supervisor:
                 number, call = abi.numbers[name] | mark, abi.call(name)
                 self._handlers[number] = handler
                 self._names[number] = prefix + name
+                self._calls[number] = call
                 if call in rootless:
                     self._rootless.add(number)
                 if call in LISTING:
                     self._listing.add(number)
+                if call in mapped:
+                    self._mapped.add(number)
                 if call in families[ExecuteHandlers]:
                     self._starting.add(number)
                 if call in refusing:
@@ -191,7 +198,7 @@ class Supervisor:
         listener, paths = self._state.listener, self._state.paths
         must_poll = listener.must_poll
         machine = self._machine
-        handlers, counts, rootless = self._handlers, self._counts, self._rootless
+        handlers, counts = self._handlers, self._counts
         records, credentials = self._state.records, self._state.tags.table
         by_inode, linked, held = records.by_inode, records.linked, records.nursery.held
         unpack, lose = NOTIFICATION.unpack_from, self._state.unanswered.lose
@@ -235,8 +242,8 @@ class Supervisor:
                 listener.cookie, thread = fields[:2]
                 args = fields[2:]
                 try:
-                    if paths.elsewhere and number not in rootless:
-                        answer = self._answer_elsewhere(handlers[number], thread, args)
+                    if paths.elsewhere:
+                        answer = self._answer_elsewhere(number, thread, args)
                     else:
                         answer = handlers[number](thread, args)
                 except KernelAnswers:
@@ -280,14 +287,30 @@ class Supervisor:
     def _leave_to_kernel(self, number: int) -> None:
         """Have the kernel answer a call that only a filter which is not ours notifies."""
         self._counts[number] = 1
-        self._names[number] = f"call-{number:#x}"
+        self._names[number] = self._calls[number] = f"call-{number:#x}"
         self._handlers[number] = lambda _thread, _args: CONTINUE
 
-    def _answer_elsewhere(self, handler: Handler, thread: int, args: Arguments) -> Answer:
-        """Answer while the supervisor has the caller's root."""
-        paths = self._state.paths
+    def _answer_elsewhere(self, number: int, thread: int, args: Arguments) -> Answer:
+        """Answer a call of a process that may have another root, or that serves files to others.
+
+        The supervisor has the caller's root meanwhile.
+        """
+        handler, paths = self._handlers[number], self._state.paths
+        served = self._state.served if self._state.served.has_begun else None
+        if served is not None:
+            served.prepare(thread)
+        if number in self._mapped and self._state.user_namespaces.has(thread):
+            return CONTINUE  # the map of IDs is the kernel's
+        if number in self._rootless:
+            if served is not None:
+                served.check(thread, self._calls[number], args)
+            return handler(thread, args)
+        if served is not None:
+            served.check_root(thread)
         paths.enter_root(thread)
         try:
+            if served is not None:
+                served.check(thread, self._calls[number], args)
             return handler(thread, args)
         finally:
             paths.leave_root()

@@ -175,5 +175,7 @@ class ExecuteHandlers:
             words = head[2:].partition(b"\n")[0].split(None, 1)
             if not head.startswith(b"#!") or not words:
                 return b""
-            place = self._place(thread, who, located(thread, CWD, words[0]))
+            interpreter = located(thread, CWD, words[0])
+            self._state.served.check_location(thread, interpreter)
+            place = self._place(thread, who, interpreter)
         return b""

@@ -75,6 +75,7 @@ class IdentityHandlers:
         self._table = state.tags.table
         self._index = state.tags.index
         self._processes = Processes()
+        self._namespaces = state.user_namespaces
         self._valid = state.tags.table[0].bounding
 
     def calls(self) -> dict[str, Handler]:
@@ -143,7 +144,7 @@ class IdentityHandlers:
 
     def getgroups(self, thread: int, args: Arguments) -> Answer:
         """int getgroups(int size, gid_t list[])."""
-        groups = self._tags.credentials(thread).groups
+        groups = self._namespaces.groups(thread, self._tags.credentials(thread).groups)
         size = signed(args[0])
         if size < 0 or 0 < size < len(groups):
             return -errno.EINVAL

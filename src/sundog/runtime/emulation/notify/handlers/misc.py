@@ -6,6 +6,7 @@ import errno
 
 from sundog.base.cpython import SO_PEERCRED, SOL_SOCKET, Struct, byref
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.namespaces import CLONE_NEWUSER
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_CHROOT
 from sundog.runtime.emulation.notify.seccomp.program import SO_PEERGROUPS
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -35,9 +36,9 @@ class MiscellaneousHandlers:
         return {
             "chroot": self.chroot,
             "pivot_root": self.other_root,
-            "unshare": self.other_root,
+            "unshare": self.unshare,
             "setns": self.other_root,
-            "clone": self.other_root,
+            "clone": self.clone,
             "umount2": self.umount2,
             "getsockopt": self.getsockopt,
         }
@@ -54,6 +55,16 @@ class MiscellaneousHandlers:
         """Note that from now on a tracee may have another root."""
         self._state.paths.elsewhere = True
         return CONTINUE
+
+    def unshare(self, thread: int, args: Arguments) -> Answer:
+        """int unshare(int flags)."""
+        if args[0] & CLONE_NEWUSER:
+            self._state.user_namespaces.begin()
+        return self.other_root(thread, args)
+
+    def clone(self, thread: int, args: Arguments) -> Answer:
+        """long clone(unsigned long flags, ...)."""
+        return self.unshare(thread, args[self._state.abi.clone_flags :])
 
     def umount2(self, _thread: int, _args: Arguments) -> Answer:
         """int umount2(const char *target, int flags)."""

@@ -16,6 +16,7 @@ from sundog.base.kernel.namespaces import CLONE_NEWNS, setns
 from sundog.base.kernel.process import fork_below
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_SYS_ADMIN
+from sundog.runtime.emulation.notify.state.served import is_served
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import take_descriptor
 from sundog.runtime.emulation.notify.tracee.paths import CWD
@@ -69,7 +70,7 @@ class MountHandlers:
         state.processes.forget()
         if not state.tags.credentials(thread).can(CAP_SYS_ADMIN):
             # Errors of the path come before EPERM.
-            state.lookup.file(thread, state.paths.named(thread, CWD, args[1]))
+            self._place(thread, args[1])
             return -errno.EPERM
         flags = args[3] & U32
         if flags & _MS_MGC_MASK == _MS_MGC_VAL:
@@ -77,6 +78,8 @@ class MountHandlers:
         if flags & _OTHER_ACTIONS or not args[2]:
             return CONTINUE
         kind = state.memory.read_string(thread, args[2])
+        if is_served(kind):
+            state.served.begin(thread)
         if not flags & MS_REMOUNT:
             self._note_refusal(thread, kind)
         if not args[4] or kind not in _OWNED:
@@ -85,15 +88,14 @@ class MountHandlers:
         if not any(owner.values()):
             return CONTINUE
         source = state.memory.read_string(thread, args[0]) if args[0] else None
-        location = state.paths.named(thread, CWD, args[1])
-        place = state.lookup.file(thread, location)
+        place = self._place(thread, args[1])
         state.listener.confirm()
         refusal = _mount_for(thread, place, (source, kind, flags, data))
         if refusal:
             return -refusal
         if _OWNED[kind] and not flags & MS_REMOUNT:
             # The place is the directory below the mount.
-            status = state.files.status(state.lookup.file(thread, location))
+            status = state.files.status(self._place(thread, args[1]))
             record = state.records.make(status)
             record.uid, record.gid = owner[b"uid"], owner[b"gid"]
             state.records.keep(status, record)
@@ -101,8 +103,11 @@ class MountHandlers:
 
     def fsopen(self, thread: int, args: Arguments) -> Answer:
         """int fsopen(const char *type, unsigned flags)."""
+        kind = self._state.memory.read_string(thread, args[0])
+        if is_served(kind):
+            self._state.served.begin(thread)
         if self._state.tags.credentials(thread).can(CAP_SYS_ADMIN):
-            self._note_refusal(thread, self._state.memory.read_string(thread, args[0]))
+            self._note_refusal(thread, kind)
         return CONTINUE
 
     def _note_refusal(self, thread: int, kind: bytes) -> None:
@@ -134,6 +139,12 @@ class MountHandlers:
             except KernelError as error:
                 return -error.errno
         return 0
+
+    def _place(self, thread: int, address: int) -> bytes:
+        """Return the place of the directory whose path is at ``address``."""
+        location = self._state.paths.named(thread, CWD, address)
+        self._state.served.check_location(thread, location)
+        return self._state.lookup.file(thread, location)
 
 
 def _without_owner(data: bytes) -> tuple[bytes, dict[bytes, int]]:

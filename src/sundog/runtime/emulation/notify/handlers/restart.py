@@ -1,10 +1,11 @@
-"""sigaction(2): have the kernel start a call again that a dying child has interrupted.
+"""sigaction(2): have the kernel start a call again that some signals have interrupted.
 
 A signal that comes before the supervisor has received a call interrupts the call, also one that the
 kernel itself never interrupts, such as stat(2) or getuid(2).  If the program's handler has no
 SA_RESTART, the call fails with EINTR.  A shell hears of each child by SIGCHLD, and its `test -f`
-would say no.  So the handlers of signals that are ignored by default get SA_RESTART.  Those of
-other signals do not: a program may have set an alarm to break off a read(2).
+would say no.  So the handlers of signals that are ignored by default get SA_RESTART, and those of
+the timers of CPU time, which profilers use.  Those of other signals do not: a program may have set
+an alarm to break off a read(2).
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, located,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.emulation.notify.state.files import Status
     from sundog.runtime.emulation.notify.state.record import Record
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
@@ -165,7 +166,7 @@ class StatHandlers:
         """
         files, follow = self._state.files, not flags & AT_SYMLINK_NOFOLLOW
         if is_place(location):  # ``_seems_true`` has found it
-            return location, self._state.shown(files.found(location, follow=True))
+            return location, self._seen(thread, files.found(location, follow=True))
         find = self._lookup.file if self._access is None else self._access.file
         try:
             place = find(thread, location, follow=follow)
@@ -173,7 +174,12 @@ class StatHandlers:
             # Without the directory where the way begins, the kernel says EBADF.
             os.close(os.open(location[: start_of_walk(location)], os.O_PATH | os.O_CLOEXEC))
             raise Refused(errno.ENOENT) from None
-        return place, self._state.shown(files.found(place, follow=True))
+        return place, self._seen(thread, files.found(place, follow=True))
+
+    def _seen(self, thread: int, status: Status) -> Record | None:
+        """Return what stat(2) says of a file to ``thread``; None if the kernel is right."""
+        record = self._state.shown(status)
+        return None if record is None else self._state.user_namespaces.seen(thread, record)
 
     def _show(self, thread: int, location: bytes, flags: int, address: int) -> Answer:
         """Answer with what the kernel says of ``location``, changed by what the record says."""

@@ -13,9 +13,9 @@ import errno
 import os
 from fcntl import F_SETLEASE
 
-from sundog.base.cpython import SIGCHLD, SIGURG, SIGWINCH, SOL_SOCKET
+from sundog.base.cpython import SIGCHLD, SIGPROF, SIGURG, SIGVTALRM, SIGWINCH, SOL_SOCKET
 from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
-from sundog.base.kernel.namespaces import CLONE_NEWNS
+from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER
 from sundog.base.kernel.numbers import ABIS
 from sundog.base.kernel.process import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS
 from sundog.runtime.emulation.bpf import (
@@ -134,21 +134,23 @@ MAKES_FILE = os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY
 # What only the owner of a file, or a process that may write it, or make one, may ask for.
 _IS_CHECKED = MAKES_FILE | os.O_ACCMODE | os.O_TRUNC | os.O_NOATIME
 _IS_TAG = (RLIMIT_LOCKS,)
+_NEW_PLACES = CLONE_NEWNS | CLONE_NEWUSER  # paths and IDs may mean something else there
 _IDENTITY_OPTIONS = (
     *(PR_GET_DUMPABLE, PR_SET_DUMPABLE),
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
-# signal(7): the default action is to ignore them.
-_SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
+# The signals by which no program breaks off a call: those that are ignored by default (signal(7)),
+# and those of timers of CPU time, which stand still during a call that waits (setitimer(2)).
+_RESTARTING = tuple(int(number) for number in (SIGCHLD, SIGURG, SIGWINCH, SIGPROF, SIGVTALRM))
 # The kernel notifies a call if all of its tests hold.
 _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "open": ((1, _IS_CHECKED, ()),),
     "openat": ((2, _IS_CHECKED, ()),),
     "fcntl": ((1, _ALL_BITS, (F_SETLEASE,)),),
     "fsconfig": ((1, _ALL_BITS, (FSCONFIG_SET_STRING,)),),
-    "unshare": ((0, CLONE_NEWNS, ()),),
-    "rt_sigaction": ((0, _ALL_BITS, _SIGNALS_IGNORED_BY_DEFAULT),),
+    "unshare": ((0, _NEW_PLACES, ()),),
+    "rt_sigaction": ((0, _ALL_BITS, _RESTARTING),),
     "prctl": ((0, _ALL_BITS, _IDENTITY_OPTIONS),),
     "socketcall": ((0, _ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
     "ipc": ((0, IPC_CALL_BITS, (SEMGET, SEMCTL, MSGGET, MSGCTL, SHMAT, SHMGET, SHMCTL)),),
@@ -205,7 +207,7 @@ def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
     options = (notify_abi.peer_credentials, SO_PEERGROUPS)
     return {
         **_CONDITIONAL,
-        "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),),
+        "clone": ((notify_abi.clone_flags, _NEW_PLACES, ()),),
         "getsockopt": ((1, _ALL_BITS, (SOL_SOCKET,)), (2, _ALL_BITS, options)),
     }
 

@@ -42,6 +42,7 @@ STATX_SIZE = 256
 STATX_UID, STATX_MODE, STATX_RDEV, STATX_BIRTH = 20, 28, 128, 80
 _STATX_BTIME = 0x800
 _STATX_MNT_ID = 0x1000
+_AT_STATX_DONT_SYNC = 0x4000
 _STATX_ATTRIBUTES, _STATX_MOUNT = 8, 144
 _STATX_ATTR_MOUNT_ROOT = 0x2000
 _STATX_ALL = 0x7FF | _STATX_BTIME
@@ -274,9 +275,10 @@ class Files:
     def mount_number(self, location: bytes, *, follow: bool) -> int:
         """Return the number of the mount on which ``location`` is, 0 if no file is there.
 
-        Sets ``found_mount``.  The number is that of proc(5), mountinfo.
+        Sets ``found_mount``.  The number is that of proc(5), mountinfo.  The file system itself is
+        not asked.
         """
-        flags = 0 if follow else AT_SYMLINK_NOFOLLOW
+        flags = _AT_STATX_DONT_SYNC | (0 if follow else AT_SYMLINK_NOFOLLOW)
         pointer, buffer = self._statx_pointer, self._statx_buffer
         if self._syscall(self._statx, AT_FDCWD, location, flags, _STATX_MNT_ID, pointer) < 0:
             self.found_mount = False

@@ -15,7 +15,11 @@ from sundog.runtime.emulation.notify.identity.credentials import RLIM64_INFINITY
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.state.sysv import SYSV_KINDS, SysvKind, shown_list
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
-from sundog.runtime.emulation.notify.tracee.descriptors import ids_seen_by, status_text
+from sundog.runtime.emulation.notify.tracee.descriptors import (
+    ids_seen_by,
+    status_text,
+    whole_text,
+)
 from sundog.runtime.emulation.notify.tracee.tag import FILE_LOCKS
 
 TYPE_CHECKING = False
@@ -41,7 +45,7 @@ def open_shown(state: State, thread: int, location: bytes, flags: int) -> int:
         if name in _SYSV_LISTS:
             return _open_list(state, thread, found, _SYSV_LISTS[name])
         who = state.processes.identity(state.files.descriptor_status(found))
-        if who is None:
+        if who is None or state.user_namespaces.has(thread):
             return -1
         with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
             if os.readlink(b"self/fd/%d" % fd).rpartition(b"/")[2] != name:
@@ -62,7 +66,7 @@ def _open_list(state: State, thread: int, found: int, kind: SysvKind) -> int:
     if not state.sysv.is_here(thread):
         return -1
     with Closing(os.open(b"self/fd/%d" % found, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-        text = _whole_text(fd, _SYSV_LIST_LIMIT)
+        text = whole_text(fd, _SYSV_LIST_LIMIT)
     if shown_list(state.sysv, kind, text) == text:
         return -1
     pids = None if state.sysv.is_here(thread, b"pid") else ids_seen_by(thread)
@@ -75,18 +79,6 @@ def _in_memory(name: str, text: bytes) -> int:
         with open(memory, "wb", closefd=False) as file:
             file.write(text)
         return os.open(b"self/fd/%d" % memory, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _whole_text(fd: int, limit: int) -> bytes:
-    """Return the rest of the file ``fd``, up to ``limit`` bytes."""
-    pieces, left = [], limit
-    while left:
-        piece = os.read(fd, min(left, 1 << 20))
-        if not piece:
-            break
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
 
 
 def _shown_status(text: bytes, who: Credentials) -> bytes:

@@ -8,8 +8,10 @@ from sundog.runtime.emulation.notify.state.processes import ProcessFiles
 from sundog.runtime.emulation.notify.state.record import ANY_BIRTH, Record
 from sundog.runtime.emulation.notify.state.records import Records
 from sundog.runtime.emulation.notify.state.refusals import Refusals
+from sundog.runtime.emulation.notify.state.served import Served
 from sundog.runtime.emulation.notify.state.sysv import SysvObjects
 from sundog.runtime.emulation.notify.state.unanswered import Unanswered
+from sundog.runtime.emulation.notify.state.user_namespaces import UserNamespaces
 from sundog.runtime.emulation.notify.state.volumes import Volumes
 from sundog.runtime.emulation.notify.tracee.memory import Memory
 from sundog.runtime.emulation.notify.tracee.paths import Paths
@@ -32,7 +34,7 @@ class State:
 
     abi         the architecture's numbers and layouts
     listener    sends descriptors, and tells whether the caller is still alive
-    memory, files, paths, lookup
+    memory, files, paths, lookup, served, user_namespaces
                 see those modules
     records     what the supervisor remembers about files
     processes   the owners of the files of processes in /proc
@@ -72,6 +74,8 @@ class State:
         )
         self.paths = Paths(self.memory)
         self.secure_starts = SecureStarts(self.memory)
+        self.user_namespaces = UserNamespaces()
+        self.served = Served(self.files, self.paths, self.memory)
         self.unanswered = Unanswered()
         self.volumes = None
         if places and owner != (0, 0):

@@ -21,7 +21,7 @@ from sundog.base.kernel.mounts import (
     openat2,
 )
 from sundog.errors import KernelError
-from sundog.runtime.emulation.notify.state.files import Files, file_system_type
+from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.descriptors import process_status, status_text
 from sundog.runtime.emulation.notify.tracee.paths import SLASH, is_place, start_of_walk
@@ -30,9 +30,18 @@ from sundog.runtime.emulation.notify.tracee.tag import SUPERVISOR_MARK, soft_lim
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     # Called with a descriptor of a directory in which a name is looked up.
     Visit = Callable[[int], None]
+
+    class OpenFiles(Protocol):
+        """The answers about open files that a walk needs: see ``Files``."""
+
+        def find_open(self, fd: int, /) -> int: ...  # noqa: D102
+
+        def found_mode(self) -> int: ...  # noqa: D102
+
 
 PROC_SUPER_MAGIC = 0x9FA0  # linux/magic.h
 PROC_ROOT_INO = 1
@@ -56,7 +65,7 @@ class Walk:
     stream      the descriptor through whose link in /proc the walk has ended, b"" for none
     """
 
-    def __init__(self, files: Files, thread: int, location: bytes, visit: Visit | None) -> None:
+    def __init__(self, files: OpenFiles, thread: int, location: bytes, visit: Visit | None) -> None:
         self._files = files
         self._thread = thread
         self._visit = visit
@@ -160,9 +169,13 @@ class Walk:
             raise KernelAnswers
 
     def _require_followed(self, name: bytes) -> None:
-        """Require that the kernel follows the link ``name``: fs.protected_symlinks of proc(5)."""
+        """Require that the kernel follows the link ``name``: fs.protected_symlinks of proc(5).
+
+        The kernel says so before it goes to the target, which may be on another mount.
+        """
         try:
-            os.close(openat2(self._at, name, os.O_PATH, RESOLVE_NO_MAGICLINKS))
+            resolve = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
+            os.close(openat2(self._at, name, os.O_PATH, resolve))
         except KernelError as error:
             if error.errno == errno.EACCES:
                 raise KernelAnswers from error

@@ -88,3 +88,15 @@ def status_text(fd: int) -> bytes:
         piece = os.read(fd, _STATUS_PIECE)
         text += piece
     return text
+
+
+def whole_text(fd: int, limit: int) -> bytes:
+    """Return the rest of the file ``fd``, up to ``limit`` bytes."""
+    pieces, left = [], limit
+    while left:
+        piece = os.read(fd, min(left, 1 << 20))
+        if not piece:
+            break
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
