@@ -95,6 +95,28 @@ su alice -c 'dbus-send --system --print-reply=literal --dest=org.freedesktop.DBu
 su alice -c 'dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.GetConnectionCredentials string::1.1' | grep -A1 UnixUserID | tail -n 1
 ## dbus-session
 su alice -c 'dbus-run-session -- dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.GetConnectionUnixUser string:org.freedesktop.DBus' | tail -n 1
+## gdbus-other-user
+## image: services
+mkdir -p /run/dbus
+dbus-daemon --system --fork
+call() {
+    gdbus call --system --dest org.freedesktop.DBus --object-path / --method "org.freedesktop.DBus.$@"
+}
+export -f call
+call GetConnectionUnixUser :1.0
+su alice -c 'call GetConnectionUnixUser :1.1; call NameHasOwner org.freedesktop.DBus'
+runuser -u bob -- gdbus introspect --system --dest org.freedesktop.DBus --object-path / | head -n 3
+## polkit
+## image: services
+## differs: polkitd reads /proc/PID/status with O_CLOEXEC, and that shows the truth
+mkdir -p /run/dbus
+dbus-daemon --system --fork
+pkaction --action-id org.freedesktop.policykit.exec --verbose
+ps -o user= -C polkitd
+pkcheck --action-id org.freedesktop.policykit.exec --process $$ && echo allowed
+su alice -c 'pkcheck --action-id org.freedesktop.policykit.exec --process $$ 2>&1 || echo refused $?'
+su bob -c 'pkaction | grep policykit'
+kill "$(pidof polkitd)"
 ## nginx
 ## differs: reading and writing are not controlled without strict
 printf 'user www-data;\nevents {}\nhttp { server { listen 127.0.0.1:8471; root /w/r; } }\n' >c

@@ -26,6 +26,7 @@ class Row:
 
 BUSYBOX = {
     "processes": "processes",
+    "senders of messages": "messages",
     "chown": f"""
         echo x >f; ln -s f l; mkdir d
         chown 5:6 f; chown -h 7:8 l; chown 9:10 d; chown 11 d/; chgrp 12 d

@@ -160,7 +160,8 @@ def test_arguments_behind_a_pointer(abi: NotifyAbi, form: str) -> None:
 
         return note
 
-    handlers = {name: noting(name) for name in ("bind", "getsockopt")}
+    names = ("bind", "setsockopt", "getsockopt", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg")
+    handlers = {name: noting(name) for name in names}
     state = cast("State", FakeState(struct.pack(form, *words)))
     handle = SocketCall(abi, state, handlers).handle
     assert handle(1, (15, 4096, 0, 0, 0, 0)) == 0

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.base.kernel.descriptors import MSG_CONFIRM
 from sundog.base.kernel.namespaces import CLONE_NEWNS
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
@@ -61,7 +62,7 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
     names = {number: abi.call(name) for name, number in abi.numbers.items()}
     for number in range(600):
         name = names.get(number, "")
-        if name in NOTIFIED or name in READING:
+        if name in NOTIFIED or name in READING or name == "sendmsg":
             expected = SECCOMP_RET_USER_NOTIF
         elif name in ABSENT:
             expected = ENOSYS
@@ -98,6 +99,8 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         ("getsockopt", (3, 1, 17), True),
         ("getsockopt", (3, 6, 17), False),
         ("getsockopt", (3, 1, 4), False),
+        ("sendmsg", (3, 0, MSG_CONFIRM), False),
+        ("sendmsg", (3, 0, 0x4000), True),
         ("prlimit64", (0, 7), False),
         ("prlimit64", (0, RLIMIT_LOCKS), True),
         ("setrlimit", (RLIMIT_LOCKS | 1 << 32,), True),
@@ -114,6 +117,7 @@ def test_verdicts_by_arguments(call: str, args: tuple[int, ...], is_notified: bo
         ("i386", "socketcall", (2,), True),
         ("i386", "socketcall", (15,), True),
         ("i386", "socketcall", (1,), False),
+        ("s390x", "socketcall", (17,), True),
         ("i386", "ugetrlimit", (RLIMIT_LOCKS,), True),
         ("i386", "clone", (CLONE_NEWNS | 17,), True),
         ("ppc64le", "getsockopt", (3, 1, 21), True),
@@ -197,7 +201,7 @@ def test_the_kernel_refuses_a_young_call_that_it_lacks(native: NotifyAbi) -> Non
     """Nothing answers in its place. The numbers are those of an old call, and of none."""
     state = State(native, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
     common: dict[str, Handler] = {name: lambda _thread, _args: 0 for name in (*NOTIFIED, "bind")}
-    common["getsockopt"] = common["bind"]
+    common.update(dict.fromkeys(("getsockopt", "setsockopt", "sendmsg"), common["bind"]))
     there, lacking = NOTIFY_ABIS[process_abi()].numbers["fchmodat"], 4095
     for name in YOUNG_CALLS:
         for number, answer in ((there, 0), (lacking, CONTINUE)):

@@ -20,6 +20,7 @@ from sundog.runtime.emulation.notify.handlers.forms import handlers_of
 from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.runtime.emulation.notify.handlers.keys import KeyHandlers
 from sundog.runtime.emulation.notify.handlers.links import LinkHandlers
+from sundog.runtime.emulation.notify.handlers.messages import MessageHandlers
 from sundog.runtime.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.runtime.emulation.notify.handlers.mounts import MountHandlers
 from sundog.runtime.emulation.notify.handlers.privileged import PrivilegedHandlers
@@ -67,6 +68,7 @@ FAMILIES = (
     AccessHandlers,
     SignalHandlers,
     AttributeHandlers,
+    MessageHandlers,
     MiscellaneousHandlers,
     MountHandlers,
     SysvHandlers,
@@ -147,6 +149,7 @@ class Supervisor:
             *families[SysvHandlers],
             *families[KeyHandlers],
             *families[PrivilegedHandlers],
+            *families[MessageHandlers],
         }
         refusing = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():

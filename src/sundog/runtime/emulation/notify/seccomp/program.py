@@ -13,6 +13,7 @@ import errno
 import os
 
 from sundog.base.cpython import SIGCHLD, SIGURG, SIGWINCH, SOL_SOCKET
+from sundog.base.kernel.descriptors import MSG_CONFIRM
 from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
 from sundog.base.kernel.namespaces import CLONE_NEWNS
 from sundog.base.kernel.numbers import ABIS
@@ -54,8 +55,9 @@ SECCOMP_RET_USER_NOTIF = 0x7FC00000
 
 _ALL_BITS = 0xFFFFFFFF
 SO_PEERGROUPS = 59
-# socketcall(2)'s numbers of two calls: linux/net.h.
-SYS_BIND, SYS_GETSOCKOPT = 2, 15
+# socketcall(2)'s numbers of calls: linux/net.h.
+SYS_BIND, SYS_SETSOCKOPT, SYS_GETSOCKOPT = 2, 14, 15
+SYS_SENDMSG, SYS_RECVMSG, SYS_RECVMMSG, SYS_SENDMMSG = 16, 17, 19, 20
 # ipc(2)'s numbers of calls, in the low bits of its first argument: linux/ipc.h.
 IPC_CALL_BITS = 0xFFFF
 SEMOP, SEMGET, SEMCTL, SEMTIMEDOP = 1, 2, 3, 4
@@ -112,6 +114,8 @@ NOTIFIED = (
     # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
     # holds a file open.
     *("mount", "umount2"),
+    # Messages say who sent them.
+    *("sendmmsg", "recvmsg", "recvmmsg"),
     # Objects of System V IPC have owners.
     *("shmget", "semget", "msgget", "shmctl", "semctl", "msgctl", "shmat"),
     *PRIVILEGED,
@@ -135,6 +139,10 @@ _IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
+_SOCKET_CALLS = (
+    *(SYS_BIND, SYS_SETSOCKOPT, SYS_GETSOCKOPT),
+    *(SYS_SENDMSG, SYS_SENDMMSG, SYS_RECVMSG, SYS_RECVMMSG),
+)
 # signal(7): the default action is to ignore them.
 _SIGNALS_IGNORED_BY_DEFAULT = (int(SIGCHLD), int(SIGURG), int(SIGWINCH))
 # The kernel notifies a call if all of its tests hold.
@@ -145,7 +153,9 @@ _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "unshare": ((0, CLONE_NEWNS, ()),),
     "rt_sigaction": ((0, _ALL_BITS, _SIGNALS_IGNORED_BY_DEFAULT),),
     "prctl": ((0, _ALL_BITS, _IDENTITY_OPTIONS),),
-    "socketcall": ((0, _ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
+    # Unix sockets ignore this flag: so a process passes its listener on, which nobody serves yet.
+    "sendmsg": ((2, MSG_CONFIRM, (0,)),),
+    "socketcall": ((0, _ALL_BITS, _SOCKET_CALLS),),
     "ipc": ((0, IPC_CALL_BITS, (SEMGET, SEMCTL, MSGGET, MSGCTL, SHMAT, SHMGET, SHMCTL)),),
     "keyctl": ((0, _ALL_BITS, (KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE)),),
     "getrlimit": ((0, _ALL_BITS, _IS_TAG),),
@@ -202,6 +212,10 @@ def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
         **_CONDITIONAL,
         "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),),
         "getsockopt": ((1, _ALL_BITS, (SOL_SOCKET,)), (2, _ALL_BITS, options)),
+        "setsockopt": (
+            (1, _ALL_BITS, (SOL_SOCKET,)),
+            (2, _ALL_BITS, (notify_abi.pass_credentials,)),
+        ),
     }
 
 

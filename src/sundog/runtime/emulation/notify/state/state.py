@@ -8,6 +8,7 @@ from sundog.runtime.emulation.notify.state.processes import ProcessFiles
 from sundog.runtime.emulation.notify.state.record import ANY_BIRTH, Record
 from sundog.runtime.emulation.notify.state.records import Records
 from sundog.runtime.emulation.notify.state.refusals import Refusals
+from sundog.runtime.emulation.notify.state.senders import Senders
 from sundog.runtime.emulation.notify.state.sysv import SysvObjects
 from sundog.runtime.emulation.notify.state.unanswered import Unanswered
 from sundog.runtime.emulation.notify.state.volumes import Volumes
@@ -38,6 +39,7 @@ class State:
     unanswered  new inodes whose creating call has not returned yet
     sysv        the objects of System V IPC
     tags        the identities of processes
+    senders     the identities that messages show
     unrecorded_owners
                 the owners of files without a record; None: root
     volumes     the owners of the caller's files on volumes; None: root
@@ -77,6 +79,7 @@ class State:
         self.records = records
         self.sysv = SysvObjects(abi)
         self.tags = tags
+        self.senders = Senders(tags)
         self.unrecorded_owners = unrecorded_owners
         self.refusals = Refusals()
         self.guesses = guesses

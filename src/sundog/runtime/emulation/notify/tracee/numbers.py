@@ -134,7 +134,13 @@ _NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     # sockets, keys, System V IPC, signals
     ("socketcall",         (NONE,  102,  102,  102, NONE)),
     ("bind",               (  49,  361,  327,  361,  200)),
+    ("setsockopt",         (  54,  366,  339,  366,  208)),
     ("getsockopt",         (  55,  365,  340,  365,  209)),
+    ("sendmsg",            (  46,  370,  341,  370,  211)),
+    ("sendmmsg",           ( 307,  345,  349,  358,  269)),
+    ("recvmsg",            (  47,  372,  342,  372,  212)),
+    ("recvmmsg",           ( 299,  337,  343,  357,  243)),
+    ("recvmmsg_time64",    (NONE,  417, NONE, NONE, NONE)),
     ("add_key",            ( 248,  286,  269,  278,  217)),
     ("keyctl",             ( 250,  288,  271,  280,  219)),
     ("request_key",        ( 249,  287,  270,  279,  218)),
