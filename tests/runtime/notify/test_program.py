@@ -15,7 +15,7 @@ from sundog.base.kernel.namespaces import CLONE_NEWNS
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.runtime.emulation.filter import fake_root_program
-from sundog.runtime.emulation.notify.handlers.forms import YOUNG_CALLS, handlers_of
+from sundog.runtime.emulation.notify.handlers.forms import SOCKET_CALLS, YOUNG_CALLS, handlers_of
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
@@ -101,6 +101,10 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         ("getsockopt", (3, 1, 4), False),
         ("sendmsg", (3, 0, MSG_CONFIRM), False),
         ("sendmsg", (3, 0, 0x4000), True),
+        ("connect", (3, 0x1000, 16), True),
+        ("connect", (3, 0x1000, 110), False),
+        ("sendto", (3, 0x1000, 5, 0, 0, 0), False),
+        ("sendto", (3, 0x1000, 5, 0, 0x2000, 28), True),
         ("prlimit64", (0, 7), False),
         ("prlimit64", (0, RLIMIT_LOCKS), True),
         ("setrlimit", (RLIMIT_LOCKS | 1 << 32,), True),
@@ -201,7 +205,7 @@ def test_the_kernel_refuses_a_young_call_that_it_lacks(native: NotifyAbi) -> Non
     """Nothing answers in its place. The numbers are those of an old call, and of none."""
     state = State(native, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
     common: dict[str, Handler] = {name: lambda _thread, _args: 0 for name in (*NOTIFIED, "bind")}
-    common.update(dict.fromkeys(("getsockopt", "setsockopt", "sendmsg"), common["bind"]))
+    common.update({name: common["bind"] for name, _ in SOCKET_CALLS.values()})
     there, lacking = NOTIFY_ABIS[process_abi()].numbers["fchmodat"], 4095
     for name in YOUNG_CALLS:
         for number, answer in ((there, 0), (lacking, CONTINUE)):

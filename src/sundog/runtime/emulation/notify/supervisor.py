@@ -24,6 +24,7 @@ from sundog.runtime.emulation.notify.handlers.messages import MessageHandlers
 from sundog.runtime.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.runtime.emulation.notify.handlers.mounts import MountHandlers
 from sundog.runtime.emulation.notify.handlers.privileged import PrivilegedHandlers
+from sundog.runtime.emulation.notify.handlers.ports import PortHandlers
 from sundog.runtime.emulation.notify.handlers.signals import SignalHandlers
 from sundog.runtime.emulation.notify.handlers.stat import LISTING, StatHandlers
 from sundog.runtime.emulation.notify.handlers.sysv import SysvHandlers
@@ -64,6 +65,7 @@ FAMILIES = (
     OwnerHandlers,
     CreateHandlers,
     BindHandlers,
+    PortHandlers,
     LinkHandlers,
     AccessHandlers,
     SignalHandlers,
@@ -150,6 +152,7 @@ class Supervisor:
             *families[KeyHandlers],
             *families[PrivilegedHandlers],
             *families[MessageHandlers],
+            *families[PortHandlers],
         }
         refusing = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():

@@ -28,11 +28,13 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     SHMCTL,
     SHMGET,
     SYS_BIND,
+    SYS_CONNECT,
     SYS_GETSOCKOPT,
     SYS_RECVMMSG,
     SYS_RECVMSG,
     SYS_SENDMMSG,
     SYS_SENDMSG,
+    SYS_SENDTO,
     SYS_SETSOCKOPT,
 )
 from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
@@ -44,8 +46,10 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 # The calls of socketcall(2) that are notified, and how many arguments each has: net/socket.c.
-_SOCKET_CALLS = {
+SOCKET_CALLS = {
     SYS_BIND: ("bind", 3),
+    SYS_CONNECT: ("connect", 3),
+    SYS_SENDTO: ("sendto", 6),
     SYS_SETSOCKOPT: ("setsockopt", 5),
     SYS_GETSOCKOPT: ("getsockopt", 5),
     SYS_SENDMSG: ("sendmsg", 3),
@@ -145,7 +149,7 @@ class SocketCall:
         code = "I" if abi.long_size == I386_LONG_SIZE else "Q"
         self._calls = {
             number: (calls[name], Struct(f"={count}{code}"))
-            for number, (name, count) in _SOCKET_CALLS.items()
+            for number, (name, count) in SOCKET_CALLS.items()
         }
 
     def handle(self, thread: int, args: Arguments) -> Answer:

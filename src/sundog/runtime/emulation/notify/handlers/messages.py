@@ -18,6 +18,8 @@ from sundog.base.cpython import (
     MSG_DONTWAIT,
     MSG_PEEK,
     SCM_RIGHTS,
+    SO_DOMAIN,
+    SO_TYPE,
     SOCK_STREAM,
     SOL_SOCKET,
     Struct,
@@ -55,7 +57,6 @@ if TYPE_CHECKING:
 
 _MSG_OOB, _MSG_CTRUNC, _MSG_TRUNC, _MSG_ERRQUEUE = 0x1, 0x8, 0x20, 0x2000
 _MSG_CMSG_CLOEXEC = 0x40000000
-_SO_TYPE, _SO_DOMAIN = 3, 39
 _DESCRIPTORS = (SCM_RIGHTS, SCM_PIDFD)
 _FAMILY = Struct("=H")
 _UINT = Struct("=I")
@@ -192,7 +193,7 @@ class MessageHandlers:
     def _shows_senders(self, connection: socket) -> bool:
         """Tell whether ``connection`` is a Unix socket with SO_PASSCRED."""
         try:
-            domain = connection.getsockopt(SOL_SOCKET, _SO_DOMAIN)
+            domain = connection.getsockopt(SOL_SOCKET, SO_DOMAIN)
             shows = connection.getsockopt(SOL_SOCKET, self._pass_credentials)
         except OSError:
             return False
@@ -216,7 +217,7 @@ class MessageHandlers:
         form, memory = self.form, self._memory
         parts = memory.read(thread, vector, count * form.vector.size)
         vectors = list(form.vector.iter_unpack(parts))
-        is_stream = connection.getsockopt(SOL_SOCKET, _SO_TYPE) == SOCK_STREAM
+        is_stream = connection.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_STREAM
         limit = TRANSFER_LIMIT if is_stream else _DATAGRAM_LIMIT
         size = min(sum(length for _, length in vectors), limit)
         self._state.listener.confirm()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
 _SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
+_SECCOMP_ADDFD_FLAG_SETFD = 1 << 0
 _SECCOMP_ADDFD_FLAG_SEND = 1 << 1
 _SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
 
@@ -181,11 +182,15 @@ class NotificationSource:
 
         ``flags`` are 0 or O_CLOEXEC.
         """
-        added = ADDED_DESCRIPTOR.pack(self.cookie, 0, fd, 0, flags)
-        try:
-            return retried(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, added)
-        except OSError as error:
-            return -(error.errno or errno.EIO)
+        return _added(self.fd, ADDED_DESCRIPTOR.pack(self.cookie, 0, fd, 0, flags))
+
+    def replace_descriptor(self, number: int, fd: int, flags: int) -> Answer:
+        """Make descriptor ``number`` of the caller one of ``fd``; return None, or a negated errno.
+
+        ``flags`` are 0 or O_CLOEXEC.
+        """
+        added = ADDED_DESCRIPTOR.pack(self.cookie, _SECCOMP_ADDFD_FLAG_SETFD, fd, number, flags)
+        return min(_added(self.fd, added), 0) or None
 
     def reply_with_descriptor(self, fd: int, flags: int) -> Answer:
         """Reply with a copy of ``fd`` as a new descriptor of the caller.
@@ -239,6 +244,14 @@ def wake_synchronously(listener: int) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
+
+
+def _added(listener: int, descriptor: bytes) -> int:
+    """Add an ADDED_DESCRIPTOR to the caller; return its number there, or a negated errno."""
+    try:
+        return retried(listener, SECCOMP_IOCTL_NOTIF_ADDFD, descriptor)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
 
 
 def retried(fd: int, request: int, argument: bytes) -> int:

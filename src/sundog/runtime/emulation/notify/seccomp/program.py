@@ -56,7 +56,7 @@ SECCOMP_RET_USER_NOTIF = 0x7FC00000
 _ALL_BITS = 0xFFFFFFFF
 SO_PEERGROUPS = 59
 # socketcall(2)'s numbers of calls: linux/net.h.
-SYS_BIND, SYS_SETSOCKOPT, SYS_GETSOCKOPT = 2, 14, 15
+SYS_BIND, SYS_CONNECT, SYS_SENDTO, SYS_SETSOCKOPT, SYS_GETSOCKOPT = 2, 3, 11, 14, 15
 SYS_SENDMSG, SYS_RECVMSG, SYS_RECVMMSG, SYS_SENDMMSG = 16, 17, 19, 20
 # ipc(2)'s numbers of calls, in the low bits of its first argument: linux/ipc.h.
 IPC_CALL_BITS = 0xFFFF
@@ -139,8 +139,10 @@ _IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
+# sizeof(struct sockaddr_in), sockaddr_in6 and sockaddr_storage.
+_INTERNET_SIZES = (16, 28, 128)
 _SOCKET_CALLS = (
-    *(SYS_BIND, SYS_SETSOCKOPT, SYS_GETSOCKOPT),
+    *(SYS_BIND, SYS_CONNECT, SYS_SENDTO, SYS_SETSOCKOPT, SYS_GETSOCKOPT),
     *(SYS_SENDMSG, SYS_SENDMMSG, SYS_RECVMSG, SYS_RECVMMSG),
 )
 # signal(7): the default action is to ignore them.
@@ -150,6 +152,8 @@ _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "open": ((1, _CHANGES_FILE, ()),),
     "openat": ((2, _CHANGES_FILE, ()),),
     "fsconfig": ((1, _ALL_BITS, (FSCONFIG_SET_STRING,)),),
+    "connect": ((2, _ALL_BITS, _INTERNET_SIZES),),
+    "sendto": ((4, _ALL_BITS, ()), (5, _ALL_BITS, _INTERNET_SIZES)),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "rt_sigaction": ((0, _ALL_BITS, _SIGNALS_IGNORED_BY_DEFAULT),),
     "prctl": ((0, _ALL_BITS, _IDENTITY_OPTIONS),),

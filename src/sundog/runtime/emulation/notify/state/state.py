@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.tags import Tags
     from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
     from sundog.runtime.emulation.notify.state.guesses import OwnerGuesses
+    from sundog.runtime.emulation.notify.state.low_ports import LowPorts
     from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
@@ -45,6 +46,7 @@ class State:
     volumes     the owners of the caller's files on volumes; None: root
     refusals    what the kernel refused to an emulated root
     guesses     files of the image whose owners nobody saw; None: there are none
+    low_ports   the ports below 1024; None: they are those of the host
     strict      whether the filter notifies every open(2), so that all permissions count
 
     ``places`` are those of volumes; ``owner`` is the user and the group of the container's start.
@@ -61,6 +63,7 @@ class State:
         places: Sequence[VolumePlace] = (),
         owner: tuple[int, int] = (0, 0),
         guesses: OwnerGuesses | None = None,
+        low_ports: LowPorts | None = None,
         strict: bool = False,
     ) -> None:
         self.abi = abi
@@ -83,6 +86,7 @@ class State:
         self.unrecorded_owners = unrecorded_owners
         self.refusals = Refusals()
         self.guesses = guesses
+        self.low_ports = low_ports
         self.strict = strict
         self.processes = ProcessFiles(tags)
         self.lookup = Lookup(self.files, self.processes.is_proc)

@@ -47,6 +47,16 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
     return taken
 
 
+def descriptor_flags(thread: int, fd: int) -> int:
+    """Return the flags of descriptor ``fd`` of ``thread``, as open(2) has them: proc(5)."""
+    try:
+        with Closing(os.open(b"%d/fdinfo/%d" % (thread, fd), os.O_RDONLY | os.O_CLOEXEC)) as info:
+            _, _, rest = os.read(info, _STATUS_PIECE).partition(b"flags:")
+    except OSError as error:
+        raise KernelAnswers from error
+    return int(rest.split(None, 1)[0], 8)
+
+
 def status_field(process: int, name: bytes) -> bytes:
     """Return the value of ``name`` in /proc/PID/status.  Raises OSError if the process is gone."""
     _, _, rest = process_status(process).partition(b"\n%s:" % name)

@@ -133,6 +133,8 @@ _NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("inotify_add_watch",  ( 254,  292,  276,  285,   27)),
     # sockets, keys, System V IPC, signals
     ("socketcall",         (NONE,  102,  102,  102, NONE)),
+    ("connect",            (  42,  362,  328,  362,  203)),
+    ("sendto",             (  44,  369,  335,  369,  206)),
     ("bind",               (  49,  361,  327,  361,  200)),
     ("setsockopt",         (  54,  366,  339,  366,  208)),
     ("getsockopt",         (  55,  365,  340,  365,  209)),

@@ -1,0 +1,145 @@
+"""bind(2) to ports below 1024, and connect(2) and sendto(2) to these."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sundog.base.cpython import SO_TYPE, SOCK_STREAM, SOL_SOCKET, Struct
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import libc_call
+from sundog.runtime.emulation.notify.identity.capabilities import CAP_NET_BIND_SERVICE
+from sundog.runtime.emulation.notify.seccomp.listener import borrowed_socket
+from sundog.runtime.emulation.notify.state.low_ports import socket_like
+from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
+from sundog.runtime.emulation.notify.tracee.descriptors import descriptor_flags, take_descriptor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.base.cpython import socket
+    from sundog.runtime.emulation.notify.state.low_ports import LowPorts
+    from sundog.runtime.emulation.notify.state.state import State
+    from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
+
+_AF_INET, _AF_INET6 = 2, 10
+_FAMILY = Struct("=H")
+_PORT = Struct("!2xH")  # in all of these, behind the family
+# By family: where the address is, and its size.
+_PLACES = {_AF_INET: (4, 4), _AF_INET6: (8, 16)}
+_MAPPED = bytes(10) + b"\xff\xff"  # an address of IPv4 as one of IPv6
+_IPV4_SIZE = 4
+_LOOPBACK_BYTE = 127
+_ADDRESS_LIMIT = 128  # sizeof(struct sockaddr_storage)
+_FIRST_UNPRIVILEGED = 1024
+
+
+class PortHandlers:
+    """Have ports below 1024 in a network namespace of the container."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._ports = state.low_ports
+
+    def calls(self) -> dict[str, Handler]:
+        """Return the handlers by name of call."""
+        return {"connect": self.connect, "sendto": self.sendto}
+
+    def bind(self, thread: int, fd: int, address: bytes) -> Answer:
+        """Answer bind(2) of ``fd`` to an ``address`` that is not of a Unix socket."""
+        port, host = _parsed(address)
+        if not 0 < port < _FIRST_UNPRIVILEGED or not _is_local(host) or self._ports is None:
+            return CONTINUE
+        if not self._state.tags.credentials(thread).can(CAP_NET_BIND_SERVICE):
+            return CONTINUE
+        with Closing(take_descriptor(self._state.abi, thread, fd)) as taken:
+            self._state.listener.confirm()
+            result = libc_call("bind", taken, address, len(address))
+            if result != -errno.EACCES:
+                return result
+            try:
+                with borrowed_socket(taken) as connection:
+                    made = self._ports.bound(connection, address, port)
+            except OSError as error:
+                return -(error.errno or errno.EACCES)
+            return self._replace(thread, fd, taken, made) or 0
+
+    def connect(self, thread: int, args: Arguments) -> Answer:
+        """int connect(int fd, const struct sockaddr *address, socklen_t size)."""
+        if self._ports is not None and self._ports.are_bound():
+            return self._lead(thread, self._ports, args[0], args[1], args[2] & U32, is_final=True)
+        return CONTINUE
+
+    def sendto(self, thread: int, args: Arguments) -> Answer:
+        """ssize_t sendto(int fd, const void *, size_t, int, const struct sockaddr *, socklen_t)."""
+        if self._ports is not None and self._ports.are_bound():
+            return self._lead(thread, self._ports, args[0], args[4], args[5] & U32, is_final=False)
+        return CONTINUE
+
+    def _lead(
+        self, thread: int, ports: LowPorts, fd: int, pointer: int, size: int, *, is_final: bool
+    ) -> Answer:
+        """Move ``fd`` to the namespace in which the address at ``pointer`` is.
+
+        A socket leaves the container's own only if it ``is_final`` to whom it sends.
+        """
+        if not _FAMILY.size < size <= _ADDRESS_LIMIT:
+            return CONTINUE
+        port, host = _parsed(self._state.memory.read(thread, pointer, size))
+        if not port:
+            return CONTINUE
+        with Closing(take_descriptor(self._state.abi, thread, fd)) as taken:
+            try:
+                with borrowed_socket(taken) as connection:
+                    is_stream = connection.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_STREAM
+                    if is_stream and _is_connected(connection):
+                        return CONTINUE
+                    if _is_local(host) and ports.has(connection, port):
+                        if not ports.is_outside(connection):
+                            return CONTINUE
+                        made = ports.inside(connection)
+                    elif not ports.is_inside(connection) or not is_final:
+                        return CONTINUE
+                    elif is_stream or not _is_local(host):
+                        made = socket_like(connection).detach()
+                    else:
+                        return CONTINUE
+            except OSError:
+                return CONTINUE
+            return self._replace(thread, fd, taken, made)
+
+    def _replace(self, thread: int, fd: int, old: int, new: int) -> Answer:
+        """Give the caller the socket ``new`` in the place of ``old``, which is its ``fd``."""
+        with Closing(new):
+            os.set_blocking(new, os.get_blocking(old))
+            flags = descriptor_flags(thread, fd & U32) & os.O_CLOEXEC
+            return self._state.listener.replace_descriptor(fd & U32, new, flags)
+
+
+def _parsed(address: bytes) -> tuple[int, bytes]:
+    """Return port and host of an ``address`` of the Internet's families, a port of 0 for others.
+
+    A host of IPv4 has 4 bytes, one of IPv6 has 16.
+    """
+    (family,) = _FAMILY.unpack_from(address)
+    at, size = _PLACES.get(family, (0, 0))
+    host = address[at : at + size]
+    if not size or len(host) < size:
+        return 0, b""
+    (port,) = _PORT.unpack_from(address)
+    return port, host[len(_MAPPED) :] if host.startswith(_MAPPED) else host
+
+
+def _is_local(host: bytes) -> bool:
+    """Tell whether ``host`` is any address of this machine, or one of loopback."""
+    if len(host) == _IPV4_SIZE:
+        return host[0] == _LOOPBACK_BYTE or not any(host)
+    return not any(host[:-1]) and host[-1] in (0, 1)
+
+
+def _is_connected(connection: socket) -> bool:
+    """Tell whether a stream is connected, so that its socket must stay."""
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
