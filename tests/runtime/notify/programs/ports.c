@@ -201,6 +201,26 @@ static void datagrams(void)
     recvfrom(loose, text, 15, 0, &from.any, &size), puts(text), show("from", &from);
 }
 
+/* An address of this machine with which it reaches others; if there is none, one of loopback. */
+static void own_address(void)
+{
+    socklen_t size;
+    char host[64] = "127.0.0.1";
+    union address where = at("192.0.2.1", 9, &size);
+    int any = socket(AF_INET, SOCK_DGRAM, 0);
+    if (connect(any, &where.any, size) == 0 && getsockname(any, &where.any, &size) == 0)
+        inet_ntop(AF_INET, &where.v4.sin_addr, host, sizeof host);
+    int fd = bound("bind 809", SOCK_STREAM, host, 809);
+    say("listen", listen(fd, 5));
+    serve(fd);
+    int client = connected("connect 809", SOCK_STREAM, host, 809);
+    char text[16] = "";
+    write(client, "hello", 5), read(client, text, 15), puts(text);
+    wait(NULL);
+    close(fd), close(client);
+    close(connected("connect when it is closed", SOCK_STREAM, host, 809));
+}
+
 static void six(void)
 {
     int fd = bound("bind 807", SOCK_STREAM, "::", 807);
@@ -227,5 +247,6 @@ int main(int count, char **words)
     }
     streams();
     datagrams();
+    own_address();
     return 0;
 }

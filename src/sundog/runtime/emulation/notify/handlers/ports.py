@@ -5,7 +5,15 @@ from __future__ import annotations
 import errno
 import os
 
-from sundog.base.cpython import SO_TYPE, SOCK_STREAM, SOL_SOCKET, Struct
+from sundog.base.cpython import (
+    SO_TYPE,
+    SOCK_DGRAM,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    Struct,
+    inet_ntop,
+    socket,
+)
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import libc_call
 from sundog.runtime.emulation.notify.identity.capabilities import CAP_NET_BIND_SERVICE
@@ -16,7 +24,6 @@ from sundog.runtime.emulation.notify.tracee.descriptors import descriptor_flags,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.base.cpython import socket
     from sundog.runtime.emulation.notify.state.low_ports import LowPorts
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
@@ -29,6 +36,7 @@ _PLACES = {_AF_INET: (4, 4), _AF_INET6: (8, 16)}
 _MAPPED = bytes(10) + b"\xff\xff"  # an address of IPv4 as one of IPv6
 _IPV4_SIZE = 4
 _LOOPBACK_BYTE = 127
+_SOME_PORT = 9
 _ADDRESS_LIMIT = 128  # sizeof(struct sockaddr_storage)
 _FIRST_UNPRIVILEGED = 1024
 
@@ -46,8 +54,8 @@ class PortHandlers:
 
     def bind(self, thread: int, fd: int, address: bytes) -> Answer:
         """Answer bind(2) of ``fd`` to an ``address`` that is not of a Unix socket."""
-        port, host = _parsed(address)
-        if not 0 < port < _FIRST_UNPRIVILEGED or not _is_local(host) or self._ports is None:
+        port, _ = _parsed(address)
+        if not 0 < port < _FIRST_UNPRIVILEGED or self._ports is None:
             return CONTINUE
         if not self._state.tags.credentials(thread).can(CAP_NET_BIND_SERVICE):
             return CONTINUE
@@ -93,13 +101,13 @@ class PortHandlers:
                     is_stream = connection.getsockopt(SOL_SOCKET, SO_TYPE) == SOCK_STREAM
                     if is_stream and _is_connected(connection):
                         return CONTINUE
-                    if _is_local(host) and ports.has(connection, port):
+                    if ports.has(connection, port) and _is_own(host):
                         if not ports.is_outside(connection):
                             return CONTINUE
                         made = ports.inside(connection)
-                    elif not ports.is_inside(connection) or not is_final:
+                    elif not is_final or not ports.is_inside(connection):
                         return CONTINUE
-                    elif is_stream or not _is_local(host):
+                    elif is_stream or not _is_own(host):
                         made = socket_like(connection).detach()
                     else:
                         return CONTINUE
@@ -129,11 +137,23 @@ def _parsed(address: bytes) -> tuple[int, bytes]:
     return port, host[len(_MAPPED) :] if host.startswith(_MAPPED) else host
 
 
-def _is_local(host: bytes) -> bool:
-    """Tell whether ``host`` is any address of this machine, or one of loopback."""
-    if len(host) == _IPV4_SIZE:
-        return host[0] == _LOOPBACK_BYTE or not any(host)
-    return not any(host[:-1]) and host[-1] in (0, 1)
+def _is_own(host: bytes) -> bool:
+    """Tell whether ``host`` is an address of this machine, or any of them.
+
+    To such an address, the kernel sends from the same one, or from another one of loopback.
+    """
+    is_short = len(host) == _IPV4_SIZE
+    if not any(host) or (is_short and host[0] == _LOOPBACK_BYTE):
+        return True
+    family = _AF_INET if is_short else _AF_INET6
+    text, route = inet_ntop(family, host), socket(family, SOCK_DGRAM)
+    try:
+        route.connect((text, _SOME_PORT))  # this sends nothing
+        return bool(route.getsockname()[0] == text)
+    except OSError:
+        return False
+    finally:
+        route.close()
 
 
 def _is_connected(connection: socket) -> bool:

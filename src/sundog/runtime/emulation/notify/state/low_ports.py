@@ -3,8 +3,8 @@
 The host's network lets nobody bind such a port without its own privileges.  A network namespace of
 the container lets the container's root.  A socket stays in the namespace in which it was made,
 whoever uses it.  So the supervisor has a socket made there: for a program that binds such a port,
-and for each that sends to one.  There are no addresses but those of loopback, and no other listener
-is in the way.  Nobody outside of the container reaches these ports.
+and for each that sends to one.  The namespace has each address, and reaches nothing but itself.
+Nobody outside of the container reaches these ports, and no listener of the host is in the way.
 
 Specification: network_namespaces(7), socket(7), ip(7), ipv6(7), tcp(7).
 """
@@ -39,7 +39,7 @@ from sundog.base.kernel.descriptors import receive_message, send_message
 from sundog.base.kernel.files import close_all_but
 from sundog.base.kernel.libc import libc_call
 from sundog.base.kernel.namespaces import CLONE_NEWNET, setns, unshare
-from sundog.base.kernel.network import bring_up_loopback
+from sundog.base.kernel.network import bring_up_loopback, have_all_addresses
 from sundog.base.kernel.process import fork_below
 from sundog.errors import KernelError
 from sundog.runtime.emulation.notify.seccomp.listener import borrowed_socket
@@ -153,6 +153,7 @@ def _make(channel: socket, connection: socket, namespace: int, address: bytes) -
         if namespace < 0:
             unshare(CLONE_NEWNET)
             bring_up_loopback()
+            have_all_addresses()
         else:
             setns(namespace, CLONE_NEWNET)
         made = socket_like(connection)
