@@ -39,6 +39,7 @@ _LOOPBACK_BYTE = 127
 _SOME_PORT = 9
 _ADDRESS_LIMIT = 128  # sizeof(struct sockaddr_storage)
 _FIRST_UNPRIVILEGED = 1024
+_BIND_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
 class PortHandlers:
@@ -68,7 +69,8 @@ class PortHandlers:
                 with borrowed_socket(taken) as connection:
                     made = self._ports.bound(connection, address, port)
             except OSError as error:
-                return -(error.errno or errno.EACCES)
+                # The child could not make the socket: then the host's answer counts.
+                return -(error.errno if error.errno in _BIND_ERRORS else errno.EACCES)
             return self._replace(thread, fd, taken, made) or 0
 
     def connect(self, thread: int, args: Arguments) -> Answer:
