@@ -199,6 +199,16 @@ static void datagrams(void)
     recvfrom(fd, text, 15, 0, &from.any, &size), puts(text), show("from", &from);
     sendto(fd, "answer", 6, 0, &from.any, size);
     recvfrom(loose, text, 15, 0, &from.any, &size), puts(text), show("from", &from);
+    struct iovec part = {"parted", 6};
+    struct mmsghdr many[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        many[i].msg_hdr.msg_iov = &part, many[i].msg_hdr.msg_iovlen = 1;
+        many[i].msg_hdr.msg_name = &where, many[i].msg_hdr.msg_namelen = sizeof where.v4;
+    }
+    say("sendmsg", (int)sendmsg(socket(AF_INET, SOCK_DGRAM, 0), &many[0].msg_hdr, 0));
+    say("sendmmsg", sendmmsg(socket(AF_INET, SOCK_DGRAM, 0), many, 2, 0));
+    for (int i = 0; i < 3; i++)
+        memset(text, 0, 16), recv(fd, text, 15, 0), puts(text);
 }
 
 /* An address of this machine with which it reaches others; if there is none, one of loopback. */

@@ -26,6 +26,7 @@ from sundog.base.cpython import (
 )
 from sundog.base.kernel.descriptors import INT_SIZE, descriptors_of
 from sundog.base.kernel.files import Closing
+from sundog.runtime.emulation.notify.handlers.ports import PortHandlers
 from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_SETGID,
     CAP_SETUID,
@@ -76,6 +77,7 @@ class MessageHandlers:
         self._state = state
         self._memory = state.memory
         self._senders = state.senders
+        self._ports = PortHandlers(state)
         self._processes = Processes()
         self._pass_credentials = state.abi.pass_credentials
 
@@ -97,28 +99,33 @@ class MessageHandlers:
 
     def sendmsg(self, thread: int, args: Arguments) -> Answer:
         """ssize_t sendmsg(int fd, const struct msghdr *message, int flags)."""
-        form = self.form
-        fields = self._memory.read(thread, args[1] + form.control_at, form.control.size)
-        self._send(thread, *form.control.unpack(fields))
-        return CONTINUE
+        form = self.form.header
+        return self._send(
+            thread, args[0], form.unpack(self._memory.read(thread, args[1], form.size))
+        )
 
     def sendmmsg(self, thread: int, args: Arguments) -> Answer:
         """int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)."""
         form = self.form
         size = min(args[2] & U32, _MESSAGES_LIMIT) * form.stride
         messages = self._memory.read(thread, args[1], size)
-        for at in range(form.control_at, size, form.stride):
-            self._send(thread, *form.control.unpack_from(messages, at))
+        for at in range(0, size, form.stride):
+            answer = self._send(thread, args[0], form.header.unpack_from(messages, at))
+            if answer is not CONTINUE:
+                return answer
         return CONTINUE
 
-    def _send(self, thread: int, address: int, size: int) -> None:
-        """Look for credentials in the control data of a message.  Raises Refused."""
-        if not 0 < size <= _CONTROL_LIMIT:
-            return
-        data = self._memory.read(thread, address, size)
-        for at, length, level, kind in self.form.parsed(data):
-            if (level, kind, length) == (SOL_SOCKET, SCM_CREDENTIALS, CREDENTIALS.size):
-                self._name(thread, address + at, *CREDENTIALS.unpack_from(data, at))
+    def _send(self, thread: int, fd: int, header: tuple[int, ...]) -> Answer:
+        """Look at the name and the control data of a message that ``fd`` sends.  Raises Refused."""
+        name, name_size, _, _, address, size, _ = header
+        if 0 < size <= _CONTROL_LIMIT:
+            data = self._memory.read(thread, address, size)
+            for at, length, level, kind in self.form.parsed(data):
+                if (level, kind, length) == (SOL_SOCKET, SCM_CREDENTIALS, CREDENTIALS.size):
+                    self._name(thread, address + at, *CREDENTIALS.unpack_from(data, at))
+        if not name:
+            return CONTINUE
+        return self._ports.lead(thread, fd, name, name_size & U32, is_final=False)
 
     def _name(self, thread: int, address: int, pid: int, uid: int, gid: int) -> None:
         """Replace the credentials at ``address`` by those that the kernel takes.

@@ -1,4 +1,4 @@
-"""bind(2) to ports below 1024, and connect(2) and sendto(2) to these."""
+"""bind(2) to ports below 1024, and connect(2), sendto(2) and sendmsg(2) to these."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from sundog.runtime.emulation.notify.tracee.descriptors import descriptor_flags,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.runtime.emulation.notify.state.low_ports import LowPorts
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
@@ -75,24 +74,19 @@ class PortHandlers:
 
     def connect(self, thread: int, args: Arguments) -> Answer:
         """int connect(int fd, const struct sockaddr *address, socklen_t size)."""
-        if self._ports is not None and self._ports.are_bound():
-            return self._lead(thread, self._ports, args[0], args[1], args[2] & U32, is_final=True)
-        return CONTINUE
+        return self.lead(thread, args[0], args[1], args[2] & U32, is_final=True)
 
     def sendto(self, thread: int, args: Arguments) -> Answer:
         """ssize_t sendto(int fd, const void *, size_t, int, const struct sockaddr *, socklen_t)."""
-        if self._ports is not None and self._ports.are_bound():
-            return self._lead(thread, self._ports, args[0], args[4], args[5] & U32, is_final=False)
-        return CONTINUE
+        return self.lead(thread, args[0], args[4], args[5] & U32, is_final=False)
 
-    def _lead(
-        self, thread: int, ports: LowPorts, fd: int, pointer: int, size: int, *, is_final: bool
-    ) -> Answer:
+    def lead(self, thread: int, fd: int, pointer: int, size: int, *, is_final: bool) -> Answer:
         """Move ``fd`` to the namespace in which the address at ``pointer`` is.
 
         A socket leaves the container's own only if it ``is_final`` to whom it sends.
         """
-        if not _FAMILY.size < size <= _ADDRESS_LIMIT:
+        ports = self._ports
+        if ports is None or not ports.are_bound() or not _FAMILY.size < size <= _ADDRESS_LIMIT:
             return CONTINUE
         port, host = _parsed(self._state.memory.read(thread, pointer, size))
         if not port:

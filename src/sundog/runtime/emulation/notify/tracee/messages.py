@@ -22,22 +22,18 @@ class MessageForm:
 
     header      struct msghdr: the address of a name and its size, of a vector and its length, of
                 the control data and their size; flags
-    control     the fields of the header that tell where the control data are
-    control_at  where these are in the header
     stride      the bytes of a struct mmsghdr, which begins with a header and the message's length
     vector      struct iovec: address, size
     """
 
-    __slots__ = ("_alignment", "_prefix", "control", "control_at", "header", "stride", "vector")
+    __slots__ = ("_alignment", "_prefix", "header", "stride", "vector")
 
     def __init__(self, word: str, header: str, stride: int) -> None:
         self.header = Struct(header)
-        self.control = Struct(f"={word}{word}")
         self.stride = stride
         self.vector = Struct(f"={word}{word}")
         self._prefix = Struct(f"={word}ii")  # struct cmsghdr: length, level, type
-        self._alignment = self.control.size // 2
-        self.control_at = 4 * self._alignment
+        self._alignment = self.vector.size // 2
 
     def parsed(self, data: bytes) -> Iterator[tuple[int, int, int, int]]:
         """Yield place and size of the data, level and type of each message in control ``data``."""
