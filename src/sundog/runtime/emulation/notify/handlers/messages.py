@@ -176,7 +176,10 @@ class MessageHandlers:
             or flags & (_MSG_OOB | _MSG_ERRQUEUE)
         ):
             return CONTINUE
-        form = self.form
+        form, unanswered = self.form, self._state.unanswered
+        length = unanswered.take_message(thread, fd, address)
+        if length is not None:
+            return length
         header = form.header.unpack(self._memory.read(thread, address, form.header.size))
         if form.room(header[5]) < 0:
             return CONTINUE
@@ -195,7 +198,10 @@ class MessageHandlers:
                 return -(error.errno or errno.EIO)
             if self._sender(control) is None:
                 return CONTINUE
-            return self._deliver(thread, connection, address, header, flags)
+            answer = self._deliver(thread, connection, address, header, flags)
+        if answer is not None and answer >= 0:
+            unanswered.note_message(self._state.listener.cookie, thread, fd, address, answer)
+        return answer
 
     def _shows_senders(self, connection: socket) -> bool:
         """Tell whether ``connection`` is a Unix socket with SO_PASSCRED."""

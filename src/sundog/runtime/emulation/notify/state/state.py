@@ -37,7 +37,7 @@ class State:
                 see those modules
     records     what the supervisor remembers about files
     processes   the owners of the files of processes in /proc
-    unanswered  new inodes whose creating call has not returned yet
+    unanswered  calls that were done, and have not returned yet
     sysv        the objects of System V IPC
     tags        the identities of processes
     senders     the identities that messages show
