@@ -25,7 +25,9 @@ def _refusing() -> None:
 
 
 def test_a_site_without_network_namespaces_says_what_the_host_says(busybox: Container) -> None:
-    assert "bind: Permission denied" in busybox.sh(f"{NONE}; {SERVE}; true")
+    done = busybox.run("sh", "-c", f"{NONE}; {SERVE}; true", options=("--stats",))
+    assert "bind: Permission denied" in done.stdout
+    assert f"notify: the kernel refused bind(2) of port {PORT} (" in done.stderr
 
 
 def test_all_ports_are_in_one_network_namespace(busybox: Container) -> None:

@@ -23,8 +23,8 @@ from sundog.runtime.emulation.notify.handlers.links import LinkHandlers
 from sundog.runtime.emulation.notify.handlers.messages import MessageHandlers
 from sundog.runtime.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.runtime.emulation.notify.handlers.mounts import MountHandlers
-from sundog.runtime.emulation.notify.handlers.privileged import PrivilegedHandlers
 from sundog.runtime.emulation.notify.handlers.ports import PortHandlers
+from sundog.runtime.emulation.notify.handlers.privileged import PrivilegedHandlers
 from sundog.runtime.emulation.notify.handlers.signals import SignalHandlers
 from sundog.runtime.emulation.notify.handlers.stat import LISTING, StatHandlers
 from sundog.runtime.emulation.notify.handlers.sysv import SysvHandlers

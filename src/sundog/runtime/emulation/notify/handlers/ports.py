@@ -68,8 +68,12 @@ class PortHandlers:
                 with borrowed_socket(taken) as connection:
                     made = self._ports.bound(connection, address, port)
             except OSError as error:
+                if error.errno in _BIND_ERRORS:
+                    return -error.errno
                 # The child could not make the socket: then the host's answer counts.
-                return -(error.errno if error.errno in _BIND_ERRORS else errno.EACCES)
+                text = f"bind(2) of port {port} (all may bind those from {_FIRST_UNPRIVILEGED} on)"
+                self._state.refusals.note(thread, text)
+                return -errno.EACCES
             return self._replace(thread, fd, taken, made) or 0
 
     def connect(self, thread: int, args: Arguments) -> Answer:

@@ -133,6 +133,7 @@ _NOTIFY_NUMBERS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("inotify_add_watch",  ( 254,  292,  276,  285,   27)),
     # sockets, keys, System V IPC, signals
     ("socketcall",         (NONE,  102,  102,  102, NONE)),
+    ("socket",             (  41,  359,  326,  359,  198)),
     ("connect",            (  42,  362,  328,  362,  203)),
     ("sendto",             (  44,  369,  335,  369,  206)),
     ("bind",               (  49,  361,  327,  361,  200)),
