@@ -141,6 +141,7 @@ find /var/log/apache2 /run/apache2 /run/lock/apache2 -printf '%p %y %m %u:%g\n' 
 apache2ctl stop
 for i in $(seq 50); do test -e /run/apache2/apache2.pid || break; sleep 0.1; done
 ## apache2-port-80
+## image: services
 ## where: RUN
 echo page >/var/www/html/index.html
 echo 'ServerName localhost' >>/etc/apache2/apache2.conf
@@ -153,6 +154,7 @@ apache2ctl stop
 for i in $(seq 50); do test -e /run/apache2/apache2.pid || break; sleep 0.1; done
 curl -s http://127.0.0.1/ || echo "refused $?"
 ## nginx-port-80
+## image: services
 ## where: RUN
 nginx -t 2>&1 | tail -n 1
 nginx
