@@ -169,7 +169,7 @@ def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socke
     try:
         set_no_new_privs()
         if options.mode == "notify":
-            program = notify_program(ABI, strict=options.strict)
+            program = notify_program(ABI, strict=options.strict, has_ports=True)
             listener = install_listener(program, ABI.numbers["seccomp"])
             send_descriptor(channel.fileno(), listener)
             os.close(listener)

@@ -101,10 +101,6 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         ("getsockopt", (3, 1, 4), False),
         ("sendmsg", (3, 0, MSG_CONFIRM), False),
         ("sendmsg", (3, 0, 0x4000), True),
-        ("connect", (3, 0x1000, 16), True),
-        ("connect", (3, 0x1000, 110), False),
-        ("sendto", (3, 0x1000, 5, 0, 0, 0), False),
-        ("sendto", (3, 0x1000, 5, 0, 0x2000, 28), True),
         ("prlimit64", (0, 7), False),
         ("prlimit64", (0, RLIMIT_LOCKS), True),
         ("setrlimit", (RLIMIT_LOCKS | 1 << 32,), True),
@@ -113,6 +109,22 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
 def test_verdicts_by_arguments(call: str, args: tuple[int, ...], is_notified: bool) -> None:
     expected = SECCOMP_RET_USER_NOTIF if is_notified else SECCOMP_RET_ALLOW
     assert verdict(PROGRAM, NOTIFY_X86_64.numbers[call], *args) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "args", "leads"),
+    [
+        ("connect", (3, 0x1000, 16), True),
+        ("connect", (3, 0x1000, 110), False),
+        ("sendto", (3, 0x1000, 5, 0, 0, 0), False),
+        ("sendto", (3, 0x1000, 5, 0, 0x2000, 28), True),
+    ],
+)
+def test_calls_that_lead_to_ports(call: str, args: tuple[int, ...], leads: bool) -> None:
+    number = NOTIFY_X86_64.numbers[call]
+    with_ports = Program(notify_program(NOTIFY_X86_64, has_ports=True))
+    assert (verdict(with_ports, number, *args) == SECCOMP_RET_USER_NOTIF) == leads
+    assert verdict(PROGRAM, number, *args) == SECCOMP_RET_ALLOW
 
 
 @pytest.mark.parametrize(
@@ -181,7 +193,7 @@ def test_sync_is_faked_on_request() -> None:
 
 @pytest.mark.parametrize(("abi", "native"), SUPERVISED, ids=lambda abi: abi.name)
 def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) -> None:
-    calls = {*NOTIFIED, *OPENING, *conditional_calls(abi)}
+    calls = {*NOTIFIED, *OPENING, *conditional_calls(abi, has_ports=True)}
     notified = {name for name in abi.numbers if abi.call(name) in calls}
     tags = Tags(superuser(1))
     state = State(native, NotificationSource(-1, must_poll=False), tags)
@@ -194,7 +206,7 @@ def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) ->
 def test_every_call_of_the_tables_has_a_number_and_every_handler_is_asked() -> None:
     """On one ABI at least: without a number the filter would let the call pass, and say nothing."""
     numbered = {abi.call(name) for abi, _ in SUPERVISED for name in abi.numbers}
-    asked = {*NOTIFIED, *OPENING, *conditional_calls(NOTIFY_X86_64)}
+    asked = {*NOTIFIED, *OPENING, *conditional_calls(NOTIFY_X86_64, has_ports=True)}
     assert {*asked, *FAKED, *ABSENT, *READING} <= numbered
     state = State(NOTIFY_X86_64, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
     assert {name for family in FAMILIES for name in family(state).calls()} <= asked

@@ -265,7 +265,8 @@ class Supervision:
         index = _entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        listener = _filtered(strict=self.strict, fake_sync=fake_sync)
+        has_ports = self._emulation.has_ports
+        listener = _filtered(strict=self.strict, fake_sync=fake_sync, has_ports=has_ports)
         send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
         os.close(self.theirs)
@@ -350,10 +351,10 @@ def listener_channel() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def _filtered(*, strict: bool, fake_sync: bool = False) -> int:
+def _filtered(*, strict: bool, fake_sync: bool = False, has_ports: bool = False) -> int:
     """Put the calling process under the filter; return the listener.  Raises KernelError."""
     abi = NOTIFY_ABIS[process_abi()]
-    program = notify_program(abi, fake_sync=fake_sync, strict=strict)
+    program = notify_program(abi, fake_sync=fake_sync, strict=strict, has_ports=has_ports)
     return install_listener(program, abi.numbers["seccomp"])
 
 

@@ -152,8 +152,6 @@ _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "open": ((1, _CHANGES_FILE, ()),),
     "openat": ((2, _CHANGES_FILE, ()),),
     "fsconfig": ((1, _ALL_BITS, (FSCONFIG_SET_STRING,)),),
-    "connect": ((2, _ALL_BITS, _INTERNET_SIZES),),
-    "sendto": ((4, _ALL_BITS, ()), (5, _ALL_BITS, _INTERNET_SIZES)),
     "unshare": ((0, CLONE_NEWNS, ()),),
     "rt_sigaction": ((0, _ALL_BITS, _SIGNALS_IGNORED_BY_DEFAULT),),
     "prctl": ((0, _ALL_BITS, _IDENTITY_OPTIONS),),
@@ -166,6 +164,12 @@ _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "setrlimit": ((0, _ALL_BITS, _IS_TAG),),
     "prlimit64": ((1, _ALL_BITS, _IS_TAG),),
     **PRIVILEGED_BY_ARGUMENTS,
+}
+
+# These lead to ports below 1024 of the container's own.
+_LEADING: dict[str, tuple[Test, ...]] = {
+    "connect": ((2, _ALL_BITS, _INTERNET_SIZES),),
+    "sendto": ((4, _ALL_BITS, ()), (5, _ALL_BITS, _INTERNET_SIZES)),
 }
 
 # Calls that are also notified if the argument with this index, the flags, says O_RDONLY alone: of
@@ -187,19 +191,24 @@ _TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 
 
 def notify_program(
-    notify_abi: NotifyAbi, *, fake_sync: bool = False, strict: bool = False
+    notify_abi: NotifyAbi,
+    *,
+    fake_sync: bool = False,
+    strict: bool = False,
+    has_ports: bool = False,
 ) -> bytes:
     """Return the program for a supervisor with ``notify_abi``.
 
     With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``strict`` it notifies
-    all calls of OPENING.
+    all calls of OPENING.  With ``has_ports`` the container has ports below 1024 of its own.
     """
     more = OPENING if strict else ()
     by_name = {abi.name: abi for abi in SYSCALL_ABIS}
     source = [load(DATA_ARCH)]
     for supervised in notify_abi.supervised():
         abi = by_name.pop(supervised.name)
-        source += _supervised_block(supervised, abi, more, fake_sync=fake_sync)
+        tests = conditional_calls(supervised, has_ports=has_ports)
+        source += _supervised_block(supervised, abi, more, tests, fake_sync=fake_sync)
     # Programs of other architectures can't run here.
     machine = next(names for names in ABIS.values() if notify_abi.name in names)
     for abi in by_name.values():
@@ -209,11 +218,17 @@ def notify_program(
     return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
 
 
-def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
-    """Return the tests of the calls that ``notify_abi`` notifies depending on their arguments."""
+def conditional_calls(
+    notify_abi: NotifyAbi, *, has_ports: bool = False
+) -> dict[str, tuple[Test, ...]]:
+    """Return the tests of the calls that ``notify_abi`` notifies depending on their arguments.
+
+    ``has_ports`` is as for ``notify_program``.
+    """
     options = (notify_abi.peer_credentials, SO_PEERGROUPS)
     return {
         **_CONDITIONAL,
+        **(_LEADING if has_ports else {}),
         "clone": ((notify_abi.clone_flags, CLONE_NEWNS, ()),),
         "getsockopt": ((1, _ALL_BITS, (SOL_SOCKET,)), (2, _ALL_BITS, options)),
         "setsockopt": (
@@ -224,9 +239,16 @@ def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
 
 
 def _supervised_block(
-    notify_abi: NotifyAbi, abi: Abi, more: tuple[str, ...], *, fake_sync: bool
+    notify_abi: NotifyAbi,
+    abi: Abi,
+    more: tuple[str, ...],
+    conditional: dict[str, tuple[Test, ...]],
+    *,
+    fake_sync: bool,
 ) -> list[Line]:
     """Return the source that decides for a supervised ABI; it also notifies all of ``more``.
+
+    ``conditional`` are the tests of calls that it notifies depending on their arguments.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     x32 has the architecture of x86-64.
@@ -256,7 +278,7 @@ def _supervised_block(
             ]
     for start in range(0, len(decided), _COMPARES_LIMIT):
         source += _decisions(decided[start : start + _COMPARES_LIMIT], f"{name} {start}")
-    for call, tests in conditional_calls(notify_abi).items():
+    for call, tests in conditional.items():
         if call in more:
             continue
         if call in READING:
