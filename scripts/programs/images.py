@@ -18,7 +18,14 @@ from scripts.place import WorkshopError, atomically, digest, find, own
 NEEDS = ("debootstrap", "dpkg-dev", "iproute2", "util-linux")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RECIPES = Path(__file__).parent / "recipes"
-BASES = {"debian": "debian", "more": "debian", "postgresql": "debian", "rpm": "rpm"}  # by image
+# By image.
+BASES = {
+    "debian": "debian",
+    "more": "debian",
+    "postgresql": "debian",
+    "rpm": "rpm",
+    "services": "debian",
+}
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,6 @@ c,_=l.accept(); print(struct.unpack("3i",c.getsockopt(1,17,12))[1:]); c.send(b"x
 P
 stat -c '%n %F %U' s t
 ## unix-socket-passcred
-## differs: the kernel writes the sender into SCM_CREDENTIALS, and no emulated identity fits there
 python3 - <<'P'
 import os,socket,struct
 a,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM); b.setsockopt(1,16,1)

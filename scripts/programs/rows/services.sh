@@ -95,6 +95,28 @@ su alice -c 'dbus-send --system --print-reply=literal --dest=org.freedesktop.DBu
 su alice -c 'dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.GetConnectionCredentials string::1.1' | grep -A1 UnixUserID | tail -n 1
 ## dbus-session
 su alice -c 'dbus-run-session -- dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.GetConnectionUnixUser string:org.freedesktop.DBus' | tail -n 1
+## gdbus-other-user
+## image: services
+mkdir -p /run/dbus
+dbus-daemon --system --fork
+call() {
+    gdbus call --system --dest org.freedesktop.DBus --object-path / --method "org.freedesktop.DBus.$@"
+}
+export -f call
+call GetConnectionUnixUser :1.0
+su alice -c 'call GetConnectionUnixUser :1.1; call NameHasOwner org.freedesktop.DBus'
+runuser -u bob -- gdbus introspect --system --dest org.freedesktop.DBus --object-path / | head -n 3
+## polkit
+## image: services
+## differs: polkitd reads /proc/PID/status with O_CLOEXEC, and that shows the truth
+mkdir -p /run/dbus
+dbus-daemon --system --fork
+pkaction --action-id org.freedesktop.policykit.exec --verbose
+ps -o user= -C polkitd
+pkcheck --action-id org.freedesktop.policykit.exec --process $$ && echo allowed
+su alice -c 'pkcheck --action-id org.freedesktop.policykit.exec --process $$ 2>&1 || echo refused $?'
+su bob -c 'pkaction | grep policykit'
+kill "$(pidof polkitd)"
 ## nginx
 ## differs: reading and writing are not controlled without strict
 printf 'user www-data;\nevents {}\nhttp { server { listen 127.0.0.1:8471; root /w/r; } }\n' >c
@@ -118,6 +140,55 @@ ps -o user= -C apache2 | sort -u
 find /var/log/apache2 /run/apache2 /run/lock/apache2 -printf '%p %y %m %u:%g\n' | sort
 apache2ctl stop
 for i in $(seq 50); do test -e /run/apache2/apache2.pid || break; sleep 0.1; done
+## apache2-port-80
+## image: services
+## where: RUN
+echo page >/var/www/html/index.html
+echo 'ServerName localhost' >>/etc/apache2/apache2.conf
+apache2ctl start
+for host in localhost 127.0.0.1 '[::1]'; do
+    curl -s --retry 20 --retry-connrefused "http://$host/"
+done
+su alice -c 'curl -s -o /dev/null -w "%{http_code} %{remote_port}\n" http://localhost/none'
+apache2ctl stop
+for i in $(seq 50); do test -e /run/apache2/apache2.pid || break; sleep 0.1; done
+curl -s http://127.0.0.1/ || echo "refused $?"
+## nginx-port-80
+## image: services
+## where: RUN
+nginx -t 2>&1 | tail -n 1
+nginx
+curl -s -o /dev/null -w '%{http_code} %{remote_ip} %{remote_port}\n' http://127.0.0.1/
+curl -s -o /dev/null -w '%{http_code} %{remote_ip} %{remote_port}\n' 'http://[::1]/'
+cut -d' ' -f1,6-9 /var/log/nginx/access.log
+nginx -s stop 2>/dev/null
+for i in $(seq 50); do test -e /run/nginx.pid || break; sleep 0.1; done
+## slapd-port-389
+## image: services
+## where: RUN
+install -d -o openldap -g openldap /run/slapd
+slapd -h 'ldap:/// ldapi:///' -u openldap -g openldap
+for i in $(seq 50); do
+    ldapsearch -x -LLL -H ldap://localhost -b '' -s base namingContexts && break
+    sleep 0.1
+done
+su alice -c 'ldapwhoami -x -H ldap://127.0.0.1 -D cn=admin,dc=programs,dc=example -w secret'
+ps -o user= -C slapd
+kill "$(cat /run/slapd/slapd.pid)"
+## sshd-port-22
+## where: RUN
+mkdir -p /run/sshd
+/usr/sbin/sshd
+su alice -c 'cd; mkdir -m 700 .ssh; ssh-keygen -q -t ed25519 -N "" -f .ssh/id && cat .ssh/id.pub >.ssh/authorized_keys'
+su alice -c 'ssh -q -o StrictHostKeyChecking=no -i ~/.ssh/id 127.0.0.1 "id -un; echo \$SSH_CONNECTION | cut -d\  -f1,3,4"'
+kill "$(cat /run/sshd.pid)"
+## dnsmasq-port-53
+## where: RUN
+dnsmasq -u nobody -g nogroup -x /w/pid -C /dev/null --listen-address=127.0.0.1 --bind-interfaces --address=/row.test/10.1.2.3
+sleep 0.3
+busybox nslookup -type=a row.test 127.0.0.1 | grep -v '^$'
+kill "$(cat pid)"
+sleep 0.5
 ## lighttpd
 printf 'server.document-root="/w/r"\nserver.port=8473\nserver.bind="127.0.0.1"\nserver.username="www-data"\nserver.groupname="www-data"\nserver.pid-file="/w/pid"\nindex-file.names=("index.html")\n' >c
 mkdir r

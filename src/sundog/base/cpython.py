@@ -22,8 +22,10 @@ NAMES = {
     " SIG_SETMASK SIG_UNBLOCK"
     " default_int_handler getsignal pidfd_send_signal pthread_sigmask set_wakeup_fd signal"
     " sigtimedwait sigwaitinfo valid_signals",  # signal loads enum
-    "_socket": "AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL MSG_PEEK SCM_RIGHTS SOCK_CLOEXEC SOCK_SEQPACKET"
-    " SOCK_STREAM SOL_SOCKET SO_ACCEPTCONN SO_PEERCRED socket socketpair",  # socket, too
+    "_socket": "AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL MSG_PEEK SCM_RIGHTS SOCK_CLOEXEC SOCK_DGRAM"
+    " SOCK_SEQPACKET SOCK_STREAM SOL_SOCKET SO_ACCEPTCONN SO_BROADCAST SO_DOMAIN SO_KEEPALIVE"
+    " SO_LINGER SO_OOBINLINE SO_PEERCRED SO_PRIORITY SO_PROTOCOL SO_RCVBUF SO_RCVTIMEO SO_REUSEADDR"
+    " SO_REUSEPORT SO_SNDBUF SO_SNDTIMEO SO_TYPE inet_ntop socket socketpair",  # socket, too
     "_struct": "Struct pack_into unpack",
     "_thread": "RLock allocate_lock start_new_thread",  # threading loads collections
     "_zstd": "ZstdDecompressor",  # from Python 3.14 on

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import tarfile
 import threading
 import time
@@ -269,3 +270,13 @@ def test_under_another_supervisor_it_falls_back_or_fails(
     else:
         assert f"warning: {fault}, using seccomp: {reason}\n" in done.stderr
         assert "RUN.S chown" in done.stderr
+
+
+def test_a_run_has_ports_of_its_own_below_1024(workshop: Workshop) -> None:
+    script = "echo page >/index.html; httpd -p 80 -h /; wget -q -O - http://127.0.0.1/"
+    assert "page\n" in notify(workshop, f"FROM bb\nRUN {script}\n")
+    with socket.socket() as own, contextlib.suppress(OSError):
+        own.bind(("", 80))
+        return  # this host lets everybody
+    done = workshop.ch_run("--notify", "img", "--", "httpd", "-p", "80", check=False)
+    assert "bind: Permission denied" in done.stderr

@@ -57,6 +57,7 @@ from sundog.runtime.emulation.notify.seccomp.listener import (
 from sundog.runtime.emulation.notify.seccomp.program import notify_program
 from sundog.runtime.emulation.notify.state import lower as lower_module
 from sundog.runtime.emulation.notify.state import records as records_module
+from sundog.runtime.emulation.notify.state.low_ports import LowPorts
 from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLayer
 from sundog.runtime.emulation.notify.state.persist import (
     collect_manifest,
@@ -168,7 +169,7 @@ def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socke
     try:
         set_no_new_privs()
         if options.mode == "notify":
-            program = notify_program(ABI, strict=options.strict)
+            program = notify_program(ABI, strict=options.strict, has_ports=True)
             listener = install_listener(program, ABI.numbers["seccomp"])
             send_descriptor(channel.fileno(), listener)
             os.close(listener)
@@ -263,7 +264,7 @@ def supervise(
     os.close(pidfd)
     os.fchdir(proc)
     tags = Tags(superuser(capabilities))
-    state = State(ABI, Listener(listener), tags, strict=options.strict)
+    state = State(ABI, Listener(listener), tags, low_ports=LowPorts(), strict=options.strict)
     if options.fault:
         state.tags.credentials = injected  # type: ignore[method-assign]
     if options.interrupt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.runtime.notify import surroundings, table_starts, table_sysv
 from tests.runtime.notify.surroundings import STAT
@@ -26,6 +27,8 @@ class Row:
 
 BUSYBOX = {
     "processes": "processes",
+    "senders of messages": "messages",
+    "ports below 1024": "ports",
     "chown": f"""
         echo x >f; ln -s f l; mkdir d
         chown 5:6 f; chown -h 7:8 l; chown 9:10 d; chown 11 d/; chgrp 12 d
@@ -142,6 +145,8 @@ BUSYBOX = {
 }
 
 # What programs of another ABI of the machine see.
+if Path("/proc/net/if_inet6").exists():
+    BUSYBOX["ports below 1024 of IPv6"] = "ports 6"
 if platform.machine() == "x86_64":
     BUSYBOX["32-bit programs"] = "narrow"
 

@@ -131,6 +131,7 @@ def test_layouts_and_constants_are_those_of_the_headers(abi: NotifyAbi) -> None:
     constants = {
         f"sizeof(struct {structure})": abi.stat.size,
         "sizeof(long)": abi.long_size,
+        "SO_PASSCRED": abi.pass_credentials,
         "SO_PEERCRED": abi.peer_credentials,
         "SO_PEERGROUPS": SO_PEERGROUPS,
         "SOL_SOCKET": socket.SOL_SOCKET,

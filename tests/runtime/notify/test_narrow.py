@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.runtime.emulation.notify.handlers.forms import IpcCall, SocketCall
+from sundog.runtime.emulation.notify.handlers.forms import SOCKET_CALLS, IpcCall, SocketCall
 from sundog.runtime.emulation.notify.handlers.narrow import NarrowStatHandlers, wide_id, widened
 from sundog.runtime.emulation.notify.identity.credentials import UNCHANGED
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_I386, NOTIFY_S390X
@@ -160,7 +160,7 @@ def test_arguments_behind_a_pointer(abi: NotifyAbi, form: str) -> None:
 
         return note
 
-    handlers = {name: noting(name) for name in ("bind", "getsockopt")}
+    handlers = {name: noting(name) for name, _ in SOCKET_CALLS.values()}
     state = cast("State", FakeState(struct.pack(form, *words)))
     handle = SocketCall(abi, state, handlers).handle
     assert handle(1, (15, 4096, 0, 0, 0, 0)) == 0

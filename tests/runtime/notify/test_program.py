@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sundog.base.kernel.descriptors import MSG_CONFIRM
 from sundog.base.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.runtime.emulation.filter import fake_root_program
-from sundog.runtime.emulation.notify.handlers.forms import YOUNG_CALLS, handlers_of
+from sundog.runtime.emulation.notify.handlers.forms import SOCKET_CALLS, YOUNG_CALLS, handlers_of
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
@@ -62,7 +63,7 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
     names = {number: abi.call(name) for name, number in abi.numbers.items()}
     for number in range(600):
         name = names.get(number, "")
-        if name in NOTIFIED or name in READING:
+        if name in NOTIFIED or name in READING or name == "sendmsg":
             expected = SECCOMP_RET_USER_NOTIF
         elif name in ABSENT:
             expected = ENOSYS
@@ -105,6 +106,8 @@ def test_every_number(abi: NotifyAbi, native: NotifyAbi) -> None:
         ("getsockopt", (3, 1, 17), True),
         ("getsockopt", (3, 6, 17), False),
         ("getsockopt", (3, 1, 4), False),
+        ("sendmsg", (3, 0, MSG_CONFIRM), False),
+        ("sendmsg", (3, 0, 0x4000), True),
         ("prlimit64", (0, 7), False),
         ("prlimit64", (0, RLIMIT_LOCKS), True),
         ("setrlimit", (RLIMIT_LOCKS | 1 << 32,), True),
@@ -116,11 +119,28 @@ def test_verdicts_by_arguments(call: str, args: tuple[int, ...], is_notified: bo
 
 
 @pytest.mark.parametrize(
+    ("call", "args", "leads"),
+    [
+        ("connect", (3, 0x1000, 16), True),
+        ("connect", (3, 0x1000, 110), False),
+        ("sendto", (3, 0x1000, 5, 0, 0, 0), False),
+        ("sendto", (3, 0x1000, 5, 0, 0x2000, 28), True),
+    ],
+)
+def test_calls_that_lead_to_ports(call: str, args: tuple[int, ...], leads: bool) -> None:
+    number = NOTIFY_X86_64.numbers[call]
+    with_ports = Program(notify_program(NOTIFY_X86_64, has_ports=True))
+    assert (verdict(with_ports, number, *args) == SECCOMP_RET_USER_NOTIF) == leads
+    assert verdict(PROGRAM, number, *args) == SECCOMP_RET_ALLOW
+
+
+@pytest.mark.parametrize(
     ("abi", "call", "args", "is_notified"),
     [
         ("i386", "socketcall", (2,), True),
         ("i386", "socketcall", (15,), True),
         ("i386", "socketcall", (1,), False),
+        ("s390x", "socketcall", (17,), True),
         ("i386", "ugetrlimit", (RLIMIT_LOCKS,), True),
         ("i386", "clone", (CLONE_NEWNS | 17,), True),
         ("ppc64le", "getsockopt", (3, 1, 21), True),
@@ -180,7 +200,7 @@ def test_sync_is_faked_on_request() -> None:
 
 @pytest.mark.parametrize(("abi", "native"), SUPERVISED, ids=lambda abi: abi.name)
 def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) -> None:
-    calls = {*NOTIFIED, *OPENING, *conditional_calls(abi)}
+    calls = {*NOTIFIED, *OPENING, *conditional_calls(abi, has_ports=True)}
     notified = {name for name in abi.numbers if abi.call(name) in calls}
     tags = Tags(superuser(1))
     state = State(native, NotificationSource(-1, must_poll=False), tags)
@@ -193,7 +213,7 @@ def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) ->
 def test_every_call_of_the_tables_has_a_number_and_every_handler_is_asked() -> None:
     """On one ABI at least: without a number the filter would let the call pass, and say nothing."""
     numbered = {abi.call(name) for abi, _ in SUPERVISED for name in abi.numbers}
-    asked = {*NOTIFIED, *OPENING, *conditional_calls(NOTIFY_X86_64)}
+    asked = {*NOTIFIED, *OPENING, *conditional_calls(NOTIFY_X86_64, has_ports=True)}
     assert {*asked, *FAKED, *ABSENT, *READING} <= numbered
     state = State(NOTIFY_X86_64, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
     assert {name for family in FAMILIES for name in family(state).calls()} <= asked
@@ -204,7 +224,7 @@ def test_the_kernel_refuses_a_young_call_that_it_lacks(native: NotifyAbi) -> Non
     """Nothing answers in its place. The numbers are those of an old call, and of none."""
     state = State(native, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
     common: dict[str, Handler] = {name: lambda _thread, _args: 0 for name in (*NOTIFIED, "bind")}
-    common["getsockopt"] = common["bind"]
+    common.update({name: common["bind"] for name, _ in SOCKET_CALLS.values()})
     there, lacking = NOTIFY_ABIS[process_abi()].numbers["fchmodat"], 4095
     for name in YOUNG_CALLS:
         for number, answer in ((there, 0), (lacking, CONTINUE)):

@@ -25,13 +25,14 @@ LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_RESTRICT_SELF = 446
 
 _CALL_ABIS = ("x86_64", "i386", "aarch64", "arm", "ppc64le", "s390x", "riscv64", "loongarch64")
-RENAMEAT2, SECCOMP, MEMFD_CREATE, EXECVEAT = (
+RENAMEAT2, SECCOMP, MEMFD_CREATE, EXECVEAT, SENDMSG = (
     dict(zip(_CALL_ABIS, numbers, strict=True))
     for numbers in (
         (316, 353, 276, 382, 357, 347, 276, 276),
         (317, 354, 277, 383, 358, 348, 277, 277),
         (319, 356, 279, 385, 360, 350, 279, 279),
         (322, 358, 281, 387, 362, 354, 281, 281),
+        (46, 370, 211, 296, 341, 370, 211, 211),
     )
 )
 

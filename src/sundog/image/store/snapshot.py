@@ -60,7 +60,12 @@ class DraftedSnapshot:
         recorded = self._layers.paths(self._below)
         changes = os.path.join(self._draft, self._changes)
         return Emulation(
-            recorded, changes, is_stable=self._is_stable, mounted=mounted, strict=strict
+            recorded,
+            changes,
+            is_stable=self._is_stable,
+            mounted=mounted,
+            strict=strict,
+            has_ports=True,
         )
 
     def commit(self, instruction: str = "") -> LayerId | None:

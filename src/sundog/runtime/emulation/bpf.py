@@ -83,22 +83,24 @@ def assemble(source: list[Line]) -> bytes:
         raise ValueError(f"{len(lines)} instructions are more than {_INSTRUCTIONS_LIMIT}")
 
     def distance(index: int, target: str, reach: int) -> int:
-        if not target:
-            return 0
         skipped = places.get(target, -1) - index - 1
         if not 0 <= skipped <= reach:
             raise ValueError(f"instruction {index} can't reach label {target!r}")
         return skipped
 
-    program = bytearray()
-    for index, (code, constant, equal, unequal) in enumerate(lines):
+    program, order = bytearray(), sys.byteorder
+    for index, (code, k, equal, unequal) in enumerate(lines):
+        jt = jf = 0
         if code == JUMP:
-            jt, jf, k = 0, 0, distance(index, equal, _INSTRUCTIONS_LIMIT)
-        else:
-            jt, jf, k = distance(index, equal, 255), distance(index, unequal, 255), constant
-        program += code.to_bytes(2, sys.byteorder)
+            k = distance(index, equal, _INSTRUCTIONS_LIMIT)  # noqa: PLW2901
+        else:  # each start assembles a program, so it calls few functions
+            if equal:
+                jt = distance(index, equal, 255)
+            if unequal:
+                jf = distance(index, unequal, 255)
+        program += code.to_bytes(2, order)
         program += bytes((jt, jf))
-        program += k.to_bytes(4, sys.byteorder)
+        program += k.to_bytes(4, order)
     return bytes(program)
 
 

@@ -24,7 +24,7 @@ from sundog.base.cpython import (
     socket,
     socketpair,
 )
-from sundog.base.kernel.descriptors import INT_SIZE, send_message
+from sundog.base.kernel.descriptors import INT_SIZE, send_unnotified
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Membership:
 
         The supervisor gives the command its identity before it answers the first call.
         """
-        send_message(self.connection, command, (listener,))
+        send_unnotified(self.connection.fileno(), command, (listener,))
 
     def await_report(self) -> tuple[int, list[tuple[str, str]]] | None:
         """Wait until no process of the command is left, and the supervisor needs this one no more.

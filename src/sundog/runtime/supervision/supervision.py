@@ -35,6 +35,7 @@ from sundog.runtime.emulation.notify.seccomp.listener import (
 )
 from sundog.runtime.emulation.notify.seccomp.program import notify_program
 from sundog.runtime.emulation.notify.state.guesses import GuessedLayer, OwnerGuesses
+from sundog.runtime.emulation.notify.state.low_ports import LowPorts
 from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLayer
 from sundog.runtime.emulation.notify.state.persist import (
     collect_manifest,
@@ -126,9 +127,13 @@ class Emulation:
     strict      whether opening files obeys all permissions of the emulated identity
     is_lost     whether the image has lost which of its files have guessed owners
     volumes     see ``state.volumes``
+    has_ports   whether the container has ports below 1024 of its own
     """
 
-    __slots__ = ("changes", "is_lost", "is_stable", "layers", "mounted", "strict", "volumes")
+    __slots__ = (
+        *("changes", "has_ports", "is_lost", "is_stable", "layers", "mounted", "strict"),
+        "volumes",
+    )
 
     def __init__(
         self,
@@ -140,6 +145,7 @@ class Emulation:
         strict: bool = False,
         is_lost: bool = False,
         volumes: Sequence[VolumePlace] = (),
+        has_ports: bool = False,
     ) -> None:
         self.layers = layers
         self.changes = changes
@@ -148,6 +154,7 @@ class Emulation:
         self.strict = strict
         self.is_lost = is_lost
         self.volumes = volumes
+        self.has_ports = has_ports
 
     def open(self, upper: int = -1) -> Supervision:
         """Open the files of the host that the supervisor needs, before the root hides them.
@@ -258,7 +265,8 @@ class Supervision:
         index = _entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        listener = _filtered(strict=self.strict, fake_sync=fake_sync)
+        has_ports = self._emulation.has_ports
+        listener = _filtered(strict=self.strict, fake_sync=fake_sync, has_ports=has_ports)
         send_descriptors(self.theirs, (listener, *namespaces))
         os.close(listener)
         os.close(self.theirs)
@@ -315,6 +323,7 @@ class Supervision:
             places=emulation.volumes,
             owner=(0, 0) if who is None else (who.uid, who.gid),
             guesses=guesses,
+            low_ports=LowPorts() if emulation.has_ports else None,
             strict=self.strict,
         )
         if lower.is_stable:
@@ -342,10 +351,10 @@ def listener_channel() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def _filtered(*, strict: bool, fake_sync: bool = False) -> int:
+def _filtered(*, strict: bool, fake_sync: bool = False, has_ports: bool = False) -> int:
     """Put the calling process under the filter; return the listener.  Raises KernelError."""
     abi = NOTIFY_ABIS[process_abi()]
-    program = notify_program(abi, fake_sync=fake_sync, strict=strict)
+    program = notify_program(abi, fake_sync=fake_sync, strict=strict, has_ports=has_ports)
     return install_listener(program, abi.numbers["seccomp"])
 
 

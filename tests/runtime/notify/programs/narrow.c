@@ -6,11 +6,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -206,6 +208,69 @@ static void sockets(void)
            u32(8), words[5]);
     words[5] = 12, say("getsockopt", CALL(365, words[8], 1, 17, buffer, words + 5));
     printf("peer %u:%u\n", u32(4), u32(8));
+    words[2] = 3, words[5] = 4, say("getsockopt", CALL(102, 15, words)), printf("type %u\n", u32(0));
+}
+
+/* A struct compat_msghdr in the buffer: its vector at 64, its control data at 128, text at 512. */
+static void header(const char *text, unsigned room, const uint32_t *control, unsigned size)
+{
+    uint32_t at = (uint32_t)(uintptr_t)buffer;
+    uint32_t fields[] = {0, 0, at + 64, 1, at + 128, size, 0}, vector[] = {at + 512, room};
+    memset(buffer, 0, 1024);
+    memcpy(buffer, fields, sizeof fields);
+    memcpy(buffer + 64, vector, sizeof vector);
+    memcpy(buffer + 128, control, control ? size : 0);
+    strcpy((char *)buffer + 512, text);
+}
+
+/* recvmsg(2), by its number and by socketcall(2). */
+static void receive(int fd, pid_t from, int by_number, unsigned room)
+{
+    static uint32_t words[3];
+    struct pollfd ready = {fd, POLLIN, 0};
+    poll(&ready, 1, 20000);
+    header("", 64, NULL, room);
+    words[0] = fd, words[1] = (uint32_t)(uintptr_t)buffer, words[2] = 0;
+    say("recvmsg", by_number ? CALL(372, fd, buffer, 0) : CALL(102, 17, words));
+    printf("\"%s\" control %u flags %x:", buffer + 512, u32(20), u32(24));
+    for (unsigned at = 128; at < 128 + u32(20); at += (u32(at) + 3) / 4 * 4) {
+        printf(" %u %u %u", u32(at), u32(at + 4), u32(at + 8));
+        if (u32(at + 8) == 2)
+            printf(" %s %u %u", (pid_t)u32(at + 12) == from ? "child" : "?", u32(at + 16), u32(at + 20));
+        else
+            printf(" %s", close((int)u32(at + 12)) ? "no file" : "a file");
+    }
+    puts("");
+}
+
+static void messages(void)
+{
+    static uint32_t words[3];
+    int ends[2], go[2], yes = 1;
+    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends);
+    setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes);
+    pipe(go);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        CALL(214, 106), CALL(213, 104);
+        close(go[1]);
+        uint32_t control[] = {24, 1, 2, (uint32_t)getpid(), 104, 106, 16, 1, 1, 1};
+        header("by number", 9, control, sizeof control), say("sendmsg", CALL(370, ends[1], buffer, 0));
+        header("by call", 7, control, 24);
+        words[0] = ends[1], words[1] = (uint32_t)(uintptr_t)buffer, words[2] = 0;
+        say("sendmsg", CALL(102, 16, words));
+        control[4] = 0;
+        header("refused", 7, control, 24), say("sendmsg", CALL(370, ends[1], buffer, 0));
+        fflush(stdout);
+        write(ends[1], "plain", 5), write(ends[1], "cut", 3);
+        _exit((int)read(go[0], words, 1));
+    }
+    close(go[0]);
+    receive(ends[0], child, 1, 64), receive(ends[0], child, 0, 64);
+    receive(ends[0], child, 0, 64), receive(ends[0], child, 1, 20);
+    close(go[1]);
+    waitpid(child, NULL, 0);
 }
 
 /* Do it in a process of its own, which can't change its parent. */
@@ -253,6 +318,7 @@ int main(void)
     limits();
     apart(sockets, 0), unlink("bound"), apart(sockets, 70005);
     apart(identities, 0);
+    apart(messages, 0);
     say("rename", CALL(38, at("f"), strcpy(other, "g"))), files("g");
     return 0;
 }

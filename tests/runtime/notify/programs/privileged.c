@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -74,6 +75,9 @@ int main(void)
     result("mount of proc", mount("none", "m", "proc", 0, NULL)); /* of its own PID namespace */
     umount("m");
 
+    result("datagrams", socket(AF_INET, SOCK_DGRAM, 0));
+    result("netlink", socket(AF_NETLINK, SOCK_RAW, 0));
+
     prctl(PR_SET_NAME, "privileged");
     set_flags(FS_IMMUTABLE_FL);
     int fd = open("file", O_RDONLY);
@@ -92,6 +96,7 @@ int main(void)
     result("delete_module", syscall(SYS_delete_module, "sundog_none", O_NONBLOCK));
     result("mount of devtmpfs", mount("none", "m", "devtmpfs", 0, NULL));
     result("fsopen of sysfs", syscall(SYS_fsopen, "sysfs", 0));
+    result("raw socket", socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, 1));
 
     prctl(PR_SET_NAME, "another");
     if (setgid(106) || setuid(104))
@@ -101,5 +106,6 @@ int main(void)
     result("swapon", swapon("file", 0));
     result("sethostname", sethostname("x", -1));
     result("fsopen of sysfs", syscall(SYS_fsopen, "sysfs", 0));
+    result("packet socket", socket(AF_PACKET, SOCK_RAW, 0));
     return 0;
 }

@@ -21,8 +21,10 @@ from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.runtime.emulation.notify.handlers.keys import KeyHandlers
 from sundog.runtime.emulation.notify.handlers.limits import LimitHandlers
 from sundog.runtime.emulation.notify.handlers.links import LinkHandlers
+from sundog.runtime.emulation.notify.handlers.messages import MessageHandlers
 from sundog.runtime.emulation.notify.handlers.misc import MiscellaneousHandlers
 from sundog.runtime.emulation.notify.handlers.mounts import MountHandlers
+from sundog.runtime.emulation.notify.handlers.ports import PortHandlers
 from sundog.runtime.emulation.notify.handlers.privileged import PrivilegedHandlers
 from sundog.runtime.emulation.notify.handlers.signals import SignalHandlers
 from sundog.runtime.emulation.notify.handlers.stat import LISTING, StatHandlers
@@ -64,10 +66,12 @@ FAMILIES = (
     OwnerHandlers,
     CreateHandlers,
     BindHandlers,
+    PortHandlers,
     LinkHandlers,
     AccessHandlers,
     SignalHandlers,
     AttributeHandlers,
+    MessageHandlers,
     MiscellaneousHandlers,
     LimitHandlers,
     MountHandlers,
@@ -151,6 +155,8 @@ class Supervisor:
             *families[SysvHandlers],
             *families[KeyHandlers],
             *families[PrivilegedHandlers],
+            *families[MessageHandlers],
+            *families[PortHandlers],
         }
         mapped = {*families[IdentityHandlers], "chown", "lchown", "fchown", "fchownat"}
         mapped -= {"getgroups"}

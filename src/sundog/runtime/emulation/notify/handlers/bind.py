@@ -8,6 +8,7 @@ from sundog.base.cpython import AF_UNIX, Struct, byref
 from sundog.base.kernel.files import Closing, close_all_but
 from sundog.base.kernel.modes import PERMISSIONS, S_IFSOCK
 from sundog.base.kernel.process import fork_below
+from sundog.runtime.emulation.notify.handlers.ports import PortHandlers
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.creation import all_is_roots, birth_in
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 _FAMILY = Struct("=H")
-_ADDRESS_LIMIT = 110  # sizeof(struct sockaddr_un)
+_ADDRESS_LIMIT = 128  # sizeof(struct sockaddr_storage)
 
 
 class BindHandlers:
@@ -30,6 +31,7 @@ class BindHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._access = Access(state)
+        self._ports = PortHandlers(state)
         self._buffer = Buffer()
         self._bind = quick_function("bind")
 
@@ -44,11 +46,13 @@ class BindHandlers:
         getsockname(2) must show the caller's name for the socket.
         """
         size = args[2] & U32
-        if all_is_roots(self._state, thread) or not _FAMILY.size < size <= _ADDRESS_LIMIT:
+        if not _FAMILY.size < size <= _ADDRESS_LIMIT:
             return CONTINUE
         address = self._state.memory.read(thread, args[1], size)
+        if _FAMILY.unpack_from(address)[0] != AF_UNIX:
+            return self._ports.bind(thread, args[0], address)
         path = address[_FAMILY.size :].partition(b"\0")[0]
-        if _FAMILY.unpack_from(address)[0] != AF_UNIX or not path:
+        if not path or all_is_roots(self._state, thread):
             return CONTINUE
         place = self._access.entry(thread, located(thread, CWD, path))
         who = self._access.user(thread)

@@ -28,7 +28,14 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     SHMCTL,
     SHMGET,
     SYS_BIND,
+    SYS_CONNECT,
     SYS_GETSOCKOPT,
+    SYS_RECVMMSG,
+    SYS_RECVMSG,
+    SYS_SENDMMSG,
+    SYS_SENDMSG,
+    SYS_SENDTO,
+    SYS_SETSOCKOPT,
 )
 from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
@@ -39,7 +46,17 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
 # The calls of socketcall(2) that are notified, and how many arguments each has: net/socket.c.
-_SOCKET_CALLS = {SYS_BIND: ("bind", 3), SYS_GETSOCKOPT: ("getsockopt", 5)}
+SOCKET_CALLS = {
+    SYS_BIND: ("bind", 3),
+    SYS_CONNECT: ("connect", 3),
+    SYS_SENDTO: ("sendto", 6),
+    SYS_SETSOCKOPT: ("setsockopt", 5),
+    SYS_GETSOCKOPT: ("getsockopt", 5),
+    SYS_SENDMSG: ("sendmsg", 3),
+    SYS_RECVMSG: ("recvmsg", 3),
+    SYS_SENDMMSG: ("sendmmsg", 4),
+    SYS_RECVMMSG: ("recvmmsg", 5),
+}
 _ARGUMENTS_LIMIT = 6
 # The calls of ipc(2), and where each argument is; the last one of semctl is behind a pointer.
 _IPC_CALLS = {
@@ -71,7 +88,7 @@ def handlers_of(abi: NotifyAbi, state: State, common: dict[str, Handler]) -> dic
         own = narrow_handlers(state, common)
     own["ipc"] = IpcCall(abi, state, {**common, **own}).handle
     own["rt_sigaction"] = RestartHandler(abi, state).rt_sigaction
-    own["socketcall"] = SocketCall(abi, state, common).handle
+    own["socketcall"] = SocketCall(abi, state, {**common, **own}).handle
     handlers = {}
     for name in abi.numbers:
         handler = own.get(name) or common.get(abi.call(name))
@@ -127,12 +144,12 @@ class _YoungCall:
 class SocketCall:
     """Take the arguments of a socket's call from behind the pointer."""
 
-    def __init__(self, abi: NotifyAbi, state: State, common: dict[str, Handler]) -> None:
+    def __init__(self, abi: NotifyAbi, state: State, calls: dict[str, Handler]) -> None:
         self._memory = state.memory
         code = "I" if abi.long_size == I386_LONG_SIZE else "Q"
         self._calls = {
-            number: (common[name], Struct(f"={count}{code}"))
-            for number, (name, count) in _SOCKET_CALLS.items()
+            number: (calls[name], Struct(f"={count}{code}"))
+            for number, (name, count) in SOCKET_CALLS.items()
         }
 
     def handle(self, thread: int, args: Arguments) -> Answer:

@@ -12,6 +12,7 @@ from sundog.runtime.emulation.notify.seccomp.program import SO_PEERGROUPS
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.descriptors import status_field, take_descriptor
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, quick_function
+from sundog.runtime.emulation.notify.tracee.messages import CREDENTIALS
 from sundog.runtime.emulation.notify.tracee.paths import CWD
 
 TYPE_CHECKING = False
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.state import State
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
-_UCRED = Struct("=iII")  # pid, uid, gid
 _UINT = Struct("=I")
 
 
@@ -75,10 +75,13 @@ class MiscellaneousHandlers:
     def getsockopt(self, thread: int, args: Arguments) -> Answer:
         """int getsockopt(int fd, int level, int option, void *value, socklen_t *size).
 
-        The options are SO_PEERCRED and SO_PEERGROUPS.  The answer is who the peer is now.  The
-        kernel would tell who the peer was when it connected or listened.
+        Of SO_PEERCRED and SO_PEERGROUPS, the answer is who the peer is now.  The kernel would tell
+        who the peer was when it connected or listened.
         """
-        option = args[2] & U32
+        level, option = args[1] & U32, args[2] & U32
+        # socketcall(2) is notified for all options.
+        if level != SOL_SOCKET or option not in (self._state.abi.peer_credentials, SO_PEERGROUPS):
+            return CONTINUE
         with Closing(take_descriptor(self._state.abi, thread, args[0])) as taken:
             peer = self._peer(taken)
         if peer <= 0:
@@ -90,17 +93,17 @@ class MiscellaneousHandlers:
         if option == SO_PEERGROUPS:
             value = b"".join(map(_UINT.pack, who.groups))
         else:
-            value = _UCRED.pack(self._inner_peer(thread, peer), who.euid, who.egid)
+            value = CREDENTIALS.pack(self._inner_peer(thread, peer), who.euid, who.egid)
         return self._write_option(thread, args[3], args[4], value, whole=option == SO_PEERGROUPS)
 
     def _peer(self, fd: int) -> int:
         """Return the process at the other end of the socket ``fd``, 0 if no process is there."""
-        _UINT.pack_into(self._buffer, _UCRED.size, _UCRED.size)
-        value, size = byref(self._buffer), byref(self._buffer, _UCRED.size)
+        _UINT.pack_into(self._buffer, CREDENTIALS.size, CREDENTIALS.size)
+        value, size = byref(self._buffer), byref(self._buffer, CREDENTIALS.size)
         if self._getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, size):
             return 0
         peer: int
-        peer, _, _ = _UCRED.unpack_from(self._buffer)
+        peer, _, _ = CREDENTIALS.unpack_from(self._buffer)
         return peer
 
     def _inner_peer(self, thread: int, peer: int) -> int:

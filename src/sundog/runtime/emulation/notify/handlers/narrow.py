@@ -13,9 +13,11 @@ from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.handlers.access import AccessHandlers
 from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
 from sundog.runtime.emulation.notify.handlers.limits import LimitHandlers
+from sundog.runtime.emulation.notify.handlers.messages import MessageHandlers
 from sundog.runtime.emulation.notify.handlers.stat import StatHandlers
 from sundog.runtime.emulation.notify.handlers.sysv import SysvHandlers
 from sundog.runtime.emulation.notify.identity.credentials import UNCHANGED
+from sundog.runtime.emulation.notify.tracee.messages import NARROW_MESSAGE
 from sundog.runtime.emulation.notify.tracee.narrow import (
     DIRENT64,
     MAX_NON_LFS,
@@ -78,6 +80,7 @@ def narrow_handlers(state: State, common: dict[str, Handler]) -> dict[str, Handl
         **_NarrowLimitHandlers(state).calls(),
         "utimensat": _NarrowAccessHandlers(state).utimensat,
         **_NarrowSysvHandlers(state).calls(),
+        **_NarrowMessageHandlers(state).calls(),
     }
 
 
@@ -146,6 +149,17 @@ class _NarrowAccessHandlers(AccessHandlers):
     """Read the times of utimensat(2) in 32 bits."""
 
     timespecs = Struct("=iiii")
+
+
+class _NarrowMessageHandlers(MessageHandlers):
+    """Read and write the headers of messages with 32-bit pointers."""
+
+    form = NARROW_MESSAGE
+
+    def calls(self) -> dict[str, Handler]:
+        """Return the handlers by name of call; recvmmsg(2) has a second name here."""
+        calls = super().calls()
+        return {**calls, "recvmmsg_time64": calls["recvmmsg"]}
 
 
 class _NarrowSysvHandlers(SysvHandlers):

@@ -13,6 +13,7 @@ from sundog.base.cpython import Struct
 from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_IPC_LOCK,
     CAP_LINUX_IMMUTABLE,
+    CAP_NET_RAW,
     CAP_SYS_ADMIN,
     CAP_SYS_MODULE,
     CAP_SYS_NICE,
@@ -56,6 +57,7 @@ class PrivilegedHandlers:
             **{call: self._refused(call, needed) for call, needed in _ALWAYS_REFUSED.items()},
             "sethostname": self.sethostname,
             "ioctl": self.ioctl,
+            "socket": self.socket,
             "mlock": self.mlock,
             "mlockall": self.mlockall,
             "sched_setscheduler": self.sched_setscheduler,
@@ -76,6 +78,12 @@ class PrivilegedHandlers:
         if flags & locking:
             text = f"ioctl({request}), to make a file immutable or append-only,"
             self._note(thread, CAP_LINUX_IMMUTABLE, text)
+        return CONTINUE
+
+    def socket(self, thread: int, _args: Arguments) -> Answer:
+        """int socket(int domain, SOCK_RAW, int protocol)."""
+        if not owns_namespace(thread, b"net"):
+            self._note(thread, CAP_NET_RAW, "socket(SOCK_RAW)")
         return CONTINUE
 
     def mlock(self, thread: int, args: Arguments) -> Answer:

@@ -12,6 +12,7 @@ import os
 from resource import getrlimit, prlimit
 
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
+from sundog.runtime.emulation.notify.tracee.descriptors import inner_id
 from sundog.runtime.emulation.notify.tracee.tag import (
     PEER_SHIFT,
     RLIMIT_LOCKS,
@@ -31,6 +32,7 @@ _WEIGHT_LIMIT = (1 << 18) * _ENTRY_WEIGHT
 _FIRST_SWEEP = (1 << 12) * _ENTRY_WEIGHT
 # One look can miss a process that forks and ends meanwhile, together with its child.
 _LOOKS = 2
+_ENDED_LIMIT = 1 << 8
 
 
 class Tags:
@@ -46,6 +48,8 @@ class Tags:
         self._free: list[int] = []
         self._weight = 0
         self._sweep_at = _FIRST_SWEEP
+        # By process: its number in its own PID namespace, and its credentials.
+        self._changed: dict[int, tuple[int, Credentials]] | None = None
         self._hard = getrlimit(RLIMIT_LOCKS)[1]
 
     def index(self, thread: int) -> int:
@@ -60,6 +64,22 @@ class Tags:
     def credentials(self, thread: int) -> Credentials:
         """Return the credentials of ``thread``.  Raises KernelAnswers if it died."""
         return self.table[self.index(thread)]
+
+    def remember_ended(self) -> None:
+        """Remember from now on who the last processes were that became somebody."""
+        if self._changed is None:
+            self._changed = {}
+
+    def find(self, process: int) -> tuple[int, Credentials]:
+        """Return the number of ``process`` in its own PID namespace if it has ended, and who it is.
+
+        The number is 0 if it lives.  One that nobody remembers is root.
+        """
+        try:
+            index = tag_index(process)
+        except OSError:
+            return (self._changed or {}).get(process, (0, self.table[0]))
+        return 0, self.table[index if index < len(self.table) else 0]
 
     def enter(self, credentials: Credentials) -> int:
         """Put ``credentials`` into the table; return their index, or -1 if the table is full."""
@@ -94,6 +114,11 @@ class Tags:
             number = (peer or tag_peer(thread)) << PEER_SHIFT | index
             soft = TAG_MARK | number if number else self._hard
             prlimit(thread, RLIMIT_LOCKS, (soft, self._hard))
+            if self._changed is not None:
+                self._changed.pop(thread, None)
+                while len(self._changed) >= _ENDED_LIMIT:
+                    del self._changed[next(iter(self._changed))]
+                self._changed[thread] = inner_id(thread), credentials
         except OSError as error:
             raise KernelAnswers from error
         return True

@@ -13,6 +13,7 @@ from fcntl import ioctl
 from select import POLLHUP, POLLIN, poll
 
 from sundog.base.cpython import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, Struct, socket
+from sundog.base.kernel.descriptors import send_unnotified
 from sundog.base.kernel.libc import CharPointer, checked, syscall
 from sundog.base.kernel.numbers import IOC_WRITE
 from sundog.base.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
 _SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5
 SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
+_SECCOMP_ADDFD_FLAG_SETFD = 1 << 0
 _SECCOMP_ADDFD_FLAG_SEND = 1 << 1
 _SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1
 
@@ -84,14 +86,12 @@ def install_listener(program: bytes, number: int) -> int:
 
 def send_descriptors(channel: int, descriptors: Sequence[int]) -> None:
     """Send ``descriptors`` through the connected Unix socket ``channel``."""
-    packed = b"".join(fd.to_bytes(_DESCRIPTOR_SIZE, sys.byteorder) for fd in descriptors)
-    with _borrowed(channel) as connection:
-        connection.sendmsg([b"\0"], [(SOL_SOCKET, SCM_RIGHTS, packed)])
+    send_unnotified(channel, b"\0", descriptors)
 
 
 def receive_descriptors(channel: int) -> list[int]:
     """Return the descriptors from ``channel``, closed on exec; [] if the other end sends none."""
-    with _borrowed(channel) as connection:
+    with borrowed_socket(channel) as connection:
         _, control, _, _ = connection.recvmsg(1, 64)
     for level, kind, data in control:
         if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
@@ -116,7 +116,7 @@ def receive_descriptor(channel: int) -> int:
     return received[0] if received else -1
 
 
-class _borrowed:  # noqa: N801 - a context manager that reads as an adjective
+class borrowed_socket:  # noqa: N801 - a context manager that reads as a value
     """A socket object around the caller's descriptor, which stays open."""
 
     def __init__(self, fd: int) -> None:
@@ -186,6 +186,21 @@ class NotificationSource:
             pass  # the caller has died, or a signal has interrupted the call
         return ANSWERED
 
+    def add_descriptor(self, fd: int, flags: int) -> int:
+        """Give the caller a copy of ``fd``; return its number there, or a negated errno.
+
+        ``flags`` are 0 or O_CLOEXEC.
+        """
+        return _added(self.fd, ADDED_DESCRIPTOR.pack(self.cookie, 0, fd, 0, flags))
+
+    def replace_descriptor(self, number: int, fd: int, flags: int) -> Answer:
+        """Make descriptor ``number`` of the caller one of ``fd``; return None, or a negated errno.
+
+        ``flags`` are 0 or O_CLOEXEC.
+        """
+        added = ADDED_DESCRIPTOR.pack(self.cookie, _SECCOMP_ADDFD_FLAG_SETFD, fd, number, flags)
+        return min(_added(self.fd, added), 0) or None
+
     def reply_with_descriptor(self, fd: int, flags: int) -> Answer:
         """Reply with a copy of ``fd`` as a new descriptor of the caller.
 
@@ -240,14 +255,26 @@ def wake_synchronously(listener: int) -> None:
             raise
 
 
-def retried(fd: int, request: int, argument: bytes) -> None:
-    """Call ioctl(2) again after each interruption by a signal, as Python 3.14 does by itself."""
+def _added(listener: int, descriptor: bytes) -> int:
+    """Add an ADDED_DESCRIPTOR to the caller; return its number there, or a negated errno."""
+    try:
+        return retried(listener, SECCOMP_IOCTL_NOTIF_ADDFD, descriptor)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+
+
+def retried(fd: int, request: int, argument: bytes) -> int:
+    """Call ioctl(2) again after each interruption by a signal, as Python 3.14 does by itself.
+
+    Returns the call's result.
+    """
+    changed = bytearray(argument)  # of bytes, ioctl would return the bytes
     while True:
         try:
-            ioctl(fd, request, argument)
+            result: int = ioctl(fd, request, changed)
         except InterruptedError:
             continue
-        return
+        return result
 
 
 def error_word(answer: int) -> int:

@@ -23,6 +23,7 @@ LOCKING_FLAGS = {
 REAL_TIME = (1, 2)  # SCHED_FIFO, SCHED_RR
 DEADLINE = 6  # SCHED_DEADLINE
 _IOPRIO_CLASS_MASK, _IOPRIO_CLASS_RT = 7 << 13, 1 << 13
+_SOCKET_TYPE_MASK, _SOCK_RAW = 0xF, 3
 _MANY_BYTES = _ALL_BITS & ~0xFFFF  # programs that keep a secret lock less: libgcrypt, sudo
 
 # Every start pays for the filter's length, so calls that no program needs in a build are missing.
@@ -32,6 +33,8 @@ PRIVILEGED = (
 )
 PRIVILEGED_BY_ARGUMENTS: dict[str, tuple[Test, ...]] = {
     "ioctl": ((1, _ALL_BITS, tuple(LOCKING_FLAGS)),),
+    # AF_INET, AF_INET6, AF_PACKET
+    "socket": ((0, _ALL_BITS, (2, 10, 17)), (1, _SOCKET_TYPE_MASK, (_SOCK_RAW,))),
     "mlock": ((1, _MANY_BYTES, ()),),
     "sched_setscheduler": ((1, _ALL_BITS & ~0x40000000, REAL_TIME),),  # SCHED_RESET_ON_FORK
     "setpriority": ((2, 1 << 31, ()),),  # a negative one

@@ -14,6 +14,7 @@ import os
 from fcntl import F_SETLEASE
 
 from sundog.base.cpython import SIGCHLD, SIGPROF, SIGURG, SIGVTALRM, SIGWINCH, SOL_SOCKET
+from sundog.base.kernel.descriptors import MSG_CONFIRM
 from sundog.base.kernel.mounts import FSCONFIG_SET_STRING
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER
 from sundog.base.kernel.numbers import ABIS
@@ -55,8 +56,9 @@ SECCOMP_RET_USER_NOTIF = 0x7FC00000
 
 _ALL_BITS = 0xFFFFFFFF
 SO_PEERGROUPS = 59
-# socketcall(2)'s numbers of two calls: linux/net.h.
-SYS_BIND, SYS_GETSOCKOPT = 2, 15
+# socketcall(2)'s numbers of calls: linux/net.h.
+SYS_BIND, SYS_CONNECT, SYS_SENDTO, SYS_SETSOCKOPT, SYS_GETSOCKOPT = 2, 3, 11, 14, 15
+SYS_SENDMSG, SYS_RECVMSG, SYS_RECVMMSG, SYS_SENDMMSG = 16, 17, 19, 20
 # ipc(2)'s numbers of calls, in the low bits of its first argument: linux/ipc.h.
 IPC_CALL_BITS = 0xFFFF
 SEMOP, SEMGET, SEMCTL, SEMTIMEDOP = 1, 2, 3, 4
@@ -114,6 +116,8 @@ NOTIFIED = (
     # mount fails with an owner that the namespace does not map, umount2 as long as the supervisor
     # holds a file open.
     *("mount", "umount2"),
+    # Messages say who sent them.
+    *("sendmmsg", "recvmsg", "recvmmsg"),
     # Objects of System V IPC have owners.
     *("shmget", "semget", "msgget", "shmctl", "semctl", "msgctl", "shmat"),
     *PRIVILEGED,
@@ -140,6 +144,12 @@ _IDENTITY_OPTIONS = (
     *(PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS),
     *(PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT),
 )
+# sizeof(struct sockaddr_in), sockaddr_in6 and sockaddr_storage.
+_INTERNET_SIZES = (16, 28, 128)
+_SOCKET_CALLS = (
+    *(SYS_BIND, SYS_CONNECT, SYS_SENDTO, SYS_SETSOCKOPT, SYS_GETSOCKOPT),
+    *(SYS_SENDMSG, SYS_SENDMMSG, SYS_RECVMSG, SYS_RECVMMSG),
+)
 # The signals by which no program breaks off a call: those that are ignored by default (signal(7)),
 # and those of timers of CPU time, which stand still during a call that waits (setitimer(2)).
 _RESTARTING = tuple(int(number) for number in (SIGCHLD, SIGURG, SIGWINCH, SIGPROF, SIGVTALRM))
@@ -152,13 +162,21 @@ _CONDITIONAL: dict[str, tuple[Test, ...]] = {
     "unshare": ((0, _NEW_PLACES, ()),),
     "rt_sigaction": ((0, _ALL_BITS, _RESTARTING),),
     "prctl": ((0, _ALL_BITS, _IDENTITY_OPTIONS),),
-    "socketcall": ((0, _ALL_BITS, (SYS_BIND, SYS_GETSOCKOPT)),),
+    # Unix sockets ignore this flag: so a process passes its listener on, which nobody serves yet.
+    "sendmsg": ((2, MSG_CONFIRM, (0,)),),
+    "socketcall": ((0, _ALL_BITS, _SOCKET_CALLS),),
     "ipc": ((0, IPC_CALL_BITS, (SEMGET, SEMCTL, MSGGET, MSGCTL, SHMAT, SHMGET, SHMCTL)),),
     "keyctl": ((0, _ALL_BITS, (KEYCTL_CHOWN, KEYCTL_SETPERM, KEYCTL_DESCRIBE)),),
     "getrlimit": ((0, _ALL_BITS, _IS_TAG),),
     "setrlimit": ((0, _ALL_BITS, _IS_TAG),),
     "prlimit64": ((1, _ALL_BITS, _IS_TAG),),
     **PRIVILEGED_BY_ARGUMENTS,
+}
+
+# These lead to ports below 1024 of the container's own.
+_LEADING: dict[str, tuple[Test, ...]] = {
+    "connect": ((2, _ALL_BITS, _INTERNET_SIZES),),
+    "sendto": ((4, _ALL_BITS, ()), (5, _ALL_BITS, _INTERNET_SIZES)),
 }
 
 # Calls that are also notified if the argument with this index, the flags, says O_RDONLY alone: of
@@ -180,19 +198,24 @@ _TAG_ARGUMENT = {"setrlimit": 0, "prlimit64": 1}
 
 
 def notify_program(
-    notify_abi: NotifyAbi, *, fake_sync: bool = False, strict: bool = False
+    notify_abi: NotifyAbi,
+    *,
+    fake_sync: bool = False,
+    strict: bool = False,
+    has_ports: bool = False,
 ) -> bytes:
     """Return the program for a supervisor with ``notify_abi``.
 
     With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``strict`` it notifies
-    all calls of OPENING.
+    all calls of OPENING.  With ``has_ports`` the container has ports below 1024 of its own.
     """
     more = OPENING if strict else ()
     by_name = {abi.name: abi for abi in SYSCALL_ABIS}
     source = [load(DATA_ARCH)]
     for supervised in notify_abi.supervised():
         abi = by_name.pop(supervised.name)
-        source += _supervised_block(supervised, abi, more, fake_sync=fake_sync)
+        tests = conditional_calls(supervised, has_ports=has_ports)
+        source += _supervised_block(supervised, abi, more, tests, fake_sync=fake_sync)
     # Programs of other architectures can't run here.
     machine = next(names for names in ABIS.values() if notify_abi.name in names)
     for abi in by_name.values():
@@ -202,20 +225,37 @@ def notify_program(
     return assemble([*source, verdict(SECCOMP_RET_ALLOW)])
 
 
-def conditional_calls(notify_abi: NotifyAbi) -> dict[str, tuple[Test, ...]]:
-    """Return the tests of the calls that ``notify_abi`` notifies depending on their arguments."""
+def conditional_calls(
+    notify_abi: NotifyAbi, *, has_ports: bool = False
+) -> dict[str, tuple[Test, ...]]:
+    """Return the tests of the calls that ``notify_abi`` notifies depending on their arguments.
+
+    ``has_ports`` is as for ``notify_program``.
+    """
     options = (notify_abi.peer_credentials, SO_PEERGROUPS)
     return {
         **_CONDITIONAL,
+        **(_LEADING if has_ports else {}),
         "clone": ((notify_abi.clone_flags, _NEW_PLACES, ()),),
         "getsockopt": ((1, _ALL_BITS, (SOL_SOCKET,)), (2, _ALL_BITS, options)),
+        "setsockopt": (
+            (1, _ALL_BITS, (SOL_SOCKET,)),
+            (2, _ALL_BITS, (notify_abi.pass_credentials,)),
+        ),
     }
 
 
 def _supervised_block(
-    notify_abi: NotifyAbi, abi: Abi, more: tuple[str, ...], *, fake_sync: bool
+    notify_abi: NotifyAbi,
+    abi: Abi,
+    more: tuple[str, ...],
+    conditional: dict[str, tuple[Test, ...]],
+    *,
+    fake_sync: bool,
 ) -> list[Line]:
     """Return the source that decides for a supervised ABI; it also notifies all of ``more``.
+
+    ``conditional`` are the tests of calls that it notifies depending on their arguments.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     x32 has the architecture of x86-64.
@@ -245,7 +285,7 @@ def _supervised_block(
             ]
     for start in range(0, len(decided), _COMPARES_LIMIT):
         source += _decisions(decided[start : start + _COMPARES_LIMIT], f"{name} {start}")
-    for call, tests in conditional_calls(notify_abi).items():
+    for call, tests in conditional.items():
         if call in more:
             continue
         if call in READING:

@@ -8,6 +8,7 @@ from sundog.runtime.emulation.notify.state.processes import ProcessFiles
 from sundog.runtime.emulation.notify.state.record import ANY_BIRTH, Record
 from sundog.runtime.emulation.notify.state.records import Records
 from sundog.runtime.emulation.notify.state.refusals import Refusals
+from sundog.runtime.emulation.notify.state.senders import Senders
 from sundog.runtime.emulation.notify.state.served import Served
 from sundog.runtime.emulation.notify.state.sysv import SysvObjects
 from sundog.runtime.emulation.notify.state.unanswered import Unanswered
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.identity.tags import Tags
     from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
     from sundog.runtime.emulation.notify.state.guesses import OwnerGuesses
+    from sundog.runtime.emulation.notify.state.low_ports import LowPorts
     from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
@@ -38,14 +40,16 @@ class State:
                 see those modules
     records     what the supervisor remembers about files
     processes   the owners of the files of processes in /proc
-    unanswered  new inodes whose creating call has not returned yet
+    unanswered  calls that were done, and have not returned yet
     sysv        the objects of System V IPC
     tags        the identities of processes
+    senders     the identities that messages show
     unrecorded_owners
                 the owners of files without a record; None: root
     volumes     the owners of the caller's files on volumes; None: root
     refusals    what the kernel refused to an emulated root
     guesses     files of the image whose owners nobody saw; None: there are none
+    low_ports   the ports below 1024; None: they are those of the host
     secure_starts
                 tells programs that they start with other IDs
     strict      whether the filter notifies every open(2), so that all permissions count
@@ -64,6 +68,7 @@ class State:
         places: Sequence[VolumePlace] = (),
         owner: tuple[int, int] = (0, 0),
         guesses: OwnerGuesses | None = None,
+        low_ports: LowPorts | None = None,
         strict: bool = False,
     ) -> None:
         self.abi = abi
@@ -85,9 +90,11 @@ class State:
         self.records = records
         self.sysv = SysvObjects(abi)
         self.tags = tags
+        self.senders = Senders(tags)
         self.unrecorded_owners = unrecorded_owners
         self.refusals = Refusals()
         self.guesses = guesses
+        self.low_ports = low_ports
         self.strict = strict
         self.processes = ProcessFiles(tags)
         self.lookup = Lookup(self.files, self.processes.is_proc)

@@ -55,8 +55,8 @@ class NotifyAbi:
             bytes in C's ``long`` and in a pointer
     clone_flags
             the index of clone(2)'s argument with the flags
-    peer_credentials
-            SO_PEERCRED, which differs on PowerPC
+    pass_credentials, peer_credentials
+            SO_PASSCRED and SO_PEERCRED, which differ on PowerPC
     large_file
             O_LARGEFILE
     has_stat
@@ -76,6 +76,7 @@ class NotifyAbi:
         "name",
         "numbers",
         "other_names",
+        "pass_credentials",
         "peer_credentials",
         "stat",
     )
@@ -89,6 +90,7 @@ class NotifyAbi:
         other_names: dict[str, str] | None = None,
         long_size: int = _LONG_SIZE,
         clone_flags: int = 0,
+        pass_credentials: int = 16,
         peer_credentials: int = 17,
         large_file: int = 0o100000,
         has_stat: bool = True,
@@ -103,6 +105,7 @@ class NotifyAbi:
         self.stat = stat
         self.long_size = long_size
         self.clone_flags = clone_flags
+        self.pass_credentials = pass_credentials
         self.peer_credentials = peer_credentials
         self.large_file = large_file
         self.has_stat = has_stat
@@ -132,6 +135,7 @@ _I386_NAMES = {
     "fstatat64": "newfstatat",
     "utimensat_time64": "utimensat",
     "semtimedop_time64": "semtimedop",
+    "recvmmsg_time64": "recvmmsg",
     **{
         f"{call}32": call
         for call in (
@@ -169,6 +173,7 @@ _NOTIFY_PPC64LE = NotifyAbi(
     numbers_of("ppc64le"),
     _STAT_X86_64,
     other_names={"ugetrlimit": "getrlimit"},
+    pass_credentials=20,
     peer_credentials=21,
     large_file=0o200000,
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 _PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+_START_TIME = 22  # field of proc_pid_stat(5); the third is the first after the name
 _STATUS_PIECE = 4096
 _STATUS_LIMIT = 1 << 20  # 65536 groups take 700 kB
 
@@ -44,6 +45,16 @@ def take_descriptor(abi: NotifyAbi, thread: int, fd: int) -> int:
     if taken < 0:
         raise KernelAnswers
     return taken
+
+
+def descriptor_flags(thread: int, fd: int) -> int:
+    """Return the flags of descriptor ``fd`` of ``thread``, as open(2) has them: proc(5)."""
+    try:
+        with Closing(os.open(b"%d/fdinfo/%d" % (thread, fd), os.O_RDONLY | os.O_CLOEXEC)) as info:
+            _, _, rest = os.read(info, _STATUS_PIECE).partition(b"flags:")
+    except OSError as error:
+        raise KernelAnswers from error
+    return int(rest.split(None, 1)[0], 8)
 
 
 def status_field(process: int, name: bytes) -> bytes:
@@ -73,6 +84,15 @@ def ids_seen_by(thread: int) -> Callable[[int], int]:
 def inner_id(process: int) -> int:
     """Return the ID of ``process`` in its own PID namespace."""
     return int(status_field(process, b"NSpid").split()[-1])
+
+
+def process_start(process: int) -> bytes:
+    """Return when ``process`` started, in clock ticks after the boot; nothing if it has ended."""
+    try:
+        with Closing(os.open(b"%d/stat" % process, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            return os.read(fd, _STATUS_PIECE).rpartition(b")")[2].split()[_START_TIME - 3]
+    except OSError:
+        return b""
 
 
 def process_status(process: int) -> bytes:
