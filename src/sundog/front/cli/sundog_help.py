@@ -8,6 +8,7 @@ import textwrap
 from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
+from sundog.front.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.front.podman.container_options import (
     COMMIT,
     CONTAINER_PRUNE,
@@ -37,7 +38,6 @@ from sundog.front.podman.image_options import (
     SYSTEM_PRUNE,
 )
 from sundog.front.podman.mock_root_options import ROOT
-from sundog.front.podman.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.front.podman.run_options import EXEC, RUN
 
 TYPE_CHECKING = False
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sundog.front.cli.sundog_context import Context
-    from sundog.front.podman.options import Option
+    from sundog.front.options import Option
 
 _WIDTH = 78
 _COLUMN = 34

@@ -11,7 +11,6 @@ from sundog.front.cli.sundog_scan import scanned, warn
 from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.run_line import (
     Caller,
-    ImageFacts,
     NamedGroup,
     command_user,
     exec_line,
@@ -21,14 +20,14 @@ from sundog.front.podman.run_line import (
     run_line,
 )
 from sundog.front.podman.run_options import EXEC, RUN
-from sundog.front.podman.stored import image_facts
+from sundog.front.stored import ImageFacts, image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_context import Context
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
 
 _PULL = ("missing", "always", "newer", "never")
 
