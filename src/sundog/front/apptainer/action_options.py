@@ -69,6 +69,8 @@ ACTION = (
     Option("--no-umask", "", TAKEN, "use the umask 0022, not yours"),
     Option("--nv", "", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
     Option("--rocm", "", TAKEN, "GPUs of AMD, by their CDI specification"),
+    Option("--no-init", "", TAKEN, "let the command be PID 1 of its PID namespace"),
+    Option("--pid -p", "", TAKEN, "process IDs of its own, with an init"),
     Option("--scratch -S", "DIR", TAKEN, "an empty directory at DIR; in memory without --workdir"),
     Option("--security", "NAME:VALUE", TAKEN, "uid:N and gid:N; others have no effect"),
     Option("--uts", "", TAKEN, "a host name of its own"),
@@ -78,7 +80,6 @@ ACTION = (
     # These hold in any case.
     Option("--userns -u", "", HELD, "there is no other way here"),
     Option("--disable-cache", "", HELD, _NO_SIF),
-    Option("--no-init", "", HELD, "no init stays beside the command"),
     Option("--no-pid", "", TAKEN, "see the host's processes, also with --containall"),
     Option("--no-privs", "", HELD, _RIGHTS),
     Option("--no-tmp-sandbox", "", HELD, "no image is unpacked to run it"),
@@ -87,7 +88,6 @@ ACTION = (
     Option("--underlay", "", HELD, "missing mount points are made in any case"),
     Option("--sharens", "", HELD, "commands share no namespace, but all else"),
     # These have no effect, and do no harm.
-    Option("--pid -p", "", WARNED, "the host's processes are visible"),
     Option("--add-caps", "NAME", WARNED, _RIGHTS),
     Option("--drop-caps", "NAME", WARNED, _RIGHTS),
     Option("--keep-privs", "", WARNED, _RIGHTS),

@@ -36,7 +36,7 @@ TEXT_VARIABLE = "SUNDOG_TEXT_{}"
 
 
 class NothingToRun(Exception):
-    """The image has no script of the kind, which is no error."""
+    """The image has no script of the kind.  The text says so; it is no error."""
 
 
 def command_of(
@@ -56,8 +56,7 @@ def command_of(
         return [shell, *words] if shell else [_SH, "-c", _SHELL, "sh", *words]
     if action == "test":
         if not image.test:
-            notes.append("No test script found in container, exiting")
-            raise NothingToRun
+            raise NothingToRun("No test script found in container, exiting")
         return [f"{_METADATA}/test", *words]
     if image.runscript:
         return [f"{_METADATA}/runscript", *words]

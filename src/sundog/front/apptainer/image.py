@@ -13,7 +13,7 @@ import stat
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
-from sundog.base.record.stack import unpack_command
+from sundog.base.record.stack import ImageStack, unpack_command
 from sundog.errors import NotInStorage, SundogError
 from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.stored import image_directory, image_facts
@@ -69,7 +69,7 @@ class ImageFacts:
     scripts       name and text of each script of variables, in their order; None if a shell must
                   read it
     entrypoint, command
-                  ENTRYPOINT and CMD, unless there is a runscript
+                  ENTRYPOINT and CMD, which a runscript replaces
     runscript, test
                   whether the image has these scripts
     """
@@ -220,17 +220,8 @@ class _Squashfs:
 
 def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
     """Return the facts of the image whose files are in ``tree``.  Raises SundogError."""
-    own = tree.read(OWN_COMMAND)
-    if own is not None:
-        stack = unpack_command(own)
-        return ImageFacts(
-            path,
-            path,
-            is_directory=is_directory,
-            environment=_variables(tree.read(OWN_VARIABLES) or b""),
-            entrypoint=tuple(map(os.fsdecode, stack.entrypoint)),
-            command=tuple(map(os.fsdecode, stack.command)),
-        )
+    packed = tree.read(OWN_COMMAND)
+    own = ImageStack([]) if packed is None else unpack_command(packed)
     present = tree.names(_METADATA)
     names = sorted(name for name in tree.names(_SCRIPTS) if name.endswith(b".sh"))
     return ImageFacts(
@@ -239,6 +230,8 @@ def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
         is_directory=is_directory,
         environment=_variables(tree.read(OWN_VARIABLES) or b""),
         scripts=[(os.fsdecode(name), _text(tree.read(_SCRIPTS + b"/" + name))) for name in names],
+        entrypoint=tuple(map(os.fsdecode, own.entrypoint)),
+        command=tuple(map(os.fsdecode, own.command)),
         runscript=b"runscript" in present,
         test=b"test" in present,
     )

@@ -14,7 +14,7 @@ _WIDTH = 9
 
 
 class Messages:
-    """What prints the messages up to a level: -s, -q, -v and -d choose it."""
+    """The messages up to a level: -s, -q, -v and -d choose it."""
 
     __slots__ = ("level",)
 

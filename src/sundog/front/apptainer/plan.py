@@ -74,7 +74,8 @@ class Plan:
                  of ``ch-run``
     directories  those that must be made
     umask        that of the command; None: that of this process
-    namespaces   names of what the container has for itself: ipc, net, uts
+    namespaces   names of what the container has for itself: ipc, net, pid, uts
+    has_init     whether PID 1 of its PID namespace is another process than the command
     hostname     the name of the machine, "" for the host's
     notes, warnings
                  lines of INFO and WARNING
@@ -84,6 +85,7 @@ class Plan:
         "arguments",
         "directories",
         "environment",
+        "has_init",
         "hostname",
         "namespaces",
         "notes",
@@ -99,6 +101,7 @@ class Plan:
         directories: list[str],
         umask: int | None,
         namespaces: list[str],
+        has_init: bool,
         hostname: str,
         notes: list[str],
         warnings: list[str],
@@ -108,6 +111,7 @@ class Plan:
         self.directories = directories
         self.umask = umask
         self.namespaces = namespaces
+        self.has_init = has_init
         self.hostname = hostname
         self.notes = notes
         self.warnings = warnings
@@ -123,6 +127,7 @@ class _Choices:
         self.is_clean = self.contains_all or line.is_set("cleanenv")
         self.is_evaluated = not (compat or line.is_set("no-eval"))
         self.is_root = line.is_set("fakeroot")
+        self.has_init = not (compat or line.is_set("no-init"))
         self.writes = line.is_set("writable")
         self.writes_nowhere = not self.writes and (compat or line.is_set("writable-tmpfs"))
         self.umask = UMASK if compat or self.is_root or line.is_set("no-umask") else None
@@ -183,6 +188,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
         directories=shown.directories,
         umask=choices.umask,
         namespaces=namespaces,
+        has_init=choices.has_init,
         hostname=hostname,
         notes=[*notes, *environment.notes],
         warnings=[*warnings, *environment.warnings],
@@ -190,7 +196,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
 
 
 class _Shown:
-    """What a container shows, and where its command starts.
+    """The mounts of a container, and the directory in which its command starts.
 
     home         the home directory, and its path in the container
     asked        the binds that the user has asked for
@@ -369,6 +375,8 @@ def _namespaces(line: Line, choices: _Choices, warnings: list[str]) -> tuple[lis
     names = []
     if choices.contains_all or line.is_set("ipc"):
         names.append("ipc")
+    if (choices.contains_all and not line.is_set("no-pid")) or line.is_set("pid"):
+        names.append("pid")
     network = line.last("network")
     if line.is_set("net"):
         if network != "none":
@@ -382,8 +390,6 @@ def _namespaces(line: Line, choices: _Choices, warnings: list[str]) -> tuple[lis
     hostname = line.last("hostname") or ""
     if hostname or line.is_set("uts"):
         names.append("uts")
-    if choices.contains_all and not line.is_set("no-pid"):
-        warnings.append("no PID namespace is made: the host's processes are visible")
     return names, hostname
 
 

@@ -70,6 +70,7 @@ _OWN = {
     "info": ("sundog_about", "info"),
     "doctor": ("sundog_about", "doctor"),
     "agent": ("sundog_agent", "agent"),
+    "apptainer": ("sundog_apptainer", "apptainer"),
     "help": ("sundog_help", "help"),
 }
 

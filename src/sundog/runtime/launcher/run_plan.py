@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sundog.runtime.container.operations import CREATED, OPTIONAL, REQUIRED, Bind, TmpfsMount
+from sundog.runtime.container.operations import (
+    CREATED,
+    OPTIONAL,
+    REQUIRED,
+    Bind,
+    DetachedMount,
+    TmpfsMount,
+)
 from sundog.runtime.container.plan import Plan
 
 TYPE_CHECKING = False
@@ -58,7 +65,7 @@ def mounts_of(parts: Sequence[Part]) -> list[Operation]:
     operations = [mount for part in parts for mount in part.plan()]
     if any(isinstance(mount, TmpfsMount) for mount in operations):
         for place, mount in enumerate(operations):
-            if isinstance(mount, Bind):
+            if isinstance(mount, DetachedMount):
                 mount.follow(operations[:place])
     return operations
 
