@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,15 +13,20 @@ from sundog.front.apptainer.command import NothingToRun
 from sundog.front.apptainer.image import ImageFacts, stored_name
 from sundog.front.apptainer.line import scan_action, split_globals
 from sundog.front.apptainer.plan import Host, Plan, plan_of
+from sundog.front.apptainer.site import Site, read_site
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIF = ImageFacts("/d/x.sif", "/d/x.sif", runscript=True)
 SANDBOX = ImageFacts("/d/x", "/d/x", is_directory=True)
 NAMED = ImageFacts("debian", "docker://debian", environment=[("A", "$HOST"), ("HOST", "i")])
 ENVIRONMENT = {"HOME": "/home/ada", "PATH": "/opt/bin", "HOST": "h", "USER": "ada", "TERM": "vt100"}
 FILES = {"a.env": "# no\nA=1\nB='x y'\n", "b.env": "A=2\n", "bad.env": "A=$(date)\n"}
-PATHS = ("/var/tmp", "/etc/localtime")
+NO_SITE = Site()
+PATHS = ("/var/tmp",)
 
 
 def planned(
@@ -29,6 +36,7 @@ def planned(
     env: dict[str, str] | None = None,
     cwd: str = "/work/ada",
     has_devices: bool = False,
+    site: Site = NO_SITE,
 ) -> Plan:
     environment = ENVIRONMENT | (env or {})
     host = Host(
@@ -38,6 +46,7 @@ def planned(
         exists=lambda path: path in PATHS,
         has_devices=lambda _: has_devices,
         read_file=FILES.__getitem__,
+        site=site,
     )
     return plan_of(action, scan_action(action, words, environment), image, host)
 
@@ -72,7 +81,7 @@ def command(plan: Plan) -> list[str]:
 def test_whole_line() -> None:
     plan = planned("x.sif", "echo", "-n", image=ImageFacts("/d/x.sif", "/d/x.sif"))
     assert [word for word in plan.arguments if not word.startswith(("--env=", "--set-env="))] == [
-        *("--bind=/etc/localtime:/etc/localtime", "--bind=/home/ada:/home/ada"),
+        "--bind=/home/ada:/home/ada",
         *("--bind=/var/tmp:/var/tmp", "--bind=/work/ada:/work/ada", "--cd=/work/ada"),
         *("--env-no-expand", "--no-mpi-env", "--unset-env=*", "/d/x.sif", "--", "echo", "-n"),
     ]
@@ -97,8 +106,18 @@ def test_whole_line() -> None:
     }
 
 
+SITE = """
+# bind path = /no
+mount home = no
+mount tmp = NO
+mount proc = no
+bind path = /etc/localtime
+bind path = /var/tmp:/scratch:ro
+bind path = /missing
+user bind control = no
+"""
 HOME = "--bind=/home/ada:/home/ada"
-USUAL = ["--bind=/etc/localtime:/etc/localtime", HOME, "--bind=/var/tmp:/var/tmp"]
+USUAL = [HOME, "--bind=/var/tmp:/var/tmp"]
 HERE = "--bind=/work/ada:/work/ada"
 EMPTY = ["--private-tmp", "--tmpfs=/dev/shm:mode=1777", "--tmpfs=/var/tmp:mode=1777"]
 
@@ -112,15 +131,14 @@ EMPTY = ["--private-tmp", "--tmpfs=/dev/shm:mode=1777", "--tmpfs=/var/tmp:mode=1
         ([], "/usr/x", [*USUAL, "--bind=/usr/x:/usr/x"], "/usr/x"),
         ([], "/proc/1", USUAL, "/proc/1"),
         ([], "/", USUAL, "/"),
-        (["--no-home"], "/work/ada", [USUAL[0], USUAL[2], HERE], "/work/ada"),
+        (["--no-home"], "/work/ada", [USUAL[1], HERE], "/work/ada"),
         (["--no-mount", "cwd"], "/work/ada", USUAL, "/home/ada"),
-        (["--no-mount", "cwd,home"], "/work/ada", [USUAL[0], USUAL[2]], "/"),
+        (["--no-mount", "cwd,home"], "/work/ada", [USUAL[1]], "/"),
         (["--no-mount", "tmp,hostfs"], "/tmp/x",
-         ["--private-tmp", *USUAL[:2], "--bind=/tmp/x:/tmp/x"], "/tmp/x"),
-        (["--no-mount", "/etc/localtime"], "/home/ada", USUAL[1:], "/home/ada"),
-        (["--home", "/h"], "/h/x", [USUAL[0], "--bind=/h:/h", USUAL[2]], "/h/x"),
+         ["--private-tmp", HOME, "--bind=/tmp/x:/tmp/x"], "/tmp/x"),
+        (["--home", "/h"], "/h/x", ["--bind=/h:/h", USUAL[1]], "/h/x"),
         (["--home", "h:/k"], "/work/ada",
-         [USUAL[0], "--bind=/work/ada/h:/k", USUAL[2], HERE], "/work/ada"),
+         ["--bind=/work/ada/h:/k", USUAL[1], HERE], "/work/ada"),
         (["--contain"], "/work/ada", [*EMPTY, "--tmpfs=/home/ada:mode=700"], "/home/ada"),
         (["--contain", "--no-home"], "/work/ada", EMPTY, "/"),
         (["--contain", "-H", "/a:/b"], "/work/ada", [*EMPTY, "--bind=/a:/b"], "/b"),
@@ -140,7 +158,7 @@ EMPTY = ["--private-tmp", "--tmpfs=/dev/shm:mode=1777", "--tmpfs=/var/tmp:mode=1
          [*USUAL, "--bind=/a,b:/b:rw"], "/home/ada"),
         (["--pwd", "/opt/x/../y"], "/home/ada", USUAL, "/opt/y"),
         (["-f"], "/home/ada/x",
-         [USUAL[0], "--bind=/home/ada:/root", USUAL[2], "--bind=/home/ada/x:/home/ada/x"],
+         ["--bind=/home/ada:/root", USUAL[1], "--bind=/home/ada/x:/home/ada/x"],
          "/home/ada/x"),
     ],
 )  # fmt: skip
@@ -149,6 +167,22 @@ def test_what_is_shown(words: list[str], cwd: str, expected: list[str], workdir:
     assert mounts(plan) == expected
     assert given_options(plan, "--cd") == [f"--cd={workdir}"]
     assert variables(plan)["PWD"] == workdir
+
+
+def test_site(tmp_path: Path) -> None:
+    """A site adds binds of what exists, and takes mounts away; other settings have no effect."""
+    file = tmp_path / "apptainer.conf"
+    file.write_text(SITE)
+    site = read_site(str(file))
+    assert mounts(planned("x", "true", site=site)) == [
+        *("--private-tmp", "--bind=/var/tmp:/scratch:ro", HERE),
+    ]
+    assert mounts(planned("--no-mount", "bind-paths", "x", "true", site=site)) == [
+        *("--private-tmp", HERE),
+    ]
+    assert mounts(planned("-c", "x", "true", site=site)) == EMPTY
+    with pytest.raises(SundogError):
+        read_site(str(tmp_path / "missing"))
 
 
 def test_directories_of_workdir() -> None:

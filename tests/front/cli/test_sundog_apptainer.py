@@ -189,6 +189,54 @@ def test_accounts(place: Place) -> None:
         assert lines[-1].startswith(f"{name}:x:{os.geteuid()}:{os.getegid()}:")
 
 
+def test_an_image_with_little_in_it(place: Place, tmp_path: Path) -> None:
+    """Missing mount points are made, and links that lead nowhere do no harm."""
+    image = tmp_path / "image"
+    (image / "bin").mkdir(parents=True)
+    for name in ("sh", "ls", "cat"):
+        shutil.copy(place.sandbox / "bin/busybox", image / "bin" / name)
+    (image / "etc").mkdir()
+    (image / "etc/localtime").symlink_to("/usr/share/zoneinfo/Nowhere")
+    (image / "dev").mkdir()
+    before = sorted(path.name for path in image.rglob("*"))
+    script = "ls -d /proc/self /sys/kernel /tmp/. /dev/null /var/tmp/. && cat /etc/passwd"
+    done = place.run("exec", image, "sh", "-c", script)
+    assert f":{os.geteuid()}:" in done.stdout.splitlines()[-1]
+    if os.path.exists("/etc/localtime"):
+        assert place.run("exec", image, "cat", "/etc/localtime").stdout
+    assert sorted(path.name for path in image.rglob("*")) == before
+
+
+def test_storage_is_covered(place: Place) -> None:
+    """It lies in /var/tmp, which every container shows; so does a directory above it."""
+    storage = place.path / "storage"
+    assert (storage / "images").exists()
+    for options in ([], ["--fakeroot"], ["--pid", "--ipc"], ["-B", f"{place.path}:/mnt"]):
+        words = ["exec", *options, "docker://bb", "sh", "-c"]
+        script = (
+            f"ls -A {storage} {place.path}/run/sundog /mnt/storage 2>/dev/null; : > {storage}/x"
+        )
+        done = place.run(*words, script, check=False)
+        names = {line for line in done.stdout.split() if not line.endswith(":")}
+        assert names == set(), options
+        assert done.returncode, options
+    assert not (storage / "x").exists()
+
+
+def test_run_of_an_image_of_a_registry(place: Place, tmp_path: Path) -> None:
+    """ENTRYPOINT and CMD, and words that are evaluated once more, unless with --no-eval."""
+    text = 'FROM bb\nENV A="$B c"\nENTRYPOINT ["echo"]\nCMD ["cmd", "$A"]\nWORKDIR /usr\nUSER 1\n'
+    (tmp_path / "Dockerfile").write_text(text.replace("$B", "\\$B"))
+    argv = [*command("ch-image"), "build", "-t", "entry", str(tmp_path)]
+    run_program(argv, env=place.environment)
+    assert place.run("run", "docker://entry").stdout == "cmd $B c\n"
+    assert place.run("run", "docker://entry", "$A", 'a "b  c"').stdout == "$B c a b c\n"
+    done = place.run("run", "--no-eval", "docker://entry", "$A", 'a "b  c"')
+    assert done.stdout == '$A a "b  c"\n'
+    done = place.run("exec", "docker://entry", "sh", "-c", 'echo "$A"; pwd; id -u')
+    assert done.stdout.splitlines() == ["$B c", str(place.work), str(os.geteuid())]
+
+
 def test_options_in_a_container(place: Place, tmp_path: Path) -> None:
     """Each option does what it says; one start tries several."""
     (tmp_path / "in").write_text("in\n")

@@ -10,6 +10,7 @@
     image           the facts of an image that a run needs
     command         the words that run in the container
     plan            a line as a line of ``ch-run``
+    site            the settings of a site in apptainer.conf
     links           the entries ``apptainer`` and ``singularity``
 
 Specification: Apptainer's user guide, version 1.4.

@@ -65,7 +65,7 @@ ACTION = (
     Option("--no-env", "NAME", TAKEN, "do not pass the host's variable NAME on"),
     Option("--no-eval", "", TAKEN, "let no shell evaluate the values and words you give"),
     Option("--no-home", "", TAKEN, "do not show the home directory"),
-    Option("--no-mount", "NAME", TAKEN, "leave out: home, tmp, cwd, or the path of a file"),
+    Option("--no-mount", "NAME", TAKEN, "leave out: home, tmp, cwd"),
     Option("--no-umask", "", TAKEN, "use the umask 0022, not yours"),
     Option("--nv", "", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
     Option("--rocm", "", TAKEN, "GPUs of AMD, by their CDI specification"),

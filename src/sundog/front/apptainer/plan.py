@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sundog.front.apptainer.image import ImageFacts
+    from sundog.front.apptainer.site import Site
     from sundog.front.options import Line
 
 UMASK = 0o022
 _VAR_TMP = "/var/tmp"
-_LOCALTIME = "/etc/localtime"
 # A working directory that is one of these, or in one of those, is not shown.
 _UNBOUND = frozenset(
     ("/", "/etc", "/bin", "/mnt", "/usr", "/var", "/opt", "/sbin", "/lib", "/lib64")
@@ -33,7 +33,7 @@ _GPUS = {
     "nv": ("nvidia.com/gpu", "Could not find any nv files on this host!"),
     "rocm": ("amd.com/gpu", "Could not find any rocm files on this host!"),
 }
-_NO_MOUNTS = ("home", "tmp", "cwd", _LOCALTIME)
+_NO_MOUNTS = ("home", "tmp", "cwd")
 _NEVER_SHOWN = ("hostfs", "bind-paths", "devpts")
 _ALWAYS_SHOWN = "it is shown in any case"
 
@@ -45,9 +45,10 @@ class Host:
     home         the home directory
     exists       tells whether a path of the host exists
     has_devices  tells whether there are devices of a kind, by a CDI specification
+    site         the settings of the site
     """
 
-    __slots__ = ("directory", "environment", "exists", "has_devices", "home", "read_file")
+    __slots__ = ("directory", "environment", "exists", "has_devices", "home", "read_file", "site")
 
     def __init__(
         self,
@@ -58,8 +59,10 @@ class Host:
         exists: Callable[[str], bool],
         has_devices: Callable[[str], bool],
         read_file: Callable[[str], str],
+        site: Site,
     ) -> None:
         self.environment = environment
+        self.site = site
         self.directory = directory
         self.home = home
         self.exists = exists
@@ -206,7 +209,7 @@ class _Shown:
 
     def __init__(self, line: Line, choices: _Choices, host: Host, warnings: list[str]) -> None:
         self.directories: list[str] = []
-        self._left_out = _left_out(line, warnings)
+        self._left_out = _left_out(line, warnings) | {*host.site.left_out}
         self.home = _home(line, choices, host)
         self.asked = [
             *binds_of(listed(line, "bind", escapes=True), host.directory),
@@ -230,12 +233,13 @@ class _Shown:
 
     def _usual(self, host: Host) -> list[Bind | Tmpfs]:
         shown: list[Bind | Tmpfs] = []
-        if _LOCALTIME not in self._left_out and host.exists(_LOCALTIME):
-            shown.append(Bind(_LOCALTIME, _LOCALTIME))
         if self.has_home:
             shown.append(self.home)
         if "tmp" not in self._left_out and host.exists(_VAR_TMP):
             shown.append(Bind(_VAR_TMP, _VAR_TMP))
+        if "bind-paths" not in self._left_out:
+            site = binds_of(host.site.binds, "/")
+            shown += [bind for bind in site if host.exists(bind.source)]
         here = host.directory
         places = [mount for mount in shown if isinstance(mount, Bind)]
         places += [] if "tmp" in self._left_out else [Bind("/tmp", "/tmp")]

@@ -17,6 +17,7 @@ from sundog.front.apptainer.image import facts_of_name, facts_of_path, stored_na
 from sundog.front.apptainer.line import scan_action, split_globals
 from sundog.front.apptainer.messages import DEBUG, ERROR, FATAL, INFO, VERBOSE, WARNING, Messages
 from sundog.front.apptainer.plan import Host, plan_of
+from sundog.front.apptainer.site import SITE_VARIABLE, read_site
 from sundog.front.cli.sundog_context import image_line
 from sundog.front.cli.sundog_start import execute, go_on_as_ch_run, hide_values, with_storage
 
@@ -141,6 +142,7 @@ def _host(line: Line) -> Host:
         exists=os.path.lexists,
         has_devices=lambda kind: _has_devices(kind, directories),
         read_file=_read_file,
+        site=read_site(os.environ.get(SITE_VARIABLE) or None),
     )
 
 

@@ -185,7 +185,7 @@ def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Par
     accounts = accounts_of(request, storage)
     session = session_places(environment, temporary.shown, writable=line.image.write)
     return [
-        Part(host_files(request.need, cray=exists(CRAY_DIRECTORY))),
+        Part(host_files(request.need, cray=exists(CRAY_DIRECTORY), own=request.own_files)),
         accounts,
         temporary,
         Part(session),

@@ -110,6 +110,11 @@ class Request:
         """The need of what all containers show; those of Apptainer get all mount points."""
         return CREATED if self.statuses is APPTAINER_STATUSES else needed(self.line.image)
 
+    @property
+    def own_files(self) -> tuple[bytes, ...]:
+        """The host's files that only containers of Apptainer show, in place of links there."""
+        return (b"/etc/localtime",) if self.statuses is APPTAINER_STATUSES else ()
+
     def find_storage(self) -> Storage:
         """Find the storage directory of the image, on the host.
 
