@@ -15,11 +15,16 @@ from sundog.front.apptainer.variables import DEFAULT_PATH
 from sundog.front.cli.sundog_apptainer import VERSION
 from tests.conftest import Completed, command, run_program
 from tests.image.convert.formats import make_sif
+from tests.image.pull.conftest import flavours, no_logins, tls
 from tests.runtime.fuse.conftest import make_squashfs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from tests.image.pull.flavours import Flavours
+
+__all__ = ["flavours", "no_logins", "tls"]
 
 DOCKER = 'export PATH="/x:/bin"\nexport DOCK="${DOCK:-"image"}"\n'
 AWAY = {"HOME": "/home/ada"}  # not below /var/tmp
@@ -315,6 +320,8 @@ def test_a_directory_is_written_to(place: Place, tmp_path: Path) -> None:
 
 def test_links(place: Place, tmp_path: Path) -> None:
     """The entries run, one by a SIF's first line; no file of others is lost."""
+    tmp_path /= "bin"
+    tmp_path.mkdir()
     done = place.run("links", tmp_path)
     names = ["apptainer", "singularity", "run-singularity"]
     assert done.stdout.splitlines() == [str(tmp_path / name) for name in names]
@@ -354,3 +361,23 @@ def test_an_image_that_is_no_image(place: Place, tmp_path: Path) -> None:
     secret.write_text("export SECRET=1\n")
     (image / ".singularity.d/env/99-x.sh").symlink_to(secret)
     assert "SECRET=" not in place.run("exec", "--contain", image, "env", env=AWAY).stdout
+
+
+def test_ranks_that_begin_at_once_pull_once(place: Place, flavours: Flavours) -> None:
+    """All of them run; the second time, nothing asks the registry."""
+    remote = f"{flavours.http}/ranks:1"
+    run_program([*command("ch-image"), "push", "bb", remote], env=place.environment)
+    argv = [*command("sundog"), "apptainer", "exec", f"docker://{remote}", "echo", "here"]
+    environment = os.environ | place.environment
+    pipe = subprocess.PIPE
+    started = [
+        subprocess.Popen(argv, env=environment, cwd=place.work, stdout=pipe, stderr=pipe)
+        for _ in range(4)
+    ]
+    ends = [process.communicate(timeout=120) for process in started]
+    assert [out for out, _ in ends] == [b"here\n"] * 4
+    assert sum(b"INFO:    Pulling docker://" in said for _, said in ends) == 1
+    assert place.run("exec", f"docker://{remote}", "true").stderr == ""
+    done = place.run("-q", "exec", f"docker://{flavours.http}/none", "true", check=False)
+    assert done.returncode == 255
+    assert done.stderr.splitlines()[-1] == f"FATAL:   can't pull {flavours.http}/none"

@@ -13,7 +13,7 @@ from sundog import __version__
 from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.action_options import TABLES
 from sundog.front.apptainer.command import NothingToRun
-from sundog.front.apptainer.image import facts_of_name, facts_of_path, stored_name
+from sundog.front.apptainer.image import STORED, facts_of_name, facts_of_path, stored_name
 from sundog.front.apptainer.line import scan_action, split_globals
 from sundog.front.apptainer.messages import DEBUG, ERROR, FATAL, INFO, VERBOSE, WARNING, Messages
 from sundog.front.apptainer.plan import Host, plan_of
@@ -111,17 +111,36 @@ def _image(image: str, context: Context, messages: Messages) -> ImageFacts | int
     found = facts_of_name(name, context.storage)
     if found is not None:
         return found
-    messages.say(INFO, f"Pulling {image} into storage")
-    quiet = ["--quiet"] if messages.level < INFO else []
-    status = image_line(["pull", *quiet, "--", name], context)
+    status = _pull(name, context, messages)
     if status:
         return status if status < 0 else EXIT_FAILED
-    if facts_of_name(name, context.storage) is None:
-        raise NotInStorage(f"no image in storage: {name}", f"ch-image pull {name}")
     # A pull may leave threads, with which this process can't enter namespaces.
     from sundog.base.installation import own_command
 
     return execute([*own_command("sundog"), *sys.argv[1:]], dict(os.environ))
+
+
+def _pull(name: str, context: Context, messages: Messages) -> int:
+    """Pull an image, unless another process does so meanwhile; return the exit status."""
+    from hashlib import sha256
+
+    from sundog.image.store.store import Store
+
+    turn = f"apptainer-{sha256(os.fsencode(name)).hexdigest()[:32]}"
+    with (
+        Store.open(context.storage) as store,
+        store.turn(turn).held(lambda: messages.say(VERBOSE, f"Waiting for a pull of {name}")),
+    ):
+        if facts_of_name(name, context.storage) is not None:
+            return 0
+        messages.say(INFO, f"Pulling {STORED}{name} into storage")
+        quiet = ["--quiet"] if messages.level < INFO else []
+        status = image_line(["pull", *quiet, "--", name], context)
+    if status > 0:
+        messages.say(FATAL, f"can't pull {name}")
+    elif facts_of_name(name, context.storage) is None:
+        raise NotInStorage(f"no image in storage: {name}", f"ch-image pull {name}")
+    return status
 
 
 def _host(line: Line) -> Host:
