@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -91,6 +93,27 @@ def test_left_to_a_shell(text: str) -> None:
     with pytest.raises(NeedsShell):
         run_script(text, before)
     assert before.passed() == HOST
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A=" + "*" * 300_000,
+        "A=" + "$B" * 150_000,
+        "A=" + "x" * 1000 + "\n: " + '"$A"' * 100_000,
+        "A=" + "x" * 1000 + "\nB=" + "${A:-}" * 100_000,
+        'export A="' + "\\\\" * 150_000 + '"',
+        "if [ -n x ]; then " * 50_000,
+        ";" * 300_000,
+    ],
+    ids=["patterns", "empty", "word", "braces", "quoted", "nested", "statements"],
+)
+def test_the_work_is_bounded(text: str) -> None:
+    """No text takes long, or much memory."""
+    begin = process_time()
+    with suppress(NeedsShell):
+        run_script(text, Variables(HOST))
+    assert process_time() - begin < 10
 
 
 def of_shell(text: str) -> dict[str, str] | None:

@@ -90,6 +90,8 @@ def test_version(place: Place) -> None:
     assert found is not None
     assert found[2] == "1.4.5"
     assert place.run("version").stdout == f"{VERSION}\n"
+    assert "--containall" in place.run("exec", "--help").stdout
+    assert place.run("help", "exec").stdout == place.run("exec", "--help").stdout
 
 
 @pytest.mark.parametrize("kind", ["docker", "sandbox", "sif"])
@@ -134,6 +136,7 @@ def test_statuses_and_messages(place: Place) -> None:
     nv = ("exec", "--cdi-dirs", place.work, "--nv", "docker://bb", "true")
     assert told("-q", *nv) == (0, "", warned)
     assert told("-s", *nv) == (0, "", "")
+    assert told("-v", "exec", "docker://bb", "true")[2].startswith("VERBOSE: ")
     assert told("run", "docker://bb", "-c", "echo x") == (
         *(0, "x\n"),
         "INFO:    No runscript found in container, executing /bin/sh into",

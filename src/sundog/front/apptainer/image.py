@@ -229,12 +229,23 @@ def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
         path,
         is_directory=is_directory,
         environment=_variables(tree.read(OWN_VARIABLES) or b""),
-        scripts=[(os.fsdecode(name), _text(tree.read(_SCRIPTS + b"/" + name))) for name in names],
+        scripts=_scripts(tree, names),
         entrypoint=tuple(map(os.fsdecode, own.entrypoint)),
         command=tuple(map(os.fsdecode, own.command)),
         runscript=b"runscript" in present,
         test=b"test" in present,
     )
+
+
+def _scripts(tree: _Tree, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
+    """Return names and texts of the scripts, up to a total size."""
+    found: list[tuple[str, str | None]] = []
+    size = 0
+    for name in names:
+        text = None if size > SCRIPT_LIMIT else _text(tree.read(_SCRIPTS + b"/" + name))
+        size += len(text or "")
+        found.append((os.fsdecode(name), text))
+    return found
 
 
 def _text(data: bytes | None) -> str | None:

@@ -17,7 +17,6 @@ REFUSED = {
     "checkpoint": ("processes cannot be kept", "leave it out"),
     "config": ("no configuration of Apptainer is used", "leave it out"),
     "delete": (_LIBRARY, "ch-image delete NAME"),
-    "help": ("help texts of images are not read yet", "sundog apptainer SUBCOMMAND --help"),
     "inspect": ("the data of a SIF are not read yet", "ch-image inspect NAME"),
     "instance": (_INSTANCES, _START),
     "instance.list": (_INSTANCES, "sundog ps"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SCRIPT_LIMIT = 1 << 20  # bytes of a script, and of what its variables expand to
 _DEPTH_LIMIT = 16  # of ${X:-${Y:-…}}
+_FLOW_LIMIT = 100  # of an ``if`` in an ``if``
 _IDENTIFIER = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _DIGITS = frozenset("0123456789")
 _OPERATORS = frozenset("|&<>()")
@@ -85,12 +86,13 @@ def expanded(text: str, variables: Variables) -> str:
 class _Script:
     """A script, and how far it has been read.  Only the rest of it is ever looked at."""
 
-    __slots__ = ("_depth", "_flow", "_place", "_text", "_variables")
+    __slots__ = ("_depth", "_expanded", "_flow", "_place", "_text", "_variables")
 
     def __init__(self, text: str, variables: Variables) -> None:
         self._text = text
         self._place = 0
         self._depth = 0
+        self._expanded = 0  # the size of all that has been expanded
         self._variables = variables
         # For each ``if`` around: whether its branch is taken, and whether one has been.
         self._flow: list[tuple[bool, bool]] = []
@@ -117,6 +119,8 @@ class _Script:
             self._command(words)
 
     def _if(self, words: list[Word]) -> None:
+        if len(self._flow) >= _FLOW_LIMIT:
+            raise NeedsShell
         taken = self._is_active and _test(words)
         self._flow.append((taken, taken))
 
@@ -190,7 +194,7 @@ class _Script:
         """Return the word that begins here."""
         parts: list[str] = []
         plain: int | None = None
-        start = self._place
+        is_assignment, is_test = False, self._text.startswith("[", self._place)
         while self._place < len(self._text):
             character = self._text[self._place]
             if character in " \t\n;\r":
@@ -220,14 +224,13 @@ class _Script:
             elif character == "$":
                 value = self._expansion()
                 # Outside of an assignment, a shell would split it.
-                if value.split() != [value] and "=" not in self._text[start : self._place]:
+                if not is_assignment and value.split() != [value]:
                     raise NeedsShell
                 parts.append(value)
-            elif character in _PATTERNS and self._text[start : start + 1] != "[":
-                if "=" not in "".join(parts):
-                    raise NeedsShell
-                parts.append(character)
+            elif character in _PATTERNS and not (is_assignment or is_test):
+                raise NeedsShell
             else:
+                is_assignment = is_assignment or character == "="
                 parts.append(character)
         text = "".join(parts)
         return text, len(text) if plain is None else plain
@@ -256,7 +259,14 @@ class _Script:
             parts.append(character)
 
     def _expansion(self) -> str:
-        """Return what stands for the expansion behind a ``$``."""
+        """Return the text that stands for the expansion behind a ``$``."""
+        value = self._unbounded_expansion()
+        self._expanded += len(value)
+        if self._expanded > SCRIPT_LIMIT:
+            raise NeedsShell
+        return value
+
+    def _unbounded_expansion(self) -> str:
         rest = self._text[self._place : self._place + 1]
         if rest == "{":
             self._place += 1

@@ -66,6 +66,8 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
         return _act(name, rest, context, messages)
     if name == "version":
         return _print(VERSION)
+    if name == "help":
+        return _help(" ".join(rest), 0)
     if name == "links":
         return _links(rest)
     from sundog.front.apptainer.refused import REFUSED
@@ -75,7 +77,7 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
         raise SundogError(f"sundog apptainer has no {name}: {why}", hint)
     from sundog.front.options import unknown
 
-    raise unknown(name, [*TABLES, "version", "links", *REFUSED], "apptainer")
+    raise unknown(name, [*TABLES, "help", "version", "links", *REFUSED], "apptainer")
 
 
 def _act(action: str, words: list[str], context: Context, messages: Messages) -> int:
@@ -100,7 +102,8 @@ def _act(action: str, words: list[str], context: Context, messages: Messages) ->
     hide_values(line)
     _prepare(plan, messages)
     environment = plan.environment | {"SUNDOG_STATUSES": f"apptainer:{messages.level}"}
-    return go_on_as_ch_run(with_storage(plan.arguments, context), environment)
+    told = ["--verbose"] * (messages.level - INFO)
+    return go_on_as_ch_run([*told, *with_storage(plan.arguments, context)], environment)
 
 
 def _image(image: str, context: Context, messages: Messages) -> ImageFacts | int:
