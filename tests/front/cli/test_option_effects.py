@@ -27,12 +27,11 @@ from sundog.front.cli.parser import PodmanOption
 from sundog.front.cli.sundog_command import _OWN
 from sundog.front.cli.sundog_help import described
 from sundog.front.oci_runtime.arguments import COMMANDS
+from sundog.front.options import TAKEN, Option, scan
 from sundog.front.pflag import FALSE, TRUE
 from sundog.front.podman.image_lines import SUBCOMMANDS
-from sundog.front.podman.options import TAKEN, Option, scan
 from sundog.front.podman.run_line import (
     Caller,
-    ImageFacts,
     NamedGroup,
     command_user,
     exec_line,
@@ -40,12 +39,13 @@ from sundog.front.podman.run_line import (
 )
 from sundog.front.podman.run_options import EXEC, RUN
 from sundog.front.podman.users import NOTIFY, Who
+from sundog.front.stored import ImageFacts
 from sundog.runtime.launcher.help import OPTIONS
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine, Finished
 
 SOURCE = Path(sundog.__file__).parent
-ROOMS = ("sundog.front.cli.", "sundog.front.podman.")
+ROOMS = ("sundog.front.cli.", "sundog.front.podman.", "sundog.front.stored")
 HELP = "help"
 
 # Values for which an option of podman's has an effect; others take "x".

@@ -11,8 +11,8 @@ from scripts.place import CHECKOUT
 from sundog.errors import UsageError
 from sundog.front.cli.image_arguments import parse_arguments
 from sundog.front.cli.sundog_help import described, names, subcommand_help
+from sundog.front.options import TAKEN, scan
 from sundog.front.podman.image_lines import SUBCOMMANDS
-from sundog.front.podman.options import TAKEN, scan
 from sundog.front.podman.refused import REFUSED
 
 if TYPE_CHECKING:

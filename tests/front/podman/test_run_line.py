@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.errors import UsageError
-from sundog.front.podman.options import scan
+from sundog.front.ch_run_line import MPI_STARTS, ChRunLine, steers
+from sundog.front.options import scan
 from sundog.front.podman.run_line import (
     Caller,
-    ChRunLine,
-    ImageFacts,
     NamedGroup,
     command_user,
     exec_line,
@@ -25,8 +24,9 @@ from sundog.front.podman.run_line import (
 from sundog.front.podman.run_options import EXEC, RUN
 from sundog.front.podman.statuses import JOIN_RUNNING, PODMAN_STATUSES
 from sundog.front.podman.users import NONE, NOTIFY, Who, who
-from sundog.front.podman.variables import MPI_STARTS, passed_environment, steers
+from sundog.front.podman.variables import passed_environment
 from sundog.front.podman.volumes import Volume, mount_value, volume
+from sundog.front.stored import ImageFacts
 from sundog.runtime.launcher import join
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES

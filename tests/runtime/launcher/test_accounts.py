@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from sundog.runtime.launcher import accounts
-from sundog.runtime.launcher.accounts import Accounts, find_accounts, remember_accounts
+from sundog.runtime.launcher.accounts import (
+    Accounts,
+    find_accounts,
+    remember_accounts,
+    with_account,
+)
 from sundog.runtime.launcher.messages import Messages
 
 TEXTS = Accounts(b"passwd\n", b"group\n", is_lasting=True)
@@ -69,3 +74,15 @@ def test_a_name_service_that_is_down_is_not_remembered(monkeypatch: pytest.Monke
     found = find_accounts(os.geteuid(), os.getegid(), Messages())
     assert (found.is_lasting, b"charlie:x:" in found.passwd) == (False, True)
     assert find_accounts(os.geteuid() + 1, os.getegid(), Messages()).is_lasting
+
+
+@pytest.mark.parametrize(
+    ("data", "result"),
+    [
+        (b"", b"me:x:5:6::/:/bin/sh\n"),
+        (b"a:x:1:1::/:", b"a:x:1:1::/:\nme:x:5:6::/:/bin/sh\n"),
+        (b"a:x:5:1::/:\nb\nc:x:55:1\n\n", b"b\nc:x:55:1\nme:x:5:6::/:/bin/sh\n"),
+    ],
+)
+def test_an_account_in_the_images_file(data: bytes, result: bytes) -> None:
+    assert with_account(data, b"me:x:5:6::/:/bin/sh\n") == result

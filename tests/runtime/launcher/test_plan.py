@@ -41,7 +41,7 @@ def plan_of(
     parts = [
         Part(host_files(need, cray=cray)),
         Part([FileMount(*each, need) for each in zip(accounts, places, strict=False)]),
-        TemporaryDirectory(line, Environment([b"TMPDIR=" + tmpdir])),
+        TemporaryDirectory(line, Environment([b"TMPDIR=" + tmpdir]), need),
         Part(line.mounts.tmpfs),
         requested_binds(line.mounts, Hidden(), HostSources(), line.messages.warning),
     ]

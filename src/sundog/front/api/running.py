@@ -9,11 +9,11 @@ import subprocess
 from sundog.base.installation import own_command
 from sundog.errors import NotInStorage, UsageError
 from sundog.front.api.images import pull as pull_image
-from sundog.front.podman.options import scan
-from sundog.front.podman.run_line import Caller, ImageFacts, command_user, is_path, run_line
+from sundog.front.options import scan
+from sundog.front.podman.run_line import Caller, command_user, is_path, run_line
 from sundog.front.podman.run_options import RUN
 from sundog.front.podman.statuses import PODMAN_STATUSES
-from sundog.front.podman.stored import image_facts
+from sundog.front.stored import ImageFacts, image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from sundog.base.record.location import account_name
 from sundog.errors import EXIT_USAGE, NotInStorage, SundogError, UsageError
 from sundog.front.cli.report import Report
 from sundog.front.cli.running import run_action
-from sundog.front.podman.stored import image_facts
+from sundog.front.stored import image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from sundog.front.cli.sundog_context import run_safely
 from sundog.front.cli.sundog_scan import scanned_alone
 from sundog.front.cli.sundog_start import execute
 from sundog.front.podman.image_options import DOCTOR, PLAIN
-from sundog.front.podman.stored import storage_directory
+from sundog.front.stored import storage_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_context import Context
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
 
 _FOR_PROFILES = ("arch", "owners", "changes")

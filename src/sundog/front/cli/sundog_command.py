@@ -70,6 +70,7 @@ _OWN = {
     "info": ("sundog_about", "info"),
     "doctor": ("sundog_about", "doctor"),
     "agent": ("sundog_agent", "agent"),
+    "apptainer": ("sundog_apptainer", "apptainer"),
     "help": ("sundog_help", "help"),
 }
 
@@ -160,7 +161,7 @@ def _named(name: str, operands: list[str], context: Context) -> list[str]:
 
 def _stored(images: Sequence[str], context: Context) -> list[str]:
     """Return those of the images that are in storage."""
-    from sundog.front.podman.stored import image_facts  # few lines ask
+    from sundog.front.stored import image_facts  # few lines ask
 
     return [image for image in images if image_facts(image_operand(image), context.storage)]
 
@@ -178,8 +179,8 @@ def _not_in_group(group: str, words: Sequence[str]) -> UsageError:
 
 
 def _unknown(name: str) -> UsageError:
+    from sundog.front.options import unknown
     from sundog.front.podman.image_lines import SUBCOMMANDS
-    from sundog.front.podman.options import unknown
 
     return _refused(name) or unknown(name, [*SUBCOMMANDS, *_OWN], "")
 

@@ -18,18 +18,18 @@ from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
 from sundog.front.podman.containers import changing, own_containers
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.stopping import signal_number, whole_number
-from sundog.front.podman.stored import image_config, image_directory, storage_directory
 from sundog.front.podman.template_values import document
 from sundog.front.podman.templates import Template
+from sundog.front.stored import image_config, image_directory, storage_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sundog.front.cli.sundog_context import Context
+    from sundog.front.options import Line
     from sundog.front.podman.container import Container
     from sundog.front.podman.containers import Containers
-    from sundog.front.podman.options import Line
 
 _END = 10.0  # seconds after SIGKILL
 _LOOK = 0.02  # seconds between two looks at the record of a container that has ended

@@ -16,7 +16,7 @@ from sundog.front.cli.sundog_context import run_safely
 from sundog.front.cli.sundog_scan import scanned
 from sundog.front.podman.container_options import CP
 from sundog.front.podman.containers import own_containers
-from sundog.front.podman.stored import storage_directory
+from sundog.front.stored import storage_directory
 from sundog.image.layer.file_stream import DIRECTORY, FILE, NOTHING, kind, pack, unpack
 
 TYPE_CHECKING = False

@@ -6,8 +6,10 @@ import sys
 import textwrap
 
 from sundog.errors import UsageError
+from sundog.front.apptainer.action_options import GLOBAL, TABLES
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
+from sundog.front.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.front.podman.container_options import (
     COMMIT,
     CONTAINER_PRUNE,
@@ -37,7 +39,6 @@ from sundog.front.podman.image_options import (
     SYSTEM_PRUNE,
 )
 from sundog.front.podman.mock_root_options import ROOT
-from sundog.front.podman.options import HELD, REFUSED, TAKEN, WARNED
 from sundog.front.podman.run_options import EXEC, RUN
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sundog.front.cli.sundog_context import Context
-    from sundog.front.podman.options import Option
+    from sundog.front.options import Option
 
 _WIDTH = 78
 _COLUMN = 34
@@ -99,6 +100,18 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     "version": ("", "print the version", "ch-image --version", PLAIN),
     "doctor": ("", "try what Sundog needs here, and print what repairs it",
                "ch-checkns --all", DOCTOR),
+    "apptainer": ("SUBCOMMAND [ARG…]", "run a line of Apptainer: exec, run, shell, test",
+                  "ch-run IMAGE -- COMMAND", GLOBAL),
+    "apptainer exec": ("IMAGE COMMAND [ARG…]", "run a command in a container",
+                       "ch-run IMAGE -- COMMAND", TABLES["exec"]),
+    "apptainer run": ("IMAGE [ARG…]", "run the runscript of an image, or its ENTRYPOINT and CMD",
+                      "ch-run IMAGE", TABLES["run"]),
+    "apptainer shell": ("IMAGE [ARG…]", "run a shell in a container", "ch-run IMAGE -- sh",
+                        TABLES["shell"]),
+    "apptainer test": ("IMAGE [ARG…]", "run the test script of an image",
+                       "ch-run IMAGE -- /.singularity.d/test", TABLES["test"]),
+    "apptainer links": ("DIR", "write the entries apptainer and singularity to a directory",
+                        "(nothing)", ()),
     "agent": ("", "emulate root in containers of crun, runc and podman",
               "(a supervisor for each container)", AGENT),
 }  # fmt: skip

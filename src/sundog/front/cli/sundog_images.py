@@ -13,10 +13,10 @@ from sundog.front.cli.sundog_scan import scanned, scanned_one, warn
 from sundog.front.podman.filters import Filters, has_label, truth
 from sundog.front.podman.image_options import IMAGES, PLAIN
 from sundog.front.podman.run_line import image_operand, is_id
-from sundog.front.podman.stored import image_facts
 from sundog.front.podman.template_values import Moment, Structure
 from sundog.front.podman.templates import Template
 from sundog.front.podman.times import age, decimal_size, parse_moment
+from sundog.front.stored import image_facts
 from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sundog.front.cli.sundog_context import Context
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
     from sundog.image.store.images import Image
 
 _TEMPLATE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"

@@ -17,9 +17,9 @@ from sundog.front.podman.container import is_container_name
 from sundog.front.podman.containers import own_containers
 from sundog.front.podman.image_options import IMAGE_INSPECT, INSPECT
 from sundog.front.podman.run_line import is_id, is_path
-from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.template_values import Moment, Structure, document
 from sundog.front.podman.templates import Template
+from sundog.front.stored import storage_directory
 from sundog.image.store.run_force import force_modes
 from sundog.image.store.store import Store
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_context import Context
+    from sundog.front.options import Line
     from sundog.front.podman.container import Container
     from sundog.front.podman.containers import Containers
-    from sundog.front.podman.options import Line
     from sundog.image.oci.config import ImageConfig
     from sundog.image.store.images import Image
 

@@ -20,8 +20,8 @@ from sundog.front.podman.containers import changing, own_containers
 from sundog.front.podman.kept_words import kept_line
 from sundog.front.podman.run_line import command_user
 from sundog.front.podman.stopping import whole_number
-from sundog.front.podman.stored import facts_of, storage_directory
 from sundog.front.podman.users import SECCOMP_ONLY
+from sundog.front.stored import facts_of, storage_directory
 from sundog.image.oci.config import HistoryEntry
 from sundog.image.store.store import Store
 

@@ -13,8 +13,8 @@ from sundog.front.podman import processes
 from sundog.front.podman.container_options import LOGS, TOP
 from sundog.front.podman.containers import own_containers
 from sundog.front.podman.logs import STDERR, LogReader, selected
-from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.times import parse_moment, written
+from sundog.front.stored import storage_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

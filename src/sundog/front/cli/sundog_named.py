@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from sundog.base.kernel.living_process import Process
 from sundog.base.kernel.process import fork
 from sundog.errors import SundogError
+from sundog.front.ch_run_line import ChRunLine
 from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.container import NOBODY, Container, check_name
 from sundog.front.podman.containers import Containers, own_containers
 from sundog.front.podman.kept_words import kept_words
-from sundog.front.podman.run_line import ChRunLine, run_line
+from sundog.front.podman.run_line import run_line
 from sundog.front.podman.statuses import WAITER
-from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.users import Who
+from sundog.front.stored import storage_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from sundog.front.podman.container_options import CONTAINER_PRUNE
 from sundog.front.podman.containers import own_containers
 from sundog.front.podman.image_options import BUILDER_PRUNE, IMAGE_PRUNE, SYSTEM_PRUNE
 from sundog.front.podman.run_line import is_path
-from sundog.front.podman.stored import storage_directory
 from sundog.front.podman.times import decimal_size
+from sundog.front.stored import storage_directory
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_context import Context
+    from sundog.front.options import Line
     from sundog.front.podman.container import Container
-    from sundog.front.podman.options import Line
     from sundog.image.store.images import Image
 
 _COMMON_FILTERS = ("until", "label")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.sundog_context import EXIT_SUNDOG, image_line, new_report
 from sundog.front.cli.sundog_scan import scanned, warn
-from sundog.front.cli.sundog_start import Run, become_ch_run
+from sundog.front.cli.sundog_start import Run, become_ch_run, hide_values
 from sundog.front.podman.run_line import (
     Caller,
-    ImageFacts,
     NamedGroup,
     command_user,
     exec_line,
@@ -21,14 +19,14 @@ from sundog.front.podman.run_line import (
     run_line,
 )
 from sundog.front.podman.run_options import EXEC, RUN
-from sundog.front.podman.stored import image_facts
+from sundog.front.stored import ImageFacts, image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.cli.sundog_context import Context
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
 
 _PULL = ("missing", "always", "newer", "never")
 
@@ -70,7 +68,7 @@ def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
         from sundog.front.podman.stopping import check_stopping
 
         check_stopping(line)
-    _hide_values(line)
+    hide_values(line)
     warn(line)
     facts, status = _find(line, context)
     if facts is None:
@@ -88,7 +86,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
         return 0
     if not line.operands:
         raise UsageError("exec: no container", "sundog exec CONTAINER COMMAND")
-    _hide_values(line)
+    hide_values(line)
     warn(line)
     from sundog.front.cli.sundog_named import running  # ``run`` needs none of it
 
@@ -102,27 +100,6 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
         caller=own_caller(),
     )
     return become_ch_run(start, line, context)
-
-
-def _hide_values(line: Line) -> None:
-    """Leave out the values of -e from /proc/PID/cmdline, which all users of the machine can read.
-
-    This process, or a child of it, may live as long as the container.
-    """
-    given = [text for text in line.all("env") if "=" in text]
-    if not given:
-        return
-    from sundog.base.kernel.process import clear_command_line
-
-    clear_command_line([os.fsencode(_without_value(word, given)) for word in sys.orig_argv])
-
-
-def _without_value(word: str, given: Sequence[str]) -> str:
-    """Return a word of the line without the value of a variable; -e may be in the same word."""
-    for text in given:
-        if word.endswith(text):
-            return word.removesuffix(text) + text.partition("=")[0]
-    return word
 
 
 def own_caller() -> Caller:

@@ -9,14 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.front.podman.options import Line, Option
+    from sundog.front.options import Line, Option
 
 
 def scanned(
     name: str, words: Sequence[str], options: Sequence[Option], *, permute: bool = True
 ) -> Line | None:
     """Scan the words of a subcommand; print its help and return None if they ask for that."""
-    from sundog.front.podman.options import scan
+    from sundog.front.options import scan
 
     line = scan(words, options, command=name, permute=permute)
     if line.is_set("help"):

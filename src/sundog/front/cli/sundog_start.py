@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
+    from sundog.front.ch_run_line import ChRunLine
     from sundog.front.cli.sundog_context import Context
-    from sundog.front.podman.options import Line
-    from sundog.front.podman.run_line import Caller, ChRunLine, ImageFacts
+    from sundog.front.options import Line
+    from sundog.front.podman.run_line import Caller
     from sundog.front.podman.users import Who
+    from sundog.front.stored import ImageFacts
 
 _STDIN = 0
 # The options that the compiled ``ch-run`` serves, of those that ``run_line`` and ``exec_line`` give
@@ -68,15 +70,45 @@ def become_ch_run(start: ChRunLine, line: Line, context: Context) -> NoReturn:
     signals, ends by execve(2).
     """
     _prepare_stdin(line)
-    storage = [] if context.storage is None else [f"--storage={context.storage}"]
-    words = [*storage, *start.arguments]
+    words = with_storage(start.arguments, context)
     environment = start.environment | PODMAN_STATUSES
     program = compiled("ch-run") if is_served(words) else None
     if program is not None:
         execute([program, *words], environment)
+    go_on_as_ch_run(words, environment)
+
+
+def with_storage(words: Sequence[str], context: Context) -> list[str]:
+    """Return the words of ``ch-run`` with the storage directory that the user has named."""
+    return [*([] if context.storage is None else [f"--storage={context.storage}"]), *words]
+
+
+def go_on_as_ch_run(words: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become the launcher in Python.  Raises SundogError if that is not possible."""
     if "sundog.image" in sys.modules:
         execute([*own_command("ch-run"), *words], environment)
     _launch(words, environment)
+
+
+def hide_values(line: Line) -> None:
+    """Leave out the values of -e from /proc/PID/cmdline, which all users of the machine can read.
+
+    This process, or a child of it, may live as long as the container.
+    """
+    given = [text for text in line.all("env") if "=" in text]
+    if not given:
+        return
+    from sundog.base.kernel.process import clear_command_line
+
+    clear_command_line([os.fsencode(_without_value(word, given)) for word in sys.orig_argv])
+
+
+def _without_value(word: str, given: Sequence[str]) -> str:
+    """Return a word of the line without the value of a variable; -e may be in the same word."""
+    for text in given:
+        if word.endswith(text):
+            return word.removesuffix(text) + text.partition("=")[0]
+    return word
 
 
 def is_served(words: Sequence[str]) -> bool:

@@ -1,10 +1,10 @@
 """The command line of podman(1), as ``sundog`` understands it: tables, and pure translations.
 
-    options        what an option is, and how a command line is scanned
     run_options    the options of ``run`` and ``exec``: taken, held, warned of, refused
     volumes        -v, --mount and --tmpfs
     variables      -e, --env-file and what else makes the environment
     users          --user and --userns
+    security       --security-opt
     run_line       a line of ``run`` or ``exec`` as a line of ``ch-run``
     image_options  the options of the other subcommands
     image_lines    their lines as lines of ``ch-image``

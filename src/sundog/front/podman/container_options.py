@@ -6,8 +6,8 @@ other pages of these names.
 
 from __future__ import annotations
 
+from sundog.front.options import HELD, REFUSED, TAKEN, Option, one_of
 from sundog.front.podman.image_options import HELP
-from sundog.front.podman.options import HELD, REFUSED, TAKEN, Option, one_of
 
 _FILTER = Option(
     "--filter -f",

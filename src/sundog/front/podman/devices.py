@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
 
 GPU_VARIABLE = "NVIDIA_VISIBLE_DEVICES"
 _GPU_KIND = "nvidia.com/gpu"

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.front.podman.options import Line, Option
+    from sundog.front.options import Line, Option
 
     Words = list[str]
     Translate = Callable[[Line], list[Words]]

@@ -5,18 +5,18 @@ Specification: podman(1) and docker(1), one page for each subcommand.
 
 from __future__ import annotations
 
-from sundog.front.podman.options import (
+from sundog.front.options import (
     HELD,
     REFUSED,
     TAKEN,
     WARNED,
     Option,
     flag,
-    harmless_security,
     one_of,
     unless,
     valued,
 )
+from sundog.front.podman.security import harmless_security
 from sundog.front.podman.volumes import build_volume
 
 _LAYERS = "each instruction is a layer, and is cached"

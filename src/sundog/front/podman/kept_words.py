@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 
+from sundog.front.options import scan
 from sundog.front.podman import variables
-from sundog.front.podman.options import scan
 from sundog.front.podman.run_options import RUN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
     from sundog.front.podman.run_line import Caller
 
 # Options that concern the making of a container, or one start of it; and variables.

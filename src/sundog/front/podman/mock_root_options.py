@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sundog.front.options import TAKEN, Option
 from sundog.front.podman.image_options import HELP
-from sundog.front.podman.options import TAKEN, Option
 
 ROOT = (
     Option("--state", "FILE", TAKEN, "load owners, modes and devices from FILE, and save them"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 
 from sundog.errors import UsageError
+from sundog.front.ch_run_line import ChRunLine
 from sundog.front.podman.devices import device_options
 from sundog.front.podman.statuses import JOIN_RUNNING
 from sundog.front.podman.users import NOTIFY, Who, who
@@ -18,8 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
     from sundog.front.podman.volumes import Tmpfs, Volume
+    from sundog.front.stored import ImageFacts
 
 _SCHEME = "docker://"
 _ID_DIGITS = frozenset("0123456789abcdef")
@@ -34,40 +36,6 @@ class Caller:
         self.environment = environment
         self.uid = uid
         self.gid = gid
-
-
-class ImageFacts:
-    """The facts of an image that a run needs: its ENTRYPOINT, CMD, WORKDIR and USER.
-
-    ``is_layered`` tells whether the kernel stacks its layers, so that changes can be kept.
-    """
-
-    __slots__ = ("command", "entrypoint", "is_layered", "user", "workdir")
-
-    def __init__(
-        self,
-        entrypoint: Sequence[str] = (),
-        command: Sequence[str] = (),
-        workdir: str = "",
-        user: str = "",
-        *,
-        is_layered: bool = False,
-    ) -> None:
-        self.entrypoint = entrypoint
-        self.is_layered = is_layered
-        self.command = command
-        self.workdir = workdir
-        self.user = user
-
-
-class ChRunLine:
-    """The arguments and the environment with which ``ch-run`` starts."""
-
-    __slots__ = ("arguments", "environment")
-
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
-        self.arguments = arguments
-        self.environment = environment
 
 
 class NamedGroup:

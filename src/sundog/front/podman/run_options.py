@@ -5,15 +5,15 @@ Specification: podman-run(1), docker-run(1).
 
 from __future__ import annotations
 
-from sundog.front.podman.options import (
+from sundog.front.options import (
     HELD,
     REFUSED,
     TAKEN,
     WARNED,
     Option,
-    harmless_security,
     one_of,
 )
+from sundog.front.podman.security import harmless_security
 
 _OWN_NETWORK = "the container has the host's network"
 _JOB = "the batch system decides that"

@@ -11,7 +11,7 @@ from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
 
 STOP_SECONDS = 10  # podman-stop(1)
 _REAL_TIME = ("RTMIN", "RTMAX")

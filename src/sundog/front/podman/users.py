@@ -13,7 +13,7 @@ from sundog.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
 
 MODES = NOTIFY, SECCOMP_ONLY, NONE = ("notify", "seccomp", "none")
 _KEPT = ("keep-id", "nomap")

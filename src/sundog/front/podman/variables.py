@@ -11,13 +11,14 @@ and no leading blanks; all other characters count.
 from __future__ import annotations
 
 from sundog.errors import SundogError, UsageError
+from sundog.front.ch_run_line import STEERING, STEERING_STARTS, Passed
 from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sundog.front.podman.options import Line
+    from sundog.front.options import Line
 
 _DEFAULT_TERM = "xterm"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
@@ -37,54 +38,8 @@ _HOSTS_OWN = frozenset(
         "SUNDOG_WAITER",
     }
 )
-# Variables that change how ch-run, its interpreter, a shell or the loader starts.  ch-run gets
-# those of the host, and the command does not.
-_STEERING = (
-    *("HOME", "PATH", "TERM", "TMPDIR", "USER", "LANG", "POSIXLY_CORRECT", "IFS", "ENV", "PS4"),
-    *("XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
-    *("SHELLOPTS", "BASHOPTS", "BASH_ENV", "GLIBC_TUNABLES", "GCONV_PATH"),
-)
-_STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "MALLOC_")
-# Variables of mpirun and srun that a rank of MPI needs: launcher/mpi.py.
-MPI_STARTS = (
-    *("FI_CXI_", "HYDI_", "MPI_LOCAL", "OMPI_", "PALS_", "PMIX_", "PMI_", "PRTE_"),
-    *("SLINGSHOT_", "SLURM_"),
-)
 _FILE_LIMIT = 1 << 20
 _HINT = "write -e NAME=VALUE, or -e NAME for the host's value"
-
-
-def steers(name: str) -> bool:
-    """Tell whether a variable would change how ``ch-run`` itself starts."""
-    return name in _STEERING or name.startswith((*_STEERING_STARTS, *MPI_STARTS))
-
-
-class Passed:
-    """The environment on its way to the command.
-
-    options      options of ``ch-run``, in their order
-    environment  that of ``ch-run`` itself: what of the host's it needs, what ranks of MPI need, and
-                 the values that ``options`` name
-    """
-
-    __slots__ = ("environment", "options")
-
-    def __init__(self, host: Mapping[str, str], options: list[str]) -> None:
-        self.options = options
-        self.environment = {name: value for name, value in host.items() if steers(name)}
-
-    def show(self, name: str, value: str) -> None:
-        """Pass a variable that everybody may see: the machine's users can read command lines."""
-        # ch-run removes one pair of quotes.
-        self.options.append(f"--set-env={name}='{value}'")
-
-    def hide(self, name: str, value: str) -> None:
-        """Pass a variable whose value may be a secret, unless it would steer ``ch-run`` anew."""
-        if steers(name) and self.environment.get(name) != value:
-            self.show(name, value)
-        else:
-            self.environment[name] = value
-            self.options.append(f"--env={name}")
 
 
 def passed_environment(
@@ -102,8 +57,8 @@ def passed_environment(
     """
     passed = Passed(host, ["--env-no-expand"])
     if home is None:
-        patterns = [name for name in _STEERING if name != "HOME"]
-        patterns += [f"{start}*" for start in _STEERING_STARTS]
+        patterns = [name for name in STEERING if name != "HOME"]
+        patterns += [f"{start}*" for start in STEERING_STARTS]
         passed.options += [f"--unset-env={pattern}" for pattern in patterns]
     else:
         # The compiled ch-run serves this pattern, which leaves what a rank of MPI needs.

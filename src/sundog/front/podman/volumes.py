@@ -10,7 +10,7 @@ import os
 
 from sundog.base.spelling import BOOLEANS
 from sundog.errors import SundogError, UsageError
-from sundog.front.podman.options import one_of
+from sundog.front.options import one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -82,10 +82,11 @@ class DetachedMount:
     ``need`` is OPTIONAL, REQUIRED, CREATED or DESIRED.  Each kind says ``what`` it does.  It takes
     hold of its source in ``acquire``, or makes it in ``generate``.  From then on, until it is
     attached, ``tree`` is the detached mount.  ``is_own`` says that the source is in a directory
-    that is hidden from others (``hidden.Hidden``).
+    that is hidden from others (``hidden.Hidden``).  With ``in_tmpfs``, the destination lies in a
+    tmpfs of this container, so the mount point can be made there.
     """
 
-    __slots__ = ("destination", "is_own", "need", "tree", "writable")
+    __slots__ = ("destination", "in_tmpfs", "is_own", "need", "tree", "writable")
 
     def __init__(
         self,
@@ -93,13 +94,19 @@ class DetachedMount:
         need: str = REQUIRED,
         *,
         writable: bool = True,
+        in_tmpfs: bool = False,
         is_own: bool = False,
     ) -> None:
         self.destination = destination
+        self.in_tmpfs = in_tmpfs
         self.need = need
         self.writable = writable
         self.is_own = is_own
         self.tree = -1
+
+    def follow(self, earlier: Sequence[Operation]) -> None:
+        """Take into account whether one of the ``earlier`` mounts is a tmpfs below this one."""
+        self.in_tmpfs = self.in_tmpfs or _is_in_tmpfs(self.destination, earlier)
 
     def describe(self) -> str:
         """Describe in one line what it does."""
@@ -162,19 +169,20 @@ class DetachedMount:
             self.move()
 
     def make_mount_point(self) -> None:
-        """Make the mount point at the destination, in the image."""
-        make_mount_point(self.mount_point())
+        """Make the mount point at the destination, in the image or in a tmpfs."""
+        if self.in_tmpfs:
+            make_mount_point(self.mount_point(), inside=RESOLVE_NO_MAGICLINKS)
+        else:
+            make_mount_point(self.mount_point())
 
 
 class Bind(DetachedMount):
     """Show ``source``, a file or directory of the host and all mounts below, in the container.
 
     With ``covers_link``, it covers a symbolic link at its destination, and not the link's target.
-    With ``in_tmpfs``, the destination lies in a tmpfs of this container, so the mount point can be
-    made there.
     """
 
-    __slots__ = ("covers_link", "in_tmpfs", "source")
+    __slots__ = ("covers_link", "source")
 
     def __init__(
         self,
@@ -187,14 +195,9 @@ class Bind(DetachedMount):
         in_tmpfs: bool = False,
         is_own: bool = False,
     ) -> None:
-        super().__init__(destination, need, writable=writable, is_own=is_own)
+        super().__init__(destination, need, writable=writable, in_tmpfs=in_tmpfs, is_own=is_own)
         self.source = source
         self.covers_link = covers_link
-        self.in_tmpfs = in_tmpfs
-
-    def follow(self, earlier: Sequence[Operation]) -> None:
-        """Take into account whether one of the ``earlier`` mounts is a tmpfs below this one."""
-        self.in_tmpfs = self.in_tmpfs or _is_in_tmpfs(self.destination, earlier)
 
     def what(self) -> str:
         """See ``DetachedMount``."""
@@ -204,12 +207,6 @@ class Bind(DetachedMount):
         """Take a copy of the source's mounts."""
         hint = _SOURCE_HINTS.get(self.destination, _SOURCE_HINT)
         self.tree = copy_of_mounts(self.source, hint, writable=self.writable)
-
-    def make_mount_point(self) -> None:
-        """See ``DetachedMount``."""
-        if not self.in_tmpfs:
-            return super().make_mount_point()
-        return make_mount_point(self.mount_point(), inside=RESOLVE_NO_MAGICLINKS)
 
     def move(self) -> None:
         """See ``DetachedMount``."""

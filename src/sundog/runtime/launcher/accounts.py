@@ -15,10 +15,11 @@ import os
 from sundog.base.cpython import dlsym, sizeof
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import LIBC_HANDLE, CharPointer, Long, SyscallFunction
-from sundog.runtime.container.operations import FileMount
+from sundog.runtime.container.operations import DESIRED, FileMount
 from sundog.runtime.container.paths import lexists
+from sundog.runtime.container.root_files import read_inside
 from sundog.runtime.launcher.part import Part
-from sundog.runtime.launcher.run_plan import needed
+from sundog.runtime.launcher.statuses import APPTAINER_STATUSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.request import Request
     from sundog.runtime.launcher.storage import Storage
 
+_ACCOUNTS_LIMIT = 1 << 20  # bytes of an image's file
 NOBODY = 65534  # the kernel shows unmapped IDs as this: user_namespaces(7)
 
 # This directory of the storage has a file UID.GID for each user and group: /etc/passwd, NUL,
@@ -61,6 +63,43 @@ class Accounts:
         self.is_lasting = is_lasting
 
 
+class _AddedAccount(FileMount):
+    """The image's passwd(5) or group(5), with the last line of the text ``usual``.
+
+    An image without the file, or with one that is too large, gets that text.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, usual: bytes, destination: bytes) -> None:
+        super().__init__(usual, destination, DESIRED)
+
+    def what(self) -> str:
+        """See ``DetachedMount``."""
+        return "bind a copy with an entry for you"
+
+    def generate(self, scratch: int) -> None:
+        """See ``DetachedMount``: the image is not known yet."""
+
+    def covers_directory(self) -> bool:
+        """See ``DetachedMount``."""
+        return False
+
+    def inspect(self, root: int, scratch: int) -> None:
+        """Add the line to the image's file, and make the result."""
+        data = read_inside(root, self.destination, _ACCOUNTS_LIMIT)
+        if data is not None:
+            self.contents = with_account(data, self.contents.splitlines(keepends=True)[-1])
+        super().generate(scratch)
+
+
+def with_account(data: bytes, line: bytes) -> bytes:
+    """Return passwd(5) or group(5) in which ``line`` is the only entry with its ID."""
+    identity = line.split(b":")[2]
+    others = [each for each in data.split(b"\n") if each and each.split(b":")[2:3] != [identity]]
+    return b"".join([each + b"\n" for each in others]) + line
+
+
 def accounts_of(request: Request, storage: Storage) -> Part:
     """Return the part that shows the accounts; --no-passwd and --notify show the image's own.
 
@@ -70,13 +109,22 @@ def accounts_of(request: Request, storage: Storage) -> Part:
     if not line.mounts.passwd or line.emulation.notify:
         return Part()
     found = find_accounts(request.uid, request.gid, request.messages)
+    if request.statuses is APPTAINER_STATUSES:
+        passwd, home = found.passwd, request.environment.get(b"HOME") or b"/"
+        if b":" not in home and b"\n" not in home:
+            passwd = passwd.removesuffix(PASSWD_END) + b":%b:/bin/sh\n" % home
+        return Part(
+            [
+                _AddedAccount(passwd, b"/etc/passwd"),
+                _AddedAccount(found.group, b"/etc/group"),
+            ]
+        )
     if storage.is_private and found.is_lasting and not line.dry:
         remember_accounts(storage.directory, request.uid, request.gid, found)
-    need = needed(line.image)
     return Part(
         [
-            FileMount(found.passwd, b"/etc/passwd", need),
-            FileMount(found.group, b"/etc/group", need),
+            FileMount(found.passwd, b"/etc/passwd", request.need),
+            FileMount(found.group, b"/etc/group", request.need),
         ]
     )
 

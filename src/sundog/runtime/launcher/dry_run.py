@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def dry_run_text(request: Request, image: Image, plan: Plan) -> str:
     """Return the plan of mounts as -vv prints it, and what would follow; a line for each step."""
     line = request.line
-    command, changes, directory = execution(line, image)
+    command, changes, directory = execution(line, image, statuses=request.statuses)
     name = line.operands[0]
     lines = [f"image: {printable(name)}"] if name != request.word else []
     # The process would look for its group first.

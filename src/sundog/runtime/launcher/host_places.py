@@ -5,10 +5,16 @@ from __future__ import annotations
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.container.mountpoint import components
-from sundog.runtime.container.operations import CREATED, DESIRED, OPTIONAL, Bind, TmpfsMount
+from sundog.runtime.container.operations import (
+    CREATED,
+    DESIRED,
+    OPTIONAL,
+    REQUIRED,
+    Bind,
+    TmpfsMount,
+)
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.launcher.part import Part
-from sundog.runtime.launcher.run_plan import needed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,9 +71,9 @@ class TemporaryDirectory(Part):
 
     __slots__ = ("_need", "places", "shown", "variable")
 
-    def __init__(self, line: CommandLine, environment: Environment) -> None:
+    def __init__(self, line: CommandLine, environment: Environment, need: str = REQUIRED) -> None:
         super().__init__()
-        self._need = needed(line.image)
+        self._need = need
         self.shown: bytes | None = None
         self.places: list[Bind] = []
         self.variable = b""

@@ -25,11 +25,13 @@ from sundog.runtime.launcher.image import (
     image_place,
 )
 from sundog.runtime.launcher.run_plan import REQUIRED_BINDS
+from sundog.runtime.launcher.statuses import APPTAINER_STATUSES
 from sundog.runtime.launcher.storage import Storage, find_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.statuses import Statuses
 
 
 def command_missing() -> SundogError:
@@ -83,11 +85,12 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
 
 
 def execution(
-    line: CommandLine, image: Image | None
+    line: CommandLine, image: Image | None, *, statuses: Statuses
 ) -> tuple[list[bytes], list[EnvironmentChange], bytes]:
     """Return the command, the changes of its environment, and the directory in which it starts.
 
-    ``image`` may be None if the command line has a command.
+    ``image`` may be None if the command line has a command.  ``sundog apptainer``, whose
+    ``statuses`` tell, has read the image's scripts of variables.
     """
     given = line.environment.directory
     command, changes, workdir = line.operands[1:], line.environment.changes, b"/"
@@ -98,7 +101,7 @@ def execution(
             # The path of RUN, where the image has none.
             path = SetVariables([(b"PATH", ENGINE_PATH.encode())], verbatim=True)
             changes = [path, *own, *changes]
-        else:
+        elif statuses is not APPTAINER_STATUSES:
             command = [*image.prefix, *command]
         changes = [*image.variables, *changes]
     return command, changes, workdir if given is None else given

@@ -51,7 +51,7 @@ class Joinable(Sharing):
         if shown_image is not None:
             image = shown_image(line.operands[0])
         prepared = request.companion.prepare(image, None, self.channel)
-        temporary = TemporaryDirectory(line, request.environment)
+        temporary = TemporaryDirectory(line, request.environment, request.need)
         return run_command(request, image, prepared, [temporary, home])
 
     def _enter(self) -> None:

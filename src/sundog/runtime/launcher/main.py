@@ -40,7 +40,6 @@ from sundog.runtime.launcher.dry_run import dry_run_text
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
 from sundog.runtime.launcher.host_sources import requested_binds
 from sundog.runtime.launcher.image_choice import choose_image
-from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mounting import mount_image, use_mount_point
 from sundog.runtime.launcher.mpi import session_places
 from sundog.runtime.launcher.one_file import sources_of
@@ -54,16 +53,16 @@ from sundog.runtime.launcher.run_plan import (
     build_plan,
     host_files,
     mounts_of,
-    needed,
 )
 from sundog.runtime.launcher.sharing import Sharing
-from sundog.runtime.launcher.statuses import Statuses, chosen_statuses
+from sundog.runtime.launcher.statuses import Statuses, chosen_messages, chosen_statuses
 
 SET_ID_REFUSAL = "ch-run is installed set-user-ID or set-group-ID"
 _SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or its interpreter"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.storage import Storage
 
 
@@ -94,7 +93,7 @@ def start_within(arguments: list[bytes]) -> None:
 
 def run(arguments: list[bytes], environment: Environment) -> int:
     """Run ``ch-run``; return its exit status unless it becomes the command."""
-    messages = Messages()
+    messages = chosen_messages(environment)
     statuses = chosen_statuses(environment)
     try:
         return _launch(arguments, environment, messages, statuses)
@@ -182,11 +181,11 @@ def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Par
     the devices, and covers it.  Raises SundogError.
     """
     line, environment = request.line, request.environment
-    temporary = TemporaryDirectory(line, environment)
+    temporary = TemporaryDirectory(line, environment, request.need)
     accounts = accounts_of(request, storage)
     session = session_places(environment, temporary.shown, writable=line.image.write)
     return [
-        Part(host_files(needed(line.image), cray=exists(CRAY_DIRECTORY))),
+        Part(host_files(request.need, cray=exists(CRAY_DIRECTORY), own=request.own_files)),
         accounts,
         temporary,
         Part(session),

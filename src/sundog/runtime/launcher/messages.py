@@ -15,6 +15,8 @@ from sundog.base.kernel.libc import escaped
 
 # Characters of warnings that ``ch-run`` keeps and prints again.  Nobody reads more of them twice.
 _REPRINT_LIMIT = 4096
+# Apptainer's words for the kinds of lines.
+_APPTAINER_WORDS = {"error": "FATAL:", "warning": "WARNING:", "hint": "INFO:", "": "VERBOSE:"}
 
 
 class Messages:
@@ -38,48 +40,99 @@ class Messages:
         """Return what ``error`` prints."""
         if self.verbosity < -3:
             return b""
-        lines = _formatted_line(self._name, "error: " + text)
-        return lines + _formatted_line(self._name, "hint: " + hint) if hint else lines
+        lines = self._line("error", text)
+        return lines + self._line("hint", hint) if hint else lines
+
+    def not_executed(self, name: str, reason: str, *, is_missing: bool) -> str:
+        """Return why the command ``name`` does not run.
+
+        ``is_missing`` says that no directory of $PATH has it.
+        """
+        del is_missing
+        return f"can't execve(2): {name}: {reason}"
 
     def warning(self, text: str) -> None:
         """Print a warning now and, if ``ch-run`` fails, again at its end."""
         if sum(map(len, self.kept)) + len(text) < _REPRINT_LIMIT:
             self.kept.append(text)
         if self.verbosity >= -1:
-            _write_line(self._name, "warning: " + text)
+            _write_stderr(self._line("warning", text))
 
     def note(self, text: str) -> None:
         """Print a hint about something that works; ``ch-run`` prints it once."""
         if self.verbosity >= 0:
-            _write_line(self._name, "hint: " + text)
+            _write_stderr(self._line("hint", text))
 
     def verbose(self, text: str) -> None:
         """Print at -v what ``ch-run`` does or leaves out."""
         if self.verbosity >= 1:
-            _write_line(self._name, text)
+            _write_stderr(self._line("", text))
 
     def debug(self, text: str) -> None:
         """Print at -vv how ``ch-run`` does it."""
         if self.verbosity >= 2:
-            _write_line(self._name, text)
+            _write_stderr(self._line("", text))
 
     def reprint_warnings(self) -> None:
         """Print the warnings again, because some users read only the end of the output."""
         if self.kept and self.verbosity >= -1:
-            _write_line(self._name, f"warning: reprinting first {len(self.kept)} warning(s)")
+            count = len(self.kept)
+            _write_stderr(self._line("warning", f"reprinting first {count} warning(s)"))
             for text in self.kept:
-                _write_line(self._name, "warning: " + text)
+                _write_stderr(self._line("warning", text))
+
+    def _line(self, kind: str, text: str) -> bytes:
+        """Return a line of a kind, with a prefix that separates it from the command's lines."""
+        return encoded_line(f"{self._name}[{os.getpid()}]: {kind}{': ' if kind else ''}", text)
 
 
-def _write_line(name: str, text: str) -> None:
-    """Write one line, with a prefix that separates the messages of ``name`` from the command's."""
-    _write_stderr(_formatted_line(name, text))
+class ApptainerMessages(Messages):
+    """The messages of ``ch-run`` in Apptainer's form, up to a level: ``front.apptainer.messages``.
+
+    The caller has told most of what ``ch-run`` warns of.
+    """
+
+    __slots__ = ("_level",)
+
+    WARNING, INFO = 2, 3
+
+    def __init__(self, level: int) -> None:
+        super().__init__("apptainer")
+        self._level = level
+
+    def error_lines(self, text: str, hint: str = "") -> bytes:
+        """See ``Messages``."""
+        return super().error_lines(text, hint if self._level >= self.INFO else "")
+
+    def not_executed(self, name: str, reason: str, *, is_missing: bool) -> str:
+        """See ``Messages``.  Callers look for these words."""
+        if is_missing:
+            return f'"{name}": executable file not found in $PATH'
+        return super().not_executed(name, reason, is_missing=is_missing)
+
+    def warning(self, text: str) -> None:
+        """See ``Messages``."""
+        if self._level >= self.WARNING:
+            super().warning(text)
+
+    def note(self, text: str) -> None:
+        """See ``Messages``."""
+        if self._level >= self.INFO:
+            super().note(text)
+
+    def reprint_warnings(self) -> None:
+        """Print nothing: Apptainer says a thing once."""
+
+    def _line(self, kind: str, text: str) -> bytes:
+        return encoded_line(
+            f"{_APPTAINER_WORDS[kind]:9}", f"hint: {text}" if kind == "hint" else text
+        )
 
 
-def _formatted_line(name: str, text: str) -> bytes:
-    """Return the line that ``_write_line`` writes."""
-    line = f"{name}[{os.getpid()}]: {escaped(text)}\n"
+def encoded_line(prefix: str, text: str) -> bytes:
+    """Return a line of text, without control characters."""
     # Use the locale's encoding: other terminals read parts of UTF-8 as control characters.
+    line = f"{prefix}{escaped(text)}\n"
     return line.encode(sys.getfilesystemencoding(), "backslashreplace")
 
 

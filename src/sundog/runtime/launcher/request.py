@@ -5,6 +5,7 @@ from __future__ import annotations
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import default_storage, usual_storage
 from sundog.errors import EXIT_ERROR, UsageError
+from sundog.runtime.container.operations import CREATED
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.emulation.terminal import typing_is_possible
 from sundog.runtime.launcher.environment import SetFromImage
@@ -17,6 +18,8 @@ from sundog.runtime.launcher.mpi import (
 )
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
+from sundog.runtime.launcher.run_plan import needed
+from sundog.runtime.launcher.statuses import APPTAINER_STATUSES
 
 # An image in a layout or an archive: see ``layout``.
 _LAYOUT_PREFIXES = (b"oci:", b"oci-archive:", b"docker-archive:")
@@ -101,6 +104,16 @@ class Request:
         seen = (line.identity.uid or 0) if line.emulation.notify else self.uid
         if not line.identity.is_rank and native_security_fails(self.environment, seen):
             messages.warning(NATIVE_SECURITY_WARNING % seen)
+
+    @property
+    def need(self) -> str:
+        """The need of what all containers show; those of Apptainer get all mount points."""
+        return CREATED if self.statuses is APPTAINER_STATUSES else needed(self.line.image)
+
+    @property
+    def own_files(self) -> tuple[bytes, ...]:
+        """The host's files that only containers of Apptainer show, in place of links there."""
+        return (b"/etc/localtime",) if self.statuses is APPTAINER_STATUSES else ()
 
     def find_storage(self) -> Storage:
         """Find the storage directory of the image, on the host.

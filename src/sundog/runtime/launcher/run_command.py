@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
@@ -38,7 +39,7 @@ def run_command(
     exit status unless this process becomes the command.
     """
     line, environment, messages = request.line, request.environment, request.messages
-    command, changes, workdir = execution(line, image)
+    command, changes, workdir = execution(line, image, statuses=request.statuses)
     who = prepared.identify()
     own: dict[bytes, bytes] = {}
     if who is not None and who.uid and who.home:
@@ -83,7 +84,10 @@ def _become(
     _silence(messages.verbosity)
 
     def told(failure: OSError) -> tuple[str, str]:
-        text = f"can't execve(2): {printable(command[0])}: {failure.strerror}"
+        is_missing = failure.errno == errno.ENOENT and b"/" not in command[0]
+        text = messages.not_executed(
+            printable(command[0]), failure.strerror or "", is_missing=is_missing
+        )
         hints = (
             failure_hint(failure, command[0], environment),
             unused_settings(request.line, image),

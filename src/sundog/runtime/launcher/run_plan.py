@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sundog.runtime.container.operations import CREATED, OPTIONAL, REQUIRED, Bind, TmpfsMount
+from sundog.runtime.container.operations import (
+    CREATED,
+    DESIRED,
+    OPTIONAL,
+    REQUIRED,
+    Bind,
+    DetachedMount,
+    TmpfsMount,
+)
 from sundog.runtime.container.plan import Plan
 
 TYPE_CHECKING = False
@@ -46,11 +54,15 @@ def needed(image: ImageOptions) -> str:
     return REQUIRED if image.overlay_size is None and not image.container else CREATED
 
 
-def host_files(need: str, *, cray: bool) -> list[Operation]:
-    """Return the binds of the host's files that every container sees; ``cray``: on a Cray."""
+def host_files(need: str, *, cray: bool, own: Sequence[bytes] = ()) -> list[Operation]:
+    """Return the binds of the host's files that every container sees; ``cray``: on a Cray.
+
+    ``own`` are files that take the place of what is at their path, also of a link.
+    """
     optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
     found: list[Operation] = [Bind(path, path, need) for path in REQUIRED_BINDS]
-    return found + [Bind(path, path, OPTIONAL) for path in optional]
+    found += [Bind(path, path, OPTIONAL) for path in optional]
+    return found + [Bind(path, path, DESIRED, covers_link=True) for path in own]
 
 
 def mounts_of(parts: Sequence[Part]) -> list[Operation]:
@@ -58,7 +70,7 @@ def mounts_of(parts: Sequence[Part]) -> list[Operation]:
     operations = [mount for part in parts for mount in part.plan()]
     if any(isinstance(mount, TmpfsMount) for mount in operations):
         for place, mount in enumerate(operations):
-            if isinstance(mount, Bind):
+            if isinstance(mount, DetachedMount):
                 mount.follow(operations[:place])
     return operations
 

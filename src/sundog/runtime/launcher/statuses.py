@@ -1,6 +1,7 @@
-"""The exit statuses of ``ch-run``: Charliecloud's, or those of podman(1) for ``sundog run``.
+"""The exit statuses of ``ch-run``: Charliecloud's, those of podman(1), or those of Apptainer.
 
-``$SUNDOG_STATUSES`` is ``podman`` if ``sundog`` starts ``ch-run``.  It is a variable and no option,
+``$SUNDOG_STATUSES`` is ``podman`` if ``sundog`` starts ``ch-run``, and ``apptainer:LEVEL`` if
+``sundog apptainer`` does: see ``messages``.  It is a variable and no option,
 because the compiled ``ch-run`` hands over a start with an option that it does not know.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 
 from sundog.errors import EXIT_EXEC, EXIT_RUN, EXIT_RUN_USAGE
+from sundog.runtime.launcher.messages import ApptainerMessages, Messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 STATUSES_VARIABLE = b"SUNDOG_STATUSES"
 PODMAN_WORD = b"podman"
+APPTAINER_WORD = b"apptainer"
 
 
 class Statuses:
@@ -43,9 +46,19 @@ class Statuses:
 
 _CH_RUN_STATUSES = Statuses(EXIT_RUN, EXIT_RUN_USAGE, EXIT_EXEC, EXIT_EXEC)
 PODMAN_STATUSES = Statuses(125, 125, 126, 127)
+APPTAINER_STATUSES = Statuses(255, 255, 255, 255)
+_BY_WORD = {PODMAN_WORD: PODMAN_STATUSES, APPTAINER_WORD: APPTAINER_STATUSES}
 
 
 def chosen_statuses(environment: Environment) -> Statuses:
     """Return the statuses that the caller asks for in its ``environment``."""
-    is_podman = environment.get(STATUSES_VARIABLE) == PODMAN_WORD
-    return PODMAN_STATUSES if is_podman else _CH_RUN_STATUSES
+    word, _, _ = (environment.get(STATUSES_VARIABLE) or b"").partition(b":")
+    return _BY_WORD.get(word, _CH_RUN_STATUSES)
+
+
+def chosen_messages(environment: Environment) -> Messages:
+    """Return what prints messages in the form that the caller asks for."""
+    word, _, level = (environment.get(STATUSES_VARIABLE) or b"").partition(b":")
+    if word != APPTAINER_WORD:
+        return Messages()
+    return ApptainerMessages(int(level) if level.isdigit() else ApptainerMessages.INFO)

@@ -8,13 +8,37 @@ from sundog.base.record.location import default_storage
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.stack import read_stack
 from sundog.errors import SundogError
-from sundog.front.podman.run_line import ImageFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _CONFIG_LIMIT = 64 << 20  # bytes
+
+
+class ImageFacts:
+    """The facts of an image that a run needs: its ENTRYPOINT, CMD, WORKDIR and USER.
+
+    ``is_layered`` tells whether the kernel stacks its layers, so that changes can be kept.
+    """
+
+    __slots__ = ("command", "entrypoint", "is_layered", "user", "workdir")
+
+    def __init__(
+        self,
+        entrypoint: Sequence[str] = (),
+        command: Sequence[str] = (),
+        workdir: str = "",
+        user: str = "",
+        *,
+        is_layered: bool = False,
+    ) -> None:
+        self.entrypoint = entrypoint
+        self.is_layered = is_layered
+        self.command = command
+        self.workdir = workdir
+        self.user = user
 
 
 def storage_directory(storage: str | None) -> str:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.errors import UsageError
+from sundog.front.options import HELD, REFUSED, TAKEN, WARNED, Line, Option, scan
 from sundog.front.podman import container_options, image_options
 from sundog.front.podman.image_lines import SUBCOMMANDS
-from sundog.front.podman.options import HELD, REFUSED, TAKEN, WARNED, Line, Option, scan
 from sundog.front.podman.run_options import EXEC, RUN
 
 OPTIONS = (

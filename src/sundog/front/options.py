@@ -1,4 +1,4 @@
-"""An option of podman, and the scan of a command line in the dialect of podman and docker."""
+"""An option of another engine's command, and the scan of a line in the dialect of Go's pflag."""
 
 from __future__ import annotations
 
@@ -66,15 +66,6 @@ def one_of(*values: str) -> Callable[[str], bool]:
     return lambda value: value in values
 
 
-def harmless_security(value: str) -> bool:
-    """Tell whether a --security-opt asks for what is so in any case, or takes nothing away."""
-    name = value.replace(":", "=").partition("=")[0]
-    return name in ("label", "no-new-privileges", "systempaths", "unmask") or value in (
-        *("seccomp=unconfined", "seccomp:unconfined"),
-        *("apparmor=unconfined", "apparmor:unconfined"),
-    )
-
-
 def flag(word: str) -> Callable[[str], list[str]]:
     """Return what hands a Boolean over as the option ``word``."""
     return lambda value: [word] if value == TRUE else []
@@ -91,14 +82,28 @@ def valued(word: str) -> Callable[[str], list[str]]:
 
 
 class Line:
-    """A scanned command line: the options that are TAKEN in their order, operands, warnings."""
+    """A scanned line of ``command``: options that are TAKEN in their order, operands, warnings."""
 
-    __slots__ = ("found", "operands", "warnings")
+    __slots__ = ("command", "found", "operands", "warnings")
 
-    def __init__(self) -> None:
+    def __init__(self, command: str) -> None:
+        self.command = command
         self.found: list[tuple[Option, str]] = []
         self.operands: list[str] = []
         self.warnings: list[str] = []
+
+    def add(self, name: str, option: Option, value: str) -> None:
+        """Add an option, given as ``name``.  Raises UsageError if it is REFUSED."""
+        if option.treatment == TAKEN:
+            self.found.append((option, value))
+            return
+        if option.is_held(value):
+            return
+        shown = f"{name} {value}" if option.argument else name
+        if option.treatment == REFUSED:
+            hint = option.hint or f"sundog {self.command} --help"
+            raise UsageError(f"{shown}: {option.text}", hint)
+        self.warnings.append(f"{shown} has no effect: {option.text}")
 
     def all(self, name: str) -> list[str]:
         """Return the values of the option ``name``, in their order."""
@@ -141,27 +146,14 @@ def scan(
             text = f"{name}: neither true nor false: {word.partition('=')[2]}"
         return UsageError(text, f"sundog {command} --help")
 
-    line = Line()
+    line = Line(command)
     names = {name: (option, option.argument) for option in options for name in option.names}
     for name, option, value in scan_words(words, names, complain, permute=permute):
         if option is None:
             line.operands.append(value)
         else:
-            _add(line, name, option, value, command)
+            line.add(name, option, value)
     return line
-
-
-def _add(line: Line, name: str, option: Option, value: str, command: str) -> None:
-    if option.treatment == TAKEN:
-        line.found.append((option, value))
-    elif option.is_held(value):
-        return
-    elif option.treatment == WARNED:
-        shown = f"{name} {value}" if option.argument else name
-        line.warnings.append(f"{shown} has no effect: {option.text}")
-    else:
-        shown = f"{name} {value}" if option.argument else name
-        raise UsageError(f"{shown}: {option.text}", option.hint or f"sundog {command} --help")
 
 
 def unknown(name: str, names: Iterable[str], command: str) -> UsageError:

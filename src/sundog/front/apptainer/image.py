@@ -1,0 +1,264 @@
+"""The facts of an image that a run needs: its variables, its scripts, and its default command.
+
+An image in storage, and a file or directory that ``ch-convert`` made, have what ``ch-run`` reads.
+A SIF, and the directory that Apptainer made of one, have /.singularity.d.  Whoever made the image
+is a stranger: no link in it leads out of it, and all that is read has a bound.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sundog.base.kernel.files import Closing
+from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
+from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
+from sundog.base.record.stack import ImageStack, unpack_command
+from sundog.errors import NotInStorage, SundogError
+from sundog.front.apptainer.scripts import SCRIPT_LIMIT
+from sundog.front.stored import image_directory, image_facts
+from sundog.runtime.container.root_files import names_inside, read_inside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from sundog.runtime.squashfs.image import SquashfsImage
+
+    class _Tree(Protocol):
+        """The files of an image."""
+
+        def read(self, path: bytes) -> bytes | None:
+            """Return a regular file; None if there is none, or if it is too large."""
+
+        def names(self, path: bytes) -> list[bytes]:
+            """Return the names in a directory."""
+
+
+STORED = "docker://"
+_METADATA = b".singularity.d"
+_SCRIPTS = _METADATA + b"/env"
+_SCRIPTS_LIMIT = 1000
+_CONVERT = "ch-convert FILE DIR makes a directory of it, where that is possible"
+_LAYOUT = "archives and layouts are not run yet"
+_LOAD = "ch-image load PATH, then docker://NAME"
+# What an image can't be: (why, hint).
+_TRANSPORTS = {
+    "docker-archive:": (_LAYOUT, _LOAD),
+    "oci-archive:": (_LAYOUT, _LOAD),
+    "oci:": (_LAYOUT, _LOAD),
+    "docker-daemon:": ("no daemon is asked", "docker save -o FILE NAME, and ch-image load FILE"),
+    "http://": ("files are not downloaded yet", "curl -O ADDRESS"),
+    "https://": ("files are not downloaded yet", "curl -O ADDRESS"),
+    "instance://": ("instances are not there yet", "sundog exec NAME COMMAND"),
+    "ipfs://": ("there is no such client", "download the file first"),
+    "library://": ("Sundog knows no library", "use an image of a registry: docker://NAME"),
+    "oras://": ("files of registries are not downloaded yet", "oras pull NAME"),
+    "shub://": ("that service has ended", "use an image of a registry: docker://NAME"),
+}
+
+
+class ImageFacts:
+    """The facts of an image.
+
+    word          IMAGE as ``ch-run`` takes it
+    container     what $APPTAINER_CONTAINER says
+    is_directory  whether it is a directory, to which a command may write
+    environment   ENV, which no shell evaluates
+    scripts       name and text of each script of variables, in their order; None if a shell must
+                  read it
+    entrypoint, command
+                  ENTRYPOINT and CMD, which a runscript replaces
+    runscript, test
+                  whether the image has these scripts
+    """
+
+    __slots__ = (
+        "command",
+        "container",
+        "entrypoint",
+        "environment",
+        "is_directory",
+        "runscript",
+        "scripts",
+        "test",
+        "word",
+    )
+
+    def __init__(
+        self,
+        word: str,
+        container: str = "",
+        *,
+        is_directory: bool = False,
+        environment: Sequence[tuple[str, str]] = (),
+        scripts: Sequence[tuple[str, str | None]] = (),
+        entrypoint: Sequence[str] = (),
+        command: Sequence[str] = (),
+        runscript: bool = False,
+        test: bool = False,
+    ) -> None:
+        self.word = word
+        self.container = container
+        self.is_directory = is_directory
+        self.environment = environment
+        self.scripts = scripts
+        self.entrypoint = entrypoint
+        self.command = command
+        self.runscript = runscript
+        self.test = test
+
+
+def stored_name(image: str) -> str | None:
+    """Return the name in storage of IMAGE; None if IMAGE is a path.
+
+    Raises UsageError for an IMAGE of a kind that Sundog does not run.
+    """
+    if image.startswith(STORED):
+        return image.removeprefix(STORED)
+    for start, (why, hint) in _TRANSPORTS.items():
+        if image.startswith(start):
+            raise SundogError(f"{image}: {why}", hint)
+    return None
+
+
+def facts_of_name(name: str, storage: str | None) -> ImageFacts | None:
+    """Return the facts of an image in storage, None if it is not there.  Raises SundogError."""
+    found = image_facts(name, storage)
+    if found is None:
+        return None
+    directory = image_directory(name, storage)
+    with Closing(os.open(os.path.join(directory, "root"), os.O_PATH | os.O_DIRECTORY)) as root:
+        variables = read_inside(root, OWN_VARIABLES, SCRIPT_LIMIT)
+    return ImageFacts(
+        name,
+        f"{STORED}{name}",
+        environment=_variables(variables or b""),
+        entrypoint=found.entrypoint,
+        command=found.command,
+    )
+
+
+def facts_of_path(image: str) -> ImageFacts:
+    """Return the facts of a file or a directory.  Raises SundogError."""
+    path = os.path.abspath(image)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotInStorage(
+            f"could not open image {path}: no such file or directory", _hint(image)
+        ) from None
+    except OSError as error:
+        raise SundogError(f"could not open image {path}: {error.strerror}") from None
+    with Closing(fd):
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            return _facts(_Directory(fd), path, is_directory=True)
+        start = os.pread(fd, SIF_MAGIC_PLACE + len(SIF_MAGIC), 0) if stat.S_ISREG(mode) else b""
+        if start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
+            from sundog.runtime.squashfs.image import SquashfsImage
+            from sundog.runtime.squashfs.sif import squashfs_place
+
+            place = squashfs_place(fd, os.fsencode(path))
+            return _facts(_Squashfs(SquashfsImage(fd, place)), path, is_directory=False)
+    raise SundogError(
+        f"could not open image {path}: it is neither SIF, nor SquashFS, nor a directory", _CONVERT
+    )
+
+
+def _hint(image: str) -> str:
+    return f"an image of a registry or of storage is docker://{image}" if "/" not in image else ""
+
+
+class _Directory:
+    """The files of an image that is a directory."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+
+    def read(self, path: bytes) -> bytes | None:
+        return read_inside(self._root, path, SCRIPT_LIMIT)
+
+    def names(self, path: bytes) -> list[bytes]:
+        return names_inside(self._root, path, _SCRIPTS_LIMIT)
+
+
+class _Squashfs:
+    """The files of an image that is one file.  No link is followed."""
+
+    def __init__(self, image: SquashfsImage) -> None:
+        self._image = image
+
+    def read(self, path: bytes) -> bytes | None:
+        inode = self._image.inode(self._image.root)
+        for name in path.split(b"/"):
+            found = self._image.lookup(inode, name) if inode.kind == "d" else None
+            if found is None:
+                return None
+            inode = self._image.inode(found)
+        if inode.kind != "f" or inode.size > SCRIPT_LIMIT:
+            return None
+        return b"".join(self._image.read(inode, 0, inode.size))
+
+    def names(self, path: bytes) -> list[bytes]:
+        inode = self._image.inode(self._image.root)
+        for name in path.split(b"/"):
+            found = self._image.lookup(inode, name) if inode.kind == "d" else None
+            if found is None:
+                return []
+            inode = self._image.inode(found)
+        if inode.kind != "d":
+            return []
+        names: list[bytes] = []
+        for name, *_ in self._image.entries(inode):
+            names.append(name)
+            if len(names) >= _SCRIPTS_LIMIT:
+                break
+        return names
+
+
+def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
+    """Return the facts of the image whose files are in ``tree``.  Raises SundogError."""
+    packed = tree.read(OWN_COMMAND)
+    own = ImageStack([]) if packed is None else unpack_command(packed)
+    present = tree.names(_METADATA)
+    names = sorted(name for name in tree.names(_SCRIPTS) if name.endswith(b".sh"))
+    return ImageFacts(
+        path,
+        path,
+        is_directory=is_directory,
+        environment=_variables(tree.read(OWN_VARIABLES) or b""),
+        scripts=_scripts(tree, names),
+        entrypoint=tuple(map(os.fsdecode, own.entrypoint)),
+        command=tuple(map(os.fsdecode, own.command)),
+        runscript=b"runscript" in present,
+        test=b"test" in present,
+    )
+
+
+def _scripts(tree: _Tree, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
+    """Return names and texts of the scripts, up to a total size."""
+    found: list[tuple[str, str | None]] = []
+    size = 0
+    for name in names:
+        text = None if size > SCRIPT_LIMIT else _text(tree.read(_SCRIPTS + b"/" + name))
+        size += len(text or "")
+        found.append((os.fsdecode(name), text))
+    return found
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None or b"\0" in data else os.fsdecode(data)
+
+
+def _variables(data: bytes) -> list[tuple[str, str]]:
+    """Return the variables in an image's file of them: see ``launcher.environment``."""
+    found = []
+    for record in os.fsdecode(data).split("\n"):
+        name, equals, value = record.partition("=")
+        if equals and name and "\0" not in record:
+            if len(value) >= 2 and value.startswith("'") and value.endswith("'"):
+                value = value[1:-1]
+            found.append((name, value))
+    return found

@@ -1,0 +1,70 @@
+"""The scan of a line of ``sundog apptainer``, with what variables say in place of options."""
+
+from __future__ import annotations
+
+from sundog.errors import UsageError
+from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES, VARIABLES
+from sundog.front.options import Line, scan
+from sundog.front.pflag_values import fields_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sundog.front.options import Option
+
+PREFIXES = ("APPTAINER_", "SINGULARITY_")
+_ESCAPE = "\\"  # before a comma or a colon of a path
+
+
+def split_globals(words: Sequence[str]) -> tuple[Line, list[str]]:
+    """Return the options before the subcommand, and the words from it on.  Raises UsageError."""
+    line = scan(words, GLOBAL, command="apptainer", permute=False)
+    rest, line.operands = line.operands, []
+    return line, rest
+
+
+def scan_action(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:
+    """Scan the words after ``exec``, ``run``, ``shell`` or ``test``.  Raises UsageError."""
+    options = TABLES[name]
+    command = f"apptainer {name}"
+    given = scan(words, options, command=command, permute=False)
+    line = Line(command)
+    line.operands, line.warnings = given.operands, given.warnings
+    for option in options:
+        variable, value = _variable(option, environment)
+        if not value or (option.name not in GATHERED and given.all(option.name)):
+            continue
+        _check(option, variable, value)
+        line.add(f"${variable}", option, value)
+    line.found += given.found  # it comes later, so it counts more
+    return line
+
+
+def listed(line: Line, name: str, *, escapes: bool = False) -> list[str]:
+    """Return the values of an option that takes a list with commas.  Raises UsageError."""
+
+    def complain(fault: str) -> UsageError:
+        return UsageError(f"--{name}: {fault}", "write a list with commas")
+
+    escape = _ESCAPE if escapes else ""
+    return [field for text in line.all(name) for field in fields_of(text, complain, escape)]
+
+
+def _variable(option: Option, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the variable that gives the option a value, and that value; or two empty texts."""
+    usual = (option.name.upper().replace("-", "_"),)
+    for key in VARIABLES.get(option.name, usual):
+        for prefix in PREFIXES:
+            value = environment.get(prefix + key)
+            if value:
+                return prefix + key, value
+    return "", ""
+
+
+def _check(option: Option, variable: str, value: str) -> None:
+    """Raise UsageError for the variable of a switch that is neither true nor false."""
+    from sundog.base.spelling import BOOLEANS
+
+    if not option.argument and value not in BOOLEANS:
+        raise UsageError(f"${variable}: neither true nor false: {value}", "write true or false")

@@ -1,0 +1,237 @@
+"""The environment of a command of ``sundog apptainer``.
+
+Its parts, the weakest first: the host's variables; the image's; those of $SINGULARITYENV_X and
+$APPTAINERENV_X; --env-file; --env.  The user's values are evaluated between double quotes, after
+the image's scripts, unless --no-eval is given.  What only a shell can evaluate is left to the
+shell of the image: ``Environment.scripts`` and ``texts`` say what.
+
+Specification: Apptainer's user guide, "Environment and Metadata".
+"""
+
+from __future__ import annotations
+
+from sundog.errors import UsageError
+from sundog.front.apptainer.line import listed
+from sundog.front.apptainer.scripts import NeedsShell, Variables, expanded, is_name, run_script
+from sundog.front.pflag_values import pairs_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sundog.front.apptainer.image import ImageFacts
+    from sundog.front.options import Line
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LIBRARIES = "/.singularity.d/libs"
+PROMPT = "Apptainer> "
+_INJECTING = ("SINGULARITYENV_", "APPTAINERENV_")  # the later one wins
+_OWN_STARTS = ("APPTAINER_", "SINGULARITY_", *_INJECTING, "BASH_FUNC_", "SUNDOG_")
+# Variables that describe the host's files, or that are set anew.
+_HOSTS_OWN = frozenset(("HOME", "PATH", "LD_LIBRARY_PATH", "PWD", "OLDPWD", "SHLVL", "_"))
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
+_KEPT = frozenset(("TERM", *_PROXIES, *map(str.upper, _PROXIES)))  # by --cleanenv
+_PATHS = ("PATH", "LD_LIBRARY_PATH")
+_FIXED = "HOME"
+# The scripts before this name see no variable of the host: theirs are ENV of an OCI image.
+_HOST_COMES = "11"
+
+
+class Environment:
+    """The environment of a command.
+
+    variables  those that are known
+    scripts    names of the image's scripts that its shell must read then, in their order
+    texts      then, name and text of each variable; a shell evaluates it between double quotes
+    notes      lines of INFO
+    warnings   lines of WARNING
+    """
+
+    __slots__ = ("notes", "scripts", "texts", "variables", "warnings")
+
+    def __init__(
+        self,
+        variables: dict[str, str],
+        scripts: Sequence[str],
+        texts: Sequence[tuple[str, str]],
+        notes: Sequence[str],
+        warnings: Sequence[str],
+    ) -> None:
+        self.variables = variables
+        self.scripts = scripts
+        self.texts = texts
+        self.notes = notes
+        self.warnings = warnings
+
+
+class _Given:
+    """The variables that the user gives, by their names, as texts between double quotes."""
+
+    def __init__(self, *, is_evaluated: bool) -> None:
+        self.texts: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self._is_evaluated = is_evaluated
+
+    def take(self, pairs: Mapping[str, str], source: str) -> None:
+        for name, value in pairs.items():
+            if name == _FIXED:
+                shown = f"{source}{name}" if source.endswith("_") else source
+                self.warnings.append(
+                    f"Overriding HOME environment variable with {shown} is not permitted"
+                )
+            elif not is_name(name) or "\0" in value:
+                raise UsageError(f"{source}: not a variable: {name}", "write NAME=VALUE")
+            else:
+                self.texts[name] = (between_quotes if self._is_evaluated else literal)(value)
+
+
+def environment_of(
+    line: Line,
+    image: ImageFacts,
+    host: Mapping[str, str],
+    read_file: Callable[[str], str],
+    own: Mapping[str, str],
+    *,
+    is_clean: bool,
+    is_evaluated: bool,
+) -> Environment:
+    """Return the environment of a command.
+
+    ``own`` are variables of the container itself.  Raises UsageError, and what ``read_file``
+    raises.
+    """
+    given = _given(line, host, read_file, is_evaluated=is_evaluated)
+    dropped = {name for text in line.all("no-env") for name in text.split(",")}
+    passed = _host_variables(host, dropped, is_clean=is_clean) | dict(own)
+    variables, scripts = _image_variables(image, passed)
+    texts = _in_order(given.texts)
+    if not scripts:
+        try:
+            evaluated = variables.copy()
+            for name, text in texts:
+                evaluated.export(name, expanded(text, evaluated))
+            variables, texts = evaluated, []
+        except NeedsShell:
+            pass
+    return Environment(variables.passed(), scripts, texts, given.notes, given.warnings)
+
+
+def _given(
+    line: Line, host: Mapping[str, str], read_file: Callable[[str], str], *, is_evaluated: bool
+) -> _Given:
+    """Return what the user gives: the later sources win."""
+
+    def complain(fault: str) -> UsageError:
+        return UsageError(f"--env: {fault}", "write --env NAME=VALUE")
+
+    given = _Given(is_evaluated=is_evaluated)
+    older, newer = (
+        {name.removeprefix(start): value for name, value in host.items() if name.startswith(start)}
+        for start in _INJECTING
+    )
+    for name, value in older.items():
+        if name not in newer:
+            given.notes.append(
+                f"Environment variable SINGULARITYENV_{name} is set, "
+                f"but APPTAINERENV_{name} is preferred"
+            )
+        elif newer[name] != value:
+            given.warnings.append(
+                f"Environment variables SINGULARITYENV_{name} and APPTAINERENV_{name} "
+                "have different values, using the latter"
+            )
+    given.take(older | newer, _INJECTING[1])
+    for path in listed(line, "env-file"):
+        given.take(_file_variables(read_file(path), path), f"--env-file {path}")
+    for text in line.all("env"):
+        given.take(pairs_of(text, complain), "--env")
+    return given
+
+
+def _file_variables(text: str, path: str) -> dict[str, str]:
+    """Return the variables that the assignments in a file set."""
+    try:
+        return dict(run_script(text, Variables({})).values)
+    except NeedsShell:
+        raise UsageError(
+            f"--env-file {path}: it has more than assignments", "write one NAME=VALUE a line"
+        ) from None
+
+
+def _host_variables(
+    host: Mapping[str, str], dropped: Iterable[str], *, is_clean: bool
+) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in host.items()
+        if name not in dropped
+        and name not in _HOSTS_OWN
+        and not name.startswith(_OWN_STARTS)
+        and (not is_clean or name in _KEPT)
+    }
+    return kept | ({"LANG": "C"} if is_clean else {})
+
+
+def _image_variables(image: ImageFacts, host: Mapping[str, str]) -> tuple[Variables, list[str]]:
+    """Return the variables after those of the image; and the scripts that are left for a shell."""
+    variables = Variables({"PATH": DEFAULT_PATH, **dict(image.environment)})
+    is_alone = True  # the host's variables have not come yet
+    for number, (name, text) in enumerate(image.scripts):
+        if is_alone and name >= _HOST_COMES:
+            variables, is_alone = _with_host(variables, host), False
+        try:
+            if text is None:
+                raise NeedsShell
+            variables = run_script(text, variables)
+        except NeedsShell:
+            left = [name for name, _ in image.scripts[number:]]
+            return _with_host(variables, host) if is_alone else variables, left
+    return _with_host(variables, host) if is_alone else variables, []
+
+
+def _with_host(variables: Variables, host: Mapping[str, str]) -> Variables:
+    """Return the variables with those of the host that are not set, and with the whole $PATH."""
+    changed = variables.copy()
+    path = changed.values.get("PATH") or DEFAULT_PATH
+    there = path.split(":")
+    missing = [place for place in DEFAULT_PATH.split(":") if place not in there]
+    changed.export("PATH", ":".join([path, *missing]))
+    for name, value in host.items():
+        if name not in changed.values:
+            changed.export(name, value)
+    return changed
+
+
+def _in_order(texts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the texts of the user, then what is to be done with lists of directories."""
+    found = dict(texts)
+    ordered: list[tuple[str, str]] = []
+    for name in _PATHS:
+        before, after = (found.pop(f"{word}_{name}", "") for word in ("PREPEND", "APPEND"))
+        if before:
+            ordered.append((name, f"{before}${{{name}:+:${name}}}"))
+        if after:
+            ordered.append((name, f"${{{name}:+${name}:}}{after}"))
+    libraries = ("LD_LIBRARY_PATH", f"${{LD_LIBRARY_PATH:-{LIBRARIES}}}")
+    return [*found.items(), *ordered, libraries]
+
+
+def literal(value: str) -> str:
+    """Return the text between double quotes that a shell evaluates to ``value``."""
+    return "".join(f"\\{each}" if each in '\\"$`' else each for each in value)
+
+
+def between_quotes(value: str) -> str:
+    r"""Return the text between double quotes in which only ``$`` and ``\``` have a meaning."""
+    parts: list[str] = []
+    place = 0
+    while place < len(value):
+        each = value[place]
+        if each == "\\" and value[place + 1 : place + 2] in ("$", "`"):
+            parts.append(value[place : place + 2])
+            place += 1
+        else:
+            parts.append(f"\\{each}" if each in '\\"' else each)
+        place += 1
+    return "".join(parts)
