@@ -1,4 +1,4 @@
-"""Compile ``native/``, the program ``ch-run``, for the wheel, if there is a C compiler.
+"""Compile ``native/`` for the wheel, if there is a C compiler: ``ch-run``, and the fast path.
 
 Two variables of the environment control it:
 
@@ -36,6 +36,15 @@ MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64":
 RELEASE_PLATFORMS = dict.fromkeys(MACHINES, ("manylinux_2_17", "musllinux_1_1"))
 RELEASE_PLATFORMS["riscv64"] = ("manylinux_2_31", "musllinux_1_2")
 
+# The library of the fast path.  It has its own layout, and no relocation of its own symbols.
+LIBRARY_MACHINES = ("x86_64",)
+LIBRARY_OPTIONS = (
+    *("-std=c11", "-Os", "-ffreestanding", "-nostdlib", "-shared", "-fPIC", "-fvisibility=hidden"),
+    *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"),
+    *("-fno-plt", "-s", "-Wl,-Bsymbolic", "-Wl,--hash-style=both", "-Wl,-z,norelro"),
+    "-Wl,--build-id=none",
+)
+
 PATIENCE = 300  # seconds; a compiler usually needs one
 DECLINED = 31  # EXIT_RUN: the program declines, and it must not hand over
 
@@ -70,6 +79,30 @@ def compile_start(root: Path, directory: Path, environ: Mapping[str, str]) -> tu
         return program, release_tag(machine)
     attempt(program)
     return program, f"py3-none-linux_{machine}"
+
+
+def compile_library(root: Path, directory: Path, environ: Mapping[str, str]) -> Path:
+    """Compile the library of the fast path into ``directory``; return it.
+
+    Raises NotCompiledError, also if there is none for the machine.
+    """
+    machine = environ.get(CHOICE) or os.uname().machine
+    if machine not in LIBRARY_MACHINES:
+        raise NotCompiledError(f"not known on {machine}")
+    compiler = find_compiler(environ)
+    maker = [sys.executable, "-I", "-B", str(root / "packaging" / "fast_path_header.py")]
+    header = run([*maker, str(root / "src")], "fast_path_generated.h").stdout
+    (directory / "fast_path_generated.h").write_text(header, encoding="ascii")
+    defined = [line.split()[1:] for line in header.splitlines()]
+    places = [words for words in defined if words[0].endswith("_PLACE")]
+    source, library = root / "native" / "fast_path", directory / "fast_path.so"
+    linked = [f"-Wl,--defsym={name}={value}" for name, value in places]
+    linked.append(f"-Wl,-T,{source / 'layout.ld'}")
+    words = [*compiler, *LIBRARY_OPTIONS, *linked, f"-I{directory}", str(source / "library.c")]
+    run([*words, "-o", str(library)], compiler[0])
+    if elf_machine(library.read_bytes()) != MACHINES[machine]:
+        raise NotCompiledError(f"{compiler[0]}: what it makes is no library for {machine}")
+    return library
 
 
 def find_compiler(environ: Mapping[str, str]) -> list[str]:

@@ -45,7 +45,8 @@ class Step:
     ``mounts`` come after the binds of the ``options``, in the order of ``arranged``.  ``offline``
     gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and its family
     "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the command sees
-    itself as ``identity``; None is root.  With a ``terminal``, the command has that for its
+    itself as ``identity``; None is root; and ``library`` is the path of that of the fast path, b""
+    for none.  With a ``terminal``, the command has that for its
     streams.  As in the background of a script, the command inherits that SIGINT is ignored.
     """
 
@@ -58,6 +59,7 @@ class Step:
     fake_sync: bool = False
     mounts: Sequence[DetachedMount] = ()
     offline: bool = False
+    library: bytes = b""
     identity: Identity | None = None
     terminal: Pseudoterminal | None = None
     ignores_interrupt: bool = field(

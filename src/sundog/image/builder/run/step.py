@@ -19,6 +19,7 @@ from sundog.image.builder.tree_step import encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.execute import SCRIPT_SHELL
+from sundog.runtime.container.fast_path import SWITCH, wanted_library
 from sundog.runtime.process.pseudoterminal import Pseudoterminal
 from sundog.runtime.steps.command import Step
 from sundog.runtime.steps.step import run_step, run_supervised
@@ -139,6 +140,9 @@ class RunStep:
             seccomp=force.seccomp,
             fake_sync=snapshot.fake_sync,
             mounts=prepared.operations,
+            library=wanted_library(os.environb.get(SWITCH), strict=force.strict)
+            if force.notify
+            else b"",
             identity=who,
             terminal=terminal,
         )
