@@ -21,17 +21,8 @@ FAST_POINTER = FAST_PLACE + _INSTRUCTION_END
 # getrlimit(2) tells the library which identity the process has, and sets nothing.
 FAST_CALLS = (
     *("stat", "lstat", "fstat", "newfstatat", "statx", "getdents64"),
-    *(
-        "access",
-        "faccessat",
-        "faccessat2",
-        "open",
-        "openat",
-        "mkdir",
-        "mkdirat",
-        "symlink",
-        "symlinkat",
-    ),
+    *("access", "faccessat", "faccessat2", "chdir", "fchdir", "open", "openat"),
+    *("mkdir", "mkdirat", "symlink", "symlinkat"),
     *("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"),
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
     *("getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"),
