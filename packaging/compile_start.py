@@ -45,6 +45,9 @@ LIBRARY_OPTIONS = (
     "-Wl,--build-id=none",
 )
 
+# How its parts at fixed addresses begin: native/fast_path/call.h and page.h.
+LIBRARY_CONTENTS = {"FAST_PLACE": b"\x48\x89\xf8", "PAGE_PLACE": b"SUNDOG-FAST-PATH"}
+
 PATIENCE = 300  # seconds; a compiler usually needs one
 DECLINED = 31  # EXIT_RUN: the program declines, and it must not hand over
 
@@ -94,14 +97,18 @@ def compile_library(root: Path, directory: Path, environ: Mapping[str, str]) -> 
     header = run([*maker, str(root / "src")], "fast_path_generated.h").stdout
     (directory / "fast_path_generated.h").write_text(header, encoding="ascii")
     defined = [line.split()[1:] for line in header.splitlines()]
-    places = [words for words in defined if words[0].endswith("_PLACE")]
+    places = {words[0]: int(words[1]) for words in defined if words[0].endswith("_PLACE")}
     source, library = root / "native" / "fast_path", directory / "fast_path.so"
-    linked = [f"-Wl,--defsym={name}={value}" for name, value in places]
+    linked = [f"-Wl,--defsym={name}={value}" for name, value in places.items()]
     linked.append(f"-Wl,-T,{source / 'layout.ld'}")
     words = [*compiler, *LIBRARY_OPTIONS, *linked, f"-I{directory}", str(source / "library.c")]
     run([*words, "-o", str(library)], compiler[0])
-    if elf_machine(library.read_bytes()) != MACHINES[machine]:
+    made = library.read_bytes()
+    if elf_machine(made) != MACHINES[machine]:
         raise NotCompiledError(f"{compiler[0]}: what it makes is no library for {machine}")
+    for place, wanted in LIBRARY_CONTENTS.items():
+        if not made[places[place] - places["LIBRARY_PLACE"] :].startswith(wanted):
+            raise NotCompiledError(f"{compiler[0]}: it puts something else at {place}")
     return library
 
 
