@@ -219,7 +219,7 @@ class Supervisor:
         passed_on = nothing
         page, making, others = self._state.page, self._making, self._state.processes.others
         if page is not None:
-            page.publish(records, others, has_users=len(credentials) > 1)
+            page.publish(records.signs(), others, has_users=len(credentials) > 1)
         while not must_poll or listener.wait():
             if must_poll and listener.has_new:
                 listener.has_new, passed_on = False, nothing
@@ -265,7 +265,7 @@ class Supervisor:
                 if places:
                     release()
                 if page is not None:
-                    page.publish(records, others, has_users=len(credentials) > 1)
+                    page.publish(records.signs(), others, has_users=len(credentials) > 1)
                 if len(credentials) > 1:
                     passed_on = nothing if by_inode or linked or strict else listing
                 elif linked or is_curious:

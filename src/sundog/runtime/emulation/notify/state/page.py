@@ -1,4 +1,4 @@
-"""What a fast path inside the tracees reads: whether the kernel's own answer to a call is right.
+"""The page by which the supervisor tells a fast path inside the tracees what it knows.
 
 The library of the fast path (``native/fast_path``) is a file of the container's own.  A part of the
 file is words and a set of inode numbers.  The supervisor has that part mapped, shared, and writes
@@ -27,12 +27,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sundog.runtime.emulation.notify.state.records import Records
-
 # The layout of the part, which begins with PAGE_MAGIC and a page of words.  native/fast_path/page.h
 # has it, too; the numbers come from here.
 PAGE_MAGIC = b"SUNDOG-FAST-PATH"
-STATE, SEQUENCE, DEVICE_COUNT = 0, 1, 2  # words of 32 bits, which follow the magic
+_STATE, _SEQUENCE, _DEVICE_COUNT = 0, 1, 2  # words of 32 bits, which follow the magic
 DEVICES = 256  # the place of the device numbers, which have 64 bits
 DEVICE_LIMIT = 64
 WORDS_SIZE = 4096
@@ -86,8 +84,8 @@ class SharedPage:
 
     def begin(self) -> None:
         """Tell that from now on records may be made."""
-        if not self._words[SEQUENCE] & 1:
-            self._words[SEQUENCE] = (self._words[SEQUENCE] + 1) & 0xFFFFFFFF
+        if not self._words[_SEQUENCE] & 1:
+            self._words[_SEQUENCE] = (self._words[_SEQUENCE] + 1) & 0xFFFFFFFF
 
     def add(self, inode: int) -> None:
         """Tell that the inode number may get a record."""
@@ -96,39 +94,28 @@ class SharedPage:
             place = product >> shift & (1 << SET_BITS) - 1
             self._bits[place >> 3] |= 1 << (place & 7)
 
-    def publish(self, records: Records, others: set[int], *, has_users: bool) -> None:
+    def publish(self, state: int, others: set[int], *, has_users: bool) -> None:
         """Tell what is known now; it ends what ``begin`` began.
 
-        ``others`` are the numbers of devices that are no /proc.  ``has_users``: see HAS_USERS.
+        ``state`` is what ``Records.signs`` says.  ``others`` are the numbers of devices that are
+        no /proc.  ``has_users``: see HAS_USERS.
         """
-        state = SERVED
-        if has_users:
-            state |= HAS_USERS
-        if records.linked or records.follows_removals:
-            state |= HAS_LINKS
-        if records.devices:
-            state |= HAS_DEVICES
-        if records.may_inherit:
-            state |= MAY_INHERIT
-        if records.has_listed:
-            state |= HAS_LISTED
-        if records.attributes:
-            state |= HAS_ATTRIBUTES
+        state |= SERVED | (HAS_USERS if has_users else 0)
         words = self._words
         if others != self._known:
             self._tell_devices(others)
         if state != self._state:
-            words[STATE] = self._state = state
-        if words[SEQUENCE] & 1:
-            words[SEQUENCE] = (words[SEQUENCE] + 1) & 0xFFFFFFFF
+            words[_STATE] = self._state = state
+        if words[_SEQUENCE] & 1:
+            words[_SEQUENCE] = (words[_SEQUENCE] + 1) & 0xFFFFFFFF
 
     def _tell_devices(self, others: Iterable[int]) -> None:
         self._known = frozenset(others)
-        self._words[DEVICE_COUNT] = 0
+        self._words[_DEVICE_COUNT] = 0
         told = [device for device in self._known if device][:DEVICE_LIMIT]
         for place, device in enumerate(told):
             self._devices[place] = device
-        self._words[DEVICE_COUNT] = len(told)
+        self._words[_DEVICE_COUNT] = len(told)
 
 
 class ToldNumbers(dict[int, Record]):

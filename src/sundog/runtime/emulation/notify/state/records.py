@@ -28,7 +28,14 @@ import sys
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.runtime.emulation.notify.state.acl import ACL_DEFAULT
 from sundog.runtime.emulation.notify.state.nursery import Nursery
-from sundog.runtime.emulation.notify.state.page import ToldNumbers
+from sundog.runtime.emulation.notify.state.page import (
+    HAS_ATTRIBUTES,
+    HAS_DEVICES,
+    HAS_LINKS,
+    HAS_LISTED,
+    MAY_INHERIT,
+    ToldNumbers,
+)
 from sundog.runtime.emulation.notify.state.pins import NOT_THERE, Pins
 from sundog.runtime.emulation.notify.state.record import ANY_BIRTH, LISTED, Record
 from sundog.runtime.emulation.notify.state.watches import Watches
@@ -122,6 +129,16 @@ class Records:
     def is_empty(self) -> bool:
         """Tell whether there is no record of any file."""
         return not self.by_inode and not self.linked
+
+    def signs(self) -> int:
+        """Return the bits of a page's state that tell what records there may be."""
+        return (
+            (HAS_LINKS if self.linked or self.follows_removals else 0)
+            | (HAS_DEVICES if self.devices else 0)
+            | (MAY_INHERIT if self.may_inherit else 0)
+            | (HAS_LISTED if self.has_listed else 0)
+            | (HAS_ATTRIBUTES if self.attributes else 0)
+        )
 
     def find(self, status: Status) -> Record | None:
         """Return the record of the file that ``status`` describes.
