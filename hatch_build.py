@@ -20,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # the program, and executes the script of its name if the program can't do the work.
 STUB = "packaging/ch-run"
 STUBS = "share/sundog"
+LIBRARY = "sundog/runtime/fast_path.so"
 COMMANDS = (
     *("ch-checkns", "ch-convert", "ch-fromhost", "ch-image", "ch-run", "ch-run-oci", "ch-test"),
     *("sundog", "sundog-fakeroot", "sundog-pyxis-importer"),
@@ -69,6 +70,12 @@ class WheelHook(BuildHookInterface[Any]):
             build_data["shared_scripts"] |= self.stubs
             return
         self.app.display_info(f"ch-run: compiled ({tag})")
+        try:
+            library = compiler.compile_library(root, directory, os.environ)
+        except compiler.NotCompiledError as reason:
+            self.app.display_info(f"no fast path of notify ({reason})")
+        else:
+            build_data["force_include"][str(library)] = LIBRARY
         build_data["tag"] = tag
         build_data["shared_scripts"] |= copies(program, directory / "programs")
         for script, name in self.stubs.items():

@@ -1,4 +1,4 @@
-"""Compile ``native/``, the program ``ch-run``, for the wheel, if there is a C compiler.
+"""Compile ``native/`` for the wheel, if there is a C compiler: ``ch-run``, and the fast path.
 
 Two variables of the environment control it:
 
@@ -36,6 +36,18 @@ MACHINES = {"x86_64": 62, "aarch64": 183, "ppc64le": 21, "s390x": 22, "riscv64":
 RELEASE_PLATFORMS = dict.fromkeys(MACHINES, ("manylinux_2_17", "musllinux_1_1"))
 RELEASE_PLATFORMS["riscv64"] = ("manylinux_2_31", "musllinux_1_2")
 
+# The library of the fast path.  It has its own layout, and no relocation of its own symbols.
+LIBRARY_MACHINES = ("x86_64",)
+LIBRARY_OPTIONS = (
+    *("-std=c11", "-Os", "-ffreestanding", "-nostdlib", "-shared", "-fPIC", "-fvisibility=hidden"),
+    *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"),
+    *("-fno-plt", "-s", "-Wl,-Bsymbolic", "-Wl,--hash-style=both", "-Wl,-z,norelro"),
+    "-Wl,--build-id=none",
+)
+
+# How its parts at fixed addresses begin: native/fast_path/call.h and page.h.
+LIBRARY_CONTENTS = {"FAST_PLACE": b"\x48\x89\xf8", "PAGE_PLACE": b"SUNDOG-FAST-PATH"}
+
 PATIENCE = 300  # seconds; a compiler usually needs one
 DECLINED = 31  # EXIT_RUN: the program declines, and it must not hand over
 
@@ -70,6 +82,34 @@ def compile_start(root: Path, directory: Path, environ: Mapping[str, str]) -> tu
         return program, release_tag(machine)
     attempt(program)
     return program, f"py3-none-linux_{machine}"
+
+
+def compile_library(root: Path, directory: Path, environ: Mapping[str, str]) -> Path:
+    """Compile the library of the fast path into ``directory``; return it.
+
+    Raises NotCompiledError, also if there is none for the machine.
+    """
+    machine = environ.get(CHOICE) or os.uname().machine
+    if machine not in LIBRARY_MACHINES:
+        raise NotCompiledError(f"not known on {machine}")
+    compiler = find_compiler(environ)
+    maker = [sys.executable, "-I", "-B", str(root / "packaging" / "fast_path_header.py")]
+    header = run([*maker, str(root / "src")], "fast_path_generated.h").stdout
+    (directory / "fast_path_generated.h").write_text(header, encoding="ascii")
+    defined = [line.split()[1:] for line in header.splitlines()]
+    places = {words[0]: int(words[1]) for words in defined if words[0].endswith("_PLACE")}
+    source, library = root / "native" / "fast_path", directory / "fast_path.so"
+    linked = [f"-Wl,--defsym={name}={value}" for name, value in places.items()]
+    linked.append(f"-Wl,-T,{source / 'layout.ld'}")
+    words = [*compiler, *LIBRARY_OPTIONS, *linked, f"-I{directory}", str(source / "library.c")]
+    run([*words, "-o", str(library)], compiler[0])
+    made = library.read_bytes()
+    if elf_machine(made) != MACHINES[machine]:
+        raise NotCompiledError(f"{compiler[0]}: what it makes is no library for {machine}")
+    for place, wanted in LIBRARY_CONTENTS.items():
+        if not made[places[place] - places["LIBRARY_PLACE"] :].startswith(wanted):
+            raise NotCompiledError(f"{compiler[0]}: it puts something else at {place}")
+    return library
 
 
 def find_compiler(environ: Mapping[str, str]) -> list[str]:

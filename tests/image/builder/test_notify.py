@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.image.store.store import Store
+from sundog.runtime.emulation.notify.seccomp.fast_path import MACHINES
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR
 from tests.image.builder.conftest import announced
 
@@ -46,6 +47,23 @@ def notify(workshop: Workshop, dockerfile: str, *options: str, check: bool = Tru
 
 def test_the_command_sees_what_it_did(workshop: Workshop) -> None:
     assert EXPECTED in notify(workshop, MADE.rstrip() + f" && {LOOK}\n")
+
+
+@pytest.mark.skipif(os.uname().machine not in MACHINES, reason="the machine has no fast path")
+def test_the_fast_path_is_there_on_request_and_leaves_no_trace(workshop: Workshop) -> None:
+    """BusyBox is static, so it gets no variable: it would show it to its children."""
+    look = "echo $(ls -A /dev | grep -c fast-path) $(env | grep -c PRELOAD) $(ls -A /run | wc -l)"
+    dockerfile = f"FROM bb\nRUN mkdir -p /run && {look}\n"
+    options = "--force=notify", "--no-cache"
+    for value, shown in (("yes", "1 0 0"), ("", "0 0 0"), ("no", "0 0 0")):
+        done = workshop.build(dockerfile, *options, env={"SUNDOG_FAST_PATH": value})
+        assert shown in done.stdout.splitlines()
+    strict = workshop.build(
+        dockerfile, "--force=notify,strict", "--no-cache", env={"SUNDOG_FAST_PATH": "yes"}
+    )
+    assert "0 0 0" in strict.stdout.splitlines()
+    left = "FROM img\nRUN echo left: $(find / -xdev -name '*fast-path*')\n"
+    assert "left:" in workshop.build(left, "--force=notify", tag="again").stdout.splitlines()
 
 
 def test_later_runs_see_it_too(workshop: Workshop) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from sundog.base.record.owners import OwnerRecord, pack_owners, read_owners
 from sundog.base.record.stack import ImageStack
+from sundog.runtime.emulation.notify.seccomp.fast_path import MACHINES
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR, obstacle
 from tests.runtime.launcher.conftest import ENVIRONMENT, ChRun, make_image, messages
 from tests.runtime.launcher.test_image import MOUNT_POINTS, add_image
@@ -124,6 +125,28 @@ def test_strict_controls_reading(ch_run: ChRun, tree: Path) -> None:
     assert (done.stdout, b"Permission denied" in done.stderr) == (account, True)
     assert ch_run("--notify=strict", "-u33", "-g42", *look).stdout == b"secret\n" + account
     assert ch_run("--notify=strict", *look).stdout == b"secret\n" + account
+
+
+@pytest.mark.skipif(os.uname().machine not in MACHINES, reason="the machine has no fast path")
+def test_the_fast_path_comes_with_an_overlay_of_the_start(installed: Path, tree: Path) -> None:
+    """BusyBox is static, so no variable is to be seen."""
+    script = "ls -A /run | grep -c fast-path; env | grep -c PRELOAD; stat -c %u:%g /etc/shadow"
+    for options, value, count in (
+        (("--notify", "-W"), "yes", "1"),
+        (("--notify", "-W"), "no", "0"),
+        (("--notify",), "yes", "0"),
+        (("--notify", "-w"), "yes", "0"),
+        (("--notify=strict", "-W"), "yes", "0"),
+    ):
+        done = subprocess.run(
+            [installed, *options, tree, "--", "sh", "-c", script],
+            env=ENVIRONMENT | {"SUNDOG_FAST_PATH": value},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split() == [count, "0", "0:42"], (options, done)
+    assert not (tree / "run").exists()
 
 
 def test_levels(ch_run: ChRun, tree: Path) -> None:

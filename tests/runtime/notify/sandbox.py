@@ -42,23 +42,32 @@ from sundog.base.kernel.numbers import process_abi
 from sundog.base.kernel.process import set_no_new_privs, set_pdeathsig
 from sundog.base.record.links import read_links
 from sundog.base.record.owners import pack_owners, read_owners
+from sundog.runtime.container.fast_path import (
+    SWITCH,
+    SWITCHED_ON,
+    LibraryMount,
+    wanted_library,
+)
+from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.filter import install_fake_root
 from sundog.runtime.emulation.notify import supervisor as supervisor_module
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp import listener as listener_module
+from sundog.runtime.emulation.notify.seccomp.fast_path import LIBRARY_PLACE, PAGE_PLACE
 from sundog.runtime.emulation.notify.seccomp.listener import (
     Listener,
     install_listener,
-    receive_descriptor,
-    send_descriptor,
+    receive_descriptors,
+    send_descriptors,
 )
 from sundog.runtime.emulation.notify.seccomp.program import notify_program
 from sundog.runtime.emulation.notify.state import lower as lower_module
 from sundog.runtime.emulation.notify.state import records as records_module
 from sundog.runtime.emulation.notify.state.low_ports import LowPorts
 from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLayer
+from sundog.runtime.emulation.notify.state.page import SharedPage
 from sundog.runtime.emulation.notify.state.persist import (
     collect_manifest,
 )
@@ -113,8 +122,8 @@ class Recorded:
         self.lower = LowerRecords(recorded, is_stable=self.is_stable, may_change=True)
 
 
-def build_root(roots: list[Path], upper: Path | None) -> None:
-    """Mount the file systems of a container and change the root to it."""
+def build_root(roots: list[Path], upper: Path | None, library: LibraryMount | None) -> None:
+    """Mount the file systems of a container and change the root to it; then show the library."""
     root = roots[0]
     mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
     if root == Path("/"):
@@ -136,10 +145,16 @@ def build_root(roots: list[Path], upper: Path | None) -> None:
         if (root / "etc").is_dir():
             (root / name).touch()
             mount(f"/{name}".encode(), os.fsencode(root / name), None, MS_BIND, None)
+    if library is not None:
+        mount(b"scratch", os.fsencode(root / "proc"), b"tmpfs", 0, None)
+        library.generate(os.open(root / "proc", os.O_PATH))
+        umount2(os.fsencode(root / "proc"), MNT_DETACH)
     os.chdir(root)
     pivot_root(b".", b".")
     umount2(b".", MNT_DETACH)
     os.chdir("/")
+    if library is not None:
+        library.attach()
 
 
 def container(options: argparse.Namespace, recorded: Recorded, channel: socket.socket) -> int:
@@ -152,10 +167,14 @@ def container(options: argparse.Namespace, recorded: Recorded, channel: socket.s
         channel.close()
         return os.waitstatus_to_exitcode(os.waitpid(init, 0)[1])
     set_pdeathsig(signal.SIGKILL)
-    build_root([layer.tree for layer in options.root], options.upper)
+    library = None
+    if options.fast and options.root[0].tree != Path("/"):
+        found = wanted_library(SWITCHED_ON, strict=options.strict)
+        library = LibraryMount(found, b"/run") if found else None
+    build_root([layer.tree for layer in options.root], options.upper, library)
     command = os.fork()
     if command == 0:
-        start(options, recorded, channel)
+        start(options, library, channel)
     channel.close()
     while True:
         pid, status = os.waitpid(-1, 0)
@@ -164,21 +183,32 @@ def container(options: argparse.Namespace, recorded: Recorded, channel: socket.s
             os._exit(code if code >= 0 else 128 - code)
 
 
-def start(options: argparse.Namespace, recorded: Recorded, channel: socket.socket) -> None:
+def start(
+    options: argparse.Namespace, library: LibraryMount | None, channel: socket.socket
+) -> None:
     """Install the filter and become the command."""
     try:
         set_no_new_privs()
+        variables = Environment.of(
+            {os.fsencode(name): os.fsencode(value) for name, value in environment().items()}
+        )
+        if library is not None:
+            library.preload([os.fsencode(word) for word in options.command], variables)
         if options.mode == "notify":
-            program = notify_program(ABI, strict=options.strict, has_ports=True)
+            has_page = library is not None
+            program = notify_program(ABI, strict=options.strict, has_ports=True, fast_path=has_page)
             listener = install_listener(program, ABI.numbers["seccomp"])
-            send_descriptor(channel.fileno(), listener)
-            os.close(listener)
+            passed = (listener,) if library is None else (listener, library.page)
+            send_descriptors(channel.fileno(), passed)
+            for fd in passed:
+                os.close(fd)
         elif options.mode == "seccomp":
             install_fake_root()
         channel.close()
         for signum in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(signum, signal.SIG_DFL)
-        os.execvpe(options.command[0], options.command, environment())
+        strings = dict(text.split(b"=", 1) for text in variables.strings())
+        os.execvpe(options.command[0], options.command, strings)
     except BaseException as error:
         os.write(2, f"sandbox: {error!r}\n".encode())
     os._exit(127)
@@ -202,6 +232,12 @@ def main() -> int:
     parser.add_argument("--mode", default="notify")
     parser.add_argument("--stats", action="store_true")
     parser.add_argument("--strict", action="store_true", help="notify every open, too")
+    parser.add_argument(
+        "--fast",
+        action=argparse.BooleanOptionalAction,
+        default=os.environ.get(SWITCH.decode()) == SWITCHED_ON.decode(),
+        help="give programs the fast path",
+    )
     parser.add_argument(
         "--fault", action="store_true", help="fail at whatever asks who a process is"
     )
@@ -233,9 +269,9 @@ def main() -> int:
     theirs.close()
     incidents = 0
     if options.mode == "notify":
-        listener = receive_descriptor(ours.fileno())
-        if listener >= 0:
-            incidents = supervise(options, recorded, listener, child, proc)
+        received = receive_descriptors(ours.fileno())
+        if received:
+            incidents = supervise(options, recorded, received, child, proc)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return 125 if incidents else status
 
@@ -251,11 +287,21 @@ def resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def state_of(received: list[int], *, strict: bool) -> State:
+    """Return the state of a supervisor of the listener, and of the fast path if there is a page."""
+    listener, *pages = received
+    page = SharedPage(pages[0], PAGE_PLACE - LIBRARY_PLACE) if pages else None
+    tags = Tags(superuser(all_capabilities()))
+    return State(ABI, Listener(listener), tags, low_ports=LowPorts(), strict=strict, page=page)
+
+
 def supervise(
-    options: argparse.Namespace, recorded: Recorded, listener: int, child: int, proc: int
+    options: argparse.Namespace, recorded: Recorded, received: list[int], child: int, proc: int
 ) -> int:
-    """Be the supervisor; return the number of incidents."""
-    capabilities = all_capabilities()
+    """Be the supervisor; return the number of incidents.
+
+    ``received`` are the listener, and perhaps the page of the fast path.
+    """
     output, owners = -1, recorded.layers[0].owners
     if owners is not None:
         output = os.open(owners, os.O_CREAT | os.O_WRONLY)
@@ -263,8 +309,7 @@ def supervise(
     setns(pidfd, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC)
     os.close(pidfd)
     os.fchdir(proc)
-    tags = Tags(superuser(capabilities))
-    state = State(ABI, Listener(listener), tags, low_ports=LowPorts(), strict=options.strict)
+    state = state_of(received, strict=options.strict)
     if options.fault:
         state.tags.credentials = injected  # type: ignore[method-assign]
     if options.interrupt:

@@ -241,7 +241,7 @@ class FileMount(DetachedMount):
         """Write the file: a small one to the scratch tmpfs, a large one to a tmpfs of its own."""
         place = own_directory(scratch, self.destination)
         if len(self.contents) > _SMALL_FILE:
-            _mount_tmpfs(place, b"size=%d" % (len(self.contents) + _SMALL_FILE))
+            mount_tmpfs(place, b"size=%d" % (len(self.contents) + _SMALL_FILE))
         path = place + b"/file"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         write_all(fd, self.contents)
@@ -277,7 +277,7 @@ class TmpfsMount(DetachedMount):
     def generate(self, scratch: int) -> None:
         """Mount it out of sight."""
         place = own_directory(scratch, self.destination)
-        _mount_tmpfs(place, self.options, 0 if self.executable else MS_NOEXEC)
+        mount_tmpfs(place, self.options, 0 if self.executable else MS_NOEXEC)
         self.tree = open_tree(AT_FDCWD, place, OPEN_TREE_CLONE)
         if not self.writable:
             mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
@@ -296,7 +296,7 @@ def _is_in_tmpfs(destination: bytes, earlier: Sequence[Operation]) -> bool:
     return is_found and b".." not in names
 
 
-def _mount_tmpfs(place: bytes, options: bytes, flags: int = 0) -> None:
+def mount_tmpfs(place: bytes, options: bytes, flags: int = 0) -> None:
     """Mount a tmpfs with ``options`` of tmpfs(5), and with further ``flags`` of mount(2)."""
     try:
         mount(b"sundog", place, b"tmpfs", MS_NOSUID | MS_NODEV | flags, options or None)

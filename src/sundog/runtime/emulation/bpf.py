@@ -22,6 +22,7 @@ OPERATION_NAMES = {LOAD: "load", AND: "and", JUMP: "jump", COMPARE: "compare", R
 # Offsets in struct seccomp_data.
 DATA_NR = 0
 DATA_ARCH = 4
+DATA_POINTER = 8  # instruction_pointer
 DATA_ARGS = 16
 
 SECCOMP_RET_ERRNO = 0x00050000

@@ -150,7 +150,8 @@ def _launch(
     shown = _shown_parts(request, storage, home=home, devices=devices)
     hidden = hidden_from(line, storage, environment, mounts_of(shown))
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)
-    parts = [*shown, binds, _LockedMounts() if request.uid == 0 else Part(), sharing]
+    own = Part(request.companion.mounts())
+    parts = [*shown, binds, own, _LockedMounts() if request.uid == 0 else Part(), sharing]
     mounts = mounts_of(parts)
 
     enter_namespaces(request.uid, request.gid)

@@ -47,8 +47,9 @@ from sundog.base.record.kept import CONTAINER_UPPER
 from sundog.base.record.layer_path import LayerPath
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.runtime.container.enter import rootless
+from sundog.runtime.container.fast_path import SWITCH, LibraryMount, wanted_library
 from sundog.runtime.container.leaving import leave_caller
-from sundog.runtime.container.operations import Bind
+from sundog.runtime.container.operations import DESIRED, Bind
 from sundog.runtime.container.own_records import ContainerRecords, OwnRecords
 from sundog.runtime.container.paths import exists
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
@@ -73,7 +74,9 @@ if TYPE_CHECKING:
     from sundog.base.cpython import socket
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
+    from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.plan import Plan
+    from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.companion import Become
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.messages import Messages
@@ -97,10 +100,15 @@ _ACCOUNTS_LIMIT = 16 << 20  # bytes that are read of the image's accounts
 class _Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
-    __slots__ = ("_host", "_messages", "_shows_all", "_strict", "_user", "_volumes", "_writes")
+    __slots__ = (
+        *("_host", "_library", "_messages", "_shows_all", "_strict", "_user", "_volumes"),
+        "_writes",
+    )
 
-    def __init__(self, line: CommandLine, messages: Messages) -> None:
+    def __init__(self, line: CommandLine, messages: Messages, library: bytes) -> None:
         """Read from ``line`` the command's user, and whether the command writes to the image.
+
+        ``library`` is the path of that of the fast path, or b"".
 
         Call it before the process enters its namespaces.
         """
@@ -117,6 +125,13 @@ class _Attendant:
         self._volumes = [(path, path in line.mounts.owned) for _, path, _ in line.mounts.binds]
         self._writes = line.image.write and line.image.overlay_size is None
         self._messages = messages
+        # Only an overlay of this start's own can get a mount point without a trace.
+        has_place = line.image.overlay_size is not None and not line.group.is_joined
+        self._library = LibraryMount(library, b"/run", DESIRED) if library and has_place else None
+
+    def mounts(self) -> tuple[Operation, ...]:
+        """Return the mount of the library."""
+        return () if self._library is None else (self._library,)
 
     def prepare(
         self, image: Image | None, plan: Plan | None, channel: GroupChannel | None
@@ -133,7 +148,9 @@ class _Attendant:
             return _PeerAttendant(channel, user, self._messages, self._host)
         supervision, records = self._supervision(image, plan)
         if channel is None:
-            return PreparedAttendant(supervision, records, user, self._messages, self._host)
+            return PreparedAttendant(
+                supervision, records, user, self._messages, self._host, library=self._library
+            )
         return _FirstAttendant(
             channel, user, self._messages, self._host, supervision=supervision, records=records
         )
@@ -183,7 +200,7 @@ class _Attendant:
 class PreparedAttendant:
     """A supervisor that has the records of the image: a ``companion.PreparedCompanion``."""
 
-    __slots__ = ("_members", "_messages", "_records", "_supervision", "_user")
+    __slots__ = ("_library", "_members", "_messages", "_records", "_supervision", "_user")
 
     def __init__(
         self,
@@ -192,12 +209,20 @@ class PreparedAttendant:
         user: StartUser,
         messages: Messages,
         host: HostMounts,
+        *,
+        library: LibraryMount | None = None,
     ) -> None:
+        self._library = library
         self._members = Members(supervision.proc, host)
         self._supervision = supervision
         self._records = records
         self._user = user
         self._messages = messages
+
+    def preload(self, command: list[bytes], environment: Environment) -> None:
+        """Let the command load the library of the fast path, if there is one."""
+        if self._library is not None:
+            self._library.preload(command, environment)
 
     def identify(self) -> Identity | None:
         """Return the command's user, None for root; call it in the container's root directory."""
@@ -209,16 +234,17 @@ class PreparedAttendant:
         The command's process calls ``become`` with the function that installs the filter.  The
         method forks twice, and returns in each child, too, with the child's exit status.
         """
-        supervision = self._supervision
+        supervision, library = self._supervision, self._library
+        page = -1 if library is None else library.page
         return _stand_in_for(
-            lambda: become(lambda: supervision.install(who)),
-            lambda parent: self._supervise(parent, who),
+            lambda: become(lambda: supervision.install(who, page=page)),
+            lambda parent: self._supervise(parent, who, has_page=page >= 0),
             self._members,
             self._messages,
             -1 if self._records is None else self._records.ended,
         )
 
-    def _supervise(self, parent: int, who: Identity | None) -> int:
+    def _supervise(self, parent: int, who: Identity | None, *, has_page: bool) -> int:
         """Be the supervisor; return its exit status: 0 if it has written all records."""
         supervision, members = self._supervision, self._members
         # What is for the command's process group must not end this process.  Its session stays the
@@ -247,7 +273,8 @@ class PreparedAttendant:
                 has_ender = True
                 start_ender(lambda: members, process, self._messages, supervision.proc)
 
-        supervised = supervision.supervise(who, self._messages.note, before_mount)
+        note = self._messages.note
+        supervised = supervision.supervise(who, note, before_mount, has_page=has_page)
         if supervised is None:
             return 0  # the command has printed why
         _print_report(_report_lines(supervised), self._messages)
@@ -278,6 +305,9 @@ class _PeerAttendant:
         self._host = host
         self._user = user
         self._messages = messages
+
+    def preload(self, _command: list[bytes], _environment: Environment) -> None:
+        """Do nothing: a group has no fast path."""
 
     def identify(self) -> Identity | None:
         """Return the command's user, as ``PreparedAttendant.identify`` does."""
@@ -462,7 +492,9 @@ def _print_report(lines: list[tuple[str, str]], messages: Messages) -> None:
             messages.error(text, hint)
 
 
-def attendant_for(line: CommandLine, messages: Messages) -> _Attendant | None:
+def attendant_for(
+    line: CommandLine, environment: Environment, messages: Messages
+) -> _Attendant | None:
     """Return the supervisor that ``line`` asks for; None if --seccomp must take its place.
 
     Raises SundogError if ``line`` has --seccomp, or if it forbids --seccomp to take that place.
@@ -474,7 +506,8 @@ def attendant_for(line: CommandLine, messages: Messages) -> _Attendant | None:
         )
     reason = obstacle()
     if not reason:
-        return _Attendant(line, messages)
+        library = wanted_library(environment.get(SWITCH), strict=line.emulation.strict)
+        return _Attendant(line, messages, library)
     fault = "--notify is not possible here"
     if not line.emulation.fallback:
         raise SundogError(

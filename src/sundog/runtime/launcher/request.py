@@ -81,7 +81,7 @@ class Request:
             self._storage = line.image.storage
             if not exists(line.image.storage):
                 messages.warning(f"storage directory not found: {printable(line.image.storage)}")
-        self.companion, self.is_attended = chosen_companion(line, messages)
+        self.companion, self.is_attended = chosen_companion(line, environment, messages)
         self.uid, self.gid = chosen_ids(line, is_attended=self.is_attended)
         self.typing = typing_is_possible()
 

@@ -9,7 +9,9 @@ from sundog.runtime.emulation.filter import install_fake_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.record.identity import Identity
+    from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.plan import Plan
+    from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.companion import Become, Companion
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.messages import Messages
@@ -34,6 +36,13 @@ class _Unattended:
         """Return itself: it needs nothing of the host."""
         return self
 
+    def mounts(self) -> tuple[Operation, ...]:
+        """Return (): it shows nothing."""
+        return ()
+
+    def preload(self, _command: list[bytes], _environment: Environment) -> None:
+        """Do nothing: the command loads what it loads."""
+
     def identify(self) -> None:
         """Return None: no supervisor emulates a user."""
 
@@ -42,13 +51,15 @@ class _Unattended:
         return become(install_fake_root if self._seccomp else None)
 
 
-def chosen_companion(line: CommandLine, messages: Messages) -> tuple[Companion, bool]:
+def chosen_companion(
+    line: CommandLine, environment: Environment, messages: Messages
+) -> tuple[Companion, bool]:
     """Return the companion of the command, and whether it is a supervisor, which --notify wants.
 
     If no supervisor is possible, the filter of --seccomp takes its place.
     """
     emulation = line.emulation
-    attendant = _load_attendant(line, messages) if emulation.notify else None
+    attendant = _load_attendant(line, environment, messages) if emulation.notify else None
     if attendant is not None:
         return attendant, True
     return _Unattended(seccomp=emulation.seccomp or emulation.notify), False
@@ -66,8 +77,10 @@ def chosen_ids(line: CommandLine, *, is_attended: bool) -> tuple[int, int]:
     return uid, gid if identity.gid is None else identity.gid
 
 
-def _load_attendant(line: CommandLine, messages: Messages) -> Companion | None:
+def _load_attendant(
+    line: CommandLine, environment: Environment, messages: Messages
+) -> Companion | None:
     """Return the supervisor for --notify; None if it is not possible.  Few starts load it."""
     from sundog.runtime.launcher.notify import attendant_for
 
-    return attendant_for(line, messages)
+    return attendant_for(line, environment, messages)

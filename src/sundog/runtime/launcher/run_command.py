@@ -55,6 +55,7 @@ def run_command(
         mpi_env=line.environment.mpi,
     )
     _change_directory(workdir)
+    prepared.preload(command, environment)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(who, lambda install: _become(request, command, image, install))
 

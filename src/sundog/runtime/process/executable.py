@@ -60,6 +60,22 @@ def expected_failure(path: bytes) -> int:
     return errno.ELOOP
 
 
+def loaded_program(path: bytes) -> tuple[bytes, bytes]:
+    """Return the program that execve(2) of ``path`` loads, and its dynamic loader.
+
+    That is the interpreter of a script.  The loader is b"" if there is none, or if nobody can tell.
+    """
+    for _ in range(INTERPRETERS_LIMIT + 1):
+        try:
+            head = _program_head(path) or b""
+        except (KernelError, OSError):
+            break
+        if not head.startswith(b"#!"):
+            return path, dynamic_loader(head) if head.startswith(ELF_MAGIC) else b""
+        path = _script_interpreter(head)
+    return path, b""
+
+
 def is_elf(path: bytes) -> bool:
     """Tell whether ``path`` is a program of this machine or of another one."""
     try:

@@ -45,9 +45,10 @@ class Step:
     ``mounts`` come after the binds of the ``options``, in the order of ``arranged``.  ``offline``
     gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and its family
     "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the command sees
-    itself as ``identity``; None is root.  With a ``terminal``, the command has that for its
-    streams; else a ``tail`` keeps the end of its output.  As in the background of a script, the
-    command inherits that SIGINT is ignored.
+    itself as ``identity``; None is root; and ``library`` is the path of that of the fast path, b""
+    for none.  With a ``terminal``, the command has that for its streams; else a ``tail`` keeps the
+    end of its output.  As in the background of a script, the command inherits that SIGINT is
+    ignored.
     """
 
     root: Root
@@ -59,6 +60,7 @@ class Step:
     fake_sync: bool = False
     mounts: Sequence[DetachedMount] = ()
     offline: bool = False
+    library: bytes = b""
     identity: Identity | None = None
     terminal: Pseudoterminal | None = None
     tail: Tail | None = None

@@ -23,6 +23,7 @@ from sundog.base.kernel.mounts import (
 )
 from sundog.errors import KernelError, PidNamespaceRefused
 from sundog.runtime.container.enter import copy_tree
+from sundog.runtime.container.fast_path import LibraryMount
 from sundog.runtime.container.hidden import Hidden
 from sundog.runtime.container.operations import CREATED, OPTIONAL, Bind, DetachedMount
 from sundog.runtime.container.paths import OPEN_DIRECTORY
@@ -133,6 +134,8 @@ def step_plan(step: Step, *, own_pids: bool) -> Plan:
     devices = _OwnDevices()
     operations: list[Operation] = [devices, Bind(b"/sys", b"/sys", writable=False)]
     operations.append(FreshProc() if own_pids else Bind(b"/proc", b"/proc"))
+    if step.library:
+        operations.append(LibraryMount(step.library, b"/dev", is_tmpfs=True))
     operations += [
         Traceless(Bind(path, path, OPTIONAL, writable=False, covers_link=True))
         for path in _NETWORK_FILES

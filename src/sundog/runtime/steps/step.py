@@ -44,6 +44,7 @@ from sundog.base.wire.outcomes import NO_OUTCOME
 from sundog.errors import EXIT_EXEC, KernelError, PidNamespaceRefused, SundogError
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts, mount_scratch, rootless
 from sundog.runtime.container.execute import SCRIPT_SHELL, execute, failure_hint
+from sundog.runtime.container.fast_path import LibraryMount
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.plan import enter
 from sundog.runtime.container.root import mount_root
@@ -219,7 +220,9 @@ def _guard(
     init = Child(be_init, kept)
     for fd in kept:
         os.close(fd)
-    supervised = None if supervision is None else supervision.supervise(step.identity)
+    supervised = None
+    if supervision is not None:
+        supervised = supervision.supervise(step.identity, has_page=bool(step.library))
     gate.open()
     answer = init.answer()
     if not answer:  # the kernel may not be able to end the others: this process must not wait
@@ -284,8 +287,9 @@ def container(
     enter(directory, operations, ignore)
     os.close(directory)
     os.close(plan.scratch)
-    kept = _kept_ends(step, supervision)
-    command = Child(lambda _tie: _become(step, supervision), kept, proc=proc)
+    library = next((each for each in operations if isinstance(each, LibraryMount)), None)
+    kept = [*_kept_ends(step, supervision), *([] if library is None else [library.page])]
+    command = Child(lambda _tie: _become(step, supervision, library), kept, proc=proc)
     for fd in kept:
         os.close(fd)
     try:
@@ -308,7 +312,9 @@ def _kept_ends(step: Step, supervision: Supervision | None) -> list[int]:
     return ends if step.terminal is None else [*ends, step.terminal.end]
 
 
-def _become(step: Step, supervision: Supervision | None = None) -> None:
+def _become(
+    step: Step, supervision: Supervision | None = None, library: LibraryMount | None = None
+) -> None:
     """Become the command.  Raises SundogError if that fails."""
     os.setsid()
     if step.terminal is None:
@@ -335,12 +341,18 @@ def _become(step: Step, supervision: Supervision | None = None) -> None:
     set_no_new_privs()
     scope(LANDLOCK_SCOPES)
     forbid_keys()
+    environment = Environment.of(step.env)
+    if library is not None:
+        library.preload(step.argv, environment)
     if supervision is not None:
-        namespaces = own_namespaces()
-        supervision.install(step.identity, fake_sync=step.fake_sync, namespaces=namespaces)
+        supervision.install(
+            step.identity,
+            fake_sync=step.fake_sync,
+            namespaces=own_namespaces(),
+            page=-1 if library is None else library.page,
+        )
     elif step.seccomp:
         install_fake_root(fake_sync=step.fake_sync)
-    environment = Environment.of(step.env)
 
     def told(failure: OSError) -> str:
         return f"can't execve(2): {printable(step.argv[0])}: {failure.strerror}"

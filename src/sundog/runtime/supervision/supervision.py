@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.cpython import AF_UNIX, SOCK_STREAM, socketpair
+from sundog.base.kernel.files import Closing
 from sundog.base.kernel.namespaces import setns
 from sundog.base.kernel.numbers import process_abi
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses
@@ -26,6 +27,7 @@ from sundog.runtime.emulation.notify.identity.credentials import (
     user_credentials,
 )
 from sundog.runtime.emulation.notify.identity.tags import Tags
+from sundog.runtime.emulation.notify.seccomp.fast_path import LIBRARY_PLACE, PAGE_PLACE
 from sundog.runtime.emulation.notify.seccomp.listener import (
     Listener,
     NotificationSource,
@@ -37,6 +39,7 @@ from sundog.runtime.emulation.notify.seccomp.program import notify_program
 from sundog.runtime.emulation.notify.state.guesses import GuessedLayer, OwnerGuesses
 from sundog.runtime.emulation.notify.state.low_ports import LowPorts
 from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLayer
+from sundog.runtime.emulation.notify.state.page import SharedPage
 from sundog.runtime.emulation.notify.state.persist import (
     collect_manifest,
     collect_tree,
@@ -254,45 +257,56 @@ class Supervision:
         *,
         fake_sync: bool = False,
         namespaces: Sequence[int] = (),
+        page: int = -1,
     ) -> None:
         """Put the calling process, the future command, under the filter, and pass the listener on.
 
         ``who`` is the identity of the command; None is root.  With ``fake_sync``, the filter
         answers fsync(2) and its family "done".  The supervisor joins the ``namespaces``
-        (descriptors) that are not its own.  Raises KernelError, with EBUSY if there is a supervisor
-        further up.
+        (descriptors) that are not its own, and writes the ``page`` of the fast path, if it is not
+        -1.  Raises KernelError, with EBUSY if there is a supervisor further up.
         """
         index = _entered(Tags(superuser(all_capabilities())), who)
         if index:
             wear_tag(index)
-        has_ports = self._emulation.has_ports
-        listener = _filtered(strict=self.strict, fake_sync=fake_sync, has_ports=has_ports)
-        send_descriptors(self.theirs, (listener, *namespaces))
-        os.close(listener)
-        os.close(self.theirs)
+        has_page, has_ports = page >= 0, self._emulation.has_ports
+        listener = _filtered(
+            strict=self.strict, fake_sync=fake_sync, has_ports=has_ports, fast_path=has_page
+        )
+        passed_on = (listener, page) if has_page else (listener,)
+        send_descriptors(self.theirs, (*passed_on, *namespaces))
+        for fd in (*passed_on, self.theirs):
+            os.close(fd)
 
     def supervise(
         self,
         who: Identity | None,
         tell: Callable[[str], None] | None = None,
         before_mount: Callable[[], None] | None = None,
+        *,
+        has_page: bool = False,
     ) -> Supervised | None:
         """Answer the command of ``install`` until the container is empty; return the results.
 
         ``who`` and ``tell`` are as for ``answer``.  ``before_mount`` is for ``Listener``.  The
-        caller has closed ``theirs``.  Returns None if the command never started.
+        caller has closed ``theirs``.  ``has_page`` tells that ``install`` has a page.  Returns None
+        if the command never started.
         """
         received = receive_descriptors(self._ours)
         os.close(self._ours)
         if not received:
             return None
         listener, *namespaces = received
+        page = None
+        if has_page:
+            with Closing(namespaces.pop(0)) as fd:
+                page = SharedPage(fd, PAGE_PLACE - LIBRARY_PLACE)
         for namespace in namespaces:
             setns(namespace, 0)
             os.close(namespace)
         tags = Tags(superuser(all_capabilities()))
         _entered(tags, who)
-        return self.answer(Listener(listener, before_mount), tags, who, tell)
+        return self.answer(Listener(listener, before_mount), tags, who, tell, page)
 
     def answer(
         self,
@@ -300,12 +314,13 @@ class Supervision:
         tags: Tags,
         who: Identity | None = None,
         tell: Callable[[str], None] | None = None,
+        page: SharedPage | None = None,
     ) -> Supervised:
         """Answer the calls of ``source`` until the container is empty; return the results.
 
         This process is in the container.  ``tags`` has the identities with which commands begin.
         ``who`` starts the container; None is root.  ``tell`` gets what users should know at once;
-        without it, the results have these lines.
+        without it, the results have these lines.  ``page`` is as for ``State``.
         """
         forbid_imports()
         os.fchdir(self.proc)
@@ -325,6 +340,7 @@ class Supervision:
             guesses=guesses,
             low_ports=LowPorts() if emulation.has_ports else None,
             strict=self.strict,
+            page=page,
         )
         if lower.is_stable:
             state.records.pins = Pins(self._upper if changes < 0 else changes)
@@ -351,10 +367,14 @@ def listener_channel() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def _filtered(*, strict: bool, fake_sync: bool = False, has_ports: bool = False) -> int:
+def _filtered(
+    *, strict: bool, fake_sync: bool = False, has_ports: bool = False, fast_path: bool = False
+) -> int:
     """Put the calling process under the filter; return the listener.  Raises KernelError."""
     abi = NOTIFY_ABIS[process_abi()]
-    program = notify_program(abi, fake_sync=fake_sync, strict=strict, has_ports=has_ports)
+    program = notify_program(
+        abi, fake_sync=fake_sync, strict=strict, has_ports=has_ports, fast_path=fast_path
+    )
     return install_listener(program, abi.numbers["seccomp"])
 
 

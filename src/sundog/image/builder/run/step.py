@@ -20,6 +20,7 @@ from sundog.image.builder.tree_step import decoded, encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.execute import SCRIPT_SHELL
+from sundog.runtime.container.fast_path import SWITCH, wanted_library
 from sundog.runtime.container.search_path import ENGINE_PATH
 from sundog.runtime.process.pseudoterminal import Pseudoterminal
 from sundog.runtime.process.relay import Tail
@@ -154,6 +155,9 @@ class RunStep:
             seccomp=force.seccomp,
             fake_sync=snapshot.fake_sync,
             mounts=prepared.operations,
+            library=wanted_library(os.environb.get(SWITCH), strict=force.strict)
+            if force.notify
+            else b"",
             identity=who,
             terminal=terminal,
             tail=tail,

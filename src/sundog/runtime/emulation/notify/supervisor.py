@@ -84,6 +84,12 @@ FAMILIES = (
 # hard links in lower layers.
 _NAMING = EMULATED["a name that goes"]
 
+# Their handlers may make records, or change what a page tells of them.
+_MAKING = (
+    *(OwnerHandlers, CreateHandlers, BindHandlers, LinkHandlers, AttributeHandlers),
+    *(ExecuteHandlers, MountHandlers, MiscellaneousHandlers),
+)
+
 # Errors that a handler may well get, because the caller made up its arguments, or has just died.
 _EXPECTED_ERRORS = frozenset(
     (
@@ -146,6 +152,7 @@ class Supervisor:
         self._listing: set[int] = set()  # calls that show nothing but what records say of files
         self._starting: set[int] = set()  # calls after which root stays root without records
         self._refusing: set[int] = set()  # calls that the supervisor only refuses
+        self._making: set[int] = set()  # calls whose handlers may make records
         self._incidents = 0
         families = {family: family(state).calls() for family in FAMILIES}
         common = {name: handler for calls in families.values() for name, handler in calls.items()}
@@ -160,6 +167,7 @@ class Supervisor:
         }
         mapped = {*families[IdentityHandlers], "chown", "lchown", "fchown", "fchownat"}
         mapped -= {"getgroups"}
+        making = {name for family in _MAKING for name in families[family]}
         refusing = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
         for abi in state.abi.supervised():
             prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)
@@ -178,6 +186,8 @@ class Supervisor:
                     self._starting.add(number)
                 if call in refusing:
                     self._refusing.add(number)
+                if call in making:
+                    self._making.add(number)
         self._machine = state.abi.arch & 0xFF
         self._counts = dict.fromkeys(self._handlers, 0)
 
@@ -223,6 +233,9 @@ class Supervisor:
         # Calls to which the kernel's own answer is right.  That depends on what only handlers
         # change, so the loop finds it out after each handler.
         passed_on = nothing
+        page, making, others = self._state.page, self._making, self._state.processes.others
+        if page is not None:
+            page.publish(records.signs(), others, has_users=len(credentials) > 1)
         while not must_poll or listener.wait():
             if must_poll and listener.has_new:
                 listener.has_new, passed_on = False, nothing
@@ -245,6 +258,8 @@ class Supervisor:
                 answer = CONTINUE
             else:
                 fields = unpack(notification)
+                if page is not None and number in making:
+                    page.begin()
                 listener.cookie, thread = fields[:2]
                 args = fields[2:]
                 try:
@@ -265,6 +280,8 @@ class Supervisor:
                     answer = CONTINUE
                 if places:
                     release()
+                if page is not None:
+                    page.publish(records.signs(), others, has_users=len(credentials) > 1)
                 if len(credentials) > 1:
                     passed_on = nothing if by_inode or linked or strict else listing
                 elif linked or is_curious:

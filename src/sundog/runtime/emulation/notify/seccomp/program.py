@@ -5,12 +5,17 @@ pointer.  So the program notifies a call always, never, or depending on its inte
 Since Linux 5.11 a call costs nothing if the program allows it whatever its arguments.  The program
 has one such block for each ABI that the supervisor knows (x86-64 and i386).  Programs of other ABIs
 (x32, arm) get what the ``seccomp`` mode gives them.
+
+With the fast path, the program allows some calls that it would notify, if they come from one
+instruction.  It looks at the instruction only then, so the kernel's knowledge of the calls that it
+always allows stays the same.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 from fcntl import F_SETLEASE
 
 from sundog.base.cpython import SIGCHLD, SIGPROF, SIGURG, SIGVTALRM, SIGWINCH, SOL_SOCKET
@@ -22,6 +27,7 @@ from sundog.base.kernel.process import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS
 from sundog.runtime.emulation.bpf import (
     DATA_ARCH,
     DATA_NR,
+    DATA_POINTER,
     SECCOMP_RET_ALLOW,
     SECCOMP_RET_ERRNO,
     Line,
@@ -34,6 +40,7 @@ from sundog.runtime.emulation.bpf import (
     verdict,
 )
 from sundog.runtime.emulation.filter import architecture_block, low_word
+from sundog.runtime.emulation.notify.seccomp.fast_path import FAST_CALLS, FAST_POINTER
 from sundog.runtime.emulation.notify.seccomp.privileged import (
     PRIVILEGED,
     PRIVILEGED_BY_ARGUMENTS,
@@ -203,19 +210,22 @@ def notify_program(
     fake_sync: bool = False,
     strict: bool = False,
     has_ports: bool = False,
+    fast_path: bool = False,
 ) -> bytes:
     """Return the program for a supervisor with ``notify_abi``.
 
     With ``fake_sync`` it answers "done" to fsync(2) and its family.  With ``strict`` it notifies
-    all calls of OPENING.  With ``has_ports`` the container has ports below 1024 of its own.
+    all calls of OPENING.  With ``has_ports`` the container has ports below 1024 of its own.  With
+    ``fast_path`` it allows the calls of FAST_CALLS from FAST_POINTER.
     """
     more = OPENING if strict else ()
     by_name = {abi.name: abi for abi in SYSCALL_ABIS}
     source = [load(DATA_ARCH)]
     for supervised in notify_abi.supervised():
         abi = by_name.pop(supervised.name)
+        fast = FAST_CALLS if fast_path and supervised is notify_abi else ()
         tests = conditional_calls(supervised, has_ports=has_ports)
-        source += _supervised_block(supervised, abi, more, tests, fake_sync=fake_sync)
+        source += _supervised_block(supervised, abi, more, tests, fast, fake_sync=fake_sync)
     # Programs of other architectures can't run here.
     machine = next(names for names in ABIS.values() if notify_abi.name in names)
     for abi in by_name.values():
@@ -250,19 +260,21 @@ def _supervised_block(
     abi: Abi,
     more: tuple[str, ...],
     conditional: dict[str, tuple[Test, ...]],
+    fast: tuple[str, ...],
     *,
     fake_sync: bool,
 ) -> list[Line]:
     """Return the source that decides for a supervised ABI; it also notifies all of ``more``.
 
-    ``conditional`` are the tests of calls that it notifies depending on their arguments.
+    ``conditional`` are the tests of calls that it notifies depending on their arguments.  It allows
+    the calls of ``fast`` from FAST_POINTER.
 
     The source expects the architecture in the accumulator, and leaves it there for other ABIs.
     x32 has the architecture of x86-64.
     """
     name = abi.name
     verdicts = {
-        **dict.fromkeys((*NOTIFIED, *more), "notify"),
+        **{call: "ask" if call in fast else "notify" for call in (*NOTIFIED, *more)},
         **dict.fromkeys(FAKED, "fake"),
         **dict.fromkeys(ABSENT, "absent"),
     }
@@ -289,8 +301,9 @@ def _supervised_block(
         if call in more:
             continue
         if call in READING:
-            source += _reading_call(abi, call, numbers.get(call, []), notify_abi.large_file)
-        source += _tested_call(abi, call, numbers.get(call, []), tests)
+            large = notify_abi.large_file
+            source += _reading_call(abi, call, numbers.get(call, []), large, is_fast=call in fast)
+        source += _tested_call(abi, call, numbers.get(call, []), tests, is_fast=call in fast)
     return [
         *source,
         verdict(SECCOMP_RET_ALLOW),
@@ -308,6 +321,7 @@ def _decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
     return [
         *[compare(number, f"{where} {name}") for number, where in decided],
         jump(f"undecided {name}"),
+        *(_ask(name) if any(where == "ask" for _, where in decided) else []),
         *(label(f"notify {name}"), verdict(SECCOMP_RET_USER_NOTIF)),
         *(label(f"fake {name}"), verdict(SECCOMP_RET_ERRNO)),
         *(label(f"absent {name}"), verdict(SECCOMP_RET_ERRNO | errno.ENOSYS)),
@@ -315,11 +329,35 @@ def _decisions(decided: list[tuple[int, str]], name: str) -> list[Line]:
     ]
 
 
-def _reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> list[Line]:
+def _ask(name: str) -> list[Line]:
+    """Return the source of the verdict "ask" in the ``_decisions`` of ``name``."""
+    return [label(f"ask {name}"), *_asked(f"decided {name}", is_fast=True)]
+
+
+def _asked(name: str, *, is_fast: bool) -> list[Line]:
+    """Return the source that notifies a call, but allows it from FAST_POINTER if ``is_fast``.
+
+    ``name`` is one of its own.
+    """
+    if not is_fast:
+        return [verdict(SECCOMP_RET_USER_NOTIF)]
+    halves = FAST_POINTER & _ALL_BITS, FAST_POINTER >> 32
+    low, high = halves if sys.byteorder == "little" else halves[::-1]
+    return [
+        *(load(DATA_POINTER), compare(low, "", f"slow {name}")),
+        *(load(DATA_POINTER + 4), compare(high, "", f"slow {name}")),
+        verdict(SECCOMP_RET_ALLOW),
+        *(label(f"slow {name}"), verdict(SECCOMP_RET_USER_NOTIF)),
+    ]
+
+
+def _reading_call(
+    abi: Abi, call: str, numbers: list[int], large_file: int, *, is_fast: bool
+) -> list[Line]:
     """Return the source that notifies a call of READING whose flags say no more than O_RDONLY.
 
-    ``large_file`` is O_LARGEFILE.  The source expects the number in the accumulator, and leaves it
-    there for other calls.
+    ``large_file`` is O_LARGEFILE; ``is_fast`` is as for ``_asked``.  The source expects the number
+    in the accumulator, and leaves it there for other calls.
     """
     notify, read, other = (f"{word} {call} {abi.name}" for word in ("reads", "read", "no read"))
     return [
@@ -331,7 +369,7 @@ def _reading_call(abi: Abi, call: str, numbers: list[int], large_file: int) -> l
         compare(os.O_RDONLY, notify),
         load(DATA_NR),
         jump(other),
-        *(label(notify), verdict(SECCOMP_RET_USER_NOTIF)),
+        *(label(notify), *_asked(notify, is_fast=is_fast)),
         label(other),
     ]
 
@@ -341,10 +379,13 @@ def more_than_reading(large_file: int) -> int:
     return _ALL_BITS & ~(large_file | os.O_NOCTTY)
 
 
-def _tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...]) -> list[Line]:
+def _tested_call(
+    abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...], *, is_fast: bool
+) -> list[Line]:
     """Return the source that decides about a call by its arguments.
 
-    The source expects the number in the accumulator, and leaves it there for other calls.
+    ``is_fast`` is as for ``_asked``.  The source expects the number in the accumulator, and leaves
+    it there for other calls.
     """
     allow, test, other = (f"{word} {call} {abi.name}" for word in ("allow", "test", "other than"))
     source = [*[compare(number, test) for number in numbers], jump(other), label(test)]
@@ -360,7 +401,7 @@ def _tested_call(abi: Abi, call: str, numbers: list[int], tests: tuple[Test, ...
         source += [jump(allow), label(holds)]
     return [
         *source,
-        verdict(SECCOMP_RET_USER_NOTIF),
+        *_asked(test, is_fast=is_fast),
         *(label(allow), verdict(SECCOMP_RET_ALLOW)),
         label(other),
     ]

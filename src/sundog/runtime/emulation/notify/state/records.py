@@ -28,6 +28,14 @@ import sys
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.runtime.emulation.notify.state.acl import ACL_DEFAULT
 from sundog.runtime.emulation.notify.state.nursery import Nursery
+from sundog.runtime.emulation.notify.state.page import (
+    HAS_ATTRIBUTES,
+    HAS_DEVICES,
+    HAS_LINKS,
+    HAS_LISTED,
+    MAY_INHERIT,
+    ToldNumbers,
+)
 from sundog.runtime.emulation.notify.state.pins import NOT_THERE, Pins
 from sundog.runtime.emulation.notify.state.record import ANY_BIRTH, LISTED, Record
 from sundog.runtime.emulation.notify.state.watches import Watches
@@ -37,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sundog.runtime.emulation.notify.state.files import Name, Status
+    from sundog.runtime.emulation.notify.state.page import SharedPage
     from sundog.runtime.emulation.notify.state.volumes import Volumes
 
 UNWATCHED = 1 << 15  # the records that a container makes before the next ones are watched
@@ -72,15 +81,21 @@ class Records:
 
     follows_removals = False
 
-    def __init__(self, *, all_is_roots: bool = True, volumes: Volumes | None = None) -> None:
-        """Begin without records.
+    def __init__(
+        self,
+        *,
+        all_is_roots: bool = True,
+        volumes: Volumes | None = None,
+        page: SharedPage | None = None,
+    ) -> None:
+        """Begin without records.  ``page`` hears of each inode number before it has a record.
 
         ``all_is_roots`` tells that each file without a record is root's, unless it is on one of the
         ``volumes``; else its ``Status`` tells.
         """
         self._all_is_roots = all_is_roots
         self._volumes = volumes
-        self.by_inode: dict[int, Record] = {}
+        self.by_inode: dict[int, Record] = {} if page is None else ToldNumbers(page)
         self.may_inherit = volumes is not None  # what root makes on a volume has a record
         self.attributes = False
         self.devices = False
@@ -114,6 +129,16 @@ class Records:
     def is_empty(self) -> bool:
         """Tell whether there is no record of any file."""
         return not self.by_inode and not self.linked
+
+    def signs(self) -> int:
+        """Return the bits of a page's state that tell what records there may be."""
+        return (
+            (HAS_LINKS if self.linked or self.follows_removals else 0)
+            | (HAS_DEVICES if self.devices else 0)
+            | (MAY_INHERIT if self.may_inherit else 0)
+            | (HAS_LISTED if self.has_listed else 0)
+            | (HAS_ATTRIBUTES if self.attributes else 0)
+        )
 
     def find(self, status: Status) -> Record | None:
         """Return the record of the file that ``status`` describes.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
     from sundog.runtime.emulation.notify.state.guesses import OwnerGuesses
     from sundog.runtime.emulation.notify.state.low_ports import LowPorts
+    from sundog.runtime.emulation.notify.state.page import SharedPage
     from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
     from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
@@ -53,6 +54,8 @@ class State:
     secure_starts
                 tells programs that they start with other IDs
     strict      whether the filter notifies every open(2), so that all permissions count
+    page        what the fast path of the tracees reads; None: they have none.  Not with ``strict``,
+                ``records`` or ``unrecorded_owners``
 
     ``places`` are those of volumes; ``owner`` is the user and the group of the container's start.
     """
@@ -70,6 +73,7 @@ class State:
         guesses: OwnerGuesses | None = None,
         low_ports: LowPorts | None = None,
         strict: bool = False,
+        page: SharedPage | None = None,
     ) -> None:
         self.abi = abi
         self.listener = listener
@@ -85,8 +89,11 @@ class State:
         self.volumes = None
         if places and owner != (0, 0):
             self.volumes = Volumes(self.files, places, *owner)
+        # On a volume, files without a record have other owners: the supervisor has to answer.
+        self.page = page if self.volumes is None else None
         if records is None:
-            records = Records(all_is_roots=unrecorded_owners is None, volumes=self.volumes)
+            all_is_roots = unrecorded_owners is None
+            records = Records(all_is_roots=all_is_roots, volumes=self.volumes, page=self.page)
         self.records = records
         self.sysv = SysvObjects(abi)
         self.tags = tags

@@ -36,7 +36,7 @@ TRANSFER_LIMIT = 1 << 16  # longer arguments, such as NGROUPS_MAX IDs, are read 
 _FIRST_READ = 256  # holds almost every path
 
 
-class _Byte(_SimpleCData):  # type: ignore[type-arg]
+class Byte(_SimpleCData):  # type: ignore[type-arg]
     """C's ``char``."""
 
     _type_ = "c"
@@ -55,10 +55,10 @@ class QuickFunction(CFuncPtr):
     _restype_ = Int
 
 
-class Buffer(Array[_Byte]):
+class Buffer(Array[Byte]):
     """Memory that the C library may fill; ``value`` is the text before the first NUL."""
 
-    _type_ = _Byte
+    _type_ = Byte
     _length_ = TRANSFER_LIMIT
 
 

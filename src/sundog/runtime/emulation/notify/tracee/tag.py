@@ -16,7 +16,7 @@ from resource import RLIM_INFINITY, getrlimit, prlimit, setrlimit
 RLIMIT_LOCKS = 10
 # The high half of a tag.  A limit that somebody set before does not look like a tag.
 TAG_MARK = 0x73756E64 << 32
-_TAG_INDEX = 0xFFFFF
+TAG_INDEX = 0xFFFFF
 PEER_SHIFT = 20
 PEER_LIMIT = 1 << 12
 _TAG_NUMBER = 0xFFFFFFFF  # index and peer
@@ -43,7 +43,7 @@ def wear_supervisor_mark() -> None:
 
 def tag_index(thread: int) -> int:
     """Return the index in the tag of ``thread``, 0 if the thread has no tag.  Raises OSError."""
-    return _tag_number(thread) & _TAG_INDEX
+    return _tag_number(thread) & TAG_INDEX
 
 
 def tag_peer(thread: int) -> int:
@@ -67,7 +67,7 @@ def soft_limit_in(limits: bytes) -> int:
 
 def index_in(soft: int) -> int:
     """Return the index in the tag that the soft limit ``soft`` is, 0 if it is no tag."""
-    return _number_in(soft) & _TAG_INDEX
+    return _number_in(soft) & TAG_INDEX
 
 
 def _number_in(soft: int) -> int:

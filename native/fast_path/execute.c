@@ -1,0 +1,261 @@
+/* The variable LD_PRELOAD, by which programs get this library: no program sees it.  It is taken out
+ * of the environment at the start, and put back for a program that can load the library. */
+static const char sanitizer[] = "libasan.so";
+enum { ENTRIES_LIMIT = 64, PT_LOAD = 1, DT_NEEDED = 1 };
+enum { HEAD_SIZE = 1024, NAME_ROOM = 256, SCRIPTS_LIMIT = 4, STRINGS_LIMIT = 4096 };
+enum { ELF_64_BITS = 2, X86_64 = 62, PATH_LIMIT = 4096, NAME_LIMIT = 255 };
+enum { ENOEXEC = 8, EACCES = 13, ENODEV = 19, ENOTDIR = 20, ENAMETOOLONG = 36, ETIMEDOUT = 110 };
+enum { ESTALE = 116 };
+#define SHELL "/bin/sh"
+static const char variable[] = PRELOAD_VARIABLE "=", last_name[] = "/" LIBRARY_NAME;
+static const char *setting; /* the variable and its value as this program got them */
+
+static size_t length_of(const char *text)
+{
+    size_t length = 0;
+    while (text[length]) length++;
+    return length;
+}
+static int begins(const char *text, const char *with)
+{
+    while (*with && *text == *with) text++, with++;
+    return !*with;
+}
+
+__attribute__((constructor)) static void hide(void)
+{
+    if (!&environ || !environ) return;
+    for (char **at = environ; *at; at++) {
+        size_t length = length_of(*at), end = sizeof last_name - 1;
+        if (!begins(*at, variable) || length < end || !begins(*at + length - end, last_name))
+            continue;
+        setting = *at;
+        for (; *at; at++) *at = at[1];
+        return;
+    }
+}
+
+/* Whether a text is in the first bytes of a file. */
+static int has(const char *head, long size, const char *text)
+{
+    long length = length_of(text);
+    for (long at = 0; at + length <= size; at++)
+        if (begins(head + at, text)) return 1;
+    return 0;
+}
+
+/* Whether a program insists on being loaded with another library first, as one of gcc
+ * -fsanitize=address does.  ``head`` has the program headers: elf(5). */
+static int wants_other_first(long fd, const char *head, long size)
+{
+    const uint64_t table = *(const uint64_t *)(head + 32);
+    const uint16_t count = *(const uint16_t *)(head + 56);
+    struct entry entries[ENTRIES_LIMIT];
+    uint64_t names = 0, first = 0, offset = 0;
+    char name[sizeof sanitizer - 1];
+    if (table > HEAD_SIZE || table + count * sizeof(struct segment) > (uint64_t)size) return 1;
+    const struct segment *segments = (const void *)(head + table);
+    for (int at = 0; at < count; at++)
+        if (segments[at].type == PT_DYNAMIC) {
+            long got = SLOW(pread64, fd, entries, sizeof entries, segments[at].offset);
+            for (long each = 0; (each + 1) * (long)sizeof *entries <= got; each++) {
+                if (!entries[each].tag) break;
+                if (entries[each].tag == DT_NEEDED && !first) first = entries[each].value;
+                if (entries[each].tag == DT_STRTAB) names = entries[each].value;
+            }
+        }
+    if (!first || !names) return 0;
+    for (int at = 0; at < count; at++)
+        if (segments[at].type == PT_LOAD && names - segments[at].place < segments[at].size)
+            offset = names - segments[at].place + segments[at].offset + first;
+    return SLOW(pread64, fd, name, sizeof name, offset) == sizeof name
+           && has(name, sizeof name, sanitizer);
+}
+
+/* Whether the loader of an open program takes this library; -1 for a script.  ``head`` gets how the
+ * program begins.  Other loaders print a message, and a static program hands the variable on. */
+static int is_taken(long fd, char *head)
+{
+    long size = SLOW(pread64, fd, head, HEAD_SIZE, 0);
+    for (long at = size < 0 ? 0 : size; at < HEAD_SIZE; at++) head[at] = 0;
+    if (begins(head, "#!")) return -1;
+    return size >= 64 && begins(head, "\177ELF") && head[4] == ELF_64_BITS && head[18] == X86_64
+           && !head[19]
+           && (has(head, size, "/ld-linux-x86-64.so.2") || has(head, size, "/ld-musl-x86_64.so.1"))
+           && !wants_other_first(fd, head, size);
+}
+
+/* Whether a program can load this library, which is there unless this process has another root. */
+static int takes_library(const char *path)
+{
+    char head[HEAD_SIZE] __attribute__((aligned(8))), name[NAME_ROOM];
+    struct status found;
+    if (!setting || !path || is_filtered) return 0;
+    for (int scripts = 0; scripts < SCRIPTS_LIMIT; scripts++) {
+        size_t at = 2, length = 0;
+        long fd = SLOW(openat, AT_FDCWD, path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0) return 0;
+        int taken = is_taken(fd, head);
+        SLOW(close, fd);
+        if (taken >= 0)
+            return taken
+                   && !FAST(newfstatat, AT_FDCWD, setting + sizeof variable - 1, &found, 0);
+        while (head[at] == ' ' || head[at] == '\t') at++;
+        for (; head[at] && head[at] != ' ' && head[at] != '\t' && head[at] != '\n'; at++) {
+            if (length == NAME_ROOM - 1) return 0;
+            name[length++] = head[at];
+        }
+        name[length] = 0;
+        path = name;
+    }
+    return 0;
+}
+
+/* How many strings the environment of a program has with the variable; 0 if it gets none, because
+ * it has one of its own, or can't load the library. */
+static size_t room_for(const char *path, char *const strings[])
+{
+    size_t count = 0;
+    if (!strings || !takes_library(path)) return 0;
+    for (; strings[count]; count++)
+        if (count == STRINGS_LIMIT || begins(strings[count], variable)) return 0;
+    return count + 1;
+}
+static char *const *with_setting(const char **more, char *const strings[])
+{
+    size_t count = 0;
+    for (; strings[count]; count++) more[count] = strings[count];
+    more[count] = setting, more[count + 1] = 0;
+    return (char *const *)more;
+}
+
+static long execute(const char *path, char *const words[], char *const strings[])
+{
+    size_t room = room_for(path, strings);
+    const char *more[room + 1];
+    return SLOW(execve, path, words, room ? with_setting(more, strings) : strings);
+}
+
+SHOWN int execve(const char *path, char *const words[], char *const strings[])
+{
+    return returned(execute(path, words, strings));
+}
+SHOWN int execv(const char *path, char *const words[])
+{
+    return returned(execute(path, words, environ));
+}
+
+/* A file of unknown format is a script for a shell in glibc, and a failure in musl. */
+static long execute_found(const char *path, char *const words[], char *const strings[])
+{
+    long result = execute(path, words, strings);
+    if (result != -ENOEXEC || !gnu_get_libc_version) return result;
+    size_t count = 0;
+    while (words[count]) count++;
+    const char *more[count + 3];
+    more[0] = SHELL, more[1] = path;
+    for (size_t at = 1; at < count; at++) more[at + 1] = words[at];
+    more[count ? count + 1 : 2] = 0;
+    return execute(SHELL, (char *const *)more, strings);
+}
+
+/* Try a program in the directories of the caller's $PATH, as execvp(3) does. */
+typedef long try(const char *, char *const[], char *const[]);
+static long search(const char *name, char *const words[], char *const strings[], try *act)
+{
+    char path[PATH_LIMIT];
+    const char *at = "PATH=" DEFAULT_PATH;
+    long denied = 0;
+    size_t size = length_of(name);
+    if (!*name) return -ENOENT;
+    for (const char *place = name; *place; place++)
+        if (*place == '/') return act(name, words, strings);
+    if (size > NAME_LIMIT) return -ENAMETOOLONG;
+    for (char **each = environ; each && *each; each++)
+        if (begins(*each, "PATH=")) {
+            at = *each;
+            break;
+        }
+    for (at += 5;; at++) {
+        size_t length = 0;
+        for (; *at && *at != ':'; at++, length++)
+            if (length < PATH_LIMIT - NAME_LIMIT - 2) path[length] = *at;
+        if (length < PATH_LIMIT - NAME_LIMIT - 2) {
+            if (length) path[length++] = '/';
+            for (size_t copied = 0; copied <= size; copied++) path[length++] = name[copied];
+            long result = act(path, words, strings);
+            if (result == -EACCES) denied = result;
+            else if (result != -ENOENT && result != -ENOTDIR && result != -ESTALE
+                     && result != -ENODEV && result != -ETIMEDOUT) return result;
+        }
+        if (!*at) return denied ? denied : -ENOENT;
+    }
+}
+
+SHOWN int execvp(const char *name, char *const words[])
+{
+    return returned(search(name, words, environ, execute_found));
+}
+SHOWN int execvpe(const char *name, char *const words[], char *const strings[])
+{
+    return returned(search(name, words, strings, execute_found));
+}
+
+/* The words of a call with a list, and the environment that may follow the list. */
+#define LISTED(first, act) \
+    va_list more; \
+    size_t count = 1; \
+    va_start(more, first); \
+    if (first) while (va_arg(more, char *)) count++; \
+    va_end(more); \
+    char *words[count + 1]; \
+    words[0] = (char *)first; \
+    va_start(more, first); \
+    if (first) for (size_t at = 1; at <= count; at++) words[at] = va_arg(more, char *); \
+    long result = act; \
+    va_end(more); \
+    return returned(result)
+
+SHOWN int execl(const char *path, const char *word, ...)
+{
+    LISTED(word, execute(path, words, environ));
+}
+SHOWN int execlp(const char *name, const char *word, ...)
+{
+    LISTED(word, search(name, words, environ, execute_found));
+}
+SHOWN int execle(const char *path, const char *word, ...)
+{
+    LISTED(word, execute(path, words, va_arg(more, char **)));
+}
+
+/* posix_spawn(3).  The parent waits until the child has its program, so that the environment may be
+ * on the stack. */
+static long room_at(const char *path, char *const words[], char *const strings[])
+{
+    struct status found;
+    long failure = FAST(newfstatat, AT_FDCWD, path, &found, 0);
+    (void)words;
+    return failure ? failure : (long)room_for(path, strings);
+}
+#define SPAWN(function, room_found) \
+    static void *kept; \
+    int (*own)(int *, const char *, const void *, const void *, char *const[], char *const[]) = \
+        next(#function, &kept); \
+    long room = room_found; \
+    if (room < 0) room = 0; \
+    const char *more[room + 1]; \
+    if (!own) return ENOSYS; \
+    return own(process, name, actions, attributes, words, \
+               room ? with_setting(more, strings) : strings)
+
+SHOWN int posix_spawn(int *process, const char *name, const void *actions, const void *attributes,
+                      char *const words[], char *const strings[])
+{
+    SPAWN(posix_spawn, room_at(name, words, strings));
+}
+SHOWN int posix_spawnp(int *process, const char *name, const void *actions, const void *attributes,
+                       char *const words[], char *const strings[])
+{
+    SPAWN(posix_spawnp, search(name, words, strings, room_at));
+}

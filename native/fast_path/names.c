@@ -1,0 +1,152 @@
+/* Calls by which root changes names, modes, owners and times.  The supervisor refuses root nothing,
+ * and has something to do only if a file has a record, or if a directory passes something on. */
+enum { S_ISUID = 04000, S_ISGID = 02000, SET_ID_BITS = 06000 };
+enum { AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, PATH_ROOM = 256 };
+
+/* CHOSEN(is_fast, name, arguments): the result of a call. */
+#define CHOSEN(is_fast, name, ...) \
+    return returned((is_fast) ? FAST(name, __VA_ARGS__) : SLOW(name, __VA_ARGS__))
+
+static int may_remove(void) { return !(state() & HAS_LINKS) && is_root(); }
+static int may_rename(void) { return !(state() & (HAS_LINKS | HAS_LISTED)) && is_root(); }
+
+SHOWN int unlink(const char *path) { CHOSEN(may_remove(), unlink, path); }
+SHOWN int rmdir(const char *path) { CHOSEN(may_remove(), rmdir, path); }
+SHOWN int unlinkat(int fd, const char *path, int flags)
+{
+    CHOSEN(may_remove(), unlinkat, fd, path, flags);
+}
+SHOWN int rename(const char *old, const char *new) { CHOSEN(may_rename(), rename, old, new); }
+SHOWN int renameat(int old_fd, const char *old, int new_fd, const char *new)
+{
+    CHOSEN(may_rename(), renameat, old_fd, old, new_fd, new);
+}
+SHOWN int renameat2(int old_fd, const char *old, int new_fd, const char *new, unsigned flags)
+{
+    CHOSEN(may_rename(), renameat2, old_fd, old, new_fd, new, flags);
+}
+
+/* Root is refused nothing that the kernel does not refuse. */
+SHOWN int chdir(const char *path) { CHOSEN(is_root(), chdir, path); }
+SHOWN int fchdir(int fd) { CHOSEN(is_root(), fchdir, fd); }
+SHOWN int access(const char *path, int mode) { CHOSEN(is_root(), access, path, mode); }
+SHOWN int faccessat(int fd, const char *path, int mode, int flags)
+{
+    static void *kept;
+    if (!flags) CHOSEN(is_root(), faccessat, fd, path, mode);
+    int (*own)(int, const char *, int, int) = next("faccessat", &kept);
+    if (own && !is_root()) return own(fd, path, mode, flags);
+    CHOSEN(is_root(), faccessat2, fd, path, mode, flags);
+}
+
+/* glibc checks some arguments itself: its documentation, and POSIX. */
+SHOWN int utime(const char *path, const void *times) { CHOSEN(is_root(), utime, path, times); }
+SHOWN int utimes(const char *path, const void *times) { CHOSEN(is_root(), utimes, path, times); }
+SHOWN int futimesat(int fd, const char *path, const void *times)
+{
+    CHOSEN(is_root(), futimesat, fd, path, times);
+}
+SHOWN int utimensat(int fd, const char *path, const void *times, int flags)
+{
+    if (!path && gnu_get_libc_version) return returned(-EINVAL);
+    CHOSEN(is_root(), utimensat, fd, path, times, flags);
+}
+SHOWN int futimens(int fd, const void *times)
+{
+    if (fd < 0 && gnu_get_libc_version) return returned(-EBADF);
+    CHOSEN(is_root(), utimensat, fd, 0, times, 0);
+}
+
+/* Whether a new file in the directory of a path is root's, as the kernel makes it. */
+static int passes_nothing_on(int fd, const char *path)
+{
+    char directory[PATH_ROOM];
+    struct status found;
+    size_t length = 0;
+    if (!path) return 0;
+    if (!(state() & MAY_INHERIT)) return 1;
+    for (; path[length]; length++) {
+        if (length == PATH_ROOM - 2) return 0;
+        directory[length] = path[length];
+    }
+    while (length > 1 && directory[length - 1] == '/') length--;
+    while (length && directory[length - 1] != '/') length--;
+    if (!length) directory[length++] = '.';
+    directory[length] = 0;
+    return !FAST(newfstatat, fd, directory, &found, 0) && !(found.mode & S_ISGID)
+           && !is_recorded(found.inode);
+}
+#define MAY_MAKE(fd, path) (is_root() && passes_nothing_on(fd, path))
+
+SHOWN int mkdir(const char *path, unsigned mode)
+{
+    CHOSEN(MAY_MAKE(AT_FDCWD, path), mkdir, path, mode);
+}
+SHOWN int mkdirat(int fd, const char *path, unsigned mode)
+{
+    CHOSEN(MAY_MAKE(fd, path), mkdirat, fd, path, mode);
+}
+SHOWN int symlink(const char *target, const char *path)
+{
+    CHOSEN(MAY_MAKE(AT_FDCWD, path), symlink, target, path);
+}
+SHOWN int symlinkat(const char *target, int fd, const char *path)
+{
+    CHOSEN(MAY_MAKE(fd, path), symlinkat, target, fd, path);
+}
+
+/* The mode of a file that is root's in the kernel's eyes, too, and has no record; or -1. */
+#define OWN_MODE(name, ...) (may_remove() && !FAST(name, __VA_ARGS__) && !found.uid \
+                             && !is_recorded(found.inode) ? (int)found.mode : -1)
+/* The same file, if to give it to root or to nobody changes nothing. */
+#define STAYS_OWN(uid, gid, name, ...) \
+    ((uid) + 1 <= 1 && (gid) + 1 <= 1 && OWN_MODE(name, __VA_ARGS__) >= 0 && !found.gid \
+     && !(found.mode & S_ISGID))
+
+SHOWN int chmod(const char *path, unsigned mode)
+{
+    struct status found;
+    CHOSEN(OWN_MODE(stat, path, &found) >= 0, chmod, path, mode);
+}
+SHOWN int fchmod(int fd, unsigned mode)
+{
+    struct status found;
+    CHOSEN(!(mode & SET_ID_BITS) && OWN_MODE(fstat, fd, &found) >= 0, fchmod, fd, mode);
+}
+SHOWN int fchmodat(int fd, const char *path, unsigned mode, int flags)
+{
+    static void *kept;
+    struct status found;
+    if (flags == AT_SYMLINK_NOFOLLOW && OWN_MODE(newfstatat, fd, path, &found, flags) >= 0
+        && (found.mode & S_IFMT) != S_IFLNK) {
+        long result = FAST(fchmodat2, fd, path, mode, flags);
+        if (result != -ENOSYS) return returned(result);
+    }
+    if (flags) {
+        int (*own)(int, const char *, unsigned, int) = next("fchmodat", &kept);
+        return own ? own(fd, path, mode, flags) : returned(-EOPNOTSUPP);
+    }
+    CHOSEN(OWN_MODE(newfstatat, fd, path, &found, 0) >= 0, fchmodat, fd, path, mode);
+}
+SHOWN int chown(const char *path, unsigned uid, unsigned gid)
+{
+    struct status found;
+    CHOSEN(STAYS_OWN(uid, gid, stat, path, &found), chown, path, uid, gid);
+}
+SHOWN int lchown(const char *path, unsigned uid, unsigned gid)
+{
+    struct status found;
+    CHOSEN(STAYS_OWN(uid, gid, lstat, path, &found), lchown, path, uid, gid);
+}
+SHOWN int fchown(int fd, unsigned uid, unsigned gid)
+{
+    struct status found;
+    CHOSEN(STAYS_OWN(uid, gid, fstat, fd, &found), fchown, fd, uid, gid);
+}
+SHOWN int fchownat(int fd, const char *path, unsigned uid, unsigned gid, int flags)
+{
+    struct status found;
+    CHOSEN(!(flags & ~AT_SYMLINK_NOFOLLOW)
+               && STAYS_OWN(uid, gid, newfstatat, fd, path, &found, flags),
+           fchownat, fd, path, uid, gid, flags);
+}

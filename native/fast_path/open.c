@@ -1,0 +1,85 @@
+/* The family of open(2).  The filter lets most opens pass anyway.  If there are threads, these are
+ * left to the C library, and so is all that may wait: pthread_cancel(3) ends such an open. */
+enum {
+    O_ACCMODE = 3, O_WRONLY = 1, O_CREAT = 0100, O_EXCL = 0200, O_NOCTTY = 0400, O_TRUNC = 01000,
+    O_NONBLOCK = 04000, O_LARGEFILE = 0100000, O_NOFOLLOW = 0400000, O_CLOEXEC = 02000000,
+    O_PATH = 010000000, O_UNNAMED = 020000000,
+};
+
+/* Whether a file that an open makes is root's.  The file may be made where a link leads. */
+static int may_make(int fd, const char *path, int flags)
+{
+    struct status found;
+    return passes_nothing_on(fd, path)
+           && (!(state() & MAY_INHERIT) || flags & O_EXCL
+               || FAST(newfstatat, fd, path, &found, AT_SYMLINK_NOFOLLOW) == -ENOENT);
+}
+
+/* Whether the filter asks about an open, and the supervisor would leave it to the kernel. */
+static int is_open_plain(int fd, const char *path, int flags)
+{
+    struct status found;
+    int is_change = flags & (O_ACCMODE | O_CREAT | O_TRUNC);
+    if (!path || flags & (O_PATH | O_UNNAMED)) return 0;
+    if (!is_change && flags & ~(O_LARGEFILE | O_NOCTTY)) return 0; /* it asks nobody */
+    if (is_change ? !is_root() : !(state() & SERVED)) return 0;
+    long result = FAST(newfstatat, fd, path, &found, flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0);
+    if (result) return result == -ENOENT && (!(flags & O_CREAT) || may_make(fd, path, flags));
+    unsigned type = found.mode & S_IFMT;
+    if (type != S_IFREG && type != S_IFDIR) return 0;
+    if (!is_change)
+        return is_plain(found.device) && !(state() & HAS_DEVICES && is_recorded(found.inode));
+    return !is_recorded(found.inode) && !(type == S_IFREG && found.mode & SET_ID_BITS);
+}
+
+#define MODE(flags) \
+    unsigned mode = 0; \
+    if ((flags) & (O_CREAT | O_UNNAMED)) { \
+        va_list more; \
+        va_start(more, flags); \
+        mode = va_arg(more, unsigned); \
+        va_end(more); \
+    }
+
+SHOWN int open(const char *path, int flags, ...)
+{
+    static void *kept;
+    MODE(flags)
+    if (is_open_plain(AT_FDCWD, path, flags))
+        return returned(FAST(openat, AT_FDCWD, path, flags, mode));
+    int (*own)(const char *, int, ...) = has_one_thread() ? NULL : next("open", &kept);
+    return own ? own(path, flags, mode) : returned(SLOW(openat, AT_FDCWD, path, flags, mode));
+}
+SHOWN int openat(int fd, const char *path, int flags, ...)
+{
+    static void *kept;
+    MODE(flags)
+    if (is_open_plain(fd, path, flags)) return returned(FAST(openat, fd, path, flags, mode));
+    int (*own)(int, const char *, int, ...) = has_one_thread() ? NULL : next("openat", &kept);
+    return own ? own(fd, path, flags, mode) : returned(SLOW(openat, fd, path, flags, mode));
+}
+/* The variants without a mode, for programs that were compiled with _FORTIFY_SOURCE: libc ends a
+ * program that needs one. */
+#define WITHOUT_MODE(function, fd, ...) \
+    static void *kept; \
+    if (!(flags & O_CREAT) && is_open_plain(fd, path, flags)) \
+        return returned(FAST(openat, fd, path, flags)); \
+    int (*own)(PARAMETERS_##function) = next(#function, &kept); \
+    return own ? own(__VA_ARGS__) : returned(SLOW(openat, fd, path, flags))
+#define PARAMETERS___open_2 const char *, int
+#define PARAMETERS___openat_2 int, const char *, int
+
+SHOWN int __open_2(const char *path, int flags) { WITHOUT_MODE(__open_2, AT_FDCWD, path, flags); }
+SHOWN int __openat_2(int fd, const char *path, int flags)
+{
+    WITHOUT_MODE(__openat_2, fd, fd, path, flags);
+}
+int __open64_2(const char *path, int flags) SAME_AS(__open_2);
+int __openat64_2(int fd, const char *path, int flags) SAME_AS(__openat_2);
+int open64(const char *path, int flags, ...) SAME_AS(open);
+int openat64(int fd, const char *path, int flags, ...) SAME_AS(openat);
+SHOWN int creat(const char *path, unsigned mode)
+{
+    return open(path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+int creat64(const char *path, unsigned mode) SAME_AS(creat);

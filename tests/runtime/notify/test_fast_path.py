@@ -1,0 +1,236 @@
+"""The fast path inside programs: it gives the answers of the supervisor, and is not to be seen."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from scripts.place import CHECKOUT
+
+from sundog.base.kernel.namespaces import CLONE_NEWNS
+from sundog.runtime.container.fast_path import SWITCHED_ON, wanted_library
+from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW
+from sundog.runtime.emulation.notify.seccomp.fast_path import (
+    FAST_CALLS,
+    FAST_PLACE,
+    FAST_POINTER,
+    LIBRARY_PLACE,
+    MACHINES,
+    PAGE_PLACE,
+)
+from sundog.runtime.emulation.notify.seccomp.program import (
+    SECCOMP_RET_USER_NOTIF,
+    conditional_calls,
+    notify_program,
+)
+from sundog.runtime.emulation.notify.state.page import PAGE_MAGIC
+from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_I386, NOTIFY_X86_64
+from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
+from tests.conftest import made_once
+from tests.runtime.emulation.bpf_interpreter import Program, SeccompData
+from tests.runtime.notify.conftest import FLAGS, HERE, Container
+from tests.runtime.notify.record import EXPECTED, permissions_script
+from tests.runtime.notify.table import ROWS, row_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.runtime.notify.table import Row
+
+FAST = ("--fast",)
+LOADER = "/lib/ld-musl-x86_64.so.1"
+DYNAMIC = tuple(flag for flag in FLAGS if flag not in ("-static", "-no-pie"))
+
+needs_library = pytest.mark.skipif(
+    os.uname().machine not in MACHINES, reason="the machine has no fast path"
+)
+
+
+def data(number: int, pointer: int, args: tuple[int, ...], arch: int) -> SeccompData:
+    return SeccompData(number, arch, (*args, *(0,) * (6 - len(args))), pointer)
+
+
+def test_the_filter_knows_one_instruction_for_the_printed_calls() -> None:
+    """Never for a call that changes an identity, the tag, the root directory or mounts."""
+    plain = Program(notify_program(NOTIFY_X86_64))
+    fast = Program(notify_program(NOTIFY_X86_64, fast_path=True))
+    arch, tagged = NOTIFY_X86_64.arch, (RLIMIT_LOCKS, RLIMIT_LOCKS, 1)
+    changed = set()
+    for number in range(600):
+        for args in ((), tagged, (0, os.O_RDWR, os.O_RDWR), (CLONE_NEWNS, CLONE_NEWNS)):
+            before = plain.run(data(number, FAST_POINTER, args, arch))
+            after = fast.run(data(number, FAST_POINTER, args, arch))
+            for pointer in (FAST_POINTER - 1, FAST_POINTER + 1, FAST_POINTER & 0xFFFFFFFF, 0):
+                elsewhere = fast.run(data(number, pointer, args, arch))
+                assert elsewhere.verdict == before.verdict, number
+            if after.verdict != before.verdict:
+                assert before.verdict == SECCOMP_RET_USER_NOTIF
+                assert after.verdict == SECCOMP_RET_ALLOW
+                changed.add(number)
+            elif before.verdict != SECCOMP_RET_USER_NOTIF:
+                # What the kernel knows of calls that are always allowed stays the same.
+                assert after.loads == before.loads, number
+    assert changed == {NOTIFY_X86_64.numbers[call] for call in FAST_CALLS}
+    forbidden = {
+        *("setrlimit", "prlimit64", "setns", "chroot", "pivot_root", "mount", "umount2"),
+        *("unshare", "clone", "setuid", "setgroups", "capset", "prctl", "execve"),
+    }
+    assert not forbidden & {*FAST_CALLS}
+    assert "getrlimit" in conditional_calls(NOTIFY_X86_64)
+
+
+def test_a_32_bit_call_has_no_fast_path() -> None:
+    fast = Program(notify_program(NOTIFY_X86_64, fast_path=True))
+    plain = Program(notify_program(NOTIFY_X86_64))
+    for number in range(600):
+        call = data(number, FAST_POINTER, (), NOTIFY_I386.arch)
+        assert fast.run(call).verdict == plain.run(call).verdict
+
+
+@needs_library
+def test_the_library_is_what_filter_and_supervisor_expect() -> None:
+    path = wanted_library(SWITCHED_ON, strict=False)
+    assert path, "without a C compiler at installation there is none"
+    assert wanted_library(SWITCHED_ON, strict=True) == b""
+    assert wanted_library(None, strict=False) == b""
+    with open(path, "rb") as file:
+        contents = file.read()
+    after = FAST_POINTER - LIBRARY_PLACE
+    assert contents[after - 2 : after + 1] == b"\x0f\x05\xc3"  # syscall; ret
+    assert contents.count(b"\x0f\x05\xc3") == 1
+    assert FAST_PLACE < FAST_POINTER < PAGE_PLACE
+    page = PAGE_PLACE - LIBRARY_PLACE
+    assert contents[page : page + len(PAGE_MAGIC)] == PAGE_MAGIC
+    shown = subprocess.run(["readelf", "-dW", path], capture_output=True, text=True, check=True)
+    assert "(NEEDED)" not in shown.stdout
+    assert "TEXTREL" not in shown.stdout
+
+
+@needs_library
+@pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if row.base == "debian" and not row.strict],
+    ids=lambda row: row.name,
+)
+def test_prints_what_it_prints_for_real_root(row: Row, debian: Container) -> None:
+    assert debian.sh(row_script(row), *FAST) == (EXPECTED / f"{row.name}.txt").read_text()
+
+
+@pytest.fixture(scope="session")
+def dynamic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with dynamic programs, and musl's loader."""
+    compiler = shutil.which("musl-gcc")
+    assert compiler is not None, "musl-gcc is missing: apt-get install musl-tools"
+
+    def compile_all(directory: Path) -> None:
+        for name in ("permissions", "differ", "hurried"):
+            source = HERE / "programs" / f"{name}.c"
+            subprocess.run([compiler, *DYNAMIC, "-o", directory / name, source], check=True)
+        shutil.copy(LOADER, directory)
+        # Programs of gcc -fsanitize=address end if another library is loaded before theirs.
+        library = directory / "libasan.so.8"
+        empty = ("-shared", "-nostdlib", "-Wl,-soname,libasan.so.8", "-x", "c", os.devnull)
+        subprocess.run([compiler, "-o", library, *empty], check=True)
+        needed = ("-Wl,--no-as-needed", library, HERE / "programs" / "hurried.c")
+        subprocess.run([compiler, *DYNAMIC, "-o", directory / "checked", *needed], check=True)
+
+    return made_once(tmp_path_factory, "notify-dynamic", compile_all)
+
+
+@pytest.fixture
+def dynamic(debian: Container, dynamic_programs: Path) -> Container:
+    """Return a Debian with the programs of ``dynamic_programs``."""
+    assert debian.upper is not None
+    for place, pattern in (("usr/local/bin", "[!l]*"), ("usr/lib", "l*")):
+        directory = debian.upper / "u" / place
+        directory.mkdir(parents=True)
+        for program in dynamic_programs.glob(pattern):
+            shutil.copy(program, directory)
+    return debian
+
+
+@needs_library
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_random_users_get_the_answers_of_the_kernel(dynamic: Container, seed: int) -> None:
+    with lzma.open(EXPECTED / f"permissions-{seed}.xz", "rt") as file:
+        expected = file.read()
+    assert dynamic.sh(permissions_script(seed, ""), *FAST) == expected
+
+
+@needs_library
+def test_most_calls_ask_nobody(dynamic: Container) -> None:
+    script = "mkdir /w; cd /w; hurried calls 1000"
+
+    def notified(*options: str) -> int:
+        done = dynamic.run("sh", "-c", script, options=("--stats", *options))
+        assert done.stdout == "ok\n"
+        found = [line for line in done.stderr.splitlines() if "notifications" in line]
+        return int(found[0].split()[1])
+
+    plain, fast = notified("--no-fast"), notified(*FAST)
+    assert plain > 10_000
+    assert fast < plain / 20
+
+
+@needs_library
+@pytest.mark.parametrize("how", ["jump", "write", "cover", "identity", "exit"])
+def test_a_hostile_program_deceives_itself_alone(dynamic: Container, how: str) -> None:
+    """Another process gets the right answers meanwhile, and afterwards."""
+    script = f"""
+        mkdir /w; cd /w; : >owned; chown 5:6 owned; : >plain
+        hurried {how}; stat -c %u:%g owned plain; chown 7:8 plain; stat -c %u:%g owned plain
+    """
+    done = dynamic.run("sh", "-c", script, options=FAST)
+    assert done.stdout.splitlines()[1:] == ["5:6", "0:0", "5:6", "7:8"]
+    assert done.stdout.splitlines()[0] == "done", done.stdout
+
+
+@needs_library
+def test_a_container_knows_nothing_of_another_one(debian_layer: Container, tmp_path: Path) -> None:
+    """They have the same lower layer, and so the same inode numbers."""
+    one, other = (debian_layer.on_overlay(tmp_path / name) for name in ("one", "other"))
+    script = "chown 5:6 /etc/passwd; stat -c %u:%g /etc/passwd; read line"
+    argv = one.argv("sh", "-c", script, options=FAST)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "5:6\n"
+        look = "stat -c %u:%g /etc/passwd; chown 7 /etc/group; stat -c %u:%g /etc/passwd /etc/group"
+        assert other.sh(look, *FAST).split() == ["0:0", "0:0", "7:0"]
+        process.communicate("\n")
+    assert process.returncode == 0
+
+
+@needs_library
+def test_programs_that_can_not_bear_the_library_do_without(dynamic: Container) -> None:
+    # While a process has another identity, the library asks for the process's own.
+    prepare = "mkdir /w; cd /w; : >plain; hurried identity"
+    shown = dynamic.sh(f"{prepare}; hurried loaded; checked loaded; hurried filter", *FAST)
+    assert shown.splitlines() == ["done", "loaded", "not loaded", "ok", "not loaded"]
+
+
+@needs_library
+def test_a_file_that_is_made_for_another_user_never_seems_roots(dynamic: Container) -> None:
+    script = "mkdir -m 777 /w; cd /w; hurried race 2000"
+    assert dynamic.sh(script, *FAST) == "0 wrong\n"
+
+
+@needs_library
+def test_no_program_sees_the_variable_or_a_message(dynamic: Container) -> None:
+    """Children have the library all the same, unless their root directory lacks it."""
+    loaded = "grep -c fast-path /proc/self/maps"
+    script = f"""
+        exec 2>&1; env | grep -c PRELOAD; perl -e 'print exists $ENV{{LD_PRELOAD}} ? 1 : 0, "\\n"'
+        for run in "" "env" "env -i PATH=$PATH" "sh -c 'exec \\"\\$@\\"' sh" "nice"; do
+            eval $run {loaded} >/n; [ "$(cat /n)" -gt 0 ] && echo loaded
+        done
+        mkdir -p /r/bin /r/lib /r/lib64; cp /bin/true /bin/sh /r/bin; cp -L /lib64/ld-* /r/lib64
+        cp -L /lib/x86_64-linux-gnu/libc.so.6 /r/lib; chroot /r /bin/sh -c '/bin/true; echo in'
+        LD_PRELOAD=/nonexistent/x.so /bin/true
+    """
+    *shown, message = dynamic.sh(script, *FAST).splitlines()
+    assert shown == ["0", "0", *["loaded"] * 5, "in"]
+    assert "/nonexistent/x.so" in message
