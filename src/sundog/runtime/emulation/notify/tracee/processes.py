@@ -139,7 +139,8 @@ def owns_namespace(thread: int, kind: bytes) -> bool:
             Closing(os.open(b"%d/ns/%b" % (thread, kind), os.O_RDONLY | os.O_CLOEXEC)) as fd,
             Closing(ioctl(fd, NS_GET_USERNS)) as owner,
         ):
-            return os.path.samestat(os.fstat(owner), os.stat(b"%d/ns/user" % thread))
+            ours, theirs = os.fstat(owner), os.stat(b"%d/ns/user" % thread)
+            return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
     except OSError:
         return False
 
