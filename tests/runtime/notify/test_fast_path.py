@@ -219,6 +219,12 @@ def test_a_file_that_is_made_for_another_user_never_seems_roots(dynamic: Contain
 
 
 @needs_library
+def test_a_user_namespace_has_ids_of_its_own(dynamic: Container) -> None:
+    script = ": >plain; stat -c %u plain; unshare -U stat -c %u plain; stat -c %u plain"
+    assert dynamic.sh(script, *FAST).split() == ["0", "65534", "0"]
+
+
+@needs_library
 def test_no_program_sees_the_variable_or_a_message(dynamic: Container) -> None:
     """Children have the library all the same, unless their root directory lacks it."""
     loaded = "grep -c fast-path /proc/self/maps"

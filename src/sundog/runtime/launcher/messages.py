@@ -83,7 +83,7 @@ class Messages:
 
     def _line(self, kind: str, text: str) -> bytes:
         """Return a line of a kind, with a prefix that separates it from the command's lines."""
-        return encoded_line(f"{self._name}[{os.getpid()}]: {kind}{': ' if kind else ''}", text)
+        return _encoded_line(f"{self._name}[{os.getpid()}]: {kind}{': ' if kind else ''}", text)
 
 
 class ApptainerMessages(Messages):
@@ -124,12 +124,12 @@ class ApptainerMessages(Messages):
         """Print nothing: Apptainer says a thing once."""
 
     def _line(self, kind: str, text: str) -> bytes:
-        return encoded_line(
+        return _encoded_line(
             f"{_APPTAINER_WORDS[kind]:9}", f"hint: {text}" if kind == "hint" else text
         )
 
 
-def encoded_line(prefix: str, text: str) -> bytes:
+def _encoded_line(prefix: str, text: str) -> bytes:
     """Return a line of text, without control characters."""
     # Use the locale's encoding: other terminals read parts of UTF-8 as control characters.
     line = f"{prefix}{escaped(text)}\n"

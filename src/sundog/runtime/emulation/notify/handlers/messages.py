@@ -26,6 +26,7 @@ from sundog.base.cpython import (
 )
 from sundog.base.kernel.descriptors import INT_SIZE, descriptors_of
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import encode_text
 from sundog.runtime.emulation.notify.handlers.ports import PortHandlers
 from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_SETGID,
@@ -321,7 +322,7 @@ def _scattered(memory: Memory, thread: int, vectors: list[tuple[int, ...]], data
 def _packed_name(origin: object) -> bytes:
     """Return the struct sockaddr_un of a name as Python has it; nothing for a socket without."""
     if isinstance(origin, str) and origin:
-        return _FAMILY.pack(AF_UNIX) + os.fsencode(origin) + b"\0"
+        return _FAMILY.pack(AF_UNIX) + encode_text(origin) + b"\0"
     if isinstance(origin, bytes):
         return _FAMILY.pack(AF_UNIX) + origin
     return b""

@@ -64,7 +64,7 @@ class _Mapping(Array[Byte]):
 class SharedPage:
     """The part of the library's file that the supervisor writes."""
 
-    __slots__ = ("_bits", "_devices", "_known", "_state", "_words")
+    __slots__ = ("_bits", "_devices", "_known", "_served", "_state", "_words")
 
     def __init__(self, fd: int, offset: int) -> None:
         """Map the part of the file ``fd``, which begins at ``offset``.  Raises OSError."""
@@ -79,6 +79,7 @@ class SharedPage:
         self._words = view[len(PAGE_MAGIC) : DEVICES].cast("I")
         self._devices = view[DEVICES : DEVICES + 8 * DEVICE_LIMIT].cast("Q")
         self._bits = view[WORDS_SIZE:]
+        self._served = SERVED
         self._state = 0
         self._known: frozenset[int] = frozenset()
 
@@ -86,6 +87,10 @@ class SharedPage:
         """Tell that from now on records may be made."""
         if not self._words[_SEQUENCE] & 1:
             self._words[_SEQUENCE] = (self._words[_SEQUENCE] + 1) & 0xFFFFFFFF
+
+    def end(self) -> None:
+        """Tell that from now on the supervisor answers all calls itself."""
+        self._served = 0
 
     def add(self, inode: int) -> None:
         """Tell that the inode number may get a record."""
@@ -100,7 +105,7 @@ class SharedPage:
         ``state`` is what ``Records.signs`` says.  ``others`` are the numbers of devices that are
         no /proc.  ``has_users``: see HAS_USERS.
         """
-        state |= SERVED | (HAS_USERS if has_users else 0)
+        state |= self._served | (HAS_USERS if has_users else 0)
         words = self._words
         if others != self._known:
             self._tell_devices(others)

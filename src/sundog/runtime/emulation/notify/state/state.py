@@ -83,7 +83,6 @@ class State:
         )
         self.paths = Paths(self.memory)
         self.secure_starts = SecureStarts(self.memory)
-        self.user_namespaces = UserNamespaces()
         self.served = Served(self.files, self.paths, self.memory)
         self.unanswered = Unanswered()
         self.volumes = None
@@ -91,6 +90,7 @@ class State:
             self.volumes = Volumes(self.files, places, *owner)
         # On a volume, files without a record have other owners: the supervisor has to answer.
         self.page = page if self.volumes is None else None
+        self.user_namespaces = UserNamespaces(self.page)
         if records is None:
             all_is_roots = unrecorded_owners is None
             records = Records(all_is_roots=all_is_roots, volumes=self.volumes, page=self.page)

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sundog.runtime.emulation.notify.state.page import SharedPage
+
 _OVERFLOW_ID = 65534  # fs.overflowuid and kernel.overflowuid of proc(5), as nobody changes them
 _MAP_LIMIT = 1 << 16  # bytes: 340 lines
 
@@ -28,14 +30,18 @@ class UserNamespaces:
     have_begun  whether a program has made one
     """
 
-    def __init__(self) -> None:
+    def __init__(self, page: SharedPage | None) -> None:
+        """Begin without one.  The first ends the fast path, whose ``page`` knows no other map."""
         self.have_begun = False
         self._own = b""
+        self._page = page
 
     def begin(self) -> None:
         """Note that a program is about to make a user namespace."""
         self.have_begun = True
         self._own = os.readlink(b"self/ns/user")
+        if self._page is not None:
+            self._page.end()
 
     def has(self, thread: int) -> bool:
         """Tell whether ``thread`` is in one.  Raises OSError if it has ended."""

@@ -17,7 +17,7 @@ SCM_PIDFD = 4  # Linux 6.5
 CREDENTIALS = Struct("=iII")  # struct ucred: pid, uid, gid
 
 
-class MessageForm:
+class _MessageForm:
     """The structures of one ABI.
 
     header      struct msghdr: the address of a name and its size, of a vector and its length, of
@@ -60,5 +60,5 @@ class MessageForm:
         )
 
 
-MESSAGE = MessageForm("Q", "=Qi4xQQQQi4x", 64)
-NARROW_MESSAGE = MessageForm("I", "=IiIIIIi", 32)
+MESSAGE = _MessageForm("Q", "=Qi4xQQQQi4x", 64)
+NARROW_MESSAGE = _MessageForm("I", "=IiIIIIi", 32)

@@ -102,13 +102,13 @@ class SecureStarts:
         event, signal = status >> 16, os.WSTOPSIG(status)
         try:
             if event == _PTRACE_EVENT_EXEC:
-                change_vector(self._memory, process, values)
+                _change_vector(self._memory, process, values)
         finally:
             # Without an event, the thread is about to get the signal.
             libc_call("ptrace", _PTRACE_DETACH, process, 0, 0 if event else signal)
 
 
-def change_vector(memory: Memory, process: int, values: Mapping[int, int]) -> None:
+def _change_vector(memory: Memory, process: int, values: Mapping[int, int]) -> None:
     """Write ``values``, by their AT_*, into the auxiliary vector of a program that has not run yet.
 
     The working directory is a /proc that shows ``process``.  Raises OSError or KernelAnswers.
