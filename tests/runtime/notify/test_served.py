@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_X86_64
+from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.named_files import named_files
 
 if TYPE_CHECKING:
@@ -47,6 +49,25 @@ def test_each_call_that_names_a_file_is_checked() -> None:
     calls = {call for family in NAMING_FILES for call in family(state).calls()}
     assert len(calls) > 60
     assert {call for call in calls if not [*named_files(call, (1,) * 6)]} == set()
+
+
+def test_sockets_and_pipes_are_served_by_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are on mounts of the kernel's own, which no list has, as are files in memory."""
+    state = State(NOTIFY_X86_64, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
+    monkeypatch.chdir("/proc")
+    served, thread = state.served, os.getpid()
+    served.begin(thread)
+    served.prepare(thread)
+    one, other = socket.socketpair()
+    ends = os.pipe()
+    memory = os.memfd_create("x")
+    with one, other:
+        for fd in (one.fileno(), *ends):
+            served.check_open(thread, fd)
+        with pytest.raises(KernelAnswers):
+            served.check_open(thread, memory)
+    for fd in (*ends, memory):
+        os.close(fd)
 
 
 # What each line of a script prints, in a working directory with the file system at `m`.

@@ -51,6 +51,8 @@ _MAY_BE_SERVED = (*_SERVED, b"overlay")
 _MOUNTING_PATIENCE = 0.05  # seconds until a mount that was asked for must be there
 _NAP = 0.0005  # seconds
 _LIST_LIMIT = 1 << 24  # bytes
+# The links in /proc/PID/fd of files on mounts of the kernel's own, which are in no list.
+_NAMELESS = (b"socket:[", b"pipe:[", b"anon_inode:")
 
 _OPEN_FLAGS = os.O_PATH | os.O_CLOEXEC
 _STAYS = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS
@@ -150,7 +152,7 @@ class Served:
         number = self._files.mount_number(b"self/fd/%d" % fd, follow=True)
         if self._changes.poll(0):
             self._harmless = {self._root}
-        if number in self._harmless:
+        if number in self._harmless or os.readlink(b"self/fd/%d" % fd).startswith(_NAMELESS):
             return
         # The lists are read after the file was opened, so they have its mount.
         kind = _kind(self._own_list(), number)

@@ -35,8 +35,9 @@ _WAYS: dict[tuple[tuple[int, int], ...], tuple[str, ...]] = {
     ((1, 2),): ("symlinkat",),
     ((0, 1), (2, 3)): ("linkat", "renameat", "renameat2"),
     ((0, _NONE),): (
-        *("fstat", "fchown", "fchmod", "fchdir", "getdents", "getdents64", "getsockopt"),
-        "fsconfig",
+        *("fstat", "fchown", "fchmod", "fchdir", "getdents", "getdents64", "fcntl"),
+        *("getsockopt", "setsockopt", "connect", "sendto", "sendmsg", "sendmmsg"),
+        *("recvmsg", "recvmmsg", "fsconfig"),
         *(f"f{action}" for action in _ATTRIBUTE_ACTIONS),
     ),
     # The path is in a structure.
