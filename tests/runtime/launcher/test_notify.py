@@ -147,6 +147,15 @@ def test_the_fast_path_comes_with_an_overlay_of_the_start(installed: Path, tree:
         )
         assert done.stdout.split() == [count, "0", "0:42"], (options, done)
     assert not (tree / "run").exists()
+    done = subprocess.run(
+        [installed, "--notify", "-W", tree, "--", "true"],
+        env=ENVIRONMENT | {"SUNDOG_FAST_PATH": "ja"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "error: $SUNDOG_FAST_PATH is neither yes nor no: ja" in done.stderr
 
 
 def test_levels(ch_run: ChRun, tree: Path) -> None:

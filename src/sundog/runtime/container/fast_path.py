@@ -10,7 +10,7 @@ import os
 import sys
 
 from sundog.base.kernel.files import write_all
-from sundog.base.kernel.libc import encode_text
+from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -20,6 +20,7 @@ from sundog.base.kernel.mounts import (
     mount_setattr,
     open_tree,
 )
+from sundog.errors import UsageError
 from sundog.runtime.container.execute import find_program
 from sundog.runtime.container.mountpoint import make_mount_point
 from sundog.runtime.container.operations import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 LIBRARY_NAME = b".sundog-fast-path.so"
 PRELOAD_VARIABLE = b"LD_PRELOAD"
 SWITCH, SWITCHED_ON = b"SUNDOG_FAST_PATH", b"yes"  # a variable of the caller's
+_SWITCHED_OFF = b"no"
 # Other loaders print a message about a library that they can't load.
 _LOADERS = (b"/ld-linux-x86-64.so.2", b"/ld-musl-x86_64.so.1")
 # A program of gcc -fsanitize=address needs this one first.  Its name is near the beginning.
@@ -54,8 +56,10 @@ def wanted_library(value: bytes | None, *, strict: bool) -> bytes:
     """Return the path of the library; b"" if the fast path is not wanted, or not possible.
 
     ``value`` is that of the variable SWITCH.  Under ``strict``, the supervisor has to see each
-    call.
+    call.  Raises UsageError for another value than ``yes`` and ``no``.
     """
+    if value not in (None, b"", SWITCHED_ON, _SWITCHED_OFF):
+        raise UsageError(f"$SUNDOG_FAST_PATH is neither yes nor no: {printable(value)}")
     if value != SWITCHED_ON or strict:
         return b""
     packages, _, _ = sys._getframe().f_code.co_filename.rpartition(_PACKAGE)
