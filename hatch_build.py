@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # the program, and executes the script of its name if the program can't do the work.
 STUB = "packaging/ch-run"
 STUBS = "share/sundog"
-LIBRARY = "sundog/runtime/fast_path.so"
+LIBRARY = "sundog/runtime/fast_path.x86_64.so"
 COMMANDS = (
     *("ch-checkns", "ch-convert", "ch-fromhost", "ch-image", "ch-run", "ch-run-oci", "ch-test"),
     *("sundog", "sundog-fakeroot", "sundog-pyxis-importer"),

@@ -633,7 +633,7 @@ def test_console_socket(oci: Runtime, bundle: Bundle, tmp_path: Path) -> None:
     output = b""
     while b"got text" not in output:
         output += os.read(master, 1000)
-    assert output.split()[0] == b"/dev/pts/0"
+    assert b"/dev/pts/0" in output.split()  # the terminal may show the line before that
     assert b"88:0" in output
     assert stat.S_ISCHR(os.fstat(master).st_mode)
     os.close(master)

@@ -19,7 +19,7 @@ from sundog.base.kernel.namespaces import (
     CLONE_NEWUTS,
 )
 from sundog.base.kernel.network import bring_up_loopback
-from sundog.base.kernel.process import set_dumpable, set_pdeathsig
+from sundog.base.kernel.process import fork, set_dumpable, set_pdeathsig
 from sundog.errors import KernelError
 from sundog.runtime.container.enter import enter_namespaces
 
@@ -69,12 +69,12 @@ def _enter(names: Sequence[str], hostname: str) -> None:
 
 def _pids_are_possible() -> bool:
     """Try in another process, because a PID namespace that has lost its init can't be left."""
-    process = os.fork()
+    process = fork()
     if process == 0:
         status = 1
         try:
             enter_namespaces(os.geteuid(), os.getegid(), CLONE_NEWPID)
-            inside = os.fork()
+            inside = fork()
             if inside == 0:
                 _mount_proc()
                 os._exit(0)
@@ -95,7 +95,7 @@ def _fork_inside(*, has_init: bool) -> None:
     """Go on in a child, inside of the PID namespace."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _JOB_CONTROL)
     ours, theirs = os.pipe()
-    init = os.fork()
+    init = fork()
     if init:
         os.close(ours)
         _wait_outside(init)
@@ -110,7 +110,7 @@ def _fork_inside(*, has_init: bool) -> None:
         os._exit(_DIED + signal.SIGKILL)
     _mount_proc()
     if has_init:
-        command = os.fork()
+        command = fork()
         if command:
             _be_init(command)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -47,7 +47,7 @@ _LOADERS = (b"/ld-linux-x86-64.so.2", b"/ld-musl-x86_64.so.1")
 _SANITIZER = b"libasan.so"
 _NAMES_SIZE = 1 << 16
 _PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
-_INSTALLED = "runtime/fast_path.so"  # in this package
+_INSTALLED = "runtime/fast_path.x86_64.so"  # in this package; with two dots, it is no module
 _SIZE_LIMIT = 1 << 18
 _ROOM = b"size=512k,mode=755"
 
