@@ -63,7 +63,7 @@ def test_the_fast_path_is_there_on_request_and_leaves_no_trace(workshop: Worksho
     )
     assert "0 0 0" in strict.stdout.splitlines()
     wrong = workshop.build(dockerfile, *options, check=False, env={"SUNDOG_FAST_PATH": "ja"})
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "$SUNDOG_FAST_PATH is neither yes nor no: ja" in wrong.stderr
     left = "FROM img\nRUN echo left: $(find / -xdev -name '*fast-path*')\n"
     assert "left:" in workshop.build(left, "--force=notify", tag="again").stdout.splitlines()
