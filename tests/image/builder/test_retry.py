@@ -181,7 +181,8 @@ def test_a_script_of_the_image(workshop: Workshop) -> None:
 
 def test_the_end_of_a_long_output(any_workshop: Workshop) -> None:
     """Also where the user does not see it."""
-    script = "yes | head -c 1000000; echo must not run as root >&2; echo end; exit 1"
+    script = "yes | head -c 999999; echo must not run as root >&2; yes | head -c 50000; echo end"
+    script += "; exit 1"
     done = any_workshop.build(f"FROM bb\nRUN {script}\n", check=False)
     assert "line 2: RUN exited with 1, and it printed “as root”: trying" in told(done)[0]
     quiet = any_workshop.build(f"FROM bb\nRUN {script}\n", "-qqq", check=False)

@@ -33,7 +33,8 @@ def note(event, arguments):
         if isinstance(path, (str, bytes)):
             path = os.fsdecode(path)
             # A number is the name of a process in /proc.
-            if path.startswith(storage) or not (path.startswith("/") or path.split("/")[0].isdigit()):
+            is_relative = not path.startswith("/") and not path.partition("/")[0].isdigit()
+            if is_relative or path.startswith(storage):
                 os.write(fd, b"1")
 
 sys.addaudithook(note)

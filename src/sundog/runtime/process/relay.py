@@ -28,19 +28,28 @@ _NAMES = {1: "/dev/stdout", 2: "/dev/stderr"}
 
 
 class Tail:
-    """The last bytes of what a command prints: at least ``limit`` of them if there are so many."""
+    """The last bytes of each stream of a command: at least ``limit`` if there are so many.
 
-    __slots__ = ("_limit", "data")
+    Each has its own, because nothing tells in which order two pipes were written.
+    """
+
+    __slots__ = ("_limit", "_streams")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self.data = bytearray()
+        self._streams: dict[int, bytearray] = {}
 
-    def add(self, piece: bytes) -> None:
-        """Append what the command printed next."""
-        self.data += piece
-        if len(self.data) > 2 * self._limit:
-            del self.data[: -self._limit]
+    def add(self, source: int, piece: bytes) -> None:
+        """Append what the command printed next to the stream ``source``."""
+        stream = self._streams.setdefault(source, bytearray())
+        stream += piece
+        if len(stream) > 2 * self._limit:
+            del stream[: -self._limit]
+
+    @property
+    def data(self) -> bytes:
+        """The ends of the streams, one after the other."""
+        return b"\n".join(self._streams.values())
 
 
 class Relay:
@@ -108,7 +117,7 @@ class Relay:
             return
         piece = os.read(source, _PIECE)
         if self._tail is not None:
-            self._tail.add(piece)
+            self._tail.add(source, piece)
         target = self._targets[source]
         if self._sink is not None:
             self._sink(target, piece)

@@ -113,7 +113,7 @@ class RunStep:
         if status:
             sign = ""
             if self.options.retry and not refusals:  # these explain it
-                sign = self._sign(snapshot.root, status, bytes(tail.data))
+                sign = self._sign(snapshot.root, status, tail.data)
             message = f"build failed: RUN command {_outcome(status)}"
             raise CommandFailed(message, self._hint(refusals), status=status, sign=sign)
 
