@@ -368,6 +368,9 @@ static void compare(void)
     if (statx(AT_FDCWD, file, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &shown) < 0 ||
         lstat(file, &st) < 0 || syscall(SYS_lstat, file, &st2) < 0)
         return wrong("failure", file);
+    /* struct stat64 of i386: mode, links, owner; the inode number is at its end. */
+    uint32_t *narrow = (uint32_t *)(low + 2048);
+    long narrowed = i386_call(196, (long)strcpy(low, file), (long)narrow, 0, 0, 0);
     /* The file may have changed meanwhile: the first copy-up of a file in /bin changes /bin, and
      * other processes may change the host's files. */
     if (plain_statx(file, &after) < 0 || memcmp(&plain, &after, sizeof plain))
@@ -386,9 +389,7 @@ static void compare(void)
         st.st_dev != makedev(plain.stx_dev_major, plain.stx_dev_minor) ||
         st.st_rdev != makedev(plain.stx_rdev_major, plain.stx_rdev_minor))
         wrong("struct stat", file);
-    /* struct stat64 of i386: mode, links, owner; the inode number is at its end. */
-    uint32_t *narrow = (uint32_t *)(low + 2048);
-    if (i386_call(196, (long)strcpy(low, file), (long)narrow, 0, 0, 0) == 0 &&
+    if (narrowed == 0 &&
         (narrow[4] != plain.stx_mode || narrow[5] != plain.stx_nlink ||
          narrow[6] != plain.stx_uid || narrow[7] != plain.stx_gid ||
          narrow[22] != (uint32_t)plain.stx_ino || narrow[11] != (uint32_t)plain.stx_size))
