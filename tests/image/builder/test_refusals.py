@@ -64,7 +64,7 @@ def test_another_user_would_not_be_allowed_either(any_workshop: Workshop) -> Non
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("RUN true && /sbin/swapon /etc/passwd", "swapon(2) by swapon"),
+        ("RUN true && /bin/swapon /etc/passwd", "swapon(2) by swapon"),
         ('RUN ["ionice", "-c1", "true"]', "ioprio_set(2) by ionice"),
         ("RUN <<E\nset -e\nmount -t proc proc /etc\nE", "mount(2) by mount"),
     ],
@@ -77,3 +77,8 @@ def test_programs_by_their_names(any_workshop: Workshop, force: str, line: str, 
 def test_names_that_are_no_commands(any_workshop: Workshop) -> None:
     for line in ("RUN echo mount; ls /mount; exit 3", 'RUN ["ls", "mount"]'):
         assert hint(any_workshop, line, "seccomp").startswith("look at the state before it: ")
+
+
+def test_a_program_that_the_image_has_not(any_workshop: Workshop) -> None:
+    line = "RUN /nowhere/mount -t proc proc /m"
+    assert hint(any_workshop, line, "seccomp").startswith("look at the state before it: ")

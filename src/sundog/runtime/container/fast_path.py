@@ -59,7 +59,10 @@ def wanted_library(value: bytes | None, *, strict: bool) -> bytes:
     call.  Raises UsageError for another value than ``yes`` and ``no``.
     """
     if value not in (None, b"", SWITCHED_ON, _SWITCHED_OFF):
-        raise UsageError(f"$SUNDOG_FAST_PATH is neither yes nor no: {printable(value)}")
+        raise UsageError(
+            f"$SUNDOG_FAST_PATH is neither yes nor no: {printable(value)}",
+            "set it to yes or no, or unset it",
+        )
     if value != SWITCHED_ON or strict:
         return b""
     packages, _, _ = sys._getframe().f_code.co_filename.rpartition(_PACKAGE)

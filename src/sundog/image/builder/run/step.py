@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.root import Root
 
 _UMASK = 0o022
+_NOT_FOUND = 127  # the exit status of a shell that finds no such command: sh(1p)
 _TAIL = 1 << 14  # bytes of the output of a command that fails
 _SCRIPTS, _SCRIPT = 8, 1 << 15  # scripts of an image that are read, and bytes of each
 _FULL = 1 << 20  # bytes; with less free space, a file system counts as full
@@ -115,7 +116,7 @@ class RunStep:
             if self.options.retry and not refusals:  # these explain it
                 sign = self._sign(snapshot.root, status, tail.data)
             message = f"build failed: RUN command {_outcome(status)}"
-            raise CommandFailed(message, self._hint(refusals), status=status, sign=sign)
+            raise CommandFailed(message, self._hint(status, refusals), status=status, sign=sign)
 
     def _run(
         self,
@@ -215,7 +216,7 @@ class RunStep:
         # A script that the RUN itself made is not among them.
         return script_sign(map(decoded, in_root([root.unchanged()], read)))
 
-    def _hint(self, refusals: Sequence[str]) -> str:
+    def _hint(self, status: int, refusals: Sequence[str]) -> str:
         """Return a possible cause of the failure that the command's output may not show."""
         place, force = self.store.path, self.options.force
         space = os.statvfs(place)
@@ -223,7 +224,7 @@ class RunStep:
             return f"no space left on {file_system_of(place)}: storage directory {printable(place)}"
         if force.notify:
             return seen_refusals(refusals)
-        if hint := likely_refusals(self._scripts()):
+        if status != _NOT_FOUND and (hint := likely_refusals(self._scripts())):
             return hint
         if force.mode == "none":
             return "it ran without root emulation; --force=seccomp, the default, has it"
