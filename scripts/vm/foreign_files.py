@@ -31,7 +31,18 @@ BUSYBOX = Path("/opt/bases/busybox.tar")
 PROGRAMS = Path("/opt/programs")
 TESTS = Path("/opt/tests")
 # Those of tests/runtime/notify/programs that the tests of the machine run.
-COMPILED = ("differ", "kernel", "permissions", "processes", "refused", "stress", "sysv")
+COMPILED = (
+    "differ",
+    "kernel",
+    "messages",
+    "permissions",
+    "ports",
+    "processes",
+    "refused",
+    "starts",
+    "stress",
+    "sysv",
+)
 SANDBOX = ("tests/__init__.py", "tests/runtime/notify")
 FLAGS = ("-std=gnu11", "-O1", "-static", "-pthread")
 # PyPI has wheels of it for some machines only.  On others, pip makes one without its C library.

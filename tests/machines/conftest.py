@@ -94,6 +94,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
         made = f"touch /etc/resolv.conf; ln -s /proc/self/fd /dev/fd; {links}"
         machine.run("sh", "-c", made, timeout=PATIENCE)
         machine.run("sh", "-c", unpacked(TREE), timeout=PATIENCE)
+        machine.run("chroot", str(TREE), "/bin/ifconfig", "lo", "up", timeout=PATIENCE)
         guest.run(
             "sh", "-c", f"{unpacked(HOME / 'tree')} && mkdir context && echo hello >context/f"
         )
