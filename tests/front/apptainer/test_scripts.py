@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.base.quoting import between_quotes, literal
 from sundog.front.apptainer.scripts import NeedsShell, Variables, expanded, run_script
-from sundog.front.apptainer.variables import between_quotes, literal
 
 HOST = {"HOST": "h", "PATH": "/bin"}
 BASE = """#!/bin/sh

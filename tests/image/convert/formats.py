@@ -61,6 +61,12 @@ LOWER = (
 )
 UPPER = (file(".wh.hidden", b""), file("replaced", b"new", uid=1))
 
+APPTAINERS = (
+    b".singularity.d",
+    *(b".exec", b".run", b".shell", b".test"),
+    *(b"environment", b"singularity"),
+)
+
 Found = dict[bytes, tuple[object, ...]]
 
 
@@ -223,10 +229,27 @@ def in_directory(tree: Path) -> Found:
 
 
 def in_squash(path: Path) -> bytes:
-    """Return a SquashFS file as a tar, by squashfs-tools-ng."""
+    """Return a SquashFS file, or that of a SIF, as a tar, by squashfs-tools-ng."""
+    if path.suffix == ".sif":
+        *_, (_, _, start, size, *_) = sif_descriptors(path.read_bytes())
+        squash = path.with_suffix(".in-sif")
+        squash.write_bytes(path.read_bytes()[start : start + size])
+        path = squash
     return subprocess.run(
         ["sqfs2tar", "--root-becomes", ".", path], capture_output=True, check=True
     ).stdout
+
+
+def sif_descriptors(sif: bytes) -> list[tuple[int, str, int, int, bytes]]:
+    """Return kind, name, offset, size and the rest of each descriptor in use."""
+    total, table = struct.unpack_from("<qq", sif, 88)
+    found = []
+    for number in range(total):
+        fields = struct.unpack_from("<i?3I7q128s384s", sif, table + 585 * number)
+        if fields[1]:
+            name = fields[12].rstrip(b"\0").decode()
+            found.append((fields[0], name, fields[5], fields[6], fields[13]))
+    return found
 
 
 def in_archive(path: Path) -> tuple[Found, dict[str, Any]]:
@@ -281,12 +304,13 @@ def config_in_tree(found: Found) -> dict[str, Any]:
 
 
 def without_own(found: Found) -> Found:
-    """Return what is in an image without the files below ch/ and the directories of VOLUME.
+    """Return what is in an image without the files of Sundog and of Apptainer, and VOLUME.
 
     Times of directories and of modes that are closed to the test are compared elsewhere.
     """
     return {
         path: value
         for path, value in found.items()
-        if path not in (b"ch", b"vol", b"vol/ume") and not path.startswith((b"ch/", b"closed/"))
+        if path not in (b"ch", b"vol", b"vol/ume", *APPTAINERS)
+        and not path.startswith((b"ch/", b"closed/", b".singularity.d/"))
     }

@@ -91,7 +91,7 @@ def test_an_image_without_commands(
 def test_what_a_line_cannot_express() -> None:
     config = ImageConfig(env=("LINES=one\ntwo", "WORD=a", "DOLLAR=$HOME ${1} ${"))
     lines = b'DOLLAR="$HOME ${1} ${"\nWORD="a"\n'
-    assert enroot_files(config, [])[b"etc/environment"] == lines
+    assert enroot_files(config, [])[b"etc/environment"].content == lines
 
 
 def test_no_way_to_the_host(

@@ -5,8 +5,8 @@ What a shell must evaluate is evaluated by one of the image: its bash, else its 
 
 from __future__ import annotations
 
+from sundog.base.quoting import between_quotes, single_quoted
 from sundog.errors import UsageError
-from sundog.front.apptainer.variables import between_quotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,15 +80,10 @@ def after_scripts(command: Sequence[str], environment: Environment) -> list[str]
         return list(command)
     lines = [_BASH, "shift"]
     for name in environment.scripts:
-        path = _single_quoted(f"{_METADATA}/env/{name}")
+        path = single_quoted(f"{_METADATA}/env/{name}")
         lines.append(f"if [ -f {path} ]; then . {path}; fi")
     for number, (name, _) in enumerate(environment.texts):
         text = TEXT_VARIABLE.format(number)
         lines.append(f'eval "export {name}=\\"${text}\\""; unset {text}')
     program = "\n".join([*lines, _LOOK])
     return [_SH, "-c", program, "sh", program, *command]
-
-
-def _single_quoted(text: str) -> str:
-    quoted = text.replace("'", "'\\''")
-    return f"'{quoted}'"

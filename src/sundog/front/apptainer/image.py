@@ -17,29 +17,18 @@ from sundog.base.record.stack import ImageStack, unpack_command
 from sundog.errors import NotInStorage, SundogError
 from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.stored import image_directory, image_facts
-from sundog.runtime.container.root_files import names_inside, read_inside
+from sundog.runtime.container.image_files import FILE_LIMIT, DirectoryFiles, SquashfsFiles
+from sundog.runtime.container.root_files import read_inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Protocol
 
-    from sundog.runtime.squashfs.image import SquashfsImage
-
-    class _Tree(Protocol):
-        """The files of an image."""
-
-        def read(self, path: bytes) -> bytes | None:
-            """Return a regular file; None if there is none, or if it is too large."""
-
-        def names(self, path: bytes) -> list[bytes]:
-            """Return the names in a directory."""
-
+    from sundog.runtime.container.image_files import ImageFiles
 
 STORED = "docker://"
 _METADATA = b".singularity.d"
 _SCRIPTS = _METADATA + b"/env"
-_SCRIPTS_LIMIT = 1000
 _CONVERT = "ch-convert FILE DIR makes a directory of it, where that is possible"
 _LAYOUT = "archives and layouts are not run yet"
 _LOAD = "ch-image load PATH, then docker://NAME"
@@ -130,7 +119,7 @@ def facts_of_name(name: str, storage: str | None) -> ImageFacts | None:
         return None
     directory = image_directory(name, storage)
     with Closing(os.open(os.path.join(directory, "root"), os.O_PATH | os.O_DIRECTORY)) as root:
-        variables = read_inside(root, OWN_VARIABLES, SCRIPT_LIMIT)
+        variables = read_inside(root, OWN_VARIABLES, FILE_LIMIT)
     return ImageFacts(
         name,
         f"{STORED}{name}",
@@ -154,14 +143,14 @@ def facts_of_path(image: str) -> ImageFacts:
     with Closing(fd):
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
-            return _facts(_Directory(fd), path, is_directory=True)
+            return _facts(DirectoryFiles(fd), path, is_directory=True)
         start = os.pread(fd, SIF_MAGIC_PLACE + len(SIF_MAGIC), 0) if stat.S_ISREG(mode) else b""
         if start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
             from sundog.runtime.squashfs.image import SquashfsImage
             from sundog.runtime.squashfs.sif import squashfs_place
 
             place = squashfs_place(fd, os.fsencode(path))
-            return _facts(_Squashfs(SquashfsImage(fd, place)), path, is_directory=False)
+            return _facts(SquashfsFiles(SquashfsImage(fd, place)), path, is_directory=False)
     raise SundogError(
         f"could not open image {path}: it is neither SIF, nor SquashFS, nor a directory", _CONVERT
     )
@@ -171,54 +160,7 @@ def _hint(image: str) -> str:
     return f"an image of a registry or of storage is docker://{image}" if "/" not in image else ""
 
 
-class _Directory:
-    """The files of an image that is a directory."""
-
-    def __init__(self, root: int) -> None:
-        self._root = root
-
-    def read(self, path: bytes) -> bytes | None:
-        return read_inside(self._root, path, SCRIPT_LIMIT)
-
-    def names(self, path: bytes) -> list[bytes]:
-        return names_inside(self._root, path, _SCRIPTS_LIMIT)
-
-
-class _Squashfs:
-    """The files of an image that is one file.  No link is followed."""
-
-    def __init__(self, image: SquashfsImage) -> None:
-        self._image = image
-
-    def read(self, path: bytes) -> bytes | None:
-        inode = self._image.inode(self._image.root)
-        for name in path.split(b"/"):
-            found = self._image.lookup(inode, name) if inode.kind == "d" else None
-            if found is None:
-                return None
-            inode = self._image.inode(found)
-        if inode.kind != "f" or inode.size > SCRIPT_LIMIT:
-            return None
-        return b"".join(self._image.read(inode, 0, inode.size))
-
-    def names(self, path: bytes) -> list[bytes]:
-        inode = self._image.inode(self._image.root)
-        for name in path.split(b"/"):
-            found = self._image.lookup(inode, name) if inode.kind == "d" else None
-            if found is None:
-                return []
-            inode = self._image.inode(found)
-        if inode.kind != "d":
-            return []
-        names: list[bytes] = []
-        for name, *_ in self._image.entries(inode):
-            names.append(name)
-            if len(names) >= _SCRIPTS_LIMIT:
-                break
-        return names
-
-
-def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
+def _facts(tree: ImageFiles, path: str, *, is_directory: bool) -> ImageFacts:
     """Return the facts of the image whose files are in ``tree``.  Raises SundogError."""
     packed = tree.read(OWN_COMMAND)
     own = ImageStack([]) if packed is None else unpack_command(packed)
@@ -237,7 +179,7 @@ def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
     )
 
 
-def _scripts(tree: _Tree, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
+def _scripts(tree: ImageFiles, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
     """Return names and texts of the scripts, up to a total size."""
     found: list[tuple[str, str | None]] = []
     size = 0

@@ -9,6 +9,8 @@ Specification: the shell command language of POSIX.1-2024.
 
 from __future__ import annotations
 
+from sundog.base.quoting import IDENTIFIER, is_name
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 SCRIPT_LIMIT = 1 << 20  # bytes of a script, and of what its variables expand to
 _DEPTH_LIMIT = 16  # of ${X:-${Y:-…}}
 _FLOW_LIMIT = 100  # of an ``if`` in an ``if``
-_IDENTIFIER = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_DIGITS = frozenset("0123456789")
 _OPERATORS = frozenset("|&<>()")
 _PATTERNS = frozenset("*?[")
 _QUOTES = frozenset("'\"\\$")
@@ -278,7 +278,7 @@ class _Script:
 
     def _name(self) -> str:
         start = self._place
-        while self._text[self._place : self._place + 1] in _IDENTIFIER:
+        while self._text[self._place : self._place + 1] in IDENTIFIER:
             self._place += 1
         return self._text[start : self._place]
 
@@ -355,8 +355,3 @@ def _test(words: list[Word]) -> bool:
     if len(texts) == 3 and texts[1] in _COMPARED:
         return (texts[0] == texts[2]) == _COMPARED[texts[1]]
     raise NeedsShell
-
-
-def is_name(text: str) -> bool:
-    """Tell whether ``text`` can be the name of a shell's variable."""
-    return bool(text) and _IDENTIFIER.issuperset(text) and text[0] not in _DIGITS

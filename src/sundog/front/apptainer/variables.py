@@ -10,9 +10,10 @@ Specification: Apptainer's user guide, "Environment and Metadata".
 
 from __future__ import annotations
 
+from sundog.base.quoting import between_quotes, is_name, literal
 from sundog.errors import UsageError
 from sundog.front.apptainer.line import listed
-from sundog.front.apptainer.scripts import NeedsShell, Variables, expanded, is_name, run_script
+from sundog.front.apptainer.scripts import NeedsShell, Variables, expanded, run_script
 from sundog.front.pflag_values import pairs_of
 
 TYPE_CHECKING = False
@@ -215,23 +216,3 @@ def _in_order(texts: Mapping[str, str]) -> list[tuple[str, str]]:
             ordered.append((name, f"${{{name}:+${name}:}}{after}"))
     libraries = ("LD_LIBRARY_PATH", f"${{LD_LIBRARY_PATH:-{LIBRARIES}}}")
     return [*found.items(), *ordered, libraries]
-
-
-def literal(value: str) -> str:
-    """Return the text between double quotes that a shell evaluates to ``value``."""
-    return "".join(f"\\{each}" if each in '\\"$`' else each for each in value)
-
-
-def between_quotes(value: str) -> str:
-    r"""Return the text between double quotes in which only ``$`` and ``\``` have a meaning."""
-    parts: list[str] = []
-    place = 0
-    while place < len(value):
-        each = value[place]
-        if each == "\\" and value[place + 1 : place + 2] in ("$", "`"):
-            parts.append(value[place : place + 2])
-            place += 1
-        else:
-            parts.append(f"\\{each}" if each in '\\"' else each)
-        place += 1
-    return "".join(parts)

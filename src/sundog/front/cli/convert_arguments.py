@@ -25,7 +25,7 @@ formats:
   docker-archive  what docker save writes: docker-archive:PATH[:TAG]
   docker, podman  an image of Docker or Podman, by their own save and load
   enroot          a SquashFS file for Enroot and pyxis, which ch-run runs, too (only OUT)
-  sif             the SquashFS in a file of Singularity or Apptainer (only IN)
+  sif             a file of Singularity or Apptainer, with SquashFS in it
 
 Without -i and -o, names tell the formats, and the contents of an input that exists;
 see ch-convert(1).

@@ -24,19 +24,23 @@ from sundog.image.convert.formats import (
     ENGINE_FORMATS,
     ENROOT,
     OCI_DIRECTORY,
+    SIF,
     SQUASHES,
     TAR,
     Place,
     compression,
 )
-from sundog.image.convert.mounted_squash import StackedImage, mountable_root, squash_mounted
+from sundog.image.convert.mounted_squash import Work, squash_layers
 from sundog.image.convert.outputs import output_directory, output_file
 from sundog.image.convert.pseudo_file import LATEST
 from sundog.image.convert.save import DOCKER_ARCHIVE, save
+from sundog.image.convert.sif_file import copy_squash, sif_objects, sif_output, write_sif
 from sundog.image.convert.source import Source
 from sundog.image.convert.squash import Maker, find_maker, squash_output, write_squash
 from sundog.image.convert.unpacking import to_directory
 from sundog.image.layer.compressing import CompressedWriter
+from sundog.image.sif.inspection import architecture_of, has_metadata
+from sundog.image.sif.metadata import Metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +63,7 @@ def convert(source: Place, target: Place, options: Options, progress: Progress) 
     """
     check_input(source)
     with ExitStack() as stack:
-        found = Source(source, options, progress, stack, for_enroot=target.format == ENROOT)
+        found = Source(source, options, progress, stack, target=target.format)
         work = _Conversion(found, target, options, progress)
         work.check()
         if options.is_dry:
@@ -101,8 +105,8 @@ class _Conversion:
                 raise SundogError(
                     "exists in ch-image storage, not deleting per --no-clobber: " + target.text
                 )
-        elif target.format in SQUASHES:
-            self._maker = find_maker()
+        elif target.format in SQUASHES or target.format == SIF:
+            self._maker = find_maker(has_offset=target.format == SIF)
         elif target.format == TAR:
             self._compression = compression(target.text)
         elif target.format in ENGINE_FORMATS:
@@ -115,6 +119,7 @@ class _Conversion:
             DIRECTORY: self._to_directory,
             TAR: self._to_tar,
             **dict.fromkeys(SQUASHES, self._to_squash),
+            SIF: self._to_sif,
             **dict.fromkeys(ARCHIVES, self._to_archive),
             **dict.fromkeys(ENGINE_FORMATS, self._to_engine),
         }
@@ -139,22 +144,43 @@ class _Conversion:
     def _to_squash(self) -> None:
         maker = self._maker
         assert maker is not None
-        with self._source.stage("packing") as transfer:
-            image, flow = self._mountable(), self._source.flow(is_flat=True)
-            with squash_output(self._target.text) as output:
-                if image and squash_mounted(
-                    image, flow, output, maker, transfer=transfer, warn=self._source.warn
-                ):
-                    return
-                with self._source.flat(is_flat=True, latest=LATEST) as stream:
-                    write_squash(stream, output, maker, transfer)
+        source = self._source
+        with source.stage("packing") as transfer:
+            if source.has_layers:
+                work = Work(maker, source.flow(is_flat=True), transfer, source.warn)
+                store, layers = source.store_of_image(), source.image.layers
+                _, added = source.layers_and_added()
+                with squash_output(self._target.text) as output:
+                    squash_layers(store, layers, added, output, work)
+                return
+            with (
+                squash_output(self._target.text) as output,
+                source.flat(is_flat=True, latest=LATEST) as stream,
+            ):
+                write_squash(stream, output, maker, transfer)
 
-    def _mountable(self) -> StackedImage | None:
-        """Return the source if it is an image of layers that can be mounted."""
-        if not self._source.has_layers:
-            return None
-        root = mountable_root(self._source.store_of_image(), self._source.image.layers)
-        return StackedImage(root, *self._source.layers_and_added()) if root else None
+    def _to_sif(self) -> None:
+        maker = self._maker
+        assert maker is not None
+        source, target = self._source, self._target.text
+        with source.stage("packing") as transfer, source.files() as files:
+            flow = source.flow(is_flat=True)
+            if files is None or not has_metadata(files):
+                metadata = Metadata.of_config(
+                    *(source.image.config, source.bootstrap, source.place.text, flow.epoch)
+                )
+                work = Work(maker, flow, transfer, source.warn)
+                write_sif(source.store_of_image(), source.image, metadata, target, work)
+                return
+            with sif_output(
+                target, sif_objects(files), architecture_of(files), flow.epoch
+            ) as output:
+                if source.place.format == DIRECTORY:
+                    with source.flat(is_flat=True, latest=LATEST) as stream:
+                        write_squash(stream, output, maker, transfer)
+                    return
+                with source.squash() as (file, start):
+                    copy_squash(file, start, output, transfer)
 
     def _to_tar(self) -> None:
         with self._source.stage("packing") as transfer, self._source.flat(is_flat=False) as stream:

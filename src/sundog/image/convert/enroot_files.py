@@ -16,7 +16,7 @@ from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.image.layer.below import Below
 from sundog.image.layer.directory_owners import PLACEHOLDERS
-from sundog.image.layer.whole_image import image_entries
+from sundog.image.layer.whole_image import DIRECTORY, file_of, image_entries
 from sundog.image.store.metadata import encoded
 from sundog.image.store.volumes import volume_paths
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.image.layer.below import LayerTree
+    from sundog.image.layer.whole_image import Addition
     from sundog.image.oci.config import ImageConfig
 
 _SHELL = ("/bin/sh",)
@@ -35,8 +36,8 @@ _VOLUME = b"${ENROOT_ROOTFS}/%b /%b none x-create=dir,bind,rw,nosuid,nodev\n"
 _HOSTS_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
-def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes, bytes | None]:
-    """Return the files by path; a directory has None, and comes before what is in it.
+def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes, Addition]:
+    """Return the files by path; a directory comes before what is in it.
 
     Each device that shows in ``layers``, the topmost first, becomes an empty file: the user runs
     ``enroot create``, and can't make devices.  Raises SundogError if something of the image is in
@@ -48,15 +49,15 @@ def enroot_files(config: ImageConfig, layers: Sequence[LayerTree]) -> dict[bytes
         ]
         volumes = [path for path in volume_paths(config.volumes) if not _has_link(view, path)]
         files = {
-            **dict.fromkeys(devices, b""),
-            b"etc": None,
-            b"etc/environment": _environment(config),
-            b"etc/fstab": b"".join(map(_mount, volumes)),
-            b"etc/rc": encoded(_command(config)),
-            b"etc/rc.local": b"",
+            **dict.fromkeys(devices, file_of(b"")),
+            b"etc": DIRECTORY,
+            b"etc/environment": file_of(_environment(config)),
+            b"etc/fstab": file_of(b"".join(map(_mount, volumes))),
+            b"etc/rc": file_of(encoded(_command(config))),
+            b"etc/rc.local": file_of(b""),
         }
-        for path, content in files.items():
-            _check_place(view, path, is_directory=content is None)
+        for path, addition in files.items():
+            _check_place(view, path, is_directory=addition.is_directory)
     return files
 
 

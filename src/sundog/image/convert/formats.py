@@ -30,13 +30,21 @@ _BOTH = (
     *(OCI_ARCHIVE, OCI_DIRECTORY, PODMAN, SQUASH, TAR),
 )
 INPUTS = (*_BOTH, SIF)
-OUTPUTS = (*_BOTH, ENROOT)
+OUTPUTS = (*_BOTH, ENROOT, SIF)
 SQUASHES = (SQUASH, ENROOT)
 ARCHIVES = (OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE)
 ENGINE_FORMATS = (DOCKER, PODMAN)
 # Their images are made of layers, and have a configuration apart from their files.
 LAYERED = (CH_IMAGE, *ARCHIVES, *ENGINE_FORMATS)
 STANDARD_STREAM = "-"
+# The words of a definition file for a source.
+BOOTSTRAPS = {
+    CH_IMAGE: "docker",
+    OCI_ARCHIVE: "oci-archive",
+    OCI_DIRECTORY: "oci",
+    DOCKER_ARCHIVE: "docker-archive",
+    DOCKER: "docker-daemon",
+}
 
 # The prefixes of skopeo and podman.
 _PREFIXES = {
@@ -130,9 +138,7 @@ def _place(text: str, named: str | None, known: Sequence[str]) -> Place:
         return Place(TAR, text)
     for form, patterns in _PATTERNS:
         if any(fnmatchcase(text, pattern) for pattern in patterns):
-            if form in known:
-                return Place(form, text)
-            raise UsageError(f"can't write this format: {text}", "ch-convert only reads SIF")
+            return Place(form, text)
     return Place(CH_IMAGE, text)
 
 

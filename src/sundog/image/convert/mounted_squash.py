@@ -11,17 +11,23 @@ import select
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.process import set_pdeathsig
 from sundog.errors import KernelError, SundogError
-from sundog.image.convert.flow import task
-from sundog.image.convert.pseudo_file import describe
-from sundog.image.convert.squash import MKSQUASHFS, check_status, making_arguments, start
+from sundog.image.convert.flow import produced, task
+from sundog.image.convert.pseudo_file import LATEST, describe
+from sundog.image.convert.squash import (
+    MKSQUASHFS,
+    check_status,
+    making_arguments,
+    start,
+    write_squash,
+)
 from sundog.image.layer.below import Below, LayerTree
+from sundog.image.layer.flat_tar import write_layers
 from sundog.image.layer.header import NANOSECONDS
-from sundog.image.layer.whole_image import FILE_MODE
 from sundog.image.transfer.packing import warn_of_image
 from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.root import mount_root
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from sundog.image.convert.flow import Flow
     from sundog.image.convert.pseudo_file import Description
     from sundog.image.convert.squash import Maker, Output
+    from sundog.image.layer.tar_writer import TarWriter
     from sundog.image.layer.whole_image import Added
     from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
@@ -53,6 +60,19 @@ class StackedImage:
     added: Added
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of packing an image: program, rules, and those who are told.
+
+    ``warn`` is told which files lose set-id bits.
+    """
+
+    maker: Maker
+    flow: Flow
+    transfer: Transfer
+    warn: Callable[[str], None]
+
+
 def mountable_root(store: Store, layers: Sequence[LayerId]) -> Root | None:
     """Return how the layers of an image, bottom first, are mounted; None if they can't be here."""
     try:
@@ -62,33 +82,49 @@ def mountable_root(store: Store, layers: Sequence[LayerId]) -> Root | None:
     return driver.root(layers) if driver.name == "overlay" else None
 
 
-def squash_mounted(
-    image: StackedImage,
-    flow: Flow,
+def squash_layers(
+    store: Store,
+    layers: Sequence[LayerId],
+    added: Added,
     output: Output,
-    maker: Maker,
-    *,
-    transfer: Transfer,
-    warn: Callable[[str], None],
-) -> bool:
-    """Write ``output`` of ``image``; ``warn`` is told which files lose set-id bits.
+    work: Work,
+) -> None:
+    """Write ``output`` of layers, bottom first, and of what is ``added``: see ``whole_image``.
 
-    Returns False, and writes nothing, if ``maker`` reads no trees, if the layers can't be mounted
+    Raises SundogError with what the program says.
+    """
+    root, paths = mountable_root(store, layers), store.layers.paths(layers)
+    if root is not None:
+        image = StackedImage(root, paths, added)
+        if squash_mounted(image, output, work):
+            return
+
+    def write(archive: TarWriter) -> None:
+        write_layers(archive, [LayerTree.read(path) for path in paths], added)
+
+    with produced(write, replace(work.flow, latest=LATEST), work.warn) as stream:
+        write_squash(stream, output, work.maker, work.transfer)
+
+
+def squash_mounted(image: StackedImage, output: Output, work: Work) -> bool:
+    """Write ``output`` of ``image``.
+
+    Returns False, and writes nothing, if the program reads no trees, if the layers can't be mounted
     here, or if mksquashfs can't be told what they hold.  Raises SundogError with what it says.
     """
-    if maker.name != MKSQUASHFS:
+    if work.maker.name != MKSQUASHFS:
         return False
     shown = 0
 
     def show(count: int) -> None:
         nonlocal shown
-        transfer.advance(count - shown)
+        work.transfer.advance(count - shown)
         shown = count
 
     def inside(tie: Callable[[], None]) -> tuple[int, list[bytes]] | None:
         enter_namespaces(0, 0)
         tie()
-        return _made(image, flow, output, maker)
+        return _made(image, work.flow, output, work.maker)
 
     WATCH.start()
     with task(inside, [output.file, output.said.fileno()]) as running, WATCH.shown(show):
@@ -97,8 +133,8 @@ def squash_mounted(
         case None:
             return False
         case (int(status), list(dropped)):
-            check_status(status, maker, output)
-            warn_of_image(dropped, warn)
+            check_status(status, work.maker, output)
+            warn_of_image(dropped, work.warn)
             return True
     raise AssertionError
 
@@ -107,7 +143,7 @@ def _made(
     image: StackedImage, flow: Flow, output: Output, maker: Maker
 ) -> tuple[int, list[bytes]] | None:
     """Mount the image and run mksquashfs; return its exit status and the dropped entries."""
-    room = sum(len(content or b"") + _SLACK for content in image.added.values()) + _SLACK
+    room = sum(len(one.content) + _SLACK for one in image.added.values()) + _SLACK
     try:
         scratch = mount_scratch(b"%d" % room)
         root = mount_root(image.root)
@@ -123,7 +159,7 @@ def _made(
     _write_added(description, scratch)
     pseudo, excluded = map(_in_memory, (description.definitions, description.excluded))
     arguments = [
-        *(_path_of(root) + b"/.", *making_arguments(output.path, description.root)),
+        *(_path_of(root) + b"/.", *making_arguments(output, description.root)),
         # The pseudo file alone decides about owners and attributes.
         *("-all-root", "-pseudo-override", "-pf", _path_of(pseudo), "-ef", _path_of(excluded)),
         *(("-xattrs-exclude", ".") if flow.keeps_xattrs else ("-no-xattrs",)),
@@ -165,11 +201,11 @@ def _in_memory(data: bytes) -> int:
 def _write_added(description: Description, scratch: int) -> None:
     """Write the added files into the directory ``scratch``."""
     time = description.root.seconds * NANOSECONDS
-    for number, content in enumerate(description.files):
+    for number, entry in enumerate(description.files):
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with open(os.open(b"%d" % number, flags, 0o600, dir_fd=scratch), "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), FILE_MODE)
+            file.write(entry.content)
+            os.fchmod(file.fileno(), entry.mode)
             file.flush()
             os.utime(file.fileno(), ns=(time, time))
 

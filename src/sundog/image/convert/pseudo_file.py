@@ -64,14 +64,14 @@ class Description:
     root        the root directory
     definitions the pseudo file
     excluded    the list of excluded files, relative to the mount
-    files       the contents of added files, whose names are their numbers
+    files       the added files, whose names are their numbers
     dropped     the entries that lose their set-id bits, as a tar names them
     """
 
     root: RootInode
     definitions: bytes
     excluded: bytes
-    files: Sequence[bytes]
+    files: Sequence[Entry]
     dropped: Sequence[bytes]
 
 
@@ -120,7 +120,7 @@ class _Describer:
         self._keeps_xattrs = keeps_xattrs
         self._lines: list[bytes] = []
         self._excluded: list[bytes] = []
-        self._files: list[bytes] = []
+        self._files: list[Entry] = []
         self._dropped: list[bytes] = []
         self._changed: dict[bytes, bytes] = {}  # the first name of a file → its definition
         self._zeros = ZEROS_WRITTEN  # bytes of holes that mksquashfs may still read
@@ -169,9 +169,13 @@ class _Describer:
             self._exclude(entry.path, replaced)
         if entry.kind == "d":
             self._define(entry.path, b"D %d %o 0 0" % (seconds, entry.mode))
+        elif entry.kind == "l":
+            if _SPECIAL.search(entry.content):
+                raise _Inexpressible
+            self._define(entry.path, b"S %d %o 0 0 %s" % (seconds, entry.mode, entry.content))
         else:
             self._define(entry.path, b"l %s/%d" % (self._place, len(self._files)))
-            self._files.append(entry.content)
+            self._files.append(entry)
 
     def _device(self, entry: Entry, placeholder: Found, seconds: int) -> None:
         """Define a device in place of its placeholder."""

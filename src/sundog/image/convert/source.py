@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import BinaryIO, cast
 
-from sundog.base.record.guesses import GUESSES, LOST_GUESSES
+from sundog.base.kernel.files import Closing
 from sundog.errors import NotInStorage
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.enroot_files import enroot_files
 from sundog.image.convert.flow import Flow, produced
 from sundog.image.convert.formats import (
     ARCHIVES,
+    BOOTSTRAPS,
     CH_IMAGE,
     DIRECTORY,
     ENGINE_FORMATS,
+    ENROOT,
     LAYERED,
     SIF,
     SQUASH,
@@ -25,18 +27,18 @@ from sundog.image.convert.formats import (
 )
 from sundog.image.convert.load import load_one
 from sundog.image.convert.normal_tar import Survey, survey, write_normal
-from sundog.image.convert.own_files import own_files
+from sundog.image.convert.own_files import files_of_config
 from sundog.image.convert.temporary import TemporaryStore
 from sundog.image.convert.unpacking import Rules, to_store
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.flat_tar import write_directory, write_layers
-from sundog.image.layer.guessing import guesses_of_image
 from sundog.image.layer.import_directory import foreign_owners
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
-from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.store import Store
+from sundog.runtime.container.image_files import DirectoryFiles, SquashfsFiles
+from sundog.runtime.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,15 +48,16 @@ if TYPE_CHECKING:
     from sundog.base.record.layer_path import LayerPath
     from sundog.image.convert.options import Options, Progress
     from sundog.image.layer.tar_writer import TarWriter
-    from sundog.image.layer.whole_image import Added
+    from sundog.image.layer.whole_image import Added, Addition
     from sundog.image.store.images import Image
     from sundog.image.transfer.report import Transfer
+    from sundog.runtime.container.image_files import ImageFiles
 
 
 class Source:
     """The image at a ``place``; ``stack`` closes what it opens.
 
-    ``for_enroot`` adds the files that Enroot reads.
+    ``target`` is the format that it is to become.
     """
 
     def __init__(
@@ -64,14 +67,14 @@ class Source:
         progress: Progress,
         stack: ExitStack,
         *,
-        for_enroot: bool,
+        target: str,
     ) -> None:
         """Find the image, if it is one in storage.  Raises NotInStorage."""
         self.place = place
         self._options = options
         self._progress = progress
         self._stack = stack
-        self._for_enroot = for_enroot
+        self._target = target
         self._given = self._stored(place.text) if place.format == CH_IMAGE else None
 
     def info(self, text: str) -> None:
@@ -192,10 +195,8 @@ class Source:
             return (lambda out: write_directory(out, path, foreign, guessed=guessed)), ()
         if source.format in (SQUASH, SIF):
             from sundog.image.convert.from_squash import read_squash  # noqa: PLC0415 - seldom needed
-            from sundog.runtime.squashfs.sif import squashfs_place  # noqa: PLC0415
 
-            fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
-            offset = squashfs_place(fd, os.fsencode(source.text)) if source.format == SIF else 0
+            fd, offset = self._opened_squash()
             return (lambda out: read_squash(out, fd, offset)), (fd,)
         if source.format == TAR and not source.is_stream and os.path.isfile(source.text):
             fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
@@ -206,6 +207,39 @@ class Source:
             os.close(fd)
         layers, added = self.layers_and_added()
         return (lambda out: write_layers(out, [LayerTree.read(x) for x in layers], added)), ()
+
+    def _opened_squash(self) -> tuple[int, int]:
+        """Return the descriptor of a file with SquashFS, and where that begins."""
+        from sundog.runtime.squashfs.sif import squashfs_place  # noqa: PLC0415 - seldom needed
+
+        fd = os.open(self.place.text, os.O_RDONLY | os.O_CLOEXEC)
+        if self.place.format == SQUASH:
+            return fd, 0
+        return fd, squashfs_place(fd, os.fsencode(self.place.text))
+
+    @contextmanager
+    def squash(self) -> Iterator[tuple[int, int]]:
+        """Give the file of a source that is SquashFS or a SIF, and where SquashFS begins in it."""
+        fd, start = self._opened_squash()
+        with Closing(fd):
+            yield fd, start
+
+    @contextmanager
+    def files(self) -> Iterator[ImageFiles | None]:
+        """Give the small files of a source that is a directory or has SquashFS; None for others."""
+        if self.place.format == DIRECTORY:
+            with Closing(os.open(self.place.text, os.O_PATH | os.O_DIRECTORY)) as root:
+                yield DirectoryFiles(root)
+        elif self.place.format in (SQUASH, SIF):
+            with self.squash() as (fd, start):
+                yield SquashfsFiles(SquashfsImage(fd, start))
+        else:
+            yield None
+
+    @property
+    def bootstrap(self) -> str:
+        """The word of a definition file for a source of this kind."""
+        return BOOTSTRAPS.get(self.place.format, "localimage")
 
     def flow(self, is_flat: bool, latest: int | None = None) -> Flow:
         """Return the rules for a tar of the source; see ``flat``."""
@@ -218,17 +252,12 @@ class Source:
         """
         image = self.image
         layers = self.store_of_image().layers.paths(image.layers)
-        added: dict[bytes, bytes | None] = {}
+        added: dict[bytes, Addition] = {}
         if self.has_layers:
             trees = [LayerTree.read(layer) for layer in layers]
-            added = own_files(image.config)
-            if self._for_enroot:
+            added = files_of_config(image.config, trees)
+            if self._target == ENROOT:
                 added |= enroot_files(image.config, trees)
-            guesses = guesses_of_image(trees)
-            if guesses is None and was_unrecorded(image.config):
-                guesses = LOST_GUESSES
-            if guesses is not None:
-                added[GUESSES] = guesses
         return layers, added
 
     def _survey(self, raw: BinaryIO) -> Survey:

@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from sundog.image.layer.header import Member
     from sundog.image.transfer.report import Transfer
 
+    Compressor = tuple[str, int | None]
+
 BLOCK_SIZE = 128 << 10
-_LEVEL = 3
+# The compressors, and what makes them as fast as they are good.
+ZSTD, GZIP = ("zstd", 3), ("gzip", None)
 _NEEDED = (4, 6)
 _ROOT_LIMIT = 4 << 20  # bytes until the header of the root has come
 _MESSAGE_LIMIT = 4096
@@ -50,7 +53,7 @@ class Maker:
 
     name: str
     program: str
-    from_tar: Callable[[bytes, RootInode], Sequence[str | bytes]]
+    from_tar: Callable[[Output, RootInode], Sequence[str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,15 @@ class Output:
     destination its name for messages
     file        the descriptor of the new file
     said        takes what the program says
+    compressor  its name and level; None for its own level
+    offset      where SquashFS begins in the file
     """
 
     destination: str
     file: int
     said: BinaryIO
+    compressor: Compressor
+    offset: int = 0
 
     @property
     def path(self) -> bytes:
@@ -72,11 +79,13 @@ class Output:
         return b"/proc/self/fd/%d" % self.file
 
 
-def making_arguments(output: bytes, root: RootInode) -> Sequence[str | bytes]:
+def making_arguments(output: Output, root: RootInode) -> Sequence[str | bytes]:
     """Return the arguments of mksquashfs that say how ``output`` is made, and what its root is."""
+    compressor, level = output.compressor
     arguments: list[str | bytes] = [
-        *(output, "-noappend", "-no-progress", "-quiet", "-exit-on-error", "-no-exports"),
-        *("-comp", "zstd", "-Xcompression-level", str(_LEVEL), "-b", str(BLOCK_SIZE)),
+        *(output.path, "-noappend", "-no-progress", "-quiet", "-exit-on-error", "-no-exports"),
+        *("-comp", compressor, "-b", str(BLOCK_SIZE), "-offset", str(output.offset)),
+        *(("-Xcompression-level", str(level)) if level else ()),
         *("-root-mode", f"{root.mode:o}", "-root-uid", str(root.uid), "-root-gid", str(root.gid)),
         *("-root-time", str(root.seconds)),
     ]
@@ -85,20 +94,25 @@ def making_arguments(output: bytes, root: RootInode) -> Sequence[str | bytes]:
     return arguments
 
 
-def _mksquashfs(output: bytes, root: RootInode) -> Sequence[str | bytes]:
+def _mksquashfs(output: Output, root: RootInode) -> Sequence[str | bytes]:
     return ["-", *making_arguments(output, root), "-mkfs-time", "0", "-tar"]
 
 
-def _tar2sqfs(output: bytes, root: RootInode) -> Sequence[str | bytes]:
+def _tar2sqfs(output: Output, root: RootInode) -> Sequence[str | bytes]:
+    name, level = output.compressor
     defaults = f"mode=0{root.mode:o},uid={root.uid},gid={root.gid},mtime={root.seconds}"
     return [
-        *("--force", "--quiet", "--compressor", "zstd", "--comp-extra", f"level={_LEVEL}"),
-        *("--block-size", str(BLOCK_SIZE), "--defaults", defaults, output),
+        *("--force", "--quiet", "--compressor", name),
+        *(("--comp-extra", f"level={level}") if level else ()),
+        *("--block-size", str(BLOCK_SIZE), "--defaults", defaults, output.path),
     ]
 
 
-def find_maker() -> Maker:
-    """Return the program that makes SquashFS here; raise SundogError if there is none."""
+def find_maker(*, has_offset: bool = False) -> Maker:
+    """Return the program that makes SquashFS here; raise SundogError if there is none.
+
+    With ``has_offset``, the file system need not begin where the file does.
+    """
     why = f"{MKSQUASHFS} not found"
     if program := shutil.which(MKSQUASHFS):
         said = subprocess.run([program, "-version"], capture_output=True, check=False).stdout
@@ -107,16 +121,19 @@ def find_maker() -> Maker:
             if (int(version[1]), int(version[2])) >= _NEEDED:
                 return Maker(MKSQUASHFS, os.path.abspath(program), _mksquashfs)
             why = f"{MKSQUASHFS} {version[1].decode()}.{version[2].decode()} is too old"
-    if program := shutil.which(TAR2SQFS):
+    if (program := shutil.which(TAR2SQFS)) and not has_offset:
         return Maker(TAR2SQFS, os.path.abspath(program), _tar2sqfs)
     raise SundogError(
         f"can't make SquashFS: {why}",
-        "install squashfs-tools 4.6 or newer, or squashfs-tools-ng (tar2sqfs)",
+        "install squashfs-tools 4.6 or newer"
+        + ("" if has_offset else ", or squashfs-tools-ng (tar2sqfs)"),
     )
 
 
 @contextmanager
-def squash_output(destination: str) -> Iterator[Output]:
+def squash_output(
+    destination: str, compressor: Compressor = ZSTD, offset: int = 0
+) -> Iterator[Output]:
     """Give a file to be made, which then replaces ``destination``."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with (
@@ -124,7 +141,7 @@ def squash_output(destination: str) -> Iterator[Output]:
         open(os.memfd_create("said", os.MFD_CLOEXEC), "w+b") as said,
         Closing(os.open(draft, flags, 0o666)) as file,
     ):
-        yield Output(destination, file, said)
+        yield Output(destination, file, said, compressor, offset)
 
 
 def start(
@@ -163,7 +180,7 @@ def write_squash(stream: BinaryIO, output: Output, maker: Maker, transfer: Trans
     The first member of the tar is its root.  Raises SundogError with what the program says.
     """
     head, root = _root_of(stream)
-    process = start(maker, maker.from_tar(output.path, root), output, stdin=subprocess.PIPE)
+    process = start(maker, maker.from_tar(output, root), output, stdin=subprocess.PIPE)
     assert process.stdin is not None
     try:
         with process.stdin as pipe:

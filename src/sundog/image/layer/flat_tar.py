@@ -74,7 +74,9 @@ def _write(archive: TarWriter, entry: Entry, find: Find) -> None:
                     archive.file(path, file, found.status, record, xattrs, find=find)
                     return
             kind = record.kind
-    size = len(entry.content)
+    elif kind == "l":
+        link = entry.content
+    size = 0 if kind == "l" else len(entry.content)
     archive.header(
         kind, path, entry.mode, entry.mtime_ns, record, link=link, size=size, xattrs=xattrs
     )

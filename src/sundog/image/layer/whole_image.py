@@ -18,10 +18,46 @@ if TYPE_CHECKING:
 
     from sundog.image.layer.below import Below, Found
 
-    # Paths of files with their contents, and of directories, which have None; parents come first.
-    Added = Mapping[bytes, bytes | None]
+    # By path; parents come first.
+    Added = Mapping[bytes, "Addition"]
 
-DIRECTORY_MODE, FILE_MODE = 0o755, 0o644
+DIRECTORY_MODE, FILE_MODE, PROGRAM_MODE, LINK_MODE = 0o755, 0o644, 0o755, 0o777
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A file, a directory or a symlink that is added to an image.
+
+    kind    as in a record: "f", "d" or "l"
+    content that of a file; the target of a symlink
+    """
+
+    kind: str
+    mode: int
+    content: bytes = b""
+
+    @property
+    def is_directory(self) -> bool:
+        """Tell whether it is a directory."""
+        return self.kind == "d"
+
+
+DIRECTORY = Addition("d", DIRECTORY_MODE)
+
+
+def file_of(content: bytes) -> Addition:
+    """Return the file with this content."""
+    return Addition("f", FILE_MODE, content)
+
+
+def program_of(content: bytes) -> Addition:
+    """Return the file with this content that can be executed."""
+    return Addition("f", PROGRAM_MODE, content)
+
+
+def link_to(target: bytes) -> Addition:
+    """Return the symlink to ``target``."""
+    return Addition("l", LINK_MODE, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +67,7 @@ class Entry:
     kind    the kind of its inode, as in a record; "" for a socket
     record  its record, or a plain one
     found   where it is in the layers; None for what is added
-    content the contents of an added file
+    content the contents of an added file; the target of an added symlink
     first   the first entry's path, if it is one file with an earlier entry
     """
 
@@ -77,11 +113,8 @@ def image_entries(view: Below, added: Added) -> Iterator[Entry]:
             record = one.record or plain[kind]
             yield _entry(child, kind, one, record, None if first == child else first)
         ahead += reversed(below)
-    for path, content in added.items():
-        if content is None:
-            yield Entry(path, "d", DIRECTORY_MODE, mtime_ns, plain["d"])
-        else:
-            yield Entry(path, "f", FILE_MODE, mtime_ns, plain["f"], content=content)
+    for path, new in added.items():
+        yield Entry(path, new.kind, new.mode, mtime_ns, plain[new.kind], content=new.content)
 
 
 def _entry(
@@ -92,16 +125,15 @@ def _entry(
 
 def _possible(view: Below, added: Added) -> Added:
     """Return what is added in places where the layers have nothing else in the way."""
-    possible: dict[bytes, bytes | None] = {}
+    possible: dict[bytes, Addition] = {}
     blocked: set[bytes] = set()
-    for path, content in added.items():
+    for path, addition in added.items():
         found = view.lookup(path)
-        is_directory = content is None
         if path.rpartition(b"/")[0] in blocked:
             blocked.add(path)
-        elif found is not None and (is_directory or found.is_directory):
+        elif found is not None and (addition.is_directory or found.is_directory):
             if not found.is_directory:
                 blocked.add(path)
         else:
-            possible[path] = content
+            possible[path] = addition
     return possible

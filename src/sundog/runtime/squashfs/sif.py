@@ -1,38 +1,35 @@
-"""Find the SquashFS in a SIF, the file format of Apptainer and Singularity.
-
-Specification: the header and the descriptors of github.com/apptainer/sif, pkg/sif.  All numbers are
-little-endian.
-"""
+"""Find the SquashFS in a SIF, the file format of Apptainer and Singularity."""
 
 from __future__ import annotations
 
 import os
 
-from sundog.base.cpython import Struct
 from sundog.base.kernel.libc import printable
 from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
+from sundog.base.record.sif import (
+    DESCRIPTOR,
+    DESCRIPTOR_LIMIT,
+    ENCRYPTED_SYSTEM,
+    HEADER,
+    PARTITION,
+    PARTITION_OBJECT,
+    PRIMARY_PARTITION,
+    SQUASHFS_SYSTEM,
+)
 from sundog.errors import SundogError
 
-# Launch script, magic, version, architecture, UUID, two times, free descriptors; then the number of
-# descriptors and their place.
-_SIF_HEADER = Struct("<32s10s3s3s16s3qqq")
-# Type, in use, ID, group, link, offset, size; two sizes and times, uid, gid, name; then, for a
-# partition: the kind of file system, and the kind of partition.
-_SIF_DESCRIPTOR = Struct("<i?3I2q3q2q128s2i")
-_SIF_DESCRIPTOR_SIZE = 585
-_SIF_DESCRIPTOR_LIMIT = 4096  # in a file of a stranger
-_SIF_PARTITION = 0x4004
-_SIF_SQUASHFS = 1
-_SIF_SQUASHFS_ENCRYPTED = 5
-_SIF_PRIMARY_SYSTEM = 2
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
-_SIF_FILE_SYSTEMS = {
+_FILE_SYSTEMS = {
     2: "ext3",
     3: "an archive",
     4: "raw data",
-    _SIF_SQUASHFS_ENCRYPTED: "encrypted",
+    ENCRYPTED_SYSTEM: "encrypted",
 }
-_SIF_HINT = "build it again as a plain SIF: apptainer build NEW.sif OLD.sif"
+_HINT = "build it again as a plain SIF: apptainer build NEW.sif OLD.sif"
 
 
 def squashfs_place(fd: int, path: bytes) -> int:
@@ -40,34 +37,46 @@ def squashfs_place(fd: int, path: bytes) -> int:
 
     ``path`` is for messages.  Raises SundogError for a SIF without such a partition.
     """
-    start = os.pread(fd, _SIF_HEADER.size, 0)
-    if start.startswith(SQUASHFS_MAGIC):
+    if os.pread(fd, len(SQUASHFS_MAGIC), 0) == SQUASHFS_MAGIC:
         return 0
-    shown = printable(path)
-    if not start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
-        raise SundogError(f"can't read {shown}: neither SquashFS nor SIF")
-    if len(start) < _SIF_HEADER.size:
-        raise _damaged_sif(shown, "its header")
-    *_, count, table = _SIF_HEADER.unpack(start)
-    size = os.fstat(fd).st_size
-    if not 0 < count <= _SIF_DESCRIPTOR_LIMIT or not 0 <= table < size:
-        raise _damaged_sif(shown, "its table of descriptors")
-    for index in range(count):
-        packed = os.pread(fd, _SIF_DESCRIPTOR.size, table + index * _SIF_DESCRIPTOR_SIZE)
-        if len(packed) < _SIF_DESCRIPTOR.size:
-            raise _damaged_sif(shown, "its table of descriptors")
-        kind, is_used, _, _, _, offset, *_, file_system, partition = _SIF_DESCRIPTOR.unpack(packed)
-        if not is_used or kind != _SIF_PARTITION or partition != _SIF_PRIMARY_SYSTEM:
+    shown, size = printable(path), os.fstat(fd).st_size
+    for kind, *_, offset, _, _, _, _, _, _, _, extra in used_descriptors(fd, path):
+        file_system, partition, _ = PARTITION.unpack_from(extra)
+        if kind != PARTITION_OBJECT or partition != PRIMARY_PARTITION:
             continue
-        if file_system != _SIF_SQUASHFS:
-            what = _SIF_FILE_SYSTEMS.get(file_system, f"of kind {file_system}")
-            raise SundogError(f"can't read {shown}: its system partition is {what}", _SIF_HINT)
+        if file_system != SQUASHFS_SYSTEM:
+            what = _FILE_SYSTEMS.get(file_system, f"of kind {file_system}")
+            raise SundogError(f"can't read {shown}: its system partition is {what}", _HINT)
         if not 0 <= offset < size or os.pread(fd, len(SQUASHFS_MAGIC), offset) != SQUASHFS_MAGIC:
-            raise _damaged_sif(shown, "its system partition")
+            raise damaged_sif(path, "its system partition")
         return int(offset)
-    raise SundogError(f"can't read {shown}: no system partition in this SIF", _SIF_HINT)
+    raise SundogError(f"can't read {shown}: no system partition in this SIF", _HINT)
 
 
-def _damaged_sif(shown: str, part: str) -> SundogError:
+def sif_header(fd: int, path: bytes) -> tuple[Any, ...]:
+    """Return the fields of the header of a SIF.  Raises SundogError."""
+    start = os.pread(fd, HEADER.size, 0)
+    if not start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
+        raise SundogError(f"can't read {printable(path)}: neither SquashFS nor SIF")
+    if len(start) < HEADER.size:
+        raise damaged_sif(path, "its header")
+    return HEADER.unpack(start)
+
+
+def used_descriptors(fd: int, path: bytes) -> Iterator[tuple[Any, ...]]:
+    """Yield the fields of each descriptor that is in use.  Raises SundogError."""
+    count, table = sif_header(fd, path)[8:10]
+    if not 0 < count <= DESCRIPTOR_LIMIT or not 0 <= table < os.fstat(fd).st_size:
+        raise damaged_sif(path, "its table of descriptors")
+    for place in range(table, table + count * DESCRIPTOR.size, DESCRIPTOR.size):
+        packed = os.pread(fd, DESCRIPTOR.size, place)
+        if len(packed) < DESCRIPTOR.size:
+            raise damaged_sif(path, "its table of descriptors")
+        fields = DESCRIPTOR.unpack(packed)
+        if fields[1]:
+            yield fields
+
+
+def damaged_sif(path: bytes, part: str) -> SundogError:
     """Return the error for a SIF that its writer did not make like this."""
-    return SundogError(f"damaged SIF: {shown}: {part}", "copy or download the file again")
+    return SundogError(f"damaged SIF: {printable(path)}: {part}", "copy or download the file again")

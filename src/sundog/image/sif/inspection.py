@@ -1,0 +1,141 @@
+"""The data of an image that ``inspect`` shows: what its files below /.singularity.d say.
+
+Whoever made the image is a stranger: each file has a bound, and what is no text is not shown.
+Specification: Apptainer's user guide, "Environment and Metadata".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from sundog.image.oci.platform import Platform
+from sundog.image.sif.metadata import (
+    ARCHITECTURE_LABEL,
+    DEFINITION,
+    ENV_DIRECTORY,
+    HELP,
+    LABELS,
+    METADATA,
+    RUNSCRIPT,
+    STARTSCRIPT,
+    TEST,
+    json_text,
+)
+from sundog.runtime.container.image_files import NAMES_LIMIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.image.layer.whole_image import Added
+    from sundog.runtime.container.image_files import ImageFiles
+
+APPS = b"scif/apps"
+# The scripts of variables that each image has say nothing about this one.
+_USUAL = frozenset((b"01-base.sh", b"99-base.sh", b"94-appsbase.sh", b"95-apps.sh"))
+_TEXTS = {
+    "deffile": DEFINITION,
+    "helpfile": HELP,
+    "runscript": RUNSCRIPT,
+    "startscript": STARTSCRIPT,
+    "test": TEST,
+}
+_APP_TEXTS = {"runscript": b"runscript", "helpfile": b"runscript.help", "test": b"test"}
+
+
+class AddedFiles:
+    """The files that are added to an image, and those of the image itself."""
+
+    def __init__(self, added: Added, image: ImageFiles | None = None) -> None:
+        self._added = added
+        self._image = image
+
+    def read(self, path: bytes) -> bytes | None:
+        """Return a regular file; None if there is none."""
+        if path in self._added:
+            return self._added[path].content
+        return self._image.read(path) if self._image else None
+
+    def names(self, path: bytes) -> list[bytes]:
+        """Return the names in a directory."""
+        start = path + b"/"
+        own = [
+            each.removeprefix(start)
+            for each in self._added
+            if each.startswith(start) and b"/" not in each[len(start) :]
+        ]
+        found = self._image.names(path) if self._image else []
+        return [*own, *(name for name in found if name not in own)][:NAMES_LIMIT]
+
+
+def has_metadata(files: ImageFiles) -> bool:
+    """Tell whether an image has the files that Apptainer needs to start it."""
+    return bool(files.names(METADATA + b"/env"))
+
+
+def architecture_of(files: ImageFiles) -> str:
+    """Return the architecture that an image's labels name, else this machine's."""
+    named = _labels(files.read(LABELS)).get(ARCHITECTURE_LABEL, "")
+    return named or Platform.of_host().architecture
+
+
+def attributes(files: ImageFiles) -> dict[str, object]:
+    """Return all data of an image by kind; what it lacks is left out."""
+    found: dict[str, object] = {
+        kind: text for kind, path in _TEXTS.items() if (text := _text(files.read(path)))
+    }
+    labels = _labels(files.read(LABELS))
+    if labels:
+        found["labels"] = labels
+    names = sorted(name for name in files.names(ENV_DIRECTORY) if name.endswith(b".sh"))
+    paths = [ENV_DIRECTORY + b"/" + name for name in names if name not in _USUAL]
+    if variables := _texts_of(files, paths):
+        found["environment"] = variables
+    apps = {name: data for name in app_names(files) if (data := app_attributes(files, name))}
+    if apps:
+        found["apps"] = apps
+    return found
+
+
+def app_names(files: ImageFiles) -> list[str]:
+    """Return the names of the image's apps of the Scientific Filesystem, sorted."""
+    return sorted(os.fsdecode(name) for name in files.names(APPS))
+
+
+def app_attributes(files: ImageFiles, name: str) -> dict[str, object]:
+    """Return all data of an app by kind; what it lacks is left out."""
+    place = APPS + b"/" + os.fsencode(name) + b"/scif/"
+    found: dict[str, object] = {
+        kind: text for kind, path in _APP_TEXTS.items() if (text := _text(files.read(place + path)))
+    }
+    labels = _labels(files.read(place + b"labels.json"))
+    if labels:
+        found["labels"] = labels
+    if variables := _texts_of(files, [place + b"env/90-environment.sh"]):
+        found["environment"] = variables
+    return found
+
+
+def document(data: dict[str, object]) -> str:
+    """Return the JSON in which callers expect the data of an image."""
+    return json_text({"data": {"attributes": data}, "type": "container"})
+
+
+def _texts_of(files: ImageFiles, paths: list[bytes]) -> dict[str, str]:
+    """Return the texts by absolute path."""
+    texts = {"/" + os.fsdecode(path): _text(files.read(path)) for path in paths}
+    return {path: text for path, text in texts.items() if text}
+
+
+def _text(data: bytes | None) -> str:
+    return data.decode("utf-8", "replace") if data is not None else ""
+
+
+def _labels(data: bytes | None) -> dict[str, str]:
+    """Return the labels of a file of them; a damaged one has none."""
+    try:
+        value = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(value, dict):
+        return {}
+    return {name: text for name, text in value.items() if isinstance(text, str)}
