@@ -129,7 +129,7 @@ SHELLS = ("bash", "dash", "busybox sh")
     ("entrypoint", "cmd", "words", "plain", "evaluated"),
     [
         (("printf", "%s|"), ("a b", "$HOME"), (), "a b|$HOME|", "a b|/h|"),
-        (("printf", "%s|"), ("a",), ("x y", "$HOME", "`"[:0] + "q'"), "x y|$HOME|q'|", "x y|/h|q'|"),
+        (("printf", "%s|"), ("a",), ("x y", "$HOME", "q'"), "x y|$HOME|q'|", "x y|/h|q'|"),
         ((), ("printf", "%s|", 'd"q', "\\$x"), (), 'd"q|\\$x|', 'd"q|$x|'),
         ((), ("false",), ("printf", "%s|", "-n", ""), "-n||", "-n||"),
         (("printf", "[%s]"), (), ("*",), "[*]", "[*]"),
