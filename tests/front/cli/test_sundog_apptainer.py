@@ -128,7 +128,6 @@ def test_statuses_and_messages(place: Place) -> None:
     assert (status, text.startswith("FATAL:   could not open image /")) == (255, True)
     assert told("exec", "docker://bb")[::2] == (1, "FATAL:   exec: no command")
     assert told("exec", "--blind", "docker://bb")[::2] == (1, "FATAL:   unknown option: --blind")
-    assert told("pull", "docker://bb")[0] == 255
     assert told("exac", "docker://bb")[0] == 1
     assert told()[0] == 1
     assert told("exec", "--bind", "/nosuch:/x", "docker://bb", "true")[0] == 255

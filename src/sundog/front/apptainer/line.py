@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES, VARIABLES
+from sundog.front.apptainer.build import BUILD
+from sundog.front.apptainer.pull import PULL
 from sundog.front.options import Line, scan
 from sundog.front.pflag_values import fields_of
 
@@ -26,9 +28,25 @@ def split_globals(words: Sequence[str]) -> tuple[Line, list[str]]:
 
 def scan_action(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:
     """Scan the words after ``exec``, ``run``, ``shell`` or ``test``.  Raises UsageError."""
-    options = TABLES[name]
+    return _scan(name, words, TABLES[name], environment, permute=False)
+
+
+def scan_files(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:
+    """Scan the words after ``build`` or ``pull``.  Raises UsageError."""
+    options = {"build": BUILD, "pull": PULL}[name]
+    return _scan(name, words, options, environment, permute=True)
+
+
+def _scan(
+    name: str,
+    words: Iterable[str],
+    options: Sequence[Option],
+    environment: Mapping[str, str],
+    *,
+    permute: bool,
+) -> Line:
     command = f"apptainer {name}"
-    given = scan(words, options, command=command, permute=False)
+    given = scan(words, options, command=command, permute=permute)
     line = Line(command)
     line.operands, line.warnings = given.operands, given.warnings
     for option in options:

@@ -10,8 +10,6 @@ _START = "sundog run --detach --name NAME IMAGE COMMAND"
 # Name: (why, hint).
 REFUSED = {
     "apps": ("it is a word of Singularity 2", "apptainer inspect"),
-    "build": ("definition files are not read yet, and no SIF is written",
-              "ch-image build, from a Dockerfile; ch-convert makes a file or a directory of it"),
     "cache": (_STORAGE, "ch-image list, ch-image delete, ch-image build-cache"),
     "capability": ("no right of root can be given", "leave it out"),
     "checkpoint": ("processes cannot be kept", "leave it out"),
@@ -28,8 +26,6 @@ REFUSED = {
     "overlay": ("no file holds the changes of a container",
                 "--writable-tmpfs, or exec --writable DIR"),
     "plugin": ("there are no plugins", "leave it out"),
-    "pull": ("no SIF is written",
-             "exec docker://NAME needs no file; ch-image pull and ch-convert make one"),
     "push": ("no SIF is sent", "ch-image push NAME"),
     "registry": ("logins are those of ch-image", "ch-image login REGISTRY"),
     "remote": (_LIBRARY, "ch-image login REGISTRY"),

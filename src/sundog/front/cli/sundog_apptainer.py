@@ -35,6 +35,11 @@ VERSION = f"1.4.5-sundog{__version__}"
 EXIT_FAILED, EXIT_USAGE = 255, 1
 _LEVELS = (("debug", DEBUG), ("verbose", VERBOSE), ("silent", ERROR), ("quiet", WARNING))
 _FILE_LIMIT = 1 << 20
+# Subcommands that start no container: the module in front/cli, and the function.
+SUBCOMMANDS = {
+    "build": ("apptainer_files", "build"),
+    "pull": ("apptainer_files", "pull"),
+}
 
 
 def apptainer(words: Sequence[str], context: Context) -> int:
@@ -70,6 +75,10 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
         return _help(" ".join(rest), 0)
     if name == "links":
         return _links(rest)
+    if name in SUBCOMMANDS:
+        module, function = SUBCOMMANDS[name]
+        found = __import__(f"sundog.front.cli.{module}", fromlist=[function])
+        return int(getattr(found, function)(rest, context, messages))
     from sundog.front.apptainer.refused import REFUSED
 
     if name in REFUSED:
@@ -77,7 +86,8 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
         raise SundogError(f"sundog apptainer has no {name}: {why}", hint)
     from sundog.front.options import unknown
 
-    raise unknown(name, [*TABLES, "help", "version", "links", *REFUSED], "apptainer")
+    names = [*TABLES, *SUBCOMMANDS, "help", "version", "links", *REFUSED]
+    raise unknown(name, names, "apptainer")
 
 
 def _act(action: str, words: list[str], context: Context, messages: Messages) -> int:

@@ -7,6 +7,8 @@ import textwrap
 
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GLOBAL, TABLES
+from sundog.front.apptainer.build import BUILD
+from sundog.front.apptainer.pull import PULL
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
 from sundog.front.options import HELD, REFUSED, TAKEN, WARNED
@@ -110,6 +112,10 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                         TABLES["shell"]),
     "apptainer test": ("IMAGE [ARG…]", "run the test script of an image",
                        "ch-run IMAGE -- /.singularity.d/test", TABLES["test"]),
+    "apptainer build": ("TARGET SOURCE", "make a SIF, or a directory, of an image",
+                        "ch-convert SOURCE TARGET.sif", BUILD),
+    "apptainer pull": ("[TARGET] SOURCE", "make a SIF of an image of a registry",
+                       "ch-image pull NAME, ch-convert NAME TARGET.sif", PULL),
     "apptainer links": ("DIR", "write the entries apptainer and singularity to a directory",
                         "(nothing)", ()),
     "agent": ("", "emulate root in containers of crun, runc and podman",

@@ -7,7 +7,7 @@ import sys
 
 from sundog.errors import SundogError, UsageError
 from sundog.image.convert.engines import ENGINES
-from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, OCI_DIRECTORY, Place
+from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, OCI_DIRECTORY, SANDBOX, SIF, Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # A directory with all of these looks like an image.
 _USUAL = ("bin", "dev", "usr")
 _LAYOUT = "oci-layout"
+_METADATA = ".singularity.d"
 
 
 def check_input(source: Place) -> None:
@@ -38,9 +39,9 @@ def check_output(
 ) -> None:
     """Raise SundogError if the output is in the way or can't be made; storage is checked elsewhere.
 
-    Raises UsageError if both formats are the same.
+    Raises UsageError if both formats are the same, and not SIF: that gets a new head.
     """
-    if source.format == target.format:
+    if source.format == target.format != SIF:
         raise UsageError(
             "input and output formats must be different",
             "the name decides; -i FMT and -o FMT decide otherwise, such as -o dir",
@@ -82,7 +83,7 @@ def _check_path(
         inside = os.path.commonpath([os.path.realpath(source.text), os.path.realpath(path)])
         if inside == os.path.realpath(source.text):
             raise SundogError(f"the output is inside of the input: {path}", "write it elsewhere")
-    wants_directory = target.format in (DIRECTORY, OCI_DIRECTORY)
+    wants_directory = target.format in (DIRECTORY, OCI_DIRECTORY, SANDBOX)
     if not os.path.lexists(path):
         return
     if wants_directory:
@@ -110,4 +111,6 @@ def _check_path(
 def _looks_like_one(target: Place) -> bool:
     if target.format == OCI_DIRECTORY:
         return os.path.exists(os.path.join(target.text, _LAYOUT))
+    if target.format == SANDBOX and os.path.isdir(os.path.join(target.text, _METADATA)):
+        return True
     return all(os.path.isdir(os.path.join(target.text, name)) for name in _USUAL)

@@ -24,6 +24,7 @@ from sundog.image.convert.formats import (
     ENGINE_FORMATS,
     ENROOT,
     OCI_DIRECTORY,
+    SANDBOX,
     SIF,
     SQUASHES,
     TAR,
@@ -40,7 +41,6 @@ from sundog.image.convert.squash import Maker, find_maker, squash_output, write_
 from sundog.image.convert.unpacking import to_directory
 from sundog.image.layer.compressing import CompressedWriter
 from sundog.image.sif.inspection import architecture_of, has_metadata
-from sundog.image.sif.metadata import Metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class _Conversion:
         sinks: dict[str, Callable[[], None]] = {
             CH_IMAGE: self._to_storage,
             DIRECTORY: self._to_directory,
+            SANDBOX: self._to_directory,
             TAR: self._to_tar,
             **dict.fromkeys(SQUASHES, self._to_squash),
             SIF: self._to_sif,
@@ -166,11 +167,8 @@ class _Conversion:
         with source.stage("packing") as transfer, source.files() as files:
             flow = source.flow(is_flat=True)
             if files is None or not has_metadata(files):
-                metadata = Metadata.of_config(
-                    *(source.image.config, source.bootstrap, source.place.text, flow.epoch)
-                )
                 work = Work(maker, flow, transfer, source.warn)
-                write_sif(source.store_of_image(), source.image, metadata, target, work)
+                write_sif(source.store_of_image(), source.image, source.metadata, target, work)
                 return
             with sif_output(
                 target, sif_objects(files), architecture_of(files), flow.epoch

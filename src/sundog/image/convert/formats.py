@@ -25,6 +25,7 @@ CH_IMAGE, DIRECTORY, TAR, SQUASH, SIF = "ch-image", "dir", "tar", "squash", "sif
 OCI_ARCHIVE, OCI_DIRECTORY, DOCKER_ARCHIVE = "oci-archive", "oci-dir", "docker-archive"
 DOCKER, PODMAN = "docker", "podman"
 ENROOT = "enroot"  # a SquashFS file with files that Enroot reads
+SANDBOX = "sandbox"  # a directory with files that Apptainer reads; no option names it
 _BOTH = (
     *(CH_IMAGE, DIRECTORY, DOCKER, DOCKER_ARCHIVE),
     *(OCI_ARCHIVE, OCI_DIRECTORY, PODMAN, SQUASH, TAR),
@@ -79,11 +80,15 @@ _COMPRESSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An input or output: its format, its path or name, and the tag of an image in it."""
+    """An input or output: its format, its path or name, and the tag of an image in it.
+
+    ``known_as`` is the name that a definition file gives an input; "" stands for ``text``.
+    """
 
     format: str
     text: str
     tag: str = ""
+    known_as: str = ""
 
     @property
     def is_stream(self) -> bool:

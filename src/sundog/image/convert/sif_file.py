@@ -15,7 +15,7 @@ from sundog.image.convert.own_files import files_of_config
 from sundog.image.convert.squash import GZIP, squash_output
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.sif.inspection import AddedFiles, attributes, document
-from sundog.image.sif.metadata import DEFINITION, KEPT, METADATA
+from sundog.image.sif.metadata import DEFINITION, METADATA
 from sundog.image.sif.writer import (
     PAGE,
     definition_object,
@@ -63,24 +63,23 @@ def write_sif(store: Store, image: Image, metadata: Metadata, destination: str, 
 def sif_additions(store: Store, image: Image, metadata: Metadata) -> dict[bytes, Addition]:
     """Return what a SIF of an image has besides its layers.  Raises SundogError.
 
-    The image's own files stay, where Apptainer does not need others in their place.
+    What the image has below /.singularity.d is its own, and stays.
     """
     trees = [LayerTree.read(layer) for layer in store.layers.paths(image.layers)]
-    added = {**files_of_config(image.config, trees), **metadata.additions()}
+    needed = metadata.additions()
     with Below(trees) as view:
-        for path, addition in list(added.items()):
+        for path, addition in list(needed.items()):
             found = view.lookup(path)
             if found is None:
                 continue
-            if path in KEPT:
-                del added[path]
-            elif path.startswith(METADATA) and found.is_directory != addition.is_directory:
+            del needed[path]
+            if path.startswith(METADATA) and found.is_directory != addition.is_directory:
                 raise SundogError(
                     f"/{printable(path)} of the image is {'a' if found.is_directory else 'no'}"
                     " directory: Apptainer would not find the image's scripts",
                     "ch-convert -o squash makes a file for ch-run",
                 )
-    return added
+    return files_of_config(image.config, trees) | needed
 
 
 class LayerFiles:

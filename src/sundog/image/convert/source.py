@@ -20,6 +20,7 @@ from sundog.image.convert.formats import (
     ENGINE_FORMATS,
     ENROOT,
     LAYERED,
+    SANDBOX,
     SIF,
     SQUASH,
     TAR,
@@ -28,6 +29,7 @@ from sundog.image.convert.formats import (
 from sundog.image.convert.load import load_one
 from sundog.image.convert.normal_tar import Survey, survey, write_normal
 from sundog.image.convert.own_files import files_of_config
+from sundog.image.convert.sif_file import sif_additions
 from sundog.image.convert.temporary import TemporaryStore
 from sundog.image.convert.unpacking import Rules, to_store
 from sundog.image.layer.below import LayerTree
@@ -36,6 +38,7 @@ from sundog.image.layer.flat_tar import write_directory, write_layers
 from sundog.image.layer.import_directory import foreign_owners
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
+from sundog.image.sif.metadata import Metadata
 from sundog.image.store.store import Store
 from sundog.runtime.container.image_files import DirectoryFiles, SquashfsFiles
 from sundog.runtime.squashfs.image import SquashfsImage
@@ -237,9 +240,12 @@ class Source:
             yield None
 
     @property
-    def bootstrap(self) -> str:
-        """The word of a definition file for a source of this kind."""
-        return BOOTSTRAPS.get(self.place.format, "localimage")
+    def metadata(self) -> Metadata:
+        """The data about ``image`` that Apptainer reads."""
+        bootstrap = BOOTSTRAPS.get(self.place.format, "localimage")
+        epoch = self._options.packing.epoch
+        name = self.place.known_as or self.place.text
+        return Metadata.of_config(self.image.config, bootstrap, name, epoch)
 
     def flow(self, is_flat: bool, latest: int | None = None) -> Flow:
         """Return the rules for a tar of the source; see ``flat``."""
@@ -258,6 +264,8 @@ class Source:
             added = files_of_config(image.config, trees)
             if self._target == ENROOT:
                 added |= enroot_files(image.config, trees)
+            elif self._target == SANDBOX:
+                added = sif_additions(self.store_of_image(), image, self.metadata)
         return layers, added
 
     def _survey(self, raw: BinaryIO) -> Survey:

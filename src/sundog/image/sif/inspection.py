@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from fnmatch import fnmatchcase
 
 from sundog.image.oci.platform import Platform
 from sundog.image.sif.metadata import (
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from sundog.runtime.container.image_files import ImageFiles
 
 APPS = b"scif/apps"
-# The scripts of variables that each image has say nothing about this one.
-_USUAL = frozenset((b"01-base.sh", b"99-base.sh", b"94-appsbase.sh", b"95-apps.sh"))
+# Names of the scripts that set an image's own variables.
+_VARIABLES = (b"10-docker*.sh", b"9*-environment.sh")
 _TEXTS = {
     "deffile": DEFINITION,
     "helpfile": HELP,
@@ -86,9 +87,7 @@ def attributes(files: ImageFiles) -> dict[str, object]:
     labels = _labels(files.read(LABELS))
     if labels:
         found["labels"] = labels
-    names = sorted(name for name in files.names(ENV_DIRECTORY) if name.endswith(b".sh"))
-    paths = [ENV_DIRECTORY + b"/" + name for name in names if name not in _USUAL]
-    if variables := _texts_of(files, paths):
+    if variables := _variables(files, ENV_DIRECTORY):
         found["environment"] = variables
     apps = {name: data for name in app_names(files) if (data := app_attributes(files, name))}
     if apps:
@@ -110,7 +109,7 @@ def app_attributes(files: ImageFiles, name: str) -> dict[str, object]:
     labels = _labels(files.read(place + b"labels.json"))
     if labels:
         found["labels"] = labels
-    if variables := _texts_of(files, [place + b"env/90-environment.sh"]):
+    if variables := _variables(files, place + b"env"):
         found["environment"] = variables
     return found
 
@@ -120,14 +119,19 @@ def document(data: dict[str, object]) -> str:
     return json_text({"data": {"attributes": data}, "type": "container"})
 
 
-def _texts_of(files: ImageFiles, paths: list[bytes]) -> dict[str, str]:
-    """Return the texts by absolute path."""
-    texts = {"/" + os.fsdecode(path): _text(files.read(path)) for path in paths}
+def _variables(files: ImageFiles, directory: bytes) -> dict[str, str]:
+    """Return the texts of the scripts that set the image's own variables, by absolute path."""
+    paths = [
+        directory + b"/" + name
+        for name in sorted(files.names(directory))
+        if any(fnmatchcase(name, pattern) for pattern in _VARIABLES)
+    ]
+    texts = {f"/{path.decode('utf-8', 'replace')}": _text(files.read(path)) for path in paths}
     return {path: text for path, text in texts.items() if text}
 
 
 def _text(data: bytes | None) -> str:
-    return data.decode("utf-8", "replace") if data is not None else ""
+    return data.decode("utf-8", "replace").rstrip("\n") if data is not None else ""
 
 
 def _labels(data: bytes | None) -> dict[str, str]:

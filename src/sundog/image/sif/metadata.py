@@ -39,8 +39,6 @@ _LINKS = {
     b"environment": CUSTOM_ENVIRONMENT,
     b"singularity": RUNSCRIPT,
 }
-# What an image has of these is its own.
-KEPT = frozenset((CUSTOM_ENVIRONMENT, STARTSCRIPT, TEST, HELP, *_LINKS))
 _LABEL = "org.label-schema."
 ARCHITECTURE_LABEL = f"{_LABEL}build-arch"
 _USAGE = f"{_LABEL}usage.singularity.deffile."

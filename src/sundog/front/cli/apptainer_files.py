@@ -1,0 +1,168 @@
+"""``sundog apptainer build`` and ``pull``: files and directories that are made of images.
+
+The new file or directory is made beside TARGET, and gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+from sundog.errors import NotInStorage, SundogError, UsageError
+from sundog.front.apptainer.image import STORED, stored_name
+from sundog.front.apptainer.line import scan_files
+from sundog.front.apptainer.messages import WARNING
+from sundog.front.apptainer.pull import default_name
+from sundog.front.cli.apptainer_pull import pulled
+from sundog.front.cli.apptainer_report import ApptainerReport, run_reported
+from sundog.image.convert.conversion import convert
+from sundog.image.convert.formats import (
+    ARCHIVES,
+    CH_IMAGE,
+    DIRECTORY,
+    DOCKER,
+    SANDBOX,
+    SIF,
+    SQUASH,
+    Place,
+    input_place,
+)
+from sundog.image.convert.options import Options
+from sundog.image.oci.platform import Platform
+from sundog.image.store.store import Store
+from sundog.image.transfer.packing import Packing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sundog.front.apptainer.messages import Messages
+    from sundog.front.cli.sundog_context import Context
+    from sundog.front.options import Line
+
+EXIT_FAILED, EXIT_USAGE = 255, 1
+_IMAGES = (DIRECTORY, SIF, SQUASH)
+_STREAMED = (*ARCHIVES, DOCKER)
+_PREFIXES = ("docker-archive:", "oci-archive:", "oci:", "docker-daemon:")
+
+
+def build(words: Sequence[str], context: Context, messages: Messages) -> int:
+    """Make TARGET of SOURCE; return the exit status."""
+    line = scan_files("build", words, os.environ)
+    if line.is_set("help"):
+        return _help("build")
+    if len(line.operands) != 2:
+        raise UsageError("build: not TARGET SOURCE", "apptainer build TARGET SOURCE")
+    target, source = line.operands
+    if os.path.lexists(target) and not line.is_set("force"):
+        raise SundogError(
+            f"build target '{os.path.basename(target)}' already exists."
+            " Use --force if you want to overwrite it"
+        )
+
+    def act(report: ApptainerReport) -> int:
+        with _place(source, context, line, report, is_fresh=False) as place:
+            _convert(place, target, context, line, report)
+        report.info(f"Build complete: {target}")
+        return 0
+
+    return _run(line, messages, act)
+
+
+def pull(words: Sequence[str], context: Context, messages: Messages) -> int:
+    """Make a file of an image of a registry, or of another source; return the exit status."""
+    line = scan_files("pull", words, os.environ)
+    if line.is_set("help"):
+        return _help("pull")
+    if len(line.operands) not in (1, 2):
+        raise UsageError("pull: not [TARGET] SOURCE", "apptainer pull TARGET docker://NAME")
+    source = line.operands[-1]
+    usual = default_name(source)
+    target = line.last("name") or (line.operands[0] if len(line.operands) == 2 else usual)
+    if directory := line.last("dir"):
+        target = f"{directory}/{target}"
+    if os.path.lexists(target) and not line.is_set("force"):
+        raise SundogError(f'Image file already exists: "{target}" - will not overwrite', "--force")
+
+    def act(report: ApptainerReport) -> int:
+        with _place(source, context, line, report, is_fresh=True) as place:
+            _convert(place, target, context, line, report)
+        return 0
+
+    return _run(line, messages, act)
+
+
+def _run(line: Line, messages: Messages, act: Callable[[ApptainerReport], int]) -> int:
+    for text in line.warnings:
+        messages.say(WARNING, text)
+    report = ApptainerReport(messages)
+    return run_reported(lambda: act(report), report, EXIT_FAILED, EXIT_USAGE)
+
+
+@contextmanager
+def _place(
+    source: str, context: Context, line: Line, report: ApptainerReport, *, is_fresh: bool
+) -> Iterator[Place]:
+    """Give the place of SOURCE; an image of a registry is in storage then.
+
+    If it ``is_fresh``, the registry is asked, too, if storage has the image already.
+    """
+    if source.startswith(_PREFIXES):
+        yield input_place(source.replace("://", ":", 1), None)
+        return
+    name = stored_name(source)
+    if name is None:
+        place = input_place(source if source.startswith("/") else f"./{source}", None)
+        if not os.path.lexists(source):
+            hint = f"an image of a registry is {STORED}{source}"
+            raise NotInStorage(f"unable to build from {source}: no such file or directory", hint)
+        if place.format not in _IMAGES:
+            raise SundogError(
+                f"can't build from {source}: it is no image", "definition files are not read yet"
+            )
+        yield place
+        return
+    platform = _platform(line)
+    with Store.open(context.storage) as store:
+        is_there = not is_fresh and platform is None and bool(store.images.matching(name)[name])
+        if is_there and not line.is_set("disable-cache"):
+            yield Place(CH_IMAGE, name)
+            return
+        is_kept = not line.is_set("disable-cache")
+        with pulled(store, name, platform, report, is_kept=is_kept) as kept:
+            yield Place(CH_IMAGE, kept, known_as=name)
+
+
+def _platform(line: Line) -> Platform | None:
+    """Return the platform of --arch; None for this machine's."""
+    arch, variant = line.last("arch"), line.last("arch-variant")
+    if not arch:
+        return None
+    return Platform.parse(f"{arch}/{variant}" if variant else arch)
+
+
+def _convert(
+    place: Place, target: str, context: Context, line: Line, report: ApptainerReport
+) -> None:
+    is_sandbox = line.is_set("sandbox")
+    options = Options(
+        context.storage,
+        _temporary(),
+        keeps_xattrs=True,
+        clobbers=True,
+        is_dry=False,
+        packing=Packing.choose("gzip", os.environ),
+    )
+    convert(place, Place(SANDBOX if is_sandbox else SIF, target), options, report)
+
+
+def _temporary() -> str | None:
+    """Return the directory of $APPTAINER_TMPDIR for temporary files; None for the usual one."""
+    named = os.environ.get("APPTAINER_TMPDIR") or os.environ.get("SINGULARITY_TMPDIR")
+    return os.path.abspath(named) if named else None
+
+
+def _help(name: str) -> int:
+    from sundog.front.cli.sundog_help import print_help
+
+    return print_help(f"apptainer {name}")
