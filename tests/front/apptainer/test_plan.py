@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from sundog.errors import SundogError, UsageError
 from sundog.front.apptainer.command import NothingToRun
+from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import ImageFacts, stored_name
 from sundog.front.apptainer.line import scan_action, split_globals
-from sundog.front.apptainer.plan import Host, Plan, plan_of
+from sundog.front.apptainer.plan import Plan, plan_of
 from sundog.front.apptainer.site import Site, read_site
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine

@@ -51,6 +51,8 @@ def command_of(
         if not words:
             raise UsageError("exec: no command", "apptainer exec IMAGE COMMAND [ARG…]")
         return words
+    if action == "start":
+        return [f"{_METADATA}/startscript", *words] if image.startscript else []
     if action == "shell":
         shell = line.last("shell")
         return [shell, *words] if shell else [_SH, "-c", _SHELL, "sh", *words]

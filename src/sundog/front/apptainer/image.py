@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 STORED = "docker://"
+INSTANCE = "instance://"
 _METADATA = b".singularity.d"
 _SCRIPTS = _METADATA + b"/env"
 _SCRIPTS_LIMIT = 1000
@@ -51,7 +52,7 @@ _TRANSPORTS = {
     "docker-daemon:": ("no daemon is asked", "docker save -o FILE NAME, and ch-image load FILE"),
     "http://": ("files are not downloaded yet", "curl -O ADDRESS"),
     "https://": ("files are not downloaded yet", "curl -O ADDRESS"),
-    "instance://": ("instances are not there yet", "sundog exec NAME COMMAND"),
+    INSTANCE: ("an instance is no image", "give it to exec, run, shell or test"),
     "ipfs://": ("there is no such client", "download the file first"),
     "library://": ("Sundog knows no library", "use an image of a registry: docker://NAME"),
     "oras://": ("files of registries are not downloaded yet", "oras pull NAME"),
@@ -70,7 +71,7 @@ class ImageFacts:
                   read it
     entrypoint, command
                   ENTRYPOINT and CMD, which a runscript replaces
-    runscript, test
+    runscript, startscript, test
                   whether the image has these scripts
     """
 
@@ -82,6 +83,7 @@ class ImageFacts:
         "is_directory",
         "runscript",
         "scripts",
+        "startscript",
         "test",
         "word",
     )
@@ -97,6 +99,7 @@ class ImageFacts:
         entrypoint: Sequence[str] = (),
         command: Sequence[str] = (),
         runscript: bool = False,
+        startscript: bool = False,
         test: bool = False,
     ) -> None:
         self.word = word
@@ -107,6 +110,7 @@ class ImageFacts:
         self.entrypoint = entrypoint
         self.command = command
         self.runscript = runscript
+        self.startscript = startscript
         self.test = test
 
 
@@ -233,6 +237,7 @@ def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
         entrypoint=tuple(map(os.fsdecode, own.entrypoint)),
         command=tuple(map(os.fsdecode, own.command)),
         runscript=b"runscript" in present,
+        startscript=b"startscript" in present,
         test=b"test" in present,
     )
 

@@ -13,10 +13,11 @@ from sundog import __version__
 from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.action_options import TABLES
 from sundog.front.apptainer.command import NothingToRun
+from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import STORED, facts_of_name, facts_of_path, stored_name
 from sundog.front.apptainer.line import scan_action, split_globals
 from sundog.front.apptainer.messages import DEBUG, ERROR, FATAL, INFO, VERBOSE, WARNING, Messages
-from sundog.front.apptainer.plan import Host, plan_of
+from sundog.front.apptainer.plan import plan_of
 from sundog.front.apptainer.site import SITE_VARIABLE, read_site
 from sundog.front.cli.sundog_context import image_line
 from sundog.front.cli.sundog_start import execute, go_on_as_ch_run, hide_values, with_storage
