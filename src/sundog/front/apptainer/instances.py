@@ -174,15 +174,13 @@ def _read(record: Record) -> Instance | None:
     """Return the instance of a record; None if it is damaged, or not there."""
     try:
         value = record.read()
-        process = Process(*map(value.pop, ("process", "start", "boot")))
-        instance = Instance(process=process, **value)
+        pid, start, boot = map(value.pop, ("process", "start", "boot"))
+        instance = Instance(process=Process(pid, start, boot), **value)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     is_sound = (
-        type(process.pid) is int
-        and process.pid > 0
-        and type(process.start) is int
-        and isinstance(process.boot, str)
+        all(type(number) is int and number > 0 for number in (pid, start))
+        and isinstance(boot, str)
         and all(isinstance(getattr(instance, name), str) for name in _TEXTS)
         and (instance.places is None or _are_texts(instance.places))
         and _are_texts(instance.identity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES, VARIABLES
+from sundog.front.apptainer.instance_options import START
 from sundog.front.options import Line, scan
 from sundog.front.pflag_values import fields_of
 
@@ -25,8 +26,11 @@ def split_globals(words: Sequence[str]) -> tuple[Line, list[str]]:
 
 
 def scan_action(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:
-    """Scan the words after ``exec``, ``run``, ``shell`` or ``test``.  Raises UsageError."""
-    options = TABLES[name]
+    """Scan the words after ``exec``, ``run``, ``shell``, ``test`` or ``instance start``.
+
+    Raises UsageError.
+    """
+    options = TABLES.get(name, START)
     command = f"apptainer {name}"
     given = scan(words, options, command=command, permute=False)
     line = Line(command)

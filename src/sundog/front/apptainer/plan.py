@@ -25,6 +25,9 @@ _GPUS = {
     "rocm": ("amd.com/gpu", "Could not find any rocm files on this host!"),
 }
 
+# ch-run would show $TMPDIR at /tmp.  The others are between its processes.
+_NOT_PASSED = ("TMPDIR", "SUNDOG_IDLE", "SUNDOG_JOIN", "SUNDOG_WAITER")
+
 
 class Plan:
     """A start of ``ch-run``, and what must be done before it.
@@ -191,7 +194,8 @@ def command_line(
 def passed_of(host: Host) -> Passed:
     """Return the environment of ``ch-run``, which gives none of its own to the command."""
     passed = Passed(host.environment, ["--env-no-expand", "--no-mpi-env", "--unset-env=*"])
-    passed.environment.pop("TMPDIR", None)  # ch-run would show it at /tmp
+    for name in _NOT_PASSED:
+        passed.environment.pop(name, None)
     return passed
 
 

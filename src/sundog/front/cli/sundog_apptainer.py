@@ -12,6 +12,7 @@ from sundog import __version__
 from sundog.errors import SundogError, UsageError
 from sundog.front.apptainer.action_options import TABLES
 from sundog.front.apptainer.command import NothingToRun
+from sundog.front.apptainer.image import INSTANCE
 from sundog.front.apptainer.line import scan_action, split_globals
 from sundog.front.apptainer.messages import DEBUG, ERROR, FATAL, INFO, VERBOSE, WARNING, Messages
 from sundog.front.apptainer.plan import plan_of
@@ -59,6 +60,10 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
     name, *rest = words
     if name in TABLES:
         return _act(name, rest, context, messages)
+    if name == "instance":
+        from sundog.front.cli.apptainer_instance import instance
+
+        return instance(rest, context, messages)
     if name == "version":
         return _print(VERSION)
     if name == "help":
@@ -72,7 +77,7 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
         raise SundogError(f"sundog apptainer has no {name}: {why}", hint)
     from sundog.front.options import unknown
 
-    raise unknown(name, [*TABLES, "help", "version", "links", *REFUSED], "apptainer")
+    raise unknown(name, [*TABLES, "help", "version", "links", "instance", *REFUSED], "apptainer")
 
 
 def _act(action: str, words: list[str], context: Context, messages: Messages) -> int:
@@ -82,6 +87,10 @@ def _act(action: str, words: list[str], context: Context, messages: Messages) ->
         return _help(action, 0)
     if not line.operands:
         raise UsageError(f"{action}: no image", f"apptainer {action} IMAGE")
+    if line.operands[0].startswith(INSTANCE):
+        from sundog.front.cli.apptainer_member import join
+
+        return join(action, line, context, messages)
     image = image_of(line.operands[0], context, messages)
     if isinstance(image, int):
         return image

@@ -7,6 +7,7 @@ import textwrap
 
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GLOBAL, TABLES
+from sundog.front.apptainer.instance_options import TABLES as INSTANCE
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
 from sundog.front.options import HELD, REFUSED, TAKEN, WARNED
@@ -110,6 +111,16 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                         TABLES["shell"]),
     "apptainer test": ("IMAGE [ARG…]", "run the test script of an image",
                        "ch-run IMAGE -- /.singularity.d/test", TABLES["test"]),
+    "apptainer instance start": ("IMAGE NAME [ARG…]", "start an instance, with its startscript",
+                                 "ch-run --join-tag TAG IMAGE", INSTANCE["instance start"]),
+    "apptainer instance run": ("IMAGE NAME [ARG…]", "start an instance, with the runscript",
+                               "ch-run --join-tag TAG IMAGE", INSTANCE["instance run"]),
+    "apptainer instance list": ("[PATTERN]", "list the instances that run", "ps -u $USER",
+                                INSTANCE["instance list"]),
+    "apptainer instance stop": ("PATTERN", "stop instances", "kill PID",
+                                INSTANCE["instance stop"]),
+    "apptainer instance stats": ("[NAME]", "print what instances use", "ps -u $USER",
+                                 INSTANCE["instance stats"]),
     "apptainer links": ("DIR", "write the entries apptainer and singularity to a directory",
                         "(nothing)", ()),
     "agent": ("", "emulate root in containers of crun, runc and podman",
