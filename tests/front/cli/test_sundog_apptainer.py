@@ -321,6 +321,32 @@ def test_a_directory_is_written_to(place: Place, tmp_path: Path) -> None:
     assert (done.returncode, "--writable" in done.stderr) == (255, True)
 
 
+def test_overlays(place: Place, tmp_path: Path) -> None:
+    """Changes stay in a directory, with their owners; a file is refused with what to do."""
+    overlay = tmp_path / "overlay"
+    done = place.run("overlay", "create", "--size", "64", "--create-dir", "/made/in", overlay)
+    assert done.stderr.splitlines()[0].startswith("WARNING: --size 64 has no effect")
+    for image in ("docker://bb", place.sandbox, place.sif):
+        words = ("exec", "--fakeroot", "--overlay", "overlay", image, "sh", "-c")
+        place.run(*words, "rmdir /made/in; : > /file; chown 1:2 /file", cwd=tmp_path)
+        done = place.run(*words, "stat -c %u:%g /file; ls /made", cwd=tmp_path)
+        assert done.stdout == "1:2\n"
+    words = ("exec", "--compat", "-o", f"{overlay}:ro", "docker://bb", "sh", "-c")
+    assert place.run(*words, "rm /file && echo gone").stdout == "gone\n"
+    assert (overlay / "upper/file").exists()
+    env = {"APPTAINER_OVERLAY": str(overlay)}
+    place.run("exec", "--writable-tmpfs", place.sif, "rm", "/file", env=env)
+    assert not (overlay / "upper/file").exists()
+    image = tmp_path / "overlay.img"
+    image.write_bytes(b"\0" * 2048)
+    done = place.run("exec", "--overlay", image, "docker://bb", "true", check=False)
+    assert (done.returncode, "--overlay DIR" in done.stderr) == (255, True)
+    words = ("exec", "-w", "--overlay", str(overlay), place.sandbox, "true")
+    assert place.run(*words, check=False).returncode == 255
+    assert place.run("overlay", "create", image, check=False).returncode == 255
+    assert place.run("overlay", "create", check=False).returncode == 1
+
+
 def test_links(place: Place, tmp_path: Path) -> None:
     """The entries run, one by a SIF's first line; no file of others is lost."""
     tmp_path /= "bin"

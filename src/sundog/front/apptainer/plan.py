@@ -5,6 +5,8 @@ Specification: Apptainer's user guide, "Bind Paths and Mounts" and "Persistent O
 
 from __future__ import annotations
 
+import posixpath
+
 from sundog.errors import SundogError, UsageError
 from sundog.front.apptainer.command import TEXT_VARIABLE, after_scripts, command_of
 from sundog.front.apptainer.line import listed
@@ -140,12 +142,16 @@ def container_words(
             "--writable: only an image that is a directory can be written to",
             "--writable-tmpfs, or make a directory of it: ch-convert IMAGE DIR",
         )
+    overlays = _overlays(line, host)
+    if choices.writes and overlays:
+        raise SundogError("--writable: the changes can't go to --overlay, too", "leave one out")
     if choices.writes and line.is_set("writable-tmpfs"):
         warnings.append("Disabling --writable-tmpfs flag, mutually exclusive with --writable")
     return [
         *identity_words(line, choices, warnings),
         *(["--write"] if choices.writes else []),
-        *(["--write-fake"] if choices.writes_nowhere else []),
+        *(["--write-fake"] if choices.writes_nowhere and not _has_writable(overlays) else []),
+        *(f"--overlay={overlay}" for overlay in overlays),
         *(["--private-tmp"] if shown.has_private_tmp else []),
         *(mount.word() for mount in shown.mounts),
         *_devices(line, host, warnings),
@@ -233,6 +239,17 @@ def identity_words(line: Line, choices: Choices, warnings: list[str]) -> list[st
         ids = {name: value or "0" for name, value in ids.items()}
     words = [f"--{name}={value}" for name, value in ids.items() if value]
     return [*(["--notify"] if choices.is_root else []), *words]
+
+
+def _overlays(line: Line, host: Host) -> list[str]:
+    """Return the directories of --overlay, absolute, with their modes."""
+    return [
+        posixpath.join(host.directory, field) for field in listed(line, "overlay", escapes=True)
+    ]
+
+
+def _has_writable(overlays: Sequence[str]) -> bool:
+    return any(not overlay.endswith(":ro") for overlay in overlays)
 
 
 def _devices(line: Line, host: Host, warnings: list[str]) -> list[str]:

@@ -23,8 +23,6 @@ REFUSED = {
     "key": ("signatures are not checked", "leave it out"),
     "keyserver": ("signatures are not checked", "leave it out"),
     "oci": ("bundles have a command of their own", "ch-run-oci"),
-    "overlay": ("no file holds the changes of a container",
-                "--writable-tmpfs, or exec --writable DIR"),
     "plugin": ("there are no plugins", "leave it out"),
     "pull": ("no SIF is written",
              "exec docker://NAME needs no file; ch-image pull and ch-convert make one"),

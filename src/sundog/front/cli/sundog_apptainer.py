@@ -64,6 +64,10 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
         from sundog.front.cli.apptainer_instance import instance
 
         return instance(rest, context, messages)
+    if name == "overlay":
+        from sundog.front.cli.apptainer_overlay import overlay
+
+        return overlay(rest, messages)
     if name == "version":
         return _print(VERSION)
     if name == "help":
@@ -77,7 +81,9 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
         raise SundogError(f"sundog apptainer has no {name}: {why}", hint)
     from sundog.front.options import unknown
 
-    raise unknown(name, [*TABLES, "help", "version", "links", "instance", *REFUSED], "apptainer")
+    raise unknown(
+        name, [*TABLES, "help", "version", "links", "instance", "overlay", *REFUSED], "apptainer"
+    )
 
 
 def _act(action: str, words: list[str], context: Context, messages: Messages) -> int:

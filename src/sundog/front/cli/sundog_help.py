@@ -8,6 +8,7 @@ import textwrap
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GLOBAL, TABLES
 from sundog.front.apptainer.instance_options import TABLES as INSTANCE
+from sundog.front.apptainer.overlay_options import CREATE
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
 from sundog.front.options import HELD, REFUSED, TAKEN, WARNED
@@ -121,6 +122,7 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                                 INSTANCE["instance stop"]),
     "apptainer instance stats": ("[NAME]", "print what instances use", "ps -u $USER",
                                  INSTANCE["instance stats"]),
+    "apptainer overlay create": ("DIR", "make a directory for --overlay", "mkdir DIR", CREATE),
     "apptainer links": ("DIR", "write the entries apptainer and singularity to a directory",
                         "(nothing)", ()),
     "agent": ("", "emulate root in containers of crun, runc and podman",

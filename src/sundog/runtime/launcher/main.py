@@ -40,7 +40,7 @@ from sundog.runtime.launcher.dry_run import dry_run_text
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
 from sundog.runtime.launcher.host_sources import requested_binds
 from sundog.runtime.launcher.image_choice import choose_image
-from sundog.runtime.launcher.mounting import mount_image, use_mount_point
+from sundog.runtime.launcher.mounting import mount_image, overlaid, use_mount_point
 from sundog.runtime.launcher.mpi import session_places
 from sundog.runtime.launcher.one_file import sources_of
 from sundog.runtime.launcher.options import Finished
@@ -160,7 +160,8 @@ def _launch(
     use_mount_point(line.image.mount_point, given, messages)
     if line.dry and line.host_mpi.profile is None:  # its plan is known without the mounts
         image = choose_image(line, storage, given)
-        plan = build_plan(image.root, mounts, hidden, line.image)
+        root, overlays = overlaid(image.root, line.image.overlays, hidden)
+        plan = build_plan(root, mounts, hidden, line.image, overlays)
         raise Finished(0, dry_run_text(request, image, plan))
     container = mount_image(line, storage, mounts, hidden, given)
     for part in parts:

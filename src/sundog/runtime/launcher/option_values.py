@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 class ImageOptions:
     """The image: where it is, and whether the command may write to it."""
 
-    __slots__ = ("container", "mount_point", "overlay_size", "storage", "unsafe", "write")
+    __slots__ = (
+        "container",
+        "mount_point",
+        "overlay_size",
+        "overlays",
+        "storage",
+        "unsafe",
+        "write",
+    )
 
     def __init__(self, given: Given) -> None:
         self.container: bytes = given.get("container", b"")
         self.mount_point: bytes | None = given.get("mount")
         self.overlay_size: bytes | None = given.get("write-fake")
+        self.overlays: list[tuple[bytes, bool]] = given.get("overlay", [])
         self.storage: bytes | None = given.get("storage")
         self.unsafe = "unsafe" in given
         self.write = "write" in given
@@ -32,7 +41,13 @@ class ImageOptions:
     @property
     def stays_as_it_is(self) -> bool:
         """Tell whether the command can write nothing, not even into a layer over the image."""
-        return not self.write and not self.container and self.overlay_size is None
+        is_kept = self.container or self.is_overlaid
+        return not self.write and not is_kept and self.overlay_size is None
+
+    @property
+    def is_overlaid(self) -> bool:
+        """Tell whether changes go into a directory of --overlay."""
+        return any(is_writable for _, is_writable in self.overlays)
 
 
 class MountOptions:
