@@ -341,8 +341,8 @@ def test_overlays(place: Place, tmp_path: Path) -> None:
     image.write_bytes(b"\0" * 2048)
     done = place.run("exec", "--overlay", image, "docker://bb", "true", check=False)
     assert (done.returncode, "--overlay DIR" in done.stderr) == (255, True)
-    words = ("exec", "-w", "--overlay", str(overlay), place.sandbox, "true")
-    assert place.run(*words, check=False).returncode == 255
+    options = ("exec", "-w", "--overlay", str(overlay), place.sandbox, "true")
+    assert place.run(*options, check=False).returncode == 255
     assert place.run("overlay", "create", image, check=False).returncode == 255
     assert place.run("overlay", "create", check=False).returncode == 1
 
