@@ -31,6 +31,17 @@ AWAY = {"HOME": "/home/ada"}  # not below /var/tmp
 CUSTOM = "export FOO=${FOO:-default}\n"
 SUBSTITUTED = "export SUB=$(echo sub)\nexport MORE=$SUB$FOO\n"
 
+APPS_SCRIPT = """
+if test -n "${SINGULARITY_APPNAME:-}"; then
+    app=/scif/apps/$SINGULARITY_APPNAME
+    PATH="$app/bin:$app:$PATH"
+    if test -d "$app/lib"; then
+        export LD_LIBRARY_PATH="$app/lib:${LD_LIBRARY_PATH:-/.singularity.d/libs}"
+    fi
+    . "$app/scif/env/90-environment.sh"
+fi
+"""
+
 
 class Place:
     """A storage directory with the image bb, directories with its files, and a SIF."""
@@ -345,6 +356,40 @@ def test_overlays(place: Place, tmp_path: Path) -> None:
     assert place.run(*options, check=False).returncode == 255
     assert place.run("overlay", "create", image, check=False).returncode == 255
     assert place.run("overlay", "create", check=False).returncode == 1
+
+
+@pytest.mark.parametrize("kind", ["ours", "its own"])
+def test_apps(place: Place, tmp_path: Path, kind: str) -> None:
+    """An app has its programs, variables and scripts, also where the image's script knows apps."""
+    image = tmp_path / "image"
+    shutil.copytree(place.sandbox, image, symlinks=True)
+    app = image / "scif/apps/hello"
+    for name in ("bin", "lib", "scif/env"):
+        (app / name).mkdir(parents=True)
+    (app / "scif/env/90-environment.sh").write_text("export APPVAR=$SCIF_APPNAME-app\n")
+    for name in ("bin/greet", "scif/runscript", "scif/test"):
+        (app / name).write_text(f'#!/bin/sh\necho {name} "$@" $APPVAR\n')
+        (app / name).chmod(0o755)
+    if kind == "its own":
+        (image / ".singularity.d/env/94-appsbase.sh").write_text(APPS_SCRIPT)
+    script = "greet; echo $PATH; echo $LD_LIBRARY_PATH; echo $SCIF_APPROOT"
+    done = place.run("exec", "--app", "hello", image, "sh", "-c", script)
+    greeting, path, libraries, root = done.stdout.splitlines()
+    assert greeting == "bin/greet hello-app"
+    assert path.startswith("/scif/apps/hello/bin:/scif/apps/hello:/x:/bin:")
+    assert libraries == "/scif/apps/hello/lib:/.singularity.d/libs"
+    assert root == "/scif/apps/hello"
+    assert (
+        place.run("run", "--app", "hello", image, "a b").stdout == "scif/runscript a b hello-app\n"
+    )
+    env = {"APPTAINER_APP": "hello"}
+    assert place.run("test", image, env=env).stdout == "scif/test hello-app\n"
+    (app / "scif/runscript").unlink()
+    for words in (["run", "--app", "hello"], ["exec", "--app", "none"], ["exec", "--app", ".."]):
+        done = place.run(*words, image, "true", check=False)
+        assert (done.returncode, done.stderr.startswith("FATAL:   ")) == (1, True), words
+    done = place.run("exec", "--app", "hello", "docker://bb", "true", check=False)
+    assert (done.returncode, "ch-convert" in done.stderr) == (1, True)
 
 
 def test_links(place: Place, tmp_path: Path) -> None:

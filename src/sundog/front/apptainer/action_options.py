@@ -44,6 +44,7 @@ VARIABLES = {
 
 ACTION = (
     Option("--help -h", "", TAKEN, "print this help and exit"),
+    Option("--app", "NAME", TAKEN, "use the app NAME of the Scientific Filesystem in the image"),
     Option("--bind -B", "SRC[:DST[:ro]]", TAKEN, "show the host's SRC at DST; a list with commas"),
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "the same, spelled out"),
     Option("--cleanenv -e", "", TAKEN, "do not pass the host's variables on"),
@@ -109,8 +110,6 @@ ACTION = (
     Option("--network-args", "ARGUMENTS", WARNED, "the network has no devices"),
     Option("--docker-host", "ADDRESS", WARNED, "no daemon is asked"),
     # The command would miss these.
-    Option("--app", "NAME", REFUSED, f"{_LATER}: apps of the Scientific Filesystem",
-           "/scif/apps/NAME/bin has the programs of an app"),
     Option("--authfile", "FILE", REFUSED, _PULL, "ch-image login"),
     Option("--docker-login", "", REFUSED, _PULL, "ch-image login"),
     Option("--no-https", "", REFUSED, _PULL, "ch-image pull --tls-no-verify NAME, then again"),

@@ -56,6 +56,8 @@ def command_of(
     if action == "shell":
         shell = line.last("shell")
         return [shell, *words] if shell else [_SH, "-c", _SHELL, "sh", *words]
+    if image.app is not None:
+        return [image.app.script("test" if action == "test" else "runscript"), *words]
     if action == "test":
         if not image.test:
             raise NothingToRun("No test script found in container, exiting")
@@ -82,7 +84,7 @@ def after_scripts(command: Sequence[str], environment: Environment) -> list[str]
         return list(command)
     lines = [_BASH, "shift"]
     for name in environment.scripts:
-        path = _single_quoted(f"{_METADATA}/env/{name}")
+        path = _single_quoted(name if name.startswith("/") else f"{_METADATA}/env/{name}")
         lines.append(f"if [ -f {path} ]; then . {path}; fi")
     for number, (name, _) in enumerate(environment.texts):
         text = TEXT_VARIABLE.format(number)

@@ -14,7 +14,8 @@ from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.base.record.stack import ImageStack, unpack_command
-from sundog.errors import NotInStorage, SundogError
+from sundog.errors import NotInStorage, SundogError, UsageError
+from sundog.front.apptainer.apps import App, check_app_name
 from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.stored import image_directory, image_facts
 from sundog.runtime.container.root_files import names_inside, read_inside
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 STORED = "docker://"
 INSTANCE = "instance://"
 _METADATA = b".singularity.d"
+_APPS = b"scif/apps"
 _SCRIPTS = _METADATA + b"/env"
 _SCRIPTS_LIMIT = 1000
 _CONVERT = "ch-convert FILE DIR makes a directory of it, where that is possible"
@@ -71,11 +73,13 @@ class ImageFacts:
                   read it
     entrypoint, command
                   ENTRYPOINT and CMD, which a runscript replaces
+    app           the app that the user has chosen
     runscript, startscript, test
                   whether the image has these scripts
     """
 
     __slots__ = (
+        "app",
         "command",
         "container",
         "entrypoint",
@@ -101,7 +105,9 @@ class ImageFacts:
         runscript: bool = False,
         startscript: bool = False,
         test: bool = False,
+        app: App | None = None,
     ) -> None:
+        self.app = app
         self.word = word
         self.container = container
         self.is_directory = is_directory
@@ -144,8 +150,8 @@ def facts_of_name(name: str, storage: str | None) -> ImageFacts | None:
     )
 
 
-def facts_of_path(image: str) -> ImageFacts:
-    """Return the facts of a file or a directory.  Raises SundogError."""
+def facts_of_path(image: str, app: str = "") -> ImageFacts:
+    """Return the facts of a file or a directory, with those of an ``app``.  Raises SundogError."""
     path = os.path.abspath(image)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -158,14 +164,14 @@ def facts_of_path(image: str) -> ImageFacts:
     with Closing(fd):
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
-            return _facts(_Directory(fd), path, is_directory=True)
+            return _facts(_Directory(fd), path, app, is_directory=True)
         start = os.pread(fd, SIF_MAGIC_PLACE + len(SIF_MAGIC), 0) if stat.S_ISREG(mode) else b""
         if start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
             from sundog.runtime.squashfs.image import SquashfsImage
             from sundog.runtime.squashfs.sif import squashfs_place
 
             place = squashfs_place(fd, os.fsencode(path))
-            return _facts(_Squashfs(SquashfsImage(fd, place)), path, is_directory=False)
+            return _facts(_Squashfs(SquashfsImage(fd, place)), path, app, is_directory=False)
     raise SundogError(
         f"could not open image {path}: it is neither SIF, nor SquashFS, nor a directory", _CONVERT
     )
@@ -222,7 +228,7 @@ class _Squashfs:
         return names
 
 
-def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
+def _facts(tree: _Tree, path: str, app: str, *, is_directory: bool) -> ImageFacts:
     """Return the facts of the image whose files are in ``tree``.  Raises SundogError."""
     packed = tree.read(OWN_COMMAND)
     own = ImageStack([]) if packed is None else unpack_command(packed)
@@ -233,7 +239,8 @@ def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
         path,
         is_directory=is_directory,
         environment=_variables(tree.read(OWN_VARIABLES) or b""),
-        scripts=_scripts(tree, names),
+        scripts=_scripts(tree, _SCRIPTS, names),
+        app=_app(tree, app) if app else None,
         entrypoint=tuple(map(os.fsdecode, own.entrypoint)),
         command=tuple(map(os.fsdecode, own.command)),
         runscript=b"runscript" in present,
@@ -242,12 +249,28 @@ def _facts(tree: _Tree, path: str, *, is_directory: bool) -> ImageFacts:
     )
 
 
-def _scripts(tree: _Tree, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
-    """Return names and texts of the scripts, up to a total size."""
+def _app(tree: _Tree, name: str) -> App:
+    """Return the app ``name``.  Raises UsageError if the image has none of that name."""
+    check_app_name(name)
+    if os.fsencode(name) not in tree.names(_APPS):
+        raise UsageError(f"no app {name} in the image", "apptainer inspect --list-apps IMAGE")
+    place = _APPS + b"/" + os.fsencode(name)
+    inside = [*tree.names(place), *(b"scif/" + each for each in tree.names(place + b"/scif"))]
+    directory = place + b"/scif/env"
+    names = sorted(each for each in tree.names(directory) if each.endswith(b".sh"))
+    scripts = [
+        (f"/{os.fsdecode(directory)}/{each}", text)
+        for each, text in _scripts(tree, directory, names)
+    ]
+    return App(name, [*map(os.fsdecode, inside)], scripts)
+
+
+def _scripts(tree: _Tree, directory: bytes, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
+    """Return names and texts of the scripts in a directory, up to a total size."""
     found: list[tuple[str, str | None]] = []
     size = 0
     for name in names:
-        text = None if size > SCRIPT_LIMIT else _text(tree.read(_SCRIPTS + b"/" + name))
+        text = None if size > SCRIPT_LIMIT else _text(tree.read(directory + b"/" + name))
         size += len(text or "")
         found.append((os.fsdecode(name), text))
     return found

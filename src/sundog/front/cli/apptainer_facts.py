@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from sundog.errors import NotInStorage, SundogError
+from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import STORED, facts_of_name, facts_of_path, stored_name
 from sundog.front.apptainer.messages import FATAL, INFO, VERBOSE, Messages
@@ -25,11 +25,14 @@ EXIT_FAILED = 255
 _FILE_LIMIT = 1 << 20
 
 
-def image_of(image: str, context: Context, messages: Messages) -> ImageFacts | int:
+def image_of(line: Line, context: Context, messages: Messages) -> ImageFacts | int:
     """Return the facts of IMAGE; pull it if need be.  Returns the status of a pull that fails."""
+    image, app = line.operands[0], line.last("app") or ""
     name = stored_name(image)
     if name is None:
-        return facts_of_path(image)
+        return facts_of_path(image, app)
+    if app:
+        raise no_app(app, name)
     found = facts_of_name(name, context.storage)
     if found is not None:
         return found
@@ -40,6 +43,14 @@ def image_of(image: str, context: Context, messages: Messages) -> ImageFacts | i
     from sundog.base.installation import own_command
 
     return execute([*own_command("sundog"), *sys.argv[1:]], dict(os.environ))
+
+
+def no_app(app: str, name: str) -> UsageError:
+    """Return the error for an app of an image whose files are in many layers."""
+    return UsageError(
+        f"--app {app}: apps are found in files and directories only",
+        f"ch-convert {name} DIR, and give DIR as IMAGE",
+    )
 
 
 def _pull(name: str, context: Context, messages: Messages) -> int:

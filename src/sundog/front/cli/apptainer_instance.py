@@ -69,7 +69,7 @@ def _start(action: str, words: list[str], context: Context, messages: Messages) 
         raise UsageError(f"{table}: IMAGE and NAME are needed", f"apptainer {table} IMAGE NAME")
     name = line.operands.pop(1)
     check_name(name)
-    image = image_of(line.operands[0], context, messages)
+    image = image_of(line, context, messages)
     if isinstance(image, int):
         return image
     hide_values(line)

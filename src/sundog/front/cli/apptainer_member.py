@@ -25,7 +25,7 @@ from sundog.front.apptainer.image import INSTANCE, STORED, facts_of_name, facts_
 from sundog.front.apptainer.instance_plan import member_plan, unused_options
 from sundog.front.apptainer.instances import own_instances
 from sundog.front.apptainer.messages import INFO, WARNING
-from sundog.front.cli.apptainer_facts import host_of
+from sundog.front.cli.apptainer_facts import host_of, no_app
 from sundog.front.cli.apptainer_namespaces import JOB_CONTROL, wait_outside
 from sundog.front.cli.sundog_start import go_on_as_ch_run, hide_values, with_storage
 
@@ -54,7 +54,7 @@ def join(action: str, line: Line, context: Context, messages: Messages) -> int:
     Raises SundogError and OSError.
     """
     instance = own_instances().get(line.operands[0].removeprefix(INSTANCE))
-    image = _image_of(instance, context)
+    image = _image_of(instance, line.last("app") or "", context)
     try:
         plan = member_plan(action, line, image, host_of(line), instance)
     except NothingToRun as nothing:
@@ -86,10 +86,12 @@ def join(action: str, line: Line, context: Context, messages: Messages) -> int:
     return go_on_as_ch_run(with_storage(plan.arguments, context), environment)
 
 
-def _image_of(instance: Instance, context: Context) -> ImageFacts:
+def _image_of(instance: Instance, app: str, context: Context) -> ImageFacts:
     """Return the facts of an instance's image, as it is now.  Raises SundogError."""
     if not instance.image.startswith(STORED):
-        return facts_of_path(instance.image)
+        return facts_of_path(instance.image, app)
+    if app:
+        raise no_app(app, instance.word)
     found = facts_of_name(instance.word, context.storage)
     if found is None:
         raise NotInStorage(

@@ -97,7 +97,7 @@ def _act(action: str, words: list[str], context: Context, messages: Messages) ->
         from sundog.front.cli.apptainer_member import join
 
         return join(action, line, context, messages)
-    image = image_of(line.operands[0], context, messages)
+    image = image_of(line, context, messages)
     if isinstance(image, int):
         return image
     try:
