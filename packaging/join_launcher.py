@@ -101,6 +101,7 @@ MODULES = {
     "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
     "ch_run_ender": Joined("sundog.runtime.launcher.ender", "start_group_ender"),
     "ch_run_overlay": Joined("sundog.runtime.container.overlay_directories", "overlaid_root"),
+    "ch_run_own_devices": Joined("sundog.runtime.container.own_devices", "OwnDevices"),
     "ch_run_idle": Joined("sundog.runtime.launcher.idle", "Idle"),
     "ch_run_join_place": Joined("sundog.runtime.launcher.join_place", "JoinPlace"),
     "ch_run_devices": Joined("sundog.runtime.launcher.devices", "devices_for"),

@@ -120,7 +120,7 @@ user bind control = no
 HOME = "--bind=/home/ada:/home/ada"
 USUAL = [HOME, "--bind=/var/tmp:/var/tmp"]
 HERE = "--bind=/work/ada:/work/ada"
-EMPTY = ["--private-tmp", "--tmpfs=/dev/shm:mode=1777", "--tmpfs=/var/tmp:mode=1777"]
+EMPTY = ["--private-tmp", "--tmpfs=/var/tmp:mode=1777"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ EMPTY = ["--private-tmp", "--tmpfs=/dev/shm:mode=1777", "--tmpfs=/var/tmp:mode=1
         (["--contain", "--no-home"], "/work/ada", EMPTY, "/"),
         (["--contain", "-H", "/a:/b"], "/work/ada", [*EMPTY, "--bind=/a:/b"], "/b"),
         (["-c", "-W", "/w"], "/work/ada",
-         ["--tmpfs=/dev/shm:mode=1777", "--bind=/w/tmp:/tmp", "--bind=/w/var_tmp:/var/tmp",
+         ["--bind=/w/tmp:/tmp", "--bind=/w/var_tmp:/var/tmp",
           "--bind=/w/home:/home/ada"], "/home/ada"),
         (["-S", "/s,/t"], "/home/ada",
          [*USUAL, "--tmpfs=/s:mode=1777", "--tmpfs=/t:mode=1777"], "/home/ada"),

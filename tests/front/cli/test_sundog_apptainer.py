@@ -272,6 +272,30 @@ def test_options_in_a_container(place: Place, tmp_path: Path) -> None:
     assert list(place.home.iterdir()) == []
 
 
+def test_own_devices(place: Place) -> None:
+    """--contain shows few devices, terminals of its own, and what the user asks for."""
+    script = "ls /dev; echo x > /dev/null && echo > /dev/shm/x; ls /dev/pts /dev/shm; tty </dev/tty"
+    seen = set()
+    for image in ("docker://bb", place.sif, place.sandbox):
+        words = ("exec", "--contain", "-B", "/dev/kmsg", image, "sh", "-c")
+        seen.add(place.run(*words, script, check=False).stdout)
+    usual = "console fd full kmsg null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    [text] = seen
+    assert set(text.split()) == {*usual.split(), "/dev/pts:", "/dev/shm:", "x"} - {"console"}
+    assert not os.path.exists("/dev/shm/x")
+    master, slave = os.openpty()
+    argv = [*command("sundog"), "apptainer", "exec", "-c", "docker://bb", "sh", "-c"]
+    argv.append("test -c /dev/console && echo > /dev/console; ls /dev/pts")
+    environment = os.environ | place.environment
+    done = subprocess.run(
+        argv, check=True, env=environment, cwd=place.work, stdin=slave, capture_output=True
+    )
+    os.close(slave)
+    assert done.stdout == b"ptmx\n"
+    assert os.read(master, 9) == b"\r\n"
+    os.close(master)
+
+
 def test_namespaces(place: Place) -> None:
     """The network has lo only, and it is up; the name of the machine is the container's."""
     script = "hostname; ip -o -4 addr | sed 's/ *scope.*//'; readlink /proc/self/ns/ipc; id -u"

@@ -108,7 +108,7 @@ class Shown:
     def _contained(self, line: Line) -> list[Bind | Tmpfs]:
         """Return an empty home, and empty directories for temporary files."""
         is_given = line.last("home") is not None
-        shown: list[Bind | Tmpfs] = [Tmpfs("/dev/shm")]
+        shown: list[Bind | Tmpfs] = []
         if self._workdir:
             places = [("tmp", "/tmp"), ("var_tmp", _VAR_TMP)]
             if self._has_home and not is_given:

@@ -62,6 +62,7 @@ _SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.container.operations import Operation
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.storage import Storage
 
@@ -187,7 +188,7 @@ def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Par
     accounts = accounts_of(request, storage)
     session = session_places(environment, temporary.shown, writable=line.image.write)
     return [
-        Part(host_files(request.need, cray=exists(CRAY_DIRECTORY), own=request.own_files)),
+        _host_files_of(request),
         accounts,
         temporary,
         Part(session),
@@ -219,6 +220,21 @@ def _sharing_of(request: Request) -> Sharing:
     from sundog.runtime.launcher.join import group_for
 
     return group_for(line, request.environment, messages, is_attended=request.is_attended)
+
+
+def _host_files_of(request: Request) -> Part:
+    """Return the part of the host's files that every container sees."""
+    devices = _load_own_devices(request) if request.line.mounts.private_dev else None
+    cray = exists(CRAY_DIRECTORY)
+    return Part(host_files(request.need, cray=cray, own=request.own_files, devices=devices))
+
+
+def _load_own_devices(request: Request) -> Operation:
+    """Return the mount of --private-dev.  Few starts load it."""
+    from sundog.runtime.container.own_devices import OwnDevices
+
+    terminal = next((os.fsencode(os.ttyname(fd)) for fd in range(3) if os.isatty(fd)), b"")
+    return OwnDevices(need=request.need, terminal=terminal)
 
 
 def _devices_of(request: Request) -> Part:

@@ -56,13 +56,18 @@ def needed(image: ImageOptions) -> str:
     return REQUIRED if image.overlay_size is None and not is_kept else CREATED
 
 
-def host_files(need: str, *, cray: bool, own: Sequence[bytes] = ()) -> list[Operation]:
+def host_files(
+    need: str, *, cray: bool, own: Sequence[bytes] = (), devices: Operation | None = None
+) -> list[Operation]:
     """Return the binds of the host's files that every container sees; ``cray``: on a Cray.
 
+    ``devices`` take the place of the host's /dev.
     ``own`` are files that take the place of what is at their path, also of a link.
     """
     optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
     found: list[Operation] = [Bind(path, path, need) for path in REQUIRED_BINDS]
+    if devices is not None:
+        found[REQUIRED_BINDS.index(b"/dev")] = devices
     found += [Bind(path, path, OPTIONAL) for path in optional]
     return found + [Bind(path, path, DESIRED, covers_link=True) for path in own]
 
