@@ -46,7 +46,7 @@ def test_all_options_of_apptainer_are_known() -> None:
         "shell",
         "s",
     }
-    known = {*TABLES, *SUBCOMMANDS, "version"}
+    known = {*TABLES, *SUBCOMMANDS, "version", "instance", "overlay"}
     assert set(SUBCOMMANDS_OF_APPTAINER.split()) <= known
 
 
@@ -95,8 +95,8 @@ def test_variables_in_place_of_options(
 @pytest.mark.parametrize(
     ("words", "environment", "message"),
     [
-        (["--overlay", "d"], {}, "--overlay d: it is not there yet"),
-        ([], {"APPTAINER_OVERLAY": "d"}, "$APPTAINER_OVERLAY d: it is not there yet"),
+        (["--fusemount", "d"], {}, "--fusemount d: no FUSE program is started"),
+        ([], {"APPTAINER_FUSEMOUNT": "d"}, "$APPTAINER_FUSEMOUNT d: no FUSE program is started"),
         ([], {"SINGULARITY_NV": "x"}, "$SINGULARITY_NV: neither true nor false: x"),
         (["--blind", "d"], {}, "unknown option: --blind"),
         (["--bind"], {}, "--bind needs an argument"),

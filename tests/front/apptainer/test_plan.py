@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from sundog.errors import SundogError, UsageError
 from sundog.front.apptainer.command import NothingToRun
+from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import ImageFacts, stored_name
 from sundog.front.apptainer.line import scan_action, split_globals
-from sundog.front.apptainer.plan import Host, Plan, plan_of
+from sundog.front.apptainer.plan import Plan, plan_of
 from sundog.front.apptainer.site import Site, read_site
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
@@ -119,7 +120,7 @@ user bind control = no
 HOME = "--bind=/home/ada:/home/ada"
 USUAL = [HOME, "--bind=/var/tmp:/var/tmp"]
 HERE = "--bind=/work/ada:/work/ada"
-EMPTY = ["--private-tmp", "--tmpfs=/dev/shm:mode=1777", "--tmpfs=/var/tmp:mode=1777"]
+EMPTY = ["--private-tmp", "--tmpfs=/var/tmp:mode=1777"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ EMPTY = ["--private-tmp", "--tmpfs=/dev/shm:mode=1777", "--tmpfs=/var/tmp:mode=1
         (["--contain", "--no-home"], "/work/ada", EMPTY, "/"),
         (["--contain", "-H", "/a:/b"], "/work/ada", [*EMPTY, "--bind=/a:/b"], "/b"),
         (["-c", "-W", "/w"], "/work/ada",
-         ["--tmpfs=/dev/shm:mode=1777", "--bind=/w/tmp:/tmp", "--bind=/w/var_tmp:/var/tmp",
+         ["--bind=/w/tmp:/tmp", "--bind=/w/var_tmp:/var/tmp",
           "--bind=/w/home:/home/ada"], "/home/ada"),
         (["-S", "/s,/t"], "/home/ada",
          [*USUAL, "--tmpfs=/s:mode=1777", "--tmpfs=/t:mode=1777"], "/home/ada"),

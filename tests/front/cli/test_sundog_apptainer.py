@@ -31,6 +31,17 @@ AWAY = {"HOME": "/home/ada"}  # not below /var/tmp
 CUSTOM = "export FOO=${FOO:-default}\n"
 SUBSTITUTED = "export SUB=$(echo sub)\nexport MORE=$SUB$FOO\n"
 
+APPS_SCRIPT = """
+if test -n "${SINGULARITY_APPNAME:-}"; then
+    app=/scif/apps/$SINGULARITY_APPNAME
+    PATH="$app/bin:$app:$PATH"
+    if test -d "$app/lib"; then
+        export LD_LIBRARY_PATH="$app/lib:${LD_LIBRARY_PATH:-/.singularity.d/libs}"
+    fi
+    . "$app/scif/env/90-environment.sh"
+fi
+"""
+
 
 class Place:
     """A storage directory with the image bb, directories with its files, and a SIF."""
@@ -260,6 +271,30 @@ def test_options_in_a_container(place: Place, tmp_path: Path) -> None:
     assert list(place.home.iterdir()) == []
 
 
+def test_own_devices(place: Place) -> None:
+    """--contain shows few devices, terminals of its own, and what the user asks for."""
+    script = "ls /dev; echo x > /dev/null && echo > /dev/shm/x; ls /dev/pts /dev/shm; tty </dev/tty"
+    seen = set()
+    for image in ("docker://bb", place.sif, place.sandbox):
+        words = ("exec", "--contain", "-B", "/dev/kmsg", image, "sh", "-c")
+        seen.add(place.run(*words, script, check=False).stdout)
+    usual = "console fd full kmsg null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    [text] = seen
+    assert set(text.split()) == {*usual.split(), "/dev/pts:", "/dev/shm:", "x"} - {"console"}
+    assert not os.path.exists("/dev/shm/x")
+    master, slave = os.openpty()
+    argv = [*command("sundog"), "apptainer", "exec", "-c", "docker://bb", "sh", "-c"]
+    argv.append("test -c /dev/console && echo > /dev/console; ls /dev/pts")
+    environment = os.environ | place.environment
+    done = subprocess.run(
+        argv, check=True, env=environment, cwd=place.work, stdin=slave, capture_output=True
+    )
+    os.close(slave)
+    assert done.stdout == b"ptmx\n"
+    assert os.read(master, 9) == b"\r\n"
+    os.close(master)
+
+
 def test_namespaces(place: Place) -> None:
     """The network has lo only, and it is up; the name of the machine is the container's."""
     script = "hostname; ip -o -4 addr | sed 's/ *scope.*//'; readlink /proc/self/ns/ipc; id -u"
@@ -318,6 +353,66 @@ def test_a_directory_is_written_to(place: Place, tmp_path: Path) -> None:
     assert (image / "new").exists()
     done = place.run("exec", "-w", place.sif, "true", check=False)
     assert (done.returncode, "--writable" in done.stderr) == (255, True)
+
+
+def test_overlays(place: Place, tmp_path: Path) -> None:
+    """Changes stay in a directory, with their owners; a file is refused with what to do."""
+    overlay = tmp_path / "overlay"
+    done = place.run("overlay", "create", "--size", "64", "--create-dir", "/made/in", overlay)
+    assert done.stderr.splitlines()[0].startswith("WARNING: --size 64 has no effect")
+    for image in ("docker://bb", place.sandbox, place.sif):
+        words = ("exec", "--fakeroot", "--overlay", "overlay", image, "sh", "-c")
+        place.run(*words, "rmdir /made/in; : > /file; chown 1:2 /file", cwd=tmp_path)
+        done = place.run(*words, "stat -c %u:%g /file; ls /made", cwd=tmp_path)
+        assert done.stdout == "1:2\n"
+    words = ("exec", "--compat", "-o", f"{overlay}:ro", "docker://bb", "sh", "-c")
+    assert place.run(*words, "rm /file && echo gone").stdout == "gone\n"
+    assert (overlay / "upper/file").exists()
+    env = {"APPTAINER_OVERLAY": str(overlay)}
+    place.run("exec", "--writable-tmpfs", place.sif, "rm", "/file", env=env)
+    assert not (overlay / "upper/file").exists()
+    image = tmp_path / "overlay.img"
+    image.write_bytes(b"\0" * 2048)
+    done = place.run("exec", "--overlay", image, "docker://bb", "true", check=False)
+    assert (done.returncode, "--overlay DIR" in done.stderr) == (255, True)
+    options = ("exec", "-w", "--overlay", str(overlay), place.sandbox, "true")
+    assert place.run(*options, check=False).returncode == 255
+    assert place.run("overlay", "create", image, check=False).returncode == 255
+    assert place.run("overlay", "create", check=False).returncode == 1
+
+
+@pytest.mark.parametrize("kind", ["ours", "its own"])
+def test_apps(place: Place, tmp_path: Path, kind: str) -> None:
+    """An app has its programs, variables and scripts, also where the image's script knows apps."""
+    image = tmp_path / "image"
+    shutil.copytree(place.sandbox, image, symlinks=True)
+    app = image / "scif/apps/hello"
+    for name in ("bin", "lib", "scif/env"):
+        (app / name).mkdir(parents=True)
+    (app / "scif/env/90-environment.sh").write_text("export APPVAR=$SCIF_APPNAME-app\n")
+    for name in ("bin/greet", "scif/runscript", "scif/test"):
+        (app / name).write_text(f'#!/bin/sh\necho {name} "$@" $APPVAR\n')
+        (app / name).chmod(0o755)
+    if kind == "its own":
+        (image / ".singularity.d/env/94-appsbase.sh").write_text(APPS_SCRIPT)
+    script = "greet; echo $PATH; echo $LD_LIBRARY_PATH; echo $SCIF_APPROOT"
+    done = place.run("exec", "--app", "hello", image, "sh", "-c", script)
+    greeting, path, libraries, root = done.stdout.splitlines()
+    assert greeting == "bin/greet hello-app"
+    assert path.startswith("/scif/apps/hello/bin:/scif/apps/hello:/x:/bin:")
+    assert libraries == "/scif/apps/hello/lib:/.singularity.d/libs"
+    assert root == "/scif/apps/hello"
+    assert (
+        place.run("run", "--app", "hello", image, "a b").stdout == "scif/runscript a b hello-app\n"
+    )
+    env = {"APPTAINER_APP": "hello"}
+    assert place.run("test", image, env=env).stdout == "scif/test hello-app\n"
+    (app / "scif/runscript").unlink()
+    for words in (["run", "--app", "hello"], ["exec", "--app", "none"], ["exec", "--app", ".."]):
+        done = place.run(*words, image, "true", check=False)
+        assert (done.returncode, done.stderr.startswith("FATAL:   ")) == (1, True), words
+    done = place.run("exec", "--app", "hello", "docker://bb", "true", check=False)
+    assert (done.returncode, "ch-convert" in done.stderr) == (1, True)
 
 
 def test_links(place: Place, tmp_path: Path) -> None:

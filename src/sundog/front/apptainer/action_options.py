@@ -44,6 +44,7 @@ VARIABLES = {
 
 ACTION = (
     Option("--help -h", "", TAKEN, "print this help and exit"),
+    Option("--app", "NAME", TAKEN, "use the app NAME of the Scientific Filesystem in the image"),
     Option("--bind -B", "SRC[:DST[:ro]]", TAKEN, "show the host's SRC at DST; a list with commas"),
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "the same, spelled out"),
     Option("--cleanenv -e", "", TAKEN, "do not pass the host's variables on"),
@@ -70,6 +71,7 @@ ACTION = (
     Option("--nv", "", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
     Option("--rocm", "", TAKEN, "GPUs of AMD, by their CDI specification"),
     Option("--no-init", "", TAKEN, "let the command be PID 1 of its PID namespace"),
+    Option("--overlay -o", "DIR[:ro]", TAKEN, "keep the changes in DIR; ro: show those in DIR"),
     Option("--pid -p", "", TAKEN, "process IDs of its own, with an init"),
     Option("--scratch -S", "DIR", TAKEN, "an empty directory at DIR; in memory without --workdir"),
     Option("--security", "NAME:VALUE", TAKEN, "uid:N and gid:N; others have no effect"),
@@ -108,8 +110,6 @@ ACTION = (
     Option("--network-args", "ARGUMENTS", WARNED, "the network has no devices"),
     Option("--docker-host", "ADDRESS", WARNED, "no daemon is asked"),
     # The command would miss these.
-    Option("--app", "NAME", REFUSED, f"{_LATER}: apps of the Scientific Filesystem",
-           "/scif/apps/NAME/bin has the programs of an app"),
     Option("--authfile", "FILE", REFUSED, _PULL, "ch-image login"),
     Option("--docker-login", "", REFUSED, _PULL, "ch-image login"),
     Option("--no-https", "", REFUSED, _PULL, "ch-image pull --tls-no-verify NAME, then again"),
@@ -123,8 +123,6 @@ ACTION = (
            "--net --network none"),
     Option("--nvccli", "", REFUSED, "nvidia-container-cli needs rights of root", "--nv"),
     Option("--oci", "", REFUSED, "images run by layers in any case", "leave it out"),
-    Option("--overlay -o", "DIR", REFUSED, f"{_LATER}: changes that are kept in a directory",
-           "--writable-tmpfs, or --writable with an image that is a directory"),
     Option("--passphrase", "", REFUSED, "encrypted images cannot be read",
            "apptainer build NEW.sif OLD.sif, where Apptainer is"),
     Option("--pem-path", "FILE", REFUSED, "encrypted images cannot be read",

@@ -51,9 +51,13 @@ def command_of(
         if not words:
             raise UsageError("exec: no command", "apptainer exec IMAGE COMMAND [ARG…]")
         return words
+    if action == "start":
+        return [f"{_METADATA}/startscript", *words] if image.startscript else []
     if action == "shell":
         shell = line.last("shell")
         return [shell, *words] if shell else [_SH, "-c", _SHELL, "sh", *words]
+    if image.app is not None:
+        return [image.app.script("test" if action == "test" else "runscript"), *words]
     if action == "test":
         if not image.test:
             raise NothingToRun("No test script found in container, exiting")
@@ -80,7 +84,7 @@ def after_scripts(command: Sequence[str], environment: Environment) -> list[str]
         return list(command)
     lines = [_BASH, "shift"]
     for name in environment.scripts:
-        path = single_quoted(f"{_METADATA}/env/{name}")
+        path = single_quoted(name if name.startswith("/") else f"{_METADATA}/env/{name}")
         lines.append(f"if [ -f {path} ]; then . {path}; fi")
     for number, (name, _) in enumerate(environment.texts):
         text = TEXT_VARIABLE.format(number)

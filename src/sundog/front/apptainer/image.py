@@ -14,7 +14,8 @@ from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
 from sundog.base.record.stack import ImageStack, unpack_command
-from sundog.errors import NotInStorage, SundogError
+from sundog.errors import NotInStorage, SundogError, UsageError
+from sundog.front.apptainer.apps import App, check_app_name
 from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.stored import image_directory, image_facts
 from sundog.runtime.container.image_files import FILE_LIMIT, DirectoryFiles, SquashfsFiles
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from sundog.runtime.container.image_files import ImageFiles
 
 STORED = "docker://"
+INSTANCE = "instance://"
 _METADATA = b".singularity.d"
+_APPS = b"scif/apps"
 _SCRIPTS = _METADATA + b"/env"
 _CONVERT = "ch-convert FILE DIR makes a directory of it, where that is possible"
 _LAYOUT = "archives and layouts are not run yet"
@@ -40,7 +43,7 @@ _TRANSPORTS = {
     "docker-daemon:": ("no daemon is asked", "docker save -o FILE NAME, and ch-image load FILE"),
     "http://": ("files are not downloaded yet", "curl -O ADDRESS"),
     "https://": ("files are not downloaded yet", "curl -O ADDRESS"),
-    "instance://": ("instances are not there yet", "sundog exec NAME COMMAND"),
+    INSTANCE: ("an instance is no image", "give it to exec, run, shell or test"),
     "ipfs://": ("there is no such client", "download the file first"),
     "library://": ("Sundog knows no library", "use an image of a registry: docker://NAME"),
     "oras://": ("files of registries are not downloaded yet", "oras pull NAME"),
@@ -59,11 +62,13 @@ class ImageFacts:
                   read it
     entrypoint, command
                   ENTRYPOINT and CMD, which a runscript replaces
-    runscript, test
+    app           the app that the user has chosen
+    runscript, startscript, test
                   whether the image has these scripts
     """
 
     __slots__ = (
+        "app",
         "command",
         "container",
         "entrypoint",
@@ -71,6 +76,7 @@ class ImageFacts:
         "is_directory",
         "runscript",
         "scripts",
+        "startscript",
         "test",
         "word",
     )
@@ -86,8 +92,11 @@ class ImageFacts:
         entrypoint: Sequence[str] = (),
         command: Sequence[str] = (),
         runscript: bool = False,
+        startscript: bool = False,
         test: bool = False,
+        app: App | None = None,
     ) -> None:
+        self.app = app
         self.word = word
         self.container = container
         self.is_directory = is_directory
@@ -96,6 +105,7 @@ class ImageFacts:
         self.entrypoint = entrypoint
         self.command = command
         self.runscript = runscript
+        self.startscript = startscript
         self.test = test
 
 
@@ -129,8 +139,8 @@ def facts_of_name(name: str, storage: str | None) -> ImageFacts | None:
     )
 
 
-def facts_of_path(image: str) -> ImageFacts:
-    """Return the facts of a file or a directory.  Raises SundogError."""
+def facts_of_path(image: str, app: str = "") -> ImageFacts:
+    """Return the facts of a file or a directory, with those of an ``app``.  Raises SundogError."""
     path = os.path.abspath(image)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -143,14 +153,14 @@ def facts_of_path(image: str) -> ImageFacts:
     with Closing(fd):
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
-            return _facts(DirectoryFiles(fd), path, is_directory=True)
+            return _facts(DirectoryFiles(fd), path, app, is_directory=True)
         start = os.pread(fd, SIF_MAGIC_PLACE + len(SIF_MAGIC), 0) if stat.S_ISREG(mode) else b""
         if start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
             from sundog.runtime.squashfs.image import SquashfsImage
             from sundog.runtime.squashfs.sif import squashfs_place
 
             place = squashfs_place(fd, os.fsencode(path))
-            return _facts(SquashfsFiles(SquashfsImage(fd, place)), path, is_directory=False)
+            return _facts(SquashfsFiles(SquashfsImage(fd, place)), path, app, is_directory=False)
     raise SundogError(
         f"could not open image {path}: it is neither SIF, nor SquashFS, nor a directory", _CONVERT
     )
@@ -160,7 +170,7 @@ def _hint(image: str) -> str:
     return f"an image of a registry or of storage is docker://{image}" if "/" not in image else ""
 
 
-def _facts(tree: ImageFiles, path: str, *, is_directory: bool) -> ImageFacts:
+def _facts(tree: ImageFiles, path: str, app: str, *, is_directory: bool) -> ImageFacts:
     """Return the facts of the image whose files are in ``tree``.  Raises SundogError."""
     packed = tree.read(OWN_COMMAND)
     own = ImageStack([]) if packed is None else unpack_command(packed)
@@ -171,20 +181,38 @@ def _facts(tree: ImageFiles, path: str, *, is_directory: bool) -> ImageFacts:
         path,
         is_directory=is_directory,
         environment=_variables(tree.read(OWN_VARIABLES) or b""),
-        scripts=_scripts(tree, names),
+        scripts=_scripts(tree, _SCRIPTS, names),
+        app=_app(tree, app) if app else None,
         entrypoint=tuple(map(os.fsdecode, own.entrypoint)),
         command=tuple(map(os.fsdecode, own.command)),
         runscript=b"runscript" in present,
+        startscript=b"startscript" in present,
         test=b"test" in present,
     )
 
 
-def _scripts(tree: ImageFiles, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
-    """Return names and texts of the scripts, up to a total size."""
+def _app(tree: ImageFiles, name: str) -> App:
+    """Return the app ``name``.  Raises UsageError if the image has none of that name."""
+    check_app_name(name)
+    if os.fsencode(name) not in tree.names(_APPS):
+        raise UsageError(f"no app {name} in the image", "apptainer inspect --list-apps IMAGE")
+    place = _APPS + b"/" + os.fsencode(name)
+    inside = [*tree.names(place), *(b"scif/" + each for each in tree.names(place + b"/scif"))]
+    directory = place + b"/scif/env"
+    names = sorted(each for each in tree.names(directory) if each.endswith(b".sh"))
+    scripts = [
+        (f"/{os.fsdecode(directory)}/{each}", text)
+        for each, text in _scripts(tree, directory, names)
+    ]
+    return App(name, [*map(os.fsdecode, inside)], scripts)
+
+
+def _scripts(tree: ImageFiles, directory: bytes, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
+    """Return names and texts of the scripts in a directory, up to a total size."""
     found: list[tuple[str, str | None]] = []
     size = 0
     for name in names:
-        text = None if size > SCRIPT_LIMIT else _text(tree.read(_SCRIPTS + b"/" + name))
+        text = None if size > SCRIPT_LIMIT else _text(tree.read(directory + b"/" + name))
         size += len(text or "")
         found.append((os.fsdecode(name), text))
     return found

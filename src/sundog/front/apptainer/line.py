@@ -5,6 +5,7 @@ from __future__ import annotations
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES, VARIABLES
 from sundog.front.apptainer.build import BUILD
+from sundog.front.apptainer.instance_options import START
 from sundog.front.apptainer.pull import PULL
 from sundog.front.options import Line, scan
 from sundog.front.pflag_values import fields_of
@@ -27,8 +28,11 @@ def split_globals(words: Sequence[str]) -> tuple[Line, list[str]]:
 
 
 def scan_action(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:
-    """Scan the words after ``exec``, ``run``, ``shell`` or ``test``.  Raises UsageError."""
-    return _scan(name, words, TABLES[name], environment, permute=False)
+    """Scan the words after ``exec``, ``run``, ``shell``, ``test`` or ``instance start``.
+
+    Raises UsageError.
+    """
+    return _scan(name, words, TABLES.get(name, START), environment, permute=False)
 
 
 def scan_files(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:

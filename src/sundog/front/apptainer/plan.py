@@ -8,66 +8,27 @@ from __future__ import annotations
 import posixpath
 
 from sundog.errors import SundogError, UsageError
-from sundog.front.apptainer.binds import Bind, Tmpfs, binds_of, mount_of
 from sundog.front.apptainer.command import TEXT_VARIABLE, after_scripts, command_of
 from sundog.front.apptainer.line import listed
+from sundog.front.apptainer.shown import Choices, Shown
 from sundog.front.apptainer.variables import PROMPT, environment_of
-from sundog.front.ch_run_line import Passed
+from sundog.front.ch_run_line import ChRunLine, Passed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Sequence
 
+    from sundog.front.apptainer.host import Host
     from sundog.front.apptainer.image import ImageFacts
-    from sundog.front.apptainer.site import Site
     from sundog.front.options import Line
 
-UMASK = 0o022
-_VAR_TMP = "/var/tmp"
-# A working directory that is one of these, or in one of those, is not shown.
-_UNBOUND = frozenset(
-    ("/", "/etc", "/bin", "/mnt", "/usr", "/var", "/opt", "/sbin", "/lib", "/lib64")
-)
-_UNBOUND_BELOW = ("/sys", "/proc", "/dev")
 _GPUS = {
     "nv": ("nvidia.com/gpu", "Could not find any nv files on this host!"),
     "rocm": ("amd.com/gpu", "Could not find any rocm files on this host!"),
 }
-_NO_MOUNTS = ("home", "tmp", "cwd")
-_NEVER_SHOWN = ("hostfs", "bind-paths", "devpts")
-_ALWAYS_SHOWN = "it is shown in any case"
 
-
-class Host:
-    """The facts of this process and of this machine.
-
-    directory    the working directory
-    home         the home directory
-    exists       tells whether a path of the host exists
-    has_devices  tells whether there are devices of a kind, by a CDI specification
-    site         the settings of the site
-    """
-
-    __slots__ = ("directory", "environment", "exists", "has_devices", "home", "read_file", "site")
-
-    def __init__(
-        self,
-        environment: Mapping[str, str],
-        directory: str,
-        home: str,
-        *,
-        exists: Callable[[str], bool],
-        has_devices: Callable[[str], bool],
-        read_file: Callable[[str], str],
-        site: Site,
-    ) -> None:
-        self.environment = environment
-        self.site = site
-        self.directory = directory
-        self.home = home
-        self.exists = exists
-        self.has_devices = has_devices
-        self.read_file = read_file
+# ch-run would show $TMPDIR at /tmp.  The others are between its processes.
+_NOT_PASSED = ("TMPDIR", "SUNDOG_IDLE", "SUNDOG_JOIN", "SUNDOG_WAITER")
 
 
 class Plan:
@@ -120,215 +81,137 @@ class Plan:
         self.warnings = warnings
 
 
-class _Choices:
-    """The switches of a line, with those that others imply."""
-
-    def __init__(self, line: Line) -> None:
-        compat = line.is_set("compat")
-        self.contains_all = compat or line.is_set("containall")
-        self.contains = self.contains_all or line.is_set("contain")
-        self.is_clean = self.contains_all or line.is_set("cleanenv")
-        self.is_evaluated = not (compat or line.is_set("no-eval"))
-        self.is_root = line.is_set("fakeroot")
-        self.has_init = not (compat or line.is_set("no-init"))
-        self.writes = line.is_set("writable")
-        self.writes_nowhere = not self.writes and (compat or line.is_set("writable-tmpfs"))
-        self.umask = UMASK if compat or self.is_root or line.is_set("no-umask") else None
-
-
 def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
     """Return the plan for a scanned line of ``action``, which has an IMAGE.
 
     Raises UsageError, SundogError, NothingToRun, and what ``host.read_file`` raises.
     """
-    choices = _Choices(line)
+    choices = Choices(line)
     notes: list[str] = []
     warnings = list(line.warnings)
     command = command_of(action, line, image, notes, is_evaluated=choices.is_evaluated)
-    if choices.writes and not image.is_directory:
-        raise SundogError(
-            "--writable: only an image that is a directory can be written to",
-            "--writable-tmpfs, or make a directory of it: ch-convert IMAGE DIR",
-        )
-    if choices.writes and line.is_set("writable-tmpfs"):
-        warnings.append("Disabling --writable-tmpfs flag, mutually exclusive with --writable")
-    shown = _Shown(line, choices, host, warnings)
-    own = {
-        "HOME": shown.home.target,
-        "PWD": shown.workdir,
-        "PS1": PROMPT,
-        "PROMPT_COMMAND": f'PS1="{PROMPT}"; unset PROMPT_COMMAND',
-        **_told_variables(action, image, shown.asked, is_evaluated=choices.is_evaluated),
-    }
-    environment = environment_of(
-        line, image, host.environment, host.read_file, own,
-        is_clean=choices.is_clean, is_evaluated=choices.is_evaluated,
+    shown = Shown(line, choices, host, warnings)
+    inside = Inside(shown.home.target, shown.workdir, shown.told)
+    started = command_line(
+        action, line, image, host,
+        inside=inside, command=command, notes=notes, warnings=warnings,
     )  # fmt: skip
-    passed = Passed(host.environment, ["--env-no-expand", "--no-mpi-env", "--unset-env=*"])
-    passed.environment.pop("TMPDIR", None)  # ch-run would show it at /tmp
-    texts = [text for _, text in environment.texts]
-    for number, text in enumerate(texts):
-        passed.hide(TEXT_VARIABLE.format(number), text)
-    for name, value in environment.variables.items():
-        passed.hide(name, value)
-    namespaces, hostname = _namespaces(line, choices, warnings)
-    arguments = [
-        *_identity(line, choices, warnings),
-        *(["--write"] if choices.writes else []),
-        *(["--write-fake"] if choices.writes_nowhere else []),
-        *(["--private-tmp"] if shown.has_private_tmp else []),
-        *(mount.word() for mount in shown.mounts),
-        *_devices(line, host, warnings),
-        f"--cd={shown.workdir}",
-        *passed.options,
-        image.word,
-        "--",
-        *after_scripts(command, environment),
-    ]
+    own = container_words(line, image, host, choices=choices, shown=shown, warnings=warnings)
+    namespaces, hostname = namespaces_of(line, choices, warnings)
     return Plan(
-        arguments,
-        passed.environment,
+        [*own, *started.arguments],
+        started.environment,
         directories=shown.directories,
         umask=choices.umask,
         namespaces=namespaces,
         has_init=choices.has_init,
         hostname=hostname,
-        notes=[*notes, *environment.notes],
-        warnings=[*warnings, *environment.warnings],
+        notes=notes,
+        warnings=warnings,
     )
 
 
-class _Shown:
-    """The mounts of a container, and the directory in which its command starts.
+class Inside:
+    """The container as its command finds it.
 
-    home         the home directory, and its path in the container
-    asked        the binds that the user has asked for
-    mounts       all binds and empty directories, each over the ones before
-    directories  those of the host that must be made
+    home     the home directory
+    workdir  the directory in which the command starts
+    binds    what $APPTAINER_BIND says
     """
 
-    def __init__(self, line: Line, choices: _Choices, host: Host, warnings: list[str]) -> None:
-        self.directories: list[str] = []
-        self._left_out = _left_out(line, warnings) | {*host.site.left_out}
-        self.home = _home(line, choices, host)
-        self.asked = [
-            *binds_of(listed(line, "bind", escapes=True), host.directory),
-            *(
-                mount_of(text, host.directory)
-                for value in line.all("mount")
-                for text in value.split("\n")
-                if text
-            ),
-        ]
-        workdir = line.last("workdir")
-        self._workdir = posixpath.join(host.directory, workdir) if workdir else ""
-        self.has_private_tmp = "tmp" in self._left_out or (choices.contains and not self._workdir)
-        shown = self._contained(line) if choices.contains else self._usual(host)
-        self.mounts = [*shown, *map(self._scratch, listed(line, "scratch")), *self.asked]
-        self.workdir = self._directory(line, choices, host)
+    __slots__ = ("binds", "home", "workdir")
 
-    @property
-    def has_home(self) -> bool:
-        return "home" not in self._left_out
-
-    def _usual(self, host: Host) -> list[Bind | Tmpfs]:
-        shown: list[Bind | Tmpfs] = []
-        if self.has_home:
-            shown.append(self.home)
-        if "tmp" not in self._left_out and host.exists(_VAR_TMP):
-            shown.append(Bind(_VAR_TMP, _VAR_TMP))
-        if "bind-paths" not in self._left_out:
-            site = binds_of(host.site.binds, "/")
-            shown += [bind for bind in site if host.exists(bind.source)]
-        here = host.directory
-        places = [mount for mount in shown if isinstance(mount, Bind)]
-        places += [] if "tmp" in self._left_out else [Bind("/tmp", "/tmp")]
-        is_seen = any(bind.source == bind.target and _lies_in(here, bind.target) for bind in places)
-        is_bound = here not in _UNBOUND and not any(_lies_in(here, top) for top in _UNBOUND_BELOW)
-        if is_bound and not is_seen and "cwd" not in self._left_out:
-            shown.append(Bind(here, here))
-        return shown
-
-    def _contained(self, line: Line) -> list[Bind | Tmpfs]:
-        """Return an empty home, and empty directories for temporary files."""
-        is_given = line.last("home") is not None
-        shown: list[Bind | Tmpfs] = [Tmpfs("/dev/shm")]
-        if self._workdir:
-            places = [("tmp", "/tmp"), ("var_tmp", _VAR_TMP)]
-            if self.has_home and not is_given:
-                places.append(("home", self.home.target))
-            shown += [self._below_workdir(name, target) for name, target in places]
-        else:
-            shown.append(Tmpfs(_VAR_TMP))
-            if self.has_home and not is_given:
-                shown.append(Tmpfs(self.home.target, "700"))
-        return [*shown, self.home] if is_given and self.has_home else shown
-
-    def _scratch(self, target: str) -> Bind | Tmpfs:
-        """Return the empty directory of --scratch."""
-        if not target.startswith("/") or not target.strip("/"):
-            raise UsageError(f"--scratch {target}: not an absolute path", "give one, not /")
-        if not self._workdir:
-            return Tmpfs(target)
-        return self._below_workdir(f"scratch/{target.strip('/')}", target)
-
-    def _below_workdir(self, name: str, target: str) -> Bind:
-        source = posixpath.normpath(posixpath.join(self._workdir, name))
-        if not _lies_in(source, posixpath.normpath(self._workdir)):
-            raise UsageError(f"--scratch {target}: it leads out of --workdir", "leave out ..")
-        self.directories.append(source)
-        return Bind(source, target)
-
-    def _directory(self, line: Line, choices: _Choices, host: Host) -> str:
-        given = line.last("cwd")
-        if given is not None:
-            if not given.startswith("/"):
-                raise UsageError(
-                    f"--cwd {given}: not an absolute path", "give one of the container"
-                )
-            return posixpath.normpath(given)
-        here = host.directory
-        is_there = here in _UNBOUND or any(_lies_in(here, top) for top in _UNBOUND_BELOW)
-        seen = [*self.mounts, *([] if self.has_private_tmp else [Bind("/tmp", "/tmp")])]
-        if not choices.contains:
-            binds = [mount for mount in seen if isinstance(mount, Bind)]
-            if is_there or any(
-                bind.source == bind.target and _lies_in(here, bind.target) for bind in binds
-            ):
-                return here
-        return self.home.target if self.has_home else "/"
+    def __init__(self, home: str, workdir: str, binds: str) -> None:
+        self.home = home
+        self.workdir = workdir
+        self.binds = binds
 
 
-def _home(line: Line, choices: _Choices, host: Host) -> Bind:
-    """Return the home directory, and its path in the container."""
-    given = line.last("home")
-    if given is None:
-        return Bind(host.home, "/root" if choices.is_root else host.home)
-    source, colon, target = given.partition(":")
-    source = posixpath.normpath(posixpath.join(host.directory, source))
-    target = target if colon else source
-    if not target.startswith("/") or not target.strip("/") or ":" in target:
-        raise UsageError(f"--home {given}: not SRC[:DST], with an absolute DST", "--home SRC:DST")
-    return Bind(source, posixpath.normpath(target))
+def container_words(
+    line: Line,
+    image: ImageFacts,
+    host: Host,
+    *,
+    choices: Choices,
+    shown: Shown,
+    warnings: list[str],
+) -> list[str]:
+    """Return the options of ``ch-run`` that make the container.  Raises SundogError."""
+    if choices.writes and not image.is_directory:
+        raise SundogError(
+            "--writable: only an image that is a directory can be written to",
+            "--writable-tmpfs, or make a directory of it: ch-convert IMAGE DIR",
+        )
+    overlays = _overlays(line, host)
+    if choices.writes and overlays:
+        raise SundogError("--writable: the changes can't go to --overlay, too", "leave one out")
+    if choices.writes and line.is_set("writable-tmpfs"):
+        warnings.append("Disabling --writable-tmpfs flag, mutually exclusive with --writable")
+    return [
+        *identity_words(line, choices, warnings),
+        *(["--write"] if choices.writes else []),
+        *(["--write-fake"] if choices.writes_nowhere and not _has_writable(overlays) else []),
+        *(f"--overlay={overlay}" for overlay in overlays),
+        *(["--private-dev"] if choices.contains else []),
+        *(["--private-tmp"] if shown.has_private_tmp else []),
+        *(mount.word() for mount in shown.mounts),
+        *_devices(line, host, warnings),
+    ]
 
 
-def _left_out(line: Line, warnings: list[str]) -> set[str]:
-    """Return what the container does not show of what it shows by default."""
-    names = listed(line, "no-mount")
-    if line.is_set("no-home"):
-        names.append("home")
-    for name in names:
-        if name not in _NO_MOUNTS and name not in _NEVER_SHOWN:
-            warnings.append(f"--no-mount {name} has no effect: {_ALWAYS_SHOWN}")
-    return set(names)
+def command_line(
+    action: str,
+    line: Line,
+    image: ImageFacts,
+    host: Host,
+    *,
+    inside: Inside,
+    command: Sequence[str],
+    notes: list[str],
+    warnings: list[str],
+) -> ChRunLine:
+    """Return the words of ``ch-run`` for the ``command`` in its container, with the environment.
+
+    Raises UsageError, and what ``host.read_file`` raises.
+    """
+    choices = Choices(line)
+    own = {
+        "HOME": inside.home,
+        "PWD": inside.workdir,
+        "PS1": PROMPT,
+        "PROMPT_COMMAND": f'PS1="{PROMPT}"; unset PROMPT_COMMAND',
+        **_told_variables(action, image, inside.binds, is_evaluated=choices.is_evaluated),
+    }
+    environment = environment_of(
+        line, image, host.environment, host.read_file, own,
+        is_clean=choices.is_clean, is_evaluated=choices.is_evaluated,
+    )  # fmt: skip
+    notes += environment.notes
+    warnings += environment.warnings
+    passed = passed_of(host)
+    texts = [text for _, text in environment.texts]
+    for number, text in enumerate(texts):
+        passed.hide(TEXT_VARIABLE.format(number), text)
+    for name, value in environment.variables.items():
+        passed.hide(name, value)
+    words = [f"--cd={inside.workdir}", *passed.options, image.word, "--"]
+    return ChRunLine([*words, *after_scripts(command, environment)], passed.environment)
+
+
+def passed_of(host: Host) -> Passed:
+    """Return the environment of ``ch-run``, which gives none of its own to the command."""
+    passed = Passed(host.environment, ["--env-no-expand", "--no-mpi-env", "--unset-env=*"])
+    for name in _NOT_PASSED:
+        passed.environment.pop(name, None)
+    return passed
 
 
 def _told_variables(
-    action: str, image: ImageFacts, binds: list[Bind], *, is_evaluated: bool
+    action: str, image: ImageFacts, binds: str, *, is_evaluated: bool
 ) -> dict[str, str]:
     """Return the variables by which a container knows itself, under both names."""
     told = {
-        "BIND": ",".join(bind.told() for bind in binds),
+        "BIND": binds,
         "COMMAND": action,
         "CONTAINER": image.container,
         "ENVIRONMENT": "/.singularity.d/env/91-environment.sh",
@@ -342,7 +225,7 @@ def _told_variables(
     }
 
 
-def _identity(line: Line, choices: _Choices, warnings: list[str]) -> list[str]:
+def identity_words(line: Line, choices: Choices, warnings: list[str]) -> list[str]:
     """Return the options for the user of the command."""
     ids = {"uid": "", "gid": ""}
     for text in listed(line, "security"):
@@ -357,6 +240,17 @@ def _identity(line: Line, choices: _Choices, warnings: list[str]) -> list[str]:
         ids = {name: value or "0" for name, value in ids.items()}
     words = [f"--{name}={value}" for name, value in ids.items() if value]
     return [*(["--notify"] if choices.is_root else []), *words]
+
+
+def _overlays(line: Line, host: Host) -> list[str]:
+    """Return the directories of --overlay, absolute, with their modes."""
+    return [
+        posixpath.join(host.directory, field) for field in listed(line, "overlay", escapes=True)
+    ]
+
+
+def _has_writable(overlays: Sequence[str]) -> bool:
+    return any(not overlay.endswith(":ro") for overlay in overlays)
 
 
 def _devices(line: Line, host: Host, warnings: list[str]) -> list[str]:
@@ -374,7 +268,7 @@ def _devices(line: Line, host: Host, warnings: list[str]) -> list[str]:
     return words
 
 
-def _namespaces(line: Line, choices: _Choices, warnings: list[str]) -> tuple[list[str], str]:
+def namespaces_of(line: Line, choices: Choices, warnings: list[str]) -> tuple[list[str], str]:
     """Return the names of what the container has for itself, and its name of the machine."""
     names = []
     if choices.contains_all or line.is_set("ipc"):
@@ -395,7 +289,3 @@ def _namespaces(line: Line, choices: _Choices, warnings: list[str]) -> tuple[lis
     if hostname or line.is_set("uts"):
         names.append("uts")
     return names, hostname
-
-
-def _lies_in(path: str, top: str) -> bool:
-    return path == top or path.startswith(f"{top.rstrip('/')}/")

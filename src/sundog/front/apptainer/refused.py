@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 _STORAGE = "images are in the storage of Sundog"
-_INSTANCES = "instances are not there yet"
+_OLD = "it is a word of Singularity 2"
 _LIBRARY = "Sundog knows no library"
-_START = "sundog run --detach --name NAME IMAGE COMMAND"
 
 # Name: (why, hint).
 REFUSED = {
@@ -16,15 +15,12 @@ REFUSED = {
     "config": ("no configuration of Apptainer is used", "leave it out"),
     "delete": (_LIBRARY, "ch-image delete NAME"),
     "inspect": ("the data of a SIF are not read yet", "ch-image inspect NAME"),
-    "instance": (_INSTANCES, _START),
-    "instance.list": (_INSTANCES, "sundog ps"),
-    "instance.start": (_INSTANCES, _START),
-    "instance.stop": (_INSTANCES, "sundog stop NAME"),
+    "instance.list": (_OLD, "apptainer instance list"),
+    "instance.start": (_OLD, "apptainer instance start IMAGE NAME"),
+    "instance.stop": (_OLD, "apptainer instance stop NAME"),
     "key": ("signatures are not checked", "leave it out"),
     "keyserver": ("signatures are not checked", "leave it out"),
     "oci": ("bundles have a command of their own", "ch-run-oci"),
-    "overlay": ("no file holds the changes of a container",
-                "--writable-tmpfs, or exec --writable DIR"),
     "plugin": ("there are no plugins", "leave it out"),
     "push": ("no SIF is sent", "ch-image push NAME"),
     "registry": ("logins are those of ch-image", "ch-image login REGISTRY"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sundog.base.quoting import between_quotes, is_name, literal
 from sundog.errors import UsageError
+from sundog.front.apptainer.apps import LIBRARIES
 from sundog.front.apptainer.line import listed
 from sundog.front.apptainer.scripts import NeedsShell, Variables, expanded, run_script
 from sundog.front.pflag_values import pairs_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from sundog.front.options import Line
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-LIBRARIES = "/.singularity.d/libs"
 PROMPT = "Apptainer> "
 _INJECTING = ("SINGULARITYENV_", "APPTAINERENV_")  # the later one wins
 _OWN_STARTS = ("APPTAINER_", "SINGULARITY_", *_INJECTING, "BASH_FUNC_", "SUNDOG_")
@@ -42,7 +42,8 @@ class Environment:
     """The environment of a command.
 
     variables  those that are known
-    scripts    names of the image's scripts that its shell must read then, in their order
+    scripts    names of the image's scripts that its shell must read then, in their order; those
+               of an app are paths
     texts      then, name and text of each variable; a shell evaluates it between double quotes
     notes      lines of INFO
     warnings   lines of WARNING
@@ -105,8 +106,11 @@ def environment_of(
     given = _given(line, host, read_file, is_evaluated=is_evaluated)
     dropped = {name for text in line.all("no-env") for name in text.split(",")}
     passed = _host_variables(host, dropped, is_clean=is_clean) | dict(own)
+    app = image.app
+    if app is not None:
+        passed |= app.variables()
     variables, scripts = _image_variables(image, passed)
-    texts = _in_order(given.texts)
+    texts = [*(app.places(image.scripts) if app else []), *_in_order(given.texts)]
     if not scripts:
         try:
             evaluated = variables.copy()
@@ -178,15 +182,16 @@ def _image_variables(image: ImageFacts, host: Mapping[str, str]) -> tuple[Variab
     """Return the variables after those of the image; and the scripts that are left for a shell."""
     variables = Variables({"PATH": DEFAULT_PATH, **dict(image.environment)})
     is_alone = True  # the host's variables have not come yet
-    for number, (name, text) in enumerate(image.scripts):
-        if is_alone and name >= _HOST_COMES:
+    all_scripts = [*image.scripts, *(image.app.own_scripts(image.scripts) if image.app else ())]
+    for number, (name, text) in enumerate(all_scripts):
+        if is_alone and (name >= _HOST_COMES or name.startswith("/")):
             variables, is_alone = _with_host(variables, host), False
         try:
             if text is None:
                 raise NeedsShell
             variables = run_script(text, variables)
         except NeedsShell:
-            left = [name for name, _ in image.scripts[number:]]
+            left = [name for name, _ in all_scripts[number:]]
             return _with_host(variables, host) if is_alone else variables, left
     return _with_host(variables, host) if is_alone else variables, []
 

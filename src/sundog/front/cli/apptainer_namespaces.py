@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _PID = "pid"
 _FLAGS = {"ipc": CLONE_NEWIPC, "net": CLONE_NEWNET, "uts": CLONE_NEWUTS, _PID: CLONE_NEWPID}
 # Signals of the terminal that stop and continue the whole process group.
-_JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
+JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
 _DIED = 128  # added to the number of the signal, as shells do
 
 
@@ -40,6 +40,17 @@ def enter(names: Sequence[str], hostname: str, *, has_init: bool) -> list[str]:
 
     The network has the interface ``lo``.  With "pid", it returns in a child, which is PID 1 itself
     unless the namespace ``has_init``.
+    """
+    own, refusals = enter_own(names, hostname)
+    if _PID in own:
+        _fork_inside(has_init=has_init)
+    return refusals
+
+
+def enter_own(names: Sequence[str], hostname: str) -> tuple[Sequence[str], list[str]]:
+    """Enter new namespaces of these names; return those that are possible, and the refusals.
+
+    With "pid", only children of this process are in the new PID namespace.
     """
     refusals = []
     if _PID in names and not _pids_are_possible():
@@ -50,10 +61,9 @@ def enter(names: Sequence[str], hostname: str, *, has_init: bool) -> list[str]:
             _enter(names, hostname)
     except (KernelError, OSError) as error:
         shown = ", ".join(names)
-        return [*refusals, f"no namespaces of the container's own are possible ({shown}): {error}"]
-    if _PID in names:
-        _fork_inside(has_init=has_init)
-    return refusals
+        text = f"no namespaces of the container's own are possible ({shown}): {error}"
+        return [], [*refusals, text]
+    return names, refusals
 
 
 def _enter(names: Sequence[str], hostname: str) -> None:
@@ -76,7 +86,7 @@ def _pids_are_possible() -> bool:
             enter_namespaces(os.geteuid(), os.getegid(), CLONE_NEWPID)
             inside = fork()
             if inside == 0:
-                _mount_proc()
+                mount_proc()
                 os._exit(0)
             status = os.waitstatus_to_exitcode(os.waitpid(inside, 0)[1])
         except (KernelError, OSError):
@@ -86,19 +96,19 @@ def _pids_are_possible() -> bool:
     return os.waitpid(process, 0)[1] == 0
 
 
-def _mount_proc() -> None:
+def mount_proc() -> None:
     """Show the processes of this PID namespace at /proc.  Raises KernelError."""
     mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
 
 
 def _fork_inside(*, has_init: bool) -> None:
     """Go on in a child, inside of the PID namespace."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _JOB_CONTROL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - JOB_CONTROL)
     ours, theirs = os.pipe()
     init = fork()
     if init:
         os.close(ours)
-        _wait_outside(init)
+        wait_outside(init)
     os.close(theirs)
     set_pdeathsig(signal.SIGKILL)  # it ends the whole namespace
     os.set_blocking(ours, False)
@@ -108,7 +118,7 @@ def _fork_inside(*, has_init: bool) -> None:
         os.close(ours)
     else:
         os._exit(_DIED + signal.SIGKILL)
-    _mount_proc()
+    mount_proc()
     if has_init:
         command = fork()
         if command:
@@ -116,16 +126,16 @@ def _fork_inside(*, has_init: bool) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _wait_outside(init: int) -> NoReturn:
+def wait_outside(init: int) -> NoReturn:
     """Pass signals on to the ``init``, and end with its status."""
     while True:
-        received = signal.sigwaitinfo(signal.valid_signals() - _JOB_CONTROL)
+        received = signal.sigwaitinfo(signal.valid_signals() - JOB_CONTROL)
         if received.si_signo != signal.SIGCHLD:
-            _pass_on(received, init)
+            pass_on(received, init)
             continue
         process, status = os.waitpid(init, os.WNOHANG)
         if process:
-            os._exit(_shell_status(status))
+            os._exit(shell_status(status))
 
 
 def _be_init(command: int) -> NoReturn:
@@ -139,9 +149,9 @@ def _be_init(command: int) -> NoReturn:
         os.dup2(null, fd)
     close_all_but(range(3))
     while True:
-        received = signal.sigwaitinfo(signal.valid_signals() - _JOB_CONTROL)
+        received = signal.sigwaitinfo(signal.valid_signals() - JOB_CONTROL)
         if received.si_signo != signal.SIGCHLD:
-            _pass_on(received, command)
+            pass_on(received, command)
             continue
         while True:
             try:
@@ -151,10 +161,10 @@ def _be_init(command: int) -> NoReturn:
             if process == 0:
                 break
             if process == command:
-                os._exit(_shell_status(status))
+                os._exit(shell_status(status))
 
 
-def _pass_on(received: signal.struct_siginfo, process: int) -> None:
+def pass_on(received: signal.struct_siginfo, process: int) -> None:
     """Send a signal of another process on.  Those of the terminal reach the whole group."""
     if received.si_code <= 0:
         try:  # noqa: SIM105 - contextlib takes as long as a third of a start
@@ -163,6 +173,6 @@ def _pass_on(received: signal.struct_siginfo, process: int) -> None:
             pass  # it has ended
 
 
-def _shell_status(status: int) -> int:
+def shell_status(status: int) -> int:
     """Return a wait status as shells show it."""
     return _DIED + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -38,9 +38,9 @@ def print_bytes(line: bytes) -> None:
     sys.stdout.buffer.write(line + b"\n")
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, indent: int | str = 2) -> None:
     """Print a value as JSON, in ASCII: the same bytes in every locale."""
-    print(json.dumps(value, indent=2))
+    print(json.dumps(value, indent=indent))
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

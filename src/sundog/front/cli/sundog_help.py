@@ -8,6 +8,8 @@ import textwrap
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GLOBAL, TABLES
 from sundog.front.apptainer.build import BUILD
+from sundog.front.apptainer.instance_options import TABLES as INSTANCE
+from sundog.front.apptainer.overlay_options import CREATE
 from sundog.front.apptainer.pull import PULL
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
@@ -116,6 +118,17 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                         "ch-convert SOURCE TARGET.sif", BUILD),
     "apptainer pull": ("[TARGET] SOURCE", "make a SIF of an image of a registry",
                        "ch-image pull NAME, ch-convert NAME TARGET.sif", PULL),
+    "apptainer instance start": ("IMAGE NAME [ARG…]", "start an instance, with its startscript",
+                                 "ch-run --join-tag TAG IMAGE", INSTANCE["instance start"]),
+    "apptainer instance run": ("IMAGE NAME [ARG…]", "start an instance, with the runscript",
+                               "ch-run --join-tag TAG IMAGE", INSTANCE["instance run"]),
+    "apptainer instance list": ("[PATTERN]", "list the instances that run", "ps -u $USER",
+                                INSTANCE["instance list"]),
+    "apptainer instance stop": ("PATTERN", "stop instances", "kill PID",
+                                INSTANCE["instance stop"]),
+    "apptainer instance stats": ("[NAME]", "print what instances use", "ps -u $USER",
+                                 INSTANCE["instance stats"]),
+    "apptainer overlay create": ("DIR", "make a directory for --overlay", "mkdir DIR", CREATE),
     "apptainer links": ("DIR", "write the entries apptainer and singularity to a directory",
                         "(nothing)", ()),
     "agent": ("", "emulate root in containers of crun, runc and podman",

@@ -44,9 +44,9 @@ from sundog.runtime.container.operations import (
     DetachedMount,
     own_directory,
 )
+from sundog.runtime.container.own_devices import DEVICE_LINKS, DEVICES
 from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.runtime.steps.mounts import Traceless
-from sundog.runtime.steps.plan import DEVICE_LINKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
     from sundog.front.oci_runtime.specification import Configuration, MountEntry
     from sundog.runtime.container.operations import Operation
 
-# The devices of a container: config-linux.md, "Default Devices".
-DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty")
 # File systems of the host that the kernel shows by a bind only: where they are there.
 _HOSTS = {"proc": b"/proc", "sysfs": b"/sys", "cgroup": b"/sys/fs/cgroup", "mqueue": b"/dev/mqueue"}
 _HOSTS["cgroup2"] = _HOSTS["cgroup"]

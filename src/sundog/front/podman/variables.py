@@ -34,6 +34,7 @@ _HOSTS_OWN = frozenset(
         "_",
         "TMPDIR",
         "SUNDOG_STATUSES",
+        "SUNDOG_IDLE",
         "SUNDOG_JOIN",
         "SUNDOG_WAITER",
     }

@@ -27,37 +27,43 @@ from sundog.runtime.emulation.notify.state.persist import walk
 class OwnRecords:
     """The records of the directory image ``path``, which this process and its children lock.
 
+    They are in the directory ``ch`` of the image, or in another one, an open ``directory``.
+
     before  what they were at first
     tree    a descriptor of the directory, from which ".." leads nowhere
     """
 
     ended = -1
 
-    __slots__ = ("_directory", "_lock", "_path", "before", "tree")
+    __slots__ = ("_directory", "_lock", "_path", "_shown", "before", "tree")
 
-    def __init__(self, path: bytes, tree: int) -> None:
+    def __init__(self, path: bytes, tree: int, directory: int = -1) -> None:
         """Lock and read the records.  Raises SundogError if another process has the lock.
 
         ``tree`` is as the attribute.
         """
         self._path = path
+        self._shown = printable(path) + ("/ch" if directory < 0 else "")
+        self._directory = directory
         self.tree = tree
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
-            if not lexists(RECORDS_DIRECTORY, self.tree):
-                os.mkdir(RECORDS_DIRECTORY, dir_fd=self.tree)
-            self._directory = os.open(RECORDS_DIRECTORY, flags | os.O_NOFOLLOW, dir_fd=self.tree)
+            if directory < 0:
+                if not lexists(RECORDS_DIRECTORY, self.tree):
+                    os.mkdir(RECORDS_DIRECTORY, dir_fd=self.tree)
+                flags |= os.O_NOFOLLOW
+                self._directory = os.open(RECORDS_DIRECTORY, flags, dir_fd=self.tree)
             self._lock = self._locked()
         except OSError as error:
             raise SundogError(
-                f"can't record owners in {printable(path)}/ch: {error.strerror}",
+                f"can't record owners in {self._shown}: {error.strerror}",
                 "make it a directory that you may write to; or use ch-run -W, which needs none",
             ) from None
         try:
             self.before = read_owners(b"/proc/self/fd/%d" % self._lock)
         except StoreError as error:
             raise SundogError(
-                f"damaged records of owners: {printable(path)}/ch/owners: {error.__cause__}",
+                f"damaged records of owners: {self._shown}/owners: {error.__cause__}",
                 "remove that file; then all files belong to root",
             ) from None
 
@@ -112,7 +118,7 @@ class OwnRecords:
             os.rename(RECORDS_DRAFT, RECORDS, src_dir_fd=there, dst_dir_fd=there)
         except OSError as error:
             raise SundogError(
-                f"can't record owners in {printable(self._path)}/ch: {error.strerror}",
+                f"can't record owners in {self._shown}: {error.strerror}",
                 "the file has the owners from before this run",
             ) from None
 

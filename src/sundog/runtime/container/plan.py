@@ -18,9 +18,10 @@ from sundog.runtime.container.root import mount_overlaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sundog.runtime.container.operations import Operation
+    from sundog.runtime.container.overlay_directories import OverlayDirectory
     from sundog.runtime.container.root import Root
 
 
@@ -34,7 +35,7 @@ class Plan:
     ``overlay_size`` puts a tmpfs of that size over the root; so the root is writable until the
     container ends.  ``scratch`` is the directory of that tmpfs once it is mounted.  ``is_copied``
     then says that the container sees a copy of the root, because the kernel refused an overlay.
-    No bind shows what is ``hidden``.
+    No bind shows what is ``hidden``.  ``overlays`` are the directories of --overlay in the root.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Plan:
         "is_copied",
         "operations",
         "overlay_size",
+        "overlays",
         "root",
         "scratch",
         "writable",
@@ -55,7 +57,9 @@ class Plan:
         writable: bool = False,
         overlay_size: bytes | None = None,
         hidden: Hidden | None = None,
+        overlays: Sequence[OverlayDirectory] = (),
     ) -> None:
+        self.overlays = overlays
         self._hidden = hidden or Hidden()
         self.root = root
         self.operations = operations

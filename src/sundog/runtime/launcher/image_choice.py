@@ -74,6 +74,8 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
         raise SundogError(
             "--write-fake incompatible with --container", "a container keeps its changes"
         )
+    if line.image.overlays:
+        _check_overlays(line)
     if line.image.write and (image.named or given is not None):
         raise SundogError(
             f"--write invalid when running {'by name' if image.named else 'from a file'}",
@@ -82,6 +84,20 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
     if len(line.operands) == 1 and not image.command:
         raise command_missing()
     return image
+
+
+def _check_overlays(line: CommandLine) -> None:
+    """Raise SundogError if --overlay does not fit the other options."""
+    others = {
+        "--container": bool(line.image.container),
+        "--write": line.image.write,
+        "--write-fake": line.image.is_overlaid and line.image.overlay_size is not None,
+    }
+    for name, is_given in others.items():
+        if is_given:
+            raise SundogError(f"{name} incompatible with --overlay", "changes go to one place")
+    if sum(is_writable for _, is_writable in line.image.overlays) > 1:
+        raise SundogError("--overlay: only one can be writable", "give the others as DIR:ro")
 
 
 def execution(

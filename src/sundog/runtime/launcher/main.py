@@ -40,7 +40,7 @@ from sundog.runtime.launcher.dry_run import dry_run_text
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
 from sundog.runtime.launcher.host_sources import requested_binds
 from sundog.runtime.launcher.image_choice import choose_image
-from sundog.runtime.launcher.mounting import mount_image, use_mount_point
+from sundog.runtime.launcher.mounting import mount_image, overlaid, use_mount_point
 from sundog.runtime.launcher.mpi import session_places
 from sundog.runtime.launcher.one_file import sources_of
 from sundog.runtime.launcher.options import Finished
@@ -62,6 +62,7 @@ _SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.runtime.container.operations import Operation
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.storage import Storage
 
@@ -160,7 +161,8 @@ def _launch(
     use_mount_point(line.image.mount_point, given, messages)
     if line.dry and line.host_mpi.profile is None:  # its plan is known without the mounts
         image = choose_image(line, storage, given)
-        plan = build_plan(image.root, mounts, hidden, line.image)
+        root, overlays = overlaid(image.root, line.image.overlays, hidden)
+        plan = build_plan(root, mounts, hidden, line.image, overlays)
         raise Finished(0, dry_run_text(request, image, plan))
     container = mount_image(line, storage, mounts, hidden, given)
     for part in parts:
@@ -186,7 +188,7 @@ def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Par
     accounts = accounts_of(request, storage)
     session = session_places(environment, temporary.shown, writable=line.image.write)
     return [
-        Part(host_files(request.need, cray=exists(CRAY_DIRECTORY), own=request.own_files)),
+        _host_files_of(request),
         accounts,
         temporary,
         Part(session),
@@ -218,6 +220,21 @@ def _sharing_of(request: Request) -> Sharing:
     from sundog.runtime.launcher.join import group_for
 
     return group_for(line, request.environment, messages, is_attended=request.is_attended)
+
+
+def _host_files_of(request: Request) -> Part:
+    """Return the part of the host's files that every container sees."""
+    devices = _load_own_devices(request) if request.line.mounts.private_dev else None
+    cray = exists(CRAY_DIRECTORY)
+    return Part(host_files(request.need, cray=cray, own=request.own_files, devices=devices))
+
+
+def _load_own_devices(request: Request) -> Operation:
+    """Return the mount of --private-dev.  Few starts load it."""
+    from sundog.runtime.container.own_devices import OwnDevices
+
+    terminal = next((os.fsencode(os.ttyname(fd)) for fd in range(3) if os.isatty(fd)), b"")
+    return OwnDevices(need=request.need, terminal=terminal)
 
 
 def _devices_of(request: Request) -> Part:

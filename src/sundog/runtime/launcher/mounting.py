@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.hidden import Hidden
     from sundog.runtime.container.operations import Operation
+    from sundog.runtime.container.overlay_directories import OverlayDirectory
+    from sundog.runtime.container.root import Root
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.options import CommandLine
@@ -44,6 +46,17 @@ def use_mount_point(path: bytes | None, image: Image | None, messages: Messages)
     image.root.show(path)
 
 
+def overlaid(
+    root: Root, given: Sequence[tuple[bytes, bool]], hidden: Hidden
+) -> tuple[Root, Sequence[OverlayDirectory]]:
+    """Return ``root`` with the directories of --overlay on top, and these; few starts have any."""
+    if not given:
+        return root, ()
+    from sundog.runtime.container.overlay_directories import overlaid_root
+
+    return overlaid_root(root, given, hidden.places)
+
+
 def mount_image(
     line: CommandLine,
     storage: Storage,
@@ -60,14 +73,15 @@ def mount_image(
         image = None
         try:
             image = choose_image(line, storage, given)
-            plan = build_plan(image.root, mounts, hidden, line.image)
+            root, overlays = overlaid(image.root, line.image.overlays, hidden)
+            plan = build_plan(root, mounts, hidden, line.image, overlays)
             if messages.verbosity >= 2:
                 for text in plan.describe():
                     messages.debug(text)
             directory, operations = plan.mount(messages.verbose, messages.warning)
             if line.image.stays_as_it_is:
                 directory = add_missing_points(
-                    image.root, directory, plan.scratch, operations, messages.verbose
+                    root, directory, plan.scratch, operations, messages.verbose
                 )
             return MountedContainer(image, plan, directory, operations)
         except (KernelError, FileNotFoundError) as error:

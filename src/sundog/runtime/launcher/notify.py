@@ -32,7 +32,7 @@ from sundog.base.cpython import (
     valid_signals,
 )
 from sundog.base.kernel.advice import referring
-from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors, open_regular
+from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors, memory_file, open_regular
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.kernel.process import (
     fork_below,
@@ -40,11 +40,12 @@ from sundog.base.kernel.process import (
     set_dumpable,
     set_pdeathsig,
 )
-from sundog.base.record.directory import OWN_RECORDS
+from sundog.base.record.directory import OWN_RECORDS, RECORDS
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST, listed_guesses
 from sundog.base.record.identity import find_identity
 from sundog.base.record.kept import CONTAINER_UPPER
 from sundog.base.record.layer_path import LayerPath
+from sundog.base.record.owners import OWNERS_MAGIC
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.runtime.container.enter import rootless
 from sundog.runtime.container.fast_path import SWITCH, LibraryMount, wanted_library
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from sundog.base.record.identity import Identity
     from sundog.base.record.owners import OwnersManifest
     from sundog.runtime.container.operations import Operation
+    from sundog.runtime.container.overlay_directories import OverlayDirectory
     from sundog.runtime.container.plan import Plan
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.companion import Become
@@ -183,6 +185,11 @@ class _Attendant:
         binds = [step.destination for step in plan.operations if type(step) is Bind]
         volumes = [(path, False) for path in binds] if self._shows_all else []
         volumes += [(path, takes_all) for path, takes_all in self._volumes if path in binds]
+        if plan.overlays and plan.overlays[0].work:
+            top = plan.overlays[0]
+            changes, stable = top.tree, False
+            records = OwnRecords(top.path, rootless(top.tree), _directory_of(top.place))
+        layers = [*map(_overlay_layer, plan.overlays), *layers]
         emulation = Emulation(
             layers,
             changes,
@@ -519,6 +526,19 @@ def attendant_for(
         )
     messages.warning(f"{fault}, using --seccomp: {reason}")
     return None
+
+
+def _directory_of(place: bytes) -> int:
+    """Open a directory, in which files can be made.  Raises OSError."""
+    return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _overlay_layer(overlay: OverlayDirectory) -> LayerPath:
+    """Return a directory of --overlay as a layer; without records, all in it is root's."""
+    records = overlay.place + b"/" + RECORDS
+    if not exists(records):
+        records = b"/proc/self/fd/%d" % memory_file(b"owners", OWNERS_MAGIC)
+    return LayerPath(overlay.tree, records)
 
 
 def _user_words(identity: IdentityOptions) -> bytes:

@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 class ImageOptions:
     """The image: where it is, and whether the command may write to it."""
 
-    __slots__ = ("container", "mount_point", "overlay_size", "storage", "unsafe", "write")
+    __slots__ = (
+        "container",
+        "mount_point",
+        "overlay_size",
+        "overlays",
+        "storage",
+        "unsafe",
+        "write",
+    )
 
     def __init__(self, given: Given) -> None:
         self.container: bytes = given.get("container", b"")
         self.mount_point: bytes | None = given.get("mount")
         self.overlay_size: bytes | None = given.get("write-fake")
+        self.overlays: list[tuple[bytes, bool]] = given.get("overlay", [])
         self.storage: bytes | None = given.get("storage")
         self.unsafe = "unsafe" in given
         self.write = "write" in given
@@ -32,13 +41,19 @@ class ImageOptions:
     @property
     def stays_as_it_is(self) -> bool:
         """Tell whether the command can write nothing, not even into a layer over the image."""
-        return not self.write and not self.container and self.overlay_size is None
+        is_kept = self.container or self.is_overlaid
+        return not self.write and not is_kept and self.overlay_size is None
+
+    @property
+    def is_overlaid(self) -> bool:
+        """Tell whether changes go into a directory of --overlay."""
+        return any(is_writable for _, is_writable in self.overlays)
 
 
 class MountOptions:
     """Files that the container shows; ``owned`` has the destinations of binds with the mode U."""
 
-    __slots__ = ("binds", "home", "owned", "passwd", "private_tmp", "tmpfs")
+    __slots__ = ("binds", "home", "owned", "passwd", "private_dev", "private_tmp", "tmpfs")
 
     def __init__(self, given: Given) -> None:
         binds = given.get("bind", [])
@@ -46,6 +61,7 @@ class MountOptions:
         self.owned: set[bytes] = {bind[1] for bind, is_owned in binds if is_owned}
         self.home = "home" in given
         self.passwd = "no-passwd" not in given
+        self.private_dev = "private-dev" in given
         self.private_tmp = "private-tmp" in given
         self.tmpfs: list[TmpfsMount] = given.get("tmpfs", [])
 

@@ -18,6 +18,7 @@ from sundog.base.record.kept import is_container_id
 from sundog.errors import SundogError
 from sundog.runtime.container.bind_option import parse_bind, split_owned
 from sundog.runtime.container.memory_share import overlay_share
+from sundog.runtime.container.overlay_option import parse_overlay
 from sundog.runtime.container.paths import absolute
 from sundog.runtime.container.tmpfs_option import parse_tmpfs
 from sundog.runtime.launcher.environment import (
@@ -243,6 +244,7 @@ _CHANGE_READERS: dict[str, Callable[..., EnvironmentChange]] = {
 _REPEATED_READERS: dict[str, Callable[..., Any]] = {
     "bind": _read_owned_bind,
     "device": bytes,
+    "overlay": parse_overlay,
     "tmpfs": parse_tmpfs,
 }
 # ... and options of which the last one counts.  Other arguments count as they are.

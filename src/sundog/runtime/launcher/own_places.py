@@ -39,7 +39,7 @@ def hidden_from(
 
     ``operations`` are its mounts but for those of --bind.
     """
-    is_asked = bool(line.mounts.binds) or line.image.write
+    is_asked = bool(line.mounts.binds) or line.image.write or bool(line.image.overlays)
     if not (is_asked or _may_be_seen(storage, environment, operations)):
         return Hidden()
     places = own_places(storage.path, environment)

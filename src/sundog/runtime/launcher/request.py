@@ -30,9 +30,13 @@ _NO_HOST_MPI = (
     "give --host-mpi to all processes of a group, or to none",
 )
 
+# ``sundog apptainer instance`` sets it: see ``idle``.
+_IDLE_VARIABLE = b"SUNDOG_IDLE"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.container.variables import Environment
+    from sundog.runtime.launcher.idle import Idle
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.statuses import Statuses
     from sundog.runtime.launcher.storage import Storage
@@ -43,6 +47,7 @@ class Request:
 
     word         IMAGE as the user gave it; ``line`` may get its name in storage
     companion    decides which processes stay beside the command
+    idle         stays idle in place of the command; None: the command runs
     is_attended  whether one of them is the supervisor of --notify
     uid, gid     those of the user namespace, outside of root emulation
     typing       whether the kernel lets programs type into terminals
@@ -53,6 +58,7 @@ class Request:
         "companion",
         "environment",
         "gid",
+        "idle",
         "is_attended",
         "line",
         "messages",
@@ -81,6 +87,8 @@ class Request:
             self._storage = line.image.storage
             if not exists(line.image.storage):
                 messages.warning(f"storage directory not found: {printable(line.image.storage)}")
+        idle = environment.get(_IDLE_VARIABLE)
+        self.idle = None if idle is None else _load_idle(idle)
         self.companion, self.is_attended = chosen_companion(line, environment, messages)
         self.uid, self.gid = chosen_ids(line, is_attended=self.is_attended)
         self.typing = typing_is_possible()
@@ -144,6 +152,13 @@ def read_command_line(
     if line.emulation.notify and is_compared(environment):
         line.identity.be_rank()
     return line
+
+
+def _load_idle(text: bytes) -> Idle:
+    """Return what takes the place of the command.  Few starts load it."""
+    from sundog.runtime.launcher.idle import Idle
+
+    return Idle(text)
 
 
 def _use_host_environment(line: CommandLine) -> None:

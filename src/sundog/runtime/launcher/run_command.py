@@ -82,6 +82,8 @@ def _become(
             forbid_typing()
         except KernelError as error:  # a kernel without filters can still run the command
             messages.verbose(f"programs can type into terminals: {error.message}")
+    if request.idle is not None:
+        return request.idle.stay()
     _silence(messages.verbosity)
 
     def told(failure: OSError) -> tuple[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.hidden import Hidden
     from sundog.runtime.container.operations import Operation
+    from sundog.runtime.container.overlay_directories import OverlayDirectory
     from sundog.runtime.container.root import Root
     from sundog.runtime.launcher.option_values import ImageOptions
     from sundog.runtime.launcher.part import Part
@@ -51,16 +52,22 @@ def needed(image: ImageOptions) -> str:
 
     An overlay gets the missing mount points, so the image does not change.
     """
-    return REQUIRED if image.overlay_size is None and not image.container else CREATED
+    is_kept = image.container or image.is_overlaid
+    return REQUIRED if image.overlay_size is None and not is_kept else CREATED
 
 
-def host_files(need: str, *, cray: bool, own: Sequence[bytes] = ()) -> list[Operation]:
+def host_files(
+    need: str, *, cray: bool, own: Sequence[bytes] = (), devices: Operation | None = None
+) -> list[Operation]:
     """Return the binds of the host's files that every container sees; ``cray``: on a Cray.
 
+    ``devices`` take the place of the host's /dev.
     ``own`` are files that take the place of what is at their path, also of a link.
     """
     optional = OPTIONAL_BINDS + CRAY_BINDS if cray else OPTIONAL_BINDS
     found: list[Operation] = [Bind(path, path, need) for path in REQUIRED_BINDS]
+    if devices is not None:
+        found[REQUIRED_BINDS.index(b"/dev")] = devices
     found += [Bind(path, path, OPTIONAL) for path in optional]
     return found + [Bind(path, path, DESIRED, covers_link=True) for path in own]
 
@@ -76,9 +83,16 @@ def mounts_of(parts: Sequence[Part]) -> list[Operation]:
 
 
 def build_plan(
-    root: Root, operations: Sequence[Operation], hidden: Hidden, image: ImageOptions
+    root: Root,
+    operations: Sequence[Operation],
+    hidden: Hidden,
+    image: ImageOptions,
+    overlays: Sequence[OverlayDirectory] = (),
 ) -> Plan:
-    """Return the plan for the image ``root``: its own mounts, and ``operations``."""
+    """Return the plan for the image ``root``: its own mounts, and ``operations``.
+
+    ``overlays`` are the directories that are part of the root.
+    """
     own = [
         Bind(source, b"/" + inside, writable=False, is_own=True) for source, inside in root.binds
     ]
@@ -88,4 +102,5 @@ def build_plan(
         writable=image.write,
         overlay_size=image.overlay_size,
         hidden=hidden,
+        overlays=overlays,
     )

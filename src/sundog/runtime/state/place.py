@@ -31,7 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.record.location import Variables
 
-CONTAINERS, OCI, AGENT_SOCKET = b"containers", b"oci", b"agent.sock"
+CONTAINERS, INSTANCES, OCI = b"containers", b"instances", b"oci"
+AGENT_SOCKET = b"agent.sock"
 
 _PLACE_HINT = "let $XDG_RUNTIME_DIR, or $CH_IMAGE_STORAGE, be a directory of yours alone"
 OTHERS_WRITE = 0o022

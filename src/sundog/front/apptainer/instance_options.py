@@ -1,0 +1,45 @@
+"""The options of ``sundog apptainer instance``: of each of its subcommands.
+
+Specification: the help of Apptainer 1.4.
+"""
+
+from __future__ import annotations
+
+from sundog.front.apptainer.action_options import ACTION
+from sundog.front.options import HELD, TAKEN, Option
+
+_HELP = Option("--help -h", "", TAKEN, "print this help and exit")
+_USER = Option("--user -u", "NAME", TAKEN, "the user whose instances are meant: you alone")
+
+START = (
+    *ACTION,
+    Option("--pid-file", "FILE", TAKEN, "write the process ID of the instance to FILE"),
+)
+LIST = (
+    _HELP,
+    Option("--json -j", "", TAKEN, "print JSON"),
+    Option("--logs -l", "", TAKEN, "print the paths of the logs"),
+    Option("--all -a", "", HELD, "all instances are yours"),
+    _USER,
+)
+STOP = (
+    _HELP,
+    Option("--all -a", "", TAKEN, "stop all your instances"),
+    Option("--force -F", "", TAKEN, "send SIGKILL at once"),
+    Option("--signal -s", "SIGNAL", TAKEN, "send this signal first; default: INT"),
+    Option("--timeout -t", "SECONDS", TAKEN, "send SIGKILL after this time; default: 10"),
+    _USER,
+)
+STATS = (
+    _HELP,
+    Option("--json -j", "", TAKEN, "print JSON"),
+    Option("--no-stream", "", TAKEN, "print one look, and end"),
+    _USER,
+)
+TABLES = {
+    "instance start": START,
+    "instance run": START,
+    "instance list": LIST,
+    "instance stop": STOP,
+    "instance stats": STATS,
+}

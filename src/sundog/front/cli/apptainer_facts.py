@@ -1,0 +1,120 @@
+"""The facts that the plan of a line of Apptainer needs: of its IMAGE, and of this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sundog.errors import NotInStorage, SundogError, UsageError
+from sundog.front.apptainer.host import Host
+from sundog.front.apptainer.image import STORED, facts_of_name, facts_of_path, stored_name
+from sundog.front.apptainer.messages import FATAL, INFO, VERBOSE, Messages
+from sundog.front.apptainer.site import SITE_VARIABLE, read_site
+from sundog.front.cli.sundog_context import image_line
+from sundog.front.cli.sundog_start import execute
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.front.apptainer.image import ImageFacts
+    from sundog.front.cli.sundog_context import Context
+    from sundog.front.options import Line
+
+EXIT_FAILED = 255
+_FILE_LIMIT = 1 << 20
+
+
+def image_of(line: Line, context: Context, messages: Messages) -> ImageFacts | int:
+    """Return the facts of IMAGE; pull it if need be.  Returns the status of a pull that fails."""
+    image, app = line.operands[0], line.last("app") or ""
+    name = stored_name(image)
+    if name is None:
+        return facts_of_path(image, app)
+    if app:
+        raise no_app(app, name)
+    found = facts_of_name(name, context.storage)
+    if found is not None:
+        return found
+    status = _pull(name, context, messages)
+    if status:
+        return status if status < 0 else EXIT_FAILED
+    # A pull may leave threads, with which this process can't enter namespaces.
+    from sundog.base.installation import own_command
+
+    return execute([*own_command("sundog"), *sys.argv[1:]], dict(os.environ))
+
+
+def no_app(app: str, name: str) -> UsageError:
+    """Return the error for an app of an image whose files are in many layers."""
+    return UsageError(
+        f"--app {app}: apps are found in files and directories only",
+        f"ch-convert {name} DIR, and give DIR as IMAGE",
+    )
+
+
+def _pull(name: str, context: Context, messages: Messages) -> int:
+    """Pull an image, unless another process does so meanwhile; return the exit status."""
+    from hashlib import sha256
+
+    from sundog.image.store.store import Store
+
+    turn = f"apptainer-{sha256(os.fsencode(name)).hexdigest()[:32]}"
+    with (
+        Store.open(context.storage) as store,
+        store.turn(turn).held(lambda: messages.say(VERBOSE, f"Waiting for a pull of {name}")),
+    ):
+        if facts_of_name(name, context.storage) is not None:
+            return 0
+        messages.say(INFO, f"Pulling {STORED}{name} into storage")
+        quiet = ["--quiet"] if messages.level < INFO else []
+        status = image_line(["pull", *quiet, "--", name], context)
+    if status > 0:
+        messages.say(FATAL, f"can't pull {name}")
+    elif facts_of_name(name, context.storage) is None:
+        raise NotInStorage(f"no image in storage: {name}", f"ch-image pull {name}")
+    return status
+
+
+def host_of(line: Line) -> Host:
+    """Return the facts of this process and machine."""
+    home = os.environ.get("HOME", "")
+    if not home.startswith("/") or not home.strip("/"):
+        from pwd import getpwuid
+
+        try:
+            home = getpwuid(os.geteuid()).pw_dir
+        except KeyError:
+            home = "/"
+    directories = line.all("cdi-dirs")
+    return Host(
+        os.environ,
+        os.getcwd(),
+        os.path.normpath(home),
+        exists=os.path.lexists,
+        has_devices=lambda kind: _has_devices(kind, directories),
+        read_file=_read_file,
+        site=read_site(os.environ.get(SITE_VARIABLE) or None),
+    )
+
+
+def _has_devices(kind: str, directories: Sequence[str]) -> bool:
+    """Tell whether a CDI specification of this machine has devices of a kind."""
+    from sundog.runtime.cdi.directories import cdi_directories
+    from sundog.runtime.cdi.registry import device_names
+
+    option = os.fsencode(":".join(directories).replace(",", ":")) if directories else None
+    places = cdi_directories(option, os.environb.get)
+    return any(name.startswith(f"{kind}=") for name in device_names(places, lambda _: None))
+
+
+def _read_file(path: str) -> str:
+    """Return the text of an --env-file.  Raises SundogError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_FILE_LIMIT + 1)
+    except OSError as error:
+        raise SundogError(f"--env-file {path}: {error.strerror}", "it must be a file") from error
+    if len(data) > _FILE_LIMIT:
+        raise SundogError(f"--env-file {path}: larger than {_FILE_LIMIT} bytes", "is it that file?")
+    return os.fsdecode(data)
