@@ -48,8 +48,8 @@ _SANITIZER = b"libasan.so"
 _NAMES_SIZE = 1 << 16
 _PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
 _INSTALLED = "runtime/fast_path.x86_64.so"  # in this package; with two dots, it is no module
-_SIZE_LIMIT = 1 << 18
-_ROOM = b"size=512k,mode=755"
+_SIZE_LIMIT = 1 << 20
+_ROOM = b"size=1m,mode=755"
 
 
 def wanted_library(value: bytes | None, *, strict: bool) -> bytes:
