@@ -41,7 +41,7 @@ DEVICE_LIMIT = 64
 WORDS_SIZE = 4096
 SET_BITS = 20  # the number of bits of the set is 2 to the power of this
 _SET_END = WORDS_SIZE + (1 << SET_BITS) // 8
-RECORD_BITS = 13  # the number of records of the table is 2 to the power of this
+RECORD_BITS = 14  # the number of records of the table is 2 to the power of this
 # Inode and birth; the lower half of device, user, group, and of a device's own number; the bits of
 # the inode's mode that show, and the others; signs.
 _RECORD = Struct("=QQIIIIHHI")
