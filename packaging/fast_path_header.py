@@ -15,7 +15,8 @@ CONSTANTS = {
     "sundog.runtime.emulation.notify.state.page": (
         *("DEVICES", "DEVICE_LIMIT", "SET_FACTOR", "HAS_DEVICES", "HAS_LINKS", "HAS_LISTED"),
         *("HAS_ATTRIBUTES", "HAS_USERS", "PAGE_MAGIC", "MAY_INHERIT", "PAGE_SIZE", "SERVED"),
-        *("SET_BITS", "WORDS_SIZE"),
+        *("RECORD_BITS", "RECORD_SIZE", "SAYS_ATTRIBUTES", "SAYS_MODE", "SET_BITS"),
+        *("WORDS_SIZE",),
     ),
     "sundog.runtime.emulation.notify.seccomp.fast_path": (
         *("FAST_PLACE", "LIBRARY_PLACE", "PAGE_PLACE"),

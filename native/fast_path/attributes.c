@@ -2,7 +2,7 @@
 #define SHOWS_OWN(name, ...) \
     (is_root() && (!(state() & HAS_ATTRIBUTES) \
                    || (!(state() & HAS_LINKS) && !FAST(name, __VA_ARGS__) \
-                       && !is_recorded(found.inode))))
+                       && lacks(&found, SAYS_ATTRIBUTES))))
 
 #define ATTRIBUTE_CALLS(prefix, type, look) \
     SHOWN long prefix##getxattr(type file, const char *name, void *to, size_t size) \

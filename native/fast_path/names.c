@@ -1,7 +1,7 @@
 /* Calls by which root changes names, modes, owners and times.  The supervisor refuses root nothing,
  * and has something to do only if a file has a record, or if a directory passes something on. */
 enum { S_ISUID = 04000, S_ISGID = 02000, SET_ID_BITS = 06000 };
-enum { AT_FDCWD = -100, AT_SYMLINK_NOFOLLOW = 0x100, PATH_ROOM = 256 };
+enum { PATH_ROOM = 256 };
 
 /* CHOSEN(is_fast, name, arguments): the result of a call. */
 #define CHOSEN(is_fast, name, ...) \
@@ -74,7 +74,7 @@ static int passes_nothing_on(int fd, const char *path)
     if (!length) directory[length++] = '.';
     directory[length] = 0;
     return !FAST(newfstatat, fd, directory, &found, 0) && !(found.mode & S_ISGID)
-           && !is_recorded(found.inode);
+           && lacks(&found, SAYS_MODE | SAYS_ATTRIBUTES);
 }
 #define MAY_MAKE(fd, path) (is_root() && passes_nothing_on(fd, path))
 
@@ -95,29 +95,29 @@ SHOWN int symlinkat(const char *target, int fd, const char *path)
     CHOSEN(MAY_MAKE(fd, path), symlinkat, target, fd, path);
 }
 
-/* The mode of a file that is root's in the kernel's eyes, too, and has no record; or -1. */
-#define OWN_MODE(name, ...) (may_remove() && !FAST(name, __VA_ARGS__) && !found.uid \
-                             && !is_recorded(found.inode) ? (int)found.mode : -1)
-/* The same file, if to give it to root or to nobody changes nothing. */
+/* Whether the kernel may change the mode of a file, and no record has another. */
+#define HAS_OWN_MODE(name, ...) \
+    (may_remove() && !FAST(name, __VA_ARGS__) && !found.uid && lacks(&found, SAYS_MODE))
+/* The same, and to give the file to root or to nobody changes nothing. */
 #define STAYS_OWN(uid, gid, name, ...) \
-    ((uid) + 1 <= 1 && (gid) + 1 <= 1 && OWN_MODE(name, __VA_ARGS__) >= 0 && !found.gid \
-     && !(found.mode & S_ISGID))
+    ((uid) + 1 <= 1 && (gid) + 1 <= 1 && HAS_OWN_MODE(name, __VA_ARGS__) && !found.gid \
+     && !(found.mode & S_ISGID) && !is_recorded(found.inode))
 
 SHOWN int chmod(const char *path, unsigned mode)
 {
     struct status found;
-    CHOSEN(OWN_MODE(stat, path, &found) >= 0, chmod, path, mode);
+    CHOSEN(HAS_OWN_MODE(stat, path, &found), chmod, path, mode);
 }
 SHOWN int fchmod(int fd, unsigned mode)
 {
     struct status found;
-    CHOSEN(!(mode & SET_ID_BITS) && OWN_MODE(fstat, fd, &found) >= 0, fchmod, fd, mode);
+    CHOSEN(!(mode & SET_ID_BITS) && HAS_OWN_MODE(fstat, fd, &found), fchmod, fd, mode);
 }
 SHOWN int fchmodat(int fd, const char *path, unsigned mode, int flags)
 {
     static void *kept;
     struct status found;
-    if (flags == AT_SYMLINK_NOFOLLOW && OWN_MODE(newfstatat, fd, path, &found, flags) >= 0
+    if (flags == AT_SYMLINK_NOFOLLOW && HAS_OWN_MODE(newfstatat, fd, path, &found, flags)
         && (found.mode & S_IFMT) != S_IFLNK) {
         long result = FAST(fchmodat2, fd, path, mode, flags);
         if (result != -ENOSYS) return returned(result);
@@ -126,7 +126,7 @@ SHOWN int fchmodat(int fd, const char *path, unsigned mode, int flags)
         int (*own)(int, const char *, unsigned, int) = next("fchmodat", &kept);
         return own ? own(fd, path, mode, flags) : returned(-EOPNOTSUPP);
     }
-    CHOSEN(OWN_MODE(newfstatat, fd, path, &found, 0) >= 0, fchmodat, fd, path, mode);
+    CHOSEN(HAS_OWN_MODE(newfstatat, fd, path, &found, 0), fchmodat, fd, path, mode);
 }
 SHOWN int chown(const char *path, unsigned uid, unsigned gid)
 {

@@ -28,8 +28,8 @@ static int is_open_plain(int fd, const char *path, int flags)
     unsigned type = found.mode & S_IFMT;
     if (type != S_IFREG && type != S_IFDIR) return 0;
     if (!is_change)
-        return is_plain(found.device) && !(state() & HAS_DEVICES && is_recorded(found.inode));
-    return !is_recorded(found.inode) && !(type == S_IFREG && found.mode & SET_ID_BITS);
+        return is_plain(found.device) && (!(state() & HAS_DEVICES) || lacks(&found, SAYS_MODE));
+    return lacks(&found, SAYS_MODE) && !(type == S_IFREG && found.mode & SET_ID_BITS);
 }
 
 #define MODE(flags) \

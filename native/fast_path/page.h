@@ -1,4 +1,11 @@
 /* What the supervisor tells the programs of its container: see notify/state/page.py. */
+struct record {
+    uint64_t inode, birth;
+    uint32_t device, uid, gid, special;
+    uint16_t kept_mode, more_mode;
+    uint32_t signs;
+};
+_Static_assert(sizeof(struct record) == RECORD_SIZE, "the layout of page.py");
 struct page {
     char magic[16];
     uint32_t state, sequence, device_count;
@@ -6,6 +13,7 @@ struct page {
     uint64_t devices[DEVICE_LIMIT];
     char to_set[WORDS_SIZE - DEVICES - 8 * DEVICE_LIMIT];
     unsigned char set[(1 << SET_BITS) / 8];
+    struct record records[1 << RECORD_BITS];
 };
 _Static_assert(sizeof(struct page) == PAGE_SIZE, "the layout of page.py");
 
@@ -34,6 +42,18 @@ static int is_recorded(uint64_t inode)
         if (!(page.set[place >> 3] >> (place & 7) & 1)) return 0;
     }
     return 1;
+}
+
+/* The record of an inode number that ``is_recorded``, or NULL if only the supervisor knows it.  The
+ * file may be gone, and another one have its number: see ``birth``. */
+static const volatile struct record *record_of(uint64_t inode, uint64_t device)
+{
+    uint64_t place = inode * SET_FACTOR >> (64 - RECORD_BITS);
+    for (int other = 0; other < 2; other++) {
+        const volatile struct record *record = &page.records[place ^ other];
+        if (record->inode == inode && record->device == device) return record;
+    }
+    return 0;
 }
 
 /* Whether a device is a file system whose files without a record are root's. */

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from sundog.base.kernel.files import write_all
+from sundog.base.kernel.files import Closing, write_all
 from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.mounts import (
     AT_EMPTY_PATH,
@@ -30,6 +30,8 @@ from sundog.runtime.container.operations import (
     own_directory,
 )
 from sundog.runtime.container.paths import exists
+from sundog.runtime.emulation.notify.seccomp.fast_path import LIBRARY_PLACE, PAGE_PLACE
+from sundog.runtime.emulation.notify.state.page import PAGE_SIZE, WORDS_SIZE
 from sundog.runtime.process.executable import loaded_program
 
 TYPE_CHECKING = False
@@ -48,8 +50,8 @@ _SANITIZER = b"libasan.so"
 _NAMES_SIZE = 1 << 16
 _PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
 _INSTALLED = "runtime/fast_path.x86_64.so"  # in this package; with two dots, it is no module
-_SIZE_LIMIT = 1 << 18
-_ROOM = b"size=512k,mode=755"
+_DATA_LIMIT = 1 << 16  # bytes behind the page
+_ROOM = b"size=1m,mode=755"
 
 
 def wanted_library(value: bytes | None, *, strict: bool) -> bytes:
@@ -96,10 +98,13 @@ class LibraryMount(DetachedMount):
         place = own_directory(scratch, self.destination)
         mount_tmpfs(place, _ROOM)
         path = place + b"/" + LIBRARY_NAME
-        with open(self._library, "rb") as file:
-            contents = file.read(_SIZE_LIMIT)
         self.page = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
-        write_all(self.page, contents)
+        page = PAGE_PLACE - LIBRARY_PLACE
+        end = page + PAGE_SIZE
+        with Closing(os.open(self._library, os.O_RDONLY | os.O_CLOEXEC)) as library:
+            write_all(self.page, os.pread(library, page + WORDS_SIZE, 0))
+            os.lseek(self.page, end, os.SEEK_SET)  # what the page tells is still zero
+            write_all(self.page, os.pread(library, _DATA_LIMIT, end))
         self.tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
         mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)
 

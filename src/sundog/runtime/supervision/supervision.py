@@ -343,7 +343,9 @@ class Supervision:
             page=page,
         )
         if lower.is_stable:
-            state.records.pins = Pins(self._upper if changes < 0 else changes)
+            upper = self._upper if changes < 0 else changes
+            # An upper directory that keeps no changes is on a tmpfs of the container's own.
+            state.records.pins = Pins(upper, is_apart=changes < 0 <= upper)
         if not lower.is_empty():
             lower.load(state)
         for destination, manifest, _ in self._mounted:

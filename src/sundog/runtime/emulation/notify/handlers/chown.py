@@ -24,7 +24,7 @@ from sundog.runtime.emulation.notify.identity.permissions import (
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.chmod import guard_set_id, set_mode, settled
 from sundog.runtime.emulation.notify.state.creation import may_be_on_volume
-from sundog.runtime.emulation.notify.state.files import Status, is_read_only
+from sundog.runtime.emulation.notify.state.files import is_read_only
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 from sundog.runtime.emulation.notify.tracee.paths import CWD, descriptor
 
@@ -164,7 +164,11 @@ class OwnerHandlers:
         kernel_can = before.kernel_uid == 0 and (state.volumes is None or new == (0, 0))
         if record is None and new == now == state.owner(before) and kernel_can:
             return CONTINUE
-        refusal = _touch_owner(place, before, owner, group)
+        # The kernel tells inotify(7) only of a call that names a user or a group, so the user's own
+        # file gets the user and the group that it has.
+        own = (before.uid, before.gid) == (0, 0)
+        uid, gid = (0 if own and wanted != UNCHANGED else -1 for wanted in (owner, group))
+        refusal = state.files.change_owner(place, uid, gid)
         if refusal in _REAL_REFUSALS:
             return -refusal
         # After a copy-up the inode may be another, which gets the same record.
@@ -209,18 +213,3 @@ class OwnerHandlers:
 def _not_permitted(place: bytes) -> Answer:
     """Return the answer to a change that the caller may not make: EPERM, or the kernel's EROFS."""
     return CONTINUE if is_read_only(place) else -errno.EPERM
-
-
-def _touch_owner(place: bytes, status: Status, owner: int, group: int) -> int:
-    """Do what chown(2) to ``owner`` and ``group`` does beside that; return 0 or an errno.
-
-    ``status`` is the file's.  The kernel tells inotify(7) only of a call that names a user or a
-    group, so the user's own file gets the user and the group that it has.
-    """
-    own = (status.uid, status.gid) == (0, 0)
-    uid, gid = (0 if own and wanted != UNCHANGED else -1 for wanted in (owner, group))
-    try:
-        os.chown(place, uid, gid)
-    except OSError as error:
-        return error.errno or errno.EIO
-    return 0

@@ -19,7 +19,7 @@ from sundog.base.kernel.mounts import (
     RESOLVE_NO_SYMLINKS,
 )
 from sundog.runtime.emulation.notify.tracee.memory import Buffer, QuickFunction, quick_function
-from sundog.runtime.emulation.notify.tracee.paths import descriptor
+from sundog.runtime.emulation.notify.tracee.paths import descriptor, is_place
 
 AT_SYMLINK_FOLLOW = 0x400
 _AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the file
@@ -133,10 +133,15 @@ class Status:
 
         Leaves the buffers alone.
         """
-        with Closing(self.open()) as fd:
-            path = os.readlink(b"self/fd/%d" % fd)
-        directory, _, last = path.rpartition(b"/")
+        directory, _, last = self.path().rpartition(b"/")
         return os.stat(directory or b"/").st_ino, last
+
+    def path(self) -> bytes:
+        """Return the path of the file, which may be another file's by now.  Raises OSError."""
+        if self._location.startswith(_OWN_DESCRIPTORS) and is_place(self._location):
+            return os.readlink(self._location)
+        with Closing(self.open()) as fd:
+            return os.readlink(b"self/fd/%d" % fd)
 
     def changed(self) -> Status:
         """Make a change that changes nothing; return the file's status after that.
@@ -214,6 +219,7 @@ class Files:
         # The kernel also writes the mount's ID, behind the handle, where nobody reads it.
         self._handle_pointers = byref(self._handle), byref(self._handle, 1024)
         self._name_to_handle_at = quick_function("name_to_handle_at")
+        self._fchownat = quick_function("fchownat")
 
     def find_inode(self, location: bytes, flags: int) -> int:
         """Return the inode number of ``location``, or -1 if no file is there.
@@ -318,6 +324,11 @@ class Files:
         """Return user and group of the file that find_inode has just found."""
         layout, buffer = self._layout, self._buffer
         return ID.unpack_from(buffer, layout.uid)[0], ID.unpack_from(buffer, layout.gid)[0]
+
+    def change_owner(self, place: bytes, uid: int, gid: int) -> int:
+        """Call chown(2) for a place (``lookup``); return 0 or an errno."""
+        dirfd, name, flags = _beside(place, AT_SYMLINK_NOFOLLOW)
+        return get_errno() if self._fchownat(dirfd, name, uid, gid, flags) else 0
 
     def is_symlink(self, location: bytes) -> bool:
         """Tell whether ``location`` is a symbolic link."""

@@ -5,6 +5,9 @@ ordinary user mounted the overlay, that lasts only as long as the kernel has the
 After that the file shows its number in the upper directory (fs/overlayfs/export.c,
 ovl_decode_real_fh, demands a privilege).  An open file stays in the cache.  The overlay finds
 directories in lower layers by name, so they keep their numbers.
+
+The overlay has ``xino=on``.  So if no layer is on the file system of the upper directory, only the
+numbers of lower layers have high bits (fs/overlayfs/inode.c, ovl_map_dev_ino).
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.descriptors import allow_descriptors
-from sundog.base.kernel.files import Closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +22,22 @@ if TYPE_CHECKING:
 
 NOT_THERE = -1
 _FREE = 512  # descriptors for all other purposes
+_BELOW = 1 << 40  # from here on, an inode number has high bits
+_NO_DEVICE = -1
 
 
 class Pins:
     """Open files, as many as the process may have.
 
     upper   a descriptor of the overlay's upper directory; -1 if there is no overlay to care for
+
+    ``is_apart`` tells that the overlay is the root, and that no layer is on the file system of the
+    upper directory.
     """
 
-    def __init__(self, upper: int = -1) -> None:
+    def __init__(self, upper: int = -1, *, is_apart: bool = False) -> None:
         self.upper = upper
+        self._apart = os.stat(b"/").st_dev if is_apart else _NO_DEVICE
         self._room = 0
         self._copies: set[tuple[int, int]] = set()  # device and inode number
         if upper >= 0:
@@ -45,23 +53,20 @@ class Pins:
     def hold_copy(self, status: Status) -> None:
         """Hold the file that ``status`` describes, unless the upper directory has its number."""
         copy = status.device, status.inode
-        if copy in self._copies or status.is_only_above():
+        if (
+            (status.device == self._apart and status.inode < _BELOW)
+            or copy in self._copies
+            or status.is_only_above()
+            or self.number_above(status) in (NOT_THERE, status.inode)
+        ):
             return
-        fd = status.open()
-        if self._number_above(fd) in (NOT_THERE, status.inode):
-            os.close(fd)
-        else:
-            self._copies.add(copy)
-            self.hold(fd)
+        self._copies.add(copy)
+        self.hold(status.open())
 
     def number_above(self, status: Status) -> int:
         """Return the file's number in the upper directory; NOT_THERE if it is not copied up."""
-        with Closing(status.open()) as fd:
-            return self._number_above(fd)
-
-    def _number_above(self, fd: int) -> int:
         try:
-            path = os.readlink(b"self/fd/%d" % fd)[1:]  # it may be too long
+            path = status.path()[1:]  # it may be too long
             return os.stat(path, dir_fd=self.upper, follow_symlinks=False).st_ino
         except OSError:
             return NOT_THERE

@@ -88,7 +88,9 @@ class Records:
         volumes: Volumes | None = None,
         page: SharedPage | None = None,
     ) -> None:
-        """Begin without records.  ``page`` hears of each inode number before it has a record.
+        """Begin without records.
+
+        ``page`` hears of each inode number before it has a record, and of what a record says.
 
         ``all_is_roots`` tells that each file without a record is root's, unless it is on one of the
         ``volumes``; else its ``Status`` tells.
@@ -96,6 +98,7 @@ class Records:
         self._all_is_roots = all_is_roots
         self._volumes = volumes
         self.by_inode: dict[int, Record] = {} if page is None else ToldNumbers(page)
+        self._page = page
         self.may_inherit = volumes is not None  # what root makes on a volume has a record
         self.attributes = False
         self.devices = False
@@ -160,6 +163,20 @@ class Records:
                 break
             record = record.other
         return self._inherited(status) if self.linked else None
+
+    def show(self, status: Status) -> Record | None:
+        """Return the record of a file, and let the page tell it to later calls."""
+        record, page = self.find(status), self._page
+        if record is not None and page is not None and not page.knows(status.inode):
+            page.tell(status.inode, record)
+        return record
+
+    def _tell(self, inode: int, record: Record) -> None:
+        """Let the page tell what a new or changed ``record`` says, by both of its numbers."""
+        if self._page is not None:
+            self._page.tell(inode, record)
+            if inode in self.second_numbers:
+                self._page.tell(self.second_numbers[inode], record)
 
     def adopts(self, _record: Record, _status: Status) -> bool:
         """Tell whether a record without a birth becomes a file's.  See ``persistent_records``."""
@@ -263,6 +280,7 @@ class Records:
         if record is not None:
             record.birth = status.birth()  # the copy may be gone before the run ends
             self.by_inode.setdefault(number, record)
+            self._tell(number, record)
 
     def make(self, status: Status, *, is_stable: bool = False) -> Record:
         """Return the file's record, or a new one, for which the caller calls ``keep``.
@@ -323,10 +341,14 @@ class Records:
             self.may_inherit = True
         self.attributes = self.attributes or bool(xattrs)
         self.devices = self.devices or bool(record.device_type)
+        self._tell(status.inode, record)
 
     def remove(self, inode: int, record: Record) -> None:
         """Take ``record`` out of the chain of ``inode``, and out of the chain of its twin."""
         twin = self.second_numbers.get(inode, -1)
+        if self._page is not None:
+            self._page.forget(inode)
+            self._page.forget(twin)
         if self.by_inode.get(twin) is record:
             del self.by_inode[twin]
         previous = self.by_inode.get(inode)

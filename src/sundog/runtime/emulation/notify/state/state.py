@@ -122,7 +122,7 @@ class State:
 
         Returns None if the kernel's own answer is right.
         """
-        record = self.records.find(status)
+        record = self.records.show(status)
         if record is not None:
             return record
         if self.unrecorded_owners is not None and status.inode:
