@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ import pytest
 from scripts.place import CHECKOUT
 
 from sundog.base.kernel.namespaces import CLONE_NEWNS
-from sundog.runtime.container.fast_path import SWITCHED_ON, wanted_library
+from sundog.runtime.container.fast_path import SWITCHED_OFF, SWITCHED_ON, wanted_library
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW
 from sundog.runtime.emulation.notify.seccomp.fast_path import (
     FAST_CALLS,
@@ -30,20 +28,17 @@ from sundog.runtime.emulation.notify.seccomp.program import (
 from sundog.runtime.emulation.notify.state.page import PAGE_MAGIC
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_I386, NOTIFY_X86_64
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
-from tests.conftest import made_once
 from tests.runtime.emulation.bpf_interpreter import Program, SeccompData
-from tests.runtime.notify.conftest import FLAGS, HERE, Container
-from tests.runtime.notify.record import EXPECTED, permissions_script
+from tests.runtime.notify.record import EXPECTED
 from tests.runtime.notify.table import ROWS, row_script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.runtime.notify.conftest import Container
     from tests.runtime.notify.table import Row
 
 FAST = ("--fast",)
-LOADER = "/lib/ld-musl-x86_64.so.1"
-DYNAMIC = tuple(flag for flag in FLAGS if flag not in ("-static", "-no-pie"))
 
 needs_library = pytest.mark.skipif(
     os.uname().machine not in MACHINES, reason="the machine has no fast path"
@@ -96,7 +91,10 @@ def test_the_library_is_what_filter_and_supervisor_expect() -> None:
     path = wanted_library(SWITCHED_ON, strict=False)
     assert path, "without a C compiler at installation there is none"
     assert wanted_library(SWITCHED_ON, strict=True) == b""
-    assert wanted_library(None, strict=False) == b""
+    for unset in (None, b""):
+        assert wanted_library(unset, strict=False) == b""
+        assert wanted_library(unset, strict=False, by_default=True) == path
+    assert wanted_library(SWITCHED_OFF, strict=False, by_default=True) == b""
     with open(path, "rb") as file:
         contents = file.read()
     after = FAST_POINTER - LIBRARY_PLACE
@@ -118,47 +116,6 @@ def test_the_library_is_what_filter_and_supervisor_expect() -> None:
 )
 def test_prints_what_it_prints_for_real_root(row: Row, debian: Container) -> None:
     assert debian.sh(row_script(row), *FAST) == (EXPECTED / f"{row.name}.txt").read_text()
-
-
-@pytest.fixture(scope="session")
-def dynamic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with dynamic programs, and musl's loader."""
-    compiler = shutil.which("musl-gcc")
-    assert compiler is not None, "musl-gcc is missing: apt-get install musl-tools"
-
-    def compile_all(directory: Path) -> None:
-        for name in ("permissions", "differ", "hurried"):
-            source = HERE / "programs" / f"{name}.c"
-            subprocess.run([compiler, *DYNAMIC, "-o", directory / name, source], check=True)
-        shutil.copy(LOADER, directory)
-        # Programs of gcc -fsanitize=address end if another library is loaded before theirs.
-        library = directory / "libasan.so.8"
-        empty = ("-shared", "-nostdlib", "-Wl,-soname,libasan.so.8", "-x", "c", os.devnull)
-        subprocess.run([compiler, "-o", library, *empty], check=True)
-        needed = ("-Wl,--no-as-needed", library, HERE / "programs" / "hurried.c")
-        subprocess.run([compiler, *DYNAMIC, "-o", directory / "checked", *needed], check=True)
-
-    return made_once(tmp_path_factory, "notify-dynamic", compile_all)
-
-
-@pytest.fixture
-def dynamic(debian: Container, dynamic_programs: Path) -> Container:
-    """Return a Debian with the programs of ``dynamic_programs``."""
-    assert debian.upper is not None
-    for place, pattern in (("usr/local/bin", "[!l]*"), ("usr/lib", "l*")):
-        directory = debian.upper / "u" / place
-        directory.mkdir(parents=True)
-        for program in dynamic_programs.glob(pattern):
-            shutil.copy(program, directory)
-    return debian
-
-
-@needs_library
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_random_users_get_the_answers_of_the_kernel(dynamic: Container, seed: int) -> None:
-    with lzma.open(EXPECTED / f"permissions-{seed}.xz", "rt") as file:
-        expected = file.read()
-    assert dynamic.sh(permissions_script(seed, ""), *FAST) == expected
 
 
 @needs_library
