@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread")
 DYNAMIC = tuple(flag for flag in FLAGS if flag != "-static")
-DYNAMIC_PROGRAMS = ("differ", "fuzz", "hurried", "permissions")
+DYNAMIC_PROGRAMS = ("differ", "fuzz", "hurried", "misuse", "permissions")
 LOADER = "/lib/ld-musl-x86_64.so.1"
 # What a shell does, so that the programs that it starts load the library of the fast path.
 PRELOAD = f"export {PRELOAD_VARIABLE.decode()}=/run/{LIBRARY_NAME.decode()}; "
@@ -130,6 +130,11 @@ def dynamic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def dynamic(debian: Container, dynamic_programs: Path) -> Container:
     """Return a Debian with the programs of ``dynamic_programs``."""
+    return with_programs(debian, dynamic_programs)
+
+
+def with_programs(debian: Container, dynamic_programs: Path) -> Container:
+    """Return a fresh container of Debian that has the ``dynamic_programs`` now."""
     assert debian.upper is not None
     shutil.copytree(dynamic_programs, debian.upper / "u/usr")
     return debian

@@ -29,6 +29,7 @@ from sundog.runtime.emulation.notify.state.page import PAGE_MAGIC
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_I386, NOTIFY_X86_64
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from tests.runtime.emulation.bpf_interpreter import Program, SeccompData
+from tests.runtime.notify.conftest import with_programs
 from tests.runtime.notify.record import EXPECTED
 from tests.runtime.notify.table import ROWS, row_script
 
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
     from tests.runtime.notify.table import Row
 
 FAST = ("--fast",)
+
+# What the program does, and what others see of the files meanwhile and afterwards.
+MISUSED = """mkdir -p /w; cd /w; : >owned; chown 5:6 owned; : >plain
+while stat -c %u:%g owned; [ ! -e end ]; do :; done >seen & misuse {how}; : >end; wait
+sort -u seen; stat -c %u:%g owned plain; chown 7:8 plain; stat -c %u:%g owned plain
+find . -name "new*" ! -user 0
+"""
+RIGHT = ["5:6", "5:6", "0:0", "5:6", "7:8"]
 
 needs_library = pytest.mark.skipif(
     os.uname().machine not in MACHINES, reason="the machine has no fast path"
@@ -133,17 +142,52 @@ def test_most_calls_ask_nobody(dynamic: Container) -> None:
     assert fast < plain / 20
 
 
+HOSTILE = ("calls", "write", "cover", "move", "reuse", "identity", "die")
+
+
 @needs_library
-@pytest.mark.parametrize("how", ["jump", "write", "cover", "identity", "exit"])
+@pytest.mark.parametrize("how", HOSTILE)
 def test_a_hostile_program_deceives_itself_alone(dynamic: Container, how: str) -> None:
     """Another process gets the right answers meanwhile, and afterwards."""
-    script = f"""
-        mkdir /w; cd /w; : >owned; chown 5:6 owned; : >plain
-        hurried {how}; stat -c %u:%g owned plain; chown 7:8 plain; stat -c %u:%g owned plain
-    """
-    done = dynamic.run("sh", "-c", script, options=FAST)
-    assert done.stdout.splitlines()[1:] == ["5:6", "0:0", "5:6", "7:8"]
-    assert done.stdout.splitlines()[0] == "done", done.stdout
+    done = dynamic.run("sh", "-c", MISUSED.format(how=how), options=FAST)
+    assert done.stdout.splitlines() == ["done", *RIGHT]
+
+
+@needs_library
+def test_a_static_program_deceives_itself_alone(busybox: Container) -> None:
+    """It needs no library to make calls from the instruction's address."""
+    done = busybox.run("sh", "-c", MISUSED.format(how="plant"), options=FAST)
+    assert done.stdout.splitlines() == ["done", *RIGHT]
+
+
+@needs_library
+def test_a_program_that_writes_the_page_deceives_its_own_container_alone(
+    dynamic: Container, tmp_path: Path
+) -> None:
+    """It may mount things, as over any other file.  The records are the supervisor's."""
+    prepare = "mkdir /w; cd /w; : >owned; chown 5:6 owned"
+    assert dynamic.sh(f"{prepare}; misuse remount; chown 7:8 owned", *FAST) == "done\n"
+    later = dynamic.next_layer(tmp_path / "later")
+    assert later.sh("stat -c %u:%g /w/owned", *FAST) == "7:8\n"
+
+
+@needs_library
+def test_a_container_that_gets_the_file_of_another_one_deceives_itself_alone(
+    debian_layer: Container, dynamic_programs: Path, tmp_path: Path
+) -> None:
+    name = f"fast-path-{os.getpid()}"
+    one, other = (
+        with_programs(debian_layer.on_overlay(tmp_path / name), dynamic_programs)
+        for name in ("one", "other")
+    )
+    argv = one.argv("sh", "-c", MISUSED.format(how=f"give {name}"), options=FAST)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "ready\n"
+        took = other.sh(MISUSED.format(how=f"take {name}"), *FAST).splitlines()
+        output, _ = process.communicate()
+    assert took == ["done", *RIGHT]
+    assert output.splitlines() == ["done", *RIGHT]
 
 
 @needs_library
@@ -164,7 +208,7 @@ def test_a_container_knows_nothing_of_another_one(debian_layer: Container, tmp_p
 @needs_library
 def test_programs_that_can_not_bear_the_library_do_without(dynamic: Container) -> None:
     # While a process has another identity, the library asks for the process's own.
-    prepare = "mkdir /w; cd /w; : >plain; hurried identity"
+    prepare = "mkdir /w; cd /w; : >plain; misuse identity"
     shown = dynamic.sh(f"{prepare}; hurried loaded; checked loaded; hurried filter", *FAST)
     assert shown.splitlines() == ["done", "loaded", "not loaded", "ok", "not loaded"]
 

@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 #include "i386.h"
+#include "library.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define WORKERS 3
@@ -47,7 +48,6 @@
 #else
 #define LOW 0
 #endif
-#define LIBRARY 0x2d0000000000
 #define UNNOTIFIED (STATX_BASIC_STATS & ~(STATX_TYPE | STATX_MODE | STATX_UID | STATX_GID))
 
 static _Thread_local uint64_t state;
@@ -486,8 +486,8 @@ int main(int argc, char **argv)
     mprotect(arena + 8192, 4096, PROT_NONE); /* the next mapping would fill an unmapped page */
     low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | LOW, -1, 0);
     bad = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (!msync((void *)LIBRARY, 4096, MS_ASYNC)) {
-        fast = (void *)(LIBRARY + 0x2000);
+    if (has_library()) {
+        fast = FAST;
         dprintf(2, "fuzz: with the fast path\n");
     }
     struct rlimit limit = {64, 64};
