@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ from bench import (
     report,
     squash,
     start,
+    work,
 )
 from bench.build import builds, imports
 from bench.file_system import WHOLE, ext4
@@ -124,8 +126,14 @@ def _compressed(bench: Bench, tarball: Path) -> Path:
 
 
 def root_emulation(bench: Bench, results: report.Results) -> None:
-    """Install packages under root emulation."""
+    """Install packages and do other work under root emulation."""
     emulation.measure(bench, inputs.services(), results)
+    work.measure(bench, inputs.work(), results)
+
+
+def one_work(name: str, bench: Bench, results: report.Results) -> None:
+    """Measure one kind of work under root emulation."""
+    work.measure(bench, inputs.work(), results, [name])
 
 
 # Each part has a file system of its own, gone before the next part: together they need a lot.
@@ -143,6 +151,13 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
 }
 
 
+def chosen(part: str, row: str) -> dict[str, Callable[[Bench, report.Results], None]]:
+    """Return the parts to measure; ``part`` and ``row`` are "" for all of them."""
+    if row:
+        return {"work": partial(one_work, row)}
+    return {part: PARTS[part]} if part else PARTS
+
+
 def main() -> int:
     """Prepare, measure, write the page; return the exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -155,8 +170,11 @@ def main() -> int:
             dest="part",
             help="measure this part only, and print it",
         )
+    parser.add_argument("--work", choices=work.WORKS, help="of --emulation, this row alone")
     options = parser.parse_args()
     started = time.monotonic()
+    parts = chosen(options.part, options.work)
+    is_whole = parts is PARTS
     try:
         if os.geteuid() != 0:
             raise WorkshopError(
@@ -183,14 +201,14 @@ def main() -> int:
         places = []
         with contextlib.closing(Ballast()) as ballast:
             ballast.load()
-            alone = [] if options.part else [floor.measure(inputs.debian())]
-            for part in [options.part] if options.part else PARTS:
+            alone = [floor.measure(inputs.debian())] if is_whole else []
+            for measure in parts.values():
                 with fresh_file_system(owner) as place:
                     bench = Bench(owner, place, programs)
                     for name in ("run", "tmp"):
                         bench.directory(name)
                     ballast.load()
-                    PARTS[part](bench, results)
+                    measure(bench, results)
                 places.append(str(place))
         results.tables += alone
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
@@ -199,13 +217,13 @@ def main() -> int:
             page = page.replace(directory, "$D")
         page = page.replace(str(own("bases")), "$BASES")
         page = page.replace(f"{programs}/", "")
-        if not options.part:
+        if is_whole:
             (CHECKOUT / "docs/reference/benchmarks.md").write_text(page)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(page)
-    if not options.part:
+    if is_whole:
         print(f"wrote docs/reference/benchmarks.md in {time.monotonic() - started:.0f} s")
     return 0
 

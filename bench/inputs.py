@@ -85,6 +85,12 @@ def services() -> Path:
     return _debian("services", SERVICES, ["ca-certificates", "fakeroot", "gcc", "libc6-dev"])
 
 
+def work() -> Path:
+    """Return a Debian tarball with what developers use, and a repository of SERVICES in it."""
+    tools = ("autoconf", "gcc", "git", "libc6-dev", "make", "python3-venv")
+    return _debian("work", SERVICES, ["ca-certificates", *tools])
+
+
 def _debian(name: str, packages: str, include: list[str]) -> Path:
     target = own("bases") / f"{name}-{digest([Path(__file__)])}.tar"
     if not target.exists():

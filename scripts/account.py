@@ -25,6 +25,7 @@ PASSED_ON = (
     "no_proxy",
     "TERM",
     "SUNDOG_CUTS",
+    "SUNDOG_FAST_PATH",
     "SUNDOG_KILLS",
     "SUNDOG_MACHINES",
     "SUNDOG_NODE_ROUNDS",

@@ -1,10 +1,12 @@
 """`make fuzz`: throw random input at its readers for ten minutes, shared among the targets.
 
-``calls`` are system calls for the supervisor of ``notify`` (tests/runtime/notify/test_fuzz.py).
+``calls`` are system calls for the supervisor of ``notify`` (tests/runtime/notify/test_fuzz.py),
+for one half of the time from programs that have the fast path.
 ``archives`` are mutated archives, manifests, indexes, configurations (tests/hostile/test_fuzz.py).
 ``squashfs`` are damaged SquashFS files (tests/runtime/squashfs/test_fuzz.py).
 ``permissions`` are calls of random users, compared with what the kernel says under real root
-(tests/runtime/notify/test_permissions.py).  Only root can record that, so others leave it out.
+(tests/runtime/notify/test_permissions.py), with the fast path and without.  Only root can record
+that, so others leave it out.
 All run as `make test` would run them, from a seed that is printed.  The run saves an archive that
 fails, and prints its path.
 """
@@ -30,7 +32,7 @@ TARGETS = {
     "squashfs": "tests/runtime/squashfs/test_fuzz.py",
     "permissions": "tests/runtime/notify/test_permissions.py",
 }
-SECONDS_PER_SEED = 6  # of permissions: two runs each as root and under notify
+SECONDS_PER_SEED = 8  # of permissions: two runs as root, and three under notify
 
 
 def record_permissions(directory: str, seed: int, seconds: int) -> None:

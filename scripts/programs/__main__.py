@@ -17,8 +17,8 @@ from scripts import account, install, packages
 from scripts.bases import makers
 from scripts.place import WorkshopError
 from scripts.programs import images, page, real
-from scripts.programs.compare import Kind, Verdict, judge
-from scripts.programs.emulated import Runner
+from scripts.programs.compare import Kind, Verdict, judge, worst
+from scripts.programs.emulated import FAST_PATH, WAYS, Runner
 from scripts.programs.rows import all_rows
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ def chosen(rows: Sequence[Row], names: Sequence[str], *, long: bool) -> list[Row
     return sorted(rows, key=lambda row: -int(row.options["seconds"]))
 
 
-def measure(rows: Sequence[Row], runner: Runner) -> list[Verdict]:
-    """Run the rows, print a line for each, and return the verdicts in the order of the rows."""
+def measure(rows: Sequence[Row], runner: Runner, ways: Sequence[str]) -> list[Verdict]:
+    """Run the rows, print a line for each, and return the verdicts in the order of the rows.
+
+    ``ways`` are those with and without the fast path.  The verdict is that of the worst one.
+    """
     made = {name: images.make(name) for name in sorted({row.options["image"] for row in rows})}
     for image in made.values():
         runner.have(image)
@@ -49,8 +52,8 @@ def measure(rows: Sequence[Row], runner: Runner) -> list[Verdict]:
         image = made[row.options["image"]]
         as_root = real.run(row, image)
         started = time.monotonic()
-        emulated = runner.run(row, image)
-        return judge(row, as_root, emulated), time.monotonic() - started
+        verdicts = [judge(row, as_root, runner.on(way).run(row, image), way) for way in ways]
+        return worst(verdicts), time.monotonic() - started
 
     order = {str(row): number for number, row in enumerate(all_rows())}
     verdicts = []
@@ -62,6 +65,7 @@ def measure(rows: Sequence[Row], runner: Runner) -> list[Verdict]:
             name, kind = str(verdict.row), verdict.kind.value
             print(f"{number:3}/{len(rows)} {name:40} {kind:20} {seconds:5.1f} s", flush=True)
             if verdict.kind is not Kind.EQUAL:
+                print(f"      {FAST_PATH}={verdict.way}")
                 lines = verdict.lines[:SHOWN]
                 lines += (f"and {len(verdict.lines) - SHOWN} more",) * (len(verdict.lines) > SHOWN)
                 print("".join(f"      {line}\n" for line in lines), end="", flush=True)
@@ -73,6 +77,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m scripts.programs")
     parser.add_argument("--long", action="store_true", help="with the rows that take minutes")
     parser.add_argument("--storage", type=Path, help="a directory to keep the images imported in")
+    parser.add_argument(
+        "--fast-path", choices=WAYS, help="programs have it, or not; default: both ways"
+    )
     parser.add_argument("rows", nargs="*", help="families, or rows as FAMILY/NAME")
     options = parser.parse_args()
     rows = chosen(all_rows(), options.rows, long=options.long)
@@ -89,7 +96,8 @@ def main() -> int:
         packages.require(sorted(needs))
         place = options.storage or Path(tempfile.mkdtemp(prefix="sundog-rows.", dir="/var/tmp"))
         try:
-            verdicts = measure(rows, Runner.make(place))
+            ways = [options.fast_path] if options.fast_path else WAYS
+            verdicts = measure(rows, Runner.make(place), ways)
         finally:
             if not options.storage:
                 shutil.rmtree(place, ignore_errors=True)
@@ -98,7 +106,7 @@ def main() -> int:
         return 1
     counts = Counter(verdict.kind for verdict in verdicts)
     print(", ".join(f"{kind.value}: {counts[kind]}" for kind in Kind))
-    if not options.rows:
+    if not options.rows and not options.fast_path:
         page.write(verdicts, options=" ARGS=--long" if options.long else "")
     return 1 if counts[Kind.DIFFERS] else 0
 

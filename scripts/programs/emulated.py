@@ -1,4 +1,7 @@
-"""Run a row as an ordinary user, under `ch-run -W --notify` or in a RUN of `ch-image build`."""
+"""Run a row as an ordinary user, under `ch-run -W --notify` or in a RUN of `ch-image build`.
+
+Each goes two ways: with the fast path (docs/explanation/fast-path.md) and without.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from scripts.programs.rows import Row
 
 USER = "sundog"
+FAST_PATH, WAYS = "SUNDOG_FAST_PATH", ("no", "yes")
 # As real root's side: alone. What follows runs as the user $1.
 SETUP = """
 set -e; user=$1; shift
@@ -55,6 +59,10 @@ class Runner:
         """Import an image, unless the storage has it."""
         if image.tarball.stem not in self._call(["ch-image", "list"], 600).split():
             self._call(["ch-image", "import", str(image.tarball), image.tarball.stem], 1800)
+
+    def on(self, way: str) -> Runner:
+        """Return a runner that has the fast path, or not: one of WAYS."""
+        return replace(self, environment={**self.environment, FAST_PATH: way})
 
     def run(self, row: Row, image: Image) -> inside.Result:
         """Return the result of a row."""

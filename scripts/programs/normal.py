@@ -24,6 +24,7 @@ RULES = (
     (r"\b0x[0-9a-f]{6,}\b", "ADDRESS", "addresses"),
     (r"(?<=tmp\.)\w{6,10}\b", "NAME", "temporary names"),
     (r"(?<=/tmp/)[\w.-]*\w{6}\b", "NAME", "temporary names"),
+    (r"^/run/\.sundog-fast-path\.so .*\n", "", "the library of the fast path, bound there"),
 )
 # Paths that only one side makes, or that have another name each time.
 PATHS = (

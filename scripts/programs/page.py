@@ -17,12 +17,13 @@ PATH = CHECKOUT / "docs/reference/programs.md"
 HEAD = """\
 # Programs under `notify`
 
-`make fidelity-programs` (as root) makes this page. It runs each row, a small shell script, twice in
-the same image: as real root, and under `ch-run -W --notify` as an ordinary user. Some rows run in a
-RUN of `ch-image build --force=notify` instead. It compares what the script prints, its exit status,
-and what it makes: type, mode, owner, group, device number, number of links, link target and
-extended attributes. Times, process numbers and temporary names are left out by the rules in
-`scripts/programs/normal.py`. The scripts are in `scripts/programs/rows/`.
+`make fidelity-programs` (as root) makes this page. It runs each row, a small shell script, in the
+same image: as real root, and under `ch-run -W --notify` as an ordinary user. Some rows run in a RUN
+of `ch-image build --force=notify` instead. Emulated, each runs with
+[the fast path](../explanation/fast-path.md) and without, and is equal if both ways are. It compares
+what the script prints, its exit status, and what it makes: type, mode, owner, group, device number,
+number of links, link target and extended attributes. Times, process numbers and temporary names are
+left out by the rules in `scripts/programs/normal.py`. The scripts are in `scripts/programs/rows/`.
 
 A row in which both sides fail alike proves nothing. It does not count as equal.
 

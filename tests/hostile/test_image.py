@@ -180,8 +180,10 @@ WAYS = {
     "seccomp": ("--seccomp",),
     "notify": ("--notify",),
     "overlaid": ("-W", "-u0"),
+    "fast": ("-W", "--notify"),
     "written": ("-w",),
 }
+FAST = {"SUNDOG_FAST_PATH": "yes"}
 
 
 @pytest.fixture
@@ -199,7 +201,8 @@ def test_command_in_a_directory(
     if way != "written":
         outside.watch(image)
     words = ["/attacker", *outside.arguments(kill_ours=False)]
-    done = run_ch_run("--private-tmp", *WAYS[way], image, "--", *words)
+    env = FAST if way == "fast" else {}
+    done = run_ch_run("--private-tmp", *WAYS[way], image, "--", *words, env=env)
     assert judged(done.stdout) - PERHAPS == SHARED
     outside.check(shares=True)
 

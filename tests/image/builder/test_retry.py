@@ -104,6 +104,24 @@ def test_files_that_a_run_made_in_the_home_of_root(any_workshop: Workshop) -> No
 
 
 @pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        (("USER 5", "RUN test $(id -u) = 5"), 1),
+        (("USER 5", "RUN true", "RUN test $(id -u) = 5"), 2),
+        (("RUN touch /f && chown 7 /f", "USER 5", "RUN true", "RUN stat -c %u /f | grep 7"), 1),
+    ],
+    ids=["the RUN began again", "another RUN stayed root", "the build began again"],
+)
+def test_a_warning_that_does_not_hold_is_not_printed_again(
+    any_workshop: Workshop, lines: tuple[str, ...], count: int
+) -> None:
+    done = any_workshop.build("\n".join(("FROM bb", *lines, "")))
+    assert done.stderr.count("warning: RUN stays root after USER") == count
+    assert done.stderr.count("reprinting") == count - 1
+    assert len(told(done)) >= 1
+
+
+@pytest.mark.parametrize(
     ("options", "environment", "settings"),
     [
         (["--force=seccomp"], {}, ""),

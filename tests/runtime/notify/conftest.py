@@ -16,6 +16,8 @@ from scripts.place import CHECKOUT
 from sundog.base.record.owners import pack_owners
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack
+from sundog.runtime.container.fast_path import LIBRARY_NAME, PRELOAD_VARIABLE
+from sundog.runtime.emulation.notify.seccomp.fast_path import MACHINES
 from tests.conftest import Completed, made_once, run_program
 from tests.image.layer.namespace import in_namespace
 from tests.runtime.notify.table import INSTALL
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread")
+DYNAMIC = tuple(flag for flag in FLAGS if flag != "-static")
+DYNAMIC_PROGRAMS = ("differ", "fuzz", "hurried", "misuse", "permissions")
+LOADER = "/lib/ld-musl-x86_64.so.1"
+# What a shell does, so that the programs that it starts load the library of the fast path.
+PRELOAD = f"export {PRELOAD_VARIABLE.decode()}=/run/{LIBRARY_NAME.decode()}; "
+# Without the fast path, and with it.
+WAYS = {"plain": False} | ({"fast": True} if os.uname().machine in MACHINES else {})
 
 
 @dataclass
@@ -92,6 +101,53 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             subprocess.run([compiler, *FLAGS, "-o", program, source], check=True)
 
     return made_once(tmp_path_factory, "notify-programs", compile_all)
+
+
+@pytest.fixture(scope="session")
+def dynamic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with dynamic programs in ``bin``, and musl's loader in ``lib``."""
+    compiler = shutil.which("musl-gcc")
+    assert compiler is not None, "musl-gcc is missing: apt-get install musl-tools"
+
+    def compile_all(directory: Path) -> None:
+        programs, libraries = directory / "bin", directory / "lib"
+        for place in (programs, libraries):
+            place.mkdir()
+        for name in DYNAMIC_PROGRAMS:
+            source = HERE / "programs" / f"{name}.c"
+            subprocess.run([compiler, *DYNAMIC, "-o", programs / name, source], check=True)
+        shutil.copy(LOADER, libraries)
+        # Programs of gcc -fsanitize=address end if another library is loaded before theirs.
+        library = libraries / "libasan.so.8"
+        empty = ("-shared", "-nostdlib", "-Wl,-soname,libasan.so.8", "-x", "c", os.devnull)
+        subprocess.run([compiler, "-o", library, *empty], check=True)
+        needed = ("-Wl,--no-as-needed", library, HERE / "programs" / "hurried.c")
+        subprocess.run([compiler, *DYNAMIC, "-o", programs / "checked", *needed], check=True)
+
+    return made_once(tmp_path_factory, "notify-dynamic", compile_all)
+
+
+@pytest.fixture
+def dynamic(debian: Container, dynamic_programs: Path) -> Container:
+    """Return a Debian with the programs of ``dynamic_programs``."""
+    return with_programs(debian, dynamic_programs)
+
+
+def with_programs(debian: Container, dynamic_programs: Path) -> Container:
+    """Return a fresh container of Debian that has the ``dynamic_programs`` now."""
+    assert debian.upper is not None
+    shutil.copytree(dynamic_programs, debian.upper / "u/usr")
+    return debian
+
+
+@pytest.fixture
+def dynamic_busybox(busybox: Container, busybox_tree: Path, dynamic_programs: Path) -> Container:
+    """Return ``busybox`` with those of the ``dynamic_programs`` that are dynamic.
+
+    The shell is static, so PRELOAD is for it.
+    """
+    shutil.copytree(dynamic_programs, busybox_tree, dirs_exist_ok=True)
+    return busybox
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import lzma
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.runtime.emulation.notify.seccomp.fast_path import MACHINES
+from tests.runtime.notify.conftest import PRELOAD
 from tests.runtime.notify.record import EXPECTED, SEEDS, STEPS, differ_script
 
 if TYPE_CHECKING:
@@ -29,6 +32,15 @@ def test_random_steps_end_as_for_real_root_on_an_overlay(
 ) -> None:
     overlay = busybox.on_overlay(tmp_path / "overlay")
     assert overlay.sh(differ_script(seed)).splitlines() == expected(seed)
+
+
+@pytest.mark.skipif(os.uname().machine not in MACHINES, reason="the machine has no fast path")
+@pytest.mark.parametrize("seed", SEEDS[3:9])
+def test_random_steps_end_as_for_real_root_on_the_fast_path(
+    dynamic_busybox: Container, seed: int
+) -> None:
+    script = PRELOAD + differ_script(seed)
+    assert dynamic_busybox.sh(script, "--fast").splitlines() == expected(seed)
 
 
 def expected(seed: int) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ import pytest
 from scripts.place import CHECKOUT
 
 from sundog.base.kernel.namespaces import CLONE_NEWNS
-from sundog.runtime.container.fast_path import SWITCHED_ON, wanted_library
+from sundog.runtime.container.fast_path import SWITCHED_OFF, SWITCHED_ON, wanted_library
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW
 from sundog.runtime.emulation.notify.seccomp.fast_path import (
     FAST_CALLS,
@@ -30,20 +28,26 @@ from sundog.runtime.emulation.notify.seccomp.program import (
 from sundog.runtime.emulation.notify.state.page import PAGE_MAGIC
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_I386, NOTIFY_X86_64
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
-from tests.conftest import made_once
 from tests.runtime.emulation.bpf_interpreter import Program, SeccompData
-from tests.runtime.notify.conftest import FLAGS, HERE, Container
-from tests.runtime.notify.record import EXPECTED, permissions_script
+from tests.runtime.notify.conftest import with_programs
+from tests.runtime.notify.record import EXPECTED
 from tests.runtime.notify.table import ROWS, row_script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.runtime.notify.conftest import Container
     from tests.runtime.notify.table import Row
 
 FAST = ("--fast",)
-LOADER = "/lib/ld-musl-x86_64.so.1"
-DYNAMIC = tuple(flag for flag in FLAGS if flag not in ("-static", "-no-pie"))
+
+# What the program does, and what others see of the files meanwhile and afterwards.
+MISUSED = """mkdir -p /w; cd /w; : >owned; chown 5:6 owned; : >plain
+while stat -c %u:%g owned; [ ! -e end ]; do :; done >seen & misuse {how}; : >end; wait
+sort -u seen; stat -c %u:%g owned plain; chown 7:8 plain; stat -c %u:%g owned plain
+find . -name "new*" ! -user 0
+"""
+RIGHT = ["5:6", "5:6", "0:0", "5:6", "7:8"]
 
 needs_library = pytest.mark.skipif(
     os.uname().machine not in MACHINES, reason="the machine has no fast path"
@@ -96,7 +100,10 @@ def test_the_library_is_what_filter_and_supervisor_expect() -> None:
     path = wanted_library(SWITCHED_ON, strict=False)
     assert path, "without a C compiler at installation there is none"
     assert wanted_library(SWITCHED_ON, strict=True) == b""
-    assert wanted_library(None, strict=False) == b""
+    for unset in (None, b""):
+        assert wanted_library(unset, strict=False) == b""
+        assert wanted_library(unset, strict=False, by_default=True) == path
+    assert wanted_library(SWITCHED_OFF, strict=False, by_default=True) == b""
     with open(path, "rb") as file:
         contents = file.read()
     after = FAST_POINTER - LIBRARY_PLACE
@@ -120,47 +127,6 @@ def test_prints_what_it_prints_for_real_root(row: Row, debian: Container) -> Non
     assert debian.sh(row_script(row), *FAST) == (EXPECTED / f"{row.name}.txt").read_text()
 
 
-@pytest.fixture(scope="session")
-def dynamic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with dynamic programs, and musl's loader."""
-    compiler = shutil.which("musl-gcc")
-    assert compiler is not None, "musl-gcc is missing: apt-get install musl-tools"
-
-    def compile_all(directory: Path) -> None:
-        for name in ("permissions", "differ", "hurried"):
-            source = HERE / "programs" / f"{name}.c"
-            subprocess.run([compiler, *DYNAMIC, "-o", directory / name, source], check=True)
-        shutil.copy(LOADER, directory)
-        # Programs of gcc -fsanitize=address end if another library is loaded before theirs.
-        library = directory / "libasan.so.8"
-        empty = ("-shared", "-nostdlib", "-Wl,-soname,libasan.so.8", "-x", "c", os.devnull)
-        subprocess.run([compiler, "-o", library, *empty], check=True)
-        needed = ("-Wl,--no-as-needed", library, HERE / "programs" / "hurried.c")
-        subprocess.run([compiler, *DYNAMIC, "-o", directory / "checked", *needed], check=True)
-
-    return made_once(tmp_path_factory, "notify-dynamic", compile_all)
-
-
-@pytest.fixture
-def dynamic(debian: Container, dynamic_programs: Path) -> Container:
-    """Return a Debian with the programs of ``dynamic_programs``."""
-    assert debian.upper is not None
-    for place, pattern in (("usr/local/bin", "[!l]*"), ("usr/lib", "l*")):
-        directory = debian.upper / "u" / place
-        directory.mkdir(parents=True)
-        for program in dynamic_programs.glob(pattern):
-            shutil.copy(program, directory)
-    return debian
-
-
-@needs_library
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_random_users_get_the_answers_of_the_kernel(dynamic: Container, seed: int) -> None:
-    with lzma.open(EXPECTED / f"permissions-{seed}.xz", "rt") as file:
-        expected = file.read()
-    assert dynamic.sh(permissions_script(seed, ""), *FAST) == expected
-
-
 @needs_library
 def test_most_calls_ask_nobody(dynamic: Container) -> None:
     script = "mkdir /w; cd /w; hurried calls 1000"
@@ -176,17 +142,52 @@ def test_most_calls_ask_nobody(dynamic: Container) -> None:
     assert fast < plain / 20
 
 
+HOSTILE = ("calls", "write", "cover", "move", "reuse", "identity", "die")
+
+
 @needs_library
-@pytest.mark.parametrize("how", ["jump", "write", "cover", "identity", "exit"])
+@pytest.mark.parametrize("how", HOSTILE)
 def test_a_hostile_program_deceives_itself_alone(dynamic: Container, how: str) -> None:
     """Another process gets the right answers meanwhile, and afterwards."""
-    script = f"""
-        mkdir /w; cd /w; : >owned; chown 5:6 owned; : >plain
-        hurried {how}; stat -c %u:%g owned plain; chown 7:8 plain; stat -c %u:%g owned plain
-    """
-    done = dynamic.run("sh", "-c", script, options=FAST)
-    assert done.stdout.splitlines()[1:] == ["5:6", "0:0", "5:6", "7:8"]
-    assert done.stdout.splitlines()[0] == "done", done.stdout
+    done = dynamic.run("sh", "-c", MISUSED.format(how=how), options=FAST)
+    assert done.stdout.splitlines() == ["done", *RIGHT]
+
+
+@needs_library
+def test_a_static_program_deceives_itself_alone(busybox: Container) -> None:
+    """It needs no library to make calls from the instruction's address."""
+    done = busybox.run("sh", "-c", MISUSED.format(how="plant"), options=FAST)
+    assert done.stdout.splitlines() == ["done", *RIGHT]
+
+
+@needs_library
+def test_a_program_that_writes_the_page_deceives_its_own_container_alone(
+    dynamic: Container, tmp_path: Path
+) -> None:
+    """It may mount things, as over any other file.  The records are the supervisor's."""
+    prepare = "mkdir /w; cd /w; : >owned; chown 5:6 owned"
+    assert dynamic.sh(f"{prepare}; misuse remount; chown 7:8 owned", *FAST) == "done\n"
+    later = dynamic.next_layer(tmp_path / "later")
+    assert later.sh("stat -c %u:%g /w/owned", *FAST) == "7:8\n"
+
+
+@needs_library
+def test_a_container_that_gets_the_file_of_another_one_deceives_itself_alone(
+    debian_layer: Container, dynamic_programs: Path, tmp_path: Path
+) -> None:
+    name = f"fast-path-{os.getpid()}"
+    one, other = (
+        with_programs(debian_layer.on_overlay(tmp_path / name), dynamic_programs)
+        for name in ("one", "other")
+    )
+    argv = one.argv("sh", "-c", MISUSED.format(how=f"give {name}"), options=FAST)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "ready\n"
+        took = other.sh(MISUSED.format(how=f"take {name}"), *FAST).splitlines()
+        output, _ = process.communicate()
+    assert took == ["done", *RIGHT]
+    assert output.splitlines() == ["done", *RIGHT]
 
 
 @needs_library
@@ -207,7 +208,7 @@ def test_a_container_knows_nothing_of_another_one(debian_layer: Container, tmp_p
 @needs_library
 def test_programs_that_can_not_bear_the_library_do_without(dynamic: Container) -> None:
     # While a process has another identity, the library asks for the process's own.
-    prepare = "mkdir /w; cd /w; : >plain; hurried identity"
+    prepare = "mkdir /w; cd /w; : >plain; misuse identity"
     shown = dynamic.sh(f"{prepare}; hurried loaded; checked loaded; hurried filter", *FAST)
     assert shown.splitlines() == ["done", "loaded", "not loaded", "ok", "not loaded"]
 

@@ -73,6 +73,9 @@ class ProgressReport:
         """Report what programs may not expect."""
         self.tell(Event(WARNING, text))
 
+    def withdraw(self, warning: str) -> None:
+        """Leave out that a warning does not hold any more."""
+
     def note(self, text: str) -> None:
         """Leave out what is for a terminal only."""
 

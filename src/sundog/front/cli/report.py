@@ -119,6 +119,11 @@ class Report:
             self._warnings.append(text)
             self._print(_WARNING, f"warning: {text}")
 
+    def withdraw(self, warning: str) -> None:
+        """Do not repeat a warning."""
+        if warning in self._warnings:
+            self._warnings.remove(warning)
+
     def finish(self) -> None:
         """Print all warnings again, because they may have scrolled out of sight."""
         if self._warnings and self._reprints:

@@ -23,6 +23,7 @@ from sundog.image.builder.shell_form import warn_of_shell_form
 from sundog.image.builder.stage import stage_result
 from sundog.image.builder.state import BuildState
 from sundog.image.builder.unseen_owners import note_unseen_owners
+from sundog.image.builder.user import stays_root
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
 from sundog.image.store.images import Image
@@ -53,6 +54,7 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     try:
         _build(store, dockerfile, options, report)
     except BuildAgain as again:
+        report.withdraw(stays_root(options.run.force))
         run = replace(options.run, force=Force.choose("notify"), retry=False)
         again.remember(_build(store, dockerfile, replace(options, run=run), report))
 

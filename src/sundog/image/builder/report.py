@@ -54,6 +54,9 @@ class Report(Protocol):
     def warning(self, text: str) -> None:
         """Report what users may not expect."""
 
+    def withdraw(self, warning: str) -> None:
+        """Take note that a warning does not hold any more; there may have been none."""
+
     def watched(self, text: str, total: int | None = None) -> AbstractContextManager[None]:
         """Show on a terminal how many bytes child processes move in the context."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from sundog.image.builder.force import Force
 from sundog.image.builder.scope import TOO_LARGE
-from sundog.image.builder.user import is_root
+from sundog.image.builder.user import is_root, stays_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class BuildState:
 
     def go_on_under_notify(self) -> None:
         """Emulate root by ``notify`` from now on."""
+        if not self.has_stayed_root:
+            self.report.withdraw(stays_root(self.options.run.force))
         self.options = replace(
             self.options, run=replace(self.options.run, force=Force.choose("notify"))
         )

@@ -25,6 +25,11 @@ def emulated_user(user: str, force: Force) -> str:
     return "" if is_root(user) or not force.notify else user
 
 
+def stays_root(force: Force) -> str:
+    """Return the warning about a RUN after USER, if ``force`` does not run it as that user."""
+    return f"RUN stays root after USER with --force={force.mode}; notify runs it as that user"
+
+
 def is_root(user: str) -> bool:
     """Tell whether ``user`` (the value of USER) is root, who runs RUN's commands anyway."""
     name, _, group = user.partition(":")

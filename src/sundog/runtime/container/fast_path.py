@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 # The library takes the variable out of a program's environment if its value ends with this name.
 LIBRARY_NAME = b".sundog-fast-path.so"
 PRELOAD_VARIABLE = b"LD_PRELOAD"
-SWITCH, SWITCHED_ON = b"SUNDOG_FAST_PATH", b"yes"  # a variable of the caller's
-_SWITCHED_OFF = b"no"
+# A variable of the caller's, and its values.
+SWITCH, SWITCHED_ON, SWITCHED_OFF = b"SUNDOG_FAST_PATH", b"yes", b"no"
 # Other loaders print a message about a library that they can't load.
 _LOADERS = (b"/ld-linux-x86-64.so.2", b"/ld-musl-x86_64.so.1")
 # A program of gcc -fsanitize=address needs this one first.  Its name is near the beginning.
@@ -54,13 +54,15 @@ _DATA_LIMIT = 1 << 16  # bytes behind the page
 _ROOM = b"size=1m,mode=755"
 
 
-def wanted_library(value: bytes | None, *, strict: bool) -> bytes:
+def wanted_library(value: bytes | None, *, strict: bool, by_default: bool = False) -> bytes:
     """Return the path of the library; b"" if the fast path is not wanted, or not possible.
 
-    ``value`` is that of the variable SWITCH.  Under ``strict``, the supervisor has to see each
-    call.  Raises UsageError for another value than ``yes`` and ``no``.
+    ``value`` is that of the variable SWITCH; if it is not set, ``by_default`` decides.  Under
+    ``strict``, the supervisor has to see each call.  Raises UsageError for another value than
+    ``yes`` and ``no``.
     """
-    if value not in (None, b"", SWITCHED_ON, _SWITCHED_OFF):
+    value = value or (SWITCHED_ON if by_default else SWITCHED_OFF)
+    if value not in (SWITCHED_ON, SWITCHED_OFF):
         raise UsageError(
             f"$SUNDOG_FAST_PATH is neither yes nor no: {printable(value)}",
             "set it to yes or no, or unset it",

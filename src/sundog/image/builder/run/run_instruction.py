@@ -14,7 +14,7 @@ from sundog.image.builder.run.mounts import ContextOrigin, ImageOrigin, RunMount
 from sundog.image.builder.run.step import RunStep
 from sundog.image.builder.scope import PROXY_ARGS
 from sundog.image.builder.tree_step import absolute, encoded
-from sundog.image.builder.user import emulated_user, is_root
+from sundog.image.builder.user import emulated_user, is_root, stays_root
 from sundog.image.dockerfile.devices import DeviceSyntaxError, parse_device
 from sundog.image.dockerfile.mounts import BIND, MountSyntaxError, parse_mount
 from sundog.image.dockerfile.words import expand
@@ -108,9 +108,7 @@ class RunStepMaker:
         force = self.state.options.run.force
         user = emulated_user(self.config.user, force)
         if not user and not is_root(self.config.user):
-            self.state.report.warning(
-                f"RUN stays root after USER with --force={force.mode}; notify runs it as that user"
-            )
+            self.state.report.warning(stays_root(force))
         return user
 
     def _devices(self, variables: Mapping[str, str]) -> RunDevices:

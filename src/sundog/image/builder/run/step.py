@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.image.builder.force import Force
     from sundog.image.builder.options import RunOptions
     from sundog.image.builder.report import Report
     from sundog.image.builder.run.fakeroot import Fakeroot
@@ -156,9 +157,7 @@ class RunStep:
             seccomp=force.seccomp,
             fake_sync=snapshot.fake_sync,
             mounts=prepared.operations,
-            library=wanted_library(os.environb.get(SWITCH), strict=force.strict)
-            if force.notify
-            else b"",
+            library=_library(force),
             identity=who,
             terminal=terminal,
             tail=tail,
@@ -235,6 +234,16 @@ class RunStep:
         argv = self.argv
         text = argv[argv.index("-c") + 1 :][:1] if "-c" in argv else [" ".join(argv)]
         return [*text, *(script.text for script in self.mounts.scripts)]
+
+
+def _library(force: Force) -> bytes:
+    """Return the path of the fast path's library, b"" for none.
+
+    A RUN mostly makes many calls.  Mounting the library takes a millisecond.
+    """
+    if not force.notify:
+        return b""
+    return wanted_library(os.environb.get(SWITCH), strict=force.strict, by_default=True)
 
 
 def _outcome(status: int) -> str:
