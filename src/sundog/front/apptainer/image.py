@@ -207,7 +207,9 @@ def _app(tree: ImageFiles, name: str) -> App:
     return App(name, [*map(os.fsdecode, inside)], scripts)
 
 
-def _scripts(tree: ImageFiles, directory: bytes, names: Sequence[bytes]) -> list[tuple[str, str | None]]:
+def _scripts(
+    tree: ImageFiles, directory: bytes, names: Sequence[bytes]
+) -> list[tuple[str, str | None]]:
     """Return names and texts of the scripts in a directory, up to a total size."""
     found: list[tuple[str, str | None]] = []
     size = 0

@@ -9,7 +9,6 @@ file up.  They change the mode if the file is the user's.
 from __future__ import annotations
 
 import errno
-import os
 
 from sundog.base.kernel.modes import MODE_MASK, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID, S_ISUID
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW

@@ -121,7 +121,8 @@ class SharedPage:
     def tell(self, inode: int, record: Record) -> None:
         """Tell what stat(2) shows of a file, once ``publish`` has told of a supervisor."""
         if not self._state or record.rdev > _WORD:
-            return self.forget(inode)
+            self.forget(inode)
+            return
         first, second = self._places(inode)
         inodes = self._inodes
         self.begin()
