@@ -13,7 +13,7 @@ from native_header import define
 # The constants that the C takes from each module.
 CONSTANTS = {
     "sundog.runtime.emulation.notify.state.page": (
-        *("DEVICES", "DEVICE_LIMIT", "SET_FACTOR", "HAS_DEVICES", "HAS_LINKS", "HAS_LISTED"),
+        *("DEVICES_PLACE", "DEVICE_LIMIT", "SET_FACTOR", "HAS_DEVICES", "HAS_LINKS", "HAS_LISTED"),
         *("HAS_ATTRIBUTES", "HAS_USERS", "PAGE_MAGIC", "MAY_INHERIT", "PAGE_SIZE", "SERVED"),
         *("RECORD_BITS", "RECORD_SIZE", "SAYS_ATTRIBUTES", "SAYS_MODE", "SET_BITS"),
         *("WORDS_SIZE",),

@@ -9,9 +9,9 @@ _Static_assert(sizeof(struct record) == RECORD_SIZE, "the layout of page.py");
 struct page {
     char magic[16];
     uint32_t state, sequence, device_count;
-    char to_devices[DEVICES - 28];
+    char to_devices[DEVICES_PLACE - 28];
     uint64_t devices[DEVICE_LIMIT];
-    char to_set[WORDS_SIZE - DEVICES - 8 * DEVICE_LIMIT];
+    char to_set[WORDS_SIZE - DEVICES_PLACE - 8 * DEVICE_LIMIT];
     unsigned char set[(1 << SET_BITS) / 8];
     struct record records[1 << RECORD_BITS];
 };

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import ACTION, GATHERED, GLOBAL, SHELL, TABLES, VARIABLES
 from sundog.front.apptainer.line import listed, scan_action, split_globals
-from sundog.front.apptainer.refused import REFUSED as SUBCOMMANDS
+from sundog.front.apptainer.refused import REFUSED as REFUSED_SUBCOMMANDS
+from sundog.front.cli.sundog_apptainer import SUBCOMMANDS
 from sundog.front.options import REFUSED, TAKEN, WARNED
 from sundog.front.pflag_values import fields_of, pairs_of
 
@@ -46,7 +47,7 @@ def test_all_options_of_apptainer_are_known() -> None:
         "shell",
         "s",
     }
-    known = {*TABLES, *SUBCOMMANDS, "version", "instance", "overlay"}
+    known = {*TABLES, *SUBCOMMANDS, *REFUSED_SUBCOMMANDS, "version"}
     assert set(SUBCOMMANDS_OF_APPTAINER.split()) <= known
 
 

@@ -105,7 +105,7 @@ class LibraryMount(DetachedMount):
         end = page + PAGE_SIZE
         with Closing(os.open(self._library, os.O_RDONLY | os.O_CLOEXEC)) as library:
             write_all(self.page, os.pread(library, page + WORDS_SIZE, 0))
-            os.lseek(self.page, end, os.SEEK_SET)  # what the page tells is still zero
+            os.lseek(self.page, end, 0)  # SEEK_SET; what the page tells is still zero
             write_all(self.page, os.pread(library, _DATA_LIMIT, end))
         self.tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
         mount_setattr(self.tree, b"", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY)

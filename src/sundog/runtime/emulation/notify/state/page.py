@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # has it, too; the numbers come from here.
 PAGE_MAGIC = b"SUNDOG-FAST-PATH"
 _STATE, _SEQUENCE, _DEVICE_COUNT = 0, 1, 2  # words of 32 bits, which follow the magic
-DEVICES = 256  # the place of the device numbers, which have 64 bits
+DEVICES_PLACE = 256  # the place of the device numbers, which have 64 bits
 DEVICE_LIMIT = 64
 WORDS_SIZE = 4096
 SET_BITS = 20  # the number of bits of the set is 2 to the power of this
@@ -93,8 +93,8 @@ class SharedPage:
         view = memoryview(_Mapping.from_address(found)).cast("B")
         if view[: len(PAGE_MAGIC)] != PAGE_MAGIC:
             raise OSError(errno.EINVAL, "no library of the fast path")
-        self._words = view[len(PAGE_MAGIC) : DEVICES].cast("I")
-        self._devices = view[DEVICES : DEVICES + 8 * DEVICE_LIMIT].cast("Q")
+        self._words = view[len(PAGE_MAGIC) : DEVICES_PLACE].cast("I")
+        self._devices = view[DEVICES_PLACE : DEVICES_PLACE + 8 * DEVICE_LIMIT].cast("Q")
         self._bits = view[WORDS_SIZE:_SET_END]
         self._records = view[_SET_END:]
         self._inodes = self._records.cast("Q")
