@@ -224,6 +224,8 @@ static int looks(void)
         look("/ by descriptor", other, "/none", flags[at]);
         look("/ by none", 78, "/none", flags[at]);
     }
+    printf("owner: %s, ", syscall(SYS_fchownat, fd, NULL, 5, 6, AT_EMPTY_PATH) ? strerror(errno) : "set");
+    printf("link: %s\n", syscall(SYS_linkat, fd, NULL, fd, "x", AT_EMPTY_PATH) ? strerror(errno) : "made");
     return 0;
 }
 

@@ -125,6 +125,8 @@ class StatHandlers:
             return located(thread, dirfd, path), flags
         if not flags & AT_EMPTY_PATH:
             raise KernelAnswers
+        if not address and not self._state.files.takes_null(is_open=dirfd & U32 != CWD):
+            raise KernelAnswers
         dirfd &= U32
         location = b"%d/cwd" % thread if dirfd == CWD else b"%d/fd/%d" % (thread, dirfd)
         return location, flags & ~AT_SYMLINK_NOFOLLOW

@@ -6,6 +6,7 @@ the supervisor's own PID namespace (``tracee.paths``).  An error of the kernel r
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sundog.base.cpython import Struct, byref, get_errno, pack_into
@@ -26,6 +27,7 @@ _AT_HANDLE_FID = 0x200  # since Linux 6.5: a handle that only identifies the fil
 _IN_DONT_FOLLOW = 0x02000000
 PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _READ_OR_WRITE = 0o600
+_ABSENT = 0x3FFFFFFF  # no process has so many descriptors
 _OWN_DESCRIPTORS = b"self/fd/"  # in the working directory
 
 # struct file_handle: bytes, type, and then the handle.
@@ -383,6 +385,15 @@ class Files:
             dirfd, location, flags = _beside(location, flags)
         if self._syscall(self._statx, dirfd, location, flags, mask, self._statx_pointer) < 0:
             raise OSError(get_errno(), "statx")
+
+    def takes_null(self, *, is_open: bool) -> bool:
+        """Tell whether statx(2) takes a null pointer with AT_EMPTY_PATH, as fstatat(2) does.
+
+        ``is_open`` asks for a descriptor (Linux 6.11), else for AT_FDCWD (Linux 6.13).
+        """
+        dirfd = _ABSENT if is_open else AT_FDCWD
+        failed = self._syscall(self._statx, dirfd, None, AT_EMPTY_PATH, 0, self._statx_pointer) < 0
+        return not failed or get_errno() != errno.EFAULT
 
     def emulated_statx(self, record: Record) -> bytes:
         """Return the ``struct statx`` that statx got, with what ``record`` says."""

@@ -51,12 +51,12 @@ class Paths:
     def at(self, thread: int, dirfd: int, address: int, flags: int) -> tuple[bytes, bool]:
         """Return the location for a call of the ``*at`` family, and whether to follow a link.
 
-        Raises KernelAnswers for an empty path without AT_EMPTY_PATH.
+        Raises KernelAnswers for a null pointer, and for an empty path without AT_EMPTY_PATH.
         """
         path = self._read_string(thread, address) if address else b""
         if path:
             return located(thread, dirfd, path), not flags & AT_SYMLINK_NOFOLLOW
-        if not flags & AT_EMPTY_PATH:
+        if not address or not flags & AT_EMPTY_PATH:
             raise KernelAnswers
         if dirfd & U32 == CWD:
             return b"%d/cwd" % thread, True
