@@ -415,6 +415,30 @@ def test_apps(place: Place, tmp_path: Path, kind: str) -> None:
     assert (done.returncode, "ch-convert" in done.stderr) == (1, True)
 
 
+def test_cache(place: Place, tmp_path: Path) -> None:
+    """It is the build cache; images with names stay."""
+    (tmp_path / "Dockerfile").write_text("FROM bb\nRUN echo > /made\nRUN echo > /more\n")
+    environment = {"CH_IMAGE_STORAGE": str(tmp_path / "storage")}
+    argv = [*command("ch-image"), "import", str(place.sandbox), "bb"]
+    run_program(argv, env=environment)
+    argv = [*command("ch-image"), "build", "--force=none", "-t", "built", str(tmp_path)]
+    run_program(argv, env=environment)
+    run_program([*command("ch-image"), "delete", "built"], env=environment)
+    text = place.run("cache", "list", env=environment).stdout
+    assert text.startswith("There are 1 image(s) with a name using ")
+    assert place.run("cache", "clean", "--dry-run", env=environment).returncode == 0
+    assert "canceled" in place.run("cache", "clean", env=environment).stderr
+    assert "nothing" in place.run("cache", "clean", "-T", "library", env=environment).stderr
+    assert place.run("cache", "list", env=environment).stdout == text
+    place.run("cache", "clean", "--force", env=environment)
+    text = place.run("cache", "list", "--verbose", env=environment).stdout
+    assert "bb" in text
+    assert " and 0 result(s) of builds using 0 B" in text
+    assert place.run("exec", "docker://bb", "true", env=environment).returncode == 0
+    for words in (["clean", "-D", "3"], ["clean", "x"], ["list", "-T", "x"], ["clear"], []):
+        assert place.run("cache", *words, env=environment, check=False).returncode == 1, words
+
+
 def test_links(place: Place, tmp_path: Path) -> None:
     """The entries run, one by a SIF's first line; no file of others is lost."""
     tmp_path /= "bin"

@@ -34,6 +34,7 @@ _LEVELS = (("debug", DEBUG), ("verbose", VERBOSE), ("silent", ERROR), ("quiet", 
 # Subcommands that start no container: the module in front/cli, and the function.
 SUBCOMMANDS = {
     "build": ("apptainer_files", "build"),
+    "cache": ("apptainer_cache", "cache"),
     "instance": ("apptainer_instance", "instance"),
     "overlay": ("apptainer_overlay", "overlay"),
     "pull": ("apptainer_files", "pull"),
