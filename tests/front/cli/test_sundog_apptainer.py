@@ -261,11 +261,15 @@ def test_an_image_with_little_in_it(place: Place, tmp_path: Path) -> None:
     assert sorted(path.name for path in image.rglob("*")) == before
 
 
-def test_storage_is_covered(place: Place) -> None:
+def test_storage_is_covered(place: Place, tmp_path: Path) -> None:
     """It lies in /var/tmp, which every container shows; so does a directory above it."""
     storage = place.path / "storage"
     assert (storage / "images").exists()
-    for options in ([], ["--fakeroot"], ["--pid", "--ipc"], ["-B", f"{place.path}:/mnt"]):
+    overlay = ["--overlay", str(tmp_path)]
+    for options in (
+        *([], ["--fakeroot"], ["--pid", "--ipc"], ["-B", f"{place.path}:/mnt"]),
+        *(overlay, [*overlay, "--fakeroot"]),
+    ):
         words = ["exec", *options, "docker://bb", "sh", "-c"]
         script = (
             f"ls -A {storage} {place.path}/run/sundog /mnt/storage 2>/dev/null; : > {storage}/x"

@@ -69,6 +69,7 @@ class Starts:
 
 def be_instance(starts: Starts, told: int, *, own_pids: bool) -> NoReturn:
     """Be the process of the record.  ``told`` is a pipe that gets READY when the container runs."""
+    os.chdir("/")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY)
     ours, theirs = os.pipe()
     init = os.fork()
