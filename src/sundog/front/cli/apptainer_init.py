@@ -167,7 +167,12 @@ class _Init:
                 return status
 
     def _end(self) -> None:
-        """End all processes, the first member at last: with --fakeroot it saves the records."""
+        """End all processes, the first member at last: with --fakeroot it saves the records.
+
+        Without a PID namespace, leave that to the keeper, which sees the end of this process.
+        """
+        if not self._own_pids:
+            return
         while members := self._members():
             self._signal(signal.SIGKILL, members)
             signal.sigtimedwait(_EVERY, _LOOK)
