@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pytest
 from sundog.errors import SundogError
 from sundog.front.apptainer.instance_logs import make_logs
 from sundog.front.cli.apptainer_instance import user_name
-from tests.conftest import command
+from tests.conftest import command, run_program
 from tests.front.cli.test_sundog_apptainer import Place
 
 if TYPE_CHECKING:
@@ -254,3 +255,28 @@ def test_an_instance_begins_once(place: Place) -> None:
     said = [process.communicate(timeout=120)[1] for process in started]
     assert sorted(process.returncode for process in started) == [0, 255, 255]
     assert sum(b"instance once already exists" in text for text in said) == 2
+
+
+WITHOUT_PID_NAMESPACES = """
+import os, sys
+from sundog.runtime.container.enter import enter_namespaces
+enter_namespaces(os.geteuid(), os.getegid())
+with open("/proc/sys/user/max_pid_namespaces", "w") as limit:
+    limit.write("0")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_without_a_pid_namespace(place: Place) -> None:
+    """A WARNING says so; the instance shows the host's processes, and its end ends them all."""
+    sundog = f"{command('sundog')[0]} apptainer"
+    script = f"""{sundog} instance start docker://bb plain && {sundog} exec instance://plain id -u
+    {sundog} exec instance://plain sh -c ': > ran; sleep 1000' & until [ -e ran ]; do :; done
+    {sundog} instance stop plain; wait $!; echo $?"""
+    done = run_program(
+        [sys.executable, "-c", WITHOUT_PID_NAMESPACES, "sh", "-c", script],
+        env=place.environment,
+        cwd=place.work,
+    )
+    assert done.stdout.split() == [str(os.geteuid()), "137"]
+    assert done.stderr.startswith("WARNING: no PID namespace is possible here")

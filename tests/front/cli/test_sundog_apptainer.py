@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.front.apptainer.command import after_scripts
 from sundog.front.apptainer.links import entry_texts
-from sundog.front.apptainer.variables import DEFAULT_PATH
+from sundog.front.apptainer.variables import DEFAULT_PATH, Environment
 from sundog.front.cli.sundog_apptainer import VERSION
 from tests.conftest import Completed, command, run_program
 from tests.image.convert.formats import make_sif
@@ -31,6 +34,14 @@ AWAY = {"HOME": "/home/ada"}  # not below /var/tmp
 CUSTOM = "export FOO=${FOO:-default}\n"
 SUBSTITUTED = "export SUB=$(echo sub)\nexport MORE=$SUB$FOO\n"
 
+# It becomes the shell, as ``ch-run`` does, within half a second.
+LIMITED = """
+import os, sys
+from sundog.front.cli.apptainer_limit import with_limit
+option, *_ = with_limit(["x", "--"], 0.5)
+os.environ["SUNDOG_LIMIT"] = option.partition("=")[2].partition("=")[2].strip("'")
+os.execv("/bin/sh", ["sh", "-c", sys.argv[1], "sh", sys.argv[1], "sleep", "1"])
+"""
 APPS_SCRIPT = """
 if test -n "${SINGULARITY_APPNAME:-}"; then
     app=/scif/apps/$SINGULARITY_APPNAME
@@ -180,12 +191,37 @@ def test_a_script_that_needs_a_shell(place: Place, tmp_path: Path) -> None:
     words = ["--env", 'A=$SUB"`echo `$NO', str(image), "sh", "-c", 'echo "$MORE" "$A"; env']
     done = place.run("exec", *words, env={"FOO": "x"})
     assert done.stdout.startswith('subx sub"\n')
-    assert "SUNDOG_TEXT" not in done.stdout
+    assert "SUNDOG_" not in done.stdout
+    (image / ".singularity.d/env/95-more.sh").write_text("export SEEN=$SUNDOG_LIMIT$(echo)\n")
+    done = place.run("exec", image, "sh", "-c", "echo $SEEN; ls -l /proc/self/fd | grep -c pipe")
+    told, pipes = done.stdout.split()
+    assert 3 <= int(told) <= 9
+    assert pipes == "2"  # no descriptor is left of the limit
+    shutil.copy(script, image / ".singularity.d/env/95-more.sh")
     done = place.run("exec", image, "nosuch", check=False)
     assert (done.returncode, done.stderr) == (
         *(255, 'FATAL:   "nosuch": executable file not found in $PATH\n'),
     )
     assert place.run("exec", image, "sh", "-c", "exit 5", check=False).returncode == 5
+
+
+@pytest.mark.parametrize("script", ["while :; do :; done", "trap '' ALRM; while :; do :; done"])
+def test_scripts_that_do_not_end(place: Place, tmp_path: Path, script: str) -> None:
+    """They get their time, and no more; a command gets all the time it wants."""
+    names = tmp_path / "env"
+    names.mkdir()
+    (names / "x.sh").write_text(script)
+    program = after_scripts(["sleep", "1"], Environment({}, ["x.sh"], [], [], []))[2]
+    for text, status in ((program.replace("/.singularity.d", str(tmp_path)), 255), (program, 0)):
+        with subprocess.Popen(
+            [sys.executable, "-c", LIMITED, text],
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+        ) as process:
+            _, said = process.communicate(timeout=60)
+        expected = -signal.SIGKILL if status and "trap" in script else status
+        assert process.returncode == expected
+        assert said.startswith(b"FATAL:   the scripts of variables") == bool(status)
 
 
 def test_an_image_without_a_shell(place: Place, tmp_path: Path) -> None:
@@ -225,11 +261,15 @@ def test_an_image_with_little_in_it(place: Place, tmp_path: Path) -> None:
     assert sorted(path.name for path in image.rglob("*")) == before
 
 
-def test_storage_is_covered(place: Place) -> None:
+def test_storage_is_covered(place: Place, tmp_path: Path) -> None:
     """It lies in /var/tmp, which every container shows; so does a directory above it."""
     storage = place.path / "storage"
     assert (storage / "images").exists()
-    for options in ([], ["--fakeroot"], ["--pid", "--ipc"], ["-B", f"{place.path}:/mnt"]):
+    overlay = ["--overlay", str(tmp_path)]
+    for options in (
+        *([], ["--fakeroot"], ["--pid", "--ipc"], ["-B", f"{place.path}:/mnt"]),
+        *(overlay, [*overlay, "--fakeroot"]),
+    ):
         words = ["exec", *options, "docker://bb", "sh", "-c"]
         script = (
             f"ls -A {storage} {place.path}/run/sundog /mnt/storage 2>/dev/null; : > {storage}/x"
@@ -413,6 +453,30 @@ def test_apps(place: Place, tmp_path: Path, kind: str) -> None:
         assert (done.returncode, done.stderr.startswith("FATAL:   ")) == (1, True), words
     done = place.run("exec", "--app", "hello", "docker://bb", "true", check=False)
     assert (done.returncode, "ch-convert" in done.stderr) == (1, True)
+
+
+def test_cache(place: Place, tmp_path: Path) -> None:
+    """It is the build cache; images with names stay."""
+    (tmp_path / "Dockerfile").write_text("FROM bb\nRUN echo > /made\nRUN echo > /more\n")
+    environment = {"CH_IMAGE_STORAGE": str(tmp_path / "storage")}
+    argv = [*command("ch-image"), "import", str(place.sandbox), "bb"]
+    run_program(argv, env=environment)
+    argv = [*command("ch-image"), "build", "--force=none", "-t", "built", str(tmp_path)]
+    run_program(argv, env=environment)
+    run_program([*command("ch-image"), "delete", "built"], env=environment)
+    text = place.run("cache", "list", env=environment).stdout
+    assert text.startswith("There are 1 image(s) with a name using ")
+    assert place.run("cache", "clean", "--dry-run", env=environment).returncode == 0
+    assert "canceled" in place.run("cache", "clean", env=environment).stderr
+    assert "nothing" in place.run("cache", "clean", "-T", "library", env=environment).stderr
+    assert place.run("cache", "list", env=environment).stdout == text
+    place.run("cache", "clean", "--force", env=environment)
+    text = place.run("cache", "list", "--verbose", env=environment).stdout
+    assert "bb" in text
+    assert " and 0 result(s) of builds using 0 B" in text
+    assert place.run("exec", "docker://bb", "true", env=environment).returncode == 0
+    for words in (["clean", "-D", "3"], ["clean", "x"], ["list", "-T", "x"], ["clear"], []):
+        assert place.run("cache", *words, env=environment, check=False).returncode == 1, words
 
 
 def test_links(place: Place, tmp_path: Path) -> None:

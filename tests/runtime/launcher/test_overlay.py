@@ -111,6 +111,24 @@ def test_mistakes(place: Place, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["overlay.img"]
 
 
+def test_the_supervisor_leads_nowhere(place: Place, tmp_path: Path) -> None:
+    """A link to the supervisor's descriptors makes no file beside the directory, or above it."""
+    overlay = tmp_path / "parent/overlay"
+    overlay.mkdir(parents=True)
+    script = """
+    ln -s /proc/self/fd /l; ln -s /proc/./self/fd /m
+    for at in /l /m; do for n in 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        for up in . .. ../.. ../../..; do
+            mkdir $at/$n/$up/escaped-dir; : > $at/$n/$up/escaped; chown 1 $at/$n/$up/escaped
+        done
+    done; done 2>/dev/null
+    """
+    place.run("--notify", f"--overlay={overlay}", "bb", script=script, check=False)
+    assert sorted(path.name for path in overlay.iterdir()) == ["owners", "upper", "work"]
+    assert [path.name for path in overlay.parent.iterdir()] == ["overlay"]
+    assert [path.name for path in tmp_path.iterdir()] == ["parent"]
+
+
 def test_an_image_leads_nowhere(place: Place, tmp_path: Path) -> None:
     """A program that has replaced the directory, or one in it, gains no way to write elsewhere."""
     layers = place.storage / "layers"

@@ -32,7 +32,15 @@ printf 'FATAL:   "%s": executable file not found in $PATH\\n' "$1" >&2
 exit 255; } ;;
 esac
 exec "$@\""""
+# While there is a limit for the scripts: see ``cli.apptainer_limit``.
+_BEGIN = "trap 'exit 255' ALRM"
+_END = """trap - ALRM
+if [ -n "${SUNDOG_LIMIT-}" ]; then
+( eval "printf . >&$SUNDOG_LIMIT" ) 2>/dev/null
+eval "exec $SUNDOG_LIMIT>&-"; unset SUNDOG_LIMIT
+fi"""
 TEXT_VARIABLE = "SUNDOG_TEXT_{}"
+LIMIT_VARIABLE = "SUNDOG_LIMIT"
 
 
 class NothingToRun(Exception):
@@ -82,12 +90,12 @@ def after_scripts(command: Sequence[str], environment: Environment) -> list[str]
     """
     if not environment.scripts and not environment.texts:
         return list(command)
-    lines = [_BASH, "shift"]
+    lines = [_BASH, "shift", _BEGIN]
     for name in environment.scripts:
         path = single_quoted(name if name.startswith("/") else f"{_METADATA}/env/{name}")
         lines.append(f"if [ -f {path} ]; then . {path}; fi")
     for number, (name, _) in enumerate(environment.texts):
         text = TEXT_VARIABLE.format(number)
         lines.append(f'eval "export {name}=\\"${text}\\""; unset {text}')
-    program = "\n".join([*lines, _LOOK])
+    program = "\n".join([*lines, _END, _LOOK])
     return [_SH, "-c", program, "sh", program, *command]

@@ -102,7 +102,7 @@ def member_plan(
         return None
     workdir = start_directory(line, host, instance.home, instance.places)
     warnings: list[str] = []
-    started = command_line(
+    started, has_scripts = command_line(
         action, line, image, host,
         inside=Inside(instance.home, workdir, instance.binds),
         command=command, notes=notes, warnings=warnings,
@@ -117,6 +117,7 @@ def member_plan(
         hostname="",
         notes=notes,
         warnings=warnings,
+        has_scripts=has_scripts,
     )
 
 

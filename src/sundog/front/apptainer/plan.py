@@ -28,7 +28,7 @@ _GPUS = {
 }
 
 # ch-run would show $TMPDIR at /tmp.  The others are between its processes.
-_NOT_PASSED = ("TMPDIR", "SUNDOG_IDLE", "SUNDOG_JOIN", "SUNDOG_WAITER")
+_NOT_PASSED = ("TMPDIR", "SUNDOG_IDLE", "SUNDOG_JOIN", "SUNDOG_LIMIT", "SUNDOG_WAITER")
 
 
 class Plan:
@@ -43,6 +43,7 @@ class Plan:
     hostname     the name of the machine, "" for the host's
     notes, warnings
                  lines of INFO and WARNING
+    has_scripts  whether a shell of the image evaluates texts before the command
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Plan:
         "directories",
         "environment",
         "has_init",
+        "has_scripts",
         "hostname",
         "namespaces",
         "notes",
@@ -69,7 +71,9 @@ class Plan:
         hostname: str,
         notes: list[str],
         warnings: list[str],
+        has_scripts: bool = False,
     ) -> None:
+        self.has_scripts = has_scripts
         self.arguments = arguments
         self.environment = environment
         self.directories = directories
@@ -92,7 +96,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
     command = command_of(action, line, image, notes, is_evaluated=choices.is_evaluated)
     shown = Shown(line, choices, host, warnings)
     inside = Inside(shown.home.target, shown.workdir, shown.told)
-    started = command_line(
+    started, has_scripts = command_line(
         action, line, image, host,
         inside=inside, command=command, notes=notes, warnings=warnings,
     )  # fmt: skip
@@ -108,6 +112,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
         hostname=hostname,
         notes=notes,
         warnings=warnings,
+        has_scripts=has_scripts,
     )
 
 
@@ -169,9 +174,10 @@ def command_line(
     command: Sequence[str],
     notes: list[str],
     warnings: list[str],
-) -> ChRunLine:
+) -> tuple[ChRunLine, bool]:
     """Return the words of ``ch-run`` for the ``command`` in its container, with the environment.
 
+    Also returns whether a shell evaluates texts before the command.
     Raises UsageError, and what ``host.read_file`` raises.
     """
     choices = Choices(line)
@@ -195,7 +201,9 @@ def command_line(
     for name, value in environment.variables.items():
         passed.hide(name, value)
     words = [f"--cd={inside.workdir}", *passed.options, image.word, "--"]
-    return ChRunLine([*words, *after_scripts(command, environment)], passed.environment)
+    line_of_all = [*words, *after_scripts(command, environment)]
+    has_scripts = bool(environment.scripts or environment.texts)
+    return ChRunLine(line_of_all, passed.environment), has_scripts
 
 
 def passed_of(host: Host) -> Passed:

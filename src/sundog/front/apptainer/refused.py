@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-_STORAGE = "images are in the storage of Sundog"
 _OLD = "it is a word of Singularity 2"
 _LIBRARY = "Sundog knows no library"
 
 # Name: (why, hint).
 REFUSED = {
     "apps": ("it is a word of Singularity 2", "apptainer inspect"),
-    "cache": (_STORAGE, "ch-image list, ch-image delete, ch-image build-cache"),
     "capability": ("no right of root can be given", "leave it out"),
     "checkpoint": ("processes cannot be kept", "leave it out"),
     "config": ("no configuration of Apptainer is used", "leave it out"),

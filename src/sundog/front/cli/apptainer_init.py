@@ -21,6 +21,7 @@ from sundog.base.kernel.files import leave_descriptors, write_all
 from sundog.base.kernel.libc import escaped
 from sundog.base.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
 from sundog.errors import SundogError
+from sundog.front.cli.apptainer_limit import with_limit
 from sundog.front.cli.apptainer_namespaces import (
     JOB_CONTROL,
     mount_proc,
@@ -47,12 +48,20 @@ _EVERY = signal.valid_signals() - JOB_CONTROL
 class Starts:
     """What an instance starts: its first member, and its startscript, if it has one.
 
-    ``logs`` are descriptors for the output.
+    ``logs`` are descriptors for the output.  ``has_scripts`` is as for the plan of the startscript.
     """
 
-    __slots__ = ("command", "first", "logs")
+    __slots__ = ("command", "first", "has_scripts", "logs")
 
-    def __init__(self, first: ChRunLine, command: ChRunLine | None, logs: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        first: ChRunLine,
+        command: ChRunLine | None,
+        logs: tuple[int, int],
+        *,
+        has_scripts: bool,
+    ) -> None:
+        self.has_scripts = has_scripts
         self.first = first
         self.command = command
         self.logs = logs
@@ -60,6 +69,7 @@ class Starts:
 
 def be_instance(starts: Starts, told: int, *, own_pids: bool) -> NoReturn:
     """Be the process of the record.  ``told`` is a pipe that gets READY when the container runs."""
+    os.chdir("/")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY)
     ours, theirs = os.pipe()
     init = os.fork()
@@ -118,7 +128,9 @@ def _become(
         os.dup2(output, 1)
         os.dup2(starts.logs[1], 2)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        go_on_as_ch_run(line.arguments, line.environment | variables)
+        is_limited = line is starts.command and starts.has_scripts
+        words = with_limit(line.arguments) if is_limited else line.arguments
+        go_on_as_ch_run(words, line.environment | variables)
     except SundogError as error:
         os.write(2, f"FATAL:   {escaped(error.message)}\n".encode(errors="backslashreplace"))
     finally:
@@ -155,7 +167,12 @@ class _Init:
                 return status
 
     def _end(self) -> None:
-        """End all processes, the first member at last: with --fakeroot it saves the records."""
+        """End all processes, the first member at last: with --fakeroot it saves the records.
+
+        Without a PID namespace, leave that to the keeper, which sees the end of this process.
+        """
+        if not self._own_pids:
+            return
         while members := self._members():
             self._signal(signal.SIGKILL, members)
             signal.sigtimedwait(_EVERY, _LOOK)

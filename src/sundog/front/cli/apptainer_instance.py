@@ -156,7 +156,9 @@ class _Starter:
         out, err = (fd for fd, _ in logs)
         first = self._started(plan, [f"--join-tag={own.tag}"])
         started = None if command is None else self._started(command, [])
-        be_instance(Starts(first, started, (out, err)), told, own_pids="pid" in entered)
+        has_scripts = command is not None and command.has_scripts
+        starts = Starts(first, started, (out, err), has_scripts=has_scripts)
+        be_instance(starts, told, own_pids="pid" in entered)
 
     def _instance(self, out: str, err: str) -> Instance:
         plan = self._plan

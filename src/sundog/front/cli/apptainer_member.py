@@ -26,6 +26,7 @@ from sundog.front.apptainer.instance_plan import member_plan, unused_options
 from sundog.front.apptainer.instances import own_instances
 from sundog.front.apptainer.messages import INFO, WARNING
 from sundog.front.cli.apptainer_facts import host_of, no_app
+from sundog.front.cli.apptainer_limit import with_limit
 from sundog.front.cli.apptainer_namespaces import JOB_CONTROL, wait_outside
 from sundog.front.cli.sundog_start import go_on_as_ch_run, hide_values, with_storage
 
@@ -83,7 +84,8 @@ def join(action: str, line: Line, context: Context, messages: Messages) -> int:
     if os.getppid() not in (parent, 0):  # 0: it is in another PID namespace
         os.kill(os.getpid(), signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return go_on_as_ch_run(with_storage(plan.arguments, context), environment)
+    words = with_limit(plan.arguments) if plan.has_scripts else plan.arguments
+    return go_on_as_ch_run(with_storage(words, context), environment)
 
 
 def _image_of(instance: Instance, app: str, context: Context) -> ImageFacts:

@@ -21,7 +21,7 @@ from sundog.front.cli.sundog_start import go_on_as_ch_run, hide_values, with_sto
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.front.apptainer.plan import Plan
     from sundog.front.cli.sundog_context import Context
@@ -34,6 +34,7 @@ _LEVELS = (("debug", DEBUG), ("verbose", VERBOSE), ("silent", ERROR), ("quiet", 
 # Subcommands that start no container: the module in front/cli, and the function.
 SUBCOMMANDS = {
     "build": ("apptainer_files", "build"),
+    "cache": ("apptainer_cache", "cache"),
     "instance": ("apptainer_instance", "instance"),
     "overlay": ("apptainer_overlay", "overlay"),
     "pull": ("apptainer_files", "pull"),
@@ -115,7 +116,15 @@ def _act(action: str, words: list[str], context: Context, messages: Messages) ->
     _prepare(plan, messages)
     environment = plan.environment | {"SUNDOG_STATUSES": f"apptainer:{messages.level}"}
     told = ["--verbose"] * (messages.level - INFO)
-    return go_on_as_ch_run([*told, *with_storage(plan.arguments, context)], environment)
+    words = _load_limit()(plan.arguments) if plan.has_scripts else plan.arguments
+    return go_on_as_ch_run([*told, *with_storage(words, context)], environment)
+
+
+def _load_limit() -> Callable[[list[str]], list[str]]:
+    """Return the function that limits the time of an image's scripts.  Few starts load it."""
+    from sundog.front.cli.apptainer_limit import with_limit
+
+    return with_limit
 
 
 def _prepare(plan: Plan, messages: Messages) -> None:

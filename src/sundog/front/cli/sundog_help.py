@@ -8,6 +8,7 @@ import textwrap
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GLOBAL, TABLES
 from sundog.front.apptainer.build import BUILD
+from sundog.front.apptainer.cache_options import TABLES as CACHE
 from sundog.front.apptainer.instance_options import TABLES as INSTANCE
 from sundog.front.apptainer.overlay_options import CREATE
 from sundog.front.apptainer.pull import PULL
@@ -129,6 +130,10 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
     "apptainer instance stats": ("[NAME]", "print what instances use", "ps -u $USER",
                                  INSTANCE["instance stats"]),
     "apptainer overlay create": ("DIR", "make a directory for --overlay", "mkdir DIR", CREATE),
+    "apptainer cache list": ("", "print how much is in storage", "ch-image build-cache",
+                             CACHE["cache list"]),
+    "apptainer cache clean": ("", "delete what only builds need", "ch-image build-cache --reset",
+                              CACHE["cache clean"]),
     "apptainer links": ("DIR", "write the entries apptainer and singularity to a directory",
                         "(nothing)", ()),
     "agent": ("", "emulate root in containers of crun, runc and podman",

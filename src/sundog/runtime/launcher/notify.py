@@ -188,7 +188,7 @@ class _Attendant:
         if plan.overlays and plan.overlays[0].work:
             top = plan.overlays[0]
             changes, stable = top.tree, False
-            records = OwnRecords(top.path, rootless(top.tree), _directory_of(top.place))
+            records = OwnRecords(top.path, rootless(top.tree), rootless(top.place))
         layers = [*map(_overlay_layer, plan.overlays), *layers]
         emulation = Emulation(
             layers,
@@ -526,11 +526,6 @@ def attendant_for(
         )
     messages.warning(f"{fault}, using --seccomp: {reason}")
     return None
-
-
-def _directory_of(place: bytes) -> int:
-    """Open a directory, in which files can be made.  Raises OSError."""
-    return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _overlay_layer(overlay: OverlayDirectory) -> LayerPath:
