@@ -36,7 +36,10 @@ SUBCOMMANDS = {
     "build": ("apptainer_files", "build"),
     "instance": ("apptainer_instance", "instance"),
     "overlay": ("apptainer_overlay", "overlay"),
+    "inspect": ("apptainer_inspect", "inspect"),
     "pull": ("apptainer_files", "pull"),
+    "run-help": ("apptainer_inspect", "run_help"),
+    "sif": ("apptainer_sif", "sif"),
 }
 
 
