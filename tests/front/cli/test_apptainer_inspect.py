@@ -69,6 +69,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("inspect"))
 
 
+ENVIRONMENT = {
+    "/.singularity.d/env/10-docker2singularity.sh": "export A=1",
+    "/.singularity.d/env/90-environment.sh": "export B=2",
+}
 ONE = {
     "environment": {"/scif/apps/one/scif/env/90-environment.sh": "export C=3"},
     "helpfile": "Help of one.",
@@ -78,10 +82,7 @@ ONE = {
 ALL = {
     "apps": {"one": ONE, "two": {"test": "true"}},
     "deffile": "bootstrap: docker\nfrom: x",
-    "environment": {
-        "/.singularity.d/env/10-docker2singularity.sh": "export A=1",
-        "/.singularity.d/env/90-environment.sh": "export B=2",
-    },
+    "environment": ENVIRONMENT,
     "helpfile": "Help of it.",
     "labels": {"a": "1", "b": "2"},
     "runscript": "#!/bin/sh\necho run",
@@ -116,8 +117,7 @@ def test_json(place: Place, image: str) -> None:
         (("-t",), "#!/bin/sh\necho test\n"),
         (
             ("-e",),
-            "=== /.singularity.d/env/10-docker2singularity.sh ===\nexport A=1\n\n"
-            "=== /.singularity.d/env/90-environment.sh ===\nexport B=2\n\n",
+            "".join(f"=== {path} ===\n{text}\n\n" for path, text in ENVIRONMENT.items()),
         ),
         (("--list-apps",), "one\ntwo\n"),
         (("--app", "one", "-r"), "echo one\n"),

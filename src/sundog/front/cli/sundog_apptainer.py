@@ -34,9 +34,9 @@ _LEVELS = (("debug", DEBUG), ("verbose", VERBOSE), ("silent", ERROR), ("quiet", 
 # Subcommands that start no container: the module in front/cli, and the function.
 SUBCOMMANDS = {
     "build": ("apptainer_files", "build"),
+    "inspect": ("apptainer_inspect", "inspect"),
     "instance": ("apptainer_instance", "instance"),
     "overlay": ("apptainer_overlay", "overlay"),
-    "inspect": ("apptainer_inspect", "inspect"),
     "pull": ("apptainer_files", "pull"),
     "run-help": ("apptainer_inspect", "run_help"),
     "sif": ("apptainer_sif", "sif"),
