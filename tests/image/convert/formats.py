@@ -112,8 +112,11 @@ def make_layout(place: Path, trees: Sequence[tuple[Entry, ...]] = (LOWER, UPPER)
     return layout
 
 
-def make_sif(squash: bytes) -> bytes:
-    """Return a SIF with a definition file and a SquashFS partition (apptainer/sif, pkg/sif)."""
+def make_sif(squash: bytes, *, signed: bool = False) -> bytes:
+    """Return a SIF with a definition file and a SquashFS partition (apptainer/sif, pkg/sif).
+
+    ``signed`` adds something that its descriptor calls a signature.
+    """
     start = 32 << 10
     partition = start + 4096
     header = struct.pack(
@@ -123,8 +126,11 @@ def make_sif(squash: bytes) -> bytes:
     )
     definition = _descriptor(0x4001, 1, start, 10, b"")
     system = _descriptor(0x4004, 2, partition, len(squash), struct.pack("<ii3s", 1, 2, b"02\0"))
-    table = (definition + system).ljust(48 * 585, b"\0")
-    return (header.ljust(4096, b"\0") + table).ljust(partition, b"\0") + squash
+    end = partition + len(squash)
+    signature = _descriptor(0x4005, 3, end, 9, struct.pack("<i", 1)) if signed else b""
+    table = (definition + system + signature).ljust(48 * 585, b"\0")
+    sif = (header.ljust(4096, b"\0") + table).ljust(partition, b"\0") + squash
+    return sif + (b"signature" if signed else b"")
 
 
 def _descriptor(kind: int, number: int, offset: int, size: int, extra: bytes) -> bytes:

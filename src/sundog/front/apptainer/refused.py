@@ -12,7 +12,6 @@ REFUSED = {
     "checkpoint": ("processes cannot be kept", "leave it out"),
     "config": ("no configuration of Apptainer is used", "leave it out"),
     "delete": (_LIBRARY, "ch-image delete NAME"),
-    "inspect": ("the data of a SIF are not read yet", "ch-image inspect NAME"),
     "instance.list": (_OLD, "apptainer instance list"),
     "instance.start": (_OLD, "apptainer instance start IMAGE NAME"),
     "instance.stop": (_OLD, "apptainer instance stop NAME"),
@@ -23,9 +22,7 @@ REFUSED = {
     "push": ("no SIF is sent", "ch-image push NAME"),
     "registry": ("logins are those of ch-image", "ch-image login REGISTRY"),
     "remote": (_LIBRARY, "ch-image login REGISTRY"),
-    "run-help": ("help texts of images are not read yet", "sundog apptainer exec IMAGE COMMAND"),
     "search": (_LIBRARY, "use the registry's web page"),
-    "sif": ("the parts of a SIF are not shown yet", "ch-convert FILE.sif DIR"),
     "sign": ("nothing is signed", "leave it out"),
-    "verify": ("signatures are not checked", "leave it out"),
+    "verify": ("signatures are not checked", "sundog apptainer sif list FILE shows them"),
 }  # fmt: skip

@@ -14,7 +14,12 @@ from sundog.front.apptainer.line import scan_files
 from sundog.front.apptainer.messages import WARNING
 from sundog.front.apptainer.pull import default_name
 from sundog.front.cli.apptainer_pull import pulled
-from sundog.front.cli.apptainer_report import ApptainerReport, run_reported
+from sundog.front.cli.apptainer_report import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    ApptainerReport,
+    run_reported,
+)
 from sundog.image.convert.conversion import convert
 from sundog.image.convert.formats import (
     ARCHIVES,
@@ -29,6 +34,7 @@ from sundog.image.convert.formats import (
 )
 from sundog.image.convert.options import Options
 from sundog.image.oci.platform import Platform
+from sundog.image.sif.reader import read_sif
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
@@ -40,7 +46,6 @@ if TYPE_CHECKING:
     from sundog.front.cli.sundog_context import Context
     from sundog.front.options import Line
 
-EXIT_FAILED, EXIT_USAGE = 255, 1
 _IMAGES = (DIRECTORY, SIF, SQUASH)
 _STREAMED = (*ARCHIVES, DOCKER)
 _PREFIXES = ("docker-archive:", "oci-archive:", "oci:", "docker-daemon:")
@@ -116,6 +121,8 @@ def _place(
         if not os.path.lexists(source):
             hint = f"an image of a registry is {STORED}{source}"
             raise NotInStorage(f"unable to build from {source}: no such file or directory", hint)
+        if place.format == SIF:
+            _warn_of_signature(source, report)
         if place.format not in _IMAGES:
             raise SundogError(
                 f"can't build from {source}: it is no image", "definition files are not read yet"
@@ -131,6 +138,12 @@ def _place(
         is_kept = not line.is_set("disable-cache")
         with pulled(store, name, platform, report, is_kept=is_kept) as kept:
             yield Place(CH_IMAGE, kept, known_as=name)
+
+
+def _warn_of_signature(path: str, report: ApptainerReport) -> None:
+    with open(path, "rb") as file:
+        if read_sif(file.fileno(), os.fsencode(path)).is_signed:
+            report.warning(f"the signatures of {path} are not checked, and are left out")
 
 
 def _platform(line: Line) -> Platform | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sundog.errors import SundogError
     from sundog.front.apptainer.messages import Messages
 
+EXIT_FAILED, EXIT_USAGE = 255, 1
 _USAGE_STATUS = 2  # of ``run_action``, which knows no other but 1
 
 

@@ -35,9 +35,12 @@ _LEVELS = (("debug", DEBUG), ("verbose", VERBOSE), ("silent", ERROR), ("quiet", 
 SUBCOMMANDS = {
     "build": ("apptainer_files", "build"),
     "cache": ("apptainer_cache", "cache"),
+    "inspect": ("apptainer_inspect", "inspect"),
     "instance": ("apptainer_instance", "instance"),
     "overlay": ("apptainer_overlay", "overlay"),
     "pull": ("apptainer_files", "pull"),
+    "run-help": ("apptainer_inspect", "run_help"),
+    "sif": ("apptainer_sif", "sif"),
 }
 
 

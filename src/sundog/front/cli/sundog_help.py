@@ -9,9 +9,12 @@ from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GLOBAL, TABLES
 from sundog.front.apptainer.build import BUILD
 from sundog.front.apptainer.cache_options import TABLES as CACHE
+from sundog.front.apptainer.inspect import INSPECT as APPTAINER_INSPECT
+from sundog.front.apptainer.inspect import RUN_HELP
 from sundog.front.apptainer.instance_options import TABLES as INSTANCE
 from sundog.front.apptainer.overlay_options import CREATE
 from sundog.front.apptainer.pull import PULL
+from sundog.front.apptainer.sif import SIF_SUBCOMMANDS
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import ON_STDERR, new_report, run_safely
 from sundog.front.options import HELD, REFUSED, TAKEN, WARNED
@@ -117,6 +120,13 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                        "ch-run IMAGE -- /.singularity.d/test", TABLES["test"]),
     "apptainer build": ("TARGET SOURCE", "make a SIF, or a directory, of an image",
                         "ch-convert SOURCE TARGET.sif", BUILD),
+    "apptainer inspect": ("IMAGE", "print what an image says about itself",
+                          "ch-image inspect NAME", APPTAINER_INSPECT),
+    "apptainer run-help": ("IMAGE", "print the help of an image", "(nothing)", RUN_HELP),
+    "apptainer sif": ("SUBCOMMAND FILE", "show a SIF: " + ", ".join(SIF_SUBCOMMANDS),
+                      "(nothing)", ()),
+    **{f"apptainer sif {name}": (*texts, "(nothing)", ())
+       for name, texts in SIF_SUBCOMMANDS.items()},
     "apptainer pull": ("[TARGET] SOURCE", "make a SIF of an image of a registry",
                        "ch-image pull NAME, ch-convert NAME TARGET.sif", PULL),
     "apptainer instance start": ("IMAGE NAME [ARG…]", "start an instance, with its startscript",

@@ -3,5 +3,8 @@
 metadata    what an image says about itself, as the files below /.singularity.d
 texts       the scripts among them
 writer      the header and the descriptors of a SIF
-inspection  the same files, read again: ``inspect``
+inspection  the files below /.singularity.d, read again: ``inspect``
+reader      the header and the descriptors of a stranger's SIF
+listing     how these are shown
+editing     a SIF without one of its objects
 """

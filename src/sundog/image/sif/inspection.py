@@ -142,4 +142,4 @@ def _labels(data: bytes | None) -> dict[str, str]:
         return {}
     if not isinstance(value, dict):
         return {}
-    return {name: text for name, text in value.items() if isinstance(text, str)}
+    return {str(name): text for name, text in value.items() if isinstance(text, str)}

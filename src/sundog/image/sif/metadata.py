@@ -126,4 +126,4 @@ def build_labels(
 
 def json_text(value: object) -> str:
     """Return JSON as Apptainer writes it."""
-    return json.dumps(value, indent="\t", sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent="\t", sort_keys=True) + "\n"

@@ -33,7 +33,7 @@ SIF_MODE = 0o755
 _START = TABLE_PLACE + TABLE_LENGTH * DESCRIPTOR.size
 PAGE = 4096  # where file systems begin
 _GROUP = GROUP_MARK | 1
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "386": b"01",
     "amd64": b"02",
     "arm": b"03",
@@ -85,7 +85,7 @@ def write_head(
     """
     now = int(time.time()) if seconds is None else seconds
     identity = uuid.uuid4() if seconds is None else uuid.UUID(int=0)
-    machine = _ARCHITECTURES.get(architecture, _UNKNOWN)
+    machine = ARCHITECTURES.get(architecture, _UNKNOWN)
     place = partition_place(objects)
     size = os.fstat(file).st_size - place
     partition = PARTITION.pack(SQUASHFS_SYSTEM, PRIMARY_PARTITION, machine)
