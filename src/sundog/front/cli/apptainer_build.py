@@ -20,7 +20,7 @@ from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED, BuildOptions, RunOptions
 from sundog.image.convert.checks import check_output
 from sundog.image.convert.conversion import convert
-from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, SIF, Place
+from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, SANDBOX, SIF, Place
 from sundog.image.convert.options import Options
 from sundog.image.convert.squash import find_maker
 from sundog.image.definition.parse import SIZE_LIMIT, parse_definition, refuse_unused
@@ -49,7 +49,7 @@ def build_definition_file(line: Line, storage: str | None, report: ApptainerRepo
     """
     target, source = line.operands
     is_update, is_sandbox = line.is_set("update"), line.is_set("sandbox") or line.is_set("update")
-    place = Place(DIRECTORY if is_sandbox else SIF, target)
+    place = Place(SANDBOX if is_sandbox else SIF, target)
     _check_target(place, line, report)
     definition = _definition(source, line, report)
     chosen = sections(line)
@@ -154,15 +154,12 @@ def _puller(report: ApptainerReport) -> Pull:
     """Return the function that pulls bases."""
 
     def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
-        from sundog.front.cli.registries import ask_credentials  # a build seldom pulls
+        from sundog.front.cli.apptainer_pull import new_session  # a build seldom pulls
         from sundog.image.registry.options import PullOptions
         from sundog.image.registry.pull import pull
-        from sundog.image.registry.session import Session
 
-        session = Session(
-            os.environ, report, verify=True, authenticated=False, prompt=ask_credentials
-        )
-        report.info(f"pulling image:    {text}")
+        report.info(f"pulling docker://{text}")
+        session = new_session(os.environ, report)
         return pull(store, session, text, text, options=PullOptions(platform), report=report)
 
     return pull_base
