@@ -357,9 +357,9 @@ From: bb
 %appinstall one
     touch here; test $SCIF_APPNAME = one
 %apprun one
-    echo app one
+    echo app one "$@"
 %appenv one
-    ONE=1
+    export ONE=1
 %applabels one
     a b
 %apphelp one
@@ -392,6 +392,10 @@ From: bb
     exports = (place / "env/94-appsbase.sh").read_text()
     assert 'export SCIF_APPRUN_one="/scif/apps/one/scif/runscript"\n' in exports
     assert "SCIF_APPRUN_two" not in exports
+    assert bench.run("run", "--app", "one", "out", "x").stdout == "app one x\n"
+    script = 'echo "$ONE $SCIF_APPNAME $PATH"'
+    shown = bench.run("exec", "--app", "one", "out", "sh", "-c", script).stdout
+    assert shown.startswith("1 one /scif/apps/one/bin:")
     for base, name in (("out", "second"), ("x.sif", "third")):
         if base == "x.sif":
             bench.run("build", "x.sif", "x.def")

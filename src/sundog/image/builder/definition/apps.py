@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
 SHEBANG = "#!/bin/sh\n"
 _APPS, _DATA = "/scif/apps", "/scif/data"
+# With --app NAME, $APPTAINER_APPNAME names an app.
+_CHOICE = """\
+#!/bin/sh
+if [ -n "${APPTAINER_APPNAME:-}" ]; then
+    app="/scif/apps/$APPTAINER_APPNAME"
+    PATH="$app/bin:$app:$PATH"
+    LD_LIBRARY_PATH="$app/lib:${LD_LIBRARY_PATH:-/.singularity.d/libs}"
+    export PATH LD_LIBRARY_PATH
+    for script in "$app"/scif/env/*.sh; do
+        if [ -f "$script" ]; then . "$script"; fi
+    done
+    unset app script
+fi
+"""
 _SCRIPTS = {"runscript": "apprun", "startscript": "appstart", "test": "apptest"}
 
 
@@ -37,6 +51,7 @@ def app_files(stage: DefinitionStage) -> dict[bytes, Addition]:
         exports += _exports(stage, name)
     if stage.apps:
         files[ENV_DIRECTORY + b"/94-appsbase.sh"] = program_of(encoded("".join(exports)))
+        files[ENV_DIRECTORY + b"/95-apps.sh"] = program_of(encoded(_CHOICE))
     return files
 
 
