@@ -59,6 +59,12 @@ def build(words: Sequence[str], context: Context, messages: Messages) -> int:
     if len(line.operands) != 2:
         raise UsageError("build: not TARGET SOURCE", "apptainer build TARGET SOURCE")
     target, source = line.operands
+    if _is_definition(source):
+        from sundog.front.cli.apptainer_build import build_definition_file
+
+        return _run(
+            line, messages, lambda report: build_definition_file(line, context.storage, report)
+        )
     if os.path.lexists(target) and not line.is_set("force"):
         raise SundogError(
             f"build target '{os.path.basename(target)}' already exists."
@@ -72,6 +78,13 @@ def build(words: Sequence[str], context: Context, messages: Messages) -> int:
         return 0
 
     return _run(line, messages, act)
+
+
+def _is_definition(source: str) -> bool:
+    """Tell whether SOURCE is a file, and neither an image nor an archive."""
+    if source.startswith(_PREFIXES) or "://" in source or not os.path.isfile(source):
+        return False
+    return input_place(os.path.abspath(source), None).format == DIRECTORY
 
 
 def pull(words: Sequence[str], context: Context, messages: Messages) -> int:
@@ -125,7 +138,8 @@ def _place(
             _warn_of_signature(source, report)
         if place.format not in _IMAGES:
             raise SundogError(
-                f"can't build from {source}: it is no image", "definition files are not read yet"
+                f"can't build from {source}: neither an image nor a definition file",
+                "docker-archive:FILE and oci-archive:FILE are archives of images",
             )
         yield place
         return

@@ -18,16 +18,22 @@ from sundog.runtime.container.search_path import ENGINE_PATH
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from sundog.image.convert.layout_image import LayoutImage
     from sundog.image.store.images import Image
     from sundog.image.store.store import Store
 
     # Bring an image into storage, for the platform if one is given, else for this machine's.
     Pull = Callable[[Store, str, Platform | None], Image]
 
+    class Loadable(Protocol):
+        """An image that is elsewhere, such as a ``LayoutImage``."""
+
+        def load(self, platform: Platform | None) -> Image:
+            """Bring it into storage, without a name, and return it; raise SundogError."""
+
     # The name of an image.
-    ImageName = str | LayoutImage
+    ImageName = str | Loadable
 
 
 SCRATCH = "scratch"

@@ -59,10 +59,39 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
         again.remember(_build(store, dockerfile, replace(options, run=run), report))
 
 
+def build_unnamed(
+    store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report
+) -> StageResult:
+    """Build an image and give it no name; raise as ``build``, and never try again."""
+    options = replace(options, tags=(), run=replace(options.run, retry=False))
+    return _staged(store, dockerfile, options, report)[1]
+
+
 def _build(
     store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report
 ) -> BuildState:
     """Do what ``build`` does once; raise BuildAgain, too."""
+    state, result = _staged(store, dockerfile, options, report)
+    if options.dry_run:
+        report.info("dry run: nothing was built")
+    else:
+        force = options.run.force
+        if state.modified:
+            report.info(f"--force={force.mode}: modified {state.modified} RUN instructions")
+        elif state.ran and force.fakeroot:
+            report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
+        _put(store, options, result)
+        report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
+    report.end()
+    if unused := state.scope.unused():
+        report.warning(f"--build-arg: not consumed: {' '.join(unused)}: no ARG declares it")
+    return state
+
+
+def _staged(
+    store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report
+) -> tuple[BuildState, StageResult]:
+    """Build the stages; raise BuildAgain, too."""
     automatic = platform_args(Platform.of_host(), options.platform)
     automatic |= {"TARGETSTAGE": options.target or "default"}
     scope = GlobalScope(options.build_args, automatic, options.environment)
@@ -80,21 +109,7 @@ def _build(
     report.end()
     for stage in stages:
         stage_result(state, stage.index)
-
-    if options.dry_run:
-        report.info("dry run: nothing was built")
-    else:
-        force = options.run.force
-        if state.modified:
-            report.info(f"--force={force.mode}: modified {state.modified} RUN instructions")
-        elif state.ran and force.fakeroot:
-            report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
-        _put(store, options, stage_result(state, target.index))
-        report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
-    report.end()
-    if unused := scope.unused():
-        report.warning(f"--build-arg: not consumed: {' '.join(unused)}: no ARG declares it")
-    return state
+    return state, stage_result(state, target.index)
 
 
 def _put(store: Store, options: BuildOptions, result: StageResult) -> None:

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from sundog.errors import UsageError
+from sundog.image.builder.own_instruction import OwnInstruction
 from sundog.image.builder.scope import TOO_LARGE
 from sundog.image.dockerfile.flags import did_you_mean
 from sundog.image.dockerfile.instructions import Arg, Copy, From, Run
@@ -199,6 +200,8 @@ def stage_graph(
 
 def named_sources(dockerfile: Dockerfile, instruction: Instruction) -> list[str]:
     """Return the names in ``from`` of an instruction's flags; raise DockerfileError."""
+    if isinstance(instruction, OwnInstruction):
+        return list(instruction.sources)
     if isinstance(instruction, Copy):
         return [instruction.from_] if instruction.from_ else []
     if isinstance(instruction, Run):

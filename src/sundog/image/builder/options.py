@@ -59,6 +59,7 @@ class BuildOptions:
     pull             fetches images that are not in storage, if it is given
     is_modification  (ch-image modify) the result continues FROM's image, so its ONBUILD triggers
                      are kept, not run
+    ignores_triggers FROM's ONBUILD triggers have no effect
     contexts         by name, as from ``graph.context_key``
     iidfile, metadata_file
                      the files that ``results`` writes
@@ -79,6 +80,7 @@ class BuildOptions:
     dry_run: bool = False
     real_sync: bool = False
     is_modification: bool = False
+    ignores_triggers: bool = False
     platform: Platform | None = None
     pull: Pull | None = None
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from sundog.image.builder.graph import named_sources
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.metadata import changes, from_text, pair_text
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED
+from sundog.image.builder.own_instruction import OwnInstruction, StepMaker
 from sundog.image.builder.platforms import check_platform, wanted_platform
 from sundog.image.builder.report import HIT, MISS, ends_reported
 from sundog.image.builder.retry import (
@@ -88,6 +89,7 @@ class StageBuild:
         self._layers: tuple[str, ...] | None = ()
         self._config = ImageConfig()
         self._has_own_cmd = False
+        self._is_unknown = False  # nothing after this is remembered
         self._fakeroot: Fakeroot | None = None
         if state.options.run.force.fakeroot:
             from sundog.image.builder.run.fakeroot import Fakeroot
@@ -165,7 +167,7 @@ class StageBuild:
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Remove the base's ONBUILD triggers from the configuration and return them."""
-        if self._state.options.is_modification:
+        if self._state.options.is_modification or self._state.options.ignores_triggers:
             return ()
         texts = self._config.on_build
         self._config = self._config.replace(on_build=())
@@ -180,6 +182,8 @@ class StageBuild:
         variables = self._scope.variables(self._config.environment)
         instruction = self._state.dockerfile.expand(written, variables)
         match instruction:
+            case OwnInstruction():
+                self._own(instruction)
             case Arg():
                 self._arg(instruction)
             case Run():
@@ -194,6 +198,15 @@ class StageBuild:
                 self._volume(instruction)
             case _:
                 self._configure(instruction)
+
+    def _own(self, instruction: OwnInstruction) -> None:
+        self._is_unknown |= instruction.has_unknown_effects
+
+        def files_of(name: str) -> Files:
+            return self._files_of(instruction, name)
+
+        self._step(instruction, instruction.step(StepMaker(self._state, self._config, files_of)))
+        self._config = instruction.configured(self._config)
 
     def _arg(self, instruction: Arg) -> None:
         for name, default in instruction.variables:
@@ -390,7 +403,7 @@ class StageBuild:
                     word = step.text.partition(" ")[0]
                     stack.enter_context(self._state.report.watched(f"     {word}"))
                 step.execute(snapshot)
-            return snapshot.commit(step.text)
+            return None if step.is_discarded else snapshot.commit(step.text)
 
     def _failure(self, instruction: Instruction, error: SundogError) -> SundogError:
         """Return the error to raise for an instruction that failed with ``error``.
@@ -415,12 +428,14 @@ class StageBuild:
         return hit
 
     def _remembered(self, key: str) -> CacheHit | None:
-        if self._state.options.cache_mode != CACHE_ENABLED:
+        if self._state.options.cache_mode != CACHE_ENABLED or self._is_unknown:
             return None
         return self._store.cache.get(key)
 
     def _remember(self, key: str, layer: str | None) -> None:
-        if self._state.options.cache_mode != CACHE_DISABLED and not self._state.options.dry_run:
+        if self._is_unknown or self._state.options.dry_run:
+            return
+        if self._state.options.cache_mode != CACHE_DISABLED:
             self._store.cache.put(key, layer, self._layers or ())
 
     def _record(self, text: str, layer: str | None, comment: str = "") -> None:

@@ -52,6 +52,10 @@ class TreeStep(Protocol):
     def is_independent(self) -> bool:
         """Tell whether the step ignores the files below (COPY --link): an empty image will do."""
 
+    @property
+    def is_discarded(self) -> bool:
+        """Tell whether the image keeps nothing of what the step changes."""
+
     def key(self, layers: Sequence[str]) -> str:
         """Return its cache key on top of ``layers``."""
 

@@ -47,6 +47,11 @@ class VolumeStep:
         """Return False."""
         return False
 
+    @property
+    def is_discarded(self) -> bool:
+        """Return False."""
+        return False
+
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the paths."""
         return cache_key("volume", layers, self.paths)

@@ -48,6 +48,11 @@ class WorkdirStep:
         """Return False."""
         return False
 
+    @property
+    def is_discarded(self) -> bool:
+        """Return False."""
+        return False
+
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the path, and its owner."""
         return cache_key("workdir", layers, self.path, self.user)

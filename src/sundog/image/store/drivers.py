@@ -51,6 +51,9 @@ class Snapshot(Protocol):
     def emulation(self, mounted: Sequence[MountedTree], *, strict: bool) -> Emulation:
         """Return what a supervisor starts with; the caller sets ``owners`` to its records."""
 
+    def mounted_at(self, place: bytes) -> MountedTree:
+        """Return what a supervisor has to know if ``root`` is mounted at ``place``."""
+
     def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of what ``instruction`` changed; return None if it changed nothing.
 

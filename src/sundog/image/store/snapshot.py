@@ -68,6 +68,14 @@ class DraftedSnapshot:
             has_ports=True,
         )
 
+    def mounted_at(self, place: bytes) -> MountedTree:
+        """Return what a supervisor has to know if ``root`` is mounted at ``place``."""
+        from sundog.runtime.container.mounted_tree import MountedTree
+
+        changes = os.path.join(self._draft, self._changes)
+        below = self._layers.paths(self._below)
+        return MountedTree(place, below, tree=changes, is_upper=True)
+
     def commit(self, instruction: str = "") -> LayerId | None:
         """Make a layer of the changes; return None if there are none."""
         storage = self._storage

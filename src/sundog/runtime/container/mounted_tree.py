@@ -19,9 +19,10 @@ class MountedTree:
     layers   topmost first; the mount shows ``path`` in them
     owners   the records themselves, if there are no layers
     tree     the mounted directory, if the supervisor must report the step's changes; else b""
+    is_upper ``tree`` is not mounted itself: what is mounted shows the changes in it
     """
 
-    __slots__ = ("destination", "layers", "owners", "path", "tree")
+    __slots__ = ("destination", "is_upper", "layers", "owners", "path", "tree")
 
     def __init__(
         self,
@@ -31,9 +32,11 @@ class MountedTree:
         *,
         owners: OwnersManifest | None = None,
         tree: bytes = b"",
+        is_upper: bool = False,
     ) -> None:
         self.destination = destination
         self.layers = layers
         self.path = path
         self.owners = owners or {}
         self.tree = tree
+        self.is_upper = is_upper

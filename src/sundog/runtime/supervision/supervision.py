@@ -100,6 +100,15 @@ def _mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     return found
 
 
+def _collected(state: State, mounted: MountedTree, tree: int) -> OwnersManifest:
+    """Return the records of the changes in ``mounted``, whose ``tree`` is a descriptor, or -1."""
+    if tree < 0:
+        return {}
+    if mounted.is_upper:
+        return collect_manifest(state, tree, mounted.destination)
+    return collect_tree(state, tree)
+
+
 def _guessed_layers(
     layers: Sequence[LayerPath], opened: Sequence[OpenedLayer]
 ) -> list[GuessedLayer]:
@@ -357,7 +366,10 @@ class Supervision:
             statistics.lines(),
             incidents,
             statistics.incidents,
-            [{} if tree < 0 else collect_tree(state, tree) for _, _, tree in self._mounted],
+            [
+                _collected(state, mounted, tree)
+                for mounted, (_, _, tree) in zip(emulation.mounted, self._mounted, strict=True)
+            ],
             hints=hints,
             refusals=state.refusals.told(),
         )

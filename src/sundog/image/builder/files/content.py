@@ -56,11 +56,27 @@ class Source:
     listing: Listing | None = field(default=None, compare=False)
 
 
-class ContentDigest:
-    """The digest of some sources, in their order."""
+# The directories above one, by device and inode, if symlinks below are followed; else None.
+Above = tuple[tuple[int, int], ...] | None
 
-    def __init__(self) -> None:
+
+def below(above: Above, directory: int, path: bytes) -> Above:
+    """Return what is above the entries of ``directory``; raise BuildError for a circle of links."""
+    if above is None:
+        return None
+    info = os.fstat(directory)
+    identity = info.st_dev, info.st_ino
+    if identity in above:
+        raise BuildError(f"can't copy: a symlink leads to a directory above it: {printable(path)}")
+    return (*above, identity)
+
+
+class ContentDigest:
+    """The digest of some sources, in their order; with ``follows``, symlinks are their targets."""
+
+    def __init__(self, *, follows: bool = False) -> None:
         self._state = hashlib.sha256()
+        self._above: Above = () if follows else None
         self._links: dict[tuple[int, int], bytes] = {}
 
     def add(self, fd: int, source: Source) -> None:
@@ -68,7 +84,7 @@ class ContentDigest:
         info = os.fstat(fd)
         if stat.S_ISDIR(info.st_mode):
             self._state.update(b"tree\0")
-            entries = _digest_directory(fd, b"", self._links, source.listing)
+            entries = _digest_directory(fd, b"", self._links, source.listing, self._above)
         elif stat.S_ISREG(info.st_mode):
             entries = _digest_file(fd, source.name, info, self._links)
         else:
@@ -140,24 +156,27 @@ def unreadable(path: bytes) -> BuildError:
     )
 
 
-def lstat_in(fd: int, name: bytes, path: bytes) -> os.stat_result:
-    """Return the lstat(2) result of ``name`` in the directory ``fd``.
+def lstat_in(fd: int, name: bytes, path: bytes, *, follows: bool = False) -> os.stat_result:
+    """Return the lstat(2) result of ``name`` in the directory ``fd``; with ``follows``, stat(2).
 
     Raises BuildError, with the ``path``, if the directory may be listed but not searched, or if the
     entry is gone.
     """
     try:
-        return os.lstat(name, dir_fd=fd)
+        return os.stat(name, dir_fd=fd, follow_symlinks=follows)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise _refused(path, error, follows=follows) from error
 
 
-def open_in(fd: int, name: bytes, path: bytes, flags: int = 0) -> int:
-    """Open ``name`` in the directory ``fd`` for reading, not a symlink; raise as ``lstat_in``."""
+def open_in(fd: int, name: bytes, path: bytes, flags: int = 0, *, follows: bool = False) -> int:
+    """Open ``name`` in the directory ``fd`` for reading; raise as ``lstat_in``.
+
+    It must be no symlink, unless ``follows``.
+    """
     try:
-        return os.open(name, READ_FLAGS | os.O_NOFOLLOW | flags, dir_fd=fd)
+        return os.open(name, READ_FLAGS | flags | (0 if follows else os.O_NOFOLLOW), dir_fd=fd)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise _refused(path, error, follows=follows) from error
 
 
 def readlink_in(fd: int, name: bytes, path: bytes) -> bytes:
@@ -168,25 +187,28 @@ def readlink_in(fd: int, name: bytes, path: bytes) -> bytes:
         raise (changed(path) if error.errno == errno.EINVAL else _refused(path, error)) from error
 
 
-def _refused(path: bytes, error: OSError) -> BuildError | OSError:
+def _refused(path: bytes, error: OSError, *, follows: bool = False) -> BuildError | OSError:
     """Return the error to raise if a listed entry can't be read."""
+    if follows and error.errno in (errno.ENOENT, errno.ELOOP):
+        return BuildError(f"can't copy: a symlink leads nowhere: {printable(path)}")
     if error.errno in (errno.EACCES, errno.EPERM):
         return unreadable(path)
     return changed(path) if error.errno in _SWAPPED else error
 
 
 def _digest_directory(
-    fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None
+    fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None, above: Above
 ) -> Iterator[bytes]:
+    above, follows = below(above, fd, path), above is not None
     for name in names_in(fd, path, listing):
         entry = os.path.join(path, name)
-        info = lstat_in(fd, name, entry)
+        info = lstat_in(fd, name, entry, follows=follows)
         if stat.S_ISLNK(info.st_mode):
             yield _head(b"l", entry, 0)
             yield _sized(readlink_in(fd, name, entry))
         elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
             check_depth(entry)
-            with Closing(open_in(fd, name, entry)) as inner:
+            with Closing(open_in(fd, name, entry, follows=follows)) as inner:
                 if stat.S_IFMT(os.fstat(inner).st_mode) != stat.S_IFMT(info.st_mode):
                     raise changed(entry)
                 if stat.S_ISREG(info.st_mode):
@@ -194,7 +216,7 @@ def _digest_directory(
                 else:
                     yield _head(b"d", entry, info.st_mode)
                     yield _attributes(inner)
-                    yield from _digest_directory(inner, entry, links, listing)
+                    yield from _digest_directory(inner, entry, links, listing, above)
         elif stat.S_ISFIFO(info.st_mode):
             yield _head(b"p", entry, info.st_mode)
 

@@ -8,6 +8,7 @@ its files depend on, and gives them to a ``Placer``.  The modules ``download``, 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.errors import DockerfileError, SundogError
@@ -105,6 +106,11 @@ class CopyStep:
     def is_bare(self) -> bool:
         """Return True."""
         return True
+
+    @property
+    def is_discarded(self) -> bool:
+        """Return False."""
+        return False
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the destination and the files to copy."""
@@ -195,10 +201,15 @@ class ImageFiles:
 
     def place(self, site: Site) -> None:
         """Copy the files; keep their owners."""
-        layers = [LayerTree.read(path) for path in self.store.layers.paths(self.layers)]
-        with Below(layers) as view:
-            tree = SourceTree.of_image(site.image, _LayerRecords(view))
+        with image_tree(self.layers, self.store, site.image) as tree:
             site.put(tree, tree.find(self.sources, excluded=self.excludes, parents=self.parents))
+
+
+@contextmanager
+def image_tree(layers: Sequence[str], store: Store, root: int) -> Iterator[SourceTree]:
+    """Give the files of an image, whose root is open as ``root``, with their owners."""
+    with Below([LayerTree.read(path) for path in store.layers.paths(layers)]) as view:
+        yield SourceTree.of_image(root, _LayerRecords(view))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.content import (
+    below,
     check_depth,
     copied_attributes,
     lstat_in,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.files.chmod import ModeChange
-    from sundog.image.builder.files.content import Listing, Source
+    from sundog.image.builder.files.content import Above, Listing, Source
     from sundog.image.builder.files.sources import SourceTree
 
 _ROOT = (0, 0)
@@ -99,7 +100,8 @@ class Placer:
             with Closing(tree.open(source.path)) as fd:
                 if stat.S_ISDIR(os.fstat(fd).st_mode):
                     with Closing(self.directory(destination)) as target:
-                        copier.directory(fd, b"", target, destination, source.listing)
+                        above: Above = () if tree.follows else None
+                        copier.directory(fd, b"", target, destination, source.listing, above=above)
                 elif directory:
                     with Closing(self.directory(destination)) as target:
                         copier.file(fd, target, source.name, destination)
@@ -185,21 +187,31 @@ class _Copier:
         raise too_many_links(path)
 
     def directory(
-        self, source: int, relative: bytes, target: int, path: bytes, listing: Listing | None
+        self,
+        source: int,
+        relative: bytes,
+        target: int,
+        path: bytes,
+        listing: Listing | None,
+        *,
+        above: Above,
     ) -> None:
         """Copy the entries of ``source``, which is ``relative`` in its source, to ``target``.
 
         ``target`` is ``path`` in the image.
         """
         there = self._placer.canonical(target)
+        above, follows = below(above, source, relative), self._tree.follows
         for name in names_in(source, relative, listing):
-            info = lstat_in(source, name, joined(relative, name))
+            info = lstat_in(source, name, joined(relative, name), follows=follows)
             kind = stat.S_IFMT(info.st_mode)
             if kind == stat.S_IFDIR:
-                self._subdirectory(source, joined(relative, name), target, path, listing)
+                self._subdirectory(
+                    source, joined(relative, name), target, path, listing, above=above
+                )
                 continue
             if kind == stat.S_IFREG:
-                with Closing(open_in(source, name, joined(relative, name))) as fd:
+                with Closing(open_in(source, name, joined(relative, name), follows=follows)) as fd:
                     self.file(fd, target, name, path)
                 continue
             if kind == stat.S_IFSOCK:
@@ -218,19 +230,27 @@ class _Copier:
             self._note(joined(there, name), kind_of(info.st_mode), self._tree.record(source, name))
 
     def _subdirectory(
-        self, source: int, relative: bytes, parent: int, path: bytes, listing: Listing | None
+        self,
+        source: int,
+        relative: bytes,
+        parent: int,
+        path: bytes,
+        listing: Listing | None,
+        *,
+        above: Above,
     ) -> None:
         name = os.path.basename(relative)
         path = os.path.join(path, name)
         check_depth(relative)
-        with Closing(open_in(source, name, relative, os.O_DIRECTORY)) as inner:
+        follows = self._tree.follows
+        with Closing(open_in(source, name, relative, os.O_DIRECTORY, follows=follows)) as inner:
             if self._replace:
                 self._make_room(parent, name, path, for_directory=True)
             existed = self._placer.open_directory(path)
             if existed is not None:
                 os.close(existed)
             with Closing(self._placer.directory(path)) as target:
-                self.directory(inner, relative, target, path, listing)
+                self.directory(inner, relative, target, path, listing, above=above)
                 is_implied = listing is not None and relative in listing.implied
                 if existed is None or not is_implied:
                     self._copy_metadata(inner, target, is_directory=True)

@@ -105,6 +105,11 @@ class RsyncStep:
         """Return False."""
         return False
 
+    @property
+    def is_discarded(self) -> bool:
+        """Return False."""
+        return False
+
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the options, the destination and what rsync would transfer."""
         try:

@@ -71,7 +71,7 @@ class SourceTree:
     """The directory open as ``fd``, and the way to resolve paths in it (RESOLVE_*).
 
     COPY does not see ``ignored`` files.  ``records`` has the further facts about entries.  With
-    ``keeps_owners``, copies keep their owners.
+    ``keeps_owners``, copies keep their owners.  With ``follows``, symlinks are their targets.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class SourceTree:
         ignored: PathPatterns | None = None,
         records: Records | None = None,
         keeps_owners: bool = False,
+        follows: bool = False,
     ) -> None:
         self._fd = fd
         self._root = os.readlink(b"/proc/self/fd/%d" % fd).rstrip(b"/")
@@ -89,6 +90,7 @@ class SourceTree:
         self._ignored = ignored
         self._records = records
         self.keeps_owners = keeps_owners
+        self.follows = follows
 
     @classmethod
     def of_context(
@@ -96,6 +98,11 @@ class SourceTree:
     ) -> SourceTree:
         """Return the tree of a build context: no path leads out of it."""
         return cls(fd, RESOLVE_BENEATH, ignored=ignored, records=records)
+
+    @classmethod
+    def of_host(cls, fd: int) -> SourceTree:
+        """Return the tree of the host's files, with its root open as ``fd``: links are followed."""
+        return cls(fd, 0, follows=True)
 
     @classmethod
     def of_image(cls, fd: int, records: Records | None = None) -> SourceTree:
@@ -296,7 +303,7 @@ class SourceTree:
 
     def digest(self, sources: Sequence[Source]) -> str:
         """Return a digest of everything that COPY copies from ``sources``."""
-        digest = ContentDigest()
+        digest = ContentDigest(follows=self.follows)
         for source in sources:
             with Closing(self.open(source.path)) as fd:
                 digest.add(fd, source)

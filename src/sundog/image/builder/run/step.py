@@ -53,7 +53,7 @@ class RunStep:
 
     ``environment`` has all variables that may change the result, and ``unkeyed`` the others.
     ``user`` is the user that the command sees itself as; "" is root.  ``wanted_user`` is that of
-    USER.  ``fakeroot`` may change the command when it runs.
+    USER.  ``fakeroot`` may change the command when it runs.  ``what`` is its name in messages.
     """
 
     options: RunOptions
@@ -69,6 +69,8 @@ class RunStep:
     user: str = ""
     wanted_user: str = ""
     fakeroot: Fakeroot | None = None
+    what: str = "RUN command"
+    is_discarded: bool = False
 
     @property
     def is_bare(self) -> bool:
@@ -109,14 +111,14 @@ class RunStep:
             status, refusals = self._run(snapshot, prepared, terminal, tail)
         if status and self.options.interactive:
             raise BuildError(
-                f"the shell {_outcome(status)}, so its changes are not kept",
+                f"the shell {outcome(status)}, so its changes are not kept",
                 "leave the shell by: exit 0",
             )
         if status:
             sign = ""
             if self.options.retry and not refusals:  # these explain it
                 sign = self._sign(snapshot.root, status, tail.data)
-            message = f"build failed: RUN command {_outcome(status)}"
+            message = f"build failed: {self.what} {outcome(status)}"
             raise CommandFailed(message, self._hint(status, refusals), status=status, sign=sign)
 
     def _run(
@@ -246,7 +248,7 @@ def _library(force: Force) -> bytes:
     return wanted_library(os.environb.get(SWITCH), strict=force.strict, by_default=True)
 
 
-def _outcome(status: int) -> str:
+def outcome(status: int) -> str:
     """Describe how a command ended; ``status`` is from os.waitstatus_to_exitcode."""
     if status >= 0:
         return f"exited with {status}"

@@ -207,8 +207,8 @@ def is_of_kind(mode: int, entry: OwnerRecord) -> bool:
     return mode & S_IFMT == TYPES["f" if entry.kind in DEVICE_KINDS else entry.kind]
 
 
-def collect_manifest(state: State, upper: int) -> OwnersManifest:
-    """Return the manifest of the tree ``upper``, a descriptor; the container's root shows the tree.
+def collect_manifest(state: State, upper: int, shown: bytes = b"/") -> OwnersManifest:
+    """Return the manifest of the tree ``upper``, a descriptor; the directory ``shown`` shows it.
 
     The manifest has the paths with a record.  It has no whiteouts and no opaque marks.
     """
@@ -218,7 +218,7 @@ def collect_manifest(state: State, upper: int) -> OwnersManifest:
         return manifest
     entries: dict[tuple[object, ...], OwnerRecord] = {}
     known = None if records.linked or not lists_inodes(upper) else records.by_inode
-    with Closing(os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+    with Closing(os.open(shown, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         for path in walk(upper, known):
             fd = open_beneath(root, path)
             if fd < 0:

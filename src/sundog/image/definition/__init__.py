@@ -1,0 +1,1 @@
+"""Definition files of Apptainer: text to stages, headers and sections."""
