@@ -5,6 +5,7 @@
     line            the scan of a line: options before the subcommand, and $APPTAINER_X
     messages        INFO, WARNING, ERROR and FATAL
     binds           --bind, --mount, --scratch, and what a container shows in any case
+    bound_scripts   those that a bind shows
     scripts         the image's scripts of variables, read without a shell
     variables       the environment of the command
     image           the facts of an image that a run needs

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 
 from sundog.errors import SundogError, UsageError
+from sundog.front.apptainer.bound_scripts import with_bound
 from sundog.front.apptainer.command import TEXT_VARIABLE, after_scripts, command_of
 from sundog.front.apptainer.line import listed
 from sundog.front.apptainer.shown import Choices, Shown
@@ -92,6 +93,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
     command = command_of(action, line, image, notes, is_evaluated=choices.is_evaluated)
     shown = Shown(line, choices, host, warnings)
     inside = Inside(shown.home.target, shown.workdir, shown.told)
+    image = image.with_scripts(with_bound(image.scripts, shown.asked, host.read_script))
     started = command_line(
         action, line, image, host,
         inside=inside, command=command, notes=notes, warnings=warnings,
