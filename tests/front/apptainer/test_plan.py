@@ -278,7 +278,7 @@ def test_refusals(words: list[str]) -> None:
         ([], {"APPTAINERENV_PREPEND_PATH": "/a", "APPTAINERENV_APPEND_PATH": "/b",
               "APPTAINERENV_PATH": "/p"}, {"PATH": "/a:/p:/b"}),
         ([], {"APPTAINERENV_APPEND_LD_LIBRARY_PATH": "/a", "LD_LIBRARY_PATH": "/h"},
-         {"LD_LIBRARY_PATH": "/a"}),
+         {"LD_LIBRARY_PATH": "/.singularity.d/libs:/a"}),
         (["--no-env", "HOST"], {}, {"HOST": None}),
         (["--cleanenv"], {"HTTP_PROXY": "p"},
          {"HOST": None, "USER": None, "TERM": "vt100", "HTTP_PROXY": "p", "LANG": "C",
