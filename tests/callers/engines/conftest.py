@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 CALLERS = os.environ.get(callers.VARIABLE, "")
 collect_ignore_glob = [] if CALLERS else ["test_*.py"]
 
+# bash, as the callers start it, is busybox here.
+SMALL = """\
+FROM busybox
+COPY bash /bin/bash
+ENV IMAGE="is here"
+"""
 # Snakemake runs its scripts by the image's Python, which reads modules of its own Python.
-DOCKERFILE = """\
+PYTHON = """\
 FROM base
 RUN apt-get -q update && apt-get install -qy --no-install-recommends python-is-python3
 ENV IMAGE="is here"
@@ -36,7 +42,7 @@ class Site:
 
     home      the user's home directory
     programs  the directory of the two commands
-    registry  HOST:PORT; it has lab/debian:1, with a Python, and lab/busybox:1
+    registry  HOST:PORT, where each image is that a test pushes
     """
 
     home: Path
@@ -44,14 +50,27 @@ class Site:
     registry: str
 
     @property
-    def debian(self) -> str:
-        """Return the name of the image with bash and a Python."""
-        return f"{self.registry}/lab/debian:1"
+    def small(self) -> str:
+        """Return the name of a small image, with a bash."""
+        return f"{self.registry}/lab/small:1"
 
-    @property
-    def busybox(self) -> str:
-        """Return the name of a small image."""
-        return f"{self.registry}/lab/busybox:1"
+    def push(self, name: str, base: Path, dockerfile: str, **files: str) -> str:
+        """Build an image of a tarball and more files, and push it; return its name."""
+        context = self.home.parent / f"context-{name}"
+        context.mkdir()
+        (context / "Dockerfile").write_text(dockerfile)
+        for file, text in files.items():
+            (context / file).write_text(text)
+            (context / file).chmod(0o755)
+        env = {"CH_IMAGE_STORAGE": str(self.home.parent / "made")}
+        remote = f"{self.registry}/lab/{name}:1"
+        for words in (
+            ("import", base, dockerfile.split()[1]),
+            ("build", "-t", name, context),
+            ("push", name, remote),
+        ):
+            run_program([*command("ch-image"), *words], env=env, timeout=600)
+        return remote
 
     def environment(self, caller: str) -> dict[str, str]:
         """Return the environment in which a caller runs, as a login gives it."""
@@ -89,24 +108,15 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def site(
-    debian_tar: Path, busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[Site]:
-    """Return a site with a registry."""
+def site(busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
+    """Return a site with a registry that has the small image."""
     place = tmp_path_factory.mktemp("site")
-    for name in ("bin", "home", "run", "registry", "context"):
+    for name in ("bin", "home", "run", "registry"):
         (place / name).mkdir(mode=0o700)
-    (place / "context/Dockerfile").write_text(DOCKERFILE)
     run_program([*command("sundog"), "apptainer", "links", place / "bin"])
-    env = {"CH_IMAGE_STORAGE": str(place / "made")}
-    ch_image = command("ch-image")
     with serving(place / "registry", "registry", {}, {}) as host:
         one = Site(place / "home", place / "bin", host)
-        for tar, name in ((debian_tar, "base"), (busybox_tar, "busybox")):
-            run_program([*ch_image, "import", tar, name], env=env)
-        run_program([*ch_image, "build", "-t", "debian", place / "context"], env=env, timeout=600)
-        for name, remote in (("debian", one.debian), ("busybox", one.busybox)):
-            run_program([*ch_image, "push", name, remote], env=env)
+        one.push("small", busybox_tar, SMALL, bash='#!/bin/sh\nexec /bin/sh "$@"\n')
         yield one
 
 

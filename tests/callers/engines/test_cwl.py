@@ -49,7 +49,7 @@ RUNNERS = {
 
 
 def dockerfile(site: Site) -> str:
-    text = f"FROM {site.debian}\\nRUN echo built >/built\\nENV IMAGE=built\\n"
+    text = f"FROM {site.small}\\nRUN echo built >/built\\nENV IMAGE=built\\n"
     return f'{{dockerFile: "{text}", dockerImageId: built}}'
 
 
@@ -75,7 +75,7 @@ def expected(image: str = "is here", *networks: str) -> list[str]:
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_an_image_of_a_registry(site: Site, tmp_path: Path, runner: str) -> None:
-    docker = f'{{dockerPull: "{site.debian}"}}'
+    docker = f'{{dockerPull: "{site.small}"}}'
     assert run(site, tmp_path, docker, runner=runner) == expected()
 
 
@@ -87,7 +87,7 @@ def test_a_file_in_a_cache(site: Site, tmp_path: Path) -> None:
     for name in ("1", "2"):
         place = tmp_path / name
         place.mkdir()
-        docker = f'{{dockerPull: "{site.debian}"}}'
+        docker = f'{{dockerPull: "{site.small}"}}'
         assert run(site, place, docker, CWL_SINGULARITY_CACHE=str(cache)) == expected()
         made.append([(path.name, path.stat().st_mtime_ns) for path in cache.iterdir()])
     assert made[0] == made[1]
@@ -100,13 +100,13 @@ def test_a_dockerfile(site: Site, tmp_path: Path) -> None:
 
 def test_an_archive(site: Site, tmp_path: Path) -> None:
     env = {"CH_IMAGE_STORAGE": str(tmp_path / "storage")}
-    run_program([*command("ch-image"), "pull", site.debian, "d"], env=env)
+    run_program([*command("ch-image"), "pull", site.small, "d"], env=env)
     run_program([*command("ch-image"), "save", "-o", tmp_path / "image.tar", "d"], env=env)
     assert run(site, tmp_path, "{dockerLoad: image.tar}") == expected()
 
 
 def test_a_sandbox(site: Site, tmp_path: Path) -> None:
-    argv = ["apptainer", "build", "--sandbox", "box", f"docker://{site.debian}"]
+    argv = ["apptainer", "build", "--sandbox", "box", f"docker://{site.small}"]
     site.run("cwltool", *argv, cwd=tmp_path)
     lines = run(site, tmp_path, "{dockerPull: box}", CWL_SINGULARITY_IMAGES=str(tmp_path))
     assert lines == expected()
@@ -115,5 +115,5 @@ def test_a_sandbox(site: Site, tmp_path: Path) -> None:
 def test_with_a_network(site: Site, tmp_path: Path) -> None:
     lines = Path("/proc/self/net/dev").read_text().splitlines()
     networks = [line.partition(":")[0].strip() for line in lines if ":" in line]
-    docker = f'{{dockerPull: "{site.debian}"}}'
+    docker = f'{{dockerPull: "{site.small}"}}'
     assert run(site, tmp_path, docker, network="true") == expected("is here", *networks)

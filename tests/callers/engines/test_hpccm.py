@@ -25,7 +25,7 @@ Stage1 += runscript(commands=['/usr/bin/a "$@"'])
 
 def test_a_recipe_of_two_stages(site: Site, tmp_path: Path) -> None:
     (tmp_path / "a.sh").write_text('#!/bin/sh\necho hello WHO "$A" "$@"\n')
-    (tmp_path / "recipe.py").write_text(RECIPE.format(image=site.debian))
+    (tmp_path / "recipe.py").write_text(RECIPE.format(image=site.small))
     words = ["--recipe", "recipe.py", "--format", "singularity", "--singularity-version", "3.7"]
     definition = site.run("hpccm", "hpccm", *words, cwd=tmp_path).stdout
     (tmp_path / "a.def").write_text(definition)

@@ -53,9 +53,7 @@ def test_both_platforms(site: Site, tmp_path: Path) -> None:
     data.mkdir()
     (data / "input").touch()
     (tmp_path / "settings.py").write_text(SETTINGS)
-    (tmp_path / "t.py").write_text(
-        TEST.replace("{image}", site.debian).replace("{data}", str(data))
-    )
+    (tmp_path / "t.py").write_text(TEST.replace("{image}", site.small).replace("{data}", str(data)))
     words = ["--nocolor", "-C", "settings.py", "-c", "t.py", "--keep-stage-files", "-r"]
     done = site.run("reframe", "reframe", *words, cwd=tmp_path)
     assert "Ran 2/2 test case(s)" in done.stdout

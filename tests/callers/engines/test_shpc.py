@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from tests.callers.engines.conftest import Site
 
 RECIPE = """\
-docker: {host}/lab/debian
+docker: {host}/lab/small
 url: https://example.com
 maintainer: "@nobody"
 description: a test
 latest: {{"1": "{digest}"}}
 tags: {{"1": "{digest}"}}
 aliases:
-  show: /usr/bin/env
+  show: /bin/env
 env:
   FROM_RECIPE: "yes"
 """
@@ -30,7 +30,7 @@ DIRECTORIES = ("module_base", "container_base", "wrapper_base", "views_base")
 def digest_of(site: Site) -> str:
     """Return the digest that the registry has for the image."""
     request = urllib.request.Request(
-        f"http://{site.registry}/v2/lab/debian/manifests/1",
+        f"http://{site.registry}/v2/lab/small/manifests/1",
         headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
         method="HEAD",
     )
@@ -40,7 +40,7 @@ def digest_of(site: Site) -> str:
 
 
 def test_a_module_and_its_wrapper(site: Site, tmp_path: Path) -> None:
-    recipe = tmp_path / "registry/lab/debian"
+    recipe = tmp_path / "registry/lab/small"
     recipe.mkdir(parents=True)
     digest = digest_of(site)
     (recipe / "container.yaml").write_text(RECIPE.format(host=site.registry, digest=digest))
@@ -53,7 +53,7 @@ def test_a_module_and_its_wrapper(site: Site, tmp_path: Path) -> None:
         text, count = re.subn(f"^{name}:.*", f"{name}: {value}", text, flags=re.MULTILINE)
         assert count == 1
     (tmp_path / "settings.yml").write_text(text)
-    words = ["--settings-file", "settings.yml", "install", "lab/debian:1"]
+    words = ["--settings-file", "settings.yml", "install", "lab/small:1"]
     site.run("shpc", "shpc", *words, cwd=tmp_path)
     (wrapper,) = tmp_path.rglob("bin/show")
     lines = site.run("shpc", "bash", wrapper, cwd=tmp_path).stdout.splitlines()
@@ -62,4 +62,4 @@ def test_a_module_and_its_wrapper(site: Site, tmp_path: Path) -> None:
     site.run("shpc", "bash", wrapper, "touch", made, cwd=tmp_path)
     assert owned(made) == ""
     (image,) = tmp_path.rglob("*.sif")
-    assert image.name.endswith(f"lab-debian-1-{digest}.sif")
+    assert image.name.endswith(f"lab-small-1-{digest}.sif")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.callers.engines.conftest import owned
+from tests.callers.engines.conftest import PYTHON, owned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +31,14 @@ SCRIPT = 'import os\nopen(snakemake.output[0], "w").write(os.environ["IMAGE"])\n
 LINE = ["snakemake", "--sdm", "apptainer", "--cores", "1", "--apptainer-args", "-B /opt"]
 
 
+@pytest.fixture(scope="module")
+def image(site: Site, debian_tar: Path) -> str:
+    return site.push("python", debian_tar, PYTHON)
+
+
 @pytest.fixture
-def project(site: Site, tmp_path: Path) -> Path:
-    (tmp_path / "Snakefile").write_text(RULES.replace("IMAGE", site.debian, 1))
+def project(image: str, tmp_path: Path) -> Path:
+    (tmp_path / "Snakefile").write_text(RULES.replace("IMAGE", image, 1))
     (tmp_path / "s.py").write_text(SCRIPT)
     return tmp_path
 

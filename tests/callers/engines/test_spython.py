@@ -47,11 +47,11 @@ def test_the_client(site: Site, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/input").touch()
     (tmp_path / "calls.py").write_text(CALLS)
-    line = ["python", "calls.py", site.debian]
+    line = ["python", "calls.py", site.small]
     done = site.run("spython", *line, cwd=tmp_path, env={"HOSTS": "host's"})
     found = json.loads(done.stdout.splitlines()[-1])
     assert all(" 1.4.5" in f" {text.rpartition(' ')[2]}" for text in found["version"])
-    assert found["pulled"] == str(tmp_path / "debian_1.sif")
+    assert found["pulled"] == str(tmp_path / "small_1.sif")
     assert found["executed"].splitlines()[-3:] == ["a b", "input", "is here"]
     assert owned(tmp_path / "made") == ""
     assert found["failed"]["return_code"] == 7

@@ -37,7 +37,7 @@ workflow w {
 
 def prepare(site: Site, place: Path) -> None:
     (place / "f.txt").write_text("data\n")
-    (place / "w.wdl").write_text(WORKFLOW.replace("IMAGE_NAME", site.debian))
+    (place / "w.wdl").write_text(WORKFLOW.replace("IMAGE_NAME", site.small))
     (place / "in.json").write_text(json.dumps({"w.name": "x y", "w.f": str(place / "f.txt")}))
 
 
