@@ -78,13 +78,14 @@ CASES = (
     Case(5, "s", "exec --pid {sif} sh -c 'exit 7'", 7),
     Case(6, "s", "exec --writable {sif} true", 255, err=FATAL + "--writable: "),
     Case(6, "s", "exec --nosuch {sif} true", 1, err=FATAL + "unknown option: --nosuch\n"),
-    Case(7, "s", "run {none} -c true", err=INFO + "No runscript found in container"),
-    Case(7, "s", "-q run {none} -c true"),
+    Case(7, "s", "run {none}", err=INFO + "No runscript found in container"),
+    Case(7, "s", "-q run {none}"),
     Case(7, "s", "-q exec --cpus 1 {sif} true", err=WARNING + "--cpus 1 has no effect"),
     Case(7, "s", "-s exec --cpus 1 {sif} true"),
     # run
     Case(15, "d", "run {cmd}", out="cmd\n"),
     Case(15, "d", "run {cmd} echo more words", out="more words\n"),
+    Case(15, "s", "run {none} echo more words", out="more words\n"),
     Case(15, "d", "run {entry}", out="entry cmd\n"),
     Case(15, "d", "run {entry} more words", out="entry more words\n"),
     Case(16, "e", "run {cmd} echo '$HOME'", out="{home}\n"),
@@ -92,7 +93,8 @@ CASES = (
     Case(17, "e", "run {cmd} sh -c 'echo \"hello there\"'", out="hello\n"),
     Case(17, "e", "run --no-eval {cmd} sh -c 'echo \"hello there\"'", out="hello there\n"),
     Case(18, "d", "exec {entry} sh -c 'pwd; id -u'", out="{work}\n{uid}\n"),
-    Case(19, "s", "run {none} -c 'echo x'", out="x\n", err=INFO + "No runscript found in"),
+    Case(19, "s", "run {plain} -c 'echo x'", out="x\n", err=INFO + "No runscript found in"),
+    Case(19, "s", "run {none}", err=INFO + "No runscript found in container, executing /bin/sh"),
     # The environment
     Case(20, "d", "exec {entry} sh -c 'echo $SET-$EMPTY-$QUOTED'",
          out="image--a b\n", env={"SET": "host", "EMPTY": "host"}),
@@ -182,6 +184,8 @@ class Cases:
         self.out.mkdir()
         (self.tmp / "in tmp").touch()
         (place.work / "here").touch()
+        (path / "plain").mkdir()
+        subprocess.run(["tar", "-xf", busybox, "-C", path / "plain"], check=True)
         names = {"cmd": ONLY_CMD, "entry": ENTRY, "none": NO_ENTRY}
         for name, text in names.items():
             (self.tmp / name).mkdir()
@@ -198,6 +202,7 @@ class Cases:
             "docker": "docker://bb",
             "box": str(place.sandbox),
             "sif": str(place.sif),
+            "plain": str(path / "plain"),
             "home": str(place.home),
             "out": str(self.out),
             "tmp": str(self.tmp),

@@ -470,7 +470,7 @@ RECORDED: dict[str, tuple[str, list[str], dict[str, str]]] = {
 def test_recorded_lines(name: str) -> None:
     """Each line is taken, and ch-run takes the result; the command's words stay as they are."""
     action, words, env = RECORDED[name]
-    _, (subcommand, *rest) = split_globals(words)
+    _, (subcommand, *rest) = split_globals(words, {})
     assert subcommand == action
     plan = planned(*rest, action=action, env=env)
     line = CommandLine([word.encode() for word in plan.arguments], Messages())

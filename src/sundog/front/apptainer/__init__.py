@@ -1,6 +1,8 @@
 """The command line of Apptainer, as ``sundog apptainer`` understands it: tables, and translations.
 
     action_options  the options of ``exec``, ``run``, ``shell`` and ``test``, and their variables
+    option_variables
+                    the variables that stand for options
     refused         the subcommands that are not there
     line            the scan of a line: options before the subcommand, and $APPTAINER_X
     messages        INFO, WARNING, ERROR and FATAL

@@ -261,7 +261,7 @@ def _devices(line: Line, host: Host, warnings: list[str]) -> list[str]:
     words = [f"--cdi-dirs={':'.join(directories)}"] if directories else []
     words += [f"--device={name}" for name in listed(line, "device")]
     for switch, (kind, missing) in _GPUS.items():
-        if not line.is_set(switch):
+        if not line.is_set(switch) or line.is_set(f"no-{switch}"):
             continue
         if host.has_devices(kind):
             words.append(f"--device={kind}=all")
