@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster pyxis vm-test bench conformance fidelity \
+.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster pyxis callers vm-test bench conformance fidelity \
     fidelity-more fidelity-programs agent python
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
 	@echo 'make pyxis PYXIS=DIR ENROOT=DIR    run jobs with the real plug-in pyxis of Slurm and Enroot,'
 	@echo '             built from their sources in these directories (root)'
+	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
@@ -68,6 +69,9 @@ cluster: python
 
 pyxis: python
 	@$(RUN) scripts.check --pyxis "$(PYXIS)" "$(ENROOT)" -- -n0 tests/cluster/test_pyxis.py $(ARGS)
+
+callers: python
+	@$(RUN) scripts.check --callers -- -n0 --timeout=900 tests/callers/engines $(ARGS)
 
 # -s: it shows what the machine is, and how long it took to start.
 vm-test: python

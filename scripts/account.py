@@ -24,6 +24,7 @@ PASSED_ON = (
     "https_proxy",
     "no_proxy",
     "TERM",
+    "SUNDOG_CALLERS",
     "SUNDOG_CUTS",
     "SUNDOG_FAST_PATH",
     "SUNDOG_KILLS",

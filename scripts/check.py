@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts import account, cluster, install, packages, pyxis, references, root_helper
+from scripts import account, callers, cluster, install, packages, pyxis, references, root_helper
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, copy_checkout
 from scripts.vm import foreign_files, foreign_image, image, prepared
@@ -217,6 +217,9 @@ def parsed_options() -> argparse.Namespace:
         metavar=("PYXIS", "ENROOT"),
         help="no lint, but Slurm's plug-in pyxis, made of the sources in these directories (root)",
     )
+    parser.add_argument(
+        "--callers", action="store_true", help="no lint, but programs that call Apptainer"
+    )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     return parser.parse_args()
 
@@ -271,6 +274,8 @@ def main() -> int:
                 built = place.path / "pyxis"
                 pyxis.build(built, *options.pyxis)
                 os.environ[pyxis.VARIABLE] = str(built)
+            if options.callers:
+                os.environ[callers.VARIABLE] = str(callers.install(place, pythons[0]))
             if not options.lint:
                 compares, whole = not options.machine, bool(few) or options.matrices == "1"
                 given = options.arguments

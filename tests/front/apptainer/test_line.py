@@ -9,26 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sundog.errors import UsageError
-from sundog.front.apptainer.action_options import ACTION, GATHERED, GLOBAL, SHELL, TABLES, VARIABLES
-from sundog.front.apptainer.line import listed, scan_action, split_globals
-from sundog.front.apptainer.refused import REFUSED as REFUSED_SUBCOMMANDS
+from sundog.front.apptainer.action_options import ACTION, GATHERED, SHELL, TABLES
+from sundog.front.apptainer.line import listed, scan_action, scan_files, split_globals
+from sundog.front.apptainer.refused import REFUSED as REFUSED_WORDS
 from sundog.front.cli.sundog_apptainer import SUBCOMMANDS
-from sundog.front.options import REFUSED, TAKEN, WARNED
+from sundog.front.cli.sundog_help import described
+from sundog.front.options import REFUSED, TAKEN, WARNED, Line, Option
 from sundog.front.pflag_values import fields_of, pairs_of
+from tests.front.apptainer.upstream import UPSTREAM, names_of
 
-# The names in ``apptainer exec --help`` and ``shell --help`` of Apptainer 1.4.
-OPTIONS_OF_EXEC = """
-add-caps allow-setuid app apply-cgroups authfile bind blkio-weight blkio-weight-device cdi-dirs
-cleanenv compat contain containall cpu-shares cpus cpuset-cpus cpuset-mems cwd device disable-cache
-dns docker-host docker-login drop-caps env env-file fakeroot fusemount help home hostname ipc
-keep-privs memory memory-reservation memory-swap mount net netns-path network network-args no-eval
-no-home no-https no-init no-mount no-pid no-privs no-umask nv nvccli oom-kill-disable overlay
-passphrase pem-path pid pids-limit rocm scratch security sharens underlay unsquash userns uts
-workdir writable writable-tmpfs pwd intel-hpu no-tmp-sandbox tmp-sandbox dmtcp-launch dmtcp-restart
-"""
-SHORT = {"B": "bind", "e": "cleanenv", "c": "contain", "C": "containall", "f": "fakeroot"}
-SHORT |= {"h": "help", "H": "home", "i": "ipc", "o": "overlay", "p": "pid", "S": "scratch"}
-SHORT |= {"u": "userns", "W": "workdir", "w": "writable"}
+FILES = ("build", "pull")
 SUBCOMMANDS_OF_APPTAINER = """
 build cache capability checkpoint config delete exec inspect instance key keyserver oci overlay
 plugin pull push registry remote run run-help search shell sif sign test verify version
@@ -39,32 +29,77 @@ def complain(fault: str) -> UsageError:
     return UsageError(fault, "")
 
 
-def test_all_options_of_apptainer_are_known() -> None:
-    names = {name.lstrip("-"): option for option in ACTION for name in option.names}
-    assert set(OPTIONS_OF_EXEC.split()) <= set(names)
-    assert {letter: names[letter].name for letter in SHORT} == SHORT
-    assert {name.lstrip("-") for option in SHELL for name in option.names} - set(names) == {
-        "shell",
-        "s",
+def test_all_subcommands_of_apptainer_are_known() -> None:
+    assert set(SUBCOMMANDS_OF_APPTAINER.split()) <= {
+        *TABLES,
+        *SUBCOMMANDS,
+        *REFUSED_WORDS,
+        "version",
     }
-    known = {*TABLES, *SUBCOMMANDS, *REFUSED_SUBCOMMANDS, "version"}
-    assert set(SUBCOMMANDS_OF_APPTAINER.split()) <= known
 
 
-@pytest.mark.parametrize("table", [SHELL, GLOBAL], ids=["shell", "global"])
-def test_table(table: tuple[object, ...]) -> None:
-    """No two options have a name in common, and each that is not taken says why."""
-    options = SHELL if table is SHELL else GLOBAL
-    names = [each for option in options for each in option.names]
-    assert len(set(names)) == len(names)
+def options_of(subcommand: str) -> tuple[Option, ...]:
+    """Return the table of a subcommand; of one that is refused, none."""
+    if subcommand.split(" ", maxsplit=1)[0] in REFUSED_WORDS:
+        return ()
+    return tuple(described(f"apptainer {subcommand}".rstrip())[3])
+
+
+@pytest.mark.parametrize("subcommand", UPSTREAM)
+def test_all_options_of_apptainer_are_known(subcommand: str) -> None:
+    """Each is in the table, with its letter, and takes an argument or does not."""
+    options = options_of(subcommand)
+    names = {name: option for option in options for name in option.names}
+    for name in names_of(subcommand) if options else []:
+        option = names.get(f"--{name.name}")
+        assert option is not None, name
+        assert not name.letter or names.get(f"-{name.letter}") is option, name
+        assert bool(option.argument) == name.has_argument, name
     for option in options:
         assert option.text, option.names
         assert option.hint or option.treatment != REFUSED, option.names
-    assert {option.name for option in SHELL} >= GATHERED | set(VARIABLES) - {"pwd"}
+    shown = [each for option in options for each in option.names]
+    assert len(set(shown)) == len(shown)
+
+
+def scanned(subcommand: str, environment: dict[str, str]) -> Line:
+    """Scan a line without options."""
+    if not subcommand:
+        return split_globals([], environment)[0]
+    if subcommand in ("build", "pull"):
+        return scan_files(subcommand, [], environment)
+    return scan_action(subcommand, [], environment)
+
+
+@pytest.mark.parametrize("subcommand", ["", "exec", "run", "shell", "instance start", *FILES])
+def test_all_variables_of_apptainer_are_read(subcommand: str) -> None:
+    """Each does what the option does, under both prefixes; an option without one has none."""
+    names = {name: option for option in options_of(subcommand) for name in option.names}
+    for name in names_of(subcommand):
+        option = names[f"--{name.name}"]
+        value = "x" if name.has_argument else "true"
+        for key in name.keys:
+            for variable in (f"APPTAINER_{key}", f"SINGULARITY_{key}"):
+                if option.treatment == REFUSED:
+                    with pytest.raises(UsageError, match=f"^[$]{variable}"):
+                        scanned(subcommand, {variable: value})
+                    continue
+                line = scanned(subcommand, {variable: value})
+                assert line.all(option.name) == ([value] if option.treatment == TAKEN else [])
+                warned = [text.split(" ")[0] for text in line.warnings]
+                assert warned == ([f"${variable}"] if option.treatment == WARNED else [])
+        key = name.name.upper().replace("-", "_")
+        if not name.keys and not any(key in each.keys for each in names_of(subcommand)):
+            line = scanned(subcommand, {f"APPTAINER_{key}": value})
+            assert (line.found, line.warnings) == ([], []), name
+
+
+def test_gathered_options_have_a_table() -> None:
+    assert {option.name for option in SHELL} >= GATHERED
 
 
 def test_globals() -> None:
-    line, rest = split_globals(["--quiet", "-sd", "exec", "-q", "x"])
+    line, rest = split_globals(["--quiet", "-sd", "exec", "-q", "x"], {})
     assert [option.name for option, _ in line.found] == ["quiet", "silent", "debug"]
     assert rest == ["exec", "-q", "x"]
 
@@ -97,7 +132,7 @@ def test_variables_in_place_of_options(
     ("words", "environment", "message"),
     [
         (["--fusemount", "d"], {}, "--fusemount d: no FUSE program is started"),
-        ([], {"APPTAINER_FUSEMOUNT": "d"}, "$APPTAINER_FUSEMOUNT d: no FUSE program is started"),
+        ([], {"APPTAINER_FUSESPEC": "d"}, "$APPTAINER_FUSESPEC d: no FUSE program is started"),
         ([], {"SINGULARITY_NV": "x"}, "$SINGULARITY_NV: neither true nor false: x"),
         (["--blind", "d"], {}, "unknown option: --blind"),
         (["--bind"], {}, "--bind needs an argument"),

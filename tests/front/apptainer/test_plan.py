@@ -25,7 +25,12 @@ SIF = ImageFacts("/d/x.sif", "/d/x.sif", runscript=True)
 SANDBOX = ImageFacts("/d/x", "/d/x", is_directory=True)
 NAMED = ImageFacts("debian", "docker://debian", environment=[("A", "$HOST"), ("HOST", "i")])
 ENVIRONMENT = {"HOME": "/home/ada", "PATH": "/opt/bin", "HOST": "h", "USER": "ada", "TERM": "vt100"}
-FILES = {"a.env": "# no\nA=1\nB='x y'\n", "b.env": "A=2\n", "bad.env": "A=$(date)\n"}
+FILES = {
+    "/m/99-shpc.sh": "export MODULE=$USER\n",
+    "a.env": "# no\nA=1\nB='x y'\n",
+    "b.env": "A=2\n",
+    "bad.env": "A=$(date)\n",
+}
 NO_SITE = Site()
 PATHS = ("/var/tmp",)
 
@@ -47,6 +52,7 @@ def planned(
         exists=lambda path: path in PATHS,
         has_devices=lambda _: has_devices,
         read_file=FILES.__getitem__,
+        read_script=FILES.get,
         site=site,
     )
     return plan_of(action, scan_action(action, words, environment), image, host)
@@ -272,7 +278,7 @@ def test_refusals(words: list[str]) -> None:
         ([], {"APPTAINERENV_PREPEND_PATH": "/a", "APPTAINERENV_APPEND_PATH": "/b",
               "APPTAINERENV_PATH": "/p"}, {"PATH": "/a:/p:/b"}),
         ([], {"APPTAINERENV_APPEND_LD_LIBRARY_PATH": "/a", "LD_LIBRARY_PATH": "/h"},
-         {"LD_LIBRARY_PATH": "/a"}),
+         {"LD_LIBRARY_PATH": "/.singularity.d/libs:/a"}),
         (["--no-env", "HOST"], {}, {"HOST": None}),
         (["--cleanenv"], {"HTTP_PROXY": "p"},
          {"HOST": None, "USER": None, "TERM": "vt100", "HTTP_PROXY": "p", "LANG": "C",
@@ -312,6 +318,23 @@ def test_scripts_of_an_image() -> None:
     found = variables(plan)
     assert (found["HOST"], found["USER"], found["E"]) == ("i", "ada", "1")
     assert found["PATH"] == "/x:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+SHPC = "/.singularity.d/env"
+
+
+@pytest.mark.parametrize("image", [SIF, NAMED])
+def test_a_script_that_a_bind_shows(image: ImageFacts) -> None:
+    """It is one of the image's, in the order of names; what can't be read is left to a shell."""
+    plan = planned("-B", f"/m/99-shpc.sh:{SHPC}/99-shpc.sh", "x", "true", image=image)
+    assert variables(plan)["MODULE"] == "ada"
+    assert command(plan) == ["true"]
+    plan = planned("-B", f"/m/none.sh:{SHPC}/50-none.sh", "x", "true", image=image)
+    assert f". '{SHPC}/50-none.sh'" in command(plan)[2]
+    for place in (SHPC, "/.singularity.d"):
+        with pytest.raises(SundogError, match="the image's own scripts") as caught:
+            planned("-B", f"/m:{place}", "x", "true", image=image)
+        assert caught.value.hint
 
 
 def test_a_shell_of_the_image_reads_the_rest() -> None:
@@ -447,7 +470,7 @@ RECORDED: dict[str, tuple[str, list[str], dict[str, str]]] = {
 def test_recorded_lines(name: str) -> None:
     """Each line is taken, and ch-run takes the result; the command's words stay as they are."""
     action, words, env = RECORDED[name]
-    _, (subcommand, *rest) = split_globals(words)
+    _, (subcommand, *rest) = split_globals(words, {})
     assert subcommand == action
     plan = planned(*rest, action=action, env=env)
     line = CommandLine([word.encode() for word in plan.arguments], Messages())

@@ -89,15 +89,18 @@ def test_writing(containers: Containers, image: Path, tmp_path: Path, ids: tuple
     assert file.read_bytes() == before
 
 
-def test_a_missing_mount_point_is_made_with_write_fake(
-    containers: Containers, squashfs: Path, tmp_path: Path
+@pytest.mark.parametrize("options", [(), ("-W",), ("--notify",), ("--notify", "-W")])
+def test_a_missing_mount_point_is_made(
+    containers: Containers, image: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/one").touch()
-    shown = containers.output(
-        "-W", "-b", f"{tmp_path}/data:/deep/down", squashfs, "--", "ls", "/deep/down"
-    )
-    assert shown == "one\n"
+    file = make_squashfs(image, tmp_path / "file", pseudo=["bin/busybox m 755 3 4"])
+    bind = f"{tmp_path}/data:/deep/down"
+    script = "ls /deep/down; ls -A / | grep -c below; stat -c %u:%g /bin/busybox"
+    shown = containers.output(*options, "-b", bind, file, "--", "sh", "-c", script).split()
+    own = f"{os.getuid()}:{os.getgid()}"
+    assert shown == ["one", "0", "3:4" if "--notify" in options else own]
 
 
 def test_set_id_bits_are_modes_without_effect(

@@ -1,7 +1,7 @@
 """The options of ``sundog apptainer exec``, ``run``, ``shell`` and ``test``.
 
 Specification: the help of Apptainer 1.4, and its user guide.  Each option can be given by a
-variable, too: $APPTAINER_X, else $SINGULARITY_X.  X is the name of the option, or one of VARIABLES.
+variable, too: see ``option_variables``.
 """
 
 from __future__ import annotations
@@ -11,36 +11,26 @@ from sundog.front.options import HELD, REFUSED, TAKEN, WARNED, Option
 _JOB = "the batch system decides that"
 _RIGHTS = "the container has your own rights"
 _NO_SIF = "an image of a registry runs from storage, and no SIF is made of it"
-_PULL = "registries and logins are those of ch-image"
+_PULL = "registries and logins are those of ch-image: see ch-image login"
+_WAY = "there is one way to emulate root here"
 _LATER = "it is not there yet"
 
 # These options gather values.  Those of LISTS have commas between them, and those of a MAP pairs.
 LISTS = frozenset(
-    {"bind", "cdi-dirs", "device", "fusemount", "network-args", "no-mount", "overlay", "scratch"}
+    {
+        "bind",
+        "cdi-dirs",
+        "containlibs",
+        "device",
+        "fusemount",
+        "network-args",
+        "no-mount",
+        "overlay",
+        "scratch",
+    }
     | {"security", "env-file", "blkio-weight-device", "no-env"}
 )
 GATHERED = LISTS | {"env", "mount"}
-
-# The variables of an option, if their names are not the option's alone.
-VARIABLES = {
-    "app": ("APP", "APPNAME"),
-    "bind": ("BIND", "BINDPATH"),
-    "cwd": ("CWD", "TARGET_CWD", "PWD", "TARGET_PWD"),
-    "help": (),
-    "no-eval": ("NO_EVAL",),
-    "no-https": ("NOHTTPS", "NO_HTTPS"),
-    "no-init": ("NO_INIT", "NOSHIMINIT"),
-    "no-env": ("NO_ENV", "NOENV"),
-    "ipc": ("IPC", "UNSHARE_IPC"),
-    "net": ("NET", "UNSHARE_NET"),
-    "overlay": ("OVERLAY", "OVERLAYIMAGE"),
-    "pid": ("PID", "UNSHARE_PID"),
-    "pwd": (),
-    "scratch": ("SCRATCH", "SCRATCHDIR"),
-    "userns": ("USERNS", "UNSHARE_USERNS"),
-    "uts": ("UTS", "UNSHARE_UTS"),
-    "writable-tmpfs": ("WRITABLE_TMPFS",),
-}
 
 ACTION = (
     Option("--help -h", "", TAKEN, "print this help and exit"),
@@ -61,7 +51,7 @@ ACTION = (
     Option("--home -H", "SRC[:DST]", TAKEN, "show SRC at DST, which is the home directory"),
     Option("--hostname", "NAME", TAKEN, "the name of the machine that the command sees"),
     Option("--ipc -i", "", TAKEN, "System V IPC and message queues of its own"),
-    Option("--net", "", TAKEN, "a network of its own; needs --network none"),
+    Option("--net -n", "", TAKEN, "a network of its own; needs --network none"),
     Option("--network", "none", TAKEN, "with --net: no network but lo"),
     Option("--no-env", "NAME", TAKEN, "do not pass the host's variable NAME on"),
     Option("--no-eval", "", TAKEN, "let no shell evaluate the values and words you give"),
@@ -70,6 +60,8 @@ ACTION = (
     Option("--no-umask", "", TAKEN, "use the umask 0022, not yours"),
     Option("--nv", "", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
     Option("--rocm", "", TAKEN, "GPUs of AMD, by their CDI specification"),
+    Option("--no-nv", "", TAKEN, "no GPUs of NVIDIA, also with $APPTAINER_NV"),
+    Option("--no-rocm", "", TAKEN, "no GPUs of AMD, also with $APPTAINER_ROCM"),
     Option("--no-init", "", TAKEN, "let the command be PID 1 of its PID namespace"),
     Option("--overlay -o", "DIR[:ro]", TAKEN, "keep the changes in DIR; ro: show those in DIR"),
     Option("--pid -p", "", TAKEN, "process IDs of its own, with an init"),
@@ -82,6 +74,10 @@ ACTION = (
     # These hold in any case.
     Option("--userns -u", "", HELD, "there is no other way here"),
     Option("--disable-cache", "", HELD, _NO_SIF),
+    Option("--ignore-fakeroot-command", "", HELD, _WAY),
+    Option("--ignore-subuid", "", HELD, _WAY),
+    Option("--ignore-userns", "", HELD, _WAY),
+    Option("--tmpdir", "DIR", HELD, _NO_SIF),
     Option("--no-pid", "", TAKEN, "see the host's processes, also with --containall"),
     Option("--no-privs", "", HELD, _RIGHTS),
     Option("--no-tmp-sandbox", "", HELD, "no image is unpacked to run it"),
@@ -109,10 +105,14 @@ ACTION = (
     Option("--dns", "SERVER", WARNED, "the host's /etc/resolv.conf is used"),
     Option("--network-args", "ARGUMENTS", WARNED, "the network has no devices"),
     Option("--docker-host", "ADDRESS", WARNED, "no daemon is asked"),
+    Option("--authfile", "FILE", WARNED, _PULL),
+    Option("--docker-login", "", WARNED, _PULL),
+    Option("--docker-password", "TEXT", WARNED, _PULL),
+    Option("--docker-username", "NAME", WARNED, _PULL),
+    Option("--no-https --nohttps", "", WARNED, "registries.conf of ch-image tells that"),
     # The command would miss these.
-    Option("--authfile", "FILE", REFUSED, _PULL, "ch-image login"),
-    Option("--docker-login", "", REFUSED, _PULL, "ch-image login"),
-    Option("--no-https", "", REFUSED, _PULL, "ch-image pull --tls-no-verify NAME, then again"),
+    Option("--containlibs", "FILE", REFUSED, "libraries are files as others",
+           "--bind FILE:/.singularity.d/libs/NAME"),
     Option("--boot", "", REFUSED, "no container has an init of its own", "leave it out"),
     Option("--dmtcp-launch", "NAME", REFUSED, "processes cannot be kept", "leave it out"),
     Option("--dmtcp-restart", "NAME", REFUSED, "processes cannot be kept", "leave it out"),
@@ -134,7 +134,12 @@ SHELL = (
     Option("--shell -s", "PATH", TAKEN, "the shell; default: /bin/bash, else /bin/sh"),
 )
 
-TABLES = {"exec": ACTION, "run": ACTION, "shell": SHELL, "test": ACTION}
+RUN = (
+    *ACTION,
+    Option("--runscript-timeout", "TIME", WARNED, "scripts end when they end"),
+)
+
+TABLES = {"exec": ACTION, "run": RUN, "shell": SHELL, "test": ACTION}
 
 # The options before the subcommand.
 GLOBAL = (
@@ -146,5 +151,5 @@ GLOBAL = (
     Option("--version", "", TAKEN, "print the version and exit"),
     Option("--nocolor", "", HELD, "messages have no colours"),
     Option("--build-config", "", REFUSED, "Sundog is not built as Apptainer is", "leave it out"),
-    Option("--config -c", "FILE", WARNED, "no configuration of Apptainer is used"),
+    Option("--config -c", "FILE", TAKEN, "the settings of the site; $APPTAINER_CONFIG_FILE"),
 )

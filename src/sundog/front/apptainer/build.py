@@ -29,6 +29,7 @@ BUILD = (
     Option("--force -F", "", TAKEN, "replace TARGET"),
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "as --bind, spelled out"),
     Option("--notest -T", "", TAKEN, "do not run %test"),
+    Option("--tmpdir", "DIR", TAKEN, "the directory for temporary files"),
     Option("--sandbox -s", "", TAKEN, "make a directory"),
     Option("--section", "NAME", TAKEN, f"run these sections only: {', '.join(SECTIONS)}; a list"),
     Option("--update -u", "", TAKEN, "run the sections in the directory TARGET"),
@@ -52,6 +53,9 @@ BUILD = (
     # The result would miss these.
     Option("--authfile", "FILE", REFUSED, _PULL, "ch-image login"),
     Option("--docker-login", "", REFUSED, _PULL, "ch-image login"),
+    Option("--docker-password", "TEXT", REFUSED, _PULL, "ch-image login"),
+    Option("--docker-username", "NAME", REFUSED, _PULL, "ch-image login"),
+    Option("--remote", "", REFUSED, "there is no service that builds", "leave it out"),
     Option("--no-https --nohttps", "", REFUSED, _PULL,
            "ch-image pull --tls-no-verify NAME, then again"),
     Option("--encrypt -e", "", REFUSED, _ENCRYPTED, "leave it out"),

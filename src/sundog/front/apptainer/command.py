@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sundog.base.quoting import between_quotes, single_quoted
 from sundog.errors import UsageError
+from sundog.front.apptainer.image import STORED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def command_of(
         return [f"{_METADATA}/test", *words]
     if image.runscript:
         return [f"{_METADATA}/runscript", *words]
-    if not image.entrypoint and not image.command:
+    is_of_registry = image.container.startswith(STORED)  # words take the place of CMD
+    if not (image.entrypoint or image.command or (is_of_registry and words)):
         notes.append("No runscript found in container, executing /bin/sh into")
         return [_SH, *words]
     # As the runscript does that Apptainer would write.

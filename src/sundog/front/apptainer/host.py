@@ -16,10 +16,14 @@ class Host:
     home         the home directory
     exists       tells whether a path of the host exists
     has_devices  tells whether there are devices of a kind, by a CDI specification
+    read_script  returns the text of a script of variables; None if a shell must read it
     site         the settings of the site
     """
 
-    __slots__ = ("directory", "environment", "exists", "has_devices", "home", "read_file", "site")
+    __slots__ = (
+        *("directory", "environment", "exists", "has_devices", "home"),
+        *("read_file", "read_script", "site"),
+    )
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class Host:
         exists: Callable[[str], bool],
         has_devices: Callable[[str], bool],
         read_file: Callable[[str], str],
+        read_script: Callable[[str], str | None],
         site: Site,
     ) -> None:
         self.environment = environment
@@ -39,3 +44,4 @@ class Host:
         self.exists = exists
         self.has_devices = has_devices
         self.read_file = read_file
+        self.read_script = read_script

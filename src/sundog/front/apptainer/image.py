@@ -108,6 +108,22 @@ class ImageFacts:
         self.startscript = startscript
         self.test = test
 
+    def with_scripts(self, scripts: Sequence[tuple[str, str | None]]) -> ImageFacts:
+        """Return these facts with other scripts of variables."""
+        return ImageFacts(
+            self.word,
+            self.container,
+            is_directory=self.is_directory,
+            environment=self.environment,
+            scripts=scripts,
+            entrypoint=self.entrypoint,
+            command=self.command,
+            runscript=self.runscript,
+            startscript=self.startscript,
+            test=self.test,
+            app=self.app,
+        )
+
 
 def stored_name(image: str) -> str | None:
     """Return the name in storage of IMAGE; None if IMAGE is a path.

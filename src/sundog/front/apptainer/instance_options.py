@@ -5,14 +5,14 @@ Specification: the help of Apptainer 1.4.
 
 from __future__ import annotations
 
-from sundog.front.apptainer.action_options import ACTION
+from sundog.front.apptainer.action_options import RUN
 from sundog.front.options import HELD, TAKEN, Option
 
 _HELP = Option("--help -h", "", TAKEN, "print this help and exit")
 _USER = Option("--user -u", "NAME", TAKEN, "the user whose instances are meant: you alone")
 
 START = (
-    *ACTION,
+    *RUN,
     Option("--pid-file", "FILE", TAKEN, "write the process ID of the instance to FILE"),
 )
 LIST = (

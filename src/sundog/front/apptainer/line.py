@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sundog.errors import UsageError
-from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES, VARIABLES
+from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES
 from sundog.front.apptainer.build import BUILD
 from sundog.front.apptainer.instance_options import START
+from sundog.front.apptainer.option_variables import variable_of
 from sundog.front.apptainer.pull import PULL
 from sundog.front.options import Line, scan
 from sundog.front.pflag_values import fields_of
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
 
     from sundog.front.options import Option
 
-PREFIXES = ("APPTAINER_", "SINGULARITY_")
 _ESCAPE = "\\"  # before a comma or a colon of a path
 
 
-def split_globals(words: Sequence[str]) -> tuple[Line, list[str]]:
+def split_globals(words: Sequence[str], environment: Mapping[str, str]) -> tuple[Line, list[str]]:
     """Return the options before the subcommand, and the words from it on.  Raises UsageError."""
-    line = scan(words, GLOBAL, command="apptainer", permute=False)
+    line = _scan("", words, GLOBAL, environment, permute=False)
     rest, line.operands = line.operands, []
     return line, rest
 
@@ -49,12 +49,12 @@ def _scan(
     *,
     permute: bool,
 ) -> Line:
-    command = f"apptainer {name}"
+    command = f"apptainer {name}".rstrip()
     given = scan(words, options, command=command, permute=permute)
     line = Line(command)
     line.operands, line.warnings = given.operands, given.warnings
     for option in options:
-        variable, value = _variable(option, environment)
+        variable, value = variable_of(name, option, environment)
         if not value or (option.name not in GATHERED and given.all(option.name)):
             continue
         _check(option, variable, value)
@@ -71,17 +71,6 @@ def listed(line: Line, name: str, *, escapes: bool = False) -> list[str]:
 
     escape = _ESCAPE if escapes else ""
     return [field for text in line.all(name) for field in fields_of(text, complain, escape)]
-
-
-def _variable(option: Option, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return the variable that gives the option a value, and that value; or two empty texts."""
-    usual = (option.name.upper().replace("-", "_"),)
-    for key in VARIABLES.get(option.name, usual):
-        for prefix in PREFIXES:
-            value = environment.get(prefix + key)
-            if value:
-                return prefix + key, value
-    return "", ""
 
 
 def _check(option: Option, variable: str, value: str) -> None:

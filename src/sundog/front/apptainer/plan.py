@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 
 from sundog.errors import SundogError, UsageError
+from sundog.front.apptainer.bound_scripts import with_bound
 from sundog.front.apptainer.command import TEXT_VARIABLE, after_scripts, command_of
 from sundog.front.apptainer.line import listed
 from sundog.front.apptainer.shown import Choices, Shown
@@ -96,6 +97,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
     command = command_of(action, line, image, notes, is_evaluated=choices.is_evaluated)
     shown = Shown(line, choices, host, warnings)
     inside = Inside(shown.home.target, shown.workdir, shown.told)
+    image = image.with_scripts(with_bound(image.scripts, shown.asked, host.read_script))
     started, has_scripts = command_line(
         action, line, image, host,
         inside=inside, command=command, notes=notes, warnings=warnings,
@@ -267,7 +269,7 @@ def _devices(line: Line, host: Host, warnings: list[str]) -> list[str]:
     words = [f"--cdi-dirs={':'.join(directories)}"] if directories else []
     words += [f"--device={name}" for name in listed(line, "device")]
     for switch, (kind, missing) in _GPUS.items():
-        if not line.is_set(switch):
+        if not line.is_set(switch) or line.is_set(f"no-{switch}"):
             continue
         if host.has_devices(kind):
             words.append(f"--device={kind}=all")

@@ -20,6 +20,7 @@ PULL = (
     Option("--disable-cache", "", TAKEN, "keep nothing in storage"),
     Option("--force -F", "", TAKEN, "replace TARGET"),
     Option("--name", "NAME", TAKEN, "the name of TARGET"),
+    Option("--tmpdir", "DIR", TAKEN, "the directory for temporary files"),
     Option("--sandbox", "", TAKEN, "make a directory"),
     # These hold in any case.
     Option("--allow-unsigned -U", "", HELD, _SIGNED),
@@ -31,6 +32,8 @@ PULL = (
     # The result would miss these.
     Option("--authfile", "FILE", REFUSED, _PULL, "ch-image login"),
     Option("--docker-login", "", REFUSED, _PULL, "ch-image login"),
+    Option("--docker-password", "TEXT", REFUSED, _PULL, "ch-image login"),
+    Option("--docker-username", "NAME", REFUSED, _PULL, "ch-image login"),
     Option("--no-https --nohttps", "", REFUSED, _PULL,
            "set insecure = true in registries.conf; a registry on this machine needs nothing"),
 )  # fmt: skip

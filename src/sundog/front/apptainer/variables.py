@@ -32,7 +32,7 @@ _OWN_STARTS = ("APPTAINER_", "SINGULARITY_", *_INJECTING, "BASH_FUNC_", "SUNDOG_
 _HOSTS_OWN = frozenset(("HOME", "PATH", "LD_LIBRARY_PATH", "PWD", "OLDPWD", "SHLVL", "_"))
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
 _KEPT = frozenset(("TERM", *_PROXIES, *map(str.upper, _PROXIES)))  # by --cleanenv
-_PATHS = ("PATH", "LD_LIBRARY_PATH")
+_LIBRARY_PATH = "LD_LIBRARY_PATH"
 _FIXED = "HOME"
 # The scripts before this name see no variable of the host: theirs are ENV of an OCI image.
 _HOST_COMES = "11"
@@ -113,7 +113,7 @@ def environment_of(
     texts = [*(app.places(image.scripts) if app else []), *_in_order(given.texts)]
     if not scripts:
         try:
-            evaluated = variables.copy()
+            evaluated = _with_libraries(variables)
             for name, text in texts:
                 evaluated.export(name, expanded(text, evaluated))
             variables, texts = evaluated, []
@@ -209,15 +209,25 @@ def _with_host(variables: Variables, host: Mapping[str, str]) -> Variables:
     return changed
 
 
+def _with_libraries(variables: Variables) -> Variables:
+    """Return the variables with the directory of libraries that Apptainer gives each image."""
+    changed = variables.copy()
+    there = changed.values.get(_LIBRARY_PATH, "")
+    if there and LIBRARIES not in there.split(":"):
+        changed.export(_LIBRARY_PATH, f"{there}:{LIBRARIES}")
+    return changed
+
+
 def _in_order(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the texts of the user, then what is to be done with lists of directories."""
     found = dict(texts)
-    ordered: list[tuple[str, str]] = []
-    for name in _PATHS:
+    given = found.pop(_LIBRARY_PATH, "")
+    libraries = f"{given}:{LIBRARIES}" if given else f"${{{_LIBRARY_PATH}:-{LIBRARIES}}}"
+    ordered = [(_LIBRARY_PATH, libraries)]
+    for name in ("PATH", _LIBRARY_PATH):
         before, after = (found.pop(f"{word}_{name}", "") for word in ("PREPEND", "APPEND"))
         if before:
             ordered.append((name, f"{before}${{{name}:+:${name}}}"))
         if after:
             ordered.append((name, f"${{{name}:+${name}:}}{after}"))
-    libraries = ("LD_LIBRARY_PATH", f"${{LD_LIBRARY_PATH:-{LIBRARIES}}}")
-    return [*found.items(), *ordered, libraries]
+    return [*found.items(), *ordered]

@@ -9,6 +9,7 @@ from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import STORED, facts_of_name, facts_of_path, stored_name
 from sundog.front.apptainer.messages import FATAL, INFO, VERBOSE, Messages
+from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.apptainer.site import SITE_VARIABLE, read_site
 from sundog.front.cli.sundog_context import image_line
 from sundog.front.cli.sundog_start import execute
@@ -94,6 +95,7 @@ def host_of(line: Line) -> Host:
         exists=os.path.lexists,
         has_devices=lambda kind: _has_devices(kind, directories),
         read_file=_read_file,
+        read_script=_read_script,
         site=read_site(os.environ.get(SITE_VARIABLE) or None),
     )
 
@@ -118,3 +120,17 @@ def _read_file(path: str) -> str:
     if len(data) > _FILE_LIMIT:
         raise SundogError(f"--env-file {path}: larger than {_FILE_LIMIT} bytes", "is it that file?")
     return os.fsdecode(data)
+
+
+def _read_script(path: str) -> str | None:
+    """Return the text of a script that is bound into the image; None if a shell must read it."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            data = file.read(SCRIPT_LIMIT + 1)
+    except OSError:
+        return None
+    return None if len(data) > SCRIPT_LIMIT or b"\0" in data else os.fsdecode(data)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # it may be a FIFO

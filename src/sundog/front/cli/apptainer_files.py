@@ -174,7 +174,7 @@ def _convert(
     is_sandbox = line.is_set("sandbox")
     options = Options(
         context.storage,
-        _temporary(),
+        _temporary(line),
         keeps_xattrs=True,
         clobbers=True,
         is_dry=False,
@@ -183,9 +183,9 @@ def _convert(
     convert(place, Place(SANDBOX if is_sandbox else SIF, target), options, report)
 
 
-def _temporary() -> str | None:
-    """Return the directory of $APPTAINER_TMPDIR for temporary files; None for the usual one."""
-    named = os.environ.get("APPTAINER_TMPDIR") or os.environ.get("SINGULARITY_TMPDIR")
+def _temporary(line: Line) -> str | None:
+    """Return the directory of --tmpdir for temporary files; None for the usual one."""
+    named = line.last("tmpdir")
     return os.path.abspath(named) if named else None
 
 

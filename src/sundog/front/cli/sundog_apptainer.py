@@ -16,6 +16,7 @@ from sundog.front.apptainer.image import INSTANCE
 from sundog.front.apptainer.line import scan_action, split_globals
 from sundog.front.apptainer.messages import DEBUG, ERROR, FATAL, INFO, VERBOSE, WARNING, Messages
 from sundog.front.apptainer.plan import plan_of
+from sundog.front.apptainer.site import SITE_VARIABLE
 from sundog.front.cli.apptainer_facts import EXIT_FAILED, host_of, image_of
 from sundog.front.cli.sundog_start import go_on_as_ch_run, hide_values, with_storage
 
@@ -48,9 +49,11 @@ def apptainer(words: Sequence[str], context: Context) -> int:
     """Run a line of Apptainer; return an exit status unless this process becomes a command."""
     messages = Messages()
     try:
-        line, rest = split_globals(words)
+        line, rest = split_globals(words, os.environ)
         messages = Messages(next((level for name, level in _LEVELS if line.is_set(name)), INFO))
         _warn(line, messages)
+        if config := line.last("config"):
+            os.environ[SITE_VARIABLE] = config
         return _subcommand(line, rest, context, messages)
     except (SundogError, OSError) as error:
         from sundog.base.kernel.advice import explained  # a run seldom fails

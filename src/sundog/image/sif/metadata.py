@@ -70,12 +70,11 @@ class Metadata:
     ) -> Metadata:
         """Return what an image of a registry tells; ``seconds`` is the time of the build."""
         entrypoint, command = config.entrypoint or (), config.cmd or ()
-        has_command = bool(entrypoint or command)
         return cls(
             definition_of(bootstrap, name),
             labels={**config.labels, **build_labels(bootstrap, name, config.architecture, seconds)},
             variables={DOCKER_ENVIRONMENT: variables_script(config.environment)},
-            runscript=runscript(entrypoint, command) if has_command else "",
+            runscript=runscript(entrypoint, command),
         )
 
     def additions(self) -> dict[bytes, Addition]:

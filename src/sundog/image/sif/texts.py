@@ -93,7 +93,9 @@ def _default(name: str, text: str) -> str:
 
 
 def runscript(entrypoint: Sequence[str], command: Sequence[str]) -> str:
-    """Return the runscript of an image with ENTRYPOINT or CMD."""
+    """Return the runscript of an image of a registry; without ENTRYPOINT and CMD, of a shell."""
+    if not entrypoint and not command:
+        command = ["/bin/sh"]
 
     def evaluated(words: Sequence[str]) -> str:
         return single_quoted(" ".join(f'"{between_quotes(word)}"' for word in words))

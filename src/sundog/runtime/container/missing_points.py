@@ -15,13 +15,12 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import (
     AT_FDCWD,
-    MNT_DETACH,
+    MOVE_MOUNT_F_EMPTY_PATH,
     MS_RDONLY,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     move_mount,
     openat2,
-    umount2,
 )
 from sundog.base.kernel.overlay import mount_layers
 from sundog.errors import KernelError, SundogError
@@ -56,7 +55,7 @@ def add_missing_points(
     if not missing:
         return directory
     place = b"/proc/self/fd/%d/" % scratch
-    layer, stack = place + b"missing", place + b"stack"
+    layer, stack, below = place + b"missing", place + b"stack", place + b"below"
     names = ", ".join([printable(operation.destination) for operation in missing])
     try:
         os.mkdir(layer)
@@ -72,7 +71,9 @@ def add_missing_points(
     except (SundogError, OSError) as error:
         told(f"can't make {names} in a layer on top of the image: {error}")
         return directory
-    umount2(b"/", MNT_DETACH)
+    # It stays a mount of this namespace: a supervisor copies that of an image that is one file.
+    os.mkdir(below)
+    move_mount(directory, b"", AT_FDCWD, below, MOVE_MOUNT_F_EMPTY_PATH)
     move_mount(AT_FDCWD, stack, AT_FDCWD, b"/", 0)
     told(f"made {names} in a layer on top of the image")
     return topmost_mount()

@@ -1,0 +1,1 @@
+"""Programs that call Apptainer, with Sundog in its place."""
