@@ -81,7 +81,7 @@ def test_the_filter_knows_one_instruction_for_the_printed_calls() -> None:
     assert changed == {NOTIFY_X86_64.numbers[call] for call in FAST_CALLS}
     forbidden = {
         *("setrlimit", "prlimit64", "setns", "chroot", "pivot_root", "mount", "umount2"),
-        *("unshare", "clone", "setuid", "setgroups", "capset", "prctl", "execve"),
+        *("unshare", "clone", "setuid", "setgroups", "capset", "prctl", "execveat"),
     }
     assert not forbidden & {*FAST_CALLS}
     assert "getrlimit" in conditional_calls(NOTIFY_X86_64)
