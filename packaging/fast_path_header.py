@@ -40,7 +40,7 @@ def lines() -> list[str]:
         found = vars(__import__(module, fromlist=["*"]))
         text += [define(name, found[name]) for name in names]
     text.append(define("TAG_MARK", TAG_MARK >> 32))
-    numbers = {call: NOTIFY_X86_64.numbers[call] for call in (*FAST_CALLS, "execve", "seccomp")}
+    numbers = {call: NOTIFY_X86_64.numbers[call] for call in (*FAST_CALLS, "seccomp")}
     text += [define(f"NR_{call}", number) for call, number in (numbers | OTHERS).items()]
     return [*text, ""]
 

@@ -85,17 +85,27 @@ static int is_taken(long fd, char *head)
            && !wants_other_first(fd, head, size);
 }
 
-/* Whether a program can load this library, which is there unless this process has another root. */
-static int takes_library(const char *path)
+/* Whether root stays root by an open program, as by each one without a record. */
+static int changes_nothing(long fd)
+{
+    struct status found;
+    return is_root() && !FAST(fstat, fd, &found) && !is_recorded(found.inode);
+}
+
+/* Whether a program can load this library, which is there unless this process has another root.
+ * ``is_plain`` gets whether the supervisor would leave the start of the program to the kernel. */
+static int takes_library(const char *path, int *is_plain)
 {
     char head[HEAD_SIZE] __attribute__((aligned(8))), name[NAME_ROOM];
     struct status found;
+    *is_plain = 0;
     if (!setting || !path || is_filtered) return 0;
     for (int scripts = 0; scripts < SCRIPTS_LIMIT; scripts++) {
         size_t at = 2, length = 0;
         long fd = SLOW(openat, AT_FDCWD, path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0) return 0;
         int taken = is_taken(fd, head);
+        if (!scripts) *is_plain = changes_nothing(fd);
         SLOW(close, fd);
         if (taken >= 0)
             return taken
@@ -113,10 +123,10 @@ static int takes_library(const char *path)
 
 /* How many strings the environment of a program has with the variable; 0 if it gets none, because
  * it has one of its own, or can't load the library. */
-static size_t room_for(const char *path, char *const strings[])
+static size_t room_for(const char *path, char *const strings[], int *is_plain)
 {
     size_t count = 0;
-    if (!strings || !takes_library(path)) return 0;
+    if (!takes_library(path, is_plain) || !strings) return 0;
     for (; strings[count]; count++)
         if (count == STRINGS_LIMIT || begins(strings[count], variable)) return 0;
     return count + 1;
@@ -131,9 +141,11 @@ static char *const *with_setting(const char **more, char *const strings[])
 
 static long execute(const char *path, char *const words[], char *const strings[])
 {
-    size_t room = room_for(path, strings);
+    int is_plain;
+    size_t room = room_for(path, strings, &is_plain);
     const char *more[room + 1];
-    return SLOW(execve, path, words, room ? with_setting(more, strings) : strings);
+    char *const *given = room ? with_setting(more, strings) : strings;
+    return is_plain ? FAST(execve, path, words, given) : SLOW(execve, path, words, given);
 }
 
 SHOWN int execve(const char *path, char *const words[], char *const strings[])
@@ -234,9 +246,10 @@ SHOWN int execle(const char *path, const char *word, ...)
 static long room_at(const char *path, char *const words[], char *const strings[])
 {
     struct status found;
+    int is_plain;
     long failure = FAST(newfstatat, AT_FDCWD, path, &found, 0);
     (void)words;
-    return failure ? failure : (long)room_for(path, strings);
+    return failure ? failure : (long)room_for(path, strings, &is_plain);
 }
 #define SPAWN(function, room_found) \
     static void *kept; \

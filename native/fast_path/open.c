@@ -47,8 +47,10 @@ SHOWN int open(const char *path, int flags, ...)
     MODE(flags)
     if (is_open_plain(AT_FDCWD, path, flags))
         return returned(FAST(openat, AT_FDCWD, path, flags, mode));
-    int (*own)(const char *, int, ...) = has_one_thread() ? NULL : next("open", &kept);
-    return own ? own(path, flags, mode) : returned(SLOW(openat, AT_FDCWD, path, flags, mode));
+    /* Not the C library's open, which may be this function: see walk.c. */
+    int (*own)(int, const char *, int, ...) = has_one_thread() ? NULL : next("openat", &kept);
+    return own ? own(AT_FDCWD, path, flags, mode)
+               : returned(SLOW(openat, AT_FDCWD, path, flags, mode));
 }
 SHOWN int openat(int fd, const char *path, int flags, ...)
 {

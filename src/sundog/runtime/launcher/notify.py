@@ -127,9 +127,11 @@ class _Attendant:
         self._volumes = [(path, path in line.mounts.owned) for _, path, _ in line.mounts.binds]
         self._writes = line.image.write and line.image.overlay_size is None
         self._messages = messages
-        # Only an overlay of this start's own can get a mount point without a trace.
-        has_place = line.image.overlay_size is not None and not line.group.is_joined
-        self._library = LibraryMount(library, b"/run", DESIRED) if library and has_place else None
+        # Elsewhere a mount point would leave a trace: in the image, or in changes that are kept.
+        has_place = line.image.overlay_size is not None or line.image.stays_as_it_is
+        if line.group.is_joined or not has_place:
+            library = b""
+        self._library = LibraryMount(library, b"/run", DESIRED) if library else None
 
     def mounts(self) -> tuple[Operation, ...]:
         """Return the mount of the library."""

@@ -1,12 +1,14 @@
-/* hurried calls N | race N | loaded | filter: the fast path of a dynamic program.  "calls" makes calls
- * that the supervisor would leave to the kernel, and checks what they say.  "race" looks at files
- * that other processes make.  "loaded" tells whether the library is there.  "filter" forbids itself
+/* hurried calls N | recorded N | reuse N | race N | loaded | filter: the fast path of a dynamic
+ * program.  "calls" makes calls that the supervisor would leave to the kernel, and checks what they
+ * say.  "recorded" looks at files of other users, and "reuse" at root's files with the inode numbers
+ * that such files had.  "race" looks at files that other processes make.  "loaded" tells whether the library is there.  "filter" forbids itself
  * the calls that only the library makes. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +27,44 @@ static void calls(int rounds)
         require(!utimensat(AT_FDCWD, "g", NULL, 0) && !unlink("g"), "unlink");
     }
     puts("ok");
+}
+
+/* Each round makes 9 calls that are notified without the fast path. */
+static void recorded(int rounds)
+{
+    struct stat st;
+    struct statx wide;
+    for (int round = 0; round < rounds; round++) {
+        int fd = open("owned", O_WRONLY);
+        require(fd >= 0 && !fstat(fd, &st) && st.st_uid == 5 && st.st_gid == 6, "fstat");
+        require(!lstat("owned", &st) && st.st_uid == 5 && st.st_mode == (S_IFREG | 0640), "lstat");
+        require(!close(fd) && !chmod("owned", 0600) && !stat("link", &st), "stat");
+        require(st.st_gid == 6 && st.st_mode == (S_IFREG | 0600) && !chmod("owned", 0640), "chmod");
+        require(!lstat("link", &st) && st.st_uid == 9 && S_ISLNK(st.st_mode), "link");
+        require(!fstatat(AT_FDCWD, "null", &st, 0) && st.st_uid == 7, "fstatat");
+        require(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3), "device");
+        require(!statx(AT_FDCWD, "null", 0, STATX_BASIC_STATS, &wide) && wide.stx_uid == 7, "statx");
+        require(S_ISCHR(wide.stx_mode) && wide.stx_rdev_major == 1 && wide.stx_rdev_minor == 3, "x");
+    }
+    puts("ok");
+}
+
+/* A file of another user goes, and root's next file may get its inode number. */
+static void reuse(int rounds)
+{
+    struct stat st;
+    int wrong = 0, reused = 0;
+    for (int round = 0; round < rounds; round++) {
+        close(open("x", O_CREAT | O_EXCL | O_WRONLY, 0644));
+        require(!chown("x", 5, 6) && !lstat("x", &st) && st.st_uid == 5 && !unlink("x"), "first");
+        ino_t before = st.st_ino;
+        close(open("x", O_CREAT | O_EXCL | O_WRONLY, 0644));
+        require(!lstat("x", &st) && !unlink("x"), "second");
+        wrong += st.st_uid || st.st_gid;
+        reused += st.st_ino == before;
+    }
+    printf("%d wrong\n", wrong);
+    fprintf(stderr, "%d reused\n", reused);
 }
 
 /* A user makes and removes files; they must never seem to be root's. */
@@ -76,6 +116,8 @@ int main(int argc, char **argv)
     int count = argc > 2 ? atoi(argv[2]) : 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!strcmp(what, "calls")) return calls(count), 0;
+    if (!strcmp(what, "recorded")) return recorded(count), 0;
+    if (!strcmp(what, "reuse")) return reuse(count), 0;
     if (!strcmp(what, "race")) return race(count), 0;
     if (!strcmp(what, "loaded")) return loaded(), 0;
     if (!strcmp(what, "filter")) return filter("/proc/self/exe"), 1;

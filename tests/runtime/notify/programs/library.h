@@ -7,7 +7,8 @@
 #include <sys/mman.h>
 
 #define LIBRARY 0x2d0000000000
-#define LIBRARY_SIZE 0x29000
+#define LIBRARY_SIZE 0xca000
+#define PAGE_SIZE 0xc1000
 #define FAST ((long (*)(long, long, long, long, long, long))(LIBRARY + 0x2000))
 #define PAGE ((volatile uint32_t *)(LIBRARY + 0x8000))
 enum { STATE = 4, SEQUENCE = 5 }; /* words of the page */

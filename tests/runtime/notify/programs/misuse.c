@@ -133,8 +133,8 @@ static void forge(void)
     int fd = open(path, O_RDONLY);
     void *shared = mmap(NULL, LIBRARY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     require(shared == MAP_FAILED && errno == EACCES, "the file can be mapped for writing");
-    require(!mprotect((void *)PAGE, 0x21000, PROT_READ | PROT_WRITE), "mprotect");
-    memset((void *)(PAGE + 1024), 0, 0x20000); /* "no file has a record" */
+    require(!mprotect((void *)PAGE, PAGE_SIZE, PROT_READ | PROT_WRITE), "mprotect");
+    memset((void *)(PAGE + 1024), 0, PAGE_SIZE - 4096); /* "no file has a record" */
     struct stat st;
     require(!lstat("owned", &st), "lstat");
     uint32_t words[5];
@@ -295,7 +295,7 @@ static void take(const char *name)
     memcpy(&file, CMSG_DATA(&control.header), sizeof file);
     sprintf(path, "/proc/self/fd/%d", file);
     require(open(path, O_WRONLY) < 0, "the file of another container can be written");
-    void *words = mmap((void *)PAGE, 0x21000, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0x8000);
+    void *words = mmap((void *)PAGE, PAGE_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0x8000);
     require(words == (void *)PAGE, "mmap");
     require(!lstat("owned", &st) && write(giver, "x", 1) == 1, "lstat");
 }

@@ -4,7 +4,8 @@ The library of the fast path (``native/fast_path``) makes a call by that instruc
 that the supervisor would leave the call to the kernel.  The loader puts the library where it wants
 to be, or else the filter notifies all of its calls.  Any program may jump to the instruction.  Then
 it sees the kernel's truth, and deceives itself alone.  So no call is here that can change an
-identity, the root directory, or mounts.
+identity, the root directory, or mounts.  execve(2) can't, by this instruction: a program with
+set-ID bits starts with the identity that the process has.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FAST_CALLS = (
     *("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"),
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
     *("getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"),
-    *("utime", "utimes", "futimesat", "utimensat", "getrlimit"),
+    *("utime", "utimes", "futimesat", "utimensat", "execve", "getrlimit"),
 )
 
 # The machines whose libraries exist: the names of uname(2).
