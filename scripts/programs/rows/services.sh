@@ -450,6 +450,7 @@ logger -t row root
 for i in $(seq 50); do grep -q 'row: root' /var/log/row 2>/dev/null && break; sleep 0.1; done
 grep -o 'row: .*' /var/log/row
 kill "$(cat pid)"
+for i in $(seq 50); do test -e pid || break; sleep 0.1; done
 rm c
 ## mariadb
 ## image: more
@@ -528,7 +529,7 @@ rm -rf __pycache__
 ## image: more
 printf '[global]\nerror_log = /w/log\npid = /w/pid\n[p]\nuser = alice\ngroup = bob\nlisten = /w/sock\nlisten.owner = bob\nlisten.group = alice\nlisten.mode = 0640\npm = static\npm.max_children = 2\n' >c
 "$(ls /usr/sbin/php-fpm* | head -n 1)" -y c
-for i in $(seq 50); do test -S sock && break; sleep 0.1; done
+for i in $(seq 50); do test "$(ps -e -o user=,args= | grep -c '^alice.*pool p')" = 2 && break; sleep 0.1; done
 stat -c '%F %a %U:%G' sock
 ps -e -o user=,args= | grep -e 'pool p' | grep -v grep | awk '{print $1}' | sort | uniq -c
 kill "$(cat pid)"
