@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,7 +93,7 @@ def test_numbers_in_a_row_find_a_place(told: Told) -> None:
 
 def test_a_program_sees_no_half_of_a_change(told: Told) -> None:
     record = Record(8, 77, 5, 6)
-    for change in (lambda: told.page.tell(3, record), lambda: told.page.forget(3)):
+    for change in (partial(told.page.tell, 3, record), partial(told.page.forget, 3)):
         assert not told.is_odd()
         change()
         assert told.is_odd()
