@@ -1,8 +1,8 @@
 /* The variable LD_PRELOAD, by which programs get this library: no program sees it.  It is taken out
  * of the environment at the start, and put back for a program that can load the library. */
 static const char sanitizer[] = "libasan.so";
-enum { ENTRIES_LIMIT = 64, PT_LOAD = 1, DT_NEEDED = 1 };
-enum { HEAD_SIZE = 1024, NAME_ROOM = 256, SCRIPTS_LIMIT = 4, STRINGS_LIMIT = 4096 };
+enum { ENTRIES_LIMIT = 64, PT_LOAD = 1, PT_INTERP = 3, DT_NEEDED = 1 };
+enum { HEAD_SIZE = 1024, NAME_ROOM = 256, SCRIPTS_LIMIT = 4, PROGRAMS = 61, STRINGS_LIMIT = 4096 };
 enum { ELF_64_BITS = 2, X86_64 = 62, PATH_LIMIT = 4096, NAME_LIMIT = 255 };
 enum { ENOEXEC = 8, EACCES = 13, ENODEV = 19, ENOTDIR = 20, ENAMETOOLONG = 36, ETIMEDOUT = 110 };
 enum { ESTALE = 116 };
@@ -35,26 +35,43 @@ __attribute__((constructor)) static void hide(void)
     }
 }
 
-/* Whether a text is in the first bytes of a file. */
-static int has(const char *head, long size, const char *text)
+/* The program headers in the first bytes of a file; NULL if they are elsewhere: elf(5). */
+static const struct segment *segments_in(const char *head, long size, int *count)
 {
-    long length = length_of(text);
-    for (long at = 0; at + length <= size; at++)
-        if (begins(head + at, text)) return 1;
+    const uint64_t table = *(const uint64_t *)(head + 32);
+    *count = *(const uint16_t *)(head + 56);
+    if (table > HEAD_SIZE || table + *count * sizeof(struct segment) > (uint64_t)size) return 0;
+    return (const void *)(head + table);
+}
+
+/* Whether a program has one of the loaders that take this library. */
+static int has_loader(const char *head, long size)
+{
+    static const char loaders[][24] = {"/ld-linux-x86-64.so.2", "/ld-musl-x86_64.so.1"};
+    int count;
+    const struct segment *segments = segments_in(head, size, &count);
+    for (int at = 0; segments && at < count; at++) {
+        uint64_t begin = segments[at].offset, length = segments[at].size;
+        if (segments[at].type != PT_INTERP || begin > HEAD_SIZE || length > HEAD_SIZE
+            || begin + length > (uint64_t)size || !length || head[begin + length - 1]) continue;
+        for (int which = 0; which < 2; which++) {
+            size_t end = length_of(loaders[which]) + 1;
+            if (length >= end && is_same(head + begin + length - end, loaders[which])) return 1;
+        }
+    }
     return 0;
 }
 
 /* Whether a program insists on being loaded with another library first, as one of gcc
- * -fsanitize=address does.  ``head`` has the program headers: elf(5). */
+ * -fsanitize=address does. */
 static int wants_other_first(long fd, const char *head, long size)
 {
-    const uint64_t table = *(const uint64_t *)(head + 32);
-    const uint16_t count = *(const uint16_t *)(head + 56);
     struct entry entries[ENTRIES_LIMIT];
     uint64_t names = 0, first = 0, offset = 0;
     char name[sizeof sanitizer - 1];
-    if (table > HEAD_SIZE || table + count * sizeof(struct segment) > (uint64_t)size) return 1;
-    const struct segment *segments = (const void *)(head + table);
+    int count;
+    const struct segment *segments = segments_in(head, size, &count);
+    if (!segments) return 1;
     for (int at = 0; at < count; at++)
         if (segments[at].type == PT_DYNAMIC) {
             long got = SLOW(pread64, fd, entries, sizeof entries, segments[at].offset);
@@ -68,8 +85,10 @@ static int wants_other_first(long fd, const char *head, long size)
     for (int at = 0; at < count; at++)
         if (segments[at].type == PT_LOAD && names - segments[at].place < segments[at].size)
             offset = names - segments[at].place + segments[at].offset + first;
-    return SLOW(pread64, fd, name, sizeof name, offset) == sizeof name
-           && has(name, sizeof name, sanitizer);
+    if (SLOW(pread64, fd, name, sizeof name, offset) != sizeof name) return 0;
+    for (size_t at = 0; at < sizeof name; at++)
+        if (name[at] != sanitizer[at]) return 0;
+    return 1;
 }
 
 /* Whether the loader of an open program takes this library; -1 for a script.  ``head`` gets how the
@@ -80,20 +99,26 @@ static int is_taken(long fd, char *head)
     for (long at = size < 0 ? 0 : size; at < HEAD_SIZE; at++) head[at] = 0;
     if (begins(head, "#!")) return -1;
     return size >= 64 && begins(head, "\177ELF") && head[4] == ELF_64_BITS && head[18] == X86_64
-           && !head[19]
-           && (has(head, size, "/ld-linux-x86-64.so.2") || has(head, size, "/ld-musl-x86_64.so.1"))
+           && !head[19] && has_loader(head, size)
            && !wants_other_first(fd, head, size);
 }
 
-/* Whether root stays root by an open program, as by each one without a record. */
-static int changes_nothing(long fd)
+/* What is known of programs that the process has executed before, if the children share its memory
+ * (vfork): a number for each, whose lowest bit tells whether the program takes the library. */
+static uint64_t known_programs[PROGRAMS];
+static uint64_t number_of(const struct status *found)
 {
-    struct status found;
-    return is_root() && !FAST(fstat, fd, &found) && !is_recorded(found.inode);
+    const uint64_t words[] = {found->device, found->inode, found->rest[1], found->rest[8],
+                              found->rest[9]}; /* size, and the time of the last change */
+    uint64_t number = 0;
+    for (size_t at = 0; at < sizeof words / sizeof *words; at++)
+        number = (number ^ words[at]) * SET_FACTOR, number ^= number >> 32;
+    return number | 2;
 }
 
 /* Whether a program can load this library, which is there unless this process has another root.
- * ``is_plain`` gets whether the supervisor would leave the start of the program to the kernel. */
+ * ``is_plain`` gets whether the supervisor would leave the start of the program to the kernel: root
+ * stays root by each one without a record. */
 static int takes_library(const char *path, int *is_plain)
 {
     char head[HEAD_SIZE] __attribute__((aligned(8))), name[NAME_ROOM];
@@ -102,11 +127,17 @@ static int takes_library(const char *path, int *is_plain)
     if (!setting || !path || is_filtered) return 0;
     for (int scripts = 0; scripts < SCRIPTS_LIMIT; scripts++) {
         size_t at = 2, length = 0;
-        long fd = SLOW(openat, AT_FDCWD, path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        if (fd < 0) return 0;
-        int taken = is_taken(fd, head);
-        if (!scripts) *is_plain = changes_nothing(fd);
-        SLOW(close, fd);
+        if (FAST(newfstatat, AT_FDCWD, path, &found, 0)) return 0;
+        if (!scripts) *is_plain = is_root() && !is_recorded(found.inode);
+        uint64_t number = number_of(&found) & ~1ull, *known = &known_programs[number % PROGRAMS];
+        int taken = *known & 1;
+        if ((*known & ~1ull) != number) {
+            long fd = SLOW(openat, AT_FDCWD, path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+            if (fd < 0) return 0;
+            taken = is_taken(fd, head);
+            SLOW(close, fd);
+            if (taken >= 0) *known = number | taken;
+        }
         if (taken >= 0)
             return taken
                    && !FAST(newfstatat, AT_FDCWD, setting + sizeof variable - 1, &found, 0);
