@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sundog.front.cli.apptainer_report import ApptainerReport
     from sundog.image.store.store import Store
+    from sundog.image.transfer.report import Report
 
 _OURS = {
     USERNAME_VARIABLE: ("APPTAINER_DOCKER_USERNAME", "SINGULARITY_DOCKER_USERNAME"),
@@ -28,7 +28,7 @@ _OURS = {
 _PULLED = "pull "  # the origin of an image that came from a registry
 
 
-def new_session(environment: Mapping[str, str], report: ApptainerReport) -> Session:
+def new_session(environment: Mapping[str, str], report: Report) -> Session:
     """Return a session with registries, which has the login of Apptainer's variables, if any."""
     from sundog.front.cli.registries import ask_credentials
 
@@ -48,7 +48,7 @@ def new_session(environment: Mapping[str, str], report: ApptainerReport) -> Sess
 
 @contextmanager
 def pulled(
-    store: Store, name: str, platform: Platform | None, report: ApptainerReport, *, is_kept: bool
+    store: Store, name: str, platform: Platform | None, report: Report, *, is_kept: bool
 ) -> Iterator[str]:
     """Give the name in storage of the present image ``name`` of a registry.
 
@@ -82,9 +82,7 @@ def _is_own(store: Store, name: str) -> bool:
         return False
 
 
-def _pull(
-    store: Store, name: str, target: str, platform: Platform | None, report: ApptainerReport
-) -> None:
+def _pull(store: Store, name: str, target: str, platform: Platform | None, report: Report) -> None:
     report.info(f"pulling docker://{name}")
     session = new_session(os.environ, report)
     pull(store, session, name, target, options=PullOptions(platform), report=report)
