@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sundog.front.apptainer.messages import Messages
     from sundog.front.cli.sundog_context import Context
+    from sundog.front.options import Line
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import WatchingReport
 
@@ -34,7 +35,9 @@ def resolved(image: str, context: Context, messages: Messages) -> str:
         name = _recorded(path, tag, context.storage) or _load(path, tag, context, messages)
         return f"{STORED}{name}"
     if image.startswith(ADDRESSES):
-        return _in_child(lambda store, report: fetch_file(store, image, report), context, messages)
+        return _in_child(
+            lambda store, report: fetch_file(store, image, None, report), context, messages
+        )
     return image
 
 
@@ -61,13 +64,16 @@ def _load(path: str, tag: str, context: Context, messages: Messages) -> str:
     return _in_child(load, context, messages)
 
 
-def fetch_file(store: Store, source: str, report: WatchingReport) -> str:
-    """Return the path of the SIF at an address of a registry or a web server."""
+def fetch_file(store: Store, source: str, line: Line | None, report: WatchingReport) -> str:
+    """Return the path of the SIF at an address of a registry or a web server.
+
+    ``line`` may have a login for the registry.
+    """
     from sundog.front.cli.apptainer_pull import new_session
     from sundog.image.registry.sif_files import ORAS, oras_file, web_file
 
     if source.startswith(ORAS):
-        session = new_session(os.environ, report)
+        session = new_session(line, report)
         return oras_file(store, session, source.removeprefix(ORAS), report)
     return web_file(store, os.environ, source, report)
 

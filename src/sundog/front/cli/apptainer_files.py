@@ -139,7 +139,7 @@ def _place(
         return
     if source.startswith(ADDRESSES):
         with Store.open(context.storage) as store:
-            found = input_place(fetch_file(store, source, report), None)
+            found = input_place(fetch_file(store, source, line, report), None)
             yield replace(found, known_as=source)
         return
     name = stored_name(source)
@@ -163,8 +163,7 @@ def _place(
         if is_there and not line.is_set("disable-cache"):
             yield Place(CH_IMAGE, name)
             return
-        is_kept = not line.is_set("disable-cache")
-        with pulled(store, name, platform, report, is_kept=is_kept) as kept:
+        with pulled(store, name, platform, line, report) as kept:
             yield Place(CH_IMAGE, kept, known_as=name)
 
 
