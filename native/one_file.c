@@ -12,7 +12,9 @@ static long open_squashfs(const char *path)
     if (status_of(AT_FDCWD, path, 0, &status) || !is_type(&status, S_IFREG)) return -1;
     long file = open_at(AT_FDCWD, path, READ);
     if (file < 0 || CALL(read, file, start, sizeof start - 1) < 0) return -1;
-    if (begins(start + SIF_MAGIC_PLACE, SIF_MAGIC)) decline("a file of Apptainer");
+    if (begins(start + SIF_MAGIC_PLACE, SIF_MAGIC)
+        || (begins(start, OLD_IMAGE_START) && begins(start + OLD_IMAGE_PLACE, SQUASHFS_MAGIC)))
+        decline("a file of Apptainer");
     if (begins(start, SQUASHFS_MAGIC)) return file;
     CALL(close, file);
     return -1;

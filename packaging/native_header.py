@@ -57,7 +57,9 @@ CONSTANTS = {
     ),
     "sundog.runtime.launcher.join_keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
     "sundog.runtime.launcher.main": ("SET_ID_REFUSAL",),
-    "sundog.base.record.magic": ("SIF_MAGIC", "SIF_MAGIC_PLACE", "SQUASHFS_MAGIC"),
+    "sundog.base.record.magic": (
+        *("OLD_IMAGE_PLACE", "OLD_IMAGE_START", "SIF_MAGIC", "SIF_MAGIC_PLACE", "SQUASHFS_MAGIC"),
+    ),
     "sundog.runtime.launcher.file_server": ("ENROOT_ENTRY", "SIF_RUN", "SIF_RUNSCRIPT"),
     "sundog.base.record.directory": ("OWN_COMMAND", "OWN_VARIABLES"),
     "sundog.runtime.container.squash_root": ("SQUASH_PLACE",),

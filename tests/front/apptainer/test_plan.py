@@ -401,7 +401,7 @@ def test_notes_of_variables() -> None:
     assert variables(plan)["HOME"] == "/home/ada"
 
 
-@pytest.mark.parametrize("image", ["library://x", "shub://x", "instance://x", "oras://x"])
+@pytest.mark.parametrize("image", ["library://x", "shub://x", "instance://x", "ipfs://x"])
 def test_images_of_other_kinds(image: str) -> None:
     with pytest.raises(SundogError) as caught:
         stored_name(image)

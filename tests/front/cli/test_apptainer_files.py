@@ -97,6 +97,26 @@ def test_owners_are_in_the_file(sif: Path) -> None:
     assert found[b"owned"][:4] == ("f", 0o4755, 3, 4)
 
 
+def test_root_sees_the_same_tree(place: Place, sif: Path) -> None:
+    """By layers, in the SIF, and in the sandbox: owners and modes of all paths, as root."""
+    place.run("build", "--sandbox", "seen", "docker://app")
+    script = (
+        "find / -xdev -path /ch -prune -o -path /.singularity.d -prune -o "
+        "-exec stat -c '%n %a %u %g %F' {} + 2>/dev/null | sort"
+    )
+    seen = []
+    for image in ("docker://app", str(sif), "seen"):
+        argv = ("exec", "--fakeroot", "--containall", "--no-home", image, "sh", "-c", script)
+        rows = place.run(*argv).stdout.splitlines()
+        # Mounts, and links of Apptainer.
+        hidden = ("/dev", "/proc", "/sys", "/tmp", "/var", "/root", "/etc", "/mnt", "/environment")
+        more = ("/ ", "/.exec", "/.run", "/.shell", "/.test", "/singularity")
+        seen.append([row for row in rows if not row.startswith((*hidden, *more))])
+    assert seen[0] == seen[1] == seen[2]
+    assert "/owned 4755 3 4 regular empty file" in seen[0]
+    assert len(seen[0]) > 100
+
+
 def test_sources(place: Place, sif: Path) -> None:
     """Every source gives the same tree, as a SIF and as a sandbox."""
     expected = in_tar(in_squash(sif))

@@ -13,7 +13,17 @@ import pytest
 from sundog.image.oci.config import ImageConfig
 from sundog.image.sif.texts import runscript, variables_script
 from tests.conftest import command, run_program
-from tests.image.convert.formats import CONFIG, in_squash, in_tar, make_layout, sif_descriptors
+from tests.image.convert.formats import (
+    CAPABILITY,
+    CONFIG,
+    in_archive,
+    in_directory,
+    in_squash,
+    in_tar,
+    make_layout,
+    sif_descriptors,
+    without_own,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,6 +109,24 @@ def test_files_of_apptainer(made: Path) -> None:
         b'#!/bin/sh\nexport A="${A:-"b"}"\nexport PATH="/bin"\n'
     )
     assert found[b".singularity.d/runscript"][:2] == ("f", 0o755)
+
+
+def test_the_trees_of_image_sif_and_sandbox_are_equal(made: Path) -> None:
+    """Path for path: kinds, owners, modes, devices, contents, times, capabilities, attributes."""
+    env = {"CH_IMAGE_STORAGE": str(made / "storage")}
+    image = [*command("ch-image"), "save", "--format=docker-archive", "img", "-o", "saved.tar"]
+    run_program(image, env=env, cwd=made)
+    sandbox = [*command("sundog"), "apptainer", "build", "--sandbox", "sandbox", "docker://img"]
+    run_program(sandbox, env=env, cwd=made)
+    stored, _ = in_archive(made / "saved.tar")
+    in_sif, in_sandbox = in_tar(in_squash(made / "later.sif")), in_directory(made / "sandbox")
+    assert without_own(in_sif) == without_own(stored) == without_own(in_sandbox)
+    assert in_sif[b"bin/cap"][7] == (("security.capability", CAPABILITY),)
+    added = {path: in_sif[path][:6] for path in in_sif.keys() - stored.keys()}
+    told = (b"ch/owners", b".singularity.d/labels.json")
+    assert {path: in_sandbox[path][:6] for path in in_sandbox.keys() - stored.keys()}.items() >= {
+        item for item in added.items() if item[0] not in told
+    }
 
 
 def test_copies_of_a_sif_keep_its_file_system(made: Path) -> None:

@@ -25,6 +25,8 @@ BUILD = (
     Option("--bind -B", "SRC[:DST[:ro]]", TAKEN, "show the host's SRC to %post at DST; a list"),
     Option("--build-arg", "NAME=VALUE", TAKEN, "the value of {{ NAME }} in the definition file"),
     Option("--build-arg-file", "FILE", TAKEN, "lines NAME=VALUE"),
+    Option("--docker-password", "TEXT", TAKEN, "a login, with --docker-username"),
+    Option("--docker-username", "NAME", TAKEN, "the user that --docker-password belongs to"),
     Option("--disable-cache", "", TAKEN, "run all sections again, and remember nothing"),
     Option("--force -F", "", TAKEN, "replace TARGET"),
     Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "as --bind, spelled out"),
@@ -53,8 +55,6 @@ BUILD = (
     # The result would miss these.
     Option("--authfile", "FILE", REFUSED, _PULL, "ch-image login"),
     Option("--docker-login", "", REFUSED, _PULL, "ch-image login"),
-    Option("--docker-password", "TEXT", REFUSED, _PULL, "ch-image login"),
-    Option("--docker-username", "NAME", REFUSED, _PULL, "ch-image login"),
     Option("--remote", "", REFUSED, "there is no service that builds", "leave it out"),
     Option("--no-https --nohttps", "", REFUSED, _PULL,
            "ch-image pull --tls-no-verify NAME, then again"),

@@ -12,7 +12,7 @@ import stat
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
-from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
+from sundog.base.record.magic import IMAGE_HEAD, image_kind
 from sundog.base.record.stack import ImageStack, unpack_command
 from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.apps import App, check_app_name
@@ -29,24 +29,19 @@ if TYPE_CHECKING:
 
 STORED = "docker://"
 INSTANCE = "instance://"
+# Images that come into storage first.
+LAYOUTS = ("docker-archive:", "oci-archive:", "oci:")
+ADDRESSES = ("http://", "https://", "oras://")
 _METADATA = b".singularity.d"
 _APPS = b"scif/apps"
 _SCRIPTS = _METADATA + b"/env"
 _CONVERT = "ch-convert FILE DIR makes a directory of it, where that is possible"
-_LAYOUT = "archives and layouts are not run yet"
-_LOAD = "ch-image load PATH, then docker://NAME"
 # What an image can't be: (why, hint).
 _TRANSPORTS = {
-    "docker-archive:": (_LAYOUT, _LOAD),
-    "oci-archive:": (_LAYOUT, _LOAD),
-    "oci:": (_LAYOUT, _LOAD),
     "docker-daemon:": ("no daemon is asked", "docker save -o FILE NAME, and ch-image load FILE"),
-    "http://": ("files are not downloaded yet", "curl -O ADDRESS"),
-    "https://": ("files are not downloaded yet", "curl -O ADDRESS"),
     INSTANCE: ("an instance is no image", "give it to exec, run, shell or test"),
     "ipfs://": ("there is no such client", "download the file first"),
     "library://": ("Sundog knows no library", "use an image of a registry: docker://NAME"),
-    "oras://": ("files of registries are not downloaded yet", "oras pull NAME"),
     "shub://": ("that service has ended", "use an image of a registry: docker://NAME"),
 }
 
@@ -138,6 +133,14 @@ def stored_name(image: str) -> str | None:
     return None
 
 
+def split_layout(image: str) -> tuple[str, str]:
+    """Return path and tag of ``oci:PATH[:TAG]``; a path that exists as it is has no tag."""
+    place = image.partition(":")[2]
+    place = place.removeprefix("//")
+    path, _, tag = place.partition(":")
+    return (place, "") if os.path.lexists(place) else (path, tag)
+
+
 def facts_of_name(name: str, storage: str | None) -> ImageFacts | None:
     """Return the facts of an image in storage, None if it is not there.  Raises SundogError."""
     found = image_facts(name, storage)
@@ -170,8 +173,7 @@ def facts_of_path(image: str, app: str = "") -> ImageFacts:
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode):
             return _facts(DirectoryFiles(fd), path, app, is_directory=True)
-        start = os.pread(fd, SIF_MAGIC_PLACE + len(SIF_MAGIC), 0) if stat.S_ISREG(mode) else b""
-        if start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
+        if stat.S_ISREG(mode) and image_kind(os.pread(fd, IMAGE_HEAD, 0)):
             from sundog.runtime.squashfs.image import SquashfsImage
             from sundog.runtime.squashfs.sif import squashfs_place
 

@@ -17,6 +17,8 @@ PULL = (
     Option("--arch", "ARCH", TAKEN, "the architecture, as arm64"),
     Option("--arch-variant", "VARIANT", TAKEN, "the variant of the architecture, as v7"),
     Option("--dir", "DIR", TAKEN, "the directory in which TARGET is made"),
+    Option("--docker-password", "TEXT", TAKEN, "a login, with --docker-username"),
+    Option("--docker-username", "NAME", TAKEN, "the user that --docker-password belongs to"),
     Option("--disable-cache", "", TAKEN, "keep nothing in storage"),
     Option("--force -F", "", TAKEN, "replace TARGET"),
     Option("--name", "NAME", TAKEN, "the name of TARGET"),
@@ -32,8 +34,6 @@ PULL = (
     # The result would miss these.
     Option("--authfile", "FILE", REFUSED, _PULL, "ch-image login"),
     Option("--docker-login", "", REFUSED, _PULL, "ch-image login"),
-    Option("--docker-password", "TEXT", REFUSED, _PULL, "ch-image login"),
-    Option("--docker-username", "NAME", REFUSED, _PULL, "ch-image login"),
     Option("--no-https --nohttps", "", REFUSED, _PULL,
            "set insecure = true in registries.conf; a registry on this machine needs nothing"),
 )  # fmt: skip

@@ -146,11 +146,11 @@ def _options(line: Line, name: str, storage: str | None, report: ApptainerReport
         epoch=parse_epoch(os.environ.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}"),
         cache_mode=CACHE_DISABLED if line.is_set("disable-cache") else CACHE_ENABLED,
         platform=Platform.parse(arch) if arch else None,
-        pull=_puller(report),
+        pull=_puller(line, report),
     )
 
 
-def _puller(report: ApptainerReport) -> Pull:
+def _puller(line: Line, report: ApptainerReport) -> Pull:
     """Return the function that pulls bases."""
 
     def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
@@ -159,7 +159,7 @@ def _puller(report: ApptainerReport) -> Pull:
         from sundog.image.registry.pull import pull
 
         report.info(f"pulling docker://{text}")
-        session = new_session(os.environ, report)
+        session = new_session(line, report)
         return pull(store, session, text, text, options=PullOptions(platform), report=report)
 
     return pull_base

@@ -7,7 +7,14 @@ import sys
 
 from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.host import Host
-from sundog.front.apptainer.image import STORED, facts_of_name, facts_of_path, stored_name
+from sundog.front.apptainer.image import (
+    ADDRESSES,
+    LAYOUTS,
+    STORED,
+    facts_of_name,
+    facts_of_path,
+    stored_name,
+)
 from sundog.front.apptainer.messages import FATAL, INFO, VERBOSE, Messages
 from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.apptainer.site import SITE_VARIABLE, read_site
@@ -29,6 +36,10 @@ _FILE_LIMIT = 1 << 20
 def image_of(line: Line, context: Context, messages: Messages) -> ImageFacts | int:
     """Return the facts of IMAGE; pull it if need be.  Returns the status of a pull that fails."""
     image, app = line.operands[0], line.last("app") or ""
+    if image.startswith((*LAYOUTS, *ADDRESSES)):
+        from sundog.front.cli.apptainer_fetched import resolved  # most images are there
+
+        image = resolved(image, context, messages)
     name = stored_name(image)
     if name is None:
         return facts_of_path(image, app)

@@ -6,13 +6,17 @@ The new file or directory is made beside TARGET, and gets its name when it is co
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
+from sundog.base.record.magic import IMAGE_HEAD, SIF_IMAGE, image_kind
 from sundog.errors import NotInStorage, SundogError, UsageError
-from sundog.front.apptainer.image import STORED, stored_name
+from sundog.front.apptainer.image import ADDRESSES, STORED, stored_name
 from sundog.front.apptainer.line import scan_files
 from sundog.front.apptainer.messages import WARNING
 from sundog.front.apptainer.pull import default_name
+from sundog.front.cli.apptainer_fetched import fetch_file
 from sundog.front.cli.apptainer_pull import pulled
 from sundog.front.cli.apptainer_report import (
     EXIT_FAILED,
@@ -33,8 +37,10 @@ from sundog.image.convert.formats import (
     input_place,
 )
 from sundog.image.convert.options import Options
+from sundog.image.convert.outputs import output_file
 from sundog.image.oci.platform import Platform
 from sundog.image.sif.reader import read_sif
+from sundog.image.sif.writer import SIF_MODE
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
@@ -104,7 +110,10 @@ def pull(words: Sequence[str], context: Context, messages: Messages) -> int:
 
     def act(report: ApptainerReport) -> int:
         with _place(source, context, line, report, is_fresh=True) as place:
-            _convert(place, target, context, line, report)
+            if source.startswith(ADDRESSES) and not line.is_set("sandbox"):
+                copy_file(place.text, target)
+            else:
+                _convert(place, target, context, line, report)
         return 0
 
     return _run(line, messages, act)
@@ -128,6 +137,11 @@ def _place(
     if source.startswith(_PREFIXES):
         yield input_place(source.replace("://", ":", 1), None)
         return
+    if source.startswith(ADDRESSES):
+        with Store.open(context.storage) as store:
+            found = input_place(fetch_file(store, source, line, report), None)
+            yield replace(found, known_as=source)
+        return
     name = stored_name(source)
     if name is None:
         place = input_place(source if source.startswith("/") else f"./{source}", None)
@@ -149,14 +163,14 @@ def _place(
         if is_there and not line.is_set("disable-cache"):
             yield Place(CH_IMAGE, name)
             return
-        is_kept = not line.is_set("disable-cache")
-        with pulled(store, name, platform, report, is_kept=is_kept) as kept:
+        with pulled(store, name, platform, line, report) as kept:
             yield Place(CH_IMAGE, kept, known_as=name)
 
 
 def _warn_of_signature(path: str, report: ApptainerReport) -> None:
     with open(path, "rb") as file:
-        if read_sif(file.fileno(), os.fsencode(path)).is_signed:
+        is_sif = image_kind(os.pread(file.fileno(), IMAGE_HEAD, 0)) == SIF_IMAGE
+        if is_sif and read_sif(file.fileno(), os.fsencode(path)).is_signed:
             report.warning(f"the signatures of {path} are not checked, and are left out")
 
 
@@ -181,6 +195,13 @@ def _convert(
         packing=Packing.choose("gzip", os.environ),
     )
     convert(place, Place(SANDBOX if is_sandbox else SIF, target), options, report)
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copy a SIF as it is, with its signatures."""
+    with output_file(target) as draft, open(source, "rb") as old, open(draft, "xb") as new:
+        shutil.copyfileobj(old, new)
+        os.fchmod(new.fileno(), SIF_MODE)
 
 
 def _temporary(line: Line) -> str | None:

@@ -14,6 +14,7 @@ from sundog.base.kernel.files import Closing
 from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.image import STORED, stored_name
 from sundog.front.apptainer.inspect import INSPECT, RUN_HELP, chosen, text_lines
+from sundog.front.cli.apptainer_fetched import resolved
 from sundog.front.cli.apptainer_report import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -52,7 +53,7 @@ def inspect(words: Sequence[str], context: Context, messages: Messages) -> int:
         return _help("inspect")
 
     def act() -> int:
-        data = chosen(line, _data(line, context))
+        data = chosen(line, _data(line, context, messages))
         if line.is_set("json") or line.is_set("all"):
             print_line(document(data).rstrip("\n"), _LAYOUT)
             return 0
@@ -70,7 +71,7 @@ def run_help(words: Sequence[str], context: Context, messages: Messages) -> int:
         return _help("run-help")
 
     def act() -> int:
-        data = _data(line, context)
+        data = _data(line, context, messages)
         app = line.last("app")
         found = data.get("apps", {}).get(app, {}) if app else data
         print_line(found.get("helpfile", "") or _NO_HELP, _LAYOUT)
@@ -86,8 +87,8 @@ def _line(name: str, words: Sequence[str], options: Sequence[Option]) -> Line:
     return line
 
 
-def _data(line: Line, context: Context) -> dict[str, Any]:
-    with image_files(line.operands[0], context) as files:
+def _data(line: Line, context: Context, messages: Messages) -> dict[str, Any]:
+    with image_files(resolved(line.operands[0], context, messages), context) as files:
         return attributes(files)
 
 

@@ -8,6 +8,7 @@ import secrets
 from contextlib import contextmanager, suppress
 
 from sundog.errors import NotInStorage, StoreError
+from sundog.front.apptainer.image import STORED
 from sundog.image.oci.platform import Platform
 from sundog.image.registry.credentials import PASSWORD_VARIABLE, USERNAME_VARIABLE
 from sundog.image.registry.options import PullOptions
@@ -16,59 +17,56 @@ from sundog.image.registry.session import Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from sundog.front.cli.apptainer_report import ApptainerReport
+    from sundog.front.options import Line
     from sundog.image.store.store import Store
+    from sundog.image.transfer.report import Report
 
-_OURS = {
-    USERNAME_VARIABLE: ("APPTAINER_DOCKER_USERNAME", "SINGULARITY_DOCKER_USERNAME"),
-    PASSWORD_VARIABLE: ("APPTAINER_DOCKER_PASSWORD", "SINGULARITY_DOCKER_PASSWORD"),
-}
+_LOGIN = {USERNAME_VARIABLE: "docker-username", PASSWORD_VARIABLE: "docker-password"}
 _PULLED = "pull "  # the origin of an image that came from a registry
 
 
-def new_session(environment: Mapping[str, str], report: ApptainerReport) -> Session:
-    """Return a session with registries, which has the login of Apptainer's variables, if any."""
+def new_session(line: Line | None, report: Report) -> Session:
+    """Return a session with registries, with the login that ``line`` gives, if any."""
     from sundog.front.cli.registries import ask_credentials
 
-    login = {
-        ours: environment[name]
-        for ours, names in _OURS.items()
-        for name in reversed(names)
-        if environment.get(name)
-    }
+    given = {name: line.last(option) for name, option in _LOGIN.items()} if line else {}
+    login = {name: value for name, value in given.items() if value}
     return Session(
-        {**environment, **login},
+        {**os.environ, **login},
         report,
-        authenticated=len(login) == len(_OURS),
+        authenticated=len(login) == len(_LOGIN),
         prompt=ask_credentials,
     )
 
 
 @contextmanager
 def pulled(
-    store: Store, name: str, platform: Platform | None, report: ApptainerReport, *, is_kept: bool
+    store: Store, name: str, platform: Platform | None, line: Line, report: Report
 ) -> Iterator[str]:
     """Give the name in storage of the present image ``name`` of a registry.
 
     An image of that name that did not come from a registry is taken as it is.  An image for another
-    ``platform``, and one that is not ``is_kept``, has a name of its own, and goes at the end.
-    Raises what a pull raises.
+    ``platform``, and any with --disable-cache, has a name of its own, and goes at the end.  Raises
+    what a pull raises.
     """
-    if is_kept and platform in (None, Platform.of_host()):
+    session = new_session(line, report)
+    if not line.is_set("disable-cache") and platform in (None, Platform.of_host()):
         turn = f"apptainer-{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
         with store.turn(turn).held(lambda: report.verbose(f"waiting for another pull of {name}")):
             if _is_own(store, name):
                 report.info(f"using the image in storage: {name}")
             else:
-                _pull(store, name, name, None, report)
+                report.info(f"pulling {STORED}{name}")
+                pull(store, session, name, name, options=PullOptions(None), report=report)
         yield name
         return
     once = f"apptainer-pull/{secrets.token_hex(8)}"
     try:
         store.expect_garbage()
-        _pull(store, name, once, platform, report)
+        report.info(f"pulling {STORED}{name}")
+        pull(store, session, name, once, options=PullOptions(platform), report=report)
         yield once
     finally:
         with suppress(NotInStorage):
@@ -80,11 +78,3 @@ def _is_own(store: Store, name: str) -> bool:
         return not store.images.get(name).origin.startswith(_PULLED)
     except (NotInStorage, StoreError):
         return False
-
-
-def _pull(
-    store: Store, name: str, target: str, platform: Platform | None, report: ApptainerReport
-) -> None:
-    report.info(f"pulling docker://{name}")
-    session = new_session(os.environ, report)
-    pull(store, session, name, target, options=PullOptions(platform), report=report)

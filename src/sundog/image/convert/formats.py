@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
+from sundog.base.record.magic import IMAGE_HEAD, SQUASHFS_IMAGE, image_kind
 from sundog.errors import ArchiveError, UsageError
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.limits import Meter
@@ -63,7 +63,6 @@ _PATTERNS: tuple[tuple[str, Sequence[str]], ...] = (
     (TAR, ("*.tar", "*.t?z", "*.tzst", "*.tbz2", "*.tar.?", "*.tar.??", "*.tar.???")),
     (DIRECTORY, ("/*", "./*", "../*", ".", "..")),
 )
-_HEAD = 64
 _LAYOUT = "oci-layout"
 # The name of the first member of an archive of images.
 _OCI_FIRST = re.compile(rb"(\./)?(blobs(/.*)?|oci-layout|index\.json)")
@@ -166,11 +165,9 @@ def _by_content(place: Place) -> str:
         return place.format
     try:
         with open(place.text, "rb", buffering=0) as raw:
-            head = raw.read(_HEAD)
-            if head.startswith(SQUASHFS_MAGIC):
-                return SQUASH
-            if head.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
-                return SIF
+            kind = image_kind(raw.read(IMAGE_HEAD))
+            if kind:
+                return SQUASH if kind == SQUASHFS_IMAGE else SIF
             raw.seek(0)
             first = next(iter(TarReader(open_decompressed(raw, Meter()))))
     except (ArchiveError, OSError, StopIteration):

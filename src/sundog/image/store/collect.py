@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # store.  Commands make ``downloads`` and those after it when they need them.
 _CONTENT = (
     *(b"images", b"containers", b"cache", b"layers", b"trees", b"blobs", b"probe"),
-    *(b"downloads", b"accounts", b"deleted", b"host-libraries"),
+    *(b"downloads", b"accounts", b"deleted", b"host-libraries", b"sif"),
 )
 
 

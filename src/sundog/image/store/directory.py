@@ -20,6 +20,7 @@
     convert/        see ``convert.temporary``
     run/            what is known of running containers: see ``state.place``
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
+    sif/            see ``registry.sif_files``
     host-libraries/ what ``ch-run --host-mpi`` has found out: see ``host_mpi.kept``
 
 All of it belongs to one user and one group.  Capabilities over a file need both its owner and its

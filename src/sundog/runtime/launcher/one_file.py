@@ -1,4 +1,4 @@
-"""Recognise images that are one file, by their content: SquashFS, and SIF.
+"""Recognise images that are one file, by their content: SquashFS, SIF, Singularity 2.
 
 Sources of --bind can be such files, too.  ``main`` looks for them before it enters the namespaces,
 because their server must stay outside.
@@ -12,7 +12,7 @@ import os
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
-from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
+from sundog.base.record.magic import IMAGE_HEAD, image_kind
 from sundog.base.record.names import name_to_directory
 from sundog.runtime.container.paths import exists
 from sundog.runtime.launcher.host_sources import HostSources
@@ -22,8 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
-
-_MAGICS_LENGTH = SIF_MAGIC_PLACE + len(SIF_MAGIC)
 
 
 def sources_of(line: CommandLine, storage: Storage) -> HostSources:
@@ -60,7 +58,7 @@ def _find_one_files(line: CommandLine, storage: Storage) -> tuple[bytes, list[by
 
 
 def is_one_file(path: bytes, *, must_be_readable: bool = False) -> bool:
-    """Tell whether the file ``path`` can be read, and is SquashFS or SIF.
+    """Tell whether the file ``path`` can be read, and is such an image.
 
     Raises KernelError for a file that ``must_be_readable`` and is not.
     """
@@ -74,10 +72,10 @@ def is_one_file(path: bytes, *, must_be_readable: bool = False) -> bool:
                 raise kernel_error("open", path, errno.EACCES) from None
             raise
         with Closing(fd):
-            start = os.pread(fd, _MAGICS_LENGTH, 0)
+            start = os.pread(fd, IMAGE_HEAD, 0)
     except OSError:
         return False
-    return start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE)
+    return image_kind(start) != ""
 
 
 def is_stored_name(reference: bytes, storage: Storage) -> bool:

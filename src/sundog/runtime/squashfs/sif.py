@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.libc import printable
-from sundog.base.record.magic import SIF_MAGIC, SIF_MAGIC_PLACE, SQUASHFS_MAGIC
+from sundog.base.record.magic import (
+    IMAGE_HEAD,
+    OLD_IMAGE,
+    OLD_IMAGE_PLACE,
+    SIF_IMAGE,
+    SIF_MAGIC,
+    SIF_MAGIC_PLACE,
+    SQUASHFS_MAGIC,
+    image_kind,
+)
 from sundog.base.record.sif import (
     DESCRIPTOR,
     DESCRIPTOR_LIMIT,
@@ -33,20 +42,21 @@ _HINT = "build it again as a plain SIF: apptainer build NEW.sif OLD.sif"
 
 
 def squashfs_place(fd: int, path: bytes) -> int:
-    """Return the offset of SquashFS in the file ``fd``: 0, or that of a SIF's primary partition.
+    """Return the offset of SquashFS in the file ``fd``: for SIF, that of the primary partition.
 
     ``path`` is for messages.  Raises SundogError for a SIF without such a partition.
     """
-    if os.pread(fd, len(SQUASHFS_MAGIC), 0) == SQUASHFS_MAGIC:
-        return 0
+    kind = image_kind(os.pread(fd, IMAGE_HEAD, 0))
+    if kind != SIF_IMAGE and kind:
+        return OLD_IMAGE_PLACE if kind == OLD_IMAGE else 0
     shown, size = printable(path), os.fstat(fd).st_size
-    for kind, *_, offset, _, _, _, _, _, _, _, extra in used_descriptors(fd, path):
+    for what, *_, offset, _, _, _, _, _, _, _, extra in used_descriptors(fd, path):
         file_system, partition, _ = PARTITION.unpack_from(extra)
-        if kind != PARTITION_OBJECT or partition != PRIMARY_PARTITION:
+        if what != PARTITION_OBJECT or partition != PRIMARY_PARTITION:
             continue
         if file_system != SQUASHFS_SYSTEM:
-            what = _FILE_SYSTEMS.get(file_system, f"of kind {file_system}")
-            raise SundogError(f"can't read {shown}: its system partition is {what}", _HINT)
+            other = _FILE_SYSTEMS.get(file_system, f"of kind {file_system}")
+            raise SundogError(f"can't read {shown}: its system partition is {other}", _HINT)
         if not 0 <= offset < size or os.pread(fd, len(SQUASHFS_MAGIC), offset) != SQUASHFS_MAGIC:
             raise damaged_sif(path, "its system partition")
         return int(offset)
