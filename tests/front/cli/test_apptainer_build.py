@@ -34,6 +34,9 @@ OWNERS = {"/a": "5:6 644", "/setid": "0:0 4755", "/null": "0:0 644", "/pub/daemo
 LOOK = "stat -c '%n %u:%g %a' /a /setid /null /pub/daemons"
 
 
+STORED = "docker://built"  # the quickest target
+
+
 class Bench:
     """A storage directory with the image bb, and a directory to work in."""
 
@@ -68,11 +71,11 @@ class Bench:
         self,
         definition: str,
         *options: str,
-        target: str = "out",
+        target: str = STORED,
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Completed:
-        """Build ``definition`` to a directory, in place of what is there."""
+        """Build ``definition`` to an image in storage, or to a directory; replace what is there."""
         self.write("x.def", definition)
         words = ("build", "--force", "--sandbox", *options, target, "x.def")
         return self.run(*words, check=check, env=env)
@@ -114,7 +117,7 @@ def owners(text: str) -> dict[str, str]:
 
 def test_post_is_root(bench: Bench) -> None:
     """A SIF, and a directory, have what real root would have made."""
-    done = bench.build(MADE_BY_ROOT)
+    done = bench.build(MADE_BY_ROOT, target="out")
     assert "1\n" in done.stdout
     assert owners(bench.run("exec", "--fakeroot", "out", "sh", "-c", LOOK).stdout) == OWNERS
     bench.run("build", "x.sif", "x.def")
@@ -155,9 +158,9 @@ def test_the_cache(bench: Bench) -> None:
     for name in ("setup", "pre"):
         host = f"{text}%{name}\n echo {name} >> {name}.log\n"
         bench.build(host)
-        found = steps(bench.build(host))
-        assert found["%post cat /data"] == "."
-        assert bench.text("data") == "two"
+        done = bench.build(host)
+        assert steps(done)["%post cat /data"] == "."
+        assert done.stdout == "two"
         assert (bench.work / f"{name}.log").read_text() == f"{name}\n" * 2
 
 
@@ -196,7 +199,7 @@ def test_what_post_sees(bench: Bench) -> None:
         "Bootstrap: docker\nFrom: with\n%environment\n export NOT=here\n%post\n env; pwd; id -un\n"
     )
     env = {"HOSTS": "1", "USER": "ada", "http_proxy": "http://proxy"}
-    lines = bench.build(text, env=env).stdout.splitlines()
+    lines = bench.build(text, target="out", env=env).stdout.splitlines()
     assert lines[-2:] == ["/", "root"]
     found = dict(line.split("=", 1) for line in lines[:-2])
     assert found.keys() <= {
@@ -369,7 +372,7 @@ From: bb
 %appinstall two
     test -e ../one/here
 """
-    bench.build(text)
+    bench.build(text, target="out")
     done = bench.run("run", "out", "a  b", env={"FOO": "given"})
     assert done.stdout == "run given x y a  b\n"
     place = bench.work / "out/.singularity.d"
@@ -417,7 +420,7 @@ def test_test(bench: Bench) -> None:
     assert "x.def:5: build failed: %test exited with 4" in bench.refused(text)
     bench.build(text, "--notest")
     bench.build(text, "-T")
-    bench.build(text, "--section", "post")
+    bench.build(text, "--section", "post", target="out")
     assert bench.run("test", "out", check=False).returncode != 4
 
 
@@ -425,7 +428,7 @@ def test_sections_and_update(bench: Bench) -> None:
     text = (
         "Bootstrap: docker\nFrom: bb\n%post\n echo >> /n\n%files\n x.def /f\n%environment\n A=1\n"
     )
-    bench.build(text, "--section", "post,labels")
+    bench.build(text, "--section", "post,labels", target="out")
     assert bench.text("n") == "\n"
     assert not (bench.work / "out/f").exists()
     assert "A=1" not in bench.text(".singularity.d/env/90-environment.sh")
@@ -450,6 +453,9 @@ def test_targets_and_values(bench: Bench) -> None:
     done = bench.run(*words, "--bind", "bound:/b", "out", "x.def")
     assert done.stdout == "bound\n"
     assert not (bench.work / "out/b").exists()
+    bench.write("x.def", f"{text}%setup\n test ! -e /b\n")
+    bench.run(*words, "--bind", "bound:/b", "--force", "out", "x.def")
+    bench.write("x.def", text)
     done = bench.run(*words, "-B", "bound:/b:ro", "out", "x.def", check=False)
     assert done.returncode == 255
     assert "build target already exists: out" in done.stderr
@@ -476,6 +482,31 @@ def test_targets_and_values(bench: Bench) -> None:
     )
 
 
+HOSTILE = """\
+FROM bb
+RUN mkdir -p /.singularity.d/env && cd /.singularity.d && mkfifo labels.json \\
+    && ln -s /etc/passwd Singularity && ln -s /nowhere/at/all runscript \\
+    && ln -s ../../../../../../..{outside} /scif && mkdir post-labels
+"""
+
+
+def test_hostile_base(bench: Bench) -> None:
+    """No link of a base leads out of the image; what is in the way is named."""
+    outside = bench.path / "outside"
+    outside.mkdir()
+    bench.write("Dockerfile", HOSTILE.format(outside=outside))
+    words = [*command("ch-image"), "build", "-t", "hostile", "."]
+    run_program(words, env=bench.environment, cwd=bench.work)
+    text = "Bootstrap: docker\nFrom: hostile\n%runscript\n echo run\n%appinstall a\n touch x\n"
+    bench.build(text, target="out")
+    assert bench.run("run", "out").stdout == "run\n"
+    assert os.listdir(outside) == []
+    assert (bench.work / "out/.singularity.d/runscript").read_text().startswith("#!/bin/sh\n")
+    assert "root" in bench.text("etc/passwd")
+    text = f"{text}%post\n mkdir -p /.singularity.d/runscript.help/x\n%help\n words\n"
+    assert "a directory is in the way: /.singularity.d/runscript.help" in bench.refused(text)
+
+
 AGENTS = {
     "docker-archive": "docker.tar",
     "oci-archive": "oci.tar",
@@ -491,26 +522,30 @@ def test_agents(bench: Bench) -> None:
     for place in ("docker-archive:docker.tar", "oci-archive:oci.tar", "oci:layout", "bb.sqfs"):
         run_program([*convert, place], cwd=bench.work, env=bench.environment)
     bench.write("context/Dockerfile", "FROM bb\nARG A=0\nRUN echo $A > /built\nONBUILD RUN false\n")
+    static = bench.work / "busybox"
+    bench.run("build", "--sandbox", "bb", "docker://bb")
+    static.write_bytes((bench.work / "bb/bin/busybox").read_bytes())
+    static.chmod(0o755)
     for agent, source in AGENTS.items():
         more = "BuildArgs: A=5\n" if agent == "dockerfile" else ""
         text = f"Bootstrap: {agent}\nFrom: {source}\n{more}%post\n echo {agent}; cat /built || :\n"
         built = "5\n" if agent == "dockerfile" else ""
         assert bench.build(text).stdout == f"{agent}\n{built}"
-    static = bench.work / "busybox"
-    static.write_bytes((bench.work / "out/bin/busybox").read_bytes())
-    static.chmod(0o755)
     text = "Bootstrap: busybox\nMirrorURL: busybox\n%post\n ls -l /bin/ls; id -u\n"
     assert bench.build(text).stdout.endswith("0\n")
     text = "Bootstrap: scratch\n%files\n busybox /bin/sh\n%runscript\n echo $0\n"
-    bench.build(text)
+    bench.build(text, target="out")
     assert bench.run("run", "out").stdout == "/.singularity.d/runscript\n"
-    done = bench.build("Bootstrap: docker\nFrom: bb\n%pre\n echo made > pre\n%files\n pre /\n")
+    done = bench.build(
+        "Bootstrap: docker\nFrom: bb\n%pre\n echo made > pre\n%files\n pre /\n", target="out"
+    )
     assert bench.text("pre") == "made\n"
     assert "%pre" in done.stderr
 
 
 REFUSED_AGENTS = {
     "Bootstrap: library\nFrom: x\n": "x.def:1: Bootstrap: library: Sundog knows no library",
+    "Bootstrap: oras\nFrom: x\n": "x.def:1: Bootstrap: oras: ",
     "Bootstrap: shub\nFrom: x\n": "x.def:1: Bootstrap: shub: ",
     "Bootstrap: dokcer\nFrom: x\n": "x.def:1: Bootstrap: no such agent: dokcer",
     "Bootstrap: docker\n": "x.def:1: Bootstrap: docker needs from",

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sundog.errors import DockerfileError, UsageError
+from sundog.image.builder.definition.plan import Wanted, plan_of
 from sundog.image.definition.parse import SIZE_LIMIT, parse_definition, read_labels, refuse_unused
 from sundog.image.definition.template import read_values
 from sundog.image.definition.values import SECTIONS, Definition
@@ -61,6 +62,15 @@ def parsed(text: str | bytes, **given: str) -> Definition:
 def fault_of(text: str | bytes, **values: str) -> DockerfileError | None:
     try:
         parse_definition(text, path="x.def", given=values)
+    except DockerfileError as error:
+        return error
+    return None
+
+
+def fault_of_plan(definition: Definition) -> DockerfileError | None:
+    """Plan the build; no other error may come."""
+    try:
+        plan_of(definition, Wanted(), "x86_64")
     except DockerfileError as error:
         return error
     return None
@@ -194,9 +204,9 @@ def test_without_header() -> None:
         "%post\n" + "{{ A }}" * (1 << 20),
         "%post\n" + "{{ A }}\n" * (1 << 18),
         "%files\n" + "'a'" * (3 << 20),
-        "%files\n" + "a\n" * (1 << 19),
-        "%post\ntrue\n" * (1 << 19),
-        "%labels\n" + "a b\n" * (1 << 20),
+        "%files\n" + "a\n" * (1 << 17),
+        "%post\ntrue\n" * (1 << 17),
+        "%labels\n" + "a b\n" * (1 << 18),
         "A" * (10 << 20) + ": b\n",
     ],
     ids=range(11),
@@ -238,6 +248,7 @@ def test_anything(lines: list[str], values: dict[str, str]) -> None:
     for stage in definition.stages:
         numbers = [line.number for each in stage.sections.values() for line in each.lines]
         assert all(stage.line <= number <= text.count("\n") + 1 for number in numbers)
+    fault_of_plan(definition)
     again = parse_definition(text.encode("utf-8", "surrogatepass"), path="x.def", given=values)
     assert again[0].stages == definition.stages
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest

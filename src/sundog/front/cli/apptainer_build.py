@@ -52,11 +52,9 @@ def build_definition_file(line: Line, storage: str | None, report: ApptainerRepo
     place = Place(SANDBOX if is_sandbox else SIF, target)
     _check_target(place, line, report)
     definition = _definition(source, line, report)
-    chosen = sections(line)
-    tests = "test" in chosen if chosen - {"all"} else True
     wanted = Wanted(
-        sections_of(sorted(chosen)),
-        runs_test=tests and not line.is_set("notest"),
+        sections_of(sections(line)),
+        runs_test=not line.is_set("notest"),
         base=Converted(Place(DIRECTORY, os.path.abspath(target))) if is_update else None,
     )
     with Store.open(storage) as store:

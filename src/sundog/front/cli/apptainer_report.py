@@ -1,4 +1,4 @@
-"""What a build or a conversion reports, in the form of Apptainer's messages."""
+"""The reports of builds and conversions, in the form of Apptainer's messages."""
 
 from __future__ import annotations
 

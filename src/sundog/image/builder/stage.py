@@ -15,7 +15,7 @@ from sundog.image.builder.graph import named_sources
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.metadata import changes, from_text, pair_text
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED
-from sundog.image.builder.own_instruction import OwnInstruction, StepMaker
+from sundog.image.builder.own_step import OwnStep, StepMaker
 from sundog.image.builder.platforms import check_platform, wanted_platform
 from sundog.image.builder.report import HIT, MISS, ends_reported
 from sundog.image.builder.retry import (
@@ -182,7 +182,7 @@ class StageBuild:
         variables = self._scope.variables(self._config.environment)
         instruction = self._state.dockerfile.expand(written, variables)
         match instruction:
-            case OwnInstruction():
+            case OwnStep():
                 self._own(instruction)
             case Arg():
                 self._arg(instruction)
@@ -199,7 +199,7 @@ class StageBuild:
             case _:
                 self._configure(instruction)
 
-    def _own(self, instruction: OwnInstruction) -> None:
+    def _own(self, instruction: OwnStep) -> None:
         self._is_unknown |= instruction.has_unknown_effects
 
         def files_of(name: str) -> Files:

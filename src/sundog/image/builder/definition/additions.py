@@ -122,10 +122,8 @@ def _written(
     for path in removals:
         directory, _, name = path.rpartition(b"/")
         with Closing(make_directories(root, directory)) as fd:
-            try:
+            if _is_in_the_way(fd, name):
                 os.unlink(name, dir_fd=fd)
-            except FileNotFoundError:
-                continue
     for path, addition in additions.items():
         if addition.is_directory:
             with Closing(make_directories(root, path)) as fd:
@@ -140,11 +138,8 @@ def _written(
 
 
 def _write(directory: int, name: bytes, path: bytes, addition: Addition) -> None:
-    try:
-        if not stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode):
-            os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        pass
+    if _is_in_the_way(directory, name):
+        os.unlink(name, dir_fd=directory)
     try:
         if addition.kind == "l":
             symlink(addition.content, name, dir_fd=directory)
@@ -159,3 +154,11 @@ def _write(directory: int, name: bytes, path: bytes, addition: Addition) -> None
         raise BuildError(
             f"a directory is in the way: /{printable(path)}", "remove it in %post"
         ) from error
+
+
+def _is_in_the_way(directory: int, name: bytes) -> bool:
+    """Tell whether something with this name is there, and no directory."""
+    try:
+        return not stat.S_ISDIR(os.lstat(name, dir_fd=directory).st_mode)
+    except FileNotFoundError:
+        return False

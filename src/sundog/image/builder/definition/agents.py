@@ -34,7 +34,7 @@ _SYSTEM = frozenset({"osversion", "mirrorurl", "include"})
 _KEYWORDS: Mapping[str, frozenset[str]] = {
     "docker": frozenset({"from", "registry", "namespace", "includecmd"}),
     **dict.fromkeys(
-        ("docker-archive", "docker-daemon", "oci", "oci-archive", "localimage", "oras"),
+        ("docker-archive", "docker-daemon", "oci", "oci-archive", "localimage"),
         frozenset({"from"}),
     ),
     "scratch": frozenset(),
@@ -48,6 +48,7 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
     "arch": frozenset({"confurl", "include"}),
 }
 _REFUSED = {
+    "oras": ("a SIF of a registry is not pulled", "Bootstrap: localimage, with the SIF"),
     "library": ("Sundog knows no library", "Bootstrap: docker, or localimage with a SIF"),
     "shub": ("Singularity Hub takes no requests any more", "Bootstrap: docker"),
 }
@@ -73,13 +74,6 @@ class Converted:
     """An image at a place of the host, in a format that ``ch-convert`` reads."""
 
     place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """A SIF in a registry."""
-
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +110,7 @@ class Empty:
     """No file."""
 
 
-Start = Registry | Converted | Pulled | Dockerfile | Made | Busybox | Empty
+Start = Registry | Converted | Dockerfile | Made | Busybox | Empty
 
 
 def start_of(stage: DefinitionStage, machine: str, fault: Fault) -> tuple[Start, list[str]]:
@@ -165,8 +159,6 @@ def _start(
         if not os.path.exists(path):
             raise fault(f"no such file: {path}", "paths are relative to where you are", "from")
         return Converted(input_place(os.path.abspath(path), None))
-    if agent == "oras":
-        return Pulled(needed("from").removeprefix("oras://"))
     if agent == "scratch":
         return Empty()
     if agent == "busybox":

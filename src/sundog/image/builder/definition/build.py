@@ -14,7 +14,7 @@ from sundog.image.builder.document import read_document
 from sundog.image.builder.executor import build, build_unnamed
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.graph import StageGraph, context_key
-from sundog.image.builder.own_instruction import StepMaker
+from sundog.image.builder.own_step import StepMaker
 from sundog.image.builder.places import Places
 from sundog.image.builder.scope import GlobalScope
 from sundog.image.builder.state import BuildState

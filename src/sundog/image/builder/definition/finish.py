@@ -1,4 +1,4 @@
-"""What a definition file says about its image, as files below /.singularity.d.
+"""The files below /.singularity.d that a definition file asks for.
 
 Specification: Apptainer's user guide, “Definition Files” and “Environment and Metadata”.
 """

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sundog.base.kernel.process import Umask
 from sundog.errors import BuildError, CommandFailed
@@ -97,7 +97,7 @@ class HostStep:
             [encoded(word) for word in words],
             self._variables(directory),
             os.fsencode(os.getcwd()),
-            self.options,
+            replace(self.options, binds=(), own=frozenset()),
             seccomp=force.seccomp,
             mounts=[
                 *mounts,

@@ -15,7 +15,7 @@ from sundog.image.builder.files.chmod import ModeChange
 from sundog.image.builder.files.chown import OwnerText
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.files.copy import CopyStep
-from sundog.image.builder.own_instruction import OwnInstruction
+from sundog.image.builder.own_step import OwnStep
 from sundog.image.builder.run.devices import RunDevices
 from sundog.image.builder.run.heredoc_command import SCRIPT_DIRECTORY, Script
 from sundog.image.builder.run.mounts import RunMounts
@@ -29,7 +29,7 @@ from sundog.runtime.container.search_path import ENGINE_PATH
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.errors import DockerfileError
-    from sundog.image.builder.own_instruction import StepMaker
+    from sundog.image.builder.own_step import StepMaker
     from sundog.image.builder.tree_step import TreeStep
     from sundog.image.definition.values import DefinitionStage, FilesSection
     from sundog.image.oci.config import ImageConfig
@@ -54,7 +54,7 @@ _SHOWN = 200  # characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skeleton(OwnInstruction):
+class Skeleton(OwnStep):
     """/.singularity.d as Apptainer makes it of a base; what the base has of it stays.
 
     ``is_after_pre`` says that commands of the host ran before.
@@ -86,7 +86,7 @@ class Skeleton(OwnInstruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppFiles(OwnInstruction):
+class AppFiles(OwnStep):
     """The directories and scripts of apps."""
 
     stage: DefinitionStage
@@ -104,7 +104,7 @@ class AppFiles(OwnInstruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopiedFiles(OwnInstruction):
+class CopiedFiles(OwnStep):
     """%files, or %appfiles: ``base`` is the directory of an app.
 
     ``number`` is that of the stage to copy from; "" is the host.
@@ -156,7 +156,7 @@ class CopiedFiles(OwnInstruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostCommand(OwnInstruction):
+class HostCommand(OwnStep):
     """%setup, or a tool of the host that makes a tree.
 
     ``argv`` and ``script`` are as those of ``HostStep``.  ``program`` is what must be on the host.
@@ -201,7 +201,7 @@ class HostCommand(OwnInstruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commands(OwnInstruction):
+class Commands(OwnStep):
     """%post, %appinstall or %test: ``argv``, in which SCRIPT is the path of ``script``.
 
     With ``reads_base``, the variables of the base are in its own scripts.  With ``is_test``, all
@@ -256,7 +256,7 @@ class Commands(OwnInstruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finishing(OwnInstruction):
+class Finishing(OwnStep):
     """%environment, %labels, %runscript, %startscript, %test and %help."""
 
     stage: DefinitionStage

@@ -28,7 +28,7 @@ from sundog.image.dockerfile.parse import Dockerfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from sundog.errors import DockerfileError
     from sundog.image.builder.definition.agents import Start
@@ -36,9 +36,13 @@ if TYPE_CHECKING:
     from sundog.image.dockerfile.expansion import InstructionT
     from sundog.image.dockerfile.instructions import Instruction
 
-# The words of --section; a definition's other sections belong to none of them.
-SECTION_WORDS = ("setup", "post", "files", "environment", "labels", "test")
-ALL = frozenset((*SECTION_WORDS, "pre", "runscript", "startscript", "help", "apps"))
+# --section names one of the first row; the others belong to no word of it.
+ALL = frozenset(
+    (
+        *("setup", "post", "files", "environment", "labels", "test"),
+        *("pre", "runscript", "startscript", "help", "apps"),
+    )
+)
 _BUSYBOX = "/bin/busybox"
 _LINKS = "{busybox} mkdir -p /bin /sbin /usr/bin /usr/sbin && {busybox} --install -s"
 
@@ -296,7 +300,7 @@ class _StagePlanner:
         return self._source.error(message, line, hint=hint)
 
 
-def sections_of(words: Sequence[str]) -> frozenset[str]:
+def sections_of(words: Collection[str]) -> frozenset[str]:
     """Return the sections that the values of --section name; none and all are words, too."""
     if not words or "all" in words:
         return ALL
