@@ -66,7 +66,10 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ch-run", "--test"): ("log", "log-fail"),
     ("ch-run", "--unset-env"): UNKNOWN,
     ("ch-run", "IMAGE"): IMAGES_AND_FILES,
-    ("sundog", "SUBCOMMAND"): ("exec", "run", "shell", "test", "links", "version"),
+    ("sundog", "SUBCOMMAND"): (
+        *("exec", "run", "shell", "test", "build", "pull", "cache", "instance", "overlay"),
+        *("links", "version"),
+    ),
 }
 
 
