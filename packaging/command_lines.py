@@ -48,7 +48,7 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ),
     ("ch-convert", "--out-fmt"): (
         *("ch-image", "dir", "docker", "docker-archive", "enroot", "oci-archive", "oci-dir"),
-        *("podman", "squash", "tar"),
+        *("podman", "sif", "squash", "tar"),
     ),
     ("ch-image", "--bind"): DIRECTORIES,
     ("ch-image", "--compression"): ("gzip", "zstd", "none"),
@@ -67,8 +67,8 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ch-run", "--unset-env"): UNKNOWN,
     ("ch-run", "IMAGE"): IMAGES_AND_FILES,
     ("sundog", "SUBCOMMAND"): (
-        *("exec", "run", "shell", "test", "build", "pull", "cache", "instance", "overlay"),
-        *("links", "version"),
+        *("exec", "run", "shell", "test", "build", "pull", "cache", "inspect"),
+        *("instance", "overlay", "run-help", "sif", "links", "version"),
     ),
 }
 
