@@ -48,7 +48,7 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ),
     ("ch-convert", "--out-fmt"): (
         *("ch-image", "dir", "docker", "docker-archive", "enroot", "oci-archive", "oci-dir"),
-        *("podman", "squash", "tar"),
+        *("podman", "sif", "squash", "tar"),
     ),
     ("ch-image", "--bind"): DIRECTORIES,
     ("ch-image", "--compression"): ("gzip", "zstd", "none"),
@@ -66,7 +66,10 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ch-run", "--test"): ("log", "log-fail"),
     ("ch-run", "--unset-env"): UNKNOWN,
     ("ch-run", "IMAGE"): IMAGES_AND_FILES,
-    ("sundog", "SUBCOMMAND"): ("exec", "run", "shell", "test", "links", "version"),
+    ("sundog", "SUBCOMMAND"): (
+        *("exec", "run", "shell", "test", "build", "pull", "cache", "inspect"),
+        *("instance", "overlay", "run-help", "sif", "links", "version"),
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """An app of the Scientific Filesystem in an image: /scif/apps/NAME.
 
     bin/ lib/           its programs and libraries
-    scif/runscript, scif/test
+    scif/runscript, scif/startscript, scif/test
                         its scripts
     scif/env/*.sh       its variables
 
@@ -42,9 +42,13 @@ class App:
         """The directory of the app in the container."""
         return f"{APPS}/{self.name}"
 
+    def has_script(self, kind: str) -> bool:
+        """Tell whether it has a ``runscript``, ``startscript`` or ``test``."""
+        return f"scif/{kind}" in self._names
+
     def script(self, kind: str) -> str:
         """Return the path of its ``runscript`` or ``test``.  Raises UsageError without one."""
-        if f"scif/{kind}" not in self._names:
+        if not self.has_script(kind):
             raise UsageError(
                 f"the app {self.name} has no {kind}", f"apptainer exec --app {self.name} IMAGE …"
             )

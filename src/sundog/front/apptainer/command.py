@@ -60,6 +60,9 @@ def command_of(
         if not words:
             raise UsageError("exec: no command", "apptainer exec IMAGE COMMAND [ARG…]")
         return words
+    if action == "start" and image.app is not None:
+        has_script = image.app.has_script("startscript")
+        return [image.app.script("startscript"), *words] if has_script else []
     if action == "start":
         return [f"{_METADATA}/startscript", *words] if image.startscript else []
     if action == "shell":

@@ -46,7 +46,7 @@ _EVERY = signal.valid_signals() - JOB_CONTROL
 
 
 class Starts:
-    """What an instance starts: its first member, and its startscript, if it has one.
+    """The starts of an instance: its first member, and its startscript, if it has one.
 
     ``logs`` are descriptors for the output.  ``has_scripts`` is as for the plan of the startscript.
     """

@@ -140,7 +140,7 @@ _HEADINGS = ("INSTANCE NAME", "CPU USAGE", "MEM USAGE / LIMIT", "MEM %", "PIDS")
 
 
 class _Use:
-    """What the processes of an instance use now: CPU time in seconds, memory in bytes."""
+    """The use of an instance's processes now: CPU time in seconds, memory in bytes."""
 
     __slots__ = ("_cpu", "_instance", "_limit", "_memory", "_pids", "_when")
 

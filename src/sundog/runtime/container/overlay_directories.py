@@ -90,7 +90,7 @@ class OverlayDirectory:
             )
 
 
-class OverlaidRoot:
+class _OverlaidRoot:
     """A root with directories on top: the first is the topmost, and may be writable.
 
     See ``root.Root``.
@@ -138,7 +138,7 @@ class OverlaidRoot:
 
     def unchanged(self) -> Root:
         """See ``Root``."""
-        return OverlaidRoot(self._root, [each for each in self._overlays if not each.work])
+        return _OverlaidRoot(self._root, [each for each in self._overlays if not each.work])
 
     def _overlay(self) -> OverlayRoot:
         base, lowers = self.lowers()
@@ -150,7 +150,7 @@ class OverlaidRoot:
 
 def overlaid_root(
     root: Root, given: Sequence[tuple[bytes, bool]], places: Iterable[bytes]
-) -> tuple[OverlaidRoot, list[OverlayDirectory]]:
+) -> tuple[_OverlaidRoot, list[OverlayDirectory]]:
     """Return ``root`` with the directories of --overlay on top, and these, topmost first.
 
     The last one that is given is the topmost.
@@ -166,7 +166,7 @@ def overlaid_root(
     overlays = [
         OverlayDirectory(path, places, is_writable=is_writable) for path, is_writable in ordered
     ]
-    return OverlaidRoot(root, overlays), overlays
+    return _OverlaidRoot(root, overlays), overlays
 
 
 def _place(fd: int) -> bytes:

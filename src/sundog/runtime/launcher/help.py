@@ -31,7 +31,7 @@ OPTIONS = (
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
     ("", "notify", "[LEVEL]", "make COMMAND see itself as root; remember its changes (see below)"),
     ("", "overlay", "DIR[:ro]", "put the changes of COMMAND into DIR; ro: show those in DIR"),
-    ("", "private-dev", "", "give the container its own /dev, with few devices"),
+    ("", "own-dev", "", "give the container its own /dev, with few devices"),
     ("t", "private-tmp", "", "give the container its own /tmp"),
     ("q", "quiet", "", "hide COMMAND's output; twice: also warnings; three times: also errors"),
     ("", "seccomp", "", "fake the system calls that need root"),

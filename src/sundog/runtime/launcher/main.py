@@ -224,13 +224,13 @@ def _sharing_of(request: Request) -> Sharing:
 
 def _host_files_of(request: Request) -> Part:
     """Return the part of the host's files that every container sees."""
-    devices = _load_own_devices(request) if request.line.mounts.private_dev else None
+    devices = _load_own_devices(request) if request.line.mounts.own_dev else None
     cray = exists(CRAY_DIRECTORY)
     return Part(host_files(request.need, cray=cray, own=request.own_files, devices=devices))
 
 
 def _load_own_devices(request: Request) -> Operation:
-    """Return the mount of --private-dev.  Few starts load it."""
+    """Return the mount of --own-dev.  Few starts load it."""
     from sundog.runtime.container.own_devices import OwnDevices
 
     terminal = next((os.fsencode(os.ttyname(fd)) for fd in range(3) if os.isatty(fd)), b"")

@@ -53,7 +53,7 @@ class ImageOptions:
 class MountOptions:
     """Files that the container shows; ``owned`` has the destinations of binds with the mode U."""
 
-    __slots__ = ("binds", "home", "owned", "passwd", "private_dev", "private_tmp", "tmpfs")
+    __slots__ = ("binds", "home", "own_dev", "owned", "passwd", "private_tmp", "tmpfs")
 
     def __init__(self, given: Given) -> None:
         binds = given.get("bind", [])
@@ -61,7 +61,7 @@ class MountOptions:
         self.owned: set[bytes] = {bind[1] for bind, is_owned in binds if is_owned}
         self.home = "home" in given
         self.passwd = "no-passwd" not in given
-        self.private_dev = "private-dev" in given
+        self.own_dev = "own-dev" in given
         self.private_tmp = "private-tmp" in given
         self.tmpfs: list[TmpfsMount] = given.get("tmpfs", [])
 
