@@ -67,8 +67,8 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ch-run", "--unset-env"): UNKNOWN,
     ("ch-run", "IMAGE"): IMAGES_AND_FILES,
     ("sundog", "SUBCOMMAND"): (
-        *("exec", "run", "shell", "test", "build", "pull", "instance", "overlay", "links"),
-        "version",
+        *("exec", "run", "shell", "test", "build", "pull", "inspect", "run-help", "sif"),
+        *("instance", "cache", "overlay", "links", "version"),
     ),
 }
 

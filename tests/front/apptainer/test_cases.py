@@ -1,4 +1,4 @@
-"""What Apptainer documents and tests of its command line, in the numbers of one list of cases.
+"""The cases of Apptainer's command line that it documents and tests, by the numbers of one list.
 
 A case is a line, and what it prints and returns.  ``d`` is the user guide of Apptainer, ``e`` its
 own tests (e2e), ``s`` its source; each of version 1.4, or 1.5 where 1.4 says nothing.
