@@ -17,9 +17,9 @@ Stage0 += environment(variables={{'A': 'b'}})
 Stage0 += label(metadata={{'x': 'y'}})
 Stage0 += shell(commands=['sed s/WHO/world/ /src/a.sh >/a', 'chmod 755 /a', 'chown 1:2 /a'])
 Stage1 += baseimage(image='{image}', _distro='ubuntu22')
-Stage1 += copy(_from='build', src='/a', dest='/usr/bin/a')
+Stage1 += copy(_from='build', src='/a', dest='/opt/a')
 Stage1 += environment(variables={{'A': 'b'}})
-Stage1 += runscript(commands=['/usr/bin/a "$@"'])
+Stage1 += runscript(commands=['/opt/a'])
 """
 
 

@@ -52,7 +52,7 @@ def test_the_client(site: Site, tmp_path: Path) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert all(" 1.4.5" in f" {text.rpartition(' ')[2]}" for text in found["version"])
     assert found["pulled"] == str(tmp_path / "small:1.sif")
-    assert "".join(found["executed"]).splitlines()[-3:] == ["a b", "input", "is here"]
+    assert {"a b", "input", "is here"} <= set("".join(found["executed"]).splitlines())
     assert owned(tmp_path / "made") == ""
     assert found["failed"]["return_code"] == 7
     assert "".join(found["ran"]).strip().endswith("ran")
