@@ -12,20 +12,27 @@ from pathlib import Path
 
 import completion
 import manual_page
-from command_lines import COMMANDS
+from command_lines import COMMANDS, PAGES
 
 
 def write(checkout: Path, directory: Path) -> None:
     """Write the files of all commands."""
+    files: dict[str, str] = {}
     for name, make in COMMANDS.items():
         line = make()
-        document = checkout / "docs" / "reference" / f"{name}.md"
-        text = document.read_text(encoding="utf-8") if document.exists() else ""
-        pages = manual_page.pages(line, text)
-        for path, content in (completion.files(line) | pages).items():
-            target = directory / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(content, encoding="utf-8")
+        files |= completion.files(line) | manual_page.pages(line, document(checkout, f"{name}.md"))
+    for name, make in PAGES.items():
+        files |= manual_page.pages(make(), document(checkout, name))
+    for path, content in files.items():
+        target = directory / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content, encoding="utf-8")
+
+
+def document(checkout: Path, name: str) -> str:
+    """Return the document of a command; an empty text if there is none."""
+    path = checkout / "docs" / "reference" / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ch-run", "--unset-env"): UNKNOWN,
     ("ch-run", "IMAGE"): IMAGES_AND_FILES,
     ("sundog", "SUBCOMMAND"): (
-        *("exec", "run", "shell", "test", "build", "pull", "cache", "inspect"),
-        *("instance", "overlay", "run-help", "sif", "links", "version"),
+        *("exec", "run", "shell", "test", "build", "pull", "inspect", "run-help", "sif"),
+        *("instance", "cache", "overlay", "links", "version"),
     ),
 }
 
@@ -220,6 +220,23 @@ def sundog() -> CommandLine:
     return CommandLine("sundog", summary, (storage,), operands, tuple(subcommands))
 
 
+def sundog_apptainer() -> CommandLine:
+    """Return the command line of ``sundog apptainer``, whose options are those of Apptainer."""
+    module = import_module("sundog.front.cli.sundog_help")
+    start = "apptainer"
+    found = []
+    for name in module.names():
+        operands, summary, _, options = module.described(name)
+        if name == start:
+            whole = tuple(map(podman_option, options))
+            summary_of_all = summary
+        elif name.startswith(f"{start} "):
+            arguments = tuple(Argument(word.strip("[]…")) for word in operands.split())
+            words = tuple(map(podman_option, options))
+            found.append(CommandLine(name.removeprefix(f"{start} "), summary, words, arguments))
+    return CommandLine("sundog-apptainer", summary_of_all, whole, subcommands=tuple(found))
+
+
 def podman_option(option: Any) -> Option:
     """Return an option of ``sundog``; brackets mark an argument that may only be attached."""
     argument = None
@@ -254,3 +271,5 @@ COMMANDS: dict[str, Callable[[], CommandLine]] = {
     "sundog": sundog,
     "sundog-fakeroot": sundog_fakeroot,
 }
+# Command lines that have manual pages only, and their documents.
+PAGES: dict[str, Callable[[], CommandLine]] = {"apptainer.md": sundog_apptainer}

@@ -31,7 +31,7 @@ def pages(line: CommandLine, document: str) -> dict[str, str]:
     document = COMMENT.sub("", document)
     made = {line.name: page(line, document)}
     for subcommand in line.subcommands:
-        name = f"{line.name}-{subcommand.name}"
+        name = f"{line.name}-{subcommand.name}".replace(" ", "-")
         made[name] = subcommand_page(name, subcommand, document)
     return {f"man/man1/{name}.1": text for name, text in made.items()}
 
@@ -59,8 +59,9 @@ def page(line: CommandLine, document: str) -> str:
 def subcommand_page(name: str, line: CommandLine, document: str) -> str:
     """Return the page of a subcommand: its section of the document, and the rest of its options."""
     text = section(line.name, document).strip()
-    command = name.removesuffix(f"-{line.name}")
-    synopsis = [usage(f"{command} {line.name}", line)]
+    command = name.removesuffix(f"-{line.name.replace(' ', '-')}")
+    words = command.replace("sundog-", "sundog ")  # it is a subcommand itself
+    synopsis = [usage(f"{words} {line.name}", line)]
     if text.startswith("```\n"):
         _, fenced, text = text.split("```\n", 2)
         synopsis = [*code(fenced)]

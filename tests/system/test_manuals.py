@@ -32,7 +32,11 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     "ch-test": selftest_arguments.make_parser(),
     **{f"ch-image-{name}": parser for name, parser in _subcommands(_parser()).items()},
 }
-PODMAN = {f"sundog-{name}": name for name in sundog_help.names() if " " not in name}
+PODMAN = {
+    f"sundog-{name.replace(' ', '-')}": name
+    for name in sundog_help.names()
+    if " " not in name or name.startswith("apptainer ")
+}
 NAMES = sorted([*PARSERS, *PODMAN, "ch-run", "ch-run-oci", "sundog", "sundog-fakeroot"])
 # tests/front/cli/test_manual.py tests that the document is complete and right.
 DOCUMENT = (CHECKOUT / "docs" / "reference" / "ch-image.md").read_text()
@@ -91,7 +95,7 @@ def test_page_is_formatted_without_a_warning_and_has_all_options(name: str) -> N
     assert options(name) <= words, name
     for title in ("NAME", "SYNOPSIS"):
         assert f"\n{title}\n" in text
-    assert re.search(rf"^ +{name} - [a-z].*[^.]$", text, re.MULTILINE)
+    assert re.search(rf"^ +{name} +- +[a-z].*[^.]$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What Apptainer documents and tests of its command line, in the numbers of one list of cases.
+"""The cases of Apptainer's command line that it documents and tests, by the numbers of one list.
 
 A case is a line, and what it prints and returns.  ``d`` is the user guide of Apptainer, ``e`` its
 own tests (e2e), ``s`` its source; each of version 1.4, or 1.5 where 1.4 says nothing.
@@ -6,10 +6,12 @@ own tests (e2e), ``s`` its source; each of version 1.4, or 1.5 where 1.4 says no
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +20,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.front.apptainer.variables import DEFAULT_PATH
-from tests.conftest import Completed, command, run_program
+from tests.conftest import Completed, command, run_program, until
 from tests.front.cli.test_sundog_apptainer import Place
+from tests.image.registry.servers import InProcessRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -274,3 +277,88 @@ def test_case_34_a_link_that_leads_elsewhere_inside(cases: Cases) -> None:
     argv = ["sh", "-c", script, "sh", *command("sundog"), "apptainer", "exec", cases.names["sif"]]
     done = run_program([*argv, "sh", "-c", "pwd -P; ls"], env=cases.place.environment)
     assert done.stdout == f"{cases.place.work}\nhere\n"
+
+
+def test_cases_9_to_14_pull(cases: Cases) -> None:
+    """Names of files, what is not overwritten, and sandboxes (s, e)."""
+    place = cases.out / "pull"
+    place.mkdir()
+
+    def pull(*words: str) -> tuple[int, str]:
+        done = cases.place.run("-q", "pull", *words, cwd=place, check=False)
+        return done.returncode, done.stderr.partition("\n")[0]
+
+    with InProcessRegistry().serve() as served:
+        env = cases.place.environment
+        for tag in ("c", "latest"):
+            run_program([*command("ch-image"), "push", "bb", f"{served.host}/a/b:{tag}"], env=env)
+        name = f"docker://{served.host}/a/b"
+        assert pull(f"{name}:c") == (0, "")
+        assert pull(name) == (0, "")
+        there = 'FATAL:   Image file already exists: "b_c.sif" - will not overwrite'
+        assert pull(f"{name}:c") == (255, there)
+        before = (place / "b_c.sif").stat().st_ino
+        assert pull("--force", f"{name}:c") == (0, "")
+        assert (place / "b_c.sif").stat().st_ino != before
+        assert pull("x.sif", name) == (0, "")
+        assert pull("--name", "y.sif", name) == (0, "")
+        (place / "dir").mkdir()
+        assert pull("--dir", "dir", name) == (0, "")
+        assert pull("--dir", "dir", "--name", "/z.sif/no", name)[0] == 255
+        assert pull("--sandbox", "box", name) == (0, "")
+        assert pull("debian") == (1, "FATAL:   No transport type URI supplied")
+    assert sorted(path.name for path in place.iterdir()) == [
+        *("b_c.sif", "b_latest.sif", "box", "dir", "x.sif", "y.sif"),
+    ]
+    assert [path.name for path in (place / "dir").iterdir()] == ["b_latest.sif"]
+    assert (place / "x.sif").stat().st_mode & 0o777 == 0o755
+    for image in ("x.sif", "box"):
+        assert cases.place.run("run", place / image, "echo", "$HOME").stdout.split() == [
+            str(cases.place.home)
+        ]
+
+
+def test_cases_41_to_45_instances(cases: Cases) -> None:
+    """One name is one instance; lists, logs, and ghosts (e, d, s)."""
+
+    def told(*words: str) -> tuple[int, str]:
+        done = cases.place.run("instance", *words, check=False)
+        return done.returncode, done.stdout + done.stderr.partition("\n")[0]
+
+    pid_file = cases.out / "pid"
+    assert told("start", "--pid-file", str(pid_file), "docker://bb", "n1")[0] == 0
+    try:
+        again = told("start", "docker://bb", "n1")
+        assert (again[0], "instance n1 already exists" in again[1]) == (255, True)
+        header, row = told("list")[1].strip().splitlines()
+        assert header.split() == ["INSTANCE", "NAME", "PID", "IP", "IMAGE"]
+        assert row.split()[:2] == ["n1", pid_file.read_text().strip()]
+        text = told("list", "--json", "n*")[1]
+        assert text.startswith('{\n\t"instances": [')
+        (found,) = json.loads(text)["instances"]
+        keys = {"instance", "pid", "img", "ip", "logErrPath", "logOutPath"}
+        assert keys <= set(found)
+        assert told("list", "*2")[1].count("\n") <= 1
+        done = cases.place.run("exec", "instance://n1", "sh", "-c", "test $$ != 1; echo in")
+        assert done.stdout == "in\n"
+        none = told("stop", "n2")
+        assert (none[0], "no instance found" in none[1]) == (255, True)
+        os.kill(found["pid"], signal.SIGKILL)  # it becomes a ghost
+        until(lambda: told("start", "docker://bb", "n1")[0] == 0)
+    finally:
+        assert told("stop", "-a")[0] == 0
+    assert told("stop", "-a")[0] == 255
+
+
+def test_case_47_an_overlay_is_made_once(cases: Cases) -> None:
+    cases.place.run("overlay", "create", cases.out / "changes")
+    done = cases.place.run("overlay", "create", cases.out / "changes", check=False)
+    assert (done.returncode, done.stderr.startswith("FATAL:   ")) == (255, True)
+
+
+def test_case_57_a_file_that_runs(cases: Cases) -> None:
+    (cases.out / "path").mkdir()
+    cases.place.run("links", cases.out / "path")
+    env = cases.place.environment | {"PATH": f"{cases.out}/path:/usr/bin:/bin"}
+    done = run_program([cases.names["sif"], "a", "b"], env=env, check=False)
+    assert (done.returncode, done.stdout) == (3, "runscript a b default\n")
