@@ -1,7 +1,7 @@
 """Join the modules of ``ch-run`` into one module for the wheel; those of rare options into others.
 
 The server that the compiled ``ch-run`` starts is a joined module, too, and so are
-``sundog-fakeroot``, and what ``sundog run`` is made of.
+``sundog-fakeroot``, and what ``sundog run`` and ``sundog apptainer`` are made of.
 
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
@@ -114,9 +114,15 @@ MODULES = {
     ),
     "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
 }
-# The joined module of ``sundog run``, and the modules that it begins with.
-FRONT = "sundog.front.cli.sundog_joined"
-FRONT_ENTRIES = ("sundog.front.cli.sundog", "sundog.front.cli.sundog_run")
+# The joined modules of ``sundog run`` and of ``sundog apptainer``, and the modules with which each
+# begins.  ``sundog`` loads one of them: sundog.start.
+FRONTS = {
+    "sundog.front.cli.sundog_joined": ("sundog.front.cli.sundog", "sundog.front.cli.sundog_run"),
+    "sundog.front.cli.apptainer_joined": (
+        "sundog.front.cli.sundog",
+        "sundog.front.cli.sundog_apptainer",
+    ),
+}
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
 
 # The module whose names are those of other modules, by its table.
@@ -197,18 +203,18 @@ def note_meanings(statement: Statement, module: str, meanings: dict[str, tuple[s
             raise JoinError(f"{bound} is defined in {other} and in {module}")
 
 
-def join_front(source: Path) -> str:
-    """Return the text of the module that ``sundog run`` is made of, as FRONT_ENTRIES begin it.
+def join_front(source: Path, name: str) -> str:
+    """Return the text of the module ``name`` of FRONTS.
 
     It keeps all definitions, because it stands for its modules: ``sundog.start`` lets later imports
-    of STANDS_FOR find them here.  So each class exists once.
+    of STANDS_FOR find them here.  So each class exists once.  It stands for no package.
     """
-    modules = ordered_modules(source, *FRONT_ENTRIES)
+    modules = [each for each in ordered_modules(source, *FRONTS[name]) if each != "sundog"]
     meanings: dict[str, tuple[str, str]] = {}
     body = parsed("OWN_NAME = __name__")
     for module in modules:
         body += parsed(f"__name__ = {module!r}")  # the module of its classes
-        for node in LeaveOutOfFront().visit(parse_module(source, module)).body:
+        for node in LeaveOutOfFront(modules).visit(parse_module(source, module)).body:
             statement = Statement(node)
             note_meanings(statement, module, meanings)
             body.append(statement)
@@ -403,15 +409,20 @@ class LeaveOut(ast.NodeTransformer):
 
 
 class LeaveOutOfFront(LeaveOut):
-    """Remove what the joined module of ``sundog run`` does not need."""
+    """Remove what a joined module of FRONTS, which is made of ``modules``, does not need."""
+
+    def __init__(self, modules: list[str]) -> None:
+        super().__init__()
+        self.modules = modules
 
     def visit_Import(self, node: ast.Import) -> ast.Import:
         """Keep ``os``: the modules of ``front`` need it."""
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
-        """Keep the imports in functions, too: few starts need what they import."""
-        return node if self.in_function else super().visit_ImportFrom(node)
+        """Keep imports in functions, which few starts need, and those of other modules."""
+        is_other = is_ours(node.module) and node.module not in self.modules
+        return node if self.in_function or is_other else super().visit_ImportFrom(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """Keep the names of ``os``."""

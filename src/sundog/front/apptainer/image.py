@@ -20,6 +20,8 @@ from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.stored import image_directory, image_facts
 from sundog.runtime.container.image_files import FILE_LIMIT, DirectoryFiles, SquashfsFiles
 from sundog.runtime.container.root_files import read_inside
+from sundog.runtime.squashfs.image import SquashfsImage
+from sundog.runtime.squashfs.sif import squashfs_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,9 +174,6 @@ def facts_of_path(image: str, app: str = "") -> ImageFacts:
             return _facts(DirectoryFiles(fd), path, app, is_directory=True)
         start = os.pread(fd, SIF_MAGIC_PLACE + len(SIF_MAGIC), 0) if stat.S_ISREG(mode) else b""
         if start.startswith(SQUASHFS_MAGIC) or start.startswith(SIF_MAGIC, SIF_MAGIC_PLACE):
-            from sundog.runtime.squashfs.image import SquashfsImage
-            from sundog.runtime.squashfs.sif import squashfs_place
-
             place = squashfs_place(fd, os.fsencode(path))
             return _facts(SquashfsFiles(SquashfsImage(fd, place)), path, app, is_directory=False)
     raise SundogError(
