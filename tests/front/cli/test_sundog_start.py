@@ -95,10 +95,8 @@ def test_modules_of_a_start(place: Place, tmp_path: Path) -> None:
     launcher = "runtime/launcher/ch_run"
     common = ["__init__", "start", "joined"]
     run = [*common, "front/cli/sundog_joined", launcher]
-    assert modules(place, tmp_path, "run", "--rm", "busybox", "true") == [
-        *run,
-        f"{launcher}_notify",
-    ]
+    more = [f"{launcher}_{name}" for name in ("notify", "rare", "answering")]
+    assert modules(place, tmp_path, "run", "--rm", "busybox", "true") == [*run, *more]
     apptainer = [*common, "front/cli/apptainer_joined", launcher]
     line = ["apptainer", "exec"]
     assert modules(place, tmp_path, *line, "docker://busybox", "true") == apptainer

@@ -295,8 +295,48 @@ def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
     assert not modules & {"os", "ctypes", "re", "enum", "site"}
 
 
-def test_notify_opens_one_module_more(installed: Path, image: Path, tmp_path: Path) -> None:
-    """The launcher opens the joined module, not the forty modules of its source."""
+# By joined module, what its text may grow to: each start reads it.
+SIZES = {
+    "ch_run": 195_000,
+    "ch_run_notify": 142_000,
+    "ch_run_answering": 246_000,
+    "ch_run_rare": 66_000,
+    "sundog.front.cli.sundog_joined": 97_000,
+    "sundog.front.cli.apptainer_joined": 200_000,
+}
+
+
+def test_sizes() -> None:
+    """A start of --notify reads the first four; a supervisor runs the third, seldom the fourth."""
+    joiner = load_packaging("join_launcher")
+    found = {
+        name: len(joiner.join_front(CHECKOUT / "src", name) if "." in name else joined_text(name))
+        for name in SIZES
+    }
+    assert {name: size for name, size in found.items() if size > SIZES[name]} == {}
+
+
+def test_the_supervisor_loads_nothing_of_the_container(installed: Path, image: Path) -> None:
+    """What it loads late was read before: a file of the image at that path is no module."""
+    module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
+    for name in ("ch_run_answering", "ch_run_rare"):
+        planted = image / module.with_stem(name).relative_to("/")
+        planted.parent.mkdir(parents=True, exist_ok=True)
+        planted.write_text("import posix\nposix.write(2, b'taken')\n")
+    script = f"test -e {module.with_stem('ch_run_rare')} && hostname other"  # a rare call
+    done = subprocess.run(
+        [installed, "--notify", "-v", image, "--", "sh", "-c", script],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
+    assert b"sethostname=1" in done.stderr
+    assert b"could not answer" not in done.stderr
+    assert b"taken" not in done.stderr
+
+
+def test_notify_opens_few_modules_more(installed: Path, image: Path, tmp_path: Path) -> None:
+    """The launcher opens the joined modules, not the forty modules of their source."""
     log = tmp_path / "log"
     command: list[str | Path] = [installed, "--notify", image, "--", "/bin/true"]
     subprocess.run(
@@ -309,6 +349,8 @@ def test_notify_opens_one_module_more(installed: Path, image: Path, tmp_path: Pa
     assert [name.replace("__pycache__/", "") for name in opened] == [
         "sundog/runtime/launcher/ch_run",
         "sundog/runtime/launcher/ch_run_notify",
+        "sundog/runtime/launcher/ch_run_rare",
+        "sundog/runtime/launcher/ch_run_answering",
     ]
 
 
