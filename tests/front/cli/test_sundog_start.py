@@ -105,6 +105,14 @@ def test_modules_of_a_start(place: Place, tmp_path: Path) -> None:
     assert found == [*apptainer, f"{launcher}_files"]
 
 
+def test_many_starts_at_once(place: Place) -> None:
+    """The ranks of a job begin together."""
+    for image in ("docker://busybox", str(place.sif)):
+        argv = [*command("sundog"), "apptainer", "exec", image, "true"]
+        started = [subprocess.Popen(argv, env=os.environ | place.environment) for _ in range(8)]
+        assert [process.wait() for process in started] == [0] * len(started)
+
+
 def modules(place: Place, path: Path, *words: str | Path) -> list[str]:
     """Return the modules of Sundog that a line of ``sundog`` loads, in their order."""
     log = path / "log"
