@@ -44,9 +44,10 @@ class WheelHook(BuildHookInterface[Any]):
             joined = directory / f"{name}.py"
             joined.write_text(joiner.join(root / "src", name), encoding="utf-8")
             build_data["force_include"][str(joined)] = f"sundog/runtime/launcher/{name}.py"
-        joined = directory / "front.py"
-        joined.write_text(joiner.join_front(root / "src"), encoding="utf-8")
-        build_data["force_include"][str(joined)] = f"{joiner.FRONT.replace('.', '/')}.py"
+        for name in joiner.FRONTS:
+            joined = directory / f"{name}.py"
+            joined.write_text(joiner.join_front(root / "src", name), encoding="utf-8")
+            build_data["force_include"][str(joined)] = f"{name.replace('.', '/')}.py"
         share = directory / "share"
         maker = [sys.executable, "-B", str(root / "packaging" / "command_files.py")]
         subprocess.run([*maker, str(root), str(share)], check=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 60
 MANY = 500
+CROWD = 64  # starts at once
 LAYERS = (5, 60)
 HOST = "the host's static true"
 INTERPRETER = "the interpreter, `python -I -S -E -c pass`"
@@ -35,6 +36,9 @@ DEVICE = "sundog, the same with `--device=…`: CDI in JSON, four libraries"
 NOTIFY = "sundog, `ch-run --notify IMAGE -- true`"
 RUN = "sundog, `sundog run --rm IMAGE true`"
 RUN_AS_CALLER = "sundog, `sundog run --rm --userns=keep-id IMAGE true`"
+SIF = "sundog, `ch-run IMAGE.sif -- true`"
+APPTAINER_SIF = "sundog, `sundog apptainer exec IMAGE.sif true`"
+APPTAINER = "sundog, `sundog apptainer exec docker://IMAGE true`"
 CHARLIECLOUD = "charliecloud, `ch-run DIRECTORY -- true`"
 BUBBLEWRAP = "bubblewrap, `bwrap --unshare-user --bind …`"
 BUILDAH = "buildah, `buildah run --isolation chroot …`"
@@ -64,7 +68,10 @@ def measure(bench: Bench, results: Results) -> None:
     bench.run(sundog.importing(tarball, "busybox"), sundog.environment)
     for layers in LAYERS:
         _build(bench, sundog, layers)
-    subjects = _Subjects(_commands(bench, tree), sundog.environment)
+    sif = bench.place / "image.sif"
+    build = [str(bench.programs / "sundog"), "apptainer", "build", str(sif)]
+    bench.run([*build, f"docker://layers{LAYERS[0]}"], sundog.environment)
+    subjects = _Subjects(_commands(bench, tree, sif), sundog.environment)
     _once(bench, subjects, tarball, results)
     _many(bench, subjects, results)
     named = (INTERPRETER, OURS, DEEP, OPTIONS, DIRECTORY, PYTHON, CHARLIECLOUD, BUBBLEWRAP)
@@ -103,7 +110,7 @@ def _build(bench: Bench, sundog: Sundog, layers: int) -> None:
         raise WorkshopError(f"the image {name} has {found} layers")
 
 
-def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
+def _commands(bench: Bench, tree: Path, sif: Path) -> dict[str, Sequence[str]]:
     interpreter = str((bench.programs / "python").resolve())
     ch_run = str(bench.programs / "ch-run")
     launcher = bench.programs / LAUNCHER
@@ -111,6 +118,7 @@ def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
         launcher = bench.programs / "ch-run"
     image = [f"layers{LAYERS[0]}", "--", "true"]
     run = [str(bench.programs / "sundog"), "run", "--rm"]
+    apptainer = [str(bench.programs / "sundog"), "apptainer", "exec"]
     variables = bench.place / "variables"
     variables.write_text("ONE=1\nTWO=two\n")
     options = ["-W", f"--set-env={variables}", "--set-env=THREE=3", "-b", f"{bench.place}:/mnt"]
@@ -129,6 +137,9 @@ def _commands(bench: Bench, tree: Path) -> dict[str, Sequence[str]]:
         NOTIFY: [ch_run, "--notify", *image],
         RUN: [*run, image[0], "true"],
         RUN_AS_CALLER: [*run, "--userns=keep-id", image[0], "true"],
+        SIF: [ch_run, str(sif), "--", "true"],
+        APPTAINER_SIF: [*apptainer, str(sif), "true"],
+        APPTAINER: [*apptainer, f"docker://{image[0]}", "true"],
         CHARLIECLOUD: ["/usr/bin/ch-run", str(tree), "--", "true"],
         BUBBLEWRAP: ["/usr/bin/bwrap", "--unshare-user", *binds, "true"],
     }
@@ -198,6 +209,8 @@ def _once(bench: Bench, subjects: _Subjects, tarball: Path, results: Results) ->
     results.target(
         "sundog run: CPU ÷ that of ch-run --notify", cost[RUN].cpu / cost[NOTIFY].cpu, 1.15
     )
+    added_by_front = (cost[APPTAINER_SIF].cpu - cost[SIF].cpu) * 1e3
+    results.target("sundog apptainer exec: CPU more than ch-run's of a SIF, ms", added_by_front, 4)
     results.target("start with a device of CDI: CPU more than the Python launcher's, ms", added, 3)
     results.target("start that is declined: CPU more than the Python launcher's, ms", more, 1)
 
@@ -221,6 +234,9 @@ def _many(bench: Bench, subjects: _Subjects, results: Results) -> None:
             rows,
         )
     )
+    for label in (APPTAINER, APPTAINER_SIF):
+        many = bench.repeat(subjects.commands[label], MANY, at_once=CROWD, env=subjects.environment)
+        results.target(f"{label}, {CROWD} at once: failures", many.failed, 0)
     for at_once, limit in ((1, 0.6), (2, 0.75)):
         starts = f"{at_once} x {MANY // at_once} starts"
         own, peer = found[OURS, at_once], found[CHARLIECLOUD, at_once]

@@ -1,7 +1,7 @@
 """Join the modules of ``ch-run`` into one module for the wheel; those of rare options into others.
 
 The server that the compiled ``ch-run`` starts is a joined module, too, and so are
-``sundog-fakeroot``, and what ``sundog run`` is made of.
+``sundog-fakeroot``, and what ``sundog run`` and ``sundog apptainer`` are made of.
 
 Why: every MPI rank starts a ``ch-run``.  Each module costs the interpreter about five look-ups of
 paths and an open.  On a cluster's file system these are requests to one metadata server.
@@ -16,7 +16,9 @@ checks them:
 
 A function imports our own names only if few starts need them.  Such an import names the entry of an
 addition, and ``add`` then runs the addition in the namespace of the first joined module.  An
-addition contains only the statements that the first joined module lacks.
+addition contains only the statements that the first joined module lacks.  Where a function imports
+the entry itself, ``hold`` reads the addition, so that ``add`` has it when the root is another.  A
+program of its own has at its top what its functions import.
 
 An import from ``sundog.base.cpython`` becomes one from the private module that has the name.
 
@@ -50,12 +52,14 @@ class Joined:
 
     ``entry`` is the module that it is made from.  ``end`` is its last statement; the joined module
     keeps the definitions that this statement needs.  ``is_addition`` says that it runs in the
-    namespace of the first joined module, and lacks what that one has.
+    namespace of the first joined module, and lacks what that one has, and what the addition
+    ``after`` which it comes has.
     """
 
     entry: str
     end: str
     is_addition: bool = True
+    after: str = ""
 
 
 # To import an extension module, Python lists each directory of sys.path and tries many suffixes.
@@ -66,9 +70,34 @@ import _imp
 import _frozen_importlib_external as loaders
 from _frozen_importlib import ModuleSpec
 
-def add(name):
+added, held = [], {}
+
+def loader_of(name):
     directory, _, _ = sys._getframe().f_code.co_filename.rpartition("/")
-    exec(loaders.SourceFileLoader(name, f"{directory}/{name}.py").get_code(name), globals())
+    return loaders.SourceFileLoader(name, f"{directory}/{name}.py")
+
+def hold(name):
+    loader = loader_of(name)
+    stats = loader.path_stats(loader.path)
+    head = loaders.MAGIC_NUMBER + bytes(4)
+    for key in ("mtime", "size"):
+        head += (int(stats[key]) & 0xFFFFFFFF).to_bytes(4, "little")
+    try:
+        data = loader.get_data(loaders.cache_from_source(loader.path))
+    except OSError:
+        data = b""
+    held[name] = data if data.startswith(head) else loader.get_code(name)
+
+def add(name):
+    if name in added:
+        return
+    added.append(name)
+    code = held.pop(name, None)
+    if code is None:
+        code = loader_of(name).get_code(name)
+    elif isinstance(code, bytes):
+        code = loaders.marshal.loads(memoryview(code)[len(loaders.MAGIC_NUMBER) + 12:])
+    exec(code, globals())
 
 def preload_extension(name):
     if name in sys.modules:
@@ -95,6 +124,14 @@ MODULES = {
     ),
     "ch_run_feature": Joined("sundog.runtime.launcher.feature", "feature_status"),
     "ch_run_notify": Joined("sundog.runtime.launcher.notify", "attendant_for"),
+    "ch_run_answering": Joined(
+        "sundog.runtime.supervision.answering", "answered", after="ch_run_notify"
+    ),
+    "ch_run_rare": Joined(
+        "sundog.runtime.emulation.notify.handlers.rare",
+        "RareHandlers",
+        after="ch_run_answering",
+    ),
     "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),
     "ch_run_files": Joined("sundog.runtime.launcher.file_server", "ServedSources, shown_image"),
     "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
@@ -114,9 +151,15 @@ MODULES = {
     ),
     "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
 }
-# The joined module of ``sundog run``, and the modules that it begins with.
-FRONT = "sundog.front.cli.sundog_joined"
-FRONT_ENTRIES = ("sundog.front.cli.sundog", "sundog.front.cli.sundog_run")
+# The joined modules of ``sundog run`` and of ``sundog apptainer``, and the modules with which each
+# begins.  ``sundog`` loads one of them: sundog.start.
+FRONTS = {
+    "sundog.front.cli.sundog_joined": ("sundog.front.cli.sundog", "sundog.front.cli.sundog_run"),
+    "sundog.front.cli.apptainer_joined": (
+        "sundog.front.cli.sundog",
+        "sundog.front.cli.sundog_apptainer",
+    ),
+}
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
 
 # The module whose names are those of other modules, by its table.
@@ -163,15 +206,22 @@ def join(source: Path, name: str) -> str:
     ``source`` must not change while this process runs: modules are read once.
     """
     body = joined_body(source, name)
-    if MODULES[name].is_addition:
-        first = {statement.text for statement in joined_body(source, FIRST)}
-        body = [statement for statement in body if statement.text not in first]
+    there = {each.text for before in earlier(name) for each in joined_body(source, before)}
+    body = [statement for statement in body if statement.text not in there]
     return ast.unparse(ast.Module([statement.node for statement in body], [])) + "\n"
+
+
+def earlier(name: str) -> list[str]:
+    """Return the names of the joined modules in whose namespace ``name`` runs, in their order."""
+    joined = MODULES[name]
+    if not joined.is_addition:
+        return []
+    return [*earlier(joined.after), joined.after] if joined.after else [FIRST]
 
 
 @cache
 def joined_body(source: Path, name: str) -> list[Statement]:
-    """Return all statements that ``name`` needs; an addition includes those of the first module."""
+    """Return all statements that ``name`` needs; an addition includes those of ``earlier`` ones."""
     body = parsed(PRELUDE)
     there = {statement.text for statement in body}
     meanings = {
@@ -179,9 +229,10 @@ def joined_body(source: Path, name: str) -> list[Statement]:
         for statement in body
         for bound, meaning in statement.bound_names("the prelude")
     }
-    entries = [MODULES[FIRST].entry] if MODULES[name].is_addition else []
-    for module in ordered_modules(source, *entries, MODULES[name].entry):
-        for statement in statements(source, module):
+    is_alone = name != FIRST and not MODULES[name].is_addition
+    entries = [MODULES[each].entry for each in (*earlier(name), name)]
+    for module in ordered_modules(source, *entries, is_alone=is_alone):
+        for statement in statements(source, module, is_alone=is_alone):
             note_meanings(statement, module, meanings)
             if statement.text not in there or not is_repeatable(statement.node):
                 there.add(statement.text)
@@ -197,18 +248,18 @@ def note_meanings(statement: Statement, module: str, meanings: dict[str, tuple[s
             raise JoinError(f"{bound} is defined in {other} and in {module}")
 
 
-def join_front(source: Path) -> str:
-    """Return the text of the module that ``sundog run`` is made of, as FRONT_ENTRIES begin it.
+def join_front(source: Path, name: str) -> str:
+    """Return the text of the module ``name`` of FRONTS.
 
     It keeps all definitions, because it stands for its modules: ``sundog.start`` lets later imports
-    of STANDS_FOR find them here.  So each class exists once.
+    of STANDS_FOR find them here.  So each class exists once.  It stands for no package.
     """
-    modules = ordered_modules(source, *FRONT_ENTRIES)
+    modules = [each for each in ordered_modules(source, *FRONTS[name]) if each != "sundog"]
     meanings: dict[str, tuple[str, str]] = {}
     body = parsed("OWN_NAME = __name__")
     for module in modules:
         body += parsed(f"__name__ = {module!r}")  # the module of its classes
-        for node in LeaveOutOfFront().visit(parse_module(source, module)).body:
+        for node in LeaveOutOfFront(modules).visit(parse_module(source, module)).body:
             statement = Statement(node)
             note_meanings(statement, module, meanings)
             body.append(statement)
@@ -222,9 +273,10 @@ def parsed(text: str) -> list[Statement]:
 
 
 @cache
-def statements(source: Path, module: str) -> list[Statement]:
-    """Return what joined modules take from ``module``."""
-    return [Statement(node) for node in LeaveOut().visit(parse_module(source, module)).body]
+def statements(source: Path, module: str, *, is_alone: bool) -> list[Statement]:
+    """Return what joined modules take from ``module``; ``is_alone`` is as for ``LeaveOut``."""
+    left = LeaveOut(is_alone=is_alone).visit(parse_module(source, module))
+    return [Statement(node) for node in left.body]
 
 
 def is_repeatable(statement: ast.stmt) -> bool:
@@ -248,15 +300,18 @@ def needed(body: list[Statement]) -> list[Statement]:
     return [each for each in body if each not in unused]
 
 
-def ordered_modules(source: Path, *names: str) -> list[str]:
-    """Return the names of ``names`` and of our modules that they import, dependencies first."""
+def ordered_modules(source: Path, *names: str, is_alone: bool = False) -> list[str]:
+    """Return the names of ``names`` and of our modules that they import, dependencies first.
+
+    ``is_alone`` is as for ``LeaveOut``.
+    """
     modules: list[str] = []
     begun: set[str] = set()
 
     def load(name: str) -> None:
         if name not in begun:
             begun.add(name)
-            for imported in our_imports(source, name):
+            for imported in our_imports(source, name, is_alone=is_alone):
                 load(imported)
             modules.append(name)
 
@@ -266,10 +321,17 @@ def ordered_modules(source: Path, *names: str) -> list[str]:
 
 
 @cache
-def our_imports(source: Path, name: str) -> list[str]:
-    """Return the names of our modules that the module ``name`` imports at its top level."""
+def our_imports(source: Path, name: str, *, is_alone: bool) -> list[str]:
+    """Return the names of our modules that the module ``name`` imports at its top level.
+
+    ``is_alone`` is as for ``LeaveOut``: then the imports in functions count as well.
+    """
     found = []
-    for node in parse_module(source, name).body:
+    tree = parse_module(source, name)
+    if is_alone:
+        inner = [each for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)]
+        found = [each.module for each in inner if each.module in ADDITIONS]
+    for node in tree.body:
         if isinstance(node, ast.ImportFrom) and is_ours(node.module):
             if node.level or any(each.asname or is_private(each.name) for each in node.names):
                 raise JoinError(f"{name}: {ast.unparse(node)}")
@@ -338,10 +400,14 @@ def defined_names(statement: ast.stmt) -> list[str]:
 
 
 class LeaveOut(ast.NodeTransformer):
-    """Remove what a joined module does not need, and replace ``os`` by ``posix``."""
+    """Remove what a joined module does not need, and replace ``os`` by ``posix``.
 
-    def __init__(self) -> None:
+    ``is_alone`` tells that the module is a program that has no additions.
+    """
+
+    def __init__(self, *, is_alone: bool = False) -> None:
         self.in_function = False
+        self.is_alone = is_alone
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
         """Drop the docstring."""
@@ -385,8 +451,12 @@ class LeaveOut(ast.NodeTransformer):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
         """Drop our own imports at the top level; in a function, add the addition instead."""
-        if self.in_function and node.module in ADDITIONS:
-            return ast.parse(f"add({ADDITIONS[node.module]!r})").body[0]
+        whole = f"{node.module}.{node.names[0].name}"
+        for entry, function in ((node.module, "add"), (whole, "hold")):
+            if self.in_function and entry in ADDITIONS:
+                if self.is_alone:
+                    return ast.Pass()
+                return ast.parse(f"{function}({ADDITIONS[entry]!r})").body[0]
         if self.in_function and is_ours(node.module):
             raise JoinError(f"no addition begins there: {ast.unparse(node)}")
         if node.module == "os":
@@ -403,15 +473,20 @@ class LeaveOut(ast.NodeTransformer):
 
 
 class LeaveOutOfFront(LeaveOut):
-    """Remove what the joined module of ``sundog run`` does not need."""
+    """Remove what a joined module of FRONTS, which is made of ``modules``, does not need."""
+
+    def __init__(self, modules: list[str]) -> None:
+        super().__init__()
+        self.modules = modules
 
     def visit_Import(self, node: ast.Import) -> ast.Import:
         """Keep ``os``: the modules of ``front`` need it."""
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
-        """Keep the imports in functions, too: few starts need what they import."""
-        return node if self.in_function else super().visit_ImportFrom(node)
+        """Keep imports in functions, which few starts need, and those of other modules."""
+        is_other = is_ours(node.module) and node.module not in self.modules
+        return node if self.in_function or is_other else super().visit_ImportFrom(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         """Keep the names of ``os``."""

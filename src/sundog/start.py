@@ -14,6 +14,8 @@ import sys
 from _frozen_importlib_external import PathFinder
 from _thread import RLock
 
+from sundog.joined import joined_module
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +36,10 @@ MODULES = {
 # of the second one joined into one, which starts faster.
 _RUN, _FAKEROOT, _JOINED = "ch-run", "sundog-fakeroot", "sundog.runtime.launcher.sundog_fakeroot"
 
-# The wheel has the modules of ``sundog run`` joined into one, too, which stands for them.
+# The wheel has the modules of ``sundog run`` joined into one, too, which stands for them; those of
+# ``sundog apptainer`` into another one.
 _FRONT, _JOINED_FRONT = "sundog", "sundog.front.cli.sundog_joined"
+_APPTAINER, _JOINED_APPTAINER = "apptainer", "sundog.front.cli.apptainer_joined"
 
 
 class _LateSite:
@@ -70,14 +74,12 @@ def start(program: str, told: str, *words: str) -> NoReturn:
         _module("sundog.runtime.launcher.main").start([*words])
     if name == _FAKEROOT:
         sys.argv = [told, *words]
-        try:
-            _module(_JOINED)
-        except ModuleNotFoundError:
+        if joined_module(_JOINED) is None:
             _module("sundog.runtime.fakeroot.command").start_from_stub()
     _restore_environment(told)
     sys.argv = [program, *words]
     if name == _FRONT:
-        _stand_in()
+        _stand_in(_JOINED_APPTAINER if _APPTAINER in words[:1] else _JOINED_FRONT)
     sys.exit(_module(MODULES[name]).main())
 
 
@@ -90,16 +92,13 @@ def _module(name: str) -> Any:
     return __import__(name, fromlist=["main"])  # importlib takes a millisecond
 
 
-def _stand_in() -> None:
-    """Let imports find the modules of ``sundog run`` in the joined one, if there is one."""
+def _stand_in(name: str) -> None:
+    """Let imports find modules in the joined one that stands for them, if there is one."""
     gc.disable()  # an import makes no garbage
-    try:
-        joined = _module(_JOINED_FRONT)
-    except ModuleNotFoundError:
-        return
-    finally:
-        gc.enable()
-    sys.modules.update(dict.fromkeys(joined.STANDS_FOR, joined))
+    joined = joined_module(name)
+    gc.enable()
+    if joined is not None:
+        sys.modules.update(dict.fromkeys(joined.STANDS_FOR, joined))
 
 
 def _show(name: str) -> None:

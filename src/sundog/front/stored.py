@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CONFIG_LIMIT = 64 << 20  # bytes
 
 
-class ImageFacts:
+class ImageDefaults:
     """The facts of an image that a run needs: its ENTRYPOINT, CMD, WORKDIR and USER.
 
     ``is_layered`` tells whether the kernel stacks its layers, so that changes can be kept.
@@ -46,7 +46,7 @@ def storage_directory(storage: str | None) -> str:
     return os.path.abspath(storage or os.fsdecode(default_storage(os.environb)))
 
 
-def image_facts(image: str, storage: str | None) -> ImageFacts | None:
+def image_facts(image: str, storage: str | None) -> ImageDefaults | None:
     """Return what storage says of an image; None if it is not there.
 
     ``storage`` is the storage directory; None stands for the usual one.  Raises SundogError.
@@ -60,7 +60,7 @@ def image_directory(image: str, storage: str | None) -> str:
     return os.path.join(storage_directory(storage), "images", name)
 
 
-def facts_of(path: str) -> ImageFacts | None:
+def facts_of(path: str) -> ImageDefaults | None:
     """Return what the directory ``path`` says of an image; None if it is not there.
 
     Raises SundogError.
@@ -77,7 +77,7 @@ def facts_of(path: str) -> ImageFacts | None:
         raise SundogError(f"can't read {path}/stack: {error.strerror}") from error
     finally:
         os.close(directory)
-    return ImageFacts(
+    return ImageDefaults(
         tuple(map(os.fsdecode, stack.entrypoint)),
         tuple(map(os.fsdecode, stack.command)),
         os.fsdecode(stack.workdir),

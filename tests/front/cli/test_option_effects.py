@@ -39,7 +39,7 @@ from sundog.front.podman.run_line import (
 )
 from sundog.front.podman.run_options import EXEC, RUN
 from sundog.front.podman.users import NOTIFY, Who
-from sundog.front.stored import ImageFacts
+from sundog.front.stored import ImageDefaults
 from sundog.runtime.launcher.help import OPTIONS
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine, Finished
@@ -185,7 +185,7 @@ def test_lines_for_ch_run(name: str, option: Option) -> None:
                 read_file=lambda _: "A=1",
             )
         else:
-            facts = ImageFacts()
+            facts = ImageDefaults()
             user = command_user(line, facts, caller)
             start = run_line(line, facts, caller, user=user, read_file=lambda _: "A=1")
         return start.arguments, start.environment

@@ -18,6 +18,7 @@ from sundog.base.installation import START
 from sundog.front.cli.sundog_start import _SERVED, is_served
 from sundog.runtime.launcher.help import OPTIONS
 from tests.conftest import Completed, command, run_program
+from tests.image.convert.formats import make_sif
 from tests.runtime.launcher.installation import built_start
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ COMPILED = {"SUNDOG_START": "compiled"}
 
 
 class Place:
-    """A storage directory with the image busybox."""
+    """A storage directory with the image busybox, and a SIF of it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.sif = path / "image.sif"
         run = path / "run"
         run.mkdir(mode=0o700)
         storage = str(path / "storage")
@@ -53,13 +55,17 @@ def place(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Place:
     place = Place(tmp_path_factory.mktemp("start"))
     words = [*command("sundog"), "import", str(busybox_tar), "busybox"]
     run_program(words, env=place.environment)
+    squashfs = place.path / "image.sqfs"
+    words = [*command("ch-convert"), "busybox", str(squashfs)]
+    run_program(words, env=place.environment)
+    place.sif.write_bytes(make_sif(squashfs.read_bytes()))
     return place
 
 
-def executed(place: Place, log: Path, *words: str, line: Sequence[str] = ()) -> list[str]:
+def executed(place: Place, log: Path, *words: str, line: Sequence[str | Path] = ()) -> list[str]:
     """Return the names of the programs that a start executes, or another ``line`` of sundog."""
     options = ["-f", "-qq", "-z", "-e", "trace=execve,execveat", "-e", "signal=none", "-o", log]
-    argv = [*command("sundog"), *line] if line else place.argv(*words)
+    argv = [*command("sundog"), *map(str, line)] if line else place.argv(*words)
     run_program(["strace", *map(str, options), *argv], env=place.environment)
     names = re.findall(r'exec\w+\((?:\d+, )?"([^"]*)"', log.read_text())
     return [name.rpartition("/")[2] for name in names if name]  # the last step has no name
@@ -75,6 +81,9 @@ def test_programs_of_a_start(place: Place, tmp_path: Path) -> None:
     assert executed(place, log, KEPT, "busybox", "true") == [*python, "ch-run", "true"]
     assert executed(place, log, "busybox", "true") == [*python, "true"]
     assert executed(place, log, KEPT, "-e", "A=1", "busybox", "true") == [*python, "true"]
+    for image in ("docker://busybox", place.sif):
+        line = ["apptainer", "exec", image, "true"]
+        assert executed(place, log, line=line) == [*python, "true"]
     # What makes layers of the last run, and may leave threads and more, ends by execve(2).
     argv = [*command("sundog"), "create", "busybox", "true"]
     name = run_program(argv, env=place.environment).stdout.strip()
@@ -83,16 +92,35 @@ def test_programs_of_a_start(place: Place, tmp_path: Path) -> None:
 
 def test_modules_of_a_start(place: Place, tmp_path: Path) -> None:
     """A cluster's file system answers for few files: what runs is joined."""
-    log = tmp_path / "log"
-    options = ["-qq", "-z", "-e", "trace=openat", "-e", "signal=none", "-o", log]
-    argv = ["strace", *map(str, options), *place.argv("busybox", "true")]
+    launcher = "runtime/launcher/ch_run"
+    common = ["__init__", "start", "joined"]
+    run = [*common, "front/cli/sundog_joined", launcher]
+    more = [f"{launcher}_{name}" for name in ("notify", "rare", "answering")]
+    assert modules(place, tmp_path, "run", "--rm", "busybox", "true") == [*run, *more]
+    apptainer = [*common, "front/cli/apptainer_joined", launcher]
+    line = ["apptainer", "exec"]
+    assert modules(place, tmp_path, *line, "docker://busybox", "true") == apptainer
+    # The server of a SIF is a process whose memory, so the name of its module, nobody can read.
+    found = modules(place, tmp_path, *line, place.sif, "true")
+    assert found == [*apptainer, f"{launcher}_files"]
+
+
+def test_many_starts_at_once(place: Place) -> None:
+    """The ranks of a job begin together."""
+    for image in ("docker://busybox", str(place.sif)):
+        argv = [*command("sundog"), "apptainer", "exec", image, "true"]
+        started = [subprocess.Popen(argv, env=os.environ | place.environment) for _ in range(8)]
+        assert [process.wait() for process in started] == [0] * len(started)
+
+
+def modules(place: Place, path: Path, *words: str | Path) -> list[str]:
+    """Return the modules of Sundog that a line of ``sundog`` loads, in their order."""
+    log = path / "log"
+    options = ["-f", "-qq", "-z", "-e", "trace=openat", "-e", "signal=none", "-o", log]
+    argv = ["strace", *map(str, options), *command("sundog"), *map(str, words)]
     run_program(argv, env=place.environment)
     names = re.findall(r'/sundog/([^"]*?)\.cpython-\d+\.pyc"', log.read_text())
-    assert [name.replace("__pycache__/", "") for name in names] == [
-        *("__init__", "start", "front/__init__", "front/cli/__init__", "front/cli/sundog_joined"),
-        *("runtime/__init__", "runtime/launcher/__init__", "runtime/launcher/ch_run"),
-        "runtime/launcher/ch_run_notify",
-    ]
+    return [name.replace("__pycache__/", "") for name in names]
 
 
 def test_what_the_compiled_ch_run_serves(tmp_path: Path) -> None:

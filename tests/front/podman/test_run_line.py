@@ -26,7 +26,7 @@ from sundog.front.podman.statuses import JOIN_RUNNING, PODMAN_STATUSES
 from sundog.front.podman.users import NONE, NOTIFY, Who, who
 from sundog.front.podman.variables import passed_environment
 from sundog.front.podman.volumes import Volume, mount_value, volume
-from sundog.front.stored import ImageFacts
+from sundog.front.stored import ImageDefaults
 from sundog.runtime.launcher import join
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.mpi import LAUNCHER_PREFIXES
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = {"HOME": "/home/ada", "TERM": "vt100", "A": "a's", "AB": "2", "PATH": "/opt/bin"}
-FACTS = ImageFacts(["/entry"], ["cmd", "arg"], "/work", "app")
+FACTS = ImageDefaults(["/entry"], ["cmd", "arg"], "/work", "app")
 UNSET = "PATH TERM TMPDIR USER LANG POSIXLY_CORRECT IFS ENV PS4 XDG_CONFIG_HOME XDG_RUNTIME_DIR"
 UNSET += " SHELLOPTS BASHOPTS BASH_ENV GLIBC_TUNABLES GCONV_PATH"
 UNSET += " LD_* LC_* PYTHON* SUNDOG_* CH_* MALLOC_*"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def started(*words: str, facts: ImageFacts = FACTS, uid: int = 1000) -> ChRunLine:
+def started(*words: str, facts: ImageDefaults = FACTS, uid: int = 1000) -> ChRunLine:
     line = scan(words, RUN, command="run", permute=False)
     caller = Caller(HOST, uid, 100)
     user = command_user(line, facts, caller)
     return run_line(line, facts, caller, user=user, read_file=lambda path: FILES[path])
 
 
-def translated(*words: str, facts: ImageFacts = FACTS) -> list[str]:
+def translated(*words: str, facts: ImageDefaults = FACTS) -> list[str]:
     return started(*words, facts=facts).arguments
 
 
@@ -67,7 +67,7 @@ def command(arguments: list[str]) -> list[str]:
 
 
 def test_whole_line() -> None:
-    assert translated("--rm", "-it", "docker://img", "x", facts=ImageFacts()) == [
+    assert translated("--rm", "-it", "docker://img", "x", facts=ImageDefaults()) == [
         "--notify",
         "--private-tmp",
         "--write-fake",
@@ -85,7 +85,7 @@ def test_whole_line() -> None:
 def test_whole_line_of_the_caller(tmp_path: Path) -> None:
     """A command that runs as the caller needs nothing that the compiled ch-run does not serve."""
     words = ["--userns", "keep-id", "-v", f"{tmp_path}:{tmp_path}:ro", "-w", str(tmp_path)]
-    assert translated(*words, "img", facts=ImageFacts((), ["c"])) == [
+    assert translated(*words, "img", facts=ImageDefaults((), ["c"])) == [
         "--uid=1000",
         "--gid=100",
         "--private-tmp",
@@ -122,7 +122,7 @@ def test_command(words: list[str], expected: list[str]) -> None:
 
 def test_path_as_image() -> None:
     """Of a directory, nothing is known: ch-run itself finds its command."""
-    arguments = translated("./tree", facts=ImageFacts())
+    arguments = translated("./tree", facts=ImageDefaults())
     assert arguments[-1] == "./tree"
     assert "--set-env" not in arguments
 
@@ -270,13 +270,13 @@ def test_mistakes(words: list[str], message: str, hint: str) -> None:
 
 def test_tmpfs() -> None:
     words = ["--tmpfs", "/run:rw,noexec,nosuid,size=65536k", "--tmpfs=/a", "--read-only", "img"]
-    arguments = translated(*words, facts=ImageFacts((), ["c"]))
+    arguments = translated(*words, facts=ImageDefaults((), ["c"]))
     assert {"--tmpfs=/run:rw,noexec,nosuid,size=65536k", "--tmpfs=/a"} <= set(arguments)
 
 
 def test_no_command() -> None:
     with pytest.raises(UsageError, match="neither ENTRYPOINT nor CMD"):
-        translated("img", facts=ImageFacts())
+        translated("img", facts=ImageDefaults())
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_ch_run_reads_every_translation(
     options: list[str], words: list[str], has_command: bool
 ) -> None:
     """A line is refused with UsageError, or ch-run reads its translation as it was meant."""
-    facts = FACTS if has_command else ImageFacts()
+    facts = FACTS if has_command else ImageDefaults()
     try:
         arguments = translated(*options, "img", *words, facts=facts)
     except (UsageError, KeyError):  # KeyError: no such --env-file in this test

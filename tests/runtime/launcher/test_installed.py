@@ -233,11 +233,15 @@ def test_equal_private_names(tmp_path: Path) -> None:
     assert [*joined["start_within"]()] == expected
 
 
-def test_names_of_sundog_run_have_one_meaning(tmp_path: Path) -> None:
+FRONTS = ("sundog.front.cli.sundog_joined", "sundog.front.cli.apptainer_joined")
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_names_of_a_front_have_one_meaning(tmp_path: Path, name: str) -> None:
     """Its joined module stands for all modules that it is made of, with what each defines."""
     joiner = load_packaging("join_launcher")
-    text = joiner.join_front(CHECKOUT / "src")
-    (tmp_path / "front.py").write_text(text)
+    assert tuple(joiner.FRONTS) == FRONTS
+    (tmp_path / "front.py").write_text(joiner.join_front(CHECKOUT / "src", name))
     program = (
         "import sys, front\n"
         "sys.path.append(sys.argv[1])\n"
@@ -256,10 +260,11 @@ def test_names_of_sundog_run_have_one_meaning(tmp_path: Path) -> None:
     package = tmp_path / "sundog" / "front" / "cli"
     package.mkdir(parents=True)
     (package / "sundog.py").write_text("from sundog.front.cli.b import x\nX = 1\n")
-    (package / "sundog_run.py").write_text("def X(): pass\n")
+    for entry in joiner.FRONTS[name][1:]:
+        (package / entry.rpartition(".")[2]).with_suffix(".py").write_text("def X(): pass\n")
     (package / "b.py").write_text("def x(): from sundog.a import y\n")
     with pytest.raises(joiner.JoinError, match=r"X is defined in \S*\.sundog and"):
-        joiner.join_front(tmp_path)
+        joiner.join_front(tmp_path, name)
 
 
 def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
@@ -290,8 +295,48 @@ def test_only_light_modules_are_imported(installed: Path, image: Path) -> None:
     assert not modules & {"os", "ctypes", "re", "enum", "site"}
 
 
-def test_notify_opens_one_module_more(installed: Path, image: Path, tmp_path: Path) -> None:
-    """The launcher opens the joined module, not the forty modules of its source."""
+# By joined module, what its text may grow to: each start reads it.
+SIZES = {
+    "ch_run": 195_000,
+    "ch_run_notify": 142_000,
+    "ch_run_answering": 246_000,
+    "ch_run_rare": 66_000,
+    "sundog.front.cli.sundog_joined": 97_000,
+    "sundog.front.cli.apptainer_joined": 200_000,
+}
+
+
+def test_sizes() -> None:
+    """A start of --notify reads the first four; a supervisor runs the third, seldom the fourth."""
+    joiner = load_packaging("join_launcher")
+    found = {
+        name: len(joiner.join_front(CHECKOUT / "src", name) if "." in name else joined_text(name))
+        for name in SIZES
+    }
+    assert {name: size for name, size in found.items() if size > SIZES[name]} == {}
+
+
+def test_the_supervisor_loads_nothing_of_the_container(installed: Path, image: Path) -> None:
+    """What it loads late was read before: a file of the image at that path is no module."""
+    module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
+    for name in ("ch_run_answering", "ch_run_rare"):
+        planted = image / module.with_stem(name).relative_to("/")
+        planted.parent.mkdir(parents=True, exist_ok=True)
+        planted.write_text("import posix\nposix.write(2, b'taken')\n")
+    script = f"test -e {module.with_stem('ch_run_rare')} && hostname other"  # a rare call
+    done = subprocess.run(
+        [installed, "--notify", "-v", image, "--", "sh", "-c", script],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
+    assert b"sethostname=1" in done.stderr
+    assert b"could not answer" not in done.stderr
+    assert b"taken" not in done.stderr
+
+
+def test_notify_opens_few_modules_more(installed: Path, image: Path, tmp_path: Path) -> None:
+    """The launcher opens the joined modules, not the forty modules of their source."""
     log = tmp_path / "log"
     command: list[str | Path] = [installed, "--notify", image, "--", "/bin/true"]
     subprocess.run(
@@ -304,6 +349,8 @@ def test_notify_opens_one_module_more(installed: Path, image: Path, tmp_path: Pa
     assert [name.replace("__pycache__/", "") for name in opened] == [
         "sundog/runtime/launcher/ch_run",
         "sundog/runtime/launcher/ch_run_notify",
+        "sundog/runtime/launcher/ch_run_rare",
+        "sundog/runtime/launcher/ch_run_answering",
     ]
 
 
@@ -404,10 +451,12 @@ def test_no_bytecode(lay_out: Layout, tmp_path: Path, image: Path) -> None:
 def test_what_the_wheel_holds(installed: Path) -> None:
     """In ``make test`` pip builds and installs the wheel."""
     module = installed.parents[1] / "lib" / VERSION / "site-packages" / JOINED
-    for name in load_packaging("join_launcher").MODULES:
+    joiner = load_packaging("join_launcher")
+    for name in joiner.MODULES:
         assert module.with_stem(name).read_text() == joined_text(name)
-    front = module.parents[2] / "front/cli/sundog_joined.py"
-    assert front.read_text() == load_packaging("join_launcher").join_front(CHECKOUT / "src")
+    for name in joiner.FRONTS:
+        path = module.parents[3] / f"{name.replace('.', '/')}.py"
+        assert path.read_text() == joiner.join_front(CHECKOUT / "src", name)
     assert list((module.parent / "__pycache__").glob("ch_run.*.pyc"))
     stub = installed.parents[1] / STUB
     assert stub.read_bytes() == (CHECKOUT / "packaging" / "ch-run").read_bytes()

@@ -66,7 +66,7 @@ from sundog.runtime.emulation.notify.seccomp.program import notify_program
 from sundog.runtime.emulation.notify.state import lower as lower_module
 from sundog.runtime.emulation.notify.state import records as records_module
 from sundog.runtime.emulation.notify.state.low_ports import LowPorts
-from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLayer
+from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLayer, load_lower
 from sundog.runtime.emulation.notify.state.page import SharedPage
 from sundog.runtime.emulation.notify.state.persist import (
     collect_manifest,
@@ -75,6 +75,7 @@ from sundog.runtime.emulation.notify.state.pins import Pins
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.supervisor import Supervisor
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
+from sundog.runtime.supervision.supervision import hold_answering
 
 ABI = NOTIFY_ABIS[process_abi()]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts")
@@ -226,6 +227,7 @@ def environment() -> dict[str, str]:
 
 def main() -> int:
     """Run the command that the arguments name; return an exit status."""
+    hold_answering()
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Layer, required=True, action="append")
     parser.add_argument("--upper", type=Path)
@@ -318,7 +320,7 @@ def supervise(
     if recorded.is_stable:
         state.records.pins = Pins(recorded.changes)
     if not recorded.lower.is_empty():
-        recorded.lower.load(state)
+        load_lower(recorded.lower, state)
     supervisor = Supervisor(state, lambda line: print(line, file=sys.stderr))
     if options.unwatched is not None:
         vars(records_module)["UNWATCHED"] = options.unwatched

@@ -16,7 +16,8 @@ from sundog.base.kernel.namespaces import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUS
 from sundog.base.kernel.numbers import process_abi
 from sundog.runtime.emulation.bpf import SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 from sundog.runtime.emulation.filter import fake_root_program
-from sundog.runtime.emulation.notify.handlers.forms import SOCKET_CALLS, YOUNG_CALLS, handlers_of
+from sundog.runtime.emulation.notify.handlers.forms import SOCKET_CALLS, handlers_of
+from sundog.runtime.emulation.notify.handlers.rare import RareHandlers
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
@@ -32,7 +33,7 @@ from sundog.runtime.emulation.notify.seccomp.program import (
 )
 from sundog.runtime.emulation.notify.state.state import State
 from sundog.runtime.emulation.notify.supervisor import FAMILIES
-from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_X86_64
+from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS, NOTIFY_X86_64, YOUNG_CALLS
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE
 from sundog.runtime.emulation.notify.tracee.tag import RLIMIT_LOCKS
 from sundog.runtime.emulation.syscalls import SYSCALL_ABIS
@@ -207,7 +208,7 @@ def test_every_notified_call_has_a_handler(abi: NotifyAbi, native: NotifyAbi) ->
     common = {
         name: handler for family in FAMILIES for name, handler in family(state).calls().items()
     }
-    assert notified <= {*handlers_of(abi, state, common)}
+    assert notified <= {*RareHandlers(state).of(abi, common)}
 
 
 def test_every_call_of_the_tables_has_a_number_and_every_handler_is_asked() -> None:
@@ -216,7 +217,8 @@ def test_every_call_of_the_tables_has_a_number_and_every_handler_is_asked() -> N
     asked = {*NOTIFIED, *OPENING, *conditional_calls(NOTIFY_X86_64, has_ports=True)}
     assert {*asked, *FAKED, *ABSENT, *READING} <= numbered
     state = State(NOTIFY_X86_64, NotificationSource(-1, must_poll=False), Tags(superuser(1)))
-    assert {name for family in FAMILIES for name in family(state).calls()} <= asked
+    common = {name for family in FAMILIES for name in family(state).calls()}
+    assert common | {*RareHandlers(state).calls} <= asked
 
 
 @pytest.mark.parametrize("native", NOTIFY_ABIS.values(), ids=lambda abi: abi.name)

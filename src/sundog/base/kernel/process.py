@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+_PR_GET_SECCOMP = 21
 PR_SET_NAME = 15
 PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
@@ -44,6 +45,11 @@ STRING_LIMIT = 32 * os.sysconf("SC_PAGE_SIZE")
 _FIRST_FIELD = 3
 _ARG_START = 48
 _ARG_END = 49
+
+
+def is_filtered() -> bool:
+    """Tell whether this process has a filter of seccomp(2)."""
+    return libc_call("prctl", _PR_GET_SECCOMP, 0, 0, 0, 0) != 0
 
 
 def prctl(option: int, name: bytes, *args: int | bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sundog.base.cpython import Struct
 
 LAUNCH = b"#!/usr/bin/env run-singularity\n"
-VERSION = b"01"
+SIF_VERSION = b"01"
 # Launch script, magic, version, architecture, UUID, two times; free descriptors and all; place and
 # size of their table; place and size of the objects.
 HEADER = Struct("<32s10s3s3s16s8q")

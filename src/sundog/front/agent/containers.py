@@ -25,7 +25,7 @@ from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.state.files import file_system_type
 from sundog.runtime.supervision.fuse_mounts import unescaped
-from sundog.runtime.supervision.supervision import Emulation, Supervision
+from sundog.runtime.supervision.supervision import Emulation, Supervision, hold_answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def supervise(container: ArrivedContainer, report: Callable[[str], None]) -> Non
         manifest = {} if records is None else records.before
         if metadata.owners:
             manifest = read_records(metadata.owners)
+        hold_answering()
         forbid_imports()
         if not enter_with_program(container.listener, container.process, first, container.proc):
             return

@@ -13,7 +13,7 @@ from sundog.front.options import scan
 from sundog.front.podman.run_line import Caller, command_user, is_path, run_line
 from sundog.front.podman.run_options import RUN
 from sundog.front.podman.statuses import PODMAN_STATUSES
-from sundog.front.stored import ImageFacts, image_facts
+from sundog.front.stored import ImageDefaults, image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,12 +103,12 @@ def run(
     )
 
 
-def _facts(image: str, pull: str, storage: Path | None, progress: Progress | None) -> ImageFacts:
+def _facts(image: str, pull: str, storage: Path | None, progress: Progress | None) -> ImageDefaults:
     """Return what storage says of the image, after a pull if that is wanted."""
     if pull not in ("missing", "always", "never"):
         raise UsageError(f"pull={pull}: no such policy", "one of: missing, always, never")
     if is_path(image):
-        return ImageFacts()
+        return ImageDefaults()
     place = None if storage is None else os.fspath(storage)
     facts = image_facts(image, place)
     if pull == "always" or (pull == "missing" and facts is None):

@@ -20,6 +20,8 @@ from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.stored import image_directory, image_facts
 from sundog.runtime.container.image_files import FILE_LIMIT, DirectoryFiles, SquashfsFiles
 from sundog.runtime.container.root_files import read_inside
+from sundog.runtime.squashfs.image import SquashfsImage
+from sundog.runtime.squashfs.sif import squashfs_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,9 +176,6 @@ def facts_of_path(image: str, app: str = "") -> ImageFacts:
         if stat.S_ISDIR(mode):
             return _facts(DirectoryFiles(fd), path, app, is_directory=True)
         if stat.S_ISREG(mode) and image_kind(os.pread(fd, IMAGE_HEAD, 0)):
-            from sundog.runtime.squashfs.image import SquashfsImage
-            from sundog.runtime.squashfs.sif import squashfs_place
-
             place = squashfs_place(fd, os.fsencode(path))
             return _facts(SquashfsFiles(SquashfsImage(fd, place)), path, app, is_directory=False)
     raise SundogError(

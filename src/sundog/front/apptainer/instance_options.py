@@ -11,7 +11,7 @@ from sundog.front.options import HELD, TAKEN, Option
 _HELP = Option("--help -h", "", TAKEN, "print this help and exit")
 _USER = Option("--user -u", "NAME", TAKEN, "the user whose instances are meant: you alone")
 
-START = (
+INSTANCE_START = (
     *RUN,
     Option("--pid-file", "FILE", TAKEN, "write the process ID of the instance to FILE"),
 )
@@ -36,9 +36,9 @@ STATS = (
     Option("--no-stream", "", TAKEN, "print one look, and end"),
     _USER,
 )
-TABLES = {
-    "instance start": START,
-    "instance run": START,
+INSTANCE_TABLES = {
+    "instance start": INSTANCE_START,
+    "instance run": INSTANCE_START,
     "instance list": LIST,
     "instance stop": STOP,
     "instance stats": STATS,

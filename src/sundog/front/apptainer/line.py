@@ -5,7 +5,7 @@ from __future__ import annotations
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES
 from sundog.front.apptainer.build import BUILD
-from sundog.front.apptainer.instance_options import START
+from sundog.front.apptainer.instance_options import INSTANCE_START
 from sundog.front.apptainer.option_variables import variable_of
 from sundog.front.apptainer.pull import PULL
 from sundog.front.options import Line, scan
@@ -32,7 +32,7 @@ def scan_action(name: str, words: Iterable[str], environment: Mapping[str, str])
 
     Raises UsageError.
     """
-    return _scan(name, words, TABLES.get(name, START), environment, permute=False)
+    return _scan(name, words, TABLES.get(name, INSTANCE_START), environment, permute=False)
 
 
 def scan_files(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:

@@ -90,7 +90,8 @@ def _pull(name: str, context: Context, messages: Messages) -> int:
 
 def host_of(line: Line) -> Host:
     """Return the facts of this process and machine."""
-    home = os.environ.get("HOME", "")
+    variables = dict(os.environ)  # os.environ decodes a variable each time
+    home = variables.get("HOME", "")
     if not home.startswith("/") or not home.strip("/"):
         from pwd import getpwuid
 
@@ -100,14 +101,14 @@ def host_of(line: Line) -> Host:
             home = "/"
     directories = line.all("cdi-dirs")
     return Host(
-        os.environ,
+        variables,
         os.getcwd(),
         os.path.normpath(home),
         exists=os.path.lexists,
         has_devices=lambda kind: _has_devices(kind, directories),
         read_file=_read_file,
         read_script=_read_script,
-        site=read_site(os.environ.get(SITE_VARIABLE) or None),
+        site=read_site(variables.get(SITE_VARIABLE) or None),
     )
 
 

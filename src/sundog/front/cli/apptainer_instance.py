@@ -11,7 +11,7 @@ from sundog.base.kernel.living_process import Process
 from sundog.base.kernel.process import fork
 from sundog.errors import SundogError, UsageError
 from sundog.front.apptainer.instance_logs import KINDS, make_logs
-from sundog.front.apptainer.instance_options import TABLES
+from sundog.front.apptainer.instance_options import INSTANCE_TABLES
 from sundog.front.apptainer.instance_plan import instance_plan, member_plan
 from sundog.front.apptainer.instances import Instance, Instances, check_name, own_instances
 from sundog.front.apptainer.line import scan_action
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def instance(words: Sequence[str], context: Context, messages: Messages) -> int:
     """Run a line of ``instance``; return the exit status.  Raises SundogError and OSError."""
     if not words or words[0] in ("--help", "-h", "help"):
-        for name in TABLES:
+        for name in INSTANCE_TABLES:
             print_help(f"apptainer {name}")
         return 0 if words else 1
     name, *rest = words
@@ -49,7 +49,7 @@ def instance(words: Sequence[str], context: Context, messages: Messages) -> int:
     if action not in _QUERIES:
         raise unknown(name, ["start", "run", *_QUERIES], "apptainer instance")
     table = f"instance {action}"
-    line = scan(rest, TABLES[table], command=f"apptainer {table}")
+    line = scan(rest, INSTANCE_TABLES[table], command=f"apptainer {table}")
     if line.is_set("help"):
         return print_help(f"apptainer {table}")
     if line.last("user") not in (None, user_name(), str(os.geteuid())):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Callers compare it with versions of Apptainer.
 VERSION = f"1.4.5-sundog{__version__}"
-EXIT_USAGE = 1
+EXIT_WRONG = 1
 _LEVELS = (("debug", DEBUG), ("verbose", VERBOSE), ("silent", ERROR), ("quiet", WARNING))
 # Subcommands that start no container: the module in front/cli, and the function.
 SUBCOMMANDS = {
@@ -62,7 +62,7 @@ def apptainer(words: Sequence[str], context: Context) -> int:
         messages.say(FATAL, shown.message)
         if shown.hint:
             messages.say(INFO, f"hint: {shown.hint}")
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+        return EXIT_WRONG if isinstance(error, UsageError) else EXIT_FAILED
 
 
 def _subcommand(line: Line, words: list[str], context: Context, messages: Messages) -> int:
@@ -70,7 +70,7 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
     if line.is_set("version"):
         return _print(f"apptainer version {VERSION}")
     if line.is_set("help") or not words:
-        return _help("", 0 if words or line.is_set("help") else EXIT_USAGE)
+        return _help("", 0 if words or line.is_set("help") else EXIT_WRONG)
     name, *rest = words
     if name in TABLES:
         return _act(name, rest, context, messages)
@@ -97,7 +97,7 @@ def _subcommand(line: Line, words: list[str], context: Context, messages: Messag
 
 def _act(action: str, words: list[str], context: Context, messages: Messages) -> int:
     """Become the command of ``exec``, ``run``, ``shell`` or ``test``."""
-    line = scan_action(action, words, os.environ)
+    line = scan_action(action, words, dict(os.environ))  # os.environ decodes a variable each time
     if line.is_set("help"):
         return _help(action, 0)
     if not line.operands:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.sundog_context import EXIT_SUNDOG, ON_STDERR, Context, image_line, new_report
 from sundog.front.cli.sundog_scan import scanned, warn
-from sundog.front.podman.run_line import image_operand, is_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,6 +147,8 @@ def _image_lines(name: str, words: Sequence[str], context: Context) -> int:
 
 def _named(name: str, operands: list[str], context: Context) -> list[str]:
     """Return the operands with names of images in place of IDs, as of ``sundog images -q``."""
+    from sundog.front.podman.run_line import is_id  # of no use to a run
+
     if name not in _TAKES_IDS or not any(map(is_id, operands)):
         return operands
     from sundog.front.cli.sundog_images import names_of_id  # IDs are seldom given
@@ -161,6 +162,7 @@ def _named(name: str, operands: list[str], context: Context) -> list[str]:
 
 def _stored(images: Sequence[str], context: Context) -> list[str]:
     """Return those of the images that are in storage."""
+    from sundog.front.podman.run_line import image_operand
     from sundog.front.stored import image_facts  # few lines ask
 
     return [image for image in images if image_facts(image_operand(image), context.storage)]

@@ -11,7 +11,7 @@ from sundog.front.apptainer.build import BUILD
 from sundog.front.apptainer.cache_options import TABLES as CACHE
 from sundog.front.apptainer.inspect import INSPECT as APPTAINER_INSPECT
 from sundog.front.apptainer.inspect import RUN_HELP
-from sundog.front.apptainer.instance_options import TABLES as INSTANCE
+from sundog.front.apptainer.instance_options import INSTANCE_TABLES as INSTANCE
 from sundog.front.apptainer.overlay_options import CREATE
 from sundog.front.apptainer.pull import PULL
 from sundog.front.apptainer.sif import SIF_SUBCOMMANDS

@@ -19,7 +19,7 @@ from sundog.front.podman.run_line import (
     run_line,
 )
 from sundog.front.podman.run_options import EXEC, RUN
-from sundog.front.stored import ImageFacts, image_facts
+from sundog.front.stored import ImageDefaults, image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def own_caller() -> Caller:
     return Caller(os.environ, os.geteuid(), os.getegid())
 
 
-def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
+def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
     """Return the facts of the image of the line, and 0; or None, and the status of its pull.
 
     The image is pulled if need be, and its name replaces an ID in the line.
@@ -117,7 +117,7 @@ def _find(line: Line, context: Context) -> tuple[ImageFacts | None, int]:
     if policy not in _PULL:
         raise UsageError(f"--pull {policy}: no such policy", f"one of: {', '.join(_PULL)}")
     if is_path(image):
-        return ImageFacts(), 0
+        return ImageDefaults(), 0
     facts = image_facts(image, context.storage)
     if facts is None and is_id(image):
         from sundog.front.cli.sundog_images import names_of_id  # IDs are seldom given

@@ -12,6 +12,7 @@ from sundog.base.kernel.files import close_as_execve
 from sundog.errors import SundogError
 from sundog.front.cli.sundog_context import new_report
 from sundog.front.podman.statuses import PODMAN_STATUSES
+from sundog.joined import joined_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sundog.front.options import Line
     from sundog.front.podman.run_line import Caller
     from sundog.front.podman.users import Who
-    from sundog.front.stored import ImageFacts
+    from sundog.front.stored import ImageDefaults
 
 _STDIN = 0
 # The options that the compiled ``ch-run`` serves, of those that ``run_line`` and ``exec_line`` give
@@ -48,7 +49,7 @@ class Run:
         self,
         line: Line,
         image: str,
-        facts: ImageFacts,
+        facts: ImageDefaults,
         *,
         caller: Caller,
         user: Who,
@@ -144,13 +145,12 @@ def _launch(words: list[str], environment: dict[str, str]) -> NoReturn:
     except (OSError, ValueError) as error:
         raise _not_executed("ch-run", error) from error
     gc.disable()  # as in packaging/ch-run
-    try:
-        from sundog.runtime.launcher.ch_run import start_within
-    except ModuleNotFoundError:  # nothing has joined the modules of a checkout
-        from sundog.runtime.launcher.main import start_within
+    launcher = joined_module("sundog.runtime.launcher.ch_run")
+    if launcher is None:
+        from sundog.runtime.launcher import main as launcher
     _flush()
     close_as_execve()
-    start_within(arguments)
+    launcher.start_within(arguments)
     raise AssertionError("ch-run returns")
 
 

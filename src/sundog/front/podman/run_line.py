@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sundog.front.options import Line
     from sundog.front.podman.volumes import Tmpfs, Volume
-    from sundog.front.stored import ImageFacts
+    from sundog.front.stored import ImageDefaults
 
 _SCHEME = "docker://"
 _ID_DIGITS = frozenset("0123456789abcdef")
@@ -70,7 +70,7 @@ def is_id(text: str) -> bool:
 
 def run_line(
     line: Line,
-    facts: ImageFacts,
+    facts: ImageDefaults,
     caller: Caller,
     *,
     user: Who,
@@ -130,7 +130,7 @@ def line_mounts(line: Line) -> list[Volume | Tmpfs | None]:
     ]
 
 
-def command_user(line: Line, facts: ImageFacts, caller: Caller) -> Who:
+def command_user(line: Line, facts: ImageDefaults, caller: Caller) -> Who:
     """Return the user of the command of a line of ``sundog run``.  Raises UsageError."""
     return who(line, facts.user, caller.uid, caller.gid)
 
@@ -175,7 +175,7 @@ def exec_line(
     return ChRunLine([*arguments, image, "--", *command], environment)
 
 
-def _command(line: Line, facts: ImageFacts, words: Sequence[str]) -> list[str]:
+def _command(line: Line, facts: ImageDefaults, words: Sequence[str]) -> list[str]:
     """Return the argv: the entrypoint, then the user's words, else CMD.
 
     An --entrypoint of the user has no CMD of the image after it.

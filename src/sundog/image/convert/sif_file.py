@@ -24,7 +24,7 @@ from sundog.image.sif.writer import (
     write_head,
 )
 from sundog.image.store.metadata import encoded
-from sundog.runtime.container.image_files import FILE_LIMIT, NAMES_LIMIT
+from sundog.runtime.container.image_files import FILE_LIMIT, FILES_LIMIT
 from sundog.runtime.squashfs.source import SquashfsSource
 from sundog.runtime.squashfs.superblock import Superblock
 
@@ -111,13 +111,13 @@ class LayerFiles:
             return os.read(file, FILE_LIMIT)
 
     def names(self, path: bytes) -> list[bytes]:
-        """Return the names in a directory, up to NAMES_LIMIT."""
+        """Return the names in a directory, up to FILES_LIMIT."""
         try:
             found = self._view.lookup(path)
             entries = self._view.entries(path) if found and found.is_directory else []
         except OSError:
             return []
-        return [name for name, _ in entries[:NAMES_LIMIT]]
+        return [name for name, _ in entries[:FILES_LIMIT]]
 
 
 def sif_objects(files: ImageFiles, config: ImageConfig | None = None) -> list[SifObject]:

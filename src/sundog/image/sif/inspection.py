@@ -23,7 +23,7 @@ from sundog.image.sif.metadata import (
     TEST,
     json_text,
 )
-from sundog.runtime.container.image_files import NAMES_LIMIT
+from sundog.runtime.container.image_files import FILES_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class AddedFiles:
             if each.startswith(start) and b"/" not in each[len(start) :]
         ]
         found = self._image.names(path) if self._image else []
-        return [*own, *(name for name in found if name not in own)][:NAMES_LIMIT]
+        return [*own, *(name for name in found if name not in own)][:FILES_LIMIT]
 
 
 def has_metadata(files: ImageFiles) -> bool:

@@ -19,10 +19,10 @@ from sundog.base.record.sif import (
     PARTITION,
     PARTITION_OBJECT,
     PRIMARY_PARTITION,
+    SIF_VERSION,
     SQUASHFS_SYSTEM,
     TABLE_LENGTH,
     TABLE_PLACE,
-    VERSION,
 )
 
 TYPE_CHECKING = False
@@ -104,7 +104,7 @@ def write_head(
         )
         end = start + length
     header = HEADER.pack(
-        *(LAUNCH, SIF_MAGIC, VERSION, machine, identity.bytes, now, now),
+        *(LAUNCH, SIF_MAGIC, SIF_VERSION, machine, identity.bytes, now, now),
         *(TABLE_LENGTH - len(table), TABLE_LENGTH, TABLE_PLACE, TABLE_LENGTH * DESCRIPTOR.size),
         *(_START, end - _START),
     )

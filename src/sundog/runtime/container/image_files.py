@@ -22,11 +22,11 @@ if TYPE_CHECKING:
             """Return a regular file; None if there is none, or if it is over FILE_LIMIT bytes."""
 
         def names(self, path: bytes) -> list[bytes]:
-            """Return the names in a directory, up to NAMES_LIMIT."""
+            """Return the names in a directory, up to FILES_LIMIT."""
 
 
 FILE_LIMIT = 1 << 20
-NAMES_LIMIT = 1000
+FILES_LIMIT = 1000
 
 
 class DirectoryFiles:
@@ -40,8 +40,8 @@ class DirectoryFiles:
         return read_inside(self._root, path, FILE_LIMIT)
 
     def names(self, path: bytes) -> list[bytes]:
-        """Return the names in a directory, up to NAMES_LIMIT."""
-        return names_inside(self._root, path, NAMES_LIMIT)
+        """Return the names in a directory, up to FILES_LIMIT."""
+        return names_inside(self._root, path, FILES_LIMIT)
 
 
 class SquashfsFiles:
@@ -61,14 +61,14 @@ class SquashfsFiles:
         return b"".join(self._image.read(inode, 0, inode.size))
 
     def names(self, path: bytes) -> list[bytes]:
-        """Return the names in a directory, up to NAMES_LIMIT."""
+        """Return the names in a directory, up to FILES_LIMIT."""
         inode = self._inode(path)
         if inode is None or inode.kind != "d":
             return []
         names: list[bytes] = []
         for name, *_ in self._image.entries(inode):
             names.append(name)
-            if len(names) >= NAMES_LIMIT:
+            if len(names) >= FILES_LIMIT:
                 break
         return names
 

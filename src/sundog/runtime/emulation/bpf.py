@@ -89,7 +89,9 @@ def assemble(source: list[Line]) -> bytes:
             raise ValueError(f"instruction {index} can't reach label {target!r}")
         return skipped
 
-    program, order = bytearray(), sys.byteorder
+    program = bytearray()
+    order = sys.byteorder
+    at_code, at_jt, at_jf, at_k = (0, 16, 24, 32) if order == "little" else (48, 40, 32, 0)
     for index, (code, k, equal, unequal) in enumerate(lines):
         jt = jf = 0
         if code == JUMP:
@@ -99,9 +101,8 @@ def assemble(source: list[Line]) -> bytes:
                 jt = distance(index, equal, 255)
             if unequal:
                 jf = distance(index, unequal, 255)
-        program += code.to_bytes(2, order)
-        program += bytes((jt, jf))
-        program += k.to_bytes(4, order)
+        fields = code << at_code | jt << at_jt | jf << at_jf | k << at_k
+        program += fields.to_bytes(8, order)
     return bytes(program)
 
 

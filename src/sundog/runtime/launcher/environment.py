@@ -141,7 +141,7 @@ def command_environment(
             for name in environment.names():
                 if change.pattern == _ALL_VARIABLES and name.startswith(kept):
                     continue
-                if matches(change.pattern, name):
+                if change.pattern == _ALL_VARIABLES or matches(change.pattern, name):
                     _set_or_unset(environment, name, None, messages)
             continue
         if isinstance(change, _SetExactly):
@@ -166,10 +166,12 @@ def _set_or_unset(
     """Set the variable ``name``, or unset it if ``value`` is None; tell it at -v."""
     if value is None:
         environment.unset(name)
-        messages.verbose(f"environment: unset {printable(name)}")
     else:
         environment.set(name, value)
-        messages.verbose(f"environment: {printable(name)}={printable(value)}")
+    if messages.verbosity >= 1:  # a start may set a hundred
+        shown = printable(name)
+        change = f"unset {shown}" if value is None else f"{shown}={printable(value)}"
+        messages.verbose(f"environment: {change}")
 
 
 def read_variables(path: bytes, delimiter: bytes) -> list[tuple[bytes, bytes]]:

@@ -32,23 +32,25 @@ def options_of_word(
     """
     if word.startswith(b"--"):
         given, equals, value = word.partition(b"=")
-        name = printable(given)
-        found = {f"--{row[1]}": row for row in rows if row[1] and f"--{row[1]}".startswith(name)}
-        if name not in found:
-            if len(found) != 1:
-                raise complain(AMBIGUOUS if found else UNKNOWN, name, list(found))
-            (name,) = found
-        if equals and not found[name][2]:
+        start = printable(given[2:])
+        found = [row for row in rows if row[1].startswith(start) and row[1]]
+        whole = [row for row in found if row[1] == start]
+        if len(whole or found) != 1:
+            fault = AMBIGUOUS if found else UNKNOWN
+            raise complain(fault, f"--{start}", [f"--{long}" for _, long, _, _ in found])
+        (row,) = whole or found
+        name = f"--{row[1]}"
+        if equals and not row[2]:
             raise complain(NEEDLESS, name, [])
-        yield found[name], value if equals else _next_word(found[name], name, words, complain)
+        yield row, value if equals else _next_word(row, name, words, complain)
         return
     by_letter = {letter: row for row in rows for letter in row[0].replace("?", "?h")}
     letters = word[1:]
     while letters:
         name, letters = "-" + printable(letters[:1]), letters[1:]
-        row = by_letter.get(name[1:])
-        if row is None:
+        if name[1:] not in by_letter:
             raise complain(UNKNOWN, name, [])
+        row = by_letter[name[1:]]
         if row[2]:  # the rest of the word is the argument
             yield row, letters or _next_word(row, name, words, complain)
             return

@@ -13,13 +13,12 @@ from __future__ import annotations
 import os
 
 from sundog.base.cpython import AF_UNIX, SOCK_STREAM, socketpair
-from sundog.base.kernel.files import Closing
 from sundog.base.kernel.namespaces import setns
 from sundog.base.kernel.numbers import process_abi
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LISTED, open_guesses
 from sundog.base.record.links import read_links
 from sundog.base.record.owners import OwnersManifest, read_owners
-from sundog.runtime.container.enter import forbid_imports, rootless
+from sundog.runtime.container.enter import rootless
 from sundog.runtime.emulation.notify.identity.capabilities import all_capabilities
 from sundog.runtime.emulation.notify.identity.credentials import (
     Credentials,
@@ -27,7 +26,6 @@ from sundog.runtime.emulation.notify.identity.credentials import (
     user_credentials,
 )
 from sundog.runtime.emulation.notify.identity.tags import Tags
-from sundog.runtime.emulation.notify.seccomp.fast_path import LIBRARY_PLACE, PAGE_PLACE
 from sundog.runtime.emulation.notify.seccomp.listener import (
     Listener,
     NotificationSource,
@@ -36,23 +34,12 @@ from sundog.runtime.emulation.notify.seccomp.listener import (
     send_descriptors,
 )
 from sundog.runtime.emulation.notify.seccomp.program import notify_program
-from sundog.runtime.emulation.notify.state.guesses import GuessedLayer, OwnerGuesses
-from sundog.runtime.emulation.notify.state.low_ports import LowPorts
+from sundog.runtime.emulation.notify.state.guesses import GuessedLayer
 from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLayer
-from sundog.runtime.emulation.notify.state.page import SharedPage
-from sundog.runtime.emulation.notify.state.persist import (
-    collect_manifest,
-    collect_tree,
-    load_mounted,
-    merged_manifest,
-)
-from sundog.runtime.emulation.notify.state.pins import Pins
-from sundog.runtime.emulation.notify.state.state import State
-from sundog.runtime.emulation.notify.supervisor import Supervisor
+from sundog.runtime.emulation.notify.state.persist import merged_manifest
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.emulation.notify.tracee.tag import wear_tag
 from sundog.runtime.supervision.membership import Membership, pack_start
-from sundog.runtime.supervision.supervised import Supervised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +51,7 @@ if TYPE_CHECKING:
     from sundog.runtime.emulation.notify.state.records import Records
     from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
     from sundog.runtime.emulation.notify.state.volumes import VolumePlace
+    from sundog.runtime.supervision.supervised import Supervised
 
 
 _READABLE = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -98,15 +86,6 @@ def _mounted_manifest(mounted: MountedTree) -> OwnersManifest:
     if mounted.path in merged:
         found[b""] = merged[mounted.path]
     return found
-
-
-def _collected(state: State, mounted: MountedTree, tree: int) -> OwnersManifest:
-    """Return the records of the changes in ``mounted``, whose ``tree`` is a descriptor, or -1."""
-    if tree < 0:
-        return {}
-    if mounted.is_upper:
-        return collect_manifest(state, tree, mounted.destination)
-    return collect_tree(state, tree)
 
 
 def _guessed_layers(
@@ -175,6 +154,7 @@ class Emulation:
         overlay's upper directory, if the container's changes are discarded.  Raises OSError and
         KernelError.
         """
+        hold_answering()
         layers = _opened_layers(self.layers)
         mounted = [
             (each.destination, _mounted_manifest(each), rootless(each.tree) if each.tree else -1)
@@ -195,6 +175,53 @@ class Emulation:
         return supervision
 
 
+def hold_answering() -> None:
+    """Let ``Supervision.answer`` find what it is made of when the root is another."""
+    from sundog.runtime.emulation.notify.handlers import rare  # noqa: F401, PLC0415
+    from sundog.runtime.supervision import answering  # noqa: F401, PLC0415
+
+
+class OpenFiles:
+    """The open descriptors of a supervisor, and what it knows of the files of its container.
+
+    See the parameters of ``Supervision``.
+    """
+
+    __slots__ = (
+        *("changes", "guessed", "lower", "mounted", "proc", "records", "unrecorded_owners"),
+        "upper",
+    )
+
+    def __init__(
+        self,
+        proc: int,
+        lower: LowerRecords,
+        *,
+        changes: int,
+        upper: int,
+        mounted: Sequence[tuple[bytes, OwnersManifest, int]],
+        guessed: Sequence[GuessedLayer],
+        records: Records | None,
+        unrecorded_owners: AllIsReal | None,
+    ) -> None:
+        self.proc = proc
+        self.lower = lower
+        self.changes = changes
+        self.upper = upper
+        self.mounted = mounted
+        self.guessed = guessed
+        self.records = records
+        self.unrecorded_owners = unrecorded_owners
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors; -1 is none."""
+        return [
+            *(self.proc, self.changes, self.upper),
+            *(tree for _, _, tree in self.mounted),
+            *(fd for layer in self.guessed for fd in (layer.tree, layer.list_fd)),
+        ]
+
+
 class Supervision:
     """A supervisor, from the files that it has open when it begins to its results.
 
@@ -203,10 +230,7 @@ class Supervision:
     strict  as for ``Emulation``
     """
 
-    __slots__ = (
-        *("_changes", "_emulation", "_guessed", "_kept", "_lower", "_mounted", "_ours", "_records"),
-        *("_unrecorded_owners", "_upper", "proc", "strict", "theirs"),
-    )
+    __slots__ = ("_emulation", "_files", "_kept", "_ours", "proc", "strict", "theirs")
 
     def __init__(
         self,
@@ -241,24 +265,22 @@ class Supervision:
         self.proc = proc
         self.strict = emulation.strict
         self._emulation = emulation
-        self._lower = LowerRecords(
-            layers, shown, is_stable=emulation.is_stable, may_change=may_change
+        self._files = OpenFiles(
+            proc,
+            LowerRecords(layers, shown, is_stable=emulation.is_stable, may_change=may_change),
+            changes=changes,
+            upper=upper,
+            mounted=mounted,
+            guessed=guessed,
+            records=records,
+            unrecorded_owners=unrecorded_owners,
         )
-        self._changes = changes
-        self._upper = upper
-        self._mounted = mounted
-        self._guessed = guessed
         self._ours, self.theirs = channel
         self._kept = kept
-        self._records = records
-        self._unrecorded_owners = unrecorded_owners
 
     def descriptors(self) -> list[int]:
         """Return the open descriptors that the supervisor needs."""
-        own = [self.proc, self._ours, self._changes, self._upper, *self._kept]
-        own += [tree for _, _, tree in self._mounted]
-        own += [fd for layer in self._guessed for fd in (layer.tree, layer.list_fd)]
-        return [fd for fd in own if fd >= 0]
+        return [fd for fd in (self._ours, *self._kept, *self._files.descriptors()) if fd >= 0]
 
     def install(
         self,
@@ -306,10 +328,7 @@ class Supervision:
         if not received:
             return None
         listener, *namespaces = received
-        page = None
-        if has_page:
-            with Closing(namespaces.pop(0)) as fd:
-                page = SharedPage(fd, PAGE_PLACE - LIBRARY_PLACE)
+        page = namespaces.pop(0) if has_page else -1
         for namespace in namespaces:
             setns(namespace, 0)
             os.close(namespace)
@@ -323,56 +342,18 @@ class Supervision:
         tags: Tags,
         who: Identity | None = None,
         tell: Callable[[str], None] | None = None,
-        page: SharedPage | None = None,
+        page: int = -1,
     ) -> Supervised:
         """Answer the calls of ``source`` until the container is empty; return the results.
 
         This process is in the container.  ``tags`` has the identities with which commands begin.
         ``who`` starts the container; None is root.  ``tell`` gets what users should know at once;
-        without it, the results have these lines.  ``page`` is as for ``State``.
+        without it, the results have these lines.  ``page`` is a descriptor of the page of the fast
+        path, or -1; this method closes it.
         """
-        forbid_imports()
-        os.fchdir(self.proc)
-        emulation, lower, changes = self._emulation, self._lower, self._changes
-        hints: list[str] = []
-        guesses = None
-        if self._guessed or emulation.is_lost:
-            guesses = OwnerGuesses(self._guessed, tell or hints.append, is_lost=emulation.is_lost)
-        state = State(
-            NOTIFY_ABIS[process_abi()],
-            source,
-            tags,
-            records=self._records,
-            unrecorded_owners=self._unrecorded_owners,
-            places=emulation.volumes,
-            owner=(0, 0) if who is None else (who.uid, who.gid),
-            guesses=guesses,
-            low_ports=LowPorts() if emulation.has_ports else None,
-            strict=self.strict,
-            page=page,
-        )
-        if lower.is_stable:
-            upper = self._upper if changes < 0 else changes
-            # An upper directory that keeps no changes is on a tmpfs of the container's own.
-            state.records.pins = Pins(upper, is_apart=changes < 0 <= upper)
-        if not lower.is_empty():
-            lower.load(state)
-        for destination, manifest, _ in self._mounted:
-            load_mounted(state, destination, manifest)
-        incidents: list[str] = []
-        statistics = Supervisor(state, incidents.append).serve()
-        return Supervised(
-            {} if changes < 0 else collect_manifest(state, changes),
-            statistics.lines(),
-            incidents,
-            statistics.incidents,
-            [
-                _collected(state, mounted, tree)
-                for mounted, (_, _, tree) in zip(emulation.mounted, self._mounted, strict=True)
-            ],
-            hints=hints,
-            refusals=state.refusals.told(),
-        )
+        from sundog.runtime.supervision.answering import answered  # noqa: PLC0415
+
+        return answered(self._emulation, self._files, source, tags, who=who, tell=tell, page=page)
 
 
 def listener_channel() -> tuple[int, int]:

@@ -13,7 +13,7 @@ it remembers, or lets the kernel answer.
 
 The mode is not a security boundary: the tracee may do what the user may do.
 
-``ch-run --notify`` loads this package in a second joined module, and other starts don't load it.
+``ch-run --notify`` loads this package in further joined modules, and other starts don't load it.
 So a name means one thing in the whole wing, and modules import only light modules of the standard
 library.
 """

@@ -12,23 +12,16 @@ import time
 from fcntl import ioctl
 
 from sundog.runtime.emulation.notify.handlers.access import AccessHandlers
-from sundog.runtime.emulation.notify.handlers.bind import BindHandlers
 from sundog.runtime.emulation.notify.handlers.chown import OwnerHandlers
 from sundog.runtime.emulation.notify.handlers.create import CreateHandlers
 from sundog.runtime.emulation.notify.handlers.exec import ExecuteHandlers
-from sundog.runtime.emulation.notify.handlers.forms import handlers_of
 from sundog.runtime.emulation.notify.handlers.ids import IdentityHandlers
-from sundog.runtime.emulation.notify.handlers.keys import KeyHandlers
 from sundog.runtime.emulation.notify.handlers.limits import LimitHandlers
 from sundog.runtime.emulation.notify.handlers.links import LinkHandlers
-from sundog.runtime.emulation.notify.handlers.messages import MessageHandlers
 from sundog.runtime.emulation.notify.handlers.misc import MiscellaneousHandlers
-from sundog.runtime.emulation.notify.handlers.mounts import MountHandlers
-from sundog.runtime.emulation.notify.handlers.ports import PortHandlers
-from sundog.runtime.emulation.notify.handlers.privileged import PrivilegedHandlers
+from sundog.runtime.emulation.notify.handlers.restart import RestartHandler
 from sundog.runtime.emulation.notify.handlers.signals import SignalHandlers
 from sundog.runtime.emulation.notify.handlers.stat import LISTING, StatHandlers
-from sundog.runtime.emulation.notify.handlers.sysv import SysvHandlers
 from sundog.runtime.emulation.notify.handlers.xattr import AttributeHandlers
 from sundog.runtime.emulation.notify.seccomp.exchange import Exchange
 from sundog.runtime.emulation.notify.seccomp.listener import (
@@ -43,6 +36,7 @@ from sundog.runtime.emulation.notify.seccomp.listener import (
     error_word,
 )
 from sundog.runtime.emulation.notify.seccomp.program import EMULATED
+from sundog.runtime.emulation.notify.tracee.abi import YOUNG_CALLS
 from sundog.runtime.emulation.notify.tracee.call import (
     ANSWERED,
     CONTINUE,
@@ -57,27 +51,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.runtime.emulation.notify.state.state import State
+    from sundog.runtime.emulation.notify.tracee.abi import NotifyAbi
     from sundog.runtime.emulation.notify.tracee.call import Arguments, Handler
 
+# The others are in ``handlers.rare``.
 FAMILIES = (
     StatHandlers,
     IdentityHandlers,
     ExecuteHandlers,
     OwnerHandlers,
     CreateHandlers,
-    BindHandlers,
-    PortHandlers,
     LinkHandlers,
     AccessHandlers,
     SignalHandlers,
     AttributeHandlers,
-    MessageHandlers,
     MiscellaneousHandlers,
     LimitHandlers,
-    MountHandlers,
-    SysvHandlers,
-    KeyHandlers,
-    PrivilegedHandlers,
 )
 
 # The handlers refuse these calls, or leave them to the kernel; beside that they follow the names of
@@ -86,8 +75,8 @@ _NAMING = EMULATED["a name that goes"]
 
 # Their handlers may make records, or change what a page tells of them.
 _MAKING = (
-    *(OwnerHandlers, CreateHandlers, BindHandlers, LinkHandlers, AttributeHandlers),
-    *(ExecuteHandlers, MountHandlers, MiscellaneousHandlers),
+    *(OwnerHandlers, CreateHandlers, LinkHandlers, AttributeHandlers),
+    *(ExecuteHandlers, MiscellaneousHandlers),
 )
 
 # Errors that a handler may well get, because the caller made up its arguments, or has just died.
@@ -98,6 +87,8 @@ _EXPECTED_ERRORS = frozenset(
         *(errno.EOVERFLOW, errno.EISDIR, errno.EXDEV, errno.EOPNOTSUPP, errno.ENODEV, errno.ESTALE),
     )
 )
+
+_GIVING_AWAY = ("chown", "lchown", "fchown", "fchownat")
 
 _REPORTED_LIMIT = 20
 
@@ -147,6 +138,7 @@ class Supervisor:
         self._handlers: dict[int, Handler] = {}
         self._names: dict[int, str] = {}
         self._calls: dict[int, str] = {}  # as the handlers know them
+        # By number, too.
         self._rootless: set[int] = set()  # calls that name no path
         self._mapped: set[int] = set()  # calls that show or take IDs of the caller's user namespace
         self._listing: set[int] = set()  # calls that show nothing but what records say of files
@@ -154,42 +146,58 @@ class Supervisor:
         self._refusing: set[int] = set()  # calls that the supervisor only refuses
         self._making: set[int] = set()  # calls whose handlers may make records
         self._incidents = 0
-        families = {family: family(state).calls() for family in FAMILIES}
-        common = {name: handler for calls in families.values() for name, handler in calls.items()}
-        rootless = {
-            *("fstat", "rt_sigaction"),
-            *families[IdentityHandlers],
-            *families[SysvHandlers],
-            *families[KeyHandlers],
-            *families[PrivilegedHandlers],
-            *families[MessageHandlers],
-            *families[PortHandlers],
-        }
-        mapped = {*families[IdentityHandlers], "chown", "lchown", "fchown", "fchownat"}
-        mapped -= {"getgroups"}
-        making = {name for family in _MAKING for name in families[family]}
-        refusing = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
-        for abi in state.abi.supervised():
-            prefix, mark = ("", 0) if abi is state.abi else (f"{abi.name}:", COMPANION)
-            for name, handler in handlers_of(abi, state, common).items():
-                number, call = abi.numbers[name] | mark, abi.call(name)
-                self._handlers[number] = handler
-                self._names[number] = prefix + name
-                self._calls[number] = call
-                if call in rootless:
-                    self._rootless.add(number)
-                if call in LISTING:
-                    self._listing.add(number)
-                if call in mapped:
-                    self._mapped.add(number)
-                if call in families[ExecuteHandlers]:
-                    self._starting.add(number)
-                if call in refusing:
-                    self._refusing.add(number)
-                if call in making:
-                    self._making.add(number)
+        self._counts: dict[int, int] = {}
         self._machine = state.abi.arch & 0xFF
-        self._counts = dict.fromkeys(self._handlers, 0)
+        families = {family: family(state).calls() for family in FAMILIES}
+        self._common = {
+            name: handler for calls in families.values() for name, handler in calls.items()
+        }
+        # By the names of the calls, what the sets of numbers are by number.
+        self._rootless_calls = {"fstat", "rt_sigaction", *families[IdentityHandlers]}
+        self._mapped_calls = {*families[IdentityHandlers], *_GIVING_AWAY} - {"getgroups"}
+        self._making_calls = {name for family in _MAKING for name in families[family]}
+        self._starting_calls = {*families[ExecuteHandlers]}
+        self._refusing_calls = {*_NAMING, *families[AccessHandlers], *families[SignalHandlers]}
+        abi = state.abi
+        handlers = {
+            name: self._common[abi.call(name)]
+            for name in abi.numbers.keys() - {*YOUNG_CALLS}
+            if abi.call(name) in self._common
+        }
+        handlers["rt_sigaction"] = RestartHandler(abi, state).rt_sigaction
+        self._enter(abi, handlers)
+        self._has_rare = False
+
+    def _enter(self, abi: NotifyAbi, handlers: dict[str, Handler]) -> None:
+        """Take the handlers of the calls of an ABI, by its names of the calls."""
+        prefix, mark = ("", 0) if abi is self._state.abi else (f"{abi.name}:", COMPANION)
+        for name, handler in handlers.items():
+            number, call = abi.numbers[name] | mark, abi.call(name)
+            self._handlers[number] = handler
+            self._names[number] = prefix + name
+            self._calls[number] = call
+            self._counts.setdefault(number, 0)
+            for numbers, calls in (
+                (self._rootless, self._rootless_calls),
+                (self._listing, LISTING),
+                (self._mapped, self._mapped_calls),
+                (self._starting, self._starting_calls),
+                (self._refusing, self._refusing_calls),
+                (self._making, self._making_calls),
+            ):
+                if call in calls:
+                    numbers.add(number)
+
+    def _enter_rare(self) -> None:
+        """Take the handlers that most containers do not need, and those of the other ABI."""
+        from sundog.runtime.emulation.notify.handlers.rare import RareHandlers  # noqa: PLC0415
+
+        self._has_rare = True
+        rare = RareHandlers(self._state)
+        self._rootless_calls |= rare.rootless
+        self._making_calls |= rare.making
+        for abi in self._state.abi.supervised():
+            self._enter(abi, rare.of(abi, self._common))
 
     def serve(self) -> _Statistics:
         """Answer until no process is left."""
@@ -253,7 +261,9 @@ class Supervisor:
             try:
                 counts[number] += 1
             except KeyError:
-                self._leave_to_kernel(number)
+                self._meet(number)
+                listing_or_refusing = listing | refusing
+                all_but_changes = listing_or_refusing | self._starting
             if number in passed_on:
                 answer = CONTINUE
             else:
@@ -307,11 +317,17 @@ class Supervisor:
                     lose(words[0])  # the caller has died, or a signal has interrupted the call
                 break
 
-    def _leave_to_kernel(self, number: int) -> None:
-        """Have the kernel answer a call that only a filter which is not ours notifies."""
+    def _meet(self, number: int) -> None:
+        """Count the first call of a ``number``, and get its handler.
+
+        The kernel answers a call that only a filter which is not ours notifies.
+        """
+        if not self._has_rare:
+            self._enter_rare()
+        if number not in self._handlers:
+            self._names[number] = self._calls[number] = f"call-{number:#x}"
+            self._handlers[number] = lambda _thread, _args: CONTINUE
         self._counts[number] = 1
-        self._names[number] = self._calls[number] = f"call-{number:#x}"
-        self._handlers[number] = lambda _thread, _args: CONTINUE
 
     def _answer_elsewhere(self, number: int, thread: int, args: Arguments) -> Answer:
         """Answer a call of a process that may have another root, or that serves files to others.

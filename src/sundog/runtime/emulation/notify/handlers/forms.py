@@ -37,7 +37,7 @@ from sundog.runtime.emulation.notify.seccomp.program import (
     SYS_SENDTO,
     SYS_SETSOCKOPT,
 )
-from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, NotifyAbi
+from sundog.runtime.emulation.notify.tracee.abi import I386_LONG_SIZE, YOUNG_CALLS, NotifyAbi
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer
 
 TYPE_CHECKING = False
@@ -72,9 +72,6 @@ _IPC_CALLS = {
     SHMGET: ("shmget", (1, 2, 3)),
     SHMCTL: ("shmctl", (1, 2, 4)),
 }
-# Calls that not every kernel with a supervisor has: Linux 6.6 and 6.13.  Distributions add calls to
-# older kernels, so the version tells nothing.
-YOUNG_CALLS = ("fchmodat2", "setxattrat", "getxattrat", "listxattrat", "removexattrat")
 _NO_FLAGS = -1  # among them are flags that no call knows
 
 

@@ -6,9 +6,10 @@ tables.
 
 A filter around this process may answer a call itself: an errno, which may be 0, or a signal takes
 precedence over a notification (seccomp(2)).  Then the supervisor would never hear of the call.  So
-the child makes each emulated call.  The kernel notifies one call of each family, and the supervisor
-answers with a number that no filter can give.  The other calls cost less: the filter leaves them to
-a tracer, and a tracer ranks below a notification.  There is no tracer, so the kernel says ENOSYS.
+the child makes each emulated call, or a single one where there is no filter.  The kernel notifies
+one call of each family, and the supervisor answers with a number that no filter can give.  The
+other calls cost less: the filter leaves them to a tracer, and a tracer ranks below a notification.
+There is no tracer, so the kernel says ENOSYS.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sundog.base.kernel.libc import checked, syscall
 from sundog.base.kernel.modes import S_IFCHR
 from sundog.base.kernel.namespaces import CLONE_NEWUSER, unshare, write_id_maps
 from sundog.base.kernel.numbers import process_abi
-from sundog.base.kernel.process import set_no_new_privs
+from sundog.base.kernel.process import is_filtered, set_no_new_privs
 from sundog.errors import KernelError
 from sundog.runtime.emulation.bpf import (
     DATA_NR,
@@ -118,6 +119,8 @@ def _try_supervising(abi: NotifyAbi) -> str:
     memoryview(buffer).cast("B")[: len(_MARK)] = _MARK
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
     calls = tried_calls(abi)
+    if not is_filtered():
+        del calls[1:]  # by one, the child waits
     program = _trial_program(calls)  # not in the child, which would copy every page that it touches
     child = os.fork()
     if child == 0:

@@ -132,15 +132,16 @@ class LowerRecords:
         """Tell whether there is no record of any file."""
         return not self.looked_up and not self.listed
 
-    def load(self, state: State) -> None:
-        """Make records of the files; call it in the container."""
-        for listed in self.listed:
-            again = _enter_listed(state, listed, must_follow=self.must_follow)
-            if again:
-                load_records(state, again, is_stable=True)
-        self.listed = []
-        if self.looked_up:
-            load_records(state, self.looked_up, is_stable=self.is_stable, linked=self.linked)
+
+def load_lower(lower: LowerRecords, state: State) -> None:
+    """Make records of the files; call it in the container."""
+    for listed in lower.listed:
+        again = _enter_listed(state, listed, must_follow=lower.must_follow)
+        if again:
+            load_records(state, again, is_stable=True)
+    lower.listed.clear()
+    if lower.looked_up:
+        load_records(state, lower.looked_up, is_stable=lower.is_stable, linked=lower.linked)
 
 
 def _linked_paths(layer: OpenedLayer, shown: OwnersManifest) -> frozenset[bytes]:

@@ -12,6 +12,10 @@ from __future__ import annotations
 from sundog.runtime.emulation.notify.tracee.numbers import numbers_of
 from sundog.runtime.emulation.syscalls import SYSCALL_ABIS
 
+# Calls that not every kernel with a supervisor has: Linux 6.6 and 6.13.  Distributions add calls to
+# older kernels, so the version tells nothing.
+YOUNG_CALLS = ("fchmodat2", "setxattrat", "getxattrat", "listxattrat", "removexattrat")
+
 _LONG_SIZE = 8
 I386_LONG_SIZE = 4
 
