@@ -38,7 +38,7 @@ WORDS = {
     "probe": "which driver works here",
     "run": "what is known of running containers",
     "running": "notes of other nodes about layers in use",
-    "sif": "SIFs that came from registries and web servers",
+    "sif": "SIFs that were downloaded",
     "skeleton": "mount points below every image, for ch-run",
     "skeleton-build": "the same for RUN",
     "tmp": "drafts, and the trash",

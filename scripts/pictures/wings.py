@@ -26,7 +26,7 @@ def floors() -> dict[str, list[list[str]]]:
         for contract in contracts
         if contract["type"] == "layers"
     }
-    wings = [name for (name,) in found["sundog"] if f"sundog.{name}" in found]
+    wings = [name for row in found["sundog"] for name in row if f"sundog.{name}" in found]
     if wings != list(PURPOSES):
         raise ValueError(f"other wings: {wings}")
     return {wing: found[f"sundog.{wing}"] for wing in wings}

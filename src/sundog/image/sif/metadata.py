@@ -47,7 +47,7 @@ _COMPATIBLE = "1.4.5"  # the version of Apptainer that writes such files
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What an image tells about itself.
+    """The words of an image about itself.
 
     definition  the definition file
     variables   scripts of variables by name, besides those that each image has
