@@ -24,8 +24,9 @@ from sundog.runtime.emulation.notify.identity.capabilities import all_capabiliti
 from sundog.runtime.emulation.notify.identity.credentials import superuser
 from sundog.runtime.emulation.notify.identity.tags import Tags
 from sundog.runtime.emulation.notify.state.files import file_system_type
+from sundog.runtime.supervision.emulation import Emulation
 from sundog.runtime.supervision.fuse_mounts import unescaped
-from sundog.runtime.supervision.supervision import Emulation, Supervision, hold_answering
+from sundog.runtime.supervision.supervision import Supervision, hold_answering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

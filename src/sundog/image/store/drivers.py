@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sundog.image.store.storage import Storage
     from sundog.runtime.container.mounted_tree import MountedTree
     from sundog.runtime.container.root import Root
-    from sundog.runtime.supervision.supervision import Emulation
+    from sundog.runtime.supervision.emulation import Emulation
 
 
 DRIVER_VARIABLE = "CH_IMAGE_DRIVER"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
     from sundog.runtime.container.mounted_tree import MountedTree
-    from sundog.runtime.supervision.supervision import Emulation
+    from sundog.runtime.supervision.emulation import Emulation
 
     # Takes the draft, the layers below, the skeleton and the owners that the instruction knows.
     Extract = Callable[[bytes, Sequence[LayerPath], bytes, StepOwners | None], LayerInfo | None]
@@ -55,7 +55,7 @@ class DraftedSnapshot:
 
         With ``strict``, reading and writing obey owners and modes.
         """
-        from sundog.runtime.supervision.supervision import Emulation
+        from sundog.runtime.supervision.emulation import Emulation
 
         recorded = self._layers.paths(self._below)
         changes = os.path.join(self._draft, self._changes)

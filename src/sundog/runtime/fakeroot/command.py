@@ -35,8 +35,9 @@ from sundog.runtime.launcher.statuses import (
     STATUSES_VARIABLE,
     Statuses,
 )
+from sundog.runtime.supervision.emulation import Emulation
 from sundog.runtime.supervision.fuse_mounts import HostMounts
-from sundog.runtime.supervision.supervision import Emulation, Supervision, listener_channel
+from sundog.runtime.supervision.supervision import Supervision, listener_channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

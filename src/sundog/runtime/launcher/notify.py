@@ -61,11 +61,16 @@ from sundog.runtime.launcher.ender import Members, start_ender
 from sundog.runtime.launcher.mpi import NATIVE_SECURITY_HINT, RANK_NOTE
 from sundog.runtime.launcher.orphan import fork_away
 from sundog.runtime.launcher.stand_in import StandIn
+from sundog.runtime.supervision.emulation import Emulation
 from sundog.runtime.supervision.fuse_mounts import HostMounts
 from sundog.runtime.supervision.group_source import GroupSource
 from sundog.runtime.supervision.members import kill_members
 from sundog.runtime.supervision.membership import ERROR, HINT, NOTE, VERBOSE, WARNING, Membership
-from sundog.runtime.supervision.supervision import Emulation, Supervision, install_in_group
+from sundog.runtime.supervision.supervision import (
+    Supervision,
+    install_in_group,
+    opened_supervision,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,7 +208,7 @@ class _Attendant:
         upper = -1
         if plan.overlay_size is not None and not plan.is_copied:
             upper = rootless(b"/proc/self/fd/%d/upper" % plan.scratch)
-        return emulation.open(upper), records
+        return opened_supervision(emulation, upper), records
 
 
 class PreparedAttendant:

@@ -70,7 +70,8 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.root import Root
     from sundog.runtime.steps.command import Step
-    from sundog.runtime.supervision.supervision import Emulation, Supervision
+    from sundog.runtime.supervision.emulation import Emulation
+    from sundog.runtime.supervision.supervision import Supervision
 
     _T = TypeVar("_T")
 
@@ -206,7 +207,11 @@ def _guard(
     with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
         unshare(CLONE_NEWIPC)
     ending = Ending(rootless(b"/proc"), host)
-    supervision = None if emulation is None else emulation.open()
+    supervision = None
+    if emulation is not None:
+        from sundog.runtime.supervision.supervision import opened_supervision  # noqa: PLC0415
+
+        supervision = opened_supervision(emulation)
     if supervision is None and not own_pids:
         return container(step, Init(ending, leash.theirs, 0, own_pids=False)), None
     gate = _Gate()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.mounted_tree import MountedTree
     from sundog.runtime.emulation.notify.identity.tags import Tags
     from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource
-    from sundog.runtime.supervision.supervision import Emulation, OpenFiles
+    from sundog.runtime.supervision.emulation import Emulation, OpenFiles
 
 
 def answered(

@@ -39,6 +39,7 @@ from sundog.runtime.emulation.notify.state.lower import LowerRecords, OpenedLaye
 from sundog.runtime.emulation.notify.state.persist import merged_manifest
 from sundog.runtime.emulation.notify.tracee.abi import NOTIFY_ABIS
 from sundog.runtime.emulation.notify.tracee.tag import wear_tag
+from sundog.runtime.supervision.emulation import OpenFiles
 from sundog.runtime.supervision.membership import Membership, pack_start
 
 TYPE_CHECKING = False
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.mounted_tree import MountedTree
     from sundog.runtime.emulation.notify.state.records import Records
     from sundog.runtime.emulation.notify.state.unrecorded_owners import AllIsReal
-    from sundog.runtime.emulation.notify.state.volumes import VolumePlace
+    from sundog.runtime.supervision.emulation import Emulation
     from sundog.runtime.supervision.supervised import Supervised
 
 
@@ -108,118 +109,10 @@ def _guessed_layers(
     ]
 
 
-class Emulation:
-    """The initial data of a supervised container: a plain value.
-
-    layers      topmost first, as they are mounted
-    changes     the directory that gets the container's changes; None: they are discarded
-    is_stable   the container sees the same inodes as the layers have, and they are never freed
-    mounted     the mounts in it
-    strict      whether opening files obeys all permissions of the emulated identity
-    is_lost     whether the image has lost which of its files have guessed owners
-    volumes     see ``state.volumes``
-    has_ports   whether the container has ports below 1024 of its own
-    """
-
-    __slots__ = (
-        *("changes", "has_ports", "is_lost", "is_stable", "layers", "mounted", "strict"),
-        "volumes",
-    )
-
-    def __init__(
-        self,
-        layers: Sequence[LayerPath] = (),
-        changes: bytes | None = None,
-        *,
-        is_stable: bool = False,
-        mounted: Sequence[MountedTree] = (),
-        strict: bool = False,
-        is_lost: bool = False,
-        volumes: Sequence[VolumePlace] = (),
-        has_ports: bool = False,
-    ) -> None:
-        self.layers = layers
-        self.changes = changes
-        self.is_stable = is_stable
-        self.mounted = mounted
-        self.strict = strict
-        self.is_lost = is_lost
-        self.volumes = volumes
-        self.has_ports = has_ports
-
-    def open(self, upper: int = -1) -> Supervision:
-        """Open the files of the host that the supervisor needs, before the root hides them.
-
-        Call it as mock root, who may look into every directory.  ``upper`` is a descriptor of the
-        overlay's upper directory, if the container's changes are discarded.  Raises OSError and
-        KernelError.
-        """
-        hold_answering()
-        layers = _opened_layers(self.layers)
-        mounted = [
-            (each.destination, _mounted_manifest(each), rootless(each.tree) if each.tree else -1)
-            for each in self.mounted
-        ]
-        supervision = Supervision(
-            rootless(b"/proc"),
-            self,
-            layers,
-            changes=-1 if self.changes is None else rootless(self.changes),
-            upper=upper,
-            mounted=mounted,
-            guessed=_guessed_layers(self.layers, layers),
-            channel=listener_channel(),
-        )
-        for layer in layers:
-            os.close(layer.tree)
-        return supervision
-
-
 def hold_answering() -> None:
     """Let ``Supervision.answer`` find what it is made of when the root is another."""
     from sundog.runtime.emulation.notify.handlers import rare  # noqa: F401, PLC0415
     from sundog.runtime.supervision import answering  # noqa: F401, PLC0415
-
-
-class OpenFiles:
-    """The open descriptors of a supervisor, and what it knows of the files of its container.
-
-    See the parameters of ``Supervision``.
-    """
-
-    __slots__ = (
-        *("changes", "guessed", "lower", "mounted", "proc", "records", "unrecorded_owners"),
-        "upper",
-    )
-
-    def __init__(
-        self,
-        proc: int,
-        lower: LowerRecords,
-        *,
-        changes: int,
-        upper: int,
-        mounted: Sequence[tuple[bytes, OwnersManifest, int]],
-        guessed: Sequence[GuessedLayer],
-        records: Records | None,
-        unrecorded_owners: AllIsReal | None,
-    ) -> None:
-        self.proc = proc
-        self.lower = lower
-        self.changes = changes
-        self.upper = upper
-        self.mounted = mounted
-        self.guessed = guessed
-        self.records = records
-        self.unrecorded_owners = unrecorded_owners
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors; -1 is none."""
-        return [
-            *(self.proc, self.changes, self.upper),
-            *(tree for _, _, tree in self.mounted),
-            *(fd for layer in self.guessed for fd in (layer.tree, layer.list_fd)),
-        ]
 
 
 class Supervision:
@@ -360,6 +253,34 @@ def listener_channel() -> tuple[int, int]:
     """Return the two ends through which a command passes its listener: the supervisor's first."""
     ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
     return ours.detach(), theirs.detach()
+
+
+def opened_supervision(emulation: Emulation, upper: int = -1) -> Supervision:
+    """Open the files of the host that a supervisor needs, before the root hides them.
+
+    Call it as mock root, who may look into every directory.  ``upper`` is a descriptor of the
+    overlay's upper directory, if the container's changes are discarded.  Raises OSError and
+    KernelError.
+    """
+    hold_answering()
+    layers = _opened_layers(emulation.layers)
+    mounted = [
+        (each.destination, _mounted_manifest(each), rootless(each.tree) if each.tree else -1)
+        for each in emulation.mounted
+    ]
+    supervision = Supervision(
+        rootless(b"/proc"),
+        emulation,
+        layers,
+        changes=-1 if emulation.changes is None else rootless(emulation.changes),
+        upper=upper,
+        mounted=mounted,
+        guessed=_guessed_layers(emulation.layers, layers),
+        channel=listener_channel(),
+    )
+    for layer in layers:
+        os.close(layer.tree)
+    return supervision
 
 
 def _filtered(

@@ -24,7 +24,7 @@ from sundog.runtime.process.relay import Tail
 from sundog.runtime.steps.command import Step
 from sundog.runtime.steps.mounts import TreeMount
 from sundog.runtime.steps.step import run_step, run_supervised
-from sundog.runtime.supervision.supervision import Emulation
+from sundog.runtime.supervision.emulation import Emulation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
