@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sundog.errors import SundogError, UsageError
@@ -498,6 +498,7 @@ TEXTS = st.text(alphabet='ab/:,="\\ \n.$', max_size=10)
 
 
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
+@example("", "", "", ":/.")
 def test_any_values(bind: str, mount: str, env: str, home: str) -> None:
     """A line becomes one that ch-run takes, or is refused in words."""
     words = ["-B", bind, "--mount", f"type=bind,{mount}", "--env", env, "--home", home]

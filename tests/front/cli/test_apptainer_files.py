@@ -255,7 +255,11 @@ def test_a_login_of_apptainers_variables(place: Place, flavours: Flavours) -> No
     run_program(argv, env=place.environment | env)
     source = f"docker://{flavours.basic}/private"
     bare = {"SSL_CERT_FILE": env["SSL_CERT_FILE"]}
-    assert place.run("pull", "p.sif", source, env=bare, check=False).returncode == 255
     login = {"APPTAINER_DOCKER_USERNAME": "alice", "SINGULARITY_DOCKER_PASSWORD": "secret"}
+    assert place.run("exec", source, "true", env=bare, check=False).returncode == 255
+    done = place.run("exec", source, "env", env=bare | login)
+    assert "CH_IMAGE_" not in done.stdout
+    assert "DOCKER_" not in done.stdout
+    assert place.run("pull", "p.sif", source, env=bare, check=False).returncode == 255
     place.run("pull", "p.sif", source, env=bare | login)
     assert os.path.getsize(place.path / "p.sif") > 32176

@@ -136,19 +136,24 @@ def test_no_subcommand_is_had_and_refused() -> None:
 
 
 MANUAL = (CHECKOUT / "docs" / "reference" / "sundog.md").read_text()
-APPTAINER = (CHECKOUT / "docs" / "reference" / "apptainer.md").read_text()
+PAGES = sorted((CHECKOUT / "docs" / "reference").glob("apptainer*.md"))
+APPTAINER = "".join(page.read_text() for page in PAGES)
 
 
 @pytest.mark.parametrize("name", names())
 def test_manual_has_all_options(name: str) -> None:
     """docs/reference/sundog.md names each subcommand, and each option that it takes.
 
-    Those of Apptainer have a page of their own.
+    Those of Apptainer have pages of their own.
     """
     if name in ("run", "create", "exec"):
         text = MANUAL.partition("## Run")[2].partition("## ")[0]
     elif name.startswith("apptainer"):
-        text = APPTAINER if re.search(rf"`{name.partition(' ')[2]}\b", APPTAINER) else ""
+        text = (
+            APPTAINER
+            if re.search(rf"(?:`|sundog apptainer ){name.partition(' ')[2]}\b", APPTAINER)
+            else ""
+        )
     else:
         start = re.compile(rf"^\| .*`{name}\b.*$", re.M)
         text = "".join(start.findall(MANUAL))

@@ -80,6 +80,19 @@ COPY --from=one /secret /link/../d/absolute /etc/
     assert workshop.run("readlink /copy/absolute; stat -c %a /etc/secret") == "/etc/passwd\n0\n"
 
 
+def test_a_link_of_the_destination_leads_to_its_own_root(any_workshop: Workshop) -> None:
+    any_workshop.build(
+        """\
+FROM bb AS one
+RUN echo x >/f && mkdir /c
+FROM bb
+RUN mkdir -p /a/b /c && ln -s ../../c /a/b/up
+COPY --from=one /f /a/b/up/g
+"""
+    )
+    assert any_workshop.run("cat /c/g") == "x\n"
+
+
 @pytest.mark.parametrize(
     ("instruction", "message"),
     [

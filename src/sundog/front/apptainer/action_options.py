@@ -45,6 +45,8 @@ ACTION = (
     Option("--cdi-dirs", "DIR", TAKEN, "look for CDI specifications in these directories only"),
     Option("--cwd --pwd", "DIR", TAKEN, "start in the container's directory DIR"),
     Option("--device", "DEVICE", TAKEN, "a device of CDI, VENDOR/CLASS=NAME"),
+    Option("--docker-password", "TEXT", TAKEN, "a login for docker://, with --docker-username"),
+    Option("--docker-username", "NAME", TAKEN, "the user that --docker-password belongs to"),
     Option("--env", "NAME=VALUE", TAKEN, "set a variable; a list with commas"),
     Option("--env-file", "FILE", TAKEN, "set the variables in FILE, one NAME=VALUE a line"),
     Option("--fakeroot -f", "", TAKEN, "make the command see itself as root"),
@@ -107,8 +109,6 @@ ACTION = (
     Option("--docker-host", "ADDRESS", WARNED, "no daemon is asked"),
     Option("--authfile", "FILE", WARNED, _PULL),
     Option("--docker-login", "", WARNED, _PULL),
-    Option("--docker-password", "TEXT", WARNED, _PULL),
-    Option("--docker-username", "NAME", WARNED, _PULL),
     Option("--no-https --nohttps", "", WARNED, "registries.conf of ch-image tells that"),
     # The command would miss these.
     Option("--containlibs", "FILE", REFUSED, "libraries are files as others",

@@ -162,10 +162,10 @@ def _home(line: Line, choices: Choices, host: Host) -> Bind:
         return Bind(host.home, "/root" if choices.is_root else host.home)
     source, colon, target = given.partition(":")
     source = posixpath.normpath(posixpath.join(host.directory, source))
-    target = target if colon else source
+    target = posixpath.normpath(target) if colon else source
     if not target.startswith("/") or not target.strip("/") or ":" in target:
         raise UsageError(f"--home {given}: not SRC[:DST], with an absolute DST", "--home SRC:DST")
-    return Bind(source, posixpath.normpath(target))
+    return Bind(source, target)
 
 
 def _left_out(line: Line, warnings: list[str]) -> set[str]:

@@ -48,13 +48,14 @@ def image_of(line: Line, context: Context, messages: Messages) -> ImageFacts | i
     found = facts_of_name(name, context.storage)
     if found is not None:
         return found
-    status = _pull(name, context, messages)
+    environment = dict(os.environ)
+    status = _pull(name, line, context, messages)
     if status:
         return status if status < 0 else EXIT_FAILED
     # A pull may leave threads, with which this process can't enter namespaces.
     from sundog.base.installation import own_command
 
-    return execute([*own_command("sundog"), *sys.argv[1:]], dict(os.environ))
+    return execute([*own_command("sundog"), *sys.argv[1:]], environment)
 
 
 def no_app(app: str, name: str) -> UsageError:
@@ -65,10 +66,11 @@ def no_app(app: str, name: str) -> UsageError:
     )
 
 
-def _pull(name: str, context: Context, messages: Messages) -> int:
+def _pull(name: str, line: Line, context: Context, messages: Messages) -> int:
     """Pull an image, unless another process does so meanwhile; return the exit status."""
     from hashlib import sha256
 
+    from sundog.image.registry.credentials import PASSWORD_VARIABLE, USERNAME_VARIABLE
     from sundog.image.store.store import Store
 
     turn = f"apptainer-{sha256(os.fsencode(name)).hexdigest()[:32]}"
@@ -79,8 +81,12 @@ def _pull(name: str, context: Context, messages: Messages) -> int:
         if facts_of_name(name, context.storage) is not None:
             return 0
         messages.say(INFO, f"Pulling {STORED}{name} into storage")
-        quiet = ["--quiet"] if messages.level < INFO else []
-        status = image_line(["pull", *quiet, "--", name], context)
+        options = ["--quiet"] if messages.level < INFO else []
+        user, password = line.last("docker-username"), line.last("docker-password")
+        if user and password:
+            options.append("--auth")
+            os.environ |= {USERNAME_VARIABLE: user, PASSWORD_VARIABLE: password}
+        status = image_line(["pull", *options, "--", name], context)
     if status > 0:
         messages.say(FATAL, f"can't pull {name}")
     elif facts_of_name(name, context.storage) is None:

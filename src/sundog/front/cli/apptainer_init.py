@@ -19,7 +19,12 @@ from contextlib import suppress
 
 from sundog.base.kernel.files import leave_descriptors, write_all
 from sundog.base.kernel.libc import escaped
-from sundog.base.kernel.process import set_child_subreaper, set_dumpable, set_pdeathsig
+from sundog.base.kernel.process import (
+    fork,
+    set_child_subreaper,
+    set_dumpable,
+    set_pdeathsig,
+)
 from sundog.errors import SundogError
 from sundog.front.cli.apptainer_limit import with_limit
 from sundog.front.cli.apptainer_namespaces import (
@@ -72,7 +77,7 @@ def be_instance(starts: Starts, told: int, *, own_pids: bool) -> NoReturn:
     os.chdir("/")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY)
     ours, theirs = os.pipe()
-    init = os.fork()
+    init = fork()
     if init == 0:
         os.close(theirs)
         try:
@@ -97,7 +102,7 @@ def _be_init(
     own = {"SUNDOG_WAITER": str(os.getpid())}
     listening, telling = os.pipe()
     os.set_inheritable(telling, True)
-    first = os.fork()
+    first = fork()
     if first == 0:
         _become(starts.first, own | {"SUNDOG_IDLE": str(telling)}, starts.logs[1], starts, before)
     os.close(telling)
@@ -106,7 +111,7 @@ def _be_init(
         os._exit(shell_status(os.waitpid(first, 0)[1]) or _FAILED)
     command = 0
     if starts.command is not None:
-        command = os.fork()
+        command = fork()
         if command == 0:
             _become(starts.command, {"SUNDOG_JOIN": "running"}, starts.logs[0], starts, before)
     with suppress(OSError):  # the user has ended the program that waits

@@ -27,6 +27,7 @@ from contextlib import suppress
 from sundog.base.kernel.files import STDIN_FILENO, fail_with_efbig
 from sundog.base.kernel.landlock import LANDLOCK_SCOPES, scope
 from sundog.base.kernel.libc import printable
+from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_RECURSIVE, OPEN_TREE_CLONE, open_tree
 from sundog.base.kernel.namespaces import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
     from sundog.runtime.supervision.supervision import Supervision
 
     _T = TypeVar("_T")
+
+_COPY = OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH
 
 
 def run_supervised(step: Step, emulation: Emulation) -> tuple[int, Supervised]:
@@ -126,9 +129,15 @@ def in_root(roots: Sequence[Root], function: Callable[[list[int]], _T]) -> _T:
         here = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         enter_namespaces(0, 0)
         tie()
-        directories = [mount_root(root, writable=not at) for at, root in enumerate(roots)]
+        directories = []
+        for at, root in enumerate(roots, 1):
+            directory = mount_root(root, writable=at == 1)
+            if at < len(roots):
+                # The next root covers this one.  A ".." up to this root would lead into that.
+                directory = open_tree(directory, b"", _COPY)
+            directories.append(directory)
         os.fchdir(here)
-        # The descriptors of mount_root have O_PATH: they only reach the files below.
+        # These descriptors have O_PATH: they only reach the files below.
         readable = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         return function([os.open(b".", readable, dir_fd=directory) for directory in directories])
 
