@@ -1,8 +1,8 @@
-/* Walks over directories, and streams.  opendir(3), readdir(3) and fopen(3) of glibc call open, fstat
- * and getdents64 of glibc, and localtime(3), which prints the times of files, calls stat.  No loader
- * puts others in their place.  So the first opendir(3), fopen(3) or pthread_create(3) of a process
- * overwrites the entries of these four, if the process has one thread until then, and the system
- * lets it (SELinux: execmod).  Other programs pay nothing. */
+/* Walks over directories, and streams.  opendir(3), readdir(3) and fopen(3) of glibc call open,
+ * fstat and getdents64 of glibc, and localtime(3), which prints the times of files, calls stat.
+ * No loader puts others in their place.  So the first opendir(3), fopen(3) or pthread_create(3) of
+ * a process overwrites the entries of these four, if the process has one thread until then, and
+ * the system lets it (SELinux: execmod).  Other programs pay nothing. */
 enum { PROT_READ_EXEC = 5, PROT_ALL = 7, ENTRY_SIZE = 12, SIG_SETMASK = 2, NEAR = 1 << 20 };
 
 SHOWN long getdents64(int fd, void *to, size_t size)
@@ -39,7 +39,8 @@ static void redirect(void)
     for (size_t which = 0; which < sizeof all / sizeof *all; which++) {
         unsigned char *at = all[which].at;
         at[0] = 0x48, at[1] = 0xb8; /* mov $target, %rax */
-        for (int byte = 0; byte < 8; byte++) at[2 + byte] = (uint64_t)all[which].target >> (8 * byte);
+        uint64_t target = (uint64_t)all[which].target;
+        for (int byte = 0; byte < 8; byte++) at[2 + byte] = target >> (8 * byte);
         at[10] = 0xff, at[11] = 0xe0; /* jmp *%rax */
     }
     SLOW(mprotect, first, end - first, PROT_READ_EXEC);
