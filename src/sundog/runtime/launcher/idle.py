@@ -14,7 +14,7 @@ import os
 
 from sundog.base.cpython import SIG_BLOCK, SIGTERM, pthread_sigmask, sigwaitinfo, valid_signals
 from sundog.base.kernel.files import leave_descriptors
-from sundog.base.kernel.process import set_dumpable, set_pdeathsig
+from sundog.base.kernel.process import set_dumpable
 from sundog.runtime.launcher.option_numbers import parse_number
 
 _READY = b"+"
@@ -32,11 +32,9 @@ class Idle:
     def stay(self) -> int:
         """Tell that the container is there, and wait for SIGTERM; return the exit status.
 
-        The end of its parent is one, too.  The process holds nothing of its caller then.  Raises
-        OSError if nobody listens, so if the parent has ended already.
+        The process holds nothing of its caller then.  Raises OSError if nobody listens.
         """
         pthread_sigmask(SIG_BLOCK, valid_signals())
-        set_pdeathsig(SIGTERM)
         set_dumpable(False)
         os.write(self._told, _READY)
         leave_descriptors(())
