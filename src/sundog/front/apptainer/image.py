@@ -184,7 +184,8 @@ def facts_of_path(image: str, app: str = "") -> ImageFacts:
 
 
 def _hint(image: str) -> str:
-    return f"an image of a registry or of storage is docker://{image}" if "/" not in image else ""
+    is_name = "/" not in image and not image.endswith(".sif")
+    return f"an image of a registry or of storage is docker://{image}" if is_name else ""
 
 
 def _facts(tree: ImageFiles, path: str, app: str, *, is_directory: bool) -> ImageFacts:
