@@ -165,9 +165,7 @@ def test_only_devices_are_not_made(
     }
     device = os.makedev(1, 3)
     calls = [
-        f"{entry} {number} {directory}{tmp_path}/{name} {kind | 0o600:#o} {device}".replace(
-            "0o", "0"
-        )
+        f"{entry} {number} {directory}{tmp_path}/{name} 0{kind | 0o600:o} {device}"
         for name, kind in kinds.items()
     ]
     assert as_user_1(lambda: results(direct_call, calls), fake=True) == [0] * len(kinds)
