@@ -61,3 +61,24 @@ class TreeStep(Protocol):
 
     def execute(self, snapshot: Snapshot) -> None:
         """Run the step; raise BuildError if it fails."""
+
+
+class PlainStep:
+    """The answers of most kinds of step: nothing runs in it, and its changes to the files stay."""
+
+    __slots__ = ()
+
+    @property
+    def is_bare(self) -> bool:
+        """Return True."""
+        return True
+
+    @property
+    def is_independent(self) -> bool:
+        """Return False."""
+        return False
+
+    @property
+    def is_discarded(self) -> bool:
+        """Return False."""
+        return False

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sundog.errors import BuildError
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.keys import cache_key
-from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
@@ -30,27 +30,12 @@ _NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeStep:
+class VolumeStep(PlainStep):
     """VOLUME: ``paths`` are absolute and without ``..``."""
 
     text: str
     paths: tuple[str, ...]
     store: Store
-
-    @property
-    def is_bare(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def is_independent(self) -> bool:
-        """Return False."""
-        return False
-
-    @property
-    def is_discarded(self) -> bool:
-        """Return False."""
-        return False
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the paths."""

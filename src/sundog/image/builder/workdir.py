@@ -13,7 +13,7 @@ from sundog.base.record.owners import OwnerRecord
 from sundog.errors import KernelError
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.keys import cache_key
-from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.steps.step import in_root
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkdirStep:
+class WorkdirStep(PlainStep):
     """WORKDIR: make the directory if it is missing, and those above it.
 
     New directories belong to ``user``; "" is root.
@@ -37,21 +37,6 @@ class WorkdirStep:
     path: str
     store: Store
     user: str = ""
-
-    @property
-    def is_bare(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def is_independent(self) -> bool:
-        """Return False."""
-        return False
-
-    @property
-    def is_discarded(self) -> bool:
-        """Return False."""
-        return False
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the path, and its owner."""

@@ -14,6 +14,7 @@ from sundog.base.record.owners import OwnerRecord, pack_owners, unpack_owners
 from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.keys import cache_key
+from sundog.image.builder.tree_step import PlainStep
 from sundog.image.layer.inherit import StepOwners
 from sundog.image.layer.whole_image import DIRECTORY
 from sundog.runtime.steps.step import in_root
@@ -73,28 +74,13 @@ def listed(additions: Mapping[bytes, Addition]) -> Field:
 
 
 @dataclass(frozen=True, slots=True)
-class AdditionsStep:
+class AdditionsStep(PlainStep):
     """Write ``changes``; ``kind`` and ``text`` name the step."""
 
     kind: str
     text: str
     changes: Changes
     store: Store
-
-    @property
-    def is_bare(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def is_independent(self) -> bool:
-        """Return False."""
-        return False
-
-    @property
-    def is_discarded(self) -> bool:
-        """Return False."""
-        return False
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the files."""

@@ -16,7 +16,7 @@ from sundog.base.kernel.process import Umask
 from sundog.errors import BuildError, CommandFailed
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.run.step import outcome
-from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.operations import CREATED, FileMount
 from sundog.runtime.container.root import DirectoryRoot
@@ -44,7 +44,7 @@ SCRIPT = "{script}"  # in a command: the path of its script
 
 
 @dataclass(frozen=True, slots=True)
-class HostStep:
+class HostStep(PlainStep):
     """A command of the host: ``argv`` with PLACE and SCRIPT in it, and the text of its script.
 
     ``paths`` are those of the image's files that the variables *_ENVIRONMENT and *_LABELS name.
@@ -60,16 +60,6 @@ class HostStep:
     store: Store
     report: Report
     is_discarded: bool = False
-
-    @property
-    def is_bare(self) -> bool:
-        """Return True: the tree is no container's root."""
-        return True
-
-    @property
-    def is_independent(self) -> bool:
-        """Return False."""
-        return False
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the command and its script."""

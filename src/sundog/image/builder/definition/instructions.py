@@ -149,7 +149,7 @@ class CopiedFiles(OwnStep):
             directory=False,
             owner=OwnerText.parse(_ROOT),
             mode=ModeChange.parse(_COPIED_MODE),
-            is_independent=False,
+            link=False,
             store=state.store,
             located=lambda error: located(error.message, error.hint, files.line),
         )

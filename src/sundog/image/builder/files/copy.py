@@ -18,7 +18,7 @@ from sundog.errors import ArchiveError, BuildError
 from sundog.image.builder.files.placement import Attributes, Placer
 from sundog.image.builder.files.sources import SourceTree
 from sundog.image.builder.keys import cache_key, digest_of
-from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.steps.step import in_root
@@ -85,10 +85,10 @@ class Origin(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CopyStep:
+class CopyStep(PlainStep):
     """COPY or ADD: ``destination`` is absolute; with ``directory``, it is a directory.
 
-    With ``is_independent`` (``--link``), the step ignores the files of the image.  ``located``
+    With ``link`` (``--link``), the step ignores the files of the image.  ``located``
     turns an error into one that shows the place in the Dockerfile.
     """
 
@@ -98,19 +98,14 @@ class CopyStep:
     directory: bool
     owner: OwnerText | None
     mode: ModeChange | None
-    is_independent: bool
+    link: bool
     store: Store
     located: Callable[[SundogError], DockerfileError]
 
     @property
-    def is_bare(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def is_discarded(self) -> bool:
-        """Return False."""
-        return False
+    def is_independent(self) -> bool:
+        """Tell whether the files below don't matter."""
+        return self.link
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the destination and the files to copy."""

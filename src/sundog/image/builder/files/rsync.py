@@ -30,7 +30,7 @@ from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.files.placement import Placer
 from sundog.image.builder.files.sources import SourceTree
 from sundog.image.builder.keys import cache_key, digest_of
-from sundog.image.builder.tree_step import encoded
+from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.root import DirectoryRoot
 from sundog.runtime.steps.step import in_root
@@ -79,7 +79,7 @@ class _Item:
 
 
 @dataclass
-class RsyncStep:
+class RsyncStep(PlainStep):
     """RSYNC: ``destination`` is absolute; with ``directory``, it is a directory.
 
     ``located`` turns an error into one that shows the place in the Dockerfile.
@@ -94,21 +94,6 @@ class RsyncStep:
     store: Store
     located: Callable[[SundogError], DockerfileError]
     _visible: bytes = field(default=b"", init=False)
-
-    @property
-    def is_bare(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def is_independent(self) -> bool:
-        """Return False."""
-        return False
-
-    @property
-    def is_discarded(self) -> bool:
-        """Return False."""
-        return False
 
     def key(self, layers: Sequence[str]) -> str:
         """Return the key: the options, the destination and what rsync would transfer."""
