@@ -11,6 +11,7 @@ from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.binds import binds_of, mount_of
 from sundog.front.apptainer.build import sections
 from sundog.front.apptainer.line import listed
+from sundog.front.cli.apptainer_conversion import convert_image, target_place
 from sundog.image.builder.chosen_force import chosen_force
 from sundog.image.builder.definition.agents import Converted
 from sundog.image.builder.definition.build import build_definition
@@ -19,16 +20,13 @@ from sundog.image.builder.document import read_document
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED, BuildOptions, RunOptions
 from sundog.image.convert.checks import check_output
-from sundog.image.convert.conversion import convert
-from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, SANDBOX, SIF, Place
-from sundog.image.convert.options import Options
+from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, SIF, Place
 from sundog.image.convert.squash import find_maker
 from sundog.image.definition.parse import SIZE_LIMIT, parse_definition, refuse_unused
 from sundog.image.definition.template import read_values
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.store.store import Store
-from sundog.image.transfer.packing import Packing
 from sundog.runtime.container.hidden import checked_binds
 
 TYPE_CHECKING = False
@@ -48,9 +46,8 @@ def build_definition_file(line: Line, storage: str | None, report: ApptainerRepo
     Raises SundogError; then nothing is at TARGET that was not there before.
     """
     target, source = line.operands
-    is_update, is_sandbox = line.is_set("update"), line.is_set("sandbox") or line.is_set("update")
-    place = Place(SANDBOX if is_sandbox else SIF, target)
-    _check_target(place, line, report)
+    is_update = line.is_set("update")
+    _check_target(target_place(target, line), line, report)
     definition = _definition(source, line, report)
     wanted = Wanted(
         sections_of(sections(line)),
@@ -73,7 +70,7 @@ def build_definition_file(line: Line, storage: str | None, report: ApptainerRepo
             options = _options(line, name, storage, report)
             build_definition(store, definition, wanted, options, report)
             try:
-                convert(Place(CH_IMAGE, name), place, _conversion(path), report)
+                convert_image(Place(CH_IMAGE, name), target, line, path, report)
             finally:
                 with suppress(NotInStorage):
                     store.images.delete(name)
@@ -161,14 +158,3 @@ def _puller(line: Line, report: ApptainerReport) -> Pull:
         return pull(store, session, text, text, options=PullOptions(platform), report=report)
 
     return pull_base
-
-
-def _conversion(storage: str) -> Options:
-    return Options(
-        storage,
-        None,
-        keeps_xattrs=True,
-        clobbers=True,
-        is_dry=False,
-        packing=Packing.choose("gzip", os.environ),
-    )

@@ -16,6 +16,7 @@ from sundog.front.apptainer.image import ADDRESSES, STORED, stored_name
 from sundog.front.apptainer.line import scan_files
 from sundog.front.apptainer.messages import WARNING
 from sundog.front.apptainer.pull import default_name
+from sundog.front.cli.apptainer_conversion import convert_image
 from sundog.front.cli.apptainer_fetched import fetch_file
 from sundog.front.cli.apptainer_pull import pulled
 from sundog.front.cli.apptainer_report import (
@@ -24,25 +25,21 @@ from sundog.front.cli.apptainer_report import (
     ApptainerReport,
     run_reported,
 )
-from sundog.image.convert.conversion import convert
 from sundog.image.convert.formats import (
     ARCHIVES,
     CH_IMAGE,
     DIRECTORY,
     DOCKER,
-    SANDBOX,
     SIF,
     SQUASH,
     Place,
     input_place,
 )
-from sundog.image.convert.options import Options
 from sundog.image.convert.outputs import output_file
 from sundog.image.oci.platform import Platform
 from sundog.image.sif.reader import read_sif
 from sundog.image.sif.writer import SIF_MODE
 from sundog.image.store.store import Store
-from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +76,7 @@ def build(words: Sequence[str], context: Context, messages: Messages) -> int:
 
     def act(report: ApptainerReport) -> int:
         with _place(source, context, line, report, is_fresh=False) as place:
-            _convert(place, target, context, line, report)
+            convert_image(place, target, line, context.storage, report)
         report.info(f"Build complete: {target}")
         return 0
 
@@ -113,7 +110,7 @@ def pull(words: Sequence[str], context: Context, messages: Messages) -> int:
             if source.startswith(ADDRESSES) and not line.is_set("sandbox"):
                 copy_file(place.text, target)
             else:
-                _convert(place, target, context, line, report)
+                convert_image(place, target, line, context.storage, report)
         return 0
 
     return _run(line, messages, act)
@@ -182,32 +179,11 @@ def _platform(line: Line) -> Platform | None:
     return Platform.parse(f"{arch}/{variant}" if variant else arch)
 
 
-def _convert(
-    place: Place, target: str, context: Context, line: Line, report: ApptainerReport
-) -> None:
-    is_sandbox = line.is_set("sandbox")
-    options = Options(
-        context.storage,
-        _temporary(line),
-        keeps_xattrs=True,
-        clobbers=True,
-        is_dry=False,
-        packing=Packing.choose("gzip", os.environ),
-    )
-    convert(place, Place(SANDBOX if is_sandbox else SIF, target), options, report)
-
-
 def copy_file(source: str, target: str) -> None:
     """Copy a SIF as it is, with its signatures."""
     with output_file(target) as draft, open(source, "rb") as old, open(draft, "xb") as new:
         shutil.copyfileobj(old, new)
         os.fchmod(new.fileno(), SIF_MODE)
-
-
-def _temporary(line: Line) -> str | None:
-    """Return the directory of --tmpdir for temporary files; None for the usual one."""
-    named = line.last("tmpdir")
-    return os.path.abspath(named) if named else None
 
 
 def _help(name: str) -> int:
