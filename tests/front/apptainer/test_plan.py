@@ -121,6 +121,7 @@ mount proc = no
 bind path = /etc/localtime
 bind path = /var/tmp:/scratch:ro
 bind path = /missing
+mount dev = minimal
 user bind control = no
 """
 HOME = "--bind=/home/ada:/home/ada"
@@ -177,7 +178,10 @@ def test_what_is_shown(words: list[str], cwd: str, expected: list[str], workdir:
 
 
 def test_site(tmp_path: Path) -> None:
-    """A site adds binds of what exists, and takes mounts away; other settings have no effect."""
+    """A site adds binds of what exists, and takes mounts away; other settings have no effect.
+
+    What cannot be taken away has a WARNING.
+    """
     file = tmp_path / "apptainer.conf"
     file.write_text(SITE)
     site = read_site(str(file))
@@ -187,7 +191,13 @@ def test_site(tmp_path: Path) -> None:
     assert mounts(planned("--no-mount", "bind-paths", "x", "true", site=site)) == [
         *("--private-tmp", HERE),
     ]
-    assert mounts(planned("-c", "x", "true", site=site)) == EMPTY
+    plan = planned("-c", "x", "true", site=site)
+    assert mounts(plan) == EMPTY
+    assert plan.warnings == [
+        "the site's 'mount proc = no' has no effect: it is shown in any case",
+    ]
+    assert "--own-dev" in planned("x", "true", site=site).arguments
+    assert "--own-dev" not in planned("x", "true").arguments
     with pytest.raises(SundogError):
         read_site(str(tmp_path / "missing"))
 

@@ -159,7 +159,7 @@ def container_words(
         *(["--write"] if choices.writes else []),
         *(["--write-fake"] if choices.writes_nowhere and not _has_writable(overlays) else []),
         *(f"--overlay={overlay}" for overlay in overlays),
-        *(["--own-dev"] if choices.contains else []),
+        *(["--own-dev"] if choices.contains or host.site.has_few_devices else []),
         *(["--private-tmp"] if shown.has_private_tmp else []),
         *(mount.word() for mount in shown.mounts),
         *_devices(line, host, warnings),

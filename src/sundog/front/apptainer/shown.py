@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.front.apptainer.host import Host
+    from sundog.front.apptainer.site import Site
     from sundog.front.options import Line
 
 UMASK = 0o022
@@ -58,7 +59,7 @@ class Shown:
 
     def __init__(self, line: Line, choices: Choices, host: Host, warnings: list[str]) -> None:
         self.directories: list[str] = []
-        self._left_out = _left_out(line, warnings) | {*host.site.left_out}
+        self._left_out = _left_out(line, host.site, warnings)
         self.home = _home(line, choices, host)
         self.asked = [
             *binds_of(listed(line, "bind", escapes=True), host.directory),
@@ -168,15 +169,14 @@ def _home(line: Line, choices: Choices, host: Host) -> Bind:
     return Bind(source, target)
 
 
-def _left_out(line: Line, warnings: list[str]) -> set[str]:
+def _left_out(line: Line, site: Site, warnings: list[str]) -> set[str]:
     """Return what the container does not show of what it shows by default."""
-    names = listed(line, "no-mount")
-    if line.is_set("no-home"):
-        names.append("home")
-    for name in names:
+    names = {name: f"--no-mount {name}" for name in listed(line, "no-mount")}
+    names |= {name: f"the site's 'mount {name} = no'" for name in site.left_out}
+    for name, asked in names.items():
         if name not in _NO_MOUNTS and name not in _NEVER_SHOWN:
-            warnings.append(f"--no-mount {name} has no effect: {_ALWAYS_SHOWN}")
-    return set(names)
+            warnings.append(f"{asked} has no effect: {_ALWAYS_SHOWN}")
+    return {*names, *(["home"] if line.is_set("no-home") else [])}
 
 
 def _own_places(mounts: Sequence[Bind | Tmpfs]) -> list[str]:

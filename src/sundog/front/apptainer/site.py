@@ -14,20 +14,33 @@ if TYPE_CHECKING:
 SITE_FILE = "/etc/apptainer/apptainer.conf"
 SITE_VARIABLE = "APPTAINER_CONFIG_FILE"
 _LIMIT = 1 << 20  # bytes
-_MOUNTS = ("home", "tmp")  # of ``mount NAME = no``
+_MOUNTS = ("home", "tmp", "proc", "sys", "dev", "devpts")  # of ``mount NAME = no``
 _NO = ("no", "false", "0")
+_FEW_DEVICES = ("mount dev", "minimal")
 # These are shown in any case.
 _SHOWN = ("/etc/localtime", "/etc/hosts", "/etc/resolv.conf", "/dev", "/proc", "/sys")
 
 
 class Site:
-    """The settings: ``binds``, fields of --bind; ``left_out``, names of --no-mount."""
+    """The settings.
 
-    __slots__ = ("binds", "left_out")
+    binds            fields of --bind
+    left_out         names of --no-mount
+    has_few_devices  whether each container has the /dev of --contain
+    """
 
-    def __init__(self, binds: Sequence[str] = (), left_out: Sequence[str] = ()) -> None:
+    __slots__ = ("binds", "has_few_devices", "left_out")
+
+    def __init__(
+        self,
+        binds: Sequence[str] = (),
+        left_out: Sequence[str] = (),
+        *,
+        has_few_devices: bool = False,
+    ) -> None:
         self.binds = binds
         self.left_out = left_out
+        self.has_few_devices = has_few_devices
 
 
 def read_site(path: str | None) -> Site:
@@ -49,7 +62,7 @@ def read_site(path: str | None) -> Site:
 
 def settings_of(text: str) -> Site:
     """Return the settings in the text of a file."""
-    binds, left_out = [], []
+    binds, left_out, has_few_devices = [], [], False
     for line in text.splitlines():
         key, equals, value = line.partition("#")[0].partition("=")
         name, value = " ".join(key.split()), value.strip()
@@ -58,4 +71,5 @@ def settings_of(text: str) -> Site:
         if name == "bind path" and value not in _SHOWN:
             binds.append(value)
         left_out += [each for each in _MOUNTS if name == f"mount {each}" and value.lower() in _NO]
-    return Site(binds, left_out)
+        has_few_devices |= (name, value.lower()) == _FEW_DEVICES
+    return Site(binds, left_out, has_few_devices=has_few_devices)
