@@ -34,6 +34,7 @@ INSTANCE = "instance://"
 # Images that come into storage first.
 LAYOUTS = ("docker-archive:", "oci-archive:", "oci:")
 ADDRESSES = ("http://", "https://", "oras://")
+_SUFFIXES = (".sif", ".simg", ".img", ".sqfs", ".def")  # of files, not of names of images
 _METADATA = b".singularity.d"
 _APPS = b"scif/apps"
 _SCRIPTS = _METADATA + b"/env"
@@ -167,7 +168,7 @@ def facts_of_path(image: str, app: str = "") -> ImageFacts:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotInStorage(
-            f"could not open image {path}: no such file or directory", _hint(image)
+            f"could not open image {path}: no such file or directory", registry_hint(image)
         ) from None
     except OSError as error:
         raise SundogError(f"could not open image {path}: {error.strerror}") from None
@@ -183,9 +184,10 @@ def facts_of_path(image: str, app: str = "") -> ImageFacts:
     )
 
 
-def _hint(image: str) -> str:
-    is_name = "/" not in image and not image.endswith(".sif")
-    return f"an image of a registry or of storage is docker://{image}" if is_name else ""
+def registry_hint(image: str) -> str:
+    """Return the hint for an IMAGE that is not there and may be meant as a name; "" for none."""
+    is_name = "/" not in image and not image.endswith(_SUFFIXES)
+    return f"an image of a registry or of storage is {STORED}{image}" if is_name else ""
 
 
 def _facts(tree: ImageFiles, path: str, app: str, *, is_directory: bool) -> ImageFacts:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sundog.base.record.magic import IMAGE_HEAD, SIF_IMAGE, image_kind
 from sundog.errors import NotInStorage, SundogError, UsageError
-from sundog.front.apptainer.image import ADDRESSES, STORED, stored_name
+from sundog.front.apptainer.image import ADDRESSES, registry_hint, stored_name
 from sundog.front.apptainer.line import scan_files
 from sundog.front.apptainer.messages import WARNING
 from sundog.front.apptainer.pull import default_name
@@ -143,8 +143,8 @@ def _place(
     if name is None:
         place = input_place(source if source.startswith("/") else f"./{source}", None)
         if not os.path.lexists(source):
-            hint = f"an image of a registry is {STORED}{source}"
-            raise NotInStorage(f"unable to build from {source}: no such file or directory", hint)
+            fault = f"unable to build from {source}: no such file or directory"
+            raise NotInStorage(fault, registry_hint(source))
         if place.format == SIF:
             _warn_of_signature(source, report)
         if place.format not in _IMAGES:
