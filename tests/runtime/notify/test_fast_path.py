@@ -155,7 +155,7 @@ def test_a_file_with_the_number_of_an_earlier_one_is_roots(dynamic: Container) -
     assert dynamic.sh("hurried reuse 300", *FAST) == "0 wrong\n"
 
 
-HOSTILE = ("calls", "write", "cover", "move", "reuse", "identity", "die")
+HOSTILE = ("calls", "write", "cover", "move", "reuse", "identity", "die", "poke")
 
 
 @needs_library
