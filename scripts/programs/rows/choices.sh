@@ -25,6 +25,7 @@ su alice -c 'gem install --local --no-document /w/mine-1.0.gem && ruby -e "requi
 su bob -c 'ruby -e "require %q(mine)" 2>/dev/null' || echo "status $?"
 ## npm-user
 ## image: managers
+## seconds: 240
 for setting in update_notifier audit fund; do export npm_config_$setting=false; done
 export npm_config_offline=true quiet='2>&1 | grep -aE "^(added|removed|npm ERR! (code|syscall|path))" | sed "s/ in .*//"'
 mkdir -p mine/bin
@@ -46,6 +47,7 @@ su alice -c "cd; npm uninstall -g --prefix /usr/local mine $quiet; command -v mi
 rm -rf ~/.npm ~alice/.npm ~bob/.npm
 ## cpan-user
 ## image: managers
+## seconds: 240
 mkdir -p Mine-1.0/lib Mine-1.0/t Mine-1.0/bin mirror/modules mirror/authors/id/M/MI/MINE
 echo 'use ExtUtils::MakeMaker; WriteMakefile(NAME => "Mine", VERSION_FROM => "lib/Mine.pm", EXE_FILES => ["bin/mine"]);' >Mine-1.0/Makefile.PL
 printf 'package Mine;\nour $VERSION = "1.0";\n1;\n' >Mine-1.0/lib/Mine.pm
