@@ -227,6 +227,21 @@ def test_programs_that_can_not_bear_the_library_do_without(dynamic: Container) -
 
 
 @needs_library
+def test_a_program_that_uses_none_of_the_functions_starts_without_the_library(
+    dynamic: Container,
+) -> None:
+    """As soon as the C library is there, one that is preloaded is there, too."""
+    script = """
+        mkfifo f; for run in "sleep 600" "cat f"; do
+            $run & name=${run% *}
+            until grep -q ^$name /proc/$!/comm && grep -q libc.so /proc/$!/maps; do :; done
+            grep -c fast-path /proc/$!/maps; kill $!
+        done
+    """
+    assert [count != "0" for count in dynamic.sh(script, *FAST).split()] == [False, True]
+
+
+@needs_library
 def test_a_file_that_is_made_for_another_user_never_seems_roots(dynamic: Container) -> None:
     script = "mkdir -m 777 /w; cd /w; hurried race 2000"
     assert dynamic.sh(script, *FAST) == "0 wrong\n"
