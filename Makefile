@@ -32,7 +32,7 @@ help:
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'
 	@echo 'make agent          the same in containers of crun, runc and podman, under `sundog agent` (root)'
-	@echo 'make fidelity-programs  run 370 scripts as real root and under root emulation, compare what they'
+	@echo 'make fidelity-programs  run scripts as real root and under root emulation, compare what they'
 	@echo '             print and make, and write docs/reference/programs.md (root; ARGS=--long for more)'
 
 demo: python

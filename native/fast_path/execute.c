@@ -1,8 +1,9 @@
 /* The variable LD_PRELOAD, by which programs get this library: no program sees it.  It is taken out
  * of the environment at the start, and put back for a program that can load the library. */
 static const char sanitizer[] = "libasan.so";
-enum { ENTRIES_LIMIT = 64, PT_LOAD = 1, PT_INTERP = 3, DT_NEEDED = 1 };
+enum { ENTRIES_LIMIT = 64, PT_LOAD = 1, PT_INTERP = 3, DT_NEEDED = 1, DT_STRSZ = 10 };
 enum { HEAD_SIZE = 1024, NAME_ROOM = 256, SCRIPTS_LIMIT = 4, PROGRAMS = 61, STRINGS_LIMIT = 4096 };
+enum { NAMES_LIMIT = 4096, HASH_OF_NOTHING = 5381 }; /* of symbols: 3 KB in ls(1) */
 enum { ELF_64_BITS = 2, X86_64 = 62, PATH_LIMIT = 4096, NAME_LIMIT = 255 };
 enum { ENOEXEC = 8, EACCES = 13, ENODEV = 19, ENOTDIR = 20, ENAMETOOLONG = 36, ETIMEDOUT = 110 };
 enum { ESTALE = 116 };
@@ -62,36 +63,66 @@ static int has_loader(const char *head, long size)
     return 0;
 }
 
-/* Whether a program insists on being loaded with another library first, as one of gcc
- * -fsanitize=address does. */
-static int wants_other_first(long fd, const char *head, long size)
+/* Whether a name of this hash is a function of this library.  Two names of one hash do no harm. */
+static int is_replaced(uint32_t hash)
+{
+    const uint32_t *buckets = own_table + 4 + 2 * own_table[2];
+    const uint32_t *chain = buckets + own_table[0] - own_table[1];
+    uint32_t at = buckets[hash % own_table[0]];
+    for (int is_last = !at; !is_last; at++) {
+        if ((chain[at] | 1) == (hash | 1)) return 1;
+        is_last = chain[at] & 1;
+    }
+    return 0;
+}
+
+/* Whether a program uses functions that this library replaces, by the names of its symbols. */
+static int has_use(long fd, uint64_t offset, uint64_t size)
+{
+    char names[NAMES_LIMIT];
+    uint32_t hash = HASH_OF_NOTHING;
+    if (size > sizeof names) return 1;
+    if (SLOW(pread64, fd, names, size, offset) != (long)size) return 1;
+    for (uint64_t at = 0; at < size; at++) {
+        if (names[at]) hash = hash * 33 + (unsigned char)names[at];
+        else if (is_replaced(hash)) return 1;
+        else hash = HASH_OF_NOTHING;
+    }
+    return 0;
+}
+
+/* Whether this library is of use in a program.  Not if the program insists on being loaded with
+ * another library first, as one of gcc -fsanitize=address does.  A program that needs none but the C
+ * library, and uses none of the functions, would only start later. */
+static int is_useful(long fd, const char *head, long size)
 {
     struct entry entries[ENTRIES_LIMIT];
-    uint64_t names = 0, first = 0, offset = 0;
+    uint64_t names = 0, names_size = 0, first = 0, offset = 0;
     char name[sizeof sanitizer - 1];
-    int count;
+    int count, needed = 0;
     const struct segment *segments = segments_in(head, size, &count);
-    if (!segments) return 1;
+    if (!segments) return 0;
     for (int at = 0; at < count; at++)
         if (segments[at].type == PT_DYNAMIC) {
             long got = SLOW(pread64, fd, entries, sizeof entries, segments[at].offset);
             for (long each = 0; (each + 1) * (long)sizeof *entries <= got; each++) {
                 if (!entries[each].tag) break;
-                if (entries[each].tag == DT_NEEDED && !first) first = entries[each].value;
+                if (entries[each].tag == DT_NEEDED && !needed++) first = entries[each].value;
                 if (entries[each].tag == DT_STRTAB) names = entries[each].value;
+                if (entries[each].tag == DT_STRSZ) names_size = entries[each].value;
             }
         }
-    if (!first || !names) return 0;
+    if (!first || !names) return 1;
     for (int at = 0; at < count; at++)
         if (segments[at].type == PT_LOAD && names - segments[at].place < segments[at].size)
-            offset = names - segments[at].place + segments[at].offset + first;
-    if (SLOW(pread64, fd, name, sizeof name, offset) != sizeof name) return 0;
+            offset = names - segments[at].place + segments[at].offset;
+    if (SLOW(pread64, fd, name, sizeof name, offset + first) != sizeof name) return 1;
     for (size_t at = 0; at < sizeof name; at++)
-        if (name[at] != sanitizer[at]) return 0;
-    return 1;
+        if (name[at] != sanitizer[at]) return needed > 1 || has_use(fd, offset, names_size);
+    return 0;
 }
 
-/* Whether the loader of an open program takes this library; -1 for a script.  ``head`` gets how the
+/* Whether an open program shall be loaded with this library; -1 for a script.  ``head`` gets how the
  * program begins.  Other loaders print a message, and a static program hands the variable on. */
 static int is_taken(long fd, char *head)
 {
@@ -99,8 +130,7 @@ static int is_taken(long fd, char *head)
     for (long at = size < 0 ? 0 : size; at < HEAD_SIZE; at++) head[at] = 0;
     if (begins(head, "#!")) return -1;
     return size >= 64 && begins(head, "\177ELF") && head[4] == ELF_64_BITS && head[18] == X86_64
-           && !head[19] && has_loader(head, size)
-           && !wants_other_first(fd, head, size);
+           && !head[19] && has_loader(head, size) && is_useful(fd, head, size);
 }
 
 /* What is known of programs that the process has executed before, if the children share its memory

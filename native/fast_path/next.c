@@ -8,6 +8,8 @@ struct entry { int64_t tag; uint64_t value; };
 enum { PT_DYNAMIC = 2, DT_STRTAB = 5, DT_SYMTAB = 6, SHN_UNDEF = 0, STT_FUNC = 2 };
 enum { DT_HASH = 4, DT_GNU_HASH = 0x6ffffef5, DT_VERSYM = 0x6ffffff0, VERSION_IS_OLD = 0x8000 };
 extern int dl_iterate_phdr(int (*)(struct object *, size_t, void *), void *) WEAK;
+/* This library's own table of names: layout.ld. */
+extern const uint32_t own_table[] __attribute__((visibility("hidden")));
 struct wanted { const char *name; void *found; uint64_t size; };
 
 static int is_same(const char *one, const char *other)

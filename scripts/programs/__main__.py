@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 SHOWN = 30  # lines that differ, shown for each row
+# The line of a row: number, name, kind, seconds.
+LINE = re.compile(r"^ *\d+/\d+ (\S+) +(\S.*?) +[\d.]+ s$", re.MULTILINE)
 
 
 def chosen(rows: Sequence[Row], names: Sequence[str], *, long: bool) -> list[Row]:
@@ -39,8 +42,20 @@ def chosen(rows: Sequence[Row], names: Sequence[str], *, long: bool) -> list[Row
     return sorted(rows, key=lambda row: -int(row.options["seconds"]))
 
 
+def earlier(output: str, rows: Sequence[Row]) -> list[Verdict]:
+    """Return the verdicts of ``rows`` by the ``output`` of a run, but for those to run again.
+
+    Rows that differed or failed have none, nor have those that came later.
+    """
+    found = {match[1]: match[2] for match in LINE.finditer(output)}
+    kinds = {kind.value: kind for kind in (Kind.EQUAL, Kind.DOCUMENTED)}
+    return [
+        Verdict(row, kinds[found[name]]) for row in rows if found.get(name := str(row)) in kinds
+    ]
+
+
 def measure(rows: Sequence[Row], runner: Runner, ways: Sequence[str]) -> list[Verdict]:
-    """Run the rows, print a line for each, and return the verdicts in the order of the rows.
+    """Run the rows, print a line for each, and return the verdicts.
 
     ``ways`` are those with and without the fast path.  The verdict is that of the worst one.
     """
@@ -55,7 +70,6 @@ def measure(rows: Sequence[Row], runner: Runner, ways: Sequence[str]) -> list[Ve
         verdicts = [judge(row, as_root, runner.on(way).run(row, image), way) for way in ways]
         return worst(verdicts), time.monotonic() - started
 
-    order = {str(row): number for number, row in enumerate(all_rows())}
     verdicts = []
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         jobs = [pool.submit(one, row) for row in rows]
@@ -69,7 +83,7 @@ def measure(rows: Sequence[Row], runner: Runner, ways: Sequence[str]) -> list[Ve
                 lines = verdict.lines[:SHOWN]
                 lines += (f"and {len(verdict.lines) - SHOWN} more",) * (len(verdict.lines) > SHOWN)
                 print("".join(f"      {line}\n" for line in lines), end="", flush=True)
-    return sorted(verdicts, key=lambda verdict: order[str(verdict.row)])
+    return verdicts
 
 
 def main() -> int:
@@ -80,11 +94,22 @@ def main() -> int:
     parser.add_argument(
         "--fast-path", choices=WAYS, help="programs have it, or not; default: both ways"
     )
+    parser.add_argument(
+        "--after",
+        type=Path,
+        metavar="FILE",
+        help="the output of a whole run: run again what was not equal there, and what is named",
+    )
     parser.add_argument("rows", nargs="*", help="families, or rows as FAMILY/NAME")
     options = parser.parse_args()
     rows = chosen(all_rows(), options.rows, long=options.long)
     if not rows:
         parser.error("no such rows")
+    kept: list[Verdict] = []
+    if options.after:
+        named, rows = rows if options.rows else [], chosen(all_rows(), [], long=options.long)
+        kept = earlier(options.after.read_text(), [row for row in rows if row not in named])
+        rows = [row for row in rows if row not in [verdict.row for verdict in kept]]
     try:
         if os.geteuid() != 0:
             raise WorkshopError(
@@ -97,7 +122,7 @@ def main() -> int:
         place = options.storage or Path(tempfile.mkdtemp(prefix="sundog-rows.", dir="/var/tmp"))
         try:
             ways = [options.fast_path] if options.fast_path else WAYS
-            verdicts = measure(rows, Runner.make(place), ways)
+            verdicts = [*kept, *measure(rows, Runner.make(place), ways)]
         finally:
             if not options.storage:
                 shutil.rmtree(place, ignore_errors=True)
@@ -106,8 +131,10 @@ def main() -> int:
         return 1
     counts = Counter(verdict.kind for verdict in verdicts)
     print(", ".join(f"{kind.value}: {counts[kind]}" for kind in Kind))
-    if not options.rows and not options.fast_path:
-        page.write(verdicts, options=" ARGS=--long" if options.long else "")
+    if (options.after or not options.rows) and not options.fast_path:
+        order = [str(row) for row in all_rows()]
+        verdicts.sort(key=lambda verdict: order.index(str(verdict.row)))
+        page.write(verdicts, again=len(rows) if kept else 0, is_long=options.long)
     return 1 if counts[Kind.DIFFERS] else 0
 
 

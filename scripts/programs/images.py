@@ -21,6 +21,7 @@ RECIPES = Path(__file__).parent / "recipes"
 # By image.
 BASES = {
     "debian": "debian",
+    "managers": "debian",
     "more": "debian",
     "postgresql": "debian",
     "rpm": "rpm",

@@ -36,7 +36,10 @@ PATHS = (
     (r"^(/.*[.-])\d+(?=[/ ]\S* )", r"\1NUMBER", "process numbers and times in names"),
     (r"(user\.librepo\.checksum\.mtime=)\w+", r"\1TIME", "times"),
 )
-COVERED = re.compile(r"^/(?:ch|mnt|dev|proc|sys|etc/(?:hosts|resolv\.conf|machine-id))[/ ]")
+COVERED = re.compile(
+    r"^/(?:ch|mnt|dev|proc|sys|etc/(?:hosts|resolv\.conf|machine-id)|"
+    r"run/\.sundog-fast-path\.so)[/ ]"
+)
 _RULES = [(re.compile(pattern, re.MULTILINE), word) for pattern, word, _ in RULES]
 _PATHS = [(re.compile(pattern), word) for pattern, word, _ in PATHS]
 

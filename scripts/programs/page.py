@@ -30,10 +30,12 @@ A row in which both sides fail alike proves nothing. It does not count as equal.
 """
 
 
-def write(verdicts: Sequence[Verdict], *, options: str) -> None:
-    """Write the page; ``options`` are those of the command."""
+def write(verdicts: Sequence[Verdict], *, again: int, is_long: bool) -> None:
+    """Write the page; ``again`` is the number of rows that ran again, apart from the others."""
     counts = Counter(verdict.kind for verdict in verdicts)
-    lines = [f"`make fidelity-programs{options}`: {len(verdicts)} rows.", ""]
+    command = "make fidelity-programs" + " ARGS=--long" * is_long
+    apart = f"; {again} of them ran after the others, alone" * bool(again)
+    lines = [f"`{command}`: {len(verdicts)} rows{apart}.", ""]
     lines += ["| result | rows |", "|---|--:|"]
     lines += [f"| {kind.value.lower()} | {counts[kind]} |" for kind in Kind]
     lines += ["", "| family | rows | equal | rows that are equal |", "|---|--:|--:|---|"]

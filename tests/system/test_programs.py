@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scripts.programs import inside, normal
+from scripts.programs.__main__ import earlier
 from scripts.programs.compare import Kind, judge
 from scripts.programs.inside import Result
 from scripts.programs.rows import DEFAULTS, Row, all_rows, parse
@@ -114,3 +115,18 @@ def test_the_result_is_found_between_other_lines() -> None:
     text = f"warning\n{inside.BEGIN}\none\n\n{inside.END}3\n{MADE}\n{inside.LISTED}\nmore\n"
     assert inside.read(text) == Result("one", 3, (MADE,))
     assert inside.read("no image").status is None
+
+
+def test_only_what_was_equal_is_taken_from_the_output_of_a_run() -> None:
+    rows = [Row("f", name, "true\n") for name in ("equal", "known", "wrong", "alike", "new")]
+    output = """\
+      making an image
+  1/4 f/equal                                  equal                  1.0 s
+ 10/4 f/known                                  differs, documented   22.5 s
+          SUNDOG_FAST_PATH=no
+  3/4 f/wrong                                  DIFFERS                1.0 s
+      +  4/4 f/wrong                           equal                  1.0 seconds
+  4/4 f/alike                                  fails alike            1.0 s
+"""
+    kinds = [(verdict.row.name, verdict.kind) for verdict in earlier(output, rows)]
+    assert kinds == [("equal", Kind.EQUAL), ("known", Kind.DOCUMENTED)]

@@ -23,6 +23,57 @@ echo 'Gem::Specification.new { |s| s.name = "mine"; s.version = "1.0"; s.summary
 gem build mine.gemspec 2>&1 | grep -E 'Successfully|Name|File'
 su alice -c 'gem install --local --no-document /w/mine-1.0.gem && ruby -e "require %q(mine); puts Gem.loaded_specs[%q(mine)].full_gem_path"'
 su bob -c 'ruby -e "require %q(mine)" 2>/dev/null' || echo "status $?"
+## npm-user
+## image: managers
+## seconds: 240
+for setting in update_notifier audit fund; do export npm_config_$setting=false; done
+export npm_config_offline=true quiet='2>&1 | grep -aE "^(added|removed|npm ERR! (code|syscall|path))" | sed "s/ in .*//"'
+mkdir -p mine/bin
+cat >mine/package.json <<'J'
+{"name": "mine", "version": "1.0.0", "bin": {"mine": "bin/mine.js"},
+ "scripts": {"postinstall": "echo $(id -un) $(id -gn) >who"}}
+J
+printf '#!/usr/bin/node\nconsole.log("mine", process.getuid())\n' >mine/bin/mine.js
+npm pack --silent ./mine
+for who in root alice; do
+    runuser -u $who -- bash -c "mkdir ~/project; cd ~/project; npm init -y >/dev/null; npm install /w/mine-1.0.0.tgz $quiet; npx mine; cat node_modules/mine/who"
+    runuser -u $who -- bash -c "cd; npm install -g /w/mine-1.0.0.tgz $quiet; mine; npm ls -g --parseable | grep mine"
+done
+su alice -c "cd; npm config set prefix ~/own; npm install -g /w/mine-1.0.0.tgz $quiet; ~/own/bin/mine; cat own/lib/node_modules/mine/who"
+chmod 755 ~alice
+su bob -c "cd ~alice/project; npm uninstall mine $quiet; mine" || echo "status $?"
+chown -R alice /usr/local/lib/node_modules /usr/local/bin
+su alice -c "cd; npm uninstall -g --prefix /usr/local mine $quiet; command -v mine" || echo "status $?"
+rm -rf ~/.npm ~alice/.npm ~bob/.npm
+## cpan-user
+## image: managers
+## seconds: 240
+mkdir -p Mine-1.0/lib Mine-1.0/t Mine-1.0/bin mirror/modules mirror/authors/id/M/MI/MINE
+echo 'use ExtUtils::MakeMaker; WriteMakefile(NAME => "Mine", VERSION_FROM => "lib/Mine.pm", EXE_FILES => ["bin/mine"]);' >Mine-1.0/Makefile.PL
+printf 'package Mine;\nour $VERSION = "1.0";\n1;\n' >Mine-1.0/lib/Mine.pm
+printf '#!/usr/bin/perl\nuse Mine;\nprint "mine $INC{q(Mine.pm)}\\n";\n' >Mine-1.0/bin/mine
+printf 'use Test::More tests => 2;\nuse_ok "Mine";\nok -w "lib";\n' >Mine-1.0/t/mine.t
+(cd Mine-1.0 && find . -type f | cut -c3- | sort >MANIFEST)
+tar -czf mirror/authors/id/M/MI/MINE/Mine-1.0.tar.gz Mine-1.0
+(cd mirror/authors/id/M/MI/MINE && echo "\$cksum = {'Mine-1.0.tar.gz' => {cpan_path => 'M/MI/MINE', sha256 => '$(sha256sum <Mine-1.0.tar.gz | cut -c1-64)', size => $(stat -c %s Mine-1.0.tar.gz)}};" >CHECKSUMS)
+gzip </dev/null >mirror/authors/01mailrc.txt.gz
+printf 'File: 02packages.details.txt\nColumns: package name, version, path\nLine-Count: 1\nLast-Updated: %s\n\nMine 1.0 M/MI/MINE/Mine-1.0.tar.gz\n' "$(date -Ru | sed s/+0000/GMT/)" | gzip >mirror/modules/02packages.details.txt.gz
+printf 'File: 03modlist.data\n\npackage CPAN::Modulelist;\nsub data { {} }\n1;\n' | gzip >mirror/modules/03modlist.data.gz
+cpanm='cpanm --mirror file:///w/mirror --mirror-only Mine 2>&1 | grep -E "write to|^Success|installed|FAIL"'
+su alice -c "$cpanm; PERL5LIB=~/perl5/lib/perl5 ~/perl5/bin/mine"
+su bob -c 'command -v mine; perl -MMine -e 1 2>/dev/null' || echo "status $?"
+su bob -c 'mkdir -p ~/.cpan/CPAN; cat >~/.cpan/CPAN/MyConfig.pm' <<'C'
+my $home = "$ENV{HOME}/.cpan";
+$CPAN::Config = {cpan_home => $home, build_dir => "$home/build", keep_source_where => "$home/sources", prefs_dir => "$home/prefs", histfile => "$home/history", make => "/usr/bin/make", urllist => ["file:///w/mirror"], pushy_https => 0};
+C
+for base in '' PERL_MM_OPT=INSTALL_BASE=/home/bob/perl5; do
+    su bob -c "$base PERL_MM_USE_DEFAULT=1 cpan Mine" 2>&1 | grep -E -- '-- (NOT )?OK|^ERROR|write permission|^Result'
+done
+su bob -c 'PERL5LIB=~/perl5/lib/perl5 ~/perl5/bin/mine'
+bash -c "$cpanm"
+su bob -c mine
+find /usr/local /home/*/perl5 \( -name 'Mine*' -o -name mine \) -printf '%p %u:%g %m\n' | sort
+rm -rf ~/.cpan* /home/*/.cpan* /tmp/cpan_install_*
 ## fc-cache-user
 su alice -c 'fc-cache -fv 2>&1' | grep -v ': caching'
 fc-cache -fv 2>&1 | grep -v ': caching'

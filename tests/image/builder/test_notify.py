@@ -19,6 +19,7 @@ from sundog.image.store.store import Store
 from sundog.runtime.emulation.notify.seccomp.fast_path import MACHINES
 from sundog.runtime.emulation.notify.seccomp.trial import HAS_SUPERVISOR
 from tests.image.builder.conftest import announced
+from tests.image.builder.test_failures import left_behind
 
 if TYPE_CHECKING:
     from tests.image.builder.conftest import Workshop
@@ -180,22 +181,27 @@ def test_statistics_at_v(workshop: Workshop) -> None:
     assert "in the supervisor" in notify(workshop, MADE, "-v")
 
 
-def test_dead_supervisor_takes_the_container_with_it(workshop: Workshop) -> None:
+def test_dead_supervisor_takes_the_container_with_it(workshop: Workshop, storage: Path) -> None:
+    """It dies while it records owners; the fast path is there, and leaves nothing either."""
+    recording = "while :; do : >/owned; chown 5:6 /owned; rm /owned; done"
     token = str(uuid.uuid4())
     killer = threading.Thread(target=kill_supervisor, args=[token])
     killer.start()
     done = workshop.build(
-        f"FROM bb\nRUN (while :; do stat / >/dev/null; done) & exec tail -f /dev/null {token}\n",
+        f"FROM bb\nRUN ({recording}) & exec tail -f /dev/null {token}\n",
         "--force=notify",
         check=False,
     )
     killer.join()
     assert done.returncode == 1
-    assert "was killed by signal 9" in done.stderr
+    (error,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "was killed by signal 9" in error
     deadline = time.monotonic() + 30
     while running(token) and time.monotonic() < deadline:
         time.sleep(0.01)  # the kernel ends them one after the other
     assert not running(token)
+    assert left_behind(storage) == []
+    assert str(storage) not in Path("/proc/self/mountinfo").read_text()
     assert "img" not in workshop.ch_image("list").stdout.split()
 
 

@@ -155,7 +155,7 @@ def test_a_file_with_the_number_of_an_earlier_one_is_roots(dynamic: Container) -
     assert dynamic.sh("hurried reuse 300", *FAST) == "0 wrong\n"
 
 
-HOSTILE = ("calls", "write", "cover", "move", "reuse", "identity", "die")
+HOSTILE = ("calls", "write", "cover", "move", "reuse", "identity", "die", "poke")
 
 
 @needs_library
@@ -224,6 +224,21 @@ def test_programs_that_can_not_bear_the_library_do_without(dynamic: Container) -
     prepare = "mkdir /w; cd /w; : >plain; misuse identity"
     shown = dynamic.sh(f"{prepare}; hurried loaded; checked loaded; hurried filter", *FAST)
     assert shown.splitlines() == ["done", "loaded", "not loaded", "ok", "not loaded"]
+
+
+@needs_library
+def test_a_program_that_uses_none_of_the_functions_starts_without_the_library(
+    dynamic: Container,
+) -> None:
+    """As soon as the C library is there, one that is preloaded is there, too."""
+    script = """
+        mkfifo f; for run in "sleep 600" "cat f"; do
+            $run & name=${run% *}
+            until grep -q ^$name /proc/$!/comm && grep -q libc.so /proc/$!/maps; do :; done
+            grep -c fast-path /proc/$!/maps; kill $!
+        done
+    """
+    assert [count != "0" for count in dynamic.sh(script, *FAST).split()] == [False, True]
 
 
 @needs_library

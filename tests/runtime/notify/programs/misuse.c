@@ -1,5 +1,5 @@
-/* misuse calls | plant | write | remount | cover | move | reuse | identity | die | give NAME |
- * take NAME: misuse the library of the fast path, or its instruction.
+/* misuse calls | plant | write | remount | cover | move | reuse | identity | die | poke | hold |
+ * reach PID | give NAME | take NAME: misuse the library of the fast path, or its instruction.
  *
  * The program deceives itself.  Others look at its files: "owned", which has an owner that the
  * supervisor has recorded, and "plain".  It prints "done" at its end. */
@@ -9,10 +9,12 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -250,6 +252,71 @@ static void die(void)
     require(PAGE[STATE] & 1, "the supervisor has given up");
 }
 
+/* A process changes the words of another one, by its memory: that one has its own copy then. */
+static int open_of(pid_t process, const char *what, int flags)
+{
+    char path[64];
+    sprintf(path, "/proc/%d/%s", process, what);
+    return open(path, flags);
+}
+
+static long write_to(pid_t process, volatile void *place)
+{
+    static char nothing[8];
+    struct iovec own = {nothing, sizeof nothing}, others = {(void *)place, sizeof nothing};
+    return process_vm_writev(process, &own, 1, &others, 1, 0);
+}
+
+static void poke(void)
+{
+    static char nothing[0x20000]; /* "no file has a record" */
+    struct stat st;
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        _exit(!lstat("owned", &st) && !st.st_uid && !PAGE[0] ? 0 : 1);
+    }
+    require(waitpid(child, &status, 0) == child && WIFSTOPPED(status), "stop");
+    require(write_to(child, PAGE) < 0 && errno == EFAULT, "process_vm_writev");
+    require(!ptrace(PTRACE_POKEDATA, child, (void *)PAGE, NULL), "PTRACE_POKEDATA");
+    int memory = open_of(child, "mem", O_RDWR);
+    require(pwrite(memory, nothing, sizeof nothing, (long)PAGE + 4096) == sizeof nothing, "mem");
+    require(!ptrace(PTRACE_CONT, child, NULL, NULL), "PTRACE_CONT");
+    require(waitpid(child, &status, 0) == child && !status, "the other process sees no change");
+    require(PAGE[0] && !lstat("owned", &st) && st.st_uid == 5, "lstat");
+}
+
+/* A process of another container: it tells its number and what it sees after a line of input. */
+static void hold(void)
+{
+    struct stat st;
+    printf("%d\n", getpid());
+    require(getchar() == '\n' && has_library() && !lstat("owned", &st), "lstat");
+    printf("%d:%d\n", st.st_uid, st.st_gid);
+}
+
+static void reach(pid_t other)
+{
+    enum { PIDFD_OPEN = 434, PIDFD_GETFD = 438 };
+    int pidfd = syscall(PIDFD_OPEN, other, 0);
+    require(pidfd >= 0, "the process can't be seen");
+    struct { const char *name; long result; } done[] = {
+        {"process_vm_writev", write_to(other, PAGE)},
+        {"PTRACE_ATTACH", ptrace(PTRACE_ATTACH, other, NULL, NULL)},
+        {"PTRACE_SEIZE", ptrace(PTRACE_SEIZE, other, NULL, NULL)},
+        {"mem", open_of(other, "mem", O_RDWR)},
+        {"root", open_of(other, "root/run/.sundog-fast-path.so", O_RDONLY)},
+        {"cwd", open_of(other, "cwd/run", O_RDONLY)},
+        {"map_files", open_of(other, "map_files/2d0000008000-2d00000c9000", O_RDONLY)},
+        {"ns/mnt", open_of(other, "ns/mnt", O_RDONLY)},
+        {"pidfd_getfd", syscall(PIDFD_GETFD, pidfd, 0, 0)},
+    };
+    for (unsigned at = 0; at < COUNT(done); at++)
+        if (done[at].result >= 0) printf("%s\n", done[at].name);
+}
+
 /* Another container may get the file, by a message, and map it in place of its own. */
 static int socket_of(const char *name, struct sockaddr_un *address, socklen_t *size)
 {
@@ -306,9 +373,11 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     static const struct { const char *name; void (*act)(void); } ways[] = {
         {"calls", calls}, {"plant", plant}, {"write", forge}, {"remount", remount},
-        {"cover", cover}, {"move", move}, {"reuse", reuse}, {"identity", identity}, {"die", die}};
+        {"cover", cover}, {"move", move}, {"reuse", reuse}, {"identity", identity}, {"die", die},
+        {"poke", poke}, {"hold", hold}};
     for (unsigned at = 0; at < COUNT(ways); at++)
         if (!strcmp(what, ways[at].name)) ways[at].act();
+    if (!strcmp(what, "reach")) reach(atoi(argv[2]));
     if (!strcmp(what, "give")) give(argv[2]);
     if (!strcmp(what, "take")) take(argv[2]);
     puts("done");
