@@ -227,6 +227,13 @@ def test_programs_that_can_not_bear_the_library_do_without(dynamic: Container) -
 
 
 @needs_library
+def test_a_program_that_writes_a_title_over_its_environment_hands_none_of_it_on(
+    dynamic: Container,
+) -> None:
+    assert dynamic.sh("hurried title /usr/bin/env", *FAST) == ""
+
+
+@needs_library
 def test_a_file_that_is_made_for_another_user_never_seems_roots(dynamic: Container) -> None:
     script = "mkdir -m 777 /w; cd /w; hurried race 2000"
     assert dynamic.sh(script, *FAST) == "0 wrong\n"
