@@ -6,10 +6,12 @@ enum { HEAD_SIZE = 1024, NAME_ROOM = 256, SCRIPTS_LIMIT = 4, PROGRAMS = 61, STRI
 enum { NAMES_LIMIT = 4096, HASH_OF_NOTHING = 5381 }; /* of symbols: 3 KB in ls(1) */
 enum { ELF_64_BITS = 2, X86_64 = 62, PATH_LIMIT = 4096, NAME_LIMIT = 255 };
 enum { ENOEXEC = 8, EACCES = 13, ENODEV = 19, ENOTDIR = 20, ENAMETOOLONG = 36, ETIMEDOUT = 110 };
-enum { ESTALE = 116 };
+enum { ESTALE = 116, SETTING_ROOM = 128 };
 #define SHELL "/bin/sh"
 static const char variable[] = PRELOAD_VARIABLE "=", last_name[] = "/" LIBRARY_NAME;
-static const char *setting; /* the variable and its value as this program got them */
+/* The variable and its value as this program got them; a copy, because a program may write a title
+ * over its arguments and its environment. */
+static char setting[SETTING_ROOM];
 
 static size_t length_of(const char *text)
 {
@@ -28,9 +30,9 @@ __attribute__((constructor)) static void hide(void)
     if (!&environ || !environ) return;
     for (char **at = environ; *at; at++) {
         size_t length = length_of(*at), end = sizeof last_name - 1;
-        if (!begins(*at, variable) || length < end || !begins(*at + length - end, last_name))
-            continue;
-        setting = *at;
+        if (!begins(*at, variable) || length < end || length >= sizeof setting
+            || !begins(*at + length - end, last_name)) continue;
+        for (size_t copied = 0; copied < length; copied++) setting[copied] = (*at)[copied];
         for (; *at; at++) *at = at[1];
         return;
     }
@@ -123,10 +125,11 @@ static int is_useful(long fd, const char *head, long size)
 }
 
 /* Whether an open program shall be loaded with this library; -1 for a script.  ``head`` gets how the
- * program begins.  Other loaders print a message, and a static program hands the variable on. */
+ * program begins, and a zero.  Other loaders print a message, and a static program hands the variable
+ * on. */
 static int is_taken(long fd, char *head)
 {
-    long size = SLOW(pread64, fd, head, HEAD_SIZE, 0);
+    long size = SLOW(pread64, fd, head, HEAD_SIZE - 1, 0);
     for (long at = size < 0 ? 0 : size; at < HEAD_SIZE; at++) head[at] = 0;
     if (begins(head, "#!")) return -1;
     return size >= 64 && begins(head, "\177ELF") && head[4] == ELF_64_BITS && head[18] == X86_64
@@ -154,7 +157,7 @@ static int takes_library(const char *path, int *is_plain)
     char head[HEAD_SIZE] __attribute__((aligned(8))), name[NAME_ROOM];
     struct status found;
     *is_plain = 0;
-    if (!setting || !path || is_filtered) return 0;
+    if (!*setting || !path || is_filtered) return 0;
     for (int scripts = 0; scripts < SCRIPTS_LIMIT; scripts++) {
         size_t at = 2, length = 0;
         if (FAST(newfstatat, AT_FDCWD, path, &found, 0)) return 0;

@@ -8,6 +8,7 @@ enum { PATH_ROOM = 256 };
     return returned((is_fast) ? FAST(name, __VA_ARGS__) : SLOW(name, __VA_ARGS__))
 
 static int may_remove(void) { return !(state() & HAS_LINKS) && is_root(); }
+static int may_set_times(void) { return !(state() & HAS_LISTED) && is_root(); }
 static int may_rename(void) { return !(state() & (HAS_LINKS | HAS_LISTED)) && is_root(); }
 
 SHOWN int unlink(const char *path) { CHOSEN(may_remove(), unlink, path); }
@@ -40,21 +41,27 @@ SHOWN int faccessat(int fd, const char *path, int mode, int flags)
 }
 
 /* glibc checks some arguments itself: its documentation, and POSIX. */
-SHOWN int utime(const char *path, const void *times) { CHOSEN(is_root(), utime, path, times); }
-SHOWN int utimes(const char *path, const void *times) { CHOSEN(is_root(), utimes, path, times); }
+SHOWN int utime(const char *path, const void *times)
+{
+    CHOSEN(may_set_times(), utime, path, times);
+}
+SHOWN int utimes(const char *path, const void *times)
+{
+    CHOSEN(may_set_times(), utimes, path, times);
+}
 SHOWN int futimesat(int fd, const char *path, const void *times)
 {
-    CHOSEN(is_root(), futimesat, fd, path, times);
+    CHOSEN(may_set_times(), futimesat, fd, path, times);
 }
 SHOWN int utimensat(int fd, const char *path, const void *times, int flags)
 {
     if (!path && gnu_get_libc_version) return returned(-EINVAL);
-    CHOSEN(is_root(), utimensat, fd, path, times, flags);
+    CHOSEN(may_set_times(), utimensat, fd, path, times, flags);
 }
 SHOWN int futimens(int fd, const void *times)
 {
     if (fd < 0 && gnu_get_libc_version) return returned(-EBADF);
-    CHOSEN(is_root(), utimensat, fd, 0, times, 0);
+    CHOSEN(may_set_times(), utimensat, fd, 0, times, 0);
 }
 
 /* Whether a new file in the directory of a path is root's, as the kernel makes it. */

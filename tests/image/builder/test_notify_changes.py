@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import tarfile
-import tempfile
 import time
 from typing import TYPE_CHECKING
 
@@ -212,7 +211,7 @@ def layers(workshop: Workshop) -> set[str]:
     return set(os.listdir(os.path.join(storage, "layers")))
 
 
-def start(workshop: Workshop, dockerfile: str) -> subprocess.Popen[str]:
+def start(workshop: Workshop, dockerfile: str, *options: str) -> subprocess.Popen[str]:
     """Start a build under notify, in a process group of its own."""
     path = workshop.context.parent / "Dockerfile"
     path.write_text(dockerfile)
@@ -222,6 +221,7 @@ def start(workshop: Workshop, dockerfile: str) -> subprocess.Popen[str]:
             *command("ch-image"),
             "build",
             "--force=notify",
+            *options,
             "-t",
             "img",
             "-f",
@@ -274,6 +274,22 @@ def test_build_killed_at_any_moment_has_the_whole_layer_or_none(workshop: Worksh
         assert output(workshop, f"{dockerfile}RUN {look}\n") == expected
 
 
+def seen_without_caches(workshop: Workshop, root_helper: RootHelper, dockerfile: str) -> list[str]:
+    """Build, and return the output of the RUNs behind the line "ready".
+
+    The one that prints it executes $WAIT then, during which the kernel loses its caches.
+    """
+    shared = workshop.context.parent / "shared"
+    shared.mkdir()
+    wait = "echo ready; while [ ! -e /shared/go ]; do sleep 0.1; done"
+    with start(workshop, dockerfile.replace("$WAIT", wait), f"-b{shared}:/shared") as build:
+        assert build.stdout is not None
+        assert build.stdout.readline() == "ready\n"
+        root_helper.drop_caches()
+        (shared / "go").touch()
+        return build.stdout.read().splitlines()
+
+
 @pytest.mark.needs_root
 def test_owners_outlive_the_kernels_caches(imported: Workshop, root_helper: RootHelper) -> None:
     """Once overlayfs forgets an inode, it shows another number for a copied-up file."""
@@ -281,23 +297,25 @@ def test_owners_outlive_the_kernels_caches(imported: Workshop, root_helper: Root
         "echo more >>/d/file; echo more >>/bin/busybox2; chown 50:51 /bin/busybox2;"
         " chown 52 /d/other; echo more >>/two; chown -h 53 /link; mv /null /n; touch /d"
     )
-    paths = "/d /d/file /d/other /one /two /link /n /bin/busybox2 /fifo"
-    with tempfile.NamedTemporaryFile(prefix="sundog-test.", dir="/dev/shm") as flag:
-        wait = f"echo ready; while test -e {flag.name}; do sleep 0.1; done"
-        look = f"stat -c '%u:%g %n' {paths}"
-        dockerfile = (
-            f"FROM foreign\nRUN cp /bin/busybox /bin/busybox2\n"
-            f"RUN {change}; {wait}; {look}\nRUN {look}\n"
-        )
-        with start(imported, dockerfile) as build:
-            assert build.stdout is not None
-            assert build.stdout.readline() == "ready\n"
-            root_helper.drop_caches()
-            os.unlink(flag.name)
-            seen = build.stdout.read().splitlines()
-            open(flag.name, "x").close()
+    make = "cp /bin/busybox /bin/busybox2"
+    look = "stat -c '%u:%g %n' /d /d/file /d/other /one /two /link /n /bin/busybox2 /fifo"
+    dockerfile = f"FROM foreign\nRUN {make}\nRUN {change}; $WAIT; {look}\nRUN {look}\n"
+    seen = seen_without_caches(imported, root_helper, dockerfile)
     assert seen[:9] == [
         *("7:8 /d", "5:6 /d/file", "52:6 /d/other", "3:4 /one"),
         *("3:4 /two", "53:10 /link", "0:11 /n", "50:51 /bin/busybox2", "12:13 /fifo"),
     ]
     assert seen[9:] == seen[:9]
+
+
+@pytest.mark.needs_root
+def test_owners_of_many_files_outlive_the_kernels_caches(
+    workshop: Workshop, root_helper: RootHelper
+) -> None:
+    """The supervisor does not hold them all open, so it must meet each one that changes."""
+    make = "mkdir /m; cd /m; seq 2100 | xargs touch; ln -s 1 link; chown -h 5:6 *"
+    change = "cd /m; touch 1 2; touch -h link; chmod 600 3; echo more >>4; truncate -s 9 5; mv 6 x"
+    look = "stat -c %u:%g%n /m/[1-57x] /m/link"
+    dockerfile = f"FROM bb\nRUN {make}\nRUN {change}; $WAIT; {look}\nRUN {look}\n"
+    seen = seen_without_caches(workshop, root_helper, dockerfile)
+    assert seen == [f"5:6/m/{name}" for name in (*range(1, 6), 7, "x", "link")] * 2

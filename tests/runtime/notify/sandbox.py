@@ -326,6 +326,7 @@ def supervise(
         vars(records_module)["UNWATCHED"] = options.unwatched
     before = resident()
     statistics = supervisor.serve()
+    held = len(os.listdir("self/fd"))
     if options.stats:
         print(f"notify: grew by {resident() - before} bytes", file=sys.stderr)
     if output >= 0:
@@ -342,7 +343,7 @@ def supervise(
             print(f"notify: the kernel refused {refusal}", file=sys.stderr)
         print(f"notify: {len(state.records)} records", file=sys.stderr)
         print(f"notify: {len(state.tags.table)} identities", file=sys.stderr)
-        print(f"notify: {len(os.listdir('self/fd'))} descriptors", file=sys.stderr)
+        print(f"notify: {held} descriptors", file=sys.stderr)
     return statistics.incidents
 
 

@@ -242,6 +242,13 @@ def test_a_program_that_uses_none_of_the_functions_starts_without_the_library(
 
 
 @needs_library
+def test_a_program_that_writes_a_title_over_its_environment_hands_none_of_it_on(
+    dynamic: Container,
+) -> None:
+    assert dynamic.sh("hurried title /usr/bin/env", *FAST) == ""
+
+
+@needs_library
 def test_a_file_that_is_made_for_another_user_never_seems_roots(dynamic: Container) -> None:
     script = "mkdir -m 777 /w; cd /w; hurried race 2000"
     assert dynamic.sh(script, *FAST) == "0 wrong\n"

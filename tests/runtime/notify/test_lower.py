@@ -18,6 +18,7 @@ from sundog.runtime.emulation.notify.state.lower import (
     OpenedLayer,
     shown_numbers,
 )
+from tests.runtime.notify.test_fast_path import needs_library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,47 @@ def test_a_copy_has_other_numbers(difference: int, *, is_layer: bool) -> None:
     listed.entries = {b"etc/passwd": OwnerRecord("f", 1, 1)}
     listed.samples = [(b"etc/passwd", status.st_ino - difference)]
     assert shown_numbers(listed) == ((status.st_dev, difference) if is_layer else None)
+
+
+def held(container: Container, script: str, *options: str) -> int:
+    """Return how many descriptors the supervisor has at the end of a ``script``."""
+    done = container.run("sh", "-c", f"cd d; {script}", options=(*LISTING, *options))
+    return int(done.stderr.rpartition(" descriptors")[0].rpartition(" ")[2])
+
+
+# Changes of $i, after which the overlay shows the file's number no longer than it is held open.
+COPYING_UP = (
+    *(
+        "touch $i",
+        "touch -h l$i",
+        "chmod 600 $i",
+        "chown -h 1:2 l$i",
+        "echo >>$i",
+        "truncate -s9 $i",
+    ),
+    *("mv $i x$i", "ln $i x$i", "attribute set user.x y $i", "attribute write $i"),
+    *("attribute remove user.y $i", "attribute set security.x y $i", "touch /proc/self/cwd/$i"),
+)
+
+
+@pytest.mark.parametrize("change", COPYING_UP)
+def test_each_file_that_changes_is_held_open(
+    busybox: Container, change: str, tmp_path: Path
+) -> None:
+    layer = busybox.on_overlay(tmp_path / "below")
+    make = "echo x >$i; ln -s $i l$i; attribute set user.y z $i"
+    layer.sh(f"mkdir d; cd d; for i in $(seq {COUNT}); do {make}; done; chown -h 5:6 *")
+    above = layer.next_layer(tmp_path / "above")
+    assert held(above, f"set -e; for i in $(seq {COUNT}); do {change}; done") > COUNT
+
+
+@needs_library
+def test_each_file_whose_times_change_over_the_fast_path_is_held_open(
+    debian: Container, tmp_path: Path
+) -> None:
+    debian.sh(f"mkdir d; cd d; touch $(seq {COUNT}); chown 5:6 *")
+    above = debian.next_layer(tmp_path / "above")
+    assert held(above, f"touch -h $(seq {COUNT})", "--fast") > COUNT
 
 
 # A change of files in d; the owners afterwards of some files there, and the records of the layer.

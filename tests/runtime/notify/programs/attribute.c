@@ -1,9 +1,13 @@
 /* attribute set NAME VALUE FILE | get NAME FILE | remove NAME FILE: an attribute of FILE.  Does not
- * follow a symbolic link.  A VALUE that begins with 0x is hexadecimal. */
+ * follow a symbolic link.  A VALUE that begins with 0x is hexadecimal.
+ * attribute write FILE: opens it by openat2(2). */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -27,6 +31,9 @@ int main(int argc, char **argv)
             printf("%.*s\n", (int)size, value);
     } else if (argc == 4 && strcmp(argv[1], "remove") == 0) {
         size = lremovexattr(argv[3], argv[2]);
+    } else if (argc == 3 && strcmp(argv[1], "write") == 0) {
+        long how[] = {O_WRONLY, 0, 0};
+        size = syscall(SYS_openat2, AT_FDCWD, argv[2], how, sizeof how);
     } else {
         return 2;
     }

@@ -1,10 +1,12 @@
-/* hurried calls N | recorded N | reuse N | race N | loaded | filter: the fast path of a dynamic
- * program.  "calls" makes calls that the supervisor would leave to the kernel, and checks what they
+/* hurried calls N | recorded N | reuse N | race N | loaded | filter | title NAME: the fast path of a
+ * dynamic program.  "calls" makes calls that the supervisor would leave to the kernel, and checks what they
  * say.  "recorded" looks at files of other users, and "reuse" at root's files with the inode numbers
- * that such files had.  "race" looks at files that other processes make.  "loaded" tells whether the library is there.  "filter" forbids itself
- * the calls that only the library makes. */
+ * that such files had.  "race" looks at files that other processes make.  "loaded" tells whether the library
+ * is there.  "filter" forbids itself the calls that only the library makes.  "title" shows a title in
+ * place of its environment, and becomes the program NAME. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -110,6 +112,15 @@ static void filter(char *name)
     execl(name, "hurried", "loaded", (char *)NULL);
 }
 
+/* Daemons show titles so, of any length.  This one ends before the library's path. */
+static void title(char *name)
+{
+    char *kept[] = {NULL}, *end = (char *)getauxval(AT_EXECFN);
+    for (char *at = environ[0]; at < end; at += strlen(at) + 1)
+        if (!strncmp(at, "LD_PRELOAD=", 11)) memset(at, 'x', 10);
+    execle(name, name, (char *)NULL, kept);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -121,5 +132,6 @@ int main(int argc, char **argv)
     if (!strcmp(what, "race")) return race(count), 0;
     if (!strcmp(what, "loaded")) return loaded(), 0;
     if (!strcmp(what, "filter")) return filter("/proc/self/exe"), 1;
+    if (!strcmp(what, "title") && argc > 2) return title(argv[2]), 1;
     return 2;
 }

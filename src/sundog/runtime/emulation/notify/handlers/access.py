@@ -1,7 +1,7 @@
 """Calls that only need a look at permissions: access(2), chdir(2), utimes(2) and more, and leases.
 
-The kernel does what the handlers do not refuse.
-Root is refused nothing, so the supervisor calls no handler while all processes are root.
+The kernel does what the handlers do not refuse.  Root is refused nothing, so the supervisor calls
+no handler while all processes are root, unless calls must meet the files that they change.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class AccessHandlers:
 
     def utime(self, thread: int, args: Arguments) -> Answer:
         """int utime(const char *path, const struct utimbuf *times); utimes(2) likewise."""
-        if self._access.user(thread) is None:
+        if self._is_free(thread):
             return CONTINUE
         location = self._paths.named(thread, CWD, args[0])
         return self._set_times(thread, location, follow=True, is_now=not args[1])
 
     def futimesat(self, thread: int, args: Arguments) -> Answer:
         """int futimesat(int dirfd, const char *path, const struct timeval times[2])."""
-        if self._access.user(thread) is None:
+        if self._is_free(thread):
             return CONTINUE
         if args[1]:
             location = self._paths.named(thread, args[0], args[1])
@@ -75,7 +75,7 @@ class AccessHandlers:
 
     def utimensat(self, thread: int, args: Arguments) -> Answer:
         """int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)."""
-        if self._access.user(thread) is None:
+        if self._is_free(thread):
             return CONTINUE
         if args[1]:
             location, follow = self._paths.at(thread, args[0], args[1], args[3])
@@ -90,11 +90,16 @@ class AccessHandlers:
             is_now = access == change == _UTIME_NOW
         return self._set_times(thread, location, follow=follow, is_now=is_now)
 
+    def _is_free(self, thread: int) -> bool:
+        """Tell whether ``thread`` may set all times, and no file has to be met before."""
+        return self._access.user(thread) is None and not self._state.records.has_listed
+
     def _set_times(self, thread: int, location: bytes, *, follow: bool, is_now: bool) -> Answer:
         """Refuse to set times; who may write to a file may set its times to now (may_setattr)."""
         access = self._access
         who = access.user(thread)
         if who is None:
+            access.meet(thread, location, follow=follow)
             return CONTINUE
         place = access.file(thread, location, follow=follow)
         status = self._state.files.found(place, follow=True)

@@ -109,7 +109,7 @@ class CreateHandlers:
     def openat2(self, thread: int, args: Arguments) -> Answer:
         """int openat2(int dirfd, const char *path, const struct open_how *how, size_t size)."""
         size = args[3]
-        if all_is_roots(self._state, thread) or not _OPEN_HOW.size <= size <= _OPEN_HOW_LIMIT:
+        if not _OPEN_HOW.size <= size <= _OPEN_HOW_LIMIT:
             return CONTINUE
         how = self._state.memory.read(thread, args[2], size)
         flags, mode, resolve = _OPEN_HOW.unpack_from(how)
@@ -119,7 +119,7 @@ class CreateHandlers:
             return CONTINUE  # unlike open, openat2 refuses unknown flags
         if not resolve:
             return self._open(thread, args[0], args[1], flags, mode)
-        if not flags & MAKES_FILE:
+        if not flags & MAKES_FILE or all_is_roots(self._state, thread):
             return CONTINUE
         path = self._state.memory.read_string(thread, args[1])
         at = b"%d/cwd" % thread if args[0] & U32 == CWD else descriptor(thread, args[0])

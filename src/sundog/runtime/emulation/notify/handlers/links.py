@@ -11,7 +11,7 @@ from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.access import Access
-from sundog.runtime.emulation.notify.state.files import AT_SYMLINK_FOLLOW, Status
+from sundog.runtime.emulation.notify.state.files import AT_SYMLINK_FOLLOW
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, parent
 
@@ -34,7 +34,6 @@ class LinkHandlers:
         self._state = state
         self._linked = state.records.linked
         self._access = Access(state)
-        self._by_inode = state.records.by_inode
 
     def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
@@ -126,10 +125,8 @@ class LinkHandlers:
                 replace=not flags & RENAME_NOREPLACE,
             )
         self._expect_removal(thread, new)
-        if self._state.records.has_listed:
-            self._meet(thread, old)
-            if flags & RENAME_EXCHANGE:
-                self._meet(thread, new)
+        for words in (old, new) if flags & RENAME_EXCHANGE else (old,):
+            self._access.meet(thread, self._state.paths.named(thread, *words), follow=False)
         if not self._linked:
             return CONTINUE
         (old_name, old_inode), (new_name, new_inode) = (
@@ -151,23 +148,10 @@ class LinkHandlers:
         records = self._state.records
         if not records.follows_removals:
             return
-        found = self._recorded(thread, words)
+        location = self._state.paths.named(thread, *words)
+        found = self._access.recorded(thread, location, follow=False)
         if found is not None:
             records.expect_removal(found)
-
-    def _meet(self, thread: int, words: _Words) -> None:
-        """Find the record of the file that ``words`` name, which the call will copy up."""
-        found = self._recorded(thread, words)
-        if found is not None:
-            self._state.records.find(found)
-
-    def _recorded(self, thread: int, words: _Words) -> Status | None:
-        """Return the status of the file that ``words`` name; None if it seems to have no record."""
-        files = self._state.files
-        location = self._state.paths.named(thread, *words)
-        if files.find_inode(location, AT_SYMLINK_NOFOLLOW) not in self._by_inode:
-            return None
-        return files.found(self._access.file(thread, location, follow=False), follow=True)
 
     def _place(self, thread: int, words: _Words) -> bytes:
         """Return the place of a name in a call."""

@@ -99,6 +99,9 @@ class AttributeHandlers:
         def handle(thread: int, args: Arguments) -> Answer:
             who = self._access.user(thread)
             place = b"" if who is None else self._require(thread, who, args, way, wanted)
+            if who is None and wanted == MAY_WRITE and self._state.records.has_listed:
+                location, follow = way.locate(thread, args)
+                self._access.meet(thread, location, follow=follow)
             return action(thread, args, way, place)
 
         return handle

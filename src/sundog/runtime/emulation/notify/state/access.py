@@ -41,6 +41,7 @@ from sundog.runtime.emulation.notify.identity.permissions import (
 )
 from sundog.runtime.emulation.notify.state.acl import ACL_ACCESS, acl_allows, stored_acl, with_mode
 from sundog.runtime.emulation.notify.state.files import Status, file_system_type, sysctl
+from sundog.runtime.emulation.notify.state.lookup import names_own
 from sundog.runtime.emulation.notify.state.walk import PROC_SUPER_MAGIC
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers, Refused
 from sundog.runtime.emulation.notify.tracee.paths import is_place, parent
@@ -160,6 +161,26 @@ class Access:
                 self.require(thread, who, place, status, MAY_EXEC)
 
         return visit
+
+    def recorded(self, thread: int, location: bytes, *, follow: bool) -> Status | None:
+        """Return the status of the file ``location``; None if it seems to have no record."""
+        if not names_own(location):
+            flags = 0 if follow else AT_SYMLINK_NOFOLLOW
+            if self._find_inode(location, flags) not in self._by_inode:
+                return None
+        try:
+            place = self.file(thread, location, follow=follow)
+        except FileNotFoundError:
+            return None
+        return self._state.files.found(place, follow=True)
+
+    def meet(self, thread: int, location: bytes, *, follow: bool) -> None:
+        """Find the record of the file ``location``, which a call that changes it may copy up."""
+        records = self._state.records
+        if records.has_listed:
+            found = self.recorded(thread, location, follow=follow)
+            if found is not None:
+                records.find(found)
 
     def make(
         self, thread: int, who: Credentials, location: bytes, *, is_directory: bool = False
