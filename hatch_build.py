@@ -48,6 +48,9 @@ class WheelHook(BuildHookInterface[Any]):
             joined = directory / f"{name}.py"
             joined.write_text(joiner.join_front(root / "src", name), encoding="utf-8")
             build_data["force_include"][str(joined)] = f"{name.replace('.', '/')}.py"
+        joined = directory / "start.py"
+        joined.write_text(joiner.join_start(root / "src"), encoding="utf-8")
+        build_data["force_include"][str(joined)] = f"{joiner.START.replace('.', '/')}.py"
         share = directory / "share"
         maker = [sys.executable, "-B", str(root / "packaging" / "command_files.py")]
         subprocess.run([*maker, str(root), str(share)], check=True)

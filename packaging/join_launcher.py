@@ -134,6 +134,7 @@ MODULES = {
     ),
     "ch_run_copy": Joined("sundog.runtime.container.private_copy", "mount_copy"),
     "ch_run_files": Joined("sundog.runtime.launcher.file_server", "ServedSources, shown_image"),
+    "ch_run_squashfs": Joined("sundog.runtime.container.squashfs_files", "opened_files"),
     "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
     "ch_run_ender": Joined("sundog.runtime.launcher.ender", "start_group_ender"),
@@ -160,6 +161,10 @@ FRONTS = {
         "sundog.front.cli.sundog_apptainer",
     ),
 }
+# The joined module of the common start of ``sundog apptainer``, and what it is made of.  It runs in
+# a copy of the launcher's namespace: ``packaging/start``.  The last one is imported by functions.
+START = "sundog.front.cli.apptainer_start"
+START_ENTRIES = ("sundog.front.cli.apptainer_exec", "sundog.base.kernel.process")
 ADDITIONS = {joined.entry: name for name, joined in MODULES.items() if joined.is_addition}
 
 # The module whose names are those of other modules, by its table.
@@ -265,6 +270,48 @@ def join_front(source: Path, name: str) -> str:
             body.append(statement)
     body += parsed(f"__name__ = OWN_NAME\nSTANDS_FOR = {modules!r}")
     return ast.unparse(ast.Module([statement.node for statement in body], [])) + "\n"
+
+
+def join_start(source: Path) -> str:
+    """Return the text of the module START, without the statements that the launcher has.
+
+    It may define a name of the launcher anew, if no statement here needs that one.
+    """
+    there = {each.text for each in joined_body(source, FIRST)}
+    shared = set(ordered_modules(source, MODULES[FIRST].entry))
+    modules = ordered_modules(source, *START_ENTRIES)
+    own = [each for each in modules if each not in shared]
+    meanings: dict[str, tuple[str, str]] = {}
+    homes: dict[Statement, str] = {}
+    for module in (*own, *(each for each in modules if each in shared)):
+        left_out = LeaveOutOfStart(modules) if module in own else LeaveOut()
+        for node in left_out.visit(parse_module(source, module)).body:
+            statement = Statement(node)
+            is_hidden = module in shared and not meanings.keys().isdisjoint(statement.defines)
+            if statement.text in there or is_hidden:
+                continue
+            if module in own:
+                note_meanings(statement, module, meanings)
+            homes[statement] = module
+    order = {module: number for number, module in enumerate(modules)}
+    body = sorted(homes, key=lambda each: order[homes[each]])
+    body = needed([*body, *parsed("start")])
+    owners = {name: homes[each] for each in body for name in each.defines}
+    for module in {homes[each] for each in body if each in homes}:
+        for name, home in bound_homes(source, module).items():
+            if owners.get(name, home) != home:
+                raise JoinError(f"{module} needs {name} of {home}, and {owners[name]} defines it")
+    return ast.unparse(ast.Module([statement.node for statement in body], [])) + "\n"
+
+
+def bound_homes(source: Path, module: str) -> dict[str, str]:
+    """Return the modules of ours to which the names at the top level of ``module`` belong."""
+    found: dict[str, str] = {}
+    for node in parse_module(source, module).body:
+        if isinstance(node, ast.ImportFrom) and is_ours(node.module):
+            found |= dict.fromkeys([each.name for each in node.names], str(node.module))
+        found |= dict.fromkeys(defined_names(node), module)
+    return found
 
 
 def parsed(text: str) -> list[Statement]:
@@ -492,6 +539,25 @@ class LeaveOutOfFront(LeaveOut):
         """Keep the names of ``os``."""
         self.generic_visit(node)
         return node
+
+
+class LeaveOutOfStart(LeaveOut):
+    """Remove what the module START, which is made of ``modules``, does not need."""
+
+    def __init__(self, modules: list[str]) -> None:
+        super().__init__()
+        self.modules = modules
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | list[ast.stmt] | None:
+        """Take a name from an addition of the launcher; a start that needs more is not common."""
+        if not self.in_function or not is_ours(node.module):
+            return super().visit_ImportFrom(node)
+        if node.module in self.modules:
+            return ast.Pass()
+        if node.module not in ADDITIONS:
+            return ast.parse(f"raise NotImplementedError({node.module!r})").body
+        names = [f"{each.name} = add.__globals__[{each.name!r}]" for each in node.names]
+        return ast.parse("\n".join([f"add({ADDITIONS[node.module]!r})", *names])).body
 
 
 if __name__ == "__main__":

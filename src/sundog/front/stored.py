@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.kernel.libc import decode_text
+from sundog.base.pathnames import joined, normalized
 from sundog.base.record.location import default_storage
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.stack import read_stack
@@ -43,7 +45,7 @@ class ImageDefaults:
 
 def storage_directory(storage: str | None) -> str:
     """Return the absolute path of the storage directory; None stands for the usual one."""
-    return os.path.abspath(storage or os.fsdecode(default_storage(os.environb)))
+    return normalized(joined(os.getcwd(), storage or decode_text(default_storage(os.environb))))
 
 
 def image_facts(image: str, storage: str | None) -> ImageDefaults | None:
@@ -57,7 +59,7 @@ def image_facts(image: str, storage: str | None) -> ImageDefaults | None:
 def image_directory(image: str, storage: str | None) -> str:
     """Return the directory that describes an image; it need not exist."""
     name = name_to_directory(canonical_name(image))
-    return os.path.join(storage_directory(storage), "images", name)
+    return f"{storage_directory(storage)}/images/{name}"
 
 
 def facts_of(path: str) -> ImageDefaults | None:
@@ -78,10 +80,10 @@ def facts_of(path: str) -> ImageDefaults | None:
     finally:
         os.close(directory)
     return ImageDefaults(
-        tuple(map(os.fsdecode, stack.entrypoint)),
-        tuple(map(os.fsdecode, stack.command)),
-        os.fsdecode(stack.workdir),
-        os.fsdecode(stack.user),
+        tuple(map(decode_text, stack.entrypoint)),
+        tuple(map(decode_text, stack.command)),
+        decode_text(stack.workdir),
+        decode_text(stack.user),
         is_layered=not stack.tree,
     )
 
@@ -94,7 +96,7 @@ def image_config(path: str) -> dict[str, Any]:
     from sundog.base.fields import Fields  # ``sundog run`` needs no JSON
 
     try:
-        with open(os.path.join(path, "config.json"), "rb") as file:
+        with open(f"{path}/config.json", "rb") as file:
             config = Fields.parse(file.read(_CONFIG_LIMIT), path, SundogError).nested("config")
         return {
             **{key: config.string(key) for key in ("StopSignal", "User")},

@@ -42,7 +42,10 @@ OBJECTS = (b"o" + pack_value("name") + pack_value(()), b"t\0\0\0\1o" + pack_valu
 def kinds() -> Iterator[type[SundogError]]:
     """Return all classes of errors that Sundog has."""
     joiner = load_packaging("join_launcher")
-    joined = (*joiner.MODULES, *(name.rpartition(".")[2] for name in joiner.FRONTS))
+    joined = (
+        *joiner.MODULES,
+        *(name.rpartition(".")[2] for name in (*joiner.FRONTS, joiner.START)),
+    )
     for module in pkgutil.walk_packages(sundog.__path__, "sundog."):
         # Those begin to work when they are imported; the joined ones are of copies of the others.
         if module.name.rpartition(".")[2] not in ("__main__", *joined):

@@ -97,12 +97,15 @@ def test_modules_of_a_start(place: Place, tmp_path: Path) -> None:
     run = [*common, "front/cli/sundog_joined", launcher]
     more = [f"{launcher}_{name}" for name in ("notify", "rare", "answering")]
     assert modules(place, tmp_path, "run", "--rm", "busybox", "true") == [*run, *more]
-    apptainer = [*common, "front/cli/apptainer_joined", launcher]
+    apptainer = [launcher, "front/cli/apptainer_start"]
     line = ["apptainer", "exec"]
     assert modules(place, tmp_path, *line, "docker://busybox", "true") == apptainer
     # The server of a SIF is a process whose memory, so the name of its module, nobody can read.
     found = modules(place, tmp_path, *line, place.sif, "true")
-    assert found == [*apptainer, f"{launcher}_files"]
+    assert found == [*apptainer, f"{launcher}_squashfs", f"{launcher}_files"]
+    rare = [*apptainer, *common, "front/cli/apptainer_joined"]
+    found = modules(place, tmp_path, *line, "--pid", "docker://busybox", "true")
+    assert found[: len(rare)] == rare
 
 
 def test_many_starts_at_once(place: Place) -> None:

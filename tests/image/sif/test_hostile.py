@@ -16,7 +16,7 @@ from sundog.image.sif.editing import delete_object
 from sundog.image.sif.inspection import attributes
 from sundog.image.sif.listing import header_lines, info_lines, list_lines
 from sundog.image.sif.reader import read_sif
-from sundog.runtime.container.image_files import SquashfsFiles
+from sundog.runtime.container.squashfs_files import SquashfsFiles
 from sundog.runtime.squashfs.image import SquashfsImage
 from sundog.runtime.squashfs.sif import squashfs_place
 from tests.image.convert.formats import make_sif

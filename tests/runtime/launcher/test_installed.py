@@ -303,16 +303,16 @@ SIZES = {
     "ch_run_rare": 66_000,
     "sundog.front.cli.sundog_joined": 97_000,
     "sundog.front.cli.apptainer_joined": 200_000,
+    "sundog.front.cli.apptainer_start": 85_000,
 }
 
 
 def test_sizes() -> None:
     """A start of --notify reads the first four; a supervisor runs the third, seldom the fourth."""
     joiner = load_packaging("join_launcher")
-    found = {
-        name: len(joiner.join_front(CHECKOUT / "src", name) if "." in name else joined_text(name))
-        for name in SIZES
-    }
+    fronts = {name: joiner.join_front(CHECKOUT / "src", name) for name in joiner.FRONTS}
+    fronts[joiner.START] = joiner.join_start(CHECKOUT / "src")
+    found = {name: len(fronts.get(name) or joined_text(name)) for name in SIZES}
     assert {name: size for name, size in found.items() if size > SIZES[name]} == {}
 
 
@@ -457,6 +457,8 @@ def test_what_the_wheel_holds(installed: Path) -> None:
     for name in joiner.FRONTS:
         path = module.parents[3] / f"{name.replace('.', '/')}.py"
         assert path.read_text() == joiner.join_front(CHECKOUT / "src", name)
+    path = module.parents[3] / f"{joiner.START.replace('.', '/')}.py"
+    assert path.read_text() == joiner.join_start(CHECKOUT / "src")
     assert list((module.parent / "__pycache__").glob("ch_run.*.pyc"))
     stub = installed.parents[1] / STUB
     assert stub.read_bytes() == (CHECKOUT / "packaging" / "ch-run").read_bytes()

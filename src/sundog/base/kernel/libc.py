@@ -116,8 +116,7 @@ def kernel_error(call: str, subject: bytes | int, errno: int, action: str = "") 
         subject = descriptor_path(subject)
     action = action or f"{call} {printable(subject)}"
     # Not os.fsdecode: each start of ch-run finds files missing, and needs ``os`` for nothing else.
-    name = subject.decode(sys.getfilesystemencoding(), "surrogateescape")
-    return KernelError(call, name, errno, f"can't {action}: {os.strerror(errno)}")
+    return KernelError(call, decode_text(subject), errno, f"can't {action}: {os.strerror(errno)}")
 
 
 def encode_text(text: str) -> bytes:
@@ -126,6 +125,11 @@ def encode_text(text: str) -> bytes:
     Does what os.fsencode does, without the millisecond that the import of ``os`` takes.
     """
     return text.encode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text to which Python decodes ``data``: what os.fsdecode does, as above."""
+    return data.decode(sys.getfilesystemencoding(), "surrogateescape")
 
 
 def printable(name: bytes) -> str:

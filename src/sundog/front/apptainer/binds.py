@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
-
+from sundog.base.pathnames import joined, normalized
 from sundog.base.spelling import BOOLEANS
 from sundog.errors import UsageError
 from sundog.front.pflag_values import fields_of
@@ -133,10 +132,10 @@ def mount_of(text: str, directory: str) -> Bind:
 
 
 def _checked(source: str, target: str, directory: str, writable: bool | None, option: str) -> Bind:
-    source = posixpath.normpath(posixpath.join(directory, source))
+    source = normalized(joined(directory, source))
     if target != source and not target.startswith("/"):
-        target = posixpath.join(directory, target)
-    target = posixpath.normpath(target)
+        target = joined(directory, target)
+    target = normalized(target)
     if target.strip("/") == "":
         raise UsageError(
             f"{option}: nothing can be mounted over the container's /", "give another DST"

@@ -8,9 +8,11 @@ is a stranger: no link in it leads out of it, and all that is read has a bound.
 from __future__ import annotations
 
 import os
-import stat
 
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import decode_text, encode_text
+from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
+from sundog.base.pathnames import joined, normalized
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.magic import IMAGE_HEAD, image_kind
 from sundog.base.record.stack import ImageStack, unpack_command
@@ -18,10 +20,8 @@ from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.apps import App, check_app_name
 from sundog.front.apptainer.scripts import SCRIPT_LIMIT
 from sundog.front.stored import image_directory, image_facts
-from sundog.runtime.container.image_files import FILE_LIMIT, DirectoryFiles, SquashfsFiles
+from sundog.runtime.container.image_files import FILE_LIMIT, DirectoryFiles
 from sundog.runtime.container.root_files import read_inside
-from sundog.runtime.squashfs.image import SquashfsImage
-from sundog.runtime.squashfs.sif import squashfs_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def facts_of_name(name: str, storage: str | None) -> ImageFacts | None:
     if found is None:
         return None
     directory = image_directory(name, storage)
-    with Closing(os.open(os.path.join(directory, "root"), os.O_PATH | os.O_DIRECTORY)) as root:
+    with Closing(os.open(f"{directory}/root", os.O_PATH | os.O_DIRECTORY)) as root:
         variables = read_inside(root, OWN_VARIABLES, FILE_LIMIT)
     return ImageFacts(
         name,
@@ -163,7 +163,7 @@ def facts_of_name(name: str, storage: str | None) -> ImageFacts | None:
 
 def facts_of_path(image: str, app: str = "") -> ImageFacts:
     """Return the facts of a file or a directory, with those of an ``app``.  Raises SundogError."""
-    path = os.path.abspath(image)
+    path = normalized(joined(os.getcwd(), image))
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -173,12 +173,13 @@ def facts_of_path(image: str, app: str = "") -> ImageFacts:
     except OSError as error:
         raise SundogError(f"could not open image {path}: {error.strerror}") from None
     with Closing(fd):
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISDIR(mode):
+        kind = os.fstat(fd).st_mode & S_IFMT
+        if kind == S_IFDIR:
             return _facts(DirectoryFiles(fd), path, app, is_directory=True)
-        if stat.S_ISREG(mode) and image_kind(os.pread(fd, IMAGE_HEAD, 0)):
-            place = squashfs_place(fd, os.fsencode(path))
-            return _facts(SquashfsFiles(SquashfsImage(fd, place)), path, app, is_directory=False)
+        if kind == S_IFREG and image_kind(os.pread(fd, IMAGE_HEAD, 0)):
+            from sundog.runtime.container.squashfs_files import opened_files  # few starts load it
+
+            return _facts(opened_files(fd, encode_text(path)), path, app, is_directory=False)
     raise SundogError(
         f"could not open image {path}: it is neither SIF, nor SquashFS, nor a directory", _CONVERT
     )
@@ -203,8 +204,8 @@ def _facts(tree: ImageFiles, path: str, app: str, *, is_directory: bool) -> Imag
         environment=_variables(tree.read(OWN_VARIABLES) or b""),
         scripts=_scripts(tree, _SCRIPTS, names),
         app=_app(tree, app) if app else None,
-        entrypoint=tuple(map(os.fsdecode, own.entrypoint)),
-        command=tuple(map(os.fsdecode, own.command)),
+        entrypoint=tuple(map(decode_text, own.entrypoint)),
+        command=tuple(map(decode_text, own.command)),
         runscript=b"runscript" in present,
         startscript=b"startscript" in present,
         test=b"test" in present,
@@ -214,17 +215,17 @@ def _facts(tree: ImageFiles, path: str, app: str, *, is_directory: bool) -> Imag
 def _app(tree: ImageFiles, name: str) -> App:
     """Return the app ``name``.  Raises UsageError if the image has none of that name."""
     check_app_name(name)
-    if os.fsencode(name) not in tree.names(_APPS):
+    if encode_text(name) not in tree.names(_APPS):
         raise UsageError(f"no app {name} in the image", "apptainer inspect --list-apps IMAGE")
-    place = _APPS + b"/" + os.fsencode(name)
+    place = _APPS + b"/" + encode_text(name)
     inside = [*tree.names(place), *(b"scif/" + each for each in tree.names(place + b"/scif"))]
     directory = place + b"/scif/env"
     names = sorted(each for each in tree.names(directory) if each.endswith(b".sh"))
     scripts = [
-        (f"/{os.fsdecode(directory)}/{each}", text)
+        (f"/{decode_text(directory)}/{each}", text)
         for each, text in _scripts(tree, directory, names)
     ]
-    return App(name, [*map(os.fsdecode, inside)], scripts)
+    return App(name, [*map(decode_text, inside)], scripts)
 
 
 def _scripts(
@@ -236,18 +237,18 @@ def _scripts(
     for name in names:
         text = None if size > SCRIPT_LIMIT else _text(tree.read(directory + b"/" + name))
         size += len(text or "")
-        found.append((os.fsdecode(name), text))
+        found.append((decode_text(name), text))
     return found
 
 
 def _text(data: bytes | None) -> str | None:
-    return None if data is None or b"\0" in data else os.fsdecode(data)
+    return None if data is None or b"\0" in data else decode_text(data)
 
 
 def _variables(data: bytes) -> list[tuple[str, str]]:
     """Return the variables in an image's file of them: see ``launcher.environment``."""
     found = []
-    for record in os.fsdecode(data).split("\n"):
+    for record in decode_text(data).split("\n"):
         name, equals, value = record.partition("=")
         if equals and name and "\0" not in record:
             if len(value) >= 2 and value.startswith("'") and value.endswith("'"):

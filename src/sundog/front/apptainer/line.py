@@ -6,7 +6,7 @@ from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES
 from sundog.front.apptainer.build import BUILD
 from sundog.front.apptainer.instance_options import INSTANCE_START
-from sundog.front.apptainer.option_variables import variable_of
+from sundog.front.apptainer.option_variables import PREFIXES, variable_of
 from sundog.front.apptainer.pull import PULL
 from sundog.front.options import Line, scan
 from sundog.front.pflag_values import fields_of
@@ -53,8 +53,10 @@ def _scan(
     given = scan(words, options, command=command, permute=permute)
     line = Line(command)
     line.operands, line.warnings = given.operands, given.warnings
-    for option in options:
-        variable, value = variable_of(name, option, environment)
+    # Most starts have none.
+    variables = {name: text for name, text in environment.items() if name.startswith(PREFIXES)}
+    for option in options if variables else ():
+        variable, value = variable_of(name, option, variables)
         if not value or (option.name not in GATHERED and given.all(option.name)):
             continue
         _check(option, variable, value)

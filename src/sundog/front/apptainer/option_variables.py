@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sundog.front.options import Option
 
-_PREFIXES = ("APPTAINER_", "SINGULARITY_")
+PREFIXES = ("APPTAINER_", "SINGULARITY_")
 _NONE: tuple[str, ...] = ()
 # X is the name of the option, or one of these.
 VARIABLES = {
@@ -65,7 +65,7 @@ def variable_of(command: str, option: Option, environment: Mapping[str, str]) ->
     shared = VARIABLES.get(option.name, usual)
     keys: Sequence[str] = OF_COMMAND.get(command, {}).get(option.name, shared)
     for key in keys:
-        for prefix in _PREFIXES:
+        for prefix in PREFIXES:
             value = environment.get(prefix + key)
             if value:
                 return prefix + key, value

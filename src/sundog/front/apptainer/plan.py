@@ -5,8 +5,7 @@ Specification: Apptainer's user guide, "Bind Paths and Mounts" and "Persistent O
 
 from __future__ import annotations
 
-import posixpath
-
+from sundog.base.pathnames import joined
 from sundog.errors import SundogError, UsageError
 from sundog.front.apptainer.bound_scripts import with_bound
 from sundog.front.apptainer.command import TEXT_VARIABLE, after_scripts, command_of
@@ -254,9 +253,7 @@ def identity_words(line: Line, choices: Choices, warnings: list[str]) -> list[st
 
 def _overlays(line: Line, host: Host) -> list[str]:
     """Return the directories of --overlay, absolute, with their modes."""
-    return [
-        posixpath.join(host.directory, field) for field in listed(line, "overlay", escapes=True)
-    ]
+    return [joined(host.directory, field) for field in listed(line, "overlay", escapes=True)]
 
 
 def _has_writable(overlays: Sequence[str]) -> bool:

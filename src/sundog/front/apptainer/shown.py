@@ -5,8 +5,7 @@ Specification: Apptainer's user guide, "Bind Paths and Mounts".
 
 from __future__ import annotations
 
-import posixpath
-
+from sundog.base.pathnames import joined, normalized
 from sundog.errors import UsageError
 from sundog.front.apptainer.binds import Bind, Tmpfs, binds_of, mount_of
 from sundog.front.apptainer.line import listed
@@ -71,7 +70,7 @@ class Shown:
             ),
         ]
         workdir = line.last("workdir")
-        self._workdir = posixpath.join(host.directory, workdir) if workdir else ""
+        self._workdir = joined(host.directory, workdir) if workdir else ""
         self.has_private_tmp = "tmp" in self._left_out or (choices.contains and not self._workdir)
         shown = self._contained(line) if choices.contains else self._usual(host)
         self.mounts = [*shown, *map(self._scratch, listed(line, "scratch")), *self.asked]
@@ -130,8 +129,8 @@ class Shown:
         return self._below_workdir(f"scratch/{target.strip('/')}", target)
 
     def _below_workdir(self, name: str, target: str) -> Bind:
-        source = posixpath.normpath(posixpath.join(self._workdir, name))
-        if not _lies_in(source, posixpath.normpath(self._workdir)):
+        source = normalized(joined(self._workdir, name))
+        if not _lies_in(source, normalized(self._workdir)):
             raise UsageError(f"--scratch {target}: it leads out of --workdir", "leave out ..")
         self.directories.append(source)
         return Bind(source, target)
@@ -147,7 +146,7 @@ def start_directory(line: Line, host: Host, home: str, places: Sequence[str] | N
     if given is not None:
         if not given.startswith("/"):
             raise UsageError(f"--cwd {given}: not an absolute path", "give one of the container")
-        return posixpath.normpath(given)
+        return normalized(given)
     here = host.directory
     if places is not None:
         is_there = here in _UNBOUND or any(_lies_in(here, top) for top in _UNBOUND_BELOW)
@@ -162,8 +161,8 @@ def _home(line: Line, choices: Choices, host: Host) -> Bind:
     if given is None:
         return Bind(host.home, "/root" if choices.is_root else host.home)
     source, colon, target = given.partition(":")
-    source = posixpath.normpath(posixpath.join(host.directory, source))
-    target = posixpath.normpath(target) if colon else source
+    source = normalized(joined(host.directory, source))
+    target = normalized(target) if colon else source
     if not target.startswith("/") or not target.strip("/") or ":" in target:
         raise UsageError(f"--home {given}: not SRC[:DST], with an absolute DST", "--home SRC:DST")
     return Bind(source, target)

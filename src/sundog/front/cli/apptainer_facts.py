@@ -1,12 +1,11 @@
-"""The facts that the plan of a line of Apptainer needs: of its IMAGE, and of this machine."""
+"""The facts of IMAGE that the plan of a line of Apptainer needs; it is pulled if need be."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from sundog.errors import NotInStorage, SundogError, UsageError
-from sundog.front.apptainer.host import Host
+from sundog.errors import NotInStorage, UsageError
 from sundog.front.apptainer.image import (
     ADDRESSES,
     LAYOUTS,
@@ -16,21 +15,16 @@ from sundog.front.apptainer.image import (
     stored_name,
 )
 from sundog.front.apptainer.messages import FATAL, INFO, VERBOSE, Messages
-from sundog.front.apptainer.scripts import SCRIPT_LIMIT
-from sundog.front.apptainer.site import SITE_VARIABLE, read_site
 from sundog.front.cli.sundog_context import image_line
 from sundog.front.cli.sundog_start import execute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sundog.front.apptainer.image import ImageFacts
     from sundog.front.cli.sundog_context import Context
     from sundog.front.options import Line
 
 EXIT_FAILED = 255
-_FILE_LIMIT = 1 << 20
 
 
 def image_of(line: Line, context: Context, messages: Messages) -> ImageFacts | int:
@@ -92,63 +86,3 @@ def _pull(name: str, line: Line, context: Context, messages: Messages) -> int:
     elif facts_of_name(name, context.storage) is None:
         raise NotInStorage(f"no image in storage: {name}", f"ch-image pull {name}")
     return status
-
-
-def host_of(line: Line) -> Host:
-    """Return the facts of this process and machine."""
-    variables = dict(os.environ)  # os.environ decodes a variable each time
-    home = variables.get("HOME", "")
-    if not home.startswith("/") or not home.strip("/"):
-        from pwd import getpwuid
-
-        try:
-            home = getpwuid(os.geteuid()).pw_dir
-        except KeyError:
-            home = "/"
-    directories = line.all("cdi-dirs")
-    return Host(
-        variables,
-        os.getcwd(),
-        os.path.normpath(home),
-        exists=os.path.lexists,
-        has_devices=lambda kind: _has_devices(kind, directories),
-        read_file=_read_file,
-        read_script=_read_script,
-        site=read_site(variables.get(SITE_VARIABLE) or None),
-    )
-
-
-def _has_devices(kind: str, directories: Sequence[str]) -> bool:
-    """Tell whether a CDI specification of this machine has devices of a kind."""
-    from sundog.runtime.cdi.directories import cdi_directories
-    from sundog.runtime.cdi.registry import device_names
-
-    option = os.fsencode(":".join(directories).replace(",", ":")) if directories else None
-    places = cdi_directories(option, os.environb.get)
-    return any(name.startswith(f"{kind}=") for name in device_names(places, lambda _: None))
-
-
-def _read_file(path: str) -> str:
-    """Return the text of an --env-file.  Raises SundogError."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_FILE_LIMIT + 1)
-    except OSError as error:
-        raise SundogError(f"--env-file {path}: {error.strerror}", "it must be a file") from error
-    if len(data) > _FILE_LIMIT:
-        raise SundogError(f"--env-file {path}: larger than {_FILE_LIMIT} bytes", "is it that file?")
-    return os.fsdecode(data)
-
-
-def _read_script(path: str) -> str | None:
-    """Return the text of a script that is bound into the image; None if a shell must read it."""
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            data = file.read(SCRIPT_LIMIT + 1)
-    except OSError:
-        return None
-    return None if len(data) > SCRIPT_LIMIT or b"\0" in data else os.fsdecode(data)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # it may be a FIFO

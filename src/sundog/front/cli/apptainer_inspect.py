@@ -28,9 +28,8 @@ from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.sif.inspection import AddedFiles, attributes, document
 from sundog.image.sif.metadata import Metadata
 from sundog.image.store.store import Store
-from sundog.runtime.container.image_files import DirectoryFiles, SquashfsFiles
-from sundog.runtime.squashfs.image import SquashfsImage
-from sundog.runtime.squashfs.sif import squashfs_place
+from sundog.runtime.container.image_files import DirectoryFiles
+from sundog.runtime.container.squashfs_files import opened_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def image_files(image: str, context: Context) -> Iterator[ImageFiles]:
         if stat.S_ISDIR(mode):
             yield DirectoryFiles(fd)
         elif stat.S_ISREG(mode):
-            yield SquashfsFiles(SquashfsImage(fd, squashfs_place(fd, os.fsencode(image))))
+            yield opened_files(fd, os.fsencode(image))
         else:
             raise SundogError(f"Failed to open image {image}: neither a file nor a directory")
 

@@ -17,12 +17,14 @@ from sundog.front.apptainer.instances import Instance, Instances, check_name, ow
 from sundog.front.apptainer.line import scan_action
 from sundog.front.apptainer.messages import FATAL, INFO, WARNING, Messages
 from sundog.front.ch_run_line import ChRunLine
-from sundog.front.cli.apptainer_facts import EXIT_FAILED, host_of, image_of
+from sundog.front.cli.apptainer_facts import EXIT_FAILED, image_of
+from sundog.front.cli.apptainer_host import host_of
 from sundog.front.cli.apptainer_init import READY, Starts, be_instance
 from sundog.front.cli.apptainer_instances import list_them, stats, stop
 from sundog.front.cli.apptainer_namespaces import enter_own
+from sundog.front.cli.hidden_values import hide_values
 from sundog.front.cli.sundog_help import print_help
-from sundog.front.cli.sundog_start import hide_values, with_storage
+from sundog.front.cli.sundog_start import with_storage
 from sundog.front.options import scan, unknown
 
 TYPE_CHECKING = False
@@ -114,7 +116,7 @@ class _Starter:
         self._image = image
         self._context = context
         self._messages = messages
-        self._host = host_of(line)
+        self._host = host_of(line, dict(os.environ))
         self._plan = instance_plan(line, image, self._host)
 
     def be_instance(self, told: int) -> int:

@@ -25,10 +25,12 @@ from sundog.front.apptainer.image import INSTANCE, STORED, facts_of_name, facts_
 from sundog.front.apptainer.instance_plan import member_plan, unused_options
 from sundog.front.apptainer.instances import own_instances
 from sundog.front.apptainer.messages import INFO, WARNING
-from sundog.front.cli.apptainer_facts import host_of, no_app
+from sundog.front.cli.apptainer_facts import no_app
+from sundog.front.cli.apptainer_host import host_of
 from sundog.front.cli.apptainer_limit import with_limit
 from sundog.front.cli.apptainer_namespaces import JOB_CONTROL, wait_outside
-from sundog.front.cli.sundog_start import go_on_as_ch_run, hide_values, with_storage
+from sundog.front.cli.hidden_values import hide_values
+from sundog.front.cli.sundog_start import go_on_as_ch_run, with_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def join(action: str, line: Line, context: Context, messages: Messages) -> int:
     instance = own_instances().get(line.operands[0].removeprefix(INSTANCE))
     image = _image_of(instance, line.last("app") or "", context)
     try:
-        plan = member_plan(action, line, image, host_of(line), instance)
+        plan = member_plan(action, line, image, host_of(line, dict(os.environ)), instance)
     except NothingToRun as nothing:
         messages.say(INFO, str(nothing))
         return 0

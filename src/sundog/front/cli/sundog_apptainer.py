@@ -14,11 +14,13 @@ from sundog.front.apptainer.action_options import TABLES
 from sundog.front.apptainer.command import NothingToRun
 from sundog.front.apptainer.image import INSTANCE
 from sundog.front.apptainer.line import scan_action, split_globals
-from sundog.front.apptainer.messages import DEBUG, ERROR, FATAL, INFO, VERBOSE, WARNING, Messages
+from sundog.front.apptainer.messages import FATAL, INFO, WARNING, Messages
 from sundog.front.apptainer.plan import plan_of
 from sundog.front.apptainer.site import SITE_VARIABLE
-from sundog.front.cli.apptainer_facts import EXIT_FAILED, host_of, image_of
-from sundog.front.cli.sundog_start import go_on_as_ch_run, hide_values, with_storage
+from sundog.front.cli.apptainer_facts import EXIT_FAILED, image_of
+from sundog.front.cli.apptainer_host import host_of
+from sundog.front.cli.hidden_values import hide_values
+from sundog.front.cli.sundog_start import go_on_as_ch_run, with_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 # Callers compare it with versions of Apptainer.
 VERSION = f"1.4.5-sundog{__version__}"
 EXIT_WRONG = 1
-_LEVELS = (("debug", DEBUG), ("verbose", VERBOSE), ("silent", ERROR), ("quiet", WARNING))
 # Subcommands that start no container: the module in front/cli, and the function.
 SUBCOMMANDS = {
     "build": ("apptainer_files", "build"),
@@ -50,8 +51,8 @@ def apptainer(words: Sequence[str], context: Context) -> int:
     messages = Messages()
     try:
         line, rest = split_globals(words, os.environ)
-        messages = Messages(next((level for name, level in _LEVELS if line.is_set(name)), INFO))
-        _warn(line, messages)
+        messages = Messages.of(line)
+        messages.say_all(WARNING, line.warnings)
         if config := line.last("config"):
             os.environ[SITE_VARIABLE] = config
         return _subcommand(line, rest, context, messages)
@@ -110,20 +111,17 @@ def _act(action: str, words: list[str], context: Context, messages: Messages) ->
     if isinstance(image, int):
         return image
     try:
-        plan = plan_of(action, line, image, host_of(line))
+        plan = plan_of(action, line, image, host_of(line, dict(os.environ)))
     except NothingToRun as nothing:
         messages.say(INFO, str(nothing))
         return 0
-    for text in plan.notes:
-        messages.say(INFO, text)
-    for text in plan.warnings:
-        messages.say(WARNING, text)
+    messages.say_all(INFO, plan.notes)
+    messages.say_all(WARNING, plan.warnings)
     hide_values(line)
     _prepare(plan, messages)
     environment = plan.environment | {"SUNDOG_STATUSES": f"apptainer:{messages.level}"}
-    told = ["--verbose"] * (messages.level - INFO)
     words = _load_limit()(plan.arguments) if plan.has_scripts else plan.arguments
-    return go_on_as_ch_run([*told, *with_storage(words, context)], environment)
+    return go_on_as_ch_run([*messages.told, *with_storage(words, context)], environment)
 
 
 def _load_limit() -> Callable[[list[str]], list[str]]:
@@ -176,8 +174,3 @@ def _print(*lines: str) -> int:
         return 0
 
     return run_safely(action)
-
-
-def _warn(line: Line, messages: Messages) -> None:
-    for text in line.warnings:
-        messages.say(WARNING, text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from sundog.errors import NotInStorage, UsageError
+from sundog.front.cli.hidden_values import hide_values
 from sundog.front.cli.sundog_context import EXIT_SUNDOG, image_line, new_report
 from sundog.front.cli.sundog_scan import scanned, warn
-from sundog.front.cli.sundog_start import Run, become_ch_run, hide_values
+from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.run_line import (
     Caller,
     NamedGroup,

@@ -91,27 +91,6 @@ def go_on_as_ch_run(words: list[str], environment: dict[str, str]) -> NoReturn:
     _launch(words, environment)
 
 
-def hide_values(line: Line) -> None:
-    """Leave out the values of -e from /proc/PID/cmdline, which all users of the machine can read.
-
-    This process, or a child of it, may live as long as the container.
-    """
-    given = [text for text in line.all("env") if "=" in text]
-    if not given:
-        return
-    from sundog.base.kernel.process import clear_command_line
-
-    clear_command_line([os.fsencode(_without_value(word, given)) for word in sys.orig_argv])
-
-
-def _without_value(word: str, given: Sequence[str]) -> str:
-    """Return a word of the line without the value of a variable; -e may be in the same word."""
-    for text in given:
-        if word.endswith(text):
-            return word.removesuffix(text) + text.partition("=")[0]
-    return word
-
-
 def is_served(words: Sequence[str]) -> bool:
     """Tell whether the compiled ``ch-run`` serves the options at the beginning of a line."""
     for word in words:

@@ -40,7 +40,8 @@ from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
 from sundog.image.sif.metadata import Metadata
 from sundog.image.store.store import Store
-from sundog.runtime.container.image_files import DirectoryFiles, SquashfsFiles
+from sundog.runtime.container.image_files import DirectoryFiles
+from sundog.runtime.container.squashfs_files import SquashfsFiles
 from sundog.runtime.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False

@@ -62,6 +62,8 @@ _SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.storage import Storage
@@ -88,8 +90,13 @@ def start_within(arguments: list[bytes]) -> None:
 
     The interpreter's environment (os.environ) is that of ``ch-run``: the caller has set it.
     """
+    start_with(arguments, environ)
+
+
+def start_with(arguments: list[bytes], variables: Mapping[bytes, bytes]) -> None:
+    """Be ``ch-run`` as ``start_within``, with these variables as its environment."""
     restore_signals("")
-    os._exit(run(arguments, Environment.of(environ)))
+    os._exit(run(arguments, Environment.of(variables)))
 
 
 def run(arguments: list[bytes], environment: Environment) -> int:

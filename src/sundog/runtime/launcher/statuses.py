@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATUSES_VARIABLE = b"SUNDOG_STATUSES"
 PODMAN_WORD = b"podman"
-_APPTAINER_WORD = b"apptainer"
+APPTAINER_WORD = b"apptainer"
 
 
 class Statuses:
@@ -47,7 +47,7 @@ class Statuses:
 _CH_RUN_STATUSES = Statuses(EXIT_RUN, EXIT_RUN_USAGE, EXIT_EXEC, EXIT_EXEC)
 PODMAN_STATUSES = Statuses(125, 125, 126, 127)
 APPTAINER_STATUSES = Statuses(255, 255, 255, 255)
-_BY_WORD = {PODMAN_WORD: PODMAN_STATUSES, _APPTAINER_WORD: APPTAINER_STATUSES}
+_BY_WORD = {PODMAN_WORD: PODMAN_STATUSES, APPTAINER_WORD: APPTAINER_STATUSES}
 
 
 def chosen_statuses(environment: Environment) -> Statuses:
@@ -59,6 +59,6 @@ def chosen_statuses(environment: Environment) -> Statuses:
 def chosen_messages(environment: Environment) -> Messages:
     """Return what prints messages in the form that the caller asks for."""
     word, _, level = (environment.get(STATUSES_VARIABLE) or b"").partition(b":")
-    if word != _APPTAINER_WORD:
+    if word != APPTAINER_WORD:
         return Messages()
     return ApptainerMessages(int(level) if level.isdigit() else ApptainerMessages.INFO)
