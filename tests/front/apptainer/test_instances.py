@@ -29,7 +29,7 @@ def host(cwd: str = "/work") -> Host:
     )
 
 
-def instance(places: list[str] | None) -> Instance:
+def instance(*, contains: bool) -> Instance:
     return Instance(
         "web",
         Process(7, 8, "boot"),
@@ -37,7 +37,7 @@ def instance(places: list[str] | None) -> Instance:
         image="/d/x.sif",
         identity=["--notify", "--uid=0"],
         home="/root",
-        places=places,
+        contains=contains,
         binds="/a:/b",
         out="",
         err="",
@@ -55,23 +55,18 @@ def instance(places: list[str] | None) -> Instance:
 )
 def test_the_startscript(image: ImageFacts, expected: list[str] | None) -> None:
     line = scan_action("instance start", ["IMAGE", "x", "y z"], {})
-    plan = member_plan("start", line, image, host(), instance([]))
+    plan = member_plan("start", line, image, host(), instance(contains=False))
     assert (None if plan is None else plan.arguments[-3:]) == expected
 
 
 @pytest.mark.parametrize(
-    ("cwd", "places", "expected"),
-    [
-        ("/work/in", ["/work"], "/work/in"),
-        ("/work", [], "/root"),
-        ("/usr", [], "/usr"),
-        ("/usr", None, "/root"),  # --contain
-    ],
+    ("contains", "expected"),
+    [(False, "/work"), (True, "/root")],
 )
-def test_a_member(cwd: str, places: list[str] | None, expected: str) -> None:
-    """It has the user and the tag of the instance, and starts where the host's directory is."""
+def test_a_member(contains: bool, expected: str) -> None:  # noqa: FBT001 - a value of the table
+    """It has the user and the tag of the instance, and starts where the caller is, or at home."""
     line = scan_action("exec", ["instance://web", "true"], {})
-    plan = member_plan("exec", line, IMAGE, host(cwd), instance(places))
+    plan = member_plan("exec", line, IMAGE, host("/work"), instance(contains=contains))
     assert plan is not None
     assert plan.arguments[:4] == [
         *("--notify", "--uid=0", "--join-tag=instance/7/8", f"--cd={expected}"),
@@ -85,7 +80,7 @@ def test_the_container() -> None:
     line = scan_action("instance start", words, {})
     plan = instance_plan(line, IMAGE, host())
     assert plan.container.namespaces == ["ipc", "pid"]
-    assert (plan.places, plan.home, plan.binds) == (None, "/root", "/a:/b")
+    assert (plan.contains, plan.home, plan.binds) == (True, "/root", "/a:/b")
     assert plan.identity == ["--notify", "--uid=0", "--gid=0"]
     assert plan.container.arguments[-3:] == ["/d/x.sif", "--", "idle"]
     assert list(unused_options(line)) == [

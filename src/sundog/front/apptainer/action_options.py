@@ -136,7 +136,9 @@ SHELL = (
 
 RUN = (
     *ACTION,
-    Option("--runscript-timeout", "TIME", WARNED, "scripts end when they end"),
+    Option(
+        "--runscript-timeout", "TIME", TAKEN, "let scripts of variables take so long; default: 1m"
+    ),
 )
 
 TABLES = {"exec": ACTION, "run": RUN, "shell": SHELL, "test": ACTION}

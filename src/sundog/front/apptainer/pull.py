@@ -5,7 +5,7 @@ Specification: the help of Apptainer 1.4, and its user guide.
 
 from __future__ import annotations
 
-from sundog.errors import UsageError
+from sundog.errors import SundogError
 from sundog.front.options import HELD, REFUSED, TAKEN, WARNED, Option
 
 _PULL = "registries and logins are those of ch-image"
@@ -40,13 +40,13 @@ PULL = (
 
 
 def default_name(source: str) -> str:
-    """Return the name of the file that a pull of ``source`` makes.  Raises UsageError."""
+    """Return the name of the file that a pull of ``source`` makes.  Raises SundogError."""
     transport, colon, rest = source.partition(":")
     if not colon or "/" in transport:
-        raise UsageError("No transport type URI supplied", f"docker://{source}")
+        raise SundogError("No transport type URI supplied", f"docker://{source}")
     last = rest.rstrip("/").rpartition("/")[2]
     if not last:
-        raise UsageError(f"Bad URI {source}", "write docker://NAME")
+        raise SundogError(f"Bad URI {source}", "write docker://NAME")
     if transport in ("http", "https"):
         return last.partition("?")[0]
     name, _, tag = last.partition(":")

@@ -156,8 +156,8 @@ class _Starter:
         out, err = (fd for fd, _ in logs)
         first = self._started(plan, [f"--join-tag={own.tag}"])
         started = None if command is None else self._started(command, [])
-        has_scripts = command is not None and command.has_scripts
-        starts = Starts(first, started, (out, err), has_scripts=has_scripts)
+        seconds = 0 if command is None else command.seconds
+        starts = Starts(first, started, (out, err), seconds=seconds)
         be_instance(starts, told, own_pids="pid" in entered)
 
     def _instance(self, out: str, err: str) -> Instance:
@@ -169,7 +169,7 @@ class _Starter:
             image=self._image.container,
             identity=plan.identity,
             home=plan.home,
-            places=plan.places,
+            contains=plan.contains,
             binds=plan.binds,
             out=out,
             err=err,
