@@ -63,7 +63,7 @@ def test_the_startscript(image: ImageFacts, expected: list[str] | None) -> None:
     ("contains", "expected"),
     [(False, "/work"), (True, "/root")],
 )
-def test_a_member(contains: bool, expected: str) -> None:  # noqa: FBT001 - a value of the table
+def test_a_member(contains: bool, expected: str) -> None:
     """It has the user and the tag of the instance, and starts where the caller is, or at home."""
     line = scan_action("exec", ["instance://web", "true"], {})
     plan = member_plan("exec", line, IMAGE, host("/work"), instance(contains=contains))
