@@ -8,9 +8,10 @@ from sundog.base.kernel.living_process import Process
 from sundog.front.apptainer.apps import App
 from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import ImageFacts
+from sundog.front.apptainer.instance_options import INSTANCE_START
 from sundog.front.apptainer.instance_plan import instance_plan, member_plan, unused_options
 from sundog.front.apptainer.instances import Instance
-from sundog.front.apptainer.line import scan_action
+from sundog.front.apptainer.line import scan_action, scan_line
 from sundog.front.apptainer.site import Site
 
 IMAGE = ImageFacts("/d/x.sif", "/d/x.sif", startscript=True)
@@ -54,7 +55,7 @@ def instance(*, contains: bool) -> Instance:
     ],
 )
 def test_the_startscript(image: ImageFacts, expected: list[str] | None) -> None:
-    line = scan_action("instance start", ["IMAGE", "x", "y z"], {})
+    line = scan_line("instance start", ["IMAGE", "x", "y z"], INSTANCE_START, {}, permute=False)
     plan = member_plan("start", line, image, host(), instance(contains=False))
     assert (None if plan is None else plan.arguments[-3:]) == expected
 
@@ -77,7 +78,7 @@ def test_a_member(contains: bool, expected: str) -> None:
 def test_the_container() -> None:
     """Its options are those of exec; it always has a PID namespace, and no command."""
     words = ["--fakeroot", "--contain", "-B", "/a:/b", "--ipc", "IMAGE"]
-    line = scan_action("instance start", words, {})
+    line = scan_line("instance start", words, INSTANCE_START, {}, permute=False)
     plan = instance_plan(line, IMAGE, host())
     assert plan.container.namespaces == ["ipc", "pid"]
     assert (plan.contains, plan.home, plan.binds) == (True, "/root", "/a:/b")

@@ -160,6 +160,7 @@ EMPTY = ["--private-tmp", "--tmpfs=/var/tmp:mode=1777"]
         (["-B", "/a,b:/c:ro,/d:/e:rw"], "/home/ada",
          [*USUAL, "--bind=/a:/a", "--bind=/home/ada/b:/c:ro", "--bind=/d:/e:rw"], "/home/ada"),
         (["-B", r"/a\,b:/c\:ro"], "/home/ada", [*USUAL, "--bind=/a,b:/c:ro:rw"], "/home/ada"),
+        (["-B", r"/a:/c\:"], "/home/ada", [*USUAL, "--bind=/a:/c::rw"], "/home/ada"),
         (["--mount", "type=bind,src=/a,dst=/b,ro"], "/home/ada",
          [*USUAL, "--bind=/a:/b:ro"], "/home/ada"),
         (["--mount", '"type=bind","source=/a,b",target=/b,readonly=false'], "/home/ada",
