@@ -9,7 +9,8 @@ process of its own: see ``command_files``.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -66,10 +67,13 @@ OTHER_KINDS: dict[tuple[str, str], str | tuple[str, ...]] = {
     ("ch-run", "--test"): ("log", "log-fail"),
     ("ch-run", "--unset-env"): UNKNOWN,
     ("ch-run", "IMAGE"): IMAGES_AND_FILES,
-    ("sundog", "SUBCOMMAND"): (
-        *("exec", "run", "shell", "test", "build", "pull", "inspect", "run-help", "sif"),
-        *("instance", "cache", "overlay", "links", "version"),
-    ),
+    ("sundog apptainer", "--network"): ("none",),
+    ("sundog apptainer", "--no-mount"): ("home", "tmp", "cwd", "bind-paths"),
+}
+# The kinds of Apptainer's arguments; its NAMEs are no images.
+APPTAINER_KINDS = {
+    **dict.fromkeys(("FILE", "IMAGE", "PATH", "SOURCE", "SRC", "TARGET"), FILES),
+    "DIR": DIRECTORIES,
 }
 
 
@@ -211,13 +215,13 @@ def sundog() -> CommandLine:
         if " " not in name:
             words = [word.strip("[]…") for word in operands.split()]
             arguments = [Argument(word, kind("sundog", word, word)) for word in words if word]
-            subcommands.append(
-                CommandLine(name, summary, tuple(map(podman_option, options)), tuple(arguments))
-            )
+            found = tuple(map(podman_option, options))
+            subcommands.append(CommandLine(name, summary, found, tuple(arguments)))
+    apptainer = nested(sundog_apptainer(), "apptainer")
+    subcommands = [apptainer if each.name == apptainer.name else each for each in subcommands]
     storage = Option(("-s", "--storage"), "where the images are", Argument("DIR", DIRECTORIES))
-    operands = (Argument("SUBCOMMAND", SUBCOMMANDS),)
     summary = "containers with the words of podman and docker"
-    return CommandLine("sundog", summary, (storage,), operands, tuple(subcommands))
+    return CommandLine("sundog", summary, (storage,), subcommands=tuple(subcommands))
 
 
 def sundog_apptainer() -> CommandLine:
@@ -228,13 +232,48 @@ def sundog_apptainer() -> CommandLine:
     for name in module.names():
         operands, summary, _, options = module.described(name)
         if name == start:
-            whole = tuple(map(podman_option, options))
+            whole = tuple(map(apptainer_option, options))
             summary_of_all = summary
         elif name.startswith(f"{start} "):
-            arguments = tuple(Argument(word.strip("[]…")) for word in operands.split())
-            words = tuple(map(podman_option, options))
+            names = [word.strip("[]…") for word in operands.split()]
+            arguments = tuple(Argument(word, apptainer_kind(word, word)) for word in names)
+            words = tuple(map(apptainer_option, options))
             found.append(CommandLine(name.removeprefix(f"{start} "), summary, words, arguments))
     return CommandLine("sundog-apptainer", summary_of_all, whole, subcommands=tuple(found))
+
+
+def nested(line: CommandLine, name: str) -> CommandLine:
+    """Return a command line as the subcommand ``name``, with its subcommands of two words below."""
+    groups: dict[str, list[CommandLine]] = {}
+    for each in line.subcommands:
+        first, _, rest = each.name.partition(" ")
+        groups.setdefault(first, []).append(replace(each, name=rest))
+    subcommands = []
+    for first, found in groups.items():
+        help_of_all = Option(("--help", "-h"), "print this help and exit")
+        names = ", ".join(each.name for each in found)
+        own = next((each for each in found if not each.name), CommandLine("", names, ()))
+        if not own.options:
+            own = replace(own, options=(help_of_all,))
+        below = tuple(each for each in found if each.name)
+        operands = () if below else own.operands
+        subcommands.append(replace(own, name=first, operands=operands, subcommands=below))
+    return replace(line, name=name, subcommands=tuple(subcommands))
+
+
+def apptainer_option(option: Any) -> Option:
+    """Return an option of ``sundog apptainer``."""
+    argument = None
+    if option.argument:
+        kind = apptainer_kind(option.names[0], option.argument)
+        argument = Argument(option.argument, kind)
+    return Option(option.names, option.text, argument)
+
+
+def apptainer_kind(key: str, argument: str) -> str | tuple[str, ...]:
+    """Return what completes an argument, whose first name tells the kind: ``SRC[:DST[:ro]]``."""
+    name = re.split(r"[^A-Z]", argument, maxsplit=1)[0]
+    return OTHER_KINDS.get(("sundog apptainer", key), APPTAINER_KINDS.get(name, UNKNOWN))
 
 
 def podman_option(option: Any) -> Option:

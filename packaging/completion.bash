@@ -1,7 +1,7 @@
 # bash completion of @COMMAND@.  Made by packaging/completion.py; do not edit.
 
-# Set "data" to what is known of a word: "SUBCOMMAND options", "SUBCOMMAND --option" or
-# "SUBCOMMAND NUMBER", the number of an operand.
+# Set "data" to what is known of a word: "SUBCOMMAND options", "SUBCOMMAND --option",
+# "SUBCOMMAND subcommands", or "SUBCOMMAND NUMBER", the number of an operand.
 @FUNCTION@_data() {
     data=
     case $1 in
@@ -52,13 +52,15 @@
     [[ ${words[0]} != */* || ! -x ${words[0]%/*}/ch-image ]] || ask=("${words[0]%/*}/ch-image")
     current=${words[${#words[@]} - 1]}
     @FUNCTION@_data ' subcommands'
-    local subcommands=$data
+    local all=$data subcommands=$data
     for word in "${words[@]:1:${#words[@]}-2}"; do
         if [[ $wanted ]]; then
             wanted=
         elif [[ $ended || $word != -?* ]]; then
-            if [[ $subcommands && ! $subcommand ]]; then
-                subcommand=$word
+            if [[ $subcommands ]]; then
+                subcommand+=${subcommand:+ }$word
+                @FUNCTION@_data "$subcommand subcommands"
+                subcommands=$data
             else
                 operands=$((operands + 1))
             fi
@@ -79,11 +81,11 @@
     elif [[ ! $ended && $current == -* ]]; then
         @FUNCTION@_data "$subcommand options"
         @FUNCTION@_add "words $data" "$current"
-    elif [[ $subcommands && ! $subcommand ]]; then
+    elif [[ $subcommands ]]; then
         @FUNCTION@_add "words $subcommands" "$current"
     else
         @FUNCTION@_data "$subcommand $((operands + 1))"
-        [[ $data != subcommands ]] || data="words $subcommands"
+        [[ $data != subcommands ]] || data="words $all"
         @FUNCTION@_add "$data" "$current"
     fi
     # bash replaces only what follows the last ":" or "=".

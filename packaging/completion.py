@@ -46,11 +46,11 @@ def all_options(line: CommandLine) -> list[Option]:
     return [*line.options, *line.common]
 
 
-def levels(line: CommandLine) -> Iterator[tuple[str, CommandLine]]:
-    """Yield the command line and those of the subcommands, with the name of the subcommand."""
-    yield "", line
+def levels(line: CommandLine, name: str = "") -> Iterator[tuple[str, CommandLine]]:
+    """Yield the command line and those of all subcommands, with the words of the subcommand."""
+    yield name, line
     for each in line.subcommands:
-        yield each.name, each
+        yield from levels(each, f"{name} {each.name}".lstrip())
 
 
 # bash
@@ -74,9 +74,9 @@ def bash(line: CommandLine) -> str:
         if level.operands and level.operands[-1].repeats:
             pattern = f"{quoted(name + ' ')}[0-9]*"
             rows.append(f"        {pattern}) data={quoted(bash_kind(level.operands[-1]))} ;;")
-    if line.subcommands:
-        names = " ".join(each.name for each in line.subcommands)
-        rows.append(f"        ' subcommands') data={quoted(names)} ;;")
+        if level.subcommands:
+            names = " ".join(each.name for each in level.subcommands)
+            rows.append(f"        {quoted(f'{name} subcommands')}) data={quoted(names)} ;;")
     template = (HERE / "completion.bash").read_text(encoding="utf-8")
     return (
         template.replace("@COMMAND@", line.name)
@@ -106,30 +106,34 @@ ZSH_ACTIONS = {
 def zsh(line: CommandLine) -> str:
     """Return the script for zsh."""
     template = (HERE / "completion.zsh").read_text(encoding="utf-8")
-    rows = []
-    if line.subcommands:
-        rows += [
-            "    local -a subcommands=(",
-            *(f"        {quoted(each.name + ':' + each.summary)}" for each in line.subcommands),
-            "    )",
-            "    _arguments -s -C : \\",
-            *(f"        {spec} \\" for option in line.options for spec in zsh_option(option)),
-            "        '1:subcommand:->subcommand' '*::argument:->arguments' && return",
-            "    case $state in",
-            "        subcommand) _describe subcommand subcommands ;;",
-            "        arguments)",
-            "            case $words[1] in",
-        ]
-        for each in line.subcommands:
-            rows += [
-                f"                {each.name})",
-                *zsh_arguments(each, " " * 20),
-                " " * 20 + ";;",
-            ]
-        rows += ["            esac ;;", "    esac"]
-    else:
-        rows += zsh_arguments(line, "    ")
+    rows = zsh_level(line, "    ")
     return template.replace("@COMMAND@", line.name).replace("@DATA@", "\n".join(rows))
+
+
+def zsh_level(line: CommandLine, margin: str) -> Iterator[str]:
+    """Yield the lines that complete a command line, with those of its subcommands."""
+    if not line.subcommands:
+        yield from zsh_arguments(line, margin)
+        return
+    yield f"{margin}subcommands=("
+    for each in line.subcommands:
+        yield f"{margin}    {quoted(each.name + ':' + each.summary)}"
+    yield f"{margin})"
+    # The options of the subcommand are its own: -A.
+    yield f"{margin}_arguments -s -C -A '-*' : \\"
+    for option in line.options:
+        yield from (f"{margin}    {spec} \\" for spec in zsh_option(option))
+    yield f"{margin}    '1:subcommand:->subcommand' '*::argument:->arguments' && return"
+    yield f"{margin}case $state in"
+    yield f"{margin}    subcommand) _describe subcommand subcommands ;;"
+    yield f"{margin}    arguments)"
+    yield f"{margin}        case $words[1] in"
+    for each in line.subcommands:
+        yield f"{margin}            {each.name})"
+        yield from zsh_level(each, margin + " " * 16)
+        yield f"{margin}                ;;"
+    yield f"{margin}        esac ;;"
+    yield f"{margin}esac"
 
 
 def zsh_arguments(line: CommandLine, margin: str) -> Iterator[str]:
@@ -161,7 +165,7 @@ def zsh_option(option: Option) -> Iterator[str]:
 def zsh_action(argument: Argument) -> str:
     """Return the action of a specification."""
     if isinstance(argument.values, tuple):
-        return f"({' '.join(argument.values)})" if argument.values else " "
+        return f"({' '.join(argument.values)})"
     return ZSH_ACTIONS[argument.values]
 
 
@@ -179,19 +183,28 @@ FISH_ACTIONS = {
 
 def fish(line: CommandLine) -> str:
     """Return the script for fish."""
-    rows = []
-    names = " ".join(each.name for each in line.subcommands)
-    before = f"not __fish_seen_subcommand_from {names}"
-    for name, level in levels(line):
-        condition = ""
-        if line.subcommands:
-            condition = f" -n {quoted(f'__fish_seen_subcommand_from {name}' if name else before)}"
-        rows += [f"complete -c {line.name}{condition} {row}" for row in fish_rows(level)]
-        if name:
-            row = f"-f -a {name} -d {quoted(level.summary)}"
-            rows.append(f"complete -c {line.name} -n {quoted(before)} {row}")
+    rows = [f"complete -c {line.name} {row}" for row in fish_level(line, [])]
     template = (HERE / "completion.fish").read_text(encoding="utf-8")
     return template.replace("@DATA@", "\n".join(rows)).replace("@COMMAND@", line.name)
+
+
+def fish_level(line: CommandLine, seen: list[str]) -> Iterator[str]:
+    """Yield the arguments of ``complete`` for a command line and its subcommands.
+
+    ``seen`` are the conditions for the words before.
+    """
+    names = " ".join(each.name for each in line.subcommands)
+    here = [*seen, *([f"not __fish_seen_subcommand_from {names}"] if names else [])]
+    condition = f"-n {quoted('; and '.join(here))} " if here else ""
+    for row in fish_rows(line):
+        yield f"{condition}{row}"
+    for each in line.subcommands:
+        yield f"{condition}-f -a {each.name} -d {quoted(each.summary)}"
+        # Words of these may have the same names.
+        others = [other.name for other in line.subcommands if other.subcommands and other != each]
+        refused = [f"not __fish_seen_subcommand_from {' '.join(others)}"] if others else []
+        own = f"__fish_seen_subcommand_from {each.name}"
+        yield from fish_level(each, [*seen, own, *refused])
 
 
 def fish_rows(line: CommandLine) -> Iterator[str]:

@@ -19,7 +19,7 @@ _sundog_subcommands() {
 _@COMMAND@() {
     local curcontext=$curcontext state line
     typeset -A opt_args
-    local -a sundog_words=("${words[@]}") sundog_ask=(ch-image)
+    local -a subcommands sundog_words=("${words[@]}") sundog_ask=(ch-image)
     # The ch-image beside this command, if the user wrote a path.
     [[ $words[1] != */* || ! -x ${words[1]:h}/ch-image ]] || sundog_ask=(${words[1]:h}/ch-image)
 @DATA@

@@ -1,7 +1,7 @@
-"""Values that Go's package pflag takes apart: lists with commas, and maps.
+"""Values that Go's package pflag takes apart: lists with commas, maps, and durations.
 
 Specification: pflag's StringSlice and StringToString, which read a value by encoding/csv: a field
-may stand in double quotes, in which "" stands for one.
+may stand in double quotes, in which "" stands for one; time.ParseDuration.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.errors import UsageError
+
+_SECOND = 10**9
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _SECOND}
+_UNITS |= {"m": 60 * _SECOND, "h": 3600 * _SECOND}
+_LENGTH_LIMIT = 64  # characters of a duration
 
 
 def fields_of(text: str, complain: Callable[[str], UsageError], escape: str = "") -> list[str]:
@@ -70,3 +75,21 @@ def pairs_of(text: str, complain: Callable[[str], UsageError]) -> dict[str, str]
             raise complain(f"not NAME=VALUE: {word}")
         pairs[name] = value
     return pairs
+
+
+def parse_duration(text: str) -> int | None:
+    """Return the nanoseconds of a duration such as ``1h30m`` or ``1.5s``; None if it is none."""
+    if len(text) > _LENGTH_LIMIT:
+        return None
+    rest, total = text, 0
+    while rest:
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        rest = rest[len(number) :]
+        letters = rest[: len(rest) - len(rest.lstrip("nuµmsh"))]
+        whole, _, fraction = number.partition(".")
+        if letters not in _UNITS or not (whole + fraction).isdecimal():
+            return None
+        unit = _UNITS[letters]
+        total += int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
+        rest = rest[len(letters) :]
+    return total if text else None

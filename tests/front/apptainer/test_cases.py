@@ -1,7 +1,8 @@
 """The cases of Apptainer's command line that it documents and tests, by the numbers of one list.
 
-A case is a line, and what it prints and returns.  ``d`` is the user guide of Apptainer, ``e`` its
-own tests (e2e), ``s`` its source; each of version 1.4, or 1.5 where 1.4 says nothing.
+A case is a line, and what it prints and returns; or a test that tries it, here or elsewhere.
+``d`` is the user guide of Apptainer, ``e`` its own tests (e2e), ``s`` its source; each of version
+1.4, or 1.5 where 1.4 says nothing.
 """
 
 from __future__ import annotations
@@ -153,6 +154,10 @@ CASES = (
          env={"A": "a", "B": "b", "C": "c", "APPTAINER_NOENV": "A,B"}),
     Case(32, "d", "exec {sif} sh -c 'echo $FOO'", out="host\n", env={"FOO": "host"}),
     Case(32, "d", "exec {sif} sh -c 'echo $FOO'", out="default\n"),
+    Case(33, "e", "run --runscript-timeout 1s -B {slow}:/.singularity.d/env/91-slow.sh {sif}", 255,
+         err=FATAL + "the scripts of variables of the image have not ended within 1 seconds\n"),
+    Case(33, "s", "run --runscript-timeout soon {sif}", 1,
+         err=FATAL + "--runscript-timeout soon: not a time\n"),
     # Directories
     Case(34, "s", "exec {sif} sh -c 'pwd; ls'", out="{work}\nhere\n"),
     Case(34, "s", "exec {docker} pwd", out="/usr\n", cwd="/usr"),
@@ -161,6 +166,11 @@ CASES = (
     Case(34, "s", "exec {docker} pwd", out="/proc\n", cwd="/proc"),
     Case(34, "s", "exec --pwd /nosuch {sif} pwd", 255, err=FATAL),
     Case(34, "s", "exec --no-mount cwd {docker} pwd", out="{work}\n"),  # it is in /var/tmp
+    Case(34, "s", "exec --no-mount tmp,cwd {docker} sh -c 'pwd; echo $PWD'", out="{home}\n" * 2,
+         err=WARNING + "Error changing the container working directory. Using '{home}' instead: "),
+    Case(34, "s", "exec --no-mount tmp,cwd,home {docker} env -u x pwd", out="/\n",
+         err=WARNING + "Error changing the container working directory. Using '/' instead: "),
+    Case(34, "s", "exec --no-mount tmp,cwd {docker} pwd", out="/etc\n", cwd="/etc"),
     Case(35, "s", "exec --contain {sif} sh -c 'pwd; ls'", out="{home}\n"),
     Case(36, "e", "exec --home {tmp}:/some/home {sif} sh -c 'echo $HOME; ls ~'",
          out="/some/home\nin tmp\n"),
@@ -174,6 +184,54 @@ CASES = (
     Case(40, "d", "exec --no-umask {sif} sh -c umask", out="0022\n"),
     Case(40, "d", "exec --fakeroot {docker} sh -c umask", out="0022\n"),
 )  # fmt: skip
+
+CLI, BUILD = "../cli/test_sundog_apptainer.py::", "../cli/test_apptainer_build.py::"
+INSTANCE, INSPECT = "../cli/test_apptainer_instance.py::", "../cli/test_apptainer_inspect.py::"
+PARSE = "../../image/definition/test_parse.py::"
+PLAN = "../../image/builder/test_definition_plan.py::"
+PULL, STARTED = "::test_cases_9_to_14_pull", "::test_cases_41_to_45_instances"
+# The tests of the other cases, relative to this file: number: (source, tests).
+TESTS = {
+    8: ("d", ["::test_case_8_both_names_print_the_version", f"{CLI}test_version"]),
+    9: ("s", [PULL]),  # names of files
+    10: ("s, e", [PULL]),  # what is there stays, without --force
+    11: ("e", [PULL]),  # --dir
+    12: ("s", [PULL]),  # no transport: 255
+    13: ("s", [PULL]),  # pull NAME URI, and --name
+    14: ("e", [PULL]),  # --sandbox
+    41: ("e", [STARTED, f"{INSTANCE}test_a_startscript"]),
+    42: ("d, s", [STARTED]),  # list
+    43: ("s", [STARTED, f"{INSTANCE}test_a_process_that_does_not_end"]),
+    44: ("e", [STARTED, f"{INSTANCE}test_a_startscript"]),  # logs, --pid-file
+    45: ("e", [STARTED, f"{INSTANCE}test_ghosts_go"]),
+    46: ("e, s", [f"{INSPECT}test_json", f"{INSPECT}test_text"]),
+    47: ("e", ["::test_case_47_an_overlay_is_made_once", f"{CLI}test_overlays"]),
+    48: ("s", [f"{PARSE}test_whole", f"{PARSE}test_faults"]),
+    49: ("s", [f"{PLAN}test_order", *(f"{BUILD}test_{name}" for name in (
+        "the_host_of_setup", "files", "shells", "test"))]),
+    50: ("d", [f"{BUILD}test_targets_and_values", f"{PARSE}test_templates"]),  # --build-arg
+    51: ("d", [f"{BUILD}test_what_post_sees"]),
+    52: ("d", [f"{BUILD}test_metadata"]),  # $APPTAINER_ENVIRONMENT, $APPTAINER_LABELS
+    53: ("d", [f"{BUILD}test_metadata"]),  # a first line with an interpreter
+    54: ("s", [f"{BUILD}test_metadata"]),  # bootstrap_history
+    55: ("d", [f"{BUILD}test_sections_and_update", f"{BUILD}test_test"]),
+    56: ("s", [f"{BUILD}test_metadata", f"{CLI}test_apps"]),
+    57: ("s", ["::test_case_57_a_file_that_runs"]),
+}  # fmt: skip
+LAST = 57
+
+
+def test_each_case_is_tried() -> None:
+    """All numbers are in the tables, and the tests that these name exist."""
+    assert {case.number for case in CASES} | {*TESTS} == {*range(1, LAST + 1)}
+    assert not {case.number for case in CASES} & {*TESTS}
+    here = Path(__file__)
+    for number, (source, tests) in TESTS.items():
+        assert set(source.split(", ")) <= {"d", "e", "s"}, number
+        for test in tests:
+            file, _, name = test.partition("::")
+            text = (here.parent / file).read_text() if file else here.read_text()
+            assert f"\ndef {name}(" in text, (number, test)
 
 
 class Cases:
@@ -196,7 +254,7 @@ class Cases:
             argv = [*command("ch-image"), "build", "-t", name, str(self.tmp / name)]
             run_program(argv, env=place.environment)
             shutil.rmtree(self.tmp / name)
-        files = {"file1": "A=2\nB=2\n", "file2": "A=4\n"}
+        files = {"file1": "A=2\nB=2\n", "file2": "A=4\n", "slow": "sleep 60\n"}
         for name, text in files.items():
             (path / name).write_text(text)
         self.names = {
@@ -306,7 +364,7 @@ def test_cases_9_to_14_pull(cases: Cases) -> None:
         assert pull("--dir", "dir", name) == (0, "")
         assert pull("--dir", "dir", "--name", "/z.sif/no", name)[0] == 255
         assert pull("--sandbox", "box", name) == (0, "")
-        assert pull("debian") == (1, "FATAL:   No transport type URI supplied")
+        assert pull("debian") == (255, "FATAL:   No transport type URI supplied")
     assert sorted(path.name for path in place.iterdir()) == [
         *("b_c.sif", "b_latest.sif", "box", "dir", "x.sif", "y.sif"),
     ]

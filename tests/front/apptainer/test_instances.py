@@ -8,9 +8,10 @@ from sundog.base.kernel.living_process import Process
 from sundog.front.apptainer.apps import App
 from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import ImageFacts
+from sundog.front.apptainer.instance_options import INSTANCE_START
 from sundog.front.apptainer.instance_plan import instance_plan, member_plan, unused_options
 from sundog.front.apptainer.instances import Instance
-from sundog.front.apptainer.line import scan_action
+from sundog.front.apptainer.line import scan_action, scan_line
 from sundog.front.apptainer.site import Site
 
 IMAGE = ImageFacts("/d/x.sif", "/d/x.sif", startscript=True)
@@ -29,7 +30,7 @@ def host(cwd: str = "/work") -> Host:
     )
 
 
-def instance(places: list[str] | None) -> Instance:
+def instance(*, contains: bool) -> Instance:
     return Instance(
         "web",
         Process(7, 8, "boot"),
@@ -37,7 +38,7 @@ def instance(places: list[str] | None) -> Instance:
         image="/d/x.sif",
         identity=["--notify", "--uid=0"],
         home="/root",
-        places=places,
+        contains=contains,
         binds="/a:/b",
         out="",
         err="",
@@ -54,24 +55,19 @@ def instance(places: list[str] | None) -> Instance:
     ],
 )
 def test_the_startscript(image: ImageFacts, expected: list[str] | None) -> None:
-    line = scan_action("instance start", ["IMAGE", "x", "y z"], {})
-    plan = member_plan("start", line, image, host(), instance([]))
+    line = scan_line("instance start", ["IMAGE", "x", "y z"], INSTANCE_START, {}, permute=False)
+    plan = member_plan("start", line, image, host(), instance(contains=False))
     assert (None if plan is None else plan.arguments[-3:]) == expected
 
 
 @pytest.mark.parametrize(
-    ("cwd", "places", "expected"),
-    [
-        ("/work/in", ["/work"], "/work/in"),
-        ("/work", [], "/root"),
-        ("/usr", [], "/usr"),
-        ("/usr", None, "/root"),  # --contain
-    ],
+    ("contains", "expected"),
+    [(False, "/work"), (True, "/root")],
 )
-def test_a_member(cwd: str, places: list[str] | None, expected: str) -> None:
-    """It has the user and the tag of the instance, and starts where the host's directory is."""
+def test_a_member(contains: bool, expected: str) -> None:
+    """It has the user and the tag of the instance, and starts where the caller is, or at home."""
     line = scan_action("exec", ["instance://web", "true"], {})
-    plan = member_plan("exec", line, IMAGE, host(cwd), instance(places))
+    plan = member_plan("exec", line, IMAGE, host("/work"), instance(contains=contains))
     assert plan is not None
     assert plan.arguments[:4] == [
         *("--notify", "--uid=0", "--join-tag=instance/7/8", f"--cd={expected}"),
@@ -82,10 +78,10 @@ def test_a_member(cwd: str, places: list[str] | None, expected: str) -> None:
 def test_the_container() -> None:
     """Its options are those of exec; it always has a PID namespace, and no command."""
     words = ["--fakeroot", "--contain", "-B", "/a:/b", "--ipc", "IMAGE"]
-    line = scan_action("instance start", words, {})
+    line = scan_line("instance start", words, INSTANCE_START, {}, permute=False)
     plan = instance_plan(line, IMAGE, host())
     assert plan.container.namespaces == ["ipc", "pid"]
-    assert (plan.places, plan.home, plan.binds) == (None, "/root", "/a:/b")
+    assert (plan.contains, plan.home, plan.binds) == (True, "/root", "/a:/b")
     assert plan.identity == ["--notify", "--uid=0", "--gid=0"]
     assert plan.container.arguments[-3:] == ["/d/x.sif", "--", "idle"]
     assert list(unused_options(line)) == [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import ACTION, GATHERED, SHELL, TABLES
-from sundog.front.apptainer.line import listed, scan_action, scan_files, split_globals
+from sundog.front.apptainer.line import listed, scan_action, scan_line, split_globals
 from sundog.front.apptainer.refused import REFUSED as REFUSED_WORDS
 from sundog.front.cli.sundog_apptainer import SUBCOMMANDS
 from sundog.front.cli.sundog_help import described
@@ -18,7 +18,11 @@ from sundog.front.options import REFUSED, TAKEN, WARNED, Line, Option
 from sundog.front.pflag_values import fields_of, pairs_of
 from tests.front.apptainer.upstream import UPSTREAM, names_of
 
-FILES = ("build", "pull")
+# Subcommands whose options have variables; the others have none.
+WITH_VARIABLES = (
+    *("", "exec", "run", "shell", "test", "build", "pull", "overlay create"),
+    *(f"instance {name}" for name in ("start", "run", "list", "stop", "stats")),
+)
 SUBCOMMANDS_OF_APPTAINER = """
 build cache capability checkpoint config delete exec inspect instance key keyserver oci overlay
 plugin pull push registry remote run run-help search shell sif sign test verify version
@@ -64,14 +68,16 @@ def test_all_options_of_apptainer_are_known(subcommand: str) -> None:
 
 def scanned(subcommand: str, environment: dict[str, str]) -> Line:
     """Scan a line without options."""
-    if not subcommand:
-        return split_globals([], environment)[0]
-    if subcommand in ("build", "pull"):
-        return scan_files(subcommand, [], environment)
-    return scan_action(subcommand, [], environment)
+    return scan_line(subcommand, [], options_of(subcommand), environment)
 
 
-@pytest.mark.parametrize("subcommand", ["", "exec", "run", "shell", "instance start", *FILES])
+def test_the_other_subcommands_have_no_variables() -> None:
+    assert not any(
+        name.keys for other in {*UPSTREAM} - {*WITH_VARIABLES} for name in names_of(other)
+    )
+
+
+@pytest.mark.parametrize("subcommand", WITH_VARIABLES)
 def test_all_variables_of_apptainer_are_read(subcommand: str) -> None:
     """Each does what the option does, under both prefixes; an option without one has none."""
     names = {name: option for option in options_of(subcommand) for name in option.names}

@@ -13,7 +13,7 @@ from sundog.front.apptainer.command import NothingToRun
 from sundog.front.apptainer.host import Host
 from sundog.front.apptainer.image import ImageFacts, stored_name
 from sundog.front.apptainer.line import scan_action, split_globals
-from sundog.front.apptainer.plan import Plan, plan_of
+from sundog.front.apptainer.plan import FALLBACK_VARIABLE, Plan, plan_of
 from sundog.front.apptainer.site import Site, read_site
 from sundog.runtime.launcher.messages import Messages
 from sundog.runtime.launcher.options import CommandLine
@@ -140,8 +140,8 @@ EMPTY = ["--private-tmp", "--tmpfs=/var/tmp:mode=1777"]
         ([], "/proc/1", USUAL, "/proc/1"),
         ([], "/", USUAL, "/"),
         (["--no-home"], "/work/ada", [USUAL[1], HERE], "/work/ada"),
-        (["--no-mount", "cwd"], "/work/ada", USUAL, "/home/ada"),
-        (["--no-mount", "cwd,home"], "/work/ada", [USUAL[1]], "/"),
+        (["--no-mount", "cwd"], "/work/ada", USUAL, "/work/ada"),
+        (["--no-mount", "cwd,home"], "/work/ada", [USUAL[1]], "/work/ada"),
         (["--no-mount", "tmp,hostfs"], "/tmp/x",
          ["--private-tmp", HOME, "--bind=/tmp/x:/tmp/x"], "/tmp/x"),
         (["--home", "/h"], "/h/x", ["--bind=/h:/h", USUAL[1]], "/h/x"),
@@ -160,6 +160,7 @@ EMPTY = ["--private-tmp", "--tmpfs=/var/tmp:mode=1777"]
         (["-B", "/a,b:/c:ro,/d:/e:rw"], "/home/ada",
          [*USUAL, "--bind=/a:/a", "--bind=/home/ada/b:/c:ro", "--bind=/d:/e:rw"], "/home/ada"),
         (["-B", r"/a\,b:/c\:ro"], "/home/ada", [*USUAL, "--bind=/a,b:/c:ro:rw"], "/home/ada"),
+        (["-B", r"/a:/c\:"], "/home/ada", [*USUAL, "--bind=/a:/c::rw"], "/home/ada"),
         (["--mount", "type=bind,src=/a,dst=/b,ro"], "/home/ada",
          [*USUAL, "--bind=/a:/b:ro"], "/home/ada"),
         (["--mount", '"type=bind","source=/a,b",target=/b,readonly=false'], "/home/ada",
@@ -175,6 +176,8 @@ def test_what_is_shown(words: list[str], cwd: str, expected: list[str], workdir:
     assert mounts(plan) == expected
     assert given_options(plan, "--cd") == [f"--cd={workdir}"]
     assert variables(plan)["PWD"] == workdir
+    home = None if "--pwd" in words else variables(plan)["HOME"]
+    assert plan.environment.get(FALLBACK_VARIABLE) == home
 
 
 def test_site(tmp_path: Path) -> None:

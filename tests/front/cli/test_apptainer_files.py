@@ -186,7 +186,7 @@ def test_targets_that_are_there(place: Place, sif: Path) -> None:
         (("build", "x.sif", "library://x"), 255, "library://x: Sundog knows no library"),
         (("build", "--encrypt", "x.sif", "docker://app"), 1, "--encrypt: nothing is encrypted"),
         (("build", "no/x.sif", "docker://app"), 255, "not a directory: "),
-        (("pull", "debian"), 1, "No transport type URI supplied"),
+        (("pull", "debian"), 255, "No transport type URI supplied"),
         (("pull",), 1, "pull: not [TARGET] SOURCE"),
         (("pull", "--arch", "a b", "docker://app"), 1, "platform 'a b'"),
     ],

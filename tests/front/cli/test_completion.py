@@ -81,6 +81,23 @@ LINES = [
     ("ch-run --priv", ["--private-tmp"]),
     ("ch-run deb", ["debian", "debian:trixie"]),
     ("ch-run --cd / deb", ["debian", "debian:trixie"]),
+    ("sundog appt", ["apptainer"]),
+    ("sundog run --deta", ["--detach", "--detach-keys"]),
+    ("sundog apptainer bui", ["build"]),
+    ("sundog apptainer --qui", ["--quiet"]),
+    ("sundog apptainer exec --conta", ["--contain", "--containall", "--containlibs"]),
+    ("sundog apptainer -q exec -B x --network n", ["none"]),
+    ("sundog apptainer exec --no-mount t", ["tmp"]),
+    ("sundog apptainer exec a", ["a b.tar", "a$(touch hacked).tar"]),
+    ("sundog apptainer run --runsc", ["--runscript-timeout"]),
+    ("sundog apptainer shell --shel", ["--shell"]),
+    ("sundog apptainer build --secti", ["--section"]),
+    ("sundog apptainer pull --arch-", ["--arch-variant"]),
+    ("sundog apptainer instance sta", ["start", "stats"]),
+    ("sundog apptainer instance stop --si", ["--signal"]),
+    ("sundog apptainer instance start --pid-f", ["--pid-file"]),
+    ("sundog apptainer overlay create --cre", ["--create-dir"]),
+    ("sundog apptainer sif h", ["header"]),
 ]
 # A line without a candidate stays as it is.
 NOTHING = ["deb"]

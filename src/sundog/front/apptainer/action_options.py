@@ -6,13 +6,20 @@ variable, too: see ``option_variables``.
 
 from __future__ import annotations
 
+from sundog.front.apptainer.shared_options import (
+    BIND,
+    HELP,
+    LOGIN,
+    MOUNT,
+    NO_DAEMON,
+    WAYS_TO_BE_ROOT,
+)
 from sundog.front.options import HELD, REFUSED, TAKEN, WARNED, Option
 
 _JOB = "the batch system decides that"
 _RIGHTS = "the container has your own rights"
 _NO_SIF = "an image of a registry runs from storage, and no SIF is made of it"
 _PULL = "registries and logins are those of ch-image: see ch-image login"
-_WAY = "there is one way to emulate root here"
 _LATER = "it is not there yet"
 
 # These options gather values.  Those of LISTS have commas between them, and those of a MAP pairs.
@@ -33,10 +40,10 @@ LISTS = frozenset(
 GATHERED = LISTS | {"env", "mount"}
 
 ACTION = (
-    Option("--help -h", "", TAKEN, "print this help and exit"),
+    HELP,
     Option("--app", "NAME", TAKEN, "use the app NAME of the Scientific Filesystem in the image"),
-    Option("--bind -B", "SRC[:DST[:ro]]", TAKEN, "show the host's SRC at DST; a list with commas"),
-    Option("--mount", "type=bind,src=SRC,dst=DST[,ro]", TAKEN, "the same, spelled out"),
+    BIND,
+    MOUNT,
     Option("--cleanenv -e", "", TAKEN, "do not pass the host's variables on"),
     Option("--compat", "", TAKEN,
            "as --containall --no-eval --no-init --no-umask --writable-tmpfs"),
@@ -45,8 +52,7 @@ ACTION = (
     Option("--cdi-dirs", "DIR", TAKEN, "look for CDI specifications in these directories only"),
     Option("--cwd --pwd", "DIR", TAKEN, "start in the container's directory DIR"),
     Option("--device", "DEVICE", TAKEN, "a device of CDI, VENDOR/CLASS=NAME"),
-    Option("--docker-password", "TEXT", TAKEN, "a login for docker://, with --docker-username"),
-    Option("--docker-username", "NAME", TAKEN, "the user that --docker-password belongs to"),
+    *LOGIN,
     Option("--env", "NAME=VALUE", TAKEN, "set a variable; a list with commas"),
     Option("--env-file", "FILE", TAKEN, "set the variables in FILE, one NAME=VALUE a line"),
     Option("--fakeroot -f", "", TAKEN, "make the command see itself as root"),
@@ -76,9 +82,7 @@ ACTION = (
     # These hold in any case.
     Option("--userns -u", "", HELD, "there is no other way here"),
     Option("--disable-cache", "", HELD, _NO_SIF),
-    Option("--ignore-fakeroot-command", "", HELD, _WAY),
-    Option("--ignore-subuid", "", HELD, _WAY),
-    Option("--ignore-userns", "", HELD, _WAY),
+    *WAYS_TO_BE_ROOT,
     Option("--tmpdir", "DIR", HELD, _NO_SIF),
     Option("--no-pid", "", TAKEN, "see the host's processes, also with --containall"),
     Option("--no-privs", "", HELD, _RIGHTS),
@@ -106,7 +110,7 @@ ACTION = (
     Option("--pids-limit", "NUMBER", WARNED, _JOB),
     Option("--dns", "SERVER", WARNED, "the host's /etc/resolv.conf is used"),
     Option("--network-args", "ARGUMENTS", WARNED, "the network has no devices"),
-    Option("--docker-host", "ADDRESS", WARNED, "no daemon is asked"),
+    NO_DAEMON,
     Option("--authfile", "FILE", WARNED, _PULL),
     Option("--docker-login", "", WARNED, _PULL),
     Option("--no-https --nohttps", "", WARNED, "registries.conf of ch-image tells that"),
@@ -136,7 +140,9 @@ SHELL = (
 
 RUN = (
     *ACTION,
-    Option("--runscript-timeout", "TIME", WARNED, "scripts end when they end"),
+    Option(
+        "--runscript-timeout", "TIME", TAKEN, "let scripts of variables take so long; default: 1m"
+    ),
 )
 
 TABLES = {"exec": ACTION, "run": RUN, "shell": SHELL, "test": ACTION}
@@ -147,7 +153,7 @@ GLOBAL = (
     Option("--silent -s", "", TAKEN, "print no INFO and no WARNING"),
     Option("--verbose -v", "", TAKEN, "print more"),
     Option("--debug -d", "", TAKEN, "print all"),
-    Option("--help -h", "", TAKEN, "print this help and exit"),
+    HELP,
     Option("--version", "", TAKEN, "print the version and exit"),
     Option("--nocolor", "", HELD, "messages have no colours"),
     Option("--build-config", "", REFUSED, "Sundog is not built as Apptainer is", "leave it out"),

@@ -39,7 +39,7 @@ class Bind:
     def word(self) -> str:
         """Return the option of ``ch-run``."""
         mode = {None: "", False: ":ro", True: ":rw"}[self.writable]
-        if not mode and self.target.endswith((":ro", ":rw")):
+        if not mode and self.target.endswith((":ro", ":rw", ":")):
             mode = ":rw"
         return f"--bind={self.source}:{self.target}{mode}"
 

@@ -5,20 +5,20 @@ Specification: the help of Apptainer 1.4.
 
 from __future__ import annotations
 
+from sundog.front.apptainer.shared_options import HELP
 from sundog.front.options import REFUSED, TAKEN, Option
 
-_HELP = Option("--help -h", "", TAKEN, "print this help and exit")
 _TYPE = Option("--type -T", "TYPES", TAKEN, "blob, oci or all: the build cache; others are empty")
 
 LIST = (
-    _HELP,
+    HELP,
     _TYPE,
     Option("--summary -s", "", TAKEN, "print no names"),
     Option("--verbose -v", "", TAKEN, "print the names and sizes of the images"),
     Option("--all -a", "", TAKEN, "as --verbose"),
 )
 CLEAN = (
-    _HELP,
+    HELP,
     _TYPE,
     Option("--dry-run -n", "", TAKEN, "print what would be deleted"),
     Option("--force -f", "", TAKEN, "do not ask"),

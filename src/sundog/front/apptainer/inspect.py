@@ -5,6 +5,7 @@ Specification: the help of Apptainer 1.4, and its user guide.
 
 from __future__ import annotations
 
+from sundog.front.apptainer.shared_options import HELP
 from sundog.front.options import TAKEN, Option
 
 TYPE_CHECKING = False
@@ -14,12 +15,11 @@ if TYPE_CHECKING:
 
     from sundog.front.options import Line
 
-_HELP = Option("--help -h", "", TAKEN, "print this help and exit")
 _APP = Option("--app", "NAME", TAKEN, "of an app of the image, not of the image")
 
-RUN_HELP = (_HELP, _APP)
+RUN_HELP = (HELP, _APP)
 INSPECT = (
-    _HELP,
+    HELP,
     _APP,
     Option("--all", "", TAKEN, "all data, as JSON"),
     Option("--deffile -d", "", TAKEN, "the definition file"),

@@ -6,9 +6,10 @@ Specification: the help of Apptainer 1.4.
 from __future__ import annotations
 
 from sundog.front.apptainer.action_options import RUN
+from sundog.front.apptainer.shared_options import HELP
 from sundog.front.options import HELD, TAKEN, Option
 
-_HELP = Option("--help -h", "", TAKEN, "print this help and exit")
+_JSON = Option("--json -j", "", TAKEN, "print JSON")
 _USER = Option("--user -u", "NAME", TAKEN, "the user whose instances are meant: you alone")
 
 INSTANCE_START = (
@@ -16,14 +17,14 @@ INSTANCE_START = (
     Option("--pid-file", "FILE", TAKEN, "write the process ID of the instance to FILE"),
 )
 LIST = (
-    _HELP,
-    Option("--json -j", "", TAKEN, "print JSON"),
+    HELP,
+    _JSON,
     Option("--logs -l", "", TAKEN, "print the paths of the logs"),
     Option("--all -a", "", HELD, "all instances are yours"),
     _USER,
 )
 STOP = (
-    _HELP,
+    HELP,
     Option("--all -a", "", TAKEN, "stop all your instances"),
     Option("--force -F", "", TAKEN, "send SIGKILL at once"),
     Option("--signal -s", "SIGNAL", TAKEN, "send this signal first; default: INT"),
@@ -31,8 +32,8 @@ STOP = (
     _USER,
 )
 STATS = (
-    _HELP,
-    Option("--json -j", "", TAKEN, "print JSON"),
+    HELP,
+    _JSON,
     Option("--no-stream", "", TAKEN, "print one look, and end"),
     _USER,
 )

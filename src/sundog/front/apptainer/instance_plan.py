@@ -40,11 +40,11 @@ class InstancePlan:
     """The start of an instance.
 
     container   the start of its first member
-    identity, home, places, binds
+    identity, home, contains, binds
                 as in ``instances.Instance``
     """
 
-    __slots__ = ("binds", "container", "home", "identity", "places")
+    __slots__ = ("binds", "container", "contains", "home", "identity")
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class InstancePlan:
         *,
         identity: list[str],
         home: str,
-        places: list[str] | None,
+        contains: bool,
         binds: str,
     ) -> None:
         self.container = container
         self.identity = identity
         self.home = home
-        self.places = places
+        self.contains = contains
         self.binds = binds
 
 
@@ -84,7 +84,7 @@ def instance_plan(line: Line, image: ImageFacts, host: Host) -> InstancePlan:
     )
     home = shown.home.target
     return InstancePlan(
-        container, identity=identity, home=home, places=shown.places, binds=shown.told
+        container, identity=identity, home=home, contains=choices.contains, binds=shown.told
     )
 
 
@@ -100,9 +100,9 @@ def member_plan(
     command = command_of(action, line, image, notes, is_evaluated=choices.is_evaluated)
     if not command:
         return None
-    workdir = start_directory(line, host, instance.home, instance.places)
+    workdir = start_directory(line, host, instance.home, contains=instance.contains)
     warnings: list[str] = []
-    started, has_scripts = command_line(
+    started, seconds = command_line(
         action, line, image, host,
         inside=Inside(instance.home, workdir, instance.binds),
         command=command, notes=notes, warnings=warnings,
@@ -117,7 +117,7 @@ def member_plan(
         hostname="",
         notes=notes,
         warnings=warnings,
-        has_scripts=has_scripts,
+        seconds=seconds,
     )
 
 

@@ -32,20 +32,20 @@ class Instance:
     word      IMAGE as ``ch-run`` takes it; ``image`` is what $APPTAINER_CONTAINER says
     identity  the options of ``ch-run`` for the user of its commands
     home      its home directory
-    places    the places of the host that it shows at their own paths; None for --contain
+    contains  whether it was started with --contain
     binds     what $APPTAINER_BIND says
     out, err  the paths of its logs
     """
 
     __slots__ = (
         "binds",
+        "contains",
         "err",
         "home",
         "identity",
         "image",
         "name",
         "out",
-        "places",
         "process",
         "word",
     )
@@ -59,7 +59,7 @@ class Instance:
         image: str,
         identity: list[str],
         home: str,
-        places: list[str] | None,
+        contains: bool,
         binds: str,
         out: str,
         err: str,
@@ -70,7 +70,7 @@ class Instance:
         self.image = image
         self.identity = identity
         self.home = home
-        self.places = places
+        self.contains = contains
         self.binds = binds
         self.out = out
         self.err = err
@@ -182,7 +182,7 @@ def _read(record: Record) -> Instance | None:
         all(type(number) is int and number > 0 for number in (pid, start))
         and isinstance(boot, str)
         and all(isinstance(getattr(instance, name), str) for name in _TEXTS)
-        and (instance.places is None or _are_texts(instance.places))
+        and type(value["contains"]) is bool
         and _are_texts(instance.identity)
         and all(map(_is_of_user, instance.identity))
         and instance.name == record.name

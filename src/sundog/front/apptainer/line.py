@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES
-from sundog.front.apptainer.build import BUILD
-from sundog.front.apptainer.instance_options import INSTANCE_START
 from sundog.front.apptainer.option_variables import PREFIXES, variable_of
-from sundog.front.apptainer.pull import PULL
 from sundog.front.options import Line, scan
 from sundog.front.pflag_values import fields_of
 
@@ -22,33 +19,28 @@ _ESCAPE = "\\"  # before a comma or a colon of a path
 
 def split_globals(words: Sequence[str], environment: Mapping[str, str]) -> tuple[Line, list[str]]:
     """Return the options before the subcommand, and the words from it on.  Raises UsageError."""
-    line = _scan("", words, GLOBAL, environment, permute=False)
+    line = scan_line("", words, GLOBAL, environment, permute=False)
     rest, line.operands = line.operands, []
     return line, rest
 
 
 def scan_action(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:
-    """Scan the words after ``exec``, ``run``, ``shell``, ``test`` or ``instance start``.
-
-    Raises UsageError.
-    """
-    return _scan(name, words, TABLES.get(name, INSTANCE_START), environment, permute=False)
+    """Scan the words after ``exec``, ``run``, ``shell`` or ``test``.  Raises UsageError."""
+    return scan_line(name, words, TABLES[name], environment, permute=False)
 
 
-def scan_files(name: str, words: Iterable[str], environment: Mapping[str, str]) -> Line:
-    """Scan the words after ``build`` or ``pull``.  Raises UsageError."""
-    options = {"build": BUILD, "pull": PULL}[name]
-    return _scan(name, words, options, environment, permute=True)
-
-
-def _scan(
+def scan_line(
     name: str,
     words: Iterable[str],
     options: Sequence[Option],
     environment: Mapping[str, str],
     *,
-    permute: bool,
+    permute: bool = True,
 ) -> Line:
+    """Scan the words after the subcommand ``name``, and the variables that stand for ``options``.
+
+    Without ``permute``, the first operand ends the options.  Raises UsageError.
+    """
     command = f"apptainer {name}".rstrip()
     given = scan(words, options, command=command, permute=permute)
     line = Line(command)

@@ -50,6 +50,9 @@ OF_COMMAND = {
         **dict.fromkeys(("bind", "build-arg", "build-arg-file", "encrypt", "nv", "rocm"), _NONE),
         **dict.fromkeys(("intel-hpu", "remote", "warn-unused-build-args"), _NONE),
     },
+    "instance stats": dict.fromkeys(("json", "no-stream"), _NONE),
+    "instance stop": {"timeout": _NONE},
+    "overlay create": dict.fromkeys(("create-dir", "encrypt", "size"), _NONE),
     "pull": {
         "arch": ("PULL_ARCH",),
         "arch-variant": ("PULL_ARCH_VARIANT",),

@@ -5,12 +5,13 @@ Specification: the help of Apptainer 1.4.
 
 from __future__ import annotations
 
+from sundog.front.apptainer.shared_options import HELP
 from sundog.front.options import HELD, REFUSED, TAKEN, WARNED, Option
 
 _SIZE = "a directory has no size of its own"
 
 CREATE = (
-    Option("--help -h", "", TAKEN, "print this help and exit"),
+    HELP,
     Option("--create-dir", "DIR", TAKEN, "make the directory DIR in the overlay"),
     Option("--sparse -S", "", HELD, _SIZE),
     Option("--size -s", "MIB", WARNED, _SIZE),

@@ -13,6 +13,7 @@ from sundog.front.apptainer.line import listed
 from sundog.front.apptainer.shown import Choices, Shown
 from sundog.front.apptainer.variables import PROMPT, environment_of
 from sundog.front.ch_run_line import ChRunLine, Passed
+from sundog.front.pflag_values import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +28,13 @@ _GPUS = {
     "rocm": ("amd.com/gpu", "Could not find any rocm files on this host!"),
 }
 
+FALLBACK_VARIABLE = "SUNDOG_FALLBACK"
 # ch-run would show $TMPDIR at /tmp.  The others are between its processes.
-_NOT_PASSED = ("TMPDIR", "SUNDOG_IDLE", "SUNDOG_JOIN", "SUNDOG_LIMIT", "SUNDOG_WAITER")
+_NOT_PASSED = (
+    *("TMPDIR", FALLBACK_VARIABLE, "SUNDOG_IDLE", "SUNDOG_JOIN", "SUNDOG_LIMIT", "SUNDOG_WAITER"),
+)
+_SCRIPT_SECONDS = 60.0
+_LONGEST = 2**63 - 1  # nanoseconds
 
 
 class Plan:
@@ -43,7 +49,8 @@ class Plan:
     hostname     the name of the machine, "" for the host's
     notes, warnings
                  lines of INFO and WARNING
-    has_scripts  whether a shell of the image evaluates texts before the command
+    seconds      the time for a shell of the image that evaluates texts before the command; 0: none
+                 does
     """
 
     __slots__ = (
@@ -51,10 +58,10 @@ class Plan:
         "directories",
         "environment",
         "has_init",
-        "has_scripts",
         "hostname",
         "namespaces",
         "notes",
+        "seconds",
         "umask",
         "warnings",
     )
@@ -71,9 +78,9 @@ class Plan:
         hostname: str,
         notes: list[str],
         warnings: list[str],
-        has_scripts: bool = False,
+        seconds: float = 0,
     ) -> None:
-        self.has_scripts = has_scripts
+        self.seconds = seconds
         self.arguments = arguments
         self.environment = environment
         self.directories = directories
@@ -97,7 +104,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
     shown = Shown(line, choices, host, warnings)
     inside = Inside(shown.home.target, shown.workdir, shown.told)
     image = image.with_scripts(with_bound(image.scripts, shown.asked, host.read_script))
-    started, has_scripts = command_line(
+    started, seconds = command_line(
         action, line, image, host,
         inside=inside, command=command, notes=notes, warnings=warnings,
     )  # fmt: skip
@@ -113,7 +120,7 @@ def plan_of(action: str, line: Line, image: ImageFacts, host: Host) -> Plan:
         hostname=hostname,
         notes=notes,
         warnings=warnings,
-        has_scripts=has_scripts,
+        seconds=seconds,
     )
 
 
@@ -175,10 +182,10 @@ def command_line(
     command: Sequence[str],
     notes: list[str],
     warnings: list[str],
-) -> tuple[ChRunLine, bool]:
+) -> tuple[ChRunLine, float]:
     """Return the words of ``ch-run`` for the ``command`` in its container, with the environment.
 
-    Also returns whether a shell evaluates texts before the command.
+    Also returns the seconds for a shell that evaluates texts before the command; 0 without one.
     Raises UsageError, and what ``host.read_file`` raises.
     """
     choices = Choices(line)
@@ -203,8 +210,26 @@ def command_line(
         passed.hide(name, value)
     words = [f"--cd={inside.workdir}", *passed.options, image.word, "--"]
     line_of_all = [*words, *after_scripts(command, environment)]
-    has_scripts = bool(environment.scripts or environment.texts)
-    return ChRunLine(line_of_all, passed.environment), has_scripts
+    seconds = _seconds(line)
+    is_evaluated = environment.scripts or environment.texts
+    started = ChRunLine(line_of_all, passed.environment | _fallback(line, inside))
+    return started, seconds if is_evaluated else 0
+
+
+def _seconds(line: Line) -> float:
+    """Return the time for the scripts of variables of an image.  Raises UsageError."""
+    given = line.last("runscript-timeout")
+    if given is None:
+        return _SCRIPT_SECONDS
+    found = parse_duration(given)
+    if not found or found > _LONGEST:
+        raise UsageError(f"--runscript-timeout {given}: not a time", "write 90s, 10m or 1h30m")
+    return found / 1e9
+
+
+def _fallback(line: Line, inside: Inside) -> dict[str, str]:
+    """Return the variable of ``ch-run`` for a working directory that the container lacks."""
+    return {} if line.last("cwd") else {FALLBACK_VARIABLE: inside.home}
 
 
 def passed_of(host: Host) -> Passed:

@@ -53,7 +53,6 @@ class Shown:
     asked        the binds that the user has asked for
     mounts       all binds and empty directories, each over the ones before
     directories  those of the host that must be made
-    places       those of the host that are shown at their own paths; None for --contain
     """
 
     def __init__(self, line: Line, choices: Choices, host: Host, warnings: list[str]) -> None:
@@ -74,10 +73,8 @@ class Shown:
         self.has_private_tmp = "tmp" in self._left_out or (choices.contains and not self._workdir)
         shown = self._contained(line) if choices.contains else self._usual(host)
         self.mounts = [*shown, *map(self._scratch, listed(line, "scratch")), *self.asked]
-        seen = [*self.mounts, *([] if self.has_private_tmp else [Bind("/tmp", "/tmp")])]
-        self.places = None if choices.contains else _own_places(seen)
         home = self.home.target if self._has_home else "/"
-        self.workdir = start_directory(line, host, home, self.places)
+        self.workdir = start_directory(line, host, home, contains=choices.contains)
 
     @property
     def told(self) -> str:
@@ -136,23 +133,18 @@ class Shown:
         return Bind(source, target)
 
 
-def start_directory(line: Line, host: Host, home: str, places: Sequence[str] | None) -> str:
+def start_directory(line: Line, host: Host, home: str, *, contains: bool) -> str:
     """Return the directory of the container in which a command starts.
 
-    ``places`` are those of the host that it shows at their own paths; None for --contain.  Raises
-    UsageError.
+    Without --contain, it is the host's; ``ch-run`` takes the home if the container lacks that.
+    Raises UsageError.
     """
     given = line.last("cwd")
     if given is not None:
         if not given.startswith("/"):
             raise UsageError(f"--cwd {given}: not an absolute path", "give one of the container")
         return normalized(given)
-    here = host.directory
-    if places is not None:
-        is_there = here in _UNBOUND or any(_lies_in(here, top) for top in _UNBOUND_BELOW)
-        if is_there or any(_lies_in(here, place) for place in places):
-            return here
-    return home
+    return home if contains else host.directory
 
 
 def _home(line: Line, choices: Choices, host: Host) -> Bind:

@@ -98,6 +98,6 @@ def _planned(words: list[str], environment: Environment) -> _Start | None:
     if image is None:
         return None
     plan = plan_of(action, line, image, host_of(line, variables))
-    if plan.has_scripts or plan.directories or plan.namespaces:
+    if plan.seconds or plan.directories or plan.namespaces:
         return None
     return _Start(line, Messages.of(options), plan)

@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from sundog.base.record.magic import IMAGE_HEAD, SIF_IMAGE, image_kind
 from sundog.errors import NotInStorage, SundogError, UsageError
+from sundog.front.apptainer.build import BUILD
 from sundog.front.apptainer.image import ADDRESSES, registry_hint, stored_name
-from sundog.front.apptainer.line import scan_files
+from sundog.front.apptainer.line import scan_line
 from sundog.front.apptainer.messages import WARNING
-from sundog.front.apptainer.pull import default_name
+from sundog.front.apptainer.pull import PULL, default_name
 from sundog.front.cli.apptainer_conversion import convert_image
 from sundog.front.cli.apptainer_fetched import fetch_file
 from sundog.front.cli.apptainer_pull import pulled
@@ -56,7 +57,7 @@ _PREFIXES = ("docker-archive:", "oci-archive:", "oci:", "docker-daemon:")
 
 def build(words: Sequence[str], context: Context, messages: Messages) -> int:
     """Make TARGET of SOURCE; return the exit status."""
-    line = scan_files("build", words, os.environ)
+    line = scan_line("build", words, BUILD, os.environ)
     if line.is_set("help"):
         return _help("build")
     if len(line.operands) != 2:
@@ -92,7 +93,7 @@ def _is_definition(source: str) -> bool:
 
 def pull(words: Sequence[str], context: Context, messages: Messages) -> int:
     """Make a file of an image of a registry, or of another source; return the exit status."""
-    line = scan_files("pull", words, os.environ)
+    line = scan_line("pull", words, PULL, os.environ)
     if line.is_set("help"):
         return _help("pull")
     if len(line.operands) not in (1, 2):

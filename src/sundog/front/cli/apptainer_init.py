@@ -53,10 +53,10 @@ _EVERY = signal.valid_signals() - JOB_CONTROL
 class Starts:
     """The starts of an instance: its first member, and its startscript, if it has one.
 
-    ``logs`` are descriptors for the output.  ``has_scripts`` is as for the plan of the startscript.
+    ``logs`` are descriptors for the output.  ``seconds`` is as for the plan of the startscript.
     """
 
-    __slots__ = ("command", "first", "has_scripts", "logs")
+    __slots__ = ("command", "first", "logs", "seconds")
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Starts:
         command: ChRunLine | None,
         logs: tuple[int, int],
         *,
-        has_scripts: bool,
+        seconds: float,
     ) -> None:
-        self.has_scripts = has_scripts
+        self.seconds = seconds
         self.first = first
         self.command = command
         self.logs = logs
@@ -133,8 +133,8 @@ def _become(
         os.dup2(output, 1)
         os.dup2(starts.logs[1], 2)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        is_limited = line is starts.command and starts.has_scripts
-        words = with_limit(line.arguments) if is_limited else line.arguments
+        seconds = starts.seconds if line is starts.command else 0
+        words = with_limit(line.arguments, seconds) if seconds else line.arguments
         go_on_as_ch_run(words, line.environment | variables)
     except SundogError as error:
         os.write(2, f"FATAL:   {escaped(error.message)}\n".encode(errors="backslashreplace"))

@@ -14,7 +14,7 @@ from sundog.front.apptainer.instance_logs import KINDS, make_logs
 from sundog.front.apptainer.instance_options import INSTANCE_TABLES
 from sundog.front.apptainer.instance_plan import instance_plan, member_plan
 from sundog.front.apptainer.instances import Instance, Instances, check_name, own_instances
-from sundog.front.apptainer.line import scan_action
+from sundog.front.apptainer.line import scan_line
 from sundog.front.apptainer.messages import FATAL, INFO, WARNING, Messages
 from sundog.front.ch_run_line import ChRunLine
 from sundog.front.cli.apptainer_facts import EXIT_FAILED, image_of
@@ -25,7 +25,7 @@ from sundog.front.cli.apptainer_namespaces import enter_own
 from sundog.front.cli.hidden_values import hide_values
 from sundog.front.cli.sundog_help import print_help
 from sundog.front.cli.sundog_start import with_storage
-from sundog.front.options import scan, unknown
+from sundog.front.options import unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def instance(words: Sequence[str], context: Context, messages: Messages) -> int:
     if action not in _QUERIES:
         raise unknown(name, ["start", "run", *_QUERIES], "apptainer instance")
     table = f"instance {action}"
-    line = scan(rest, INSTANCE_TABLES[table], command=f"apptainer {table}")
+    line = scan_line(table, rest, INSTANCE_TABLES[table], os.environ)
     if line.is_set("help"):
         return print_help(f"apptainer {table}")
     if line.last("user") not in (None, user_name(), str(os.geteuid())):
@@ -64,7 +64,7 @@ def instance(words: Sequence[str], context: Context, messages: Messages) -> int:
 def _start(action: str, words: list[str], context: Context, messages: Messages) -> int:
     """Start an instance, and return when it runs."""
     table = f"instance {action}"
-    line = scan_action(table, words, os.environ)
+    line = scan_line(table, words, INSTANCE_TABLES[table], os.environ, permute=False)
     if line.is_set("help"):
         return print_help(f"apptainer {table}")
     if len(line.operands) < 2:
@@ -158,8 +158,8 @@ class _Starter:
         out, err = (fd for fd, _ in logs)
         first = self._started(plan, [f"--join-tag={own.tag}"])
         started = None if command is None else self._started(command, [])
-        has_scripts = command is not None and command.has_scripts
-        starts = Starts(first, started, (out, err), has_scripts=has_scripts)
+        seconds = 0 if command is None else command.seconds
+        starts = Starts(first, started, (out, err), seconds=seconds)
         be_instance(starts, told, own_pids="pid" in entered)
 
     def _instance(self, out: str, err: str) -> Instance:
@@ -171,7 +171,7 @@ class _Starter:
             image=self._image.container,
             identity=plan.identity,
             home=plan.home,
-            places=plan.places,
+            contains=plan.contains,
             binds=plan.binds,
             out=out,
             err=err,

@@ -86,7 +86,7 @@ def join(action: str, line: Line, context: Context, messages: Messages) -> int:
     if os.getppid() not in (parent, 0):  # 0: it is in another PID namespace
         os.kill(os.getpid(), signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    words = with_limit(plan.arguments) if plan.has_scripts else plan.arguments
+    words = with_limit(plan.arguments, plan.seconds) if plan.seconds else plan.arguments
     return go_on_as_ch_run(with_storage(words, context), environment)
 
 

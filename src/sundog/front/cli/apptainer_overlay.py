@@ -6,10 +6,11 @@ import os
 import posixpath
 
 from sundog.errors import SundogError, UsageError
+from sundog.front.apptainer.line import scan_line
 from sundog.front.apptainer.messages import INFO, WARNING
 from sundog.front.apptainer.overlay_options import CREATE
 from sundog.front.cli.sundog_help import print_help
-from sundog.front.options import scan, unknown
+from sundog.front.options import unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def overlay(words: Sequence[str], _context: Context, messages: Messages) -> int:
         return print_help(f"apptainer {_NAME}") or (0 if words else 1)
     if words[0] != "create":
         raise unknown(words[0], ["create"], "apptainer overlay")
-    line = scan(words[1:], CREATE, command=f"apptainer {_NAME}")
+    line = scan_line(_NAME, words[1:], CREATE, os.environ)
     if line.is_set("help"):
         return print_help(f"apptainer {_NAME}")
     if len(line.operands) != 1:

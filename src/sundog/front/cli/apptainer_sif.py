@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from sundog.base.kernel.files import Closing
 from sundog.errors import NotInStorage, SundogError, UsageError
+from sundog.front.apptainer.shared_options import HELP
 from sundog.front.apptainer.sif import SIF_REFUSED, SIF_SUBCOMMANDS
 from sundog.front.cli.apptainer_report import (
     EXIT_FAILED,
@@ -17,7 +18,7 @@ from sundog.front.cli.apptainer_report import (
     run_reported,
 )
 from sundog.front.cli.output import print_line
-from sundog.front.options import TAKEN, Option, scan, unknown
+from sundog.front.options import scan, unknown
 from sundog.image.sif.editing import delete_object, descriptor_of
 from sundog.image.sif.listing import header_lines, info_lines, list_lines
 from sundog.image.sif.reader import read_sif
@@ -30,13 +31,12 @@ if TYPE_CHECKING:
     from sundog.front.cli.sundog_context import Context
     from sundog.image.sif.reader import Sif
 
-_OPTIONS = (Option("--help -h", "", TAKEN, "print this help and exit"),)
 _CHUNK = 1 << 20
 
 
 def sif(words: Sequence[str], context: Context, messages: Messages) -> int:  # noqa: ARG001
     """Show a SIF, or delete an object of it; return the exit status."""
-    line = scan(words, _OPTIONS, command="apptainer sif")
+    line = scan(words, (HELP,), command="apptainer sif")
     name, *operands = line.operands or [""]
     if line.is_set("help") or not name:
         from sundog.front.cli.sundog_help import print_help

@@ -24,7 +24,7 @@ from sundog.front.cli.sundog_start import go_on_as_ch_run, with_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sundog.front.apptainer.plan import Plan
     from sundog.front.cli.sundog_context import Context
@@ -120,15 +120,12 @@ def _act(action: str, words: list[str], context: Context, messages: Messages) ->
     hide_values(line)
     _prepare(plan, messages)
     environment = plan.environment | {"SUNDOG_STATUSES": f"apptainer:{messages.level}"}
-    words = _load_limit()(plan.arguments) if plan.has_scripts else plan.arguments
+    words = plan.arguments
+    if plan.seconds:
+        from sundog.front.cli.apptainer_limit import with_limit  # few starts need it
+
+        words = with_limit(words, plan.seconds)
     return go_on_as_ch_run([*messages.told, *with_storage(words, context)], environment)
-
-
-def _load_limit() -> Callable[[list[str]], list[str]]:
-    """Return the function that limits the time of an image's scripts.  Few starts load it."""
-    from sundog.front.cli.apptainer_limit import with_limit
-
-    return with_limit
 
 
 def _prepare(plan: Plan, messages: Messages) -> None:

@@ -9,10 +9,9 @@ import time
 from calendar import timegm
 
 from sundog.errors import UsageError
+from sundog.front.pflag_values import parse_duration
 
 SECOND = 1_000_000_000  # nanoseconds
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": SECOND}
-_UNITS |= {"m": 60 * SECOND, "h": 3600 * SECOND}
 _TEXT_LIMIT = 64  # characters of a time
 _HINT = "write a duration (10m, 1h30m), a time of RFC 3339 (2006-01-02T15:04:05Z), or a UNIX time"
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -33,22 +32,6 @@ def parse_moment(text: str, option: str, now: int) -> int:
             except (ValueError, OverflowError):
                 continue
     raise UsageError(f"{option} {text}: not a time", _HINT)
-
-
-def parse_duration(text: str) -> int | None:
-    """Return the nanoseconds of a duration such as ``1h30m`` or ``1.5s``; None if it is none."""
-    rest, total = text, 0
-    while rest:
-        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        rest = rest[len(number) :]
-        letters = rest[: len(rest) - len(rest.lstrip("nuµmsh"))]
-        whole, _, fraction = number.partition(".")
-        if letters not in _UNITS or not (whole + fraction).isdecimal():
-            return None
-        unit = _UNITS[letters]
-        total += int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
-        rest = rest[len(letters) :]
-    return total if text else None
 
 
 def _unix_time(text: str) -> int:

@@ -33,6 +33,7 @@ _HOSTS_OWN = frozenset(
         "SHLVL",
         "_",
         "TMPDIR",
+        "SUNDOG_FALLBACK",
         "SUNDOG_STATUSES",
         "SUNDOG_IDLE",
         "SUNDOG_JOIN",

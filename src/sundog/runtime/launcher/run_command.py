@@ -16,13 +16,19 @@ from sundog.runtime.emulation.filter import describe_program, fake_root_program,
 from sundog.runtime.emulation.terminal import forbid_typing
 from sundog.runtime.launcher.environment import command_environment
 from sundog.runtime.launcher.image_choice import execution, unused_settings
+from sundog.runtime.launcher.statuses import APPTAINER_STATUSES
+
+# ``sundog apptainer`` sets it: where to start if the container lacks the working directory.
+_FALLBACK_VARIABLE = b"SUNDOG_FALLBACK"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.companion import PreparedCompanion
     from sundog.runtime.launcher.image import Image
+    from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.part import Part
     from sundog.runtime.launcher.request import Request
 
@@ -40,6 +46,8 @@ def run_command(
     """
     line, environment, messages = request.line, request.environment, request.messages
     command, changes, workdir = execution(line, image, statuses=request.statuses)
+    is_apptainer = request.statuses is APPTAINER_STATUSES
+    fallback = environment.get(_FALLBACK_VARIABLE) if is_apptainer else None
     who = prepared.identify()
     own: dict[bytes, bytes] = {}
     if who is not None and who.uid and who.home:
@@ -54,7 +62,10 @@ def run_command(
         expand=line.environment.expand,
         mpi_env=line.environment.mpi,
     )
-    _change_directory(workdir)
+    if fallback is None:
+        _change_directory(workdir)
+    else:
+        _change_to_one((workdir, fallback, b"/"), environment, messages)
     prepared.preload(command, environment)
     messages.verbose(f"executing: {quoted(command)}")
     return prepared.attend(who, lambda install: _become(request, command, image, install))
@@ -123,6 +134,24 @@ def _change_directory(path: bytes) -> None:
             f"can't cd to {printable(path)}: {os.strerror(error.errno or 0)}",
             "it must be a directory in the container",
         ) from None
+
+
+def _change_to_one(places: tuple[bytes, ...], environment: Environment, messages: Messages) -> None:
+    """Change to the first of ``places`` that can be entered, as Apptainer does."""
+    reason = ""
+    for place in places:
+        try:
+            _change_directory(place)
+        except SundogError as error:
+            reason = reason or error.message
+            continue
+        if reason:
+            messages.warning(
+                "Error changing the container working directory."
+                f" Using '{printable(place)}' instead: {reason}"
+            )
+            environment.set(b"PWD", place)
+        break
 
 
 def _silence(verbosity: int) -> None:
