@@ -42,16 +42,29 @@ option, *_ = with_limit(["x", "--"], 0.5)
 os.environ["SUNDOG_LIMIT"] = option.partition("=")[2].partition("=")[2].strip("'")
 os.execv("/bin/sh", ["sh", "-c", sys.argv[1], "sh", sys.argv[1], "sleep", "1"])
 """
-APPS_SCRIPT = """
+# As Apptainer writes them: the places of all apps, and the choice of one.
+APPS_SCRIPTS = {
+    "94-appsbase.sh": """
+SCIF_APPROOT_hello=/scif/apps/hello
+SCIF_APPBIN_hello=/scif/apps/hello/bin
+export SCIF_APPROOT_hello SCIF_APPBIN_hello
+""",
+    "95-apps.sh": """
 if test -n "${SINGULARITY_APPNAME:-}"; then
     app=/scif/apps/$SINGULARITY_APPNAME
-    PATH="$app/bin:$app:$PATH"
+    if test ! -d "$app"; then exit 1; fi
+    SCIF_APPROOT=$app
+    PATH="$app/bin:$app:/scif/apps/singularity:$PATH"
     if test -d "$app/lib"; then
         export LD_LIBRARY_PATH="$app/lib:${LD_LIBRARY_PATH:-/.singularity.d/libs}"
     fi
-    . "$app/scif/env/90-environment.sh"
+    for script in 01-base.sh 90-environment.sh; do
+        if [ -f "$app/scif/env/$script" ]; then . "$app/scif/env/$script"; fi
+    done
+    export SCIF_APPROOT PATH
 fi
-"""
+""",
+}
 
 
 class Place:
@@ -420,25 +433,29 @@ def test_overlays(place: Place, tmp_path: Path) -> None:
     assert place.run("overlay", "create", check=False).returncode == 1
 
 
-@pytest.mark.parametrize("kind", ["ours", "its own"])
-def test_apps(place: Place, tmp_path: Path, kind: str) -> None:
-    """An app has its programs, variables and scripts, also where the image's script knows apps."""
+@pytest.mark.parametrize("scripts", [(), ("94-appsbase.sh",), tuple(APPS_SCRIPTS)])
+def test_apps(place: Place, tmp_path: Path, scripts: tuple[str, ...]) -> None:
+    """An app has its programs, variables and scripts, also where the image's script chooses it."""
     image = tmp_path / "image"
     shutil.copytree(place.sandbox, image, symlinks=True)
     app = image / "scif/apps/hello"
     for name in ("bin", "lib", "scif/env"):
         (app / name).mkdir(parents=True)
-    (app / "scif/env/90-environment.sh").write_text("export APPVAR=$SCIF_APPNAME-app\n")
+    (app / "scif/env/90-environment.sh").write_text(
+        "export APPVAR=$SCIF_APPNAME-app COUNT=${COUNT}x\n"
+    )
     for name in ("bin/greet", "scif/runscript", "scif/test"):
         (app / name).write_text(f'#!/bin/sh\necho {name} "$@" $APPVAR\n')
         (app / name).chmod(0o755)
-    if kind == "its own":
-        (image / ".singularity.d/env/94-appsbase.sh").write_text(APPS_SCRIPT)
-    script = "greet; echo $PATH; echo $LD_LIBRARY_PATH; echo $SCIF_APPROOT"
-    done = place.run("exec", "--app", "hello", image, "sh", "-c", script)
-    greeting, path, libraries, root = done.stdout.splitlines()
+    for name in scripts:
+        (image / ".singularity.d/env" / name).write_text(APPS_SCRIPTS[name])
+    script = "greet; echo $COUNT$SCIF_APPBIN_hello; echo $PATH; echo $LD_LIBRARY_PATH; "
+    done = place.run("exec", "--app", "hello", image, "sh", "-c", f"{script}echo $SCIF_APPROOT")
+    greeting, shown, path, libraries, root = done.stdout.splitlines()
     assert greeting == "bin/greet hello-app"
-    assert path.startswith("/scif/apps/hello/bin:/scif/apps/hello:/x:/bin:")
+    assert shown == ("x/scif/apps/hello/bin" if scripts else "x")
+    more = "" if scripts[1:] == () else ":/scif/apps/singularity"
+    assert path.startswith(f"/scif/apps/hello/bin:/scif/apps/hello{more}:/x:/bin:")
     assert libraries == "/scif/apps/hello/lib:/.singularity.d/libs"
     assert root == "/scif/apps/hello"
     assert (
