@@ -18,17 +18,14 @@ from sundog.front.apptainer.variables import DEFAULT_PATH, Environment
 from sundog.front.cli.sundog_apptainer import VERSION
 from tests.conftest import Completed, command, run_program
 from tests.image.convert.formats import make_sif
-from tests.image.pull.conftest import flavours, no_logins, tls
+from tests.image.registry.servers import InProcessRegistry
 from tests.runtime.fuse.conftest import make_squashfs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.image.pull.flavours import Flavours
-
-__all__ = ["flavours", "no_logins", "tls"]
-
+RANKS = int(os.environ.get("SUNDOG_RANKS", "8"))  # `make callers` starts 64
 DOCKER = 'export PATH="/x:/bin"\nexport DOCK="${DOCK:-"image"}"\n'
 AWAY = {"HOME": "/home/ada"}  # not below /var/tmp
 CUSTOM = "export FOO=${FOO:-default}\n"
@@ -540,21 +537,41 @@ def test_an_image_that_is_no_image(place: Place, tmp_path: Path) -> None:
     assert "SECRET=" not in place.run("exec", "--contain", image, "env", env=AWAY).stdout
 
 
-def test_ranks_that_begin_at_once_pull_once(place: Place, flavours: Flavours) -> None:
-    """All of them run; the second time, nothing asks the registry."""
-    remote = f"{flavours.http}/ranks:1"
-    run_program([*command("ch-image"), "push", "bb", remote], env=place.environment)
-    argv = [*command("sundog"), "apptainer", "exec", f"docker://{remote}", "echo", "here"]
+def started_at_once(place: Place, image: str | Path) -> list[bytes]:
+    """Start a command in an image many times at once; return what each has said."""
+    argv = [*command("sundog"), "apptainer", "exec", image, "echo", "here"]
     environment = os.environ | place.environment
     pipe = subprocess.PIPE
     started = [
         subprocess.Popen(argv, env=environment, cwd=place.work, stdout=pipe, stderr=pipe)
-        for _ in range(4)
+        for _ in range(RANKS)
     ]
-    ends = [process.communicate(timeout=120) for process in started]
-    assert [out for out, _ in ends] == [b"here\n"] * 4
-    assert sum(b"INFO:    Pulling docker://" in said for _, said in ends) == 1
-    assert place.run("exec", f"docker://{remote}", "true").stderr == ""
-    done = place.run("-q", "exec", f"docker://{flavours.http}/none", "true", check=False)
+    ends = [process.communicate(timeout=300) for process in started]
+    assert [(process.returncode, out) for process, (out, _) in zip(started, ends, strict=True)] == [
+        (0, b"here\n")
+    ] * RANKS, ends
+    return [said for _, said in ends]
+
+
+def test_ranks_that_begin_at_once_pull_once(place: Place) -> None:
+    """All of them run; each blob is fetched once; the second time, nothing asks the registry."""
+    with InProcessRegistry().serve() as registry:
+        remote = f"{registry.host}/ranks:1"
+        run_program([*command("ch-image"), "push", "bb", remote], env=place.environment)
+        registry.requests.clear()
+        said = started_at_once(place, f"docker://{remote}")
+        asked = len(registry.requests)
+        blobs = [request for request in registry.requests if "/blobs/" in request]
+        assert place.run("exec", f"docker://{remote}", "true").stderr == ""
+        assert len(registry.requests) == asked
+        done = place.run("-q", "exec", f"docker://{registry.host}/none", "true", check=False)
+    assert sum(b"INFO:    Pulling docker://" in text for text in said) == 1
+    assert blobs
+    assert len(blobs) == len(set(blobs)), blobs
+    assert asked < 3 * len(blobs)
     assert done.returncode == 255
-    assert done.stderr.splitlines()[-1] == f"FATAL:   can't pull {flavours.http}/none"
+    assert done.stderr.splitlines()[-1] == f"FATAL:   can't pull {registry.host}/none"
+
+
+def test_ranks_of_a_sif(place: Place) -> None:
+    assert started_at_once(place, place.sif) == [b""] * RANKS
