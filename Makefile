@@ -24,7 +24,8 @@ help:
 	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
 	@echo 'make pyxis PYXIS=DIR ENROOT=DIR    run jobs with the real plug-in pyxis of Slurm and Enroot,'
 	@echo '             built from their sources in these directories (root)'
-	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog'
+	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog;'
+	@echo '             start 64 ranks at once'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
@@ -71,7 +72,9 @@ pyxis: python
 	@$(RUN) scripts.check --pyxis "$(PYXIS)" "$(ENROOT)" -- -n0 tests/cluster/test_pyxis.py $(ARGS)
 
 callers: python
-	@$(RUN) scripts.check --callers -- -n0 --timeout=900 tests/callers/engines $(ARGS)
+	@SUNDOG_RANKS=64 $(RUN) scripts.check --callers -- -n0 --timeout=900 tests/callers/engines \
+	    tests/front/cli/test_sundog_apptainer.py::test_ranks_that_begin_at_once_pull_once \
+	    tests/front/cli/test_sundog_apptainer.py::test_ranks_of_a_sif $(ARGS)
 
 # -s: it shows what the machine is, and how long it took to start.
 vm-test: python

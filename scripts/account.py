@@ -31,6 +31,7 @@ PASSED_ON = (
     "SUNDOG_MACHINES",
     "SUNDOG_NODE_ROUNDS",
     "SUNDOG_PYXIS",
+    "SUNDOG_RANKS",
     "SUNDOG_TRIES",
     "CI",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import Completed, command, run_program
+from tests.front.cli.test_apptainer_images import serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -543,9 +544,42 @@ def test_agents(bench: Bench) -> None:
     assert "%pre" in done.stderr
 
 
+DOCKER = """#!/bin/sh
+case $1 in
+image) test $3 = bb:1 || { echo "Error: No such image: $3" >&2; exit 1; } ;;
+save) cat docker.tar ;;
+esac
+"""
+
+
+def test_bases_of_a_daemon_and_a_server(bench: Bench) -> None:
+    """``docker save`` of the host gives an image, and a web server gives busybox."""
+    convert = [*command("ch-convert"), "-s", bench.environment["CH_IMAGE_STORAGE"], "bb"]
+    run_program([*convert, "docker-archive:docker.tar"], cwd=bench.work, env=bench.environment)
+    bench.write("bin/docker", DOCKER).chmod(0o755)
+    env = {"PATH": f"{bench.work}/bin:{os.environ['PATH']}"}
+    text = "Bootstrap: docker-daemon\nFrom: bb:1\n%post\n echo built\n"
+    assert bench.build(text, env=env).stdout == "built\n"
+    for name, path, fault in (
+        ("none:1", env["PATH"], "source not found in Docker storage: none:1"),
+        ("bb:1", "/nowhere", "Bootstrap: docker-daemon: the host has no docker"),
+    ):
+        other = text.replace("bb:1", name)
+        done = bench.build(other, target="never", check=False, env={"PATH": path})
+        assert (done.returncode, f"FATAL:   x.def:1: {fault}\n" in done.stderr) == (255, True)
+    assert "hint: `docker save -o FILE NAME` where" in done.stderr
+    bench.run("build", "--sandbox", "bb", "docker://bb")
+    with serving((bench.work / "bb/bin/busybox").read_bytes()) as server:
+        url = f"http://127.0.0.1:{server.server_port}/x.sif"
+        text = f"Bootstrap: busybox\nMirrorURL: {url}\n%post\n ls /bin/ls; id -u\n"
+        assert bench.build(text).stdout == "/bin/ls\n0\n"
+        fault = bench.refused(text.replace("x.sif", "none"))
+    assert fault.startswith("FATAL:   x.def:1: ")
+    assert "404" in fault
+
+
 REFUSED_AGENTS = {
     "Bootstrap: library\nFrom: x\n": "x.def:1: Bootstrap: library: Sundog knows no library",
-    "Bootstrap: oras\nFrom: x\n": "x.def:1: Bootstrap: oras: ",
     "Bootstrap: shub\nFrom: x\n": "x.def:1: Bootstrap: shub: ",
     "Bootstrap: dokcer\nFrom: x\n": "x.def:1: Bootstrap: no such agent: dokcer",
     "Bootstrap: docker\n": "x.def:1: Bootstrap: docker needs from",

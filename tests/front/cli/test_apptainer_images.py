@@ -185,6 +185,15 @@ def test_a_file_of_a_registry(place: Place, faulty: FaultyRegistry, shelf: Shelf
         assert ("downloading" in done.stderr) == expected
     place.run("pull", good)
     assert (place.path / "b_c.sif").read_bytes() == data
+    text = f"Bootstrap: oras\nFrom: {good.removeprefix('oras://')}\n%post\n echo more > /more\n"
+    (place.path / "more.def").write_text(text)
+    done = place.run("build", "more.sif", "more.def")
+    assert "downloading" not in done.stderr
+    assert place.run("run", "more.sif", "x").stdout == f"{place.path} x\n"
+    assert place.run("exec", "more.sif", "cat", "/more").stdout == "more\n"
+    (place.path / "none.def").write_text("Bootstrap: oras\nFrom: {faulty.host}/no/such:1\n")
+    done = place.run("build", "none.sif", "none.def", check=False)
+    assert (done.returncode, "FATAL:   none.def:1: " in done.stderr) == (255, True)
     layer = shelf.blob(data[:-1] + b"x", LAYER)
     shelf.blobs[layer["digest"]] = data
     for source, text in (

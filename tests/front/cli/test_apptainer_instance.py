@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,12 +19,11 @@ import pytest
 from sundog.errors import SundogError
 from sundog.front.apptainer.instance_logs import make_logs
 from sundog.front.cli.apptainer_instance import user_name
-from tests.conftest import command, run_program
+from tests.conftest import children_of, command, run_program
 from tests.front.cli.test_sundog_apptainer import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import Any
 
 WAIT = 30  # seconds
@@ -163,6 +165,23 @@ def test_a_process_that_does_not_end(place: Place) -> None:
         assert done.returncode == 1, name
 
 
+def descendants(process: int) -> Iterator[int]:
+    for child in children_of(process):
+        yield child
+        yield from descendants(child)
+
+
+def test_the_end_of_a_keeper(place: Place) -> None:
+    """If the keeper of its group is killed, the instance ends, with all processes."""
+    place.run("instance", "start", place.sandbox, "kept", "wait")
+    [entry] = listed(place)
+    names = {process: Path(f"/proc/{process}/comm") for process in descendants(entry["pid"])}
+    [keeper] = [process for process, name in names.items() if name.read_text() == "ch-run-keeper\n"]
+    os.kill(keeper, signal.SIGKILL)
+    wait_until(lambda: not any(name.exists() for name in names.values()))
+    assert listed(place) == []
+
+
 def test_ghosts_go(place: Place) -> None:
     """An instance whose processes were killed is not listed, and its name is free."""
     place.run("instance", "start", "docker://bb", "ghost")
@@ -267,16 +286,25 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
-def test_without_a_pid_namespace(place: Place) -> None:
+def command_lines() -> Iterator[bytes]:
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            yield (entry / "cmdline").read_bytes()
+
+
+@pytest.mark.parametrize("options", ["", "--fakeroot"])
+def test_without_a_pid_namespace(place: Place, options: str) -> None:
     """A WARNING says so; the instance shows the host's processes, and its end ends them all."""
-    sundog = f"{command('sundog')[0]} apptainer"
-    script = f"""{sundog} instance start docker://bb plain && {sundog} exec instance://plain id -u
-    {sundog} exec instance://plain sh -c ': > ran; sleep 1000' & until [ -e ran ]; do :; done
-    {sundog} instance stop plain; wait $!; echo $?"""
+    sundog, name = f"{command('sundog')[0]} apptainer", f"plain-{secrets.token_hex(4)}"
+    script = f"""{sundog} instance start {options} docker://bb {name}
+    {sundog} exec instance://{name} id -u
+    {sundog} exec instance://{name} sh -c ': > {name}; sleep 1000' & until [ -e {name} ]; do :; done
+    {sundog} instance stop {name}; wait $!; echo $?"""
     done = run_program(
         [sys.executable, "-c", WITHOUT_PID_NAMESPACES, "sh", "-c", script],
         env=place.environment,
         cwd=place.work,
     )
-    assert done.stdout.split() == [str(os.geteuid()), "137"]
+    assert done.stdout.split() == ["0" if options else str(os.geteuid()), "137"]
     assert done.stderr.startswith("WARNING: no PID namespace is possible here")
+    wait_until(lambda: not any(name.encode() in line for line in command_lines()))

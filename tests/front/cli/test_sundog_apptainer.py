@@ -18,17 +18,14 @@ from sundog.front.apptainer.variables import DEFAULT_PATH, Environment
 from sundog.front.cli.sundog_apptainer import VERSION
 from tests.conftest import Completed, command, run_program
 from tests.image.convert.formats import make_sif
-from tests.image.pull.conftest import flavours, no_logins, tls
+from tests.image.registry.servers import InProcessRegistry
 from tests.runtime.fuse.conftest import make_squashfs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.image.pull.flavours import Flavours
-
-__all__ = ["flavours", "no_logins", "tls"]
-
+RANKS = int(os.environ.get("SUNDOG_RANKS", "8"))  # `make callers` starts 64
 DOCKER = 'export PATH="/x:/bin"\nexport DOCK="${DOCK:-"image"}"\n'
 AWAY = {"HOME": "/home/ada"}  # not below /var/tmp
 CUSTOM = "export FOO=${FOO:-default}\n"
@@ -42,16 +39,29 @@ option, *_ = with_limit(["x", "--"], 0.5)
 os.environ["SUNDOG_LIMIT"] = option.partition("=")[2].partition("=")[2].strip("'")
 os.execv("/bin/sh", ["sh", "-c", sys.argv[1], "sh", sys.argv[1], "sleep", "1"])
 """
-APPS_SCRIPT = """
+# As Apptainer writes them: the places of all apps, and the choice of one.
+APPS_SCRIPTS = {
+    "94-appsbase.sh": """
+SCIF_APPROOT_hello=/scif/apps/hello
+SCIF_APPBIN_hello=/scif/apps/hello/bin
+export SCIF_APPROOT_hello SCIF_APPBIN_hello
+""",
+    "95-apps.sh": """
 if test -n "${SINGULARITY_APPNAME:-}"; then
     app=/scif/apps/$SINGULARITY_APPNAME
-    PATH="$app/bin:$app:$PATH"
+    if test ! -d "$app"; then exit 1; fi
+    SCIF_APPROOT=$app
+    PATH="$app/bin:$app:/scif/apps/singularity:$PATH"
     if test -d "$app/lib"; then
         export LD_LIBRARY_PATH="$app/lib:${LD_LIBRARY_PATH:-/.singularity.d/libs}"
     fi
-    . "$app/scif/env/90-environment.sh"
+    for script in 01-base.sh 90-environment.sh; do
+        if [ -f "$app/scif/env/$script" ]; then . "$app/scif/env/$script"; fi
+    done
+    export SCIF_APPROOT PATH
 fi
-"""
+""",
+}
 
 
 class Place:
@@ -420,25 +430,29 @@ def test_overlays(place: Place, tmp_path: Path) -> None:
     assert place.run("overlay", "create", check=False).returncode == 1
 
 
-@pytest.mark.parametrize("kind", ["ours", "its own"])
-def test_apps(place: Place, tmp_path: Path, kind: str) -> None:
-    """An app has its programs, variables and scripts, also where the image's script knows apps."""
+@pytest.mark.parametrize("scripts", [(), ("94-appsbase.sh",), tuple(APPS_SCRIPTS)])
+def test_apps(place: Place, tmp_path: Path, scripts: tuple[str, ...]) -> None:
+    """An app has its programs, variables and scripts, also where the image's script chooses it."""
     image = tmp_path / "image"
     shutil.copytree(place.sandbox, image, symlinks=True)
     app = image / "scif/apps/hello"
     for name in ("bin", "lib", "scif/env"):
         (app / name).mkdir(parents=True)
-    (app / "scif/env/90-environment.sh").write_text("export APPVAR=$SCIF_APPNAME-app\n")
+    (app / "scif/env/90-environment.sh").write_text(
+        "export APPVAR=$SCIF_APPNAME-app COUNT=${COUNT}x\n"
+    )
     for name in ("bin/greet", "scif/runscript", "scif/test"):
         (app / name).write_text(f'#!/bin/sh\necho {name} "$@" $APPVAR\n')
         (app / name).chmod(0o755)
-    if kind == "its own":
-        (image / ".singularity.d/env/94-appsbase.sh").write_text(APPS_SCRIPT)
-    script = "greet; echo $PATH; echo $LD_LIBRARY_PATH; echo $SCIF_APPROOT"
-    done = place.run("exec", "--app", "hello", image, "sh", "-c", script)
-    greeting, path, libraries, root = done.stdout.splitlines()
+    for name in scripts:
+        (image / ".singularity.d/env" / name).write_text(APPS_SCRIPTS[name])
+    script = "greet; echo $COUNT$SCIF_APPBIN_hello; echo $PATH; echo $LD_LIBRARY_PATH; "
+    done = place.run("exec", "--app", "hello", image, "sh", "-c", f"{script}echo $SCIF_APPROOT")
+    greeting, shown, path, libraries, root = done.stdout.splitlines()
     assert greeting == "bin/greet hello-app"
-    assert path.startswith("/scif/apps/hello/bin:/scif/apps/hello:/x:/bin:")
+    assert shown == ("x/scif/apps/hello/bin" if scripts else "x")
+    more = "" if scripts[1:] == () else ":/scif/apps/singularity"
+    assert path.startswith(f"/scif/apps/hello/bin:/scif/apps/hello{more}:/x:/bin:")
     assert libraries == "/scif/apps/hello/lib:/.singularity.d/libs"
     assert root == "/scif/apps/hello"
     assert (
@@ -523,21 +537,41 @@ def test_an_image_that_is_no_image(place: Place, tmp_path: Path) -> None:
     assert "SECRET=" not in place.run("exec", "--contain", image, "env", env=AWAY).stdout
 
 
-def test_ranks_that_begin_at_once_pull_once(place: Place, flavours: Flavours) -> None:
-    """All of them run; the second time, nothing asks the registry."""
-    remote = f"{flavours.http}/ranks:1"
-    run_program([*command("ch-image"), "push", "bb", remote], env=place.environment)
-    argv = [*command("sundog"), "apptainer", "exec", f"docker://{remote}", "echo", "here"]
+def started_at_once(place: Place, image: str | Path) -> list[bytes]:
+    """Start a command in an image many times at once; return what each has said."""
+    argv = [*command("sundog"), "apptainer", "exec", image, "echo", "here"]
     environment = os.environ | place.environment
     pipe = subprocess.PIPE
     started = [
         subprocess.Popen(argv, env=environment, cwd=place.work, stdout=pipe, stderr=pipe)
-        for _ in range(4)
+        for _ in range(RANKS)
     ]
-    ends = [process.communicate(timeout=120) for process in started]
-    assert [out for out, _ in ends] == [b"here\n"] * 4
-    assert sum(b"INFO:    Pulling docker://" in said for _, said in ends) == 1
-    assert place.run("exec", f"docker://{remote}", "true").stderr == ""
-    done = place.run("-q", "exec", f"docker://{flavours.http}/none", "true", check=False)
+    ends = [process.communicate(timeout=300) for process in started]
+    assert [(process.returncode, out) for process, (out, _) in zip(started, ends, strict=True)] == [
+        (0, b"here\n")
+    ] * RANKS, ends
+    return [said for _, said in ends]
+
+
+def test_ranks_that_begin_at_once_pull_once(place: Place) -> None:
+    """All of them run; each blob is fetched once; the second time, nothing asks the registry."""
+    with InProcessRegistry().serve() as registry:
+        remote = f"{registry.host}/ranks:1"
+        run_program([*command("ch-image"), "push", "bb", remote], env=place.environment)
+        registry.requests.clear()
+        said = started_at_once(place, f"docker://{remote}")
+        asked = len(registry.requests)
+        blobs = [request for request in registry.requests if "/blobs/" in request]
+        assert place.run("exec", f"docker://{remote}", "true").stderr == ""
+        assert len(registry.requests) == asked
+        done = place.run("-q", "exec", f"docker://{registry.host}/none", "true", check=False)
+    assert sum(b"INFO:    Pulling docker://" in text for text in said) == 1
+    assert blobs
+    assert len(blobs) == len(set(blobs)), blobs
+    assert asked < 3 * len(blobs)
     assert done.returncode == 255
-    assert done.stderr.splitlines()[-1] == f"FATAL:   can't pull {flavours.http}/none"
+    assert done.stderr.splitlines()[-1] == f"FATAL:   can't pull {registry.host}/none"
+
+
+def test_ranks_of_a_sif(place: Place) -> None:
+    assert started_at_once(place, place.sif) == [b""] * RANKS

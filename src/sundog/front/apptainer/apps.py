@@ -5,8 +5,9 @@
                         its scripts
     scif/env/*.sh       its variables
 
-Images that Apptainer builds have a script of variables that knows apps, 94-appsbase.sh.  For others
-this module says what that script does.  Specification: Apptainer's user guide, "Apps"; scif(7).
+Images that Apptainer builds have a script of variables that chooses an app, 95-apps.sh.  For others
+this module says what that script does.  A script 94-appsbase.sh beside it chooses none: it names
+the places of all apps.  Specification: Apptainer's user guide, "Apps"; scif(7).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 APPS = "/scif/apps"
 LIBRARIES = "/.singularity.d/libs"  # the default of LD_LIBRARY_PATH
-_OWN_SCRIPT = "94-appsbase.sh"
+_OWN_SCRIPT = "95-apps.sh"
 
 
 class App:

@@ -56,11 +56,16 @@ def build_definition_file(line: Line, storage: str | None, report: ApptainerRepo
     )
     with Store.open(storage) as store:
         path = os.fsdecode(store.path)
+
+        def fetched(address: str) -> str:
+            from sundog.front.cli.apptainer_fetched import fetch_file  # a build seldom needs it
+
+            return fetch_file(store, address, line, report)
+
         if target.startswith(_STORED):
             name = target.removeprefix(_STORED)
-            build_definition(
-                store, definition, wanted, _options(line, name, storage, report), report
-            )
+            options = _options(line, name, storage, report)
+            build_definition(store, definition, wanted, options, report, fetch_file=fetched)
             return 0
         digest = hashlib.sha256(os.fsencode(os.path.abspath(target))).hexdigest()[:16]
         name = f"apptainer-build/{digest}"
@@ -68,7 +73,7 @@ def build_definition_file(line: Line, storage: str | None, report: ApptainerRepo
             lambda: report.info(f"waiting for another build of {target}")
         ):
             options = _options(line, name, storage, report)
-            build_definition(store, definition, wanted, options, report)
+            build_definition(store, definition, wanted, options, report, fetch_file=fetched)
             try:
                 convert_image(Place(CH_IMAGE, name), target, line, path, report)
             finally:

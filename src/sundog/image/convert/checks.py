@@ -65,7 +65,11 @@ def check_output(
 def _engine(place: Place) -> Engine:
     engine = ENGINES[place.format]
     if not engine.is_here:
-        raise UsageError(f"format {place.format} invalid: {place.format} not found")
+        raise UsageError(
+            f"format {place.format} invalid: {place.format} not found",
+            f"docker-archive:FILE is what `{place.format} save -o FILE NAME` writes elsewhere, and"
+            f" what `{place.format} load` reads",
+        )
     return engine
 
 

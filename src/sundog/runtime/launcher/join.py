@@ -121,7 +121,6 @@ class Group(Joinable):
         "_environment",
         "_image",
         "_is_attended",
-        "_keeper",
         "_known_place",
         "_messages",
         "_name",
@@ -156,7 +155,6 @@ class Group(Joinable):
         self._tag = tag
         self._image = image
         self._messages = messages
-        self._keeper: socket | None = None
         self._is_attended = is_attended
         self._process = os.open(b"/proc/self", OPEN_DIRECTORY)
         self._proc = os.open(b"/proc", OPEN_DIRECTORY) if is_attended else -1
@@ -174,17 +172,16 @@ class Group(Joinable):
 
         Raises SundogError.
         """
-        if self._keeper is None:
+        if self.keeper is None:
             return
         set_dumpable(False)  # the command of another process may start before that of this one
         flags = os.O_RDONLY | os.O_CLOEXEC
         own = [os.open(name, flags, dir_fd=self._process) for name in (b"ns/user", b"ns/mnt")]
         try:
             shared = [] if self.channel is None else [self.channel.channel.fileno()]
-            send_message(self._keeper, b"+", own + shared)
+            send_message(self.keeper, b"+", own + shared)
         except OSError:
             raise SundogError("join: the keeper of the group died", "start again") from None
-        self._keeper.close()
         for fd in (*own, self._process):
             os.close(fd)
         self._messages.verbose("join: done")
@@ -211,7 +208,7 @@ class Group(Joinable):
         if keeper is None:
             raise SundogError(f"join: the group {printable(self._tag)} is over")
         self._messages.verbose("join: I won")
-        self._keeper = keeper
+        self.keeper = keeper
         if self._is_attended:
             self.channel = GroupChannel(self._proc)
 

@@ -98,13 +98,13 @@ class _Keeper:
         """Wait until the container is complete; then answer peers until the last member ends.
 
         A group with a supervisor is over, too, when the supervisor ends.
-        The namespaces come by the connection ``first``; ``member`` is a pidfd of the process at its
-        other end, and ``waiter`` one of the process that waits for it, or -1.  Raises OSError.
+        The namespaces come by the connection ``first``, whose other end sees when this process
+        ends; ``member`` is a pidfd of the process there, and ``waiter`` one of the process that
+        waits for it, or -1.  Raises OSError.
         """
         _, self._namespaces = receive_message(first, 1)
         if not self._namespaces:
             return
-        first.close()
         # Only this process needs it.
         from sundog.runtime.launcher.ender import start_group_ender
 

@@ -181,7 +181,7 @@ def _launch(
     enter(container.directory, container.operations, messages.verbose)
     for part in parts:
         part.entered()
-    return run_command(request, image, prepared, parts)
+    return run_command(request, image, prepared, parts, sharing.keeper)
 
 
 def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Part) -> list[Part]:

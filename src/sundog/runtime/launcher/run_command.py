@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sundog.base.cpython import socket
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.companion import PreparedCompanion
     from sundog.runtime.launcher.image import Image
@@ -38,11 +39,13 @@ def run_command(
     image: Image | None,
     prepared: PreparedCompanion,
     parts: Iterable[Part],
+    keeper: socket | None = None,
 ) -> int:
     """Run the command of ``request`` in the container, in which this process is.
 
-    ``image`` may be None if the command line has a command.  ``parts`` give variables.  Returns an
-    exit status unless this process becomes the command.
+    ``image`` may be None if the command line has a command.  ``parts`` give variables.
+    ``keeper`` is the connection to that of the group which this process has begun.  Returns an exit
+    status unless this process becomes the command.
     """
     line, environment, messages = request.line, request.environment, request.messages
     command, changes, workdir = execution(line, image, statuses=request.statuses)
@@ -68,13 +71,14 @@ def run_command(
         _change_to_one((workdir, fallback, b"/"), environment, messages)
     prepared.preload(command, environment)
     messages.verbose(f"executing: {quoted(command)}")
-    return prepared.attend(who, lambda install: _become(request, command, image, install))
+    return prepared.attend(who, lambda install: _become(request, command, image, keeper, install))
 
 
 def _become(
     request: Request,
     command: list[bytes],
     image: Image | None,
+    keeper: socket | None,
     install: Callable[[], None] | None,
 ) -> int:
     """Become the command, with the filter that ``install`` installs; None: no filter.
@@ -94,7 +98,8 @@ def _become(
         except KernelError as error:  # a kernel without filters can still run the command
             messages.verbose(f"programs can type into terminals: {error.message}")
     if request.idle is not None:
-        return request.idle.stay()
+        assert keeper is not None  # an idle process begins a group
+        return request.idle.stay(keeper)
     _silence(messages.verbosity)
 
     def told(failure: OSError) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from sundog.runtime.launcher.part import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.cpython import socket
     from sundog.runtime.launcher.request import Request
     from sundog.runtime.supervision.membership import GroupChannel
 
@@ -14,14 +15,16 @@ class Sharing(Part):
     """A container that processes may share; this class is one that no other process shares.
 
     namespaces  those to enter, [] if this process has to make the container
+    keeper      the connection to the keeper that this process has started, or None
     channel     leads to the supervisor of --notify that processes share, or None
     """
 
-    __slots__ = ("channel", "namespaces")
+    __slots__ = ("channel", "keeper", "namespaces")
 
     def __init__(self) -> None:
         super().__init__()
         self.channel: GroupChannel | None = None
+        self.keeper: socket | None = None
         self.namespaces: list[int] = []
 
     def run(self, request: Request, home: Part) -> int:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from sundog.image.builder.definition.host_command import PLACE, SCRIPT
+from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.formats import (
     DOCKER,
     DOCKER_ARCHIVE,
@@ -34,7 +35,7 @@ _SYSTEM = frozenset({"osversion", "mirrorurl", "include"})
 _KEYWORDS: Mapping[str, frozenset[str]] = {
     "docker": frozenset({"from", "registry", "namespace", "includecmd"}),
     **dict.fromkeys(
-        ("docker-archive", "docker-daemon", "oci", "oci-archive", "localimage"),
+        ("docker-archive", "docker-daemon", "oci", "oci-archive", "localimage", "oras"),
         frozenset({"from"}),
     ),
     "scratch": frozenset(),
@@ -48,7 +49,6 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
     "arch": frozenset({"confurl", "include"}),
 }
 _REFUSED = {
-    "oras": ("a SIF of a registry is not pulled", "Bootstrap: localimage, with the SIF"),
     "library": ("Sundog knows no library", "Bootstrap: docker, or localimage with a SIF"),
     "shub": ("Singularity Hub takes no requests any more", "Bootstrap: docker"),
 }
@@ -74,6 +74,13 @@ class Converted:
     """An image at a place of the host, in a format that ``ch-convert`` reads."""
 
     place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFile:
+    """A SIF of a registry, by its ``address``, which begins with oras://."""
+
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class Empty:
     """No file."""
 
 
-Start = Registry | Converted | Dockerfile | Made | Busybox | Empty
+Start = Registry | Converted | RegistryFile | Dockerfile | Made | Busybox | Empty
 
 
 def start_of(stage: DefinitionStage, machine: str, fault: Fault) -> tuple[Start, list[str]]:
@@ -153,12 +160,20 @@ def _start(
         return Registry("/".join(filter(None, parts)).removeprefix("docker://"))
     if agent in _FORMATS:
         prefix, form = _FORMATS[agent]
+        if form in ENGINES and not ENGINES[form].is_here:
+            raise fault(
+                f"Bootstrap: {agent}: the host has no {form}",
+                f"`{form} save -o FILE NAME` where it is, and Bootstrap: docker-archive",
+                "bootstrap",
+            )
         return Converted(input_place(prefix + needed("from"), form))
     if agent == "localimage":
         path = needed("from")
         if not os.path.exists(path):
             raise fault(f"no such file: {path}", "paths are relative to where you are", "from")
         return Converted(input_place(os.path.abspath(path), None))
+    if agent == "oras":
+        return RegistryFile(f"oras://{needed('from').removeprefix('oras://')}")
     if agent == "scratch":
         return Empty()
     if agent == "busybox":

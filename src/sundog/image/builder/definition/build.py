@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sundog.errors import DockerfileError, SundogError
 from sundog.image.builder.bases import Bases
-from sundog.image.builder.definition.agents import Converted, Dockerfile, Registry
+from sundog.image.builder.definition.agents import Converted, Dockerfile, Registry, RegistryFile
 from sundog.image.builder.definition.plan import plan_of
 from sundog.image.builder.document import read_document
 from sundog.image.builder.executor import build, build_unnamed
@@ -18,7 +18,8 @@ from sundog.image.builder.own_step import StepMaker
 from sundog.image.builder.places import Places
 from sundog.image.builder.scope import GlobalScope
 from sundog.image.builder.state import BuildState
-from sundog.image.convert.formats import CH_IMAGE
+from sundog.image.convert.checks import check_input
+from sundog.image.convert.formats import CH_IMAGE, SIF, Place
 from sundog.image.convert.options import Options
 from sundog.image.convert.source import Source
 from sundog.image.dockerfile.parse import SIZE_LIMIT, parse
@@ -28,6 +29,7 @@ from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from sundog.image.builder.definition.plan import Plan, PlannedBase, Wanted
@@ -51,16 +53,18 @@ def build_definition(
     wanted: Wanted,
     options: BuildOptions,
     report: BuildReport,
+    *,
+    fetch_file: Callable[[str], str],
 ) -> None:
     """Build an image and put it in place under the names in ``options.tags``.
 
-    Raises DockerfileError, BuildError and the errors of the store; then the images that had these
-    names are unchanged.
+    ``fetch_file`` returns the path of the SIF at an address of a registry.  Raises DockerfileError,
+    BuildError and the errors of the store; then the images that had these names are unchanged.
     """
     plan, planned, warnings = plan_of(definition, wanted, os.uname().machine)
     for text in warnings:
         report.warning(text)
-    shared = _Shared(store, plan, options, report)
+    shared = _Shared(store, plan, options, report, fetch_file)
     contexts = {context_key(text): _Base(base, shared) for text, base in planned.items()}
     build(store, plan, replace(options, contexts=contexts, ignores_triggers=True), report)
 
@@ -71,6 +75,7 @@ class _Shared:
     plan: Plan
     options: BuildOptions
     report: BuildReport
+    fetch_file: Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +95,28 @@ class _Base:
             image = bases.find(start.name, platform) or bases.fetch(start.name, platform)
             assert image is not None
             return image
+        if isinstance(start, RegistryFile):
+            return self._converted(Place(SIF, shared.fetch_file(start.address)))
         if isinstance(start, Converted):
-            options = Options(
-                os.fsdecode(shared.store.path),
-                None,
-                keeps_xattrs=True,
-                clobbers=False,
-                is_dry=False,
-                packing=Packing.choose("gzip", shared.options.environment),
-            )
-            with ExitStack() as stack:
-                source = Source(start.place, options, shared.report, stack, target=CH_IMAGE)
-                return source.image_in(shared.store)
+            return self._converted(start.place)
         assert isinstance(start, Dockerfile)
         return self._built(start)
+
+    def _converted(self, place: Place) -> Image:
+        """Return an image that ``ch-convert`` reads."""
+        shared = self.shared
+        check_input(place)
+        options = Options(
+            os.fsdecode(shared.store.path),
+            None,
+            keeps_xattrs=True,
+            clobbers=False,
+            is_dry=False,
+            packing=Packing.choose("gzip", shared.options.environment),
+        )
+        with ExitStack() as stack:
+            source = Source(place, options, shared.report, stack, target=CH_IMAGE)
+            return source.image_in(shared.store)
 
     def _run_pre(self) -> None:
         """Run the commands of the host; the tree that they see is discarded."""
