@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,10 +90,13 @@ def test_an_image_has_its_links_as_long_as_it_is_there(store: Store, storage: Pa
 
 
 def test_deleted_links_come_back(open_store: Callable[[], Store], storage: Path) -> None:
-    """Nextflow deletes its link after a pull that failed."""
+    """Nextflow deletes its link after a pull that failed, and then pulls the image again."""
     open_store().images.put(image("app"))
     (storage / "img/app+latest").unlink()
-    open_store()
+    open_store().images.get("app")
+    assert links(storage) == OF_APP
+    (storage / "img/app+latest").unlink()
+    open_store().images.matching("app")
     assert links(storage) == OF_APP
     shutil.rmtree(storage / "img")
     open_store()
@@ -115,15 +119,25 @@ def test_files_deleted_through_a_link_are_missed(store: Store, storage: Path) ->
 def test_a_command_that_is_killed_before_the_links(
     open_store: Callable[[], Store], storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_store().images.put(image("old"))
-    with monkeypatch.context() as patched:
-        patched.setattr(ImgLinks, "follow", lambda *_: None)
-        open_store().images.put(image("app"))
-        open_store().images.delete("old")
-        assert "old" in links(storage)
-        assert not (storage / "img/old").exists()
-        assert "app" not in links(storage)
+    def killed(operation: Callable[[Store], None]) -> None:
+        child = os.fork()
+        if not child:
+            with monkeypatch.context() as patched:
+                patched.setattr(ImgLinks, "follow", lambda *_: os.kill(os.getpid(), SIGKILL))
+                operation(open_store())
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -SIGKILL
+
+    with open_store() as store:
+        store.images.put(image("old"))
+    killed(lambda store: store.images.put(image("app")))
+    assert "app" not in links(storage)
     open_store()
+    assert set(OF_APP) < set(links(storage))
+    killed(lambda store: store.images.delete("old"))
+    assert "old" in links(storage)
+    assert not (storage / "img/old").exists()
+    open_store().close()
     assert links(storage) == OF_APP
 
 

@@ -107,7 +107,7 @@ class Images:
         """
         canonical = canonical_name(text)
         self._storage.hold()
-        image = self._read(name_to_directory(canonical))
+        image = self._find(name_to_directory(canonical))
         if image is None:
             raise _not_in_storage(text)
         for layer in image.layers:
@@ -125,7 +125,7 @@ class Images:
         """
         images = []
         for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
-            image = self._read_or_tell(directory)
+            image = self._or_told(self._read, directory)
             if image is not None:
                 images.append(image)
         return sorted(images, key=lambda image: image.typed)
@@ -265,8 +265,13 @@ class Images:
             raise _not_in_storage(missing[0])
 
     def heal_links(self) -> None:
-        """Make the links in ``img/`` agree with the images.  Raises OSError."""
+        """Make the links in ``img/`` agree with all images.  Raises OSError."""
         self._links.heal()
+
+    def _find(self, directory: str) -> Image | None:
+        """Read the image that a command names, and put its links right; raise as ``_read``."""
+        self._links.follow(directory)
+        return self._read(directory)
 
     def _named(self, text: str) -> Sequence[Image]:
         """Return the image that ``text`` names, if there is one."""
@@ -274,13 +279,13 @@ class Images:
             directory = name_to_directory(canonical_name(text))
         except ReferenceSyntaxError:
             return ()
-        image = self._read_or_tell(directory)
+        image = self._or_told(self._find, directory)
         return () if image is None else (image,)
 
-    def _read_or_tell(self, directory: str) -> Image | None:
+    def _or_told(self, read: Callable[[str], Image | None], directory: str) -> Image | None:
         """Read an image; for a damaged one, return its name, with the error as the origin."""
         try:
-            return self._read(directory)
+            return read(directory)
         except StoreError as error:
             name = spelled_out(directory)
             return Image(name, name, ImageConfig(), (), error.message)

@@ -5,9 +5,9 @@ Callers look there: for Nextflow, an image is in storage if ``img/NAME`` exists,
 failed.
 
 Each spelling of an image's name has a link, because a caller uses the one that its user wrote.  The
-links follow from the names of the directories in ``images/`` alone.  So they need no lock, no sync
-and no care: whatever a killed command, a power cut or a caller left, the next command that opens
-the store puts right.
+links follow from the names of the directories in ``images/`` alone.  So they need no lock and no
+sync.  A command puts the links of each image right that it names, since a caller may have removed
+them.  It looks at the links of all images only where it finds what a killed command left.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class ImgLinks:
     def _set(self, name: str, directory: str, *, is_there: bool) -> None:
         link = self._storage.at(b"img", os.fsencode(name))
         if is_there:
-            with suppress(FileExistsError):
-                os.symlink(b"../images/%s/root" % os.fsencode(directory), link)
+            if not os.path.lexists(link):
+                with suppress(FileExistsError):
+                    os.symlink(b"../images/%s/root" % os.fsencode(directory), link)
         elif os.path.islink(link):
             with suppress(FileNotFoundError):
                 os.unlink(link)

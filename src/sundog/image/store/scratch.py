@@ -149,11 +149,12 @@ class Scratch:
         ]
         return [os.path.join(self._trash, name) for name in sorted(names)]
 
-    def collect(self, on_leftover: Callable[[], None]) -> None:
+    def collect(self, on_leftover: Callable[[], None]) -> bool:
         """Delete what killed processes left, and the trash that is no longer mounted.
 
-        Calls ``on_leftover`` before it deletes what a process left.
+        Calls ``on_leftover`` before it deletes what a process left.  Return whether there was any.
         """
+        found = False
         trash = {name: os.path.join(self._trash, name) for name in os.listdir(self._trash)}
         for name in [name for name in trash if name.startswith(_REMOVED)]:
             with suppress(OSError):  # a process of this node has it open
@@ -165,10 +166,12 @@ class Scratch:
                 continue
             lock = self._locked(path)
             if lock is not None:
+                found = True
                 with lock:
                     on_leftover()
                     self._empty(path)
                 _remove_directory(path)
+        return found
 
     def close(self) -> None:
         """Delete this process's directory with its contents."""

@@ -112,13 +112,14 @@ class Storage:
         self.device.settle()
         return places
 
-    def collect_leftovers(self) -> None:
+    def collect_leftovers(self) -> bool:
         """Delete what killed commands left in ``tmp/``, trash that is no longer mounted, and state.
 
-        The state is that of containers of boots that are long over.
+        The state is that of containers of boots that are long over.  Return whether a command was
+        killed that may have changed images.
         """
         forget_runs(self.path)
         for place in forgotten_boots(self.path):
             with suppress(OSError):
                 remove_tree(place)
-        self.scratch.collect(self.expect_garbage)
+        return self.scratch.collect(self.expect_garbage)

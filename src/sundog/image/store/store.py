@@ -61,13 +61,14 @@ class Store:
         Raises StoreError when the directory cannot be used.
         """
         directory = os.path.abspath(os.fsencode(path or default_path()))
+        has_links = os.path.isdir(os.path.join(directory, b"img"))
         with StorageFaults(directory):
             open_directory(directory)
         store = cls(directory, driver)
         # A store that cannot be written can still be read.
         with suppress(OSError, SundogError):
-            store._storage.collect_leftovers()
-            store.images.heal_links()
+            if store._storage.collect_leftovers() or not has_links:
+                store.images.heal_links()
         return store
 
     @cached_property
@@ -153,7 +154,7 @@ class Store:
         """
         from sundog.image.store.collect import collect
 
-        return collect(
+        is_done = collect(
             self._storage,
             self.layers,
             self.images,
@@ -161,6 +162,10 @@ class Store:
             self.blobs,
             containers=self.containers,
         )
+        if is_done:  # perhaps in place of a command that was killed
+            with suppress(OSError):
+                self.images.heal_links()
+        return is_done
 
     def held(self) -> list[int]:
         """Return the sizes of deleted layers and trees that containers have mounted, in bytes."""

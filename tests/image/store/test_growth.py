@@ -1,0 +1,94 @@
+"""What a command does to the files of a store does not depend on the other images there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import command
+from tests.image.store.test_effort import add_images
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FEW, MANY = 10, 1000
+
+_CALL = re.compile(r"^\d+ +(\w+)\((.*)")
+_NUMBER = re.compile(r"[0-9a-f]{16,}|[0-9]+")
+
+
+def file_system_calls(storage: Path, *words: str) -> Counter[str]:
+    """Run ``ch-image`` under strace(1); return its calls about files of ``storage``.
+
+    Random names and numbers are "#".  A listing of a directory has a call for each part of it.
+    """
+    log = storage.with_name("log")
+    subprocess.run(
+        [
+            *("strace", "-f", "-qq", "-y", "-s", "4096", "-e", "signal=none", "-o", log),
+            *("-e", "trace=%file,getdents64", *command("ch-image"), *words),
+        ],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    calls = filter(None, map(_CALL.match, log.read_text(errors="replace").splitlines()))
+    paths = re.compile(f'["<]{re.escape(str(storage))}([^">]*)')
+    return Counter(
+        _NUMBER.sub("#", " ".join((found[1], *paths.findall(found[2]))))
+        for found in calls
+        if paths.search(found[2])
+    )
+
+
+@pytest.fixture(scope="module")
+def two_stores(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> list[Path]:
+    """Return storage directories with few and with many other images, and one of busybox."""
+    stores = []
+    for others in (FEW, MANY):
+        storage = tmp_path_factory.mktemp(f"others{others}") / "storage"
+        add_images(storage, others)
+        for name, text in (("one", "RUN echo 1 >/n"), ("two", "RUN echo 2 >/n")):
+            storage.with_name(name).write_text(f"FROM bb\nENV A=b\n{text}\n")
+        words = ("import", str(busybox_tar), "bb"), ("build", "-t", "img", *_of(storage, "one"))
+        for line in words:
+            subprocess.run(
+                [*command("ch-image"), *line],
+                env=os.environ | {"CH_IMAGE_STORAGE": str(storage)},
+                capture_output=True,
+                check=True,
+            )
+        stores.append(storage)
+    return stores
+
+
+def _of(storage: Path, dockerfile: str) -> tuple[str, ...]:
+    return ("-f", str(storage.with_name(dockerfile)), str(storage.parent))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("build", "-t", "img", "one"),
+        ("tag", "img", "again"),
+        ("inspect", "img"),
+        ("history", "img"),
+        ("list", "img"),
+    ],
+    ids="-".join,
+)
+def test_other_images_cost_no_call(two_stores: list[Path], words: tuple[str, ...]) -> None:
+    def calls(storage: Path) -> Counter[str]:
+        line = (*words[:-1], *_of(storage, words[-1])) if words[0] == "build" else words
+        file_system_calls(storage, *line)  # the first one may find out and note something
+        return file_system_calls(storage, *line)
+
+    few, many = map(calls, two_stores)
+    assert few.total() > 10
+    assert few == many
