@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.bases import Pull
     from sundog.image.builder.files.context import BuildContext, NamedContext
     from sundog.image.builder.force import Force
+    from sundog.image.builder.shared.place import Sharing
     from sundog.image.oci.platform import Platform
 
 CACHE_ENABLED = "enabled"
@@ -63,6 +64,7 @@ class BuildOptions:
     contexts         by name, as from ``graph.context_key``
     iidfile, metadata_file
                      the files that ``results`` writes
+    sharing          the caches that other stores share
     epoch            the image's time of creation, in seconds since 1970; by default now
     """
 
@@ -84,3 +86,4 @@ class BuildOptions:
     platform: Platform | None = None
     pull: Pull | None = None
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    sharing: Sharing | None = None
