@@ -48,12 +48,13 @@ class Shared:
         self._imported = imported
         self._count = 0
 
-    def store(self) -> Workshop:
+    def store(self, *, is_empty: bool = False) -> Workshop:
         """Return a workshop with a store of its own, and the same context."""
         self._count += 1
         place = self._directory / f"{self._count}"
         place.mkdir()
-        copy_storage(self._imported, place / "storage")
+        if not is_empty:
+            copy_storage(self._imported, place / "storage")
         made = Workshop(
             place, runner("ch-image", place / "storage"), runner("ch-run", place / "storage")
         )
@@ -120,6 +121,50 @@ def test_another_store_takes_all_results(shared: Shared) -> None:
     assert second.stderr.count("fetching") == 1
     # The next build asks nobody.
     two.build(DOCKERFILE, "--cache-from", shared.repo, tag="again")
+
+
+def test_an_empty_store_fetches_what_the_image_has(shared: Shared) -> None:
+    """The base of the first stage is needed by nobody: not one of its layers comes."""
+    host = shared.registry.host
+    one, two = shared.store(), shared.store(is_empty=True)
+    one.ch_image("push", "bb", f"{host}/team/base")
+    one.build("FROM bb\nRUN echo tools >/tools\n", tag="tools")
+    one.ch_image("push", "tools", f"{host}/team/tools")
+    dockerfile = f"""\
+FROM {host}/team/tools AS build
+RUN cp /tools /made
+FROM {host}/team/base
+COPY --from=build /made /made
+"""
+    one.build(dockerfile, "--cache-to", shared.repo)
+    shared.registry.requests.clear()
+    done = two.build(dockerfile, "--cache-from", shared.repo)
+    assert statuses(done) == ".*.*"
+    assert two.run("cat /made") == "tools\n"
+    assert len(shared.fetched()) == 2
+    assert two.ch_image("list").stdout.split() == ["img", f"{host}/team/base"]
+    # A step that runs needs the files of its stage, and of the one that it copies from.
+    changed = dockerfile.replace("/made /made", "/made /other")
+    done = two.build(changed, "--cache-from", shared.repo)
+    assert statuses(done) == ".**."
+    assert len(shared.fetched()) == 2
+    assert two.run("cat /other") == "tools\n"
+
+
+def test_blobs_are_mounted(shared: Shared) -> None:
+    """The layers of the image come from the cache's repository, and the other way round."""
+    host = shared.registry.host
+    one, two = shared.store(), shared.store()
+    dockerfile = "FROM bb\nCOPY d /d\n"
+    one.build(dockerfile, "--cache-to", shared.repo)
+    two.build(dockerfile, "--cache-from", shared.repo)
+    two.ch_image("push", "img", f"{host}/team/app")
+    assert shared.registry.count(r"POST .*mount=.*from=team%2Fcache") == 1
+    (one.context / "d/file").write_text("2")
+    one.build(dockerfile)
+    one.ch_image("push", "img", f"{host}/team/other")
+    one.build(dockerfile, "--cache-to", shared.repo)
+    assert shared.registry.count(r"POST /v2/team/cache/.*mount=.*from=team%2Fother") == 1
 
 
 SHORT = """\

@@ -9,7 +9,7 @@ from functools import cache
 
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
-from sundog.front.cli.registries import pull_options, puller
+from sundog.front.cli.registries import looker, pull_options, puller
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.named_context import named_context
@@ -89,6 +89,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         real_sync=arguments.real_sync,
         platform=pull_options(arguments).platform,
         pull=puller(arguments, report),
+        look_up=looker(arguments, report),
         sharing=_sharing(arguments, report),
     )
     store = opened_store()

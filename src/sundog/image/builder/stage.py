@@ -148,11 +148,11 @@ class StageBuild:
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
             with self._showing(start, start.image_text):
-                image = self._bases.fetch(base, platform)
-            if image is None:  # then a dry run knows nothing of it
+                fetched = self._fetched_image(base, platform)
+            if fetched is None:  # then a dry run knows nothing of it
                 self._layers = None
             else:
-                self._layers, self._config = image.layers, image.config
+                self._layers, self._config = fetched
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._config, platform)
 
@@ -314,8 +314,24 @@ class StageBuild:
         if image is None:
             if isinstance(base, str) and (close := self._stage.names.near(base)):
                 self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
-            image = self._bases.fetch(base, platform)
-        return None if image is None else image.layers
+            fetched = self._fetched_image(base, platform)
+            return None if fetched is None else fetched[0]
+        return image.layers
+
+    def _fetched_image(
+        self, name: ImageName, platform: Platform | None
+    ) -> tuple[tuple[str, ...], ImageConfig] | None:
+        """Return the layers and configuration of an image that is not here; None in a dry run.
+
+        With shared caches, its layers are only promised: perhaps nobody needs their files.
+        """
+        if self._state.shared is not None and self._looks_up:
+            look_up = self._state.options.look_up
+            promised = self._state.shared.promised(self._bases, name, platform, look_up)
+            if promised is not None:
+                return promised
+        image = self._bases.fetch(name, platform)
+        return None if image is None else (image.layers, image.config)
 
     def _workdir(self, instruction: Workdir) -> None:
         path = self._absolute(instruction.path)

@@ -31,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.image.builder.bases import Bases, ImageName, LookUp, PromisedImage
     from sundog.image.builder.keys import Stack, StepKey
     from sundog.image.builder.report import Report
     from sundog.image.builder.shared.place import Found, Place, Sharing
@@ -93,6 +94,11 @@ class SharedCaches:
         self._failures: list[str] = []
 
     @property
+    def has_sources(self) -> bool:
+        """Tell whether results are taken from somewhere."""
+        return any(not place.is_given_up for place in self._sources)
+
+    @property
     def has_destinations(self) -> bool:
         """Tell whether results are written somewhere."""
         return any(not place.is_given_up for place in self._destinations)
@@ -116,6 +122,7 @@ class SharedCaches:
                 self.report.verbose(f"{source.place.name}:{key[:_SHOWN]}: too old")
                 self._expired.add(key)
                 continue
+            self.report.verbose(f"found in {source.place.name}: {key}")
             return source, found
         return None
 
@@ -167,11 +174,35 @@ class SharedBuild:
         self._taken: list[_Taken] = []
         self._origins: dict[str, str] = {}  # by key: the place that an entry came from
         self._made: set[str] = set()
+        self._looked_up: dict[tuple[str, Platform | None], PromisedImage] = {}
+        self._images: dict[tuple[str, ...], PromisedImage] = {}  # by their layers
 
     @property
     def has_destinations(self) -> bool:
         """Tell whether results are written somewhere."""
         return self._caches.has_destinations
+
+    def promised(
+        self,
+        bases: Bases,
+        name: ImageName,
+        platform: Platform | None,
+        look_up: LookUp | None,
+    ) -> tuple[tuple[str, ...], ImageConfig] | None:
+        """Return the layers of an image that is not here, by their diff IDs, and its configuration.
+
+        None if it has to be fetched at once.  Raises as ``Bases.fetch``.
+        """
+        if look_up is None or not self._caches.has_sources or not isinstance(name, str):
+            return None
+        known = self._looked_up.get((name, platform))
+        if known is None:
+            known = bases.promised(name, platform, look_up)
+            if known is None:
+                return None
+            self._looked_up[name, platform] = known
+        self._images[known.config.diff_ids] = known
+        return known.config.diff_ids, known.config
 
     def key_of(self, key: StepKey, config: ImageConfig) -> str:
         """Return the portable digest of a key.
@@ -192,7 +223,6 @@ class SharedBuild:
             return None
         source, (entry, layer) = found[0], (found[1].entry, found[1].layer)
         self._origins[portable] = source.place.name
-        self._report.verbose(f"found in {source.place.name}: {portable}")
         name = None
         if layer is not None:
             name = entry.diff_id
@@ -240,9 +270,12 @@ class SharedBuild:
         """Return the IDs of layers; fetch those that were promised.  Raises PromiseBroken."""
         if layers in self._here or not any(map(is_promised, layers)):
             return self._here.get(layers, layers)
-        done: tuple[str, ...] = ()
+        base = max((each for each in self._images if layers[: len(each)] == each), default=())
+        done = self._here.get(base, ())
+        if base and not done:
+            done = self._images[base].fetch().layers
         names: list[str] = []
-        for layer in layers:
+        for layer in layers[len(base) :]:
             if is_promised(layer):
                 names.append(layer)
             else:
