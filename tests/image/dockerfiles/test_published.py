@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PLACE = Path(__file__).parent / "published"
 SMALL = "alpine"
+# What these copy, the RUN of another stage made elsewhere.  Nothing remembers that.
+COPY_FAILS = {"builder-home"}
 REF_NAME = "org.opencontainers.image.ref.name"
 NEED_OWNERS = {
     *("acl", "builder-home", "cron", "fix-permissions", "home-tool", "install-owner", "jail"),
@@ -68,7 +70,7 @@ def test_published(
     context = tmp_path / "context"
     context.mkdir()
     cache = tmp_path / "cache"
-    words = ["build", "-t", "built", "-f", path, context]
+    words = ["build", "-t", "built", "-f", str(path), str(context)]
     done = run_ch_image(*words, f"--cache-to=type=local,dest={cache}", timeout=TIMEOUT)
     again = [line for line in done.stderr.splitlines() if " again " in line and "notify" in line]
     assert bool(again) == (path.stem in NEED_OWNERS), again
@@ -77,6 +79,9 @@ def test_published(
     copy_storage(imported(base_of(path)), tmp_path / "other")
     done = other(*words, "-n", "-v", f"--cache-from=type=local,src={cache}")
     missed = re.findall(r"^ *\d+\. (?:RUN|COPY|ADD|WORKDIR|VOLUME).*", done.stderr, re.MULTILINE)
+    if path.stem in COPY_FAILS:
+        assert missed
+        return
     assert not missed
     index = json.loads((cache / "index.json").read_bytes())
     names = {entry["annotations"][REF_NAME] for entry in index["manifests"]}
