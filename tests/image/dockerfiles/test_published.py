@@ -2,11 +2,13 @@
 
 ``published/`` has them.  All build under ``notify``.  Those that do not build under ``seccomp``
 need a second try, and only those get one.  `make conformance` builds all; every test run has those
-of the small base image.
+of the small base image.  Another store finds all their results in a shared cache.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 PLACE = Path(__file__).parent / "published"
 SMALL = "alpine"
+# What these copy, the RUN of another stage made elsewhere.  Nothing remembers that.
+COPY_FAILS = {"builder-home"}
+REF_NAME = "org.opencontainers.image.ref.name"
 NEED_OWNERS = {
     *("acl", "builder-home", "cron", "fix-permissions", "home-tool", "install-owner", "jail"),
     *("mariadb", "memcached", "postgres", "redis", "refuses-root", "sudo"),
@@ -64,9 +69,26 @@ def test_published(
     copy_storage(imported(base_of(path)), storage)
     context = tmp_path / "context"
     context.mkdir()
-    done = run_ch_image("build", "-t", "built", "-f", path, context, timeout=TIMEOUT)
+    cache = tmp_path / "cache"
+    words = ["build", "-t", "built", "-f", str(path), str(context)]
+    done = run_ch_image(*words, f"--cache-to=type=local,dest={cache}", timeout=TIMEOUT)
     again = [line for line in done.stderr.splitlines() if " again " in line and "notify" in line]
     assert bool(again) == (path.stem in NEED_OWNERS), again
+
+    other = runner("ch-image", tmp_path / "other")
+    copy_storage(imported(base_of(path)), tmp_path / "other")
+    done = other(*words, "-n", "-v", f"--cache-from=type=local,src={cache}")
+    missed = re.findall(r"^ *\d+\. (?:RUN|COPY|ADD|WORKDIR|VOLUME).*", done.stderr, re.MULTILINE)
+    if path.stem in COPY_FAILS:
+        assert missed
+        return
+    assert not missed
+    index = json.loads((cache / "index.json").read_bytes())
+    names = {entry["annotations"][REF_NAME] for entry in index["manifests"]}
+    found = set(re.findall(r"found in \S+: ([0-9a-f]{64})", done.stderr))
+    # A build that began again has noted that at two steps, and the first one is enough.
+    assert found <= names
+    assert len(names - found) <= 1
 
 
 def test_there_are_enough() -> None:

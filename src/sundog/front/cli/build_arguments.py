@@ -79,6 +79,25 @@ class BuildArguments(RunArguments):
         "files or an image for the name in FROM and --from: a directory, a tar archive, a URL "
         "of one or of a git repository, docker-image://IMAGE or oci-layout://DIR[:TAG][@DIGEST]",
     )
+    cache_from: Sequence[str] = repeated(
+        "--cache-from",
+        "REPO",
+        "take results of instructions from a repository of a registry, too: HOST/NAME, "
+        "type=registry,ref=HOST/NAME or type=local,src=DIR",
+    )
+    cache_to: Sequence[str] = repeated(
+        "--cache-to",
+        "REPO",
+        "write results of instructions to a repository: HOST/NAME, "
+        "type=registry,ref=HOST/NAME[,compression=gzip|zstd|uncompressed][,ignore-error=false] "
+        "or type=local,dest=DIR",
+    )
+    cache_ttl: str = option(
+        "--cache-ttl",
+        "TIME",
+        "take nothing from --cache-from that is older, as in 168h",
+        default="",
+    )
     check_only: bool = flag(
         "--check", "check the Dockerfile for legal but questionable code; build nothing"
     )

@@ -9,7 +9,7 @@ from functools import cache
 
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
-from sundog.front.cli.registries import pull_options, puller
+from sundog.front.cli.registries import looker, pull_options, puller
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.named_context import named_context
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sundog.front.cli.build_arguments import BuildArguments
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.remote_context import RemoteContexts
+    from sundog.image.builder.shared.place import Sharing
 
 
 def run(arguments: BuildArguments, report: Report) -> int:
@@ -88,6 +89,8 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         real_sync=arguments.real_sync,
         platform=pull_options(arguments).platform,
         pull=puller(arguments, report),
+        look_up=looker(arguments, report),
+        sharing=_sharing(arguments, report),
     )
     store = opened_store()
     contexts = dict(named_context(store, text, report, remotes) for text in arguments.build_context)
@@ -98,6 +101,15 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     report.verbose(f"build cache mode: {cache_mode}")
     build(store, dockerfile, options, report)
     return 0
+
+
+def _sharing(arguments: BuildArguments, report: Report) -> Sharing | None:
+    """Return the shared caches that the command line names; raise UsageError."""
+    if not (arguments.cache_from or arguments.cache_to):
+        return None
+    from sundog.front.cli.build_sharing import chosen_sharing  # few builds have any
+
+    return chosen_sharing(arguments, report)
 
 
 def _infer_tag(dockerfile: str, context: str, report: Report) -> str:

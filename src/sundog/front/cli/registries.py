@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.front.cli.common_arguments import ImageArguments
     from sundog.front.cli.report import Report
-    from sundog.image.builder.bases import Pull
+    from sundog.image.builder.bases import LookUp, PromisedImage, Pull
     from sundog.image.oci.platform import Platform
     from sundog.image.registry.credentials import Credentials
     from sundog.image.registry.options import PullOptions
@@ -84,6 +84,21 @@ def puller(arguments: ImageArguments, report: Report) -> Pull:
         return pull(store, session(), text, text, options=options, report=report)
 
     return pull_base
+
+
+def looker(arguments: ImageArguments, report: Report) -> LookUp:
+    """Return the function that looks up the base images of a build, and fetches none."""
+    session = cache(partial(open_session, arguments, report))
+
+    def look_up_base(store: Store, text: str, platform: Platform | None) -> PromisedImage:
+        from sundog.image.registry.pull import look_up  # a build seldom pulls
+
+        options = pull_options(arguments)
+        if platform is not None:
+            options = replace(options, platform=platform)
+        return look_up(store, session(), text, options=options, report=report)
+
+    return look_up_base
 
 
 def ask_credentials(registry: str, username: str | None = None) -> Credentials:

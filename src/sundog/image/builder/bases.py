@@ -6,6 +6,7 @@ a registry has at that hour.  ``pull`` has the last word on that.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sundog.errors import NotInStorage, SundogError
@@ -17,7 +18,7 @@ from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Protocol
 
     from sundog.image.store.images import Image
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 
     # Bring an image into storage, for the platform if one is given, else for this machine's.
     Pull = Callable[[Store, str, Platform | None], Image]
+    # Find out about that image, and bring nothing.
+    LookUp = Callable[[Store, str, Platform | None], "PromisedImage"]
+
+    class PromisedImage(Protocol):
+        """An image of a registry, such as a ``RemoteImage``."""
+
+        @property
+        def config(self) -> ImageConfig: ...  # noqa: D102
+        @property
+        def fetch(self) -> Callable[[], Image]: ...  # noqa: D102
 
     class Loadable(Protocol):
         """An image that is elsewhere, such as a ``LayoutImage``."""
@@ -80,8 +91,22 @@ class Bases:
             return self.store.images.get(name)
         if self.is_dry:
             return None
-        try:
+        with self._absent(name, platform):
             return self.pull(self.store, name, platform)
+
+    def promised(
+        self, name: ImageName, platform: Platform | None, look_up: LookUp
+    ) -> PromisedImage | None:
+        """Return what a registry has under a name; None for an image that is elsewhere."""
+        if not isinstance(name, str) or self.is_dry:
+            return None
+        with self._absent(name, platform):
+            return look_up(self.store, name, platform)
+
+    @contextmanager
+    def _absent(self, name: str, platform: Platform | None) -> Iterator[None]:
+        try:
+            yield
         except SundogError as error:
             absence = _absence(self.store, name, platform)
             error.message = f"{absence}; and pulling it failed: {error.message}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
-from sundog.errors import NotInStorage, StoreError
+from sundog.errors import BuildError, NotInStorage, StoreError
 from sundog.image.builder.failure import forget_failure
 from sundog.image.builder.force import Force
 from sundog.image.builder.graph import stage_graph
@@ -32,6 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.builder.options import BuildOptions
     from sundog.image.builder.report import Report
+    from sundog.image.builder.shared.cache import SharedBuild, SharedCaches
     from sundog.image.builder.state import StageResult
     from sundog.image.dockerfile.parse import Dockerfile
     from sundog.image.oci.config import ImageConfig
@@ -51,12 +52,15 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     for tag in options.tags:
         canonical_name(tag)
     _note_syntax(dockerfile, report)
+    shared = _shared_caches(options, report)
     try:
-        _build(store, dockerfile, options, report)
+        _build(store, dockerfile, options, report, shared)
     except BuildAgain as again:
         report.withdraw(stays_root(options.run.force))
         run = replace(options.run, force=Force.choose("notify"), retry=False)
-        again.remember(_build(store, dockerfile, replace(options, run=run), report))
+        again.remember(_build(store, dockerfile, replace(options, run=run), report, shared))
+    if shared is not None and (failures := shared.failures()):
+        raise BuildError(failures[0], "the image is in storage; ignore-error=true only warns")
 
 
 def build_unnamed(
@@ -64,14 +68,27 @@ def build_unnamed(
 ) -> StageResult:
     """Build an image and give it no name; raise as ``build``, and never try again."""
     options = replace(options, tags=(), run=replace(options.run, retry=False))
-    return _staged(store, dockerfile, options, report)[1]
+    shared = _shared_caches(options, report)
+    return _staged(store, dockerfile, options, report, shared)[1]
+
+
+def _shared_caches(options: BuildOptions, report: Report) -> SharedCaches | None:
+    if options.sharing is None:
+        return None
+    from sundog.image.builder.shared.cache import SharedCaches  # few builds have any
+
+    return SharedCaches(options.sharing, report)
 
 
 def _build(
-    store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report
+    store: Store,
+    dockerfile: Dockerfile,
+    options: BuildOptions,
+    report: Report,
+    shared: SharedCaches | None,
 ) -> BuildState:
     """Do what ``build`` does once; raise BuildAgain, too."""
-    state, result = _staged(store, dockerfile, options, report)
+    state, result = _staged(store, dockerfile, options, report, shared)
     if options.dry_run:
         report.info("dry run: nothing was built")
     else:
@@ -89,9 +106,34 @@ def _build(
 
 
 def _staged(
-    store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report
+    store: Store,
+    dockerfile: Dockerfile,
+    options: BuildOptions,
+    report: Report,
+    shared: SharedCaches | None,
 ) -> tuple[BuildState, StageResult]:
     """Build the stages; raise BuildAgain, too."""
+    if shared is None:
+        return _staged_once(store, dockerfile, options, report)
+    from sundog.image.builder.shared.cache import PromiseBroken, SharedBuild
+
+    while True:
+        try:
+            return _staged_once(
+                store, dockerfile, options, report, SharedBuild(store, shared, report)
+            )
+        except PromiseBroken:  # the entry, or its place, is not asked again
+            report.info("building from the start without what is missing")
+
+
+def _staged_once(
+    store: Store,
+    dockerfile: Dockerfile,
+    options: BuildOptions,
+    report: Report,
+    shared: SharedBuild | None = None,
+) -> tuple[BuildState, StageResult]:
+    """Do what ``_staged`` does once; raise PromiseBroken, too."""
     automatic = platform_args(Platform.of_host(), options.platform)
     automatic |= {"TARGETSTAGE": options.target or "default"}
     scope = GlobalScope(options.build_args, automatic, options.environment)
@@ -103,13 +145,16 @@ def _staged(
     instructions = [instruction for stage in stages for instruction in stage.instructions]
     note_unseen_owners(instructions, options.run.force, report)
 
-    state = BuildState(store, dockerfile, options, report, scope, graph, Places(stages))
+    state = BuildState(store, dockerfile, options, report, scope, graph, Places(stages), shared)
     for instruction, name, value in graph.arguments:
         state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
     report.end()
     for stage in stages:
         stage_result(state, stage.index)
-    return state, stage_result(state, target.index)
+    result = stage_result(state, target.index)
+    if result.layers is not None and not options.dry_run:
+        result = replace(result, layers=state.here(result.layers))
+    return state, result
 
 
 def _put(store: Store, options: BuildOptions, result: StageResult) -> None:

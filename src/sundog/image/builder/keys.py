@@ -5,47 +5,118 @@ that it reads are the same.  The place of the Dockerfile and its context, and ti
 The layers stand for everything that happened before.  So a changed LABEL does not make the RUN
 after it run again.  A RUN that ran again and made the same layer keeps the later results valid.
 
+A key has two digests.  The local one names layers by their IDs in this store, and reads nothing.
+The portable one names them by their diff IDs, so it is the same in every store.
+
 This module must not read files: the caller knows what an instruction reads, and passes its digest.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     # The values that a key is made of.
-    Field = str | bytes | int | None | tuple["Field", ...] | list["Field"] | dict[str, str]
+    Field: TypeAlias = (
+        str
+        | bytes
+        | int
+        | tuple["Field", ...]
+        | list["Field"]
+        | dict[str, str]
+        | "Stack"
+        | "StepKey"
+        | None
+    )
+    # Name the layers of an image, bottom first.
+    Naming = Callable[["Stack"], Sequence[str]]
 
 # A new number makes all results invalid: change it with the keys or the meaning of an instruction.
 _VERSION = 1
+_PORTABLE = "portable"
+
+
+class Stack(tuple[str, ...]):
+    """The layers of an image as a field of a key, bottom first, by their names in this build."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """The key of an instruction on top of ``layers``.
+
+    Each instruction has a ``kind`` of its own and always the same ``fields``.
+    """
+
+    kind: str
+    layers: Stack
+    fields: tuple[Field, ...]
+
+    @property
+    def local(self) -> str:
+        """The digest that names layers as this build does, as hexadecimal digits."""
+        return self.named(tuple)
+
+    def named(self, name: Naming) -> str:
+        """Return the local digest with other names for the layers."""
+        return digest_of([_VERSION, self.kind, self.layers, self.fields], name)
+
+    def portable(self, name: Naming, platform: str) -> str:
+        """Return the digest that all stores agree about: ``name`` returns diff IDs."""
+        fields: Field = [_PORTABLE, _VERSION, platform, self.kind, self.layers, self.fields]
+        return digest_of(fields, name)
+
+    def stacks(self) -> Iterator[Stack]:
+        """Yield the layers of each image that the key names."""
+        yield from _stacks((self.layers, self.fields))
+
+
+def step_key(kind: str, layers: Sequence[str], *fields: Field) -> StepKey:
+    """Return the key of an instruction on top of ``layers``."""
+    return StepKey(kind, Stack(layers), fields)
 
 
 def cache_key(kind: str, layers: Sequence[str], *fields: Field) -> str:
-    """Return the key of an instruction on top of ``layers``, as hexadecimal digits.
-
-    Each instruction has a ``kind`` of its own and always the same fields.
-    """
-    return digest_of([_VERSION, kind, tuple(layers), fields])
+    """Return the local digest of the key of an instruction on top of ``layers``."""
+    return step_key(kind, layers, *fields).local
 
 
-def digest_of(field: Field) -> str:
-    """Return SHA-256 of a value as hexadecimal digits.
+def digest_of(field: Field, name: Naming = tuple) -> str:
+    """Return SHA-256 of a value as hexadecimal digits, with the names of its layers by ``name``.
 
     Different values have different texts.  A list equals a tuple, and the order of a dict does not
     count.
     """
     state = hashlib.sha256()
-    for part in _encoded(field):
+    for part in _encoded(field, name):
         state.update(part)
     return state.hexdigest()
 
 
-def _encoded(field: Field) -> Iterable[bytes]:
+def _stacks(field: Field) -> Iterator[Stack]:
+    match field:
+        case Stack():
+            yield field
+        case StepKey():
+            yield from field.stacks()
+        case tuple() | list():
+            for item in field:
+                yield from _stacks(item)
+
+
+def _encoded(field: Field, name: Naming) -> Iterable[bytes]:
     """Encode a value so that its end is clear: netstrings, and lists with their length."""
     match field:
+        case Stack():
+            yield from _encoded(tuple(name(field)), name)
+        case StepKey():
+            yield from _encoded(field.named(name), name)
         case str():
             data = field.encode("utf-8", "surrogateescape")
             yield b"s%d:%b" % (len(data), data)
@@ -57,8 +128,8 @@ def _encoded(field: Field) -> Iterable[bytes]:
             yield b"n;"
         case dict():
             yield b"m"
-            yield from _encoded(tuple(sorted(field.items())))
+            yield from _encoded(tuple(sorted(field.items())), name)
         case _:
             yield b"l%d:" % len(field)
             for item in field:
-                yield from _encoded(item)
+                yield from _encoded(item, name)

@@ -11,9 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.image.builder.bases import Pull
+    from sundog.image.builder.bases import LookUp, Pull
     from sundog.image.builder.files.context import BuildContext, NamedContext
     from sundog.image.builder.force import Force
+    from sundog.image.builder.shared.place import Sharing
     from sundog.image.oci.platform import Platform
 
 CACHE_ENABLED = "enabled"
@@ -60,9 +61,11 @@ class BuildOptions:
     is_modification  (ch-image modify) the result continues FROM's image, so its ONBUILD triggers
                      are kept, not run
     ignores_triggers FROM's ONBUILD triggers have no effect
+    look_up          finds out about such images, for shared caches, if it is given
     contexts         by name, as from ``graph.context_key``
     iidfile, metadata_file
                      the files that ``results`` writes
+    sharing          the caches that other stores share
     epoch            the image's time of creation, in seconds since 1970; by default now
     """
 
@@ -83,4 +86,6 @@ class BuildOptions:
     ignores_triggers: bool = False
     platform: Platform | None = None
     pull: Pull | None = None
+    look_up: LookUp | None = None
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    sharing: Sharing | None = None

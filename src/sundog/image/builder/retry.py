@@ -3,14 +3,16 @@
 A RUN that fails with a sign of that (``run.signs``) starts again from the state before it, and all
 later RUNs have ``notify``, too.  If one of these fails as well, the cause may be below: owners that
 ``seccomp`` did not record.  Then the build begins again under ``notify``.  The build cache
-remembers both, so that the next build has no failure to repeat.
+remembers both, so that the next build has no failure to repeat; so do shared caches.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sundog.errors import CommandFailed
 from sundog.image.builder.chosen_force import notify_obstacle
-from sundog.image.builder.keys import cache_key
+from sundog.image.builder.keys import cache_key, digest_of
 from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED
 
 TYPE_CHECKING = False
@@ -21,11 +23,17 @@ if TYPE_CHECKING:
     from sundog.image.builder.state import BuildState
     from sundog.image.dockerfile.instructions import Instruction, Run
 
-    # The key of a step that failed, and the layers below it.
-    Mark = tuple[str, Sequence[str]]
-
 COMMENT = "seccomp failed, so notify"  # in the history of an image
 _RUN, _BUILD = "run", "build"  # what began again
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A step: its key, the layers below it, and its portable key ("" if there is none)."""
+
+    key: str
+    below: Sequence[str]
+    portable: str = ""
 
 
 class RunAgain(Exception):
@@ -67,6 +75,22 @@ def recall(state: BuildState, instruction: Run, mark: Mark, *, is_announced: boo
         return
     kinds = (_RUN, _BUILD) if options.run.force.seccomp else (_BUILD,)
     known = [kind for kind in kinds if state.store.cache.get(_key(mark, kind)) is not None]
+    _raise_known(state, instruction, mark, known, is_announced=is_announced)
+
+
+def recall_shared(state: BuildState, instruction: Run, mark: Mark, *, is_announced: bool) -> None:
+    """Raise RunAgain or BuildAgain if a shared cache says that a build had to begin again there."""
+    if not mark.portable or state.shared is None or not state.options.run.retry:
+        return
+    kinds = (_RUN, _BUILD) if state.options.run.force.seccomp else (_BUILD,)
+    known = [kind for kind in kinds if state.shared.has_note(_portable_key(mark, kind))]
+    _raise_known(state, instruction, mark, known, is_announced=is_announced)
+
+
+def _raise_known(
+    state: BuildState, instruction: Run, mark: Mark, known: Sequence[str], *, is_announced: bool
+) -> None:
+    """Raise RunAgain or BuildAgain if one of them is ``known``, and possible here."""
     if not known or notify_obstacle():  # another node may share the cache
         return
     where = f"line {instruction.line}: RUN"
@@ -121,9 +145,15 @@ def again_for_files(state: BuildState, instruction: Instruction, error: SundogEr
 
 
 def _key(mark: Mark, kind: str) -> str:
-    return cache_key("again", (), mark[0], kind)
+    return cache_key("again", (), mark.key, kind)
+
+
+def _portable_key(mark: Mark, kind: str) -> str:
+    return digest_of(("again", mark.portable, kind))
 
 
 def _remember(state: BuildState, mark: Mark, kind: str) -> None:
+    if mark.portable and state.shared is not None and not state.options.dry_run:
+        state.shared.write_note(_portable_key(mark, kind), COMMENT)
     if state.options.cache_mode != CACHE_DISABLED and not state.options.dry_run:
-        state.store.cache.put(_key(mark, kind), None, mark[1])
+        state.store.cache.put(_key(mark, kind), None, mark.below)

@@ -21,9 +21,11 @@ from sundog.image.builder.report import HIT, MISS, ends_reported
 from sundog.image.builder.retry import (
     COMMENT,
     BuildAgain,
+    Mark,
     RunAgain,
     again_for_files,
     recall,
+    recall_shared,
     remember_run,
     try_again,
 )
@@ -53,12 +55,12 @@ from sundog.image.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sundog.image.builder.bases import ImageName
     from sundog.image.builder.files.add import Files
     from sundog.image.builder.graph import Stage
-    from sundog.image.builder.retry import Mark
+    from sundog.image.builder.keys import StepKey
     from sundog.image.builder.run.fakeroot import Fakeroot
     from sundog.image.builder.run.step import RunStep
     from sundog.image.builder.state import BuildState
@@ -90,6 +92,7 @@ class StageBuild:
         self._config = ImageConfig()
         self._has_own_cmd = False
         self._is_unknown = False  # nothing after this is remembered
+        self._fetches = False  # the files of other images have to be here
         self._fakeroot: Fakeroot | None = None
         if state.options.run.force.fakeroot:
             from sundog.image.builder.run.fakeroot import Fakeroot
@@ -145,11 +148,11 @@ class StageBuild:
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
             with self._showing(start, start.image_text):
-                image = self._bases.fetch(base, platform)
-            if image is None:  # then a dry run knows nothing of it
+                fetched = self._fetched_image(base, platform)
+            if fetched is None:  # then a dry run knows nothing of it
                 self._layers = None
             else:
-                self._layers, self._config = image.layers, image.config
+                self._layers, self._config = fetched
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._config, platform)
 
@@ -191,7 +194,7 @@ class StageBuild:
             case Copy() | Add():
                 self._files(instruction)
             case Rsync():
-                self._step(instruction, rsync_step(self._state, instruction, self._absolute))
+                self._rsync(instruction)
             case Workdir():
                 self._workdir(instruction)
             case Volume():
@@ -205,7 +208,10 @@ class StageBuild:
         def files_of(name: str) -> Files:
             return self._files_of(instruction, name)
 
-        self._step(instruction, instruction.step(StepMaker(self._state, self._config, files_of)))
+        self._step(
+            instruction,
+            lambda: (instruction.step(StepMaker(self._state, self._config, files_of)), ""),
+        )
         self._config = instruction.configured(self._config)
 
     def _arg(self, instruction: Arg) -> None:
@@ -231,7 +237,7 @@ class StageBuild:
 
     def _run(self, instruction: Run) -> None:
         try:
-            self._step(instruction, *self._run_step(instruction))
+            self._step(instruction, lambda: self._run_step(instruction))
         except RunAgain as again:
             self._run_again(instruction, again)
         self._state.note_emulation(self._config.user, is_run=True)
@@ -247,7 +253,7 @@ class StageBuild:
         """Carry out a RUN under ``notify`` that failed under ``seccomp``."""
         self._state.go_on_under_notify()
         try:
-            self._step(instruction, *self._run_step(instruction), again)
+            self._step(instruction, lambda: self._run_step(instruction), again)
         except BuildAgain as more:
             more.marks.append(again.mark)
             raise
@@ -260,18 +266,28 @@ class StageBuild:
             remember_run(self._state, again)
 
     def _files(self, instruction: Copy | Add) -> None:
-        files: Files = self._state.options.context
-        if isinstance(instruction, Copy) and instruction.from_:
-            files = self._files_of(instruction, instruction.from_)
         dockerfile = self._state.dockerfile
-        maker = FilesStepMaker(
-            files,
-            self._state.options.run.access,
-            self._store,
-            self._state.report,
-            lambda error: dockerfile.error(instruction, error.message, hint=error.hint),
-        )
-        self._step(instruction, maker.step(instruction, self._absolute(instruction.destination)))
+
+        def make() -> tuple[TreeStep, str]:
+            files: Files = self._state.options.context
+            if isinstance(instruction, Copy) and instruction.from_:
+                files = self._files_of(instruction, instruction.from_)
+            maker = FilesStepMaker(
+                files,
+                self._state.options.run.access,
+                self._store,
+                self._state.report,
+                lambda error: dockerfile.error(instruction, error.message, hint=error.hint),
+            )
+            return maker.step(instruction, self._absolute(instruction.destination)), ""
+
+        self._step(instruction, make)
+
+    def _rsync(self, instruction: Rsync) -> None:
+        step = rsync_step(self._state, instruction, self._absolute)
+        if step.options.needs_image and self._layers is not None:
+            self._layers = self._state.here(self._layers)  # the key depends on its files
+        self._made_step(instruction, step)
 
     def _files_of(self, instruction: Instruction, name: str) -> Files:
         """Return the files that ``from`` in an instruction names: a context, or an image's layers.
@@ -285,7 +301,7 @@ class StageBuild:
             layers = self._layers_of(base)
         if layers is None:
             self._layers = None
-        return layers or ()
+        return self._state.here(layers or ()) if self._fetches else layers or ()
 
     def _layers_of(self, base: int | ImageName) -> tuple[str, ...] | None:
         """Return the layers of a stage or an image; None if they are not known yet."""
@@ -298,21 +314,36 @@ class StageBuild:
         if image is None:
             if isinstance(base, str) and (close := self._stage.names.near(base)):
                 self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
-            image = self._bases.fetch(base, platform)
-        return None if image is None else image.layers
+            fetched = self._fetched_image(base, platform)
+            return None if fetched is None else fetched[0]
+        return image.layers
+
+    def _fetched_image(
+        self, name: ImageName, platform: Platform | None
+    ) -> tuple[tuple[str, ...], ImageConfig] | None:
+        """Return the layers and configuration of an image that is not here; None in a dry run.
+
+        With shared caches, its layers are only promised: perhaps nobody needs their files.
+        """
+        if self._state.shared is not None and self._looks_up:
+            look_up = self._state.options.look_up
+            promised = self._state.shared.promised(self._bases, name, platform, look_up)
+            if promised is not None:
+                return promised
+        image = self._bases.fetch(name, platform)
+        return None if image is None else (image.layers, image.config)
 
     def _workdir(self, instruction: Workdir) -> None:
         path = self._absolute(instruction.path)
         user = emulated_user(self._config.user, self._state.options.run.force)
-        step = WorkdirStep(f"WORKDIR {path}", path, self._store, user)
-        self._step(instruction, step)
+        self._made_step(instruction, WorkdirStep(f"WORKDIR {path}", path, self._store, user))
         self._state.note_emulation(self._config.user, is_run=False)
         self._config = self._config.replace(working_dir=path)
 
     def _volume(self, instruction: Volume) -> None:
         for text, config in changes(instruction, self._config) or ():
             paths = tuple(absolute(path) for path in instruction.volumes)
-            self._step(instruction, VolumeStep(text, paths, self._store))
+            self._made_step(instruction, VolumeStep(text, paths, self._store))
             self._config = self._config.replace(volumes=config.volumes)
 
     def _absolute(self, path: str) -> str:
@@ -335,55 +366,128 @@ class StageBuild:
         self._config = config
         self._record(text, None)
 
+    def _made_step(self, instruction: Instruction, step: TreeStep) -> None:
+        self._step(instruction, lambda: (step, ""))
+
     def _step(
         self,
         instruction: Instruction,
-        step: TreeStep,
-        notice: str = "",
+        make: Callable[[], tuple[TreeStep, str]],
         again: RunAgain | None = None,
     ) -> None:
         """Find the result of an instruction that changes files, or make it.
 
-        ``notice`` describes the change that hooks made; it is printed if the instruction runs.
-        ``again`` says why a RUN begins again.  Raises RunAgain and BuildAgain.
+        ``make`` returns the step, and a notice of the change that hooks made; it is printed if the
+        instruction runs.  ``again`` says why a RUN begins again.  Raises RunAgain and BuildAgain.
         """
+        step, notice = make()
         if self._layers is None:
             self._state.announce(instruction, MISS, step.text)
             return
-        below = () if step.is_independent else self._layers
-        try:
-            key = step.key(below)
-        except SundogError as error:
-            self._state.announce(instruction, MISS, step.text)
-            raise self._failure(instruction, error) from error
+        key = self._key(instruction, step)
         is_announced = again is not None and again.is_announced
         comment = "" if again is None else COMMENT
-        hit = self._found(instruction, (key, below), is_announced=is_announced)
+        mark = Mark(key.local, key.layers)
+        hit = self._found(instruction, mark, is_announced=is_announced)
+        portable = self._portable(key, is_here=hit is not None)
+        if hit is None and portable and self._looks_up:
+            hit = self._shared(instruction, key, portable, is_announced=is_announced)
         if not is_announced:
             self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
-        if hit is not None:
-            self._record(step.text, hit.layer, comment)
-            return
-        if self._state.options.dry_run:
+        if hit is None and self._state.options.dry_run:
             self._note_start(instruction, notice)
             self._layers = None
             return
+        if hit is None:
+            layer = self._carried_out(instruction, make, (step, notice, key), portable)
+        else:
+            layer = hit.layer
+        self._share(portable, step, layer)
+        self._record(step.text, layer, comment)
+
+    def _carried_out(
+        self,
+        instruction: Instruction,
+        make: Callable[[], tuple[TreeStep, str]],
+        made: tuple[TreeStep, str, StepKey],
+        portable: str,
+    ) -> str | None:
+        """Carry out a step that was not found; return its layer, None if it changed nothing.
+
+        ``made`` is what ``make`` has returned, with the key.
+        """
+        step, notice, key = made
+        if self._state.shared is not None and self._state.shared.has_promised(key):
+            step, notice = self._fetched(make, step)
+            key = self._key(instruction, step)
+        mark = Mark(key.local, key.layers, portable)
         with ExitStack() as stack:
             if self._state.options.cache_mode == CACHE_ENABLED:
-                stack.enter_context(self._store.turn(key).held(self._tell_waiting))
-                hit = self._found(instruction, (key, below), is_announced=True)
+                stack.enter_context(self._store.turn(mark.key).held(self._tell_waiting))
+                hit = self._found(instruction, mark, is_announced=True)
                 if hit is not None:  # another build was faster
-                    self._record(step.text, hit.layer, comment)
-                    return
+                    return hit.layer
             self._note_start(instruction, notice)
             try:
-                layer = self._make(step, below)
+                layer = self._make(step, key.layers)
             except SundogError as error:
                 if isinstance(error, CommandFailed):
-                    try_again(self._state, instruction, (key, below), error)
+                    try_again(self._state, instruction, mark, error)
                 raise self._failure(instruction, error) from error
-            self._remember(key, layer)
-        self._record(step.text, layer, comment)
+            self._remember(mark.key, layer)
+        if self._state.shared is not None:
+            self._state.shared.made(layer)
+        return layer
+
+    def _key(self, instruction: Instruction, step: TreeStep) -> StepKey:
+        try:
+            return step.key(() if step.is_independent else self._layers or ())
+        except SundogError as error:
+            self._state.announce(instruction, MISS, step.text)
+            raise self._failure(instruction, error) from error
+
+    def _fetched(
+        self, make: Callable[[], tuple[TreeStep, str]], step: TreeStep
+    ) -> tuple[TreeStep, str]:
+        """Return the step again, with all layers here that it needs; raise PromiseBroken."""
+        if self._layers is not None and not step.is_independent:
+            self._layers = self._state.here(self._layers)
+        self._fetches = True
+        try:
+            return make()
+        finally:
+            self._fetches = False
+
+    def _portable(self, key: StepKey, *, is_here: bool) -> str:
+        """Return the portable digest of a key; "" where no shared cache gets to know it."""
+        shared = self._state.shared
+        if self._is_unknown or shared is None or (is_here and not shared.has_destinations):
+            return ""
+        return shared.key_of(key, self._config)
+
+    def _shared(
+        self, instruction: Instruction, key: StepKey, portable: str, *, is_announced: bool
+    ) -> CacheHit | None:
+        """Return the result in a shared cache; raise as ``_found``."""
+        shared = self._state.shared
+        assert shared is not None
+        hit = shared.find(key, portable, self._layers or ())
+        if hit is None and isinstance(instruction, Run):
+            mark = Mark(key.local, key.layers, portable)
+            recall_shared(self._state, instruction, mark, is_announced=is_announced)
+        return hit
+
+    def _share(self, portable: str, step: TreeStep, layer: str | None) -> None:
+        """Give the result of a step to the shared caches."""
+        if portable and self._state.shared is not None and not self._state.options.dry_run:
+            self._state.shared.write(
+                portable,
+                step.text,
+                layer,
+                self._layers or (),
+                self._config,
+                replaces=not self._looks_up,
+            )
 
     def _note_start(self, instruction: Instruction, notice: str) -> None:
         self._state.ran += isinstance(instruction, Run)
@@ -412,23 +516,28 @@ class StageBuild:
         """
         if not is_fault(error) or self._layers is None:
             return error
+        layers = self._state.here(self._layers)
         dockerfile, resolve = self._state.dockerfile, self._stage.names.resolve
         names = named_sources(dockerfile, instruction)
         if any(isinstance(resolve(dockerfile, instruction, name), int) for name in names):
             again_for_files(self._state, instruction, error)
-        return explained(self._state, instruction, error, self._layers, self._config)
+        return explained(self._state, instruction, error, layers, self._config)
 
     def _found(
         self, instruction: Instruction, mark: Mark, *, is_announced: bool
     ) -> CacheHit | None:
         """Return the result under a key; raise RunAgain or BuildAgain if there is none for that."""
-        hit = self._remembered(mark[0])
+        hit = self._remembered(mark.key)
         if hit is None and isinstance(instruction, Run):
             recall(self._state, instruction, mark, is_announced=is_announced)
         return hit
 
+    @property
+    def _looks_up(self) -> bool:
+        return self._state.options.cache_mode == CACHE_ENABLED and not self._is_unknown
+
     def _remembered(self, key: str) -> CacheHit | None:
-        if self._state.options.cache_mode != CACHE_ENABLED or self._is_unknown:
+        if not self._looks_up:
             return None
         return self._store.cache.get(key)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.places import Places
     from sundog.image.builder.report import Report
     from sundog.image.builder.scope import GlobalScope
+    from sundog.image.builder.shared.cache import SharedBuild
     from sundog.image.dockerfile.instructions import Instruction
     from sundog.image.dockerfile.parse import Dockerfile
     from sundog.image.oci.config import ImageConfig
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class StageResult:
     """The result of a stage; ``layers`` is None if a dry run does not know them.
 
-    ``args`` are the ARGs that a stage built from this one sees, too.
+    A layer that a shared cache promised goes by its diff ID.  ``args`` are the ARGs that a stage
+    built from this one sees, too.
     """
 
     layers: tuple[str, ...] | None
@@ -40,9 +42,10 @@ class BuildState:
     """The state that the stages of a build share.
 
     ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
-    started from.  Then come counts: all instructions, RUNs that ran, and those of them whose
-    command ``--force`` changed.  ``has_unseen`` tells whether there are files whose owners
-    ``seccomp`` did not record, and ``has_stayed_root`` whether a RUN did not become its USER.
+    started from.  ``shared`` has the shared caches, if there are any.  Then come counts: all
+    instructions, RUNs that ran, and those of them whose command ``--force`` changed.
+    ``has_unseen`` tells whether there are files whose owners ``seccomp`` did not record, and
+    ``has_stayed_root`` whether a RUN did not become its USER.
     """
 
     store: Store
@@ -52,6 +55,7 @@ class BuildState:
     scope: GlobalScope
     graph: StageGraph
     places: Places
+    shared: SharedBuild | None = None
     results: dict[int, StageResult] = field(default_factory=dict)
     bases: list[str] = field(default_factory=list)
     instructions: int = 0
@@ -59,6 +63,10 @@ class BuildState:
     modified: int = 0
     has_unseen: bool = False
     has_stayed_root: bool = False
+
+    def here(self, layers: tuple[str, ...]) -> tuple[str, ...]:
+        """Return layers by their IDs, and fetch those that are not here; raise PromiseBroken."""
+        return layers if self.shared is None else self.shared.here(layers)
 
     def announce(self, instruction: Instruction, status: str, text: str) -> None:
         """Print the line of an instruction and count it."""

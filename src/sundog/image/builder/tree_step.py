@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.image.builder.keys import StepKey
     from sundog.image.store.drivers import Snapshot
 
 
@@ -56,7 +57,7 @@ class TreeStep(Protocol):
     def is_discarded(self) -> bool:
         """Tell whether the image keeps nothing of what the step changes."""
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return its cache key on top of ``layers``."""
 
     def execute(self, snapshot: Snapshot) -> None:

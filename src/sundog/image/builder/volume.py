@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sundog.errors import BuildError
 from sundog.image.builder.files.directories import make_directories
-from sundog.image.builder.keys import cache_key
+from sundog.image.builder.keys import step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.runtime.steps.step import in_root
 
@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.image.builder.keys import StepKey
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
 
@@ -37,9 +38,9 @@ class VolumeStep(PlainStep):
     paths: tuple[str, ...]
     store: Store
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return the key: the paths."""
-        return cache_key("volume", layers, self.paths)
+        return step_key("volume", layers, self.paths)
 
     def execute(self, snapshot: Snapshot) -> None:
         """Make the directories."""

@@ -12,7 +12,7 @@ from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import KernelError
 from sundog.image.builder.files.directories import make_directories
-from sundog.image.builder.keys import cache_key
+from sundog.image.builder.keys import step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.image.builder.keys import StepKey
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
 
@@ -38,9 +39,9 @@ class WorkdirStep(PlainStep):
     store: Store
     user: str = ""
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return the key: the path, and its owner."""
-        return cache_key("workdir", layers, self.path, self.user)
+        return step_key("workdir", layers, self.path, self.user)
 
     def execute(self, snapshot: Snapshot) -> None:
         """Make the directory; raise BuildError if something else is there."""

@@ -29,7 +29,7 @@ from sundog.image.transfer.layers import RemoteLayer, Unpackers, pull_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sundog.image.oci.descriptor import Descriptor
     from sundog.image.oci.reference import Reference
@@ -75,7 +75,17 @@ class _Found:
         return self.documents[-1]
 
 
-def download(
+@dataclass(frozen=True)
+class Described:
+    """An image that a registry has, known by its documents."""
+
+    found: _Found
+    parsed: Manifest
+    config_bytes: bytes
+    config: ImageConfig
+
+
+def describe(
     store: Store,
     session: Session,
     text: str,
@@ -83,26 +93,37 @@ def download(
     *,
     options: PullOptions,
     report: Report,
-) -> Downloaded:
-    """Have in ``store`` what the reference ``text`` names at the first of ``remotes`` that has it.
+) -> Described:
+    """Return what the reference ``text`` names at the first of ``remotes`` that has it.
 
-    Raises RegistryError, ManifestError, ArchiveError and what the store raises.
+    Raises RegistryError, ManifestError and what the store raises.
+    """
+    with _about(text):
+        found = _find(store, session, remotes, options, report)
+        manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)
+        _check_types(manifest)
+        config_bytes = _config(store, found, manifest.config, options, report)
+        config = ImageConfig.from_json(config_bytes)
+        if len(config.diff_ids) != len(manifest.layers):
+            raise ManifestError(
+                f"the manifest has {len(manifest.layers)} layers, "
+                f"the configuration names {len(config.diff_ids)}"
+            )
+        _check_platform(config, options, report)
+    return Described(found, manifest, config_bytes, config)
+
+
+def download(
+    store: Store, look_up: Callable[[], Described], *, options: PullOptions, report: Report
+) -> Downloaded:
+    """Have in ``store`` the image that ``look_up`` describes.
+
+    Raises what ``look_up`` raises, RegistryError, ArchiveError and what the store raises.
     """
     with Unpackers() as unpackers:
         unpackers.prepare()  # meanwhile this process imports the HTTP client
-        with _about(text):
-            found = _find(store, session, remotes, options, report)
-            manifest = Manifest.from_json(found.manifest.content, found.manifest.media_type)
-            _check_types(manifest)
-            config_bytes = _config(store, found, manifest.config, options, report)
-            config = ImageConfig.from_json(config_bytes)
-            if len(config.diff_ids) != len(manifest.layers):
-                raise ManifestError(
-                    f"the manifest has {len(manifest.layers)} layers, "
-                    f"the configuration names {len(config.diff_ids)}"
-                )
-            _check_platform(config, options, report)
-
+        described = look_up()
+        found, manifest, config = described.found, described.parsed, described.config
         count = len(manifest.layers) if options.last_layer is None else options.last_layer
         diff_ids = config.diff_ids[:count]
         layers = [
@@ -117,7 +138,7 @@ def download(
         identities = pull_layers(store, layers, unpackers, report)
     for document in found.documents:
         store.blobs.put(document.content, document.digest)
-    store.blobs.put(config_bytes, manifest.config.digest)
+    store.blobs.put(described.config_bytes, manifest.config.digest)
     if len(diff_ids) < len(config.diff_ids):
         config = config.replace(diff_ids=diff_ids)
     blobs = [str(document.digest) for document in found.documents]

@@ -8,6 +8,8 @@ has: if the tag has not moved, one request is all.  The image gets its name when
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, RegistryError, StoreError
 from sundog.image.oci.platform import Platform
@@ -15,10 +17,12 @@ from sundog.image.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from sundog.image.oci.config import ImageConfig
     from sundog.image.oci.reference import Reference
     from sundog.image.registry.config import Remote
+    from sundog.image.registry.download import Described
     from sundog.image.registry.options import PullOptions
     from sundog.image.registry.session import Session
     from sundog.image.store.store import Store
@@ -43,12 +47,47 @@ def pull(
             report.info("image in storage is up to date")
             return old
     # An image that is up to date needs none of that, and its import takes a while.
-    from sundog.image.registry.download import download
+    from sundog.image.registry.download import describe, download
 
-    came = download(store, session, text, remotes, options=options, report=report)
+    def look_up() -> Described:
+        return describe(store, session, text, remotes, options=options, report=report)
+
+    came = download(store, look_up, options=options, report=report)
     image = Image(canonical, name, came.config, came.layers, _origin(came.reference), came.blobs)
     store.images.put(image)
     return image
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """An image of a registry, known by its documents; ``fetch`` pulls it under its name."""
+
+    config: ImageConfig
+    fetch: Callable[[], Image]
+
+
+def look_up(
+    store: Store, session: Session, text: str, *, options: PullOptions, report: Report
+) -> RemoteImage:
+    """Return the image that ``text`` names; none of its layers is fetched.
+
+    Raises what ``pull`` raises; so does ``fetch``.
+    """
+    from sundog.image.registry.download import describe, download
+
+    canonical = canonical_name(text)
+    remotes = session.registries.remotes(text)
+    found = describe(store, session, text, remotes, options=options, report=report)
+
+    def fetch() -> Image:
+        came = download(store, lambda: found, options=options, report=report)
+        image = Image(
+            canonical, text, came.config, came.layers, _origin(came.reference), came.blobs
+        )
+        store.images.put(image)
+        return image
+
+    return RemoteImage(found.config, fetch)
 
 
 def _stored(store: Store, name: str) -> Image | None:

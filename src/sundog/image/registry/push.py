@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sundog.image.store.images import Image
     from sundog.image.store.layer_info import LayerBlob
     from sundog.image.store.store import Store
+    from sundog.image.transfer.documents import LeavingImage
     from sundog.image.transfer.packing import Packing
     from sundog.image.transfer.report import WatchingReport
 
@@ -67,28 +68,10 @@ def push_image(
     endpoint = remote.endpoints[-1]
     client = session.client(endpoint, (push_scope(endpoint.repository),))
     client.check()
-    pushing = _Pushing(store, session, client, packing, report)
+    pushing = Pushing(store, session, client, packing, report)
     blobs = pushing.layers(image.layers)
     leaving = as_it_came(store, image, blobs) or leaving_image(image.config, blobs, packing.epoch)
-    config = leaving.manifest.config
-    report.verbose(f"config: {config.digest.encoded[:7]}: uploading")
-    pushing.uploader.put(leaving.config, config)
-    report.info("manifest: uploading")
-    tag = remote.reference.tag or "latest"
-    response = client.send(
-        "PUT",
-        client.path("manifests", tag),
-        {"Content-Type": leaving.descriptor.media_type},
-        leaving.content,
-        expected=(201, 200, 202),
-        what=f"{endpoint}:{tag}",
-    )
-    response.close()
-    digest = leaving.descriptor.digest
-    announced = response.headers.get("Docker-Content-Digest", str(digest))
-    if announced != str(digest):
-        raise ProtocolError(f"{endpoint}:{tag}: the registry made {announced} of manifest {digest}")
-    return digest
+    return pushing.documents(leaving, remote.reference.tag or "latest")
 
 
 @dataclass
@@ -102,8 +85,8 @@ class _Job:
     absent: set[Digest] = field(default_factory=set)
 
 
-class _Pushing:
-    """One push."""
+class Pushing:
+    """Pushes to the repository of ``client``."""
 
     def __init__(
         self,
@@ -120,7 +103,33 @@ class _Pushing:
         self._report = report
         self._cancelled = threading.Event()
         self._store_lock = threading.Lock()  # guards all writes to the store
-        self.uploader = Uploader(client, self._cancelled)
+        self._uploader = Uploader(client, self._cancelled)
+
+    def documents(self, leaving: LeavingImage, tag: str) -> Digest:
+        """Bring an image's documents there, once its layers are; return its manifest's digest."""
+        client, config = self._client, leaving.manifest.config
+        self._report.verbose(f"config: {config.digest.encoded[:7]}: uploading")
+        self._uploader.put(leaving.config, config)
+        self._report.info("manifest: uploading")
+        what = f"{client.endpoint}:{tag}"
+        response = client.send(
+            "PUT",
+            client.path("manifests", tag),
+            {"Content-Type": leaving.descriptor.media_type},
+            leaving.content,
+            expected=(201, 200, 202),
+            what=what,
+        )
+        response.close()
+        digest = leaving.descriptor.digest
+        announced = response.headers.get("Docker-Content-Digest", str(digest))
+        if announced != str(digest):
+            raise ProtocolError(f"{what}: the registry made {announced} of manifest {digest}")
+        return digest
+
+    def content(self, content: bytes, blob: LayerBlob) -> None:
+        """Bring a small blob there."""
+        self._uploader.put(content, blob.descriptor)
 
     def layers(self, layers: Sequence[str]) -> list[LayerBlob]:
         """Bring all layers into the repository; return their blobs."""
@@ -220,7 +229,7 @@ class _Pushing:
             else:
                 transfer = self._report.transfer(name, "uploading", descriptor.size)
                 try:
-                    self.uploader.upload(descriptor, packed.path, transfer)
+                    self._uploader.upload(descriptor, packed.path, transfer)
                 finally:
                     transfer.end()
                 is_sent = True

@@ -158,9 +158,24 @@ class Layers:
         info = self.info(layer)
         if not info.diff_id:
             digest = self._storage.worker.call(write_layer_tar, self.path(layer), None)
-            self._learn(layer, lambda info: replace(info, diff_id=digest))
+            self.know_diff_id(layer, digest)
             return digest
         return info.diff_id
+
+    def know_diff_id(self, layer: LayerId, digest: str) -> None:
+        """Remember what ``diff_id`` would return."""
+        if self.info(layer).diff_id != digest:
+            self._learn(layer, lambda info: replace(info, diff_id=digest))
+
+    def portable_id(self, layer: LayerId, *, computes: bool = True) -> str:
+        """Return the diff ID by which all stores know the layer, as it came or as it leaves.
+
+        The first call may read the whole layer; without ``computes``, "" is returned instead.
+        """
+        for blob in self.blobs(layer):
+            if not blob.made:
+                return blob.diff_id
+        return self.diff_id(layer) if computes else self.info(layer).diff_id
 
     def blobs(self, layer: LayerId) -> tuple[LayerBlob, ...]:
         """Return the known forms of the layer; those that came from outside come first."""

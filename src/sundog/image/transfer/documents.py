@@ -49,11 +49,15 @@ class LeavingImage:
 
 
 def leaving_image(
-    config: ImageConfig, blobs: Sequence[LayerBlob], epoch: int | None = None
+    config: ImageConfig,
+    blobs: Sequence[LayerBlob],
+    epoch: int | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> LeavingImage:
     """Return the documents of an image with this configuration and these layers, bottom first.
 
-    No time in the documents is later than ``epoch``, in seconds since 1970.
+    No time in the documents is later than ``epoch``, in seconds since 1970.  The manifest has the
+    ``annotations``.
     """
     diff_ids = tuple(blob.diff_id for blob in blobs)
     config = leaving_config(config, diff_ids, epoch)
@@ -61,6 +65,7 @@ def leaving_image(
     manifest = Manifest(
         Descriptor(OCI_CONFIG, Digest.of(config_bytes), len(config_bytes)),
         tuple(_leaving_layer(blob.descriptor) for blob in blobs),
+        annotations=annotations or {},
     )
     content = manifest.to_bytes()
     platform = Platform.of(config.os, config.architecture, config.variant)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from sundog.image.oci.descriptor import Descriptor
+    from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.fetch import Source
     from sundog.image.transfer.report import Report
@@ -46,13 +47,16 @@ _FLUSH_SECONDS = 0.3
 class RemoteLayer:
     """A layer as a manifest and a configuration describe it, and the sources of its blob.
 
-    ``place`` is its repository, as ``HOST/NAME``; "" if it comes from none.
+    ``place`` is its repository, as ``HOST/NAME``; "" if it comes from none.  ``instruction`` and
+    ``guessed`` are those of ``LayerInfo``, for a layer of which more is known.
     """
 
     descriptor: Descriptor
     diff_id: str
     sources: Sequence[Source]
     place: str = ""
+    instruction: str = ""
+    guessed: bool = False
 
 
 @dataclass
@@ -127,16 +131,22 @@ class Unpackers:
 
 
 def pull_layers(
-    store: Store, layers: Sequence[RemoteLayer], unpackers: Unpackers, report: Report
+    store: Store,
+    layers: Sequence[RemoteLayer],
+    unpackers: Unpackers,
+    report: Report,
+    *,
+    below: Sequence[LayerId] = (),
 ) -> list[str]:
     """Bring all ``layers``, given bottom first, into the store and return their IDs.
 
-    Raises what fetching and unpacking raise; then no layer is in place, and ``unpackers`` cannot be
-    used again.
+    They are on top of the layers ``below``, which the store has.  Raises what fetching and
+    unpacking raise; then no layer is in place, and ``unpackers`` cannot be used again.
     """
     diff_ids = [layer.diff_id for layer in layers]
-    chains = _chain_ids(diff_ids)
-    present = present_layers(store, diff_ids)
+    under = [store.layers.portable_id(layer) for layer in below]
+    chains = _chain_ids([*under, *diff_ids])[len(under) :]
+    present = present_layers(store, diff_ids, under)
     jobs: dict[int, _Job] = {}
     for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
         hexadecimal = layer.descriptor.digest.encoded[:7]
@@ -152,36 +162,41 @@ def pull_layers(
     drafts = []
     identities: list[str] = []
     with _running(store, list(jobs.values()), unpackers, report) as events:
-        below: list[LayerPath] = []
+        paths = store.layers.paths(below)
         for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
             if found:
                 identity, info, path = found, store.layers.info(found), store.layers.path(found)
             else:
                 job = jobs[number]
-                job.arrival.release(below)
+                job.arrival.release(paths)
                 arrived = _completed(job, events)
                 marked = arrived.needs_below
                 identity = layer_id("chain", chains[number]) if marked else _plain_id(layer.diff_id)
                 places = (layer.place,) if layer.place else ()
                 blob = LayerBlob(layer.descriptor, layer.diff_id, places=places)
-                info = replace(arrived.info, blobs=(blob,), unrecorded=is_marked(layer.descriptor))
+                info = replace(
+                    arrived.info,
+                    blobs=(blob,),
+                    unrecorded=is_marked(layer.descriptor),
+                    guessed=layer.guessed,
+                ).made_by(layer.instruction, [*below, *identities] if layer.instruction else ())
                 path = LayerPath.of(job.draft)
                 drafts.append((job.draft, identity, info))
             identities.append(identity)
-            below = [path] if info.root_opaque else [path, *below]
+            paths = [path] if info.root_opaque else [path, *paths]
     if not store.layers.add_all(drafts):
         store.device.sync()  # for the blobs
     store.blobs.settle({job.layer.descriptor.digest for job in jobs.values()})
     return identities
 
 
-def present_layers(store: Store, diff_ids: Sequence[str]) -> list[str]:
+def present_layers(store: Store, diff_ids: Sequence[str], below: Sequence[str] = ()) -> list[str]:
     """Return the ID of each layer of an image, bottom first; "" for one that the store lacks.
 
-    Raises ArchiveError for too many layers.
+    The layers of the diff IDs ``below`` are under them.  Raises ArchiveError for too many layers.
     """
-    check_layers(len(diff_ids))
-    chains = _chain_ids(diff_ids)
+    check_layers(len(below) + len(diff_ids))
+    chains = _chain_ids([*below, *diff_ids])[len(below) :]
     return [_present(store, *pair) for pair in zip(diff_ids, chains, strict=True)]
 
 

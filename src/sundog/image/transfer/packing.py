@@ -144,6 +144,8 @@ def pack(store: Store, layer: LayerId, packing: Packing, below: Sequence[LayerId
         packed = store.worker.call(pack_layer, store.layers.path(layer), place, packing, trees)
     packed = replace(packed, blob=_marked(store, layer, packed.blob))
     store.layers.add_blob(layer, packed.blob)
+    if packing.epoch is None:
+        store.layers.know_diff_id(layer, packed.blob.diff_id)
     return packed
 
 

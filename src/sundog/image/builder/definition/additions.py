@@ -13,7 +13,7 @@ from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.base.record.owners import OwnerRecord, pack_owners, unpack_owners
 from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.directories import make_directories
-from sundog.image.builder.keys import cache_key
+from sundog.image.builder.keys import step_key
 from sundog.image.builder.tree_step import PlainStep
 from sundog.image.layer.inherit import StepOwners
 from sundog.image.layer.whole_image import DIRECTORY
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sundog.base.record.owners import OwnersManifest
-    from sundog.image.builder.keys import Field
+    from sundog.image.builder.keys import Field, StepKey
     from sundog.image.layer.whole_image import Addition
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
@@ -82,9 +82,9 @@ class AdditionsStep(PlainStep):
     changes: Changes
     store: Store
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return the key: the files."""
-        return cache_key(self.kind, layers, self.changes.key())
+        return step_key(self.kind, layers, self.changes.key())
 
     def execute(self, snapshot: Snapshot) -> None:
         """Write the files.  All belong to root."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from sundog.base.kernel.process import Umask
 from sundog.errors import BuildError, CommandFailed
-from sundog.image.builder.keys import cache_key
+from sundog.image.builder.keys import step_key
 from sundog.image.builder.run.step import outcome
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.inherit import StepOwners
@@ -30,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sundog.image.builder.keys import StepKey
     from sundog.image.builder.options import RunOptions
     from sundog.image.builder.report import Report
     from sundog.image.store.drivers import Snapshot
@@ -61,10 +62,10 @@ class HostStep(PlainStep):
     report: Report
     is_discarded: bool = False
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return the key: the command and its script."""
         force = self.options.force.key
-        return cache_key("host", layers, self.argv, self.script, force)
+        return step_key("host", layers, self.argv, self.script, force)
 
     def execute(self, snapshot: Snapshot) -> None:
         """Run the command; raise CommandFailed if it fails."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sundog.errors import BuildError, DockerfileError
 from sundog.image.builder.files.copy import image_tree
 from sundog.image.builder.files.sources import SourceTree
+from sundog.image.builder.keys import Stack
 from sundog.image.builder.tree_step import absolute, encoded
 from sundog.image.dockerfile.wildcard import has_wildcard, literal_pattern
 
@@ -137,7 +138,7 @@ class StageFiles:
     def fingerprint(self) -> Field:
         """Return the layers and the names; this reads no file."""
         names: list[Field] = [(pair.source, pair.destination) for pair in self.pairs.pairs]
-        return ["files of a stage", self.layers, names]
+        return ["files of a stage", Stack(self.layers), names]
 
     def prepare(self) -> Root:
         """Return the stage's image."""

@@ -17,7 +17,7 @@ from sundog.base.record.owners import pack_owners, unpack_owners
 from sundog.errors import ArchiveError, BuildError
 from sundog.image.builder.files.placement import Attributes, Placer
 from sundog.image.builder.files.sources import SourceTree
-from sundog.image.builder.keys import cache_key, digest_of
+from sundog.image.builder.keys import Stack, digest_of, step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.layer.inherit import StepOwners
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.files.chown import OwnerText
     from sundog.image.builder.files.content import Source
     from sundog.image.builder.files.context import BuildContext
-    from sundog.image.builder.keys import Field
+    from sundog.image.builder.keys import Field, StepKey
     from sundog.image.builder.report import Report
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
@@ -107,7 +107,7 @@ class CopyStep(PlainStep):
         """Tell whether the files below don't matter."""
         return self.link
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return the key: the destination and the files to copy."""
         owner = (self.owner.user, self.owner.group) if self.owner else None
         mode = (self.mode.octal, self.mode.actions) if self.mode else None
@@ -115,7 +115,7 @@ class CopyStep(PlainStep):
             prints = [origin.fingerprint() for origin in self.origins]
         except (BuildError, ArchiveError) as error:
             raise self.located(error) from error
-        return cache_key("copy", layers, self.destination, self.directory, owner, mode, prints)
+        return step_key("copy", layers, self.destination, self.directory, owner, mode, prints)
 
     def execute(self, snapshot: Snapshot) -> None:
         """Copy the files; raise DockerfileError if one is missing or does not fit."""
@@ -188,7 +188,7 @@ class ImageFiles:
 
     def fingerprint(self) -> Field:
         """Return the layers and the names; this reads no file."""
-        return ("image", self.layers, self.sources, self.excludes, self.parents)
+        return ("image", Stack(self.layers), self.sources, self.excludes, self.parents)
 
     def prepare(self) -> Root:
         """Return the image."""

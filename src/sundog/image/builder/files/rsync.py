@@ -29,7 +29,7 @@ from sundog.image.builder.files.content import Source
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.files.placement import Placer
 from sundog.image.builder.files.sources import SourceTree
-from sundog.image.builder.keys import cache_key, digest_of
+from sundog.image.builder.keys import digest_of, step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.root import DirectoryRoot
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sundog.base.record.owners import OwnersManifest
     from sundog.errors import DockerfileError, SundogError
     from sundog.image.builder.files.context import BuildContext
-    from sundog.image.builder.keys import Field
+    from sundog.image.builder.keys import Field, StepKey
     from sundog.image.dockerfile.rsync_options import RsyncOptions
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
@@ -95,11 +95,11 @@ class RsyncStep(PlainStep):
     located: Callable[[SundogError], DockerfileError]
     _visible: bytes = field(default=b"", init=False)
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return the key: the options, the destination and what rsync would transfer."""
         try:
             found = self._listed(layers)
-            return cache_key(
+            return step_key(
                 "rsync", layers, self.options.all, self.sources, self.destination, found
             )
         except BuildError as error:

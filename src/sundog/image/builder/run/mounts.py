@@ -15,7 +15,7 @@ from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import BuildError
 from sundog.image.builder.files.placement import Placer
-from sundog.image.builder.keys import cache_key
+from sundog.image.builder.keys import cache_key, step_key
 from sundog.image.builder.run.heredoc_command import SCRIPT_DIRECTORY
 from sundog.image.builder.tree_step import encoded
 from sundog.image.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
@@ -122,7 +122,7 @@ class ImageOrigin:
 
     def fingerprint(self, path: str) -> Field:
         """Return the layers and the path; this reads no file."""
-        return cache_key("mounted", self.layers, path)
+        return step_key("mounted", self.layers, path)
 
     def view(self, path: str, scratch: bytes, *, writable: bool) -> View:  # noqa: ARG002
         """Return the view of the layers, and ``path``."""

@@ -14,7 +14,7 @@ from sundog.base.kernel.process import Umask
 from sundog.base.kernel.refusal import file_system_of
 from sundog.errors import BuildError, CommandFailed, KernelError
 from sundog.image.builder.files.chown import account_file
-from sundog.image.builder.keys import cache_key
+from sundog.image.builder.keys import step_key
 from sundog.image.builder.run.refusals import likely_refusals, seen_refusals
 from sundog.image.builder.tree_step import decoded, encoded
 from sundog.image.builder.user import identify
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.image.builder.force import Force
+    from sundog.image.builder.keys import StepKey
     from sundog.image.builder.options import RunOptions
     from sundog.image.builder.report import Report
     from sundog.image.builder.run.fakeroot import Fakeroot
@@ -82,12 +83,12 @@ class RunStep:
         """Return False."""
         return False
 
-    def key(self, layers: Sequence[str]) -> str:
+    def key(self, layers: Sequence[str]) -> StepKey:
         """Return the key: the command, everything that it sees, and the emulation.
 
         Raises BuildError if the source of a mount does not exist.
         """
-        return cache_key(
+        return step_key(
             "run",
             layers,
             self.argv,

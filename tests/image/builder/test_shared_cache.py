@@ -1,0 +1,216 @@
+"""``build --cache-to`` and ``--cache-from``: results that other stores made."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import copy_storage, runner
+from tests.image.builder.conftest import Workshop, announced
+from tests.image.registry.servers import InProcessRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from tests.conftest import Completed
+
+DOCKERFILE = """\
+FROM bb AS tools
+COPY tool /tool
+RUN cat /proc/sys/kernel/random/uuid >/when
+FROM tools AS unused-files
+RUN echo big >/big
+FROM bb
+ENV A=1
+WORKDIR /w
+COPY --from=tools /when /when
+RUN --mount=from=unused-files,target=/mnt cat /mnt/big >/small
+RUN true
+COPY --link tool /linked
+VOLUME /v
+CMD ["x"]
+"""
+REPO = "team/cache"
+STEPS = 9  # with an entry
+
+
+class Shared:
+    """A registry, and stores with the image ``bb`` and nothing else."""
+
+    def __init__(self, directory: Path, imported: Path, registry: InProcessRegistry) -> None:
+        self.registry = registry
+        self.repo = f"{registry.host}/{REPO}"
+        self._directory = directory
+        self._imported = imported
+        self._count = 0
+
+    def store(self, *, is_empty: bool = False) -> Workshop:
+        """Return a workshop with a store of its own, and the same context."""
+        self._count += 1
+        place = self._directory / f"{self._count}"
+        place.mkdir()
+        if not is_empty:
+            copy_storage(self._imported, place / "storage")
+        made = Workshop(
+            place, runner("ch-image", place / "storage"), runner("ch-run", place / "storage")
+        )
+        made.write({"tool": "#!/bin/sh\n", "d/file": "1"})
+        return made
+
+    def tags(self) -> set[str]:
+        """Return the tags in the repository."""
+        return {name for _, name in self.registry.manifests if ":" not in name}
+
+    def fetched(self) -> list[str]:
+        """Return the digests of the layers that were fetched, and forget all requests."""
+        layers = {
+            layer["digest"]
+            for _, content in self.registry.manifests.values()
+            for layer in json.loads(content)["layers"]
+        }
+        found = [
+            request.rpartition("/")[2]
+            for request in self.registry.requests
+            if request.startswith("GET") and request.rpartition("/")[2] in layers
+        ]
+        self.registry.requests.clear()
+        return found
+
+
+@pytest.fixture
+def registry() -> Generator[InProcessRegistry]:
+    """Return an empty registry."""
+    with InProcessRegistry().serve() as serving:
+        yield serving
+
+
+@pytest.fixture
+def shared(
+    tmp_path: Path, storage_with_busybox: Callable[[str], Path], registry: InProcessRegistry
+) -> Shared:
+    """Return a registry and a maker of stores."""
+    return Shared(tmp_path, storage_with_busybox(""), registry)
+
+
+def keys(done: Completed) -> list[str]:
+    """Return the portable keys that a build found, in order."""
+    return re.findall(r"found in \S+: ([0-9a-f]{64})", done.stderr)
+
+
+def statuses(done: Completed) -> str:
+    return "".join(status for _, status, _ in announced(done)).replace(" ", "_")
+
+
+def test_another_store_takes_all_results(shared: Shared) -> None:
+    one, two = shared.store(), shared.store()
+    one.build(DOCKERFILE, "--cache-to", shared.repo)
+    assert len(shared.tags()) == STEPS
+    shared.registry.requests.clear()
+
+    second = two.build(DOCKERFILE, "-v", "--cache-from", shared.repo)
+    assert set(keys(second)) == shared.tags()
+    assert two.run("cat /when /small; ls -d /w /v /linked") == one.run(
+        "cat /when /small; ls -d /w /v /linked"
+    )
+    # Of the two stages that nothing runs in, no layer came.
+    assert len(shared.fetched()) == 5
+    assert second.stderr.count("fetching") == 1
+    # The next build asks nobody.
+    two.build(DOCKERFILE, "--cache-from", shared.repo, tag="again")
+
+
+def test_an_empty_store_fetches_what_the_image_has(shared: Shared) -> None:
+    """The base of the first stage is needed by nobody: not one of its layers comes."""
+    host = shared.registry.host
+    one, two = shared.store(), shared.store(is_empty=True)
+    one.ch_image("push", "bb", f"{host}/team/base")
+    one.build("FROM bb\nRUN echo tools >/tools\n", tag="tools")
+    one.ch_image("push", "tools", f"{host}/team/tools")
+    dockerfile = f"""\
+FROM {host}/team/tools AS build
+RUN cp /tools /made
+FROM {host}/team/base
+COPY --from=build /made /made
+"""
+    one.build(dockerfile, "--cache-to", shared.repo)
+    shared.registry.requests.clear()
+    done = two.build(dockerfile, "--cache-from", shared.repo)
+    assert statuses(done) == ".*.*"
+    assert two.run("cat /made") == "tools\n"
+    assert len(shared.fetched()) == 2
+    assert two.ch_image("list").stdout.split() == ["img", f"{host}/team/base"]
+    # A step that runs needs the files of its stage, and of the one that it copies from.
+    changed = dockerfile.replace("/made /made", "/made /other")
+    done = two.build(changed, "--cache-from", shared.repo)
+    assert statuses(done) == ".**."
+    assert len(shared.fetched()) == 2
+    assert two.run("cat /other") == "tools\n"
+
+
+def test_blobs_are_mounted(shared: Shared) -> None:
+    """The layers of the image come from the cache's repository, and the other way round."""
+    host = shared.registry.host
+    one, two = shared.store(), shared.store()
+    dockerfile = "FROM bb\nCOPY d /d\n"
+    one.build(dockerfile, "--cache-to", shared.repo)
+    two.build(dockerfile, "--cache-from", shared.repo)
+    two.ch_image("push", "img", f"{host}/team/app")
+    assert shared.registry.count(r"POST .*mount=.*from=team%2Fcache") == 1
+    (one.context / "d/file").write_text("2")
+    one.build(dockerfile)
+    one.ch_image("push", "img", f"{host}/team/other")
+    one.build(dockerfile, "--cache-to", shared.repo)
+    assert shared.registry.count(r"POST /v2/team/cache/.*mount=.*from=team%2Fother") == 1
+
+
+SHORT = """\
+FROM bb AS one
+COPY d /d
+FROM bb
+ARG A=1
+COPY --from=one /d/file /f
+RUN --mount=from=one,source=d,target=/mnt echo $A /mnt/* >/g
+"""
+
+
+def test_what_decides_about_a_key(shared: Shared, tmp_path: Path) -> None:
+    """Dry runs in fresh stores, of which each finds what it can up to the first miss."""
+    place = tmp_path / "layout"
+    one, two = shared.store(), shared.store()
+    one.build(SHORT, "--cache-to", f"type=local,dest={place}")
+
+    def found(dockerfile: str, *options: str) -> str:
+        source = f"--cache-from=type=local,src={place}"
+        return statuses(two.build(dockerfile, "-n", source, *options))
+
+    everything = "***.**"  # whether ARG is new, only the store knows
+    (two.context / "d/file").touch()
+    (two.context / "unrelated").touch()
+    renamed = SHORT.replace("AS one", "AS two").replace("=one", "=two")
+    assert found(renamed, "--label=a=b") == everything
+    for changed, options in (
+        (SHORT, ["--build-arg=A=2"]),
+        (SHORT, ["--force=none"]),
+        (SHORT.replace("target=/mnt ", "target=/mnt,rw "), []),
+        (SHORT.replace("RUN", "ENV B=2\nRUN"), []),
+    ):
+        assert found(changed, *options)[-1] == ".", (changed, options)
+    (two.context / "d/file").write_text("2")
+    assert found(SHORT) == "*.*..."
+
+
+def test_a_miss_computes_no_digest_in_vain(shared: Shared) -> None:
+    """Beside a result that was made now, nothing is looked up: its digest is new."""
+    done = shared.store().build(
+        "FROM bb\nRUN echo >/a\nRUN echo >/b\nCOPY d /d\n", "--cache-from", shared.repo
+    )
+    assert statuses(done) == "*..."
+    assert [request for request in shared.registry.requests if request.startswith("HEAD")] == (
+        shared.registry.requests
+    )
+    # The first RUN's key, and the notes about a second try of it.
+    assert len(shared.registry.requests) == 3
