@@ -603,10 +603,10 @@ TOOLS = {
         "--include=a,b trixie ROOTFS http://m",
     ),
     "dnf": (
-        "OSVersion: 9\nMirrorURL: http://m/%{OSVERSION}\nInclude: x\n",
-        "--releasever=9 -y install /etc/redhat-release coreutils x",
+        "OSVersion: 9\nMirrorURL: http://m/%{OSVERSION}/$basearch/\nInclude: x $(y)\n",
+        "--releasever=9 -y install /etc/redhat-release coreutils x $(y)",
     ),
-    "zypper": ("OSVersion: 15\nMirrorURL: http://m/%{OSVERSION}\n", "addrepo http://m/15 base"),
+    "zypper": ("OSVersion: 15\nMirrorURL: http://m/%{OSVERSION}'\n", "addrepo http://m/15' base"),
     "arch": ("", "-c -G -M ROOTFS base"),
 }
 STAND_IN = """#!/bin/sh
@@ -618,6 +618,7 @@ mkdir -p $place/bin $place/etc
 cp {busybox} $place/bin/sh
 chown 3:4 $place/etc
 echo "$0 $*" | sed "s,$place,ROOTFS,g" >> $place/line
+if test -e $place/etc/bootstrap-dnf.conf; then cat $place/etc/bootstrap-dnf.conf >> $place/line; fi
 """
 
 
@@ -636,6 +637,7 @@ def test_tools_of_the_host(bench: Bench) -> None:
         owner, *lines = bench.build(text, env=env).stdout.splitlines()
         assert owner == "3:4"
         assert any(line in each for each in lines), lines
+        assert agent != "dnf" or "baseurl=http://m/9/$basearch/" in lines
         assert set(steps(bench.build(text, env=env)).values()) == {"*"}
     env = {"PATH": "/nowhere"}
     fault = bench.build("Bootstrap: arch\n", env=env, target="never", check=False).stderr

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from sundog.base.quoting import single_quoted
 from sundog.image.builder.definition.host_command import PLACE, SCRIPT
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.formats import (
@@ -204,15 +205,14 @@ def _made(agent: str, stage: DefinitionStage, machine: str, needed: Callable[[st
     urls = {name: url.replace("%{OSVERSION}", version) for name, url in mirrors.items() if url}
     if agent == "zypper":
         lines = ["set -e"]
+        tool = 'zypper --root "$1" --non-interactive'
         for name, url in urls.items():
-            lines.append(f"zypper --root '{PLACE}' --non-interactive addrepo '{url}' {name}")
-        packages = " ".join(("aaa_base", *include))
+            lines.append(f"{tool} addrepo {single_quoted(url)} {name}")
         lines.append(
-            f"zypper --root '{PLACE}' --non-interactive --gpg-auto-import-keys "
-            f"--releasever='{version}' install --auto-agree-with-licenses "
-            f"--download-in-advance {packages}"
+            f"{tool} --gpg-auto-import-keys --releasever={single_quoted(version)} install"
+            f" --auto-agree-with-licenses --download-in-advance {_quoted('aaa_base', *include)}"
         )
-        return Made("zypper", ("/bin/sh", SCRIPT, PLACE), _with_place(lines))
+        return Made("zypper", ("/bin/sh", SCRIPT, PLACE), _script(lines))
     return _dnf(agent, stage, urls, version, include)
 
 
@@ -225,7 +225,7 @@ def _dnf(
         "command -v dnf >/dev/null && tool=dnf || tool=yum",
         'mkdir -p "$1/etc"',
         'config="$1/etc/bootstrap-$tool.conf"',
-        'cat > "$config" <<EOF',
+        "cat > \"$config\" <<'EOF'",  # $basearch is for the tool
         "[main]",
         "gpgcheck=0",
         "plugins=0",
@@ -234,16 +234,20 @@ def _dnf(
     ]
     for name, url in urls.items():
         lines += [f"[{name}]", f"name={name}", f"baseurl={url}", "enabled=1"]
-    packages = " ".join(("/etc/redhat-release", "coreutils", *include))
-    release = f"--releasever='{version}' " if version else ""
+    packages = _quoted("/etc/redhat-release", "coreutils", *include)
+    release = f"--releasever={single_quoted(version)} " if version else ""
     lines += [
         "EOF",
         f'"$tool" --noplugins -c "$config" --installroot "$1" {release}-y install {packages}',
         'rm -rf "$config" "$1/var/cache/$tool"',
     ]
-    return Made(agent, ("/bin/sh", SCRIPT, PLACE), _with_place(lines))
+    return Made(agent, ("/bin/sh", SCRIPT, PLACE), _script(lines))
 
 
-def _with_place(lines: list[str]) -> str:
+def _quoted(*words: str) -> str:
+    return " ".join(map(single_quoted, words))
+
+
+def _script(lines: list[str]) -> str:
     """Return a script whose first word is the directory of the tree."""
-    return "\n".join(lines).replace(f"'{PLACE}'", '"$1"') + "\n"
+    return "\n".join(lines) + "\n"
