@@ -567,7 +567,7 @@ def test_bases_of_a_daemon_and_a_server(bench: Bench) -> None:
         other = text.replace("bb:1", name)
         done = bench.build(other, target="never", check=False, env={"PATH": path})
         assert (done.returncode, f"FATAL:   x.def:1: {fault}\n" in done.stderr) == (255, True)
-    assert "hint: `docker save -o FILE NAME` where" in done.stderr
+        assert ("hint: `docker save -o FILE NAME` where" in done.stderr) == (path == "/nowhere")
     bench.run("build", "--sandbox", "bb", "docker://bb")
     with serving((bench.work / "bb/bin/busybox").read_bytes()) as server:
         url = f"http://127.0.0.1:{server.server_port}/x.sif"

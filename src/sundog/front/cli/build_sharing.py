@@ -6,7 +6,8 @@ from functools import cache, partial
 
 from sundog.errors import UsageError
 from sundog.front.cli.registries import open_session
-from sundog.front.podman.times import SECOND, parse_duration
+from sundog.front.pflag_values import parse_duration
+from sundog.front.podman.times import SECOND
 from sundog.image.builder.shared.directory_place import DirectoryPlace
 from sundog.image.builder.shared.place import LOCAL, PlaceText, Sharing
 from sundog.image.builder.shared.registry_place import RegistryPlace
