@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
     from scripts.check import Workplace
 
+# Programs of the host that definition files ask for, and what makes repositories for them.
+NEEDS = (
+    "createrepo-c",
+    "debootstrap",
+    "dnf",
+    "gpg",
+    "gpg-agent",
+    "pacman-package-manager",
+    "zypper",
+)
 VARIABLE = "SUNDOG_CALLERS"  # names the directory of the venvs, for the tests
 CALLERS = {
     "cwltool": ("cwltool==3.3.20260925135507",),

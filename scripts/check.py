@@ -236,6 +236,8 @@ def needed_packages(options: argparse.Namespace, bases: Sequence[str]) -> set[st
         needs |= {*foreign_image.NEEDS, hardware.package, *hardware.compiler}
     if options.pyxis:
         needs |= {*pyxis.NEEDS}
+    if options.callers:
+        needs |= {*callers.NEEDS}
     return needs
 
 

@@ -607,7 +607,7 @@ TOOLS = {
         "--releasever=9 -y install /etc/redhat-release coreutils x $(y)",
     ),
     "zypper": ("OSVersion: 15\nMirrorURL: http://m/%{OSVERSION}'\n", "addrepo http://m/15' base"),
-    "arch": ("", "-c -G -M ROOTFS base"),
+    "arch": ("ConfURL: pacman.conf\n", "--config ROOTFS/bootstrap.conf -Sy base"),
 }
 STAND_IN = """#!/bin/sh
 place=
@@ -627,10 +627,11 @@ def test_tools_of_the_host(bench: Bench) -> None:
     bench.build("Bootstrap: docker\nFrom: bb\n", target="bb")
     programs = bench.path / "programs"
     programs.mkdir()
-    for name in ("debootstrap", "dnf", "zypper", "pacstrap"):
+    for name in ("debootstrap", "dnf", "zypper", "pacman"):
         path = programs / name
         path.write_text(STAND_IN.format(busybox=bench.work / "bb/bin/busybox"))
         path.chmod(0o755)
+    bench.write("pacman.conf", "[options]\n")
     env = {"PATH": f"{programs}:{os.environ['PATH']}"}
     for agent, (keywords, line) in TOOLS.items():
         text = f"Bootstrap: {agent}\n{keywords}%post\n stat -c %u:%g /etc; cat /line\n"
@@ -641,4 +642,4 @@ def test_tools_of_the_host(bench: Bench) -> None:
         assert set(steps(bench.build(text, env=env)).values()) == {"*"}
     env = {"PATH": "/nowhere"}
     fault = bench.build("Bootstrap: arch\n", env=env, target="never", check=False).stderr
-    assert "x.def:1: Bootstrap: arch: the host has no pacstrap" in fault
+    assert "x.def:1: Bootstrap: arch: the host has no pacman" in fault

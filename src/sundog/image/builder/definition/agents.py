@@ -59,6 +59,8 @@ _FORMATS = {
     "oci": ("oci:", OCI_DIRECTORY),
     "oci-archive": ("oci-archive:", OCI_ARCHIVE),
 }
+CONFIGURATION = "/bootstrap.conf"
+_FAILED_SCRIPTS = 107  # zypper(8): all packages are installed, but scripts of theirs have failed
 # What debootstrap(8) calls a machine.
 _DEBIAN = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64el", "riscv64": "riscv64"}
 
@@ -98,12 +100,14 @@ class Dockerfile:
 class Made:
     """A tree that a tool of the host makes: its command, as for ``HostStep``.
 
-    ``program`` is what must be there.
+    One of the ``programs`` must be there.  If there is a ``source``, a URL or a path, that file is
+    CONFIGURATION in the tree.
     """
 
-    program: str
+    programs: tuple[str, ...]
     argv: tuple[str, ...]
     script: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +202,9 @@ def _made(agent: str, stage: DefinitionStage, machine: str, needed: Callable[[st
             words.append(f"--arch={_DEBIAN[machine]}")
         if include:
             words.append(f"--include={','.join(include)}")
-        return Made(agent, (agent, *words, needed("osversion"), PLACE, needed("mirrorurl")))
+        return Made((agent,), (agent, *words, needed("osversion"), PLACE, needed("mirrorurl")))
     if agent == "arch":
-        return Made("pacstrap", ("pacstrap", "-c", "-G", "-M", PLACE, *(include or ("base",))))
+        return _arch(stage.header("confurl"), include)
     mirrors = {"base": needed("mirrorurl"), "updates": stage.header("updateurl")}
     urls = {name: url.replace("%{OSVERSION}", version) for name, url in mirrors.items() if url}
     if agent == "zypper":
@@ -211,14 +215,13 @@ def _made(agent: str, stage: DefinitionStage, machine: str, needed: Callable[[st
         lines.append(
             f"{tool} --gpg-auto-import-keys --releasever={single_quoted(version)} install"
             f" --auto-agree-with-licenses --download-in-advance {_quoted('aaa_base', *include)}"
+            f" || test $? = {_FAILED_SCRIPTS}"
         )
-        return Made("zypper", ("/bin/sh", SCRIPT, PLACE), _script(lines))
-    return _dnf(agent, stage, urls, version, include)
+        return Made(("zypper",), ("/bin/sh", SCRIPT, PLACE), _script(lines))
+    return _dnf(stage, urls, version, include)
 
 
-def _dnf(
-    agent: str, stage: DefinitionStage, urls: Mapping[str, str], version: str, include: list[str]
-) -> Made:
+def _dnf(stage: DefinitionStage, urls: Mapping[str, str], version: str, include: list[str]) -> Made:
     """Return the script for dnf(8), or yum(8): a configuration of its own, and an installation."""
     lines = [
         "set -e",
@@ -241,7 +244,28 @@ def _dnf(
         f'"$tool" --noplugins -c "$config" --installroot "$1" {release}-y install {packages}',
         'rm -rf "$config" "$1/var/cache/$tool"',
     ]
-    return Made(agent, ("/bin/sh", SCRIPT, PLACE), _script(lines))
+    return Made(("dnf", "yum"), ("/bin/sh", SCRIPT, PLACE), _script(lines))
+
+
+def _arch(source: str, include: list[str]) -> Made:
+    """Return the script for pacman(8).
+
+    pacstrap(8) does the same, but mounts a new /proc, which a user namespace may not.
+    """
+    lines = [
+        "set -e",
+        'cd "$1"',
+        "mkdir -p dev proc sys run etc var/lib/pacman var/log",
+        'for name in dev proc sys; do mount --rbind "/$name" "$name"; done',
+        'set -- --root "$1" --cachedir "$1/var/cache/bootstrap" --noconfirm',
+    ]
+    if source:
+        lines.append(f'set -- "$@" --config "$PWD{CONFIGURATION}"')
+    lines += [
+        f'pacman "$@" -Sy {_quoted(*(include or ("base",)))}',
+        f"rm -rf var/cache/bootstrap .{CONFIGURATION}",
+    ]
+    return Made(("pacman",), ("/bin/sh", SCRIPT, PLACE), _script(lines), source)
 
 
 def _quoted(*words: str) -> str:

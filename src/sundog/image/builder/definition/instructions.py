@@ -51,6 +51,7 @@ _DIRECTORIES = {
 }
 _FINISHED = ("environment", "labels", "runscript", "startscript", "test", "help")
 _SHOWN = 200  # characters
+_ROOTS_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +160,14 @@ class CopiedFiles(OwnStep):
 class HostCommand(OwnStep):
     """%setup, or a tool of the host that makes a tree.
 
-    ``argv`` and ``script`` are as those of ``HostStep``.  ``program`` is what must be on the host.
-    With ``is_setup``, nobody knows what it changes.
+    ``argv`` and ``script`` are as those of ``HostStep``.  One of the ``programs`` must be on the
+    host.  With ``is_setup``, nobody knows what it changes.
     """
 
     word: str
     argv: tuple[str, ...]
     script: str = ""
-    program: str = ""
+    programs: tuple[str, ...] = ()
     is_setup: bool = True
 
     @property
@@ -182,17 +183,21 @@ class HostCommand(OwnStep):
     def step(self, maker: StepMaker) -> TreeStep:
         """Return the step; raise DockerfileError if the host has no such program."""
         state = maker.state
-        if self.program and shutil.which(self.program) is None:
-            raise state.dockerfile.error(
-                self,
-                f"Bootstrap: {self.word}: the host has no {self.program}",
-                hint="install its package, or start from an image: Bootstrap: docker",
-            )
+        environment = dict(state.options.environment)
+        if self.programs:  # an ordinary user's $PATH may lack its directory
+            environment["PATH"] = f"{environment.get('PATH', '')}{_ROOTS_PATH}"
+            path = environment["PATH"]
+            if not any(shutil.which(name, path=path) for name in self.programs):
+                raise state.dockerfile.error(
+                    self,
+                    f"Bootstrap: {self.word}: the host has no {' or '.join(self.programs)}",
+                    hint="install its package, or start from an image: Bootstrap: docker",
+                )
         return HostStep(
             f"{self.word} {_beginning(self.script) or ' '.join(self.argv)}",
             self.argv,
             self.script,
-            state.options.environment,
+            environment,
             _PATHS,
             state.options.run,
             state.store,

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sundog.image.builder.bases import SCRATCH
-from sundog.image.builder.definition.agents import Busybox, Empty, Made, Registry, start_of
+from sundog.image.builder.definition.agents import (
+    CONFIGURATION,
+    Busybox,
+    Empty,
+    Made,
+    Registry,
+    start_of,
+)
 from sundog.image.builder.definition.apps import app_place
 from sundog.image.builder.definition.host_command import SCRIPT
 from sundog.image.builder.definition.instructions import (
@@ -169,25 +176,30 @@ class _StagePlanner:
                 word=self._stage.header("bootstrap"),
                 argv=base.argv,
                 script=base.script,
-                program=base.program,
+                programs=base.programs,
                 is_setup=False,
             )
-            return [command]
+            if not base.source:
+                return [command]
+            return [self._fetched(base.source, CONFIGURATION, "644"), command]
         if not isinstance(base, Busybox):
             return None
-        get: Instruction
-        if "://" in base.source:
-            get = Add(place=place, sources=(base.source,), destination=_BUSYBOX, chmod="755")
-        else:
-            pair = FilePair(self._stage.line, base.source, _BUSYBOX)
-            get = CopiedFiles(place=place, files=FilesSection(self._stage.line, "", (pair,)))
         install = Commands(
             place=place,
             word="busybox",
             argv=(_BUSYBOX, "sh", "-c", _LINKS.format(busybox=_BUSYBOX)),
             script="",
         )
-        return [get, install]
+        return [self._fetched(base.source, _BUSYBOX, "755"), install]
+
+    def _fetched(self, source: str, destination: str, mode: str) -> Instruction:
+        """Return the instruction that copies a file from a URL, or from a path of the host."""
+        line = self._stage.line
+        if "://" in source:
+            place = self._place(line)
+            return Add(place=place, sources=(source,), destination=destination, chmod=mode)
+        pair = FilePair(line, source, destination)
+        return CopiedFiles(place=self._place(line), files=FilesSection(line, "", (pair,)))
 
     def _sections(self, *, is_last: bool) -> list[Instruction]:
         stage, sections = self._stage, self._wanted.sections
