@@ -34,9 +34,13 @@ _OWN_DESCRIPTORS = b"self/fd/"  # in the working directory
 _FILE_HANDLE = Struct("=Ii")
 _MAX_HANDLE_SZ = 128
 
-# An overlay's handle, struct ovl_fh: three unused bytes, version, magic, length, flags.
+# An overlay's handle, struct ovl_fh: three unused bytes, version, magic, length, flags.  Otherwise an
+# overlay has the kind of handle that the kernel makes for file systems without one of their own.
 _OVL_FH = Struct("=4xBxB")
 _OVL_FILEID_V1, _OVL_FH_MAGIC, _PATH_UPPER = 0xF8, 0xFB, 1 << 2
+_FILEID_INO64_GEN = 0x81  # linux/exportfs.h
+# The answers of Files.overlay_side.
+SIDE_UNKNOWN, NO_OVERLAY, ONLY_ABOVE = range(3)
 
 # Offsets of the fields in struct statx that the emulation changes, and of the birth time; the mask
 # is at 0.  The structure is the same on all architectures.
@@ -122,9 +126,9 @@ class Status:
         """Keep the time of the birth, which statx(2) has told."""
         self._birth = seconds * 1_000_000_000 + nanoseconds
 
-    def is_only_above(self) -> bool:
-        """Tell whether the file is only in an overlay's upper directory; False if in doubt."""
-        return self._files.is_only_above(self._location, follow=self._follow)
+    def overlay_side(self) -> int:
+        """Return what ``Files.overlay_side`` says of the file."""
+        return self._files.overlay_side(self._location, follow=self._follow)
 
     def mount(self) -> int:
         """Return the number of the mount on which the file is, 0 if it is gone."""
@@ -297,20 +301,25 @@ class Files:
         (number,) = _DEVICE.unpack_from(buffer, _STATX_MOUNT)
         return number
 
-    def is_only_above(self, location: bytes, *, follow: bool) -> bool:
-        """Tell whether an overlay knows the file from its upper directory alone.
+    def overlay_side(self, location: bytes, *, follow: bool) -> int:
+        """Return NO_OVERLAY, ONLY_ABOVE if only an upper directory has the file, or SIDE_UNKNOWN.
 
-        Such a file shows its own inode number.  The overlay's handle of a file tells in which
-        directory the handle inside of it means the file, and prefers the lower ones
-        (fs/overlayfs/export.c, ovl_check_encode_origin).  False if the kernel gives no handle.
+        A file of ONLY_ABOVE shows its own inode number.  The overlay's handle of a file tells in
+        which directory the handle inside of it means the file, and prefers the lower ones
+        (fs/overlayfs/export.c, ovl_check_encode_origin).  The kernel may give no handle.
         """
         _FILE_HANDLE.pack_into(self._handle, 0, _MAX_HANDLE_SZ, 0)
         flags = _AT_HANDLE_FID | (AT_SYMLINK_FOLLOW if follow else 0)
         if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
-            return False
+            return SIDE_UNKNOWN
         _, kind = _FILE_HANDLE.unpack_from(self._handle)
+        if kind == _FILEID_INO64_GEN:
+            return SIDE_UNKNOWN
+        if kind != _OVL_FILEID_V1:
+            return NO_OVERLAY
         magic, direction = _OVL_FH.unpack_from(self._handle, _FILE_HANDLE.size)
-        return kind == _OVL_FILEID_V1 and magic == _OVL_FH_MAGIC and bool(direction & _PATH_UPPER)
+        is_above = magic == _OVL_FH_MAGIC and direction & _PATH_UPPER
+        return ONLY_ABOVE if is_above else SIDE_UNKNOWN
 
     def descriptor_status(self, fd: int) -> Status:
         """Return the status of the file that the supervisor's own descriptor ``fd`` refers to."""

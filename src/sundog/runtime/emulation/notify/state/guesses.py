@@ -19,7 +19,7 @@ from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import RESOLVE_NO_XDEV, openat2
 from sundog.base.record.guesses import OWNERS_GUESSED, Guesses, read_guesses
 from sundog.errors import KernelError
-from sundog.runtime.emulation.notify.state.files import PLAINLY
+from sundog.runtime.emulation.notify.state.files import ONLY_ABOVE, PLAINLY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ class OwnerGuesses:
 
     def covers(self, status: Status, paths: Paths) -> bool:
         """Tell whether the file that ``status`` describes, which has no record, is such a file."""
-        if status.device != self._device or status.kernel_uid != 0 or status.is_only_above():
+        if status.device != self._device or status.kernel_uid != 0:
+            return False
+        if status.overlay_side() == ONLY_ABOVE:
             return False
         path = _path_from_root(status, paths)
         if any(layer.list_fd >= 0 and layer.marks().is_lost for layer in self._layers):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.descriptors import allow_descriptors
+from sundog.runtime.emulation.notify.state.files import NO_OVERLAY, ONLY_ABOVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ NOT_THERE = -1
 _FREE = 512  # descriptors for all other purposes
 _BELOW = 1 << 40  # from here on, an inode number has high bits
 _NO_DEVICE = -1
+_DEVICES_LIMIT = 1024
 
 
 class Pins:
@@ -40,6 +42,7 @@ class Pins:
         self._apart = os.stat(b"/").st_dev if is_apart else _NO_DEVICE
         self._room = 0
         self._copies: set[tuple[int, int]] = set()  # device and inode number
+        self._others: set[int] = set()  # devices that are no overlay; its own are not used again
         if upper >= 0:
             self._room = allow_descriptors() - _FREE
 
@@ -52,13 +55,17 @@ class Pins:
 
     def hold_copy(self, status: Status) -> None:
         """Hold the file that ``status`` describes, unless the upper directory has its number."""
-        copy = status.device, status.inode
+        device, inode = copy = status.device, status.inode
         if (
-            (status.device == self._apart and status.inode < _BELOW)
+            (device == self._apart and inode < _BELOW)
+            or device in self._others
             or copy in self._copies
-            or status.is_only_above()
-            or self.number_above(status) in (NOT_THERE, status.inode)
         ):
+            return
+        side = status.overlay_side()
+        if side == NO_OVERLAY and len(self._others) < _DEVICES_LIMIT:
+            self._others.add(device)
+        if side in (NO_OVERLAY, ONLY_ABOVE) or self.number_above(status) in (NOT_THERE, inode):
             return
         self._copies.add(copy)
         self.hold(status.open())
