@@ -26,7 +26,7 @@ from tests.runtime.launcher.test_notify_signals import (
 from tests.runtime.notify.conftest import PRELOAD, dynamic_programs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["dynamic_programs"]
 
@@ -51,11 +51,18 @@ class Started:
     """A container that runs a script."""
 
     def __init__(
-        self, installed: Path, tree: Path, script: str, options: Sequence[str] = ()
+        self,
+        installed: Path,
+        tree: Path,
+        script: str,
+        options: Sequence[str] = (),
+        *,
+        env: Mapping[str, str] = FAST,
     ) -> None:
+        preload = PRELOAD if env is FAST else ""
         self.process = subprocess.Popen(
-            [installed, "--notify", "-W", *options, tree, "--", "sh", "-c", PRELOAD + script],
-            env=FAST,
+            [installed, "--notify", "-W", *options, tree, "--", "sh", "-c", preload + script],
+            env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -72,10 +79,13 @@ class Started:
         return self.process.returncode, output, errors
 
 
-def run(installed: Path, tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(
+    installed: Path, tree: Path, *words: str, env: Mapping[str, str] = FAST
+) -> subprocess.CompletedProcess[str]:
+    preload = PRELOAD if env is FAST else ""
     return subprocess.run(
-        [installed, "--notify", "-W", *words[:-1], tree, "--", "sh", "-c", PRELOAD + words[-1]],
-        env=FAST,
+        [installed, "--notify", "-W", *words[:-1], tree, "--", "sh", "-c", preload + words[-1]],
+        env=env,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -164,3 +174,35 @@ def test_a_killed_supervisor_leaves_nothing(installed: Path, tree: Path, moment:
     until(lambda: is_dead(container.command) and not processes_in(tree))
     assert str(tree.parent) not in Path("/proc/self/mountinfo").read_text()
     assert not (tree / "w").exists()
+
+
+def test_the_processes_of_a_group_share_the_page(installed: Path, tree: Path) -> None:
+    """The first one mounts it; each other process has the library, if it wants to."""
+    group = f"--join-tag=fast-{tree.parent.name}-{os.getpid()}"
+    first = Started(installed, tree, f"{MAKE} : >plain; exec misuse hold", (group,))
+    in_w = "cd /w; hurried loaded; stat -c %u:%g owned"
+    done = run(installed, tree, group, f"{in_w}; hurried calls 20; chown 7:8 owned")
+    assert (done.stdout, done.stderr) == ("loaded\n5:6\nok\n", "")
+    done = run(installed, tree, group, "-u104", "-g106", "cd /w; misuse refused; id -u")
+    assert (done.stdout, done.stderr) == ("done\n104\n", "")
+    done = run(installed, tree, group, in_w, env=ENVIRONMENT)
+    assert (done.stdout, done.stderr) == ("not loaded\n7:8\n", "")
+    direct = [installed, "--notify", group, tree, "--", "hurried", "loaded"]
+    for env, loaded in ((FAST, b"loaded\n"), (ENVIRONMENT, b"not loaded\n")):
+        assert subprocess.run(direct, env=env, capture_output=True, check=True).stdout == loaded
+    assert first.end("\n") == (0, "7:8\ndone\n", "")
+    alone = [installed, "--notify", f"{group}-2", tree, "--", "hurried", "loaded"]
+    assert subprocess.run(alone, env=FAST, capture_output=True, check=True).stdout == b"loaded\n"
+
+
+def test_a_group_without_the_library_gives_it_to_nobody(installed: Path, tree: Path) -> None:
+    group = f"--join-tag=plain-{tree.parent.name}-{os.getpid()}"
+    first = Started(installed, tree, "echo; read line", (group,), env=ENVIRONMENT)
+    done = subprocess.run(
+        [installed, "--notify", group, tree, "--", "hurried", "loaded"],
+        env=FAST,
+        capture_output=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == (b"not loaded\n", b"")
+    assert first.end("\n") == (0, "", "")

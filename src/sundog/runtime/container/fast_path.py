@@ -121,15 +121,21 @@ class LibraryMount(DetachedMount):
 
         A command with a library of its own to preload is left alone.
         """
-        if self.page < 0 or PRELOAD_VARIABLE in environment or not exists(self.destination):
-            return
-        try:
-            path, _ = find_program(command[0], environment)
-        except OSError:
-            return  # execve(2) will fail, too
-        program, loader = loaded_program(path)
-        if loader.endswith(_LOADERS) and not _wants_other_first(program):
-            environment.set(PRELOAD_VARIABLE, self.destination)
+        if self.page >= 0:
+            preload(self.destination, command, environment)
+
+
+def preload(place: bytes, command: list[bytes], environment: Environment) -> None:
+    """Let the ``command`` load the library at its ``place``: see ``LibraryMount.preload``."""
+    if PRELOAD_VARIABLE in environment or not exists(place):
+        return
+    try:
+        path, _ = find_program(command[0], environment)
+    except OSError:
+        return  # execve(2) will fail, too
+    program, loader = loaded_program(path)
+    if loader.endswith(_LOADERS) and not _wants_other_first(program):
+        environment.set(PRELOAD_VARIABLE, place)
 
 
 def _wants_other_first(program: bytes) -> bool:

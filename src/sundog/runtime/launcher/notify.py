@@ -48,7 +48,7 @@ from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import OWNERS_MAGIC
 from sundog.errors import EXIT_RUN, SundogError
 from sundog.runtime.container.enter import rootless
-from sundog.runtime.container.fast_path import SWITCH, LibraryMount, wanted_library
+from sundog.runtime.container.fast_path import SWITCH, LibraryMount, preload, wanted_library
 from sundog.runtime.container.leaving import leave_caller
 from sundog.runtime.container.operations import DESIRED, Bind
 from sundog.runtime.container.own_records import ContainerRecords, OwnRecords
@@ -108,8 +108,8 @@ class _Attendant:
     """A supervisor that will run beside the command.  See ``companion.Companion``."""
 
     __slots__ = (
-        *("_host", "_library", "_messages", "_shows_all", "_strict", "_user", "_volumes"),
-        "_writes",
+        *("_has_place", "_host", "_library", "_messages", "_shows_all", "_strict", "_user"),
+        *("_volumes", "_writes"),
     )
 
     def __init__(self, line: CommandLine, messages: Messages, library: bytes) -> None:
@@ -133,14 +133,12 @@ class _Attendant:
         self._writes = line.image.write and line.image.overlay_size is None
         self._messages = messages
         # Elsewhere a mount point would leave a trace: in the image, or in changes that are kept.
-        has_place = line.image.overlay_size is not None or line.image.stays_as_it_is
-        if line.group.is_joined or not has_place:
-            library = b""
+        self._has_place = line.image.overlay_size is not None or line.image.stays_as_it_is
         self._library = LibraryMount(library, b"/run", DESIRED) if library else None
 
     def mounts(self) -> tuple[Operation, ...]:
         """Return the mount of the library."""
-        return () if self._library is None else (self._library,)
+        return (self._library,) if self._library is not None and self._has_place else ()
 
     def prepare(
         self, image: Image | None, plan: Plan | None, channel: GroupChannel | None
@@ -154,14 +152,20 @@ class _Attendant:
         if image is None or plan is None:
             if channel is None:
                 raise AssertionError("no container and no group")
-            return _PeerAttendant(channel, user, self._messages, self._host)
+            return _PeerAttendant(channel, user, self._messages, self._host, library=self._library)
         supervision, records = self._supervision(image, plan)
         if channel is None:
             return PreparedAttendant(
                 supervision, records, user, self._messages, self._host, library=self._library
             )
         return _FirstAttendant(
-            channel, user, self._messages, self._host, supervision=supervision, records=records
+            channel,
+            user,
+            self._messages,
+            self._host,
+            library=self._library,
+            supervision=supervision,
+            records=records,
         )
 
     def _supervision(self, image: Image, plan: Plan) -> tuple[Supervision, KeptRecords | None]:
@@ -300,10 +304,11 @@ class PreparedAttendant:
 class _PeerAttendant:
     """The supervisor of a group, which runs already: a ``companion.PreparedCompanion``.
 
-    ``ended`` is as in ``KeptRecords``.
+    ``ended`` is as in ``KeptRecords``.  The first process of the group has mounted the ``library``,
+    if it has one.
     """
 
-    __slots__ = ("_channel", "_ended", "_host", "_messages", "_user")
+    __slots__ = ("_channel", "_ended", "_host", "_library", "_messages", "_user")
 
     def __init__(
         self,
@@ -312,16 +317,21 @@ class _PeerAttendant:
         messages: Messages,
         host: HostMounts,
         *,
+        library: LibraryMount | None,
         ended: int = -1,
     ) -> None:
         self._channel = channel
         self._ended = ended
         self._host = host
+        self._library = library
         self._user = user
         self._messages = messages
 
-    def preload(self, _command: list[bytes], _environment: Environment) -> None:
-        """Do nothing: a group has no fast path."""
+    def preload(self, command: list[bytes], environment: Environment) -> None:
+        """Let the command load the library that the first process has mounted, if it has."""
+        member = self._channel.member
+        if self._library is not None and member is not None and member.has_page:
+            preload(self._library.destination, command, environment)
 
     def identify(self) -> Identity | None:
         """Return the command's user, as ``PreparedAttendant.identify`` does."""
@@ -359,7 +369,7 @@ class _PeerAttendant:
 class _FirstAttendant(_PeerAttendant):
     """A supervisor that this process starts, the first one of a group."""
 
-    __slots__ = ("_records", "_supervision")
+    __slots__ = ("_page", "_records", "_supervision")
 
     def __init__(
         self,
@@ -368,13 +378,20 @@ class _FirstAttendant(_PeerAttendant):
         messages: Messages,
         host: HostMounts,
         *,
+        library: LibraryMount | None,
         supervision: Supervision,
         records: KeptRecords | None,
     ) -> None:
         ended = -1 if records is None else records.ended
-        super().__init__(channel, user, messages, host, ended=ended)
+        super().__init__(channel, user, messages, host, library=library, ended=ended)
+        self._page = -1 if library is None else library.page
         self._supervision = supervision
         self._records = records
+
+    def preload(self, command: list[bytes], environment: Environment) -> None:
+        """Let the command load the library, if this process has mounted it."""
+        if self._library is not None:
+            self._library.preload(command, environment)
 
     def attend(self, who: Identity | None, become: Become) -> int:
         """Start the supervisor, become a member as the other processes do, and run the command."""
@@ -383,6 +400,8 @@ class _FirstAttendant(_PeerAttendant):
             raise AssertionError("this process is not the first one")
         fork_away(lambda: self._serve(requests, who))
         requests.close()
+        if self._page >= 0:
+            os.close(self._page)
         self._channel.enlist()
         return super().attend(who, become)
 
@@ -391,6 +410,9 @@ class _FirstAttendant(_PeerAttendant):
         supervision, records = self._supervision, self._records
         saved = () if records is None else records.descriptors()
         opened = (*supervision.descriptors(), *self._host.descriptors(), *saved)
+        page = self._page
+        if page >= 0:
+            opened = (*opened, page)
         leave_caller((requests.fileno(), *opened), b"ch-run-notify")
 
         def start(process: int, number: int) -> None:
@@ -398,8 +420,12 @@ class _FirstAttendant(_PeerAttendant):
             start_ender(lambda: members, process, self._messages, supervision.proc)
 
         tags = Tags(superuser(all_capabilities()))
-        source = GroupSource(requests, supervision.proc, tags, start, strict=supervision.strict)
-        supervised = supervision.answer(source, tags, who)
+        source = GroupSource(
+            *(requests, supervision.proc, tags, start),
+            strict=supervision.strict,
+            has_page=page >= 0,
+        )
+        supervised = supervision.answer(source, tags, who, page=page)
         status, lines = 0, _report_lines(supervised)
         if records is not None:
             try:

@@ -18,7 +18,14 @@ from sundog.runtime.emulation.notify.seccomp.listener import NotificationSource,
 from sundog.runtime.emulation.notify.tracee.call import KernelAnswers
 from sundog.runtime.emulation.notify.tracee.tag import PEER_LIMIT
 from sundog.runtime.supervision.members import kill_members
-from sundog.runtime.supervision.membership import COMMAND_LIMIT, ENLISTING, NUMBER_SIZE, pack_report
+from sundog.runtime.supervision.membership import (
+    COMMAND_LIMIT,
+    ENLISTING,
+    HAS_PAGE,
+    NUMBER_SIZE,
+    STRICT,
+    pack_report,
+)
 from sundog.runtime.supervision.supervision import first_credentials
 
 TYPE_CHECKING = False
@@ -62,12 +69,13 @@ class GroupSource(NotificationSource):
         start_ender: Callable[[int, int], None],
         *,
         strict: bool,
+        has_page: bool,
     ) -> None:
         """Listen for peers on ``requests``.  Raises OSError.
 
         ``proc`` is the /proc of the PID namespace of all peers, and the working directory when
         ``wait`` is called.  ``start_ender`` starts the ender of a peer, of which it gets a pidfd
-        and the number.  ``strict`` is for the peers' filters.
+        and the number.  ``strict`` and ``has_page`` are for the peers' filters.
         """
         super().__init__(-1, must_poll=True)
         self._room = min(PEER_LIMIT - 1, (allow_descriptors() - _SUPERVISOR_FILES) // 4)
@@ -76,7 +84,7 @@ class GroupSource(NotificationSource):
         self._tags = tags
         self._start_ender = start_ender
         self._has_enders = False
-        self._greeting = bytes([strict])
+        self._greeting = bytes([STRICT * strict | HAS_PAGE * has_page])
         self._peers: dict[int, _Peer] = {}
         self._leaving: list[_Peer] = []  # those whose last process has ended
         self._ready: list[_Peer] = []

@@ -2,7 +2,7 @@
 
     the channel       each peer can send to it; a peer enlists with a message that has one end of a
                       socket pair, the connection, and a pidfd of the peer
-    the connection    the supervisor sends the peer's number; the peer's command sends its listener;
+    the connection    the supervisor sends the peer's number, and of which kind it is; the peer's command sends its listener;
                       the supervisor's report ends it
 
 The supervisor is ``group_source``.  Both sides are processes of Sundog, and a command gets none of
@@ -36,6 +36,7 @@ ENLISTING = b"+"
 COMMAND_LIMIT = 1 << 18  # bytes of the message about a command; its groups may be many
 _REPORT_LIMIT = 1 << 16  # bytes
 NUMBER_SIZE = 4
+STRICT, HAS_PAGE = 1, 2  # bits of the byte that follows a peer's number
 
 # Kinds of report lines.
 VERBOSE, WARNING, ERROR, HINT, NOTE = "vwehn"
@@ -47,14 +48,16 @@ class Membership:
     connection      the socket
     number          tells the peers of the group apart; not 0
     strict          whether the group's supervisor obeys all permissions
+    has_page        whether it writes the page of a fast path
     """
 
-    __slots__ = ("connection", "number", "strict")
+    __slots__ = ("connection", "has_page", "number", "strict")
 
-    def __init__(self, connection: socket, number: int, *, strict: bool) -> None:
+    def __init__(self, connection: socket, number: int, *, strict: bool, has_page: bool) -> None:
         self.connection = connection
         self.number = number
         self.strict = strict
+        self.has_page = has_page
 
     def pass_on(self, listener: int, command: bytes) -> None:
         """Send the ``listener`` of a command, and a message of ``pack_start``.  Raises OSError.
@@ -123,7 +126,10 @@ class GroupChannel:
             connection.close()
             return False
         number = int.from_bytes(answer[:NUMBER_SIZE], sys.byteorder)
-        self.member = Membership(connection, number, strict=bool(answer[NUMBER_SIZE]))
+        kind = answer[NUMBER_SIZE]
+        self.member = Membership(
+            connection, number, strict=bool(kind & STRICT), has_page=bool(kind & HAS_PAGE)
+        )
         return True
 
 

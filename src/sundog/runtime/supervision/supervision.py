@@ -311,6 +311,6 @@ def install_in_group(member: Membership, who: Identity | None) -> None:
     supervisor has died.
     """
     command = pack_start(os.getpid(), who)
-    listener = _filtered(strict=member.strict)
+    listener = _filtered(strict=member.strict, fast_path=member.has_page)
     member.pass_on(listener, command)
     os.close(listener)

@@ -1,5 +1,5 @@
-/* misuse calls | plant | write | remount | cover | move | reuse | identity | die | poke | hold |
- * reach PID | give NAME | take NAME: misuse the library of the fast path, or its instruction.
+/* misuse calls | plant | write | remount | cover | move | reuse | identity | refused | die | poke |
+ * hold | reach PID | give NAME | take NAME: misuse the library of the fast path, or its instruction.
  *
  * The program deceives itself.  Others look at its files: "owned", which has an owner that the
  * supervisor has recorded, and "plain".  It prints "done" at its end. */
@@ -221,12 +221,18 @@ static void reuse(void)
 }
 
 /* Another user has no way around the supervisor's refusals by the functions of the library. */
-static void identity(void)
+static void refused(void)
 {
-    require(!setgid(106) && !setuid(104), "setuid");
+    require(has_library(), "the library is not loaded");
     require(unlink("plain") < 0 && errno == EACCES, "unlink");
     require(chmod("plain", 0777) < 0 && errno == EPERM, "chmod");
     require(open("made", O_CREAT | O_WRONLY, 0644) < 0 && errno == EACCES, "open");
+}
+
+static void identity(void)
+{
+    require(!setgid(106) && !setuid(104), "setuid");
+    refused();
 }
 
 /* Processes die while the supervisor works for them.  It tells the others when it has ended that. */
@@ -373,8 +379,8 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     static const struct { const char *name; void (*act)(void); } ways[] = {
         {"calls", calls}, {"plant", plant}, {"write", forge}, {"remount", remount},
-        {"cover", cover}, {"move", move}, {"reuse", reuse}, {"identity", identity}, {"die", die},
-        {"poke", poke}, {"hold", hold}};
+        {"cover", cover}, {"move", move}, {"reuse", reuse}, {"identity", identity},
+        {"refused", refused}, {"die", die}, {"poke", poke}, {"hold", hold}};
     for (unsigned at = 0; at < COUNT(ways); at++)
         if (!strcmp(what, ways[at].name)) ways[at].act();
     if (!strcmp(what, "reach")) reach(atoi(argv[2]));

@@ -247,6 +247,8 @@ class Supervisor:
         while not must_poll or listener.wait():
             if must_poll and listener.has_new:
                 listener.has_new, passed_on = False, nothing
+                if page is not None:
+                    page.publish(records.signs(), others, has_users=len(credentials) > 1)
             fd = listener.fd
             notification[:] = EMPTY_NOTIFICATION
             try:
