@@ -100,6 +100,7 @@ COPYING_UP = (
     ),
     *("mv $i x$i", "ln $i x$i", "attribute set user.x y $i", "attribute write $i"),
     *("attribute remove user.y $i", "attribute set security.x y $i", "touch /proc/self/cwd/$i"),
+    "attribute flag $i",
 )
 
 

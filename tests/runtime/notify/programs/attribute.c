@@ -1,13 +1,19 @@
 /* attribute set NAME VALUE FILE | get NAME FILE | remove NAME FILE: an attribute of FILE.  Does not
  * follow a symbolic link.  A VALUE that begins with 0x is hexadecimal.
- * attribute write FILE: opens it by openat2(2). */
+ * attribute write FILE: opens it by openat2(2).  attribute flag FILE: what chattr +d does. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+/* linux/fs.h */
+#define FS_IOC_GETFLAGS _IOR('f', 1, long)
+#define FS_IOC_SETFLAGS _IOW('f', 2, long)
+enum { FS_NODUMP_FL = 0x40 };
 
 int main(int argc, char **argv)
 {
@@ -34,6 +40,12 @@ int main(int argc, char **argv)
     } else if (argc == 3 && strcmp(argv[1], "write") == 0) {
         long how[] = {O_WRONLY, 0, 0};
         size = syscall(SYS_openat2, AT_FDCWD, argv[2], how, sizeof how);
+    } else if (argc == 3 && strcmp(argv[1], "flag") == 0) {
+        int flags, fd = open(argv[2], O_RDONLY | O_CLOEXEC);
+        size = ioctl(fd, FS_IOC_GETFLAGS, &flags);
+        flags |= FS_NODUMP_FL;
+        if (!size)
+            size = ioctl(fd, FS_IOC_SETFLAGS, &flags);
     } else {
         return 2;
     }

@@ -7,12 +7,14 @@ its own inode when a change copies it up (``state.records``).  The handlers keep
 
 from __future__ import annotations
 
+import errno
+
 from sundog.base.kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE
 from sundog.base.kernel.modes import S_IFDIR, S_IFMT
 from sundog.base.kernel.mounts import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.state.files import AT_SYMLINK_FOLLOW
-from sundog.runtime.emulation.notify.tracee.call import CONTINUE, Answer, KernelAnswers
+from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, KernelAnswers
 from sundog.runtime.emulation.notify.tracee.paths import CWD, is_place, parent
 
 TYPE_CHECKING = False
@@ -55,6 +57,8 @@ class LinkHandlers:
 
     def linkat(self, thread: int, args: Arguments) -> Answer:
         """int linkat(int olddirfd, const char *old, int newdirfd, const char *new, int flags)."""
+        if not args[1] and not args[4] & U32 & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
+            return -errno.EFAULT  # before Linux 6.10, the kernel has another error for users
         follow = bool(args[4] & AT_SYMLINK_FOLLOW)
         location, is_descriptor = self._state.paths.at(
             thread, args[0], args[1], args[4] & AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW

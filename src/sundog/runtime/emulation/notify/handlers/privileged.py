@@ -20,8 +20,10 @@ from sundog.runtime.emulation.notify.identity.capabilities import (
     CAP_SYS_TIME,
 )
 from sundog.runtime.emulation.notify.seccomp.privileged import DEADLINE, LOCKING_FLAGS, REAL_TIME
+from sundog.runtime.emulation.notify.state.access import Access
 from sundog.runtime.emulation.notify.tracee.call import CONTINUE, U32, Answer, signed
 from sundog.runtime.emulation.notify.tracee.descriptors import status_field
+from sundog.runtime.emulation.notify.tracee.paths import descriptor
 from sundog.runtime.emulation.notify.tracee.processes import owns_namespace
 
 TYPE_CHECKING = False
@@ -50,6 +52,7 @@ class PrivilegedHandlers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._memory = state.memory
+        self._access = Access(state)
 
     def calls(self) -> dict[str, Handler]:
         """Return the handlers by name of call."""
@@ -78,6 +81,7 @@ class PrivilegedHandlers:
         if flags & locking:
             text = f"ioctl({request}), to make a file immutable or append-only,"
             self._note(thread, CAP_LINUX_IMMUTABLE, text)
+        self._access.meet(thread, descriptor(thread, args[0]), follow=True)
         return CONTINUE
 
     def socket(self, thread: int, _args: Arguments) -> Answer:
