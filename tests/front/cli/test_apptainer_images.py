@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sundog.image.oci.platform import Platform
 from tests.conftest import command, run_program
 from tests.front.cli.test_apptainer_files import Place
 from tests.image.convert.formats import sif_descriptors
+from tests.image.layer.archives import file
 from tests.image.pull.conftest import faulty, no_logins, shelf
+from tests.image.pull.images import for_platform
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -205,3 +209,53 @@ def test_a_file_of_a_registry(place: Place, faulty: FaultyRegistry, shelf: Shelf
         assert done.returncode == 255
         assert text in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_pull_for_another_architecture(
+    place: Place, faulty: FaultyRegistry, shelf: Shelf
+) -> None:
+    """The file has the image and the number of the architecture that --arch names."""
+    others = [("arm64", ""), ("arm", "v6"), ("arm", "v7"), ("ppc64le", "")]
+    images = {}
+    for other in [(Platform.of_host().architecture, ""), *others]:
+        layer = shelf.layer(file("which", "/".join(other).encode()))
+        images[other] = shelf.image(layer, architecture=other)
+    entries = [for_platform(image, *other) for other, image in images.items()]
+    shelf.index(*entries, tag="many:1")
+    source = f"docker://{faulty.host}/many:1"
+    before = place.image("list").stdout
+    for name, options, number in (
+        ("arm64", ["--arch", "arm64"], b"04"),
+        ("arm/v6", ["--arch", "arm", "--arch-variant", "6"], b"03"),
+        ("arm/v7", ["--arch", "arm/v7"], b"03"),
+        ("ppc64le", ["--arch", "ppc64le", "--sandbox"], b""),
+    ):
+        place.run("pull", "--force", "--name", "other", *options, source)
+        made = place.path / "other"
+        if made.is_dir():
+            assert (made / "which").read_text() == f"{name}/"
+            shutil.rmtree(made)
+            continue
+        argv = ["unsquashfs", "-o", str(made.read_bytes().index(b"hsqs")), "-cat"]
+        done = subprocess.run([*argv, made, "which"], check=True, capture_output=True, text=True)
+        assert done.stdout.rstrip("/") == name
+        assert made.read_bytes()[45:47] == number
+        made.unlink()
+    assert place.image("list").stdout == before
+    definition = f"Bootstrap: docker\nFrom: {faulty.host}/many:1\n"
+    (place.path / "made.def").write_text(definition)
+    place.run("build", "--arch", "ppc64le", "other", "made.def")
+    assert (place.path / "other").read_bytes()[45:47] == b"06"
+    for options, status, text in (
+        (["--arch", "arm46"], 1, "--arch arm46: no such architecture\nINFO:    hint: did you mean"),
+        (["--arch", "vax"], 1, "--arch vax: no such architecture\nINFO:    hint: one of: 386 "),
+        (["--arch", "windows/amd64"], 1, "--arch windows/amd64: no such architecture"),
+        (["--arch", "s390x"], 255, ""),  # the registry has none
+    ):
+        done = place.run("pull", *options, "none.sif", source, check=False)
+        assert done.returncode == status, done
+        assert f"FATAL:   {text}" in done.stderr
+        assert "hint: " in done.stderr
+        assert not (place.path / "none.sif").exists()
+    done = place.run("build", "--arch", "arm64", "none.sif", place.path / "app.sif")
+    assert "WARNING: --arch has no effect: " in done.stderr

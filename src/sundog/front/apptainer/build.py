@@ -13,6 +13,7 @@ from sundog.front.apptainer.shared_options import (
     LIBRARY,
     LOGIN,
     MOUNT,
+    PLATFORM,
     REGISTRIES,
     TMPDIR,
     WAYS_TO_BE_ROOT,
@@ -30,7 +31,7 @@ SECTIONS = ("all", "none", "setup", "post", "files", "environment", "labels", "t
 
 BUILD = (
     HELP,
-    Option("--arch", "ARCH", TAKEN, "the architecture of images that are pulled"),
+    *PLATFORM,
     BIND,
     Option("--build-arg", "NAME=VALUE", TAKEN, "the value of {{ NAME }} in the definition file"),
     Option("--build-arg-file", "FILE", TAKEN, "lines NAME=VALUE"),
@@ -53,7 +54,6 @@ BUILD = (
     Option("--json", "", HELD, "no definition file is JSON"),
     Option("--writable-tmpfs", "", HELD, "%test may write; its changes are discarded"),
     # These have no effect, and do no harm.
-    Option("--arch-variant", "VARIANT", WARNED, "--arch takes it: arm/v7"),
     Option("--docker-host", "ADDRESS", WARNED, "the program docker reads $DOCKER_HOST"),
     LIBRARY,
     Option("--mksquashfs-args", "ARGUMENTS", WARNED, "all programs must read the result"),

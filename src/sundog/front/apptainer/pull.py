@@ -12,6 +12,7 @@ from sundog.front.apptainer.shared_options import (
     LIBRARY,
     LOGIN,
     NO_DAEMON,
+    PLATFORM,
     REGISTRIES,
     TMPDIR,
 )
@@ -21,8 +22,7 @@ _SIGNED = "signatures are not checked"
 
 PULL = (
     HELP,
-    Option("--arch", "ARCH", TAKEN, "the architecture, as arm64"),
-    Option("--arch-variant", "VARIANT", TAKEN, "the variant of the architecture, as v7"),
+    *PLATFORM,
     Option("--dir", "DIR", TAKEN, "the directory in which TARGET is made"),
     *LOGIN,
     Option("--disable-cache", "", TAKEN, "keep nothing in storage"),

@@ -26,6 +26,10 @@ WAYS_TO_BE_ROOT = (
     Option("--ignore-subuid", "", HELD, _WAY),
     Option("--ignore-userns", "", HELD, _WAY),
 )
+PLATFORM = (
+    Option("--arch", "ARCH", TAKEN, "the architecture of images of registries, as arm64"),
+    Option("--arch-variant", "VARIANT", TAKEN, "the variant of the architecture, as v7"),
+)
 NO_DAEMON = Option("--docker-host", "ADDRESS", WARNED, "no daemon is asked")
 LIBRARY = Option("--library", "ADDRESS", WARNED, "Sundog knows no library")
 REGISTRIES = (

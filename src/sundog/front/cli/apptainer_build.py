@@ -12,6 +12,7 @@ from sundog.front.apptainer.binds import binds_of, mount_of
 from sundog.front.apptainer.build import sections
 from sundog.front.apptainer.line import listed
 from sundog.front.cli.apptainer_conversion import convert_image, target_place
+from sundog.front.cli.apptainer_pull import chosen_platform, new_session
 from sundog.image.builder.chosen_force import chosen_force
 from sundog.image.builder.definition.agents import Converted
 from sundog.image.builder.definition.build import build_definition
@@ -24,7 +25,6 @@ from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, SIF, Place
 from sundog.image.convert.squash import find_maker
 from sundog.image.definition.parse import SIZE_LIMIT, parse_definition, refuse_unused
 from sundog.image.definition.template import read_values
-from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.store.store import Store
 from sundog.runtime.container.hidden import checked_binds
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sundog.front.options import Line
     from sundog.image.builder.bases import Pull
     from sundog.image.definition.values import Definition
+    from sundog.image.oci.platform import Platform
     from sundog.image.store.images import Image
 
 _STORED = "docker://"
@@ -132,7 +133,6 @@ def _options(line: Line, name: str, storage: str | None, report: ApptainerReport
         (os.fsencode(each.source), os.fsencode(each.target), each.writable) for each in given
     ]
     binds, own = checked_binds(triples, places, report.warning)
-    arch = line.last("arch")
     return BuildOptions(
         (name,),
         BuildContext(None),
@@ -145,7 +145,7 @@ def _options(line: Line, name: str, storage: str | None, report: ApptainerReport
         environment=os.environ,
         epoch=parse_epoch(os.environ.get(EPOCH_VARIABLE, ""), f"${EPOCH_VARIABLE}"),
         cache_mode=CACHE_DISABLED if line.is_set("disable-cache") else CACHE_ENABLED,
-        platform=Platform.parse(arch) if arch else None,
+        platform=chosen_platform(line),
         pull=_puller(line, report),
     )
 
@@ -154,7 +154,6 @@ def _puller(line: Line, report: ApptainerReport) -> Pull:
     """Return the function that pulls bases."""
 
     def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
-        from sundog.front.cli.apptainer_pull import new_session  # a build seldom pulls
         from sundog.image.registry.options import PullOptions
         from sundog.image.registry.pull import pull
 

@@ -19,7 +19,7 @@ from sundog.front.apptainer.messages import WARNING
 from sundog.front.apptainer.pull import PULL, default_name
 from sundog.front.cli.apptainer_conversion import convert_image
 from sundog.front.cli.apptainer_fetched import fetch_file
-from sundog.front.cli.apptainer_pull import pulled
+from sundog.front.cli.apptainer_pull import chosen_platform, pulled
 from sundog.front.cli.apptainer_report import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -37,7 +37,6 @@ from sundog.image.convert.formats import (
     input_place,
 )
 from sundog.image.convert.outputs import output_file
-from sundog.image.oci.platform import Platform
 from sundog.image.sif.reader import read_sif
 from sundog.image.sif.writer import SIF_MODE
 from sundog.image.store.store import Store
@@ -132,6 +131,9 @@ def _place(
 
     If it ``is_fresh``, the registry is asked, too, if storage has the image already.
     """
+    platform, name = chosen_platform(line), stored_name(source)
+    if platform is not None and name is None:
+        report.warning(f"--arch has no effect: {source} is taken as it is")
     if source.startswith(_PREFIXES):
         yield input_place(source.replace("://", ":", 1), None)
         return
@@ -140,7 +142,6 @@ def _place(
             found = input_place(fetch_file(store, source, line, report), None)
             yield replace(found, known_as=source)
         return
-    name = stored_name(source)
     if name is None:
         place = input_place(source if source.startswith("/") else f"./{source}", None)
         if not os.path.lexists(source):
@@ -155,7 +156,6 @@ def _place(
             )
         yield place
         return
-    platform = _platform(line)
     with Store.open(context.storage) as store:
         is_there = not is_fresh and platform is None and bool(store.images.matching(name)[name])
         if is_there and not line.is_set("disable-cache"):
@@ -170,14 +170,6 @@ def _warn_of_signature(path: str, report: ApptainerReport) -> None:
         is_sif = image_kind(os.pread(file.fileno(), IMAGE_HEAD, 0)) == SIF_IMAGE
         if is_sif and read_sif(file.fileno(), os.fsencode(path)).is_signed:
             report.warning(f"the signatures of {path} are not checked, and are left out")
-
-
-def _platform(line: Line) -> Platform | None:
-    """Return the platform of --arch; None for this machine's."""
-    arch, variant = line.last("arch"), line.last("arch-variant")
-    if not arch:
-        return None
-    return Platform.parse(f"{arch}/{variant}" if variant else arch)
 
 
 def copy_file(source: str, target: str) -> None:

@@ -7,13 +7,15 @@ import os
 import secrets
 from contextlib import contextmanager, suppress
 
-from sundog.errors import NotInStorage, StoreError
+from sundog.base.spelling import nearest
+from sundog.errors import NotInStorage, StoreError, UsageError
 from sundog.front.apptainer.image import STORED
 from sundog.image.oci.platform import Platform
 from sundog.image.registry.credentials import PASSWORD_VARIABLE, USERNAME_VARIABLE
 from sundog.image.registry.options import PullOptions
 from sundog.image.registry.pull import pull
 from sundog.image.registry.session import Session
+from sundog.image.sif.writer import ARCHITECTURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +41,24 @@ def new_session(line: Line | None, report: Report) -> Session:
         authenticated=len(login) == len(_LOGIN),
         prompt=ask_credentials,
     )
+
+
+def chosen_platform(line: Line) -> Platform | None:
+    """Return the platform of --arch and --arch-variant; None for this machine's.
+
+    Raises UsageError.
+    """
+    arch, variant = line.last("arch") or "", line.last("arch-variant") or ""
+    if not arch and not variant:
+        return None
+    found = Platform.parse(
+        "/".join(filter(None, (arch or Platform.of_host().architecture, variant)))
+    )
+    if found.os != "linux" or found.architecture not in ARCHITECTURES:
+        close = nearest(found.architecture, ARCHITECTURES)
+        hint = f"did you mean {close}?" if close else f"one of: {' '.join(ARCHITECTURES)}"
+        raise UsageError(f"--arch {arch}: no such architecture", hint)
+    return found
 
 
 @contextmanager
