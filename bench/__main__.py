@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gzip
 import os
 import platform
 import pwd
@@ -27,6 +26,7 @@ from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, own
 
 from bench import (
+    apptainer,
     cluster,
     convert,
     emulation,
@@ -47,7 +47,7 @@ from bench.file_system import WHOLE, ext4
 from bench.measure import Bench
 from bench.memory import Ballast
 from bench.registry import NEEDS as REGISTRY_NEEDS
-from bench.registry import Shelf, put, registry
+from bench.registry import Shelf, compressed, put, registry
 from bench.tools import KINDS
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def building(bench: Bench, results: report.Results) -> None:
 def registries(bench: Bench, results: report.Results) -> None:
     """Pull and push images of one layer and of several."""
     flat = {"debian": inputs.debian(), "big": inputs.big()}
-    layers = {"debian": [_compressed(bench, flat["debian"])], "big": []}
+    layers = {"debian": [compressed(bench, flat["debian"])], "big": []}
     for file in inputs.big_layers():
         layers["big"].append(bench.place / file.name)
         shutil.copy(file, layers["big"][-1])
@@ -115,14 +115,6 @@ def registries(bench: Bench, results: report.Results) -> None:
         shelf = Shelf(host, secure, layers)
         pull.pulls(bench, shelf, file_systems, results)
         push.pushes(bench, shelf, flat, results)
-
-
-def _compressed(bench: Bench, tarball: Path) -> Path:
-    """Return the tarball as gzip, where the benchmark's user can read it."""
-    layer = bench.place / f"{tarball.name}.gz"
-    with tarball.open("rb") as raw, gzip.GzipFile(layer, "wb", 6, mtime=0) as out:
-        shutil.copyfileobj(raw, out)
-    return layer
 
 
 def root_emulation(bench: Bench, results: report.Results) -> None:
@@ -146,6 +138,7 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "emulation": root_emulation,
     "many": many.measure,
     "convert": convert.measure,
+    "apptainer": apptainer.measure,
     "language": language.measure,
     "squash": squash.measure,
 }

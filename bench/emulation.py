@@ -172,7 +172,7 @@ def _installs(bench: Bench, trees: Trees, results: Results) -> None:
             if kind.command is None:
                 tree = trees.roots(name)
                 os.sync()  # as Bench.time does
-                costs.setdefault(kind.name, []).append(_as_root(tree, script))
+                costs.setdefault(kind.name, []).append(as_root(tree, script))
                 continue
             argv = emulations(bench, trees.fresh(name))[number].running(script)
             costs.setdefault(kind.name, []).extend(bench.time([argv], may_fail=True))
@@ -218,7 +218,7 @@ def _fails(costs: Sequence[Cost]) -> bool:
     return bool(costs) and all(cost.failures for cost in costs)
 
 
-def _as_root(tree: Path, script: str) -> Cost:
+def as_root(tree: Path, script: str) -> Cost:
     """Run a script as real root in a chroot, in namespaces that end with it."""
     mounts = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev"'
     command = f'{mounts} && exec chroot "$1" /bin/sh -c "$2"'

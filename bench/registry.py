@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -90,6 +91,14 @@ def _certificate(bench: Bench) -> dict[str, str]:
             *("-keyout", str(files["key"]), "-out", str(files["certificate"])),
         ])  # fmt: skip
     return {name: str(path) for name, path in files.items()}
+
+
+def compressed(bench: Bench, tarball: Path) -> Path:
+    """Return the tarball as gzip, where the benchmark's user can read it."""
+    layer = bench.place / f"{tarball.name}.gz"
+    with tarball.open("rb") as raw, gzip.GzipFile(layer, "wb", 6, mtime=0) as out:
+        shutil.copyfileobj(raw, out)
+    return layer
 
 
 def put(host: str, name: str, layers: Sequence[Path]) -> None:

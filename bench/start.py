@@ -211,6 +211,9 @@ def _once(bench: Bench, subjects: _Subjects, tarball: Path, results: Results) ->
     )
     added_by_front = (cost[APPTAINER_SIF].cpu - cost[SIF].cpu) * 1e3
     results.target("sundog apptainer exec: CPU more than ch-run's of a SIF, ms", added_by_front, 4)
+    results.target(
+        "sundog apptainer exec docker://: CPU ÷ ch-run's", cost[APPTAINER].cpu / own.cpu, 3
+    )
     results.target("start with a device of CDI: CPU more than the Python launcher's, ms", added, 3)
     results.target("start that is declined: CPU more than the Python launcher's, ms", more, 1)
 

@@ -415,6 +415,35 @@ From: bb
     assert bench.run("run", "x.sif", "d").stdout == "run default x y d\n"
 
 
+def test_a_dockerfile_upon_a_definition(bench: Bench) -> None:
+    """A SIF has its ENTRYPOINT, CMD, ENV and LABEL, and what the definition says beside them."""
+    ch_image = [*command("ch-image"), "build"]
+
+    def image(name: str, dockerfile: str) -> Path:
+        bench.write("Dockerfile", dockerfile)
+        run_program([*ch_image, "-t", name, "."], env=bench.environment, cwd=bench.work)
+        bench.run("build", "--force", f"{name}.sif", f"docker://{name}")
+        return bench.work / f"{name}.sif"
+
+    image("plain", "FROM bb\nENV A=1 B=1 PATH=/old:/bin\nCMD echo old\n")
+    text = "Bootstrap: docker\nFrom: plain\n%labels\n L given\n%environment\n export E=1\n"
+    bench.build(text, target="docker://defined")
+    more = "ENV B=2 C=2 PATH=/new:/bin\nLABEL L=other M=new\n"
+    made = image("more", f'FROM defined\n{more}CMD ["sh", "-c", "echo new"]\n')
+    assert bench.run("run", made).stdout == bench.run("run", "docker://more").stdout == "new\n"
+    script = "echo $A$B$C$E ${PATH%%:*}"
+    assert bench.run("exec", made, "sh", "-c", script).stdout == "1221 /new\n"
+    labels = json.loads(bench.run("inspect", "--json", made).stdout)["data"]["attributes"]["labels"]
+    assert (labels["L"], labels["M"]) == ("given", "new")
+    bench.build(f"{text}%runscript\n echo run $B $E $*\n", target="docker://scripted")
+    assert bench.run("run", image("more", f"FROM scripted\n{more}"), "x").stdout == "run 2 1 x\n"
+    made = image("more", f'FROM scripted\n{more}ENTRYPOINT ["echo"]\n')
+    assert bench.run("run", made, "x").stdout == "x\n"
+    bench.build(f"Bootstrap: localimage\nFrom: {made}\n", target="docker://local")
+    made = image("again", 'FROM local\nENV D=3\nCMD ["y"]\n')
+    assert bench.run("exec", made, "sh", "-c", f"{script}$D").stdout == "1221 /new3\n"
+
+
 def test_test(bench: Bench) -> None:
     """A %test that fails is the build's failure; -T leaves it out."""
     text = "Bootstrap: docker\nFrom: bb\n%post\n true\n%test\n exit 4\n"

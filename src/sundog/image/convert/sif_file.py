@@ -16,6 +16,7 @@ from sundog.image.convert.squash import GZIP, squash_output
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.sif.inspection import AddedFiles, attributes, document
 from sundog.image.sif.metadata import DEFINITION, METADATA
+from sundog.image.sif.renewal import renewed
 from sundog.image.sif.writer import (
     PAGE,
     definition_object,
@@ -63,16 +64,20 @@ def write_sif(store: Store, image: Image, metadata: Metadata, destination: str, 
 def sif_additions(store: Store, image: Image, metadata: Metadata) -> dict[bytes, Addition]:
     """Return what a SIF of an image has besides its layers.  Raises SundogError.
 
-    What the image has below /.singularity.d is its own, and stays.
+    What the image has below /.singularity.d is its own, and stays, unless it is ``renewed``.
     """
     trees = [LayerTree.read(layer) for layer in store.layers.paths(image.layers)]
     needed = metadata.additions()
     with Below(trees) as view:
+        new = renewed(image.config, LayerFiles(view).read)
         for path, addition in list(needed.items()):
             found = view.lookup(path)
             if found is None:
                 continue
-            del needed[path]
+            if path in new:
+                needed[path] = new[path]
+            else:
+                del needed[path]
             if path.startswith(METADATA) and found.is_directory != addition.is_directory:
                 raise SundogError(
                     f"/{printable(path)} of the image is {'a' if found.is_directory else 'no'}"

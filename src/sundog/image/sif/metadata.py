@@ -28,6 +28,7 @@ RUNSCRIPT = METADATA + b"/runscript"
 STARTSCRIPT = METADATA + b"/startscript"
 TEST = METADATA + b"/test"
 HELP = METADATA + b"/runscript.help"
+RUN_ACTION = f"/{METADATA.decode()}/actions/run"  # it runs the runscript
 CUSTOM_ENVIRONMENT = ENV_DIRECTORY + b"/90-environment.sh"
 DOCKER_ENVIRONMENT = "10-docker2singularity.sh"
 _DIRECTORIES = (METADATA, METADATA + b"/actions", ENV_DIRECTORY, METADATA + b"/libs")

@@ -22,7 +22,7 @@ from sundog.image.builder.run.mounts import RunMounts
 from sundog.image.builder.run.step import RunStep
 from sundog.image.builder.scope import PROXY_ARGS
 from sundog.image.layer.whole_image import DIRECTORY, Addition
-from sundog.image.sif.metadata import DEFINITION, LABELS, Metadata
+from sundog.image.sif.metadata import DEFINITION, LABELS, RUN_ACTION, Metadata
 from sundog.image.store.metadata import metadata_files
 from sundog.runtime.container.search_path import ENGINE_PATH
 
@@ -40,7 +40,6 @@ _FROM_OUTSIDE = ("CH_RUNNING", *PROXY_ARGS)
 _COPIED_MODE = "go-w,a-st"
 _ROOT = "0:0"
 _PATHS = {"ENVIRONMENT": f"/{POST_ENVIRONMENT.decode()}", "LABELS": f"/{POST_LABELS.decode()}"}
-_ACTION = "/.singularity.d/actions/run"
 _SOURCE_SCRIPTS = 'for script in {}; do [ ! -f "$script" ] || . "$script"; done; exec "$@"'
 _BASE_SCRIPTS = _SOURCE_SCRIPTS.format("/.singularity.d/env/10-docker*.sh")
 _ALL_SCRIPTS = _SOURCE_SCRIPTS.format("/.singularity.d/env/*.sh")
@@ -290,7 +289,7 @@ class Finishing(OwnStep):
         """Return the configuration with the runscript as its command, if there is one."""
         if self.stage.section("runscript") is None or "runscript" not in self.sections:
             return config
-        return config.replace(entrypoint=(_ACTION,), cmd=None)
+        return config.replace(entrypoint=(RUN_ACTION,), cmd=None)
 
 
 def app_script(name: str, text: str) -> str:
