@@ -11,7 +11,7 @@ import pytest
 from sundog.base.record.names import canonical_name
 from sundog.image.oci.config import ImageConfig
 from sundog.image.store.drivers import DRIVERS
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 from sundog.image.store.store import Store
 
 Attributes = Mapping[str, object]

@@ -207,7 +207,7 @@ def test_making_goes_on_where_a_killed_command_left_it(path: Path) -> None:
             shutil.rmtree(entry)
     open_directory(complete)
     assert {p.relative_to(path) for p in path.rglob("*")} == reference
-    assert read_version(complete) == b"sundog 1\n"
+    assert read_version(complete) == b"sundog 2\n"
 
 
 def test_another_process_claims_it_while_the_version_is_written(
@@ -220,7 +220,7 @@ def test_another_process_claims_it_while_the_version_is_written(
 
     monkeypatch.setattr("sundog.image.store.directory.os.rename", overtaken)
     open_directory(os.fsencode(path))
-    assert read_version(os.fsencode(path)) == b"sundog 1\n"
+    assert read_version(os.fsencode(path)) == b"sundog 2\n"
     assert [name for name in os.listdir(path) if name.startswith(".")] == []
 
 

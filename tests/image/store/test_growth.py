@@ -72,6 +72,19 @@ def _of(storage: Path, dockerfile: str) -> tuple[str, ...]:
     return ("-f", str(storage.with_name(dockerfile)), str(storage.parent))
 
 
+@pytest.mark.parametrize("end", ["build", "delete"])
+def test_garbage_of_one_image_costs_no_look_at_others(two_stores: list[Path], end: str) -> None:
+    def calls(storage: Path) -> Counter[str]:
+        build = ("build", "--no-cache", "-t", "old")
+        file_system_calls(storage, *build, *_of(storage, "one"))
+        rebuilt = file_system_calls(storage, *build, *_of(storage, "two"))
+        return file_system_calls(storage, "delete", "old") if end == "delete" else rebuilt
+
+    few, many = map(calls, two_stores)
+    assert any("/tmp/trash" in call and "rename" in call for call in few)  # a layer has gone
+    assert few == many
+
+
 @pytest.mark.parametrize(
     "words",
     [

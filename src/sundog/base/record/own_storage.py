@@ -1,6 +1,9 @@
 """The storage directory as a directory of this user: recognised, refused, claimed.
 
-    version         ``sundog 1``; a directory that has files but not this one is not Sundog's
+    version         ``sundog 2``; a directory that has files but not this one is not Sundog's
+
+In a directory of format 2, every command notes the users of layers; Sundog 1.0 refuses to write
+there.  A directory of format 1 stays one, and both versions may use it side by side.
 
 Commands that store nothing but their run-time state need no more of it: see
 ``sundog.runtime.state``.  ``store/directory`` makes the rest.
@@ -21,7 +24,8 @@ from sundog.base.record.location import (
 )
 from sundog.errors import StoreError, UnfitStorage
 
-FORMAT = b"sundog 1\n"
+FORMAT = b"sundog 2\n"
+OLDER_FORMAT = b"sundog 1\n"
 _FORMAT_FAMILY = b"sundog "
 # A random number follows, since several processes may make the file at once.  What a killed
 # process leaves does no harm.
@@ -109,7 +113,7 @@ def _is_unclaimed(path: bytes) -> bool:
 
 
 def _check_format(path: bytes, version: bytes) -> None:
-    if version != FORMAT:
+    if version not in (FORMAT, OLDER_FORMAT):
         raise UnfitStorage(
             f"storage directory {printable(path)} has format {printable(version.strip())!r}, this "
             f"version of Sundog knows {printable(FORMAT.strip())!r}",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sundog.front.api.progress import Progress, ProgressReport
     from sundog.image.builder.bases import Pull
     from sundog.image.oci.platform import Platform
-    from sundog.image.store.images import Image as StoredImage
+    from sundog.image.store.image_files import Image as StoredImage
     from sundog.image.store.store import Store
 
     Path = str | PathLike[str]

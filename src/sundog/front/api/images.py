@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sundog.front.api.progress import Progress, ProgressReport
     from sundog.image.registry.session import Session
-    from sundog.image.store.images import Image as StoredImage
+    from sundog.image.store.image_files import Image as StoredImage
 
     Path = str | PathLike[str]
     T = TypeVar("T")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.bases import Pull
     from sundog.image.definition.values import Definition
     from sundog.image.oci.platform import Platform
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
 _STORED = "docker://"
 

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.front.cli.image_subcommands import InspectArguments
     from sundog.front.cli.report import Report
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
 
 def run(arguments: InspectArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sundog.front.cli.image_subcommands import ListArguments
     from sundog.front.cli.report import Report
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
     _Detail = tuple[str, ...]  # the name of the detail, and the lines of its value
 

@@ -15,7 +15,7 @@ from sundog.front.cli.output import print_line
 from sundog.front.cli.registries import open_session, pull_options
 from sundog.image.builder.bases import SCRATCH, scratch_config
 from sundog.image.registry.pull import pull
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sundog.image.registry.credentials import Credentials
     from sundog.image.registry.options import PullOptions
     from sundog.image.registry.session import Session
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.store.store import Store
 
 _HOST = "host"

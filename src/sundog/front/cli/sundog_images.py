@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sundog.front.cli.sundog_context import Context
     from sundog.front.options import Line
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
 _TEMPLATE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 _HEADINGS = Structure(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sundog.front.podman.container import Container
     from sundog.front.podman.containers import Containers
     from sundog.image.oci.config import ImageConfig
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
 _CONTAINER, _IMAGE, _ALL = "container", "image", "all"
 

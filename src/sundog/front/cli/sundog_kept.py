@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sundog.front.podman.container_view import View
     from sundog.front.podman.containers import Containers
     from sundog.image.oci.config import ImageConfig
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
 _INTERACTIVE = "--interactive=true"
 # The instructions of --change: they change the configuration of an image, and nothing else.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sundog.front.cli.sundog_context import Context
     from sundog.front.options import Line
     from sundog.front.podman.container import Container
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
 _COMMON_FILTERS = ("until", "label")
 _SURE = "Are you sure you want to continue? [y/N] "

@@ -26,7 +26,7 @@ from sundog.image.builder.unseen_owners import note_unseen_owners
 from sundog.image.builder.user import stays_root
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

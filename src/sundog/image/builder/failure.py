@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from sundog.base.record.names import canonical_name, spelled_out
 from sundog.errors import DockerfileError, MachineError, NotInStorage, SundogError, UsageError
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

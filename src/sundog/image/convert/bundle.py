@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.fields import JsonObject
     from sundog.image.oci.config import ImageConfig
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
 
 _ROOT = "rootfs"
 _DIRECTORIES = ("/dev", "/proc", "/sys")

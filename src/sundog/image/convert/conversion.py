@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.image.convert.options import Options, Progress
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.transfer.report import Transfer
 
 

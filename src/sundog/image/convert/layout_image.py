@@ -15,7 +15,7 @@ from sundog.image.convert.load import FAULTS
 from sundog.image.convert.members import DirectoryMembers
 from sundog.image.convert.oci_layout import LAYOUT, read_one
 from sundog.image.oci.platform import Platform
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

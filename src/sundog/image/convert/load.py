@@ -26,7 +26,7 @@ from sundog.image.convert import docker_archive, oci_layout
 from sundog.image.convert.archived import load_layers
 from sundog.image.convert.members import ArchiveMembers, DirectoryMembers
 from sundog.image.oci.reference import Reference
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

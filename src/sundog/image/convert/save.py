@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from sundog.image.convert.oci_layout import Writer
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.store.layer_info import LayerBlob
     from sundog.image.store.store import Store
     from sundog.image.transfer.documents import LeavingImage

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sundog.image.oci.config import ImageConfig
     from sundog.image.sif.metadata import Metadata
     from sundog.image.sif.writer import SifObject
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Transfer
     from sundog.runtime.container.image_files import ImageFiles

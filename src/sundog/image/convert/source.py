@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from sundog.image.convert.options import Options, Progress
     from sundog.image.layer.tar_writer import TarWriter
     from sundog.image.layer.whole_image import Added, Addition
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.transfer.report import Transfer
     from sundog.runtime.container.image_files import ImageFiles
 

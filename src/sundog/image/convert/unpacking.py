@@ -17,7 +17,7 @@ from sundog.image.convert.outputs import draft_of, exchange, told
 from sundog.image.layer.names import display
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 from sundog.image.store.layer_info import LayerInfo
 from sundog.image.store.layers import layer_id
 from sundog.image.store.tree_work import finish_draft, new_tree

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, RegistryError, StoreError
 from sundog.image.oci.platform import Platform
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

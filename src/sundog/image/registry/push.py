@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sundog.image.registry.client import RegistryClient
     from sundog.image.registry.config import Remote
     from sundog.image.registry.session import Session
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.store.layer_info import LayerBlob
     from sundog.image.store.store import Store
     from sundog.image.transfer.documents import LeavingImage

@@ -15,15 +15,14 @@ import os
 import time
 from contextlib import contextmanager, suppress
 
-from sundog.errors import DigestMismatch
-from sundog.image.oci.digest import ALGORITHMS
+from sundog.errors import DigestMismatch, DigestSyntaxError
+from sundog.image.oci.digest import ALGORITHMS, Digest
 from sundog.image.oci.verified import VerifiedReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from sundog.image.oci.digest import Digest
     from sundog.image.store.storage import Storage
 
 _PARTIAL = b"partial"
@@ -148,6 +147,14 @@ class Blobs:
                 digest = f"{algorithm}:{name.decode('ascii', 'replace')}"
                 found[digest] = os.path.join(directory, name)
         return found
+
+    def here(self, digests: Iterable[str]) -> Sequence[bytes]:
+        """Return the paths of those blobs that are here and complete."""
+        paths = []
+        for text in digests:
+            with suppress(DigestSyntaxError):
+                paths.append(self.path(Digest.parse(text)))
+        return [path for path in dict.fromkeys(paths) if os.path.exists(path)]
 
     def collect(self, unwanted: Iterable[bytes]) -> None:
         """Remove the complete blobs ``unwanted``, and partial ones that are too old to resume.

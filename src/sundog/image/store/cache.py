@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sundog.base.kernel.files import symlink
+from sundog.image.store.garbage import Gone
+from sundog.image.store.users import Users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
 
+_USER = b"cache/"  # begins an entry's name as a user of layers
 _LAYERS = "../layers/"
 _NO_LAYER = "none/"
 
@@ -71,7 +74,18 @@ class Cache:
         ``layer`` is None if the instruction changed no file; ``below`` are the layers below it.
         """
         target = (_NO_LAYER + "".join(below[-1:])) if layer is None else _LAYERS + layer
-        with self._storage.faults:
+        storage = self._storage
+        with storage.faults:
+            needs = layer or "".join(below[-1:])
+            replaced = self._target(key)
+            if replaced and replaced != target:
+                old = _entry(key, replaced)
+                if old.is_result:
+                    storage.garbage.expect_of(Gone("", (old.needs,)))
+                self._forget_user(old)
+            if needs:
+                directory = self._layers.directory(needs)
+                Users(directory).add(_user(key))  # if it is lost, the entry is, with its layer
             making = self._storage.scratch.name()
             symlink(target, making)
             self._storage.device.rename(making, self._path(key))
@@ -82,9 +96,14 @@ class Cache:
         """Yield all entries, in no order."""
         for name in os.listdir(self._storage.at(b"cache")):
             key = os.fsdecode(name)
-            target = self._target(key)
-            is_result = target.startswith(_LAYERS)
-            yield CacheEntry(key, target.removeprefix(_LAYERS).removeprefix(_NO_LAYER), is_result)
+            yield _entry(key, self._target(key))
+
+    def entry(self, user: bytes) -> CacheEntry | None:
+        """Return the entry that is the user of a layer, see ``users``; None if it is none."""
+        if not user.startswith(_USER):
+            return None
+        key = os.fsdecode(user.removeprefix(_USER))
+        return _entry(key, self._target(key))
 
     def prune(self, kept: Container[LayerId]) -> int:
         """Forget the entries that need a layer not in ``kept``; return their number."""
@@ -103,9 +122,19 @@ class Cache:
     def forget(self, key: str) -> None:
         """Remove an entry; closing the store removes its layer, if nothing else needs it."""
         self._storage.expect_garbage()
+        self.drop(_entry(key, self._target(key)))
+
+    def drop(self, entry: CacheEntry) -> None:
+        """Remove an entry that is useless."""
         with suppress(FileNotFoundError):  # another command was faster
-            os.unlink(self._path(key))
+            os.unlink(self._path(entry.key))
             self._storage.device.changed(self._storage.at(b"cache"))
+        self._forget_user(entry)
+
+    def _forget_user(self, entry: CacheEntry) -> None:
+        # If a command makes the entry anew at this moment, it is lost with its layer.
+        if entry.needs:
+            Users(self._layers.directory(entry.needs)).drop(_user(entry.key))
 
     def _target(self, key: str) -> str:
         try:
@@ -115,3 +144,12 @@ class Cache:
 
     def _path(self, key: str) -> bytes:
         return self._storage.at(b"cache", os.fsencode(key))
+
+
+def _entry(key: str, target: str) -> CacheEntry:
+    is_result = target.startswith(_LAYERS)
+    return CacheEntry(key, target.removeprefix(_LAYERS).removeprefix(_NO_LAYER), is_result)
+
+
+def _user(key: str) -> bytes:
+    return _USER + os.fsencode(key)

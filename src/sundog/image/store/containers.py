@@ -32,7 +32,7 @@ from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import DocumentError, StoreError
 from sundog.image.layer.inherit import StepOwners
 from sundog.image.oci.config import HistoryEntry
-from sundog.image.store.images import read_image
+from sundog.image.store.image_files import read_image
 from sundog.image.store.mounted import mounted_names
 from sundog.image.store.tree_work import changes_of_upper, content_size, rename, seal
 from sundog.runtime.container.root import OverlayRoot
@@ -41,7 +41,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.image.store.images import Image, Images
+    from sundog.image.store.image_files import Image
+    from sundog.image.store.images import Images
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
 

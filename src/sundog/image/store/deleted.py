@@ -16,17 +16,19 @@ from dataclasses import replace
 from sundog.base.fields import Fields
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.errors import DocumentError, NotInStorage, StoreError
-from sundog.image.store.images import described, image_from
+from sundog.image.store.image_files import described, image_from
+from sundog.image.store.users import add_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sundog.image.store.images import Image, Images
+    from sundog.image.store.image_files import Image
+    from sundog.image.store.images import Images
     from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
 
-_DIRECTORY = b"deleted"
+DELETED = b"deleted"
 _WHAT = "the description of a deleted image"
 _LIMIT = 64 << 20  # bytes of a description
 
@@ -45,9 +47,11 @@ class DeletedImages:
             for image in images:
                 if not image.layers:
                     continue
-                os.makedirs(self._storage.at(_DIRECTORY), mode=0o700, exist_ok=True)
+                os.makedirs(self._storage.at(DELETED), mode=0o700, exist_ok=True)
                 text = json.dumps({"image": described(image), "config": image.config.to_json()})
                 self._storage.write_file(self._path(image.reference), text.encode())
+                directories = map(self._layers.directory, image.layers)
+                add_user(directories, _user(name_to_directory(image.reference)))
 
     def list(self) -> Sequence[Image]:
         """Return the images that can be restored now, in order of their typed names."""
@@ -85,9 +89,9 @@ class DeletedImages:
         self._forget(name)
         return image
 
-    def prune(self) -> None:
-        """Forget the images that can't be restored any more."""
-        for name in self._names():
+    def prune(self, names: Iterable[bytes] | None = None) -> None:
+        """Forget those of the images ``names``, by default all, that can't be restored any more."""
+        for name in self._names() if names is None else names:
             image = self._read(name)
             if image is None or not self._is_whole(image):
                 self._forget(name)
@@ -99,7 +103,7 @@ class DeletedImages:
 
     def _names(self) -> Sequence[bytes]:
         try:
-            return os.listdir(self._storage.at(_DIRECTORY))
+            return os.listdir(self._storage.at(DELETED))
         except FileNotFoundError:
             return ()
 
@@ -107,7 +111,7 @@ class DeletedImages:
         """Read a description; None if it is missing or damaged."""
         with (
             suppress(OSError, DocumentError),
-            open(self._storage.at(_DIRECTORY, name), "rb") as file,
+            open(self._storage.at(DELETED, name), "rb") as file,
         ):
             fields = Fields.parse(file.read(_LIMIT), _WHAT, DocumentError)
             config = json.dumps(fields.mapping("config")).encode()
@@ -127,8 +131,12 @@ class DeletedImages:
 
     def _forget(self, name: bytes) -> None:
         with suppress(FileNotFoundError):
-            os.unlink(self._storage.at(_DIRECTORY, name))
-            self._storage.device.changed(self._storage.at(_DIRECTORY))
+            os.unlink(self._storage.at(DELETED, name))
+            self._storage.device.changed(self._storage.at(DELETED))
 
     def _path(self, reference: str) -> bytes:
-        return self._storage.at(_DIRECTORY, os.fsencode(name_to_directory(reference)))
+        return self._storage.at(DELETED, os.fsencode(name_to_directory(reference)))
+
+
+def _user(directory: str) -> bytes:
+    return os.path.join(DELETED, os.fsencode(directory))

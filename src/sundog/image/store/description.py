@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.store.store import Store
 
 

@@ -12,20 +12,15 @@ image or the new one.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from sundog.base.fields import Fields, parse_json
-from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.files import RENAME_EXCHANGE, Closing, renameat2
 from sundog.base.kernel.locks import is_at
 from sundog.base.kernel.mounts import AT_FDCWD
-from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST
 from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
-from sundog.base.record.stack import ImageStack, pack_stack
 from sundog.errors import (
     DocumentError,
     KernelError,
@@ -34,56 +29,31 @@ from sundog.errors import (
     StoreError,
 )
 from sundog.image.oci.config import ImageConfig
+from sundog.image.store.garbage import Gone
+from sundog.image.store.image_draft import write_image
+from sundog.image.store.image_files import (
+    Image,
+    ImageEntry,
+    described,
+    read_entry,
+    read_image,
+    tree_of,
+)
 from sundog.image.store.img_links import ImgLinks
-from sundog.image.store.metadata import encoded, metadata_files
-from sundog.image.store.run_force import was_unrecorded
+from sundog.image.store.users import add_user
 from sundog.image.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sundog.base.fields import JsonObject
     from sundog.image.store.drivers import Driver
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
 
 _GLOB = frozenset("*?[")
-_DESCRIPTION, _ENVIRONMENT = "image.json", "root/ch/environment"
+_USER = b"images/"  # begins an image's name as a user of layers
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image in the store.
-
-    ``reference`` is the canonical name, ``typed`` the name that the user wrote.  ``layers`` are in
-    order from bottom to top.  ``origin`` says in words where the image came from.  ``blobs`` are
-    the digests of the documents by which it was pulled, from the tag's down to the configuration.
-    """
-
-    reference: str
-    typed: str
-    config: ImageConfig
-    layers: tuple[LayerId, ...]
-    origin: str = ""
-    blobs: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """The beginning of ``whole_id``, as commands show it."""
-        return self.whole_id[:12]
-
-    @property
-    def whole_id(self) -> str:
-        """A digest of configuration and layers; the same for each name of an image.
-
-        It holds in this store only: elsewhere the layers have other IDs.
-        """
-        import hashlib  # not needed to find an image
-
-        identity = [self.config.to_json(), self.layers]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 class Images:
@@ -117,6 +87,20 @@ class Images:
                     "import or build it again; a program that cleans /var/tmp may have deleted it",
                 )
         return image
+
+    def entries(self) -> Sequence[ImageEntry]:
+        """Return all images as ``list`` does, without their configurations, which are not read."""
+        entries = []
+        for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
+            path = self._storage.at(b"images", os.fsencode(directory))
+            try:
+                entries.append(read_entry(path))
+            except (FileNotFoundError, DocumentError):
+                image = self._or_told(self._read, directory)
+                if image is not None:
+                    fields = (image.reference, image.typed, image.layers, image.origin)
+                    entries.append(ImageEntry(*fields, image.blobs))
+        return sorted(entries, key=lambda entry: entry.typed)
 
     def list(self) -> Sequence[Image]:
         """Return all images, in order of their typed names.  Takes no lock.
@@ -165,13 +149,22 @@ class Images:
         with storage.faults:
             images = tuple(map(self._as_listed, images))
             drafts = [self.draft(image) for image in images]
+            for image in images:
+                add_user(
+                    map(self._layers.directory, image.layers),
+                    user_of(name_to_directory(image.reference)),
+                    storage.device,
+                )
             storage.device.sync_drafts(*drafts)
             for image, draft in zip(images, drafts, strict=True):
                 directory = name_to_directory(image.reference)
-                if self._others_are_replaced(directory, image.layers):
-                    storage.expect_garbage()
+                target = storage.at(b"images", os.fsencode(directory))
+                new = self._gone(directory, draft)
+                self._expect_end(directory, target, kept=new)
                 storage.locks.confirm()
-                self.replace(draft, storage.at(b"images", os.fsencode(directory)))
+                self.replace(draft, target)
+                # Another command may have put its own image there before.
+                self._expect_end(directory, draft, kept=new)
                 storage.device.changed(storage.at(b"images"))
                 self._links.follow(directory)
                 self._refer(image)
@@ -188,41 +181,9 @@ class Images:
 
     def draft(self, image: Image) -> bytes:
         """Write an image to a new directory in ``tmp/``; return the directory."""
-        storage = self._storage
-        driver = self._choose_driver()
-        driver.check_runnable(image.layers)
-        volumes = volume_paths(image.config.volumes)
-        visible = self._layers.visible(image.layers)
-        stack = ImageStack(
-            [layer.encode() for layer in visible],
-            driver.tree_of_image(image.layers, volumes),
-            [encoded(word) for word in image.config.entrypoint or ()],
-            [encoded(word) for word in image.config.cmd or ()],
-            encoded(image.config.working_dir),
-            user=encoded(image.config.user),
-            guesses=self._guesses(image, visible),
-        )
-        files = {
-            b"image.json": json.dumps(described(image)).encode(),
-            b"config.json": json.dumps(image.config.to_json()).encode(),
-            b"stack": pack_stack(stack),
-        }
-        files |= {b"root" + path: data for path, data in metadata_files(image.config).items()}
-        draft = storage.scratch.new()
-        os.makedirs(os.path.join(draft, b"root/ch"))
-        for name, data in files.items():
-            write_new_file(os.path.join(draft, name), data, 0o644)
-        os.chmod(os.path.join(draft, b"root/ch"), 0o755)
-        os.chmod(os.path.join(draft, b"root"), self._layers.root_mode(image.layers))
-        driver.add_volumes(image.layers, volumes, os.path.join(draft, b"root"))
+        draft = self._storage.scratch.new()
+        write_image(draft, image, described(image), self._layers, self._choose_driver())
         return draft
-
-    def _guesses(self, image: Image, visible: Sequence[LayerId]) -> bytes:
-        """Return the marks of the layers that show, as in ``ImageStack``."""
-        letters = b"".join(map(self._layers.guesses, visible))
-        if letters.strip(OWNERS_KNOWN):
-            return letters
-        return OWNERS_LOST if was_unrecorded(image.config) else b""
 
     def _refer(self, image: Image) -> None:
         """Note that an image, which is in place now, refers to its layers, blobs and tree."""
@@ -243,20 +204,20 @@ class Images:
         NotInStorage after it has removed the images that are there.
         """
         storage = self._storage
-        paths = {
-            text: storage.at(b"images", os.fsencode(name_to_directory(canonical_name(text))))
-            for text in texts
-        }
+        directories = {text: name_to_directory(canonical_name(text)) for text in texts}
+        storage.hold()
         places, missing = [], []
         with storage.faults:
-            for text, path in paths.items():
+            for text, directory in directories.items():
+                path = storage.at(b"images", os.fsencode(directory))
+                self._expect_end(directory, path)
                 try:
-                    os.lstat(path)
-                    storage.expect_garbage()
                     places.append(storage.scratch.aside(path))
+                    # Another command may have replaced the image before.
+                    self._expect_end(directory, places[-1])
                 except FileNotFoundError:
                     missing.append(text)
-                self._links.follow(os.fsdecode(os.path.basename(path)))
+                self._links.follow(directory)
             if places:
                 storage.device.changed(storage.at(b"images"))
                 storage.device.settle()
@@ -264,9 +225,12 @@ class Images:
         if missing:
             raise _not_in_storage(missing[0])
 
-    def heal_links(self) -> None:
-        """Make the links in ``img/`` agree with all images.  Raises OSError."""
-        self._links.heal()
+    def heal_links(self, directories: Iterable[str] | None = None) -> None:
+        """Make the links in ``img/`` agree with these images, by default all; raise OSError."""
+        if directories is None:
+            self._links.heal()
+        for directory in directories or ():
+            self._links.follow(directory)
 
     def _find(self, directory: str) -> Image | None:
         """Read the image that a command names, and put its links right; raise as ``_read``."""
@@ -290,13 +254,36 @@ class Images:
             name = spelled_out(directory)
             return Image(name, name, ImageConfig(), (), error.message)
 
-    def _others_are_replaced(self, directory: str, layers: tuple[LayerId, ...]) -> bool:
-        """Tell whether ``directory`` has an image that has, or may have, other layers."""
+    def _expect_end(self, directory: str, path: bytes, kept: Gone | None = None) -> None:
+        """Expect garbage of the image at ``path``, if it refers to anything but ``kept``."""
         try:
-            replaced = self._read(directory)
-        except StoreError:
-            return True  # it is damaged
-        return replaced is not None and replaced.layers != layers
+            gone = self._gone(directory, path)
+        except FileNotFoundError:
+            if os.path.lexists(path):  # it is damaged
+                self._storage.expect_garbage()
+        except DocumentError:
+            self._storage.expect_garbage()
+        else:
+            if gone != kept:
+                self._storage.garbage.expect_of(gone)
+
+    def _gone(self, directory: str, path: bytes) -> Gone:
+        """Return what the image at ``path`` refers to; raise as ``read_entry``."""
+        entry = read_entry(path)
+        return Gone(directory, entry.layers, os.fsdecode(tree_of(path)), entry.blobs)
+
+    def uses(self, user: bytes, layer: LayerId) -> Gone | None:
+        """Return what a user of a layer refers to, if it is an image and refers to that layer.
+
+        ``user`` is as in ``users``.
+        """
+        if not user.startswith(_USER):
+            return None
+        directory = user.removeprefix(_USER)
+        with suppress(FileNotFoundError, DocumentError):
+            gone = self._gone(os.fsdecode(directory), self._storage.at(b"images", directory))
+            return gone if layer in gone.layers else None
+        return None
 
     def replace(self, draft: bytes, target: bytes) -> None:
         """Rename ``draft`` to ``target``; an old image there gets the path ``draft``."""
@@ -337,50 +324,14 @@ class Images:
                     # Another command has replaced or deleted the image meanwhile: look again.
 
 
+def user_of(directory: str) -> bytes:
+    """Return the name of the image in ``images/directory`` as a user of layers."""
+    return _USER + os.fsencode(directory)
+
+
 def is_glob(pattern: str) -> bool:
     """Tell whether ``pattern`` is a glob, not a name."""
     return not _GLOB.isdisjoint(pattern)
-
-
-def described(image: Image) -> JsonObject:
-    """Return what ``image.json`` has: all of an image but its configuration."""
-    return {
-        "reference": image.reference,
-        "typed": spelled_out(image.typed),
-        "layers": list(image.layers),
-        "origin": image.origin,
-        "blobs": list(image.blobs),
-    }
-
-
-def image_from(value: object, config: bytes) -> Image:
-    """Return the image of a description and a configuration; raise DocumentError."""
-    description = Fields(value, _DESCRIPTION, DocumentError)
-    layers = description.strings("layers")
-    if layers is None:
-        raise description.wrong("layers", "a list of strings", None)
-    return Image(
-        description.required_string("reference"),
-        description.required_string("typed"),
-        ImageConfig.from_json(config),
-        layers,
-        description.required_string("origin"),
-        description.strings("blobs") or (),
-    )
-
-
-def read_image(dirfd: int) -> Image:
-    """Read the image in a directory.  Raises DocumentError, and FileNotFoundError."""
-    value = parse_json(_contents(dirfd, _DESCRIPTION), _DESCRIPTION, DocumentError)
-    with suppress(PermissionError):  # an image may forbid its own root directory
-        os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
-    return image_from(value, _contents(dirfd, "config.json"))
-
-
-def _contents(dirfd: int, name: str) -> bytes:
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
-    with open(fd, "rb") as file:
-        return file.read()
 
 
 def directory_hint(text: str) -> str:

@@ -3,6 +3,7 @@
     tree/       the files, with overlayfs's marks only where they hide something below
     owners      the manifest, see ``record.owners``
     layer.json  see ``layer_info``
+    users/      see ``users``
 
 IDs are short because a mount has to name all layers in one page.  The ID of a layer that came from
 outside is a digest of its source, so the same tar twice is one layer.  The ID of a layer that an
@@ -20,6 +21,7 @@ from sundog.base.record.guesses import OWNERS_GUESSED, listed_guesses
 from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
+from sundog.image.store.users import USERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,6 +144,9 @@ class Layers:
             new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
             for draft, _, info in new:
                 _write_info(os.path.join(draft, b"layer.json"), info)
+                if storage.notes_users:
+                    with suppress(FileExistsError):
+                        os.mkdir(os.path.join(draft, USERS), 0o700)
             if new:
                 storage.device.sync()
             for draft, layer, _ in new:

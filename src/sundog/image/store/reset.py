@@ -7,7 +7,7 @@ import os
 from sundog.base.kernel.files import sync_name
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import STORAGE_VERSION
-from sundog.base.record.own_storage import FORMAT, check_owner, read_version
+from sundog.base.record.own_storage import FORMAT, OLDER_FORMAT, check_owner, read_version
 from sundog.errors import StoreError
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.store import Store
@@ -22,7 +22,7 @@ def reset(path: bytes) -> None:
     version = read_version(path)
     if version is None:
         raise StoreError(f"not a Sundog storage directory: {printable(path)}")
-    if version != FORMAT:
+    if version not in (FORMAT, OLDER_FORMAT):
         check_owner(path)
         _raze(path)
     with Store.open(os.fsdecode(path)) as store:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from functools import cached_property
 
 from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.files import sync_path
+from sundog.base.record.own_storage import FORMAT, read_version
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.device import Device
-from sundog.image.store.directory import COLLECTION_DUE, USE_LOCK
+from sundog.image.store.directory import USE_LOCK
 from sundog.image.store.faults import StorageFaults
+from sundog.image.store.garbage import Garbage
 from sundog.image.store.locks import TurnLock, UseLock, locks_of
 from sundog.image.store.mounted import forget_runs
 from sundog.image.store.scratch import Scratch
@@ -39,7 +42,12 @@ class Storage:
         self.device = Device(path)
         self.unreferenced = Unreferenced()
         self.use_lock = UseLock(self.locks, self.at(USE_LOCK))
-        self._expects_garbage = False
+        self.garbage = Garbage(path)
+
+    @cached_property
+    def notes_users(self) -> bool:
+        """Tell whether every command that writes here notes the users of layers: ``users``."""
+        return read_version(self.path) == FORMAT
 
     def at(self, *names: bytes) -> bytes:
         """Return the path of something in the storage directory."""
@@ -54,21 +62,11 @@ class Storage:
         return TurnLock(self.locks, self.at(b"locks"), name)
 
     def expect_garbage(self) -> None:
-        """Note that layers are about to become useless.  Call this before they do.
+        """Note that anything may be about to become useless.  Call this before it does.
 
         The note is on disk: if this process is killed, the next command collects the garbage.
         """
-        if not self._expects_garbage:
-            try:
-                os.close(os.open(self.at(COLLECTION_DUE), os.O_WRONLY | os.O_CREAT, 0o600))
-            except OSError as error:  # on a full file system only this process knows of the garbage
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-            self._expects_garbage = True
-
-    def is_collection_due(self) -> bool:
-        """Tell whether this command or an earlier one has called ``expect_garbage``."""
-        return self._expects_garbage or os.path.exists(self.at(COLLECTION_DUE))
+        self.garbage.expect()
 
     def write_file(self, path: bytes, data: bytes) -> None:
         """Write a small file as a whole, in place of one that is there.

@@ -152,20 +152,22 @@ class Store:
 
         Return False, and remove nothing, when another command uses the store's layers.
         """
-        from sundog.image.store.collect import collect
+        self.expect_garbage()
+        return self._collect()
 
-        is_done = collect(
+    def _collect(self) -> bool:
+        """Remove what is expected to be garbage and is; return as ``collect``."""
+        from sundog.image.store.collect import Collection
+
+        return Collection(
             self._storage,
             self.layers,
             self.images,
             self.cache,
-            self.blobs,
+            blobs=self.blobs,
             containers=self.containers,
-        )
-        if is_done:  # perhaps in place of a command that was killed
-            with suppress(OSError):
-                self.images.heal_links()
-        return is_done
+            deleted=self.deleted,
+        ).run()
 
     def held(self) -> list[int]:
         """Return the sizes of deleted layers and trees that containers have mounted, in bytes."""
@@ -186,9 +188,9 @@ class Store:
                 self.layers.write_down()
             storage.device.settle()
             storage.use_lock.release()
-            if storage.is_collection_due():
-                self.collect()
-            elif storage.unreferenced.own:
+            if storage.garbage.is_due():
+                self._collect()
+            if storage.unreferenced.own:
                 from sundog.image.store.collect import collect_own
 
                 collect_own(storage)

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sundog.image.store.images import Image
+    from sundog.image.store.image_files import Image
     from sundog.image.store.layer_info import LayerBlob
     from sundog.image.store.store import Store
 

@@ -19,7 +19,7 @@ from sundog.errors import ArchiveError, StoreError
 from sundog.image.layer.import_directory import foreign_owners
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 from sundog.image.store.layers import layer_id
 from sundog.image.store.metadata import OWN_METADATA, imported_config
 from sundog.image.store.tree_work import copy_directory, read_in_tree, unpack_archive

@@ -24,7 +24,7 @@ from sundog.image.convert.options import Options
 from sundog.image.convert.source import Source
 from sundog.image.dockerfile.parse import SIZE_LIMIT, parse
 from sundog.image.oci.config import ImageConfig
-from sundog.image.store.images import Image
+from sundog.image.store.image_files import Image
 from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False

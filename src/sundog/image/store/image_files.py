@@ -1,0 +1,134 @@
+"""``images/NAME/``: an image as its files say it, and the reading of them; see ``images``."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sundog.base.fields import Fields, parse_json
+from sundog.base.kernel.files import Closing
+from sundog.base.record.names import spelled_out
+from sundog.base.record.stack import read_stack
+from sundog.errors import DocumentError, StoreError
+from sundog.image.oci.config import ImageConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.base.fields import JsonObject
+    from sundog.image.store.layers import LayerId
+
+_DESCRIPTION, _ENVIRONMENT = "image.json", "root/ch/environment"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """An image without its configuration; the fields are those of ``Image``."""
+
+    reference: str
+    typed: str
+    layers: tuple[LayerId, ...]
+    origin: str = ""
+    blobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in the store.
+
+    ``reference`` is the canonical name, ``typed`` the name that the user wrote.  ``layers`` are in
+    order from bottom to top.  ``origin`` says in words where the image came from.  ``blobs`` are
+    the digests of the documents by which it was pulled, from the tag's down to the configuration.
+    """
+
+    reference: str
+    typed: str
+    config: ImageConfig
+    layers: tuple[LayerId, ...]
+    origin: str = ""
+    blobs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The beginning of ``whole_id``, as commands show it."""
+        return self.whole_id[:12]
+
+    @property
+    def whole_id(self) -> str:
+        """A digest of configuration and layers; the same for each name of an image.
+
+        It holds in this store only: elsewhere the layers have other IDs.
+        """
+        import hashlib  # not needed to find an image
+
+        identity = [self.config.to_json(), self.layers]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def described(image: Image) -> JsonObject:
+    """Return what ``image.json`` has: all of an image but its configuration."""
+    return {
+        "reference": image.reference,
+        "typed": spelled_out(image.typed),
+        "layers": list(image.layers),
+        "origin": image.origin,
+        "blobs": list(image.blobs),
+    }
+
+
+def image_from(value: object, config: bytes) -> Image:
+    """Return the image of a description and a configuration; raise DocumentError."""
+    entry = _entry_from(value)
+    return Image(
+        entry.reference,
+        entry.typed,
+        ImageConfig.from_json(config),
+        entry.layers,
+        entry.origin,
+        entry.blobs,
+    )
+
+
+def _entry_from(value: object) -> ImageEntry:
+    description = Fields(value, _DESCRIPTION, DocumentError)
+    layers = description.strings("layers")
+    if layers is None:
+        raise description.wrong("layers", "a list of strings", None)
+    return ImageEntry(
+        description.required_string("reference"),
+        description.required_string("typed"),
+        layers,
+        description.required_string("origin"),
+        description.strings("blobs") or (),
+    )
+
+
+def read_image(dirfd: int) -> Image:
+    """Read the image in a directory.  Raises DocumentError, and FileNotFoundError."""
+    value = parse_json(_contents(_DESCRIPTION, dirfd), _DESCRIPTION, DocumentError)
+    with suppress(PermissionError):  # an image may forbid its own root directory
+        os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
+    return image_from(value, _contents("config.json", dirfd))
+
+
+def read_entry(image: bytes) -> ImageEntry:
+    """Read the description of the image in a directory, and no more; raise as ``read_image``."""
+    contents = _contents(os.path.join(image, os.fsencode(_DESCRIPTION)))
+    return _entry_from(parse_json(contents, _DESCRIPTION, DocumentError))
+
+
+def tree_of(image: bytes) -> bytes:
+    """Return the flattened tree from which the image in a directory is run, if it has one."""
+    with (
+        suppress(FileNotFoundError, StoreError),
+        Closing(os.open(image, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd,
+    ):
+        return read_stack(fd).tree
+    return b""
+
+
+def _contents(path: str | bytes, dirfd: int | None = None) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
+    with open(fd, "rb") as file:
+        return file.read()
