@@ -35,8 +35,8 @@ SHOWN int faccessat(int fd, const char *path, int mode, int flags)
 {
     static void *kept;
     if (!flags) CHOSEN(is_root(), faccessat, fd, path, mode);
-    int (*own)(int, const char *, int, int) = next("faccessat", &kept);
-    if (own && !is_root()) return own(fd, path, mode, flags);
+    int (*own)(int, const char *, int, int) = is_root() ? NULL : next("faccessat", &kept);
+    if (own) return own(fd, path, mode, flags);
     CHOSEN(is_root(), faccessat2, fd, path, mode, flags);
 }
 

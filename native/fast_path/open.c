@@ -1,5 +1,9 @@
 /* The family of open(2).  The filter lets most opens pass anyway.  If there are threads, these are
- * left to the C library, and so is all that may wait: pthread_cancel(3) ends such an open. */
+ * left to the C library, and so is all that may wait: pthread_cancel(3) ends such an open.  The
+ * library's openat is found before there are threads: fork(2) may copy a lock of the loader, and
+ * the child may open files all the same (signal-safety(7)). */
+static void *libc_openat;
+
 enum {
     O_ACCMODE = 3, O_WRONLY = 1, O_CREAT = 0100, O_EXCL = 0200, O_NOCTTY = 0400, O_TRUNC = 01000,
     O_NONBLOCK = 04000, O_LARGEFILE = 0100000, O_NOFOLLOW = 0400000, O_CLOEXEC = 02000000,
@@ -41,41 +45,29 @@ static int is_open_plain(int fd, const char *path, int flags)
         va_end(more); \
     }
 
-SHOWN int open(const char *path, int flags, ...)
-{
-    static void *kept;
-    MODE(flags)
-    if (is_open_plain(AT_FDCWD, path, flags))
-        return returned(FAST(openat, AT_FDCWD, path, flags, mode));
-    /* Not the C library's open, which may be this function: see walk.c. */
-    int (*own)(int, const char *, int, ...) = has_one_thread() ? NULL : next("openat", &kept);
-    return own ? own(AT_FDCWD, path, flags, mode)
-               : returned(SLOW(openat, AT_FDCWD, path, flags, mode));
-}
 SHOWN int openat(int fd, const char *path, int flags, ...)
 {
-    static void *kept;
     MODE(flags)
     if (is_open_plain(fd, path, flags)) return returned(FAST(openat, fd, path, flags, mode));
-    int (*own)(int, const char *, int, ...) = has_one_thread() ? NULL : next("openat", &kept);
+    int (*own)(int, const char *, int, ...) = has_one_thread() ? NULL : next("openat", &libc_openat);
     return own ? own(fd, path, flags, mode) : returned(SLOW(openat, fd, path, flags, mode));
+}
+/* Not by the C library's open, which may be this function: see walk.c. */
+SHOWN int open(const char *path, int flags, ...)
+{
+    MODE(flags)
+    return openat(AT_FDCWD, path, flags, mode);
 }
 /* The variants without a mode, for programs that were compiled with _FORTIFY_SOURCE: libc ends a
  * program that needs one. */
-#define WITHOUT_MODE(function, fd, ...) \
-    static void *kept; \
-    if (!(flags & O_CREAT) && is_open_plain(fd, path, flags)) \
-        return returned(FAST(openat, fd, path, flags)); \
-    int (*own)(PARAMETERS_##function) = next(#function, &kept); \
-    return own ? own(__VA_ARGS__) : returned(SLOW(openat, fd, path, flags))
-#define PARAMETERS___open_2 const char *, int
-#define PARAMETERS___openat_2 int, const char *, int
-
-SHOWN int __open_2(const char *path, int flags) { WITHOUT_MODE(__open_2, AT_FDCWD, path, flags); }
 SHOWN int __openat_2(int fd, const char *path, int flags)
 {
-    WITHOUT_MODE(__openat_2, fd, fd, path, flags);
+    static void *kept;
+    int (*own)(int, const char *, int) =
+        flags & (O_CREAT | O_UNNAMED) ? next("__openat_2", &kept) : NULL;
+    return own ? own(fd, path, flags) : openat(fd, path, flags);
 }
+SHOWN int __open_2(const char *path, int flags) { return __openat_2(AT_FDCWD, path, flags); }
 int __open64_2(const char *path, int flags) SAME_AS(__open_2);
 int __openat64_2(int fd, const char *path, int flags) SAME_AS(__openat_2);
 int open64(const char *path, int flags, ...) SAME_AS(open);

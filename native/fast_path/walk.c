@@ -89,6 +89,7 @@ SHOWN int pthread_create(void *thread, const void *attributes, void *(*start)(vo
 {
     static void *kept;
     int (*own)(void *, const void *, void *(*)(void *), void *) = next("pthread_create", &kept);
+    next("openat", &libc_openat);
     prepare();
     return own ? own(thread, attributes, start, given) : ENOSYS;
 }

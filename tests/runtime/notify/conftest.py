@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 FLAGS = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread")
 DYNAMIC = tuple(flag for flag in FLAGS if flag != "-static")
 DYNAMIC_PROGRAMS = ("differ", "fuzz", "hurried", "misuse", "permissions")
+GLIBC_PROGRAMS = ("forked",)
 LOADER = "/lib/ld-musl-x86_64.so.1"
 # What a shell does, so that the programs that it starts load the library of the fast path.
 PRELOAD = f"export {PRELOAD_VARIABLE.decode()}=/run/{LIBRARY_NAME.decode()}; "
@@ -105,7 +106,10 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dynamic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with dynamic programs in ``bin``, and musl's loader in ``lib``."""
+    """Return a directory with dynamic programs in ``bin``, and musl's loader in ``lib``.
+
+    The GLIBC_PROGRAMS are for a container with the loader of this machine.
+    """
     compiler = shutil.which("musl-gcc")
     assert compiler is not None, "musl-gcc is missing: apt-get install musl-tools"
 
@@ -113,9 +117,10 @@ def dynamic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         programs, libraries = directory / "bin", directory / "lib"
         for place in (programs, libraries):
             place.mkdir()
-        for name in DYNAMIC_PROGRAMS:
+        for name in (*DYNAMIC_PROGRAMS, *GLIBC_PROGRAMS):
             source = HERE / "programs" / f"{name}.c"
-            subprocess.run([compiler, *DYNAMIC, "-o", programs / name, source], check=True)
+            used = "gcc" if name in GLIBC_PROGRAMS else compiler
+            subprocess.run([used, *DYNAMIC, "-o", programs / name, source], check=True)
         shutil.copy(LOADER, libraries)
         # Programs of gcc -fsanitize=address end if another library is loaded before theirs.
         library = libraries / "libasan.so.8"

@@ -249,6 +249,11 @@ def test_a_program_that_writes_a_title_over_its_environment_hands_none_of_it_on(
 
 
 @needs_library
+def test_a_child_of_threads_waits_for_no_lock_of_the_loader(dynamic: Container) -> None:
+    assert dynamic.sh("forked", *FAST) == "No such file or directory\n"
+
+
+@needs_library
 def test_a_file_that_is_made_for_another_user_never_seems_roots(dynamic: Container) -> None:
     script = "mkdir -m 777 /w; cd /w; hurried race 2000"
     assert dynamic.sh(script, *FAST) == "0 wrong\n"
