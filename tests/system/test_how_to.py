@@ -51,6 +51,58 @@ def reader(
     return reader
 
 
+def recipes() -> dict[str, list[str]]:
+    """Return the command lines in the recipes of the page about CI."""
+    text = (DOCS / "how-to/ci.md").read_text()
+    gitlab, github = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    _, _, script = github.partition("run: |\n")
+    return {
+        "GitLab": re.findall(r"^    - (.*)$", gitlab, re.MULTILINE),
+        "GitHub": [line.strip() for line in script.splitlines()],
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", ["GitLab", "GitHub"])
+def test_recipes_for_ci(
+    service: str, reader: Reader, registry: InProcessRegistry, tmp_path: Path
+) -> None:
+    """Two jobs, each with a storage directory of its own: the second one runs nothing."""
+    registry.token = "a-token"
+    reader.write("Dockerfile", "FROM debian:trixie\nCOPY list /\nRUN cat /list >/made\n")
+    reader.write("list", "1")
+    reader.environment |= {
+        "REGISTRY_AUTH_FILE": str(tmp_path / "logins.json"),
+        "CI_REGISTRY": registry.host,
+        "CI_REGISTRY_IMAGE": f"{registry.host}/group/project",
+        "CI_REGISTRY_USER": "me",
+        "CI_REGISTRY_PASSWORD": "secret",
+        "CI_COMMIT_SHORT_SHA": "0123abcd",
+        "GITHUB_ACTOR": "me",
+        "GITHUB_REPOSITORY": "Me/Project",
+        "GITHUB_SHA": "0123abcd" * 5,
+        "TOKEN": "secret",
+    }
+    lines = "\n".join(["set -e", *recipes()[service]]).replace("ghcr.io", registry.host)
+    said = []
+    for number in ("1", "2"):
+        copy_storage(tmp_path / "storage", tmp_path / number)
+        done = subprocess.run(
+            ["bash", "-c", lines],
+            env=reader.environment | {"CH_IMAGE_STORAGE": str(tmp_path / number)},
+            cwd=reader.place,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stderr)
+    assert re.search(r"  3\. RUN", said[0])
+    assert re.search(r"  3\* RUN", said[1])
+    assert registry.count(r"PUT /v2/(group|me)/project/manifests/0123abcd") == 2
+    assert registry.count(r"POST /v2/(group|me)/project/blobs/uploads/\?mount=.*") >= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_a_page_goes_as_shown(name: str, reader: Reader) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import copy_storage, runner
+from sundog.image.store.store import Store
+from tests.conftest import copy_storage, run_program, runner
 from tests.image.builder.conftest import Workshop, announced
 from tests.image.registry.servers import InProcessRegistry
 
@@ -214,3 +215,48 @@ def test_a_miss_computes_no_digest_in_vain(shared: Shared) -> None:
     )
     # The first RUN's key, and the notes about a second try of it.
     assert len(shared.registry.requests) == 3
+
+
+def test_a_layout_has_images(shared: Shared, tmp_path: Path) -> None:
+    """Another program reads each entry, and its layer; so does another store."""
+    place = tmp_path / "layout"
+    one, two = shared.store(), shared.store()
+    one.build(SHORT, "--cache-to", f"type=local,dest={place},compression=zstd,mode=max")
+    index = json.loads((place / "index.json").read_bytes())
+    names = [
+        entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index["manifests"]
+    ]
+    assert len(names) == 3
+    for name in names:
+        copied = ("skopeo", "--insecure-policy", "copy", "-q", f"oci:{place}:{name}")
+        run_program([*copied, f"oci-archive:{tmp_path}/{name}.tar"])
+    done = two.build(SHORT, "--cache-from", f"type=local,src={place}")
+    assert statuses(done) == "***.**"
+    assert two.run("cat /f /g") == one.run("cat /f /g")
+
+
+def test_sundog_build_has_the_options(shared: Shared) -> None:
+    one, two = shared.store(), shared.store()
+    for workshop, option in ((one, "--cache-to"), (two, "--cache-from")):
+        path = workshop.context.parent / "Dockerfile"
+        path.write_text("FROM bb\nCOPY d /d\n")
+        sundog = runner("sundog", workshop.context.parent / "storage")
+        words = [f"{option}={shared.repo}", "--cache-ttl", "1h", workshop.context]
+        done = sundog("build", "--force=seccomp", "-t", "x", "-f", path, *words)
+        assert len(shared.tags()) == 1
+    assert statuses(done) == "**"
+
+
+def test_a_layer_comes_with_what_its_tar_does_not_say(shared: Shared) -> None:
+    """Owners that seccomp forgot are as doubtful in the other store."""
+    one, two = shared.store(), shared.store()
+    dockerfile = "FROM bb\nRUN echo >/a; chown 7 /a\nCOPY d /d\n"
+    one.build(dockerfile, "--cache-to", shared.repo)
+    two.build(dockerfile, "--cache-from", shared.repo)
+    found = []
+    for workshop in (one, two):
+        with Store.open(str(workshop.context.parent / "storage")) as store:
+            infos = [store.layers.info(layer) for layer in store.images.get("img").layers]
+            found.append([(info.guessed, info.unrecorded, info.instruction) for info in infos[1:]])
+    assert found[0] == found[1]
+    assert [marks[:2] for marks in found[0]] == [(True, True), (False, False)]

@@ -211,8 +211,8 @@ def test_an_interrupted_write_leaves_no_half_entry(shared: Shared) -> None:
 
     shared.registry.after = interrupt
     (workshop.context.parent / "Dockerfile").write_text(DOCKERFILE)
-    storage = workshop.context.parent / "storage"
-    words = ["-s", storage, "build", "-t", "x", "-f", workshop.context.parent / "Dockerfile"]
+    storage = str(workshop.context.parent / "storage")
+    words = ["-s", storage, "build", "-t", "x", "-f", f"{workshop.context.parent}/Dockerfile"]
     building.append(
         subprocess.Popen(
             [*command("ch-image"), *words, "--cache-to", shared.repo, workshop.context],

@@ -27,7 +27,7 @@ def chosen_sharing(arguments: BuildArguments, report: Report) -> Sharing:
 
     def open_place(text: PlaceText) -> Place:
         if text.kind == LOCAL:
-            return DirectoryPlace(text)
+            return DirectoryPlace(text, report)
         return RegistryPlace(text, session(), report)
 
     return Sharing(

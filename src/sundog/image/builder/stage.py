@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from sundog.errors import BuildError, CommandFailed, DockerfileError, SundogError
-from sundog.image.builder.bases import SCRATCH, Bases, scratch_config
-from sundog.image.builder.failure import explained, is_fault, located
+from sundog.image.builder.bases import SCRATCH, scratch_config
+from sundog.image.builder.failure import explained, is_fault
 from sundog.image.builder.files.add import FilesStepMaker
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.files.rsync_instruction import rsync_step
 from sundog.image.builder.graph import named_sources
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.metadata import changes, from_text, pair_text
-from sundog.image.builder.options import CACHE_DISABLED, CACHE_ENABLED
+from sundog.image.builder.options import CACHE_DISABLED
 from sundog.image.builder.own_step import OwnStep, StepMaker
 from sundog.image.builder.platforms import check_platform, wanted_platform
 from sundog.image.builder.report import HIT, MISS, ends_reported
@@ -32,6 +32,7 @@ from sundog.image.builder.retry import (
 from sundog.image.builder.run.run_instruction import RunStepMaker, new_command
 from sundog.image.builder.scope import PROXY_ARGS, StageScope
 from sundog.image.builder.shell_form import warn_of_shell_form
+from sundog.image.builder.stage_images import StageImages
 from sundog.image.builder.state import StageResult
 from sundog.image.builder.tree_step import absolute
 from sundog.image.builder.user import emulated_user
@@ -55,9 +56,8 @@ from sundog.image.oci.timestamps import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from sundog.image.builder.bases import ImageName
     from sundog.image.builder.files.add import Files
     from sundog.image.builder.graph import Stage
     from sundog.image.builder.keys import StepKey
@@ -86,7 +86,7 @@ class StageBuild:
         self._state = state
         self._stage = stage
         self._store = state.store
-        self._bases = Bases(state.store, state.options.pull, state.options.dry_run)
+        self._images = StageImages(state, stage, lambda index: stage_result(state, index))
         self._scope = StageScope(state.scope)
         self._layers: tuple[str, ...] | None = ()
         self._config = ImageConfig()
@@ -138,35 +138,23 @@ class StageBuild:
         else:
             if isinstance(base, str):
                 self._state.bases.append(base)
-            with self._showing(start, start.image_text):
-                image = self._bases.find(base, platform)
-            if image is None:
+            with self._images.showing(start, start.image_text):
+                known = self._images.find(base, platform)
+            if known is None:
                 status = MISS
             else:
-                self._layers, self._config = image.layers, image.config
+                self._layers, self._config = known
         self._state.announce(start, status, from_text(start))
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
-            with self._showing(start, start.image_text):
-                fetched = self._fetched_image(base, platform)
-            if fetched is None:  # then a dry run knows nothing of it
+            with self._images.showing(start, start.image_text):
+                known = self._images.fetch(base, platform)
+            if known is None:  # then a dry run knows nothing of it
                 self._layers = None
             else:
-                self._layers, self._config = fetched
+                self._layers, self._config = known
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._config, platform)
-
-    @contextmanager
-    def _showing(self, instruction: Instruction, near: str) -> Iterator[None]:
-        """Show the place in the Dockerfile of an image that can't be had."""
-        try:
-            yield
-        except SundogError as error:
-            if self._state.options.is_modification or not is_fault(error):
-                raise
-            if close := self._stage.names.near(near):
-                error.hint = f"{close} {error.hint}".rstrip()
-            raise located(self._state, instruction, error, near=near) from error
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Remove the base's ONBUILD triggers from the configuration and return them."""
@@ -294,44 +282,12 @@ class StageBuild:
 
         If a dry run does not know those layers, it does not know this stage's either.
         """
-        base = self._stage.names.resolve(self._state.dockerfile, instruction, name)
-        if isinstance(base, BuildContext):
-            return base
-        with self._showing(instruction, name):
-            layers = self._layers_of(base)
-        if layers is None:
+        files = self._images.named(instruction, name)
+        if isinstance(files, BuildContext):
+            return files
+        if files is None:
             self._layers = None
-        return self._state.here(layers or ()) if self._fetches else layers or ()
-
-    def _layers_of(self, base: int | ImageName) -> tuple[str, ...] | None:
-        """Return the layers of a stage or an image; None if they are not known yet."""
-        if isinstance(base, int):
-            return stage_result(self._state, base).layers
-        if base == SCRATCH:
-            return ()
-        platform = self._state.options.platform
-        image = self._bases.find(base, platform)
-        if image is None:
-            if isinstance(base, str) and (close := self._stage.names.near(base)):
-                self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
-            fetched = self._fetched_image(base, platform)
-            return None if fetched is None else fetched[0]
-        return image.layers
-
-    def _fetched_image(
-        self, name: ImageName, platform: Platform | None
-    ) -> tuple[tuple[str, ...], ImageConfig] | None:
-        """Return the layers and configuration of an image that is not here; None in a dry run.
-
-        With shared caches, its layers are only promised: perhaps nobody needs their files.
-        """
-        if self._state.shared is not None and self._looks_up:
-            look_up = self._state.options.look_up
-            promised = self._state.shared.promised(self._bases, name, platform, look_up)
-            if promised is not None:
-                return promised
-        image = self._bases.fetch(name, platform)
-        return None if image is None else (image.layers, image.config)
+        return self._state.here(files or ()) if self._fetches else files or ()
 
     def _workdir(self, instruction: Workdir) -> None:
         path = self._absolute(instruction.path)
@@ -422,7 +378,7 @@ class StageBuild:
             key = self._key(instruction, step)
         mark = Mark(key.local, key.layers, portable)
         with ExitStack() as stack:
-            if self._state.options.cache_mode == CACHE_ENABLED:
+            if self._state.looks_up:
                 stack.enter_context(self._store.turn(mark.key).held(self._tell_waiting))
                 hit = self._found(instruction, mark, is_announced=True)
                 if hit is not None:  # another build was faster
@@ -534,7 +490,7 @@ class StageBuild:
 
     @property
     def _looks_up(self) -> bool:
-        return self._state.options.cache_mode == CACHE_ENABLED and not self._is_unknown
+        return self._state.looks_up and not self._is_unknown
 
     def _remembered(self, key: str) -> CacheHit | None:
         if not self._looks_up:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sundog.image.builder.force import Force
+from sundog.image.builder.options import CACHE_ENABLED
 from sundog.image.builder.scope import TOO_LARGE
 from sundog.image.builder.user import is_root, stays_root
 
@@ -63,6 +64,11 @@ class BuildState:
     modified: int = 0
     has_unseen: bool = False
     has_stayed_root: bool = False
+
+    @property
+    def looks_up(self) -> bool:
+        """Tell whether results are taken from caches."""
+        return self.options.cache_mode == CACHE_ENABLED
 
     def here(self, layers: tuple[str, ...]) -> tuple[str, ...]:
         """Return layers by their IDs, and fetch those that are not here; raise PromiseBroken."""

@@ -27,10 +27,11 @@ from sundog.image.oci.index import Index
 from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.transfer.layers import RemoteLayer
-from sundog.image.transfer.packing import Packing, pack
+from sundog.image.transfer.packing import Packing, pack, warn_of_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.image.builder.report import Report
     from sundog.image.builder.shared.entry import Result
     from sundog.image.builder.shared.place import PlaceText
     from sundog.image.oci.descriptor import Descriptor
@@ -64,10 +65,11 @@ class _FileStream:
 class DirectoryPlace:
     """A directory; ``text`` has its path, and how layers get there."""
 
-    def __init__(self, text: PlaceText) -> None:
+    def __init__(self, text: PlaceText, report: Report) -> None:
         self._path = os.path.abspath(os.fsencode(text.where))
         self._packing = Packing(text.compression)
         self._option = text.option
+        self._report = report
 
     @property
     def name(self) -> str:
@@ -108,6 +110,7 @@ class DirectoryPlace:
         if result.layer is None:
             self._put(blob.descriptor.digest, EMPTY_LAYER)
         else:
+            warn_of_layer(store, result.layer, result.text, self._report.warning)
             packed = pack(store, result.layer, self._packing)
             try:
                 self._put_file(packed.blob.descriptor.digest, packed.path)
