@@ -94,8 +94,8 @@ static int has_use(long fd, uint64_t offset, uint64_t size)
 }
 
 /* Whether this library is of use in a program.  Not if the program insists on being loaded with
- * another library first, as one of gcc -fsanitize=address does.  A program that needs none but the C
- * library, and uses none of the functions, would only start later. */
+ * another library first, as one of gcc -fsanitize=address does.  A program that needs none but the
+ * C library, and uses none of the functions, would only start later. */
 static int is_useful(long fd, const char *head, long size)
 {
     struct entry entries[ENTRIES_LIMIT];
@@ -124,9 +124,9 @@ static int is_useful(long fd, const char *head, long size)
     return 0;
 }
 
-/* Whether an open program shall be loaded with this library; -1 for a script.  ``head`` gets how the
- * program begins, and a zero.  Other loaders print a message, and a static program hands the variable
- * on. */
+/* Whether an open program shall be loaded with this library; -1 for a script.  ``head`` gets how
+ * the program begins, and a zero.  Other loaders print a message, and a static program hands the
+ * variable on. */
 static int is_taken(long fd, char *head)
 {
     long size = SLOW(pread64, fd, head, HEAD_SIZE - 1, 0);

@@ -49,7 +49,8 @@ SHOWN int openat(int fd, const char *path, int flags, ...)
 {
     MODE(flags)
     if (is_open_plain(fd, path, flags)) return returned(FAST(openat, fd, path, flags, mode));
-    int (*own)(int, const char *, int, ...) = has_one_thread() ? NULL : next("openat", &libc_openat);
+    int (*own)(int, const char *, int, ...) =
+        has_one_thread() ? NULL : next("openat", &libc_openat);
     return own ? own(fd, path, flags, mode) : returned(SLOW(openat, fd, path, flags, mode));
 }
 /* Not by the C library's open, which may be this function: see walk.c. */

@@ -2,8 +2,8 @@
 
     the channel       each peer can send to it; a peer enlists with a message that has one end of a
                       socket pair, the connection, and a pidfd of the peer
-    the connection    the supervisor sends the peer's number, and of which kind it is; the peer's command sends its listener;
-                      the supervisor's report ends it
+    the connection    the supervisor sends the peer's number, and of which kind it is; the peer's
+                      command sends its listener; the supervisor's report ends it
 
 The supervisor is ``group_source``.  Both sides are processes of Sundog, and a command gets none of
 these descriptors.

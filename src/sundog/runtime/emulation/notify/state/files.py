@@ -34,8 +34,8 @@ _OWN_DESCRIPTORS = b"self/fd/"  # in the working directory
 _FILE_HANDLE = Struct("=Ii")
 _MAX_HANDLE_SZ = 128
 
-# An overlay's handle, struct ovl_fh: three unused bytes, version, magic, length, flags.  Otherwise an
-# overlay has the kind of handle that the kernel makes for file systems without one of their own.
+# An overlay's handle, struct ovl_fh: three unused bytes, version, magic, length, flags.  Otherwise
+# an overlay has the kind of handle that the kernel makes for file systems without one of their own.
 _OVL_FH = Struct("=4xBxB")
 _OVL_FILEID_V1, _OVL_FH_MAGIC, _PATH_UPPER = 0xF8, 0xFB, 1 << 2
 _FILEID_INO64_GEN = 0x81  # linux/exportfs.h
