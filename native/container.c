@@ -4,13 +4,19 @@
 enum need { OPTIONAL, REQUIRED, CREATED }; /* CREATED: make a missing mount point */
 
 /* Shows a file or directory of the host, or a text, or (without both) an empty tmpfs. */
-struct operation { const char *source, *text, *target; enum need need; int read_only; long tree; };
+struct operation {
+    const char *source, *text, *target;
+    enum need need;
+    int read_only;
+    long tree;
+    int covers_link; /* it covers a link, and not what that leads to */
+};
 static struct operation *operations, *last_operation;
 #define EACH_OPERATION struct operation *o = operations; o < last_operation; o++
 
 static void add(const char *source, const char *text, const char *target, enum need need)
 {
-    *last_operation++ = (struct operation){source, text, target, need, 0, -1};
+    *last_operation++ = (struct operation){source, text, target, need, 0, -1, 0};
 }
 
 /* Move this process into a user and a mount namespace of its own: user_namespaces(7). */
@@ -30,8 +36,8 @@ static int plan(const struct image *image, const struct options *options,
 {
     static const char *const paths[] = {REQUIRED_BINDS, OPTIONAL_BINDS, CRAY_BINDS};
     static const char *const sessions[] = {SESSION_VARIABLES, "PMIX_SECURITY_MODE=munge", NULL};
-    enum need need = options->overlay_size ? CREATED : REQUIRED;
-    size_t known = sizeof paths / sizeof *paths, most = known + 4 + (size_t)options->bind_count;
+    enum need need = options->overlay_size || home ? CREATED : REQUIRED;
+    size_t known = sizeof paths / sizeof *paths, most = known + 5 + (size_t)options->bind_count;
     operations = last_operation = allocate(most * sizeof *operations);
     if (!image->path && *image->tree) {
         add(fd_path(image->own, "/root/ch"), NULL, "/ch", REQUIRED);
@@ -40,9 +46,13 @@ static int plan(const struct image *image, const struct options *options,
     if (CALL(faccessat, AT_FDCWD, CRAY_DIRECTORY) < 0) known -= CRAY_COUNT;
     for (size_t i = 0; i < known; i++)
         add(paths[i], NULL, paths[i], i < REQUIRED_COUNT ? need : OPTIONAL);
+    if (home && !CALL(faccessat, AT_FDCWD, LOCAL_TIME)) {
+        add(LOCAL_TIME, NULL, LOCAL_TIME, CREATED);
+        last_operation[-1].covers_link = 1;
+    }
     if (accounts->passwd) add(NULL, accounts->passwd, "/etc/passwd", need);
     if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
-    const char *tmp = variable("TMPDIR");
+    const char *tmp = home ? NULL : variable("TMPDIR");
     const char *at = JOINED("=", tmp && !CALL(faccessat, AT_FDCWD, tmp) ? tmp : "/tmp");
     int is_usual = equal(at, "=/tmp") && !options->private_tmp;
     for (EACH_SLOT) { /* launcher/host_places.py, launcher/mpi.py */
@@ -134,7 +144,7 @@ static void make_mount_point(const char *path, int is_directory)
 
 static void attach(const struct operation *o)
 {
-    const int flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
+    const int flags = MOVE_MOUNT_F_EMPTY_PATH | (o->covers_link ? 0 : MOVE_MOUNT_T_SYMLINKS);
     struct status status;
     long result = CALL(move_mount, o->tree, "", AT_FDCWD, o->target, flags);
     if (result == -ENOENT && o->need == CREATED) {
@@ -153,8 +163,8 @@ static const char *escaped(const char *name)
     return text;
 }
 
-/* Mount an overlay over the topmost "/"; its upper is in "scratch"; -1: the overlay has none. */
-static void mount_overlay(const char *first, const char *more, long scratch)
+/* Mount an overlay over "place"; its upper is in "scratch"; -1: the overlay has none. */
+static void mount_overlay(const char *place, const char *first, const char *more, long scratch)
 {
     const char *upper = "";
     if (scratch >= 0) {
@@ -168,17 +178,18 @@ static void mount_overlay(const char *first, const char *more, long scratch)
     }
     char *data = JOINED("userxattr,index=off,lowerdir=", escaped(first), more, upper);
     if (length(data) >= PATH_LIMIT) decline("many layers");
-    must(CALL(mount, "sundog", "/", "overlay", scratch < 0 ? MS_RDONLY : 0, data), "overlay");
+    must(CALL(mount, "sundog", place, "overlay", scratch < 0 ? MS_RDONLY : 0, data), "overlay");
 }
 
-static void mount_layers(const struct image *image, long scratch)
+/* Return the layers of an image below its own files, for an overlay; this enters layers/. */
+static const char *enter_layers(const struct image *image)
 {
     char *more = "";
     for (char **layer = image->layers; *layer && length(more) < PATH_LIMIT; layer++)
         more = JOINED(more, ":", escaped(*layer), LAYER_TREE);
     const char *skeleton = fd_path(image->storage_at, "/skeleton"); /* "../skeleton" is covered */
     must(CALL(chdir, fd_path(image->storage_at, "/layers")), "layers");
-    mount_overlay(fd_path(image->own, "/root"), JOINED(more, ":", skeleton), scratch);
+    return JOINED(more, ":", skeleton);
 }
 
 /* Mount a directory below a tmpfs.  Only Python makes the mount points that the directory lacks. */
@@ -188,7 +199,7 @@ static void mount_overlaid(const char *directory, long scratch)
     for (EACH_OPERATION) if (o->need == CREATED)
             must(open_within(lower, o->target, O_PATH, INSIDE | RESOLVE_IN_ROOT), o->target);
     must(CALL(chdir, "/"), "/");
-    mount_overlay(directory, "", scratch);
+    mount_overlay("/", directory, "", scratch);
 }
 
 /* Mount a file below a tmpfs.  Only what is attached can be a layer: container/squash_root.py. */
@@ -196,8 +207,10 @@ static void mount_overlaid_file(long file, long scratch)
 {
     must(CALL(mkdirat, scratch, SQUASH_PLACE, 0777), SQUASH_PLACE);
     must(CALL(move_mount, file, "", scratch, SQUASH_PLACE, MOVE_MOUNT_F_EMPTY_PATH), SQUASH_PLACE);
-    mount_overlay(fd_path(file, ""), "", scratch);
+    mount_overlay("/", fd_path(file, ""), "", scratch);
 }
+
+static long add_missing_points(const struct image *image, long root, long scratch);
 
 /* Make the container, and change the root of this process to its root: container/plan.py. */
 static void make_container(const struct image *image, const struct options *options,
@@ -230,12 +243,18 @@ static void make_container(const struct image *image, const struct options *opti
     const char *data = JOINED("mode=755,size=", size ? size : SCRATCH_SIZE);
     must(CALL(mount, "sundog", "/", "tmpfs", MS_NOSUID | MS_NODEV, data), "tmpfs");
     long scratch = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
-    for (EACH_OPERATION) if (!o->source) generate(o, scratch);
+    for (EACH_OPERATION) if (!o->source && !home) generate(o, scratch);
     if (root >= 0) must(CALL(move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "/");
     else if (directory) mount_overlaid(directory, scratch);
     else if (image->shown >= 0) mount_overlaid_file(image->shown, scratch);
-    else mount_layers(image, size ? scratch : -1);
+    else mount_overlay("/", fd_path(image->own, "/root"), enter_layers(image), size ? scratch : -1);
+    int may_add = root < 0 && !size; /* only layers can have one more */
     if (root < 0) root = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
+    for (EACH_OPERATION) if (o->text && home) {
+            o->text = with_account(root, o->target, o->text);
+            generate(o, scratch);
+        }
+    if (may_add) root = add_missing_points(image, root, scratch);
     must(CALL(fchdir, root), "fchdir");
     must(CALL(pivot_root, ".", "."), "pivot_root");
     for (int i = 0; i < 2; i++) must(CALL(umount2, ".", MNT_DETACH), "umount2");

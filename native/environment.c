@@ -110,8 +110,8 @@ static int matches(const char *pattern, const char *name)
     return !*pattern;
 }
 
-/* Make the environment of the command and return it.  This process is in the container. */
-static char **change_environment(int expand)
+/* Make the slots those of the command.  This process is in the container. */
+static void change_environment(int expand)
 {
     static const char *const kept[] = {LAUNCHER_PREFIXES, NULL};
     static const char *const appended[] = {APPENDED_PATHS, NULL};
@@ -135,6 +135,10 @@ static char **change_environment(int expand)
         }
     }
     put("CH_RUNNING=" CH_RUNNING);
+}
+
+static char **environment_strings(void)
+{
     char **strings = allocate((STRINGS_LIMIT + 1) * sizeof *strings), **string = strings;
     for (EACH_SLOT)
         if (!slot->gone) *string++ = (char *)slot->text;

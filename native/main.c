@@ -8,9 +8,11 @@
 #include "environment.c"
 #include "options.c"
 #include "image.c"
+#include "apptainer.c"
 #include "accounts.c"
 #include "running.c"
 #include "container.c"
+#include "points.c"
 #include "program.c"
 #include "join.c"
 #include "one_file.c"
@@ -20,7 +22,7 @@ static struct {
     char **words, **strings; /* the original arguments and environment */
     struct options options;
     struct image image;
-    int is_made, is_asked; /* is_asked: never hand over */
+    int is_made, is_asked, is_exec; /* is_asked: never hand over; is_exec: of apptainer.c */
     long users, mounts, directory; /* descriptors: namespaces, working directory */
     long last_step;                /* of a command in a group */
     const char *program, *declined;
@@ -31,8 +33,8 @@ static struct {
 static char *error_line(const char *what, const char *why, const char *more)
 {
     memory_limit = 2 * MEMORY;
-    char *line = JOINED(own_name, "[", decimal(CALL(getpid, 0)), "]: error: ", what,
-                        why ? why : "?", more, "\n");
+    char *start = JOINED(own_name, "[", decimal(CALL(getpid, 0)), "]: error: ");
+    char *line = JOINED(home ? FATAL_START : start, what, why ? why : "?", more, "\n");
     for (char *at = line; at[1]; at++) *at = *at < ' ' || *at > '~' ? '?' : *at;
     return line;
 }
@@ -42,8 +44,10 @@ static _Noreturn void fail(int status, const char *what, const char *why, long e
 {
     const char *line = error_line(what, why, error ? JOINED(": error ", decimal(-error)) : "");
     CALL(write, 2, line, length(line));
-    leave(status);
+    leave(home ? EXIT_FATAL : status);
 }
+
+static _Noreturn void execute_other(void);
 
 /* Execute the stub of the command.  "/bin/sh" overwrites the number of arguments on the stack. */
 static _Noreturn void decline(const char *why)
@@ -52,6 +56,7 @@ static _Noreturn void decline(const char *why)
     if (is_child) leave(1);
     if (self.is_asked) fail(EXIT_RUN, "declined: ", why, 0);
     memory_limit = 2 * MEMORY; /* the arena may be full */
+    if (self.is_exec) self.is_exec = 0, execute_other();
     self.words[-1] = "/bin/sh", self.words[0] = JOINED(beside(STUBS), own_name);
     long error = CALL(execve, self.words[-1], self.words - 1, self.strings);
     fail(EXIT_RUN, "can't start the launcher by /bin/sh: ", self.words[0], error);
@@ -71,7 +76,9 @@ static _Noreturn void execute_other(void)
 /* Find what the command needs.  The child is in the container. */
 static _Noreturn void finish(const char *directory)
 {
-    self.environment = change_environment(self.options.expand);
+    if (home) use_variables();
+    else change_environment(self.options.expand);
+    self.environment = environment_strings();
     self.directory = -1;
     if (!equal(directory, "/")) {
         self.directory = open_within(AT_FDCWD, directory, DIRECTORY, RESOLVE_NO_MAGICLINKS);
@@ -99,6 +106,8 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     enter_namespaces(options->uid, options->gid, uid, gid);
     if (image->file < 0) find_image(image, options);
     else mount_one_file(image, options);
+    if (home && (image->own < 0 || *image->tree)) decline("an image without layers");
+    if (home) find_variables(image, options->operands[0]);
     find_accounts(&accounts, image->storage_at, options);
     if (image->file < 0) find_note(image);
     if (!options->operands[1]) {
@@ -156,14 +165,16 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
         if (*auxiliary == AT_SECURE && auxiliary[1]) fail(EXIT_RUN, SET_ID_REFUSAL, "", 0);
     if (!self.count) fail(EXIT_RUN, "no arguments", "", 0);
     find_itself();
-    if (!equal(own_name, "ch-run")) execute_other();
+    self.is_exec = equal(own_name, "sundog") && is_exec(self.words, self.count);
+    if (!self.is_exec && !equal(own_name, "ch-run")) execute_other();
     for (string = self.strings; *string; string++)
         if (equal(*string, "SUNDOG_START=python")) decline("asked to");
         else add_slot(*string);
     if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
     must(CALL(prlimit64, 0, RLIMIT_FSIZE, NULL, limits), "prlimit");
     if (*limits < FILE_LIMIT) decline("files that may not be written"); /* Python gets no SIGXFSZ */
-    read_options(options, self.words + 1, self.count);
+    if (self.is_exec) read_exec(options, self.words, self.count);
+    else read_options(options, self.words + 1, self.count);
     if (options->uid != uid && variable("PMIX_SECURITY_MODE")) decline("a warning");
     if (options->join) {
         if (!options->operands[1]) decline("a group and the image's command");

@@ -6,7 +6,7 @@ every architecture of the program.
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -47,7 +47,7 @@ CONSTANTS = {
     "sundog.errors": ("EXIT_EXEC", "EXIT_RUN"),
     "sundog.runtime.launcher.accounts": (
         *("ACCOUNTS_DIRECTORY", "ACCOUNTS_FRESH", "GROUP_NOBODY", "GROUP_ROOT", "NOBODY"),
-        *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT"),
+        *("PASSWD_END", "PASSWD_NOBODY", "PASSWD_ROOT", "PASSWD_SHELL"),
     ),
     "sundog.runtime.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT"),
     "sundog.runtime.container.variables": ("CH_RUNNING",),
@@ -65,16 +65,21 @@ CONSTANTS = {
     "sundog.runtime.container.squash_root": ("SQUASH_PLACE",),
     "sundog.runtime.fuse.device": ("FUSE_DEVICE",),
     "sundog.runtime.container.memory_share": ("OVERLAY_SHARE",),
-    "sundog.runtime.launcher.run_plan": ("CRAY_DIRECTORY",),
+    "sundog.runtime.launcher.run_plan": ("CRAY_DIRECTORY", "LOCAL_TIME"),
+    "sundog.front.apptainer.apps": ("LIBRARIES",),
+    "sundog.front.apptainer.image": ("STORED",),
+    "sundog.front.apptainer.shown": ("VAR_TMP",),
+    "sundog.front.apptainer.site": ("SITE_FILE",),
+    "sundog.front.apptainer.variables": ("LIBRARY_PATH",),
 }
 ERRNOS = (
-    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EINTR", "EINVAL", "ELOOP"),
+    *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EEXIST", "EINTR", "EINVAL", "ELOOP"),
     "ENODEV",
     *("ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT"),
 )
 
 # The constants that no module has: fcntl.h, unistd.h, limits.h, linux/sched.h, linux/stat.h,
-# linux/wait.h, linux/auxvec.h, linux/socket.h, asm-generic/resource.h.
+# linux/wait.h, linux/auxvec.h, asm-generic/signal.h, linux/socket.h, asm-generic/resource.h.
 OTHERS = {
     "AT_EACCESS": 0x200,
     "AF_UNIX": 1,
@@ -96,6 +101,8 @@ OTHERS = {
     "O_RDWR": 2,
     "O_WRONLY": 1,
     "PATH_LIMIT": 4096,
+    "SIGPIPE": 13,
+    "SIGXFSZ": 25,
     "RLIMIT_FSIZE": 1,
     "SCM_RIGHTS": 1,
     "SOCK_SEQPACKET": 5,
@@ -172,6 +179,7 @@ NUMBERS = {
     "read":          (    0,     63,      3,     3),
     "readlinkat":    (  267,     78,    296,   298),
     "recvmsg":       (   47,    212,    342,   372),
+    "rt_sigaction":  (   13,    134,    173,   174),
     "seccomp":       (  317,    277,    358,   348),
     "sendmsg":       (   46,    211,    341,   370),
     "setns":         (  308,    268,    350,   339),
@@ -181,6 +189,7 @@ NUMBERS = {
     "statx":         (  332,    291,    383,   379),
     "umount2":       (  166,     39,     52,    52),
     "uname":         (   63,    160,    122,   122),
+    "utimensat":     (  280,     88,    304,   315),
     "unshare":       (  272,     97,    282,   303),
     "wait4":         (   61,    260,    114,   114),
     "write":         (    1,     64,      4,     4),
@@ -238,6 +247,7 @@ def lines() -> list[str]:
     text.append(define("SERVER_READY", READY))
     text.append(f"#define OF_ONE_NODE {', '.join(map(str, OF_ONE_NODE.values()))}")
     text += option_lines()
+    text += apptainer_lines()
     for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
         text.append(define_list(name, getattr(mpi, name)))
     text.append(define_list("APPENDED_PATHS", environment.APPENDED_PATHS))
@@ -290,6 +300,66 @@ def option_lines() -> list[str]:
         f"enum option {{ {', '.join(names)} }};",
         f"#define OPTIONS {', '.join(rows)}",
     ]
+
+
+def apptainer_lines() -> list[str]:
+    """Return what ``native/apptainer.c`` needs, and check that the plan is the one that it makes.
+
+    In a variable, these characters stand for: \\1 the home, \\2 the working directory, \\5 and
+    \\4 the two parts of IMAGE around its last slash.
+    """
+    from sundog.front import ch_run_line
+    from sundog.front.apptainer import option_variables, shown, variables
+    from sundog.front.apptainer.host import Host
+    from sundog.front.apptainer.image import ImageFacts
+    from sundog.front.apptainer.line import scan_action
+    from sundog.front.apptainer.plan import plan_of
+    from sundog.front.apptainer.site import Site
+    from sundog.runtime.launcher.messages import APPTAINER_WIDTH, APPTAINER_WORDS
+    from sundog.runtime.launcher.statuses import APPTAINER_STATUSES
+
+    host = Host(
+        {}, "\2", "\1", exists=bool, has_devices=bool, read_file=str, read_script=str, site=Site()
+    )
+    line = scan_action("exec", ["docker://\3", "true"], {})
+    plan = plan_of("exec", line, ImageFacts("\3", "\5/\4"), host)
+    path = variables.DEFAULT_PATH
+    # Without the working directory in the container, the C does not start the command.
+    own = {
+        name: value for name, value in plan.environment.items() if not name.startswith("SUNDOG_")
+    }
+    expected = [
+        *("--bind=\1:\1", f"--bind={shown.VAR_TMP}:{shown.VAR_TMP}", "--bind=\2:\2", "--cd=\2"),
+        *("--env-no-expand", "--no-mpi-env", "--unset-env=*"),
+        *(f"--set-env=PATH='{path}'", "--set-env=HOME='\1'"),
+        *(f"--env={name}" for name in own),
+        *(f"--set-env={variables.LIBRARY_PATH}='{variables.LIBRARIES}'", "\3", "--", "true"),
+    ]
+    if plan.arguments != expected:
+        raise ValueError(f"native/apptainer.c makes another plan than {plan.arguments}")
+    starts = (*ch_run_line.STEERING_STARTS, *ch_run_line.MPI_STARTS)
+    return [
+        define("FATAL_START", f"{APPTAINER_WORDS['error']:{APPTAINER_WIDTH}}"),
+        define("EXIT_FATAL", APPTAINER_STATUSES.failed),
+        define("DEFAULT_PATH_OF_EXEC", path),
+        define_list("DEFAULT_PATHS", path.encode().split(b":")),
+        define_texts(
+            "OWN_VARIABLES_OF_EXEC",
+            ["HOME=\1", *(f"{name}={value}" for name, value in own.items())],
+        ),
+        define_texts("HOSTS_OWN", sorted(variables.HOSTS_OWN)),
+        define_texts("OWN_STARTS", variables.OWN_STARTS),
+        define_texts("APPTAINER_PREFIXES", option_variables.PREFIXES),
+        define_texts("UNBOUND", sorted(shown.UNBOUND)),
+        define_texts("UNBOUND_BELOW", shown.UNBOUND_BELOW),
+        define_texts("STEERING", ch_run_line.STEERING),
+        define_texts("STEERING_PREFIXES", starts),
+    ]
+
+
+def define_texts(name: str, values: Iterable[str]) -> str:
+    """Return the definition of the initializers of an array of strings."""
+    return define_list(name, [value.encode() for value in values])
 
 
 def kind_of(argument: str) -> str:

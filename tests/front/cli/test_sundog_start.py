@@ -81,9 +81,11 @@ def test_programs_of_a_start(place: Place, tmp_path: Path) -> None:
     assert executed(place, log, KEPT, "busybox", "true") == [*python, "ch-run", "true"]
     assert executed(place, log, "busybox", "true") == [*python, "true"]
     assert executed(place, log, KEPT, "-e", "A=1", "busybox", "true") == [*python, "true"]
-    for image in ("docker://busybox", place.sif):
-        line = ["apptainer", "exec", image, "true"]
+    for words in (["--no-eval", "docker://busybox"], [place.sif]):
+        line = ["apptainer", "exec", *words, "true"]
         assert executed(place, log, line=line) == [*python, "true"]
+    line = ["apptainer", "exec", "docker://busybox", "true"]  # it is compiled
+    assert executed(place, log, line=line) == ["sundog", "true"]
     # What makes layers of the last run, and may leave threads and more, ends by execve(2).
     argv = [*command("sundog"), "create", "busybox", "true"]
     name = run_program(argv, env=place.environment).stdout.strip()
@@ -99,7 +101,8 @@ def test_modules_of_a_start(place: Place, tmp_path: Path) -> None:
     assert modules(place, tmp_path, "run", "--rm", "busybox", "true") == [*run, *more]
     apptainer = [launcher, "front/cli/apptainer_start"]
     line = ["apptainer", "exec"]
-    assert modules(place, tmp_path, *line, "docker://busybox", "true") == apptainer
+    found = modules(place, tmp_path, *line, "--no-eval", "docker://busybox", "true")
+    assert found == apptainer
     # The server of a SIF is a process whose memory, so the name of its module, nobody can read.
     found = modules(place, tmp_path, *line, place.sif, "true")
     assert found == [*apptainer, f"{launcher}_squashfs", f"{launcher}_files"]

@@ -69,13 +69,27 @@ SETS: dict[str, list[str]] = {
     "bind": ["-b", "data:/mnt"],
     "binds": ["-b", "data/file:/etc/hosts", "--bind=/usr", "-b", "data:/mnt/../mnt", "-W"],
     "a bind to make": ["-W", "-b", "data:/new/a//b", "-b", "data/file:/new/file", "-b", "/usr:/n"],
+    "binds to make": [
+        "-b",
+        "data:/new/a",
+        "-b",
+        "data/file:/new/file",
+        "-b",
+        "data:/new",
+        "-b/usr:/n",
+    ],
     "variables": ["--set-env=X='y z'", "--set-env=P=$X:$NOT:b", "--unset-env=L*", "--set-env=L=1"],
     "variables of the image": ["--set-env", "--env-no-expand"],
     "variables of files": ["--set-env=variables", "--set-env0=variables0", "--unset-env=HOME"],
     "no variables": ["--unset-env=*"],
     "all": ["-W", "-t", "-c/mnt", "-bdata:/new", "-u0", "-g0", "--seccomp", "--set-env", "-s./s/"],
 }
-MADE = {"a bind to make", "binds", "all"}  # only Python makes mount points in a directory
+MADE = {
+    "a bind to make",
+    "binds to make",
+    "binds",
+    "all",
+}  # only Python makes mount points in a directory
 
 
 @pytest.fixture(scope="module")

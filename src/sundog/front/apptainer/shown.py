@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from sundog.front.options import Line
 
 UMASK = 0o022
-_VAR_TMP = "/var/tmp"
+VAR_TMP = "/var/tmp"
 # A working directory that is one of these, or in one of those, is not shown.
-_UNBOUND = frozenset(
+UNBOUND = frozenset(
     ("/", "/etc", "/bin", "/mnt", "/usr", "/var", "/opt", "/sbin", "/lib", "/lib64")
 )
-_UNBOUND_BELOW = ("/sys", "/proc", "/dev")
+UNBOUND_BELOW = ("/sys", "/proc", "/dev")
 _NO_MOUNTS = ("home", "tmp", "cwd")
 _NEVER_SHOWN = ("hostfs", "bind-paths", "devpts")
 _ALWAYS_SHOWN = "it is shown in any case"
@@ -89,15 +89,15 @@ class Shown:
         shown: list[Bind | Tmpfs] = []
         if self._has_home:
             shown.append(self.home)
-        if "tmp" not in self._left_out and host.exists(_VAR_TMP):
-            shown.append(Bind(_VAR_TMP, _VAR_TMP))
+        if "tmp" not in self._left_out and host.exists(VAR_TMP):
+            shown.append(Bind(VAR_TMP, VAR_TMP))
         if "bind-paths" not in self._left_out:
             site = binds_of(host.site.binds, "/")
             shown += [bind for bind in site if host.exists(bind.source)]
         here = host.directory
         temporary = [] if "tmp" in self._left_out else [Bind("/tmp", "/tmp")]
         is_seen = any(_lies_in(here, place) for place in _own_places([*shown, *temporary]))
-        is_bound = here not in _UNBOUND and not any(_lies_in(here, top) for top in _UNBOUND_BELOW)
+        is_bound = here not in UNBOUND and not any(_lies_in(here, top) for top in UNBOUND_BELOW)
         if is_bound and not is_seen and "cwd" not in self._left_out:
             shown.append(Bind(here, here))
         return shown
@@ -107,12 +107,12 @@ class Shown:
         is_given = line.last("home") is not None
         shown: list[Bind | Tmpfs] = []
         if self._workdir:
-            places = [("tmp", "/tmp"), ("var_tmp", _VAR_TMP)]
+            places = [("tmp", "/tmp"), ("var_tmp", VAR_TMP)]
             if self._has_home and not is_given:
                 places.append(("home", self.home.target))
             shown += [self._below_workdir(name, target) for name, target in places]
         else:
-            shown.append(Tmpfs(_VAR_TMP))
+            shown.append(Tmpfs(VAR_TMP))
             if self._has_home and not is_given:
                 shown.append(Tmpfs(self.home.target, "700"))
         return [*shown, self.home] if is_given and self._has_home else shown

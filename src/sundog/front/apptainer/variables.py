@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROMPT = "Apptainer> "
 _INJECTING = ("SINGULARITYENV_", "APPTAINERENV_")  # the later one wins
-_OWN_STARTS = ("APPTAINER_", "SINGULARITY_", *_INJECTING, "BASH_FUNC_", "SUNDOG_")
+OWN_STARTS = ("APPTAINER_", "SINGULARITY_", *_INJECTING, "BASH_FUNC_", "SUNDOG_")
 # Variables that describe the host's files, or that are set anew.
-_HOSTS_OWN = frozenset(("HOME", "PATH", "LD_LIBRARY_PATH", "PWD", "OLDPWD", "SHLVL", "_"))
+HOSTS_OWN = frozenset(("HOME", "PATH", "LD_LIBRARY_PATH", "PWD", "OLDPWD", "SHLVL", "_"))
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
 _KEPT = frozenset(("TERM", *_PROXIES, *map(str.upper, _PROXIES)))  # by --cleanenv
-_LIBRARY_PATH = "LD_LIBRARY_PATH"
+LIBRARY_PATH = "LD_LIBRARY_PATH"
 _FIXED = "HOME"
 # The scripts before this name see no variable of the host: theirs are ENV of an OCI image.
 _HOST_COMES = "11"
@@ -171,8 +171,8 @@ def _host_variables(
         name: value
         for name, value in host.items()
         if name not in dropped
-        and name not in _HOSTS_OWN
-        and not name.startswith(_OWN_STARTS)
+        and name not in HOSTS_OWN
+        and not name.startswith(OWN_STARTS)
         and (not is_clean or name in _KEPT)
     }
     return kept | ({"LANG": "C"} if is_clean else {})
@@ -212,19 +212,19 @@ def _with_host(variables: Variables, host: Mapping[str, str]) -> Variables:
 def _with_libraries(variables: Variables) -> Variables:
     """Return the variables with the directory of libraries that Apptainer gives each image."""
     changed = variables.copy()
-    there = changed.values.get(_LIBRARY_PATH, "")
+    there = changed.values.get(LIBRARY_PATH, "")
     if there and LIBRARIES not in there.split(":"):
-        changed.export(_LIBRARY_PATH, f"{there}:{LIBRARIES}")
+        changed.export(LIBRARY_PATH, f"{there}:{LIBRARIES}")
     return changed
 
 
 def _in_order(texts: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the texts of the user, then what is to be done with lists of directories."""
     found = dict(texts)
-    given = found.pop(_LIBRARY_PATH, "")
-    libraries = f"{given}:{LIBRARIES}" if given else f"${{{_LIBRARY_PATH}:-{LIBRARIES}}}"
-    ordered = [(_LIBRARY_PATH, libraries)]
-    for name in ("PATH", _LIBRARY_PATH):
+    given = found.pop(LIBRARY_PATH, "")
+    libraries = f"{given}:{LIBRARIES}" if given else f"${{{LIBRARY_PATH}:-{LIBRARIES}}}"
+    ordered = [(LIBRARY_PATH, libraries)]
+    for name in ("PATH", LIBRARY_PATH):
         before, after = (found.pop(f"{word}_{name}", "") for word in ("PREPEND", "APPEND"))
         if before:
             ordered.append((name, f"{before}${{{name}:+:${name}}}"))

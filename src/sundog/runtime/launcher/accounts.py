@@ -40,7 +40,8 @@ ACCOUNTS_RENEWED = ACCOUNTS_FRESH // 2  # ch-run writes older files again
 # Lines of passwd(5) and group(5) that every container has, and the end of the user's line.
 PASSWD_ROOT = b"root:x:0:0:root:/root:/bin/sh\n"
 PASSWD_NOBODY = b"nobody:x:65534:65534:nobody:/:/bin/false\n"
-PASSWD_END = b":/:/bin/sh\n"
+PASSWD_SHELL = b":/bin/sh\n"
+PASSWD_END = b":/" + PASSWD_SHELL
 GROUP_ROOT = b"root:x:0:\n"
 GROUP_NOBODY = b"nogroup:x:65534:\n"
 
@@ -109,18 +110,18 @@ def accounts_of(request: Request, storage: Storage) -> Part:
     if not line.mounts.passwd or line.emulation.notify:
         return Part()
     found = find_accounts(request.uid, request.gid, request.messages)
+    if storage.is_private and found.is_lasting and not line.dry:
+        remember_accounts(storage.directory, request.uid, request.gid, found)
     if request.statuses is APPTAINER_STATUSES:
         passwd, home = found.passwd, request.environment.get(b"HOME") or b"/"
         if b":" not in home and b"\n" not in home:
-            passwd = passwd.removesuffix(PASSWD_END) + b":%b:/bin/sh\n" % home
+            passwd = passwd.removesuffix(PASSWD_END) + b":" + home + PASSWD_SHELL
         return Part(
             [
                 _AddedAccount(passwd, b"/etc/passwd"),
                 _AddedAccount(found.group, b"/etc/group"),
             ]
         )
-    if storage.is_private and found.is_lasting and not line.dry:
-        remember_accounts(storage.directory, request.uid, request.gid, found)
     return Part(
         [
             FileMount(found.passwd, b"/etc/passwd", request.need),

@@ -16,7 +16,8 @@ from sundog.base.kernel.libc import escaped
 # Characters of warnings that ``ch-run`` keeps and prints again.  Nobody reads more of them twice.
 _REPRINT_LIMIT = 4096
 # Apptainer's words for the kinds of lines.
-_APPTAINER_WORDS = {"error": "FATAL:", "warning": "WARNING:", "hint": "INFO:", "": "VERBOSE:"}
+APPTAINER_WORDS = {"error": "FATAL:", "warning": "WARNING:", "hint": "INFO:", "": "VERBOSE:"}
+APPTAINER_WIDTH = 9
 
 
 class Messages:
@@ -125,7 +126,8 @@ class ApptainerMessages(Messages):
 
     def _line(self, kind: str, text: str) -> bytes:
         return _encoded_line(
-            f"{_APPTAINER_WORDS[kind]:9}", f"hint: {text}" if kind == "hint" else text
+            f"{APPTAINER_WORDS[kind]:{APPTAINER_WIDTH}}",
+            f"hint: {text}" if kind == "hint" else text,
         )
 
 

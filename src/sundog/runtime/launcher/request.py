@@ -18,7 +18,7 @@ from sundog.runtime.launcher.mpi import (
 )
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
-from sundog.runtime.launcher.run_plan import needed
+from sundog.runtime.launcher.run_plan import LOCAL_TIME, needed
 from sundog.runtime.launcher.statuses import APPTAINER_STATUSES
 
 # An image in a layout or an archive: see ``layout``.
@@ -121,7 +121,7 @@ class Request:
     @property
     def own_files(self) -> tuple[bytes, ...]:
         """The host's files that only containers of Apptainer show, in place of links there."""
-        return (b"/etc/localtime",) if self.statuses is APPTAINER_STATUSES else ()
+        return (LOCAL_TIME,) if self.statuses is APPTAINER_STATUSES else ()
 
     def find_storage(self) -> Storage:
         """Find the storage directory of the image, on the host.

@@ -34,6 +34,8 @@ OPTIONAL_BINDS = (
     b"/var/lib/hugetlbfs",
     b"/var/spool/slurmd",
 )
+# Only containers of Apptainer show it, in place of a link there.
+LOCAL_TIME = b"/etc/localtime"
 # Cray's workload manager and network.  Without CRAY_DIRECTORY a start saves seven look-ups.
 CRAY_DIRECTORY = b"/opt/cray"
 CRAY_BINDS = (
