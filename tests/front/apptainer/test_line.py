@@ -113,10 +113,11 @@ def test_globals() -> None:
 @pytest.mark.parametrize(
     ("words", "environment", "expected"),
     [
-        ([], {"APPTAINER_NV": "1"}, {"nv": ["1"]}),
+        ([], {"APPTAINER_NV": "1"}, {"nv": ["true"]}),
+        ([], {"SINGULARITY_NV": "F"}, {"nv": ["false"]}),
         ([], {"SINGULARITY_NV": "true"}, {"nv": ["true"]}),
         ([], {"APPTAINER_PWD": "/a", "SINGULARITY_CWD": "/b"}, {"cwd": ["/b"]}),
-        ([], {"APPTAINER_CONTAIN": "", "SINGULARITY_CONTAIN": "1"}, {"contain": ["1"]}),
+        ([], {"APPTAINER_CONTAIN": "", "SINGULARITY_CONTAIN": "1"}, {"contain": ["true"]}),
         ([], {"APPTAINER_BIND": "/a", "SINGULARITY_BIND": "/b"}, {"bind": ["/a"]}),
         ([], {"SINGULARITY_BINDPATH": "/b"}, {"bind": ["/b"]}),
         (["-B", "/c"], {"APPTAINER_BINDPATH": "/a,/b"}, {"bind": ["/a,/b", "/c"]}),

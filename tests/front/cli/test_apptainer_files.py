@@ -188,7 +188,7 @@ def test_targets_that_are_there(place: Place, sif: Path) -> None:
         (("build", "no/x.sif", "docker://app"), 255, "not a directory: "),
         (("pull", "debian"), 255, "No transport type URI supplied"),
         (("pull",), 1, "pull: not [TARGET] SOURCE"),
-        (("pull", "--arch", "a b", "docker://app"), 1, "platform 'a b'"),
+        (("pull", "--arch", "a b", "docker://app"), 1, "--arch a b: no such architecture"),
     ],
 )
 def test_wrong_lines(place: Place, words: tuple[str, ...], status: int, text: str) -> None:

@@ -141,6 +141,11 @@ def test_the_end_of_a_startscript(place: Place) -> None:
     assert done.stderr == "INFO:    instance started successfully\n"
     wait_until(lambda: "runscript words" in log(place, "again", "out").read_text())
     wait_until(lambda: [entry["instance"] for entry in listed(place)] == ["good"])
+    found = place.run("instance", "list", "--user", user_name(), env={"APPTAINER_JSON": "1"}).stdout
+    assert [entry["instance"] for entry in json.loads(found)["instances"]] == ["good"]
+    for words in (["list"], ["stop", "good"], ["stats", "--no-stream", "good"]):
+        done = place.run("instance", *words, "--user", "nobody-else", check=False)
+        assert (done.returncode, "--user nobody-else: " in done.stderr) == (255, True), words
     stats = json.loads(place.run("instance", "stats", "--json", "good").stdout)
     assert stats["stats"][0]["instance"] == "good"
     rows = place.run("instance", "stats", "--no-stream", "good").stdout.splitlines()
@@ -180,6 +185,45 @@ def test_the_end_of_a_keeper(place: Place) -> None:
     os.kill(keeper, signal.SIGKILL)
     wait_until(lambda: not any(name.exists() for name in names.values()))
     assert listed(place) == []
+
+
+def test_an_app(place: Place) -> None:
+    """--app starts the app's own script, and later commands can use the app, too."""
+    app = place.sandbox / "scif/apps/one/scif"
+    app.mkdir(parents=True)
+    (app / "startscript").write_text('#!/bin/sh\necho "$SCIF_APPNAME" "$@"\n')
+    (app / "startscript").chmod(0o755)
+    place.run("instance", "start", "--app", "one", place.sandbox, "apped", "x")
+    wait_until(lambda: log(place, "apped", "out").read_text() == "one x\n")
+    assert inside(place, "apped", "echo $SCIF_APPNAME", "--app", "one") == "one"
+    shutil.rmtree(place.sandbox / "scif")
+
+
+def test_stop_sends_what_is_asked(place: Place) -> None:
+    """--signal, --force and their variables; --all means each instance, a name that one."""
+    script = "trap 'exit 5' TERM; trap '' INT; : > $0; while :; do sleep 0.1; done"
+    for words, env, status in (
+        (["--signal", "TERM", "--timeout", "600", "one"], {}, 5),
+        (["--all", "-t", "600"], {"APPTAINER_SIGNAL": "SIGTERM"}, 5),
+        (["--force", "-t", "600", "one"], {}, 137),
+        (["--timeout", "600"], {"SINGULARITY_FORCE": "1", "APPTAINER_ALL": "1"}, 137),
+    ):
+        (place.work / "stands").unlink(missing_ok=True)
+        for name in ("one", "two"):
+            place.run("instance", "start", "docker://bb", name)
+        argv = [*command("sundog"), "apptainer", "exec", "instance://one", "sh", "-c", script]
+        argv.append("stands")
+        with subprocess.Popen(argv, env=os.environ | place.environment, cwd=place.work) as other:
+            try:
+                wait_until((place.work / "stands").exists)
+                place.run("instance", "stop", *words, env=env)
+                assert other.wait(WAIT) == status, words
+            finally:
+                other.kill()
+        left = [] if "one" not in words else ["two"]
+        assert [entry["instance"] for entry in listed(place)] == left
+        if left:
+            place.run("instance", "stop", "two")
 
 
 def test_ghosts_go(place: Place) -> None:

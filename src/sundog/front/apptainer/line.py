@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from sundog.base.spelling import BOOLEANS
 from sundog.errors import UsageError
 from sundog.front.apptainer.action_options import GATHERED, GLOBAL, TABLES
 from sundog.front.apptainer.option_variables import PREFIXES, variable_of
 from sundog.front.options import Line, scan
+from sundog.front.pflag import FALSE, TRUE
 from sundog.front.pflag_values import fields_of
 
 TYPE_CHECKING = False
@@ -51,8 +53,7 @@ def scan_line(
         variable, value = variable_of(name, option, variables)
         if not value or (option.name not in GATHERED and given.all(option.name)):
             continue
-        _check(option, variable, value)
-        line.add(f"${variable}", option, value)
+        line.add(f"${variable}", option, _checked(option, variable, value))
     line.found += given.found  # it comes later, so it counts more
     return line
 
@@ -67,9 +68,10 @@ def listed(line: Line, name: str, *, escapes: bool = False) -> list[str]:
     return [field for text in line.all(name) for field in fields_of(text, complain, escape)]
 
 
-def _check(option: Option, variable: str, value: str) -> None:
-    """Raise UsageError for the variable of a switch that is neither true nor false."""
-    from sundog.base.spelling import BOOLEANS
-
-    if not option.argument and value not in BOOLEANS:
+def _checked(option: Option, variable: str, value: str) -> str:
+    """Return the value of a variable, of a switch as the line would have it.  Raises UsageError."""
+    if option.argument:
+        return value
+    if value not in BOOLEANS:
         raise UsageError(f"${variable}: neither true nor false: {value}", "write true or false")
+    return TRUE if BOOLEANS[value] else FALSE

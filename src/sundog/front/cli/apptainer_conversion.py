@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sundog.errors import UsageError
 from sundog.image.convert.conversion import convert
 from sundog.image.convert.formats import SANDBOX, SIF, Place
 from sundog.image.convert.options import Options
@@ -28,13 +29,21 @@ def convert_image(
 
     Raises SundogError; then nothing is at TARGET that was not there before.
     """
-    directory = line.last("tmpdir")
     options = Options(
         storage,
-        os.path.abspath(directory) if directory else None,
+        _temporary(line.last("tmpdir")),
         keeps_xattrs=True,
         clobbers=True,
         is_dry=False,
         packing=Packing.choose("gzip", os.environ),
     )
     convert(image, target_place(target, line), options, report)
+
+
+def _temporary(directory: str | None) -> str | None:
+    """Return the directory for temporary files, also where none is needed.  Raises UsageError."""
+    if not directory:
+        return None
+    if not os.path.isdir(directory):
+        raise UsageError(f"--tmpdir {directory}: not a directory", "name one that is there")
+    return os.path.abspath(directory)

@@ -6,7 +6,7 @@ import os
 import posixpath
 
 from sundog.errors import SundogError, UsageError
-from sundog.front.apptainer.line import scan_line
+from sundog.front.apptainer.line import listed, scan_line
 from sundog.front.apptainer.messages import INFO, WARNING
 from sundog.front.apptainer.overlay_options import CREATE
 from sundog.front.cli.sundog_help import print_help
@@ -34,7 +34,7 @@ def overlay(words: Sequence[str], _context: Context, messages: Messages) -> int:
     if len(line.operands) != 1:
         raise UsageError(f"{_NAME}: it takes one path", f"apptainer {_NAME} DIR")
     [path] = line.operands
-    inside = [posixpath.normpath(f"/{name}") for name in line.all("create-dir")]
+    inside = [_inside(name) for name in listed(line, "create-dir")]
     try:
         os.mkdir(path)
         for name in ("upper", "work"):
@@ -49,3 +49,11 @@ def overlay(words: Sequence[str], _context: Context, messages: Messages) -> int:
         messages.say(WARNING, text)
     messages.say(INFO, f"{path} is a directory: exec --overlay {path} IMAGE COMMAND")
     return 0
+
+
+def _inside(name: str) -> str:
+    """Return the path of --create-dir below the root of the overlay.  Raises UsageError."""
+    path = posixpath.normpath(name.lstrip("/") or ".")
+    if path == ".." or path.startswith("../"):
+        raise UsageError(f"--create-dir {name}: it leads out of the overlay", "leave out ..")
+    return f"/{path}"

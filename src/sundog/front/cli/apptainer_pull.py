@@ -51,13 +51,15 @@ def chosen_platform(line: Line) -> Platform | None:
     arch, variant = line.last("arch") or "", line.last("arch-variant") or ""
     if not arch and not variant:
         return None
-    found = Platform.parse(
-        "/".join(filter(None, (arch or Platform.of_host().architecture, variant)))
-    )
-    if found.os != "linux" or found.architecture not in ARCHITECTURES:
-        close = nearest(found.architecture, ARCHITECTURES)
+    words = filter(None, (arch or Platform.of_host().architecture, variant))
+    try:
+        found = Platform.parse("/".join(words))
+    except UsageError:
+        found = None
+    if found is None or found.os != "linux" or found.architecture not in ARCHITECTURES:
+        close = nearest(arch, ARCHITECTURES)
         hint = f"did you mean {close}?" if close else f"one of: {' '.join(ARCHITECTURES)}"
-        raise UsageError(f"--arch {arch}: no such architecture", hint)
+        raise UsageError(f"--arch {arch or variant}: no such architecture", hint)
     return found
 
 
