@@ -25,7 +25,7 @@ help:
 	@echo 'make pyxis PYXIS=DIR ENROOT=DIR    run jobs with the real plug-in pyxis of Slurm and Enroot,'
 	@echo '             built from their sources in these directories (root)'
 	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog;'
-	@echo '             start 64 ranks at once'
+	@echo '             build by debootstrap, dnf, zypper and pacman; start 64 ranks at once'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
