@@ -144,7 +144,9 @@ def test_answers_that_are_no_entry(shared: Shared) -> None:
     one.build(DOCKERFILE, "--cache-to", shared.repo)
     registry = shared.registry
     kept = dict(registry.manifests), dict(registry.blobs)
+    registry.connections.clear()
     assert statuses(two.build(DOCKERFILE, "-n", "--cache-from", shared.repo)) == "***"
+    assert len(registry.connections) == 1
     for name, fault in ANSWERS.items():
         fault(registry)
         done = two.build(DOCKERFILE, "-n", "--cache-from", shared.repo)
