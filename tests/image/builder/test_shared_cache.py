@@ -241,10 +241,10 @@ def test_sundog_build_has_the_options(shared: Shared) -> None:
         path = workshop.context.parent / "Dockerfile"
         path.write_text("FROM bb\nCOPY d /d\n")
         sundog = runner("sundog", workshop.context.parent / "storage")
-        words = [f"{option}={shared.repo}", "--cache-ttl", "1h", workshop.context]
-        done = sundog("build", "--force=seccomp", "-t", "x", "-f", path, *words)
+        words = [f"{option}={shared.repo}", "--cache-ttl", "1h", "-t", "x"]
+        done = sundog("build", "--force=seccomp", *words, "-f", path, workshop.context)
         assert len(shared.tags()) == 1
-    assert statuses(done) == "**"
+        assert statuses(done) == ("*." if workshop is one else "**")
 
 
 def test_a_layer_comes_with_what_its_tar_does_not_say(shared: Shared) -> None:

@@ -7,10 +7,14 @@ import json
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from sundog.image.builder.shared.cache import SharedCaches
+from sundog.image.builder.shared.place import PlaceText, Sharing
+from sundog.image.builder.shared.registry_place import RegistryPlace
+from sundog.image.registry.session import Session
 from tests.conftest import command
 from tests.image.builder.test_shared_cache import registry, shared, statuses
 from tests.image.registry.servers import CutOff, Refuse
@@ -18,6 +22,8 @@ from tests.image.registry.servers import CutOff, Refuse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.image.builder.report import Report
+    from sundog.image.transfer.report import Report as TransferReport
     from tests.conftest import Completed
     from tests.image.builder.test_shared_cache import Shared
     from tests.image.registry.servers import InProcessRegistry
@@ -138,20 +144,60 @@ ANSWERS = {
 }
 
 
+class Told:
+    """A report of a build that keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def info(self, text: str) -> None:
+        pass
+
+    verbose = info
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def caches(repo: str) -> tuple[SharedCaches, Told]:
+    """Return a build's view of a repository."""
+    told = Told()
+    report = cast("Report", told)
+    session = Session({}, cast("TransferReport", told), attempts=2)
+    sharing = Sharing(
+        [PlaceText.parse(repo, "--cache-from")],
+        [],
+        None,
+        lambda text: RegistryPlace(text, session, report),
+    )
+    return SharedCaches(sharing, report), told
+
+
 def test_answers_that_are_no_entry(shared: Shared) -> None:
-    """One warning each; nothing is built from them.  Dry runs look entries up as builds do."""
+    """One warning each; nothing is built from them."""
     one, two = shared.store(), shared.store()
     one.build(DOCKERFILE, "--cache-to", shared.repo)
     registry = shared.registry
     kept = dict(registry.manifests), dict(registry.blobs)
-    assert statuses(two.build(DOCKERFILE, "-n", "--cache-from", shared.repo)) == "***"
+    key = min(shared.tags())
+    registry.connections.clear()
+    found, told = caches(shared.repo)
+    assert found.find("0" * 64) is None
+    assert found.find(key) is not None
+    assert not told.warnings
+    assert len(registry.connections) == 1
     for name, fault in ANSWERS.items():
         fault(registry)
-        done = two.build(DOCKERFILE, "-n", "--cache-from", shared.repo)
-        assert (name, statuses(done)) == (name, "*..")
-        assert len(warnings(done)) == 1, (name, done.stderr)
+        found, told = caches(shared.repo)
+        assert found.find(key) is None, name
+        assert found.find(key) is None, name
+        assert len(told.warnings) == 1, (name, told.warnings)
         registry.before = lambda _: None
         registry.manifests, registry.blobs = dict(kept[0]), dict(kept[1])
+    ANSWERS["500"](registry)
+    done = two.build(DOCKERFILE, "-n", "--cache-from", shared.repo)
+    assert statuses(done) == "*.."
+    assert len(warnings(done)) == 1, done.stderr
 
 
 def _flipped(registry: InProcessRegistry) -> None:

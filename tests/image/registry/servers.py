@@ -42,6 +42,7 @@ class InProcessRegistry:
         self.uploads: dict[str, bytearray] = {}
         self.requests: list[str] = []
         self.received = 0  # bytes of blobs
+        self.connections: set[int] = set()  # the ports of clients
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
         self.token = ""  # the token that clients have to send
@@ -111,6 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = f"{self.command} {self.path}"
         registry.requests.append(request)
+        registry.connections.add(self.client_address[1])
         try:
             self._authenticate()
             registry.before(request)

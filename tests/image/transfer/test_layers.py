@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.errors import ArchiveError, StoreError
+from sundog.errors import ArchiveError, NotInRegistryError, StoreError
 from sundog.image.layer.limits import Limits, Meter
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
@@ -147,3 +147,33 @@ def test_too_many_layers(tmp_path: Path) -> None:
         pytest.raises(ArchiveError, match="an image of 1001 layers: more than 1,000"),
     ):
         pull_layers(store, [layer] * 1001, unpackers, Quiet())
+
+
+def test_no_thread_is_left_where_the_process_goes_on(tmp_path: Path, over: threading.Event) -> None:
+    """One layer is gone while the bytes of another do not come: a build forks afterwards."""
+    began = threading.Event()
+
+    def gone(_: int) -> Silent:
+        assert began.wait(60)
+        raise NotInRegistryError("gone")
+
+    def slow(_: int) -> Silent:
+        began.set()
+        return Silent(over)
+
+    layers = [
+        RemoteLayer(
+            Descriptor("application/octet-stream", Digest.of(bytes([number])), SIZE),
+            f"sha256:{number:064}",
+            [source],
+        )
+        for number, source in enumerate((gone, slow))
+    ]
+    before = set(threading.enumerate())
+    timer = threading.Timer(0.5, over.set)  # a thread that is not waited for is there until then
+    timer.start()
+    with Store.open(str(tmp_path / "store"), driver="copy") as store, Unpackers() as unpackers:
+        with pytest.raises(NotInRegistryError, match="gone"):
+            pull_layers(store, layers, unpackers, Quiet(), goes_on=True)
+        assert set(threading.enumerate()) <= {*before, timer}
+    timer.join()

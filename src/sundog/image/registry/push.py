@@ -149,7 +149,13 @@ class Pushing:
         return [blob for layer in layers if (blob := jobs[layer].blob) is not None]
 
     def _side_by_side(self, work: Callable[[_Job], object], jobs: Sequence[_Job]) -> None:
-        """Do the work for all jobs in a few threads; they have ended when this returns."""
+        """Do the work for all jobs in a few threads; they have ended when this returns.
+
+        One job needs no thread.
+        """
+        if len(jobs) == 1:
+            work(jobs[0])
+            return
         waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)

@@ -77,6 +77,11 @@ class Layers:
         if not self.info(layer).unrecorded:
             self._learn(layer, lambda info: replace(info, unrecorded=True))
 
+    def mark_guessed(self, layer: LayerId) -> None:
+        """Remember that files of the layer without a record may be anybody's."""
+        if not self.info(layer).guessed:
+            self._learn(layer, lambda info: replace(info, guessed=True, unrecorded=True))
+
     def owners(self, layer: LayerId) -> OwnersManifest:
         """Read the layer's manifest."""
         return read_owners(LayerPath.of(self._path(layer)).owners)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -137,11 +138,13 @@ def pull_layers(
     report: Report,
     *,
     below: Sequence[LayerId] = (),
+    goes_on: bool = False,
 ) -> list[str]:
     """Bring all ``layers``, given bottom first, into the store and return their IDs.
 
     They are on top of the layers ``below``, which the store has.  Raises what fetching and
-    unpacking raise; then no layer is in place, and ``unpackers`` cannot be used again.
+    unpacking raise; then no layer is in place, and ``unpackers`` cannot be used again.  A thread
+    may still wait for bytes then, unless the process ``goes_on`` afterwards.
     """
     diff_ids = [layer.diff_id for layer in layers]
     under = [store.layers.portable_id(layer) for layer in below]
@@ -157,11 +160,13 @@ def pull_layers(
             jobs[number] = _job(store, number, label, layer)
         if found and is_marked(layer.descriptor):
             store.layers.mark_unrecorded(found)
+        if found and layer.guessed:
+            store.layers.mark_guessed(found)
     if not jobs:
         return [found for found in present if found]
     drafts = []
     identities: list[str] = []
-    with _running(store, list(jobs.values()), unpackers, report) as events:
+    with _running(store, list(jobs.values()), unpackers, report, goes_on=goes_on) as events:
         paths = store.layers.paths(below)
         for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
             if found:
@@ -230,7 +235,7 @@ def _job(store: Store, number: int, label: str, layer: RemoteLayer) -> _Job:
 
 @contextmanager
 def _running(
-    store: Store, jobs: Sequence[_Job], unpackers: Unpackers, report: Report
+    store: Store, jobs: Sequence[_Job], unpackers: Unpackers, report: Report, *, goes_on: bool
 ) -> Iterator[queue.SimpleQueue[_Event]]:
     """Fetch and unpack ``jobs`` while the context lasts; leaving it early gives up.
 
@@ -261,10 +266,10 @@ def _running(
     unwritten: list[Exception] = []
     unpackers.in_use = True
     awaited: list[threading.Thread] = []
+    fetchers: list[threading.Thread] = []
     try:
-        flusher = started(_flush, store, cancelled, unwritten)
-        awaited.append(flusher)
-        fetchers = [started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
+        awaited.append(flusher := started(_flush, store, cancelled, unwritten))
+        fetchers += [started(fetch_all) for _ in range(min(_FETCHERS, len(by_digest)))]
         for worker in workers:
             awaited.append(started(unpack_all, worker))
         yield events
@@ -275,6 +280,8 @@ def _running(
         if unwritten:
             raise unwritten[0]
     finally:
+        if goes_on and isinstance(sys.exception(), Exception):
+            awaited += fetchers  # processes are forked where there are no threads
         # A fetch that waits for bytes ends with the process; the store keeps what it has.
         cancelled.set()
         unpackers.kill()

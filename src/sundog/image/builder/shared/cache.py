@@ -313,7 +313,7 @@ class SharedBuild:
         layers = [promise.layer for promise in promises]
         with Unpackers() as unpackers:
             report = QuietReport(self._report)
-            return pull_layers(self._store, layers, unpackers, report, below=below)
+            return pull_layers(self._store, layers, unpackers, report, below=below, goes_on=True)
 
     def _remember(self) -> None:
         """Put the results that are here now into the build cache of the store."""

@@ -162,7 +162,7 @@ class DirectoryPlace:
         place = self._blob(digest)
         if os.path.exists(place):
             return
-        draft = place + b".%d" % os.getpid()
+        draft = os.path.join(os.path.dirname(place), b".sundog-" + os.urandom(8).hex().encode())
         try:
             with open(path, "rb") as source, open(draft, "wb") as file:
                 while chunk := source.read(_CHUNK):
