@@ -72,6 +72,12 @@ def _of(storage: Path, dockerfile: str) -> tuple[str, ...]:
     return ("-f", str(storage.with_name(dockerfile)), str(storage.parent))
 
 
+def test_a_list_of_names_reads_one_file_of_each(two_stores: list[Path]) -> None:
+    few, many = (file_system_calls(storage, "list") for storage in two_stores)
+    others = sum(MANY - FEW for call in many if "image.json" in call)
+    assert many.total() - few.total() - others < 20  # a listing has more parts
+
+
 @pytest.mark.parametrize("end", ["build", "delete"])
 def test_garbage_of_one_image_costs_no_look_at_others(two_stores: list[Path], end: str) -> None:
     def calls(storage: Path) -> Counter[str]:

@@ -32,7 +32,7 @@ def run(arguments: BuildCacheArguments, report: Report) -> int:
                 forgotten = store.cache.clear()
             else:
                 report.info("collecting cache garbage")
-                images = store.images.list()
+                images = store.images.entries()
                 forgotten = store.cache.prune({layer for image in images for layer in image.layers})
             store.deleted.clear()
             store.expect_garbage()

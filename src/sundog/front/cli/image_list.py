@@ -44,6 +44,10 @@ def run(arguments: ListArguments, report: Report) -> int:
             return 0
         if is_one:
             return _print_details(store, globs[0], arguments, report)
+        if not (globs or is_table):
+            for entry in store.images.entries():
+                print_line(entry.typed)
+            return 0
         images = _matching(store, globs) if globs else store.images.list()
         if arguments.format == "json":
             print_json([_described(store, image) for image in images])

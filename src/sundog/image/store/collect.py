@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sundog.image.store.cache_mounts import CacheMounts
     from sundog.image.store.containers import KeptContainers
     from sundog.image.store.deleted import DeletedImages
-    from sundog.image.store.image_files import Image, ImageEntry
+    from sundog.image.store.image_files import ImageEntry
     from sundog.image.store.images import Images
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
@@ -115,16 +115,18 @@ class Collection:
 
     def _found(self) -> _Found:
         """Look at everything."""
-        kept: list[Image | ImageEntry] = [*self._images.entries(), *self._containers.images()]
+        held = [image.entry for image in self._containers.images()]
+        kept = [*self._images.entries(), *held]
         here = set(self._layers.list())
         entries = list(self._cache.entries())
         needed = {layer for image in kept for layer in image.layers}
         needed |= {entry.needs for entry in entries if entry.is_result}
+        needed &= here
         useless = map(self._layers.directory, here - needed)
         return _Found(
             [*useless, *_useless_trees(self._storage), *self._containers.leftovers()],
             _useless_blobs(self._layers, kept, self._blobs),
-            [entry for entry in entries if entry.needs and entry.needs not in here & needed],
+            [entry for entry in entries if entry.needs and entry.needs not in needed],
             None,
         )
 
@@ -253,9 +255,7 @@ def _useless_trees(storage: Storage) -> list[bytes]:
     return [storage.at(b"trees", tree) for tree in trees]
 
 
-def _useless_blobs(
-    layers: Layers, images: Iterable[Image | ImageEntry], blobs: Blobs
-) -> list[bytes]:
+def _useless_blobs(layers: Layers, images: Iterable[ImageEntry], blobs: Blobs) -> list[bytes]:
     """Return the blobs as which no image and no layer came, or left."""
     here = blobs.list()
     if not here:

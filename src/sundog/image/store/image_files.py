@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.stub import read_all
 from sundog.base.record.names import spelled_out
 from sundog.base.record.stack import read_stack
 from sundog.errors import DocumentError, StoreError
@@ -48,6 +49,11 @@ class Image:
     layers: tuple[LayerId, ...]
     origin: str = ""
     blobs: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> ImageEntry:
+        """The image without its configuration."""
+        return ImageEntry(self.reference, self.typed, self.layers, self.origin, self.blobs)
 
     @property
     def id(self) -> str:
@@ -129,6 +135,5 @@ def tree_of(image: bytes) -> bytes:
 
 
 def _contents(path: str | bytes, dirfd: int | None = None) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)
-    with open(fd, "rb") as file:
-        return file.read()
+    with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)) as fd:
+        return read_all(fd)

@@ -98,8 +98,7 @@ class Images:
             except (FileNotFoundError, DocumentError):
                 image = self._or_told(self._read, directory)
                 if image is not None:
-                    fields = (image.reference, image.typed, image.layers, image.origin)
-                    entries.append(ImageEntry(*fields, image.blobs))
+                    entries.append(image.entry)
         return sorted(entries, key=lambda entry: entry.typed)
 
     def list(self) -> Sequence[Image]:
@@ -114,6 +113,10 @@ class Images:
                 images.append(image)
         return sorted(images, key=lambda image: image.typed)
 
+    def count(self) -> int:
+        """Return the number of images."""
+        return len(os.listdir(self._storage.at(b"images")))
+
     def size(self, image: Image) -> int:
         """Return the bytes in all files of an image's layers, hidden ones included."""
         layers = self._layers
@@ -123,15 +126,16 @@ class Images:
         """Return for each pattern the images whose typed or canonical name it matches.
 
         A pattern is a glob of fnmatch(3), or a name; it may have either spelling of
-        ``spelled_out``.  For a name, no other image is read.
+        ``spelled_out``.  For a name, no other image is read; for a glob, only names are.
         """
-        images = self.list() if any(map(is_glob, patterns)) else ()
+        entries = self.entries() if any(map(is_glob, patterns)) else ()
         return {
             pattern: [
                 image
-                for image in images
-                if fnmatchcase(image.typed, spelled_out(pattern))
-                or fnmatchcase(image.reference, spelled_out(pattern))
+                for entry in entries
+                if fnmatchcase(entry.typed, spelled_out(pattern))
+                or fnmatchcase(entry.reference, spelled_out(pattern))
+                for image in self._named(entry.reference)
             ]
             if is_glob(pattern)
             else self._named(pattern)

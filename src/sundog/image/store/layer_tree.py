@@ -58,8 +58,8 @@ def layer_nodes(store: Store) -> list[LayerNode]:
     parents: dict[LayerId, LayerId] = {}
     origins: dict[LayerId, str] = {}
     tips: dict[LayerId, list[str]] = {}
-    named = store.images.list()
-    for image in (*store.containers.images(), *named):
+    named = store.images.entries()
+    for image in (*(image.entry for image in store.containers.images()), *named):
         layers = [layer for layer in image.layers if layer in here]
         parents.update(zip(layers, ["", *layers], strict=False))
         for layer in layers:
@@ -76,7 +76,7 @@ def layer_nodes(store: Store) -> list[LayerNode]:
             layer,
             parent if parent in here else "",
             info.instruction or origins.get(layer, ""),
-            store.layers.size(layer),
+            store.layers.size(layer) if info.size is None else info.size,
             tuple(sorted(tips.get(layer, ()))),
             layer in parents,
         )
@@ -88,7 +88,7 @@ def usage(store: Store, nodes: Sequence[LayerNode]) -> Usage:
     cached = [node for node in nodes if not node.is_in_image]
     held = store.held()
     return Usage(
-        images=len(store.images.list()),
+        images=store.images.count(),
         entries=sum(1 for _ in store.cache.entries()),
         layers=len(nodes),
         size=sum(node.size for node in nodes),

@@ -17,6 +17,8 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.stub import read_all
 from sundog.base.record.guesses import OWNERS_GUESSED, listed_guesses
 from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import read_owners
@@ -49,6 +51,7 @@ class Layers:
         self._storage = storage
         # Facts about layers that this command has learned and not written yet.
         self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
+        self._sizes: dict[LayerId, int] = {}  # a list asks for that of a base many times
 
     def exists(self, layer: LayerId) -> bool:
         """Tell whether the layer is in the store."""
@@ -201,9 +204,14 @@ class Layers:
 
     def size(self, layer: LayerId) -> int:
         """Return the bytes in the layer's files, hard links once.  The first call looks at all."""
+        known = self._sizes.get(layer)
+        if known is None:
+            known = self._sizes[layer] = self._size(layer, self.info(layer))
+        return known
+
+    def _size(self, layer: LayerId, info: LayerInfo) -> int:
         from sundog.image.store.tree_work import content_size
 
-        info = self.info(layer)
         if info.size is not None:
             return info.size
         size = self._storage.worker.call(content_size, self.tree(layer))
@@ -246,8 +254,9 @@ class Layers:
     def _read_info(self, layer: LayerId) -> LayerInfo:
         from sundog.image.store.layer_info import unpack_info
 
-        with open(self._path(layer, b"layer.json"), "rb") as file:
-            return unpack_info(file.read(), layer)
+        path = self._path(layer, b"layer.json")
+        with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            return unpack_info(read_all(fd), layer)
 
     def _learn(self, layer: LayerId, change: Callable[[LayerInfo], LayerInfo]) -> None:
         self._changes.setdefault(layer, []).append(change)
