@@ -39,6 +39,11 @@ def translated(name: str, *words: str) -> list[list[str]]:
             ["build --progress=plain --always-download -- ."],
         ),
         ("build", "--pull=0 --provenance=false --sbom=false", ["build -- ."]),
+        (
+            "build",
+            "-o out -o type=oci,dest=x .",
+            ["build --output=out --output=type=oci,dest=x -- ."],
+        ),
         ("build", "--network host --security-opt label=disable", ["build -- ."]),
         ("import", "--platform linux/s390x F a", ["import --arch=s390x -- F a"]),
         ("pull", "docker://a b", ["pull -- a", "pull -- b"]),
@@ -74,7 +79,6 @@ def test_lines(name: str, words: str, lines: list[str]) -> None:
     ("name", "words", "message", "hint"),
     [
         ("build", "a b", "build: too many operands", "sundog build [CONTEXT]"),
-        ("build", "-o x .", "-o x: the result is an image in storage", "sundog save"),
         ("build", "-v /dir .", "-v /dir: no directory of the host to show there", "SRC:DST[:ro]"),
         ("build", "-v name:/x .", "-v name:/x: there are no named volumes", "-v ./name:/x"),
         ("build", "-v /:/x:O .", "-v /:/x:O: no such mode here: O", "ro and rw"),

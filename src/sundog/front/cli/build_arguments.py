@@ -109,6 +109,12 @@ class BuildArguments(RunArguments):
     )
     file: str | None = option("-f --file", "DOCKERFILE", "default: CONTEXT/Dockerfile; - for stdin")
     label: Sequence[str] = repeated("--label", "NAME[=VAL]", "add a label to the image")
+    output: Sequence[str] = repeated(
+        "-o --output",
+        "DIR",
+        "write the result to a directory, or as in type=tar,dest=FILE: types are local, tar, oci, "
+        "docker, image, registry; without -t, storage has no copy",
+    )
     parse_only: bool = flag("--parse-only", "stop after parsing")
     iidfile: str = option("--iidfile", "FILE", "write the image's ID to FILE", default="")
     metadata_file: str = option(

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 
+from sundog.base.kernel.files import STDERR_FILENO
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
 from sundog.front.cli.registries import looker, pull_options, puller
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.front.cli.build_arguments import BuildArguments
+    from sundog.front.cli.build_outputs import Output
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.image.builder.shared.place import Sharing
@@ -72,7 +74,20 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
             status = print_findings(arguments, dockerfile, context, build_args, report)
             if arguments.check_only or status:
                 return status
-    tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(given.path, given.name, report),)
+    outputs = _outputs(arguments)
+    names = (*arguments.tag, *(name for output in outputs for name in output.names))
+    tags = tuple(dict.fromkeys(names))
+    if not tags and all(output.is_stored for output in outputs):
+        tags = (_infer_tag(given.path, given.name, report),)
+    exports = None
+    if outputs:
+        from sundog.front.cli.build_exports import Exports
+
+        known_as = tags or (inferred_name(given.path, given.name),)
+        exports = Exports(outputs, known_as, arguments, report)
+        exports.check()
+        if any(output.is_stream for output in outputs) and not report.hides_stdout:
+            run_options = replace(run_options, stdout=STDERR_FILENO)
     options = BuildOptions(
         tags,
         context,
@@ -99,7 +114,9 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     )
     report.verbose(f"storage directory: {os.fsdecode(store.path)}")
     report.verbose(f"build cache mode: {cache_mode}")
-    build(store, dockerfile, options, report)
+    image = build(store, dockerfile, options, report)
+    if exports is not None and image is not None:
+        exports.write(store, image)
     return 0
 
 
@@ -110,6 +127,14 @@ def _sharing(arguments: BuildArguments, report: Report) -> Sharing | None:
     from sundog.front.cli.build_sharing import chosen_sharing  # few builds have any
 
     return chosen_sharing(arguments, report)
+
+
+def _outputs(arguments: BuildArguments) -> Sequence[Output]:
+    if not arguments.output:
+        return ()
+    from sundog.front.cli.build_outputs import chosen_outputs  # seldom needed
+
+    return chosen_outputs(arguments.output)
 
 
 def _infer_tag(dockerfile: str, context: str, report: Report) -> str:
