@@ -61,6 +61,7 @@ VALUES = {
     "mount": "type=tmpfs,dst=/x",
     "platform": "linux/arm64",
     "pull": "always",
+    "retry": "1",
     "tmpfs": "/x",
     "user": "5:6",
     "userns": "keep-id",

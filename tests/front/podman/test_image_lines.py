@@ -29,16 +29,21 @@ def translated(name: str, *words: str) -> list[list[str]]:
     [
         ("build", "-t a --no-cache -f F C", ["build --tag=a --no-cache --file=F -- C"]),
         ("build", "", ["build -- ."]),
-        ("build", "--pull --rm -", ["build --always-download -- -"]),
+        ("build", "--pull --rm -", ["build --pull=true -- -"]),
         ("build", "--platform linux/arm64 -q", ["build --arch=arm64 --quiet -- ."]),
         ("build", "-v /:/b:ro --build-arg X", ["build --bind=/:/b:ro --build-arg=X -- ."]),
         ("build", "-v /usr/:/b:z,rw", ["build --bind=/usr:/b:rw -- ."]),
         (
             "build",
             "--pull=IfNewer --progress plain",
-            ["build --progress=plain --always-download -- ."],
+            ["build --pull=IfNewer --progress=plain -- ."],
         ),
-        ("build", "--pull=0 --provenance=false --sbom=false", ["build -- ."]),
+        ("build", "--pull=0 --provenance=false --sbom=false", ["build --pull=0 -- ."]),
+        (
+            "build",
+            "--push --retry 2 --no-cache-filter a,b",
+            ["build --push --retry=2 --no-cache-filter=a,b -- ."],
+        ),
         (
             "build",
             "-o out -o type=oci,dest=x .",
@@ -84,7 +89,6 @@ def test_lines(name: str, words: str, lines: list[str]) -> None:
         ("build", "-v /:/x:O .", "-v /:/x:O: no such mode here: O", "ro and rw"),
         ("pull", "", "pull: an operand is missing", "sundog pull IMAGE…"),
         ("pull", "--creds a:b c", "--creds a:b: every user of the machine", "sundog login"),
-        ("build", "--pull=never .", "--pull=never: not possible here", "always, newer, missing"),
         ("build", "-f a -f b .", "--file: one Dockerfile at a time", "one file"),
         ("build", "--sbom=true .", "--sbom true: no attestation is made", "leave it out"),
         ("build", "--provenance .", "--provenance true: no attestation is made", "leave it out"),

@@ -51,15 +51,19 @@ class Exports:
         names: Sequence[str],
         arguments: BuildArguments,
         report: Report,
+        attempts: int,
     ) -> None:
         self._outputs = outputs
         self._names = tuple(filter(None, names)) or (_UNNAMED,)
         self._arguments = arguments
         self._report = report
+        self._attempts = attempts
 
     @cached_property
     def _session(self) -> Session:
-        return open_session(self._arguments, self._report, authenticated=True)
+        return open_session(
+            self._arguments, self._report, authenticated=True, attempts=self._attempts
+        )
 
     def check(self) -> None:
         """Find out whether the destinations are possible, before any work; raise SundogError."""

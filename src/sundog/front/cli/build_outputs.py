@@ -67,6 +67,9 @@ class Output:
         return self.place is not None and self.place.is_stream
 
 
+PUSHED = Output(None, is_stored=True, pushes=True)
+
+
 def chosen_outputs(texts: Sequence[str]) -> tuple[Output, ...]:
     """Return the values of all ``--output``; raise UsageError."""
     outputs = tuple(map(parse_output, texts))

@@ -10,7 +10,16 @@ from functools import cache
 from sundog.base.kernel.files import STDERR_FILENO
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
-from sundog.front.cli.registries import looker, pull_options, puller
+from sundog.front.cli.registries import (
+    ALWAYS,
+    ATTEMPTS,
+    NEVER,
+    NEWER,
+    looker,
+    pull_options,
+    pull_policy,
+    puller,
+)
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.named_context import named_context
@@ -74,6 +83,8 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
             status = print_findings(arguments, dockerfile, context, build_args, report)
             if arguments.check_only or status:
                 return status
+    policy = pull_policy(arguments.pull)
+    attempts = ATTEMPTS if arguments.retry is None else arguments.retry + 1
     outputs = _outputs(arguments)
     names = (*arguments.tag, *(name for output in outputs for name in output.names))
     tags = tuple(dict.fromkeys(names))
@@ -84,7 +95,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         from sundog.front.cli.build_exports import Exports
 
         known_as = tags or (inferred_name(given.path, given.name),)
-        exports = Exports(outputs, known_as, arguments, report)
+        exports = Exports(outputs, known_as, arguments, report, attempts)
         exports.check()
         if any(output.is_stream for output in outputs) and not report.hides_stdout:
             run_options = replace(run_options, stdout=STDERR_FILENO)
@@ -103,8 +114,10 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
         platform=pull_options(arguments).platform,
-        pull=puller(arguments, report),
-        look_up=looker(arguments, report),
+        pull=puller(arguments, report, policy=policy, attempts=attempts),
+        refreshes_bases=policy in (ALWAYS, NEWER),
+        look_up=None if policy == NEVER else looker(arguments, report),
+        uncached=tuple(name for text in arguments.no_cache_filter for name in text.split(",")),
         sharing=_sharing(arguments, report),
     )
     store = opened_store()
@@ -130,11 +143,11 @@ def _sharing(arguments: BuildArguments, report: Report) -> Sharing | None:
 
 
 def _outputs(arguments: BuildArguments) -> Sequence[Output]:
-    if not arguments.output:
+    if not (arguments.output or arguments.push):
         return ()
-    from sundog.front.cli.build_outputs import chosen_outputs  # seldom needed
+    from sundog.front.cli.build_outputs import PUSHED, chosen_outputs  # seldom needed
 
-    return chosen_outputs(arguments.output)
+    return (*chosen_outputs(arguments.output), *([PUSHED] if arguments.push else []))
 
 
 def _infer_tag(dockerfile: str, context: str, report: Report) -> str:

@@ -152,7 +152,9 @@ def _staged_once(
     instructions = [instruction for stage in stages for instruction in stage.instructions]
     note_unseen_owners(instructions, options.run.force, report)
 
-    state = BuildState(store, dockerfile, options, report, scope, graph, Places(stages), shared)
+    uncached = frozenset(graph.target(name, "--no-cache-filter").index for name in options.uncached)
+    places = Places(stages)
+    state = BuildState(store, dockerfile, options, report, scope, graph, places, shared, uncached)
     for instruction, name, value in graph.arguments:
         state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
     report.end()

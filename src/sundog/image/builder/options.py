@@ -61,10 +61,12 @@ class BuildOptions:
     is_modification  (ch-image modify) the result continues FROM's image, so its ONBUILD triggers
                      are kept, not run
     ignores_triggers FROM's ONBUILD triggers have no effect
+    refreshes_bases  it fetches those that are in storage, too, if a registry has others
     look_up          finds out about such images, for shared caches, if it is given
     contexts         by name, as from ``graph.context_key``
     iidfile, metadata_file
                      the files that ``results`` writes
+    uncached         the names or numbers of stages whose results are not looked up
     sharing          the caches that other stores share
     epoch            the image's time of creation, in seconds since 1970; by default now
     """
@@ -86,6 +88,8 @@ class BuildOptions:
     ignores_triggers: bool = False
     platform: Platform | None = None
     pull: Pull | None = None
+    refreshes_bases: bool = False
     look_up: LookUp | None = None
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    uncached: tuple[str, ...] = ()
     sharing: Sharing | None = None
