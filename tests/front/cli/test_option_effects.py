@@ -58,6 +58,7 @@ VALUES = {
     "format": "oci-archive",
     "force": "seccomp",
     "gpus": "1",
+    "network": "none",
     "mount": "type=tmpfs,dst=/x",
     "platform": "linux/arm64",
     "pull": "always",

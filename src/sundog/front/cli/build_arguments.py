@@ -83,6 +83,9 @@ class BuildArguments(RunArguments):
     allow: Sequence[str] = repeated(
         "--allow", "ENTITLEMENT", "accepted, and without effect: RUN can do only what you can do"
     )
+    annotation: Sequence[str] = repeated(
+        "--annotation", "NAME=VAL", "annotate the manifest that is made when the image leaves"
+    )
     build_context: Sequence[str] = repeated(
         "--build-context",
         "NAME=SOURCE",
@@ -118,12 +121,22 @@ class BuildArguments(RunArguments):
         "seccomp); the output then says which one is used",
     )
     file: str | None = option("-f --file", "DOCKERFILE", "default: CONTEXT/Dockerfile; - for stdin")
+    ignorefile: str | None = option(
+        "--ignorefile", "FILE", "in place of the context's .dockerignore"
+    )
     label: Sequence[str] = repeated("--label", "NAME[=VAL]", "add a label to the image")
     output: Sequence[str] = repeated(
         "-o --output",
         "DIR",
         "write the result to a directory, or as in type=tar,dest=FILE: types are local, tar, oci, "
         "docker, image, registry; without -t, storage has no copy",
+    )
+    network: str = option(
+        "--network",
+        "MODE",
+        "of a RUN that names none: none, an empty one; host (default)",
+        choices=("default", "host", "none"),
+        default="default",
     )
     no_cache_filter: Sequence[str] = repeated(
         "--no-cache-filter", "STAGE", "run the instructions of this stage again; repeatable"
@@ -156,6 +169,9 @@ class BuildArguments(RunArguments):
     )
     tag: Sequence[str] = repeated(
         "-t --tag", "TAG", "name of the image (default: inferred); repeat for more names"
+    )
+    timestamp: str | None = option(
+        "--timestamp", "SECONDS", "the time of the image, as $SOURCE_DATE_EPOCH"
     )
     target_stage: str = option(
         "--target", "STAGE", "build this stage (default: the last)", default=""

@@ -15,7 +15,7 @@ from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sundog.front.cli.build_arguments import BuildArguments
     from sundog.front.cli.build_outputs import Output
@@ -52,12 +52,14 @@ class Exports:
         arguments: BuildArguments,
         report: Report,
         attempts: int,
+        environment: Mapping[str, str],
     ) -> None:
         self._outputs = outputs
         self._names = tuple(filter(None, names)) or (_UNNAMED,)
         self._arguments = arguments
         self._report = report
         self._attempts = attempts
+        self._environment = environment
 
     @cached_property
     def _session(self) -> Session:
@@ -118,4 +120,4 @@ class Exports:
         report.info(f"pushed:          {name}@{digest}")
 
     def _packing(self, compressed: str) -> Packing:
-        return Packing.choose(compressed, os.environ)
+        return Packing.choose(compressed, self._environment)

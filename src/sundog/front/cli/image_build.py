@@ -10,6 +10,7 @@ from functools import cache
 from sundog.base.kernel.files import STDERR_FILENO
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
+from sundog.front.cli.build_facts import chosen_annotations, environment_of
 from sundog.front.cli.registries import (
     ALWAYS,
     ATTEMPTS,
@@ -26,7 +27,7 @@ from sundog.image.builder.files.named_context import named_context
 from sundog.image.builder.files.remote_access import RemoteAccess
 from sundog.image.builder.graph import context_key
 from sundog.image.builder.naming import inferred_name
-from sundog.image.builder.options import BuildOptions
+from sundog.image.builder.options import NO_NETWORK, BuildOptions
 from sundog.image.builder.secrets import Secret, SshAgents, SshSource
 from sundog.image.dockerfile.parse import parse
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
@@ -56,7 +57,8 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         return stack.enter_context(Store.open(arguments.storage_path()))
 
     build_args = chosen_build_args(arguments.build_arg, os.environ)
-    epoch = _epoch(build_args, os.environ)
+    environment = environment_of(arguments, build_args, os.environ)
+    epoch = _epoch(build_args, environment)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
     secrets = [Secret.parse(text, os.environ) for text in arguments.secret]
     agents = SshAgents(*(SshSource.parse(text, os.environ) for text in arguments.ssh))
@@ -95,20 +97,23 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         from sundog.front.cli.build_exports import Exports
 
         known_as = tags or (inferred_name(given.path, given.name),)
-        exports = Exports(outputs, known_as, arguments, report, attempts)
+        exports = Exports(outputs, known_as, arguments, report, attempts, environment)
         exports.check()
         if any(output.is_stream for output in outputs) and not report.hides_stdout:
             run_options = replace(run_options, stdout=STDERR_FILENO)
+    if arguments.network == NO_NETWORK:
+        run_options = replace(run_options, network=NO_NETWORK)
     options = BuildOptions(
         tags,
         context,
         run_options,
         build_args,
-        os.environ,
+        environment,
         arguments.target_stage,
         _labels(arguments.label),
         iidfile=arguments.iidfile,
         metadata_file=arguments.metadata_file,
+        annotations=chosen_annotations(arguments.annotation),
         epoch=epoch,
         cache_mode=cache_mode,
         dry_run=arguments.dry_run,

@@ -5,6 +5,7 @@ Specification: podman(1) and docker(1), one page for each subcommand.
 
 from __future__ import annotations
 
+from sundog.errors import UsageError
 from sundog.front.options import (
     HELD,
     REFUSED,
@@ -31,6 +32,17 @@ def _arch(value: str) -> list[str]:
 def _bind(value: str) -> list[str]:
     """Return -v ``SRC:DST:MODES`` as --bind ``SRC:DST[:ro]``."""
     return [build_volume(value).word()]
+
+
+def _network(mode: str) -> list[str]:
+    """Return --network; one with an address of its own is the host's, as RUN needs it."""
+    if mode == "none":
+        return ["--network=none"]
+    if mode in ("host", "default", "private", ""):
+        return ["--network=host"]
+    raise UsageError(
+        f"--network {mode}: there is no such network here", "host (the default), or none"
+    )
 
 
 HELP = Option("--help -h", "", TAKEN, "print this help and exit")
@@ -77,6 +89,11 @@ BUILD = (
            "or never", to=valued("--pull")),
     Option("--push", "", TAKEN, "copy the result to registries", to=flag("--push")),
     Option("--retry", "NUMBER", TAKEN, "try so often again", to=valued("--retry")),
+    Option("--network --net", "MODE", TAKEN, "none: RUN has an empty network; host: the host's",
+           to=_network),
+    Option("--annotation", "NAME=VALUE", TAKEN, "annotate the manifest", to=valued("--annotation")),
+    Option("--ignorefile", "FILE", TAKEN, "in place of .dockerignore", to=valued("--ignorefile")),
+    Option("--timestamp", "SECONDS", TAKEN, "the time of the image", to=valued("--timestamp")),
     Option("--no-cache-filter", "STAGE", TAKEN, "build this stage anew",
            to=valued("--no-cache-filter")),
     Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show SRC to RUN", to=_bind),
@@ -108,9 +125,6 @@ BUILD = (
     Option("--cap-add", "NAME", WARNED, "RUN has your own rights, and emulated ones"),
     Option("--cap-drop", "NAME", WARNED, "RUN has your own rights, and emulated ones"),
     Option("--env", "NAME=VALUE", REFUSED, "a Dockerfile says that", "write ENV there"),
-    Option("--network --net", "MODE", REFUSED, "RUN has the host's network",
-           "write RUN --network=none in the Dockerfile for an empty one",
-           harmless=one_of("host", "default", "private", "")),
     Option("--add-host", "NAME:ADDRESS", REFUSED, "RUN has the host's /etc/hosts", "leave it out"),
     Option("--provenance", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
            harmless=one_of("false")),
@@ -118,7 +132,6 @@ BUILD = (
            harmless=one_of("false")),
     Option("--security-opt", "OPTION", REFUSED, "RUN has no other rights and filters than yours",
            "leave it out", harmless=harmless_security),
-    Option("--timestamp", "SECONDS", REFUSED, "a variable says that", "set $SOURCE_DATE_EPOCH"),
 )  # fmt: skip
 
 PULL = (

@@ -175,6 +175,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
     config = result.config.replace(labels={**result.config.labels, **options.labels})
     config = config.replace(created=timestamp(options.epoch))
     origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
+    made = Image("", "", config, result.layers, origin, annotations=options.annotations)
     new = []
     for tag in options.tags:
         try:
@@ -182,10 +183,10 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
-            if old.layers == result.layers and _is_same(old.config, config, options):
+            if old.layers == result.layers and _is_same(old, config, options):
                 config = old.config  # one image under all its names
                 continue
-        new.append(Image(canonical_name(tag), tag, config, result.layers, origin))
+        new.append(replace(made, reference=canonical_name(tag), typed=tag, config=config))
     if new:
         store.images.put(*new)
     for tag in options.tags[:1]:
@@ -194,14 +195,15 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
         from sundog.image.builder.results import write_results
 
         write_results(store, options, config, result.layers)
-    return Image("", "", config, result.layers, origin)
+    return replace(made, config=config)
 
 
-def _is_same(old: ImageConfig, new: ImageConfig, options: BuildOptions) -> bool:
-    """Tell whether the configurations are equal; times count only if the user asked for one."""
+def _is_same(old: Image, new: ImageConfig, options: BuildOptions) -> bool:
+    """Tell whether what is known of an image is the same; times count only if they were given."""
+    known = old.config
     if options.epoch is None:
-        old, new = without_times(old), without_times(new)
-    return old == new
+        known, new = without_times(known), without_times(new)
+    return known == new and old.annotations == options.annotations
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:

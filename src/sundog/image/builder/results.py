@@ -36,7 +36,7 @@ def write_results(
     blobs = [
         blob_to_leave(store, layer, packing, layers[:number]) for number, layer in enumerate(layers)
     ]
-    leaving = leaving_image(config, blobs, packing.epoch)
+    leaving = leaving_image(config, blobs, packing.epoch, options.annotations)
     identity = str(leaving.manifest.config.digest)
     metadata = {
         "containerimage.config.digest": identity,
