@@ -118,12 +118,12 @@ def test_the_hint_names_those_of_the_kind() -> None:
     assert caught.value.hint == "write one of: --cache, --no-cache, --rebuild"
 
 
-@pytest.mark.parametrize("text", ["build --output c .", "build --output=c --bogus ."])
+@pytest.mark.parametrize("text", ["build --provenance c .", "build --provenance=c --bogus ."])
 def test_an_unknown_option_is_named_alone(text: str) -> None:
     """Nobody knows whether the next word is its argument."""
     with pytest.raises(UsageError) as caught:
         parsed(text)
-    assert caught.value.message == "unrecognized arguments: --output"
+    assert caught.value.message == "unrecognized arguments: --provenance"
 
 
 @pytest.mark.parametrize(

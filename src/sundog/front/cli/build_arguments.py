@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from sundog.front.cli.common_arguments import ImageArguments
 from sundog.front.cli.option_rows import flag, operand, option, repeated
 
@@ -9,8 +11,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PULL_ALWAYS = "--pull=always"
+_DIGITS = 5
 PROGRESS_AUTO, PROGRESS_QUIET, PROGRESS_JSON = "auto", "quiet", "rawjson"
 PROGRESS_KINDS = (PROGRESS_AUTO, "tty", "plain", PROGRESS_QUIET, PROGRESS_JSON)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
+        raise argparse.ArgumentTypeError(f"not a number of times: {text}")
+    return int(text)
 
 
 class RunArguments(ImageArguments):
@@ -73,6 +83,9 @@ class BuildArguments(RunArguments):
     allow: Sequence[str] = repeated(
         "--allow", "ENTITLEMENT", "accepted, and without effect: RUN can do only what you can do"
     )
+    annotation: Sequence[str] = repeated(
+        "--annotation", "NAME=VAL", "annotate the manifest that is made when the image leaves"
+    )
     build_context: Sequence[str] = repeated(
         "--build-context",
         "NAME=SOURCE",
@@ -108,8 +121,40 @@ class BuildArguments(RunArguments):
         "seccomp); the output then says which one is used",
     )
     file: str | None = option("-f --file", "DOCKERFILE", "default: CONTEXT/Dockerfile; - for stdin")
+    ignorefile: str | None = option(
+        "--ignorefile", "FILE", "in place of the context's .dockerignore"
+    )
     label: Sequence[str] = repeated("--label", "NAME[=VAL]", "add a label to the image")
+    output: Sequence[str] = repeated(
+        "-o --output",
+        "DIR",
+        "write the result to a directory, or as in type=tar,dest=FILE: types are local, tar, oci, "
+        "docker, image, registry; without -t, storage has no copy",
+    )
+    network: str = option(
+        "--network",
+        "MODE",
+        "of a RUN that names none: none, an empty one; host (default)",
+        choices=("default", "host", "none"),
+        default="default",
+    )
+    no_cache_filter: Sequence[str] = repeated(
+        "--no-cache-filter", "STAGE", "run the instructions of this stage again; repeatable"
+    )
     parse_only: bool = flag("--parse-only", "stop after parsing")
+    pull: str = option(
+        "--pull",
+        "POLICY",
+        "always (if no POLICY is given): ask registries for newer base images; newer: the same, if "
+        "they answer; missing (default): take those in storage; never: pull none",
+        nargs="?",
+        const="always",
+        default="missing",
+    )
+    push: bool = flag("--push", "copy the result to registries, under the names of -t")
+    retry: int | None = option(
+        "--retry", "NUMBER", "try so often again if a registry does not answer", type=_count
+    )
     iidfile: str = option("--iidfile", "FILE", "write the image's ID to FILE", default="")
     metadata_file: str = option(
         "--metadata-file", "FILE", "describe the result in FILE, as JSON", default=""
@@ -124,6 +169,9 @@ class BuildArguments(RunArguments):
     )
     tag: Sequence[str] = repeated(
         "-t --tag", "TAG", "name of the image (default: inferred); repeat for more names"
+    )
+    timestamp: str | None = option(
+        "--timestamp", "SECONDS", "the time of the image, as $SOURCE_DATE_EPOCH"
     )
     target_stage: str = option(
         "--target", "STAGE", "build this stage (default: the last)", default=""

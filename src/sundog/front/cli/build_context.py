@@ -54,6 +54,7 @@ def find_context(
 
     Both functions are called only for what needs them.
     """
+    _check_ignorefile(arguments)
     if may_be_remote(arguments.context):
         from sundog.image.builder.files.remote_context import is_remote
 
@@ -65,9 +66,23 @@ def find_context(
         return _inside(arguments, context, _STDIN, "the archive")
     path = _dockerfile_path(arguments)
     directory = None if arguments.context == _STDIN else arguments.context
-    context = BuildContext(directory, "" if path == _STDIN else path)
+    context = BuildContext(
+        directory, "" if path == _STDIN else path, ignore_file=arguments.ignorefile
+    )
     text = _read(path, arguments) if text is None else text
     return GivenContext(context, text, path, _shown(path), arguments.context)
+
+
+def _check_ignorefile(arguments: BuildArguments) -> None:
+    """Raise UsageError for an ignore file that is not there, or without a directory to apply to."""
+    if arguments.ignorefile is None:
+        return
+    if not os.path.isdir(arguments.context):
+        raise UsageError(
+            "--ignorefile: the context is no directory", "an archive has only what it is to have"
+        )
+    if not os.path.isfile(arguments.ignorefile):
+        raise UsageError(f"--ignorefile: no such file: {arguments.ignorefile}", "check the path")
 
 
 def _remote(arguments: BuildArguments, remotes: RemoteContexts) -> GivenContext:

@@ -10,6 +10,7 @@ import argparse
 
 from sundog import __version__
 from sundog.errors import UsageError
+from sundog.front.cli.build_arguments import PULL_ALWAYS
 from sundog.front.cli.common_arguments import ImageArguments
 from sundog.front.cli.image_subcommands import ALIASES, SUBCOMMANDS
 from sundog.front.cli.option_rows import add_rows
@@ -27,6 +28,8 @@ def parse_arguments(argv: Sequence[str]) -> ImageArguments:
     With --dependencies the subcommand may be missing.  Raises UsageError.  ``--help`` and
     ``--version`` exit.
     """
+    # A policy is attached: "build --pull ." has a context.
+    argv = [PULL_ALWAYS if word == "--pull" else word for word in argv]
     parser = _parser(wanted=argv)
     found, unknown = parser.parse_known_args(argv)
     if unknown:

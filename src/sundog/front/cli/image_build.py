@@ -7,16 +7,27 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 
+from sundog.base.kernel.files import STDERR_FILENO
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
-from sundog.front.cli.registries import looker, pull_options, puller
+from sundog.front.cli.build_facts import chosen_annotations, environment_of
+from sundog.front.cli.registries import (
+    ALWAYS,
+    ATTEMPTS,
+    NEVER,
+    NEWER,
+    looker,
+    pull_options,
+    pull_policy,
+    puller,
+)
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.named_context import named_context
 from sundog.image.builder.files.remote_access import RemoteAccess
 from sundog.image.builder.graph import context_key
 from sundog.image.builder.naming import inferred_name
-from sundog.image.builder.options import BuildOptions
+from sundog.image.builder.options import NO_NETWORK, BuildOptions
 from sundog.image.builder.secrets import Secret, SshAgents, SshSource
 from sundog.image.dockerfile.parse import parse
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.front.cli.build_arguments import BuildArguments
+    from sundog.front.cli.build_outputs import Output
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.image.builder.shared.place import Sharing
@@ -45,7 +57,8 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         return stack.enter_context(Store.open(arguments.storage_path()))
 
     build_args = chosen_build_args(arguments.build_arg, os.environ)
-    epoch = _epoch(build_args, os.environ)
+    environment = environment_of(arguments, build_args, os.environ)
+    epoch = _epoch(build_args, environment)
     cache_mode = chosen_cache_mode(arguments.cache, os.environ)
     secrets = [Secret.parse(text, os.environ) for text in arguments.secret]
     agents = SshAgents(*(SshSource.parse(text, os.environ) for text in arguments.ssh))
@@ -72,24 +85,44 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
             status = print_findings(arguments, dockerfile, context, build_args, report)
             if arguments.check_only or status:
                 return status
-    tags = tuple(dict.fromkeys(arguments.tag)) or (_infer_tag(given.path, given.name, report),)
+    policy = pull_policy(arguments.pull)
+    attempts = ATTEMPTS if arguments.retry is None else arguments.retry + 1
+    outputs = _outputs(arguments)
+    names = (*arguments.tag, *(name for output in outputs for name in output.names))
+    tags = tuple(dict.fromkeys(names))
+    if not tags and all(output.is_stored for output in outputs):
+        tags = (_infer_tag(given.path, given.name, report),)
+    exports = None
+    if outputs:
+        from sundog.front.cli.build_exports import Exports
+
+        known_as = tags or (inferred_name(given.path, given.name),)
+        exports = Exports(outputs, known_as, arguments, report, attempts, environment)
+        exports.check()
+        if any(output.is_stream for output in outputs) and not report.hides_stdout:
+            run_options = replace(run_options, stdout=STDERR_FILENO)
+    if arguments.network == NO_NETWORK:
+        run_options = replace(run_options, network=NO_NETWORK)
     options = BuildOptions(
         tags,
         context,
         run_options,
         build_args,
-        os.environ,
+        environment,
         arguments.target_stage,
         _labels(arguments.label),
         iidfile=arguments.iidfile,
         metadata_file=arguments.metadata_file,
+        annotations=chosen_annotations(arguments.annotation),
         epoch=epoch,
         cache_mode=cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
         platform=pull_options(arguments).platform,
-        pull=puller(arguments, report),
-        look_up=looker(arguments, report),
+        pull=puller(arguments, report, policy=policy, attempts=attempts),
+        refreshes_bases=policy in (ALWAYS, NEWER),
+        look_up=None if policy == NEVER else looker(arguments, report),
+        uncached=tuple(name for text in arguments.no_cache_filter for name in text.split(",")),
         sharing=_sharing(arguments, report),
     )
     store = opened_store()
@@ -99,7 +132,9 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     )
     report.verbose(f"storage directory: {os.fsdecode(store.path)}")
     report.verbose(f"build cache mode: {cache_mode}")
-    build(store, dockerfile, options, report)
+    image = build(store, dockerfile, options, report)
+    if exports is not None and image is not None:
+        exports.write(store, image)
     return 0
 
 
@@ -110,6 +145,14 @@ def _sharing(arguments: BuildArguments, report: Report) -> Sharing | None:
     from sundog.front.cli.build_sharing import chosen_sharing  # few builds have any
 
     return chosen_sharing(arguments, report)
+
+
+def _outputs(arguments: BuildArguments) -> Sequence[Output]:
+    if not (arguments.output or arguments.push):
+        return ()
+    from sundog.front.cli.build_outputs import PUSHED, chosen_outputs  # seldom needed
+
+    return (*chosen_outputs(arguments.output), *([PUSHED] if arguments.push else []))
 
 
 def _infer_tag(dockerfile: str, context: str, report: Report) -> str:

@@ -14,9 +14,11 @@ from sundog.front.cli.build_arguments import (
     PROGRESS_AUTO,
     PROGRESS_JSON,
     PROGRESS_QUIET,
+    BuildArguments,
     RunArguments,
 )
 from sundog.front.cli.image_arguments import parse_arguments, print_help
+from sundog.front.cli.image_subcommands import SaveArguments
 from sundog.front.cli.reference_options import notes, notes_on_variables
 from sundog.front.cli.report import ERRORS_ONLY, Report
 from sundog.front.cli.running import run_action
@@ -54,7 +56,11 @@ def run(argv: Sequence[str]) -> int:
     except UsageError as error:
         report.error(error)
         return EXIT_USAGE
-    _prepare_output(report)
+    try:
+        _prepare_output(report, silences=not _writes_archive(arguments))
+    except UsageError as error:
+        report.error(error)
+        return EXIT_USAGE
     if arguments.no_limits:
         from sundog.image.layer.limits import UNLIMITED, set_limits
 
@@ -82,10 +88,21 @@ def run(argv: Sequence[str]) -> int:
     return run_action(action, report, EXIT_USAGE, debug=debug)
 
 
-def _prepare_output(report: Report) -> None:
+def _writes_archive(arguments: ImageArguments) -> bool:
+    """Tell whether standard output is to be an archive, which no option silences."""
+    if isinstance(arguments, SaveArguments):
+        return arguments.output == "-"
+    if not isinstance(arguments, BuildArguments) or not arguments.output:
+        return False
+    from sundog.front.cli.build_outputs import chosen_outputs  # seldom needed
+
+    return any(output.is_stream for output in chosen_outputs(arguments.output))
+
+
+def _prepare_output(report: Report, *, silences: bool) -> None:
     """Prepare standard output and the terminal for ``report``, whose log is open."""
     report.level = report.level or int(report.has_log)
-    if report.hides_stdout:
+    if report.hides_stdout and silences:
         silence_stdout()
     name_stdout()
     if report.draws:

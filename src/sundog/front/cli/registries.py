@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import cache, partial
 
 from sundog.base.kernel.libc import escaped
-from sundog.errors import CredentialsError, UsageError
+from sundog.base.spelling import BOOLEANS, nearest
+from sundog.errors import CredentialsError, SundogError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
     from sundog.image.store.image_files import Image
     from sundog.image.store.store import Store
 
+PULL_POLICIES = ALWAYS, MISSING, NEVER, NEWER = "always", "missing", "never", "newer"
+ATTEMPTS = 5
 _HOST = "host"
 _YOLO = "yolo"
 
 
 def open_session(
-    arguments: ImageArguments, report: Report, *, authenticated: bool = False, attempts: int = 5
+    arguments: ImageArguments,
+    report: Report,
+    *,
+    authenticated: bool = False,
+    attempts: int = ATTEMPTS,
 ) -> Session:
     """Return the command's session with registries."""
     from sundog.image.registry.session import Session  # a build seldom pulls
@@ -69,10 +76,29 @@ def chosen_platform(arch: str) -> Platform | None:
     return None if arch in (_HOST, _YOLO) else Platform.parse(arch)
 
 
-def puller(arguments: ImageArguments, report: Report) -> Pull:
-    """Return the function that pulls the base images of a build."""
+def pull_policy(text: str) -> str:
+    """Return the policy that --pull of a build names, one of ``PULL_POLICIES``.
+
+    Raises UsageError.
+    """
+    word = {True: ALWAYS, False: MISSING}[BOOLEANS[text]] if text in BOOLEANS else text
+    found = word.lower().removeprefix("if")
+    if found not in PULL_POLICIES:
+        close = nearest(found, PULL_POLICIES)
+        hint = f"did you mean {close}?" if close else f"one of: {', '.join(PULL_POLICIES)}"
+        raise UsageError(f"--pull={text}: no such policy", hint)
+    return found
+
+
+def puller(
+    arguments: ImageArguments, report: Report, *, policy: str = MISSING, attempts: int = ATTEMPTS
+) -> Pull | None:
+    """Return the function that pulls the base images of a build, each once; None for ``never``."""
+    if policy == NEVER:
+        return None
     # One session, so that the user is asked for a password once.
-    session = cache(partial(open_session, arguments, report))
+    session = cache(partial(open_session, arguments, report, attempts=attempts))
+    pulled: dict[tuple[str, Platform | None], Image] = {}
 
     def pull_base(store: Store, text: str, platform: Platform | None) -> Image:
         from sundog.image.registry.pull import pull  # a build seldom pulls
@@ -80,8 +106,18 @@ def puller(arguments: ImageArguments, report: Report) -> Pull:
         options = pull_options(arguments)
         if platform is not None:
             options = replace(options, platform=platform)
-        report.info(f"pulling image:    {text}")
-        return pull(store, session(), text, text, options=options, report=report)
+        key = (text, options.platform)
+        if key not in pulled:
+            report.info(f"pulling image:    {text}")
+            try:
+                pulled[key] = pull(store, session(), text, text, options=options, report=report)
+            except SundogError as error:
+                stored = store.images.matching(text)[text]
+                if policy != NEWER or not stored:
+                    raise
+                report.warning(f"{text}: taken as it is in storage: {error.message}")
+                pulled[key] = stored[0]
+        return pulled[key]
 
     return pull_base
 

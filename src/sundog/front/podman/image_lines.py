@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.spelling import BOOLEANS
 from sundog.errors import UsageError
-from sundog.front.pflag import FALSE
 from sundog.front.podman import image_options as options
 from sundog.front.podman.run_line import image_operand
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_REGISTRY = "docker.io"
 _STDIN = "-"
-_PULL_POLICIES = {"always": True, "newer": True, "missing": False}  # → the registry is asked
 _PATTERN_CHARACTERS = frozenset("*?[")  # of ch-image; podman's rmi takes names only
 # Names for Dockerfile, in podman's order.
 _DOCKERFILES = ("Containerfile", "Dockerfile")
@@ -90,8 +87,6 @@ def _all(word: str) -> Translate:
 def _build(line: Line) -> list[Words]:
     context = line.operands[0] if line.operands else "."
     words = ["build", *line.translated()]
-    if _asks_registry(line.last("pull") or FALSE):
-        words.append("--always-download")
     if len(line.all("file")) > 1:
         raise UsageError("--file: one Dockerfile at a time", "write their text into one file")
     file = line.last("file")
@@ -105,18 +100,6 @@ def _build(line: Line) -> list[Words]:
     if file is not None:
         words.append(f"--file={file}")
     return [[*words, "--", context]]
-
-
-def _asks_registry(policy: str) -> bool:
-    """Tell whether --pull ``policy`` of a build looks for newer images.  Raises UsageError."""
-    if policy in BOOLEANS:
-        return BOOLEANS[policy]
-    name = policy.lower().removeprefix("if")
-    if name not in _PULL_POLICIES:
-        raise UsageError(
-            f"--pull={policy}: not possible here", f"one of: {', '.join(_PULL_POLICIES)}"
-        )
-    return _PULL_POLICIES[name]
 
 
 def _remove(line: Line) -> list[Words]:

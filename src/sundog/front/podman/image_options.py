@@ -5,6 +5,7 @@ Specification: podman(1) and docker(1), one page for each subcommand.
 
 from __future__ import annotations
 
+from sundog.errors import UsageError
 from sundog.front.options import (
     HELD,
     REFUSED,
@@ -31,6 +32,17 @@ def _arch(value: str) -> list[str]:
 def _bind(value: str) -> list[str]:
     """Return -v ``SRC:DST:MODES`` as --bind ``SRC:DST[:ro]``."""
     return [build_volume(value).word()]
+
+
+def _network(mode: str) -> list[str]:
+    """Return --network; one with an address of its own is the host's, as RUN needs it."""
+    if mode == "none":
+        return ["--network=none"]
+    if mode in ("host", "default", "private", ""):
+        return ["--network=host"]
+    raise UsageError(
+        f"--network {mode}: there is no such network here", "host (the default), or none"
+    )
 
 
 HELP = Option("--help -h", "", TAKEN, "print this help and exit")
@@ -66,12 +78,24 @@ BUILD = (
     Option("--ssh", "ID[=SOCKET]", TAKEN, "pass an agent", to=valued("--ssh")),
     Option("--iidfile", "FILE", TAKEN, "write the ID there", to=valued("--iidfile")),
     Option("--metadata-file", "FILE", TAKEN, "describe the result", to=valued("--metadata-file")),
+    Option("--output -o", "DIR", TAKEN, "write the result: DIR, or type=TYPE,dest=PATH",
+           to=valued("--output")),
     Option("--no-cache", "", TAKEN, "do not use the build cache", to=flag("--no-cache")),
     Option("--cache-from", "REPO", TAKEN, "take results from there, too",
            to=valued("--cache-from")),
     Option("--cache-to", "REPO", TAKEN, "write results there", to=valued("--cache-to")),
     Option("--cache-ttl", "TIME", TAKEN, "take nothing that is older", to=valued("--cache-ttl")),
-    Option("--pull", "[POLICY]", TAKEN, "ask the registry for a newer base"),
+    Option("--pull", "[POLICY]", TAKEN, "ask the registry for newer bases: always, newer, missing "
+           "or never", to=valued("--pull")),
+    Option("--push", "", TAKEN, "copy the result to registries", to=flag("--push")),
+    Option("--retry", "NUMBER", TAKEN, "try so often again", to=valued("--retry")),
+    Option("--network --net", "MODE", TAKEN, "none: RUN has an empty network; host: the host's",
+           to=_network),
+    Option("--annotation", "NAME=VALUE", TAKEN, "annotate the manifest", to=valued("--annotation")),
+    Option("--ignorefile", "FILE", TAKEN, "in place of .dockerignore", to=valued("--ignorefile")),
+    Option("--timestamp", "SECONDS", TAKEN, "the time of the image", to=valued("--timestamp")),
+    Option("--no-cache-filter", "STAGE", TAKEN, "build this stage anew",
+           to=valued("--no-cache-filter")),
     Option("--volume -v", "SRC:DST[:ro]", TAKEN, "show SRC to RUN", to=_bind),
     Option("--force", "MODE", TAKEN, "emulation of root; not podman's", to=valued("--force")),
     Option("--check", "", TAKEN, "check the Dockerfile, build nothing", to=flag("--check")),
@@ -92,6 +116,7 @@ BUILD = (
     Option("--isolation", "TYPE", HELD, "there is only one kind of isolation"),
     Option("--jobs", "NUMBER", HELD, "stages run one by one"),
     Option("--shm-size", "SIZE", HELD, "/dev/shm is as large as memory"),
+    Option("--retry-delay", "TIME", WARNED, "the delay begins at half a second, and doubles"),
     Option("--squash", "", WARNED, _LAYERS),
     Option("--squash-all", "", WARNED, _LAYERS),
     Option("--ulimit", "LIMIT", WARNED, "your own limits hold"),
@@ -100,20 +125,13 @@ BUILD = (
     Option("--cap-add", "NAME", WARNED, "RUN has your own rights, and emulated ones"),
     Option("--cap-drop", "NAME", WARNED, "RUN has your own rights, and emulated ones"),
     Option("--env", "NAME=VALUE", REFUSED, "a Dockerfile says that", "write ENV there"),
-    Option("--network --net", "MODE", REFUSED, "RUN has the host's network",
-           "write RUN --network=none in the Dockerfile for an empty one",
-           harmless=one_of("host", "default", "private", "")),
     Option("--add-host", "NAME:ADDRESS", REFUSED, "RUN has the host's /etc/hosts", "leave it out"),
-    Option("--output -o", "TARGET", REFUSED, "the result is an image in storage",
-           "sundog save, or ch-convert, afterwards"),
-    Option("--push", "", REFUSED, "the result is an image in storage", "sundog push afterwards"),
     Option("--provenance", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
            harmless=one_of("false")),
     Option("--sbom", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
            harmless=one_of("false")),
     Option("--security-opt", "OPTION", REFUSED, "RUN has no other rights and filters than yours",
            "leave it out", harmless=harmless_security),
-    Option("--timestamp", "SECONDS", REFUSED, "a variable says that", "set $SOURCE_DATE_EPOCH"),
 )  # fmt: skip
 
 PULL = (

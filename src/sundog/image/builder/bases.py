@@ -1,7 +1,7 @@
 """Images that a build starts from or copies from: from storage, from a layout, or pulled.
 
-A build takes an image in storage as it is, even if it is old.  So a build does not depend on what
-a registry has at that hour.  ``pull`` has the last word on that.
+A build takes an image in storage as it is, even if it is old, unless the user wants it otherwise.
+So a build does not depend on what a registry has at that hour.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 
 SCRATCH = "scratch"
+_STORED_HINT = "--pull=newer takes it from storage then"
 
 
 def scratch_config(platform: Platform) -> ImageConfig:
@@ -63,16 +64,22 @@ def scratch_config(platform: Platform) -> ImageConfig:
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """Find images; with ``is_dry`` (a dry run), fetch none."""
+    """Find images; with ``is_dry`` (a dry run), fetch none.
+
+    With ``refreshes``, an image of a registry is not found, so that ``pull`` asks for it.
+    """
 
     store: Store
     pull: Pull | None
     is_dry: bool
+    refreshes: bool = False
 
     def find(self, name: ImageName, platform: Platform | None) -> Image | None:
         """Return the image if storage has it, and if it is for ``platform`` (if one is given)."""
         if not isinstance(name, str):
             return None if self.is_dry else name.load(platform)
+        if self.refreshes and not self.is_dry:
+            return None
         try:
             image = self.store.images.get(name)
         except NotInStorage:
@@ -108,6 +115,10 @@ class Bases:
         try:
             yield
         except SundogError as error:
+            if self.refreshes and Bases(self.store, None, is_dry=False).find(name, platform):
+                error.message = f"{name} is in storage, but pulling it failed: {error.message}"
+                error.hint = "; ".join(filter(None, (error.hint, _STORED_HINT)))
+                raise
             absence = _absence(self.store, name, platform)
             error.message = f"{absence}; and pulling it failed: {error.message}"
             error.hint = directory_hint(name) or error.hint

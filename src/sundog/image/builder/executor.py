@@ -43,9 +43,12 @@ _ORIGIN_OF_MODIFIED = "ch-image modify"
 _STANDARD_SYNTAXES = ("docker/dockerfile", "docker/dockerfile-upstream")
 
 
-def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report) -> None:
-    """Build an image and put it in place under the names in ``options.tags``.
+def build(
+    store: Store, dockerfile: Dockerfile, options: BuildOptions, report: Report
+) -> Image | None:
+    """Build an image, put it in place under the names in ``options.tags``, and return it.
 
+    Without names, only the build cache keeps its layers.  A dry run returns None.
     Raises DockerfileError, BuildError and the errors of the store; then the images that had these
     names are unchanged.
     """
@@ -54,13 +57,15 @@ def build(store: Store, dockerfile: Dockerfile, options: BuildOptions, report: R
     _note_syntax(dockerfile, report)
     shared = _shared_caches(options, report)
     try:
-        _build(store, dockerfile, options, report, shared)
+        _, image = _build(store, dockerfile, options, report, shared)
     except BuildAgain as again:
         report.withdraw(stays_root(options.run.force))
         run = replace(options.run, force=Force.choose("notify"), retry=False)
-        again.remember(_build(store, dockerfile, replace(options, run=run), report, shared))
+        state, image = _build(store, dockerfile, replace(options, run=run), report, shared)
+        again.remember(state)
     if shared is not None and (failures := shared.failures()):
         raise BuildError(failures[0], "the image is in storage; ignore-error=true only warns")
+    return image
 
 
 def build_unnamed(
@@ -86,9 +91,10 @@ def _build(
     options: BuildOptions,
     report: Report,
     shared: SharedCaches | None,
-) -> BuildState:
+) -> tuple[BuildState, Image | None]:
     """Do what ``build`` does once; raise BuildAgain, too."""
     state, result = _staged(store, dockerfile, options, report, shared)
+    image = None
     if options.dry_run:
         report.info("dry run: nothing was built")
     else:
@@ -97,12 +103,13 @@ def _build(
             report.info(f"--force={force.mode}: modified {state.modified} RUN instructions")
         elif state.ran and force.fakeroot:
             report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
-        _put(store, options, result)
-        report.info(f"grown in {state.instructions} instructions: {' '.join(options.tags)}")
+        image = _put(store, options, result)
+        names = f": {' '.join(options.tags)}" if options.tags else ""
+        report.info(f"grown in {state.instructions} instructions{names}")
     report.end()
     if unused := state.scope.unused():
         report.warning(f"--build-arg: not consumed: {' '.join(unused)}: no ARG declares it")
-    return state
+    return state, image
 
 
 def _staged(
@@ -145,7 +152,9 @@ def _staged_once(
     instructions = [instruction for stage in stages for instruction in stage.instructions]
     note_unseen_owners(instructions, options.run.force, report)
 
-    state = BuildState(store, dockerfile, options, report, scope, graph, Places(stages), shared)
+    uncached = frozenset(graph.target(name, "--no-cache-filter").index for name in options.uncached)
+    places = Places(stages)
+    state = BuildState(store, dockerfile, options, report, scope, graph, places, shared, uncached)
     for instruction, name, value in graph.arguments:
         state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
     report.end()
@@ -157,8 +166,8 @@ def _staged_once(
     return state, result
 
 
-def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
-    """Write the image under each name, unless that name has the same image already.
+def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
+    """Write the image under each name, unless that name has the same image already.  Return it.
 
     An image that differs only in times counts as the same, unless the user asked for a time.
     """
@@ -166,6 +175,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
     config = result.config.replace(labels={**result.config.labels, **options.labels})
     config = config.replace(created=timestamp(options.epoch))
     origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
+    made = Image("", "", config, result.layers, origin, annotations=options.annotations)
     new = []
     for tag in options.tags:
         try:
@@ -173,24 +183,27 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> None:
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
-            if old.layers == result.layers and _is_same(old.config, config, options):
+            if old.layers == result.layers and _is_same(old, config, options):
                 config = old.config  # one image under all its names
                 continue
-        new.append(Image(canonical_name(tag), tag, config, result.layers, origin))
+        new.append(replace(made, reference=canonical_name(tag), typed=tag, config=config))
     if new:
         store.images.put(*new)
-    forget_failure(store, options.tags[0])
+    for tag in options.tags[:1]:
+        forget_failure(store, tag)
     if options.iidfile or options.metadata_file:
         from sundog.image.builder.results import write_results
 
         write_results(store, options, config, result.layers)
+    return replace(made, config=config)
 
 
-def _is_same(old: ImageConfig, new: ImageConfig, options: BuildOptions) -> bool:
-    """Tell whether the configurations are equal; times count only if the user asked for one."""
+def _is_same(old: Image, new: ImageConfig, options: BuildOptions) -> bool:
+    """Tell whether what is known of an image is the same; times count only if they were given."""
+    known = old.config
     if options.epoch is None:
-        old, new = without_times(old), without_times(new)
-    return old == new
+        known, new = without_times(known), without_times(new)
+    return known == new and old.annotations == options.annotations
 
 
 def _note_syntax(dockerfile: Dockerfile, report: Report) -> None:

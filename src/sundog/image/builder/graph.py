@@ -106,7 +106,7 @@ class StageGraph:
     arguments: tuple[tuple[Arg, str, str | None], ...]
     stages: tuple[Stage, ...]
 
-    def target(self, name: str) -> Stage:
+    def target(self, name: str, option: str = "--target") -> Stage:
         """Return the stage of that name or number, the last one for ""; raise UsageError."""
         if not name:
             return self.stages[-1]
@@ -119,7 +119,7 @@ class StageGraph:
         shown = " ".join(stage.start.alias or str(stage.index) for stage in self.stages)
         close = did_you_mean(name.lower(), names)
         known = f"the stages are: {shown}"
-        raise UsageError(f"--target: no such stage: {name}", f"{close} {known}" if close else known)
+        raise UsageError(f"{option}: no such stage: {name}", f"{close} {known}" if close else known)
 
     def needed(self, target: Stage | None = None) -> list[Stage]:
         """Return the stages that ``target`` (by default the last) needs, and itself, in order."""

@@ -21,6 +21,7 @@ CACHE_ENABLED = "enabled"
 CACHE_REBUILD = "rebuild"  # run every instruction again, and remember its result
 CACHE_DISABLED = "disabled"  # look nothing up, and remember nothing
 CACHE_MODES = (CACHE_ENABLED, CACHE_REBUILD, CACHE_DISABLED)
+HOST_NETWORK, NO_NETWORK = "host", "none"
 CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"  # a build argument
 
 
@@ -34,6 +35,7 @@ class RunOptions(StepOptions):
     cache_namespace  tells the cache mounts of different users apart: $BUILDKIT_CACHE_MOUNT_NS
     captured         the one of ``stdout`` and ``stderr`` that is shown only on failure; -1: neither
     interactive      commands have a terminal that is connected to the user's
+    network          of commands whose RUN names none: ``none``, or the host's
     retry            ``seccomp`` is a default: a RUN that fails may be tried again under ``notify``
     """
 
@@ -43,6 +45,7 @@ class RunOptions(StepOptions):
     access: RemoteAccess = field(default_factory=RemoteAccess)
     cache_namespace: str = ""
     captured: int = -1
+    network: str = HOST_NETWORK
     interactive: bool = False
     retry: bool = False
 
@@ -61,10 +64,13 @@ class BuildOptions:
     is_modification  (ch-image modify) the result continues FROM's image, so its ONBUILD triggers
                      are kept, not run
     ignores_triggers FROM's ONBUILD triggers have no effect
+    refreshes_bases  it fetches those that are in storage, too, if a registry has others
     look_up          finds out about such images, for shared caches, if it is given
     contexts         by name, as from ``graph.context_key``
     iidfile, metadata_file
                      the files that ``results`` writes
+    uncached         the names or numbers of stages whose results are not looked up
+    annotations      of the manifest, when the image leaves
     sharing          the caches that other stores share
     epoch            the image's time of creation, in seconds since 1970; by default now
     """
@@ -78,6 +84,7 @@ class BuildOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     iidfile: str = ""
     metadata_file: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
     epoch: int | None = None
     cache_mode: str = CACHE_ENABLED
     dry_run: bool = False
@@ -86,6 +93,8 @@ class BuildOptions:
     ignores_triggers: bool = False
     platform: Platform | None = None
     pull: Pull | None = None
+    refreshes_bases: bool = False
     look_up: LookUp | None = None
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    uncached: tuple[str, ...] = ()
     sharing: Sharing | None = None

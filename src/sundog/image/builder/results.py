@@ -36,14 +36,16 @@ def write_results(
     blobs = [
         blob_to_leave(store, layer, packing, layers[:number]) for number, layer in enumerate(layers)
     ]
-    leaving = leaving_image(config, blobs, packing.epoch)
+    leaving = leaving_image(config, blobs, packing.epoch, options.annotations)
     identity = str(leaving.manifest.config.digest)
     metadata = {
         "containerimage.config.digest": identity,
         "containerimage.descriptor": leaving.descriptor.to_json(),
         "containerimage.digest": str(leaving.descriptor.digest),
-        "image.name": ",".join(Reference.parse(tag).canonical for tag in options.tags),
     }
+    if options.tags:
+        names = (Reference.parse(tag).canonical for tag in options.tags)
+        metadata["image.name"] = ",".join(names)
     if options.metadata_file:
         _write(options.metadata_file, json.dumps(metadata, indent=2) + "\n")
     if options.iidfile:

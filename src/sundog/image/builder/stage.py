@@ -378,7 +378,7 @@ class StageBuild:
             key = self._key(instruction, step)
         mark = Mark(key.local, key.layers, portable)
         with ExitStack() as stack:
-            if self._state.looks_up:
+            if self._is_cached:
                 stack.enter_context(self._store.turn(mark.key).held(self._tell_waiting))
                 hit = self._found(instruction, mark, is_announced=True)
                 if hit is not None:  # another build was faster
@@ -489,8 +489,12 @@ class StageBuild:
         return hit
 
     @property
+    def _is_cached(self) -> bool:
+        return self._state.looks_up and self._stage.index not in self._state.uncached
+
+    @property
     def _looks_up(self) -> bool:
-        return self._state.looks_up and not self._is_unknown
+        return self._is_cached and not self._is_unknown
 
     def _remembered(self, key: str) -> CacheHit | None:
         if not self._looks_up:

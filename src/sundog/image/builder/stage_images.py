@@ -33,7 +33,12 @@ class StageImages:
         self._state = state
         self._stage = stage
         self._result_of = result_of
-        self._bases = Bases(state.store, state.options.pull, state.options.dry_run)
+        self._bases = Bases(
+            state.store,
+            state.options.pull,
+            state.options.dry_run,
+            refreshes=state.options.refreshes_bases,
+        )
 
     def find(self, name: ImageName, platform: Platform | None) -> Known | None:
         """Return an image that is here."""

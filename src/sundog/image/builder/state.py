@@ -43,8 +43,8 @@ class BuildState:
     """The state that the stages of a build share.
 
     ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
-    started from.  ``shared`` has the shared caches, if there are any.  Then come counts: all
-    instructions, RUNs that ran, and those of them whose command ``--force`` changed.
+    started from.  ``shared`` has the shared caches, if there are any, and ``uncached`` the
+    indices of the stages that are built anew.  Then come counts: all instructions, RUNs that ran, and those of them whose command ``--force`` changed.
     ``has_unseen`` tells whether there are files whose owners ``seccomp`` did not record, and
     ``has_stayed_root`` whether a RUN did not become its USER.
     """
@@ -57,6 +57,7 @@ class BuildState:
     graph: StageGraph
     places: Places
     shared: SharedBuild | None = None
+    uncached: frozenset[int] = frozenset()
     results: dict[int, StageResult] = field(default_factory=dict)
     bases: list[str] = field(default_factory=list)
     instructions: int = 0

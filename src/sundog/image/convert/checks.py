@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from sundog.base.record.directory import OWN_RECORDS
 from sundog.errors import SundogError, UsageError
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, OCI_DIRECTORY, SANDBOX, SIF, Place
@@ -117,4 +118,6 @@ def _looks_like_one(target: Place) -> bool:
         return os.path.exists(os.path.join(target.text, _LAYOUT))
     if target.format == SANDBOX and os.path.isdir(os.path.join(target.text, _METADATA)):
         return True
+    if os.path.isfile(os.path.join(os.fsencode(target.text), OWN_RECORDS)):
+        return True  # an image without these made it
     return all(os.path.isdir(os.path.join(target.text, name)) for name in _USUAL)

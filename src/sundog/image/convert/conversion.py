@@ -44,10 +44,11 @@ from sundog.image.sif.inspection import architecture_of, has_metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sundog.image.convert.options import Options, Progress
     from sundog.image.store.image_files import Image
+    from sundog.image.store.store import Store
     from sundog.image.transfer.report import Transfer
 
 
@@ -78,14 +79,42 @@ def convert(source: Place, target: Place, options: Options, progress: Progress) 
             raise ArchiveError(f"can't read {name}: {error.message}", error.hint) from error
 
 
-class _Conversion:
-    """One conversion: the sinks."""
+def convert_built(
+    store: Store,
+    image: Image,
+    names: Sequence[str],
+    target: Place,
+    options: Options,
+    progress: Progress,
+) -> None:
+    """Convert ``image`` in ``store``, which need not have a name there, to ``target``.
 
-    def __init__(self, source: Source, target: Place, options: Options, progress: Progress) -> None:
+    ``names`` are those that it gets in an archive.  Raises as ``convert``.
+    """
+    with ExitStack() as stack:
+        place = Place(CH_IMAGE, names[0])
+        found = Source(place, options, progress, stack, target=target.format, stored=(store, image))
+        work = _Conversion(found, target, options, progress, names)
+        work.check()
+        work.run()
+
+
+class _Conversion:
+    """One conversion: the sinks; ``names`` are those of the image in an archive, if it has any."""
+
+    def __init__(
+        self,
+        source: Source,
+        target: Place,
+        options: Options,
+        progress: Progress,
+        names: Sequence[str] = (),
+    ) -> None:
         self._source = source
         self._target = target
         self._options = options
         self._progress = progress
+        self._names = names
         self._maker: Maker | None = None
         self._compression = "none"
 
@@ -206,21 +235,24 @@ class _Conversion:
     def _to_archive(self) -> None:
         target = self._target
         image = self._source.image
-        image = self._named(image, target.tag)
+        images = [
+            replace(image, reference=canonical_name(name), typed=name) for name in self._names
+        ]
+        images = images or [self._named(image, target.tag)]
         if target.format == OCI_DIRECTORY:
             with output_directory(target.text) as draft:
-                self._save(image, os.fsdecode(draft))
+                self._save(images, os.fsdecode(draft))
         elif target.is_stream:
-            self._save(image, sys.stdout.buffer)
+            self._save(images, sys.stdout.buffer)
         else:
-            self._save(image, target.text)
+            self._save(images, target.text)
 
     def _to_engine(self) -> None:
         image = self._source.image
         named = replace(image, reference=canonical_name(self._target.text))
         self._source.info("importing ...")
         with ENGINES[self._target.format].loading() as out:
-            self._save(named, out, DOCKER_ARCHIVE)
+            self._save([named], out, DOCKER_ARCHIVE)
 
     def _named(self, image: Image, tag: str) -> Image:
         """Give an image the name that it gets in an archive."""
@@ -230,10 +262,10 @@ class _Conversion:
             name = image.reference or canonical_name(_name_of(self._source.place.text))
         return replace(image, reference=name, typed=image.typed or self._source.place.text)
 
-    def _save(self, image: Image, out: str | BinaryIO, form: str = "") -> None:
+    def _save(self, images: Sequence[Image], out: str | BinaryIO, form: str = "") -> None:
         save(
             self._source.store_of_image(),
-            [image],
+            images,
             out,
             form or self._target.format,
             packing=self._options.packing,

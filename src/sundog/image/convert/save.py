@@ -169,7 +169,7 @@ def _write(
         own = [blobs[layer] for layer in image.layers]
         came = as_it_came(store, image, own) if form != DOCKER_ARCHIVE else None
         if came is None or not came.is_oci:
-            came = leaving_image(image.config, own, packing.epoch)
+            came = leaving_image(image.config, own, packing.epoch, image.annotations)
         leaving.append((came, [Reference.parse(image.reference)]))
     if form == DOCKER_ARCHIVE:
         docker_archive.write_archive(writer, leaving)

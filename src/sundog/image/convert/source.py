@@ -72,14 +72,22 @@ class Source:
         stack: ExitStack,
         *,
         target: str,
+        stored: tuple[Store, Image] | None = None,
     ) -> None:
-        """Find the image, if it is one in storage.  Raises NotInStorage."""
+        """Find the image, if it is one in storage.  Raises NotInStorage.
+
+        ``stored`` is an image without a name in an open store: it is the source, and ``place`` says
+        what to call it.
+        """
         self.place = place
         self._options = options
         self._progress = progress
         self._stack = stack
         self._target = target
-        self._given = self._stored(place.text) if place.format == CH_IMAGE else None
+        self._open = stored[0] if stored else None
+        self._given = stored[1] if stored else None
+        if stored is None and place.format == CH_IMAGE:
+            self._given = self._stored(place.text)
 
     def info(self, text: str) -> None:
         """Tell the user how far the conversion is."""
@@ -101,7 +109,7 @@ class Source:
     @cached_property
     def store(self) -> Store:
         """The user's storage directory."""
-        return self._stack.enter_context(Store.open(self._options.storage))
+        return self._open or self._stack.enter_context(Store.open(self._options.storage))
 
     @cached_property
     def _scratch(self) -> Store:

@@ -70,7 +70,9 @@ def push_image(
     client.check()
     pushing = Pushing(store, session, client, packing, report)
     blobs = pushing.layers(image.layers)
-    leaving = as_it_came(store, image, blobs) or leaving_image(image.config, blobs, packing.epoch)
+    leaving = as_it_came(store, image, blobs) or leaving_image(
+        image.config, blobs, packing.epoch, image.annotations
+    )
     return pushing.documents(leaving, remote.reference.tag or "latest")
 
 

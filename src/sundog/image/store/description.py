@@ -30,6 +30,7 @@ def describe(store: Store, image: Image) -> dict[str, Any]:
         "size": store.images.size(image),
         "force": force_modes(image.config),
         "layers": [_layer(store, layer) for layer in image.layers],
+        "annotations": dict(image.annotations),
         "config": image.config.to_json(),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.files import Closing
@@ -17,6 +17,8 @@ from sundog.image.oci.config import ImageConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sundog.base.fields import JsonObject
     from sundog.image.store.layers import LayerId
 
@@ -32,6 +34,7 @@ class ImageEntry:
     layers: tuple[LayerId, ...]
     origin: str = ""
     blobs: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Image:
     ``reference`` is the canonical name, ``typed`` the name that the user wrote.  ``layers`` are in
     order from bottom to top.  ``origin`` says in words where the image came from.  ``blobs`` are
     the digests of the documents by which it was pulled, from the tag's down to the configuration.
+    ``annotations`` are those of the manifest that is made when it leaves.
     """
 
     reference: str
@@ -49,6 +53,7 @@ class Image:
     layers: tuple[LayerId, ...]
     origin: str = ""
     blobs: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def entry(self) -> ImageEntry:
@@ -80,6 +85,7 @@ def described(image: Image) -> JsonObject:
         "layers": list(image.layers),
         "origin": image.origin,
         "blobs": list(image.blobs),
+        **({"annotations": dict(image.annotations)} if image.annotations else {}),
     }
 
 
@@ -93,6 +99,7 @@ def image_from(value: object, config: bytes) -> Image:
         entry.layers,
         entry.origin,
         entry.blobs,
+        entry.annotations,
     )
 
 
@@ -107,6 +114,7 @@ def _entry_from(value: object) -> ImageEntry:
         layers,
         description.required_string("origin"),
         description.strings("blobs") or (),
+        description.string_map("annotations"),
     )
 
 

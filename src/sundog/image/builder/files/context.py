@@ -38,12 +38,13 @@ class BuildContext:
         option: str = "context",
         records: Records | None = None,
         is_archive: bool = False,
+        ignore_file: str | None = None,
     ) -> None:
         """Take a directory, or None for no context; raise UsageError if it is not a directory.
 
         ``dockerfile`` is the path of the Dockerfile; its own ignore file takes precedence.
         ``option`` is the option that gave the directory.  ``records`` belong to an archive that was
-        unpacked there.
+        unpacked there.  ``ignore_file`` takes the place of all ignore files.
         """
         if path is not None and not os.path.isdir(path):
             raise UsageError(
@@ -54,6 +55,7 @@ class BuildContext:
         self._dockerfile = dockerfile
         self._records = records
         self._is_archive = is_archive
+        self._ignore_file = ignore_file
         self._tree: SourceTree | None = None
 
     @property
@@ -77,6 +79,8 @@ class BuildContext:
         """Return the path of the ignore file that counts; "" if there is none."""
         if self._path is None or self._is_archive:
             return ""
+        if self._ignore_file is not None:
+            return self._ignore_file
         places = [os.path.join(self._path, _IGNORE_FILE)]
         if self._dockerfile:
             places.insert(0, self._dockerfile + _IGNORE_FILE)

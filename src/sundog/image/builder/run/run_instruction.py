@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sundog.base.kernel.process import STRING_LIMIT
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.metadata import DEFAULT_SHELL, command_text
+from sundog.image.builder.options import NO_NETWORK
 from sundog.image.builder.run.devices import RunDevices
 from sundog.image.builder.run.heredoc_command import from_file, heredoc_text, run_command
 from sundog.image.builder.run.inject import inject
@@ -38,7 +39,7 @@ _HOME = "/root"
 _LONG_HINT = "put the text into a file: COPY <<EOF /FILE; or into a heredoc of RUN in shell form"
 _PATH_LIMIT = 4000  # characters; the kernel has PATH_MAX
 _INSECURE = "insecure"
-_NO_NETWORK = "none"
+_DEFAULT_NETWORK = ("", "default")
 _SECURITY_NOTE = (
     "RUN --security=insecure has no effect; a container here never has more than your rights"
 )
@@ -90,12 +91,16 @@ class RunStepMaker:
             RunMounts(
                 *shared, mounts, scripts, devices, metadata_files(config) | options.force.files
             ),
-            offline=instruction.network == _NO_NETWORK,
+            offline=self._network() == NO_NETWORK,
             user=user,
             wanted_user=config.user,
             fakeroot=fakeroot,
         )
         return step, new_command(hooked) if hooked != argv else ""
+
+    def _network(self) -> str:
+        own = self.instruction.network
+        return self.state.options.run.network if own in _DEFAULT_NETWORK else own
 
     def _text(self) -> str:
         keyword = self.state.options.run.force.instruction

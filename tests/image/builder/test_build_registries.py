@@ -1,0 +1,147 @@
+"""``build --push``, ``--pull``, ``--retry``, ``--no-cache-filter`` against a registry in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.image.builder.conftest import announced
+from tests.image.registry.servers import InProcessRegistry, Refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Completed
+    from tests.image.builder.conftest import Workshop
+
+NOTHING = {"HOME": "/nonexistent", "CH_IMAGE_AUTH": "", "REGISTRY_AUTH_FILE": "/nonexistent/x"}
+
+
+@pytest.fixture
+def registry() -> Iterator[InProcessRegistry]:
+    with InProcessRegistry().serve() as registry:
+        yield registry
+
+
+@pytest.fixture
+def shop(any_workshop: Workshop) -> Workshop:
+    any_workshop.write({"a": "one\n"})
+    return any_workshop
+
+
+def build(
+    shop: Workshop, dockerfile: str, *options: str, tag: str = "img", check: bool = True
+) -> Completed:
+    return shop.build(dockerfile, *options, tag=tag, check=check, env=NOTHING)
+
+
+def test_push(shop: Workshop, registry: InProcessRegistry) -> None:
+    """Each name is pushed; type=registry pushes its own name; each is in storage, too."""
+    first, second, third = (f"{registry.host}/{name}:1" for name in ("a", "b", "c"))
+    dockerfile = "FROM scratch\nCOPY a /\n"
+    done = build(
+        shop, dockerfile, "--push", "-t", second, "-o", f"type=registry,name={third}", tag=first
+    )
+    contents = {registry.manifests[name, "1"][1] for name in ("a", "b", "c")}
+    assert len(contents) == 1
+    assert json.loads(contents.pop())["layers"]
+    assert "pushed:" in done.stderr
+    assert {first, second, third} <= set(shop.ch_image("list").stdout.split())
+
+
+def test_a_push_needs_a_name(shop: Workshop) -> None:
+    path = shop.context.parent / "Dockerfile"
+    path.write_text("FROM scratch\nCOPY a /\n")
+    done = shop.ch_image("build", "--push", "-f", path, shop.context, check=False)
+    assert done.returncode == 2
+    assert "no name to push to" in done.stderr
+    assert "COPY" not in done.stderr
+
+
+def test_policies(shop: Workshop, registry: InProcessRegistry) -> None:
+    """The registry's newer image is taken, or not; a registry that fails is an error, or not."""
+    base = f"{registry.host}/base:1"
+    build(shop, "FROM scratch\nCOPY a /old\n", "--push", tag=base)
+    build(shop, "FROM scratch\nCOPY a /new\n", tag="other")
+    push = shop.ch_image("push", "other", base, env=NOTHING)
+    assert "done" in push.stderr
+    dockerfile = f"FROM {base} AS one\nFROM {base}\nCOPY --from=one /new /copied\n"
+    for options, status, requests in (
+        (("--pull=missing",), 1, 0),
+        (("--pull=never",), 1, 0),
+        (("--pull",), 0, 1),
+        (("--pull=newer",), 0, 1),
+    ):
+        registry.requests.clear()
+        done = build(shop, dockerfile, *options, check=False)
+        assert done.returncode == status, (options, done.stderr)
+        asked = registry.count(r"(GET|HEAD) /v2/base/manifests/1")
+        assert (asked > 0) == bool(requests), options
+        assert asked <= 2  # each base once
+
+    def refuse(request: str) -> None:
+        if "manifests" in request:
+            raise Refuse(500)
+
+    registry.before = refuse
+    failed = build(shop, dockerfile, "--pull", "--retry=0", check=False)
+    assert failed.returncode == 1
+    assert "is in storage, but pulling it failed" in failed.stderr
+    assert "--pull=newer" in failed.stderr
+    done = build(shop, dockerfile, "--pull=newer", "--retry=0")
+    assert "taken as it is in storage" in done.stderr
+
+
+def test_never(shop: Workshop, registry: InProcessRegistry) -> None:
+    done = build(shop, f"FROM {registry.host}/none:1\n", "--pull=never", check=False)
+    assert done.returncode == 1
+    assert "not in storage" in done.stderr
+    assert not registry.requests
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_retry(shop: Workshop, registry: InProcessRegistry, count: int) -> None:
+    def refuse(_: str) -> None:
+        raise Refuse(503)
+
+    registry.before = refuse
+    done = build(shop, f"FROM {registry.host}/x:1\n", f"--retry={count}", check=False)
+    assert done.returncode == 1
+    asked = [registry.requests.count(request) for request in set(registry.requests)]
+    assert max(asked) == count + 1, registry.requests
+
+
+def test_filter(shop: Workshop) -> None:
+    """The instructions of these stages run again; the others come from the cache."""
+    dockerfile = (
+        "FROM scratch AS one\nCOPY a /1\nFROM scratch AS two\nCOPY a /2\nFROM scratch\n"
+        "COPY --from=one /1 /\nCOPY --from=two /2 /\n"
+    )
+    build(shop, dockerfile)
+    for name, marks in (("one", "*.**"), ("TWO", "***."), ("one,1", "*.*."), ("2", "****")):
+        done = build(shop, dockerfile, f"--no-cache-filter={name}")
+        found = "".join(status for _, status, _ in announced(done))
+        assert found[:4] == marks, name
+        assert found[5:] == ("*." if name == "TWO" else ".."), name  # one's files are the same
+    failed = build(shop, dockerfile, "--no-cache-filter=ona", check=False)
+    assert failed.returncode == 2
+    assert "--no-cache-filter: no such stage: ona" in failed.stderr
+    assert "did you mean one?" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "message", "hint"),
+    [
+        ("--pull=allways", "--pull=allways: no such policy", "did you mean always?"),
+        ("--pull=x", "--pull=x: no such policy", "one of: always, missing, never, newer"),
+        ("--retry=-1", "not a number of times: -1", "ch-image build --help"),
+        ("--retry=x", "not a number of times: x", "ch-image build --help"),
+    ],
+)
+def test_mistakes(shop: Workshop, option: str, message: str, hint: str) -> None:
+    done = build(shop, "FROM scratch\n", option, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert hint in done.stderr
