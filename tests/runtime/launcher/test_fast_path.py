@@ -187,11 +187,12 @@ def test_the_processes_of_a_group_share_the_page(installed: Path, tree: Path) ->
     assert (done.stdout, done.stderr) == ("done\n104\n", "")
     done = run(installed, tree, group, in_w, env=ENVIRONMENT)
     assert (done.stdout, done.stderr) == ("not loaded\n7:8\n", "")
-    direct = [installed, "--notify", group, tree, "--", "hurried", "loaded"]
+    direct: list[str | Path] = [installed, "--notify", group, tree, "--", "hurried", "loaded"]
     for env, loaded in ((FAST, b"loaded\n"), (ENVIRONMENT, b"not loaded\n")):
         assert subprocess.run(direct, env=env, capture_output=True, check=True).stdout == loaded
     assert first.end("\n") == (0, "7:8\ndone\n", "")
-    alone = [installed, "--notify", f"{group}-2", tree, "--", "hurried", "loaded"]
+    alone: list[str | Path] = [installed, "--notify", f"{group}-2", tree]
+    alone += ["--", "hurried", "loaded"]
     assert subprocess.run(alone, env=FAST, capture_output=True, check=True).stdout == b"loaded\n"
 
 
