@@ -40,7 +40,7 @@ _OVL_FH = Struct("=4xBxB")
 _OVL_FILEID_V1, _OVL_FH_MAGIC, _PATH_UPPER = 0xF8, 0xFB, 1 << 2
 _FILEID_INO64_GEN = 0x81  # linux/exportfs.h
 # The answers of Files.overlay_side.
-SIDE_UNKNOWN, NO_OVERLAY, ONLY_ABOVE = range(3)
+_SIDE_UNKNOWN, NO_OVERLAY, ONLY_ABOVE = range(3)
 
 # Offsets of the fields in struct statx that the emulation changes, and of the birth time; the mask
 # is at 0.  The structure is the same on all architectures.
@@ -302,7 +302,7 @@ class Files:
         return number
 
     def overlay_side(self, location: bytes, *, follow: bool) -> int:
-        """Return NO_OVERLAY, ONLY_ABOVE if only an upper directory has the file, or SIDE_UNKNOWN.
+        """Return NO_OVERLAY, ONLY_ABOVE if only an upper directory has the file, or _SIDE_UNKNOWN.
 
         A file of ONLY_ABOVE shows its own inode number.  The overlay's handle of a file tells in
         which directory the handle inside of it means the file, and prefers the lower ones
@@ -311,15 +311,15 @@ class Files:
         _FILE_HANDLE.pack_into(self._handle, 0, _MAX_HANDLE_SZ, 0)
         flags = _AT_HANDLE_FID | (AT_SYMLINK_FOLLOW if follow else 0)
         if self._name_to_handle_at(AT_FDCWD, location, *self._handle_pointers, flags):
-            return SIDE_UNKNOWN
+            return _SIDE_UNKNOWN
         _, kind = _FILE_HANDLE.unpack_from(self._handle)
         if kind == _FILEID_INO64_GEN:
-            return SIDE_UNKNOWN
+            return _SIDE_UNKNOWN
         if kind != _OVL_FILEID_V1:
             return NO_OVERLAY
         magic, direction = _OVL_FH.unpack_from(self._handle, _FILE_HANDLE.size)
         is_above = magic == _OVL_FH_MAGIC and direction & _PATH_UPPER
-        return ONLY_ABOVE if is_above else SIDE_UNKNOWN
+        return ONLY_ABOVE if is_above else _SIDE_UNKNOWN
 
     def descriptor_status(self, fd: int) -> Status:
         """Return the status of the file that the supervisor's own descriptor ``fd`` refers to."""
