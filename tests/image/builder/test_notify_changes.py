@@ -15,6 +15,7 @@ from sundog.base.record.owners import read_owners
 from tests.conftest import KILLS, command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.conftest import RootHelper
@@ -211,13 +212,19 @@ def layers(workshop: Workshop) -> set[str]:
     return set(os.listdir(os.path.join(storage, "layers")))
 
 
-def start(workshop: Workshop, dockerfile: str, *options: str) -> subprocess.Popen[str]:
-    """Start a build under notify, in a process group of its own."""
+def start(
+    workshop: Workshop, dockerfile: str, *options: str, within: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start a build under notify, in a process group of its own.
+
+    ``within`` is the command that runs it, as its first words.
+    """
     path = workshop.context.parent / "Dockerfile"
     path.write_text(dockerfile)
     storage = workshop.ch_image("gestalt", "storage-path").stdout.strip()
     return subprocess.Popen(
         [
+            *within,
             *command("ch-image"),
             "build",
             "--force=notify",
@@ -274,15 +281,19 @@ def test_build_killed_at_any_moment_has_the_whole_layer_or_none(workshop: Worksh
         assert output(workshop, f"{dockerfile}RUN {look}\n") == expected
 
 
-def seen_without_caches(workshop: Workshop, root_helper: RootHelper, dockerfile: str) -> list[str]:
+def seen_without_caches(
+    workshop: Workshop, root_helper: RootHelper, dockerfile: str, *, within: Sequence[str] = ()
+) -> list[str]:
     """Build, and return the output of the RUNs behind the line "ready".
 
     The one that prints it executes $WAIT then, during which the kernel loses its caches.
+    ``within`` is as for ``start``.
     """
     shared = workshop.context.parent / "shared"
     shared.mkdir()
     wait = "echo ready; while [ ! -e /shared/go ]; do sleep 0.1; done"
-    with start(workshop, dockerfile.replace("$WAIT", wait), f"-b{shared}:/shared") as build:
+    words = (dockerfile.replace("$WAIT", wait), f"-b{shared}:/shared")
+    with start(workshop, *words, within=within) as build:
         assert build.stdout is not None
         assert build.stdout.readline() == "ready\n"
         root_helper.drop_caches()
@@ -319,3 +330,16 @@ def test_owners_of_many_files_outlive_the_kernels_caches(
     dockerfile = f"FROM bb\nRUN {make}\nRUN {change}; $WAIT; {look}\nRUN {look}\n"
     seen = seen_without_caches(workshop, root_helper, dockerfile)
     assert seen == [f"5:6/m/{name}" for name in (*range(1, 6), 7, "x", "link")] * 2
+
+
+@pytest.mark.needs_root
+def test_owners_of_more_files_than_can_be_open_outlive_the_kernels_caches(
+    workshop: Workshop, root_helper: RootHelper
+) -> None:
+    make = "mkdir /m; cd /m; seq 300 | xargs touch; chown 7:8 [1-9]"
+    change = "cd /m; chown 5:6 *; chown 7:8 300; rm 299; echo >299"
+    look = "stat -c %u:%g /m/* | sort | uniq -c"
+    dockerfile = f"FROM bb\nRUN {make}\nRUN {change}; $WAIT; {look}\nRUN {look}\n"
+    limit = ("prlimit", "--nofile=620:620")  # the supervisor holds some 100 files
+    seen = seen_without_caches(workshop, root_helper, dockerfile, within=limit)
+    assert [line.split() for line in seen] == [["1", "0:0"], ["298", "5:6"], ["1", "7:8"]] * 2

@@ -46,29 +46,40 @@ class Pins:
         if upper >= 0:
             self._room = allow_descriptors() - _FREE
 
+    def has_room(self) -> bool:
+        """Tell whether one more file can be held."""
+        return self._room > 0
+
     def hold(self, fd: int) -> None:
         """Take over a descriptor that is open with O_PATH."""
-        if self._room > 0:
+        if self.has_room():
             self._room -= 1
         else:
             os.close(fd)
 
-    def hold_copy(self, status: Status) -> None:
-        """Hold the file that ``status`` describes, unless the upper directory has its number."""
+    def hold_copy(self, status: Status) -> int:
+        """Hold the file that ``status`` describes, unless the upper directory has its number.
+
+        If there is no room, returns the number there, which the file may show, else NOT_THERE.
+        """
         device, inode = copy = status.device, status.inode
         if (
             (device == self._apart and inode < _BELOW)
             or device in self._others
             or copy in self._copies
         ):
-            return
+            return NOT_THERE
         side = status.overlay_side()
         if side == NO_OVERLAY and len(self._others) < _DEVICES_LIMIT:
             self._others.add(device)
-        if side in (NO_OVERLAY, ONLY_ABOVE) or self.number_above(status) in (NOT_THERE, inode):
-            return
+        number = NOT_THERE if side in (NO_OVERLAY, ONLY_ABOVE) else self.number_above(status)
+        if number in (NOT_THERE, inode):
+            return NOT_THERE
         self._copies.add(copy)
+        if not self.has_room():
+            return number
         self.hold(status.open())
+        return NOT_THERE
 
     def number_above(self, status: Status) -> int:
         """Return the file's number in the upper directory; NOT_THERE if it is not copied up."""

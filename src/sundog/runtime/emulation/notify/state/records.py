@@ -236,12 +236,19 @@ class Records:
         """Enter a new ``record``."""
         if record.birth != ANY_BIRTH:
             self.nursery.take(status)
-        if self.pins.upper >= 0 and status.mode & S_IFMT != S_IFDIR:
-            self.pins.hold_copy(status)
+        self._hold_copy(status)
         record.other = self.by_inode.get(status.inode)
         self.by_inode[status.inode] = record
         if status.inode in self.second_numbers:
             self.by_inode.setdefault(self.second_numbers[status.inode], record)
+
+    def _hold_copy(self, status: Status) -> None:
+        """Hold a copied-up file, or else know both of its numbers."""
+        if self.pins.upper >= 0 and status.mode & S_IFMT != S_IFDIR:
+            number = self.pins.hold_copy(status)
+            if number != NOT_THERE:
+                self.second_numbers[status.inode] = number
+                self.second_numbers[number] = status.inode
 
     def _watch(self, status: Status, record: Record) -> None:
         """Watch the inode of ``record``; forget the records of inodes that are gone.
@@ -331,6 +338,10 @@ class Records:
         record.uid, record.gid = self._share(record.uid), self._share(record.gid)
         if present is None:
             self._insert(status, record)
+        elif not self.pins.has_room():
+            self._hold_copy(status)
+            if status.inode in self.second_numbers:
+                self.by_inode.setdefault(self.second_numbers[status.inode], record)
         xattrs = record.xattrs
         if (
             (present is None and len(self.by_inode) >= self.watched_from)
