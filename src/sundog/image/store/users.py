@@ -11,7 +11,6 @@ format 1 have no such directory, because Sundog 1.0 notes nothing.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 
@@ -56,6 +55,8 @@ class Users:
                     yield target.removeprefix(_UP)
 
     def _note(self, user: bytes) -> bytes:
+        import hashlib  # commands that change nothing do without it
+
         name = hashlib.sha256(user).hexdigest()[:_HASH_LENGTH]
         return os.path.join(self._path, name.encode())
 
