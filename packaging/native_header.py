@@ -349,7 +349,7 @@ def apptainer_lines() -> list[str]:
         ),
         define_texts("HOSTS_OWN", sorted(variables.HOSTS_OWN)),
         define_texts("OWN_STARTS", variables.OWN_STARTS),
-        define_texts("APPTAINER_PREFIXES", option_variables.PREFIXES),
+        define_texts("APPTAINER_PREFIXES", (*option_variables.PREFIXES, *variables.INJECTING)),
         define_texts("UNBOUND", sorted(shown.UNBOUND)),
         define_texts("UNBOUND_BELOW", shown.UNBOUND_BELOW),
         define_texts("STEERING", ch_run_line.STEERING),

@@ -117,28 +117,47 @@ def make_sif(squash: bytes, *, signed: bool = False) -> bytes:
 
     ``signed`` adds something that its descriptor calls a signature.
     """
+    objects = [(0x4001, 1, b"definition", b""), partition(squash)]
+    if signed:
+        objects.append((0x4005, 1, b"signature", struct.pack("<i", 1)))
+    return sif_of(*objects)
+
+
+def partition(
+    data: bytes, system: int = 1, kind: int = 2, machine: bytes = b"02"
+) -> tuple[int, int, bytes, bytes]:
+    """Return a partition for ``sif_of``: its file system, its kind, and its architecture."""
+    return (0x4004, 1, data, struct.pack("<ii3s", system, kind, machine))
+
+
+def sif_of(
+    *objects: tuple[int, int, bytes, bytes] | None, machine: bytes = b"02", align: int = 4096
+) -> bytes:
+    """Return a SIF of objects: kind, group, data and the extra data of the descriptor.
+
+    None stands for an object that was deleted, and ``align`` is the boundary of partitions.
+    """
     start = 32 << 10
-    partition = start + 4096
     header = struct.pack(
         "<32s10s3s3s16s8q",
-        *(b"#!/usr/bin/env run-singularity\n", b"SIF_MAGIC\0", b"01\0", b"02\0", b"u" * 16),
-        *(0, 0, 46, 48, 4096, 48 * 585, start, 0),
+        *(b"#!/usr/bin/env run-singularity\n", b"SIF_MAGIC\0", b"01\0", machine, b"u" * 16),
+        *(0, 0, 48 - len(objects), 48, 4096, 48 * 585, start, 0),
     )
-    definition = _descriptor(0x4001, 1, start, 10, b"")
-    system = _descriptor(0x4004, 2, partition, len(squash), struct.pack("<ii3s", 1, 2, b"02\0"))
-    end = partition + len(squash)
-    signature = _descriptor(0x4005, 3, end, 9, struct.pack("<i", 1)) if signed else b""
-    table = (definition + system + signature).ljust(48 * 585, b"\0")
-    sif = (header.ljust(4096, b"\0") + table).ljust(partition, b"\0") + squash
-    return sif + (b"signature" if signed else b"")
-
-
-def _descriptor(kind: int, number: int, offset: int, size: int, extra: bytes) -> bytes:
-    fields = struct.pack(
-        "<i?3I2q3q2q128s384s", kind, True, number, 1, 0, offset, size, size, 0, 0, 0, 0, b"n", extra
-    )
-    assert len(fields) == 585
-    return fields
+    table, data = b"", b""
+    for number, each in enumerate(objects, 1):
+        if each is None:
+            table += bytes(585)
+            continue
+        kind, group, content, extra = each
+        if kind == 0x4004:
+            data += bytes(-(start + len(data)) % align)
+        place, size = start + len(data), len(content)
+        table += struct.pack(
+            "<i?3I2q3q2q128s384s",
+            *(kind, True, number, group, 0, place, size, size, 0, 0, 0, 0, b"n", extra),
+        )
+        data += content
+    return (header.ljust(4096, b"\0") + table.ljust(48 * 585, b"\0")).ljust(start, b"\0") + data
 
 
 # What an image is, as other programs than Sundog see it.

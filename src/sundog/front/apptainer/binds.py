@@ -26,12 +26,18 @@ _IMAGES = ("image-src", "id")  # files of an image
 class Bind:
     """A file or directory of the host, and its path in the container.
 
-    Both are absolute.  ``writable`` is None if the user did not say it.
+    Both are absolute.  ``writable`` is None if the user did not say it.  Raises UsageError for a
+    source with a colon: ``ch-run`` would take another path for it.
     """
 
     __slots__ = ("source", "target", "writable")
 
     def __init__(self, source: str, target: str, *, writable: bool | None = None) -> None:
+        if ":" in source:
+            raise UsageError(
+                f"a colon in a path of the host: {source}",
+                "make a symbolic link to it without one, or do not show it: --no-mount cwd",
+            )
         self.source = source
         self.target = target
         self.writable = writable
@@ -54,6 +60,9 @@ class Tmpfs:
     __slots__ = ("mode", "target")
 
     def __init__(self, target: str, mode: str = "1777") -> None:
+        """Raise UsageError for a target that ``ch-run`` would take for another one."""
+        if ":" in target:
+            raise UsageError(f"a colon in the path of an empty directory: {target}", "leave it out")
         self.target = target
         self.mode = mode
 
@@ -139,10 +148,6 @@ def _checked(source: str, target: str, directory: str, writable: bool | None, op
     if target.strip("/") == "":
         raise UsageError(
             f"{option}: nothing can be mounted over the container's /", "give another DST"
-        )
-    if ":" in source:
-        raise UsageError(
-            f"{option}: a colon in SRC: {source}", "make a symbolic link to it without one"
         )
     if "\0" in source + target:
         raise UsageError(f"{option}: a NUL in a path", _BIND_HINT)

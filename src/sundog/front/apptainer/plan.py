@@ -278,7 +278,7 @@ def identity_words(line: Line, choices: Choices, warnings: list[str]) -> list[st
 
 def _overlays(line: Line, host: Host) -> list[str]:
     """Return the directories of --overlay, absolute, with their modes."""
-    return [joined(host.directory, field) for field in listed(line, "overlay", escapes=True)]
+    return [joined(host.directory, field) for field in listed(line, "overlay")]
 
 
 def _has_writable(overlays: Sequence[str]) -> bool:
@@ -288,6 +288,9 @@ def _has_writable(overlays: Sequence[str]) -> bool:
 def _devices(line: Line, host: Host, warnings: list[str]) -> list[str]:
     """Return the options for devices."""
     directories = listed(line, "cdi-dirs")
+    for directory in directories:
+        if ":" in directory:
+            raise UsageError(f"--cdi-dirs: a colon in {directory}", "give each directory by itself")
     words = [f"--cdi-dirs={':'.join(directories)}"] if directories else []
     words += [f"--device={name}" for name in listed(line, "device")]
     for switch, (kind, missing) in _GPUS.items():

@@ -111,6 +111,9 @@ class Shown:
             if self._has_home and not is_given:
                 places.append(("home", self.home.target))
             shown += [self._below_workdir(name, target) for name, target in places]
+            for name, top in places[:2]:
+                if self._has_home and _lies_in(self.home.target, top):  # its mount point
+                    self._below_workdir(name + self.home.target[len(top) :], self.home.target)
         else:
             shown.append(Tmpfs(VAR_TMP))
             if self._has_home and not is_given:

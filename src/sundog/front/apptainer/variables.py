@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROMPT = "Apptainer> "
-_INJECTING = ("SINGULARITYENV_", "APPTAINERENV_")  # the later one wins
-OWN_STARTS = ("APPTAINER_", "SINGULARITY_", *_INJECTING, "BASH_FUNC_", "SUNDOG_")
+INJECTING = ("SINGULARITYENV_", "APPTAINERENV_")  # the later one wins
+OWN_STARTS = ("APPTAINER_", "SINGULARITY_", *INJECTING, "BASH_FUNC_", "SUNDOG_")
 # Variables that describe the host's files, or that are set anew.
 HOSTS_OWN = frozenset(("HOME", "PATH", "LD_LIBRARY_PATH", "PWD", "OLDPWD", "SHLVL", "_"))
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
@@ -133,7 +133,7 @@ def _given(
     given = _Given(is_evaluated=is_evaluated)
     older, newer = (
         {name.removeprefix(start): value for name, value in host.items() if name.startswith(start)}
-        for start in _INJECTING
+        for start in INJECTING
     )
     for name, value in older.items():
         if name not in newer:
@@ -146,7 +146,7 @@ def _given(
                 f"Environment variables SINGULARITYENV_{name} and APPTAINERENV_{name} "
                 "have different values, using the latter"
             )
-    given.take(older | newer, _INJECTING[1])
+    given.take(older | newer, INJECTING[1])
     for path in listed(line, "env-file"):
         given.take(_file_variables(read_file(path), path), f"--env-file {path}")
     for text in line.all("env"):
