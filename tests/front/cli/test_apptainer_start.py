@@ -134,6 +134,8 @@ def shown(
     )
     text = done.stdout.decode("utf-8", "backslashreplace")
     text = re.sub(r"^\d+ \d+ \d+:\d+ (?=/)", "", text, flags=re.M)  # mountinfo
+    others = rf"^/\S* (?!{place.home} )/(dev|proc|sys|tmp|var/tmp)/\S* .* - .*\n"
+    text = re.sub(others, "", text, flags=re.M)  # mounts of others, below binds
     text = re.sub(r"(?<=/proc/self/fd/)\d+", "N", text)
     text = re.sub(r"(?<=/proc/)\d+(?=/fd)|(?<=pipe:\[)\d+", "N", text)
     text = re.sub(r"^(?=.* (proc|sys|dev|tmp|mnt|\.\.?)$).*\n", "", text, flags=re.M)  # ls: links
