@@ -168,6 +168,9 @@ class ImageConfig:
 
     def with_env(self, name: str, value: str) -> Self:
         """Return a copy in which the variable has this value, in its old place if it had one."""
+        # A Dockerfile may have thousands of them: look for the name at once.
+        if f"\0{name}=" not in "\0".join(("", *self.env)) and name not in self.env:
+            return replace(self, env=(*self.env, f"{name}={value}"))
         entries = {entry.partition("=")[0]: entry for entry in self.env}
         entries[name] = f"{name}={value}"
         return replace(self, env=tuple(entries.values()))
