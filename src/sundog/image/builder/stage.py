@@ -12,6 +12,7 @@ from sundog.image.builder.files.add import FilesStepMaker
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.files.rsync_instruction import rsync_step
 from sundog.image.builder.graph import named_sources
+from sundog.image.builder.growing_environment import GrowingEnvironment
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.metadata import changes, from_text, pair_text
 from sundog.image.builder.options import CACHE_DISABLED
@@ -90,6 +91,7 @@ class StageBuild:
         self._scope = StageScope(state.scope)
         self._layers: tuple[str, ...] | None = ()
         self._config = ImageConfig()
+        self._environment = GrowingEnvironment()
         self._has_own_cmd = False
         self._is_unknown = False  # nothing after this is remembered
         self._fetches = False  # the files of other images have to be here
@@ -170,7 +172,7 @@ class StageBuild:
         return triggers
 
     def _instruction(self, written: Instruction) -> None:
-        variables = self._scope.variables(self._config.environment)
+        variables = self._scope.variables(self._environment.variables(self._config.env))
         instruction = self._state.dockerfile.expand(written, variables)
         match instruction:
             case OwnStep():
@@ -313,7 +315,8 @@ class StageBuild:
         """
         status = MISS
         if self._layers is not None:
-            key = cache_key("config", self._layers, _without_history(config), text)
+            content = _content(config), self._environment.digest(config.env)
+            key = cache_key("config", self._layers, *content, text)
             if self._remembered(key) is not None:
                 status = HIT
             else:
@@ -517,6 +520,7 @@ class StageBuild:
             self._config = self._config.replace(diff_ids=(*self._config.diff_ids, ""))
 
 
-def _without_history(config: ImageConfig) -> str:
-    """Return a configuration's content without its history."""
-    return json.dumps(config.replace(created="", history=(), diff_ids=()).to_json(), sort_keys=True)
+def _content(config: ImageConfig) -> str:
+    """Return a configuration's content without its history and its variables."""
+    content = config.replace(created="", history=(), diff_ids=(), env=())
+    return json.dumps(content.to_json(), sort_keys=True)

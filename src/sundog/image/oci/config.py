@@ -64,7 +64,8 @@ class ImageConfig:
     ``cmd``, ``entrypoint`` and ``shell`` are None where the image does not set them.  ``env`` holds
     the entries unchanged, usually ``NAME=VALUE``.  ``diff_ids`` holds "" for a layer whose diff_id
     is not known yet.  ``unknown`` and ``unknown_config`` keep the fields of the object and of its
-    ``config`` that this module does not know.
+    ``config`` that this module does not know.  ``has_each_once`` says that it is known of ``env``
+    that no name has two entries.
     """
 
     architecture: str = ""
@@ -91,6 +92,7 @@ class ImageConfig:
 
     unknown: JsonObject = field(default_factory=dict, hash=False, repr=False)
     unknown_config: JsonObject = field(default_factory=dict, hash=False, repr=False)
+    has_each_once: bool = field(default=False, compare=False, repr=False)
 
     @classmethod
     def from_json(cls, source: bytes | str | Mapping[str, object]) -> ImageConfig:
@@ -168,12 +170,21 @@ class ImageConfig:
 
     def with_env(self, name: str, value: str) -> Self:
         """Return a copy in which the variable has this value, in its old place if it had one."""
+        # A Dockerfile may have thousands of them: look for the name at once.
+        if (
+            self.has_each_once
+            and name not in self.env
+            and f"\0{name}=" not in "\0".join(("", *self.env))
+        ):
+            return replace(self, env=(*self.env, f"{name}={value}"))
         entries = {entry.partition("=")[0]: entry for entry in self.env}
         entries[name] = f"{name}={value}"
-        return replace(self, env=tuple(entries.values()))
+        return replace(self, env=tuple(entries.values()), has_each_once=True)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with these fields changed."""
+        if "env" in changes:
+            changes["has_each_once"] = False
         return replace(self, **changes)
 
 
