@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class StageImages:
-    """What the names in a stage stand for; ``result_of`` returns the result of another stage."""
+    """The images and contexts that names in a stage stand for.
+
+    ``result_of`` returns the result of another stage.
+    """
 
     def __init__(
         self, state: BuildState, stage: Stage, result_of: Callable[[int], StageResult]

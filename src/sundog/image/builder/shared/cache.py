@@ -1,4 +1,4 @@
-"""Results that a build takes from shared caches, and those that it gives to them.
+"""Results that a build takes from shared caches, and gives to them.
 
 A result that is found is a promise: its layer goes by its diff ID until a step that runs, or the
 image, needs its files.  Then all promised layers below are fetched.  They are hashed and checked as
