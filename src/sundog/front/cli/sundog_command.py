@@ -32,7 +32,9 @@ _GROUPS = {
         "exists": "container exists",
     },
     "builder": {"build": "build", "prune": "builder prune"},
-    "buildx": {"build": "build", "prune": "builder prune", "du": "system df"},
+    "buildx": {"build": "build", "prune": "builder prune", "du": "system df",
+               "imagetools": "imagetools"},
+    "imagetools": {"inspect": "imagetools inspect"},
     "system": {"df": "system df", "prune": "system prune", "info": "info"},
 }  # fmt: skip
 _ALIASES = {"list": "ps", "--version": "version", "-v": "version", "--help": "help", "-h": "help"}
@@ -112,7 +114,7 @@ def _subcommand(argv: Sequence[str]) -> tuple[Context, str, Sequence[str]]:
         return Context(storage), "help", [ON_STDERR]
     name = words.pop(0)
     name = _ALIASES.get(name, name)
-    if name in _GROUPS:
+    while name in _GROUPS:
         if not words or words[0] not in _GROUPS[name]:
             raise _not_in_group(name, words)
         name = _GROUPS[name][words.pop(0)]

@@ -144,6 +144,16 @@ PULL = (
     Option("--disable-content-trust", "", HELD, "contents are checked by their digests"),
 )  # fmt: skip
 
+IMAGETOOLS = (
+    _TLS,
+    _LOGIN,
+    _AUTHFILE,
+    HELP,
+    Option("--raw", "", HELD, "the document is printed as the registry has it"),
+    Option("--format", "TEMPLATE", REFUSED, "the document is printed as the registry has it",
+           "sundog buildx imagetools inspect IMAGE | jq FILTER"),
+)  # fmt: skip
+
 PUSH = (
     *_REGISTRY,
     Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",
