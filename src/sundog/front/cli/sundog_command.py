@@ -33,7 +33,8 @@ _GROUPS = {
     },
     "builder": {"build": "build", "prune": "builder prune"},
     "buildx": {"build": "build", "prune": "builder prune", "du": "system df",
-               "imagetools": "imagetools"},
+               "imagetools": "imagetools",
+               "bake": "bake"},
     "imagetools": {"inspect": "imagetools inspect"},
     "system": {"df": "system df", "prune": "system prune", "info": "info"},
 }  # fmt: skip
@@ -62,6 +63,7 @@ _OWN = {
     "system prune": ("sundog_prune", "prune_system"),
     "builder prune": ("sundog_prune", "prune_builder"),
     "images": ("sundog_images", "images"),
+    "bake": ("sundog_bake", "bake"),
     "inspect": ("sundog_inspect", "inspect"),
     "image inspect": ("sundog_inspect", "inspect_image"),
     "container inspect": ("sundog_inspect", "inspect_container"),
@@ -145,6 +147,11 @@ def _image_lines(name: str, words: Sequence[str], context: Context) -> int:
         if status:
             return EXIT_SUNDOG if status == 2 else status
     return 0
+
+
+def build_line(words: Sequence[str], context: Context) -> int:
+    """Run ``sundog build`` with these words; return the exit status."""
+    return _image_lines("build", words, context)
 
 
 def _named(name: str, operands: list[str], context: Context) -> list[str]:
