@@ -59,6 +59,7 @@ def translated(name: str, *words: str) -> list[list[str]]:
         ("rmi", "-f a b", ["delete -- a b"]),
         ("rmi", "--all", ["delete -- *"]),
         ("tag", "a b c", ["tag -- a b", "tag -- a c"]),
+        ("imagetools inspect", "--raw docker://h.x/a", ["inspect --remote -- h.x/a"]),
         ("history", "--no-trunc a", ["history -- a"]),
         ("history", "--format json a", ["history --format=json -- a"]),
         ("save", "-o F a", ["save --output=F --format=docker-archive -- a"]),

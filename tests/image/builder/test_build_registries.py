@@ -145,3 +145,25 @@ def test_mistakes(shop: Workshop, option: str, message: str, hint: str) -> None:
     assert done.returncode == 2
     assert message in done.stderr
     assert hint in done.stderr
+
+
+def test_inspect_remote(shop: Workshop, registry: InProcessRegistry) -> None:
+    """The document is printed byte for byte, by one request, and storage gets nothing."""
+    name = f"{registry.host}/a:1"
+    build(shop, "FROM scratch\nCOPY a /\n", "--push", "--annotation=x=y", tag=name)
+    shop.ch_image("delete", name)
+    registry.requests.clear()
+    done = shop.ch_image("inspect", "--remote", name, env=NOTHING)
+    assert done.stdout.encode() == registry.manifests["a", "1"][1]
+    assert json.loads(done.stdout)["annotations"] == {"x": "y"}
+    assert registry.count("GET .*manifests.*") == 1
+    assert name not in shop.ch_image("list").stdout
+    for wrong, status, message in (
+        ([f"{registry.host}/none:1"], 1, "none"),
+        ([name, name], 2, "--remote: not the name of one image"),
+        ([f"{registry.host}/*"], 2, "--remote: not the name of one image"),
+    ):
+        failed = shop.ch_image("inspect", "--remote", *wrong, env=NOTHING, check=False)
+        assert failed.returncode == status
+        assert message in failed.stderr
+        assert not failed.stdout

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sundog.errors import NotInStorage
+import sys
+
+from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.output import print_json
 from sundog.image.store.description import describe
+from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -14,8 +17,10 @@ if TYPE_CHECKING:
     from sundog.image.store.image_files import Image
 
 
-def run(arguments: InspectArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand
+def run(arguments: InspectArguments, report: Report) -> int:
     """Print a list with one object for each image that matches a name or pattern."""
+    if arguments.remote:
+        return _print_remote(arguments, report)
     found: dict[str, Image] = {}
     with Store.open(arguments.storage_path()) as store:
         store.hold()
@@ -25,4 +30,17 @@ def run(arguments: InspectArguments, report: Report) -> int:  # noqa: ARG001 - a
             found.update((image.reference, image) for image in images)
         described = [describe(store, image) for image in found.values()]
     print_json(described)
+    return 0
+
+
+def _print_remote(arguments: InspectArguments, report: Report) -> int:
+    """Print the document that a registry has, byte for byte."""
+    if len(arguments.globs) != 1 or is_glob(arguments.globs[0]):
+        raise UsageError("--remote: not the name of one image", "ch-image inspect --remote IMAGE")
+    from sundog.front.cli.registries import open_session  # few lines ask a registry
+    from sundog.image.registry.availability import raw_manifest
+
+    content = raw_manifest(open_session(arguments, report), arguments.globs[0])
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
     return 0

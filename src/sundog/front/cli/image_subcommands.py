@@ -130,6 +130,9 @@ class InspectArguments(ImageArguments):
     """The command line of ``inspect``."""
 
     globs: Sequence[str] = _GLOBS
+    remote: bool = flag(
+        "--remote", "print the manifest or the index that a registry has under one name, as it is"
+    )
     format: str = option(
         "--format",
         None,

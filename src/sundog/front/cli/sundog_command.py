@@ -32,7 +32,10 @@ _GROUPS = {
         "exists": "container exists",
     },
     "builder": {"build": "build", "prune": "builder prune"},
-    "buildx": {"build": "build", "prune": "builder prune", "du": "system df"},
+    "buildx": {"build": "build", "prune": "builder prune", "du": "system df",
+               "imagetools": "imagetools",
+               "bake": "bake"},
+    "imagetools": {"inspect": "imagetools inspect"},
     "system": {"df": "system df", "prune": "system prune", "info": "info"},
 }  # fmt: skip
 _ALIASES = {"list": "ps", "--version": "version", "-v": "version", "--help": "help", "-h": "help"}
@@ -60,6 +63,7 @@ _OWN = {
     "system prune": ("sundog_prune", "prune_system"),
     "builder prune": ("sundog_prune", "prune_builder"),
     "images": ("sundog_images", "images"),
+    "bake": ("sundog_bake", "bake"),
     "inspect": ("sundog_inspect", "inspect"),
     "image inspect": ("sundog_inspect", "inspect_image"),
     "container inspect": ("sundog_inspect", "inspect_container"),
@@ -112,7 +116,7 @@ def _subcommand(argv: Sequence[str]) -> tuple[Context, str, Sequence[str]]:
         return Context(storage), "help", [ON_STDERR]
     name = words.pop(0)
     name = _ALIASES.get(name, name)
-    if name in _GROUPS:
+    while name in _GROUPS:
         if not words or words[0] not in _GROUPS[name]:
             raise _not_in_group(name, words)
         name = _GROUPS[name][words.pop(0)]
@@ -143,6 +147,11 @@ def _image_lines(name: str, words: Sequence[str], context: Context) -> int:
         if status:
             return EXIT_SUNDOG if status == 2 else status
     return 0
+
+
+def build_line(words: Sequence[str], context: Context) -> int:
+    """Run ``sundog build`` with these words; return the exit status."""
+    return _image_lines("build", words, context)
 
 
 def _named(name: str, operands: list[str], context: Context) -> list[str]:

@@ -37,6 +37,7 @@ from sundog.front.podman.container_options import (
 from sundog.front.podman.image_lines import SUBCOMMANDS
 from sundog.front.podman.image_options import (
     AGENT,
+    BAKE,
     BUILDER_PRUNE,
     DOCTOR,
     IMAGE_INSPECT,
@@ -94,6 +95,8 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                 INSPECT),
     "image inspect": ("IMAGE…", "print what is known of images", "ch-image inspect IMAGE…",
                       IMAGE_INSPECT),
+    "bake": ("[TARGET…]", "build the targets of a bake file, or of a compose file",
+             "sundog build … for each target", BAKE),
     "image exists": ("IMAGE", "tell by the exit status whether an image is in storage",
                      "ch-image list IMAGE", PLAIN),
     "image prune": ("", "delete what no image needs, or images without a container",

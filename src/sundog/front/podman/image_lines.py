@@ -120,6 +120,11 @@ def _tag(line: Line) -> list[Words]:
     return [["tag", "--", image_operand(image), name] for name in names]
 
 
+def _remote(line: Line) -> list[Words]:
+    name = image_operand(line.operands[0])
+    return [["inspect", "--remote", *line.translated(), "--", name]]
+
+
 def _save(line: Line) -> list[Words]:
     kind = line.last("format") or "docker-archive"
     if kind not in _SAVE_FORMATS:
@@ -164,6 +169,9 @@ SUBCOMMANDS = {
                       options.PLAIN, "IMAGE NAME…", (2, None), translate=_tag),
     "history": Subcommand("tell how an image came about", "ch-image history IMAGE",
                           options.HISTORY, "IMAGE", (1, 1), translate=_each("history")),
+    "imagetools inspect": Subcommand(
+        "print the manifest or the index that a registry has", "ch-image inspect --remote IMAGE",
+        options.IMAGETOOLS, "IMAGE", (1, 1), translate=_remote),
     "save": Subcommand("write images to an archive",
                        "ch-image save --format docker-archive IMAGE…",
                        options.SAVE, "IMAGE…", (1, None), translate=_save),

@@ -144,6 +144,37 @@ PULL = (
     Option("--disable-content-trust", "", HELD, "contents are checked by their digests"),
 )  # fmt: skip
 
+BAKE = (
+    Option("--file -f", "FILE", TAKEN, "a bake file in JSON, or a compose file; repeatable"),
+    Option("--set", "TARGET.KEY=VALUE", TAKEN, "replace a key of targets"),
+    Option("--print", "", TAKEN, "print the targets, and build nothing"),
+    Option("--no-cache", "", TAKEN, "do not use the build cache", to=flag("--no-cache")),
+    Option("--pull", "", TAKEN, "ask the registry for newer bases", to=flag("--pull")),
+    Option("--push", "", TAKEN, "copy the results to registries", to=flag("--push")),
+    Option("--progress", "KIND", TAKEN, "as that of build", to=valued("--progress")),
+    HELP,
+    Option("--load", "", HELD, "the images are in storage"),
+    Option("--allow", "ENTITLEMENT", HELD, "RUN can do only what you can do"),
+    Option("--builder", "NAME", WARNED, "there is only one builder"),
+    Option("--metadata-file", "FILE", REFUSED, "one target has one file", "sundog build"),
+    Option("--check", "", REFUSED, "targets are built", "sundog build --check"),
+    Option("--list", "[KIND]", REFUSED, "names are in the file", "sundog buildx bake --print"),
+    Option("--provenance", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
+           harmless=one_of("false")),
+    Option("--sbom", "[TYPE]", REFUSED, "no attestation is made", "leave it out",
+           harmless=one_of("false")),
+)  # fmt: skip
+
+IMAGETOOLS = (
+    _TLS,
+    _LOGIN,
+    _AUTHFILE,
+    HELP,
+    Option("--raw", "", HELD, "the document is printed as the registry has it"),
+    Option("--format", "TEMPLATE", REFUSED, "the document is printed as the registry has it",
+           "sundog buildx imagetools inspect IMAGE | jq FILTER"),
+)  # fmt: skip
+
 PUSH = (
     *_REGISTRY,
     Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",

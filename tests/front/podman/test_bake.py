@@ -1,0 +1,181 @@
+"""``sundog buildx bake``: bake files in JSON and compose files, and the lines that they become."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sundog.errors import UsageError
+from sundog.front.cli.bake_file import Definition, from_bake, from_compose, line_of
+from sundog.runtime.cdi.yaml_text import parse_yaml_text
+from tests.conftest import command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BAKE = {
+    "group": {"default": {"targets": ["app", "all"]}, "all": {"targets": ["tool"]}},
+    "target": {
+        "base": {"args": {"A": "1", "B": "2"}, "tags": ["base:1"], "secret": ["id=x,src=y"]},
+        "app": {
+            "inherits": ["base"],
+            "context": "sub",
+            "dockerfile": "D",
+            "args": {"B": "3", "C": None},
+            "tags": ["app:1", "app:2"],
+            "target": "last",
+            "contexts": {"files": "../files", "lib": "target:tool"},
+            "no-cache": True,
+            "platforms": ["linux/amd64"],
+            "secret": ["id=z,env=Z"],
+            "output": [{"type": "oci", "dest": "x.tar"}],
+        },
+        "tool": {"tags": ["tool"], "labels": {"a": "b"}, "description": "a tool"},
+        "bare": {},
+    },
+}
+COMPOSE = """
+services:
+  web:
+    image: "web:${TAG:-1}"
+    build:
+      context: ./web
+      dockerfile: Containerfile
+      args:
+        - A=$A
+        - FROM_HOST
+      additional_contexts:
+        lib: service:lib
+      tags: ["x.org/web:$$"]
+  lib:
+    build: lib
+    image: lib
+  db:
+    image: postgres
+"""
+
+
+def test_bake() -> None:
+    """Groups, inherits, the order of targets that need each other, and each key's words."""
+    definition = from_bake(json.loads(json.dumps(BAKE)), "f")
+    assert definition.wanted([]) == ["tool", "app"]
+    assert definition.wanted(["all", "bare"]) == ["tool", "bare"]
+    assert line_of("app", definition, ["--push"], {"C": "c"}) == [
+        *("--push", "--output=type=oci,dest=x.tar"),
+        *("--secret=id=x,src=y", "--secret=id=z,env=Z", "--tag=app:1", "--tag=app:2"),
+        *("--build-arg=A=1", "--build-arg=B=3", "--build-arg=C=c"),
+        *("--build-context=files=../files", "--build-context=lib=docker-image://tool"),
+        *("--no-cache=true", "--target=last", "--platform=linux/amd64", "--file=sub/D"),
+        *("--", "sub"),
+    ]
+    assert line_of("tool", definition, [], {}) == ["--tag=tool", "--label=a=b", "--", "."]
+    assert line_of("bare", definition, [], {}) == ["--output=type=cacheonly", "--", "."]
+
+
+def test_compose() -> None:
+    """Services with ``build`` are targets; variables are the environment's."""
+    found = from_compose(parse_yaml_text(COMPOSE), "f", {"A": "5"})
+    assert found.wanted([]) == ["lib", "web"]
+    assert line_of("web", found, [], {}) == [
+        *("--tag=web:1", "--tag=x.org/web:$", "--build-arg=A=5"),
+        *("--build-context=lib=docker-image://lib", "--file=./web/Containerfile", "--", "./web"),
+    ]
+
+
+def test_set() -> None:
+    """A key is replaced in all targets of a pattern; more of a list are added."""
+    definition = from_bake(json.loads(json.dumps(BAKE)), "f")
+    seen: set[tuple[str, str]] = set()
+    for text in ("t*.tags=a", "t*.tags=b", "tool.args.X=y=z", "*.no-cache=false", "tool.target=s"):
+        definition.override(text, seen)
+    assert definition.resolved("tool") == {
+        **{"tags": ["a", "b"], "labels": {"a": "b"}, "args": {"X": "y=z"}},
+        **{"no-cache": False, "target": "s"},
+    }
+    assert definition.resolved("app")["no-cache"] is False
+
+
+def test_files_are_merged() -> None:
+    definition = Definition()
+    definition.add(from_bake({"target": {"a": {"args": {"x": "1"}, "tags": ["t"]}}}, "f"))
+    definition.add(from_bake({"target": {"a": {"args": {"y": "2"}, "context": "c"}}}, "f"))
+    assert definition.resolved("a") == {
+        **{"args": {"x": "1", "y": "2"}, "tags": ["t"], "context": "c"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "hint"),
+    [
+        ({"variable": {}}, "f: variable: it belongs to HCL", "--set TARGET.KEY"),
+        ({"targets": {}}, "f: unknown: targets", "target and group"),
+        ({"target": {"a": {"tag": "x"}}}, "f: target a: tag: no such key", "did you mean tags?"),
+        ({"target": {"a": {"matrix": {}}}}, "matrix: not possible here", "for each value"),
+        ({"target": {"a": {"tags": ["${X}"]}}}, "tags: an expression", "give the value"),
+        ({"target": {"a": {"args": "x"}}}, "args: expected an object", ""),
+        ({"target": {"a": {"inherits": ["a"]}}}, "a → a: it inherits itself", "break it"),
+        ({"target": {"b": {}}}, "bake: no such target: a", "there are: b"),
+        ({"group": {"a": {"targets": ["a"]}}}, "a → a: a circle", "break it"),
+        ({"target": {"a": {"platforms": ["x", "y"]}}}, "2 platforms", "--set a.platform"),
+        (
+            {"target": {"a": {"contexts": {"x": "target:b"}}, "b": {}}},
+            "takes files of b, which has no tags",
+            "--set b.tags=NAME",
+        ),
+    ],
+)
+def test_mistakes(value: object, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        definition = from_bake(value, "f")
+        for name in definition.wanted(["a"]):
+            line_of(name, definition, [], {})
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def bake(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command("sundog"), "buildx", "bake", *words],
+        cwd=place,
+        env=os.environ | {"CH_IMAGE_STORAGE": str(place / "storage")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_command(tmp_path: Path) -> None:
+    """It builds in order, from files of the working directory; --print builds nothing."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    (tmp_path / "one/Dockerfile").write_text("FROM scratch\nCOPY file /\n")
+    (tmp_path / "two/Dockerfile").write_text("FROM scratch\nCOPY --from=first file /\n")
+    targets = {
+        "two": {"context": "two", "contexts": {"first": "target:one"}, "output": ["out"]},
+        "one": {"context": "one", "tags": ["one"]},
+    }
+    document = {"target": targets, "group": {"default": {"targets": ["two"]}}}
+    (tmp_path / "docker-bake.json").write_text(json.dumps(document))
+    done = bake(tmp_path, "--print")
+    assert json.loads(done.stdout) == {
+        "group": {"default": {"targets": ["one", "two"]}},
+        "target": targets,
+    }
+    assert not (tmp_path / "storage").exists()
+    done = bake(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/file").read_text() == "one"
+    assert done.stderr.index("target: one") < done.stderr.index("target: two")
+    failed = bake(tmp_path, "--set", "one.dockerfile=None")
+    assert failed.returncode
+    assert "target: two" not in failed.stderr
+    (tmp_path / "docker-bake.hcl").touch()
+    failed = bake(tmp_path)
+    assert failed.returncode == 125
+    assert "HCL is not read" in failed.stderr
+    assert "docker buildx bake --print" in failed.stderr
