@@ -94,7 +94,13 @@ def test_paths_and_texts_of_the_container(place: Place, name: str) -> None:
     """--bind's DST, --scratch, --cwd, --env and --env-file, and names that are none."""
     (place.path / "plain").mkdir(exist_ok=True)
     target = re.sub("([:,])", BACKSLASH, f"/in/{name}")
-    words = (*_CONTAINED, "--bind", quoted(f"{place.path}/plain:{target}"), "--cwd", f"/in/{name}")
+    words: tuple[str, ...] = (
+        *_CONTAINED,
+        "--bind",
+        quoted(f"{place.path}/plain:{target}"),
+        "--cwd",
+        f"/in/{name}",
+    )
     words += ("--no-eval", "--env", f"A={name}")
     found = told(place, words, 'pwd; printf %s "$A"')
     assert found == f"/in/{name}\n{name}"

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 DEFINITION = (0x4001, 1, b"bootstrap: docker\n", b"")
 JSON = (0x4006, 1, b"{}", b"")
 SIGNATURE = (0x4005, 1, b"signature", struct.pack("<i", 1))
+Shape = tuple[int, int, bytes, bytes] | None  # an object, or a free descriptor
 NO_SYSTEM = "no system partition in this SIF"
 # What is refused: its objects, and the reason.  $ stands for the SquashFS.
-REFUSED = {
+REFUSED: dict[str, tuple[list[Shape], str]] = {
     "empty": ([], NO_SYSTEM),
     "only JSON": ([JSON], NO_SYSTEM),
     "a message": ([(0x4008, 1, b"message", b"")], NO_SYSTEM),
@@ -33,7 +34,7 @@ REFUSED = {
     "no SquashFS": ([partition(b"\xde\xad\xbe\xef")], "its system partition"),
     "deleted": ([None, DEFINITION], NO_SYSTEM),
 }
-RUN = {
+RUN: dict[str, list[Shape]] = {
     "one group": [DEFINITION, JSON, partition(b"$")],
     "signed": [DEFINITION, partition(b"$"), SIGNATURE, (0x4005, 2, b"both", SIGNATURE[3])],
     "two partitions": [partition(b"raw", system=4, kind=3), partition(b"$"), SIGNATURE],
@@ -53,7 +54,7 @@ def squash(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> bytes
     return make_squashfs(path / "tree", path / "squash").read_bytes()
 
 
-def sif(name: str, objects: list[tuple[int, int, bytes, bytes] | None], squash: bytes) -> bytes:
+def sif(name: str, objects: list[Shape], squash: bytes) -> bytes:
     filled = [each and (*each[:2], each[2].replace(b"$", squash), each[3]) for each in objects]
     is_other = name.startswith("another architecture")
     made = sif_of(

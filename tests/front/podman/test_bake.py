@@ -93,8 +93,11 @@ def test_set() -> None:
     for text in ("t*.tags=a", "t*.tags=b", "tool.args.X=y=z", "*.no-cache=false", "tool.target=s"):
         definition.override(text, seen)
     assert definition.resolved("tool") == {
-        **{"tags": ["a", "b"], "labels": {"a": "b"}, "args": {"X": "y=z"}},
-        **{"no-cache": False, "target": "s"},
+        "tags": ["a", "b"],
+        "labels": {"a": "b"},
+        "args": {"X": "y=z"},
+        "no-cache": False,
+        "target": "s",
     }
     assert definition.resolved("app")["no-cache"] is False
 
@@ -103,9 +106,7 @@ def test_files_are_merged() -> None:
     definition = Definition()
     definition.add(from_bake({"target": {"a": {"args": {"x": "1"}, "tags": ["t"]}}}, "f"))
     definition.add(from_bake({"target": {"a": {"args": {"y": "2"}, "context": "c"}}}, "f"))
-    assert definition.resolved("a") == {
-        **{"args": {"x": "1", "y": "2"}, "tags": ["t"], "context": "c"}
-    }
+    assert definition.resolved("a") == {"args": {"x": "1", "y": "2"}, "tags": ["t"], "context": "c"}
 
 
 @pytest.mark.parametrize(
@@ -129,10 +130,13 @@ def test_files_are_merged() -> None:
     ],
 )
 def test_mistakes(value: object, message: str, hint: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    def lines() -> None:
         definition = from_bake(value, "f")
         for name in definition.wanted(["a"]):
             line_of(name, definition, [], {})
+
+    with pytest.raises(UsageError) as caught:
+        lines()
     assert message in caught.value.message
     assert hint in caught.value.hint
 

@@ -1,4 +1,4 @@
-"""``build --output``: the result as a directory, an archive or a layout, with and without a name."""
+"""``build --output``: the result as a directory, an archive or a layout, with or without a name."""
 
 from __future__ import annotations
 

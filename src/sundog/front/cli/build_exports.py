@@ -51,6 +51,7 @@ class Exports:
         names: Sequence[str],
         arguments: BuildArguments,
         report: Report,
+        *,
         attempts: int,
         environment: Mapping[str, str],
     ) -> None:
@@ -100,7 +101,14 @@ class Exports:
             )
             names = output.archived or self._names
             self._report.info(f"writing:         {output.place.text}")
-            convert_built(store, image, names, output.place, options, _Progress(self._report))
+            convert_built(
+                store,
+                image,
+                names,
+                output.place,
+                options=options,
+                progress=_Progress(self._report),
+            )
         for name, compressed in self._pushed():
             self._push(store, image, name, self._packing(compressed))
 

@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.front.cli.build_arguments import BuildArguments
+    from sundog.front.cli.build_context import GivenContext
     from sundog.front.cli.build_outputs import Output
     from sundog.front.cli.report import Report
+    from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.files.remote_context import RemoteContexts
     from sundog.image.builder.shared.place import Sharing
+    from sundog.image.dockerfile.parse import Dockerfile
 
 
 def run(arguments: BuildArguments, report: Report) -> int:
@@ -76,28 +79,21 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     given = find_context(arguments, opened_store, remotes)
     context = given.context
     dockerfile = parse(given.text, path=given.shown)
-    if arguments.parse_only:
-        return 0
-    if arguments.check_only or "check" in {directive.name for directive in dockerfile.directives}:
-        from sundog.front.cli.build_check import fails_on_findings, print_findings
-
-        if arguments.check_only or fails_on_findings(dockerfile):
-            status = print_findings(arguments, dockerfile, context, build_args, report)
-            if arguments.check_only or status:
-                return status
+    status = _looked_at(arguments, dockerfile, context, build_args, report)
+    if status is not None:
+        return status
     policy = pull_policy(arguments.pull)
     attempts = ATTEMPTS if arguments.retry is None else arguments.retry + 1
     outputs = _outputs(arguments)
-    names = (*arguments.tag, *(name for output in outputs for name in output.names))
-    tags = tuple(dict.fromkeys(names))
-    if not tags and all(output.is_stored for output in outputs):
-        tags = (_infer_tag(given.path, given.name, report),)
+    tags = _tags(arguments, outputs, given, report)
     exports = None
     if outputs:
         from sundog.front.cli.build_exports import Exports
 
         known_as = tags or (inferred_name(given.path, given.name),)
-        exports = Exports(outputs, known_as, arguments, report, attempts, environment)
+        exports = Exports(
+            outputs, known_as, arguments, report, attempts=attempts, environment=environment
+        )
         exports.check()
         if any(output.is_stream for output in outputs) and not report.hides_stdout:
             run_options = replace(run_options, stdout=STDERR_FILENO)
@@ -136,6 +132,37 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     if exports is not None and image is not None:
         exports.write(store, image)
     return 0
+
+
+def _looked_at(
+    arguments: BuildArguments,
+    dockerfile: Dockerfile,
+    context: BuildContext,
+    build_args: Mapping[str, str],
+    report: Report,
+) -> int | None:
+    """Return the exit status if the Dockerfile is only read, or has findings that count."""
+    if arguments.parse_only:
+        return 0
+    if arguments.check_only or "check" in {directive.name for directive in dockerfile.directives}:
+        from sundog.front.cli.build_check import fails_on_findings, print_findings
+
+        if arguments.check_only or fails_on_findings(dockerfile):
+            status = print_findings(arguments, dockerfile, context, build_args, report)
+            if arguments.check_only or status:
+                return status
+    return None
+
+
+def _tags(
+    arguments: BuildArguments, outputs: Sequence[Output], given: GivenContext, report: Report
+) -> tuple[str, ...]:
+    """Return the names of the image in storage; none if all of it goes elsewhere."""
+    names = (*arguments.tag, *(name for output in outputs for name in output.names))
+    tags = tuple(dict.fromkeys(names))
+    if not tags and all(output.is_stored for output in outputs):
+        tags = (_infer_tag(given.path, given.name, report),)
+    return tags
 
 
 def _sharing(arguments: BuildArguments, report: Report) -> Sharing | None:

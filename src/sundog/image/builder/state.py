@@ -44,7 +44,8 @@ class BuildState:
 
     ``results`` has the results of finished stages, by index.  ``bases`` has the images that they
     started from.  ``shared`` has the shared caches, if there are any, and ``uncached`` the
-    indices of the stages that are built anew.  Then come counts: all instructions, RUNs that ran, and those of them whose command ``--force`` changed.
+    indices of the stages that are built anew.  Then come counts: all instructions, RUNs that ran,
+    and those of them whose command ``--force`` changed.
     ``has_unseen`` tells whether there are files whose owners ``seccomp`` did not record, and
     ``has_stayed_root`` whether a RUN did not become its USER.
     """

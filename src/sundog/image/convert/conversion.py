@@ -84,6 +84,7 @@ def convert_built(
     image: Image,
     names: Sequence[str],
     target: Place,
+    *,
     options: Options,
     progress: Progress,
 ) -> None:

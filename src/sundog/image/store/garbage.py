@@ -36,7 +36,7 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What the image in ``images/directory`` refers to, which is deleted or replaced.
+    """The references of the image in ``images/directory``, which is deleted or replaced.
 
     ``directory`` is "" if it was no image that referred to that.  ``tree`` is the flattened tree
     from which the image was run, "" if it needed none.
@@ -82,7 +82,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What has to be looked at: ``gone``, or everything.  ``notes`` are the paths that say so."""
+    """The work of a collection: a look at ``gone``, or at everything.
+
+    ``notes`` are the paths that say so.
+    """
 
     gone: Sequence[Gone]
     is_everything: bool
@@ -90,7 +93,7 @@ class Due:
 
 
 class Garbage:
-    """What this command expects to be garbage, and what earlier ones have left to be collected."""
+    """The garbage that this command expects, and that which earlier ones have left."""
 
     def __init__(self, store: bytes) -> None:
         self._locks = os.path.join(store, os.path.dirname(COLLECTION_DUE))
