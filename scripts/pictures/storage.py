@@ -21,6 +21,7 @@ LAYER = {
     "owners": "what inodes don't show: owners, devices, attributes, whiteouts",
     "links": "recorded files with several names",
     "layer.json": "its source, digests, who has its blob",
+    "users/": "links to what refers to it",
 }
 # The other directories, in words.
 WORDS = {
