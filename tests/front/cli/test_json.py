@@ -46,6 +46,7 @@ INSPECTED = {
     "size": int,
     "layers": [LAYER],
     "force": [str],
+    "annotations": dict,
     "config": dict,
 }
 CACHE = {

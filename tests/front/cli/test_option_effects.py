@@ -205,6 +205,8 @@ def test_own_subcommands(name: str) -> None:
     _, _, _, options = described(name)
     # What create has noted is for start, stop and ps.
     known = everything() if name == "create" else constants(f"front.cli.{module}")
+    if name == "apptainer":
+        known |= constants("front.apptainer.messages")
     for option in taken(tuple(options)):
         assert option.to is not None or option.name in known, option.name
 

@@ -65,6 +65,10 @@ def test_a_push_of_nothing_new_starts_no_process(
     *, in_process: InProcessRegistry, run_ch_image: Runner, busybox_tar: Path, storage: Path
 ) -> None:
     run_ch_image("import", busybox_tar, "image")
+    context = storage.parent / "context"  # one layer alone needs no thread
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM image\nCOPY Dockerfile /\n")
+    run_ch_image("build", "-t", "image", context)
     run_ch_image("push", "image", f"{in_process.host}/a")
     trace = storage.parent / "trace"
     strace = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=clone,clone3,fork,vfork"]

@@ -85,7 +85,8 @@ static void environment(char **strings)
     for (; **strings != '\n'; strings++) add_slot(*strings);
     options.uid = options.gid = 0;
     read_options(&options, strings + 1, count(strings));
-    for (char **string = change_environment(options.expand); *string; string++)
+    change_environment(options.expand);
+    for (char **string = environment_strings(); *string; string++)
         tell("string", *string);
 }
 
