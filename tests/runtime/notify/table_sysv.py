@@ -25,6 +25,6 @@ DEBIAN = {
         $as ipcs -m -i $2 | grep uid=
         $as ipcrm -m $1 2>&1 | tr -d 0-9; $as ipcrm -m $2; ipcrm -s $3; ipcs -m | grep -c games
         setpriv --reuid 7 --clear-groups ipcrm -q $4 2>&1 | tr -d 0-9
-        ipcrm -a 2>/dev/null; ipcs | wc -l
+        for kind in shm msg sem; do ipcrm --all=$kind; done 2>/dev/null; ipcs | wc -l
     """,
 }
