@@ -183,3 +183,10 @@ def test_command(tmp_path: Path) -> None:
     assert failed.returncode == 125
     assert "HCL is not read" in failed.stderr
     assert "docker buildx bake --print" in failed.stderr
+
+
+def test_a_file_that_would_never_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f.json")
+    failed = bake(tmp_path, "-f", "f.json")
+    assert failed.returncode == 125
+    assert "f.json: it is not a regular file" in failed.stderr

@@ -11,6 +11,7 @@ from sundog.front.cli.output import print_json
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned, warn
 from sundog.front.podman.image_options import BAKE
+from sundog.image.builder.document import read_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,12 +76,9 @@ def _file(path: str) -> Definition:
     if path.endswith(".hcl"):
         raise UsageError(f"{path}: HCL is not read", _HCL_HINT)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LIMIT + 1)
+        data = read_document(path, _LIMIT)
     except OSError as error:
         raise SundogError(f"can't read {path}: {error.strerror}") from error
-    if len(data) > _LIMIT:
-        raise UsageError(f"{path}: more than {_LIMIT} bytes", "check the file")
     if path.endswith(".json"):
         return from_bake(parse_json(data, path, UsageError), path)
     if not path.endswith((".yaml", ".yml")):
