@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sundog.errors import UsageError
-from sundog.front.cli.bake_file import Definition, from_bake, from_compose, line_of
+from sundog.front.cli.bake_file import from_bake, from_compose
+from sundog.front.cli.bake_targets import DEFAULT, KNOWN, Definition, line_of
 from sundog.runtime.cdi.yaml_text import parse_yaml_text
 from tests.conftest import command
 
@@ -190,3 +193,68 @@ def test_a_file_that_would_never_end(tmp_path: Path) -> None:
     failed = bake(tmp_path, "-f", "f.json")
     assert failed.returncode == 125
     assert "f.json: it is not a regular file" in failed.stderr
+
+
+_LEAVES = st.sampled_from(
+    (None, True, 0, 1.5, "a", "b", "target:a", "service:b", "${x}", "$x", "x=y", "*")
+)
+_VALUES = st.recursive(
+    _LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from((*"abc", 1, None)), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_NAMES = st.sampled_from((*"abc", DEFAULT, 1, None))
+_TARGETS = st.dictionaries(st.sampled_from((*KNOWN, "image", "build")), _VALUES, max_size=4)
+_MEMBERS = st.dictionaries(st.just("targets"), _VALUES)
+
+
+def _some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(_NAMES, values | _VALUES, max_size=3) | _VALUES
+
+
+@settings(max_examples=2000)
+@given(
+    is_compose=st.booleans(),
+    file=st.fixed_dictionaries({}, optional={"target": _some(_TARGETS), "group": _some(_MEMBERS)}),
+    services=_some(st.dictionaries(st.just("build"), _TARGETS)),
+    sets=st.lists(
+        st.builds(
+            "{}.{}={}".format, st.sampled_from("ab*"), st.sampled_from((*KNOWN, "args.x")), _LEAVES
+        ),
+        max_size=2,
+    ),
+)
+def test_any_file_is_lines_or_one_mistake(
+    is_compose: bool, file: object, services: object, sets: list[str]
+) -> None:
+    try:
+        definition = (
+            from_compose({"services": services}, "f", {}) if is_compose else from_bake(file, "f")
+        )
+        for text in sets:
+            definition.override(text, set())
+        for name in definition.wanted([]):
+            words = line_of(name, definition, [], {"x": "1"})
+            assert all(isinstance(word, str) for word in words)
+    except UsageError:
+        return
+
+
+def test_many_ways_to_one_target() -> None:
+    """Each target is looked at once, although there are 2^60 ways to the last."""
+    pairs = {f"{n}{side}": [f"{n + 1}a", f"{n + 1}b"] for n in range(60) for side in "ab"}
+    targets = {name: {"inherits": below} for name, below in pairs.items()}
+    last = {"60a": {"args": {"A": "1"}}, "60b": {}}
+    definition = from_bake({"target": {**targets, **last}}, "f")
+    assert definition.resolved("0a") == {"args": {"A": "1"}}
+    groups = {name: {"targets": below} for name, below in pairs.items()}
+    assert from_bake({"target": last, "group": groups}, "f").wanted(["0a"]) == ["60a", "60b"]
+
+
+def test_too_many_levels() -> None:
+    chain = {str(n): {"inherits": [str(n + 1)]} for n in range(5000)}
+    with pytest.raises(UsageError, match="more than 100 levels"):
+        from_bake({"target": chain}, "f").wanted(["0"])

@@ -6,7 +6,8 @@ import os
 
 from sundog.base.fields import parse_json
 from sundog.errors import SundogError, UsageError
-from sundog.front.cli.bake_file import Definition, from_bake, from_compose, line_of
+from sundog.front.cli.bake_file import from_bake, from_compose
+from sundog.front.cli.bake_targets import Definition, line_of
 from sundog.front.cli.output import print_json
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned, warn
