@@ -31,6 +31,7 @@ VARIABLE = "SUNDOG_CALLERS"  # names the directory of the venvs, for the tests
 CALLERS = {
     "cwltool": ("cwltool==3.3.20260925135507",),
     "hpccm": ("hpccm==26.5.0",),
+    "jupyter": ("jupyterlab==4.6.6", "nbclient==0.11.0", "nbformat==5.11.1"),
     "miniwdl": ("miniwdl==1.16.0",),
     "reframe": ("ReFrame-HPC==4.10.4",),
     "shpc": ("singularity-hpc==0.1.32",),

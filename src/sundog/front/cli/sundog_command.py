@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # podman has real owners.
 _BUILD_DEFAULT = "--emulation-default=auto"
 
-# The words before a subcommand that podman and docker have as well: they change nothing.
+# The words before a subcommand: those that podman and docker have as well change nothing.
 _GROUPS = {
     "image": {
         "build": "build", "pull": "pull", "push": "push", "ls": "images", "list": "images",
@@ -37,6 +37,7 @@ _GROUPS = {
                "bake": "bake"},
     "imagetools": {"inspect": "imagetools inspect"},
     "system": {"df": "system df", "prune": "system prune", "info": "info"},
+    "kernel": {"install": "kernel install"},
 }  # fmt: skip
 _ALIASES = {"list": "ps", "--version": "version", "-v": "version", "--help": "help", "-h": "help"}
 _TAKES_IDS = frozenset({"rmi", "tag", "push", "save", "history"})
@@ -45,6 +46,7 @@ _OWN = {
     "run": ("sundog_run", "run_image"),
     "exec": ("sundog_run", "run_in_container"),
     "root": ("sundog_root", "root"),
+    "kernel install": ("sundog_kernel", "install"),
     "ps": ("sundog_containers", "ps"),
     "stop": ("sundog_containers", "stop"),
     "kill": ("sundog_containers", "kill"),

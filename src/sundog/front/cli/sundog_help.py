@@ -47,6 +47,7 @@ from sundog.front.podman.image_options import (
     PLAIN,
     SYSTEM_PRUNE,
 )
+from sundog.front.podman.jupyter_options import KERNEL_INSTALL
 from sundog.front.podman.mock_root_options import ROOT
 from sundog.front.podman.run_options import EXEC, RUN
 
@@ -107,6 +108,8 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
                       BUILDER_PRUNE),
     "root": ("[COMMAND [ARG…]]", "run a command as mock root",
              "sundog-fakeroot -i FILE -s FILE -- COMMAND", ROOT),
+    "kernel install": ("IMAGE [-- OPTION…]", "show Jupyter a kernel of an image",
+                       "sundog apptainer exec OPTION IMAGE KERNEL", KERNEL_INSTALL),
     "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),
     "version": ("", "print the version", "ch-image --version", PLAIN),
     "doctor": ("", "try what Sundog needs here, and print what repairs it",
