@@ -1,13 +1,19 @@
-"""The build cache: entries that name a layer, no layer, or a layer that is gone."""
+"""The build cache: entries that name a layer, no layer, or a layer that is gone or lags."""
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sundog.image.store import device
+from sundog.image.store import storage as storages
 from sundog.image.store.cache import CacheEntry, CacheHit
 from sundog.image.store.layer_info import LayerInfo
+from sundog.image.store.layer_tree import layer_nodes
 from sundog.image.store.store import Store
+from tests.image.store.conftest import image
 
 pytestmark = pytest.mark.parametrize("driver", ["overlay"])  # the cache uses no driver
 
@@ -79,3 +85,71 @@ def test_size_is_that_of_the_contents(store: Store, storage: Path) -> None:
     (tree / "a").write_bytes(b"")  # the store does not measure again
     assert store.layers.size(layer) == 8
     assert store.layers.info(layer).size == 8
+
+
+def is_marked(storage: Path, key: str) -> bool:
+    return os.readlink(storage / "cache" / key).startswith("lags/")
+
+
+def test_an_entry_whose_layer_lags(open_store: Callable[[], Store], storage: Path) -> None:
+    one, other = open_store(), open_store()
+    layer = add_layer(one)
+    one.cache.put("key", layer)
+    assert is_marked(storage, "key")
+    assert other.cache.get("key") == CacheHit(layer)
+    other.images.put(image("img", layer))  # all that it refers to is on the device
+    assert not is_marked(storage, "key")
+    one.close()
+    assert one.cache.get("key") == CacheHit(layer)
+
+
+def test_closing_settles_what_lags(open_store: Callable[[], Store], storage: Path) -> None:
+    with open_store() as store:
+        store.cache.put("key", add_layer(store))
+        assert is_marked(storage, "key")
+    assert not is_marked(storage, "key")
+
+
+def test_long_work_does_not_lag(
+    store: Store, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.cache.put("early", add_layer(store))
+    monkeypatch.setattr(device, "LONGEST_LAG", -1)
+    store.cache.put("late", add_layer(store))
+    assert not is_marked(storage, "early")
+    assert not is_marked(storage, "late")
+
+
+@pytest.mark.parametrize("what_is_lost", ["nothing", "layer.json", "users"])
+def test_what_lagged_in_another_boot(
+    open_store: Callable[[], Store],
+    storage: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what_is_lost: str,
+) -> None:
+    killed = open_store()
+    torn = add_layer(killed)
+    killed.cache.put("key", torn)
+    path = storage / "layers" / torn
+    if what_is_lost == "layer.json":
+        (path / "layer.json").write_bytes(b"")
+    elif what_is_lost == "users":
+        shutil.rmtree(path / "users")
+    killed._storage.use_lock.release()
+    monkeypatch.setattr(storages, "boot_id", lambda: "4af1e8b0-0000-0000-0000-000000000000")
+    with open_store() as store:
+        assert store.cache.get("key") is None
+        assert {node.layer for node in layer_nodes(store)} <= {torn}
+        layer = add_layer(store)
+        store.cache.put("key", layer)
+    with open_store() as store:
+        assert store.cache.get("key") == CacheHit(layer)
+        assert store.layers.list() == [layer]
+
+
+def test_where_others_may_not_know_the_mark(
+    store: Store, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storages, "is_shared", lambda *_: True)
+    store.cache.put("key", add_layer(store))
+    assert not is_marked(storage, "key")

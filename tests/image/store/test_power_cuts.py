@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.files import Closing
 from sundog.image.store.store import Store
 from tests.conftest import CUTS, command, run_program
 from tests.image.builder.conftest import announced
@@ -227,6 +228,8 @@ class Bench:
             self.ch_image(root, "delete", *one.words[1:], check=False)
         else:
             again = self.ch_image(root, *one.words)
+            if kind == "build":  # it may have taken steps from the cache
+                assert self.content(root, one.words[2]) == self.number
             if kind == "build" and is_done:
                 assert [status for _, status, _ in announced(again)] == ["*"] * 4
         (self.place / "more").write_text("FROM bb\nRUN echo more >/n; cat /n\n")
@@ -257,3 +260,49 @@ def test_cut_at_any_moment(disk: Disk, tmp_path: Path, busybox_tar: Path) -> Non
                 cuts = min(left, bench.chance.choice((0, 1, 2)))
                 bench.run(one, cuts)
                 left -= cuts
+
+
+def test_a_layer_that_lags_when_another_program_syncs(
+    disk: Disk, tmp_path: Path, busybox_tar: Path
+) -> None:
+    """The names of the layer and its entry are on the device, and the layer's files are not."""
+    context = tmp_path / "context"
+    context.mkdir()
+    data = os.urandom(BYTES)
+    (context / "data").write_bytes(data)
+    copied = "FROM bb\nCOPY data /data\n"
+    (context / "Dockerfile").write_text(copied)
+    (context / "endless").write_text(f"{copied}RUN mkfifo /f && cat /f\n")
+
+    def run(root: Path, *words: str | Path) -> Completed:
+        environment = {"CH_IMAGE_STORAGE": str(root / "storage")}
+        return run_program([*command("ch-image"), *words], env=environment)
+
+    run(disk.path, "import", with_own_id(busybox_tar, tmp_path), "bb")
+    process = subprocess.Popen(
+        [*command("ch-image"), "build", "-t", "x", "-f", context / "endless", context],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(disk.path / "storage")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "mkfifo" in line)
+        for name in ("cache", "layers"):
+            with Closing(os.open(disk.path / "storage" / name, os.O_RDONLY)) as fd:
+                os.fsync(fd)
+        clone = disk.cut()
+        process.kill()
+    entries = (disk.path / "storage/cache").iterdir()
+    assert any(os.readlink(entry).startswith("lags/") for entry in entries)
+
+    disk.mount(clone)
+    run(clone, "build", "-t", "x", context)
+    with Store.open(str(clone / "storage")) as store:
+        *_, layer = store.images.get("x").layers
+        assert Path(os.fsdecode(store.layers.tree(layer)), "data").read_bytes() == data
+    disk.remove(clone)
+    again = run(disk.path, "build", "-t", "x", context)  # the kill alone has cost nothing
+    assert [status for _, status, _ in announced(again)] == ["*"] * 2

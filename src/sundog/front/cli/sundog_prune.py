@@ -192,5 +192,5 @@ def _collect(store: Store) -> None:
 def _used(context: Context) -> int:
     """Return the bytes in all layers, and in what the last runs of containers have changed."""
     with Store.open(context.storage) as store:
-        layers = sum(store.layers.size(layer) for layer in store.layers.list())
+        layers = sum(store.layers.size(layer) for layer in store.layers.sound())
         return layers + sum(map(store.containers.last_size, store.containers.list()))

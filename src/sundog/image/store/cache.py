@@ -5,6 +5,11 @@ dangles once the layer is gone.  An instruction that changed no file has an entr
 ``none/LAYER``, where LAYER is the topmost layer below the instruction.  Without that layer the
 entry is useless.  The image's configuration needs no entry: a build computes it from the
 instructions each time.
+
+A symlink to ``lags/SESSION/LAYER`` is the entry of a layer that may not be on the device yet.  It
+counts until the file system is mounted anew, or the machine starts anew: then the files of the
+layer may be lost.  A command that makes or uses such an entry writes the layers to the device, all
+at once, and then replaces the entry.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from sundog.base.kernel.files import symlink
 from sundog.image.store.garbage import Gone
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 _USER = b"cache/"  # begins an entry's name as a user of layers
 _LAYERS = "../layers/"
 _NO_LAYER = "none/"
+_LAGS = "lags/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,8 @@ class CacheHit:
 class CacheEntry:
     """An entry: without the layer ``needs`` it is useless; "" means that it needs no layer.
 
-    ``is_result`` tells whether the instruction made that layer.  If so, the entry keeps the layer
-    from being collected.
+    ``is_result`` tells whether the instruction made that layer, as it is now.  If so, the entry
+    keeps the layer from being collected.
     """
 
     key: str
@@ -65,30 +72,34 @@ class Cache:
         target = self._target(key)
         if target.startswith(_NO_LAYER):
             return CacheHit(None)
-        layer = target.removeprefix(_LAYERS)
-        return CacheHit(layer) if layer and self._layers.exists(layer) else None
+        entry = self._entry(key, target)
+        if not entry.is_result or not self._layers.exists(entry.needs):
+            return None
+        if target.startswith(_LAGS):
+            self._storage.device.note_lag(self._layers.directory(entry.needs))
+            self._storage.device.defer(partial(self._settle, key, target, entry.needs))
+        return CacheHit(entry.needs)
 
     def put(self, key: str, layer: LayerId | None, below: Sequence[LayerId] = ()) -> None:
         """Remember ``layer`` as the result under ``key``, in place of an earlier one.
 
         ``layer`` is None if the instruction changed no file; ``below`` are the layers below it.
         """
-        target = (_NO_LAYER + "".join(below[-1:])) if layer is None else _LAYERS + layer
         storage = self._storage
+        needs = layer or "".join(below[-1:])
+        lags = layer is not None and storage.device.lags(self._layers.directory(layer))
+        target = (_NO_LAYER if layer is None else self._lagging if lags else _LAYERS) + needs
         with storage.faults:
-            needs = layer or "".join(below[-1:])
-            replaced = self._target(key)
-            if replaced and replaced != target:
-                old = _entry(key, replaced)
-                if old.is_result:
-                    storage.garbage.expect_of(Gone("", (old.needs,)))
+            old = self._entry(key, self._target(key))
+            if old.needs and old.needs != needs:
+                storage.garbage.expect_of(Gone("", (old.needs,)))
                 self._forget_user(old)
             if needs:
                 directory = self._layers.directory(needs)
                 Users(directory).add(_user(key))  # if it is lost, the entry is, with its layer
-            making = self._storage.scratch.name()
-            symlink(target, making)
-            self._storage.device.rename(making, self._path(key))
+            self._link(key, target)
+            if lags:
+                storage.device.defer(partial(self._settle, key, target, needs))
         if layer is not None:
             self._storage.unreferenced.refer(self._layers.directory(layer))
 
@@ -96,14 +107,14 @@ class Cache:
         """Yield all entries, in no order."""
         for name in os.listdir(self._storage.at(b"cache")):
             key = os.fsdecode(name)
-            yield _entry(key, self._target(key))
+            yield self._entry(key, self._target(key))
 
     def entry(self, user: bytes) -> CacheEntry | None:
         """Return the entry that is the user of a layer, see ``users``; None if it is none."""
         if not user.startswith(_USER):
             return None
         key = os.fsdecode(user.removeprefix(_USER))
-        return _entry(key, self._target(key))
+        return self._entry(key, self._target(key))
 
     def prune(self, kept: Container[LayerId]) -> int:
         """Forget the entries that need a layer not in ``kept``; return their number."""
@@ -122,7 +133,7 @@ class Cache:
     def forget(self, key: str) -> None:
         """Remove an entry; closing the store removes its layer, if nothing else needs it."""
         self._storage.expect_garbage()
-        self.drop(_entry(key, self._target(key)))
+        self.drop(self._entry(key, self._target(key)))
 
     def drop(self, entry: CacheEntry) -> None:
         """Remove an entry that is useless."""
@@ -136,6 +147,27 @@ class Cache:
         if entry.needs:
             Users(self._layers.directory(entry.needs)).drop(_user(entry.key))
 
+    @property
+    def _lagging(self) -> str:
+        """Return how the target of an entry begins whose layer may not be on the device yet."""
+        return f"{_LAGS}{self._storage.session}/"
+
+    def _settle(self, key: str, target: str, layer: LayerId) -> None:
+        """Replace an entry that had ``target``: its ``layer`` is on the device now."""
+        with suppress(OSError):  # the entry counts until the machine starts anew
+            if self._target(key) == target:
+                self._link(key, _LAYERS + layer)
+
+    def _link(self, key: str, target: str) -> None:
+        making = self._storage.scratch.name()
+        symlink(target, making)
+        self._storage.device.rename(making, self._path(key))
+
+    def _entry(self, key: str, target: str) -> CacheEntry:
+        kind, slash, needs = target.rpartition("/")
+        lags_here = target.startswith(_LAGS) and kind + slash == self._lagging
+        return CacheEntry(key, needs, lags_here or kind + slash == _LAYERS)
+
     def _target(self, key: str) -> str:
         try:
             return os.fsdecode(os.readlink(self._path(key)))
@@ -144,11 +176,6 @@ class Cache:
 
     def _path(self, key: str) -> bytes:
         return self._storage.at(b"cache", os.fsencode(key))
-
-
-def _entry(key: str, target: str) -> CacheEntry:
-    is_result = target.startswith(_LAYERS)
-    return CacheEntry(key, target.removeprefix(_LAYERS).removeprefix(_NO_LAYER), is_result)
 
 
 def _user(key: str) -> bytes:

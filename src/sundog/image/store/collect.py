@@ -150,7 +150,7 @@ class Collection:
                     self._add_layer(found, layer, list(users))
             for gone in ended:
                 self._add_rest(found, gone, {digest for image in held for digest in image.blobs})
-        except FileNotFoundError:
+        except (FileNotFoundError, StoreError):  # a power cut may have torn a layer
             return None
         return found
 
@@ -261,6 +261,6 @@ def _useless_blobs(layers: Layers, images: Iterable[ImageEntry], blobs: Blobs) -
     if not here:
         return []
     needed = {digest for image in images for digest in image.blobs}
-    for layer in layers.list():
-        needed |= {str(blob.descriptor.digest) for blob in layers.info(layer).blobs}
+    for info in layers.sound().values():
+        needed |= {str(blob.descriptor.digest) for blob in info.blobs}
     return [path for digest, path in here.items() if digest not in needed]

@@ -54,7 +54,7 @@ class Usage:
 def layer_nodes(store: Store) -> list[LayerNode]:
     """Return all layers, each after its parent, siblings in order of their origins."""
     store.hold()
-    here = set(store.layers.list())
+    here = store.layers.sound()
     parents: dict[LayerId, LayerId] = {}
     origins: dict[LayerId, str] = {}
     tips: dict[LayerId, list[str]] = {}
@@ -69,8 +69,7 @@ def layer_nodes(store: Store) -> list[LayerNode]:
             tips.setdefault(layer, []).append(image.typed)
 
     nodes: dict[LayerId, LayerNode] = {}
-    for layer in here:
-        info = store.layers.info(layer)
+    for layer, info in here.items():
         parent = parents.get(layer, info.parent)
         nodes[layer] = LayerNode(
             layer,

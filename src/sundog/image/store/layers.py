@@ -23,6 +23,7 @@ from sundog.base.record.guesses import OWNERS_GUESSED, listed_guesses
 from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
+from sundog.errors import StoreError
 from sundog.image.store.users import USERS
 
 TYPE_CHECKING = False
@@ -133,7 +134,8 @@ class Layers:
     def add_own(self, draft: bytes, info: LayerInfo) -> LayerId:
         """Put a finished layer in place, as ``add`` does, under a random ID.
 
-        Closing the store removes it, unless an image or a cache entry refers to it.
+        It may be on the device later, together with others: see ``device``.  Closing the store
+        removes it, unless an image or a cache entry refers to it.
         """
         layer = os.urandom(ID_LENGTH // 2).hex()
         self.add_all([(draft, layer, info)], is_own=True)
@@ -155,9 +157,13 @@ class Layers:
                 if storage.notes_users:
                     with suppress(FileExistsError):
                         os.mkdir(os.path.join(draft, USERS), 0o700)
-            if new:
+            lags = is_own and bool(storage.session) and storage.device.may_lag()
+            if new and not lags:
                 storage.device.sync()
+                storage.device.catch_up()
             for draft, layer, _ in new:
+                if lags:
+                    storage.device.note_lag(self._path(layer))
                 storage.unreferenced.add(self._path(layer), is_own=is_own)
                 storage.place(draft, self._path(layer))
             # Drafts that are in place now are gone from tmp/.
@@ -243,6 +249,17 @@ class Layers:
     def list(self) -> list[LayerId]:
         """Return all layers, in no order."""
         return [os.fsdecode(name) for name in os.listdir(self._storage.at(b"layers"))]
+
+    def sound(self) -> dict[LayerId, LayerInfo]:
+        """Return all layers, in no order, but those that a power cut tore: nothing refers to them.
+
+        With each layer comes what is known of it.
+        """
+        found = {}
+        for layer in self.list():
+            with suppress(FileNotFoundError, StoreError):
+                found[layer] = self.info(layer)
+        return found
 
     def write_tar(self, layer: LayerId, destination: bytes) -> str:
         """Write the layer as a tar to the file ``destination`` and return its digest."""

@@ -12,6 +12,8 @@ from functools import cached_property
 
 from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.files import sync_path
+from sundog.base.kernel.living_process import boot_id
+from sundog.base.kernel.sharing import is_shared
 from sundog.base.record.own_storage import FORMAT, read_version
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.device import Device
@@ -28,6 +30,9 @@ from sundog.runtime.state.place import forgotten_boots
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+
+_BOOT_LENGTH = 16  # with the rest, short enough for a symlink that lies in its inode
 
 
 class Storage:
@@ -48,6 +53,18 @@ class Storage:
     def notes_users(self) -> bool:
         """Tell whether every command that writes here notes the users of layers: ``users``."""
         return read_version(self.path) == FORMAT
+
+    @cached_property
+    def session(self) -> str:
+        """Return a word for this mount of the file system in this boot.
+
+        It is "" where a layer may not lag: other nodes, or Sundog 1.0, may use the storage.
+        """
+        status = os.stat(self.path)
+        if not self.notes_users or is_shared(self.path, status):
+            return ""
+        boot = boot_id().replace("-", "")[:_BOOT_LENGTH]
+        return f"{boot}-{status.st_dev:x}" if boot else ""
 
     def at(self, *names: bytes) -> bytes:
         """Return the path of something in the storage directory."""
