@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 
 from sundog.errors import BuildError, CommandFailed, DockerfileError, SundogError
 from sundog.image.builder.bases import SCRATCH, scratch_config
+from sundog.image.builder.explanation import StageRecord, StepRecord
 from sundog.image.builder.failure import explained, is_fault
 from sundog.image.builder.files.add import FilesStepMaker
 from sundog.image.builder.files.context import BuildContext
@@ -95,6 +97,8 @@ class StageBuild:
         self._has_own_cmd = False
         self._is_unknown = False  # nothing after this is remembered
         self._fetches = False  # the files of other images have to be here
+        self._past = StageRecord(stage.start.alias or str(stage.index))
+        self._is_explained = not state.options.explains
         self._fakeroot: Fakeroot | None = None
         if state.options.run.force.fakeroot:
             from sundog.image.builder.run.fakeroot import Fakeroot
@@ -117,7 +121,7 @@ class StageBuild:
         for instruction in (*self._triggers(), *self._stage.instructions):
             with ends_reported(report, instruction.name):
                 self._instruction(instruction)
-        return StageResult(self._layers, self._config, self._scope.args)
+        return StageResult(self._layers, self._config, self._scope.args, self._past)
 
     def _from(self) -> None:
         base, start = self._stage.base, self._stage.start
@@ -157,6 +161,7 @@ class StageBuild:
                 self._layers, self._config = known
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._config, platform)
+        self._past.base, self._past.layers = from_text(start), self._layers or ()
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Remove the base's ONBUILD triggers from the configuration and return them."""
@@ -353,6 +358,9 @@ class StageBuild:
             hit = self._shared(instruction, key, portable, is_announced=is_announced)
         if not is_announced:
             self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
+        record = StepRecord.of(instruction.line, step.text, key)
+        if hit is None:
+            self._explain(record, step)
         if hit is None and self._state.options.dry_run:
             self._note_start(instruction, notice)
             self._layers = None
@@ -362,7 +370,19 @@ class StageBuild:
         else:
             layer = hit.layer
         self._share(portable, step, layer)
+        self._past.steps.append(replace(record, layer=layer or ""))
         self._record(step.text, layer, comment)
+
+    def _explain(self, record: StepRecord, step: TreeStep) -> None:
+        """Say why the first result of the stage that is not in the cache is not there."""
+        if not self._is_explained:
+            self._is_explained = True
+            reason = "nothing is looked up, as the command line says"
+            if self._looks_up:
+                reason = self._state.last.reason(
+                    self._past, record, is_independent=step.is_independent
+                )
+            self._state.report.info(f"     {reason}")
 
     def _carried_out(
         self,

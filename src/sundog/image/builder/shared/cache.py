@@ -21,6 +21,7 @@ from sundog.errors import (
     RegistryError,
     SundogError,
 )
+from sundog.image.builder.keys import is_promised
 from sundog.image.builder.shared.entry import Result
 from sundog.image.builder.shared.registry_place import QuietReport
 from sundog.image.oci.platform import Platform
@@ -337,11 +338,6 @@ class SharedBuild:
             layer if is_promised(layer) else self._store.layers.portable_id(layer)
             for layer in stack
         ]
-
-
-def is_promised(layer: str) -> bool:
-    """Tell whether this names a layer that is not here: a diff ID, as no layer's ID is one."""
-    return ":" in layer
 
 
 def _platform(config: ImageConfig) -> Platform:
