@@ -452,8 +452,7 @@ class StageBuild:
         assert shared is not None
         hit = shared.find(key, portable, self._layers or ())
         if hit is None and isinstance(instruction, Run):
-            mark = Mark(key.local, key.layers, portable)
-            recall_shared(self._state, instruction, mark, is_announced=is_announced)
+            recall_shared(self._state, instruction, key, portable, is_announced=is_announced)
         return hit
 
     def _share(self, portable: str, step: TreeStep, layer: str | None) -> None:

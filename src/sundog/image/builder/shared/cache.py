@@ -30,7 +30,7 @@ from sundog.image.transfer.layers import Unpackers, pull_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.image.builder.bases import Bases, ImageName, LookUp, PromisedImage
     from sundog.image.builder.keys import Stack, StepKey
@@ -156,11 +156,15 @@ class _Promise:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A result that was found: the layers of the stage below it, and its own, None for none."""
+    """A result that was found: the layers of the stage below it, and its own, None for none.
+
+    The build cache of the store gets it under what ``name`` makes of its local key.
+    """
 
     key: StepKey
     below: tuple[str, ...]
     layer: str | None
+    name: Callable[[str], str] = str
 
 
 class SharedBuild:
@@ -259,6 +263,14 @@ class SharedBuild:
         """Tell whether there is an entry that says something by its key alone."""
         return self._caches.find(key) is not None
 
+    def keep_note(self, key: StepKey, name: Callable[[str], str]) -> None:
+        """Put a note about a step into the build cache of the store, when its layers are here.
+
+        ``name`` makes its key there of the local key of the step.
+        """
+        self._taken.append(_Taken(key, key.layers, None, name))
+        self._remember()
+
     def write_note(self, key: str, text: str) -> None:
         """Write an entry that says something by its key alone."""
         self._caches.write(self._store, Result(key, None, text, Platform.of_host()), replaces=False)
@@ -326,7 +338,7 @@ class SharedBuild:
                 left.append(taken)
                 continue
             layer = None if taken.layer is None else self.here(above)[-1]
-            local = taken.key.named(lambda stack: self.here(tuple(stack)))
+            local = taken.name(taken.key.named(lambda stack: self.here(tuple(stack))))
             self._store.cache.put(local, layer, self.here(taken.below))
         self._taken = left
 
