@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sundog.image.store.cache_mounts import CacheMounts
     from sundog.image.store.containers import KeptContainers
     from sundog.image.store.deleted import DeletedImages
-    from sundog.image.store.last_builds import LastBuilds
     from sundog.image.store.drivers import Driver
+    from sundog.image.store.last_builds import LastBuilds
     from sundog.image.store.locks import TurnLock
 
 

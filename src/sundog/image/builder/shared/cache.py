@@ -20,6 +20,7 @@ from sundog.errors import (
     ProtocolError,
     RegistryError,
     SundogError,
+    UnreachableError,
 )
 from sundog.image.builder.keys import is_promised
 from sundog.image.builder.shared.entry import Result
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 # Errors about one entry; others are about its place.
 _OF_ENTRY = (ContentMismatch, DocumentError, ArchiveError, ProtocolError, NotInRegistryError)
 _OF_LAYER = (*_OF_ENTRY, RegistryError)
+ATTEMPTS = 2  # to reach a registry: a build goes on without its cache
 _FAULTS = 3  # of entries, until their place is given up
 _SHOWN = 12  # digits of a key in messages
 
@@ -309,24 +311,35 @@ class SharedBuild:
         self._report.info(f"{places}: fetching {len(names)} layer{'s'[: len(names) > 1]}")
         try:
             return (*below, *self._pull(promises, below))
-        except _OF_LAYER:
-            pass
+        except _OF_LAYER as error:
+            # A server that does not answer is asked no more, if only one can be meant.
+            is_slow = (
+                isinstance(error, UnreachableError)
+                and len({id(each.source) for each in promises}) == 1
+            )
+            if len(promises) == 1 or is_slow:
+                raise self._broken(promises[0], error) from error
         for promise in promises:  # which one was it?
             try:
                 below = (*below, *self._pull([promise], below))
-            except _OF_ENTRY as error:
-                promise.source.distrust(promise.key, error)
-                raise PromiseBroken from error
-            except RegistryError as error:
-                promise.source.give_up(error)
-                raise PromiseBroken from error
+            except _OF_LAYER as error:
+                raise self._broken(promise, error) from error
         return below
+
+    def _broken(self, promise: _Promise, error: SundogError) -> PromiseBroken:
+        if isinstance(error, _OF_ENTRY):
+            promise.source.distrust(promise.key, error)
+        else:
+            promise.source.give_up(error)
+        return PromiseBroken()
 
     def _pull(self, promises: Sequence[_Promise], below: tuple[str, ...]) -> list[str]:
         layers = [promise.layer for promise in promises]
         with Unpackers() as unpackers:
             report = QuietReport(self._report)
-            return pull_layers(self._store, layers, unpackers, report, below=below, goes_on=True)
+            return pull_layers(
+                self._store, layers, unpackers, report, below=below, goes_on=True, attempts=ATTEMPTS
+            )
 
     def _remember(self) -> None:
         """Put the results that are here now into the build cache of the store."""
