@@ -11,6 +11,7 @@ import pytest
 from sundog.image.store.store import Store
 from tests.conftest import copy_storage, run_program, runner
 from tests.image.builder.conftest import Workshop, announced
+from tests.image.builder.test_retry import CHECKED, runs
 from tests.image.registry.servers import InProcessRegistry
 
 if TYPE_CHECKING:
@@ -233,6 +234,17 @@ def test_a_layout_has_images(shared: Shared, tmp_path: Path) -> None:
     done = two.build(SHORT, "--cache-from", f"type=local,src={place}")
     assert statuses(done) == "***.**"
     assert two.run("cat /f /g") == one.run("cat /f /g")
+
+
+def test_a_second_try_is_known_to_the_other_store(shared: Shared) -> None:
+    """It does not repeat the failure, and remembers that without the shared cache."""
+    one, two = shared.store(), shared.store()
+    assert runs(one.build(CHECKED, "--cache-to", shared.repo)) == [".S", ".S", ".C"]
+    later = CHECKED.replace("later", "again")
+    done = two.build(later, "--cache-from", shared.repo)
+    assert runs(done) == ["*S", "*C", ".C"]
+    assert done.stdout == "again 5:6\n"
+    assert runs(two.build(later)) == ["*S", "*C", "*C"]
 
 
 def test_sundog_build_has_the_options(shared: Shared) -> None:

@@ -83,7 +83,7 @@ def content_digest(path: bytes) -> str:
     try:
         digest = ContentDigest()
         digest.add(fd, Source(b"name", b"name"))
-        return digest.value()
+        return digest.value().digest
     finally:
         os.close(fd)
 

@@ -29,11 +29,19 @@ class CutOff(Exception):
     """Close the connection without an answer."""
 
 
+class CutAfter(Exception):
+    """Close the connection after so many bytes of the answer's body."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
 class InProcessRegistry:
     """A registry that keeps all in memory and checks only digests.
 
     It calls ``before`` with each request, ``METHOD PATH``, before it carries the request out, and
-    ``after`` before it answers.  Both may raise Refuse or CutOff.
+    ``after`` before it answers.  Both may raise Refuse or CutOff, and ``after`` CutAfter.
     """
 
     def __init__(self) -> None:
@@ -113,11 +121,15 @@ class _Handler(BaseHTTPRequestHandler):
         request = f"{self.command} {self.path}"
         registry.requests.append(request)
         registry.connections.add(self.client_address[1])
+        end = None
         try:
             self._authenticate()
             registry.before(request)
             status, headers, content = self._answer(body)
-            registry.after(request)
+            try:
+                registry.after(request)
+            except CutAfter as cut:
+                end = cut.size
         except Refuse as refusal:
             status, headers, content = refusal.status, refusal.headers, b""
         except CutOff:
@@ -131,7 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content[:end])
+        if end is not None:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _authenticate(self) -> None:
         token = self.server_registry.token

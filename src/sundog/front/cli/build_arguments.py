@@ -120,6 +120,11 @@ class BuildArguments(RunArguments):
         "emulation of root if --force, $CH_IMAGE_FORCE and build.toml say none (default: "
         "seccomp); the output then says which one is used",
     )
+    explain_cache: bool = flag(
+        "--explain-cache",
+        "say of each stage's first instruction that was not in the cache what differs from the "
+        "last build under this name",
+    )
     file: str | None = option("-f --file", "DOCKERFILE", "default: CONTEXT/Dockerfile; - for stdin")
     ignorefile: str | None = option(
         "--ignorefile", "FILE", "in place of the context's .dockerignore"

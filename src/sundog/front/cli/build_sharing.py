@@ -8,6 +8,7 @@ from sundog.errors import UsageError
 from sundog.front.cli.registries import open_session
 from sundog.front.pflag_values import parse_duration
 from sundog.front.podman.times import SECOND
+from sundog.image.builder.shared.cache import ATTEMPTS
 from sundog.image.builder.shared.directory_place import DirectoryPlace
 from sundog.image.builder.shared.place import LOCAL, PlaceText, Sharing
 from sundog.image.builder.shared.registry_place import RegistryPlace
@@ -18,17 +19,19 @@ if TYPE_CHECKING:
     from sundog.front.cli.report import Report
     from sundog.image.builder.shared.place import Place
 
-_ATTEMPTS = 2  # to reach a registry: a build goes on without its cache
+SILENCE = 15.0  # seconds: so long a build waits for the next byte of its cache
 
 
 def chosen_sharing(arguments: BuildArguments, report: Report) -> Sharing:
     """Return the shared caches that a command line names; raise UsageError."""
-    session = cache(partial(open_session, arguments, report, attempts=_ATTEMPTS))
+    session = cache(partial(open_session, arguments, report, attempts=ATTEMPTS))
 
     def open_place(text: PlaceText) -> Place:
         if text.kind == LOCAL:
             return DirectoryPlace(text, report)
-        return RegistryPlace(text, session(), report)
+        # A registry may take a minute to keep a large layer.
+        is_source = text.option == "--cache-from"
+        return RegistryPlace(text, session(silence=SILENCE) if is_source else session(), report)
 
     return Sharing(
         [PlaceText.parse(text, "--cache-from") for text in arguments.cache_from],

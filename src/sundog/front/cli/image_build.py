@@ -120,6 +120,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         look_up=None if policy == NEVER else looker(arguments, report),
         uncached=tuple(name for text in arguments.no_cache_filter for name in text.split(",")),
         sharing=_sharing(arguments, report),
+        explains=arguments.explain_cache,
     )
     store = opened_store()
     contexts = dict(named_context(store, text, report, remotes) for text in arguments.build_context)

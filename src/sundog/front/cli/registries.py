@@ -35,8 +35,9 @@ def open_session(
     *,
     authenticated: bool = False,
     attempts: int = ATTEMPTS,
+    silence: float | None = None,
 ) -> Session:
-    """Return the command's session with registries."""
+    """Return the command's session with registries; ``silence`` is as of ``Session``."""
     from sundog.image.registry.session import Session  # a build seldom pulls
 
     return Session(
@@ -47,6 +48,7 @@ def open_session(
         prompt=ask_credentials,
         remember=not arguments.password_many,
         attempts=attempts,
+        silence=silence,
     )
 
 

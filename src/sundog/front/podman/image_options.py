@@ -85,6 +85,8 @@ BUILD = (
            to=valued("--cache-from")),
     Option("--cache-to", "REPO", TAKEN, "write results there", to=valued("--cache-to")),
     Option("--cache-ttl", "TIME", TAKEN, "take nothing that is older", to=valued("--cache-ttl")),
+    Option("--explain-cache", "", TAKEN, "say why the first instruction of a stage missed",
+           to=flag("--explain-cache")),
     Option("--pull", "[POLICY]", TAKEN, "ask the registry for newer bases: always, newer, missing "
            "or never", to=valued("--pull")),
     Option("--push", "", TAKEN, "copy the result to registries", to=flag("--push")),

@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
 from sundog.errors import BuildError, NotInStorage, StoreError
+from sundog.image.builder.explanation import pack_stages
 from sundog.image.builder.failure import forget_failure
 from sundog.image.builder.force import Force
 from sundog.image.builder.graph import stage_graph
 from sundog.image.builder.metadata import pair_text, without_times
+from sundog.image.builder.options import CACHE_DISABLED
 from sundog.image.builder.places import Places
 from sundog.image.builder.report import NOT_APPLICABLE
 from sundog.image.builder.retry import BuildAgain
@@ -30,6 +32,8 @@ from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sundog.image.builder.options import BuildOptions
     from sundog.image.builder.report import Report
     from sundog.image.builder.shared.cache import SharedBuild, SharedCaches
@@ -103,7 +107,10 @@ def _build(
             report.info(f"--force={force.mode}: modified {state.modified} RUN instructions")
         elif state.ran and force.fakeroot:
             report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
+        records = _records(state)
         image = _put(store, options, result)
+        for name, record in records.items():
+            store.last_builds.put(name, record)
         names = f": {' '.join(options.tags)}" if options.tags else ""
         report.info(f"grown in {state.instructions} instructions{names}")
     report.end()
@@ -196,6 +203,18 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
 
         write_results(store, options, config, result.layers)
     return replace(made, config=config)
+
+
+def _records(state: BuildState) -> Mapping[str, bytes]:
+    """Return by name what explains the misses of the next build.
+
+    If the cache gets nothing of this one, that is what was known before.
+    """
+    if state.options.cache_mode == CACHE_DISABLED:
+        known = {name: state.store.last_builds.get(name) for name in state.options.tags}
+        return {name: record for name, record in known.items() if record}
+    stages = [state.results[index].record for index in sorted(state.results)]
+    return dict.fromkeys(state.options.tags, pack_stages(stages))
 
 
 def _is_same(old: Image, new: ImageConfig, options: BuildOptions) -> bool:

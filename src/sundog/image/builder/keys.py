@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     # The values that a key is made of.
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         | dict[str, str]
         | "Stack"
         | "StepKey"
+        | "Part"
+        | "Contents"
         | None
     )
     # Name the layers of an image, bottom first.
@@ -39,12 +41,43 @@ if TYPE_CHECKING:
 # A new number makes all results invalid: change it with the keys or the meaning of an instruction.
 _VERSION = 1
 _PORTABLE = "portable"
+NOTED = 4096  # files of a step of which a checksum is kept
+# The kinds of parts, in the order in which ``explanation`` looks for one that differs.
+OTHER, ARGUMENT, FILES, IMAGE, MOUNT, DEVICE = (
+    "other",
+    "argument",
+    "files",
+    "image",
+    "mount",
+    "device",
+)
 
 
 class Stack(tuple[str, ...]):
     """The layers of an image as a field of a key, bottom first, by their names in this build."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A field with the words that people have for it; digests have the value alone.
+
+    ``name`` says which one of its ``kind`` it is.
+    """
+
+    kind: str
+    name: str
+    value: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The digest of some files, and checksums of the first of them, by path; ``is_whole``: all."""
+
+    digest: str
+    files: Mapping[bytes, int]
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +110,11 @@ class StepKey:
         yield from _stacks((self.layers, self.fields))
 
 
+def is_promised(layer: str) -> bool:
+    """Tell whether this names a layer that is not here: a diff ID, as no layer's ID is one."""
+    return ":" in layer
+
+
 def step_key(kind: str, layers: Sequence[str], *fields: Field) -> StepKey:
     """Return the key of an instruction on top of ``layers``."""
     return StepKey(kind, Stack(layers), fields)
@@ -105,6 +143,8 @@ def _stacks(field: Field) -> Iterator[Stack]:
             yield field
         case StepKey():
             yield from field.stacks()
+        case Part():
+            yield from _stacks(field.value)
         case tuple() | list():
             for item in field:
                 yield from _stacks(item)
@@ -117,6 +157,10 @@ def _encoded(field: Field, name: Naming) -> Iterable[bytes]:
             yield from _encoded(tuple(name(field)), name)
         case StepKey():
             yield from _encoded(field.named(name), name)
+        case Part():
+            yield from _encoded(field.value, name)
+        case Contents():
+            yield from _encoded(field.digest, name)
         case str():
             data = field.encode("utf-8", "surrogateescape")
             yield b"s%d:%b" % (len(data), data)

@@ -72,6 +72,7 @@ class BuildOptions:
     uncached         the names or numbers of stages whose results are not looked up
     annotations      of the manifest, when the image leaves
     sharing          the caches that other stores share
+    explains         say why the first result of each stage that was not found was not there
     epoch            the image's time of creation, in seconds since 1970; by default now
     """
 
@@ -98,3 +99,4 @@ class BuildOptions:
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     uncached: tuple[str, ...] = ()
     sharing: Sharing | None = None
+    explains: bool = False

@@ -9,6 +9,7 @@ remembers both, so that the next build has no failure to repeat; so do shared ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from sundog.errors import CommandFailed
 from sundog.image.builder.chosen_force import notify_obstacle
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.errors import SundogError
+    from sundog.image.builder.keys import StepKey
     from sundog.image.builder.state import BuildState
     from sundog.image.dockerfile.instructions import Instruction, Run
 
@@ -74,16 +76,26 @@ def recall(state: BuildState, instruction: Run, mark: Mark, *, is_announced: boo
     if not options.run.retry or options.cache_mode != CACHE_ENABLED:
         return
     kinds = (_RUN, _BUILD) if options.run.force.seccomp else (_BUILD,)
-    known = [kind for kind in kinds if state.store.cache.get(_key(mark, kind)) is not None]
+    cache = state.store.cache
+    known = [kind for kind in kinds if cache.get(_note_key(kind, mark.key)) is not None]
     _raise_known(state, instruction, mark, known, is_announced=is_announced)
 
 
-def recall_shared(state: BuildState, instruction: Run, mark: Mark, *, is_announced: bool) -> None:
-    """Raise RunAgain or BuildAgain if a shared cache says that a build had to begin again there."""
-    if not mark.portable or state.shared is None or not state.options.run.retry:
+def recall_shared(
+    state: BuildState, instruction: Run, key: StepKey, portable: str, *, is_announced: bool
+) -> None:
+    """Raise RunAgain or BuildAgain if a shared cache says that a build had to begin again there.
+
+    The store remembers that, too.
+    """
+    if not portable or state.shared is None or not state.options.run.retry:
         return
     kinds = (_RUN, _BUILD) if state.options.run.force.seccomp else (_BUILD,)
+    mark = Mark(key.local, key.layers, portable)
     known = [kind for kind in kinds if state.shared.has_note(_portable_key(mark, kind))]
+    if not state.options.dry_run:
+        for kind in known:
+            state.shared.keep_note(key, partial(_note_key, kind))
     _raise_known(state, instruction, mark, known, is_announced=is_announced)
 
 
@@ -144,8 +156,8 @@ def again_for_files(state: BuildState, instruction: Instruction, error: SundogEr
         raise BuildAgain
 
 
-def _key(mark: Mark, kind: str) -> str:
-    return cache_key("again", (), mark.key, kind)
+def _note_key(kind: str, key: str) -> str:
+    return cache_key("again", (), key, kind)
 
 
 def _portable_key(mark: Mark, kind: str) -> str:
@@ -156,4 +168,4 @@ def _remember(state: BuildState, mark: Mark, kind: str) -> None:
     if mark.portable and state.shared is not None and not state.options.dry_run:
         state.shared.write_note(_portable_key(mark, kind), COMMENT)
     if state.options.cache_mode != CACHE_DISABLED and not state.options.dry_run:
-        state.store.cache.put(_key(mark, kind), None, mark.below)
+        state.store.cache.put(_note_key(kind, mark.key), None, mark.below)

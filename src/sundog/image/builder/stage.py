@@ -94,7 +94,8 @@ class StageBuild:
         for instruction in (*self._triggers(), *self._stage.instructions):
             with ends_reported(report, instruction.name):
                 self._instruction(instruction)
-        return StageResult(self._steps.layers, self._steps.config, self._scope.args)
+        steps = self._steps
+        return StageResult(steps.layers, steps.config, self._scope.args, steps.past)
 
     def _from(self) -> None:
         base, start = self._stage.base, self._stage.start
@@ -134,6 +135,7 @@ class StageBuild:
                 self._steps.start_from(*known)
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._steps.config, platform)
+        self._steps.note_base(from_text(start))
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Remove the base's ONBUILD triggers from the configuration and return them."""

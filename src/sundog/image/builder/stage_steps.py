@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 
 from sundog.errors import CommandFailed, SundogError
+from sundog.image.builder.explanation import StageRecord, StepRecord
 from sundog.image.builder.failure import explained, is_fault
 from sundog.image.builder.graph import named_sources
 from sundog.image.builder.growing_environment import GrowingEnvironment
@@ -41,7 +43,7 @@ class StageSteps:
     """What a stage has become so far, and how a further instruction changes it.
 
     ``layers`` is None if a dry run does not know them.  ``fetches`` tells that the files of other
-    images have to be here.
+    images have to be here.  ``past`` is what the next build may compare with.
     """
 
     def __init__(self, state: BuildState, stage: Stage) -> None:
@@ -50,6 +52,8 @@ class StageSteps:
         self._store = state.store
         self._environment = GrowingEnvironment()
         self._is_unknown = False
+        self._is_explained = not state.options.explains
+        self.past = StageRecord(stage.start.alias or str(stage.index))
         self.layers: tuple[str, ...] | None = ()
         self.config = ImageConfig()
         self.fetches = False
@@ -62,6 +66,10 @@ class StageSteps:
     def start_from(self, layers: tuple[str, ...] | None, config: ImageConfig) -> None:
         """Continue an image."""
         self.layers, self.config = layers, config
+
+    def note_base(self, text: str) -> None:
+        """Note for the next build that the image is now what FROM gives."""
+        self.past.base, self.past.layers = text, self.layers or ()
 
     def configure(self, config: ImageConfig) -> None:
         """Give the image another configuration."""
@@ -126,6 +134,9 @@ class StageSteps:
             hit = self._shared(instruction, key, portable, is_announced=is_announced)
         if not is_announced:
             self._state.announce(instruction, HIT if hit is not None else MISS, step.text)
+        record = StepRecord.of(instruction.line, step.text, key)
+        if hit is None:
+            self._explain(record, step)
         if hit is None and self._state.options.dry_run:
             self._note_start(instruction, notice)
             self.layers = None
@@ -135,7 +146,19 @@ class StageSteps:
         else:
             layer = hit.layer
         self._share(portable, step, layer)
+        self.past.steps.append(replace(record, layer=layer or ""))
         self._record(step.text, layer, comment)
+
+    def _explain(self, record: StepRecord, step: TreeStep) -> None:
+        """Say why the first result of the stage that is not in the cache is not there."""
+        if not self._is_explained:
+            self._is_explained = True
+            reason = "nothing is looked up, as the command line says"
+            if self._looks_up:
+                reason = self._state.last.reason(
+                    self.past, record, is_independent=step.is_independent
+                )
+            self._state.report.info(f"     {reason}")
 
     def _carried_out(
         self,
@@ -205,8 +228,7 @@ class StageSteps:
         assert shared is not None
         hit = shared.find(key, portable, self.layers or ())
         if hit is None and isinstance(instruction, Run):
-            mark = Mark(key.local, key.layers, portable)
-            recall_shared(self._state, instruction, mark, is_announced=is_announced)
+            recall_shared(self._state, instruction, key, portable, is_announced=is_announced)
         return hit
 
     def _share(self, portable: str, step: TreeStep, layer: str | None) -> None:

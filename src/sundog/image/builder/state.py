@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
+from sundog.image.builder.explanation import LastBuild
 from sundog.image.builder.force import Force
 from sundog.image.builder.options import CACHE_ENABLED
 from sundog.image.builder.scope import TOO_LARGE
@@ -13,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sundog.image.builder.explanation import StageRecord
     from sundog.image.builder.graph import StageGraph
     from sundog.image.builder.options import BuildOptions
     from sundog.image.builder.places import Places
@@ -30,12 +33,13 @@ class StageResult:
     """The result of a stage; ``layers`` is None if a dry run does not know them.
 
     A layer that a shared cache promised goes by its diff ID.  ``args`` are the ARGs that a stage
-    built from this one sees, too.
+    built from this one sees, too.  ``record`` is for later explanations.
     """
 
     layers: tuple[str, ...] | None
     config: ImageConfig
     args: Mapping[str, str]
+    record: StageRecord
 
 
 @dataclass
@@ -66,6 +70,11 @@ class BuildState:
     modified: int = 0
     has_unseen: bool = False
     has_stayed_root: bool = False
+
+    @cached_property
+    def last(self) -> LastBuild:
+        """The last build under the name of this one."""
+        return LastBuild.of(self.store, self.options.tags)
 
     @property
     def looks_up(self) -> bool:

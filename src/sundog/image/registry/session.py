@@ -34,6 +34,7 @@ class Session:
     remember        whether to ask the user once per registry, not once per repository
     attempts        how often to ask a registry that does not answer
     connect_seconds how long to wait for a connection
+    silence         how long to wait for it, and for the next byte, if not as long as usual
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Session:
         remember: bool = True,
         attempts: int = ATTEMPTS,
         connect_seconds: float = CONNECT_SECONDS,
+        silence: float | None = None,
     ) -> None:
         self.files = CredentialFiles(environment, report.warning)
         self._environment = environment
@@ -56,7 +58,8 @@ class Session:
         self._prompt = prompt
         self._remember = remember
         self._attempts = attempts
-        self._connect_seconds = connect_seconds
+        self._connect_seconds = connect_seconds if silence is None else silence
+        self._silence = silence
         self._lock = threading.Lock()
         self._prompted: dict[str, Credentials] = {}
         self._clients: dict[tuple[Endpoint, tuple[str, ...] | None], RegistryClient] = {}
@@ -91,9 +94,13 @@ class Session:
 
     @cached_property
     def _transport(self) -> Transport:
-        from sundog.image.registry.transport import Urllib3Transport
+        from sundog.image.registry.transport import READ_SECONDS, Urllib3Transport
 
-        transport = Urllib3Transport(self._environment, connect_seconds=self._connect_seconds)
+        transport = Urllib3Transport(
+            self._environment,
+            connect_seconds=self._connect_seconds,
+            read_seconds=READ_SECONDS if self._silence is None else self._silence,
+        )
         return RetryingTransport(transport, attempts=self._attempts, tell=self._report.verbose)
 
     def _credentials(self, endpoint: Endpoint) -> Credentials | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sundog.image.store.containers import KeptContainers
     from sundog.image.store.deleted import DeletedImages
     from sundog.image.store.drivers import Driver
+    from sundog.image.store.last_builds import LastBuilds
     from sundog.image.store.locks import TurnLock
 
 
@@ -98,6 +99,13 @@ class Store:
         from sundog.image.store.containers import KeptContainers
 
         return KeptContainers(self._storage, self.layers, self.images)
+
+    @cached_property
+    def last_builds(self) -> LastBuilds:
+        """What the builds had that made the images."""
+        from sundog.image.store.last_builds import LastBuilds
+
+        return LastBuilds(self._storage)
 
     @cached_property
     def deleted(self) -> DeletedImages:

@@ -19,7 +19,7 @@ from sundog.errors import (
     UnreachableError,
 )
 from sundog.image.oci.verified import VerifiedReader
-from sundog.image.transfer.backoff import Backoff
+from sundog.image.transfer.backoff import ATTEMPTS, Backoff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,10 +52,11 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Fetch:
-    """Options of a fetch: setting ``cancelled`` ends it; ``sleep`` waits between two attempts."""
+    """Options of a fetch: ``cancelled`` ends it; ``sleep`` waits between two ``attempts``."""
 
     blobs: Blobs
     cancelled: threading.Event
+    attempts: int = ATTEMPTS
     sleep: Callable[[float], None] = time.sleep
 
     def blob(
@@ -190,7 +191,8 @@ class _Resumed:
             self._backoff.wait()
 
     def _begun(self, position: int) -> Backoff:
-        return Backoff(sleep=self._fetch.sleep, progress=_PROGRESS, start=position)
+        fetch = self._fetch
+        return Backoff(fetch.attempts, fetch.sleep, progress=_PROGRESS, start=position)
 
     def _check(self) -> None:
         if self._fetch.cancelled.is_set():

@@ -23,6 +23,7 @@ from sundog.image.oci.digest import Digest
 from sundog.image.store.layer_info import LayerBlob
 from sundog.image.store.layers import layer_id
 from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived
+from sundog.image.transfer.backoff import ATTEMPTS
 from sundog.image.transfer.fetch import Fetch
 from sundog.image.transfer.packing import is_marked
 
@@ -139,12 +140,14 @@ def pull_layers(
     *,
     below: Sequence[LayerId] = (),
     goes_on: bool = False,
+    attempts: int = ATTEMPTS,
 ) -> list[str]:
     """Bring all ``layers``, given bottom first, into the store and return their IDs.
 
     They are on top of the layers ``below``, which the store has.  Raises what fetching and
     unpacking raise; then no layer is in place, and ``unpackers`` cannot be used again.  A thread
-    may still wait for bytes then, unless the process ``goes_on`` afterwards.
+    may still wait for bytes then, unless the process ``goes_on`` afterwards.  ``attempts`` is how
+    often a source is asked that does not answer.
     """
     diff_ids = [layer.diff_id for layer in layers]
     under = [store.layers.portable_id(layer) for layer in below]
@@ -166,7 +169,8 @@ def pull_layers(
         return [found for found in present if found]
     drafts = []
     identities: list[str] = []
-    with _running(store, list(jobs.values()), unpackers, report, goes_on=goes_on) as events:
+    fetch = Fetch(store.blobs, threading.Event(), attempts)
+    with _running(store, list(jobs.values()), unpackers, report, fetch, goes_on=goes_on) as events:
         paths = store.layers.paths(below)
         for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
             if found:
@@ -235,14 +239,19 @@ def _job(store: Store, number: int, label: str, layer: RemoteLayer) -> _Job:
 
 @contextmanager
 def _running(
-    store: Store, jobs: Sequence[_Job], unpackers: Unpackers, report: Report, *, goes_on: bool
+    store: Store,
+    jobs: Sequence[_Job],
+    unpackers: Unpackers,
+    report: Report,
+    fetch: Fetch,
+    *,
+    goes_on: bool,
 ) -> Iterator[queue.SimpleQueue[_Event]]:
     """Fetch and unpack ``jobs`` while the context lasts; leaving it early gives up.
 
     The threads report to the queue that the context returns.
     """
-    cancelled = threading.Event()
-    fetch = Fetch(store.blobs, cancelled)
+    cancelled = fetch.cancelled
     events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
     # Two layers may have the same blob: it is fetched once.
     by_digest: dict[Digest, list[_Job]] = {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sundog.errors import BuildError, DockerfileError
 from sundog.image.builder.files.copy import image_tree
 from sundog.image.builder.files.sources import SourceTree
-from sundog.image.builder.keys import Stack
+from sundog.image.builder.keys import FILES, IMAGE, Part, Stack
 from sundog.image.builder.tree_step import absolute, encoded
 from sundog.image.dockerfile.wildcard import has_wildcard, literal_pattern
 
@@ -106,7 +106,7 @@ class HostFiles:
             found = self.pairs.find(tree, pair)
             names = tuple(source.name for source in found)
             try:
-                digest = tree.digest(found)
+                digest = Part(FILES, "", tree.contents(found))
             except BuildError as error:
                 raise self.pairs.located(error.message, error.hint, pair.line) from error
             prints.append((pair.source, pair.destination, names, digest))
@@ -138,7 +138,7 @@ class StageFiles:
     def fingerprint(self) -> Field:
         """Return the layers and the names; this reads no file."""
         names: list[Field] = [(pair.source, pair.destination) for pair in self.pairs.pairs]
-        return ["files of a stage", Stack(self.layers), names]
+        return ["files of a stage", Part(IMAGE, "", Stack(self.layers)), names]
 
     def prepare(self) -> Root:
         """Return the stage's image."""

@@ -11,12 +11,15 @@ import errno
 import hashlib
 import os
 import stat
+import zlib
 from dataclasses import dataclass, field
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.errors import BuildError
+from sundog.image.builder.keys import NOTED, Contents
 from sundog.image.layer.holes import SECTOR, data_extents
+from sundog.image.layer.names import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ class ContentDigest:
         self._state = hashlib.sha256()
         self._above: Above = () if follows else None
         self._links: dict[tuple[int, int], bytes] = {}
+        self._files: dict[bytes, int] = {}
+        self._is_whole = True
 
     def add(self, fd: int, source: Source) -> None:
         """Add a source that is open as ``fd``; raise BuildError if it can't be read."""
@@ -86,15 +91,20 @@ class ContentDigest:
             self._state.update(b"tree\0")
             entries = _digest_directory(fd, b"", self._links, source.listing, self._above)
         elif stat.S_ISREG(info.st_mode):
-            entries = _digest_file(fd, source.name, info, self._links)
+            entries = iter([(b"", _digest_file(fd, source.name, info, self._links))])
         else:
             raise unknown_type(source.path)
-        for entry in entries:
+        for path, entry in entries:
             self._state.update(entry)
+            if len(self._files) < NOTED:
+                shown = joined(source.path, path) if path else source.path
+                self._files[shown] = zlib.crc32(entry)
+            else:
+                self._is_whole = False
 
-    def value(self) -> str:
-        """Return the digest in hexadecimal digits."""
-        return self._state.hexdigest()
+    def value(self) -> Contents:
+        """Return the digest in hexadecimal digits, and the checksums."""
+        return Contents(self._state.hexdigest(), self._files, self._is_whole)
 
 
 def copied_attributes(fd: int) -> list[tuple[str, bytes]]:
@@ -198,38 +208,36 @@ def _refused(path: bytes, error: OSError, *, follows: bool = False) -> BuildErro
 
 def _digest_directory(
     fd: int, path: bytes, links: dict[tuple[int, int], bytes], listing: Listing | None, above: Above
-) -> Iterator[bytes]:
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the path of each entry, and what its copy depends on."""
     above, follows = below(above, fd, path), above is not None
     for name in names_in(fd, path, listing):
         entry = os.path.join(path, name)
         info = lstat_in(fd, name, entry, follows=follows)
         if stat.S_ISLNK(info.st_mode):
-            yield _head(b"l", entry, 0)
-            yield _sized(readlink_in(fd, name, entry))
+            yield entry, _head(b"l", entry, 0) + _sized(readlink_in(fd, name, entry))
         elif stat.S_ISDIR(info.st_mode) or stat.S_ISREG(info.st_mode):
             check_depth(entry)
             with Closing(open_in(fd, name, entry, follows=follows)) as inner:
                 if stat.S_IFMT(os.fstat(inner).st_mode) != stat.S_IFMT(info.st_mode):
                     raise changed(entry)
                 if stat.S_ISREG(info.st_mode):
-                    yield from _digest_file(inner, entry, info, links)
+                    yield entry, _digest_file(inner, entry, info, links)
                 else:
-                    yield _head(b"d", entry, info.st_mode)
-                    yield _attributes(inner)
+                    yield entry, _head(b"d", entry, info.st_mode) + _attributes(inner)
                     yield from _digest_directory(inner, entry, links, listing, above)
         elif stat.S_ISFIFO(info.st_mode):
-            yield _head(b"p", entry, info.st_mode)
+            yield entry, _head(b"p", entry, info.st_mode)
 
 
 def _digest_file(
     fd: int, path: bytes, info: os.stat_result, links: dict[tuple[int, int], bytes]
-) -> Iterator[bytes]:
+) -> bytes:
+    """Return what the copy of a file depends on."""
     if info.st_nlink > 1:
         first = links.setdefault((info.st_dev, info.st_ino), path)
         if first != path:
-            yield _head(b"h", path, 0)
-            yield _sized(first)
-            return
+            return _head(b"h", path, 0) + _sized(first)
     content = hashlib.sha256()
     if info.st_size - info.st_blocks * SECTOR > _LARGE_HOLES:
         content.update(b"holes of %d\0" % info.st_size)
@@ -238,9 +246,7 @@ def _digest_file(
             _digest_data(fd, content, start, min(start + length, info.st_size))
     else:
         _digest_data(fd, content, 0, info.st_size)  # reading a file that grows might not end
-    yield _head(b"f", path, info.st_mode)
-    yield content.digest()
-    yield _attributes(fd)
+    return _head(b"f", path, info.st_mode) + content.digest() + _attributes(fd)
 
 
 def _digest_data(fd: int, content: hashlib._Hash, start: int, end: int) -> None:

@@ -17,7 +17,7 @@ from sundog.base.record.owners import pack_owners, unpack_owners
 from sundog.errors import ArchiveError, BuildError
 from sundog.image.builder.files.placement import Attributes, Placer
 from sundog.image.builder.files.sources import SourceTree
-from sundog.image.builder.keys import Stack, digest_of, step_key
+from sundog.image.builder.keys import FILES, IMAGE, OTHER, Part, Stack, digest_of, step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.layer.inherit import StepOwners
@@ -166,7 +166,7 @@ class ContextFiles:
         found = self.find()
         if not found:
             self.report.warning(f"nothing to copy: no file matches {' '.join(self.sources)}")
-        return self.context.tree().digest(found)
+        return Part(FILES, "", self.context.tree().contents(found))
 
     def prepare(self) -> None:
         """Return None."""
@@ -188,7 +188,8 @@ class ImageFiles:
 
     def fingerprint(self) -> Field:
         """Return the layers and the names; this reads no file."""
-        return ("image", Stack(self.layers), self.sources, self.excludes, self.parents)
+        layers = Part(IMAGE, "", Stack(self.layers))
+        return ("image", layers, self.sources, self.excludes, self.parents)
 
     def prepare(self) -> Root:
         """Return the image."""
@@ -227,7 +228,7 @@ class Documents:
 
     def fingerprint(self) -> Field:
         """Return a digest of the texts."""
-        return digest_of(("heredocs", self.texts))
+        return Part(OTHER, "the text of a heredoc", digest_of(("heredocs", self.texts)))
 
     def prepare(self) -> None:
         """Return None."""

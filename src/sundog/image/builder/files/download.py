@@ -34,6 +34,7 @@ from sundog.errors import (
 from sundog.image.builder.files.archive import is_archive, put_unpacked
 from sundog.image.builder.files.copy import put_file
 from sundog.image.builder.files.remote_access import refused_hint
+from sundog.image.builder.keys import FILES, Part
 from sundog.image.builder.tree_step import without_user
 from sundog.image.layer.limits import NO_LIMITS_HINT
 from sundog.image.oci.digest import Digest
@@ -115,7 +116,7 @@ class RemoteFile:
         """Return name and digest of the file; fetch it unless the digest is known."""
         if not self._digest:
             self._digest = self.checksum or self._fetch(self._noted())
-        return ("url", self.name, self._digest, self.unpack)
+        return ("url", self.name, Part(FILES, self.shown, self._digest), self.unpack)
 
     def prepare(self) -> None:
         """Fetch the file, unless it has been fetched."""

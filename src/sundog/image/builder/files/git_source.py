@@ -26,6 +26,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.process import Umask
 from sundog.errors import AddressError, ArchiveError, BuildError
 from sundog.image.builder.files.sources import SourceTree
+from sundog.image.builder.keys import FILES, Part
 from sundog.image.builder.tree_step import decoded, without_user
 from sundog.image.dockerfile.ignore import PathPatterns
 from sundog.image.dockerfile.wildcard import literal_pattern
@@ -173,7 +174,7 @@ class GitFiles:
         return (
             "git",
             reference.remote,
-            self._commit,
+            Part(FILES, "the git repository", self._commit),
             reference.subdir,
             self.keep_git_dir,
             reference.submodules,

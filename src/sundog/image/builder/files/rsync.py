@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import stat
+import zlib
 from dataclasses import dataclass, field
 
 from sundog.base.kernel.files import Closing
@@ -29,7 +30,7 @@ from sundog.image.builder.files.content import Source
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.files.placement import Placer
 from sundog.image.builder.files.sources import SourceTree
-from sundog.image.builder.keys import digest_of, step_key
+from sundog.image.builder.keys import FILES, NOTED, Contents, Part, digest_of, step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.inherit import StepOwners
 from sundog.runtime.container.root import DirectoryRoot
@@ -148,7 +149,10 @@ class RsyncStep(PlainStep):
         output = in_root(roots, list_files)
         with Closing(os.open(context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             tree = SourceTree.of_context(fd)
-            return digest_of([self._fingerprint(tree, item) for item in _items(output)])
+            prints = [(item.path, self._fingerprint(tree, item)) for item in _items(output)]
+        noted = {path: zlib.crc32(digest_of(each).encode()) for path, each in prints[:NOTED]}
+        digest = digest_of([each for _, each in prints])
+        return Part(FILES, "", Contents(digest, noted, len(noted) == len(prints)))
 
     def _fingerprint(self, tree: SourceTree, item: _Item) -> Field:
         """Return what a transferred file depends on; raise BuildError for one outside."""

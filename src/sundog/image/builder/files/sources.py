@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sundog.base.record.owners import OwnerRecord, OwnersManifest
     from sundog.image.builder.files.content import Listing
+    from sundog.image.builder.keys import Contents
     from sundog.image.dockerfile.globs import Automaton
 
 _PIVOT = "/./"
@@ -303,6 +304,10 @@ class SourceTree:
 
     def digest(self, sources: Sequence[Source]) -> str:
         """Return a digest of everything that COPY copies from ``sources``."""
+        return self.contents(sources).digest
+
+    def contents(self, sources: Sequence[Source]) -> Contents:
+        """Return the same digest, and the checksums of the first files."""
         digest = ContentDigest(follows=self.follows)
         for source in sources:
             with Closing(self.open(source.path)) as fd:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from sundog.errors import BuildError, CdiError, SundogError
+from sundog.image.builder.keys import DEVICE, Part
 from sundog.runtime.cdi.registry import device_names
 from sundog.runtime.devices.injection import injection
 from sundog.runtime.devices.words import edits_of_words
@@ -35,7 +36,9 @@ class RunDevices:
 
     def key(self) -> list[Field]:
         """Return the devices' part of the key: none without devices in the Dockerfile."""
-        return [["devices", [device.name for device in self.devices]]] if self.devices else []
+        if not self.devices:
+            return []
+        return [["devices", Part(DEVICE, "", [device.name for device in self.devices])]]
 
     def injection(self) -> Injection | None:
         """Return what RUN gets, None for nothing.  Raises BuildError for a missing device."""

@@ -15,7 +15,7 @@ from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import BuildError
 from sundog.image.builder.files.placement import Placer
-from sundog.image.builder.keys import cache_key, step_key
+from sundog.image.builder.keys import FILES, IMAGE, MOUNT, Part, cache_key, step_key
 from sundog.image.builder.run.heredoc_command import SCRIPT_DIRECTORY
 from sundog.image.builder.tree_step import encoded
 from sundog.image.dockerfile.mounts import BIND, CACHE, SECRET, SSH, TMPFS
@@ -86,7 +86,7 @@ class ContextOrigin:
     def fingerprint(self, path: str) -> Field:
         """Return a digest of what is at ``path``; raise BuildError if nothing is there."""
         tree = self.context.tree()
-        return tree.digest(tree.find([_pattern(path)]))
+        return Part(FILES, "", tree.contents(tree.find([_pattern(path)])))
 
     def view(self, path: str, scratch: bytes, *, writable: bool) -> View:
         """Return the place of the files that ``path`` names.
@@ -122,7 +122,7 @@ class ImageOrigin:
 
     def fingerprint(self, path: str) -> Field:
         """Return the layers and the path; this reads no file."""
-        return step_key("mounted", self.layers, path)
+        return Part(IMAGE, "", step_key("mounted", self.layers, path))
 
     def view(self, path: str, scratch: bytes, *, writable: bool) -> View:  # noqa: ARG002
         """Return the view of the layers, and ``path``."""
@@ -145,7 +145,7 @@ class RunMount:
         """Return the mount's part of the key."""
         mount = self.mount
         source = mount.source or "."
-        return [
+        fields: Field = [
             mount.type,
             self.target,
             mount.id,
@@ -158,6 +158,7 @@ class RunMount:
             mount.sharing,
             None if self.origin is None else [source, self.origin.fingerprint(source)],
         ]
+        return Part(MOUNT, self.target or f"{mount.type} {mount.id}", fields)
 
 
 @dataclass

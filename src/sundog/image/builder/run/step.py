@@ -14,7 +14,7 @@ from sundog.base.kernel.process import Umask
 from sundog.base.kernel.refusal import file_system_of
 from sundog.errors import BuildError, CommandFailed, KernelError
 from sundog.image.builder.files.chown import account_file
-from sundog.image.builder.keys import step_key
+from sundog.image.builder.keys import ARGUMENT, OTHER, Part, step_key
 from sundog.image.builder.run.refusals import likely_refusals, seen_refusals
 from sundog.image.builder.tree_step import decoded, encoded
 from sundog.image.builder.user import identify
@@ -92,12 +92,12 @@ class RunStep:
             "run",
             layers,
             self.argv,
-            dict(self.environment),
-            self.working_dir,
-            self.options.force.key,
-            self.offline,
+            Part(ARGUMENT, "", dict(self.environment)),
+            Part(OTHER, "the working directory", self.working_dir),
+            Part(OTHER, "the emulation of root", self.options.force.key),
+            Part(OTHER, "the network", self.offline),
             self.mounts.key(),
-            self.user,
+            Part(OTHER, "the user", self.user),
         )
 
     def execute(self, snapshot: Snapshot) -> None:

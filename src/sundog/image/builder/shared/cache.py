@@ -20,7 +20,9 @@ from sundog.errors import (
     ProtocolError,
     RegistryError,
     SundogError,
+    UnreachableError,
 )
+from sundog.image.builder.keys import is_promised
 from sundog.image.builder.shared.entry import Result
 from sundog.image.builder.shared.registry_place import QuietReport
 from sundog.image.oci.platform import Platform
@@ -29,7 +31,7 @@ from sundog.image.transfer.layers import Unpackers, pull_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sundog.image.builder.bases import Bases, ImageName, LookUp, PromisedImage
     from sundog.image.builder.keys import Stack, StepKey
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 # Errors about one entry; others are about its place.
 _OF_ENTRY = (ContentMismatch, DocumentError, ArchiveError, ProtocolError, NotInRegistryError)
 _OF_LAYER = (*_OF_ENTRY, RegistryError)
+ATTEMPTS = 2  # to reach a registry: a build goes on without its cache
 _FAULTS = 3  # of entries, until their place is given up
 _SHOWN = 12  # digits of a key in messages
 
@@ -155,11 +158,15 @@ class _Promise:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A result that was found: the layers of the stage below it, and its own, None for none."""
+    """A result that was found: the layers of the stage below it, and its own, None for none.
+
+    The build cache of the store gets it under what ``name`` makes of its local key.
+    """
 
     key: StepKey
     below: tuple[str, ...]
     layer: str | None
+    name: Callable[[str], str] = str
 
 
 class SharedBuild:
@@ -258,6 +265,14 @@ class SharedBuild:
         """Tell whether there is an entry that says something by its key alone."""
         return self._caches.find(key) is not None
 
+    def keep_note(self, key: StepKey, name: Callable[[str], str]) -> None:
+        """Put a note about a step into the build cache of the store, when its layers are here.
+
+        ``name`` makes its key there of the local key of the step.
+        """
+        self._taken.append(_Taken(key, key.layers, None, name))
+        self._remember()
+
     def write_note(self, key: str, text: str) -> None:
         """Write an entry that says something by its key alone."""
         self._caches.write(self._store, Result(key, None, text, Platform.of_host()), replaces=False)
@@ -296,24 +311,35 @@ class SharedBuild:
         self._report.info(f"{places}: fetching {len(names)} layer{'s'[: len(names) > 1]}")
         try:
             return (*below, *self._pull(promises, below))
-        except _OF_LAYER:
-            pass
+        except _OF_LAYER as error:
+            # A server that does not answer is asked no more, if only one can be meant.
+            is_slow = (
+                isinstance(error, UnreachableError)
+                and len({id(each.source) for each in promises}) == 1
+            )
+            if len(promises) == 1 or is_slow:
+                raise self._broken(promises[0], error) from error
         for promise in promises:  # which one was it?
             try:
                 below = (*below, *self._pull([promise], below))
-            except _OF_ENTRY as error:
-                promise.source.distrust(promise.key, error)
-                raise PromiseBroken from error
-            except RegistryError as error:
-                promise.source.give_up(error)
-                raise PromiseBroken from error
+            except _OF_LAYER as error:
+                raise self._broken(promise, error) from error
         return below
+
+    def _broken(self, promise: _Promise, error: SundogError) -> PromiseBroken:
+        if isinstance(error, _OF_ENTRY):
+            promise.source.distrust(promise.key, error)
+        else:
+            promise.source.give_up(error)
+        return PromiseBroken()
 
     def _pull(self, promises: Sequence[_Promise], below: tuple[str, ...]) -> list[str]:
         layers = [promise.layer for promise in promises]
         with Unpackers() as unpackers:
             report = QuietReport(self._report)
-            return pull_layers(self._store, layers, unpackers, report, below=below, goes_on=True)
+            return pull_layers(
+                self._store, layers, unpackers, report, below=below, goes_on=True, attempts=ATTEMPTS
+            )
 
     def _remember(self) -> None:
         """Put the results that are here now into the build cache of the store."""
@@ -325,7 +351,7 @@ class SharedBuild:
                 left.append(taken)
                 continue
             layer = None if taken.layer is None else self.here(above)[-1]
-            local = taken.key.named(lambda stack: self.here(tuple(stack)))
+            local = taken.name(taken.key.named(lambda stack: self.here(tuple(stack))))
             self._store.cache.put(local, layer, self.here(taken.below))
         self._taken = left
 
@@ -337,11 +363,6 @@ class SharedBuild:
             layer if is_promised(layer) else self._store.layers.portable_id(layer)
             for layer in stack
         ]
-
-
-def is_promised(layer: str) -> bool:
-    """Tell whether this names a layer that is not here: a diff ID, as no layer's ID is one."""
-    return ":" in layer
 
 
 def _platform(config: ImageConfig) -> Platform:
