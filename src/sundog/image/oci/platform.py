@@ -6,42 +6,19 @@ Specification: OCI image-spec v1.1, image-index.md §Platform Variants, and the 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from sundog.errors import UsageError
+from sundog.base.record.platform_names import (
+    host_platform,
+    parse_platform,
+    platform_text,
+    usual_platform,
+)
 from sundog.runtime.linker.elf import ElfError, layout_of
 
-# uname -m, or another common spelling, → architecture and variant as registries list them.
-_MACHINES = {
-    "x86_64": ("amd64", ""),
-    "x86-64": ("amd64", ""),
-    "i386": ("386", ""),
-    "i486": ("386", ""),
-    "i586": ("386", ""),
-    "i686": ("386", ""),
-    "aarch64": ("arm64", ""),
-    "arm64": ("arm64", ""),
-    "armv8l": ("arm", "v7"),  # a 32-bit process on a 64-bit kernel
-    "armv8b": ("arm", "v7"),
-    "aarch32": ("arm", "v7"),
-    "armhf": ("arm", "v7"),
-    "armv7l": ("arm", "v7"),
-    "armel": ("arm", "v6"),
-    "armv6l": ("arm", "v6"),
-    "armv5l": ("arm", "v5"),
-    "armv5tel": ("arm", "v5"),
-    "armv5tejl": ("arm", "v5"),
-    "ppc64le": ("ppc64le", ""),
-    "s390x": ("s390x", ""),
-    "riscv64": ("riscv64", ""),
-    "loongarch64": ("loong64", ""),
-    "mips64": (
-        "mips64le",
-        "",
-    ),  # whatever its byte order: no image is big-endian
-    "mips64le": ("mips64le", ""),
-}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.base.record.platform_names import PlatformName
 
 # e_machine, class in bits and byte order of an ELF file → uname -m.
 _ELF_MACHINES = {
@@ -55,9 +32,6 @@ _ELF_MACHINES = {
     (243, 64, "little"): "riscv64",
     (258, 64, "little"): "loongarch64",
 }
-
-# Variants that the architecture alone implies.
-_IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1"), ("amd64", "1")}
 
 # Architecture → its variants, the newest first; "" is the implied one.
 _OLDER_VARIANTS: dict[str, tuple[str, ...]] = {
@@ -82,37 +56,22 @@ class Platform:
         uname's spellings work too, and an implied variant is dropped: ``linux/aarch64`` and
         ``arm64/v8`` are both ``linux/arm64``.
         """
-        parts = text.lower().split("/")
-        if not all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
-            raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
-        match parts:
-            case [name] if name in _OPERATING_SYSTEMS:
-                return cls(name, cls.of_host().architecture, cls.of_host().variant)
-            case [name]:
-                return _normalized("linux", name, "")
-            case [os_name, name] if os_name in _OPERATING_SYSTEMS:
-                return _normalized(os_name, name, "")
-            case [name, variant]:
-                return _normalized("linux", name, variant)
-            case [os_name, name, variant]:
-                return _normalized(os_name, name, variant)
-            case _:
-                raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
+        return cls(*parse_platform(text))
 
     @classmethod
     def of(cls, os_name: str, architecture: str, variant: str = "") -> Platform:
         """Return the platform that a document's fields name, in the usual spelling."""
-        return _normalized(os_name.lower(), architecture.lower(), variant.lower())
+        return cls(*usual_platform(os_name, architecture, variant))
 
     @classmethod
     def of_host(cls) -> Platform:
         """Return this machine's platform, from uname(2)."""
-        return cls.of_machine(os.uname().machine)
+        return cls(*host_platform())
 
     @classmethod
     def of_machine(cls, machine: str) -> Platform:
         """Translate uname's ``machine``; an unknown one is returned unchanged."""
-        return _normalized("linux", machine.lower(), "")
+        return cls(*usual_platform("linux", machine, ""))
 
     @classmethod
     def of_program(cls, head: bytes) -> Platform | None:
@@ -145,19 +104,10 @@ class Platform:
             older = tuple(variant for variant in older if not variant)
         return [self, *(Platform(self.os, self.architecture, variant) for variant in older)]
 
+    @property
+    def parts(self) -> PlatformName:
+        """The three fields."""
+        return self.os, self.architecture, self.variant
+
     def __str__(self) -> str:
-        parts = (self.os, self.architecture, self.variant)
-        return "/".join(part for part in parts if part)
-
-
-_OPERATING_SYSTEMS = frozenset(["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd"])
-
-
-def _normalized(os_name: str, name: str, variant: str) -> Platform:
-    architecture, implied = _MACHINES.get(name, (name, ""))
-    variant = variant or implied
-    if (architecture, variant) in _IMPLIED_VARIANTS:
-        variant = ""
-    if architecture == "arm":
-        variant = f"v{variant}" if variant.isdigit() else variant or "v7"
-    return Platform(os_name, architecture, variant)
+        return platform_text(self.parts)

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 from sundog.base.kernel.files import sync_path
 from sundog.base.kernel.libc import printable
+from sundog.base.record.stored_entry import PLATFORMS
 from sundog.errors import StoreError
 from sundog.image.store.deleted import DELETED
 from sundog.image.store.garbage import Gone
 from sundog.image.store.image_files import tree_of
 from sundog.image.store.images import user_of
 from sundog.image.store.locks import remove_turns
+from sundog.image.store.platform_notes import PlatformNotes
 from sundog.image.store.users import Users
 
 TYPE_CHECKING = False
@@ -56,6 +58,7 @@ class _Found:
 _CONTENT = (
     *(b"images", b"containers", b"cache", b"layers", b"trees", b"blobs", b"probe"),
     *(b"downloads", b"accounts", b"deleted", b"host-libraries", b"sif"),
+    PLATFORMS,
 )
 
 
@@ -101,6 +104,8 @@ class Collection:
                     self._cache.drop(entry)
                 places = storage.set_aside(found.paths)
                 self._blobs.collect(dict.fromkeys(found.blobs))
+                ended = None if found.deleted is None else [gone.directory for gone in due.gone]
+                PlatformNotes(storage).forget(ended)
                 remove_turns(storage.locks, storage.at(b"locks"))
                 storage.locks.sweep()
                 storage.garbage.settle(due)
@@ -109,8 +114,7 @@ class Collection:
             storage.scratch.dispose(*places)
             self._deleted.prune(found.deleted)
             with suppress(OSError):  # a command may have been killed that did not
-                ended = filter(None, (gone.directory for gone in due.gone))
-                self._images.heal_links(None if found.deleted is None else ended)
+                self._images.heal_links(None if ended is None else filter(None, ended))
         return True
 
     def _found(self) -> _Found:

@@ -15,7 +15,9 @@ from dataclasses import replace
 
 from sundog.base.fields import Fields
 from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.stored_entry import parted
 from sundog.errors import DocumentError, NotInStorage, StoreError
+from sundog.image.oci.platform import Platform
 from sundog.image.store.image_files import described, image_from
 from sundog.image.store.users import add_user
 
@@ -49,33 +51,34 @@ class DeletedImages:
                     continue
                 os.makedirs(self._storage.at(DELETED), mode=0o700, exist_ok=True)
                 text = json.dumps({"image": described(image), "config": image.config.to_json()})
-                self._storage.write_file(self._path(image.reference), text.encode())
-                directories = map(self._layers.directory, image.layers)
-                add_user(directories, _user(name_to_directory(image.reference)))
+                name = image.entry_name
+                self._storage.write_file(
+                    self._storage.at(DELETED, os.fsencode(name)), text.encode()
+                )
+                add_user(map(self._layers.directory, image.layers), _user(name))
 
     def list(self) -> Sequence[Image]:
         """Return the images that can be restored now, in order of their typed names."""
         found = []
         for name in self._names():
             image = self._read(name)
-            if image is not None and self._is_whole(image) and not self._is_here(image.reference):
+            if image is not None and self._is_whole(image) and not self._is_here(image):
                 found.append(image)
-        return sorted(found, key=lambda image: image.typed)
+        return sorted(found, key=lambda image: (image.typed, str(image.platform)))
 
-    def restore(self, text: str) -> Image:
+    def restore(self, text: str, platform: Platform | None = None) -> Image:
         """Put the deleted image back that ``text`` names; return it.
 
-        Raises StoreError if there is an image of this name, and NotInStorage if there was none, or
-        if its layers are gone.
+        It is chosen as by ``Images.get``.  Raises StoreError if there is such an image, and
+        NotInStorage if there was none, or if its layers are gone.
         """
-        reference = canonical_name(text)
-        if self._is_here(reference):
+        self._storage.hold()
+        image = self._chosen(canonical_name(text), platform)
+        wanted = platform if image is None else image.platform
+        if self._images.has(text, wanted):
             raise StoreError(
                 f"image exists; will not overwrite: {text}", f"ch-image delete {text}; or use it"
             )
-        self._storage.hold()
-        name = os.fsencode(name_to_directory(reference))
-        image = self._read(name)
         if image is None:
             raise NotInStorage(f"image not in cache: {text}", "see: ch-image list --undeletable")
         if not self._is_whole(image):
@@ -86,7 +89,7 @@ class DeletedImages:
         blobs = tuple(digest for digest in image.blobs if self._has_blob(digest))
         image = replace(image, blobs=blobs if blobs == image.blobs else ())
         self._images.put(image)
-        self._forget(name)
+        self._forget(os.fsencode(image.entry_name))
         return image
 
     def prune(self, names: Iterable[bytes] | None = None) -> None:
@@ -121,9 +124,22 @@ class DeletedImages:
     def _is_whole(self, image: Image) -> bool:
         return all(map(self._layers.exists, image.layers))
 
-    def _is_here(self, reference: str) -> bool:
-        return os.path.lexists(
-            self._storage.at(b"images", os.fsencode(name_to_directory(reference)))
+    def _is_here(self, image: Image) -> bool:
+        return self._images.has(image.reference, image.platform)
+
+    def _chosen(self, reference: str, platform: Platform | None) -> Image | None:
+        """Return the deleted image of a name and a platform; raise NotInStorage if it is open."""
+        directory = name_to_directory(reference)
+        names = [name for name in self._names() if parted(os.fsdecode(name))[0] == directory]
+        found = {image.platform: image for image in map(self._read, names) if image is not None}
+        for wanted in (platform or Platform.of_host()).runnable():
+            if wanted in found:
+                return found[wanted]
+        if platform is not None or len(found) < 2:
+            return None if platform is not None else next(iter(found.values()), None)
+        raise NotInStorage(
+            f"{reference} was deleted for {', '.join(sorted(map(str, found)))}",
+            "choose one with --arch",
         )
 
     def _has_blob(self, digest: str) -> bool:
@@ -133,9 +149,6 @@ class DeletedImages:
         with suppress(FileNotFoundError):
             os.unlink(self._storage.at(DELETED, name))
             self._storage.device.changed(self._storage.at(DELETED))
-
-    def _path(self, reference: str) -> bytes:
-        return self._storage.at(DELETED, os.fsencode(name_to_directory(reference)))
 
 
 def _user(directory: str) -> bytes:

@@ -16,6 +16,7 @@
     cache-mounts/   see ``cache_mounts``
     containers/     see ``record.kept``
     deleted/        see ``deleted``
+    platforms/      see ``record.stored_entry``
     running/        see ``record.running``
     convert/        see ``convert.temporary``
     run/            what is known of running containers: see ``state.place``

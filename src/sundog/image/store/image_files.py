@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.stub import read_all
-from sundog.base.record.names import spelled_out
+from sundog.base.record.names import name_to_directory, spelled_out
+from sundog.base.record.platform_names import platform_key
 from sundog.base.record.stack import read_stack
-from sundog.errors import DocumentError, StoreError
+from sundog.base.record.stored_entry import entry_beside
+from sundog.errors import DocumentError, StoreError, UsageError
 from sundog.image.oci.config import ImageConfig
+from sundog.image.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from sundog.base.fields import JsonObject
     from sundog.image.store.layers import LayerId
 
+_ENTRY_LIMIT = 255  # NAME_MAX
 _DESCRIPTION, _ENVIRONMENT = "image.json", "root/ch/environment"
 
 
@@ -59,6 +63,37 @@ class Image:
     def entry(self) -> ImageEntry:
         """The image without its configuration."""
         return ImageEntry(self.reference, self.typed, self.layers, self.origin, self.blobs)
+
+    @property
+    def platform(self) -> Platform:
+        """The platform that the image is for; this machine's if the configuration has none."""
+        config = self.config
+        if not config.architecture:
+            return Platform.of_host()
+        return Platform.of(config.os, config.architecture, config.variant)
+
+    @property
+    def entry_name(self) -> str:
+        """The directory of ``images/`` that the image gets: see ``record.stored_entry``.
+
+        Raises StoreError if no directory can have that name.
+        """
+        directory = name_to_directory(self.reference)
+        if self.platform == Platform.of_host():
+            return directory
+        try:
+            entry = entry_beside(directory, platform_key(self.platform.parts))
+        except UsageError as error:
+            raise StoreError(
+                f"can't store {self.typed}: its configuration is for {error.message}",
+                "who made it must correct it",
+            ) from error
+        if len(entry) > _ENTRY_LIMIT:
+            raise StoreError(
+                f"the full name is too long to be stored for {self.platform}: {self.reference}",
+                f"give it a name of less than {_ENTRY_LIMIT - 32} characters",
+            )
+        return entry
 
     @property
     def id(self) -> str:

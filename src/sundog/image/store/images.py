@@ -1,5 +1,7 @@
 """``images/NAME/``: images.  NAME is the canonical name, with ``%`` for ``/`` and ``+`` for ``:``.
 
+One name may have an image for each of several platforms: ``record.stored_entry``.
+
     image.json   the name, how the user typed it, the layers, the origin
     config.json  the image's configuration, in the form of OCI image-spec
     stack        what ``ch-run`` reads, see ``record.stack``
@@ -21,6 +23,8 @@ from sundog.base.kernel.files import RENAME_EXCHANGE, Closing, renameat2
 from sundog.base.kernel.locks import is_at
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
+from sundog.base.record.platform_names import platform_of_key
+from sundog.base.record.stored_entry import StoredEntries, parted
 from sundog.errors import (
     DocumentError,
     KernelError,
@@ -29,6 +33,7 @@ from sundog.errors import (
     StoreError,
 )
 from sundog.image.oci.config import ImageConfig
+from sundog.image.oci.platform import Platform
 from sundog.image.store.garbage import Gone
 from sundog.image.store.image_draft import write_image
 from sundog.image.store.image_files import (
@@ -40,12 +45,13 @@ from sundog.image.store.image_files import (
     tree_of,
 )
 from sundog.image.store.img_links import ImgLinks
+from sundog.image.store.platform_notes import PlatformNotes
 from sundog.image.store.users import add_user
 from sundog.image.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sundog.image.store.drivers import Driver
     from sundog.image.store.layers import LayerId, Layers
@@ -69,17 +75,21 @@ class Images:
         self._layers = layers
         self._choose_driver = choose_driver
         self._links = ImgLinks(storage)
+        self._notes = PlatformNotes(storage)
 
-    def get(self, text: str) -> Image:
+    def get(self, text: str, platform: Platform | None = None) -> Image:
         """Return the image that ``text`` names.  Its layers stay as long as the store is open.
 
+        It is the one for ``platform``; without that, the one for this machine, else the only one.
         Raises NotInStorage, ReferenceSyntaxError, or StoreError when a layer is missing.
         """
-        canonical = canonical_name(text)
+        directory = name_to_directory(canonical_name(text))
         self._storage.hold()
-        image = self._find(name_to_directory(canonical))
+        self._links.follow(directory)
+        entry = self._chosen(directory, platform)
+        image = None if entry is None else self._read(entry)
         if image is None:
-            raise _not_in_storage(text)
+            raise self._not_in_storage(text, platform)
         for layer in image.layers:
             if not self._layers.exists(layer):
                 raise StoreError(
@@ -87,6 +97,22 @@ class Images:
                     "import or build it again; a program that cleans /var/tmp may have deleted it",
                 )
         return image
+
+    def has(self, text: str, platform: Platform | None = None) -> bool:
+        """Tell whether there is an image of that name, for any platform or for just this one."""
+        entries = self._entries(name_to_directory(canonical_name(text)))
+        return bool(entries.all() if platform is None else entries.find([platform.parts]))
+
+    def of_name(self, text: str) -> Sequence[Image]:
+        """Return the images of a name for all platforms; their layers stay as after ``get``.
+
+        Raises NotInStorage, ReferenceSyntaxError or StoreError.
+        """
+        entries = self._entries(name_to_directory(canonical_name(text)))
+        found = [self.get(text, Platform(*found)) for found in entries.all_platforms()]
+        if not found:
+            raise self._not_in_storage(text)
+        return found
 
     def entries(self) -> Sequence[ImageEntry]:
         """Return all images as ``list`` does, without their configurations, which are not read."""
@@ -111,7 +137,7 @@ class Images:
             image = self._or_told(self._read, directory)
             if image is not None:
                 images.append(image)
-        return sorted(images, key=lambda image: image.typed)
+        return sorted(images, key=_place_in_lists)
 
     def count(self) -> int:
         """Return the number of images."""
@@ -126,16 +152,20 @@ class Images:
         """Return for each pattern the images whose typed or canonical name it matches.
 
         A pattern is a glob of fnmatch(3), or a name; it may have either spelling of
-        ``spelled_out``.  For a name, no other image is read; for a glob, only names are.
+        ``spelled_out``.  For a name, no other image is read; for a glob, only names are.  A name
+        has an image for each of its platforms.
         """
         entries = self.entries() if any(map(is_glob, patterns)) else ()
         return {
             pattern: [
                 image
-                for entry in entries
-                if fnmatchcase(entry.typed, spelled_out(pattern))
-                or fnmatchcase(entry.reference, spelled_out(pattern))
-                for image in self._named(entry.reference)
+                for reference in dict.fromkeys(
+                    entry.reference
+                    for entry in entries
+                    if fnmatchcase(entry.typed, spelled_out(pattern))
+                    or fnmatchcase(entry.reference, spelled_out(pattern))
+                )
+                for image in self._named(reference)
             ]
             if is_glob(pattern)
             else self._named(pattern)
@@ -143,7 +173,7 @@ class Images:
         }
 
     def put(self, *images: Image) -> None:
-        """Write images under their references, in place of those that are there.
+        """Write images under their references, in place of those for the same platforms.
 
         Each is replaced in one step, and keeps the spelling of its name in lists.  All are on the
         device when this returns.  Raises StoreError for an image that ``ch-run`` could not mount.
@@ -151,37 +181,70 @@ class Images:
         storage = self._storage
         storage.hold()
         with storage.faults:
-            images = tuple(map(self._as_listed, images))
-            drafts = [self.draft(image) for image in images]
-            for image in images:
-                add_user(
-                    map(self._layers.directory, image.layers),
-                    user_of(name_to_directory(image.reference)),
-                    storage.device,
-                )
+            places = self._places(images)
+            drafts = [self.draft(image) for _, image in places]
+            for entry, image in places:
+                add_user(map(self._layers.directory, image.layers), user_of(entry), storage.device)
+                self._notes.add(entry)
             storage.device.sync_drafts(*drafts)
-            for image, draft in zip(images, drafts, strict=True):
-                directory = name_to_directory(image.reference)
-                target = storage.at(b"images", os.fsencode(directory))
-                new = self._gone(directory, draft)
-                self._expect_end(directory, target, kept=new)
+            for (entry, image), draft in zip(places, drafts, strict=True):
+                target = storage.at(b"images", os.fsencode(entry))
+                new = self._gone(entry, draft)
+                self._expect_end(entry, target, kept=new)
                 storage.locks.confirm()
                 self.replace(draft, target)
                 # Another command may have put its own image there before.
-                self._expect_end(directory, draft, kept=new)
+                self._expect_end(entry, draft, kept=new)
                 storage.device.changed(storage.at(b"images"))
-                self._links.follow(directory)
+                self._links.follow(entry)
                 self._refer(image)
             storage.device.settle()
             storage.scratch.dispose(*drafts)
+            for entry, image in places:
+                self._leave_old_place(entry, image)
 
-    def _as_listed(self, image: Image) -> Image:
-        """Return ``image`` with the spelling of its name that lists show already."""
+    def _places(self, images: Sequence[Image]) -> Sequence[tuple[str, Image]]:
+        """Return where each image is to be; first, those that have to make room for others.
+
+        The images get the spelling of their names that lists show already.
+        """
+        wanted, displaced = [], {}
+        for image in images:
+            entry = image.entry_name
+            directory, key = parted(entry)
+            old = self._or_none(entry)
+            listed = old or (self._or_none(directory) if key else None)
+            if old is not None and not key and old.platform != image.platform:
+                displaced[old.entry_name] = old
+            wanted.append((entry, replace(image, typed=listed.typed) if listed else image))
+        for entry, _ in wanted:
+            displaced.pop(entry, None)
+        return [*displaced.items(), *wanted]
+
+    def _leave_old_place(self, entry: str, image: Image) -> None:
+        """Remove an older image for the same platform from where Sundog 1.0 put it."""
+        directory, key = parted(entry)
+        if not key or self._entries(directory).platform(directory) != image.platform.parts:
+            return
+        path = self._storage.at(b"images", os.fsencode(directory))
+        self._expect_end(directory, path)
+        with suppress(FileNotFoundError):
+            place = self._storage.scratch.aside(path)
+            with Closing(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+                moved = read_image(fd)
+            if moved.platform != image.platform:  # another command has just put that there
+                with suppress(FileExistsError, OSError):
+                    os.rename(place, path)
+                    return
+            self._storage.scratch.dispose(place)
+        self._links.follow(directory)
+
+    def _or_none(self, entry: str) -> Image | None:
+        """Read an image; None if it is not there, or damaged."""
         try:
-            old = self._read(name_to_directory(image.reference))
-        except StoreError:  # it is damaged
-            old = None
-        return image if old is None else replace(image, typed=old.typed)
+            return self._read(entry)
+        except StoreError:
+            return None
 
     def draft(self, image: Image) -> bytes:
         """Write an image to a new directory in ``tmp/``; return the directory."""
@@ -202,32 +265,52 @@ class Images:
         )
 
     def delete(self, *texts: str) -> None:
-        """Remove the images that ``texts`` name; ``close`` removes layers that only they used.
+        """Remove the images that ``texts`` name, those that ``get`` returns.
 
-        Running containers go on.  Raises ReferenceSyntaxError before it removes anything, and
-        NotInStorage after it has removed the images that are there.
+        ``close`` removes layers that only they used.  Running containers go on.  Raises
+        ReferenceSyntaxError before it removes anything, and NotInStorage after it has removed the
+        images that are there.
         """
-        storage = self._storage
         directories = {text: name_to_directory(canonical_name(text)) for text in texts}
+        self._end(
+            {
+                text: self._chosen(directory, None) or directory
+                for text, directory in directories.items()
+            }
+        )
+
+    def remove(self, *images: Image) -> None:
+        """Remove these images, as ``delete``; those for other platforms stay.  One may be gone."""
+        ended = {}
+        for image in images:
+            entries = self._entries(name_to_directory(image.reference))
+            if (entry := entries.find([image.platform.parts])) is not None:
+                ended[f"{image.reference} {image.platform}"] = entry
+        with suppress(NotInStorage):
+            self._end(ended)
+
+    def _end(self, ended: Mapping[str, str]) -> None:
+        """Remove the directories of images, each by the name in messages."""
+        storage = self._storage
         storage.hold()
         places, missing = [], []
         with storage.faults:
-            for text, directory in directories.items():
-                path = storage.at(b"images", os.fsencode(directory))
-                self._expect_end(directory, path)
+            for text, entry in ended.items():
+                path = storage.at(b"images", os.fsencode(entry))
+                self._expect_end(entry, path)
                 try:
                     places.append(storage.scratch.aside(path))
                     # Another command may have replaced the image before.
-                    self._expect_end(directory, places[-1])
+                    self._expect_end(entry, places[-1])
                 except FileNotFoundError:
                     missing.append(text)
-                self._links.follow(directory)
+                self._links.follow(entry)
             if places:
                 storage.device.changed(storage.at(b"images"))
                 storage.device.settle()
             storage.scratch.dispose(*places)
         if missing:
-            raise _not_in_storage(missing[0])
+            raise self._not_in_storage(missing[0])
 
     def heal_links(self, directories: Iterable[str] | None = None) -> None:
         """Make the links in ``img/`` agree with these images, by default all; raise OSError."""
@@ -236,27 +319,48 @@ class Images:
         for directory in directories or ():
             self._links.follow(directory)
 
-    def _find(self, directory: str) -> Image | None:
-        """Read the image that a command names, and put its links right; raise as ``_read``."""
-        self._links.follow(directory)
-        return self._read(directory)
+    def _chosen(self, directory: str, platform: Platform | None) -> str | None:
+        """Return the directory of the image that ``get`` returns; None if there is none."""
+        wanted = () if platform is None else [each.parts for each in platform.runnable()]
+        return self._entries(directory).find(wanted)
+
+    def _entries(self, directory: str) -> StoredEntries:
+        return StoredEntries(self._storage.path, directory)
 
     def _named(self, text: str) -> Sequence[Image]:
-        """Return the image that ``text`` names, if there is one."""
+        """Return the images that ``text`` names, one for each platform."""
         try:
             directory = name_to_directory(canonical_name(text))
         except ReferenceSyntaxError:
             return ()
-        image = self._or_told(self._find, directory)
-        return () if image is None else (image,)
+        self._links.follow(directory)
+        found = [self._or_told(self._read, entry) for entry in self._entries(directory).all()]
+        return [image for image in found if image is not None]
+
+    def _not_in_storage(self, text: str, platform: Platform | None = None) -> NotInStorage:
+        there = self._entries(name_to_directory(canonical_name(text))).platforms()
+        if platform is not None and there:
+            return NotInStorage(
+                f"not in storage for {platform}: {text}; it is for {', '.join(there)}",
+                f"ch-image pull --arch={str(platform).removeprefix('linux/')} {text}",
+            )
+        return NotInStorage(
+            f"not in storage: {text}",
+            directory_hint(text) or f"ch-image pull {text}; or ch-image import PATH {text}",
+        )
 
     def _or_told(self, read: Callable[[str], Image | None], directory: str) -> Image | None:
         """Read an image; for a damaged one, return its name, with the error as the origin."""
         try:
             return read(directory)
         except StoreError as error:
-            name = spelled_out(directory)
-            return Image(name, name, ImageConfig(), (), error.message)
+            plain, key = parted(directory)
+            name = spelled_out(plain)
+            config = ImageConfig()
+            if key:
+                os_name, architecture, variant = platform_of_key(key)
+                config = config.replace(os=os_name, architecture=architecture, variant=variant)
+            return Image(name, name, config, (), error.message)
 
     def _expect_end(self, directory: str, path: bytes, kept: Gone | None = None) -> None:
         """Expect garbage of the image at ``path``, if it refers to anything but ``kept``."""
@@ -321,7 +425,7 @@ class Images:
                     return read_image(fd)
                 except (FileNotFoundError, DocumentError) as error:
                     if is_at(path, fd):
-                        name = spelled_out(directory)
+                        name = spelled_out(parted(directory)[0])
                         raise StoreError(
                             f"damaged image in storage: {name}: {error}", f"ch-image delete {name}"
                         ) from error
@@ -331,6 +435,11 @@ class Images:
 def user_of(directory: str) -> bytes:
     """Return the name of the image in ``images/directory`` as a user of layers."""
     return _USER + os.fsencode(directory)
+
+
+def _place_in_lists(image: Image) -> tuple[str, bool, str]:
+    """Return the key by which images are sorted: of one name, this machine's comes first."""
+    return image.typed, image.platform != Platform.of_host(), str(image.platform)
 
 
 def is_glob(pattern: str) -> bool:
@@ -343,10 +452,3 @@ def directory_hint(text: str) -> str:
     if text.startswith(("/", "./", "../")) or not os.path.isdir(text):
         return ""
     return f"the directory ./{text} is here: ch-image import ./{text} {text}"
-
-
-def _not_in_storage(text: str) -> NotInStorage:
-    return NotInStorage(
-        f"not in storage: {text}",
-        directory_hint(text) or f"ch-image pull {text}; or ch-image import PATH {text}",
-    )

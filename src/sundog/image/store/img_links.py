@@ -23,6 +23,7 @@ from sundog.base.record.names import (
     looks_like_registry,
     name_to_directory,
 )
+from sundog.base.record.stored_entry import parted
 from sundog.errors import ReferenceSyntaxError
 
 TYPE_CHECKING = False
@@ -44,8 +45,11 @@ class ImgLinks:
         """Make the links of ``images/directory`` if that is there, else remove them.
 
         Another command may make or delete the image at the same time: the last of the two to look
-        sees what is true.  A link that can't be made is no error.
+        sees what is true.  A link that can't be made is no error.  An image for another platform
+        has none.
         """
+        if parted(directory)[1]:
+            return
         names = spellings(directory)
         with suppress(OSError):
             while True:
@@ -66,7 +70,12 @@ class ImgLinks:
         except FileNotFoundError:
             os.mkdir(self._storage.at(b"img"), 0o700)
             links = set()
-        wanted = {name: image for image in map(os.fsdecode, here) for name in spellings(image)}
+        wanted = {
+            name: image
+            for image in map(os.fsdecode, here)
+            if not parted(image)[1]
+            for name in spellings(image)
+        }
         changed = {wanted[name] for name in wanted.keys() - links}
         for name in links - wanted.keys():
             with suppress(ReferenceSyntaxError):
