@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 USERS = ("sundog", "sundog-second")
 # All bases but pacman's, which only `make fidelity` uses.
-BASES = ("alpine", "busybox", "debian", "mpi", "mpich", "rpm")
+BASES = ("alpine", "busybox", "busybox-arm64", "debian", "mpi", "mpich", "rpm")
 # Packages beside those that make the base images: tests compile, compare and look with them.
 NEEDS = (
     "apache2-utils", "apparmor", "bash-completion", "btrfs-progs", "bubblewrap", "buildah",
     "busybox-static", "bzip2", "charliecloud-builders", "charliecloud-runtime", "crun",
     "docker-registry", "dpkg-dev", "e2fsprogs", "fakeroot", "fish", "gcc", "git", "groff-base",
     "libarchive-tools", "libfuse3-dev", "liblz4-1", "liblzo2-2", "libseccomp2", "make", "mount",
-    "mpich", "musl-tools", "openmpi-bin", "openssh-client", "openssl", "podman", "procps", "rpm",
-    "rsync", "runc", "skopeo", "squashfs-tools", "squashfs-tools-ng", "squashfuse", "strace",
-    "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
+    "mpich", "musl-tools", "openmpi-bin", "openssh-client", "openssl", "podman", "procps",
+    "qemu-user", "rpm", "rsync", "runc", "skopeo", "squashfs-tools", "squashfs-tools-ng",
+    "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
 LINT = (

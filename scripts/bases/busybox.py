@@ -29,11 +29,16 @@ def make(out: Path) -> None:
     """Write the tarball: entries owned by 0:0, dated alike, in one order."""
     if not PROGRAM.exists():
         raise WorkshopError(f"no {PROGRAM}\nhint: as root: apt-get install busybox-static")
+    write(out, PROGRAM.read_bytes())
+
+
+def write(out: Path, program: bytes) -> None:
+    """Write the tarball with a ``program`` that has the applets of this machine's."""
     applets = subprocess.run([PROGRAM, "--list"], capture_output=True, text=True, check=True)
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, mode in DIRECTORIES.items():
             _add(tar, name, tarfile.DIRTYPE, mode)
-        _add(tar, "bin/busybox", tarfile.REGTYPE, 0o755, data=PROGRAM.read_bytes())
+        _add(tar, "bin/busybox", tarfile.REGTYPE, 0o755, data=program)
         for applet in sorted(set(applets.stdout.split()) - {"busybox"}):
             _add(tar, f"bin/{applet}", tarfile.SYMTYPE, 0o777, link="busybox")
         _add(tar, "usr/bin", tarfile.SYMTYPE, 0o777, link="../bin")

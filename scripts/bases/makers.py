@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts import packages
-from scripts.bases import alpine, bootstrap, busybox, debian, i386, mpi, mpich, pacman, rpm
+from scripts.bases import alpine, bootstrap, busybox, debian, foreign, i386, mpi, mpich, pacman, rpm
 from scripts.place import WorkshopError, atomically, digest, find, own
 
 if TYPE_CHECKING:
@@ -29,8 +29,13 @@ class Maker:
 MAKERS = {
     "alpine": Maker(alpine.NEEDS, ("alpine.py", "apk.py"), alpine.make),
     "busybox": Maker(busybox.NEEDS, ("busybox.py",), busybox.make),
+    "busybox-arm64": Maker(
+        foreign.NEEDS, ("foreign.py", "busybox.py"), foreign.busybox_of("arm64")
+    ),
     "debian": Maker(bootstrap.needs(), ("debian.py", "bootstrap.py"), debian.make),
+    "debian-arm64": Maker(foreign.NEEDS, ("foreign.py", "debian.py"), foreign.debian("arm64")),
     "debian-i386": Maker(i386.NEEDS, ("i386.py", "debian.py"), i386.make),
+    "debian-riscv64": Maker(foreign.NEEDS, ("foreign.py", "debian.py"), foreign.debian("riscv64")),
     "mpi": Maker(mpi.NEEDS, ("mpi.py", "bootstrap.py", "mpi/*"), mpi.make),
     "mpich": Maker(mpich.NEEDS, ("mpich.py",), mpich.make),
     "pacman": Maker(pacman.NEEDS, ("pacman.py", "bootstrap.py", "pacman/*"), pacman.make),

@@ -10,6 +10,7 @@
     │       └── UnfitStorage    the directory or its file system is not fit to be one
     ├── NotInStorage            no such image
     ├── PlatformUnavailable     no image for that platform
+    ├── EmulatorMissing         nothing here runs that machine's programs
     ├── ArchiveError            a tar is damaged or hostile
     │   └── EndsEarly           it ends too soon
     ├── SquashfsError           a SquashFS file is damaged, hostile, or of another kind
@@ -257,6 +258,10 @@ class UnusableSpecification(CdiError):
 
 class PlatformUnavailable(SundogError):
     """No image exists for a platform."""
+
+
+class EmulatorMissing(SundogError):
+    """This machine has no program that runs those of another one."""
 
 
 class SubstitutionError(SundogError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.errors import ADMINISTRATOR, ORDINARY_USER
+from sundog.front.doctor.host import HOST
 from sundog.front.doctor.network import NETWORK
 from sundog.front.doctor.outcome import (
     FAILED,
@@ -187,3 +188,21 @@ def test_a_failure_with_a_name_that_is_no_utf_8() -> None:
     outcome = attempt(Check("names", act, in_child=False))
     assert outcome.state == FAILED
     assert outcome.detail.isprintable()
+
+
+# Other machines
+
+
+def test_the_emulators_that_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row says whose programs run, and what to do if none does."""
+    found = row(HOST, "other architectures")
+    assert found.state == OK
+    assert "aarch64" in found.detail
+    monkeypatch.setenv("PATH", str(tmp_path))
+    # A kernel that runs the programs of 32 bits itself needs none for them.
+    found = row(HOST, "other architectures")
+    assert found.state in (OK, NOT_HERE)
+    assert "aarch64" not in found.detail
+    (tmp_path / "qemu-aarch64").symlink_to("/bin/ls")
+    monkeypatch.setenv("CH_QEMU", str(tmp_path))
+    assert "aarch64" not in row(HOST, "other architectures").detail

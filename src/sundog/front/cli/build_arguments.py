@@ -146,6 +146,11 @@ class BuildArguments(RunArguments):
     no_cache_filter: Sequence[str] = repeated(
         "--no-cache-filter", "STAGE", "run the instructions of this stage again; repeatable"
     )
+    platform: Sequence[str] = repeated(
+        "--platform",
+        "OS/ARCH",
+        "build for this platform, as in linux/arm64; where this machine can't, qemu-ARCH runs RUN",
+    )
     parse_only: bool = flag("--parse-only", "stop after parsing")
     pull: str = option(
         "--pull",

@@ -11,13 +11,13 @@ from sundog.base.kernel.files import STDERR_FILENO
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
 from sundog.front.cli.build_facts import chosen_annotations, environment_of
+from sundog.front.cli.build_platforms import build_platform
 from sundog.front.cli.registries import (
     ALWAYS,
     ATTEMPTS,
     NEVER,
     NEWER,
     looker,
-    pull_options,
     pull_policy,
     puller,
 )
@@ -114,7 +114,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         cache_mode=cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
-        platform=pull_options(arguments).platform,
+        platform=build_platform(arguments),
         pull=puller(arguments, report, policy=policy, attempts=attempts),
         refreshes_bases=policy in (ALWAYS, NEWER),
         look_up=None if policy == NEVER else looker(arguments, report),

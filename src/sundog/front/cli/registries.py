@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PULL_POLICIES = ALWAYS, MISSING, NEVER, NEWER = "always", "missing", "never", "newer"
 ATTEMPTS = 5
-_HOST = "host"
+HOST = "host"
 _YOLO = "yolo"
 
 
@@ -75,7 +75,7 @@ def chosen_platform(arch: str) -> Platform | None:
 
     if not arch:
         raise UsageError("--arch: no architecture", "as in --arch=arm64")
-    return None if arch in (_HOST, _YOLO) else Platform.parse(arch)
+    return None if arch in (HOST, _YOLO) else Platform.parse(arch)
 
 
 def pull_policy(text: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 
-from sundog.base.kernel.mounts import MS_NODEV, MS_NOSUID, mount
 from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, NotHere, SundogError
 from sundog.front.doctor.outcome import Check
-from sundog.runtime.container.enter import enter_namespaces, mount_scratch
+from sundog.runtime.container.binfmt import own_binfmt_misc
+from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.features import try_overlay, try_squash, try_tmpfs_xattrs
 from sundog.runtime.emulation.notify.seccomp.trial import (
     NO_ATTACH,
@@ -91,19 +90,11 @@ def _pid_namespace() -> str:
 
 def _binfmt() -> str:
     enter_namespaces(0, 0)
-    scratch = mount_scratch()
-    os.mkdir(b"binfmt", dir_fd=scratch)
-    place = b"/proc/self/fd/%d/binfmt" % scratch
     try:
-        mount(b"binfmt_misc", place, b"binfmt_misc", MS_NOSUID | MS_NODEV, None)
-    except KernelError as error:
-        hint = "Linux 6.7 and newer allow it; an administrator can do it for all users"
-        if error.errno == errno.ENODEV:
-            hint = Hint("", ADMINISTRATOR, "modprobe binfmt_misc")
-        raise NotHere(
-            f"users can't register interpreters for other architectures: {error.message}", hint
-        ) from None
-    return ""
+        own_binfmt_misc()
+    except SundogError as error:
+        raise NotHere(error.message, error.hint) from None
+    return "ch-run and RUN can run programs of other machines"
 
 
 def _limits() -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 
-from sundog.base.kernel.refusal import file_system_of, read_state
-from sundog.errors import NotHere, SundogError
+from sundog.base.kernel.numbers import ABIS
+from sundog.base.kernel.refusal import file_system_of
+from sundog.errors import EmulatorMissing, NotHere, SundogError
 from sundog.front.doctor.devices import DEVICES
 from sundog.front.doctor.outcome import Check
+from sundog.runtime.container.binfmt import INSTALL, needed_emulator
+from sundog.runtime.process.emulator import MACHINES
 
 _LITTLE = 100 << 20  # bytes
 _ELSEWHERE = "name another directory by $TMPDIR"
-_BINFMT = b"/proc/sys/fs/binfmt_misc"
-_QEMU = "qemu-"
-_EMULATORS = ("aarch64", "arm", "ppc64le", "riscv64", "s390x", "x86_64")
 _SUBORDINATE = ("/etc/subuid", "/etc/subgid")
 
 
@@ -47,22 +46,27 @@ def _temporary() -> str:
 
 
 def _architectures() -> str:
-    """List the emulators of other architectures, and which of them the kernel calls."""
-    machine = os.uname().machine
-    found = []
-    for name in _EMULATORS:
-        names = (f"{_QEMU}{name}-static", f"{_QEMU}{name}")
-        program = next(filter(None, map(shutil.which, names)), "")
-        state = read_state(_BINFMT, f"{_QEMU}{name}".encode())
-        if name != machine and state.startswith("enabled"):
-            found.append(f"{name} (registered for all users)")
-        elif name != machine and program:
-            found.append(f"{name} (not registered)")
-    if not found:
-        raise NotHere(
-            "no emulator of QEMU: you can pull images of other architectures, but not run them"
-        )
-    return ", ".join(found)
+    """List the other machines whose programs run here, and those whose emulator is of no use."""
+    own, found, failure = ABIS.get(os.uname().machine, ()), [], None
+    for machine in MACHINES:
+        if machine in own:
+            continue
+        try:
+            emulator = needed_emulator(machine, os.environb)
+        except EmulatorMissing:
+            continue
+        except SundogError as error:
+            failure = error
+        else:
+            found.append(f"{machine} (registered for all users)" if emulator is None else machine)
+    if found:
+        return f"programs of {', '.join(found)} run here"
+    if failure is not None:
+        raise NotHere(failure.message, failure.hint)
+    raise NotHere(
+        "no emulator of QEMU: you can pull images of other architectures, but not run them",
+        INSTALL,
+    )
 
 
 def _subordinate_ids() -> str:

@@ -7,7 +7,7 @@ may have several; a pull chooses one.
 from __future__ import annotations
 
 from sundog.errors import UsageError
-from sundog.image.oci.platform import Platform
+from sundog.image.oci.platform import Platform, machine_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,3 +57,9 @@ def check_platform(
         near="--platform",
         hint=f"this machine is {Platform.of_host()}; import or pull an image for {platform}",
     )
+
+
+def foreign_machine(config: ImageConfig) -> str:
+    """Return QEMU's name for the machine of an image; "" if it is this one, or unknown."""
+    machine = machine_of(config.architecture.lower())
+    return "" if machine == machine_of(Platform.of_host().architecture) else machine

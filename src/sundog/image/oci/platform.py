@@ -20,6 +20,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.record.platform_names import PlatformName
 
+# Architecture → the name of its machine in QEMU, and in ``kernel.numbers``.
+_QEMU_MACHINES = {
+    "386": "i386",
+    "amd64": "x86_64",
+    "arm": "arm",
+    "arm64": "aarch64",
+    "loong64": "loongarch64",
+    "mips64le": "mips64el",
+    "ppc64le": "ppc64le",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+}
+
 # e_machine, class in bits and byte order of an ELF file → uname -m.
 _ELF_MACHINES = {
     (3, 32, "little"): "i386",
@@ -111,3 +124,8 @@ class Platform:
 
     def __str__(self) -> str:
         return platform_text(self.parts)
+
+
+def machine_of(architecture: str) -> str:
+    """Return QEMU's name for the machine of an ``architecture``; "" if it is unknown."""
+    return _QEMU_MACHINES.get(architecture, "")

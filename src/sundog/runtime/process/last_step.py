@@ -115,18 +115,25 @@ _NAMELESS_PLACES = (b"/dev/shm", b"/tmp")
 
 
 def last_step(abi: str, order: Literal["little", "big"]) -> bytes:
-    """Return the program for an ``abi`` with a byte ``order``, as an ELF file: elf(5)."""
-    machine, flags, width = STEP_KINDS[abi]
-    code = bytes.fromhex(_STEP_CODES[abi])
+    """Return the program for an ``abi`` with a byte ``order``, as an ELF file."""
+    return elf_program(STEP_KINDS[abi], order, bytes.fromhex(_STEP_CODES[abi]))
+
+
+def elf_program(kind: tuple[int, int, int], order: Literal["little", "big"], code: bytes) -> bytes:
+    """Return a static program as an ELF file: elf(5).
+
+    ``kind`` is as in STEP_KINDS, and ``order`` the order of bytes.
+    """
+    machine, flags, width = kind
 
     def field(value: int, size: int) -> bytes:
         return value.to_bytes(size, order)
 
     def segment(kinds: tuple[int, int], address: int, size: int) -> bytes:
-        kind, rights = kinds
+        sort, rights = kinds
         place = [field(number, width) for number in (0, address, address, size, size)]
         place.insert(0 if width == 8 else 5, field(rights, 4))
-        return b"".join([field(kind, 4), *place, field(_LARGEST_PAGE, width)])
+        return b"".join([field(sort, 4), *place, field(_LARGEST_PAGE, width)])
 
     header_size, segment_size = (64, 56) if width == 8 else (52, 32)
     start = header_size + 2 * segment_size

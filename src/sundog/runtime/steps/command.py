@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sundog.base.record.identity import Identity
+    from sundog.runtime.container.binfmt import Emulator
     from sundog.runtime.container.operations import DetachedMount
     from sundog.runtime.container.root import Root
     from sundog.runtime.process.pseudoterminal import Pseudoterminal
@@ -46,7 +47,8 @@ class Step:
     gives the command an empty network of its own.  ``fake_sync`` answers fsync(2) and its family
     "done" (only with ``seccomp`` or under a supervisor).  Under a supervisor, the command sees
     itself as ``identity``; None is root; and ``library`` is the path of that of the fast path, b""
-    for none.  With a ``terminal``, the command has that for its streams; else a ``tail`` keeps the
+    for none.  The ``emulator`` runs programs of another machine; None: there are none, or they run
+    without.  With a ``terminal``, the command has that for its streams; else a ``tail`` keeps the
     end of its output.  As in the background of a script, the command inherits that SIGINT is
     ignored.
     """
@@ -61,6 +63,7 @@ class Step:
     mounts: Sequence[DetachedMount] = ()
     offline: bool = False
     library: bytes = b""
+    emulator: Emulator | None = None
     identity: Identity | None = None
     terminal: Pseudoterminal | None = None
     tail: Tail | None = None

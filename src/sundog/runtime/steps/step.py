@@ -213,6 +213,8 @@ def _guard(
     announce(leash.theirs)
     set_dumpable(False)
     tie()
+    if step.emulator is not None:
+        step.emulator.register()  # it lasts as long as this process, which has its descriptor
     with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
         unshare(CLONE_NEWIPC)
     ending = Ending(rootless(b"/proc"), host)

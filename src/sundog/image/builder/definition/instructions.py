@@ -16,6 +16,7 @@ from sundog.image.builder.files.chown import OwnerText
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.files.copy import CopyStep
 from sundog.image.builder.own_step import OwnStep
+from sundog.image.builder.platforms import foreign_machine
 from sundog.image.builder.run.devices import RunDevices
 from sundog.image.builder.run.heredoc_command import SCRIPT_DIRECTORY, Script
 from sundog.image.builder.run.mounts import RunMounts
@@ -254,6 +255,7 @@ class Commands(OwnStep):
                 RunDevices((), options, state.report),
                 metadata_files(config) | options.force.files,
             ),
+            machine=foreign_machine(config),
             what=self.word,
             is_discarded=self.is_test,
         )

@@ -8,6 +8,7 @@ from sundog.base.kernel.process import STRING_LIMIT
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.metadata import DEFAULT_SHELL, command_text
 from sundog.image.builder.options import NO_NETWORK
+from sundog.image.builder.platforms import foreign_machine
 from sundog.image.builder.run.devices import RunDevices
 from sundog.image.builder.run.heredoc_command import from_file, heredoc_text, run_command
 from sundog.image.builder.run.inject import inject
@@ -95,6 +96,7 @@ class RunStepMaker:
             user=user,
             wanted_user=config.user,
             fakeroot=fakeroot,
+            machine=foreign_machine(config),
         )
         return step, new_command(hooked) if hooked != argv else ""
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.run.mounts import PreparedMounts, RunMounts
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
+    from sundog.runtime.container.binfmt import Emulator
     from sundog.runtime.container.root import Root
 
 _UMASK = 0o022
@@ -55,6 +56,7 @@ class RunStep:
     ``environment`` has all variables that may change the result, and ``unkeyed`` the others.
     ``user`` is the user that the command sees itself as; "" is root.  ``wanted_user`` is that of
     USER.  ``fakeroot`` may change the command when it runs.  ``what`` is its name in messages.
+    ``machine`` is the one whose programs the image has, if it is another one than this.
     """
 
     options: RunOptions
@@ -70,6 +72,7 @@ class RunStep:
     user: str = ""
     wanted_user: str = ""
     fakeroot: Fakeroot | None = None
+    machine: str = ""
     what: str = "RUN command"
     is_discarded: bool = False
 
@@ -142,6 +145,7 @@ class RunStep:
             env={encoded(name): encoded(value) for name, value in environment.items()},
             options=self.options,
             offline=self.offline,
+            emulator=_emulator(self.machine),
         )
         argv, root = self.argv, snapshot.root
         if self.fakeroot is not None:
@@ -237,6 +241,15 @@ class RunStep:
         argv = self.argv
         text = argv[argv.index("-c") + 1 :][:1] if "-c" in argv else [" ".join(argv)]
         return [*text, *(script.text for script in self.mounts.scripts)]
+
+
+def _emulator(machine: str) -> Emulator | None:
+    """Return the emulator for ``machine``, if there is one and it needs one.  Few images do."""
+    if not machine:
+        return None
+    from sundog.image.builder.run.emulators import emulator_for
+
+    return emulator_for(machine)
 
 
 def _library(force: Force) -> bytes:

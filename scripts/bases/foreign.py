@@ -1,0 +1,67 @@
+"""Debian's packages of other architectures, unpacked: no program of theirs runs here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scripts.bases import bootstrap, busybox
+from scripts.bases.debian import HOOK
+from scripts.packages import TOOLS
+from scripts.place import WorkshopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NEEDS = tuple(dict.fromkeys([*bootstrap.needs(), *busybox.NEEDS]))
+
+
+def debian(architecture: str) -> Callable[[Path], None]:
+    """Return the maker of a tree that has apt and what dpkg needs, and that nothing has configured.
+
+    `apt-get install '?essential'` in it configures it.
+    """
+    return partial(_extract, architecture, "apt")
+
+
+def busybox_of(architecture: str) -> Callable[[Path], None]:
+    """Return the maker of a tree of static programs, as `busybox` is one."""
+
+    def make(out: Path) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            whole = Path(directory) / "whole.tar"
+            _extract(architecture, "busybox-static", whole)
+            with tarfile.open(whole) as tar:
+                member = tar.extractfile("./usr/bin/busybox")
+                assert member is not None
+                busybox.write(out, member.read())
+
+    return make
+
+
+def _extract(architecture: str, package: str, out: Path) -> None:
+    """Write the tarball of the essential packages and one more.  Raises WorkshopError."""
+    mode = "root" if os.geteuid() == 0 else "fakechroot"
+    options = ["--quiet", f"--mode={mode}", "--variant=extract", "--format=tar"]
+    options += [f"--architectures={architecture}", f"--include={package}"]
+    options += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in bootstrap.LEFT_OUT]
+    # Only the suite itself: mirrors get updates of other architectures later than this machine's.
+    source = f"deb {bootstrap.mirror()} {bootstrap.SUITE} main"
+    done = subprocess.run(
+        ["mmdebstrap", *options, f"--customize-hook={HOOK}", bootstrap.SUITE, str(out), source],
+        env=os.environ | TOOLS | {"APT_SETTINGS": bootstrap.apt_settings()},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise WorkshopError(f"mmdebstrap: exit status {done.returncode}\n{tail}")
