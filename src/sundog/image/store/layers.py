@@ -1,6 +1,7 @@
 """``layers/ID/``: unpacked layers, which never change.
 
-    tree/       the files, with overlayfs's marks only where they hide something below
+    tree/       the files, with overlayfs's marks only where they hide something below; in a layer
+                that is one file, a link: see ``record.layer_path``
     owners      the manifest, see ``record.owners``
     layer.json  see ``layer_info``
     users/      see ``users``
@@ -16,11 +17,19 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import replace
+from mmap import ACCESS_READ, mmap
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.stub import read_all
-from sundog.base.record.guesses import OWNERS_GUESSED, listed_guesses
-from sundog.base.record.layer_path import LayerPath
+from sundog.base.record.guesses import (
+    GUESSES,
+    OWNERS_GUESSED,
+    OWNERS_KNOWN,
+    OWNERS_LISTED,
+    listed_guesses,
+)
+from sundog.base.record.layer_index import LayerIndex
+from sundog.base.record.layer_path import LAYER_INDEX, SHOWN, LayerPath, is_in_file
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.image.store.users import USERS
@@ -42,6 +51,11 @@ def layer_id(*identity: str) -> LayerId:
 
     text = "\0".join(identity).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:ID_LENGTH]
+
+
+def file_layer_id(layer: LayerId) -> LayerId:
+    """Return the ID of the layer that has the contents of ``layer`` in one file."""
+    return layer_id("file", layer)
 
 
 class Layers:
@@ -69,10 +83,21 @@ class Layers:
         """Return the paths of the layer's files and its manifest."""
         return LayerPath.of(self._path(layer), self.info(layer).guessed, self.guesses(layer))
 
+    def is_file(self, layer: LayerId) -> bool:
+        """Tell whether the layer is one file."""
+        return is_in_file(self.tree(layer))
+
+    def index(self, layer: LayerId) -> LayerIndex:
+        """Return the index of a layer that is one file.  Raises OSError and StoreError."""
+        with open(self._path(layer) + LAYER_INDEX, "rb") as file:
+            return LayerIndex(mmap(file.fileno(), 0, access=ACCESS_READ))
+
     def guesses(self, layer: LayerId) -> bytes:
         """Return the letter of ``record.guesses``: whether the layer has guessed owners."""
         if self.info(layer).unrecorded:
             return OWNERS_GUESSED
+        if self.is_file(layer):
+            return OWNERS_LISTED if self.index(layer).find(GUESSES) else OWNERS_KNOWN
         return listed_guesses(self.tree(layer))
 
     def mark_unrecorded(self, layer: LayerId) -> None:
@@ -119,6 +144,8 @@ class Layers:
         """Return the permission bits of ``/`` in an image of ``layers``."""
         if not layers:
             return 0o755
+        if self.is_file(layers[-1]):
+            return self.index(layers[-1]).entry(0).mode & 0o7777
         return os.stat(self.tree(layers[-1])).st_mode & 0o7777
 
     def add(self, draft: bytes, layer: LayerId, info: LayerInfo) -> LayerId:
@@ -152,6 +179,9 @@ class Layers:
             new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
             for draft, _, info in new:
                 _write_info(os.path.join(draft, b"layer.json"), info)
+                if is_in_file(LayerPath.of(draft).tree):
+                    with suppress(FileExistsError):
+                        os.mkdir(storage.at(SHOWN), 0o755)
                 if storage.notes_users:
                     with suppress(FileExistsError):
                         os.mkdir(os.path.join(draft, USERS), 0o700)
