@@ -32,6 +32,7 @@ from sundog.base.record.layer_index import LayerIndex
 from sundog.base.record.layer_path import LAYER_INDEX, SHOWN, LayerPath, is_in_file
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
+from sundog.image.store.shown_trees import see
 from sundog.image.store.users import USERS
 
 TYPE_CHECKING = False
@@ -139,6 +140,19 @@ class Layers:
     def paths(self, layers: Sequence[LayerId]) -> list[LayerPath]:
         """Return the paths of the visible ones of ``layers``, topmost first."""
         return [self.path(layer) for layer in self.visible(layers)]
+
+    def readable(self, layers: Sequence[LayerId]) -> list[LayerPath]:
+        """Return the paths of the visible layers, by which this process can read the trees.
+
+        Those of layers that are files lead through the worker, and are good while the store is
+        open.
+        """
+        paths = self.paths(layers)
+        if any(is_in_file(path.tree) for path in paths):
+            worker = self._storage.worker
+            worker.call(see, *(path.tree for path in paths))
+            paths = [_through(worker.root, path) for path in paths]
+        return paths
 
     def root_mode(self, layers: Sequence[LayerId]) -> int:
         """Return the permission bits of ``/`` in an image of ``layers``."""
@@ -293,6 +307,13 @@ class Layers:
 
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
         return self._storage.at(b"layers", os.fsencode(layer), *names)
+
+
+def _through(root: bytes, path: LayerPath) -> LayerPath:
+    """Return the paths of a layer with the tree as it is in another ``root``."""
+    directory, name = os.path.split(path.tree)
+    tree = root + os.path.join(os.path.realpath(directory), name)
+    return LayerPath(tree, path.owners, path.guessed, path.links, path.guesses)
 
 
 def _write_info(path: bytes, info: LayerInfo) -> None:
