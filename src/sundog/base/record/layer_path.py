@@ -4,15 +4,40 @@
     owners  the manifest: ``record.owners``
     links   the files that may have several names: ``record.links``
 
+In a layer that is one file, ``tree`` is a link to ``../../shown/ID``, and leads nowhere until the
+layers of the store are mounted at ``shown``, in a mount namespace: ``runtime.fuse.layer_server``.
+Beside it are:
+
+    file    the contents of the files, as SquashFS
+    index   all else about them: ``record.layer_index``
+
 A draft of a layer and a cache mount have the same names.
 """
 
 from __future__ import annotations
 
+import os
+
 from sundog.base.record.guesses import OWNERS_KNOWN
 
 # Relative to the directory.
 LAYER_TREE, LAYER_OWNERS, LAYER_LINKS = b"/tree", b"/owners", b"/links"
+LAYER_FILE, LAYER_INDEX = b"/file", b"/index"
+SHOWN = b"shown"  # in the storage directory
+_SHOWN_LINK = b"../../%b/" % SHOWN
+
+
+def link_tree(directory: bytes, name: bytes) -> None:
+    """Make ``directory`` that of a layer which is one file, and will be ``layers/NAME``."""
+    os.symlink(_SHOWN_LINK + name, directory + LAYER_TREE)
+
+
+def is_in_file(tree: bytes) -> bool:
+    """Tell whether ``tree`` is that of a layer which is one file."""
+    try:
+        return os.readlink(tree).startswith(_SHOWN_LINK)
+    except OSError:
+        return False
 
 
 class LayerPath:

@@ -5,7 +5,8 @@ the magic ``sundog-stack 2``, the tree, the working directory, the user, then th
 entrypoint, command), each as its length and its items.  Every field ends in NUL, so a field may
 contain all that an ``argv`` may.  Version 3 has one more field, the marks of ``guesses``; it is
 written only for an image with marks, so that earlier versions of Sundog can read all others.
-Version 1 had no user.
+Version 4 has that field always, and says that there are layers which are files: whoever mounts them
+must first mount ``shown``.  Version 1 had no user.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sundog.errors import StoreError
 
 STACK_MAGIC = b"sundog-stack 2"
 STACK_MAGIC_3 = b"sundog-stack 3"
+_STACK_MAGIC_4 = b"sundog-stack 4"
 _STACK_MAGIC_1 = b"sundog-stack 1"
 ID_LENGTH = 20  # of layers and trees: one page of mount options names 127 of them
 
@@ -30,9 +32,12 @@ class ImageStack:
                 ENTRYPOINT, CMD, WORKDIR and USER of the image's config, each perhaps empty
     guesses     a letter of ``record.guesses`` for each of the layers, or OWNERS_LOST; empty if
                 all are OWNERS_KNOWN
+    has_files   whether some of the layers are files: ``record.layer_path``
     """
 
-    __slots__ = ("command", "entrypoint", "guesses", "layers", "tree", "user", "workdir")
+    __slots__ = (
+        *("command", "entrypoint", "guesses", "has_files", "layers", "tree", "user", "workdir"),
+    )
 
     def __init__(
         self,
@@ -44,7 +49,9 @@ class ImageStack:
         *,
         user: bytes = b"",
         guesses: bytes = b"",
+        has_files: bool = False,
     ) -> None:
+        self.has_files = has_files
         self.layers = layers
         self.tree = tree
         self.entrypoint = entrypoint or []
@@ -57,11 +64,13 @@ class ImageStack:
 def pack_stack(stack: ImageStack) -> bytes:
     """Return the bytes of the file.  Raises StoreError if a field contains a NUL byte."""
     magic = STACK_MAGIC_3 if stack.guesses else STACK_MAGIC
+    if stack.has_files:
+        magic = _STACK_MAGIC_4
     fields = [magic, stack.tree, stack.workdir, stack.user]
     for items in (stack.layers, stack.entrypoint, stack.command):
         fields.append(b"%d" % len(items))
         fields.extend(items)
-    if stack.guesses:
+    if magic != STACK_MAGIC:
         fields.append(stack.guesses)
     for field in fields:
         if b"\0" in field:
@@ -101,8 +110,8 @@ def unpack_stack(data: bytes) -> ImageStack:
     fields = data.split(b"\0")
     if fields[0] == _STACK_MAGIC_1:
         fields.insert(3, b"")
-    elif fields[0] not in (STACK_MAGIC, STACK_MAGIC_3):
-        raise ValueError("no stack of version 1, 2 or 3")
+    elif fields[0] not in (STACK_MAGIC, STACK_MAGIC_3, _STACK_MAGIC_4):
+        raise ValueError("no stack of version 1, 2, 3 or 4")
     _, tree, workdir, user = fields[:4]
     lists = []
     position = 4
@@ -111,11 +120,16 @@ def unpack_stack(data: bytes) -> ImageStack:
         lists.append(fields[position + 1 : end])
         position = end
     guesses = b""
-    if fields[0] == STACK_MAGIC_3:
+    if fields[0] in (STACK_MAGIC_3, _STACK_MAGIC_4):
         guesses = fields.pop(position)
     if fields[position:] != [b""]:
         raise ValueError("trailing fields or a cut file")
-    return ImageStack(lists[0], tree, lists[1], lists[2], workdir, user=user, guesses=guesses)
+    return ImageStack(
+        *(lists[0], tree, lists[1], lists[2], workdir),
+        user=user,
+        guesses=guesses,
+        has_files=fields[0] == _STACK_MAGIC_4,
+    )
 
 
 def read_stack(dirfd: int) -> ImageStack:

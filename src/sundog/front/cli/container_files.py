@@ -18,6 +18,8 @@ from sundog.runtime.container.enter import (
     forbid_imports,
     mount_scratch,
 )
+from sundog.runtime.container.root import trees_of
+from sundog.runtime.fuse.layer_server import enter_with
 from sundog.runtime.process.child import STANDARD_STREAMS, Child
 
 TYPE_CHECKING = False
@@ -71,7 +73,7 @@ class EndedPlace(Place):
         self._root = root
 
     def _act(self, action: Callable[[], object], tie: Callable[[], None]) -> object:
-        enter_namespaces(0, 0)
+        enter_with(trees_of([self._root]), lambda: enter_namespaces(0, 0))
         tie()
         mount_scratch()
         change_root(self._root.mount(self._root.hold(writable=True)))

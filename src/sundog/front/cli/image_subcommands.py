@@ -185,6 +185,12 @@ class BundleArguments(ImageArguments):
     path: str = operand("DIR", "the bundle, a new directory")
 
 
+class PackArguments(ImageArguments):
+    """The command line of ``pack``."""
+
+    references: Sequence[str] = operand("IMAGE", "name of an image in storage", nargs="+")
+
+
 class PullArguments(ImageArguments):
     """The command line of ``pull``."""
 
@@ -227,6 +233,7 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "logout": ("forget the login to a registry", LogoutArguments),
     "load": ("take images out of an archive or an OCI layout", LoadArguments),
     "oci-bundle": ("make a bundle for ch-run-oci, without a copy", BundleArguments),
+    "pack": ("make each layer of images one file", PackArguments),
     "save": ("write images to an archive or an OCI layout", SaveArguments),
     "push": ("copy an image to a registry", PushArguments),
     "modify": ("run commands in an image, and keep the result", ModifyArguments),

@@ -17,6 +17,7 @@ from sundog.base.kernel.files import write_all
 from sundog.image.layer.tar_writer import TarWriter
 from sundog.image.transfer.packing import warn_of_image
 from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.fuse.layer_server import enter_with
 from sundog.runtime.process.child import Child
 
 TYPE_CHECKING = False
@@ -140,16 +141,18 @@ def produced(
     flow: Flow,
     warn: Callable[[str], None],
     keep: Iterable[int] = (),
+    trees: Iterable[bytes] = (),
 ) -> Iterator[BinaryIO]:
     """Run ``write`` in a process of its own; give the tar that it writes.
 
-    The process keeps the descriptors ``keep``.  ``warn`` is told which files lose set-id bits.
+    The process keeps the descriptors ``keep``, and sees ``trees``, which may be those of layers
+    that are files.  ``warn`` is told which files lose set-id bits.
     Raises what ``write`` raises.  The calling process has no threads.
     """
     read_end, write_end = wide_pipe()
 
     def inside(tie: Callable[[], None]) -> tuple[list[bytes], int]:
-        enter_namespaces(0, 0)
+        enter_with(trees, lambda: enter_namespaces(0, 0))
         tie()
         with open(write_end, "wb", buffering=0) as out:
             archive = TarWriter(

@@ -31,6 +31,7 @@ from sundog.image.layer.header import NANOSECONDS
 from sundog.image.transfer.packing import warn_of_image
 from sundog.runtime.container.enter import enter_namespaces, mount_scratch
 from sundog.runtime.container.root import mount_root
+from sundog.runtime.fuse.layer_server import enter_with
 from sundog.runtime.process.watch import PERIOD, WATCH
 
 TYPE_CHECKING = False
@@ -102,7 +103,8 @@ def squash_layers(
     def write(archive: TarWriter) -> None:
         write_layers(archive, [LayerTree.read(path) for path in paths], added)
 
-    with produced(write, replace(work.flow, latest=LATEST), work.warn) as stream:
+    flow, trees = replace(work.flow, latest=LATEST), [path.tree for path in paths]
+    with produced(write, flow, work.warn, trees=trees) as stream:
         write_squash(stream, output, work.maker, work.transfer)
 
 
@@ -122,7 +124,7 @@ def squash_mounted(image: StackedImage, output: Output, work: Work) -> bool:
         shown = count
 
     def inside(tie: Callable[[], None]) -> tuple[int, list[bytes]] | None:
-        enter_namespaces(0, 0)
+        enter_with([layer.tree for layer in image.layers], lambda: enter_namespaces(0, 0))
         tie()
         return _made(image, work.flow, output, work.maker)
 

@@ -66,7 +66,7 @@ def sif_additions(store: Store, image: Image, metadata: Metadata) -> dict[bytes,
 
     What the image has below /.singularity.d is its own, and stays, unless it is ``renewed``.
     """
-    trees = [LayerTree.read(layer) for layer in store.layers.paths(image.layers)]
+    trees = [LayerTree.read(layer) for layer in store.layers.readable(image.layers)]
     needed = metadata.additions()
     with Below(trees) as view:
         new = renewed(image.config, LayerFiles(view).read)
@@ -97,7 +97,7 @@ class LayerFiles:
     @contextmanager
     def of(cls, store: Store, image: Image) -> Iterator[LayerFiles]:
         """Give the files of an image in ``store``."""
-        trees = [LayerTree.read(layer) for layer in store.layers.paths(image.layers)]
+        trees = [LayerTree.read(layer) for layer in store.layers.readable(image.layers)]
         with Below(trees) as view:
             yield cls(view)
 

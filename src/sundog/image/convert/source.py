@@ -189,36 +189,42 @@ class Source:
 
         ``is_flat`` says that its reader knows no whiteouts, and ``latest`` is as in ``Flow``.
         """
-        write, keep = self._writer()
+        write, keep, trees = self._writer()
         try:
-            with produced(write, self.flow(is_flat, latest), self.warn, keep) as stream:
+            flow = self.flow(is_flat, latest)
+            with produced(write, flow, self.warn, keep, trees=trees) as stream:
                 yield stream
         finally:
             for fd in keep:
                 os.close(fd)
 
-    def _writer(self) -> tuple[Callable[[TarWriter], None], Sequence[int]]:
-        """Return the function that writes the source, and the descriptors that it uses."""
+    def _writer(self) -> tuple[Callable[[TarWriter], None], Sequence[int], Sequence[bytes]]:
+        """Return the function that writes the source, and the descriptors and trees it uses."""
         source = self.place
         if source.format == DIRECTORY:
             path = os.path.abspath(os.fsencode(source.text))
             foreign = foreign_owners(path)
             guessed = os.geteuid() != 0
-            return (lambda out: write_directory(out, path, foreign, guessed=guessed)), ()
+            return (lambda out: write_directory(out, path, foreign, guessed=guessed)), (), ()
         if source.format in (SQUASH, SIF):
             from sundog.image.convert.from_squash import read_squash  # noqa: PLC0415 - seldom needed
 
             fd, offset = self._opened_squash()
-            return (lambda out: read_squash(out, fd, offset)), (fd,)
+            return (lambda out: read_squash(out, fd, offset)), (fd,), ()
         if source.format == TAR and not source.is_stream and os.path.isfile(source.text):
             fd = os.open(source.text, os.O_RDONLY | os.O_CLOEXEC)
             with open(fd, "rb", buffering=0, closefd=False) as raw:
                 found = self._survey(raw)
             if found.is_normal:
-                return (lambda out: _write_tar(out, fd, found)), (fd,)
+                return (lambda out: _write_tar(out, fd, found)), (fd,), ()
             os.close(fd)
         layers, added = self.layers_and_added()
-        return (lambda out: write_layers(out, [LayerTree.read(x) for x in layers], added)), ()
+        trees = [layer.tree for layer in layers]
+        return (
+            lambda out: write_layers(out, [LayerTree.read(x) for x in layers], added),
+            (),
+            trees,
+        )
 
     def _opened_squash(self) -> tuple[int, int]:
         """Return the descriptor of a file with SquashFS, and where that begins."""
@@ -269,7 +275,8 @@ class Source:
         layers = self.store_of_image().layers.paths(image.layers)
         added: dict[bytes, Addition] = {}
         if self.has_layers:
-            trees = [LayerTree.read(layer) for layer in layers]
+            readable = self.store_of_image().layers.readable(image.layers)
+            trees = [LayerTree.read(layer) for layer in readable]
             added = files_of_config(image.config, trees)
             if self._target == ENROOT:
                 added |= enroot_files(image.config, trees)

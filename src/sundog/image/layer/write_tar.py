@@ -46,9 +46,17 @@ def write_tar(
     byte code may be there.  Raises OSError, and ArchiveError for what an archive cannot hold: a
     name that would mean a whiteout, or a file of too many holes.
     """
+    archive = TarWriter(out, mtime_clamp, zeros)
+    write_layer(archive, tree, owners, below)
+    return archive.end()
+
+
+def write_layer(
+    archive: TarWriter, tree: bytes, owners: OwnersManifest, below: Sequence[bytes] = ()
+) -> None:
+    """Write the members of the layer in ``tree`` to ``archive``, as ``write_tar`` does."""
     with Directories(tree) as directories:
-        archive = TarWriter(out, mtime_clamp, zeros)
-        return _LayerWriter(archive, directories, owners, finder([tree, *below])).write()
+        _LayerWriter(archive, directories, owners, finder([tree, *below])).write()
 
 
 class _LayerWriter:
@@ -67,7 +75,7 @@ class _LayerWriter:
         self._owners = owners
         self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
 
-    def write(self) -> str:
+    def write(self) -> None:
         hidden: dict[bytes, list[bytes]] = {}  # directory → the names of its whiteouts
         for path in sorted(path for path, record in self._owners.items() if record.kind == "w"):
             parent, _, name = path.rpartition(b"/")
@@ -81,7 +89,6 @@ class _LayerWriter:
             for name, status in entries:
                 if not stat.S_ISDIR(status.st_mode):
                     self._entry(joined(directory, name), fd, name, status)
-        return self._archive.end()
 
     def _entry(self, path: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Write an entry that is not a directory."""

@@ -46,7 +46,7 @@ class CopyDriver:
         visible = self._layers.visible(layers)
         if not visible:
             return DirectoryRoot(storage.at(b"empty"))
-        if len(visible) == 1:
+        if len(visible) == 1 and not self._layers.is_file(visible[0]):
             return DirectoryRoot(self._layers.tree(visible[0]))
         tree = self._flattened(layers, skeleton=None)
         # No image is run from this tree.

@@ -41,6 +41,7 @@ def write_image(
         encoded(image.config.working_dir),
         user=encoded(image.config.user),
         guesses=_guesses(image.config, visible, layers),
+        has_files=any(map(layers.is_file, visible)),
     )
     files = {
         b"image.json": json.dumps(description).encode(),

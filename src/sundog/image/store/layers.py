@@ -1,6 +1,7 @@
 """``layers/ID/``: unpacked layers, which never change.
 
-    tree/       the files, with overlayfs's marks only where they hide something below
+    tree/       the files, with overlayfs's marks only where they hide something below; in a layer
+                that is one file, a link: see ``record.layer_path``
     owners      the manifest, see ``record.owners``
     layer.json  see ``layer_info``
     users/      see ``users``
@@ -16,14 +17,23 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import replace
+from mmap import ACCESS_READ, mmap
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.stub import read_all
-from sundog.base.record.guesses import OWNERS_GUESSED, listed_guesses
-from sundog.base.record.layer_path import LayerPath
+from sundog.base.record.guesses import (
+    GUESSES,
+    OWNERS_GUESSED,
+    OWNERS_KNOWN,
+    OWNERS_LISTED,
+    listed_guesses,
+)
+from sundog.base.record.layer_index import LayerIndex
+from sundog.base.record.layer_path import LAYER_INDEX, SHOWN, LayerPath, is_in_file
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
+from sundog.image.store.shown_trees import see
 from sundog.image.store.users import USERS
 
 TYPE_CHECKING = False
@@ -43,6 +53,11 @@ def layer_id(*identity: str) -> LayerId:
 
     text = "\0".join(identity).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:ID_LENGTH]
+
+
+def file_layer_id(layer: LayerId) -> LayerId:
+    """Return the ID of the layer that has the contents of ``layer`` in one file."""
+    return layer_id("file", layer)
 
 
 class Layers:
@@ -70,10 +85,21 @@ class Layers:
         """Return the paths of the layer's files and its manifest."""
         return LayerPath.of(self._path(layer), self.info(layer).guessed, self.guesses(layer))
 
+    def is_file(self, layer: LayerId) -> bool:
+        """Tell whether the layer is one file."""
+        return is_in_file(self.tree(layer))
+
+    def index(self, layer: LayerId) -> LayerIndex:
+        """Return the index of a layer that is one file.  Raises OSError and StoreError."""
+        with open(self._path(layer) + LAYER_INDEX, "rb") as file:
+            return LayerIndex(mmap(file.fileno(), 0, access=ACCESS_READ))
+
     def guesses(self, layer: LayerId) -> bytes:
         """Return the letter of ``record.guesses``: whether the layer has guessed owners."""
         if self.info(layer).unrecorded:
             return OWNERS_GUESSED
+        if self.is_file(layer):
+            return OWNERS_LISTED if self.index(layer).find(GUESSES) else OWNERS_KNOWN
         return listed_guesses(self.tree(layer))
 
     def mark_unrecorded(self, layer: LayerId) -> None:
@@ -116,10 +142,25 @@ class Layers:
         """Return the paths of the visible ones of ``layers``, topmost first."""
         return [self.path(layer) for layer in self.visible(layers)]
 
+    def readable(self, layers: Sequence[LayerId]) -> list[LayerPath]:
+        """Return the paths of the visible layers, by which this process can read the trees.
+
+        Those of layers that are files lead through the worker, and are good while the store is
+        open.
+        """
+        paths = self.paths(layers)
+        if any(is_in_file(path.tree) for path in paths):
+            worker = self._storage.worker
+            worker.call(see, *(path.tree for path in paths))
+            paths = [_through(worker.root, path) for path in paths]
+        return paths
+
     def root_mode(self, layers: Sequence[LayerId]) -> int:
         """Return the permission bits of ``/`` in an image of ``layers``."""
         if not layers:
             return 0o755
+        if self.is_file(layers[-1]):
+            return self.index(layers[-1]).entry(0).mode & 0o7777
         return os.stat(self.tree(layers[-1])).st_mode & 0o7777
 
     def add(self, draft: bytes, layer: LayerId, info: LayerInfo) -> LayerId:
@@ -154,6 +195,9 @@ class Layers:
             new = [(draft, layer, info) for draft, layer, info in drafts if not self.exists(layer)]
             for draft, _, info in new:
                 _write_info(os.path.join(draft, b"layer.json"), info)
+                if is_in_file(LayerPath.of(draft).tree):
+                    with suppress(FileExistsError):
+                        os.mkdir(storage.at(SHOWN), 0o755)
                 if storage.notes_users:
                     with suppress(FileExistsError):
                         os.mkdir(os.path.join(draft, USERS), 0o700)
@@ -280,6 +324,13 @@ class Layers:
 
     def _path(self, layer: LayerId, *names: bytes) -> bytes:
         return self._storage.at(b"layers", os.fsencode(layer), *names)
+
+
+def _through(root: bytes, path: LayerPath) -> LayerPath:
+    """Return the paths of a layer with the tree as it is in another ``root``."""
+    directory, name = os.path.split(path.tree)
+    tree = root + os.path.join(os.path.realpath(directory), name)
+    return LayerPath(tree, path.owners, path.guessed, path.links, path.guesses)
 
 
 def _write_info(path: bytes, info: LayerInfo) -> None:

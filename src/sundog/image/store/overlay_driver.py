@@ -46,7 +46,8 @@ class OverlayDriver:
             return DirectoryRoot(storage.at(b"empty"))
         if len(visible) == 1:  # overlayfs needs two lower directories; one needs no merging
             return DirectoryRoot(self._layers.tree(visible[0]))
-        return OverlayRoot(storage.at(b"layers"), _lowers(visible))
+        mixed = any(map(self._layers.is_file, visible))
+        return OverlayRoot(storage.at(b"layers"), _lowers(visible), mixed=mixed)
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False

@@ -24,6 +24,7 @@ from sundog.base.record.owners import pack_owners
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.layer_info import LayerInfo
+from sundog.image.store.shown_trees import see
 from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
@@ -151,12 +152,29 @@ def write_layer_tar(layer: LayerPath, destination: bytes | None) -> str:
         return write_tar(out, loaded.tree, loaded.owners)
 
 
+def write_index(tree: bytes, file: bytes, destination: bytes) -> int:
+    """Write the index of ``tree``, whose contents are in ``file``, to the new ``destination``.
+
+    Returns the number of bytes in the files of the tree, hard links once.
+    """
+    from sundog.image.layer.index_tree import index_of_tree
+    from sundog.runtime.squashfs.image import SquashfsImage
+
+    with Closing(os.open(file, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        index, size = index_of_tree(tree, SquashfsImage(fd))
+    with open(destination, "xb") as out:
+        for part in index.parts():
+            out.write(part)
+    return size
+
+
 def changes_of_upper(
     upper: bytes, own: Sequence[LayerPath], image: Sequence[LayerPath], skeleton: bytes
 ) -> list[tuple[str, bytes]]:
     """Return the changes of a container: see ``layer.changes``."""
     from sundog.image.layer.changes import tree_changes
 
+    see(*(layer.tree for layer in (*own, *image)))
     return tree_changes(upper, own, image, skeleton)
 
 
@@ -166,6 +184,7 @@ def content_size(tree: bytes) -> int:
     from sundog.image.layer.walk import walk
 
     sizes: dict[int, int] = {}
+    see(tree)
     with Directories(tree) as directories:
         for _path, _fd, entries in walk(directories):
             for _name, status in entries:
@@ -180,6 +199,7 @@ def read_in_tree(tree: bytes, path: bytes, limit: int, *, follow: bool = False) 
     Returns None if there is no such file, or, unless ``follow``, a symlink on the way.  Symlinks
     are resolved inside the tree.
     """
+    see(tree)
     how = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS if follow else _NO_LINKS
     with Closing(os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
         fd = open_regular(root, path, how)
@@ -207,6 +227,7 @@ def new_tree(draft: bytes) -> bytes:
 
 
 def _loaded(layers: Sequence[LayerPath]) -> list[LayerTree]:
+    see(*(layer.tree for layer in layers))
     return [LayerTree.read(layer) for layer in layers]
 
 

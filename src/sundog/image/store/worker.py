@@ -66,6 +66,14 @@ class TreeWorker:
             raise self._obituary(function.__name__)
         return unpack_outcome(answer, put_together)  # type: ignore[return-value]
 
+    @property
+    def root(self) -> bytes:
+        """A path by which this process sees the root directory with the mounts of the worker.
+
+        Behind it, an absolute symbolic link leads to this process's own root.
+        """
+        return b"/proc/%d/root" % self._pid
+
     def kill(self) -> None:
         """Kill the worker.  May be called from another thread than the one in ``call``."""
         with suppress(ProcessLookupError):

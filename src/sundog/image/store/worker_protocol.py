@@ -29,9 +29,11 @@ TASKS = {
     "prepare_copy": "sundog.image.store.tree_work",
     "read_in_tree": "sundog.image.store.tree_work",
     "rename": "sundog.image.store.tree_work",
+    "see": "sundog.image.store.shown_trees",
     "seal": "sundog.image.store.tree_work",
     "unpack_archive": "sundog.image.store.tree_work",
     "unpack_arriving": "sundog.image.transfer.arrivals",
+    "write_index": "sundog.image.store.tree_work",
     "write_layer_tar": "sundog.image.store.tree_work",
 }
 # Class → its module.  Its slots, in the order of the arguments, cross unchanged.

@@ -22,6 +22,7 @@ from typing import cast
 from sundog.base.wire.values import pack_value, unpack_value
 from sundog.errors import ArchiveError, StoreError
 from sundog.image.layer.below import LayerTree
+from sundog.image.store.shown_trees import see
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.store.worker import TreeWorker, receive, send
 from sundog.image.store.worker_protocol import put_together, take_apart
@@ -209,7 +210,9 @@ class _Below:
     def __iter__(self) -> Iterator[LayerTree]:
         while self._news.last is None:
             self._news.wait()
-        for path in cast("tuple[LayerPath, ...]", self._news.last):
+        paths = cast("tuple[LayerPath, ...]", self._news.last)
+        see(*(path.tree for path in paths))
+        for path in paths:
             yield LayerTree.read(path)
 
 

@@ -21,7 +21,7 @@ from sundog.image.layer.limits import Meter, check_layers
 from sundog.image.layer.threads import started
 from sundog.image.oci.digest import Digest
 from sundog.image.store.layer_info import LayerBlob
-from sundog.image.store.layers import layer_id
+from sundog.image.store.layers import file_layer_id, layer_id
 from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived
 from sundog.image.transfer.backoff import ATTEMPTS
 from sundog.image.transfer.fetch import Fetch
@@ -224,7 +224,8 @@ def _chain_ids(diff_ids: Sequence[str]) -> list[str]:
 
 def _present(store: Store, diff_id: str, chain: str) -> str:
     """Return the ID of the layer if the store has it, else ""."""
-    for identity in (_plain_id(diff_id), layer_id("chain", chain)):
+    plain = (_plain_id(diff_id), layer_id("chain", chain))
+    for identity in (*plain, *map(file_layer_id, plain)):
         if store.layers.exists(identity):
             return identity
     return ""

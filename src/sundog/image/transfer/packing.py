@@ -17,6 +17,7 @@ from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.store.layer_info import LayerBlob
+from sundog.image.store.shown_trees import see
 from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
@@ -160,6 +161,7 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing, below: Sequence
     from sundog.image.layer.write_tar import write_tar
 
     owners = read_owners(layer.owners)
+    see(layer.tree, *below)
     with open(place, "xb", buffering=0) as out:
         writer = CompressedWriter(out, packing.compression)
         sink = _Counted(writer)

@@ -22,6 +22,7 @@ _OVERLAY_HINT = (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Protocol
 
     from sundog.runtime.container.mountpoint import MountPoint
@@ -118,10 +119,10 @@ class OverlayRoot:
     ``work`` belong together; without them, the mount is read-only.  ``volatile`` leaves out all
     syncing of the upper (Linux 5.10).  The kernel mounts a volatile upper only once, because a
     crash may have lost what was written to it (overlayfs.rst, "Volatile mount").  ``again`` says
-    that there was no crash.
+    that there was no crash.  ``mixed`` says that the layers are on several file systems.
     """
 
-    __slots__ = ("again", "base", "layers", "upper", "volatile", "work")
+    __slots__ = ("again", "base", "layers", "mixed", "upper", "volatile", "work")
 
     binds: tuple[tuple[bytes, bytes], ...] = ()
     directory = b""
@@ -135,8 +136,10 @@ class OverlayRoot:
         *,
         volatile: bool = False,
         again: bool = False,
+        mixed: bool = False,
     ) -> None:
         self.again = again
+        self.mixed = mixed
         self.base = base
         self.layers = layers
         self.upper = upper
@@ -173,7 +176,7 @@ class OverlayRoot:
         """See ``Root``: a read-only view of the layers."""
         if len(self.layers) == 1:  # overlayfs needs two
             return DirectoryRoot(b"%b/%b" % (self.base, self.layers[0]))
-        return OverlayRoot(self.base, self.layers)
+        return OverlayRoot(self.base, self.layers, mixed=self.mixed)
 
     def _mount_at(self, place: bytes) -> None:
         os.chdir(self.base)
@@ -187,7 +190,7 @@ class OverlayRoot:
             flags=0 if self.upper else MS_RDONLY,
             volatile=self.volatile,
             # Inode numbers stay unique even if the upper is on another file system.
-            xino=self.upper is not None,
+            xino=self.mixed or self.upper is not None,
         )
 
 
@@ -199,6 +202,15 @@ def _forget_volatile_mount(work: bytes) -> None:
         os.rmdir(mark)
     except FileNotFoundError:
         return
+
+
+def trees_of(roots: Iterable[Root]) -> list[bytes]:
+    """Return the directories of layers of which ``roots`` are made, before any mount."""
+    trees = []
+    for root in roots:
+        base, names = root.lowers()
+        trees += [name if name.startswith(b"/") else b"%b/%b" % (base, name) for name in names]
+    return trees
 
 
 def mount_root(root: Root, *, writable: bool = False) -> int:

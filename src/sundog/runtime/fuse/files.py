@@ -85,14 +85,14 @@ _STATUS_BLOCK = 512  # the unit of st_blocks
 
 # The position of a directory's first entry of its own: 0 is ".", 1 is "..".
 _OWN_ENTRIES = 2
-_NO_ENTRY = ENTRY_OUT.pack(0, 0, _FOREVER, 0, 0, 0) + bytes(ATTRIBUTES.size)
+NO_ENTRY = ENTRY_OUT.pack(0, 0, _FOREVER, 0, 0, 0) + bytes(ATTRIBUTES.size)
 
 _SHOWN_XATTRS = b"user."
 # The overlay on top of the image would obey these.
 _HIDDEN_XATTRS = b"user.overlay."
 
 
-def _is_entry_name(name: bytes) -> bool:
+def is_entry_name(name: bytes) -> bool:
     """Tell whether ``name`` can be that of a directory entry: a hostile image may have others."""
     return (
         0 < len(name) <= NAME_MAX
@@ -100,6 +100,28 @@ def _is_entry_name(name: bytes) -> bool:
         and b"/" not in name
         and b"\0" not in name
     )
+
+
+def init_reply(body: memoryview, handlers: dict[int, Handler]) -> Buffers:
+    """Answer INIT.  For a kernel that needs it, add an answer to OPEN to the ``handlers``."""
+    major, minor, readahead, offered = INIT_IN.unpack_from(body)
+    if major != MAJOR:
+        raise OSError(errno.EPROTO, "unknown protocol of FUSE")
+    # Without an answer to OPEN, the kernel asks once, and keeps what it has read.  An older
+    # kernel asks each time.
+    if not offered & NO_OPEN_SUPPORT:
+        handlers[OPEN] = _open
+    if not offered & NO_OPENDIR_SUPPORT:
+        handlers[OPENDIR] = _open
+    reply = INIT_OUT.pack(
+        *(MAJOR, min(minor, MINOR), max(readahead, _READAHEAD), offered & WANTED_FLAGS),
+        *(_BACKGROUND, _CONGESTED, _WRITE_SIZE, 1, _PAGES, 0, 0),
+    )
+    return (reply,)
+
+
+def _open(_node: int, _body: memoryview) -> Buffers:
+    return (OPEN_OUT.pack(0, KEEP_CACHE | CACHE_DIR, 0),)
 
 
 class ImageFiles:
@@ -126,20 +148,7 @@ class ImageFiles:
             self.handlers |= {GETXATTR: self._getxattr, LISTXATTR: self._listxattr}
 
     def _init(self, _node: int, body: memoryview) -> Buffers:
-        major, minor, readahead, offered = INIT_IN.unpack_from(body)
-        if major != MAJOR:
-            raise OSError(errno.EPROTO, "unknown protocol of FUSE")
-        # Without an answer to OPEN, the kernel asks once, and keeps what it has read.  An older
-        # kernel asks each time.
-        if not offered & NO_OPEN_SUPPORT:
-            self.handlers[OPEN] = self._open
-        if not offered & NO_OPENDIR_SUPPORT:
-            self.handlers[OPENDIR] = self._open
-        reply = INIT_OUT.pack(
-            *(MAJOR, min(minor, MINOR), max(readahead, _READAHEAD), offered & WANTED_FLAGS),
-            *(_BACKGROUND, _CONGESTED, _WRITE_SIZE, 1, _PAGES, 0, 0),
-        )
-        return (reply,)
+        return init_reply(body, self.handlers)
 
     def _inode(self, node: int) -> Inode:
         image = self._image
@@ -167,8 +176,8 @@ class ImageFiles:
         name = bytes(body[:-1])
         if len(name) > NAME_MAX:
             raise OSError(errno.ENAMETOOLONG, "longer than a name can be")
-        reference = self._image.lookup(self._inode(node), name) if _is_entry_name(name) else None
-        return (_NO_ENTRY if reference is None else self._entry(reference),)
+        reference = self._image.lookup(self._inode(node), name) if is_entry_name(name) else None
+        return (NO_ENTRY if reference is None else self._entry(reference),)
 
     def _getattr(self, node: int, _body: memoryview) -> Buffers:
         return ATTR_OUT.pack(_FOREVER, 0, 0), self._attributes(self._inode(node))
@@ -178,9 +187,6 @@ class ImageFiles:
         if inode.kind != "l":
             raise OSError(errno.EINVAL, "no symbolic link")
         return (inode.target,)
-
-    def _open(self, _node: int, _body: memoryview) -> Buffers:
-        return (OPEN_OUT.pack(0, KEEP_CACHE | CACHE_DIR, 0),)
 
     def _read(self, node: int, body: memoryview) -> Buffers:
         _, offset, size = READ_IN.unpack_from(body)
@@ -201,13 +207,15 @@ class ImageFiles:
         found: list[bytes] = []
         for place, name in enumerate((b".", b"..")):
             if offset <= place:
-                entry = _NO_ENTRY if with_attributes else b""
-                found.append(entry + _dirent(directory.number, place + 1, "d", name))
+                entry = NO_ENTRY if with_attributes else b""
+                found.append(
+                    entry + packed_dirent(directory.number, place + 1, _FUSE_FILE_TYPES["d"], name)
+                )
                 size -= len(found[-1])
         start = max(offset - _OWN_ENTRIES, 0)
         image = self._image
         for name, reference, kind, following in image.entries(directory, start):
-            if not _is_entry_name(name):
+            if not is_entry_name(name):
                 continue
             entry, number = b"", 0
             if with_attributes:
@@ -216,8 +224,10 @@ class ImageFiles:
                     number = image.inode(reference).number
                 except (SundogError, OSError):
                     # The kernel asks for this inode by itself, and gets the error.
-                    entry = _NO_ENTRY
-            text = entry + _dirent(number, following + _OWN_ENTRIES, kind, name)
+                    entry = NO_ENTRY
+            text = entry + packed_dirent(
+                number, following + _OWN_ENTRIES, _FUSE_FILE_TYPES[kind], name
+            )
             size -= len(text)
             if size < 0:
                 break
@@ -237,12 +247,12 @@ class ImageFiles:
         value = self._xattrs(node).get(name)
         if value is None:
             raise OSError(errno.ENODATA, "no such attribute")
-        return _sized(value, size)
+        return sized(value, size)
 
     def _listxattr(self, node: int, body: memoryview) -> Buffers:
         size, _ = XATTR.unpack_from(body)
         names = b"".join(name + b"\0" for name in self._xattrs(node) if b"\0" not in name)
-        return _sized(names, size)
+        return sized(names, size)
 
     def _statfs(self, _node: int, _body: memoryview) -> Buffers:
         image = self._image
@@ -251,13 +261,13 @@ class ImageFiles:
         return (STATFS_OUT.pack(blocks, 0, 0, image.inode_count, 0, unit, NAME_MAX, unit),)
 
 
-def _dirent(number: int, following: int, kind: str, name: bytes) -> bytes:
+def packed_dirent(number: int, following: int, mode: int, name: bytes) -> bytes:
     """Return the struct fuse_dirent of an entry; ``following`` is the offset of the next one."""
-    head = DIRENT.pack(number or 1, following, len(name), _FUSE_FILE_TYPES[kind] >> 12)
+    head = DIRENT.pack(number or 1, following, len(name), mode >> 12)
     return head + name + bytes(-len(name) % 8)
 
 
-def _sized(value: bytes, size: int) -> Buffers:
+def sized(value: bytes, size: int) -> Buffers:
     """Answer a request for an extended attribute: ``value``, or its length if ``size`` is 0."""
     if not size:
         return (XATTR.pack(len(value), 0),)

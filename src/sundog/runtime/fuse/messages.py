@@ -11,5 +11,7 @@ from __future__ import annotations
 from sundog.base.cpython import Struct
 
 DEVICE_MESSAGE = Struct("=4I")
+# In the place of an offset: the descriptor is that of the layers of a store.
+LAYERS = -1
 READY = b"ready"
 FAILED = b"failed:"

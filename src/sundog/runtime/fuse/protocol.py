@@ -21,13 +21,13 @@ LISTXATTR = 23
 INIT = 26
 OPENDIR = 27
 READDIR = 28
-_INTERRUPT = 36
+INTERRUPT = 36
 DESTROY = 38
 _BATCH_FORGET = 42
 READDIRPLUS = 44
 
 # The kernel waits for no answer to these.
-UNANSWERED = frozenset({_FORGET, _INTERRUPT, _BATCH_FORGET})
+UNANSWERED = frozenset({_FORGET, INTERRUPT, _BATCH_FORGET})
 
 ROOT_ID = 1  # FUSE_ROOT_ID, the node of the root directory
 # Nodes of other inodes are their references, moved past 0 (none) and 1 (the root).
@@ -38,8 +38,9 @@ REQUEST_SIZE = 1 << 16
 # The longest name that the kernel passes on (FUSE_NAME_MAX) is longer than a directory entry.
 NAME_MAX = 255
 
-# struct fuse_in_header: len, opcode, unique, nodeid, uid, gid, pid, total_extlen, padding.
-REQUEST_HEAD = Struct("=IIQQ12x4x")
+# struct fuse_in_header: len, opcode, unique, nodeid, (uid, gid,) pid, and unused words.  The pid is
+# that of the thread, in the PID namespace of the process that has mounted.
+REQUEST_HEAD = Struct("=IIQQ8xI4x")
 # struct fuse_out_header: len, error, unique.
 REPLY_HEAD = Struct("=IiQ")
 
@@ -87,6 +88,8 @@ READ_IN = Struct("=QQI")
 OPEN_OUT = Struct("=QII")
 KEEP_CACHE = 1 << 1
 CACHE_DIR = 1 << 3
+# struct fuse_interrupt_in: the unique number of another request.
+INTERRUPT_IN = Struct("=Q")
 # struct fuse_getxattr_in: size, padding; then the name.  struct fuse_getxattr_out is the same.
 XATTR = Struct("=II")
 # struct fuse_kstatfs: blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, and unused

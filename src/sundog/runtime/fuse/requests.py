@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sundog.runtime.fuse.files import Buffers, Handler
 
 # The request was interrupted, or a signal came, or there was nothing after all.
-_READ_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
+READ_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 
 _NO_BUFFERS: Buffers = ()
 
@@ -38,12 +38,12 @@ def serve_device(device: int, handlers: dict[int, Handler]) -> None:
         try:
             length = os.readv(device, [request])
         except OSError as error:
-            if error.errno in _READ_AGAIN:
+            if error.errno in READ_AGAIN:
                 continue
             if error.errno == errno.ENODEV:
                 return
             raise
-        _, opcode, unique, node = unpack(request)
+        _, opcode, unique, node, _ = unpack(request)
         handler = handlers.get(opcode)
         answer, number = _NO_BUFFERS, 0
         if handler is None:

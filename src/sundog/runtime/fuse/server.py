@@ -18,8 +18,10 @@ import os
 from sundog.base.cpython import allocate_lock, start_new_thread
 from sundog.errors import SundogError
 from sundog.runtime.fuse.channel import Channel
+from sundog.runtime.fuse.concurrent import ConcurrentService
 from sundog.runtime.fuse.files import ImageFiles
-from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, READY
+from sundog.runtime.fuse.layer_files import LayersFiles
+from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, LAYERS, READY
 from sundog.runtime.fuse.records import write_records
 from sundog.runtime.fuse.requests import serve_device
 from sundog.runtime.squashfs.image import SquashfsImage
@@ -33,7 +35,8 @@ class ImageServer:
     """The mounts of one ``ch-run``.
 
     ``channel`` is a descriptor.  ``images`` are the files, open, and the places where SquashFS
-    begins in them.  ``is_single`` says that there will be one mount.
+    begins in them; or the directory of the layers of a store, and LAYERS.  ``is_single`` says that
+    there will be one mount.
     """
 
     def __init__(self, channel: int, images: Sequence[tuple[int, int]], *, is_single: bool) -> None:
@@ -61,17 +64,20 @@ class ImageServer:
         index, uid, gid, with_records = DEVICE_MESSAGE.unpack(message)
         descriptor, offset = self._images[index]
         records = -1
+        files: ImageFiles | LayersFiles
         try:
-            image = SquashfsImage(descriptor, offset)
-            if with_records:
-                records = write_records(image, self._channel.is_closed)
+            if offset == LAYERS:
+                files = LayersFiles(descriptor, uid, gid)
+            else:
+                image = SquashfsImage(descriptor, offset)
+                if with_records:
+                    records = write_records(image, self._channel.is_closed)
+                files = ImageFiles(image, uid, gid, os.fstat(descriptor).st_size - offset)
         except (SundogError, OSError, MemoryError) as error:
             os.close(device)
             text = error.message if isinstance(error, SundogError) else str(error)
             self._channel.send(FAILED + text.encode("utf-8", "backslashreplace"))
             return
-        size = os.fstat(descriptor).st_size - offset
-        files = ImageFiles(image, uid, gid, size)
         with self._lock:
             self._served += 1
         if not self._is_single:
@@ -84,9 +90,12 @@ class ImageServer:
             self._end()
             self._serve(device, files)
 
-    def _serve(self, device: int, files: ImageFiles) -> None:
+    def _serve(self, device: int, files: ImageFiles | LayersFiles) -> None:
         try:
-            serve_device(device, files.handlers)
+            if isinstance(files, LayersFiles):
+                ConcurrentService(device, files.handlers).serve()
+            else:
+                serve_device(device, files.handlers)
             os.close(device)
         except BaseException:
             os._exit(1)  # the kernel closes the devices

@@ -14,7 +14,6 @@ import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, kernel_error, printable
-from sundog.base.kernel.stub import await_child, discard_child_signal
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.stack import unpack_command
 from sundog.errors import SundogError
@@ -22,14 +21,18 @@ from sundog.runtime.container.operations import CREATED, Bind
 from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.runtime.container.root_files import open_inside
 from sundog.runtime.container.squash_root import SquashRoot
-from sundog.runtime.fuse.channel import Channel, make_channel
 from sundog.runtime.fuse.device import mount_fuse
-from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, READY
-from sundog.runtime.fuse.process import become_server
+from sundog.runtime.fuse.layer_server import open_layers, show_store
+from sundog.runtime.fuse.messages import DEVICE_MESSAGE, READY
+from sundog.runtime.fuse.starting import start_server
 from sundog.runtime.launcher.environment import SetVariables
 from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import Image
 from sundog.runtime.squashfs.sif import squashfs_place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.launcher.storage import Storage
 
 _DESCRIPTOR_PATH = b"/proc/self/fd/%d"
 _TEXT_LIMIT = 1 << 20  # in bytes: a file of the image that ``ch-run`` reads
@@ -45,11 +48,14 @@ _SHELL = b"/bin/sh"
 
 
 class FileServer:
-    """The server of the files ``paths``: a process that this one has started."""
+    """The server of the files ``paths``: a process that this one has started.
+
+    It serves the layers of the storage directory ``store``, too, unless that is empty.
+    """
 
     __slots__ = ("_channel", "_paths")
 
-    def __init__(self, paths: list[bytes], *, is_single: bool) -> None:
+    def __init__(self, paths: list[bytes], store: bytes = b"", *, is_single: bool) -> None:
         """Start the server; call it before the process enters its namespaces.
 
         ``is_single`` says that there will be one mount.
@@ -63,24 +69,9 @@ class FileServer:
             except OSError as error:
                 raise kernel_error("open", path, error.errno or 0) from None
             images.append((fd, squashfs_place(fd, path)))
-        ours, theirs = make_channel()
-        between = os.fork()
-        if between == 0:
-            # The command must not have a child that it does not know.  So the server's parent ends.
-            try:
-                os.setsid()
-                if os.fork() == 0:
-                    _be_server(theirs, images, is_single=is_single)
-            except Exception as error:
-                Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
-            finally:
-                os._exit(0)
-        await_child(between)
-        discard_child_signal()
-        os.close(theirs)
-        for fd, _ in images:
-            os.close(fd)
-        self._channel = Channel(ours)
+        if store:
+            images.append(open_layers(store))
+        self._channel = start_server(images, is_single=is_single)
 
     def mount(self, path: bytes, *, with_records: bool = False) -> tuple[int, int]:
         """Return a detached mount of a file, and its records or -1.  Raises SundogError.
@@ -109,6 +100,10 @@ class FileServer:
             )
         return tree, records
 
+    def show_layers(self, storage: Storage) -> None:
+        """Mount the layers of the store.  Raises SundogError."""
+        show_store(self._channel, len(self._paths), storage.path, storage.at(b"."))
+
     def open_image(self, path: bytes, *, with_records: bool) -> Image:
         """Mount the file ``path``; return the image.  Raises SundogError."""
         tree, records = self.mount(path, with_records=with_records)
@@ -117,16 +112,25 @@ class FileServer:
 
 
 class ServedSources(HostSources):
-    """The image and the sources of --bind, if one of them is one file, and the server of those."""
+    """The image and the sources of --bind, if one of them is one file, and the server of those.
 
-    __slots__ = ("_image", "_server", "_sources")
+    The image may also have layers that are files, in the storage directory ``store``.
+    """
 
-    def __init__(self, image: bytes, sources: list[bytes]) -> None:
-        """Start the server for the ``image``, unless that is empty, and ``sources``."""
+    __slots__ = ("_image", "_server", "_sources", "_store")
+
+    def __init__(self, image: bytes, sources: list[bytes], store: bytes = b"") -> None:
+        """Start the server for ``image`` and ``store``, unless they are empty, and ``sources``."""
         self._image = image
         self._sources = sources
+        self._store = store
         paths = [image, *sources] if image else sources
-        self._server = FileServer(list(dict.fromkeys(paths)), is_single=not sources)
+        self._server = FileServer(list(dict.fromkeys(paths)), store, is_single=not sources)
+
+    def show_layers(self, storage: Storage) -> None:
+        """See ``HostSources``."""
+        if self._store:
+            self._server.show_layers(storage)
 
     def open_image(self, *, with_records: bool) -> Image | None:
         """See ``HostSources``."""
@@ -191,14 +195,6 @@ class _FileBind(Bind):
             self.tree, self._shown = self._shown, self.tree
         os.close(self._shown)
         super().attach()
-
-
-def _be_server(channel: int, images: list[tuple[int, int]], *, is_single: bool) -> None:
-    """Be the server.  Never returns normally."""
-    become_server((channel, *(fd for fd, _ in images)))
-    from sundog.runtime.fuse.server import ImageServer
-
-    ImageServer(channel, images, is_single=is_single).run()
 
 
 def shown_image(path: bytes) -> Image:

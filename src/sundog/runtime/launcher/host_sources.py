@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.launcher.image import Image
     from sundog.runtime.launcher.option_values import MountOptions
+    from sundog.runtime.launcher.storage import Storage
 
 
 class HostSources:
@@ -25,6 +26,12 @@ class HostSources:
         Call it in the container's namespaces.  Raises SundogError.
         """
         return None
+
+    def show_layers(self, storage: Storage) -> None:
+        """Mount the layers of the image that are files; call it in the container's namespaces.
+
+        Raises SundogError.
+        """
 
     def bind(self, source: bytes, destination: bytes, *, writable: bool, is_own: bool) -> Bind:
         """Return the operation that shows ``source`` of the host at ``destination``."""

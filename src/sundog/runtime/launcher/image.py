@@ -5,6 +5,7 @@
     images/NAME/stack   the layers of the image, and its default command
     images/NAME/root/   metadata for the container, in ch/
     layers/ID/tree/     the files of a layer; the manifest ``owners`` is beside them
+    shown/              where the files of layers are mounted that are files: ``record.layer_path``
     trees/ID/           all layers of an image, flattened; the other driver's form
     skeleton/           the mount points that every container has
 
@@ -182,7 +183,7 @@ def _opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
         upper, work = (
             kept + b"/" + name if kept else None for name in (CONTAINER_UPPER, CONTAINER_WORK)
         )
-        root = OverlayRoot(storage.at(b"layers"), lowers, upper, work)
+        root = OverlayRoot(storage.at(b"layers"), lowers, upper, work, mixed=stack.has_files)
     return Image(
         root,
         stack.entrypoint + stack.command,

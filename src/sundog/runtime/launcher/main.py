@@ -171,6 +171,7 @@ def _launch(
         root, overlays = overlaid(image.root, line.image.overlays, hidden)
         plan = build_plan(root, mounts, hidden, line.image, overlays)
         raise Finished(0, dry_run_text(request, image, plan))
+    sources.show_layers(storage)
     container = mount_image(line, storage, mounts, hidden, given)
     for part in parts:
         part.mounted(container)

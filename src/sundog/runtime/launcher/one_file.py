@@ -1,7 +1,7 @@
 """Recognise images that are one file, by their content: SquashFS, SIF, Singularity 2.
 
-Sources of --bind can be such files, too.  ``main`` looks for them before it enters the namespaces,
-because their server must stay outside.
+Sources of --bind can be such files, too, and so can layers of an image in storage.  ``main`` looks
+for them before it enters the namespaces, because their server must stay outside.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import os
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
+from sundog.base.record.kept import CONTAINER_IMAGE, container_place
 from sundog.base.record.magic import IMAGE_HEAD, image_kind
 from sundog.base.record.names import name_to_directory
-from sundog.runtime.container.paths import exists
+from sundog.base.record.stack import read_stack
+from sundog.errors import StoreError
+from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import image_name
 
@@ -30,11 +33,30 @@ def sources_of(line: CommandLine, storage: Storage) -> HostSources:
     Few starts load it.  Raises SundogError.
     """
     image, sources = _find_one_files(line, storage)
-    if not image and not sources:
+    store = b"" if image or not _has_layer_files(line, storage) else storage.path
+    if not image and not sources and not store:
         return HostSources()
     from sundog.runtime.launcher.file_server import ServedSources
 
-    return ServedSources(image, sources)
+    return ServedSources(image, sources, store)
+
+
+def _has_layer_files(line: CommandLine, storage: Storage) -> bool:
+    """Tell whether the image of ``line`` is in ``storage``, and has layers that are files."""
+    if storage.directory < 0:
+        return False
+    if line.image.container:
+        place = container_place(line.image.container) + b"/" + CONTAINER_IMAGE
+    else:
+        name = image_name(line.operands[0])
+        if name is None:
+            return False
+        place = b"images/" + name_to_directory(name).encode()
+    try:
+        with Closing(os.open(storage.at(place), OPEN_DIRECTORY)) as directory:
+            return read_stack(directory).has_files
+    except (OSError, StoreError):
+        return False  # what is wrong is told when the image is found
 
 
 def _find_one_files(line: CommandLine, storage: Storage) -> tuple[bytes, list[bytes]]:

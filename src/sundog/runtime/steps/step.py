@@ -48,14 +48,16 @@ from sundog.runtime.container.execute import SCRIPT_SHELL, execute, failure_hint
 from sundog.runtime.container.fast_path import LibraryMount
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 from sundog.runtime.container.plan import enter
-from sundog.runtime.container.root import mount_root
+from sundog.runtime.container.root import mount_root, trees_of
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.emulation.filter import install_fake_root
 from sundog.runtime.emulation.keys import forbid_keys
+from sundog.runtime.fuse.layer_server import enter_with
 from sundog.runtime.process.child import PATIENCE_WITH_KILLED, STANDARD_STREAMS, Child, opened
 from sundog.runtime.process.job_control import TOLD, suspended_together
 from sundog.runtime.process.pseudoterminal import take_terminal
 from sundog.runtime.process.relay import Relay
+from sundog.runtime.steps.mounts import TreeMount
 from sundog.runtime.steps.plan import FreshProc, ignore, step_plan
 from sundog.runtime.supervision.ending import Ending
 from sundog.runtime.supervision.fuse_mounts import HostMounts
@@ -127,8 +129,12 @@ def in_root(roots: Sequence[Root], function: Callable[[list[int]], _T]) -> _T:
 
     def inside(tie: Callable[[], None]) -> _T:
         here = os.open(b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        enter_namespaces(0, 0)
-        tie()
+
+        def enter_own() -> None:
+            enter_namespaces(0, 0)
+            tie()
+
+        enter_with(trees_of(roots), enter_own)
         directories = []
         for at, root in enumerate(roots, 1):
             directory = mount_root(root, writable=at == 1)
@@ -205,7 +211,10 @@ def _guard(
     _leave_terminal(relay)
     host = HostMounts()
     try:
-        enter_namespaces(0, 0, CLONE_NEWPID if own_pids else 0)
+        enter_with(
+            trees_of([step.root, *(each.root for each in step.mounts if type(each) is TreeMount)]),
+            lambda: enter_namespaces(0, 0, CLONE_NEWPID if own_pids else 0),
+        )
     except KernelError as error:
         if own_pids and error.call == "unshare":
             raise PidNamespaceRefused(error.message) from None

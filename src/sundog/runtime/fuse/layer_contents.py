@@ -1,0 +1,57 @@
+"""The contents of a layer that is one file, by the kind of the file.
+
+An index tells all else about a layer, so a kind needs one method: ``read`` returns a part of what
+is at a place of that index.  It may wait, for a disk or for bytes that are not here yet: only the
+thread that calls it waits.  It raises SundogError and OSError; the reading program gets EIO.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.record.magic import IMAGE_HEAD, SQUASHFS_IMAGE, image_kind
+from sundog.errors import StoreError
+from sundog.runtime.squashfs.image import SquashfsImage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    class LayerContents(Protocol):
+        """The contents of the files of one layer.  Threads may share it."""
+
+        def read(
+            self, place: int, length: int, offset: int, size: int
+        ) -> Sequence[bytes | memoryview]:
+            """Return ``size`` bytes from ``offset`` on of the file at ``place``.
+
+            The file has ``length`` bytes.  Only at its end there are fewer.
+            """
+
+
+class SquashfsContents:
+    """A layer file that is SquashFS.  A place is the reference of an inode.
+
+    Names, directories and attributes in the file are never looked at.
+    """
+
+    __slots__ = ("_image",)
+
+    def __init__(self, fd: int) -> None:
+        """Take the open file.  Raises SquashfsError and KernelError."""
+        self._image = SquashfsImage(fd)
+
+    def read(self, place: int, length: int, offset: int, size: int) -> Sequence[bytes | memoryview]:
+        """See ``LayerContents``."""
+        inode = self._image.inode(place)
+        if inode.kind != "f" or inode.size != length:
+            raise self._image.damaged(f"inode {place:#x} is not the file in the index")
+        return self._image.read(inode, offset, size)
+
+
+def open_contents(fd: int) -> LayerContents:
+    """Return the contents of the open layer file.  Raises SundogError and OSError."""
+    if image_kind(os.pread(fd, IMAGE_HEAD, 0)) != SQUASHFS_IMAGE:
+        raise StoreError("damaged layer file: not SquashFS")
+    return SquashfsContents(fd)

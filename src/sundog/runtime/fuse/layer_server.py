@@ -1,0 +1,95 @@
+"""Show the layers that are files to a process in its own mount namespace.
+
+``LayerServer`` starts a server before the process enters its namespaces.  ``show`` mounts in them,
+at ``shown`` in each store, what the links ``layers/ID/tree`` lead to.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.kernel.libc import escaped, printable
+from sundog.base.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
+from sundog.base.record.layer_path import SHOWN, is_in_file
+from sundog.errors import FuseRefused, SundogError
+from sundog.runtime.fuse.device import mount_fuse
+from sundog.runtime.fuse.messages import DEVICE_MESSAGE, LAYERS, READY
+from sundog.runtime.fuse.starting import start_server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sundog.runtime.fuse.channel import Channel
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_UNPACKED_HINT = "images of plain layers need no FUSE: ch-image delete {0}; ch-image pull {0}"
+
+
+def stores_of(trees: Iterable[bytes]) -> list[bytes]:
+    """Return the storage directories of those of ``trees`` that are in layer files."""
+    found = [tree.rsplit(b"/", 3)[0] for tree in trees if is_in_file(tree)]
+    return list(dict.fromkeys(found))
+
+
+def open_layers(store: bytes) -> tuple[int, int]:
+    """Return what a server gets of the storage directory ``store``.  Raises OSError."""
+    return os.open(store + b"/layers", _OPEN_DIRECTORY), LAYERS
+
+
+def show_store(channel: Channel, index: int, store: bytes, place: bytes = b"") -> None:
+    """Mount the layers of ``store``, the server's ``index``, at its ``shown``.
+
+    ``place`` is another path of the storage directory, for mounting.  Call it in the container's
+    namespaces.  Raises SundogError.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        device, tree = mount_fuse(store, uid, gid)
+    except FuseRefused as error:
+        error.hint = _UNPACKED_HINT.format("IMAGE")
+        raise
+    try:
+        channel.send(DEVICE_MESSAGE.pack(index, uid, gid, False), device)
+        os.close(device)
+        answer, _ = channel.receive()
+    except OSError:
+        answer = b""
+    if answer != READY:
+        reason = escaped(answer.partition(b":")[2].decode("utf-8", "backslashreplace"))
+        raise SundogError(
+            f"can't show the layers of {printable(store)}: {reason or 'their server has died'}",
+            "start again; see also: dmesg",
+        )
+    move_mount(tree, b"", AT_FDCWD, (place or store) + b"/" + SHOWN, MOVE_MOUNT_F_EMPTY_PATH)
+    os.close(tree)
+
+
+class LayerServer:
+    """The server of the layers of ``stores``, which are storage directories."""
+
+    __slots__ = ("_channel", "_stores")
+
+    def __init__(self, stores: Sequence[bytes]) -> None:
+        """Start the server; call it before the process enters its namespaces.  Raises OSError."""
+        self._stores = stores
+        is_single = len(stores) == 1
+        self._channel = start_server([*map(open_layers, stores)], is_single=is_single)
+
+    def show(self) -> None:
+        """Mount the layers of each store; call it in the namespaces.  Raises SundogError."""
+        for index, store in enumerate(self._stores):
+            show_store(self._channel, index, store)
+        self._channel.close()
+
+
+def enter_with(trees: Iterable[bytes], enter: Callable[[], None]) -> None:
+    """Call ``enter``, which moves this process into namespaces of its own; show ``trees`` there.
+
+    Raises what ``enter`` raises, SundogError and OSError.
+    """
+    stores = stores_of(trees)
+    server = LayerServer(stores) if stores else None
+    enter()
+    if server is not None:
+        server.show()

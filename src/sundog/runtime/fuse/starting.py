@@ -1,0 +1,48 @@
+"""Start the server, as a process of its own that is no child of this one."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.kernel.stub import await_child, discard_child_signal
+from sundog.runtime.fuse.channel import Channel, make_channel
+from sundog.runtime.fuse.messages import FAILED
+from sundog.runtime.fuse.process import become_server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def start_server(images: Sequence[tuple[int, int]], *, is_single: bool) -> Channel:
+    """Start the server of ``images``, as for ``server.ImageServer``; return the channel to it.
+
+    Closes the descriptors in ``images``.  Call it before the process enters its namespaces.
+    Raises OSError.
+    """
+    ours, theirs = make_channel()
+    between = os.fork()
+    if between == 0:
+        # The command must not have a child that it does not know.  So the server's parent ends.
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                _be_server(theirs, images, is_single=is_single)
+        except Exception as error:
+            Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    await_child(between)
+    discard_child_signal()
+    os.close(theirs)
+    for fd, _ in images:
+        os.close(fd)
+    return Channel(ours)
+
+
+def _be_server(channel: int, images: Sequence[tuple[int, int]], *, is_single: bool) -> None:
+    """Be the server.  Never returns normally."""
+    become_server((channel, *(fd for fd, _ in images)))
+    from sundog.runtime.fuse.server import ImageServer  # noqa: PLC0415 - the other process's
+
+    ImageServer(channel, images, is_single=is_single).run()

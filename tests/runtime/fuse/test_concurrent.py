@@ -1,0 +1,171 @@
+"""Readers of a layer whose contents do not come: who may end them, and when."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from sundog.base.cpython import start_new_thread
+from sundog.base.kernel.modes import S_IFDIR, S_IFREG
+from sundog.base.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
+from sundog.base.record.layer_index import IndexEntry, IndexWriter
+from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.fuse import layer_files
+from sundog.runtime.fuse.concurrent import ConcurrentService
+from sundog.runtime.fuse.device import mount_fuse
+from sundog.runtime.fuse.layer_files import LayersFiles
+from sundog.runtime.process.child import Child
+from tests.conftest import until
+
+SIZE = 1 << 16
+# How long a killed reader may take on a loaded machine.  A reader that waits for ever takes longer.
+SOON = 10.0
+
+READ = "import sys; print(open(sys.argv[1], 'rb').read(10))"
+MAP = "import mmap, sys; f = open(sys.argv[1]); print(mmap.mmap(f.fileno(), 0, prot=1)[:10])"
+DIRECT = (
+    "import mmap, os, sys; fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT);"
+    "print(os.preadv(fd, [mmap.mmap(-1, 4096)], 0))"
+)
+TIMER = "import signal; signal.signal(signal.SIGALRM, lambda *_: None);" + READ
+
+
+class Gate:
+    """Contents that come when the gate is opened."""
+
+    def __init__(self) -> None:
+        self.ends = os.pipe()
+        self.readers = 0
+
+    def read(self, _place: int, _length: int, _offset: int, size: int) -> Sequence[bytes]:
+        self.readers += 1
+        os.read(self.ends[0], 1)
+        return (bytes(size),)
+
+    def open(self) -> None:
+        os.close(self.ends[1])
+
+
+def write_layer(place: Path, names: Sequence[bytes]) -> None:
+    """Write a layer with files of these names, which have SIZE bytes each."""
+    directory = place / "layers" / "ab"
+    directory.mkdir(parents=True)
+    index = IndexWriter()
+    index.add(IndexEntry(b"", S_IFDIR | 0o755))
+    for name in names:
+        index.add(IndexEntry(name, S_IFREG | 0o644, size=SIZE))
+    index.set_entries(0, 1)
+    (directory / "index").write_bytes(b"".join(index.parts()))
+    (directory / "file").write_bytes(b"hsqs")
+
+
+def staged(
+    tmp_path: Path, scenario: Callable[[Path, Gate], object], names: Sequence[bytes] = (b"f",)
+) -> object:
+    """Run ``scenario`` with the files of a layer, mounted in namespaces of its own, and the gate.
+
+    The server is in the same process.
+    """
+    write_layer(tmp_path, names)
+    place = tmp_path / "shown"
+    place.mkdir()
+
+    def inside(_tie: object) -> object:
+        gate = Gate()
+        enter_namespaces(0, 0)
+        layer_files.open_contents = lambda _fd: gate  # type: ignore[assignment, return-value]
+        device, tree = mount_fuse(b"x", 0, 0)
+        move_mount(tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)
+        layers = os.open(tmp_path / "layers", os.O_RDONLY | os.O_DIRECTORY)
+        service = ConcurrentService(device, LayersFiles(layers, 0, 0).handlers)
+        start_new_thread(service.serve, ())
+        return scenario(place / "ab", gate)
+
+    return Child(inside).result()
+
+
+def reader(program: str, path: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", program, str(path)], stdout=subprocess.PIPE
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_kills_ends_a_reader_at_once(tmp_path: Path, number: int) -> None:
+    def scenario(layer: Path, gate: Gate) -> object:
+        found = []
+        for count, program in enumerate((READ, MAP, DIRECT)):
+            # SIGINT has the default action, which Python changes.
+            own = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL);" + program
+            process = reader(own, layer / f"{count}")
+            until(lambda: gate.readers > count, "a reader waits", SOON)  # noqa: B023
+            process.send_signal(number)
+            found.append(process.wait(SOON))
+        return found
+
+    assert staged(tmp_path, scenario, [b"0", b"1", b"2"]) == [-number] * 3
+
+
+def test_more_readers_than_threads_end_too(tmp_path: Path) -> None:
+    names = [b"%03d" % number for number in range(40)]
+
+    def scenario(layer: Path, gate: Gate) -> object:
+        processes = [reader(READ, layer / name.decode()) for name in names]
+        until(lambda: gate.readers >= 31, "all threads but one wait", SOON)
+        for process in processes:
+            process.kill()
+        return [process.wait(SOON) for process in processes]
+
+    assert staged(tmp_path, scenario, names) == [-signal.SIGKILL] * len(names)
+
+
+@pytest.mark.parametrize("program", [READ, MAP])
+def test_another_signal_does_not_make_a_read_fail(tmp_path: Path, program: str) -> None:
+    own = "import signal; signal.signal(signal.SIGALRM, lambda *_: None);" + program
+
+    def scenario(layer: Path, gate: Gate) -> object:
+        process = reader(own, layer / "f")
+        until(lambda: gate.readers > 0, "a reader waits", SOON)
+        process.send_signal(signal.SIGALRM)
+        until(lambda: b"signal" in wchan_and_pending(process.pid), "the signal waits", SOON)
+        gate.open()
+        output, _ = process.communicate(timeout=SOON)
+        return process.returncode, output.strip()
+
+    assert staged(tmp_path, scenario) == (0, str(bytes(10)).encode())
+
+
+def wchan_and_pending(process: int) -> bytes:
+    """Return a text with "signal" if a signal waits for the process."""
+    text = Path(f"/proc/{process}/status").read_bytes()
+    lines = dict(line.split(b":", 1) for line in text.splitlines())
+    pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
+    return b"signal" if pending else b""
+
+
+def test_a_kill_after_another_signal_ends_a_reader(tmp_path: Path) -> None:
+    def scenario(layer: Path, gate: Gate) -> object:
+        process = reader(TIMER, layer / "f")
+        until(lambda: gate.readers > 0, "a reader waits", SOON)
+        process.send_signal(signal.SIGALRM)
+        until(lambda: b"signal" in wchan_and_pending(process.pid), "the signal waits", SOON)
+        process.kill()
+        return process.wait(SOON)
+
+    assert staged(tmp_path, scenario) == -signal.SIGKILL
+
+
+def test_names_and_attributes_come_while_contents_do_not(tmp_path: Path) -> None:
+    def scenario(layer: Path, gate: Gate) -> object:
+        process = reader(READ, layer / "f")
+        until(lambda: gate.readers > 0, "a reader waits", SOON)
+        done = subprocess.run(["stat", "-c", "%s", layer / "g"], capture_output=True, timeout=60)
+        process.kill()
+        process.wait(SOON)
+        return done.stdout
+
+    assert staged(tmp_path, scenario, [b"f", b"g"]) == b"%d\n" % SIZE
