@@ -3,12 +3,13 @@
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from sundog.base.configuration.trusted import open_contents, open_trusted
-from sundog.errors import Distrusted
+from sundog.errors import Distrusted, SundogError
 
 ROOT, OWN = 0, os.geteuid()
 
@@ -88,7 +89,7 @@ def test_it_follows_a_link_of_a_trusted_owner(file: Path, tmp_path: Path) -> Non
         link = tmp_path / f"link-{target.is_absolute()}"
         link.symlink_to(target)
         assert trusted(link / "file") == b"kept"
-        with pytest.raises(Distrusted, match="symbolic link|belongs to"):
+        with pytest.raises(Distrusted, match="belongs to"):
             trusted(link / "file", ROOT)
     # What the link leads to counts, and each directory on the way there.
     file.parent.chmod(0o777)
@@ -136,8 +137,6 @@ def test_no_descriptor_is_left(file: Path, tmp_path: Path) -> None:
     before = os.listdir("/proc/self/fd")
     (tmp_path / "loop").symlink_to("loop")
     for path, owners in ((file, (ROOT,)), (tmp_path / "loop", (ROOT, OWN)), (file, (ROOT, OWN))):
-        try:
+        with suppress(SundogError, OSError):  # each ends in its own way
             trusted(path, *owners)
-        except Exception as error:  # each ends in its own way
-            assert str(error)
     assert os.listdir("/proc/self/fd") == before

@@ -26,9 +26,11 @@ from sundog.base.record.shared_image import (
     shared_layer_file,
     unpack_shared,
 )
-from sundog.errors import Distrusted, StoreError
+from sundog.errors import Distrusted, StoreError, SundogError
 
-_OWNER_HINT = 'trust its owner, if you do: [storage] trusted_owners = ["NAME"] in {}'
+_OWNER_HINT = (
+    'if you trust its owner: [storage] trusted_owners = ["NAME"] in ~/.config/sundog/sundog.toml'
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,30 +41,11 @@ if TYPE_CHECKING:
     Warn = Callable[[str], None]
 
 
-class SharedImage:
-    """An image in a shared store.
-
-    store      the path of the store
-    path       the path of the image's file
-    directory  its name below ``images``
-    layers     the paths of its layers, topmost first
-    documents  JSON: what else is known of it
-    """
-
-    __slots__ = ("directory", "documents", "layers", "path", "store")
-
-    def __init__(
-        self, store: bytes, directory: bytes, layers: Sequence[bytes], documents: bytes
-    ) -> None:
-        self.store = store
-        self.directory = directory
-        self.path = b"/".join((store, SHARED_IMAGES, directory))
-        self.layers = layers
-        self.documents = documents
-
-
 class SharedStore:
-    """A shared store that counts; ``directory`` is its descriptor."""
+    """A shared store that counts; ``directory`` is its descriptor.
+
+    Its methods raise StoreError for what is damaged, or what others could have changed.
+    """
 
     __slots__ = ("_directory", "_owners", "path")
 
@@ -76,113 +59,176 @@ class SharedStore:
         os.close(self._directory)
 
     def find(self, name: str) -> SharedImage | None:
-        """Return the image with the canonical name ``name``, if it is here.
-
-        Raises Distrusted, StoreError and OSError.
-        """
+        """Return the image with the canonical name ``name``, if it is here."""
         return self._read(name_to_directory(name).encode())
 
     def images(self) -> Iterator[SharedImage]:
-        """Give all images, in order of their names.  Raises as ``find``."""
-        with Closing(open_trusted(SHARED_IMAGES, self._owners, self._directory)) as fd:
-            names = sorted(os.listdir(b"/proc/self/fd/%d" % fd))
+        """Give all images, in order of their names."""
+        try:
+            with Closing(open_trusted(SHARED_IMAGES, self._owners, self._directory)) as fd:
+                names = sorted(os.listdir(b"/proc/self/fd/%d" % fd))
+        except (Distrusted, OSError) as error:
+            raise unusable_store(self.path, error) from None
         for name in names:
             image = None if name.startswith(b".") else self._read(name)
             if image is not None:
                 yield image
 
-    def _read(self, directory: bytes) -> SharedImage | None:
-        place = SHARED_IMAGES + b"/" + directory
+    def opened(self, place: bytes) -> int:
+        """Open the file ``place`` of the store for reading.
+
+        Raises StoreError, and FileNotFoundError.
+        """
         shown = self.path + b"/" + place
         try:
-            data = self._contents(place, shown)
+            with Closing(open_trusted(place, self._owners, self._directory)) as fd:
+                return open_contents(fd, shown)
+        except FileNotFoundError:
+            raise
+        except (Distrusted, OSError) as error:
+            raise unusable_store(self.path, error) from None
+
+    def contents(self, place: bytes) -> bytes:
+        """Return the contents of the file ``place``; raise as ``opened``."""
+        with Closing(self.opened(place)) as fd:
+            if os.fstat(fd).st_size > SHARED_LIMIT:
+                shown = printable(self.path + b"/" + place)
+                raise StoreError(f"{shown}: larger than {SHARED_LIMIT:,} bytes")
+            return read_all(fd)
+
+    def _read(self, directory: bytes) -> SharedImage | None:
+        place = SHARED_IMAGES + b"/" + directory
+        try:
+            data = self.contents(place)
         except FileNotFoundError:
             return None
-        ids, documents = unpack_shared(data, printable(shown))
-        layers = [self.path + b"/" + shared_layer_file(layer) for layer in ids]
-        return SharedImage(self.path, directory, layers, documents)
+        layers, documents = unpack_shared(data, printable(self.path + b"/" + place))
+        return SharedImage(self, directory, layers, documents)
 
-    def check_layers(self, image: SharedImage) -> None:
-        """Raise Distrusted, or StoreError, unless each layer of ``image`` is there and trusted."""
-        for layer in image.layers:
-            try:
-                found = open_trusted(layer.removeprefix(self.path + b"/"), *self._trust)
-            except OSError as error:
-                raise StoreError(
-                    f"can't read {printable(layer)}: {error.strerror}",
-                    "the owner of the store can publish the image again",
-                ) from None
-            with Closing(found), Closing(open_contents(found, layer)):
-                pass
 
-    @property
-    def _trust(self) -> tuple[Collection[int], int]:
-        return self._owners, self._directory
+class SharedImage:
+    """An image in a shared store.
 
-    def _contents(self, place: bytes, shown: bytes) -> bytes:
-        with (
-            Closing(open_trusted(place, *self._trust)) as fd,
-            Closing(open_contents(fd, shown)) as f,
-        ):
-            if os.fstat(f).st_size > SHARED_LIMIT:
-                raise StoreError(f"{printable(shown)}: larger than {SHARED_LIMIT:,} bytes")
-            return read_all(f)
+    path       the path of the image's file
+    directory  its name below ``images``
+    layers     the IDs of its layers, topmost first
+    documents  JSON: what else is known of it
+    """
 
-    def check_mark(self) -> None:
-        """Raise StoreError if the directory is no shared store, or has another version."""
+    __slots__ = ("directory", "documents", "layers", "path", "store")
+
+    def __init__(
+        self, store: SharedStore, directory: bytes, layers: Sequence[bytes], documents: bytes
+    ) -> None:
+        self.store = store
+        self.directory = directory
+        self.path = b"/".join((store.path, SHARED_IMAGES, directory))
+        self.layers = layers
+        self.documents = documents
+
+    def file(self) -> bytes:
+        """Return the path of the file that holds all of the image.
+
+        Raises StoreError if there is none, if there are several, or if others could have changed
+        it.
+        """
+        if len(self.layers) != 1:
+            raise StoreError(
+                f"{printable(self.path)} has {len(self.layers)} layers",
+                "this version of Sundog runs a shared image of one file; update Sundog",
+            )
+        place = shared_layer_file(self.layers[0])
+        path = self.store.path + b"/" + place
         try:
-            mark = self._contents(SHARED_MARK, self.path + b"/" + SHARED_MARK)
+            os.close(self.store.opened(place))
         except FileNotFoundError:
             raise StoreError(
-                f"no shared store: {printable(self.path)}", "ch-image publish IMAGE DIR makes one"
+                f"damaged image in a shared store: {printable(self.path)} needs {printable(path)}",
+                "its owner can publish it again",
             ) from None
-        if mark != SHARED_VERSION:
-            raise StoreError(
-                f"{printable(self.path)} is a shared store of another version", "update Sundog"
-            )
+        return path
+
+
+class SharedStores:
+    """The shared stores of a command, which are opened when it looks for an image.
+
+    ``named`` are those of options, as absolute paths; ``warn`` takes lines about others that do not
+    count.  The methods raise SundogError for a mistake in the configuration, for a store of an
+    option that does not count, and for an image that is damaged or not trusted.
+    """
+
+    __slots__ = ("_environment", "_named", "_opened", "_warn")
+
+    def __init__(self, environment: Variables, named: Sequence[bytes], warn: Warn) -> None:
+        self._environment = environment
+        self._named = named
+        self._warn = warn
+        self._opened: list[SharedStore] | None = None
+
+    def find(self, name: str) -> SharedImage | None:
+        """Return the image with the canonical name ``name`` of the first store that has it."""
+        for store in self._stores():
+            image = store.find(name)
+            if image is not None:
+                return image
+        return None
+
+    def images(self) -> list[SharedImage]:
+        """Return all images that ``find`` finds, in order of the stores and their names."""
+        found: dict[bytes, SharedImage] = {}
+        for store in self._stores():
+            for image in store.images():
+                found.setdefault(image.directory, image)
+        return list(found.values())
+
+    def _stores(self) -> Sequence[SharedStore]:
+        """Return the stores that count, in the order of the search."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> list[SharedStore]:
+        holding = read_configuration(self._environment)
+        for line in holding.warnings:
+            self._warn(line)
+        paths = [*self._named, *holding.values(IMAGE_STORES)]
+        owners = owner_ids(holding.values(TRUSTED_OWNERS)) if paths else ()
+        stores: list[SharedStore] = []
+        for path in dict.fromkeys(path.rstrip(b"/") or b"/" for path in paths):
+            try:
+                stores.append(open_store(path, owners))
+            except StoreError as error:
+                if path in self._named:
+                    raise
+                self._warn(f"{error.message}; {error.hint}" if error.hint else error.message)
+        return stores
 
 
 def open_store(path: bytes, owners: Collection[int]) -> SharedStore:
-    """Open a shared store.  Raises Distrusted, StoreError, and OSError if it can't be read."""
-    store = SharedStore(path, open_trusted(path, owners), owners)
+    """Open a shared store.  Raises StoreError."""
     try:
-        store.check_mark()
+        store = SharedStore(path, open_trusted(path, owners), owners)
+    except (Distrusted, OSError) as error:
+        raise unusable_store(path, error) from None
+    try:
+        if store.contents(SHARED_MARK) != SHARED_VERSION:
+            raise unusable_store(path, StoreError("it has another version", "update Sundog"))
+    except FileNotFoundError:
+        store.close()
+        unmarked = StoreError("it is no shared store", "ch-image publish IMAGE DIR makes one")
+        raise unusable_store(path, unmarked) from None
     except BaseException:
         store.close()
         raise
     return store
 
 
-def open_stores(environment: Variables, named: Sequence[bytes], warn: Warn) -> list[SharedStore]:
-    """Return the shared stores that count, in the order of the search.
-
-    ``named`` are those of options, as absolute paths.  ``warn`` takes a line about each of the
-    others that does not count.  Raises SundogError for a mistake in the configuration, or for a
-    store of an option.
-    """
-    holding = read_configuration(environment)
-    for line in holding.warnings:
-        warn(line)
-    paths = [*named, *holding.values(IMAGE_STORES)]
-    owners = owner_ids(holding.values(TRUSTED_OWNERS)) if paths else ()
-    stores: list[SharedStore] = []
-    for path in dict.fromkeys(path.rstrip(b"/") or b"/" for path in paths):
-        try:
-            stores.append(open_store(path, owners))
-        except (StoreError, Distrusted, OSError) as error:
-            problem = unusable_store(path, error)
-            if path in named:
-                raise problem from None
-            warn(f"{problem.message}; {problem.hint}" if problem.hint else problem.message)
-    return stores
-
-
-def unusable_store(path: bytes, error: StoreError | Distrusted | OSError) -> StoreError:
+def unusable_store(path: bytes, error: SundogError | OSError) -> StoreError:
     """Return the error that says why the shared store ``path`` does not count."""
     if isinstance(error, OSError):
         text, hint = error.strerror or "", "is it mounted on this machine?"
     else:
-        text, hint = error.message, error.hint or _OWNER_HINT.format("sundog.toml")
+        text, hint = error.message, error.hint or _OWNER_HINT
     return StoreError(f"can't use the shared store {printable(path)}: {text}", hint)
 
 

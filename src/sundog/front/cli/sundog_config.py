@@ -11,12 +11,11 @@ from sundog.base.configuration.stores import (
     account_id,
     open_store,
     owner_ids,
-    unusable_store,
 )
 from sundog.base.kernel.libc import printable
-from sundog.errors import Distrusted, StoreError, SundogError
+from sundog.errors import EXIT_ERROR, StoreError, SundogError
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_context import EXIT_SUNDOG, new_report, run_safely
+from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned_alone
 from sundog.front.podman.image_options import CONFIG
 
@@ -43,7 +42,7 @@ def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as 
             problems = list(_problems(holding))
             for problem in problems:
                 report.error(problem)
-            return EXIT_SUNDOG if problems else 0
+            return EXIT_ERROR if problems else 0
         for text in holding.warnings:
             report.warning(text)
         for key in KEYS:
@@ -74,5 +73,5 @@ def _problems(holding: Holding) -> Iterator[SundogError]:
     for path in holding.values(IMAGE_STORES):
         try:
             open_store(path, owner_ids(owners)).close()
-        except (StoreError, Distrusted, OSError) as error:
-            yield unusable_store(path, error)
+        except StoreError as error:
+            yield error

@@ -32,6 +32,7 @@ TASKS = {
     "seal": "sundog.image.store.tree_work",
     "unpack_archive": "sundog.image.store.tree_work",
     "unpack_arriving": "sundog.image.transfer.arrivals",
+    "unpack_squash": "sundog.image.convert.adopt",
     "write_layer_tar": "sundog.image.store.tree_work",
 }
 # Class → its module.  Its slots, in the order of the arguments, cross unchanged.

@@ -6,9 +6,8 @@ In the wheel it is in a joined module of its own.
 
 from __future__ import annotations
 
-from sundog.base.configuration.stores import open_stores
+from sundog.base.configuration.stores import SharedStores
 from sundog.base.kernel.libc import printable
-from sundog.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,16 +21,7 @@ def use_shared_image(line: CommandLine, name: str, environment: Environment) -> 
     Call it in the host's namespaces.  Raises SundogError.
     """
     messages = line.messages
-    for store in open_stores(environment, line.image.stores, messages.warning):
-        image = store.find(name)
-        if image is not None:
-            store.check_layers(image)
-            if len(image.layers) != 1:
-                raise StoreError(
-                    f"{printable(image.path)} has {len(image.layers)} layers",
-                    "this version of ch-run runs an image of one file; update Sundog",
-                )
-            messages.verbose(f"image in the shared store: {printable(image.path)}")
-            line.operands[0] = image.layers[0]
-            return
-        store.close()
+    image = SharedStores(environment, line.image.stores, messages.warning).find(name)
+    if image is not None:
+        messages.verbose(f"image in the shared store: {printable(image.path)}")
+        line.operands[0] = image.file()
