@@ -9,6 +9,7 @@
     │   └── StoreError          the storage directory cannot be used
     │       └── UnfitStorage    the directory or its file system is not fit to be one
     ├── NotInStorage            no such image
+    ├── Distrusted              another account can change a file or a directory
     ├── PlatformUnavailable     no image for that platform
     ├── EmulatorMissing         nothing here runs that machine's programs
     ├── ArchiveError            a tar is damaged or hostile
@@ -147,6 +148,10 @@ class KernelError(MachineError):
 
 class NotInStorage(SundogError):
     """The storage directory has no image of that name."""
+
+
+class Distrusted(SundogError):
+    """Another account than the trusted ones owns a file or a directory, or can change it."""
 
 
 class StoreError(MachineError):

@@ -7,12 +7,15 @@ import math
 import os
 
 from sundog.errors import UsageError
-from sundog.front.cli.option_rows import counted, flag, option
+from sundog.front.cli.option_rows import counted, flag, option, repeated
 from sundog.front.cli.parser import OneOf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from sundog.base.configuration.stores import SharedStores
 
 
 def _cache(names: str, mode: str, text: str) -> Any:
@@ -61,6 +64,9 @@ class ImageArguments(argparse.Namespace):
         "--auth", "log in to registries, ask for the password if need be ($CH_IMAGE_AUTH)"
     )
     debug: bool = flag("--debug", "show a stack trace with an error")
+    image_stores: list[str] = repeated(
+        "--image-store", "DIR", "also look for images in this shared store ($CH_IMAGE_STORES)"
+    )
     no_limits: bool = flag("--no-limits", "unpack archives of any size (see the manual)")
     quiet: int = counted("-q --quiet", "say less (repeat for still less)")
     password_many: bool = flag("--password-many", "ask for the password each time")
@@ -97,6 +103,15 @@ class ImageArguments(argparse.Namespace):
             raise UsageError('"--quiet" incompatible with "--verbose"', "leave out one of them")
         if self.xattrs and self.no_xattrs:
             raise UsageError('"--xattrs" incompatible with "--no-xattrs"', "leave out one of them")
+
+    def shared_stores(self, warn: Callable[[str], None]) -> SharedStores:
+        """Return where images are looked for that the storage directory lacks."""
+        from sundog.base.configuration.stores import SharedStores  # not for the help
+
+        if "" in self.image_stores:
+            raise UsageError("--image-store: DIR is empty", "ch-image --help")
+        named = [os.path.abspath(os.fsencode(path)) for path in self.image_stores]
+        return SharedStores(os.environb, named, warn)
 
     def storage_path(self) -> str | None:
         """Return the storage directory that the user asked for, None for the default."""

@@ -76,6 +76,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         sys.stderr.write(make_parser().format_help())
         return EXIT_ERROR
     report.level = arguments.verbose - arguments.quiet
+    from sundog.base.configuration.stores import SharedStores
     from sundog.base.record.stored_path import path_in_storage
     from sundog.image.convert.conversion import convert  # under the signals' care
     from sundog.image.convert.formats import (
@@ -105,6 +106,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         clobbers=not arguments.no_clobber,
         is_dry=arguments.dry_run,
         packing=Packing.choose("gzip", os.environ),
+        shared=SharedStores(os.environb, (), report.warning),
     )
     report.verbose(f"verbose level: {report.level}")
     report.info(f"input:   {source.format:<8}  {source.text}")

@@ -22,6 +22,7 @@ from sundog.front.cli.registries import (
     puller,
 )
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
+from sundog.front.cli.shared_names import sharer
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.named_context import named_context
 from sundog.image.builder.files.remote_access import RemoteAccess
@@ -117,6 +118,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         platform=build_platform(arguments),
         pull=puller(arguments, report, policy=policy, attempts=attempts),
         refreshes_bases=policy in (ALWAYS, NEWER),
+        share=sharer(arguments, report),
         look_up=None if policy == NEVER else looker(arguments, report),
         uncached=tuple(name for text in arguments.no_cache_filter for name in text.split(",")),
         sharing=_sharing(arguments, report),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sundog.errors import SundogError
+from sundog.front.cli.shared_names import owner_hint
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -23,5 +24,8 @@ def run(arguments: DeleteArguments, report: Report) -> int:
         store.deleted.remember(*found.values())
         store.images.delete(*names)
     if missing:
-        raise SundogError(f"no matching image, can't delete: {' '.join(missing)}", "ch-image list")
+        raise SundogError(
+            f"no matching image, can't delete: {' '.join(missing)}",
+            owner_hint(arguments, missing[0], report) or "ch-image list",
+        )
     return 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from sundog.errors import NotInStorage
 from sundog.front.cli.output import human_size, print_json, print_table
+from sundog.front.cli.shared_names import shared_image
 from sundog.image.store.description import history
+from sundog.image.store.shared_images import shared_history
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -14,10 +17,16 @@ if TYPE_CHECKING:
 _EMPTY = "-"
 
 
-def run(arguments: HistoryArguments, report: Report) -> int:  # noqa: ARG001 - as every subcommand
+def run(arguments: HistoryArguments, report: Report) -> int:
     """Print the history, the oldest entry first."""
     with Store.open(arguments.storage_path()) as store:
-        entries = history(store, store.images.get(arguments.reference))
+        try:
+            entries = history(store, store.images.get(arguments.reference))
+        except NotInStorage:
+            shared = shared_image(arguments, arguments.reference, report)
+            if shared is None:
+                raise
+            entries = shared_history(shared)
     if arguments.format == "json":
         print_json(entries)
         return 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from sundog.errors import NotInStorage, UsageError
+from sundog.errors import UsageError
 from sundog.front.cli.output import print_json
+from sundog.front.cli.shared_names import shared_beside
 from sundog.image.store.description import describe
 from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
@@ -24,12 +25,12 @@ def run(arguments: InspectArguments, report: Report) -> int:
     found: dict[str, Image] = {}
     with Store.open(arguments.storage_path()) as store:
         store.hold()
-        for glob, images in store.images.matching(*arguments.globs).items():
-            if not images:
-                raise NotInStorage(f"no matching image: {glob}", "ch-image list")
+        matching = store.images.matching(*arguments.globs)
+        shared = shared_beside(arguments, matching, report)
+        for images in matching.values():
             found.update((image.reference, image) for image in images)
-        described = [describe(store, image) for image in found.values()]
-    print_json(described)
+        described = [{**describe(store, image), "store": None} for image in found.values()]
+    print_json([*described, *({**image.described, "store": image.store} for image in shared)])
     return 0
 
 

@@ -9,18 +9,20 @@ from sundog.base.record.names import canonical_name
 from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
 from sundog.front.cli.output import human_size, print_json, print_line, print_table
 from sundog.front.cli.registries import open_session
+from sundog.front.cli.shared_names import all_shared, shared_beside, shared_image
 from sundog.image.oci.platform import Platform
 from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from sundog.front.cli.image_subcommands import ListArguments
     from sundog.front.cli.report import Report
+    from sundog.image.oci.config import ImageConfig
     from sundog.image.store.image_files import Image
+    from sundog.image.store.shared_images import SharedDescription
 
     _Detail = tuple[str, ...]  # the name of the detail, and the lines of its value
 
@@ -45,29 +47,38 @@ def run(arguments: ListArguments, report: Report) -> int:
         if is_one:
             return _print_details(store, globs[0], arguments, report)
         if not (globs or is_table):
-            for entry in store.images.entries():
-                print_line(entry.typed)
+            entries = store.images.entries()
+            names = {entry.reference for entry in entries}
+            shared = [each for each in all_shared(arguments, report) if each.reference not in names]
+            for name in sorted([*(each.typed for each in entries), *(e.typed for e in shared)]):
+                print_line(name)
             return 0
-        images = _matching(store, globs) if globs else store.images.list()
-        if arguments.format == "json":
-            print_json([_described(store, image) for image in images])
-        elif arguments.long and images:
-            rows = [_row(_described(store, image)) for image in images]
-            # Scripts read tables, too, and know no header.
-            print_table([_HEADER, *rows] if sys.stdout.isatty() else rows)
-        elif not arguments.long:
-            for image in images:
-                print_line(image.typed)
+        images, shared = _found(store, arguments, report)
+        described = [_described(store, image) for image in images]
+        described += [_described_shared(image) for image in shared]
+        described.sort(key=lambda each: each["name"])
+    if arguments.format == "json":
+        print_json(described)
+    elif arguments.long and described:
+        rows = [_row(each, has_shared=bool(shared)) for each in described]
+        header = (*_HEADER, "STORE") if shared else _HEADER
+        # Scripts read tables, too, and know no header.
+        print_table([header, *rows] if sys.stdout.isatty() else rows)
+    elif not arguments.long:
+        for each in described:
+            print_line(each["name"])
     return 0
 
 
-def _matching(store: Store, globs: Iterable[str]) -> list[Image]:
-    found: dict[str, Image] = {}
-    for glob, images in store.images.matching(*globs).items():
-        if not images:
-            raise NotInStorage(f"no matching image: {glob}", "ch-image list")
-        found.update((image.reference, image) for image in images)
-    return sorted(found.values(), key=lambda image: image.typed)
+def _found(
+    store: Store, arguments: ListArguments, report: Report
+) -> tuple[list[Image], list[SharedDescription]]:
+    """Return the images that the globs match, by default all: the user's own, and shared ones."""
+    if not arguments.globs:
+        return [*store.images.list()], all_shared(arguments, report)
+    matching = store.images.matching(*arguments.globs)
+    found = {image.reference: image for images in matching.values() for image in images}
+    return [*found.values()], shared_beside(arguments, matching, report)
 
 
 def _described(store: Store, image: Image) -> dict[str, Any]:
@@ -79,15 +90,31 @@ def _described(store: Store, image: Image) -> dict[str, Any]:
         "size": store.images.size(image),
         "layers": len(image.layers),
         "origin": image.origin,
-        "platform": str(_platform(image)),
+        "platform": str(_platform(image.config)),
+        "store": None,
     }
 
 
-def _platform(image: Image) -> Platform:
-    return Platform(image.config.os, image.config.architecture, image.config.variant)
+def _described_shared(image: SharedDescription) -> dict[str, Any]:
+    return {
+        "name": image.typed,
+        "reference": image.reference,
+        "id": image.id,
+        "created": image.config.created,
+        "size": image.size,
+        "layers": len(image.files),
+        "origin": image.origin,
+        "platform": str(_platform(image.config)),
+        "store": image.store,
+    }
 
 
-def _row(described: dict[str, Any]) -> tuple[str, ...]:
+def _platform(config: ImageConfig) -> Platform:
+    return Platform(config.os, config.architecture, config.variant)
+
+
+def _row(described: dict[str, Any], *, has_shared: bool) -> tuple[str, ...]:
+    """Return a row of the table; with the store if any image is shared."""
     layers = described["layers"]
     return (
         described["name"],
@@ -96,6 +123,7 @@ def _row(described: dict[str, Any]) -> tuple[str, ...]:
         human_size(described["size"]),
         f"{layers} layer{'' if layers == 1 else 's'}",
         described["origin"] or _UNKNOWN,
+        *((described["store"] or _UNKNOWN,) if has_shared else ()),
     )
 
 
@@ -111,6 +139,7 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
     image = None
     with suppress(NotInStorage):
         image = store.images.get(text)
+    shared = None if image is not None else shared_image(arguments, text, report)
     if image is None:
         details += [("in local storage", "no"), ("full reference", reference)]
     else:
@@ -120,13 +149,20 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
         details += [
             (
                 "in local storage",
-                f"yes ({_platform(image)}), created: {created}",
+                f"yes ({_platform(config)}), created: {created}",
             ),
             ("full reference", reference),
             ("ID", image.id),
             ("origin", image.origin or _UNKNOWN),
             ("size", human_size(store.images.size(image))),
             ("layers", *(layers or ["none"])),
+        ]
+    if shared is not None:
+        details += [
+            ("in shared store", f"{shared.store} ({_platform(shared.config)})"),
+            ("ID", shared.id),
+            ("origin", shared.origin or _UNKNOWN),
+            ("size", human_size(shared.size)),
         ]
     is_known = True
     if not arguments.remote:
@@ -137,7 +173,7 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
         except SundogError as error:
             report.warning(error.message)
             details.append(("available remotely", "unknown"))
-            is_known = image is not None
+            is_known = image is not None or shared is not None
     details.append(("host platform", str(host)))
     width = max(len(name) for name, *_ in details) + len(":  ")
     for name, first, *rest in details:

@@ -6,6 +6,7 @@ import os
 
 from sundog.front.cli.output import print_line
 from sundog.front.cli.registries import chosen_platform, open_session
+from sundog.image.convert.adopt import stored_or_shared
 from sundog.image.registry.push import destination, push_image
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
@@ -26,7 +27,8 @@ def run(arguments: PushArguments, report: Report) -> int:
     report.info(f"destination:     {arguments.destination or reference}")
     with Store.open(arguments.storage_path()) as store:
         if arguments.image is None:
-            image = store.images.get(reference)
+            shared = arguments.shared_stores(report.warning)
+            image = stored_or_shared(store, reference, shared, report)
         else:
             from sundog.image.transfer.importer import read_image
 

@@ -6,6 +6,7 @@ import os
 import sys
 
 from sundog.errors import UsageError
+from sundog.image.convert.adopt import stored_or_shared
 from sundog.image.convert.save import save
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
@@ -25,7 +26,8 @@ def run(arguments: SaveArguments, report: Report) -> int:
     if to_stdout and sys.stdout.isatty():
         raise UsageError("standard output is a terminal", "name a file with -o, or redirect it")
     with Store.open(arguments.storage_path()) as store:
-        images = [store.images.get(name) for name in arguments.images]
+        shared = arguments.shared_stores(report.warning)
+        images = [stored_or_shared(store, name, shared, report) for name in arguments.images]
         save(
             store,
             images,

@@ -21,6 +21,17 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _duration(text: str) -> float:
+    """Return the seconds of a number of days, hours, minutes or seconds."""
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _SECONDS else (text, "s")
+    if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
+        raise argparse.ArgumentTypeError(f"not a time such as 14d, 12h, 30m or 90s: {text}")
+    return int(number) * _SECONDS[unit]
+
+
+_SECONDS = {"d": 24 * 60 * 60, "h": 60 * 60, "m": 60, "s": 1}
+_DIGITS = 6
+
 _FORMAT = option(
     "--format", None, "for people (default) or scripts", choices=("text", "json"), default="text"
 )
@@ -205,6 +216,37 @@ class PullArguments(ImageArguments):
     parse_only: bool = flag("--parse-only", "show how IMAGE is understood, and stop")
 
 
+class PublishArguments(ImageArguments):
+    """The command line of ``publish``."""
+
+    images: Sequence[str] = operand("IMAGE", "name of an image in storage", nargs="*")
+    directory: str = operand("DIR", "the shared store; a new one is made")
+    known_as: str | None = option("--as", "NAME", "its name there (default: IMAGE)")
+    collect: bool = flag("--gc", "remove from DIR what no image there has needed for --grace")
+    grace: float | None = option(
+        "--grace", "TIME", "with --gc: longer than any job (default: 14d)", type=_duration
+    )
+
+    def check(self) -> None:
+        """Raise UsageError for words that do not fit together."""
+        super().check()
+        if self.collect and (self.images or self.known_as):
+            raise UsageError("--gc: it takes only DIR", "ch-image publish --gc DIR")
+        if not self.collect and not self.images:
+            raise UsageError("which images?", "ch-image publish IMAGE… DIR")
+        if self.grace is not None and not self.collect:
+            raise UsageError("--grace is for --gc", "ch-image publish --gc --grace 14d DIR")
+        if self.known_as is not None and len(self.images) > 1:
+            raise UsageError("--as: for one image only", "ch-image publish --as NAME IMAGE DIR")
+
+
+class UnpublishArguments(ImageArguments):
+    """The command line of ``unpublish``."""
+
+    reference: str = operand("NAME", "name of an image in DIR")
+    directory: str = operand("DIR", "the shared store")
+
+
 class TagArguments(ImageArguments):
     """The command line of ``tag``."""
 
@@ -235,11 +277,13 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "oci-bundle": ("make a bundle for ch-run-oci, without a copy", BundleArguments),
     "pack": ("make each layer of images one file", PackArguments),
     "save": ("write images to an archive or an OCI layout", SaveArguments),
+    "publish": ("put images into a shared store, for others to run", PublishArguments),
     "push": ("copy an image to a registry", PushArguments),
     "modify": ("run commands in an image, and keep the result", ModifyArguments),
     "pull": ("fetch an image from a registry", PullArguments),
     "reset": ("delete everything in storage", ImageArguments),
     "tag": ("give an image another name", TagArguments),
+    "unpublish": ("remove the name of an image from a shared store", UnpublishArguments),
     "undelete": ("restore a deleted image whose layers are in storage", UndeleteArguments),
 }
 

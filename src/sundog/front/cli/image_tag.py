@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
+from sundog.errors import NotInStorage
+from sundog.front.cli.shared_names import owner_hint
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -18,7 +20,11 @@ def run(arguments: TagArguments, report: Report) -> int:
     target = arguments.target
     canonical = canonical_name(target)
     with Store.open(arguments.storage_path()) as store:
-        image = store.images.get(arguments.reference)
+        try:
+            image = store.images.get(arguments.reference)
+        except NotInStorage as error:
+            error.hint = owner_hint(arguments, arguments.reference, report) or error.hint
+            raise
         store.images.put(replace(image, reference=canonical, typed=target))
     report.info(f"tagged {image.typed}: {target}")
     return 0

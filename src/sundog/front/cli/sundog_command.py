@@ -74,6 +74,7 @@ _OWN = {
     "version": ("sundog_about", "version"),
     "info": ("sundog_about", "info"),
     "doctor": ("sundog_about", "doctor"),
+    "config": ("sundog_config", "config"),
     "agent": ("sundog_agent", "agent"),
     "apptainer": ("sundog_apptainer", "apptainer"),
     "help": ("sundog_help", "help"),

@@ -307,6 +307,11 @@ DOCTOR = (
     HELP,
 )
 
+CONFIG = (
+    Option("--check", "", TAKEN, "read all of it strictly, stores and accounts included"),
+    HELP,
+)
+
 AGENT = (
     Option("--socket", "PATH", TAKEN, "the socket; default: $XDG_RUNTIME_DIR/sundog/agent.sock"),
     Option("--once", "", TAKEN, "end with the first container"),

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     # Find out about that image, and bring nothing.
     LookUp = Callable[[Store, str, Platform | None], "PromisedImage"]
 
+    # Bring an image of a shared store into storage, without a name; None if there is none.
+    Share = Callable[[Store, str], Image | None]
+
     class PromisedImage(Protocol):
         """An image of a registry, such as a ``RemoteImage``."""
 
@@ -67,12 +70,14 @@ class Bases:
     """Find images; with ``is_dry`` (a dry run), fetch none.
 
     With ``refreshes``, an image of a registry is not found, so that ``pull`` asks for it.
+    ``share`` brings an image of a shared store into storage, if it is given.
     """
 
     store: Store
     pull: Pull | None
     is_dry: bool
     refreshes: bool = False
+    share: Share | None = None
 
     def find(self, name: ImageName, platform: Platform | None) -> Image | None:
         """Return the image if storage has it, and if it is for ``platform`` (if one is given)."""
@@ -83,7 +88,10 @@ class Bases:
         try:
             image = self.store.images.get(name)
         except NotInStorage:
-            return None
+            found = None if self.share is None or self.is_dry else self.share(self.store, name)
+            if found is None:
+                return None
+            image = found
         return image if platform is None or suits(image.config, platform) else None
 
     def fetch(self, name: ImageName, platform: Platform | None) -> Image | None:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sundog.image.builder.bases import LookUp, Pull
+    from sundog.image.builder.bases import LookUp, Pull, Share
     from sundog.image.builder.files.context import BuildContext, NamedContext
     from sundog.image.builder.force import Force
     from sundog.image.builder.shared.place import Sharing
@@ -65,6 +65,7 @@ class BuildOptions:
                      are kept, not run
     ignores_triggers FROM's ONBUILD triggers have no effect
     refreshes_bases  it fetches those that are in storage, too, if a registry has others
+    share            brings images of shared stores into storage, if it is given
     look_up          finds out about such images, for shared caches, if it is given
     contexts         by name, as from ``graph.context_key``
     iidfile, metadata_file
@@ -95,6 +96,7 @@ class BuildOptions:
     platform: Platform | None = None
     pull: Pull | None = None
     refreshes_bases: bool = False
+    share: Share | None = None
     look_up: LookUp | None = None
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     uncached: tuple[str, ...] = ()

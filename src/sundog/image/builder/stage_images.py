@@ -41,6 +41,7 @@ class StageImages:
             state.options.pull,
             state.options.dry_run,
             refreshes=state.options.refreshes_bases,
+            share=state.options.share,
         )
 
     def find(self, name: ImageName, platform: Platform | None) -> Known | None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.configuration.stores import SharedStores
     from sundog.image.transfer.packing import Packing
     from sundog.image.transfer.report import Transfer, WatchingReport
 
@@ -24,7 +25,10 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a conversion; ``storage`` and ``temporary`` are None where the defaults apply."""
+    """Options of a conversion; ``storage`` and ``temporary`` are None where the defaults apply.
+
+    ``shared`` has the stores in which to look for an image that ``storage`` lacks, if any.
+    """
 
     storage: str | None
     temporary: str | None
@@ -32,3 +36,4 @@ class Options:
     clobbers: bool
     is_dry: bool
     packing: Packing
+    shared: SharedStores | None = None

@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 
 from sundog.base.kernel.files import Closing
 from sundog.errors import NotInStorage
+from sundog.image.convert.adopt import stored_or_shared
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.enroot_files import enroot_files
 from sundog.image.convert.flow import Flow, produced
@@ -98,7 +99,10 @@ class Source:
         self._progress.report.warning(text)
 
     def _stored(self, name: str) -> Image:
+        shared, report = self._options.shared, self._progress.report
         try:
+            if shared is not None:
+                return stored_or_shared(self.store, name, shared, report)
             return self.store.images.get(name)
         except NotInStorage as error:
             hint = f"./{name} is here: write ./{name} to convert it" if os.path.exists(name) else ""

@@ -33,6 +33,7 @@ TASKS = {
     "seal": "sundog.image.store.tree_work",
     "unpack_archive": "sundog.image.store.tree_work",
     "unpack_arriving": "sundog.image.transfer.arrivals",
+    "unpack_squash": "sundog.image.convert.adopt",
     "write_index": "sundog.image.store.tree_work",
     "write_layer_tar": "sundog.image.store.tree_work",
 }

@@ -21,6 +21,7 @@ OPTIONS = (
     ("", "home", "", "show your home directory at its own path"),
     ("", "host-glibc", "", "with --host-mpi, also replace an older C library of the image"),
     ("", "host-mpi", "[PROFILE]", "use the host's MPI in place of the image's, if the ABIs fit"),
+    ("", "image-store", "DIR", "also look for images in this shared store; repeatable"),
     ("j", "join", "", "share one container with the other processes of the group (see below)"),
     ("", "join-ct", "NUM", "the size of the group; implies --join"),
     ("", "join-pid", "PID", "run in the container of process PID"),

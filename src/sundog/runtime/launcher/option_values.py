@@ -25,6 +25,7 @@ class ImageOptions:
         "overlay_size",
         "overlays",
         "storage",
+        "stores",
         "unsafe",
         "write",
     )
@@ -35,6 +36,7 @@ class ImageOptions:
         self.overlay_size: bytes | None = given.get("write-fake")
         self.overlays: list[tuple[bytes, bool]] = given.get("overlay", [])
         self.storage: bytes | None = given.get("storage")
+        self.stores: list[bytes] = given.get("image-store", [])
         self.unsafe = "unsafe" in given
         self.write = "write" in given
 

@@ -135,6 +135,13 @@ def _read_container(value: bytes) -> bytes:
     return value
 
 
+def _read_store(value: bytes) -> bytes:
+    """Return the shared store of --image-store."""
+    if not value:
+        raise SundogError("--image-store: DIR must have non-zero length")
+    return absolute(value)
+
+
 def _read_mount(value: bytes) -> bytes:
     """Return the host's directory of --mount."""
     if not value:
@@ -244,6 +251,7 @@ _CHANGE_READERS: dict[str, Callable[..., EnvironmentChange]] = {
 _REPEATED_READERS: dict[str, Callable[..., Any]] = {
     "bind": _read_owned_bind,
     "device": bytes,
+    "image-store": _read_store,
     "overlay": parse_overlay,
     "tmpfs": parse_tmpfs,
 }

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import default_storage, usual_storage
+from sundog.base.record.settings import SITE_SETTINGS, STORES_VARIABLE, settings_of
 from sundog.errors import EXIT_ERROR, UsageError
 from sundog.runtime.container.operations import CREATED
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.emulation.terminal import typing_is_possible
 from sundog.runtime.launcher.environment import SetFromImage
 from sundog.runtime.launcher.help import help_text
+from sundog.runtime.launcher.image import image_name
 from sundog.runtime.launcher.image_choice import choose_storage, command_missing
 from sundog.runtime.launcher.mpi import (
     NATIVE_SECURITY_WARNING,
     is_compared,
     native_security_fails,
 )
+from sundog.runtime.launcher.one_file import is_stored_name
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
 from sundog.runtime.launcher.run_plan import LOCAL_TIME, needed
@@ -133,7 +136,27 @@ class Request:
             from sundog.runtime.launcher.layout import use_layout
 
             use_layout(self.line, path, self.environment, self.messages)
-        return choose_storage(self.line, path, usual_storage(self.environment))
+        storage = choose_storage(self.line, path, usual_storage(self.environment))
+        self._use_shared_image(storage)
+        return storage
+
+    def _use_shared_image(self, storage: Storage) -> None:
+        """Look for the image in shared stores if it is a name, and neither stored nor a path.
+
+        Few starts load what looks there.  Raises SundogError.
+        """
+        line, environment = self.line, self.environment
+        word = line.operands[0]
+        name = None if line.image.container else image_name(word)
+        if name is None or is_stored_name(word, storage) or exists(word):
+            return
+        if not line.image.stores and STORES_VARIABLE not in environment:
+            own = settings_of(environment)
+            if not exists(SITE_SETTINGS) and not (own and exists(own)):
+                return
+        from sundog.runtime.launcher.shared_image import use_shared_image
+
+        use_shared_image(line, name, environment)
 
 
 def read_command_line(

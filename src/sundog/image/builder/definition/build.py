@@ -91,7 +91,8 @@ class _Base:
         if self.planned.pre is not None:
             self._run_pre()
         if isinstance(start, Registry):
-            bases = Bases(shared.store, shared.options.pull, is_dry=False)
+            options = shared.options
+            bases = Bases(shared.store, options.pull, is_dry=False, share=options.share)
             image = bases.find(start.name, platform) or bases.fetch(start.name, platform)
             assert image is not None
             return image

@@ -1,0 +1,250 @@
+"""Shared stores: which directories count, and the images in them.
+
+Options name them first, then ``$CH_IMAGE_STORES``, else the configuration.  A store counts if it is
+trusted, as all that is used of it: it belongs to root, to the user, or to one of the
+``trusted_owners``, and nobody else may write there.  Readers take no lock and write nothing.
+
+A store that does not count is an error if an option names it, and otherwise a warning.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.keys import IMAGE_STORES, TRUSTED_OWNERS
+from sundog.base.configuration.trusted import open_contents, open_trusted
+from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
+from sundog.base.kernel.stub import read_all
+from sundog.base.record.names import name_to_directory
+from sundog.base.record.shared_image import (
+    SHARED_IMAGES,
+    SHARED_LIMIT,
+    SHARED_MARK,
+    SHARED_VERSION,
+    shared_layer_file,
+    unpack_shared,
+)
+from sundog.errors import Distrusted, StoreError, SundogError
+
+_OWNER_HINT = (
+    'if you trust its owner: [storage] trusted_owners = ["NAME"] in ~/.config/sundog/sundog.toml'
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from sundog.base.record.location import Variables
+
+    Warn = Callable[[str], None]
+
+
+class SharedStore:
+    """A shared store that counts; ``directory`` is its descriptor.
+
+    Its methods raise StoreError for what is damaged, or what others could have changed.
+    """
+
+    __slots__ = ("_directory", "_owners", "path")
+
+    def __init__(self, path: bytes, directory: int, owners: Collection[int]) -> None:
+        self.path = path
+        self._directory = directory
+        self._owners = owners
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._directory)
+
+    def find(self, name: str) -> SharedImage | None:
+        """Return the image with the canonical name ``name``, if it is here."""
+        return self._read(name_to_directory(name).encode())
+
+    def images(self) -> Iterator[SharedImage]:
+        """Give all images, in order of their names."""
+        try:
+            with Closing(open_trusted(SHARED_IMAGES, self._owners, self._directory)) as fd:
+                names = sorted(os.listdir(b"/proc/self/fd/%d" % fd))
+        except (Distrusted, OSError) as error:
+            raise unusable_store(self.path, error) from None
+        for name in names:
+            image = None if name.startswith(b".") else self._read(name)
+            if image is not None:
+                yield image
+
+    def opened(self, place: bytes) -> int:
+        """Open the file ``place`` of the store for reading.
+
+        Raises StoreError, and FileNotFoundError.
+        """
+        shown = self.path + b"/" + place
+        try:
+            with Closing(open_trusted(place, self._owners, self._directory)) as fd:
+                return open_contents(fd, shown)
+        except FileNotFoundError:
+            raise
+        except (Distrusted, OSError) as error:
+            raise unusable_store(self.path, error) from None
+
+    def contents(self, place: bytes) -> bytes:
+        """Return the contents of the file ``place``; raise as ``opened``."""
+        with Closing(self.opened(place)) as fd:
+            if os.fstat(fd).st_size > SHARED_LIMIT:
+                shown = printable(self.path + b"/" + place)
+                raise StoreError(f"{shown}: larger than {SHARED_LIMIT:,} bytes")
+            return read_all(fd)
+
+    def _read(self, directory: bytes) -> SharedImage | None:
+        place = SHARED_IMAGES + b"/" + directory
+        try:
+            data = self.contents(place)
+        except FileNotFoundError:
+            return None
+        layers, documents = unpack_shared(data, printable(self.path + b"/" + place))
+        return SharedImage(self, directory, layers, documents)
+
+
+class SharedImage:
+    """An image in a shared store.
+
+    path       the path of the image's file
+    directory  its name below ``images``
+    layers     the IDs of its layers, topmost first
+    documents  JSON: what else is known of it
+    """
+
+    __slots__ = ("directory", "documents", "layers", "path", "store")
+
+    def __init__(
+        self, store: SharedStore, directory: bytes, layers: Sequence[bytes], documents: bytes
+    ) -> None:
+        self.store = store
+        self.directory = directory
+        self.path = b"/".join((store.path, SHARED_IMAGES, directory))
+        self.layers = layers
+        self.documents = documents
+
+    def file(self) -> bytes:
+        """Return the path of the file that holds all of the image.
+
+        Raises StoreError if there is none, if there are several, or if others could have changed
+        it.
+        """
+        if len(self.layers) != 1:
+            raise StoreError(
+                f"{printable(self.path)} has {len(self.layers)} layers",
+                "this version of Sundog runs a shared image of one file; update Sundog",
+            )
+        place = shared_layer_file(self.layers[0])
+        path = self.store.path + b"/" + place
+        try:
+            os.close(self.store.opened(place))
+        except FileNotFoundError:
+            raise StoreError(
+                f"damaged image in a shared store: {printable(self.path)} needs {printable(path)}",
+                "its owner can publish it again",
+            ) from None
+        return path
+
+
+class SharedStores:
+    """The shared stores of a command, which are opened when it looks for an image.
+
+    ``named`` are those of options, as absolute paths; ``warn`` takes lines about others that do not
+    count.  The methods raise SundogError for a mistake in the configuration, for a store of an
+    option that does not count, and for an image that is damaged or not trusted.
+    """
+
+    __slots__ = ("_environment", "_named", "_opened", "_warn")
+
+    def __init__(self, environment: Variables, named: Sequence[bytes], warn: Warn) -> None:
+        self._environment = environment
+        self._named = named
+        self._warn = warn
+        self._opened: list[SharedStore] | None = None
+
+    def find(self, name: str) -> SharedImage | None:
+        """Return the image with the canonical name ``name`` of the first store that has it."""
+        for store in self._stores():
+            image = store.find(name)
+            if image is not None:
+                return image
+        return None
+
+    def images(self) -> list[SharedImage]:
+        """Return all images that ``find`` finds, in order of the stores and their names."""
+        found: dict[bytes, SharedImage] = {}
+        for store in self._stores():
+            for image in store.images():
+                found.setdefault(image.directory, image)
+        return list(found.values())
+
+    def _stores(self) -> Sequence[SharedStore]:
+        """Return the stores that count, in the order of the search."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> list[SharedStore]:
+        holding = read_configuration(self._environment)
+        for line in holding.warnings:
+            self._warn(line)
+        paths = [*self._named, *holding.values(IMAGE_STORES)]
+        owners = owner_ids(holding.values(TRUSTED_OWNERS)) if paths else ()
+        stores: list[SharedStore] = []
+        for path in dict.fromkeys(path.rstrip(b"/") or b"/" for path in paths):
+            try:
+                stores.append(open_store(path, owners))
+            except StoreError as error:
+                if path in self._named:
+                    raise
+                self._warn(f"{error.message}; {error.hint}" if error.hint else error.message)
+        return stores
+
+
+def open_store(path: bytes, owners: Collection[int]) -> SharedStore:
+    """Open a shared store.  Raises StoreError."""
+    try:
+        store = SharedStore(path, open_trusted(path, owners), owners)
+    except (Distrusted, OSError) as error:
+        raise unusable_store(path, error) from None
+    try:
+        if store.contents(SHARED_MARK) != SHARED_VERSION:
+            raise unusable_store(path, StoreError("it has another version", "update Sundog"))
+    except FileNotFoundError:
+        store.close()
+        unmarked = StoreError("it is no shared store", "ch-image publish IMAGE DIR makes one")
+        raise unusable_store(path, unmarked) from None
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def unusable_store(path: bytes, error: SundogError | OSError) -> StoreError:
+    """Return the error that says why the shared store ``path`` does not count."""
+    if isinstance(error, OSError):
+        text, hint = error.strerror or "", "is it mounted on this machine?"
+    else:
+        text, hint = error.message, error.hint or _OWNER_HINT
+    return StoreError(f"can't use the shared store {printable(path)}: {text}", hint)
+
+
+def owner_ids(accounts: Sequence[bytes]) -> frozenset[int]:
+    """Return the IDs of root, of this user, and of ``accounts``, as far as there are such."""
+    named = [account_id(account) for account in accounts]
+    return frozenset({0, os.geteuid(), *(uid for uid in named if uid is not None)})
+
+
+def account_id(account: bytes) -> int | None:
+    """Return the ID of an account, which may be a number already; None if there is none."""
+    if account.isdigit():
+        return int(account)
+    import pwd  # noqa: PLC0415 - reads the C library's name service; seldom needed
+
+    try:
+        return pwd.getpwnam(os.fsdecode(account)).pw_uid
+    except KeyError:
+        return None

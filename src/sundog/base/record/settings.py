@@ -1,0 +1,20 @@
+"""Where the settings of Sundog are: the site's, and the user's.
+
+Specification: XDG Base Directory Specification, ``$XDG_CONFIG_HOME``.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.base.record.location import Variables
+
+SITE_SETTINGS = b"/etc/sundog"
+STORES_VARIABLE = b"CH_IMAGE_STORES"  # the key storage.image_stores
+
+
+def settings_of(environment: Variables) -> bytes:
+    """Return the directory of the user's settings; b"" if no variable names one."""
+    home = environment.get(b"HOME")
+    settings = environment.get(b"XDG_CONFIG_HOME") or (home + b"/.config" if home else b"")
+    return settings + b"/sundog" if settings.startswith(b"/") else b""

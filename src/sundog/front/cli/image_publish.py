@@ -1,0 +1,37 @@
+"""``ch-image publish``: put images into a shared store, or remove what it no longer needs."""
+
+from __future__ import annotations
+
+from sundog.front.cli.output import human_size
+from sundog.image.convert.publish import Publisher
+from sundog.image.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.front.cli.image_subcommands import PublishArguments
+    from sundog.front.cli.report import Report
+
+_GRACE = 14 * 24 * 60 * 60.0  # seconds
+
+
+def run(arguments: PublishArguments, report: Report) -> int:
+    """Publish images, or collect garbage; return the exit status."""
+    if arguments.collect:
+        publisher = Publisher(arguments.directory, is_new=False)
+        grace = _GRACE if arguments.grace is None else arguments.grace
+        count, size = publisher.collect(grace)
+        report.info(f"removed {count} file{'' if count == 1 else 's'}, {human_size(size)}")
+        return 0
+    with Store.open(arguments.storage_path()) as store:
+        images = {name: store.images.get(name) for name in arguments.images}
+        publisher = Publisher(arguments.directory)
+        for name, image in images.items():
+            shown = arguments.known_as or name
+            report.info(f"publishing {name} in {arguments.directory}")
+            transfer = report.quiet_transfer("ch-image", "packing", store.images.size(image))
+            try:
+                is_new = publisher.publish(store, image, shown, report, transfer)
+            finally:
+                transfer.end()
+            report.info(f"published {shown}{'' if is_new else ', which was there'}")
+    return 0

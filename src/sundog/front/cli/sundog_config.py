@@ -1,0 +1,77 @@
+"""``sundog config``: what the configuration says, from where, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.keys import IMAGE_STORES, KEYS, TRUSTED_OWNERS
+from sundog.base.configuration.stores import (
+    account_id,
+    open_store,
+    owner_ids,
+)
+from sundog.base.kernel.libc import printable
+from sundog.errors import EXIT_ERROR, StoreError, SundogError
+from sundog.front.cli.output import print_line
+from sundog.front.cli.sundog_context import new_report, run_safely
+from sundog.front.cli.sundog_scan import scanned_alone
+from sundog.front.podman.image_options import CONFIG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sundog.base.configuration.holding import Holding
+    from sundog.base.configuration.keys import Key
+    from sundog.front.cli.sundog_context import Context
+
+
+def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as all subcommands
+    """Print each key with its value and its source; return the exit status."""
+    line = scanned_alone("config", words, CONFIG)
+    if line is None:
+        return 0
+    is_check = line.is_set("check")
+
+    def action() -> int:
+        report = new_report()
+        holding = read_configuration(os.environb)
+        if is_check:
+            problems = list(_problems(holding))
+            for problem in problems:
+                report.error(problem)
+            return EXIT_ERROR if problems else 0
+        for text in holding.warnings:
+            report.warning(text)
+        for key in KEYS:
+            print_line(_described(holding, key))
+        return 0
+
+    return run_safely(action)
+
+
+def _described(holding: Holding, key: Key) -> str:
+    """Return a line of TOML that says the value of a key, and its source as a comment."""
+    source = holding.source(key)
+    if not source:
+        return f"# {key.path}: not set"
+    values = [value.decode("utf-8", "backslashreplace") for value in holding.values(key)]
+    # A string of JSON is one of TOML.
+    return f"{key.path} = {json.dumps(values, ensure_ascii=False)}  # {source}"
+
+
+def _problems(holding: Holding) -> Iterator[SundogError]:
+    """Give what ``--check`` finds beyond mistakes in the files: what will have no effect."""
+    for text in holding.warnings:
+        yield SundogError(text)
+    owners = holding.values(TRUSTED_OWNERS)
+    for account in owners:
+        if account_id(account) is None:
+            yield SundogError(f"{TRUSTED_OWNERS.path}: no such account: {printable(account)}")
+    for path in holding.values(IMAGE_STORES):
+        try:
+            open_store(path, owner_ids(owners)).close()
+        except StoreError as error:
+            yield error

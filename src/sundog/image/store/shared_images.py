@@ -1,0 +1,118 @@
+"""Images in shared stores, as their documents say it; see ``record.shared_image``.
+
+The documents are JSON: what ``ch-image inspect`` prints of an image, and its files.  A trusted
+account wrote them, but everything is checked all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from sundog.base.fields import Fields
+from sundog.base.record.names import canonical_name, spelled_out
+from sundog.errors import DocumentError, ReferenceSyntaxError, StoreError
+from sundog.image.oci.config import ImageConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from sundog.base.configuration.stores import SharedImage
+
+_AGAIN_HINT = "the owner of the store can publish it again"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFile:
+    """A file of a shared image: the ID of its layer, its size in bytes and its digest."""
+
+    layer: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharedDescription:
+    """A shared image: its names, its configuration, and its size in bytes.
+
+    ``described`` is what ``inspect`` prints, ``sizes`` are those of the layers that it had where
+    it was made, and ``files`` hold its contents here.
+    """
+
+    store: str
+    reference: str
+    typed: str
+    id: str
+    origin: str
+    size: int
+    config: ImageConfig
+    annotations: Mapping[str, str]
+    sizes: Sequence[int]
+    files: Sequence[SharedFile]
+    described: Mapping[str, Any]
+
+
+def pack_documents(described: Mapping[str, Any], files: Sequence[SharedFile]) -> bytes:
+    """Return the documents of an image, which ``description.describe`` has described."""
+    listed = [{"layer": f.layer, "size": f.size, "digest": f.digest} for f in files]
+    return json.dumps({"image": described, "files": listed}).encode()
+
+
+def read_shared(image: SharedImage) -> SharedDescription:
+    """Return what the documents of ``image`` say.  Raises StoreError for damaged ones."""
+    what = os.fsdecode(image.path)
+    try:
+        return _description(image, what)
+    except (DocumentError, ReferenceSyntaxError) as error:
+        raise StoreError(
+            f"damaged image in a shared store: {what}: {error.message}", _AGAIN_HINT
+        ) from error
+
+
+def _description(image: SharedImage, what: str) -> SharedDescription:
+    top = Fields.parse(image.documents, what, DocumentError)
+    described = top.mapping("image")
+    fields = Fields(described, what, DocumentError)
+    reference = fields.required_string("reference")
+    if canonical_name(spelled_out(os.fsdecode(image.directory))) != reference:
+        raise DocumentError(f"its name is {reference}")
+    layers = fields.objects("layers")
+    files = [
+        SharedFile(file.required_string("layer"), file.size("size"), file.required_string("digest"))
+        for file in top.objects("files")
+    ]
+    return SharedDescription(
+        os.fsdecode(image.store.path),
+        reference,
+        fields.required_string("name"),
+        fields.required_string("id"),
+        fields.string("origin"),
+        fields.size("size"),
+        ImageConfig.from_json(fields.mapping("config")),
+        fields.string_map("annotations"),
+        [layer.size("size") for layer in layers],
+        files,
+        described,
+    )
+
+
+def shared_history(description: SharedDescription) -> list[dict[str, Any]]:
+    """Return the history in the form of ``description.history``, without the IDs of layers."""
+    config = description.config
+    made = sum(not entry.empty_layer for entry in config.history)
+    sizes = iter(description.sizes if made == len(description.sizes) else ())
+    return [
+        {
+            "created": entry.created,
+            "created_by": entry.created_by,
+            "comment": entry.comment,
+            "author": entry.author,
+            "empty_layer": entry.empty_layer,
+            "layer": None,
+            "size": None if entry.empty_layer else next(sizes, None),
+        }
+        for entry in config.history
+    ]

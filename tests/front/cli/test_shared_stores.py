@@ -1,0 +1,537 @@
+"""Shared stores: publish, look for images, run them, build on them, and whom to believe."""
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, runner
+
+DOCKERFILE = """\
+FROM bb
+RUN touch /made && chown 5:6 /made && chmod 4755 /made && mkdir /empty
+ENV GREETING=hello
+WORKDIR /mnt
+CMD ["sh", "-c", "echo $GREETING from $PWD"]
+"""
+
+
+@pytest.fixture(scope="module")
+def own(
+    tmp_path_factory: pytest.TempPathFactory, storage_with_busybox: Callable[[str], Path]
+) -> Path:
+    """Return the storage of the publisher, with the image ``app``; tests only read it."""
+    place = tmp_path_factory.mktemp("publisher")
+    copy_storage(storage_with_busybox(""), place / "storage")
+    (place / "Dockerfile").write_text(DOCKERFILE)
+    runner("ch-image", place / "storage")("build", "--force=notify", "-t", "app", place)
+    return place / "storage"
+
+
+@pytest.fixture(scope="module")
+def published(own: Path) -> Generator[Path]:
+    """Return a shared store with the image ``app``, in which nobody can write any more."""
+    store = own.parent / "published"
+    before = os.umask(0o077)
+    try:
+        runner("ch-image", own)("publish", "app", store)
+    finally:
+        os.umask(before)
+    directories = [store, *(path for path in store.rglob("*") if path.is_dir())]
+    modes = {path: path.stat().st_mode & 0o7777 for path in store.rglob("*")}
+    assert {path: 0o755 if path.is_dir() else 0o444 for path in modes} == modes
+    for path in directories:
+        path.chmod(0o555)
+    before = statuses(store)
+    yield store
+    assert statuses(store) == before, "a reader has changed something"
+    for path in directories:
+        path.chmod(0o755)
+
+
+def statuses(store: Path) -> dict[Path, tuple[int, ...]]:
+    """Return what a write, a lock file or a renewed time would change."""
+    found = {path: path.lstat() for path in (store, *store.rglob("*"))}
+    return {
+        path: (
+            status.st_mode,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+        for path, status in found.items()
+    }
+
+
+@pytest.fixture
+def copied(published: Path, tmp_path: Path) -> Path:
+    """Return a copy of the store, for a test that changes it."""
+    store = tmp_path / "shared"
+    shutil.copytree(published, store)
+    for path in (store, *store.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+    return store
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a directory of settings."""
+    path = tmp_path / "home" / "sundog"
+    path.mkdir(parents=True)
+    for directory in (path, path.parent):
+        directory.chmod(0o755)
+    return path
+
+
+def configured(home: Path, text: str) -> dict[str, str]:
+    """Return the environment in which a user has this configuration."""
+    (home / "sundog.toml").write_text(text)
+    (home / "sundog.toml").chmod(0o600)
+    return {"XDG_CONFIG_HOME": str(home.parent)}
+
+
+# Running
+
+
+def test_it_runs_by_name(run_ch_run: Runner, published: Path, home: Path, tmp_path: Path) -> None:
+    ways = [
+        ([], {"CH_IMAGE_STORES": f"/nonexistent:{published}"}),
+        (["--image-store", str(published)], {}),
+        ([], configured(home, f"[storage]\nimage_stores = ['{published}']")),
+    ]
+    for options, variables in ways:
+        done = run_ch_run(*options, "app", env=variables, cwd=tmp_path)
+        assert done.stdout == "hello from /mnt\n"
+    relative = run_ch_run("--image-store=published", "app", cwd=published.parent)
+    assert relative.stdout == "hello from /mnt\n"
+
+
+def test_all_ways_to_run_work(run_ch_run: Runner, published: Path, tmp_path: Path) -> None:
+    shared = {"CH_IMAGE_STORES": str(published)}
+    written = "echo x >/etc/new; echo y >/etc/hostname; cat /etc/new /etc/hostname"
+    for options, script, expected in [
+        (["-W", "-u0"], written, "x\ny\n"),
+        (["--notify"], "stat -c %u:%g:%a /made", "5:6:4755\n"),
+        (["--notify", "-W"], "chown 7 /made; stat -c %u /made", "7\n"),
+        (["-b", f"{tmp_path}:/mnt"], "ls -d /mnt/storage 2>&1; ls /empty", ""),
+        (["--join", "--join-tag=shared-store", "--join-ct=1"], "echo joined", "joined\n"),
+        (["--seccomp"], "chown 9 /tmp && echo faked", "faked\n"),
+    ]:
+        done = run_ch_run(*options, "app", "--", "sh", "-c", script, env=shared, check=False)
+        assert done.stdout.endswith(expected), (options, done)
+        assert done.returncode in (0, 1) if "-b" in options else done.returncode == 0, done
+
+
+def test_own_images_and_paths_come_first(
+    run_ch_image: Runner, run_ch_run: Runner, bb: str, published: Path, tmp_path: Path
+) -> None:
+    """Nothing that runs without shared stores is another image with them."""
+    shared = {"CH_IMAGE_STORES": str(published)}
+    (tmp_path / "app").mkdir()
+    here = run_ch_run("app", "--", "true", env=shared, cwd=tmp_path, check=False)
+    assert "no such name in storage, and ./app is no root file system" in here.stderr
+    run_ch_image("tag", bb, "app")
+    assert not run_ch_run("app", "--", "ls", "/", env=shared).stdout.count("made")
+    run_ch_image("delete", "app")
+    assert run_ch_run("app", "--", "ls", "/", env=shared).stdout.count("made")
+
+
+def test_a_name_that_is_nowhere(run_ch_run: Runner, published: Path) -> None:
+    done = run_ch_run("other", "--", "true", env={"CH_IMAGE_STORES": str(published)}, check=False)
+    assert done.returncode == 31
+    assert "image not found: other" in done.stderr
+
+
+# Trust
+
+
+def refused(done: Completed, text: str) -> None:
+    """Check that an image is not found, and that one line tells why the store does not count."""
+    assert done.returncode == 31, done
+    shown = [line for line in done.stderr.splitlines() if text in line]
+    assert len(set(shown)) == 1, done.stderr  # ch-run prints warnings again at the end
+
+
+def _open_store(store: Path) -> None:
+    store.chmod(0o775)
+
+
+def _open_directory(store: Path) -> None:
+    (store / "images").chmod(0o777)
+
+
+def _open_image(store: Path) -> None:
+    next((store / "images").iterdir()).chmod(0o646)
+
+
+def _open_layer(store: Path) -> None:
+    next((store / "layers").iterdir()).chmod(0o464)
+
+
+def _unmark(store: Path) -> None:
+    (store / "sundog-store").unlink()
+
+
+def _other_version(store: Path) -> None:
+    (store / "sundog-store").unlink()
+    (store / "sundog-store").write_text("sundog shared store 2\n")
+    (store / "sundog-store").chmod(0o444)
+
+
+def _no_layer(store: Path) -> None:
+    next((store / "layers").iterdir()).unlink()
+
+
+def _fifo(store: Path) -> None:
+    layer = next((store / "layers").iterdir())
+    layer.unlink()
+    os.mkfifo(layer, 0o444)
+
+
+def _cut(store: Path) -> None:
+    image = next((store / "images").iterdir())
+    image.chmod(0o644)
+    image.write_bytes(image.read_bytes()[:30])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_open_store, "shared is writable to others than its owner (mode 0775)"),
+        (_open_directory, "shared/images is writable to others than its owner (mode 0777)"),
+        (_open_image, "is writable to others than its owner (mode 0646)"),
+        (_open_layer, "is writable to others than its owner (mode 0464)"),
+        (_unmark, "it is no shared store"),
+        (_other_version, "it has another version"),
+        (_no_layer, "damaged image in a shared store"),
+        (_fifo, "is neither a directory nor a file"),
+        (_cut, "damaged image in a shared store"),
+    ],
+)
+def test_what_others_can_change_does_not_run(
+    run_ch_run: Runner, copied: Path, change: Callable[[Path], None], text: str
+) -> None:
+    change(copied)
+    done = run_ch_run("app", "--", "true", env={"CH_IMAGE_STORES": str(copied)}, check=False)
+    refused(done, text)
+    named = run_ch_run("--image-store", copied, "app", "--", "true", check=False)
+    refused(named, text)
+    assert "error:" in next(line for line in named.stderr.splitlines() if text in line)
+
+
+def test_links_and_swapped_directories(run_ch_run: Runner, copied: Path, tmp_path: Path) -> None:
+    """The user's own links lead to stores; a directory that others can swap does not."""
+    (tmp_path / "link").symlink_to(copied)
+    done = run_ch_run("app", env={"CH_IMAGE_STORES": str(tmp_path / "link")})
+    assert done.stdout == "hello from /mnt\n"
+    above = tmp_path / "above"
+    above.mkdir()
+    copied.rename(above / "shared")
+    for mode, runs in ((0o777, False), (0o775, False), (0o1777, True), (0o755, True)):
+        above.chmod(mode)
+        variables = {"CH_IMAGE_STORES": str(above / "shared")}
+        done = run_ch_run("app", "--", "true", env=variables, check=False)
+        assert (done.returncode == 0) is runs, (oct(mode), done.stderr)
+
+
+def test_another_user_reads_it_if_the_owner_is_trusted(
+    root_helper: RootHelper, copied: Path
+) -> None:
+    """The store is this user's: another trusts it by configuration, and by no variable."""
+    script = (
+        'cd /; D=$(mktemp -d); trap "rm -rf $D" EXIT; export CH_IMAGE_STORAGE=$D/s HOME=$D\n'
+        "export CH_IMAGE_STORES=$1\n"
+        "$0/ch-run app; echo rc $?\n"
+        "mkdir -p $D/.config/sundog\n"
+        'printf "[storage]\\ntrusted_owners = [\\"$2\\"]\\n" >$D/.config/sundog/sundog.toml\n'
+        "$0/ch-run app; echo rc $?\n"
+        '$0/ch-run -W -u0 app -- sh -c "echo x >/etc/hostname; cat /etc/hostname"\n'
+        "$0/ch-run --notify app -- stat -c %u:%g:%a /made\n"
+        "$0/ch-image list -l; $0/ch-image delete app; echo rc $?\n"
+        "chmod 666 $D/.config/sundog/sundog.toml; $0/ch-run app; echo rc $?\n"
+    )
+    programs = str(Path(command("ch-run")[0]).parent)
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="sundog-test-shared.") as place:
+        os.chmod(place, 0o755)
+        store = shutil.move(copied, place)
+        words = ["exec 2>&1; umask 022\n" + script, programs, store, str(os.getuid())]
+        done = root_helper.as_second_user(["sh", "-c", *words])
+    text = done.stdout.decode()
+    parts = text.split("rc ")
+    assert "belongs to" in parts[0], text
+    assert "trusted_owners" in parts[0]
+    assert parts[1].startswith("31\nhello from /mnt\n"), text
+    assert parts[2].startswith("0\nx\n5:6:4755\n"), text
+    assert store in parts[2], text
+    assert "no matching image, can't delete: app" in parts[2]
+    assert "who can change it" in parts[2]
+    assert "is not believed" in parts[3]
+    assert parts[4] == "31\n", text
+
+
+# ch-image
+
+
+@pytest.fixture
+def sharing(run_ch_image: Runner, published: Path) -> Callable[..., Completed]:
+    """Return a function that runs ch-image with the store."""
+
+    def run(*arguments: str | os.PathLike[str], check: bool = True) -> Completed:
+        return run_ch_image(*arguments, check=check, env={"CH_IMAGE_STORES": str(published)})
+
+    return run
+
+
+def test_list(sharing: Callable[..., Completed], bb: str, published: Path) -> None:
+    assert sharing("list").stdout == f"app\n{bb}\n"
+    rows = [line.split(" | ") for line in sharing("list", "-l").stdout.splitlines()]
+    assert [(row[0].strip(), row[-1]) for row in rows] == [("app", str(published)), (bb, "-")]
+    described = json.loads(sharing("list", "--format=json", "a*").stdout)
+    assert [(each["name"], each["store"]) for each in described] == [("app", str(published))]
+    details = sharing("list", "app").stdout
+    assert "in local storage:    no" in details
+    assert str(published) in details
+    assert sharing("list", "x*", check=False).returncode == 1
+    # Without a shared store, the table is as it was.
+    assert len(runner_rows(sharing("list", "-l", bb))[0]) == 6
+
+
+def runner_rows(done: Completed) -> list[list[str]]:
+    """Return the cells of a table."""
+    return [line.split(" | ") for line in done.stdout.splitlines()]
+
+
+def test_inspect_and_history(sharing: Callable[..., Completed], own: Path, published: Path) -> None:
+    ours = runner("ch-image", own)
+    (shared,), (stored,) = (
+        json.loads(each.stdout) for each in (sharing("inspect", "app"), ours("inspect", "app"))
+    )
+    assert (shared.pop("store"), stored.pop("store")) == (str(published), None)
+    assert shared == stored
+    histories = [
+        json.loads(each.stdout)
+        for each in (
+            sharing("history", "--format=json", "app"),
+            ours("history", "--format=json", "app"),
+        )
+    ]
+    for entry in histories[1]:
+        entry["layer"] = None
+    assert histories[0] == histories[1]
+    assert sharing("history", "other", check=False).returncode == 1
+
+
+def test_delete_and_tag_say_whose_it_is(sharing: Callable[..., Completed], published: Path) -> None:
+    for words in (["delete", "app"], ["tag", "app", "own"]):
+        done = sharing(*words, check=False)
+        assert done.returncode == 1
+        assert f"it is in the shared store {published} of" in done.stderr
+    assert sharing("list").stdout == "app\n"
+
+
+def test_builds_start_from_it(
+    sharing: Callable[..., Completed], bb: str, tmp_path: Path, run_ch_run: Runner
+) -> None:
+    del bb
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        "FROM app\nRUN stat -c %u:%g:%a /made >/seen\n"
+        "FROM bb\nCOPY --from=app /made /copy\nCOPY --from=0 /seen /seen\n"
+    )
+    first = sharing("build", "--force=notify", "-t", "built", context)
+    assert first.stderr.count("copying app from the shared store") == 1
+    assert run_ch_run("built", "--", "cat", "/seen").stdout == "5:6:4755\n"
+    again = sharing("build", "--force=notify", "-t", "built", context)
+    assert "copying app" not in again.stderr
+    assert "RUN.C" not in again.stdout
+    assert sharing("list").stdout == "app\nbb\nbuilt\n"
+
+
+def test_a_dockerfile_names_no_store(
+    run_ch_image: Runner, bb: str, published: Path, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        f"FROM {bb}\nENV CH_IMAGE_STORES={published}\nRUN true\nFROM app\n"
+    )
+    done = run_ch_image("build", "-t", "x", "--pull=never", context, check=False)
+    assert done.returncode == 1
+    assert "not in storage: app" in done.stderr
+
+
+def test_it_leaves(
+    sharing: Callable[..., Completed], published: Path, storage: Path, tmp_path: Path
+) -> None:
+    tar = tmp_path / "app.tar"
+    environment = {"CH_IMAGE_STORES": str(published)}
+    runner("ch-convert", storage)("app", tar, env=environment)
+    with tarfile.open(tar) as archive:
+        made = next(each for each in archive if each.name.strip("./") == "made")
+    assert (made.uid, made.gid, made.mode & 0o7777) == (5, 6, 0o4755)
+    sharing("save", "app", "-o", tmp_path / "app.oci.tar")
+    loaded = runner("ch-image", tmp_path / "other")
+    loaded("load", tmp_path / "app.oci.tar")
+    (described,) = json.loads(loaded("inspect", "app").stdout)
+    assert described["config"]["config"]["Env"][-1] == "GREETING=hello"
+    assert sharing("list").stdout == "app\n"
+
+
+# Publishing
+
+
+def test_a_layer_is_written_once(own: Path, copied: Path) -> None:
+    publish = runner("ch-image", own)
+    (layer,) = (copied / "layers").iterdir()
+    before = layer.stat()
+    done = publish("publish", "app", copied)
+    assert "published app, which was there" in done.stderr
+    publish("publish", "--as", "site/app:2", "app", copied)
+    publish("publish", "app", "bb", copied)
+    names = sorted(path.name for path in (copied / "images").iterdir())
+    prefix = "docker.io%library%"
+    assert names == [f"{prefix}app+latest", f"{prefix}bb+latest", "docker.io%site%app+2"]
+    assert len([*(copied / "layers").iterdir()]) == 2
+    assert (layer.stat().st_ino, layer.stat().st_size) == (before.st_ino, before.st_size)
+    done = runner("ch-run", own.parent / "none")("--image-store", copied, "site/app:2")
+    assert done.stdout == "hello from /mnt\n"
+
+
+def test_publish_refuses(own: Path, tmp_path: Path, copied: Path) -> None:
+    publish = runner("ch-image", own)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    copied.chmod(0o775)
+    for words, text in [
+        (["app", tmp_path / "full"], "not empty, and no shared store"),
+        (["app", tmp_path / "no" / "directory"], "No such file or directory"),
+        (["other", tmp_path / "new"], "not in storage: other"),
+        (["app", copied], "is writable to others than its owner (mode 0775)"),
+        (["--gc", tmp_path / "full"], "it is no shared store"),
+        (["--as", "x", "app", "bb", copied], "--as: for one image only"),
+        ([copied], "which images?"),
+        (["--grace=14d", "app", copied], "--grace is for --gc"),
+        (["--gc", "--grace=14y", copied], "not a time such as 14d"),
+    ]:
+        done = publish("publish", *words, check=False)
+        assert done.returncode in (1, 2), words
+        assert text in done.stderr, (words, done.stderr)
+    assert os.listdir(tmp_path / "full") == ["mine"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_unpublished_files_stay_for_the_grace_period(own: Path, copied: Path) -> None:
+    ch_image, ch_run = runner("ch-image", own), runner("ch-run", own.parent / "none")
+    (layer,) = (copied / "layers").iterdir()
+    old = time.time() - 30 * 24 * 60 * 60
+    os.utime(layer, (old, old))
+    draft = copied / "layers" / ".sundog-draft"
+    fresh = copied / "layers" / ".sundog-fresh"
+    for path in (draft, fresh):
+        path.touch()
+    os.utime(draft, (old, old))
+
+    ch_image("publish", "--gc", "--grace=0s", copied)
+    assert layer.exists()  # an image has it
+    assert not draft.exists()
+    assert fresh.exists()
+    with subprocess.Popen(
+        [*command("ch-run"), "--image-store", copied, "app", "--", "sh", "-c", "read x; cat /made"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as running:
+        ch_run("--image-store", copied, "app", "--", "true")
+        ch_image("unpublish", "app", copied)
+        assert ch_image("unpublish", "app", copied, check=False).returncode == 1
+        gone = ch_run("--image-store", copied, "app", "--", "true", check=False)
+        assert "image not found" in gone.stderr
+        ch_image("publish", "--gc", copied)
+        assert layer.exists()  # its grace period has begun with unpublish
+        ch_image("publish", "--gc", "--grace=0s", copied)
+        assert not layer.exists()
+        assert running.stdin is not None
+        running.stdin.write(b"\n")
+        running.stdin.close()
+        assert running.wait(30) == 0, running.stderr and running.stderr.read()
+
+
+def test_a_collection_puts_back_what_a_killed_one_took(own: Path, copied: Path) -> None:
+    (layer,) = (copied / "layers").iterdir()
+    aside = layer.with_name(f".sundog-aside-{layer.name}")
+    layer.rename(aside)
+    runner("ch-image", own)("publish", "--gc", copied)
+    assert [*(copied / "layers").iterdir()] == [layer]
+
+
+def test_two_publishers_and_a_kill(own: Path, tmp_path: Path) -> None:
+    store = tmp_path / "shared"
+    words = [*command("ch-image"), "publish", "app", store]
+    environment = {**os.environ, "CH_IMAGE_STORAGE": str(own)}
+    two = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
+    for each in two:
+        _, said = each.communicate(timeout=60)
+        assert each.returncode == 0, said
+    assert len([*(store / "layers").iterdir()]) == 1
+    run = runner("ch-run", tmp_path / "none")
+    assert run("--image-store", store, "app").stdout == "hello from /mnt\n"
+    # A publisher that is killed when its draft is there leaves no name; the next one succeeds.
+    other = tmp_path / "other"
+    words[-1] = other
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) as third:
+        end = time.monotonic() + 60
+        while third.poll() is None and not [*other.glob("layers/.*")]:
+            assert time.monotonic() < end
+        third.kill()
+    assert not [*other.glob("images/[!.]*")] or third.returncode == 0
+    runner("ch-image", own)("publish", "app", other)
+    assert run("--image-store", other, "app").stdout == "hello from /mnt\n"
+
+
+def test_a_full_disk_leaves_no_name(own: Path, small_tmpfs: Callable[[int, str], Path]) -> None:
+    store = small_tmpfs(200, "") / "shared"
+    done = runner("ch-image", own)("publish", "app", store, check=False)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert os.listdir(store / "images") == os.listdir(store / "layers") == []
+
+
+# sundog config
+
+
+def test_sundog_config(storage: Path, home: Path, published: Path) -> None:
+    sundog = runner("sundog", storage)
+    variables = configured(home, f"[storage]\nimage_stores = ['{published}']")
+    printed = sundog("config", env=variables).stdout.splitlines()
+    assert printed == [
+        f'storage.image_stores = ["{published}"]  # {home}/sundog.toml',
+        "# storage.trusted_owners: not set",
+    ]
+    assert sundog("config", "--check", env=variables).stderr == ""
+    variables = configured(
+        home, "[storage]\nimage_stores = ['/nonexistent']\ntrusted_owners = ['no such', '77']"
+    )
+    checked = sundog("config", "--check", env=variables, check=False)
+    assert checked.returncode == 1
+    assert "no such account: no such" in checked.stderr
+    assert "can't use the shared store /nonexistent" in checked.stderr
+    broken = configured(home, "[storage")
+    done = sundog("config", env=broken, check=False)
+    assert done.returncode == 1
+    assert f"{home}/sundog.toml: not TOML" in done.stderr
+    assert "SUNDOG_CONFIG=none" in done.stderr
+    locked = runner("ch-run", storage)("app", "--", "true", env=broken, check=False)
+    assert f"{home}/sundog.toml: not TOML" in locked.stderr
+    free = {**broken, "SUNDOG_CONFIG": "none"}
+    done = runner("ch-run", storage)("app", "--", "true", env=free, check=False)
+    assert "image not found: app" in done.stderr
