@@ -77,7 +77,7 @@ def staged(
     def inside(_tie: object) -> object:
         gate = Gate()
         enter_namespaces(0, 0)
-        layer_files.open_contents = lambda _fd: gate  # type: ignore[assignment, return-value]
+        vars(layer_files)["open_contents"] = lambda _fd: gate
         device, tree = mount_fuse(b"x", 0, 0)
         move_mount(tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)
         layers = os.open(tmp_path / "layers", os.O_RDONLY | os.O_DIRECTORY)
@@ -163,7 +163,8 @@ def test_names_and_attributes_come_while_contents_do_not(tmp_path: Path) -> None
     def scenario(layer: Path, gate: Gate) -> object:
         process = reader(READ, layer / "f")
         until(lambda: gate.readers > 0, "a reader waits", SOON)
-        done = subprocess.run(["stat", "-c", "%s", layer / "g"], capture_output=True, timeout=60)
+        line = ["stat", "-c", "%s", layer / "g"]
+        done = subprocess.run(line, capture_output=True, timeout=60, check=True)
         process.kill()
         process.wait(SOON)
         return done.stdout

@@ -51,7 +51,8 @@ class CopyDriver:
         tree = self._flattened(layers, skeleton=None)
         # No image is run from this tree.
         storage.unreferenced.add(storage.at(b"trees", tree), is_own=True)
-        return DirectoryRoot(storage.at(b"trees", tree))
+        copied = [self._layers.tree(layer) for layer in visible]
+        return DirectoryRoot(storage.at(b"trees", tree), copied=copied)
 
     def begin(
         self, layers: Sequence[LayerId], *, real_sync: bool = False, bare: bool = False
@@ -121,7 +122,8 @@ class CopySnapshot(DraftedSnapshot):
             )
             paths = layers.paths(below)
             storage.worker.call(prepare_copy, self._draft, paths, storage.at(self._skeleton))
-        self.root = DirectoryRoot(os.path.join(self._draft, b"work"))
+        copied = [path.tree for path in paths]
+        self.root = DirectoryRoot(os.path.join(self._draft, b"work"), copied=copied)
 
     def reopened(self) -> Root:
         """See ``drivers.Snapshot``: a directory can be mounted again."""

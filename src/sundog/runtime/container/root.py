@@ -22,7 +22,7 @@ _OVERLAY_HINT = (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Protocol
 
     from sundog.runtime.container.mountpoint import MountPoint
@@ -68,14 +68,22 @@ if TYPE_CHECKING:
 class DirectoryRoot:
     """A directory that is the root itself: an unpacked image, or a flattened tree.
 
-    The ``copy`` driver puts an image's own ``ch/`` on the shared tree by ``binds``.
+    The ``copy`` driver puts an image's own ``ch/`` on the shared tree by ``binds``.  ``copied`` are
+    the trees of the layers of which it is a copy: whoever mounts it may look at them.
     """
 
-    __slots__ = ("binds", "path")
+    __slots__ = ("binds", "copied", "path")
 
-    def __init__(self, path: bytes, binds: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self,
+        path: bytes,
+        binds: tuple[tuple[bytes, bytes], ...] = (),
+        *,
+        copied: Sequence[bytes] = (),
+    ) -> None:
         self.path = path
         self.binds = binds
+        self.copied = copied
 
     def __repr__(self) -> str:
         return f"DirectoryRoot({self.path!r}, {self.binds!r})"
@@ -206,8 +214,10 @@ def _forget_volatile_mount(work: bytes) -> None:
 
 def trees_of(roots: Iterable[Root]) -> list[bytes]:
     """Return the directories of layers of which ``roots`` are made, before any mount."""
-    trees = []
+    trees: list[bytes] = []
     for root in roots:
+        if isinstance(root, DirectoryRoot):
+            trees += root.copied
         base, names = root.lowers()
         trees += [name if name.startswith(b"/") else b"%b/%b" % (base, name) for name in names]
     return trees

@@ -1,0 +1,132 @@
+"""``ch-image pack``: images whose layers are files do what images of trees do."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import copy_storage, runner, skip_needs_root
+from tests.packed import DOCKERFILE, make_packed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Runner
+
+
+@pytest.fixture(autouse=True)
+def fuse() -> None:
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        skip_needs_root()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Path:
+    """Return a storage directory: ``plain`` of trees, ``bb`` of files, ``mixed`` of both."""
+    return make_packed(tmp_path_factory.mktemp("pack"), busybox_tar)
+
+
+@pytest.fixture(params=["python", "compiled"])
+def run(request: pytest.FixtureRequest, made: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    if request.param == "python":
+        monkeypatch.setenv("SUNDOG_START", "python")
+    return runner("ch-run", made)
+
+
+LOOK = "cat /etc/new; ls /etc/d; cat /etc/motd 2>&1; cat /copied | head -1; find /etc -xdev -type f"
+
+
+def test_a_mixed_stack_runs(run: Runner) -> None:
+    shown = run("mixed", "--", "sh", "-c", LOOK).stdout
+    assert shown.startswith("new\ncat: can't open '/etc/motd'")
+    assert "/etc/d/1" not in shown
+    assert run("bb").stdout == "motd\n"
+
+
+def test_a_writable_one(run: Runner) -> None:
+    script = "echo x >>/etc/new; cat /etc/new; rm /etc/d -r; mv /bin /moved; /moved/ls /etc"
+    shown = run("-W", "mixed", "--", "sh", "-c", script).stdout
+    assert shown.startswith("new\nx\n")
+    assert "\nd\n" not in shown
+
+
+def test_binds_and_groups(run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("of the host\n")
+    bind = ("-b", f"{tmp_path}:/mnt/0")
+    assert run(*bind, "mixed", "--", "cat", "/mnt/0/file").stdout == "of the host\n"
+    tag = f"--join-tag={tmp_path.name}-{os.getpid()}"
+    assert run(tag, "mixed", "--", "cat", "/etc/new").stdout == "new\n"
+
+
+def test_owners_under_notify(run: Runner) -> None:
+    script = "stat -c %u:%g /etc/new; chown 7:8 /bin/busybox; stat -c %u:%g /bin/busybox"
+    assert run("--notify", "mixed", "--", "sh", "-c", script).stdout.startswith("5:6\n")
+    shown = run("--notify", "-W", "mixed", "--", "sh", "-c", script).stdout
+    assert shown == "5:6\n7:8\n"
+
+
+@pytest.mark.parametrize("name", ["out.tar", "out.sqfs", "out.oci.tar"])
+def test_it_is_converted_as_one_of_trees(made: Path, tmp_path: Path, name: str) -> None:
+    copy_storage(made, tmp_path / "storage")
+    runner("ch-image", tmp_path / "storage")("tag", "plain", "bb")
+    found = []
+    for storage in (made, tmp_path / "storage"):
+        output = tmp_path / storage.parent.name / name
+        output.parent.mkdir()
+        runner("ch-convert", storage)("bb", output, env={"SOURCE_DATE_EPOCH": "1700000000"})
+        found.append(sha256(output.read_bytes()).hexdigest())
+    assert found[0] == found[1]
+
+
+def test_its_layers_leave_as_those_of_trees(made: Path, tmp_path: Path) -> None:
+    image = runner("ch-image", made)
+    layers = []
+    for name in ("plain", "bb"):
+        image("save", "--format=oci-dir", "-o", tmp_path / name, name)
+        index = json.loads((tmp_path / name / "index.json").read_text())
+        digest = index["manifests"][0]["digest"].partition(":")[2]
+        manifest = json.loads((tmp_path / name / "blobs/sha256" / digest).read_text())
+        layers.append(manifest["layers"])
+    assert layers[0] == layers[1]
+
+
+def test_both_drivers_build_on_it(made: Path, tmp_path: Path) -> None:
+    copy_storage(made, tmp_path / "storage")
+    image = runner("ch-image", tmp_path / "storage")
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    image("build", "--no-cache", "-t", "copied", tmp_path, env={"CH_IMAGE_DRIVER": "copy"})
+    shown = runner("ch-run", tmp_path / "storage")("copied", "--", "cat", "/etc/new", "/copied")
+    assert shown.stdout.startswith("new\nroot:")
+
+
+def test_it_needs_few_files(made: Path) -> None:
+    layers = [entry for entry in (made / "layers").iterdir() if (entry / "file").exists()]
+    assert len(layers) == 2
+    names = {"file", "index", "layer.json", "links", "owners", "tree", "users"}
+    assert all(set(os.listdir(layer)) == names for layer in layers)
+    assert os.listdir(made / "shown") == []
+
+
+@pytest.fixture
+def damaged(made: Path, tmp_path: Path) -> tuple[Path, Runner]:
+    """Return a copy of the base's layer, and ``ch-run``."""
+    copy_storage(made, tmp_path / "storage")
+    (stack,) = (tmp_path / "storage" / "images").glob("*%bb+latest/stack")
+    layer = stack.read_bytes().split(b"\0")[6].decode()  # the lowest
+    return tmp_path / "storage" / "layers" / layer, runner("ch-run", tmp_path / "storage")
+
+
+@pytest.mark.parametrize("size", [0, 40, 90, -1])
+@pytest.mark.parametrize("name", ["index", "file"])
+def test_a_damaged_layer_is_one_line(damaged: tuple[Path, Runner], name: str, size: int) -> None:
+    layer, run = damaged
+    path = layer / name
+    os.truncate(path, path.stat().st_size + size if size < 0 else size)
+    done = run("bb", check=False, timeout=60)
+    assert done.returncode != 0 or (name, size) == ("file", -1)
+    assert len(done.stderr.splitlines()) <= 2
+    assert "Traceback" not in done.stderr
