@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -161,7 +162,7 @@ def test_two_layers_with_all_there_is(store: Store) -> None:
             found.append(sorted(look(place, times=False)))
         return found
 
-    one, other = Child(merged).result()  # type: ignore[misc]
+    one, other = cast("list[list[bytes]]", Child(merged).result())
     assert one == other
     assert b"e/new" in one
     assert b"e/hidden" not in one

@@ -163,7 +163,7 @@ def test_names_and_attributes_come_while_contents_do_not(tmp_path: Path) -> None
     def scenario(layer: Path, gate: Gate) -> object:
         process = reader(READ, layer / "f")
         until(lambda: gate.readers > 0, "a reader waits", SOON)
-        line = ["stat", "-c", "%s", layer / "g"]
+        line = ["stat", "-c", "%s", str(layer / "g")]
         done = subprocess.run(line, capture_output=True, timeout=60, check=True)
         process.kill()
         process.wait(SOON)
