@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, runner
+from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, run_program, runner
 
 DOCKERFILE = """\
 FROM bb
@@ -296,6 +297,30 @@ def test_another_user_reads_it_if_the_owner_is_trusted(
     assert parts[4] == "31\n", text
 
 
+@pytest.mark.parametrize("words", [["run", "--rm"], ["run", "--name=x"], ["run", "--pull=never"]])
+def test_sundog_runs_it(storage: Path, published: Path, words: list[str]) -> None:
+    sundog, shared = runner("sundog", storage), {"CH_IMAGE_STORES": str(published)}
+    assert sundog(*words, "app", env=shared).stdout == "hello from /mnt\n"
+    script = ["app", "sh", "-c", "stat -c %u:%a /made; echo x >/new; cat /new"]
+    name = [word.replace("=x", "=y") for word in words]
+    assert sundog(*name, *script, env=shared).stdout == "5:4755\nx\n"
+    assert not (storage / "images").exists()
+
+
+def test_other_programs_run_it(storage: Path, published: Path, tmp_path: Path) -> None:
+    variables = {
+        "CH_IMAGE_STORES": str(published),
+        "CH_IMAGE_STORAGE": str(storage),
+        "SUNDOG_PYXIS_DIR": str(tmp_path / "pyxis"),
+    }
+    script = "import sundog; print(sundog.run('app', stdout=-1, pull='never').stdout)"
+    done = run_program([sys.executable, "-c", script], env=variables)
+    assert done.stdout == "b'hello from /mnt\\n'\n"
+    path = runner("sundog-pyxis-importer", storage)("get", "app", env=variables).stdout.strip()
+    made = runner("ch-run", storage)("--notify", path, "--", "stat", "-c", "%u:%a", "/made")
+    assert made.stdout == "5:4755\n"
+
+
 # ch-image
 
 
@@ -525,7 +550,8 @@ def test_a_full_disk_leaves_no_name(own: Path, small_tmpfs: Callable[[int, str],
     done = runner("ch-image", own)("publish", "app", store, check=False)
     assert done.returncode == 1
     assert "No space left" in done.stderr
-    assert os.listdir(store / "images") == os.listdir(store / "layers") == []
+    assert os.listdir(store / "images") == []
+    assert not [*store.glob("*/.*")]  # layers that are complete may stay, for the next attempt
 
 
 # sundog config
