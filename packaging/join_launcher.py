@@ -147,7 +147,10 @@ MODULES = {
     "ch_run_yaml": Joined("sundog.runtime.cdi.yaml_text", "parse_yaml_text"),
     "ch_run_host_mpi": Joined("sundog.runtime.launcher.host_mpi_part", "HostMpiPart"),
     "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
-    "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "use_shared_image"),
+    "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "find_shared"),
+    "ch_run_shared_sources": Joined(
+        "sundog.runtime.launcher.shared_sources", "SharedSources", after="ch_run_files"
+    ),
     "sundog_fakeroot": Joined(
         "sundog.runtime.fakeroot.command", "start_from_stub()", is_addition=False
     ),

@@ -13,8 +13,10 @@ from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+    from sundog.base.record.stack import ImageStack
 
 _CONFIG_LIMIT = 64 << 20  # bytes
 
@@ -56,6 +58,23 @@ def image_facts(image: str, storage: str | None) -> ImageDefaults | None:
     return facts_of(image_directory(image, storage))
 
 
+def found_facts(
+    image: str, storage: str | None, warn: Callable[[str], None]
+) -> ImageDefaults | None:
+    """Return what storage says of an image, or else a shared store; None if it is in neither.
+
+    A container of a shared image keeps no changes.  ``warn`` takes what is to be told of the
+    shared stores.  Raises SundogError.
+    """
+    facts = image_facts(image, storage)
+    if facts is not None:
+        return facts
+    from sundog.base.configuration.stores import SharedStores  # most images are in storage
+
+    shared = SharedStores(os.environb, (), warn).find(canonical_name(image))
+    return None if shared is None else _defaults(shared.stack, is_layered=False)
+
+
 def image_directory(image: str, storage: str | None) -> str:
     """Return the directory that describes an image; it need not exist."""
     name = name_to_directory(canonical_name(image))
@@ -79,12 +98,16 @@ def facts_of(path: str) -> ImageDefaults | None:
         raise SundogError(f"can't read {path}/stack: {error.strerror}") from error
     finally:
         os.close(directory)
+    return _defaults(stack, is_layered=not stack.tree)
+
+
+def _defaults(stack: ImageStack, *, is_layered: bool) -> ImageDefaults:
     return ImageDefaults(
         tuple(map(decode_text, stack.entrypoint)),
         tuple(map(decode_text, stack.command)),
         decode_text(stack.workdir),
         decode_text(stack.user),
-        is_layered=not stack.tree,
+        is_layered=is_layered,
     )
 
 

@@ -105,7 +105,7 @@ MISTAKES = {
     '[storage]\nimage_stores = ["/x\\u0000"]': "storage.image_stores: expected a list",
     f"[storage]\nimage_stores = {['/x'] * 101!r}": "at most 100",
     "[storage]\ntrusted_owners = ['']": "storage.trusted_owners: expected a list",
-    "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_store",
+    "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_",
     "[storag]\n": "unknown table: storag; did you mean storage?",
     "[zzz]\n": "unknown table: zzz; known: storage",
     "[storage\n": "not TOML: Expected ']'",

@@ -26,6 +26,7 @@ IMAGE = {
     "layers": int,
     "origin": str,
     "platform": str,
+    "store": TEXT_OR_NONE,
 }
 ENTRY = {
     "created": str,
@@ -48,6 +49,7 @@ INSPECTED = {
     "force": [str],
     "annotations": dict,
     "config": dict,
+    "store": TEXT_OR_NONE,
 }
 CACHE = {
     "images": int,

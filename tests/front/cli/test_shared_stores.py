@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, runner
+from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, run_program, runner
 
 DOCKERFILE = """\
 FROM bb
@@ -39,14 +40,15 @@ def own(
 def published(own: Path) -> Generator[Path]:
     """Return a shared store with the image ``app``, in which nobody can write any more."""
     store = own.parent / "published"
-    before = os.umask(0o077)
+    umask = os.umask(0o077)
     try:
         runner("ch-image", own)("publish", "app", store)
     finally:
-        os.umask(before)
+        os.umask(umask)
     directories = [store, *(path for path in store.rglob("*") if path.is_dir())]
-    modes = {path: path.stat().st_mode & 0o7777 for path in store.rglob("*")}
-    assert {path: 0o755 if path.is_dir() else 0o444 for path in modes} == modes
+    files = [path for path in store.rglob("*") if not path.is_symlink()]
+    modes = {path: path.stat().st_mode & 0o7777 for path in files}
+    assert {path: 0o755 if path.is_dir() else 0o444 for path in files} == modes
     for path in directories:
         path.chmod(0o555)
     before = statuses(store)
@@ -75,7 +77,7 @@ def statuses(store: Path) -> dict[Path, tuple[int, ...]]:
 def copied(published: Path, tmp_path: Path) -> Path:
     """Return a copy of the store, for a test that changes it."""
     store = tmp_path / "shared"
-    shutil.copytree(published, store)
+    shutil.copytree(published, store, symlinks=True)
     for path in (store, *store.rglob("*")):
         if path.is_dir():
             path.chmod(0o755)
@@ -174,7 +176,17 @@ def _open_image(store: Path) -> None:
 
 
 def _open_layer(store: Path) -> None:
-    next((store / "layers").iterdir()).chmod(0o464)
+    next((store / "layers").iterdir()).chmod(0o775)
+
+
+def _open_part(store: Path) -> None:
+    next((store / "layers").glob("*/index")).chmod(0o464)
+
+
+def _relink(store: Path) -> None:
+    tree = next((store / "layers").glob("*/tree"))
+    tree.unlink()
+    tree.symlink_to("/etc")
 
 
 def _unmark(store: Path) -> None:
@@ -188,13 +200,17 @@ def _other_version(store: Path) -> None:
 
 
 def _no_layer(store: Path) -> None:
-    next((store / "layers").iterdir()).unlink()
+    shutil.rmtree(next((store / "layers").iterdir()))
+
+
+def _no_part(store: Path) -> None:
+    next((store / "layers").glob("*/owners")).unlink()
 
 
 def _fifo(store: Path) -> None:
-    layer = next((store / "layers").iterdir())
-    layer.unlink()
-    os.mkfifo(layer, 0o444)
+    part = next((store / "layers").glob("*/file"))
+    part.unlink()
+    os.mkfifo(part, 0o444)
 
 
 def _cut(store: Path) -> None:
@@ -209,7 +225,10 @@ def _cut(store: Path) -> None:
         (_open_store, "shared is writable to others than its owner (mode 0775)"),
         (_open_directory, "shared/images is writable to others than its owner (mode 0777)"),
         (_open_image, "is writable to others than its owner (mode 0646)"),
-        (_open_layer, "is writable to others than its owner (mode 0464)"),
+        (_open_layer, "is writable to others than its owner (mode 0775)"),
+        (_open_part, "is writable to others than its owner (mode 0464)"),
+        (_relink, "damaged image in a shared store"),
+        (_no_part, "damaged image in a shared store"),
         (_unmark, "it is no shared store"),
         (_other_version, "it has another version"),
         (_no_layer, "damaged image in a shared store"),
@@ -276,6 +295,30 @@ def test_another_user_reads_it_if_the_owner_is_trusted(
     assert "who can change it" in parts[2]
     assert "is not believed" in parts[3]
     assert parts[4] == "31\n", text
+
+
+@pytest.mark.parametrize("words", [["run", "--rm"], ["run", "--name=x"], ["run", "--pull=never"]])
+def test_sundog_runs_it(storage: Path, published: Path, words: list[str]) -> None:
+    sundog, shared = runner("sundog", storage), {"CH_IMAGE_STORES": str(published)}
+    assert sundog(*words, "app", env=shared).stdout == "hello from /mnt\n"
+    script = ["app", "sh", "-c", "stat -c %u:%a /made; echo x >/new; cat /new"]
+    name = [word.replace("=x", "=y") for word in words]
+    assert sundog(*name, *script, env=shared).stdout == "5:4755\nx\n"
+    assert not (storage / "images").exists()
+
+
+def test_other_programs_run_it(storage: Path, published: Path, tmp_path: Path) -> None:
+    variables = {
+        "CH_IMAGE_STORES": str(published),
+        "CH_IMAGE_STORAGE": str(storage),
+        "SUNDOG_PYXIS_DIR": str(tmp_path / "pyxis"),
+    }
+    script = "import sundog; print(sundog.run('app', stdout=-1, pull='never').stdout)"
+    done = run_program([sys.executable, "-c", script], env=variables)
+    assert done.stdout == "b'hello from /mnt\\n'\n"
+    path = runner("sundog-pyxis-importer", storage)("get", "app", env=variables).stdout.strip()
+    made = runner("ch-run", storage)("--notify", path, "--", "stat", "-c", "%u:%a", "/made")
+    assert made.stdout == "5:4755\n"
 
 
 # ch-image
@@ -392,17 +435,18 @@ def test_it_leaves(
 
 def test_a_layer_is_written_once(own: Path, copied: Path) -> None:
     publish = runner("ch-image", own)
-    (layer,) = (copied / "layers").iterdir()
-    before = layer.stat()
+    layers = {*(copied / "layers").iterdir()}
+    before = {path: path.stat().st_ino for path in copied.glob("layers/*/file")}
     done = publish("publish", "app", copied)
-    assert "published app, which was there" in done.stderr
+    assert f"published app: 0 layers written, {len(layers)} were there" in done.stderr
     publish("publish", "--as", "site/app:2", "app", copied)
     publish("publish", "app", "bb", copied)
     names = sorted(path.name for path in (copied / "images").iterdir())
     prefix = "docker.io%library%"
     assert names == [f"{prefix}app+latest", f"{prefix}bb+latest", "docker.io%site%app+2"]
-    assert len([*(copied / "layers").iterdir()]) == 2
-    assert (layer.stat().st_ino, layer.stat().st_size) == (before.st_ino, before.st_size)
+    # The base image has its own part, and shares its layer and the mount points.
+    assert len({*(copied / "layers").iterdir()} - layers) == 1
+    assert {path: path.stat().st_ino for path in before} == before
     done = runner("ch-run", own.parent / "none")("--image-store", copied, "site/app:2")
     assert done.stdout == "hello from /mnt\n"
 
@@ -412,7 +456,7 @@ def test_publish_refuses(own: Path, tmp_path: Path, copied: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
     copied.chmod(0o775)
-    for words, text in [
+    refusals: list[tuple[list[str | Path], str]] = [
         (["app", tmp_path / "full"], "not empty, and no shared store"),
         (["app", tmp_path / "no" / "directory"], "No such file or directory"),
         (["other", tmp_path / "new"], "not in storage: other"),
@@ -422,7 +466,8 @@ def test_publish_refuses(own: Path, tmp_path: Path, copied: Path) -> None:
         ([copied], "which images?"),
         (["--grace=14d", "app", copied], "--grace is for --gc"),
         (["--gc", "--grace=14y", copied], "not a time such as 14d"),
-    ]:
+    ]
+    for words, text in refusals:
         done = publish("publish", *words, check=False)
         assert done.returncode in (1, 2), words
         assert text in done.stderr, (words, done.stderr)
@@ -432,9 +477,10 @@ def test_publish_refuses(own: Path, tmp_path: Path, copied: Path) -> None:
 
 def test_unpublished_files_stay_for_the_grace_period(own: Path, copied: Path) -> None:
     ch_image, ch_run = runner("ch-image", own), runner("ch-run", own.parent / "none")
-    (layer,) = (copied / "layers").iterdir()
+    layers = [*(copied / "layers").iterdir()]
     old = time.time() - 30 * 24 * 60 * 60
-    os.utime(layer, (old, old))
+    for layer in layers:
+        os.utime(layer, (old, old))
     draft = copied / "layers" / ".sundog-draft"
     fresh = copied / "layers" / ".sundog-fresh"
     for path in (draft, fresh):
@@ -442,7 +488,7 @@ def test_unpublished_files_stay_for_the_grace_period(own: Path, copied: Path) ->
     os.utime(draft, (old, old))
 
     ch_image("publish", "--gc", "--grace=0s", copied)
-    assert layer.exists()  # an image has it
+    assert all(layer.exists() for layer in layers)  # an image has them
     assert not draft.exists()
     assert fresh.exists()
     with subprocess.Popen(
@@ -457,9 +503,10 @@ def test_unpublished_files_stay_for_the_grace_period(own: Path, copied: Path) ->
         gone = ch_run("--image-store", copied, "app", "--", "true", check=False)
         assert "image not found" in gone.stderr
         ch_image("publish", "--gc", copied)
-        assert layer.exists()  # its grace period has begun with unpublish
-        ch_image("publish", "--gc", "--grace=0s", copied)
-        assert not layer.exists()
+        assert all(layer.exists() for layer in layers)  # their time has begun with unpublish
+        done = ch_image("publish", "--gc", "--grace=0s", copied)
+        assert f"removed {len(layers)} layers" in done.stderr
+        assert not any(layer.exists() for layer in layers)
         assert running.stdin is not None
         running.stdin.write(b"\n")
         running.stdin.close()
@@ -467,22 +514,22 @@ def test_unpublished_files_stay_for_the_grace_period(own: Path, copied: Path) ->
 
 
 def test_a_collection_puts_back_what_a_killed_one_took(own: Path, copied: Path) -> None:
-    (layer,) = (copied / "layers").iterdir()
-    aside = layer.with_name(f".sundog-aside-{layer.name}")
-    layer.rename(aside)
+    layers = {*(copied / "layers").iterdir()}
+    layer = min(layers)
+    layer.rename(layer.with_name(f".sundog-aside-{layer.name}"))
     runner("ch-image", own)("publish", "--gc", copied)
-    assert [*(copied / "layers").iterdir()] == [layer]
+    assert {*(copied / "layers").iterdir()} == layers
 
 
 def test_two_publishers_and_a_kill(own: Path, tmp_path: Path) -> None:
     store = tmp_path / "shared"
-    words = [*command("ch-image"), "publish", "app", store]
+    words: list[str | Path] = [*command("ch-image"), "publish", "app", store]
     environment = {**os.environ, "CH_IMAGE_STORAGE": str(own)}
     two = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
     for each in two:
         _, said = each.communicate(timeout=60)
         assert each.returncode == 0, said
-    assert len([*(store / "layers").iterdir()]) == 1
+    assert not [*store.glob("layers/.*")]
     run = runner("ch-run", tmp_path / "none")
     assert run("--image-store", store, "app").stdout == "hello from /mnt\n"
     # A publisher that is killed when its draft is there leaves no name; the next one succeeds.
@@ -503,7 +550,8 @@ def test_a_full_disk_leaves_no_name(own: Path, small_tmpfs: Callable[[int, str],
     done = runner("ch-image", own)("publish", "app", store, check=False)
     assert done.returncode == 1
     assert "No space left" in done.stderr
-    assert os.listdir(store / "images") == os.listdir(store / "layers") == []
+    assert os.listdir(store / "images") == []
+    assert not [*store.glob("*/.*")]  # layers that are complete may stay, for the next attempt
 
 
 # sundog config

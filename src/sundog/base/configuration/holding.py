@@ -1,4 +1,4 @@
-"""What the configuration says: the site's files, then the user's, then variables.
+"""Read the configuration: the site's files, then the user's, then variables.
 
     /etc/sundog/sundog.toml, /etc/sundog/sundog.d/*.toml   the site's, by root
     ~/.config/sundog/sundog.toml                           the user's ($XDG_CONFIG_HOME)
@@ -91,11 +91,6 @@ def read_configuration(environment: Variables) -> Holding:
         if text is not None:
             values[key] = _from_variable(key, text), f"${key.variable}"
     return Holding(values, warnings)
-
-
-def configuration_files(environment: Variables) -> list[bytes]:
-    """Return the paths of all files that count if they are there."""
-    return [path for path, _ in _files(environment, [])]
 
 
 def _files(environment: Variables, warnings: list[str]) -> Iterator[tuple[bytes, Collection[int]]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Kind:
+class _Kind:
     """A type of values.  ``words`` is what a user is told to write."""
 
     __slots__ = ("read", "words")
@@ -47,8 +47,10 @@ def _strings(value: object) -> tuple[bytes, ...] | None:
 
 
 _LIST_LIMIT = 100
-PATHS = Kind(f"a list of at most {_LIST_LIMIT} absolute paths", _paths)
-ACCOUNTS = Kind(f"a list of at most {_LIST_LIMIT} names of accounts, or IDs as strings", _accounts)
+_PATHS = _Kind(f"a list of at most {_LIST_LIMIT} absolute paths", _paths)
+_ACCOUNTS = _Kind(
+    f"a list of at most {_LIST_LIMIT} names of accounts, or IDs as strings", _accounts
+)
 
 
 class Key:
@@ -67,7 +69,7 @@ class Key:
         self,
         section: str,
         name: str,
-        kind: Kind,
+        kind: _Kind,
         purpose: str,
         *,
         variable: str = "",
@@ -89,13 +91,13 @@ class Key:
 
 
 IMAGE_STORES = Key(
-    *("storage", "image_stores", PATHS),
+    *("storage", "image_stores", _PATHS),
     "directories in which images are looked for, after the user's own storage",
     variable=STORES_VARIABLE.decode(),
     option="--image-store",
 )
 TRUSTED_OWNERS = Key(
-    *("storage", "trusted_owners", ACCOUNTS),
+    *("storage", "trusted_owners", _ACCOUNTS),
     "accounts, besides root and the user, to which such a directory may belong",
     adds_up=True,
 )

@@ -17,13 +17,15 @@ from sundog.base.configuration.trusted import open_contents, open_trusted
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.stub import read_all
+from sundog.base.record.layer_path import LAYER_TREE, linked_tree
 from sundog.base.record.names import name_to_directory
 from sundog.base.record.shared_image import (
+    LAYER_PARTS,
     SHARED_IMAGES,
+    SHARED_LAYERS,
     SHARED_LIMIT,
     SHARED_MARK,
     SHARED_VERSION,
-    shared_layer_file,
     unpack_shared,
 )
 from sundog.errors import Distrusted, StoreError, SundogError
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from sundog.base.record.location import Variables
-
-    Warn = Callable[[str], None]
+    from sundog.base.record.stack import ImageStack
 
 
 class SharedStore:
@@ -68,7 +69,7 @@ class SharedStore:
             with Closing(open_trusted(SHARED_IMAGES, self._owners, self._directory)) as fd:
                 names = sorted(os.listdir(b"/proc/self/fd/%d" % fd))
         except (Distrusted, OSError) as error:
-            raise unusable_store(self.path, error) from None
+            raise _unusable_store(self.path, error) from None
         for name in names:
             image = None if name.startswith(b".") else self._read(name)
             if image is not None:
@@ -86,7 +87,24 @@ class SharedStore:
         except FileNotFoundError:
             raise
         except (Distrusted, OSError) as error:
-            raise unusable_store(self.path, error) from None
+            raise _unusable_store(self.path, error) from None
+
+    def check_layer(self, layer: bytes, image: bytes) -> None:
+        """Raise StoreError if a part of a layer of ``image`` is missing or not trusted."""
+        place = SHARED_LAYERS + b"/" + layer
+        try:
+            for part in LAYER_PARTS[:-1]:
+                os.close(self.opened(place + part))
+            with Closing(open_trusted(place, self._owners, self._directory)) as fd:
+                target = os.readlink(LAYER_TREE[1:], dir_fd=fd)
+        except OSError:
+            target = b""
+        if target != linked_tree(layer):
+            path = printable(self.path + b"/" + place)
+            raise StoreError(
+                f"damaged image in a shared store: {printable(image)} needs {path}",
+                "its owner can publish it again",
+            )
 
     def contents(self, place: bytes) -> bytes:
         """Return the contents of the file ``place``; raise as ``opened``."""
@@ -102,8 +120,8 @@ class SharedStore:
             data = self.contents(place)
         except FileNotFoundError:
             return None
-        layers, documents = unpack_shared(data, printable(self.path + b"/" + place))
-        return SharedImage(self, directory, layers, documents)
+        stack, documents = unpack_shared(data, printable(self.path + b"/" + place))
+        return SharedImage(self, directory, stack, documents)
 
 
 class SharedImage:
@@ -111,42 +129,25 @@ class SharedImage:
 
     path       the path of the image's file
     directory  its name below ``images``
-    layers     the IDs of its layers, topmost first
+    stack      its layers, topmost first, and its default command
     documents  JSON: what else is known of it
     """
 
-    __slots__ = ("directory", "documents", "layers", "path", "store")
+    __slots__ = ("directory", "documents", "path", "stack", "store")
 
     def __init__(
-        self, store: SharedStore, directory: bytes, layers: Sequence[bytes], documents: bytes
+        self, store: SharedStore, directory: bytes, stack: ImageStack, documents: bytes
     ) -> None:
         self.store = store
         self.directory = directory
         self.path = b"/".join((store.path, SHARED_IMAGES, directory))
-        self.layers = layers
+        self.stack = stack
         self.documents = documents
 
-    def file(self) -> bytes:
-        """Return the path of the file that holds all of the image.
-
-        Raises StoreError if there is none, if there are several, or if others could have changed
-        it.
-        """
-        if len(self.layers) != 1:
-            raise StoreError(
-                f"{printable(self.path)} has {len(self.layers)} layers",
-                "this version of Sundog runs a shared image of one file; update Sundog",
-            )
-        place = shared_layer_file(self.layers[0])
-        path = self.store.path + b"/" + place
-        try:
-            os.close(self.store.opened(place))
-        except FileNotFoundError:
-            raise StoreError(
-                f"damaged image in a shared store: {printable(self.path)} needs {printable(path)}",
-                "its owner can publish it again",
-            ) from None
-        return path
+    def check(self) -> None:
+        """Raise StoreError if a part of a layer is missing, or if others could have changed it."""
+        for layer in dict.fromkeys(self.stack.layers):
+            self.store.check_layer(layer, self.path)
 
 
 class SharedStores:
@@ -159,7 +160,9 @@ class SharedStores:
 
     __slots__ = ("_environment", "_named", "_opened", "_warn")
 
-    def __init__(self, environment: Variables, named: Sequence[bytes], warn: Warn) -> None:
+    def __init__(
+        self, environment: Variables, named: Sequence[bytes], warn: Callable[[str], None]
+    ) -> None:
         self._environment = environment
         self._named = named
         self._warn = warn
@@ -209,21 +212,21 @@ def open_store(path: bytes, owners: Collection[int]) -> SharedStore:
     try:
         store = SharedStore(path, open_trusted(path, owners), owners)
     except (Distrusted, OSError) as error:
-        raise unusable_store(path, error) from None
+        raise _unusable_store(path, error) from None
     try:
         if store.contents(SHARED_MARK) != SHARED_VERSION:
-            raise unusable_store(path, StoreError("it has another version", "update Sundog"))
+            raise _unusable_store(path, StoreError("it has another version", "update Sundog"))
     except FileNotFoundError:
         store.close()
         unmarked = StoreError("it is no shared store", "ch-image publish IMAGE DIR makes one")
-        raise unusable_store(path, unmarked) from None
+        raise _unusable_store(path, unmarked) from None
     except BaseException:
         store.close()
         raise
     return store
 
 
-def unusable_store(path: bytes, error: SundogError | OSError) -> StoreError:
+def _unusable_store(path: bytes, error: SundogError | OSError) -> StoreError:
     """Return the error that says why the shared store ``path`` does not count."""
     if isinstance(error, OSError):
         text, hint = error.strerror or "", "is it mounted on this machine?"

@@ -39,7 +39,7 @@ def open_trusted(path: bytes, owners: Collection[int], directory: int | None = N
     start = b"/" if path.startswith(b"/") else b"."
     at = os.open(start, _PATH_ONLY | os.O_DIRECTORY, dir_fd=directory)
     try:
-        check_trusted(at, path if start == b"." else start, owners, is_way=True)
+        _check_trusted(at, path if start == b"." else start, owners, is_way=True)
         names = _names(path)
         links = 0
         while names:
@@ -59,7 +59,7 @@ def open_trusted(path: bytes, owners: Collection[int], directory: int | None = N
                 continue
             os.close(at)
             at = found
-            check_trusted(at, path, owners, is_way=bool(names))
+            _check_trusted(at, path, owners, is_way=bool(names))
     except BaseException:
         if at >= 0:
             os.close(at)
@@ -67,7 +67,7 @@ def open_trusted(path: bytes, owners: Collection[int], directory: int | None = N
     return at
 
 
-def check_trusted(
+def _check_trusted(
     fd: int, shown: bytes, owners: Collection[int], *, is_way: bool = False
 ) -> os.stat_result:
     """Return the status of an open directory or file that only ``owners`` can change.

@@ -29,7 +29,12 @@ _SHOWN_LINK = b"../../%b/" % SHOWN
 
 def link_tree(directory: bytes, name: bytes) -> None:
     """Make ``directory`` that of a layer which is one file, and will be ``layers/NAME``."""
-    os.symlink(_SHOWN_LINK + name, directory + LAYER_TREE)
+    os.symlink(linked_tree(name), directory + LAYER_TREE)
+
+
+def linked_tree(name: bytes) -> bytes:
+    """Return where ``tree`` leads in the layer ``name``, which is one file."""
+    return _SHOWN_LINK + name
 
 
 def is_in_file(tree: bytes) -> bool:

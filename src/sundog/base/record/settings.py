@@ -1,4 +1,4 @@
-"""Where the settings of Sundog are: the site's, and the user's.
+"""Places of the settings of Sundog: the site's, and the user's.
 
 Specification: XDG Base Directory Specification, ``$XDG_CONFIG_HOME``.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import warnings
 
 from sundog.base.installation import own_command
 from sundog.errors import NotInStorage, UsageError
@@ -13,7 +14,7 @@ from sundog.front.options import scan
 from sundog.front.podman.run_line import Caller, command_user, is_path, run_line
 from sundog.front.podman.run_options import RUN
 from sundog.front.podman.statuses import PODMAN_STATUSES
-from sundog.front.stored import ImageDefaults, image_facts
+from sundog.front.stored import ImageDefaults, found_facts, image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _facts(image: str, pull: str, storage: Path | None, progress: Progress | Non
     if is_path(image):
         return ImageDefaults()
     place = None if storage is None else os.fspath(storage)
-    facts = image_facts(image, place)
+    facts = found_facts(image, place, warnings.warn)
     if pull == "always" or (pull == "missing" and facts is None):
         pull_image(image, storage=storage, progress=progress)
         facts = image_facts(image, place)

@@ -102,7 +102,7 @@ def _described_shared(image: SharedDescription) -> dict[str, Any]:
         "id": image.id,
         "created": image.config.created,
         "size": image.size,
-        "layers": len(image.files),
+        "layers": len(image.layers),
         "origin": image.origin,
         "platform": str(_platform(image.config)),
         "store": image.store,

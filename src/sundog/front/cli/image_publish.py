@@ -20,7 +20,7 @@ def run(arguments: PublishArguments, report: Report) -> int:
         publisher = Publisher(arguments.directory, is_new=False)
         grace = _GRACE if arguments.grace is None else arguments.grace
         count, size = publisher.collect(grace)
-        report.info(f"removed {count} file{'' if count == 1 else 's'}, {human_size(size)}")
+        report.info(f"removed {count} layer{'' if count == 1 else 's'}, {human_size(size)}")
         return 0
     with Store.open(arguments.storage_path()) as store:
         images = {name: store.images.get(name) for name in arguments.images}
@@ -28,10 +28,6 @@ def run(arguments: PublishArguments, report: Report) -> int:
         for name, image in images.items():
             shown = arguments.known_as or name
             report.info(f"publishing {name} in {arguments.directory}")
-            transfer = report.quiet_transfer("ch-image", "packing", store.images.size(image))
-            try:
-                is_new = publisher.publish(store, image, shown, report, transfer)
-            finally:
-                transfer.end()
-            report.info(f"published {shown}{'' if is_new else ', which was there'}")
+            written, there = publisher.publish(store, image, shown, report)
+            report.info(f"published {shown}: {written} layers written, {there} were there")
     return 0

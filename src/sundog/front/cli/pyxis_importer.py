@@ -29,7 +29,7 @@ from sundog.base.record.location import account_name
 from sundog.errors import EXIT_USAGE, NotInStorage, SundogError, UsageError
 from sundog.front.cli.report import Report
 from sundog.front.cli.running import run_action
-from sundog.front.stored import image_facts
+from sundog.front.stored import found_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def get(uri: str) -> str:
     name = image_name(uri)
     place = _place(make=True)
     link = os.path.join(place, _step() + ".link.sqfs")
-    if "#" in uri or image_facts(name, None) is None:
+    if "#" in uri or found_facts(name, None, Report().warning) is None:
         if "://" not in uri:
             raise NotInStorage(f"no image in storage: {name}", "list them: ch-image list")
         _run("ch-image", "pull", name)

@@ -1,4 +1,4 @@
-"""``sundog config``: what the configuration says, from where, and what is wrong with it."""
+"""``sundog config``: print what the configuration says, and from where; check it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from sundog.front.podman.run_line import (
     run_line,
 )
 from sundog.front.podman.run_options import EXEC, RUN
-from sundog.front.stored import ImageDefaults, image_facts
+from sundog.front.stored import ImageDefaults, found_facts, image_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
         for name in names_of_id(image, context)[:1]:
             line.operands[0] = name
             return image_facts(name, context.storage), EXIT_SUNDOG
+    if facts is None and policy in ("missing", "never"):
+        facts = found_facts(image, context.storage, new_report().warning)
     if policy == "never" or (policy == "missing" and facts is not None):
         if facts is None:
             raise NotInStorage(f"no image in storage: {image}", f"sundog pull {image}")

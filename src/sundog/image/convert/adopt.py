@@ -1,30 +1,29 @@
 """Bring an image of a shared store into the user's storage, without a name there.
 
-So builds start from shared images, and ``push``, ``save`` and ``ch-convert`` take them.  The image
-gets one layer.  An image that has been here before is not read again, as long as its layer is here.
+So builds start from shared images, and ``push``, ``save`` and ``ch-convert`` take them.  The layers
+are copied as the files that they are.  A layer that has been here before is not read again.
 """
 
 from __future__ import annotations
 
 import os
-import threading
+import shutil
 
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.stub import read_all
+from sundog.base.record.layer_path import link_tree
 from sundog.base.record.names import canonical_name
+from sundog.base.record.shared_image import LAYER_INFO, LAYER_PARTS, SHARED_LAYERS
 from sundog.errors import NotInStorage
-from sundog.image.convert.flow import wide_pipe
-from sundog.image.convert.from_squash import read_squash
-from sundog.image.layer.tar_writer import TarWriter
-from sundog.image.layer.unpack import unpack
 from sundog.image.store.image_files import Image
-from sundog.image.store.layers import layer_id
+from sundog.image.store.layer_info import unpack_info
 from sundog.image.store.shared_images import read_shared
-from sundog.image.store.tree_work import finish_draft, new_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.base.configuration.stores import SharedStores
+    from sundog.base.configuration.stores import SharedStore, SharedStores
     from sundog.image.store.layer_info import LayerInfo
+    from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
 
@@ -52,50 +51,41 @@ def adopted(store: Store, name: str, shared: SharedStores, report: Report) -> Im
     if found is None:
         return None
     described = read_shared(found)
-    path = found.file()
-    layer = layer_id("shared", os.fsdecode(os.path.basename(path)))
+    layers = tuple(layer.layer for layer in described.layers)
     store.hold()
     with store.faults:
-        if not store.layers.exists(layer):
-            report.info(f"copying {name} from the shared store {described.store}")
+        missing = [layer for layer in dict.fromkeys(layers) if not store.layers.exists(layer)]
+        drafts: list[tuple[bytes, LayerId, LayerInfo]] = []
+        for layer in missing:
+            if not drafts:
+                report.info(f"copying {name} from the shared store {described.store}")
+            found.store.check_layer(layer.encode(), found.path)
             draft = store.scratch.new()
-            store.layers.add(draft, layer, store.worker.call(unpack_squash, path, draft))
+            drafts.append((draft, layer, _copy_layer(found.store, layer, draft)))
+        store.layers.add_all(drafts)
     return Image(
         described.reference,
         described.typed,
-        described.config.replace(diff_ids=("",)),
-        (layer,),
+        described.config,
+        layers,
         origin=f"shared {described.store}",
         annotations=described.annotations,
     )
 
 
-def unpack_squash(path: bytes, draft: bytes) -> LayerInfo:
-    """Unpack a SquashFS file of a whole image into ``draft``: the tree worker's part."""
-    read_end, write_end = wide_pipe()
-    failures: list[BaseException] = []
-
-    def write() -> None:
+def _copy_layer(shared: SharedStore, layer: LayerId, draft: bytes) -> LayerInfo:
+    """Copy the parts of a layer to ``draft``; return what is known of it.  Raises OSError."""
+    place = b"%b/%b" % (SHARED_LAYERS, layer.encode())
+    for part in LAYER_PARTS:
+        if part == LAYER_INFO:  # written when the draft gets its name
+            continue
         try:
-            with open(write_end, "wb", buffering=0) as out, Closing(file):
-                archive = TarWriter(out, is_flat=True, hashes=False)
-                read_squash(archive, file)
-                archive.end()
-        except BrokenPipeError:  # the other side has failed
-            pass
-        except BaseException as error:
-            failures.append(error)
-
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        with open(read_end, "rb", buffering=0) as tar:
-            unpacked = unpack(tar, new_tree(draft), is_flat=True)
-    except BaseException as error:
-        writer.join()
-        raise failures[0] if failures else error from None
-    writer.join()
-    if failures:
-        raise failures[0]
-    return finish_draft(draft, unpacked.owners, unpacked.diff_id)
+            fd = shared.opened(place + part)
+        except FileNotFoundError:  # links, which not every layer has
+            continue
+        with open(fd, "rb") as source, open(draft + part, "xb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+            os.fchmod(target.fileno(), 0o600)
+    link_tree(draft, layer.encode())
+    with Closing(shared.opened(place + LAYER_INFO)) as fd:
+        return unpack_info(read_all(fd), layer)

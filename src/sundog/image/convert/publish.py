@@ -1,57 +1,65 @@
 """Publish images in a shared store, for other users and machines: see ``record.shared_image``.
 
 A publisher takes no lock, and two may work at once: files get their names when they are complete
-and on the device, and the file of a layer that is there is never written again.  Its name is a
-digest of the image's content.  All files are 0444 and all directories 0755, whatever the umask, and
-owners and set-id bits are only in the SquashFS.
+and on the device, and a layer that is there is never written again.  Its name is a digest of its
+content.  All files are 0444 and all directories 0755, whatever the umask.  Owners and set-id bits
+are in the index, and on no inode of the host.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
+import shutil
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 
 from sundog.base.configuration.stores import open_store, owner_ids
 from sundog.base.kernel.drafts import replace_file
-from sundog.base.kernel.files import sync_name
+from sundog.base.kernel.files import sync_file_system, sync_name
+from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST
+from sundog.base.record.layer_path import LAYER_FILE, LAYER_TREE, SHOWN, link_tree
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.shared_image import (
+    LAYER_INFO,
+    LAYER_PARTS,
     SHARED_IMAGES,
     SHARED_LAYERS,
     SHARED_MARK,
     SHARED_VERSION,
+    is_layer_id,
     pack_shared,
-    shared_layer_file,
-    shared_layer_of,
 )
+from sundog.base.record.stack import ImageStack
 from sundog.errors import NotInStorage, StoreError
-from sundog.image.convert.flow import Flow
-from sundog.image.convert.mounted_squash import Work, squash_layers
-from sundog.image.convert.own_files import files_of_config
-from sundog.image.convert.squash import find_maker, squash_output
-from sundog.image.layer.below import LayerTree
+from sundog.image.convert.layer_file import write_layer_file
 from sundog.image.store.description import describe
-from sundog.image.store.shared_images import SharedFile, pack_documents
+from sundog.image.store.layer_info import pack_info
+from sundog.image.store.layers import layer_id
+from sundog.image.store.metadata import encoded, metadata_files
+from sundog.image.store.run_force import was_unrecorded
+from sundog.image.store.shared_images import SharedLayer, pack_documents, read_shared
+from sundog.image.store.tree_work import finish_draft, new_tree
+from sundog.image.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sundog.base.configuration.stores import SharedImage
     from sundog.image.store.image_files import Image
+    from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
-    from sundog.image.transfer.report import Report, Transfer
+    from sundog.image.transfer.report import Report
 
 _DRAFT = b".sundog-"
 _ASIDE = b".sundog-aside-"  # begins the name of a layer that a collection is about to remove
 _DRAFT_LIFE = 24 * 60 * 60  # seconds: what is older than that nobody is writing any more
 _DIRECTORY_MODE, _FILE_MODE = 0o755, 0o444
-_CHUNK = 1 << 20
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 _REMOTE_HINT = "publish to a directory of your own, which no one else can write"
 
 
@@ -77,41 +85,41 @@ class Publisher:
         mark = self._at(SHARED_MARK)
         if not os.path.lexists(mark):
             names = [name for name in os.listdir(self._path) if not name.startswith(_DRAFT)]
-            if set(names) - {SHARED_IMAGES, SHARED_LAYERS, SHARED_MARK}:
+            if set(names) - {SHARED_IMAGES, SHARED_LAYERS, SHARED_MARK, SHOWN}:
                 raise StoreError(
                     f"not empty, and no shared store: {os.fsdecode(self._path)}",
                     "name a new directory; publish makes it",
                 )
             replace_file(mark, SHARED_VERSION, mode=_FILE_MODE)
-        for name in (SHARED_IMAGES, SHARED_LAYERS):
+        for name in (SHARED_IMAGES, SHARED_LAYERS, SHOWN):
             with suppress(FileExistsError):
                 os.mkdir(self._at(name))
                 os.chmod(self._at(name), _DIRECTORY_MODE)
 
-    def publish(
-        self, store: Store, image: Image, name: str, report: Report, transfer: Transfer
-    ) -> bool:
-        """Publish ``image`` of ``store`` under ``name``; tell whether its file was not there.
+    def publish(self, store: Store, image: Image, name: str, report: Report) -> tuple[int, int]:
+        """Publish ``image`` of ``store`` under ``name``.
 
-        Raises SundogError.
+        Return how many layers were written, and how many were there.  Raises SundogError.
         """
         reference = canonical_name(name)
-        layer = _content_id(store, image)
+        published = _Published(store, image)
         described = describe(store, image) | {"name": name, "reference": reference}
         before = self._store.find(reference)
+        target = self._at(SHARED_IMAGES, name_to_directory(reference).encode())
         with _told(self._path):
-            is_new = True
+            written: set[LayerId] = set()
             while True:
-                is_new = self._write_layer(store, image, layer, report, transfer) and is_new
-                file = self._described_file(layer)
-                data = pack_shared([layer], pack_documents(described, [file]))
+                for layer, make in published.makers.items():
+                    if self._write_layer(store, layer, make, report):
+                        written.add(layer)
+                sizes = [SharedLayer(layer, self._size(layer)) for layer in published.layers]
                 if before is not None:
                     self._renew(before)
-                target = self._at(SHARED_IMAGES, name_to_directory(reference).encode())
+                data = pack_shared(published.stack(), pack_documents(described, sizes))
                 replace_file(target, data, mode=_FILE_MODE)
-                # A collection may have taken the layer before the name was there.
-                if os.path.lexists(self._at(shared_layer_file(layer))):
-                    return is_new
+                # A collection may have taken a layer before the name was there.
+                if all(map(os.path.lexists, map(self._layer, published.makers))):
+                    return len(written), len(published.makers) - len(written)
 
     def unpublish(self, name: str) -> None:
         """Remove the name of an image.  Raises NotInStorage if it is not here."""
@@ -127,24 +135,26 @@ class Publisher:
     def collect(self, grace: float) -> tuple[int, int]:
         """Remove layers that no image has had for ``grace`` seconds, and old drafts.
 
-        Return the number of files and of bytes.
+        Return the number of layers and drafts, and of their bytes.
         """
         count, size = 0, 0
         now = time.time()
         with _told(self._path):
+            used = self._used()
             for directory in (SHARED_LAYERS, SHARED_IMAGES, b"."):
                 for entry in os.scandir(self._at(directory)):
-                    status = entry.stat(follow_symlinks=False)
-                    age = now - status.st_mtime
-                    layer = shared_layer_of(entry.name.removeprefix(_ASIDE))
-                    if directory == SHARED_LAYERS and layer:
-                        is_aside = entry.name.startswith(_ASIDE)
-                        is_gone = (age > grace or is_aside) and self._collected(layer)
+                    age = now - entry.stat(follow_symlinks=False).st_mtime
+                    layer = entry.name.removeprefix(_ASIDE)
+                    bytes_here = _bytes_in(entry.path)
+                    if directory == SHARED_LAYERS and is_layer_id(layer):
+                        is_due = age > grace and layer not in used
+                        is_gone = (is_due or layer != entry.name) and self._collected(layer)
                     else:
-                        is_draft = entry.name.startswith(_DRAFT) and age > _DRAFT_LIFE
-                        is_gone = is_draft and _removed(entry.path)
+                        is_gone = entry.name.startswith(_DRAFT) and age > _DRAFT_LIFE
+                        if is_gone:
+                            _remove(entry.path)
                     if is_gone:
-                        count, size = count + 1, size + status.st_size
+                        count, size = count + 1, size + bytes_here
         return count, size
 
     def _collected(self, layer: bytes) -> bool:
@@ -153,93 +163,200 @@ class Publisher:
         The layer loses its name before the last look at the images, because a publisher looks for
         the layer after it has written the image.
         """
-        path = self._at(shared_layer_file(layer))
-        aside = self._at(SHARED_LAYERS, _ASIDE + os.path.basename(path))
-        if layer not in self._used():
-            with suppress(FileNotFoundError):  # a collection that was killed has done it
-                os.rename(path, aside)
-        if layer not in self._used():
-            return _removed(aside)
-        with suppress(FileNotFoundError):
-            _named(aside, path)
-            os.unlink(aside)
-        return False
+        path, aside = self._at(SHARED_LAYERS, layer), self._at(SHARED_LAYERS, _ASIDE + layer)
+        if not os.path.lexists(aside):  # else a collection that was killed has left it
+            os.rename(path, aside)
+        if layer in self._used():
+            try:
+                os.rename(aside, path)
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+                _remove(aside)  # a publisher has written it again
+            return False
+        _remove(aside)
+        return True
 
     def _used(self) -> set[bytes]:
         """Return the IDs of the layers that images have."""
-        return {layer for image in self._store.images() for layer in image.layers}
+        return {layer for image in self._store.images() for layer in _layers_of(image)}
 
     def _renew(self, image: SharedImage) -> None:
         """Let the grace period of the layers of ``image`` begin now."""
-        for layer in image.layers:
+        for layer in _layers_of(image):
             with suppress(FileNotFoundError):
-                os.utime(self._at(shared_layer_file(layer)))
+                os.utime(self._at(SHARED_LAYERS, layer))
 
     def _write_layer(
-        self, store: Store, image: Image, layer: bytes, report: Report, transfer: Transfer
+        self, store: Store, layer: LayerId, make: Callable[[], LayerId], report: Report
     ) -> bool:
-        """Write the file of a layer; tell whether it was not there."""
-        target = self._at(shared_layer_file(layer))
+        """Write ``layer`` of the layer that ``make`` returns; tell whether it was not there."""
+        target = self._layer(layer)
         with suppress(FileNotFoundError):
             os.utime(target)
             return False
-        trees = [LayerTree.read(path) for path in store.layers.paths(image.layers)]
-        added = files_of_config(image.config, trees)
-        flow = Flow(None, keeps_xattrs=True, is_flat=True)
-        work = Work(find_maker(), flow, transfer, report.warning)
+        source = make()
         draft = self._at(SHARED_LAYERS, _DRAFT + os.urandom(8).hex().encode())
+        os.mkdir(draft, 0o700)
         try:
-            with squash_output(os.fsdecode(draft)) as output:
-                squash_layers(store, image.layers, added, output, work)
-            os.chmod(draft, _FILE_MODE)
-            return _named(draft, target)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(draft)
+            _fill(store, source, layer, draft, report)
+            os.chmod(draft, _DIRECTORY_MODE)
+            sync_file_system(draft)
+            os.rename(draft, target)
+        except OSError as error:
+            _remove(draft)
+            if error.errno in _TAKEN:  # another publisher has written it
+                return False
+            raise
+        except BaseException:
+            _remove(draft)
+            raise
+        sync_name(target)
+        return True
 
-    def _described_file(self, layer: bytes) -> SharedFile:
-        """Return the size and the digest of a layer's file, which is read as a whole."""
-        path = self._at(shared_layer_file(layer))
-        with open(path, "rb", buffering=0) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = os.fstat(file.fileno()).st_size
-        return SharedFile(layer.decode(), size, f"sha256:{digest}")
+    def _layer(self, layer: LayerId) -> bytes:
+        return self._at(SHARED_LAYERS, layer.encode())
+
+    def _size(self, layer: LayerId) -> int:
+        """Return the bytes in the file of a layer, 0 if a collection has removed it."""
+        try:
+            return os.stat(self._layer(layer) + LAYER_FILE).st_size
+        except FileNotFoundError:
+            return 0
 
     def _at(self, *names: bytes) -> bytes:
         return b"/".join((self._path, *names))
 
 
-def _content_id(store: Store, image: Image) -> bytes:
-    """Return the ID of the file that holds all of an image; equal images have the same."""
-    layers = [store.layers.portable_id(layer) for layer in image.layers]
-    config = image.config.replace(history=(), diff_ids=()).to_json()
-    text = json.dumps([layers, config], sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest().encode()
+class _Published:
+    """An image on its way into a shared store.
 
-
-def _named(draft: bytes, target: bytes) -> bool:
-    """Give a file its name; return False if another publisher has given it to such a file.
-
-    A file that is there is not replaced: on NFS its readers would lose it.
+    layers  the IDs that its layers have there, from bottom to top
+    makers  for each layer, also those that only ``ch-run`` needs, what returns it in the storage
     """
-    try:
-        os.link(draft, target)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        os.rename(draft, target)
-    sync_name(target)
-    return True
+
+    def __init__(self, store: Store, image: Image) -> None:
+        self._store = store
+        self._image = image
+        ids = {layer: _shared_id(store, layer) for layer in image.layers}
+        files = metadata_files(image.config)
+        volumes = volume_paths(image.config.volumes)
+        mode = store.layers.root_mode(image.layers)
+        identity = [repr(sorted(files.items())), repr(volumes), f"{mode:o}", *ids.values()]
+        part = hashlib.sha256("\0".join(identity).encode()).hexdigest()
+        self._own = layer_id("shared part", part)
+        self._points = layer_id("shared mount points")
+        self._ids = ids
+        self.layers = [ids[layer] for layer in image.layers]
+        self.makers: dict[LayerId, Callable[[], LayerId]] = {
+            self._own: partial(_made_part, store, image, files, volumes, mode),
+            self._points: partial(_made_points, store),
+        }
+        for layer, shared in ids.items():
+            self.makers.setdefault(shared, partial(str, layer))
+
+    def stack(self) -> ImageStack:
+        """Return what ``ch-run`` mounts and runs."""
+        layers, config = self._store.layers, self._image.config
+        shown: dict[LayerId, bytes] = {}
+        for layer in layers.visible(self._image.layers):
+            shown.setdefault(self._ids[layer], layers.guesses(layer))
+        guesses = b"".join((OWNERS_KNOWN, *shown.values(), OWNERS_KNOWN))
+        if not guesses.strip(OWNERS_KNOWN):
+            guesses = OWNERS_LOST if was_unrecorded(config) else b""
+        return ImageStack(
+            [layer.encode() for layer in (self._own, *shown, self._points)],
+            b"",
+            [encoded(word) for word in config.entrypoint or ()],
+            [encoded(word) for word in config.cmd or ()],
+            encoded(config.working_dir),
+            user=encoded(config.user),
+            guesses=guesses,
+            has_files=True,
+        )
 
 
-def _removed(path: bytes) -> bool:
-    try:
+def _shared_id(store: Store, layer: LayerId) -> LayerId:
+    """Return the ID of a layer in every shared store."""
+    info = store.layers.info(layer)
+    marks = f"{info.guessed:d}{info.unrecorded:d}"
+    return layer_id("shared", store.layers.portable_id(layer), marks)
+
+
+def _made_part(
+    store: Store,
+    image: Image,
+    files: Mapping[bytes, bytes],
+    volumes: list[bytes],
+    mode: int,
+) -> LayerId:
+    """Make the layer of the image's own files, which lies over all others."""
+    draft = store.scratch.new()
+    tree = new_tree(draft)
+    os.mkdir(tree + b"/ch")
+    os.chmod(tree + b"/ch", 0o755)
+    for name, data in files.items():
+        with open(tree + name, "xb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), 0o644)
+    os.chmod(tree, mode)
+    store.driver.add_volumes(image.layers, volumes, tree)
+    return store.layers.add_own(draft, finish_draft(draft, {}))
+
+
+def _made_points(store: Store) -> LayerId:
+    """Make the layer of mount points, which lies below all others."""
+    draft = store.scratch.new()
+    points = os.fsdecode(store.at(b"skeleton"))
+    shutil.copytree(points, os.fsdecode(draft + LAYER_TREE), symlinks=True)
+    return store.layers.add_own(draft, finish_draft(draft, {}))
+
+
+def _fill(store: Store, source: LayerId, layer: LayerId, draft: bytes, report: Report) -> None:
+    """Write all parts of ``layer`` to ``draft``, from the layer ``source`` of ``store``."""
+    layers = store.layers
+    if layers.is_file(source):
+        for part in LAYER_PARTS:
+            path = layers.directory(source) + part
+            if part != LAYER_INFO and os.path.exists(path):
+                shutil.copyfile(path, draft + part)
+        info = layers.info(source)
+    else:
+        transfer = report.transfer(layer, "packing", layers.size(source))
+        try:
+            info = write_layer_file(store, source, draft, transfer)
+        finally:
+            transfer.end()
+        os.unlink(draft + LAYER_TREE)
+    link_tree(draft, layer.encode())
+    blobs = tuple(replace(blob, places=()) for blob in info.blobs)
+    with open(draft + LAYER_INFO, "xb") as file:
+        file.write(pack_info(replace(info, parent="", blobs=blobs)))
+    for part in LAYER_PARTS:
+        with suppress(FileNotFoundError):
+            os.chmod(draft + part, _FILE_MODE)
+
+
+def _layers_of(image: SharedImage) -> set[bytes]:
+    """Return the IDs of all layers of a shared image, those that nothing shows included."""
+    documents = read_shared(image)
+    return {*image.stack.layers, *(layer.layer.encode() for layer in documents.layers)}
+
+
+def _bytes_in(path: bytes) -> int:
+    """Return the bytes of a file, or of the files in a directory."""
+    if not os.path.isdir(path):
+        return os.lstat(path).st_size
+    return sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(path))
+
+
+def _remove(path: bytes) -> None:
+    """Remove a draft."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(FileNotFoundError):
         os.unlink(path)
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

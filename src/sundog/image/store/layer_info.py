@@ -5,6 +5,7 @@ Pure values, in a module of their own: most looks at a store do not need them.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 from sundog.base.fields import Fields, parse_json
@@ -131,6 +132,11 @@ class LayerInfo:
     def made_by(self, instruction: str, below: Sequence[str]) -> LayerInfo:
         """Return the same info, of a layer that ``instruction`` made on the layers ``below``."""
         return replace(self, instruction=instruction, parent=below[-1] if below else "")
+
+
+def pack_info(info: LayerInfo) -> bytes:
+    """Return the bytes of ``layer.json``."""
+    return json.dumps(info.to_json()).encode()
 
 
 def unpack_info(data: bytes, layer: str) -> LayerInfo:

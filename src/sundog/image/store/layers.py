@@ -13,7 +13,6 @@ instruction made is random.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -334,5 +333,7 @@ def _through(root: bytes, path: LayerPath) -> LayerPath:
 
 
 def _write_info(path: bytes, info: LayerInfo) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(info.to_json(), file)
+    from sundog.image.store.layer_info import pack_info
+
+    with open(path, "wb") as file:
+        file.write(pack_info(info))

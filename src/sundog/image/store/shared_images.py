@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sundog.base.fields import Fields
 from sundog.base.record.names import canonical_name, spelled_out
+from sundog.base.record.shared_image import is_layer_id
 from sundog.errors import DocumentError, ReferenceSyntaxError, StoreError
 from sundog.image.oci.config import ImageConfig
 
@@ -26,20 +27,19 @@ _AGAIN_HINT = "the owner of the store can publish it again"
 
 
 @dataclass(frozen=True, slots=True)
-class SharedFile:
-    """A file of a shared image: the ID of its layer, its size in bytes and its digest."""
+class SharedLayer:
+    """A layer of a shared image: its ID in the store, and the size of its file in bytes."""
 
     layer: str
     size: int
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class SharedDescription:
     """A shared image: its names, its configuration, and its size in bytes.
 
-    ``described`` is what ``inspect`` prints, ``sizes`` are those of the layers that it had where
-    it was made, and ``files`` hold its contents here.
+    ``described`` is what ``inspect`` prints, and ``sizes`` are those of the unpacked layers.
+    ``layers`` are in order from bottom to top, without what only ``ch-run`` needs.
     """
 
     store: str
@@ -51,14 +51,14 @@ class SharedDescription:
     config: ImageConfig
     annotations: Mapping[str, str]
     sizes: Sequence[int]
-    files: Sequence[SharedFile]
+    layers: Sequence[SharedLayer]
     described: Mapping[str, Any]
 
 
-def pack_documents(described: Mapping[str, Any], files: Sequence[SharedFile]) -> bytes:
+def pack_documents(described: Mapping[str, Any], layers: Sequence[SharedLayer]) -> bytes:
     """Return the documents of an image, which ``description.describe`` has described."""
-    listed = [{"layer": f.layer, "size": f.size, "digest": f.digest} for f in files]
-    return json.dumps({"image": described, "files": listed}).encode()
+    listed = [{"layer": layer.layer, "size": layer.size} for layer in layers]
+    return json.dumps({"image": described, "layers": listed}).encode()
 
 
 def read_shared(image: SharedImage) -> SharedDescription:
@@ -79,11 +79,13 @@ def _description(image: SharedImage, what: str) -> SharedDescription:
     reference = fields.required_string("reference")
     if canonical_name(spelled_out(os.fsdecode(image.directory))) != reference:
         raise DocumentError(f"its name is {reference}")
-    layers = fields.objects("layers")
-    files = [
-        SharedFile(file.required_string("layer"), file.size("size"), file.required_string("digest"))
-        for file in top.objects("files")
+    unpacked = fields.objects("layers")
+    layers = [
+        SharedLayer(layer.required_string("layer"), layer.size("size"))
+        for layer in top.objects("layers")
     ]
+    if not all(is_layer_id(os.fsencode(layer.layer)) for layer in layers):
+        raise DocumentError("not the ID of a layer")
     return SharedDescription(
         os.fsdecode(image.store.path),
         reference,
@@ -93,8 +95,8 @@ def _description(image: SharedImage, what: str) -> SharedDescription:
         fields.size("size"),
         ImageConfig.from_json(fields.mapping("config")),
         fields.string_map("annotations"),
-        [layer.size("size") for layer in layers],
-        files,
+        [layer.size("size") for layer in unpacked],
+        layers,
         described,
     )
 

@@ -33,7 +33,6 @@ TASKS = {
     "seal": "sundog.image.store.tree_work",
     "unpack_archive": "sundog.image.store.tree_work",
     "unpack_arriving": "sundog.image.transfer.arrivals",
-    "unpack_squash": "sundog.image.convert.adopt",
     "write_index": "sundog.image.store.tree_work",
     "write_layer_tar": "sundog.image.store.tree_work",
 }

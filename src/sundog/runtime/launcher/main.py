@@ -154,7 +154,7 @@ def _launch(
         return sharing.run(request, home)
 
     storage = request.find_storage()
-    sources = sources_of(line, storage)
+    sources = sources_of(line, storage, request.find_shared(storage))
     shown = _shown_parts(request, storage, home=home, devices=devices)
     hidden = hidden_from(line, storage, environment, mounts_of(shown))
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)

@@ -23,21 +23,29 @@ from sundog.runtime.launcher.image import image_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.configuration.stores import SharedImage
     from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
 
 
-def sources_of(line: CommandLine, storage: Storage) -> HostSources:
+def sources_of(
+    line: CommandLine, storage: Storage, shared: SharedImage | None = None
+) -> HostSources:
     """Return the image and the sources of ``line``; start the server of those that are one file.
 
-    Few starts load it.  Raises SundogError.
+    ``shared`` is the image, if it is in a shared store.  Few starts load the server.  Raises
+    SundogError.
     """
     image, sources = _find_one_files(line, storage)
     store = b"" if image or not _has_layer_files(line, storage) else storage.path
-    if not image and not sources and not store:
+    if not image and not sources and not store and shared is None:
         return HostSources()
     from sundog.runtime.launcher.file_server import ServedSources
 
+    if shared is not None:
+        from sundog.runtime.launcher.shared_sources import SharedSources
+
+        return SharedSources(shared, sources)
     return ServedSources(image, sources, store)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import default_storage, usual_storage
-from sundog.base.record.settings import SITE_SETTINGS, STORES_VARIABLE, settings_of
 from sundog.errors import EXIT_ERROR, UsageError
 from sundog.runtime.container.operations import CREATED
 from sundog.runtime.container.paths import absolute, exists
@@ -38,6 +37,7 @@ _IDLE_VARIABLE = b"SUNDOG_IDLE"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.configuration.stores import SharedImage
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.idle import Idle
     from sundog.runtime.launcher.messages import Messages
@@ -136,27 +136,20 @@ class Request:
             from sundog.runtime.launcher.layout import use_layout
 
             use_layout(self.line, path, self.environment, self.messages)
-        storage = choose_storage(self.line, path, usual_storage(self.environment))
-        self._use_shared_image(storage)
-        return storage
+        return choose_storage(self.line, path, usual_storage(self.environment))
 
-    def _use_shared_image(self, storage: Storage) -> None:
-        """Look for the image in shared stores if it is a name, and neither stored nor a path.
+    def find_shared(self, storage: Storage) -> SharedImage | None:
+        """Return the shared image of ``line`` if it is a name, and neither stored nor a path.
 
         Few starts load what looks there.  Raises SundogError.
         """
-        line, environment = self.line, self.environment
-        word = line.operands[0]
-        name = None if line.image.container else image_name(word)
+        word = self.line.operands[0]
+        name = None if self.line.image.container else image_name(word)
         if name is None or is_stored_name(word, storage) or exists(word):
-            return
-        if not line.image.stores and STORES_VARIABLE not in environment:
-            own = settings_of(environment)
-            if not exists(SITE_SETTINGS) and not (own and exists(own)):
-                return
-        from sundog.runtime.launcher.shared_image import use_shared_image
+            return None
+        from sundog.runtime.launcher.shared_image import find_shared
 
-        use_shared_image(line, name, environment)
+        return find_shared(self.line, name, self.environment)
 
 
 def read_command_line(

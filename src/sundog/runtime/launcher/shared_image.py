@@ -1,4 +1,4 @@
-"""Images by name in shared stores: ``ch-run`` runs the file that such a name stands for.
+"""Look for an image by name in shared stores; ``shared_sources`` mounts it.
 
 ``request`` imports this module only for a name that is neither in the user's storage nor a path.
 In the wheel it is in a joined module of its own.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from sundog.base.configuration.stores import SharedStores
 from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.configuration.stores import SharedImage
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.options import CommandLine
 
 
-def use_shared_image(line: CommandLine, name: str, environment: Environment) -> None:
-    """Replace the image of ``line`` by the file of the image ``name`` in a shared store, if any.
+def find_shared(line: CommandLine, name: str, environment: Environment) -> SharedImage | None:
+    """Return the image ``name`` of a shared store, if there is one.
 
     Call it in the host's namespaces.  Raises SundogError.
     """
@@ -24,4 +26,7 @@ def use_shared_image(line: CommandLine, name: str, environment: Environment) -> 
     image = SharedStores(environment, line.image.stores, messages.warning).find(name)
     if image is not None:
         messages.verbose(f"image in the shared store: {printable(image.path)}")
-        line.operands[0] = image.file()
+        if line.image.mount_point is not None:
+            raise SundogError("--mount: not with an image of a shared store", "run it")
+        image.check()
+    return image
