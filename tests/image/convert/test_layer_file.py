@@ -99,7 +99,9 @@ def check(store: Store, image: Image) -> Image:
     layers = store.layers
     assert after.layers == tuple(map(file_layer_id, image.layers))
     assert all(map(layers.is_file, after.layers))
-    pairs = [(layers.tree(o), layers.tree(n)) for o, n in zip(image.layers, after.layers, strict=True)]
+    pairs = [
+        (layers.tree(o), layers.tree(n)) for o, n in zip(image.layers, after.layers, strict=True)
+    ]
     assert differences(pairs) == []
     for old, new in zip(image.layers, after.layers, strict=True):
         assert layers.owners(old) == layers.owners(new)
@@ -203,9 +205,7 @@ def entries(draw: st.DrawFn) -> list[Entry]:
             data = draw(st.binary(max_size=40)) * draw(st.sampled_from([1, 1, 5000]))
             link = draw(PATHS)
             device = (draw(st.integers(0, 5)), draw(st.integers(0, 5)))
-            found.append(
-                Entry(path, kind, data, mode, uid, gid, link=link, device=device, pax=pax)
-            )
+            found.append(Entry(path, kind, data, mode, uid, gid, link=link, device=device, pax=pax))
     return found
 
 

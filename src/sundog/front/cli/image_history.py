@@ -21,7 +21,9 @@ def run(arguments: HistoryArguments, report: Report) -> int:
     """Print the history, the oldest entry first."""
     with Store.open(arguments.storage_path()) as store:
         try:
-            entries = history(store, store.images.get(arguments.reference))
+            entries = history(
+                store, store.images.get(arguments.reference, arguments.stored_platform())
+            )
         except NotInStorage:
             shared = shared_image(arguments, arguments.reference, report)
             if shared is None:

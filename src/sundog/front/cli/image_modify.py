@@ -61,7 +61,7 @@ def run(arguments: ModifyArguments, report: Report) -> int:
         is_modification=True,
     )
     with Store.open(arguments.storage_path()) as store:
-        image = store.images.get(arguments.reference)
+        image = store.images.get(arguments.reference, arguments.stored_platform())
         if is_interactive:
             shell = arguments.shell or (image.config.shell or DEFAULT_SHELL)[0]
             dockerfile = _with_shell(image.typed, shell)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def run(arguments: BundleArguments, report: Report) -> int:
     """Make the directory of the bundle."""
     with Store.open(arguments.storage_path()) as store:
-        image = store.images.get(arguments.reference)
+        image = store.images.get(arguments.reference, arguments.stored_platform())
         write_bundle(image, os.fsdecode(store.path), os.fsencode(arguments.path))
     report.info(f"made bundle {arguments.path}: {image.typed}")
     return 0

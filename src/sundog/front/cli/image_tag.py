@@ -21,7 +21,7 @@ def run(arguments: TagArguments, report: Report) -> int:
     canonical = canonical_name(target)
     with Store.open(arguments.storage_path()) as store:
         try:
-            image = store.images.get(arguments.reference)
+            image = store.images.get(arguments.reference, arguments.stored_platform())
         except NotInStorage as error:
             error.hint = owner_hint(arguments, arguments.reference, report) or error.hint
             raise

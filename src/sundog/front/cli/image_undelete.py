@@ -20,6 +20,6 @@ def run(arguments: UndeleteArguments, report: Report) -> int:
     if chosen_cache_mode(arguments.cache, os.environ) != CACHE_ENABLED:
         raise SundogError("undelete: only available when cache is enabled", "leave out --no-cache")
     with Store.open(arguments.storage_path()) as store:
-        image = store.deleted.restore(arguments.reference)
+        image = store.deleted.restore(arguments.reference, arguments.stored_platform())
     report.info(f"restored image: {image.typed}")
     return 0

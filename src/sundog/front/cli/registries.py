@@ -114,11 +114,10 @@ def puller(
             try:
                 pulled[key] = pull(store, session(), text, text, options=options, report=report)
             except SundogError as error:
-                stored = store.images.matching(text)[text]
-                if policy != NEWER or not stored:
+                if policy != NEWER or not store.images.has(text, options.wanted):
                     raise
                 report.warning(f"{text}: taken as it is in storage: {error.message}")
-                pulled[key] = stored[0]
+                pulled[key] = store.images.get(text, options.wanted)
         return pulled[key]
 
     return pull_base

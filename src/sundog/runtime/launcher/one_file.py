@@ -16,7 +16,7 @@ from sundog.base.record.kept import CONTAINER_IMAGE, container_place
 from sundog.base.record.magic import IMAGE_HEAD, image_kind
 from sundog.base.record.stack import read_stack
 from sundog.base.record.stored_path import stored_place
-from sundog.errors import StoreError
+from sundog.errors import NotInStorage, StoreError
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import image_name
@@ -105,4 +105,7 @@ def is_stored_name(reference: bytes, storage: Storage) -> bool:
     name = image_name(reference)
     if name is None or storage.directory < 0:
         return False
-    return exists(stored_place(storage.at(b"."), name))
+    try:
+        return exists(stored_place(storage.at(b"."), name))
+    except NotInStorage:  # it is, for other machines
+        return True
