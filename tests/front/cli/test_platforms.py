@@ -1,4 +1,4 @@
-"""``ch-image`` with images of one name for several platforms: which rows, which image, what goes."""
+"""``ch-image`` with images of one name for several platforms: rows, choices, ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.platform import Platform
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image

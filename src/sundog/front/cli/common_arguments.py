@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sundog.base.configuration.stores import SharedStores
-    from sundog.image.oci.platform import Platform
 
 
 def _cache(names: str, mode: str, text: str) -> Any:
@@ -114,12 +113,6 @@ class ImageArguments(argparse.Namespace):
             raise UsageError("--image-store: DIR is empty", "ch-image --help")
         named = [os.path.abspath(os.fsencode(path)) for path in self.image_stores]
         return SharedStores(os.environb, named, warn)
-
-    def stored_platform(self) -> Platform | None:
-        """Return the platform of the images in storage that --arch means; None for the usual."""
-        from sundog.front.cli.registries import chosen_platform  # not to read a command line
-
-        return chosen_platform(self.arch)
 
     def storage_path(self) -> str | None:
         """Return the storage directory that the user asked for, None for the default."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sundog.errors import SundogError
+from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.shared_names import owner_hint
 from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
@@ -22,7 +23,7 @@ def run(arguments: DeleteArguments, report: Report) -> int:
 
     A pattern means the images for all platforms; a name means one, as everywhere.
     """
-    platform = arguments.stored_platform()
+    platform = chosen_platform(arguments.arch)
     with report.watched("deleting"), Store.open(arguments.storage_path()) as store:
         matching = store.images.matching(*arguments.globs)
         missing, found = [], {}

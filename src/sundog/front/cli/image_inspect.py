@@ -6,6 +6,7 @@ import sys
 
 from sundog.errors import UsageError
 from sundog.front.cli.output import print_json
+from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.shared_names import shared_beside
 from sundog.image.store.description import describe
 from sundog.image.store.images import is_glob
@@ -26,7 +27,7 @@ def run(arguments: InspectArguments, report: Report) -> int:
     found: dict[tuple[str, Platform], Image] = {}
     with Store.open(arguments.storage_path()) as store:
         store.hold()
-        matching = store.images.matching(*arguments.globs, platform=arguments.stored_platform())
+        matching = store.images.matching(*arguments.globs, platform=chosen_platform(arguments.arch))
         shared = shared_beside(arguments, matching, report)
         for images in matching.values():
             found.update(((image.reference, image.platform), image) for image in images)

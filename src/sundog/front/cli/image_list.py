@@ -8,7 +8,7 @@ from contextlib import suppress
 from sundog.base.record.names import canonical_name
 from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
 from sundog.front.cli.output import human_size, print_json, print_line, print_table
-from sundog.front.cli.registries import open_session
+from sundog.front.cli.registries import chosen_platform, open_session
 from sundog.front.cli.shared_names import all_shared, shared_beside, shared_image
 from sundog.image.oci.platform import Platform
 from sundog.image.store.images import is_glob
@@ -46,7 +46,7 @@ def run(arguments: ListArguments, report: Report) -> int:
             return 0
         if is_one:
             return _print_details(store, globs[0], arguments, report)
-        if not (globs or is_table or arguments.stored_platform()):
+        if not (globs or is_table or chosen_platform(arguments.arch)):
             entries = store.images.entries()
             names = {entry.reference for entry in entries}
             shared = [each for each in all_shared(arguments, report) if each.reference not in names]
@@ -74,7 +74,7 @@ def _found(
     store: Store, arguments: ListArguments, report: Report
 ) -> tuple[list[Image], list[SharedDescription]]:
     """Return the images that the globs match, by default all: the user's own, and shared ones."""
-    platform = arguments.stored_platform()
+    platform = chosen_platform(arguments.arch)
     if not arguments.globs and platform is None:
         return [*store.images.list()], all_shared(arguments, report)
     matching = store.images.matching(*(arguments.globs or "*"), platform=platform)
@@ -142,7 +142,7 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
     details: list[_Detail] = [("details of image", text)]
     image = None
     with suppress(NotInStorage):
-        image = store.images.get(text, arguments.stored_platform())
+        image = store.images.get(text, chosen_platform(arguments.arch))
     shared = None if image is not None else shared_image(arguments, text, report)
     if image is None:
         details += [("in local storage", "no"), ("full reference", reference)]

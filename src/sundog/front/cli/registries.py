@@ -57,13 +57,16 @@ def wants_login(arguments: ImageArguments) -> bool:
     return arguments.auth or os.environ.get("CH_IMAGE_AUTH") == "yes"
 
 
-def pull_options(arguments: ImageArguments, last_layer: int | None = None) -> PullOptions:
-    """Return the options of a pull, from the common options."""
+def pull_options(
+    arguments: ImageArguments, last_layer: int | None = None, *, arch: str | None = None
+) -> PullOptions:
+    """Return the options of a pull, from the common options; ``arch`` replaces --arch."""
+    arch = arguments.arch if arch is None else arch
     from sundog.image.registry.options import PullOptions  # only what pulls needs options
 
     return PullOptions(
-        chosen_platform(arguments.arch),
-        any_platform=arguments.arch == _YOLO,
+        chosen_platform(arch),
+        any_platform=arch == _YOLO,
         last_layer=last_layer,
         fresh=arguments.always_download,
     )
