@@ -16,7 +16,7 @@ struct image {
 static const char *image_directory(const char *reference)
 {
     const char *slash = find(reference, '/'), *at = find(reference, '@'), *tag = NULL;
-    if (*reference == '/' || *reference == '.') return NULL;
+    if (*reference == '/' || *reference == '.' || find(reference, '=')) return NULL;
     if (find(reference, '%') || find(reference, '+') || !*reference || length(reference) == 64)
         decline("a rare name"); /* 64 digits name a blob */
     if (begins(reference, "index.docker.io/")) decline("a registry's old name");
@@ -131,9 +131,11 @@ static void find_image(struct image *image, const struct options *options)
     const char *reference = options->operands[0], *name = image_directory(reference);
     struct status status;
     image->own = -ENOENT, image->storage_at = open_storage(image);
-    if (name && image->storage_at >= 0)
-        image->own = open_at(image->storage_at, JOINED("images/", name), DIRECTORY);
-    if (image->own < 0 && image->own != -ENOENT && image->own != -ENOTDIR) decline("the image");
+    if (name && image->storage_at >= 0
+        && (image->own = open_at(image->storage_at, JOINED("images/", name), DIRECTORY)) < 0
+        && ((image->own != -ENOENT && image->own != -ENOTDIR)
+            || !CALL(faccessat, image->storage_at, JOINED("platforms/", name))))
+        decline("the image, or its platform"); /* record/stored_entry.py */
     if (image->own >= 0 && options->write) decline("-w with an image by name");
     if (image->own < 0) image->path = find_directory(reference);
     else read_stack(image, contents(open_at(image->own, "stack", READ), "stack", &status), &status);

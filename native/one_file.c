@@ -31,7 +31,8 @@ static void find_one_file(struct image *image, const struct options *options)
     const char *name = image->file < 0 ? NULL : image_directory(path);
     long storage = name ? open_storage(image) : -1;
     if (storage < 0) return;
-    if (CALL(faccessat, storage, JOINED("images/", name)) != -ENOENT) image->file = -1;
+    if (CALL(faccessat, storage, JOINED("images/", name)) != -ENOENT
+        || CALL(faccessat, storage, JOINED("platforms/", name)) != -ENOENT) image->file = -1;
     CALL(close, storage);
 }
 

@@ -146,6 +146,7 @@ MODULES = {
     "ch_run_hooks": Joined("sundog.runtime.container.hooks", "run_hook"),
     "ch_run_yaml": Joined("sundog.runtime.cdi.yaml_text", "parse_yaml_text"),
     "ch_run_host_mpi": Joined("sundog.runtime.launcher.host_mpi_part", "HostMpiPart"),
+    "ch_run_stored": Joined("sundog.base.record.stored_entry", "entry_for"),
     "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
     "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "find_shared"),
     "ch_run_shared_sources": Joined(

@@ -7,8 +7,9 @@ import os
 from sundog.base.kernel.libc import decode_text
 from sundog.base.pathnames import joined, normalized
 from sundog.base.record.location import default_storage
-from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.names import canonical_name
 from sundog.base.record.stack import read_stack
+from sundog.base.record.stored_path import stored_place
 from sundog.errors import SundogError
 
 TYPE_CHECKING = False
@@ -50,12 +51,13 @@ def storage_directory(storage: str | None) -> str:
     return normalized(joined(os.getcwd(), storage or decode_text(default_storage(os.environb))))
 
 
-def image_facts(image: str, storage: str | None) -> ImageDefaults | None:
+def image_facts(image: str, storage: str | None, arch: str = "") -> ImageDefaults | None:
     """Return what storage says of an image; None if it is not there.
 
-    ``storage`` is the storage directory; None stands for the usual one.  Raises SundogError.
+    ``storage`` is the storage directory; None stands for the usual one.  ``arch`` is as in
+    ``launcher.storage.stored_place``.  Raises SundogError.
     """
-    return facts_of(image_directory(image, storage))
+    return facts_of(image_directory(image, storage, arch))
 
 
 def found_facts(
@@ -75,10 +77,13 @@ def found_facts(
     return None if shared is None else _defaults(shared.stack, is_layered=False)
 
 
-def image_directory(image: str, storage: str | None) -> str:
-    """Return the directory that describes an image; it need not exist."""
-    name = name_to_directory(canonical_name(image))
-    return f"{storage_directory(storage)}/images/{name}"
+def image_directory(image: str, storage: str | None, arch: str = "") -> str:
+    """Return the directory that describes an image; it need not exist.
+
+    Raises NotInStorage as ``stored_place``.
+    """
+    path = os.fsencode(storage_directory(storage))
+    return os.fsdecode(stored_place(path, canonical_name(image), arch.encode()))
 
 
 def facts_of(path: str) -> ImageDefaults | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sundog.front.cli.output import human_size
+from sundog.image.oci.platform import Platform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +43,9 @@ def layer_ids(storage: Path) -> set[str]:
 def test_list_long(run_ch_image: Runner, build: Any) -> None:
     build("one", "RUN printf 123456 >/six", "LABEL a=b")
     lines = run_ch_image("list", "-l").stdout.splitlines()
-    (name, identity, created, size, layers, origin) = lines[1].split(" | ")
+    (name, identity, created, size, layers, platform, origin) = lines[1].split(" | ")
     assert (name, layers, origin) == ("one", "2 layers", "ch-image build")
+    assert platform.strip() == str(Platform.of_host())
     assert ID.fullmatch(identity.strip())
     assert TIME.fullmatch(created)
     assert re.fullmatch(r"\d+\.\d MiB", size.strip())

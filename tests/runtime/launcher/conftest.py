@@ -79,6 +79,7 @@ RARE = {
     "files of an MPI session",
     "a storage for others",  # Python checks its contents
     "an image that is not there",  # in img/, it has a name without a link
+    "the image, or its platform",  # it is for another machine
     "no permission to execute",  # $PATH has another file of that name before the program
     "perhaps a directory of the storage",
     "several letters, or an argument too many",  # -tW

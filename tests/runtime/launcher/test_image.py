@@ -308,9 +308,9 @@ def lose_race(
     if pid == 0:
         attempts = 0
 
-        def find(reference: bytes, directory: Storage, *, unsafe: bool) -> Image:
+        def find(reference: bytes, directory: Storage, *, arch: bytes, unsafe: bool) -> Image:
             nonlocal attempts
-            image = find_image(reference, directory, unsafe=unsafe)
+            image = find_image(reference, directory, arch=arch, unsafe=unsafe)
             attempts += 1
             meanwhile(attempts)
             return image

@@ -13,6 +13,7 @@ from sundog.errors import ReferenceSyntaxError
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 
+PLATFORMS = b"platforms"  # a directory of notes by images' names, see ``stored_entry``
 _LEGACY_REGISTRY = "index.docker.io"
 OFFICIAL_PREFIX = "library/"
 _NAME_LIMIT = 255  # NAME_MAX: an image is a directory in the store

@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from sundog.base.record.names import spelled_out
+from sundog.base.kernel.libc import printable
+from sundog.base.record.names import PLATFORMS, spelled_out
 from sundog.base.record.platform_names import (
     host_platform,
     parse_platform,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from sundog.base.record.platform_names import PlatformName
 
-PLATFORMS = b"platforms"
 _MARK = "="
 _METADATA = b"root/ch/metadata.json"  # its first line is the architecture
 _METADATA_LIMIT = 200
@@ -134,3 +134,22 @@ class StoredEntries:
 
     def _path(self, entry: str) -> bytes:
         return os.path.join(self._storage, b"images", os.fsencode(entry))
+
+
+def entry_for(storage: bytes, directory: str, arch: bytes) -> str:
+    """Return the directory of an image, as ``stored_path.stored_place`` returns its path."""
+    entries = StoredEntries(storage, directory)
+    wanted = []
+    if arch:
+        try:
+            wanted = [parse_platform(arch.decode("ascii"))]
+        except UnicodeDecodeError:
+            raise UsageError(f"no architecture: {printable(arch)}", "as in --arch=arm64") from None
+    found = entries.find(wanted)
+    if found is not None or not wanted or not (there := entries.platforms()):
+        return found or directory
+    name, platform = spelled_out(directory), platform_text(wanted[0])
+    raise NotInStorage(
+        f"{name} is in storage for {', '.join(there)}, not for {platform}",
+        f"ch-image pull --arch={platform.removeprefix('linux/')} {name}",
+    )

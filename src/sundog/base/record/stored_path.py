@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.names import PLATFORMS, canonical_name, name_to_directory
 from sundog.errors import ReferenceSyntaxError
 
 
@@ -30,8 +30,35 @@ def path_in_storage(path: bytes) -> tuple[bytes, str] | None:
     directory = b"/" + b"/".join(parts[:-2])
     try:
         name = canonical_name(parts[-1].decode("ascii"))
-        os.stat(directory + b"/images/" + name_to_directory(name).encode())
+        os.stat(stored_place(directory, name))
         os.stat(directory + b"/version")
     except (ReferenceSyntaxError, UnicodeDecodeError, OSError):
         return None
     return directory, name
+
+
+def stored_place(storage: bytes, name: str, arch: bytes = b"") -> bytes:
+    """Return the path of the image with the canonical name ``name`` in a storage directory.
+
+    There need not be one.  ``arch`` is the architecture that the user wants; without it, the image
+    is the one for this machine, else the only one.  Raises NotInStorage if none fits.
+    """
+    directory = name_to_directory(name)
+    place = storage + b"/images/" + directory.encode()
+    notes = b"/".join((storage, PLATFORMS, directory.encode()))
+    if not arch and (_is_there(place) or not _is_there(notes)):
+        return place
+    from sundog.base.record.stored_entry import entry_for  # noqa: PLC0415 - few are foreign
+
+    return storage + b"/images/" + entry_for(storage, directory, arch).encode()
+
+
+def _is_there(path: bytes) -> bool:
+    """Tell whether there is a file; who opens it finds out if it is closed to this user."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

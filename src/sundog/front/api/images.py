@@ -125,12 +125,12 @@ def push(
 ) -> str:
     """Copy an image to a registry; return the digest of its manifest there.
 
-    ``destination`` is HOST/PATH[:TAG], by default ``name``.  Raises RegistryError and its kinds,
-    NotInStorage.
+    A name that has images for several platforms gets an index of them there.  ``destination`` is
+    HOST/PATH[:TAG], by default ``name``.  Raises RegistryError and its kinds, NotInStorage.
     """
     with LOADING:
         from sundog.image.registry.push import destination as remote_of
-        from sundog.image.registry.push import push_image
+        from sundog.image.registry.push import push_images
         from sundog.image.transfer.packing import Packing
 
     packing = Packing.choose(compression, os.environ)
@@ -138,8 +138,8 @@ def push(
     def work(store: Store, report: ProgressReport) -> str:
         session = open_session(report, tls_verify=tls_verify, authenticated=True)
         remote = remote_of(session, destination or name)
-        image = store.images.get(name)
-        return str(push_image(store, session, image, remote, packing=packing, report=report))
+        images = store.images.of_name(name)
+        return str(push_images(store, session, images, remote, packing=packing, report=report))
 
     return _on_store(work, storage, progress)
 
@@ -192,8 +192,7 @@ def load(
     source = os.path.abspath(path_of(path))
 
     def work(store: Store, report: ProgressReport) -> list[dict[str, Any]]:
-        host = Platform.of_host()
-        loaded = load_images(store, source, name, platform=host, report=report)
+        loaded = load_images(store, source, name, platform=None, report=report)
         return [asdict(described(store, image)) for image in loaded]
 
     return [Image(**fields) for fields in _on_store(work, storage, progress)]
@@ -221,7 +220,10 @@ def save(
     target = os.path.abspath(path_of(path))
 
     def work(store: Store, report: ProgressReport) -> None:
-        found = [store.images.get(name) for name in wanted]
+        found: list[StoredImage] = []
+        for name in wanted:
+            is_one = format == "docker-archive"  # it has no indexes
+            found += [store.images.get(name)] if is_one else store.images.of_name(name)
         save_images(store, found, target, format, packing=packing, report=report)
 
     _on_store(work, storage, progress)

@@ -54,7 +54,8 @@ class ImageArguments(argparse.Namespace):
     arch: str = option(
         "-a --arch",
         "ARCH",
-        "architecture: host (default), arm64, arm/v7...; yolo takes what the registry gives",
+        "architecture: host (default; in storage, else the only one), arm64, arm/v7...; "
+        "yolo takes what the registry gives",
         default="host",
     )
     always_download: bool = flag(

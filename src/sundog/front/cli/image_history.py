@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sundog.errors import NotInStorage
 from sundog.front.cli.output import human_size, print_json, print_table
+from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.shared_names import shared_image
 from sundog.image.store.description import history
 from sundog.image.store.shared_images import shared_history
@@ -21,7 +22,9 @@ def run(arguments: HistoryArguments, report: Report) -> int:
     """Print the history, the oldest entry first."""
     with Store.open(arguments.storage_path()) as store:
         try:
-            entries = history(store, store.images.get(arguments.reference))
+            entries = history(
+                store, store.images.get(arguments.reference, chosen_platform(arguments.arch))
+            )
         except NotInStorage:
             shared = shared_image(arguments, arguments.reference, report)
             if shared is None:

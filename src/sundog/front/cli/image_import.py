@@ -7,6 +7,7 @@ import stat
 
 from sundog.base.record.names import canonical_name
 from sundog.front.cli.registries import chosen_platform
+from sundog.image.oci.platform import Platform
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
 
@@ -26,7 +27,9 @@ def run(arguments: ImportArguments, report: Report) -> int:
         Store.open(arguments.storage_path()) as store,
         report.watched("importing", _size(arguments)),
     ):
-        import_image(store, arguments.path, arguments.reference, platform)
+        image = import_image(store, arguments.path, arguments.reference, platform, report.warning)
+    if image.platform != Platform.of_host():
+        report.info(f"platform:     {image.platform}")
     report.info("done")
     return 0
 

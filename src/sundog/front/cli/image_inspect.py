@@ -6,6 +6,7 @@ import sys
 
 from sundog.errors import UsageError
 from sundog.front.cli.output import print_json
+from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.shared_names import shared_beside
 from sundog.image.store.description import describe
 from sundog.image.store.images import is_glob
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.front.cli.image_subcommands import InspectArguments
     from sundog.front.cli.report import Report
+    from sundog.image.oci.platform import Platform
     from sundog.image.store.image_files import Image
 
 
@@ -22,13 +24,13 @@ def run(arguments: InspectArguments, report: Report) -> int:
     """Print a list with one object for each image that matches a name or pattern."""
     if arguments.remote:
         return _print_remote(arguments, report)
-    found: dict[str, Image] = {}
+    found: dict[tuple[str, Platform], Image] = {}
     with Store.open(arguments.storage_path()) as store:
         store.hold()
-        matching = store.images.matching(*arguments.globs)
+        matching = store.images.matching(*arguments.globs, platform=chosen_platform(arguments.arch))
         shared = shared_beside(arguments, matching, report)
         for images in matching.values():
-            found.update((image.reference, image) for image in images)
+            found.update(((image.reference, image.platform), image) for image in images)
         described = [{**describe(store, image), "store": None} for image in found.values()]
     print_json([*described, *({**image.described, "store": image.store} for image in shared)])
     return 0

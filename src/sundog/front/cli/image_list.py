@@ -8,7 +8,7 @@ from contextlib import suppress
 from sundog.base.record.names import canonical_name
 from sundog.errors import EXIT_ERROR, NotInStorage, SundogError, UsageError
 from sundog.front.cli.output import human_size, print_json, print_line, print_table
-from sundog.front.cli.registries import open_session
+from sundog.front.cli.registries import chosen_platform, open_session
 from sundog.front.cli.shared_names import all_shared, shared_beside, shared_image
 from sundog.image.oci.platform import Platform
 from sundog.image.store.images import is_glob
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     _Detail = tuple[str, ...]  # the name of the detail, and the lines of its value
 
 _UNKNOWN = "-"
-_HEADER = ("NAME", "ID", "CREATED", "SIZE", "LAYERS", "ORIGIN")
+_HEADER = ("NAME", "ID", "CREATED", "SIZE", "LAYERS", "PLATFORM", "ORIGIN")
 
 
 def run(arguments: ListArguments, report: Report) -> int:
@@ -46,11 +46,11 @@ def run(arguments: ListArguments, report: Report) -> int:
             return 0
         if is_one:
             return _print_details(store, globs[0], arguments, report)
-        if not (globs or is_table):
+        if not (globs or is_table or chosen_platform(arguments.arch)):
             entries = store.images.entries()
             names = {entry.reference for entry in entries}
             shared = [each for each in all_shared(arguments, report) if each.reference not in names]
-            for name in sorted([*(each.typed for each in entries), *(e.typed for e in shared)]):
+            for name in sorted({*(each.typed for each in entries), *(e.typed for e in shared)}):
                 print_line(name)
             return 0
         images, shared = _found(store, arguments, report)
@@ -65,8 +65,8 @@ def run(arguments: ListArguments, report: Report) -> int:
         # Scripts read tables, too, and know no header.
         print_table([header, *rows] if sys.stdout.isatty() else rows)
     elif not arguments.long:
-        for each in described:
-            print_line(each["name"])
+        for name in dict.fromkeys(each["name"] for each in described):
+            print_line(name)
     return 0
 
 
@@ -74,10 +74,13 @@ def _found(
     store: Store, arguments: ListArguments, report: Report
 ) -> tuple[list[Image], list[SharedDescription]]:
     """Return the images that the globs match, by default all: the user's own, and shared ones."""
-    if not arguments.globs:
+    platform = chosen_platform(arguments.arch)
+    if not arguments.globs and platform is None:
         return [*store.images.list()], all_shared(arguments, report)
-    matching = store.images.matching(*arguments.globs)
-    found = {image.reference: image for images in matching.values() for image in images}
+    matching = store.images.matching(*(arguments.globs or "*"), platform=platform)
+    found = {
+        (image.reference, image.platform): image for images in matching.values() for image in images
+    }
     return [*found.values()], shared_beside(arguments, matching, report)
 
 
@@ -90,7 +93,7 @@ def _described(store: Store, image: Image) -> dict[str, Any]:
         "size": store.images.size(image),
         "layers": len(image.layers),
         "origin": image.origin,
-        "platform": str(_platform(image.config)),
+        "platform": str(image.platform),
         "store": None,
     }
 
@@ -122,6 +125,7 @@ def _row(described: dict[str, Any], *, has_shared: bool) -> tuple[str, ...]:
         described["created"] or _UNKNOWN,
         human_size(described["size"]),
         f"{layers} layer{'' if layers == 1 else 's'}",
+        described["platform"],
         described["origin"] or _UNKNOWN,
         *((described["store"] or _UNKNOWN,) if has_shared else ()),
     )
@@ -138,7 +142,7 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
     details: list[_Detail] = [("details of image", text)]
     image = None
     with suppress(NotInStorage):
-        image = store.images.get(text)
+        image = store.images.get(text, chosen_platform(arguments.arch))
     shared = None if image is not None else shared_image(arguments, text, report)
     if image is None:
         details += [("in local storage", "no"), ("full reference", reference)]
@@ -149,7 +153,7 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
         details += [
             (
                 "in local storage",
-                f"yes ({_platform(config)}), created: {created}",
+                f"yes ({image.platform}), created: {created}",
             ),
             ("full reference", reference),
             ("ID", image.id),
@@ -157,6 +161,9 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
             ("size", human_size(store.images.size(image))),
             ("layers", *(layers or ["none"])),
         ]
+        others = [each.platform for each in store.images.of_name(text)]
+        if len(others) > 1:
+            details.append(("platforms", *map(str, others)))
     if shared is not None:
         details += [
             ("in shared store", f"{shared.store} ({_platform(shared.config)})"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sundog.base.record.names import canonical_name
-from sundog.front.cli.registries import pull_options
+from sundog.front.cli.registries import chosen_platform
 from sundog.image.convert.load import load
 from sundog.image.store.store import Store
 
@@ -18,7 +18,7 @@ def run(arguments: LoadArguments, report: Report) -> int:
     name = arguments.destination
     if name is not None:
         canonical_name(name)  # a bad name fails before the work begins
-    platform = pull_options(arguments).wanted
+    platform = chosen_platform(arguments.arch)
     with Store.open(arguments.storage_path()) as store:
         load(store, arguments.path, name, platform=platform, report=report)
     report.info("done")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from sundog.base.kernel.process import STRING_LIMIT
 from sundog.base.record.names import canonical_name
 from sundog.errors import SundogError, UsageError
+from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.context import BuildContext
@@ -61,7 +62,7 @@ def run(arguments: ModifyArguments, report: Report) -> int:
         is_modification=True,
     )
     with Store.open(arguments.storage_path()) as store:
-        image = store.images.get(arguments.reference)
+        image = store.images.get(arguments.reference, chosen_platform(arguments.arch))
         if is_interactive:
             shell = arguments.shell or (image.config.shell or DEFAULT_SHELL)[0]
             dockerfile = _with_shell(image.typed, shell)

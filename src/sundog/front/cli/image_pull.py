@@ -11,8 +11,9 @@ from sundog.base.record.names import (
     spelled_out,
     split_reference,
 )
+from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
-from sundog.front.cli.registries import open_session, pull_options
+from sundog.front.cli.registries import HOST, open_session, pull_options
 from sundog.image.builder.bases import SCRATCH, scratch_config
 from sundog.image.registry.pull import pull
 from sundog.image.store.image_files import Image
@@ -25,26 +26,33 @@ if TYPE_CHECKING:
 
 
 def run(arguments: PullArguments, report: Report) -> int:
-    """Pull an image; return the exit status."""
+    """Pull an image, for each platform that is asked for; return the exit status."""
     reference = spelled_out(arguments.reference)
     name = arguments.destination or reference
     canonical_name(name)  # a bad name fails before the work begins
     if arguments.parse_only:
         _print_parsed(reference)
         return 0
-    options = pull_options(arguments, arguments.last_layer)
+    arches = [arch for text in arguments.platform for arch in text.split(",")]
+    if arches and arguments.arch != HOST:
+        raise UsageError("--platform and --arch say the same", "leave one of them out")
+    wanted = [
+        pull_options(arguments, arguments.last_layer, arch=arch)
+        for arch in dict.fromkeys(arches or arguments.arch.split(","))
+    ]
     report.info(f"pulling image:    {reference}")
     if name != reference:
         report.info(f"destination:      {name}")
-    report.info(f"requesting arch:  {'yolo' if options.any_platform else options.wanted}")
     with Store.open(arguments.storage_path()) as store:
         report.verbose(f"storage directory: {os.fsdecode(store.path)}")
-        if reference == SCRATCH:  # it is in no registry
-            config = scratch_config(options.wanted)
-            store.images.put(Image(canonical_name(name), name, config, (), f"pull {SCRATCH}"))
-        else:
-            session = open_session(arguments, report)
-            pull(store, session, reference, name, options=options, report=report)
+        session = None if reference == SCRATCH else open_session(arguments, report)
+        for options in wanted:
+            report.info(f"requesting arch:  {'yolo' if options.any_platform else options.wanted}")
+            if session is None:  # it is in no registry
+                config = scratch_config(options.wanted)
+                store.images.put(Image(canonical_name(name), name, config, (), f"pull {SCRATCH}"))
+            else:
+                pull(store, session, reference, name, options=options, report=report)
     report.info("done")
     return 0
 

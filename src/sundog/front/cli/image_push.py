@@ -6,8 +6,8 @@ import os
 
 from sundog.front.cli.output import print_line
 from sundog.front.cli.registries import chosen_platform, open_session
-from sundog.image.convert.adopt import stored_or_shared
-from sundog.image.registry.push import destination, push_image
+from sundog.image.convert.adopt import all_stored_or_shared
+from sundog.image.registry.push import destination, push_images
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def run(arguments: PushArguments, report: Report) -> int:
-    """Push an image and print its digest; return the exit status."""
+    """Push an image for all its platforms, or for one, and print its digest; return the status."""
+    platform = chosen_platform(arguments.arch)
     packing = Packing.choose(arguments.compression, os.environ)
     reference = arguments.reference
     session = open_session(arguments, report, authenticated=True)
@@ -28,14 +29,17 @@ def run(arguments: PushArguments, report: Report) -> int:
     with Store.open(arguments.storage_path()) as store:
         if arguments.image is None:
             shared = arguments.shared_stores(report.warning)
-            image = stored_or_shared(store, reference, shared, report)
+            images = all_stored_or_shared(store, reference, shared, report, platform)
         else:
             from sundog.image.transfer.importer import read_image
 
             report.info(f"image path:      {arguments.image}")
-            platform = chosen_platform(arguments.arch)
-            image = read_image(store, arguments.image, reference, platform=platform)
-        digest = push_image(store, session, image, remote, packing=packing, report=report)
+            images = (
+                read_image(
+                    store, arguments.image, reference, platform=platform, warn=report.warning
+                ),
+            )
+        digest = push_images(store, session, images, remote, packing=packing, report=report)
     report.info("done")
     print_line(str(digest))
     return 0

@@ -6,8 +6,9 @@ import os
 import sys
 
 from sundog.errors import UsageError
-from sundog.image.convert.adopt import stored_or_shared
-from sundog.image.convert.save import save
+from sundog.front.cli.registries import chosen_platform
+from sundog.image.convert.adopt import all_stored_or_shared, stored_or_shared
+from sundog.image.convert.save import DOCKER_ARCHIVE, save
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.front.cli.image_subcommands import SaveArguments
     from sundog.front.cli.report import Report
+    from sundog.image.store.image_files import Image
 
 _STDOUT = "-"
 
@@ -27,7 +29,13 @@ def run(arguments: SaveArguments, report: Report) -> int:
         raise UsageError("standard output is a terminal", "name a file with -o, or redirect it")
     with Store.open(arguments.storage_path()) as store:
         shared = arguments.shared_stores(report.warning)
-        images = [stored_or_shared(store, name, shared, report) for name in arguments.images]
+        platform = chosen_platform(arguments.arch)
+        images: list[Image] = []
+        for name in arguments.images:
+            if arguments.format == DOCKER_ARCHIVE:  # it has no indexes
+                images.append(stored_or_shared(store, name, shared, report, platform))
+            else:
+                images += all_stored_or_shared(store, name, shared, report, platform)
         save(
             store,
             images,

@@ -7,7 +7,7 @@ import argparse
 from sundog.errors import UsageError
 from sundog.front.cli.build_arguments import BuildArguments, ModifyArguments
 from sundog.front.cli.common_arguments import ImageArguments
-from sundog.front.cli.option_rows import flag, foreign, operand, option
+from sundog.front.cli.option_rows import flag, foreign, operand, option, repeated
 from sundog.front.cli.reference_options import DOT_DEFAULT, GESTALT
 
 TYPE_CHECKING = False
@@ -207,6 +207,9 @@ class PullArguments(ImageArguments):
 
     reference: str = operand("IMAGE", "what to fetch: [HOST/]PATH[:TAG]")
     destination: str | None = operand("NAME", "its name in storage (default: IMAGE)", nargs="?")
+    platform: Sequence[str] = repeated(
+        "--platform", "OS/ARCH[,...]", "fetch it for these platforms, as in linux/amd64,linux/arm64"
+    )
     last_layer: int | None = option(
         "--last-layer",
         "N",

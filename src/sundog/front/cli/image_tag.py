@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage
+from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.shared_names import owner_hint
 from sundog.image.store.store import Store
 
@@ -21,7 +22,7 @@ def run(arguments: TagArguments, report: Report) -> int:
     canonical = canonical_name(target)
     with Store.open(arguments.storage_path()) as store:
         try:
-            image = store.images.get(arguments.reference)
+            image = store.images.get(arguments.reference, chosen_platform(arguments.arch))
         except NotInStorage as error:
             error.hint = owner_hint(arguments, arguments.reference, report) or error.hint
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.errors import SundogError
+from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.run_options import chosen_cache_mode
 from sundog.image.builder.options import CACHE_ENABLED
 from sundog.image.store.store import Store
@@ -20,6 +21,6 @@ def run(arguments: UndeleteArguments, report: Report) -> int:
     if chosen_cache_mode(arguments.cache, os.environ) != CACHE_ENABLED:
         raise SundogError("undelete: only available when cache is enabled", "leave out --no-cache")
     with Store.open(arguments.storage_path()) as store:
-        image = store.deleted.restore(arguments.reference)
+        image = store.deleted.restore(arguments.reference, chosen_platform(arguments.arch))
     report.info(f"restored image: {image.typed}")
     return 0

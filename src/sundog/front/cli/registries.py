@@ -57,13 +57,16 @@ def wants_login(arguments: ImageArguments) -> bool:
     return arguments.auth or os.environ.get("CH_IMAGE_AUTH") == "yes"
 
 
-def pull_options(arguments: ImageArguments, last_layer: int | None = None) -> PullOptions:
-    """Return the options of a pull, from the common options."""
+def pull_options(
+    arguments: ImageArguments, last_layer: int | None = None, *, arch: str | None = None
+) -> PullOptions:
+    """Return the options of a pull, from the common options; ``arch`` replaces --arch."""
+    arch = arguments.arch if arch is None else arch
     from sundog.image.registry.options import PullOptions  # only what pulls needs options
 
     return PullOptions(
-        chosen_platform(arguments.arch),
-        any_platform=arguments.arch == _YOLO,
+        chosen_platform(arch),
+        any_platform=arch == _YOLO,
         last_layer=last_layer,
         fresh=arguments.always_download,
     )
@@ -114,11 +117,10 @@ def puller(
             try:
                 pulled[key] = pull(store, session(), text, text, options=options, report=report)
             except SundogError as error:
-                stored = store.images.matching(text)[text]
-                if policy != NEWER or not stored:
+                if policy != NEWER or not store.images.has(text, options.wanted):
                     raise
                 report.warning(f"{text}: taken as it is in storage: {error.message}")
-                pulled[key] = stored[0]
+                pulled[key] = store.images.get(text, options.wanted)
         return pulled[key]
 
     return pull_base

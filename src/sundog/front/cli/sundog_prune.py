@@ -167,7 +167,7 @@ def _remove_images(line: Line, context: Context) -> list[str]:
             removed = [
                 image for image in every if image.reference not in used and passed.pass_on(image)
             ]
-            store.images.delete(*(image.typed for image in removed))
+            store.images.remove(*removed)
             store.cache.clear()
         if line.is_set("all") or not texts:
             _collect(store)

@@ -85,14 +85,14 @@ class Bases:
             return None if self.is_dry else name.load(platform)
         if self.refreshes and not self.is_dry:
             return None
-        try:
-            image = self.store.images.get(name)
-        except NotInStorage:
-            found = None if self.share is None or self.is_dry else self.share(self.store, name)
-            if found is None:
-                return None
-            image = found
-        return image if platform is None or suits(image.config, platform) else None
+        for wanted in dict.fromkeys((platform, None)):  # an image without a variant may do
+            try:
+                image = self.store.images.get(name, wanted)
+            except NotInStorage:
+                continue
+            return image if platform is None or suits(image.config, platform) else None
+        found = None if self.share is None or self.is_dry else self.share(self.store, name)
+        return found if found and (platform is None or suits(found.config, platform)) else None
 
     def fetch(self, name: ImageName, platform: Platform | None) -> Image | None:
         """Fetch an image that was not found, and return it; None if a dry run does not have it.

@@ -186,7 +186,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
     new = []
     for tag in options.tags:
         try:
-            old = store.images.get(tag)
+            old = store.images.get(tag, made.platform)
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:

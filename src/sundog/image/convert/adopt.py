@@ -21,20 +21,42 @@ from sundog.image.store.shared_images import read_shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.base.configuration.stores import SharedStore, SharedStores
+    from sundog.image.oci.platform import Platform
     from sundog.image.store.layer_info import LayerInfo
     from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
 
 
-def stored_or_shared(store: Store, name: str, shared: SharedStores, report: Report) -> Image:
+def all_stored_or_shared(
+    store: Store,
+    name: str,
+    shared: SharedStores,
+    report: Report,
+    platform: Platform | None = None,
+) -> Sequence[Image]:
+    """Return the images of a name for all platforms, or for one; see ``stored_or_shared``."""
+    if platform is None and store.images.has(name):
+        return store.images.of_name(name)
+    return (stored_or_shared(store, name, shared, report, platform),)
+
+
+def stored_or_shared(
+    store: Store,
+    name: str,
+    shared: SharedStores,
+    report: Report,
+    platform: Platform | None = None,
+) -> Image:
     """Return the image that ``name`` names in ``store``, else that of a shared store.
 
     Raises NotInStorage if it is in neither, and as ``Images.get``.
     """
     try:
-        return store.images.get(name)
+        return store.images.get(name, platform)
     except NotInStorage:
         image = adopted(store, name, shared, report)
         if image is None:

@@ -54,11 +54,12 @@ FAULTS = (
 
 
 def load(
-    store: Store, source: str, name: str | None, *, platform: Platform, report: Report
+    store: Store, source: str, name: str | None, *, platform: Platform | None, report: Report
 ) -> list[Image]:
     """Load the images in ``source``, an archive, a layout's directory or ``-``; return them.
 
-    ``name`` replaces the name of a single image.  Raises ArchiveError if the archive is wrong,
+    ``name`` replaces the name of a single image.  An image for several platforms is loaded for all
+    of them, or only for ``platform``.  Raises ArchiveError if the archive is wrong,
     UsageError if the names do not fit; then the store has no new image.
     """
     store.hold()
@@ -67,12 +68,14 @@ def load(
         images = _read(members, platform)
     except FAULTS as error:
         raise _failed(source, error) from error
-    names = [_names(source, image, name, len(images)) for image in images]
+    count = len({image.documents[0][0] if image.documents else id(image) for image in images})
+    names = [_names(source, image, name, count) for image in images]
     for text in (text for own in names for text in own):
         canonical_name(text)  # refuse a bad name before the work
     loaded = []
     for image, own in zip(images, names, strict=True):
-        report.info(f"loading image:   {' '.join(own)}")
+        platforms = f" ({_platform(image)})" if len(images) > count else ""
+        report.info(f"loading image:   {' '.join(own)}{platforms}")
         try:
             layers = load_layers(store, members, image.layers, report)
         except FAULTS as error:
@@ -182,7 +185,11 @@ def _members(store: Store, source: str) -> Members:
         return ArchiveMembers.read(store, raw, source)
 
 
-def _read(members: Members, platform: Platform) -> list[ArchivedImage]:
+def _platform(image: ArchivedImage) -> Platform:
+    return Image("", "", image.config, ()).platform
+
+
+def _read(members: Members, platform: Platform | None) -> list[ArchivedImage]:
     if members.has(oci_layout.LAYOUT):
         images = oci_layout.read_layout(members, platform)
     elif members.has(docker_archive.MANIFEST):

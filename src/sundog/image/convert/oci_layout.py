@@ -8,6 +8,7 @@ Specification: OCI image-spec v1.1, image-layout.md, and annotations.md for
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Protocol
 
 from sundog.base.fields import Fields
@@ -15,6 +16,7 @@ from sundog.errors import ArchiveError, DocumentError, ManifestError, ReferenceS
 from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
 from sundog.image.convert.members import read_member, shown
 from sundog.image.oci.config import ImageConfig
+from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.index import Index
 from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT, Manifest
@@ -26,6 +28,7 @@ from sundog.image.oci.media_types import (
     MANIFESTS,
     OCI_INDEX,
 )
+from sundog.image.oci.platform import Platform
 from sundog.image.oci.reference import Reference
 
 TYPE_CHECKING = False
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.image.convert.members import Members
-    from sundog.image.oci.descriptor import Descriptor
-    from sundog.image.oci.platform import Platform
     from sundog.image.transfer.documents import LeavingImage
 
 LAYOUT = "oci-layout"
@@ -56,10 +57,11 @@ class Writer(Protocol):
         """Write ``size`` bytes from the file ``path``."""
 
 
-def read_layout(members: Members, platform: Platform) -> list[ArchivedImage]:
+def read_layout(members: Members, platform: Platform | None) -> list[ArchivedImage]:
     """Return the images of a layout; of an image for several platforms, that for ``platform``.
 
-    Raises ArchiveError, ManifestError, ImageConfigError, PlatformUnavailable.
+    None stands for all platforms whose manifests the layout has.  Raises ArchiveError,
+    ManifestError, ImageConfigError, PlatformUnavailable.
     """
     index = _index(members)
     # One image may have several names.
@@ -71,9 +73,23 @@ def read_layout(members: Members, platform: Platform) -> list[ArchivedImage]:
             names.setdefault(entry.digest, []).extend(_names(entry))
     members.meter.check_images(len(entries))
     return [
-        _image(members, entry, platform, tuple(dict.fromkeys(names[digest])))
+        _image(members, entry, wanted, tuple(dict.fromkeys(names[digest])))
         for digest, entry in entries.items()
+        for wanted in ((platform,) if platform else _platforms(members, entry))
     ]
+
+
+def _platforms(members: Members, entry: Descriptor) -> Sequence[Platform]:
+    """Return the platforms of an entry that the layout has; else this machine's, for errors."""
+    found = []
+    if entry.media_type in INDEXES:
+        content = _document(members, entry, MANIFEST_SIZE_LIMIT)
+        index = Index.from_json(content, entry.media_type)
+        members.meter.check_images(len(index.platforms))
+        for platform in index.platforms:
+            if members.has(blob_name(index.select(platform).digest)):
+                found.append(platform)
+    return found or (Platform.of_host(),)
 
 
 def read_one(
@@ -159,21 +175,27 @@ def _by_digest(
 def write_layout(
     writer: Writer, images: Sequence[tuple[LeavingImage, Sequence[Reference]]]
 ) -> None:
-    """Write all files of a layout except its layers; their names are ``blob_name``'s."""
-    entries = []
-    written = set()
+    """Write all files of a layout except its layers; their names are ``blob_name``'s.
+
+    Images for several platforms under one name become an index.
+    """
+    named: dict[str, list[Descriptor]] = {}
+    documents: dict[Digest, bytes] = {}
     for image, references in images:
-        for digest, content in (
-            (image.manifest.config.digest, image.config),
-            (image.descriptor.digest, image.content),
-        ):
-            if digest not in written:
-                writer.put(blob_name(digest), content)
-                written.add(digest)
+        documents[image.manifest.config.digest] = image.config
+        documents[image.descriptor.digest] = image.content
         for reference in references:
-            name = reference.canonical
-            annotations = {FULL_NAME: name, REF_NAME: name}
-            entries.append(image.described(annotations))
+            named.setdefault(reference.canonical, []).append(image.descriptor)
+    entries = []
+    for name, found in named.items():
+        entry = found[0]
+        if len(found) > 1:
+            content = Index(tuple(sorted(found, key=lambda each: str(each.platform)))).to_bytes()
+            entry = Descriptor(OCI_INDEX, Digest.of(content), len(content))
+            documents[entry.digest] = content
+        entries.append(replace(entry, annotations={FULL_NAME: name, REF_NAME: name}))
+    for digest, content in documents.items():
+        writer.put(blob_name(digest), content)
     writer.put(INDEX, Index(tuple(entries)).to_bytes())
     writer.put(LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
 

@@ -22,7 +22,7 @@ from sundog.base.record.known_layouts import (
     KnownLayout,
     name_of_record,
 )
-from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, StoreError
 from sundog.image.convert.load import FoundImage
 
@@ -135,7 +135,7 @@ def _record(store: Store, known: KnownLayout, name: str) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         for entry in os.scandir(directory):
             with open(entry.path, "rb") as file:
-                image = name_to_directory(name_of_record(file.read(LAYOUT_RECORD_LIMIT)))
-            if not os.path.exists(store.at(b"images", os.fsencode(image))):
+                image = name_of_record(file.read(LAYOUT_RECORD_LIMIT))
+            if not store.images.has(image):
                 os.unlink(entry.path)
         store.write_file(store.at(known.place), record)

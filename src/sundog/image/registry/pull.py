@@ -39,7 +39,7 @@ def pull(
     """
     canonical = canonical_name(name)
     store.hold()
-    old = _stored(store, name)
+    old = _stored(store, name, None if options.any_platform else options.wanted)
     remotes = session.registries.remotes(text)
     if old is not None and not options.fresh and options.last_layer is None:
         unchanged = _unchanged(session, remotes, old, options, report)
@@ -90,9 +90,9 @@ def look_up(
     return RemoteImage(found.config, fetch)
 
 
-def _stored(store: Store, name: str) -> Image | None:
+def _stored(store: Store, name: str, platform: Platform | None) -> Image | None:
     try:
-        return store.images.get(name)
+        return store.images.get(name, platform)
     except (NotInStorage, StoreError):  # a damaged image is replaced
         return None
 

@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 
 from sundog.errors import ProtocolError, RegistryError, UsageError
 from sundog.image.layer.threads import started
+from sundog.image.oci.descriptor import Descriptor
+from sundog.image.oci.digest import Digest
+from sundog.image.oci.index import Index
+from sundog.image.oci.media_types import OCI_INDEX
 from sundog.image.oci.reference import Reference
 from sundog.image.registry.auth import pull_scope, push_scope
 from sundog.image.registry.upload import Uploader, mount
@@ -25,7 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.image.oci.digest import Digest
     from sundog.image.registry.client import RegistryClient
     from sundog.image.registry.config import Remote
     from sundog.image.registry.session import Session
@@ -60,20 +63,68 @@ def push_image(
     packing: Packing,
     report: WatchingReport,
 ) -> Digest:
-    """Push ``image`` to ``remote`` and return the digest of its manifest there.
+    """Push ``image`` to ``remote`` as ``push_images``."""
+    return push_images(store, session, (image,), remote, packing=packing, report=report)
 
-    Raises what the registry client raises; the tag is then what it was.
+
+def push_images(
+    store: Store,
+    session: Session,
+    images: Sequence[Image],
+    remote: Remote,
+    *,
+    packing: Packing,
+    report: WatchingReport,
+) -> Digest:
+    """Push images, each for another platform, to ``remote``; return what its tag names then.
+
+    That is the digest of the manifest of the only image, else that of an index of all.  Raises what
+    the registry client raises; the tag is then what it was.
     """
     # Mirrors are for pulls.
     endpoint = remote.endpoints[-1]
     client = session.client(endpoint, (push_scope(endpoint.repository),))
     client.check()
     pushing = Pushing(store, session, client, packing, report)
-    blobs = pushing.layers(image.layers)
-    leaving = as_it_came(store, image, blobs) or leaving_image(
-        image.config, blobs, packing.epoch, image.annotations
+    tag = remote.reference.tag or "latest"
+    entries = []
+    for image in sorted(images, key=lambda image: str(image.platform)):
+        if len(images) > 1:
+            report.info(f"platform:        {image.platform}")
+        blobs = pushing.layers(image.layers)
+        leaving = as_it_came(store, image, blobs) or leaving_image(
+            image.config, blobs, packing.epoch, image.annotations
+        )
+        is_child = len(images) > 1
+        pushing.documents(leaving, str(leaving.descriptor.digest) if is_child else tag)
+        entries.append(leaving.descriptor)
+    if len(entries) == 1:
+        return entries[0].digest
+    report.info("index: uploading")
+    content = Index(tuple(entries)).to_bytes()
+    described = Descriptor(OCI_INDEX, Digest.of(content), len(content))
+    return put_document(client, tag, described, content)
+
+
+def put_document(
+    client: RegistryClient, version: str, descriptor: Descriptor, content: bytes
+) -> Digest:
+    """Bring a manifest or an index to a repository, as a tag or a digest; return its digest."""
+    what = f"{client.endpoint}{'@' if ':' in version else ':'}{version}"
+    response = client.send(
+        "PUT",
+        client.path("manifests", version),
+        {"Content-Type": descriptor.media_type},
+        content,
+        expected=(201, 200, 202),
+        what=what,
     )
-    return pushing.documents(leaving, remote.reference.tag or "latest")
+    response.close()
+    digest = descriptor.digest
+    announced = response.headers.get("Docker-Content-Digest", str(digest))
+    if announced != str(digest):
+        raise ProtocolError(f"{what}: the registry made {announced} of manifest {digest}")
+    return digest
 
 
 @dataclass
@@ -107,27 +158,13 @@ class Pushing:
         self._store_lock = threading.Lock()  # guards all writes to the store
         self._uploader = Uploader(client, self._cancelled)
 
-    def documents(self, leaving: LeavingImage, tag: str) -> Digest:
+    def documents(self, leaving: LeavingImage, version: str) -> Digest:
         """Bring an image's documents there, once its layers are; return its manifest's digest."""
         client, config = self._client, leaving.manifest.config
         self._report.verbose(f"config: {config.digest.encoded[:7]}: uploading")
         self._uploader.put(leaving.config, config)
         self._report.info("manifest: uploading")
-        what = f"{client.endpoint}:{tag}"
-        response = client.send(
-            "PUT",
-            client.path("manifests", tag),
-            {"Content-Type": leaving.descriptor.media_type},
-            leaving.content,
-            expected=(201, 200, 202),
-            what=what,
-        )
-        response.close()
-        digest = leaving.descriptor.digest
-        announced = response.headers.get("Docker-Content-Digest", str(digest))
-        if announced != str(digest):
-            raise ProtocolError(f"{what}: the registry made {announced} of manifest {digest}")
-        return digest
+        return put_document(client, version, leaving.descriptor, leaving.content)
 
     def content(self, content: bytes, blob: LayerBlob) -> None:
         """Bring a small blob there."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sundog.base.kernel.files import sync_path
 from sundog.base.kernel.libc import printable
-from sundog.base.record.stored_entry import PLATFORMS
+from sundog.base.record.names import PLATFORMS
 from sundog.errors import StoreError
 from sundog.image.store.deleted import DELETED
 from sundog.image.store.garbage import Gone

@@ -136,8 +136,8 @@ class Images:
         for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
             image = self._or_told(self._read, directory)
             if image is not None:
-                images.append(image)
-        return sorted(images, key=_place_in_lists)
+                images.append((image.typed, parted(directory)[1], image))
+        return [image for *_, image in sorted(images, key=lambda each: each[:2])]
 
     def count(self) -> int:
         """Return the number of images."""
@@ -148,29 +148,30 @@ class Images:
         layers = self._layers
         return sum(layers.size(layer) for layer in image.layers if layers.exists(layer))
 
-    def matching(self, *patterns: str) -> dict[str, Sequence[Image]]:
+    def matching(
+        self, *patterns: str, platform: Platform | None = None
+    ) -> dict[str, Sequence[Image]]:
         """Return for each pattern the images whose typed or canonical name it matches.
 
         A pattern is a glob of fnmatch(3), or a name; it may have either spelling of
         ``spelled_out``.  For a name, no other image is read; for a glob, only names are.  A name
-        has an image for each of its platforms.
+        has an image for each of its platforms; with ``platform``, those for others are left out.
         """
         entries = self.entries() if any(map(is_glob, patterns)) else ()
-        return {
-            pattern: [
-                image
-                for reference in dict.fromkeys(
+        wanted = None if platform is None else platform.runnable()
+        found: dict[str, Sequence[Image]] = {}
+        for pattern in patterns:
+            names = [pattern]
+            if is_glob(pattern):
+                spelled = spelled_out(pattern)
+                names = [
                     entry.reference
                     for entry in entries
-                    if fnmatchcase(entry.typed, spelled_out(pattern))
-                    or fnmatchcase(entry.reference, spelled_out(pattern))
-                )
-                for image in self._named(reference)
-            ]
-            if is_glob(pattern)
-            else self._named(pattern)
-            for pattern in patterns
-        }
+                    if fnmatchcase(entry.typed, spelled) or fnmatchcase(entry.reference, spelled)
+                ]
+            images = [image for name in dict.fromkeys(names) for image in self._named(name)]
+            found[pattern] = [each for each in images if wanted is None or each.platform in wanted]
+        return found
 
     def put(self, *images: Image) -> None:
         """Write images under their references, in place of those for the same platforms.
@@ -435,11 +436,6 @@ class Images:
 def user_of(directory: str) -> bytes:
     """Return the name of the image in ``images/directory`` as a user of layers."""
     return _USER + os.fsencode(directory)
-
-
-def _place_in_lists(image: Image) -> tuple[str, bool, str]:
-    """Return the key by which images are sorted: of one name, this machine's comes first."""
-    return image.typed, image.platform != Platform.of_host(), str(image.platform)
 
 
 def is_glob(pattern: str) -> bool:

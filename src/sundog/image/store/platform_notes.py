@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from sundog.base.record.stored_entry import PLATFORMS, entry_beside, parted
+from sundog.base.record.names import PLATFORMS
+from sundog.base.record.stored_entry import entry_beside, parted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -43,10 +43,6 @@ class LeavingImage:
             "vnd.docker" in part.media_type for part in parts
         )
 
-    def described(self, annotations: Mapping[str, str]) -> Descriptor:
-        """Return an index's entry for the image."""
-        return replace(self.descriptor, annotations=annotations)
-
 
 def leaving_image(
     config: ImageConfig,

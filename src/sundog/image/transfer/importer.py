@@ -27,6 +27,8 @@ from sundog.runtime.linker.elf import ELF_HEADER_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.image.oci.config import ImageConfig
     from sundog.image.store.store import Store
 
@@ -54,14 +56,20 @@ _HINT = (
 
 
 def import_image(
-    store: Store, source: str, reference: str, platform: Platform | None = None
+    store: Store,
+    source: str,
+    reference: str,
+    platform: Platform | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> Image:
     """Import ``source``, a directory, a tarball or ``-``, as the image ``reference``.
 
-    An image of that name is replaced.  ``platform`` is as in ``tree_config``.  Raises what
-    ``read_image`` raises.
+    An image of that name for its platform is replaced.  ``platform`` and ``warn`` are as in
+    ``tree_config``.  Raises what ``read_image`` raises.
     """
-    image = read_image(store, source, reference, timestamp(), platform=platform, is_kept=True)
+    image = read_image(
+        store, source, reference, timestamp(), platform=platform, warn=warn, is_kept=True
+    )
     store.images.put(image)
     return image
 
@@ -73,13 +81,14 @@ def read_image(
     created: str = "",
     *,
     platform: Platform | None = None,
+    warn: Callable[[str], object] | None = None,
     is_kept: bool = False,
 ) -> Image:
     """Put the layer of ``source`` into the store; return the image, which gets no name there.
 
     In a directory, the user's own files become root's; other users' files keep their owners.
-    ``created`` is the image's time (RFC 3339), and ``platform`` is as in ``tree_config``.  Unless
-    the image ``is_kept``, closing the store removes a layer that was not there before.
+    ``created`` is the image's time (RFC 3339); ``platform`` and ``warn`` are as in ``tree_config``.
+    Unless the image ``is_kept``, closing the store removes a layer that was not there before.
 
     Raises ReferenceSyntaxError, StoreError, or ArchiveError on a tarball that is damaged or
     hostile.
@@ -109,7 +118,7 @@ def read_image(
                     f"can't import {source}: {error.message}", error.hint or _HINT
                 ) from None
         tree = LayerPath.of(place).tree
-        config = tree_config(store, tree, created, platform)
+        config = tree_config(store, tree, created, platform, warn)
         layer = layer_id("import", info.source)
         if is_kept or store.layers.exists(layer):
             store.layers.add(place, layer, info)
@@ -119,22 +128,35 @@ def read_image(
 
 
 def tree_config(
-    store: Store, tree: bytes, created: str, platform: Platform | None = None
+    store: Store,
+    tree: bytes,
+    created: str,
+    platform: Platform | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> ImageConfig:
     """Return the configuration of the one layer in ``tree``, from the image's own files in it.
 
-    ``platform`` is what the user says of it.  Without that, the image's own metadata decide, else
-    the header of its shell or loader, else this machine.
+    ``platform`` is what the user says of it.  Without that, the header of its shell or loader
+    decides, else the image's own metadata, else this machine.  ``warn`` gets what contradicts that.
     """
     metadata, command = (
         store.worker.call(read_in_tree, tree, path, _METADATA_LIMIT)
         for path in (OWN_METADATA, OWN_COMMAND)
     )
-    found = platform or _platform_of_programs(store, tree) or Platform.of_host()
-    config = imported_config(metadata, created, found, command).replace(diff_ids=("",))
+    programs = _platform_of_programs(store, tree)
+    otherwise = programs or Platform.of_host()
+    config = imported_config(metadata, created, otherwise, command).replace(diff_ids=("",))
+    said = Platform.of(config.os, config.architecture, config.variant)
     if platform is not None:
-        config = config.replace(architecture=platform.architecture, variant=platform.variant)
-    return config
+        chosen, source = platform, programs
+    elif programs is not None and programs.architecture != said.architecture:
+        chosen, source = programs, said
+    else:  # only metadata know variants
+        return config
+    if warn is not None and source is not None and source.architecture != chosen.architecture:
+        known = "its programs are" if source == programs else "its /ch/metadata.json says it is"
+        warn(f"{known} for {source}; the image becomes one for {chosen}")
+    return config.replace(os=chosen.os, architecture=chosen.architecture, variant=chosen.variant)
 
 
 def _platform_of_programs(store: Store, tree: bytes) -> Platform | None:

@@ -6,6 +6,7 @@ USAGE = "ch-run [OPTION...] IMAGE [-- COMMAND [ARG...]]"
 
 # short, long, argument (in brackets: optional), help text
 OPTIONS = (
+    ("a", "arch", "ARCH", "run the image for ARCH (default: host, this machine's; else the only)"),
     ("b", "bind", "SRC[:DST[:ro]]", "show the host's SRC at DST (default: the same path)"),
     ("c", "cd", "DIR", "start COMMAND in the container's directory DIR"),
     ("", "cdi-dirs", "DIR[:DIR]", "look for CDI specifications in these directories only"),

@@ -26,9 +26,10 @@ from sundog.base.record.kept import (
     container_place,
 )
 from sundog.base.record.layer_path import LAYER_TREE
-from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
+from sundog.base.record.names import canonical_name, spelled_out
 from sundog.base.record.running import note_run
 from sundog.base.record.stack import read_stack
+from sundog.base.record.stored_path import stored_place
 from sundog.base.spelling import nearest
 from sundog.errors import NotInStorage, ReferenceSyntaxError, SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY, absolute, is_directory, real_path
@@ -115,28 +116,31 @@ def image_name(reference: bytes) -> str | None:
         return None
 
 
-def image_place(storage: bytes, name: str) -> bytes:
-    """Return the path of the image with the canonical name ``name`` in a storage directory."""
-    return storage + b"/images/" + name_to_directory(name).encode()
-
-
-def find_image(reference: bytes, storage: Storage, *, unsafe: bool = False) -> Image:
+def find_image(
+    reference: bytes, storage: Storage, *, arch: bytes = b"", unsafe: bool = False
+) -> Image:
     """Return the image that ``reference`` names; a name in ``storage`` beats a directory.
 
-    The function refuses a directory inside the storage unless ``unsafe``.  Raises NotInStorage if
-    there is neither.
+    ``arch`` is as in ``stored_place``; a directory has none.  The function refuses a directory
+    inside the storage unless ``unsafe``.  Raises NotInStorage if there is neither.
     """
-    image = find_stored(reference, storage)
+    image = find_stored(reference, storage, arch)
+    if image is None and arch:
+        shown, wanted = printable(reference), printable(arch)
+        raise NotInStorage(
+            f"not in storage: {shown}; --arch chooses among images there",
+            f"ch-image pull --arch={wanted} {shown}",
+        )
     return image or _find_directory(reference, storage, unsafe=unsafe)
 
 
-def find_stored(reference: bytes, storage: Storage) -> Image | None:
+def find_stored(reference: bytes, storage: Storage, arch: bytes = b"") -> Image | None:
     """Return the image with the name ``reference`` in ``storage``, or None."""
     name = image_name(reference)
     if name is None or storage.directory < 0:
         return None
     try:
-        place = storage.at(b"images/" + name_to_directory(name).encode())
+        place = stored_place(storage.at(b"."), name, arch)
         directory = os.open(place, OPEN_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return None

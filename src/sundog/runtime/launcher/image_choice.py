@@ -6,7 +6,7 @@ import os
 
 from sundog.base.kernel.files import STDOUT_FILENO
 from sundog.base.kernel.libc import printable
-from sundog.base.record.stored_path import path_in_storage
+from sundog.base.record.stored_path import path_in_storage, stored_place
 from sundog.errors import NotInStorage, SundogError
 from sundog.runtime.container.paths import exists
 from sundog.runtime.container.search_path import ENGINE_PATH
@@ -22,7 +22,6 @@ from sundog.runtime.launcher.image import (
     find_container,
     find_image,
     image_name,
-    image_place,
 )
 from sundog.runtime.launcher.run_plan import REQUIRED_BINDS
 from sundog.runtime.launcher.statuses import APPTAINER_STATUSES
@@ -52,11 +51,11 @@ def choose_storage(line: CommandLine, path: bytes, usual: bytes) -> Storage:
     """
     name = image_name(line.operands[0])
     place = path_in_storage(line.operands[0])
-    if place is not None and (name is None or not exists(image_place(path, name))):
+    if place is not None and (name is None or not exists(stored_place(path, name))):
         path, name = place
         line.operands[0] = name.encode()
         line.messages.verbose(f"storage of the image: {printable(path)}")
-    return find_storage(path, name, is_usual=path == usual)
+    return find_storage(path, name, is_usual=path == usual, arch=line.image.arch)
 
 
 def choose_image(line: CommandLine, storage: Storage, given: Image | None = None) -> Image:
@@ -67,7 +66,14 @@ def choose_image(line: CommandLine, storage: Storage, given: Image | None = None
     if line.image.container:
         image = find_container(line.image.container, storage)
     else:
-        image = given or find_image(line.operands[0], storage, unsafe=line.image.unsafe)
+        options = line.image
+        image = given or find_image(
+            line.operands[0], storage, arch=options.arch, unsafe=options.unsafe
+        )
+    if line.image.arch and (line.image.container or given is not None):
+        raise SundogError(
+            "--arch is for images in storage", "leave it out: this image has only one architecture"
+        )
     if given is None and not image.named:
         _refuse_other_directory(line, storage)
     if line.image.container and line.image.overlay_size is not None:

@@ -18,10 +18,11 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.stub import await_child, discard_child_signal, read_all
 from sundog.base.record.known_layouts import LAYOUT_RECORD_LIMIT, KnownLayout
+from sundog.base.record.stored_path import stored_place
 from sundog.errors import SundogError
 from sundog.runtime.container.execute import quoted
 from sundog.runtime.container.paths import absolute, exists
-from sundog.runtime.launcher.image import image_name, image_place
+from sundog.runtime.launcher.image import image_name
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.storage import private_storage
 
@@ -51,7 +52,7 @@ def use_layout(
     """
     word = line.operands[0]
     own = image_name(word)
-    if exists(word) or (own is not None and exists(image_place(storage, own))):
+    if exists(word) or (own is not None and exists(stored_place(storage, own))):
         return
     shown = printable(word)
     _, _, place = word.partition(b":")
@@ -97,7 +98,7 @@ def _recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
             return None
         if name is None or image_name(name.encode()) != name:
             return None
-        return name.encode() if exists(image_place(storage, name)) else None
+        return name.encode() if exists(stored_place(storage, name)) else None
 
 
 def _ask_loader(words: list[bytes], environment: Environment) -> bytes:

@@ -14,9 +14,9 @@ from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.record.kept import CONTAINER_IMAGE, container_place
 from sundog.base.record.magic import IMAGE_HEAD, image_kind
-from sundog.base.record.names import name_to_directory
 from sundog.base.record.stack import read_stack
-from sundog.errors import StoreError
+from sundog.base.record.stored_path import stored_place
+from sundog.errors import NotInStorage, StoreError
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import image_name
@@ -54,14 +54,14 @@ def _has_layer_files(line: CommandLine, storage: Storage) -> bool:
     if storage.directory < 0:
         return False
     if line.image.container:
-        place = container_place(line.image.container) + b"/" + CONTAINER_IMAGE
+        place = storage.at(container_place(line.image.container) + b"/" + CONTAINER_IMAGE)
     else:
         name = image_name(line.operands[0])
         if name is None:
             return False
-        place = b"images/" + name_to_directory(name).encode()
+        place = stored_place(storage.at(b"."), name, line.image.arch)
     try:
-        with Closing(os.open(storage.at(place), OPEN_DIRECTORY)) as directory:
+        with Closing(os.open(place, OPEN_DIRECTORY)) as directory:
             return read_stack(directory).has_files
     except (OSError, StoreError):
         return False  # what is wrong is told when the image is found
@@ -113,4 +113,7 @@ def is_stored_name(reference: bytes, storage: Storage) -> bool:
     name = image_name(reference)
     if name is None or storage.directory < 0:
         return False
-    return exists(storage.at(b"images/" + name_to_directory(name).encode()))
+    try:
+        return exists(stored_place(storage.at(b"."), name))
+    except NotInStorage:  # it is, for other machines
+        return True

@@ -20,6 +20,7 @@ class ImageOptions:
     """The image: where it is, and whether the command may write to it."""
 
     __slots__ = (
+        "arch",
         "container",
         "mount_point",
         "overlay_size",
@@ -31,6 +32,7 @@ class ImageOptions:
     )
 
     def __init__(self, given: Given) -> None:
+        self.arch: bytes = given.get("arch", b"")
         self.container: bytes = given.get("container", b"")
         self.mount_point: bytes | None = given.get("mount")
         self.overlay_size: bytes | None = given.get("write-fake")

@@ -128,6 +128,13 @@ def _read_owned_bind(value: bytes) -> tuple[tuple[bytes, bytes, bool | None], bo
     return parse_bind(value), is_owned
 
 
+def _read_arch(value: bytes) -> bytes:
+    """Return the architecture; "host" is the default."""
+    if not value:
+        raise SundogError("--arch: no architecture", "as in --arch=arm64")
+    return b"" if value == b"host" else value
+
+
 def _read_container(value: bytes) -> bytes:
     """Return the ID of a container."""
     if not is_container_id(value):
@@ -257,6 +264,7 @@ _REPEATED_READERS: dict[str, Callable[..., Any]] = {
 }
 # ... and options of which the last one counts.  Other arguments count as they are.
 _VALUE_READERS: dict[str, Callable[..., Any]] = {
+    "arch": _read_arch,
     "container": _read_container,
     "gid": lambda value: parse_id(value, "--gid"),
     "host-mpi": lambda value: value or b"",

@@ -29,8 +29,8 @@ from sundog.base.kernel.modes import S_IFDIR, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_NO_SYMLINKS, openat2
 from sundog.base.record.layer_path import LAYER_LINKS, LAYER_OWNERS, LAYER_TREE
 from sundog.base.record.location import account_name, is_others_link
-from sundog.base.record.names import name_to_directory
 from sundog.base.record.stack import read_stack
+from sundog.base.record.stored_path import stored_place
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 
@@ -98,12 +98,12 @@ class Storage:
         self.directory = directory
 
 
-def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
+def find_storage(path: bytes, name: str | None, *, is_usual: bool, arch: bytes = b"") -> Storage:
     """Return the storage directory ``path`` (absolute) from which to run the image ``name``.
 
-    ``name`` is None if the user gave no image name: then the function opens only a private
-    directory.  ``is_usual`` says that ``path`` is the path that applies by default.  Raises
-    SundogError if ``ch-run`` must not run the image.
+    ``arch`` is as in ``stored_place``.  ``name`` is None if the user gave no image name: then the
+    function opens only a private directory.  ``is_usual`` says that ``path`` is the path that
+    applies by default.  Raises SundogError if ``ch-run`` must not run the image.
     """
     if name is None:
         return private_storage(path)
@@ -123,7 +123,8 @@ def find_storage(path: bytes, name: str | None, *, is_usual: bool) -> Storage:
     elif not status.st_mode & OPEN_TO_OTHERS:
         return Storage(path, directory, has_link=has_link, is_private=True)
     try:
-        _check_entries(storage, b"images/" + name_to_directory(name).encode(), status.st_uid)
+        place = stored_place(storage.at(b"."), name, arch)
+        _check_entries(storage, b"images/" + place.rpartition(b"/")[2], status.st_uid)
     except PermissionError:
         raise closed_storage(path) from None
     return storage

@@ -1,0 +1,141 @@
+"""One name for several platforms: pushed as one index, pulled by list, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sundog.image.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Runner
+    from tests.image.registry.servers import InProcessRegistry
+
+HOST = str(Platform.of_host()).removeprefix("linux/")
+PLATFORMS = tuple(dict.fromkeys((HOST, "arm/v6", "riscv64")))
+
+
+@pytest.fixture
+def img(run_ch_image: Runner, tmp_path: Path) -> str:
+    """Put "img" into storage for three platforms; a file of each tells which."""
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    for arch in PLATFORMS:
+        (root / "etc/which").write_text(arch)
+        run_ch_image("import", "-a", arch, root, "img")
+    return "img"
+
+
+def stored(run_ch_image: Runner, *words: str) -> list[tuple[str, str]]:
+    images = json.loads(run_ch_image("list", "--format=json", *words).stdout)
+    return [(image["name"], image["platform"].removeprefix("linux/")) for image in images]
+
+
+def skopeo(*words: str | Path) -> Any:
+    env = os.environ | {"XDG_RUNTIME_DIR": "/nonexistent"}
+    done = subprocess.run(["skopeo", *words], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def seen(where: str, arch: str, *words: str) -> Any:
+    """Return the configuration that skopeo reads for a platform."""
+    architecture, _, variant = arch.partition("/")
+    chosen = [
+        f"--override-arch={architecture}",
+        *([f"--override-variant={variant}"] * (variant > "")),
+    ]
+    return skopeo(*chosen, "inspect", "--config", *words, where)
+
+
+def test_push_makes_one_index_and_skopeo_reads_each_platform(
+    registry: str, img: str, run_ch_image: Runner, run_ch_run: Runner
+) -> None:
+    name = f"{registry}/multi/img:1"
+    digest = run_ch_image("push", img, name).stdout.strip()
+    where = f"docker://{name}"
+    index = skopeo("inspect", "--raw", "--tls-verify=false", where)
+    assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    for arch in PLATFORMS:
+        config = seen(where, arch, "--tls-verify=false")
+        assert Platform.of("linux", config["architecture"], config.get("variant", "")) == (
+            Platform.parse(arch)
+        )
+    assert json.loads(run_ch_image("inspect", "--remote", name).stdout) == index
+    assert run_ch_image("push", img, name).stdout.strip() == digest  # the same bytes again
+
+    run_ch_image("pull", "--platform", "linux/riscv64,linux/arm/v6", name, "back")
+    assert stored(run_ch_image, "back") == [("back", "arm/v6"), ("back", "riscv64")]
+    run_ch_image("pull", "-a", HOST, name, "back")
+    assert len(stored(run_ch_image, "back")) == 3
+    assert run_ch_image("push", "back", f"{registry}/multi/img:2").stdout.strip() == digest
+    only = run_ch_image("push", "-a", "riscv64", img, f"{registry}/multi/img:3").stdout.strip()
+    manifest = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{registry}/multi/img:3")
+    assert manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert only in [entry["digest"] for entry in index["manifests"]]
+
+
+@pytest.mark.parametrize("form", ["oci-archive", "oci-dir"])
+def test_save_makes_an_index_and_load_takes_it_back(
+    img: str, run_ch_image: Runner, tmp_path: Path, form: str
+) -> None:
+    before = stored(run_ch_image)
+    path = tmp_path / "saved"
+    run_ch_image("save", "-o", path, "--format", form, img)
+    where = f"{'oci' if form == 'oci-dir' else form}:{path}:docker.io/library/img:latest"
+    for arch in PLATFORMS:
+        assert seen(where, arch)["architecture"] == Platform.parse(arch).architecture
+    run_ch_image("delete", "*")
+    run_ch_image("load", path)
+    platforms = [platform for _, platform in before]
+    assert stored(run_ch_image) == [("img:latest", platform) for platform in platforms]
+    run_ch_image("load", "-a", "riscv64", path, "one")
+    assert stored(run_ch_image, "one") == [("one", "riscv64")]
+    run_ch_image("load", path, "all")
+    assert [platform for _, platform in stored(run_ch_image, "all")] == platforms
+
+
+def test_an_archive_of_docker_has_one_platform(
+    img: str, run_ch_image: Runner, tmp_path: Path
+) -> None:
+    run_ch_image("save", "--format=docker-archive", "-a", "riscv64", "-o", tmp_path / "a", img)
+    assert seen(f"docker-archive:{tmp_path}/a", "riscv64")["architecture"] == "riscv64"
+
+
+def test_the_index_comes_last(
+    in_process: InProcessRegistry, img: str, run_ch_image: Runner
+) -> None:
+    name = f"{in_process.host}/img"
+    run_ch_image("push", img, name)
+    puts = [request for request in in_process.requests if "/manifests/" in request]
+    puts = [request for request in puts if request.startswith("PUT")]
+    assert [("sha256:" in request) for request in puts] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("fault", [("-a", "riscv64"), ()], ids=["option", "metadata"])
+def test_an_import_whose_programs_say_otherwise_warns(
+    run_ch_image: Runner, tmp_path: Path, fault: tuple[str, ...]
+) -> None:
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin/sh").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\0\xb7\0" + bytes(60))
+    if not fault:
+        (root / "ch").mkdir()
+        (root / "ch/metadata.json").write_text('{"arch": "s390x"}')
+    done = run_ch_image("import", *fault, root, "x")
+    if fault:
+        assert "its programs are for linux/arm64; the image becomes one for linux/riscv64" in (
+            done.stderr
+        )
+        assert stored(run_ch_image, "x") == [("x", "riscv64")]
+    else:
+        assert "its /ch/metadata.json says it is for linux/s390x; the image becomes one for " in (
+            done.stderr
+        )
+        assert stored(run_ch_image, "x") == [("x", "arm64")]
