@@ -138,6 +138,7 @@ MODULES = {
     "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
     "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
     "ch_run_ender": Joined("sundog.runtime.launcher.ender", "start_group_ender"),
+    "ch_run_foreign": Joined("sundog.runtime.container.binfmt", "opened_emulator"),
     "ch_run_overlay": Joined("sundog.runtime.container.overlay_directories", "overlaid_root"),
     "ch_run_own_devices": Joined("sundog.runtime.container.own_devices", "OwnDevices"),
     "ch_run_idle": Joined("sundog.runtime.launcher.idle", "Idle"),

@@ -63,7 +63,7 @@ def stored(run_ch_image: Runner, busybox_tar: Path, storage: Path) -> Path:
 LINES = [
     ("ch-image bui", ["build", "build-cache"]),
     ("ch-image -v -s x bui", ["build", "build-cache"]),
-    ("ch-image build --for", ["--force", "--force-cmd"]),
+    ("ch-image build --forc", ["--force", "--force-cmd"]),
     ("ch-image build --force=n", ["--force=none", "--force=notify", "--force=notify,strict"]),
     ("ch-image build --force n", ["none", "notify", "notify,strict"]),
     ("ch-image build --target ", ["base", "final"]),

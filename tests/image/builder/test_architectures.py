@@ -102,7 +102,7 @@ import os, sys
 from sundog.runtime.container.binfmt import Emulator
 from sundog.runtime.container.enter import enter_namespaces
 enter_namespaces(0, 0)
-kept = Emulator("aarch64", {os.fsencode(emulator())!r}).register()
+kept = Emulator("aarch64", {os.fsencode(emulator())!r}).open().register()
 os.set_inheritable(kept, True)
 os.environ["PATH"] = "/nothing"
 os.execv(sys.argv[1], sys.argv[1:])

@@ -25,7 +25,7 @@ from sundog.runtime.container.binfmt import Emulator
 from sundog.runtime.container.enter import enter_namespaces
 uid, gid = os.getuid(), os.getgid()
 enter_namespaces(0, 0)
-kept = Emulator("aarch64", os.fsencode(sys.argv[1])).register()
+kept = Emulator("aarch64", os.fsencode(sys.argv[1])).open().register()
 enter_namespaces(uid, gid)
 """
 

@@ -6,7 +6,7 @@ import errno
 
 from sundog.errors import ADMINISTRATOR, FuseRefused, Hint, KernelError, NotHere, SundogError
 from sundog.front.doctor.outcome import Check
-from sundog.runtime.container.binfmt import own_binfmt_misc
+from sundog.runtime.container.binfmt import own_binfmt_misc, refusal
 from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.features import try_overlay, try_squash, try_tmpfs_xattrs
 from sundog.runtime.emulation.notify.seccomp.trial import (
@@ -92,8 +92,9 @@ def _binfmt() -> str:
     enter_namespaces(0, 0)
     try:
         own_binfmt_misc()
-    except SundogError as error:
-        raise NotHere(error.message, error.hint) from None
+    except KernelError as error:
+        known = refusal(error.errno)
+        raise NotHere(known.message, known.hint) from None
     return "ch-run and RUN can run programs of other machines"
 
 

@@ -37,6 +37,7 @@ from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.accounts import accounts_of
 from sundog.runtime.launcher.caller import inherited_environment, restore_signals
 from sundog.runtime.launcher.dry_run import dry_run_text
+from sundog.runtime.launcher.foreign import ForeignPrograms
 from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
 from sundog.runtime.launcher.host_sources import requested_binds
 from sundog.runtime.launcher.image_choice import choose_image
@@ -159,7 +160,9 @@ def _launch(
     hidden = hidden_from(line, storage, environment, mounts_of(shown))
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)
     own = Part(request.companion.mounts())
-    parts = [*shown, binds, own, _LockedMounts() if request.uid == 0 else Part(), sharing]
+    foreign = Part() if line.dry else ForeignPrograms(line.operands[1:], request.environment)
+    locked = _LockedMounts() if request.uid == 0 else Part()
+    parts = [*shown, binds, own, foreign, locked, sharing]
     mounts = mounts_of(parts)
 
     enter_namespaces(request.uid, request.gid)

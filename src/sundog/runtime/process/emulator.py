@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Literal
 
-QEMU_VARIABLE = b"CH_QEMU"
+_VARIABLE = b"CH_QEMU"
 _PREFIX, _SUFFIX = b"qemu-", b"-static"
 
 # Machine → e_machine, e_flags, and the bytes of an address.
@@ -95,7 +95,7 @@ def find_emulator(machine: str, environment: Mapping[bytes, bytes]) -> bytes:
 
 def _candidates(machine: str, environment: Mapping[bytes, bytes]) -> Iterator[bytes]:
     """Yield the files that may be the emulator."""
-    given = environment.get(QEMU_VARIABLE, b"")
+    given = environment.get(_VARIABLE, b"")
     if given and not os.path.isdir(given):
         yield given
         return

@@ -49,7 +49,7 @@ def expected_failure(path: bytes) -> int:
                 if not path:
                     return errno.ENOEXEC
                 continue
-            if not _is_own_program(head):
+            if not is_own_program(head):
                 return errno.ENOEXEC
             loader = dynamic_loader(head)
             if loader:
@@ -114,7 +114,7 @@ def _script_interpreter(head: bytes) -> bytes:
     return name if end or zero or blank else b""
 
 
-def _is_own_program(head: bytes) -> bool:
+def is_own_program(head: bytes) -> bool:
     """Tell whether a program is one for this machine."""
     kind, machine = (int.from_bytes(head[at : at + 2], sys.byteorder) for at in (16, 18))
     known = [STEP_KINDS[abi][0] for abi in ABIS.get(os.uname().machine, ()) if abi]

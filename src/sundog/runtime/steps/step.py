@@ -223,7 +223,7 @@ def _guard(
     set_dumpable(False)
     tie()
     if step.emulator is not None:
-        step.emulator.register()  # it lasts as long as this process, which has its descriptor
+        step.emulator.open().register()  # this process has the descriptor until it ends
     with suppress(KernelError):  # some sites allow none: user.max_ipc_namespaces is 0
         unshare(CLONE_NEWIPC)
     ending = Ending(rootless(b"/proc"), host)
