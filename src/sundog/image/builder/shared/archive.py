@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from sundog.errors import (
     ArchiveError,
@@ -147,8 +148,8 @@ class _Export:
         for step in stage.steps:
             above = (*layers, step.layer) if step.layer else layers
             stacks = [layers if step.is_above else (), *step.stacks]
-            if all(self._is_here(layer) for stack in (above, *stacks) for layer in stack):
-                named = [[*map(self._store.layers.portable_id, stack)] for stack in stacks]
+            if self._is_here(step.layer) and all(map(self._has_name, chain(*stacks))):
+                named = [[*map(self._portable_id, stack)] for stack in stacks]
                 key = portable_digest(step.template, named, stage.platform)
                 result = Result(key, step.layer or None, step.text, Platform.parse(stage.platform))
                 if key not in self.entries:
@@ -174,7 +175,13 @@ class _Export:
         self._writer.close()
 
     def _is_here(self, layer: str) -> bool:
-        return not is_promised(layer) and self._store.layers.exists(layer)
+        return not layer or (not is_promised(layer) and self._store.layers.exists(layer))
+
+    def _has_name(self, layer: str) -> bool:
+        return is_promised(layer) or self._store.layers.exists(layer)
+
+    def _portable_id(self, layer: str) -> str:
+        return layer if is_promised(layer) else self._store.layers.portable_id(layer)
 
     def _write(self, result: Result) -> None:
         store, blob, guessed = self._store, EMPTY_BLOB, False
