@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -10,12 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 from scripts.place import CHECKOUT
 
-from tests.conftest import copy_storage
+from tests.conftest import copy_storage, run_program
+from tests.image.pull.conftest import flavours, tls
+from tests.image.pull.flavours import PASSWORD, USER
 from tests.image.registry.servers import InProcessRegistry
 from tests.system.pages import Command, Reader, blocks, make_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from tests.image.pull.flavours import Flavours
+
+__all__ = ["flavours", "tls"]
 
 DOCS = CHECKOUT / "docs"
 PAGES = [*DOCS.rglob("*.md"), *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md"))]
@@ -62,28 +69,23 @@ def recipes() -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("service", ["GitLab", "GitHub"])
-def test_recipes_for_ci(
-    service: str, reader: Reader, registry: InProcessRegistry, tmp_path: Path
-) -> None:
-    """Two jobs, each with a storage directory of its own: the second one runs nothing."""
-    registry.token = "a-token"
+def run_recipe(service: str, reader: Reader, host: str, tmp_path: Path) -> None:
+    """Run two jobs, each with a storage directory of its own: the second one runs nothing."""
     reader.write("Dockerfile", "FROM debian:trixie\nCOPY list /\nRUN cat /list >/made\n")
     reader.write("list", "1")
     reader.environment |= {
         "REGISTRY_AUTH_FILE": str(tmp_path / "logins.json"),
-        "CI_REGISTRY": registry.host,
-        "CI_REGISTRY_IMAGE": f"{registry.host}/group/project",
-        "CI_REGISTRY_USER": "me",
-        "CI_REGISTRY_PASSWORD": "secret",
+        "CI_REGISTRY": host,
+        "CI_REGISTRY_IMAGE": f"{host}/group/project",
+        "CI_REGISTRY_USER": USER,
+        "CI_REGISTRY_PASSWORD": PASSWORD,
         "CI_COMMIT_SHORT_SHA": "0123abcd",
-        "GITHUB_ACTOR": "me",
+        "GITHUB_ACTOR": USER,
         "GITHUB_REPOSITORY": "Me/Project",
         "GITHUB_SHA": "0123abcd" * 5,
-        "TOKEN": "secret",
+        "TOKEN": PASSWORD,
     }
-    lines = "\n".join(["set -e", *recipes()[service]]).replace("ghcr.io", registry.host)
+    lines = "\n".join(["set -e", *recipes()[service]]).replace("ghcr.io", host)
     said = []
     for number in ("1", "2"):
         copy_storage(tmp_path / "storage", tmp_path / number)
@@ -99,8 +101,31 @@ def test_recipes_for_ci(
         said.append(done.stderr)
     assert re.search(r"  3\. RUN", said[0])
     assert re.search(r"  3\* RUN", said[1])
+    assert "warning: " not in said[0] + said[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", ["GitLab", "GitHub"])
+def test_recipes_for_ci(
+    service: str, reader: Reader, registry: InProcessRegistry, tmp_path: Path
+) -> None:
+    registry.token = "a-token"
+    run_recipe(service, reader, registry.host, tmp_path)
     assert registry.count(r"PUT /v2/(group|me)/project/manifests/0123abcd") == 2
     assert registry.count(r"POST /v2/(group|me)/project/blobs/uploads/\?mount=.*") >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", ["GitLab", "GitHub"])
+def test_recipes_for_ci_with_docker_registry(
+    service: str, reader: Reader, flavours: Flavours, tmp_path: Path
+) -> None:
+    """Its version 2, with a token server: who may push has to log in."""
+    run_recipe(service, reader, flavours.token, tmp_path)
+    name = {"GitLab": "group", "GitHub": "me"}[service]
+    pushed = f"docker://{flavours.token}/{name}/project:0123abcd"
+    found = run_program(["skopeo", "inspect", "--tls-verify=false", pushed]).stdout
+    assert len(json.loads(found)["Layers"]) == 3
 
 
 @pytest.mark.slow

@@ -196,7 +196,7 @@ def test_a_record_has_a_bound(tmp_path: Path) -> None:
         steps = [
             StepRecord.of(1, "RUN", step_key("run", (), {str(each): "1" for each in range(2)}))
         ] * count
-        return StageRecord("0", "FROM bb", ("a",), steps)
+        return StageRecord("0", layers=("a",), steps=steps)
 
     assert pack_stages([stage(1)] * (LIMIT // 10)) == b"{}"
     with Store.open(str(tmp_path / "storage")) as store:

@@ -23,9 +23,10 @@ from scripts.conformance.images import read_image
 from scripts.place import CHECKOUT
 
 from sundog.runtime.container.search_path import ENGINE_PATH
-from tests.conftest import base_image, kept_by_root
+from tests.conftest import base_image, kept_by_root, runner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from scripts.conformance.cases import Case, Check
@@ -53,16 +54,38 @@ def test_dockerfile(
     before = {path: path.read_bytes() for path in context.rglob("*") if path.is_file()}
     make_base(run_ch_image, case.base, tmp_path)
     options = [f"--force={case.force}", "--no-fallback", *case.options_in(context)]
-    run_ch_image("build", *options, "-t", "built", context, timeout=TIMEOUT)
+    kept = f"--cache-to=type=local,dest={tmp_path}/cache"
+    words: list[str | Path] = ["build", *options, "-t", "built", context]
+    run_ch_image(*words, *([kept] if is_shared(case) else []), timeout=TIMEOUT)
     assert {path: path.read_bytes() for path in before} == before
     image = exported(run_ch_image, storage, tmp_path)
     for check in case.checks:
         run_check(check, run_ch_run, image)
+    if is_shared(case):
+        check_of_cache(words, image, tmp_path, case.base)
     if not case.peer:
         return
     theirs = kept_by_root(lambda: peer.kept(case))
     found = differences(image, theirs, exclusions(), with_owners=case.force == "notify")
     assert not found, "\n".join([f"{len(found)} differ:", *found[:60]])
+
+
+def is_shared(case: Case) -> bool:
+    """Tell whether an empty store is to take the results, too: of each, but in ordinary runs."""
+    return ALL or case == CASES[0]
+
+
+def check_of_cache(words: Sequence[str | Path], built: Image, place: Path, base: str) -> None:
+    """Build in an empty store from the shared cache: no RUN runs, and the image is the same."""
+    ch_image = runner("ch-image", place / "empty")
+    (place / "of-cache").mkdir()
+    make_base(ch_image, base, place / "of-cache")
+    done = ch_image(*words, f"--cache-from=type=local,src={place}/cache", timeout=TIMEOUT)
+    assert not re.findall(r"^ *\d+\. (?:RUN|COPY|ADD).*", done.stderr, re.MULTILINE)
+    found = differences(
+        exported(ch_image, place / "empty", place / "of-cache"), built, (), with_owners=True
+    )
+    assert not found, "\n".join(found[:60])
 
 
 @pytest.mark.parametrize("case", DEMANDING, ids=[case.name for case in DEMANDING])

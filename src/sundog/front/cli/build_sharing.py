@@ -28,7 +28,7 @@ def chosen_sharing(arguments: BuildArguments, report: Report) -> Sharing:
 
     def open_place(text: PlaceText) -> Place:
         if text.kind == LOCAL:
-            return DirectoryPlace(text, report)
+            return DirectoryPlace(text, report.warning)
         # A registry may take a minute to keep a large layer.
         is_source = text.option == "--cache-from"
         return RegistryPlace(text, session(silence=SILENCE) if is_source else session(), report)

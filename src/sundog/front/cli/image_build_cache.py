@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
 
+from sundog.errors import UsageError
 from sundog.front.cli.output import human_size, print_json, print_line
 from sundog.front.cli.reference_options import DOT_DEFAULT
+from sundog.front.cli.registries import pull_options
 from sundog.image.store.layer_tree import layer_nodes, usage
 from sundog.image.store.store import Store
+from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +24,16 @@ if TYPE_CHECKING:
     from sundog.image.store.layer_tree import LayerNode, Usage
 
 _WIDTH = 100
+_STDOUT = "-"
 
 
 def run(arguments: BuildCacheArguments, report: Report) -> int:
     """Reset, collect garbage and show the tree, as asked, in this order; print the summary."""
     path = arguments.storage_path()
+    if arguments.export or arguments.source:
+        return _moved(arguments, report)
+    if arguments.images or arguments.stage:
+        raise UsageError("build-cache: images and --stage are for --export", "add --export FILE")
     if arguments.reset or arguments.collect:
         # Closing the store removes what nothing needs any more.
         with report.watched("deleting"), Store.open(path) as store:
@@ -35,6 +45,7 @@ def run(arguments: BuildCacheArguments, report: Report) -> int:
                 images = store.images.entries()
                 forgotten = store.cache.prune({layer for image in images for layer in image.layers})
             store.deleted.clear()
+            store.clear_imported()
             store.expect_garbage()
             removed = store.cache_mounts.clear()
             report.info(f"forgot {forgotten} results, removed {removed} cache mounts")
@@ -55,6 +66,38 @@ def run(arguments: BuildCacheArguments, report: Report) -> int:
         _print_tree(nodes, is_long=report.is_verbose)
         print_line()
     _print_summary(counted)
+    return 0
+
+
+def _moved(arguments: BuildCacheArguments, report: Report) -> int:
+    """Export results, or import them."""
+    from sundog.image.builder.shared.archive import export_cache, import_cache  # seldom needed
+
+    others = (arguments.reset, arguments.collect, arguments.tree, arguments.dot is not None)
+    if any(others) or (arguments.export and arguments.source):
+        raise UsageError("build-cache: --export and --import stand alone", "run it twice")
+    with Store.open(arguments.storage_path()) as store:
+        if arguments.source:
+            if arguments.images or arguments.stage:
+                raise UsageError("build-cache: --import takes all of a file", "leave the rest out")
+            platform = pull_options(arguments).wanted
+            count = import_cache(store, arguments.source, platform=platform, report=report)
+            report.info(f"imported {count} results")
+            return 0
+        to_stdout = arguments.export == _STDOUT
+        if to_stdout and sys.stdout.isatty():
+            raise UsageError("standard output is a terminal", "name a file, or redirect it")
+        exported = export_cache(
+            store,
+            sys.stdout.buffer if to_stdout else arguments.export,
+            arguments.images,
+            arguments.stage,
+            packing=Packing.choose(arguments.compression, os.environ),
+            report=report,
+        )
+    if exported.missing:
+        report.info(f"not in storage, so not exported: {exported.missing} results")
+    report.info(f"exported {exported.results} results")
     return 0
 
 

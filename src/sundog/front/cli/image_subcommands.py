@@ -53,6 +53,21 @@ class BuildCacheArguments(ImageArguments):
     reset: bool = flag("--reset", "forget all results")
     collect: bool = flag("--gc", "forget results that no image is made of")
     tree: bool = flag("--tree", "show which layer was made on which")
+    images: Sequence[str] = operand(
+        "IMAGE",
+        "for --export: the results of the last builds of these (default: of all)",
+        nargs="*",
+    )
+    export: str = option(
+        "--export", "FILE", "write results to a file, for another storage; - for stdout", default=""
+    )
+    stage: Sequence[str] = repeated(
+        "--stage", "STAGE", "for --export: those of this stage, by name or number; repeatable"
+    )
+    source: str = option(
+        "--import", "FILE", "take results from such a file; - for stdin", default=""
+    )
+    compression: str = _COMPRESSION
     dot: str | None = option(
         "--dot",
         "PATH",

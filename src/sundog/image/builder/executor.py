@@ -59,7 +59,7 @@ def build(
     for tag in options.tags:
         canonical_name(tag)
     _note_syntax(dockerfile, report)
-    shared = _shared_caches(options, report)
+    shared = _shared_caches(store, options, report)
     try:
         _, image = _build(store, dockerfile, options, report, shared)
     except BuildAgain as again:
@@ -77,16 +77,16 @@ def build_unnamed(
 ) -> StageResult:
     """Build an image and give it no name; raise as ``build``, and never try again."""
     options = replace(options, tags=(), run=replace(options.run, retry=False))
-    shared = _shared_caches(options, report)
+    shared = _shared_caches(store, options, report)
     return _staged(store, dockerfile, options, report, shared)[1]
 
 
-def _shared_caches(options: BuildOptions, report: Report) -> SharedCaches | None:
-    if options.sharing is None:
+def _shared_caches(store: Store, options: BuildOptions, report: Report) -> SharedCaches | None:
+    if options.sharing is None and not store.has_imported:
         return None
     from sundog.image.builder.shared.cache import SharedCaches  # few builds have any
 
-    return SharedCaches(options.sharing, report)
+    return SharedCaches.of(store, options.sharing, report)
 
 
 def _build(
@@ -214,6 +214,8 @@ def _records(state: BuildState) -> Mapping[str, bytes]:
         known = {name: state.store.last_builds.get(name) for name in state.options.tags}
         return {name: record for name, record in known.items() if record}
     stages = [state.results[index].record for index in sorted(state.results)]
+    if state.shared is not None:
+        stages = [stage.renamed(state.shared.known) for stage in stages]
     return dict.fromkeys(state.options.tags, pack_stages(stages))
 
 

@@ -7,7 +7,7 @@ checksums of what its key is made of.  It has no contents, and none of secrets, 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sundog.base.fields import Fields, parse_json
 from sundog.base.kernel.libc import printable
@@ -32,7 +32,7 @@ from sundog.image.store.last_builds import LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sundog.base.fields import JsonObject
     from sundog.image.builder.keys import Field
@@ -56,31 +56,52 @@ _DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A step of a stage: ``whole`` is a checksum of its key without the layers below."""
+    """A step of a stage: ``whole`` is a checksum of its key without the layers below.
+
+    ``template`` and ``stacks`` are the rest of its key: ``stacks`` has the layers of other images,
+    and ``is_above`` tells whether those of the stage come before them.  ``tried`` is the template
+    of the key under which the step failed, if it was tried again.
+    """
 
     line: int
     text: str
     layer: str
     whole: str
     parts: Mapping[PartName, str]
+    template: str
+    stacks: tuple[tuple[str, ...], ...]
+    is_above: bool
+    tried: str = ""
 
     @classmethod
     def of(cls, line: int, text: str, key: StepKey, layer: str | None = None) -> StepRecord:
         """Return the record of a step; ``layer`` is None if it changed nothing."""
-        whole = _checksum((key.kind, key.fields))
-        return cls(line, text[:_TEXT], layer or "", whole, dict(_parts(key.fields)))
+        whole, below, *stacks = _checksum((key.kind, key.fields)), *map(tuple, key.stacks())
+        parts = dict(_parts(key.fields))
+        return cls(
+            line,
+            text[:_TEXT],
+            layer or "",
+            whole,
+            parts,
+            key.template,
+            tuple(stacks),
+            bool(below),
+        )
 
     def to_json(self) -> list[object]:
         """Return the record as a list."""
         parts = [[*name, checksum] for name, checksum in self.parts.items()]
-        return [self.line, self.text, self.layer, self.whole, parts]
+        key = [self.template, self.stacks, self.is_above, self.tried]
+        return [self.line, self.text, self.layer, self.whole, parts, *key]
 
     @classmethod
     def from_json(cls, value: object) -> StepRecord:
         """Return the record of a list; raise DocumentError."""
         match value:
-            case [int(line), str(text), str(layer), str(whole), list(parts)]:
-                return cls(line, text, layer, whole, dict(map(_part_from, parts)))
+            case [int(line), str(text), str(layer), str(whole), list(parts), *key]:
+                of_key = _key_from(key)
+                return cls(line, text, layer, whole, dict(map(_part_from, parts)), *of_key)
         raise DocumentError("not the record of a step")
 
     @property
@@ -91,17 +112,43 @@ class StepRecord:
 
 @dataclass(slots=True)
 class StageRecord:
-    """A stage: its name, its FROM, and the layers of that; then its steps."""
+    """A stage: its name, its FROM, the image and the layers of that, its platform; its steps.
+
+    ``image`` is "" if it is another stage, or nothing.
+    """
 
     name: str
     base: str = ""
+    image: str = ""
+    platform: str = ""
     layers: tuple[str, ...] = ()
     steps: list[StepRecord] = field(default_factory=list)
 
     def to_json(self) -> JsonObject:
         """Return the record as an object."""
-        steps = [step.to_json() for step in self.steps]
-        return {"name": self.name, "base": self.base, "layers": self.layers, "steps": steps}
+        return {
+            "name": self.name,
+            "base": self.base,
+            "image": self.image,
+            "platform": self.platform,
+            "layers": self.layers,
+            "steps": [step.to_json() for step in self.steps],
+        }
+
+    def renamed(self, name: Callable[[tuple[str, ...]], tuple[str, ...]]) -> StageRecord:
+        """Return the record with other names of the layers, as ``name`` returns them."""
+        made = tuple(step.layer for step in self.steps if step.layer)
+        layers = name(self.layers + made)
+        own = iter(layers[len(self.layers) :])
+        steps = [
+            replace(
+                step,
+                layer=next(own) if step.layer else "",
+                stacks=tuple(map(name, step.stacks)),
+            )
+            for step in self.steps
+        ]
+        return replace(self, layers=layers[: len(self.layers)], steps=steps)
 
     @classmethod
     def from_json(cls, value: object) -> StageRecord:
@@ -110,6 +157,8 @@ class StageRecord:
         return cls(
             fields.required_string("name"),
             fields.string("base"),
+            fields.string("image"),
+            fields.string("platform"),
             fields.strings("layers") or (),
             [StepRecord.from_json(step) for step in fields.array("steps") or ()],
         )
@@ -251,6 +300,19 @@ def _part_from(value: object) -> tuple[PartName, str]:
         case [str(kind), str(mount), str(name), str(checksum)] if kind in _WORDS:
             return (kind, mount, name), checksum
     raise DocumentError("not the record of a part")
+
+
+def _key_from(value: list[object]) -> tuple[str, tuple[tuple[str, ...], ...], bool, str]:
+    match value:
+        case [str(template), list(stacks), bool(is_above), str(tried)]:
+            return template, tuple(map(_stack_from, stacks)), is_above, tried
+    raise DocumentError("not the record of a key")
+
+
+def _stack_from(value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(layer, str) for layer in value):
+        return tuple(value)
+    raise DocumentError("not the record of layers")
 
 
 def _checksum(value: Field) -> str:

@@ -100,10 +100,14 @@ class StepKey:
         """Return the local digest with other names for the layers."""
         return digest_of([_VERSION, self.kind, self.layers, self.fields], name)
 
+    @property
+    def template(self) -> str:
+        """The digest without the layers."""
+        return self.named(lambda _: ())
+
     def portable(self, name: Naming, platform: str) -> str:
         """Return the digest that all stores agree about: ``name`` returns diff IDs."""
-        fields: Field = [_PORTABLE, _VERSION, platform, self.kind, self.layers, self.fields]
-        return digest_of(fields, name)
+        return portable_digest(self.template, [[*name(each)] for each in self.stacks()], platform)
 
     def stacks(self) -> Iterator[Stack]:
         """Yield the layers of each image that the key names."""
@@ -118,6 +122,11 @@ def is_promised(layer: str) -> bool:
 def step_key(kind: str, layers: Sequence[str], *fields: Field) -> StepKey:
     """Return the key of an instruction on top of ``layers``."""
     return StepKey(kind, Stack(layers), fields)
+
+
+def portable_digest(template: str, stacks: Sequence[Sequence[str]], platform: str) -> str:
+    """Return the digest of a key that all stores agree about; ``stacks`` have diff IDs."""
+    return digest_of([_PORTABLE, _VERSION, platform, template, [[*each] for each in stacks]])
 
 
 def cache_key(kind: str, layers: Sequence[str], *fields: Field) -> str:

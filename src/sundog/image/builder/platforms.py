@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from sundog.image.oci.config import ImageConfig
 
 
+def platform_of(config: ImageConfig) -> Platform:
+    """Return the platform of an image, this machine's if it has none."""
+    if not config.architecture:
+        return Platform.of_host()
+    return Platform.of(config.os, config.architecture, config.variant)
+
+
 def wanted_platform(dockerfile: Dockerfile, start: From) -> Platform | None:
     """Return the platform that a FROM, after substitution, asks for; None if it asks for none.
 

@@ -31,11 +31,20 @@ _RUN, _BUILD = "run", "build"  # what began again
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step: its key, the layers below it, and its portable key ("" if there is none)."""
+    """A step: its key, the layers below it, and its portable key ("" if there is none).
+
+    ``template`` is the key without the layers.
+    """
 
     key: str
     below: Sequence[str]
-    portable: str = ""
+    portable: str
+    template: str
+
+    @classmethod
+    def of(cls, key: StepKey, portable: str = "") -> Mark:
+        """Return the mark of a step with this key."""
+        return cls(key.local, key.layers, portable, key.template)
 
 
 class RunAgain(Exception):
@@ -91,8 +100,8 @@ def recall_shared(
     if not portable or state.shared is None or not state.options.run.retry:
         return
     kinds = (_RUN, _BUILD) if state.options.run.force.seccomp else (_BUILD,)
-    mark = Mark(key.local, key.layers, portable)
-    known = [kind for kind in kinds if state.shared.has_note(_portable_key(mark, kind))]
+    mark = Mark.of(key, portable)
+    known = [kind for kind in kinds if state.shared.has_note(note_digest(portable, kind))]
     if not state.options.dry_run:
         for kind in known:
             state.shared.keep_note(key, partial(_note_key, kind))
@@ -160,12 +169,13 @@ def _note_key(kind: str, key: str) -> str:
     return cache_key("again", (), key, kind)
 
 
-def _portable_key(mark: Mark, kind: str) -> str:
-    return digest_of(("again", mark.portable, kind))
+def note_digest(portable: str, kind: str = _RUN) -> str:
+    """Return the portable key of the note that a step had to be tried again."""
+    return digest_of(("again", portable, kind))
 
 
 def _remember(state: BuildState, mark: Mark, kind: str) -> None:
     if mark.portable and state.shared is not None and not state.options.dry_run:
-        state.shared.write_note(_portable_key(mark, kind), COMMENT)
+        state.shared.write_note(note_digest(mark.portable, kind), COMMENT)
     if state.options.cache_mode != CACHE_DISABLED and not state.options.dry_run:
         state.store.cache.put(_note_key(kind, mark.key), None, mark.below)

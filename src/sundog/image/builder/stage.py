@@ -135,7 +135,8 @@ class StageBuild:
                 self._steps.start_from(*known)
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._steps.config, platform)
-        self._steps.note_base(from_text(start))
+        image = base if isinstance(base, str) and base != SCRATCH else ""
+        self._steps.note_base(from_text(start), image)
 
     def _triggers(self) -> tuple[Instruction, ...]:
         """Remove the base's ONBUILD triggers from the configuration and return them."""

@@ -13,6 +13,7 @@ from sundog.image.builder.graph import named_sources
 from sundog.image.builder.growing_environment import GrowingEnvironment
 from sundog.image.builder.keys import cache_key
 from sundog.image.builder.options import CACHE_DISABLED
+from sundog.image.builder.platforms import platform_of
 from sundog.image.builder.report import HIT, MISS
 from sundog.image.builder.retry import (
     COMMENT,
@@ -67,9 +68,10 @@ class StageSteps:
         """Continue an image."""
         self.layers, self.config = layers, config
 
-    def note_base(self, text: str) -> None:
-        """Note for the next build that the image is now what FROM gives."""
-        self.past.base, self.past.layers = text, self.layers or ()
+    def note_base(self, text: str, image: str) -> None:
+        """Note for the next build that the image is now what FROM, ``text``, gives."""
+        platform, name = str(platform_of(self.config)), self.past.name
+        self.past = StageRecord(name, text, image, platform, self.layers or ())
 
     def configure(self, config: ImageConfig) -> None:
         """Give the image another configuration."""
@@ -127,7 +129,7 @@ class StageSteps:
         key = self._key(instruction, step)
         is_announced = again is not None and again.is_announced
         comment = "" if again is None else COMMENT
-        mark = Mark(key.local, key.layers)
+        mark = Mark.of(key)
         hit = self._found(instruction, mark, is_announced=is_announced)
         portable = self._portable(key, is_here=hit is not None)
         if hit is None and portable and self._looks_up:
@@ -146,7 +148,8 @@ class StageSteps:
         else:
             layer = hit.layer
         self._share(portable, step, layer)
-        self.past.steps.append(replace(record, layer=layer or ""))
+        tried = "" if again is None else again.mark.template
+        self.past.steps.append(replace(record, layer=layer or "", tried=tried))
         self._record(step.text, layer, comment)
 
     def _explain(self, record: StepRecord, step: TreeStep) -> None:
@@ -175,7 +178,7 @@ class StageSteps:
         if self._state.shared is not None and self._state.shared.has_promised(key):
             step, notice = self._fetched(make, step)
             key = self._key(instruction, step)
-        mark = Mark(key.local, key.layers, portable)
+        mark = Mark.of(key, portable)
         with ExitStack() as stack:
             if self._is_cached:
                 stack.enter_context(self._store.turn(mark.key).held(self._tell_waiting))

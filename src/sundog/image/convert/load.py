@@ -64,10 +64,23 @@ def load(
     """
     store.hold()
     try:
-        members = _members(store, source)
+        members = open_members(store, source)
         images = _read(members, platform)
     except FAULTS as error:
         raise _failed(source, error) from error
+    return load_images(store, source, members, images, name, report=report)
+
+
+def load_images(
+    store: Store,
+    source: str,
+    members: Members,
+    images: Sequence[ArchivedImage],
+    name: str | None = None,
+    *,
+    report: Report,
+) -> list[Image]:
+    """Load ``images``, which are in ``members``, as ``load`` does, and raise as it."""
     count = len({image.documents[0][0] if image.documents else id(image) for image in images})
     names = [_names(source, image, name, count) for image in images]
     for text in (text for own in names for text in own):
@@ -125,7 +138,7 @@ class FoundImage:
         store.hold()
         with _faults(what):
             if isinstance(source, str):
-                members = _members(store, source)
+                members = open_members(store, source)
             else:
                 members = ArchiveMembers.read(store, source, what)
             if members.has(oci_layout.LAYOUT):
@@ -171,7 +184,8 @@ def _one(images: Sequence[ArchivedImage], tag: str) -> ArchivedImage:
     raise ArchiveError(f"it holds no image {tag}", f"it holds: {texts}")
 
 
-def _members(store: Store, source: str) -> Members:
+def open_members(store: Store, source: str) -> Members:
+    """Return the files of an archive, a layout's directory or ``-``; raise SundogError."""
     if source == STANDARD_INPUT:
         return ArchiveMembers.read(store, sys.stdin.buffer, "standard input")
     path = os.path.abspath(os.fsencode(source))

@@ -43,6 +43,8 @@ INDEX = "index.json"
 REF_NAME = "org.opencontainers.image.ref.name"
 FULL_NAME = "io.containerd.image.name"
 
+CACHE_KEY = "sundog.cache.key"
+_OTHER = frozenset(["vnd.docker.reference.type", CACHE_KEY])
 _CONFIG_LIMIT = 16 << 20
 _NESTING = 4
 
@@ -63,12 +65,12 @@ def read_layout(members: Members, platform: Platform | None) -> list[ArchivedIma
     None stands for all platforms whose manifests the layout has.  Raises ArchiveError,
     ManifestError, ImageConfigError, PlatformUnavailable.
     """
-    index = _index(members)
+    index = read_index(members)
     # One image may have several names.
     names: dict[Digest, list[str]] = {}
     entries: dict[Digest, Descriptor] = {}
     for entry in index.manifests:
-        if _is_image(entry):
+        if is_image(entry):
             entries.setdefault(entry.digest, entry)
             names.setdefault(entry.digest, []).extend(_names(entry))
     members.meter.check_images(len(entries))
@@ -99,7 +101,7 @@ def read_one(
 
     With neither, a single image may have any tag.  Raises what ``read_layout`` does.
     """
-    entries = [entry for entry in _index(members).manifests if _is_image(entry)]
+    entries = [entry for entry in read_index(members).manifests if is_image(entry)]
     if digest:
         found = _by_digest(members, entries, Digest.parse(digest))
     else:
@@ -120,7 +122,7 @@ def read_named(members: Members, platform: Platform, tag: str) -> ArchivedImage:
 
     Raises what ``read_layout`` does.
     """
-    entries = [entry for entry in _index(members).manifests if _is_image(entry)]
+    entries = [entry for entry in read_index(members).manifests if is_image(entry)]
     found = [entry for entry in entries if not tag or tag in (*_tags(entry), *_texts(entry))]
     count = len({entry.digest for entry in found})
     if count == 1:
@@ -142,7 +144,7 @@ def _texts(entry: Descriptor) -> list[str]:
     return texts or _tags(entry) or [str(entry.digest)]
 
 
-def _index(members: Members) -> Index:
+def read_index(members: Members) -> Index:
     """Return the index of a layout; raise ArchiveError for an unknown version."""
     layout = Fields.parse(read_member(members, LAYOUT, MANIFEST_SIZE_LIMIT), LAYOUT, DocumentError)
     version = layout.string("imageLayoutVersion")
@@ -151,9 +153,10 @@ def _index(members: Members) -> Index:
     return Index.from_json(read_member(members, INDEX, MANIFEST_SIZE_LIMIT), OCI_INDEX)
 
 
-def _is_image(entry: Descriptor) -> bool:
-    is_attestation = "vnd.docker.reference.type" in entry.annotations
-    return entry.media_type in INDEXES | MANIFESTS and not is_attestation
+def is_image(entry: Descriptor) -> bool:
+    """Tell whether an entry of an index is an image, and nothing about one, or of a build cache."""
+    is_other = not _OTHER.isdisjoint(entry.annotations)
+    return entry.media_type in INDEXES | MANIFESTS and not is_other
 
 
 def _by_digest(
@@ -167,17 +170,20 @@ def _by_digest(
         if entry.media_type in INDEXES:
             content = _document(members, entry, MANIFEST_SIZE_LIMIT)
             for inner in Index.from_json(content, entry.media_type).manifests:
-                if inner.digest == digest and _is_image(inner):
+                if inner.digest == digest and is_image(inner):
                     return inner
     return None
 
 
 def write_layout(
-    writer: Writer, images: Sequence[tuple[LeavingImage, Sequence[Reference]]]
+    writer: Writer,
+    images: Sequence[tuple[LeavingImage, Sequence[Reference]]],
+    more: Sequence[Descriptor] = (),
 ) -> None:
     """Write all files of a layout except its layers; their names are ``blob_name``'s.
 
-    Images for several platforms under one name become an index.
+    Images for several platforms under one name become an index.  The index of the layout has the
+    entries ``more``, too, whose files are there.
     """
     named: dict[str, list[Descriptor]] = {}
     documents: dict[Digest, bytes] = {}
@@ -186,7 +192,7 @@ def write_layout(
         documents[image.descriptor.digest] = image.content
         for reference in references:
             named.setdefault(reference.canonical, []).append(image.descriptor)
-    entries = []
+    entries = [*more]
     for name, found in named.items():
         entry = found[0]
         if len(found) > 1:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from sundog.image.convert.oci_layout import Writer
+    from sundog.image.oci.descriptor import Descriptor
     from sundog.image.store.image_files import Image
     from sundog.image.store.layer_info import LayerBlob
     from sundog.image.store.store import Store
@@ -57,7 +58,7 @@ class _Forward(io.RawIOBase):
         return written
 
 
-class _ArchiveWriter:
+class ArchiveWriter:
     """A tar on its way to ``out``; equal contents give equal bytes."""
 
     def __init__(self, out: BinaryIO, epoch: int | None) -> None:
@@ -134,15 +135,16 @@ def save(
         if not isinstance(destination, str):
             raise UsageError(f"--format={form} needs a directory to write to", "give one with -o")
         with _new_directory(destination) as path:
-            _write(store, images, _DirectoryWriter(path), form, packing=packing, report=report)
+            writer: Writer = _DirectoryWriter(path)
+            write_images(store, images, writer, form, packing=packing, report=report)
         return
-    with _opened(destination) as out:
-        writer = _ArchiveWriter(out, packing.epoch)
-        _write(store, images, writer, form, packing=packing, report=report)
-        writer.close()
+    with opened_output(destination) as out:
+        archive = ArchiveWriter(out, packing.epoch)
+        write_images(store, images, archive, form, packing=packing, report=report)
+        archive.close()
 
 
-def _write(
+def write_images(
     store: Store,
     images: Sequence[Image],
     writer: Writer,
@@ -150,7 +152,9 @@ def _write(
     *,
     packing: Packing,
     report: WatchingReport,
+    more: Sequence[Descriptor] = (),
 ) -> None:
+    """Write images and the index of their archive; ``more`` is as of ``write_layout``."""
     put_layer: Callable[[Store, Sequence[str], Packing, Writer, set[str]], LayerBlob]
     put_layer = _put_bare_layer if form == DOCKER_ARCHIVE else _put_blob
     written: set[str] = set()
@@ -174,7 +178,7 @@ def _write(
     if form == DOCKER_ARCHIVE:
         docker_archive.write_archive(writer, leaving)
     else:
-        oci_layout.write_layout(writer, leaving)
+        oci_layout.write_layout(writer, leaving, more)
 
 
 def _put_blob(
@@ -220,7 +224,7 @@ def _put_bare_layer(
 
 
 @contextmanager
-def _opened(destination: str | BinaryIO) -> Iterator[BinaryIO]:
+def opened_output(destination: str | BinaryIO) -> Iterator[BinaryIO]:
     """Open a file that replaces ``destination`` on success; a stream is used as it is."""
     if not isinstance(destination, str):
         yield destination

@@ -21,6 +21,7 @@
     convert/        see ``convert.temporary``
     run/            what is known of running containers: see ``state.place``
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
+    imported/       results of builds that came in a file: see ``builder.shared.archive``
     sif/            see ``registry.sif_files``
     host-libraries/ what ``ch-run --host-mpi`` has found out: see ``host_mpi.kept``
 

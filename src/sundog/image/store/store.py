@@ -100,6 +100,16 @@ class Store:
 
         return KeptContainers(self._storage, self.layers, self.images)
 
+    @property
+    def imported(self) -> bytes:
+        """The directory of imported results of builds, see ``builder.shared.archive``."""
+        return self._storage.at(b"imported")
+
+    @property
+    def has_imported(self) -> bool:
+        """Tell whether there are any."""
+        return os.path.exists(os.path.join(self.imported, b"index.json"))
+
     @cached_property
     def last_builds(self) -> LastBuilds:
         """What the builds had that made the images."""
@@ -154,6 +164,11 @@ class Store:
         clear(self._storage, self.cache_mounts)
         with suppress(OSError):
             self.images.heal_links()
+
+    def clear_imported(self) -> None:
+        """Remove the imported results of builds."""
+        with suppress(FileNotFoundError):
+            self.scratch.dispose(self.scratch.aside(self.imported))
 
     def collect(self) -> bool:
         """Remove all layers, flattened trees and blobs that nothing refers to.

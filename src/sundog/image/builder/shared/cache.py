@@ -23,7 +23,10 @@ from sundog.errors import (
     UnreachableError,
 )
 from sundog.image.builder.keys import is_promised
+from sundog.image.builder.platforms import platform_of
+from sundog.image.builder.shared.directory_place import DirectoryPlace
 from sundog.image.builder.shared.entry import Result
+from sundog.image.builder.shared.place import Sharing
 from sundog.image.builder.shared.registry_place import QuietReport
 from sundog.image.oci.platform import Platform
 from sundog.image.store.cache import CacheHit
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.bases import Bases, ImageName, LookUp, PromisedImage
     from sundog.image.builder.keys import Stack, StepKey
     from sundog.image.builder.report import Report
-    from sundog.image.builder.shared.place import Found, Place, Sharing
+    from sundog.image.builder.shared.place import Found, Place, PlaceText
     from sundog.image.oci.config import ImageConfig
     from sundog.image.store.store import Store
     from sundog.image.transfer.layers import RemoteLayer
@@ -47,6 +50,13 @@ _OF_LAYER = (*_OF_ENTRY, RegistryError)
 ATTEMPTS = 2  # to reach a registry: a build goes on without its cache
 _FAULTS = 3  # of entries, until their place is given up
 _SHOWN = 12  # digits of a key in messages
+
+
+def _no_place(text: PlaceText) -> Place:
+    raise AssertionError(text)
+
+
+_NONE = Sharing((), (), None, _no_place)
 
 
 class PromiseBroken(Exception):
@@ -83,7 +93,7 @@ class _PlaceInUse:
 class SharedCaches:
     """The shared caches of one command."""
 
-    def __init__(self, sharing: Sharing, report: Report) -> None:
+    def __init__(self, sharing: Sharing, report: Report, imported: Place | None = None) -> None:
         self.report = report
         self._longest = sharing.longest
         self._sources, self._destinations = (
@@ -93,8 +103,16 @@ class SharedCaches:
             ]
             for texts in (sharing.sources, sharing.destinations)
         )
+        if imported is not None:
+            self._sources.insert(0, _PlaceInUse("--import", imported, report))
         self._expired: set[str] = set()
         self._failures: list[str] = []
+
+    @classmethod
+    def of(cls, store: Store, sharing: Sharing | None, report: Report) -> SharedCaches:
+        """Return the shared caches of a build, with what was imported into the store."""
+        imported = DirectoryPlace.imported(store, report.warning) if store.has_imported else None
+        return cls(sharing or _NONE, report, imported)
 
     @property
     def has_sources(self) -> bool:
@@ -221,7 +239,7 @@ class SharedBuild:
             made = {layer for stack in key.stacks() for layer in stack} & self._made
             if any(not self._store.layers.portable_id(layer, computes=False) for layer in made):
                 return ""
-        return key.portable(self._names, str(_platform(config)))
+        return key.portable(self._names, str(platform_of(config)))
 
     def find(self, key: StepKey, portable: str, below: tuple[str, ...]) -> CacheHit | None:
         """Return the result under a portable key; ``below`` are the layers of the stage."""
@@ -257,7 +275,7 @@ class SharedBuild:
             return
         if layer is not None:
             layer = self.here((*below, layer))[-1]
-        result = Result(portable, layer, text, _platform(config))
+        result = Result(portable, layer, text, platform_of(config))
         origin = self._origins.get(portable, "")
         self._caches.write(self._store, result, replaces=replaces, origin=origin)
 
@@ -276,6 +294,11 @@ class SharedBuild:
     def write_note(self, key: str, text: str) -> None:
         """Write an entry that says something by its key alone."""
         self._caches.write(self._store, Result(key, None, text, Platform.of_host()), replaces=False)
+
+    def known(self, layers: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the IDs of layers, as far as they are here by now."""
+        count = next((n for n in range(len(layers), 0, -1) if layers[:n] in self._here), 0)
+        return self._here.get(layers[:count], ()) + layers[count:]
 
     def has_promised(self, key: StepKey) -> bool:
         """Tell whether a key names a layer that is not here."""
@@ -363,9 +386,3 @@ class SharedBuild:
             layer if is_promised(layer) else self._store.layers.portable_id(layer)
             for layer in stack
         ]
-
-
-def _platform(config: ImageConfig) -> Platform:
-    if not config.architecture:
-        return Platform.of_host()
-    return Platform.of(config.os, config.architecture, config.variant)

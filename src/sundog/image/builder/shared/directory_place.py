@@ -22,7 +22,8 @@ from sundog.image.builder.shared.entry import (
     read_entry,
     read_manifest,
 )
-from sundog.image.builder.shared.place import Found
+from sundog.image.builder.shared.place import LOCAL, Found, PlaceText
+from sundog.image.convert.oci_layout import REF_NAME
 from sundog.image.oci.index import Index
 from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT
 from sundog.image.oci.verified import VerifiedReader
@@ -31,14 +32,17 @@ from sundog.image.transfer.packing import Packing, pack, warn_of_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.image.builder.report import Report
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import BinaryIO, Self
+
     from sundog.image.builder.shared.entry import Result
-    from sundog.image.builder.shared.place import PlaceText
     from sundog.image.oci.descriptor import Descriptor
     from sundog.image.oci.digest import Digest
+    from sundog.image.oci.verified import Readable
     from sundog.image.store.store import Store
 
-_REF_NAME = "org.opencontainers.image.ref.name"
+    Blob = tuple[Descriptor, BinaryIO]
+
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 20
 _OPENED = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -65,11 +69,16 @@ class _FileStream:
 class DirectoryPlace:
     """A directory; ``text`` has its path, and how layers get there."""
 
-    def __init__(self, text: PlaceText, report: Report) -> None:
+    def __init__(self, text: PlaceText, warn: Callable[[str], None]) -> None:
         self._path = os.path.abspath(os.fsencode(text.where))
         self._packing = Packing(text.compression)
         self._option = text.option
-        self._report = report
+        self._warn = warn
+
+    @classmethod
+    def imported(cls, store: Store, warn: Callable[[str], None]) -> Self:
+        """Return the place of what ``build-cache --import`` has brought into a store."""
+        return cls(PlaceText("--import", LOCAL, os.fsdecode(store.imported)), warn)
 
     @property
     def name(self) -> str:
@@ -104,13 +113,24 @@ class DirectoryPlace:
         except OSError as error:
             raise BuildError(f"can't write {self.name}: {error.strerror}") from error
 
+    def take(self, entries: Mapping[str, Descriptor], blobs: Iterable[Blob]) -> None:
+        """Take over entries, by their keys, with all their ``blobs``; raise OSError.
+
+        Raises ContentMismatch for a blob that is not what it should be; then no entry is there.
+        """
+        os.makedirs(self._at(b"blobs", b"sha256"), exist_ok=True)
+        for descriptor, stream in blobs:
+            with stream:
+                self._put_stream(descriptor.digest, VerifiedReader.of_blob(stream, descriptor))
+        self._enter(entries)
+
     def _write(self, store: Store, result: Result) -> None:
         os.makedirs(self._at(b"blobs", b"sha256"), exist_ok=True)
         blob, guessed = EMPTY_BLOB, False
         if result.layer is None:
             self._put(blob.descriptor.digest, EMPTY_LAYER)
         else:
-            warn_of_layer(store, result.layer, result.text, self._report.warning)
+            warn_of_layer(store, result.layer, result.text, self._warn)
             packed = pack(store, result.layer, self._packing)
             try:
                 self._put_file(packed.blob.descriptor.digest, packed.path)
@@ -120,15 +140,22 @@ class DirectoryPlace:
         leaving = entry_documents(result, blob, guessed=guessed)
         self._put(leaving.manifest.config.digest, leaving.config)
         self._put(leaving.descriptor.digest, leaving.content)
+        self._enter({result.key: leaving.descriptor})
+
+    def _enter(self, added: Mapping[str, Descriptor]) -> None:
+        """Name entries, whose blobs are there, in the index."""
         lock = os.open(self._at(b"oci-layout"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with Closing(lock):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not os.fstat(lock).st_size:
                 os.write(lock, _LAYOUT)
             entries = self._entries()
-            entries[result.key] = replace(leaving.descriptor, annotations={_REF_NAME: result.key})
-            index = Index(tuple(entries.values()))
-            replace_file(self._at(b"index.json"), index.to_bytes(), mode=0o644)
+            for key, descriptor in added.items():
+                entries[key] = replace(descriptor, annotations={REF_NAME: key})
+            content = Index(tuple(entries.values())).to_bytes()
+            if len(content) > MANIFEST_SIZE_LIMIT:
+                raise BuildError(f"{self.name} is full", "begin another one")
+            replace_file(self._at(b"index.json"), content, mode=0o644)
 
     def _entries(self) -> dict[str, Descriptor]:
         """Return the descriptors of the index by name; {} for a layout that is not there yet."""
@@ -145,7 +172,7 @@ class DirectoryPlace:
         except OSError as error:
             raise BuildError(f"can't read {self.name}: {error.strerror}") from error
         index = Index.from_json(content)
-        return {each.annotations.get(_REF_NAME, str(each.digest)): each for each in index.manifests}
+        return {each.annotations.get(REF_NAME, str(each.digest)): each for each in index.manifests}
 
     def _read(self, described: Descriptor, limit: int) -> bytes:
         """Return a small blob, checked; raise ContentMismatch, ManifestError, BuildError."""
@@ -159,12 +186,16 @@ class DirectoryPlace:
             replace_file(self._blob(digest), content, mode=0o644)
 
     def _put_file(self, digest: Digest, path: bytes) -> None:
+        with open(path, "rb") as source:
+            self._put_stream(digest, source)
+
+    def _put_stream(self, digest: Digest, source: Readable) -> None:
         place = self._blob(digest)
         if os.path.exists(place):
             return
         draft = os.path.join(os.path.dirname(place), b".sundog-" + os.urandom(8).hex().encode())
         try:
-            with open(path, "rb") as source, open(draft, "wb") as file:
+            with open(draft, "wb") as file:
                 while chunk := source.read(_CHUNK):
                     file.write(chunk)
                 file.flush()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sundog.errors import DigestSyntaxError, ManifestError
+from sundog.image.convert.oci_layout import CACHE_KEY
 from sundog.image.oci.config import HistoryEntry, ImageConfig
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sundog.image.transfer.documents import LeavingImage
 
 CONFIG_LIMIT = 4 << 20  # bytes
-_KEY = "sundog.cache.key"
 _OWNERS, _GUESSED = "sundog.cache.owners", "guessed"
 _TEXT_LIMIT = 1 << 20  # characters of an instruction
 # The layer without files, as other builders write it: an empty tar, compressed.
@@ -75,14 +75,14 @@ def entry_documents(result: Result, blob: LayerBlob, *, guessed: bool) -> Leavin
         created=now,
         history=(HistoryEntry(now, result.text),),
     )
-    annotations = {_KEY: result.key} | ({_OWNERS: _GUESSED} if guessed else {})
+    annotations = {CACHE_KEY: result.key} | ({_OWNERS: _GUESSED} if guessed else {})
     return leaving_image(config, (blob,), annotations=annotations)
 
 
 def read_manifest(key: str, content: bytes, media_type: str = "") -> Manifest:
     """Return the manifest of the entry under a key; raise ManifestError for another thing."""
     manifest = Manifest.from_json(content, media_type)
-    if manifest.annotations.get(_KEY) != key or manifest.config.media_type not in CONFIGS:
+    if manifest.annotations.get(CACHE_KEY) != key or manifest.config.media_type not in CONFIGS:
         raise ManifestError("not an entry of a build cache")
     if len(manifest.layers) != 1:
         raise ManifestError(f"an entry has one layer, this one has {len(manifest.layers)}")

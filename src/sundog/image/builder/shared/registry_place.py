@@ -71,7 +71,7 @@ class RegistryPlace:
         reference = Reference.parse(text.where)
         if reference.digest is not None:
             raise UsageError(f"{text.option}: a digest: {text.where}", "give a repository")
-        if reference.tag is not None:
+        if ":" in text.where.rpartition("/")[2]:
             report.info(
                 f"{text.option}: the tag {reference.tag} is not used: each step has its own"
             )
