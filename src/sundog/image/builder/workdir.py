@@ -16,6 +16,7 @@ from sundog.image.builder.keys import step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ class WorkdirStep(PlainStep):
                 raise
         if owner is not None:
             record = OwnerRecord("d", owner.uid, owner.gid)
-            snapshot.owners = StepOwners(dict.fromkeys(made, record))
+            snapshot.owners = StepOwners(KnownRecords.of(dict.fromkeys(made, record)))
 
 
 def make_workdir(root: int, path: str) -> list[bytes]:

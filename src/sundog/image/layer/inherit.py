@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from sundog.base.record.owners import OwnerRecord
 from sundog.image.layer.below import SET_ID, Below, LayerTree, kind_of
+from sundog.image.layer.known_records import KnownRecords
 from sundog.image.layer.xattrs import get_xattrs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-
-    from sundog.base.record.owners import OwnersManifest
 
 _BUFFER_SIZE = 64 * 1024
 
@@ -40,14 +39,14 @@ class StepOwners:
     ``unrecorded`` says that nobody saw whose they are, whatever the emulation reported.
     """
 
-    records: OwnersManifest
+    records: KnownRecords = field(default_factory=KnownRecords)
     is_complete: bool = False
     guessed: bool = False
     unrecorded: bool = False
 
     def decide(self, path: bytes) -> bool:
         """Tell whether the step knows the owner of ``path``."""
-        return self.is_complete or path in self.records
+        return self.is_complete or self.records.get(path) is not None
 
 
 class Base:
@@ -63,7 +62,7 @@ class Base:
         known: StepOwners | None = None,
     ) -> None:
         self.below = Below(below)
-        self._known = known or StepOwners({})
+        self._known = known or StepOwners()
         self._skeleton = Below([LayerTree(skeleton, {})])
 
     def __enter__(self) -> Self:

@@ -31,6 +31,7 @@ from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import DocumentError, StoreError
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 from sundog.image.oci.config import HistoryEntry
 from sundog.image.store.image_files import read_image
 from sundog.image.store.mounted import mounted_names
@@ -148,9 +149,10 @@ class KeptContainers:
         if os.path.lexists(tree):  # a crash came before the manifest was written
             self._move(tree, upper)
         os.makedirs(os.path.join(sealing, CONTAINER_WORK), exist_ok=True)
-        known = StepOwners({}, guessed=guessed, unrecorded=True)
+        known = StepOwners(guessed=guessed, unrecorded=True)
         with suppress(FileNotFoundError):
-            known = StepOwners(read_owners(self._at(identity, CONTAINER_OWNERS)), is_complete=True)
+            records = read_owners(self._at(identity, CONTAINER_OWNERS))
+            known = StepOwners(KnownRecords.of(records), is_complete=True)
         below = self._layers.paths(image.layers)
         info = storage.worker.call(seal, sealing, below, storage.at(_SKELETON), known)
         if info is None:

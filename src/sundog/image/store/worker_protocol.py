@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from sundog.base.record.owners import pack_owners, unpack_owners
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def take_apart(value: object) -> tuple[str, tuple[object, ...]]:
     name = type(value).__name__
     if isinstance(value, StepOwners):
         flags = value.is_complete, value.guessed, value.unrecorded
-        return name, (pack_owners(value.records), *flags)
+        return name, (value.records.pack(), *flags)
     if type(value).__module__ != VALUES.get(name):
         raise TypeError(f"this may not cross between processes: {value!r}")
     slots: tuple[str, ...] = getattr(type(value), "__slots__", ())
@@ -72,8 +72,8 @@ def put_together(name: str, parts: tuple[object, ...]) -> object:
     """Return the value of the class ``name`` with these fields.  Raises ValueError."""
     if name == StepOwners.__name__:
         match parts:
-            case (bytes(records), bool(is_complete), bool(guessed), bool(unrecorded)):
-                return StepOwners(unpack_owners(records), is_complete, guessed, unrecorded)
+            case (records, bool(is_complete), bool(guessed), bool(unrecorded)):
+                return StepOwners(KnownRecords.unpack(records), is_complete, guessed, unrecorded)
         raise ValueError("not the fields of StepOwners")
     kind = _looked_up(VALUES, name)
     try:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from sundog.base.kernel.files import Closing, symlink, write_all
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
-from sundog.base.record.owners import OwnerRecord, pack_owners, unpack_owners
+from sundog.base.record.owners import OwnerRecord
 from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.directories import make_directories
 from sundog.image.builder.keys import step_key
 from sundog.image.builder.tree_step import PlainStep
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 from sundog.image.layer.whole_image import DIRECTORY
 from sundog.runtime.steps.step import in_root
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Protocol
 
-    from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.keys import Field, StepKey
+    from sundog.image.layer.known_records import PackedRecords
     from sundog.image.layer.whole_image import Addition
     from sundog.image.store.drivers import Snapshot
     from sundog.image.store.store import Store
@@ -89,22 +90,22 @@ class AdditionsStep(PlainStep):
     def execute(self, snapshot: Snapshot) -> None:
         """Write the files.  All belong to root."""
 
-        def write(roots: list[int]) -> bytes:
+        def write(roots: list[int]) -> PackedRecords:
             additions, removals = self.changes.of(roots[0])
-            return pack_owners(_written(roots[0], additions, removals))
+            return _written(roots[0], additions, removals).pack()
 
         try:
             packed = in_root([snapshot.root], write)
         except OSError:
             with self.store.faults:
                 raise
-        snapshot.owners = StepOwners(unpack_owners(packed))
+        snapshot.owners = StepOwners(KnownRecords.unpack(packed))
 
 
 def _written(
     root: int, additions: Mapping[bytes, Addition], removals: Sequence[bytes]
-) -> OwnersManifest:
-    records: OwnersManifest = {}
+) -> KnownRecords:
+    records = KnownRecords()
     for path in removals:
         directory, _, name = path.rpartition(b"/")
         with Closing(make_directories(root, directory)) as fd:
@@ -119,7 +120,7 @@ def _written(
         directory, _, name = path.rpartition(b"/")
         with Closing(make_directories(root, directory)) as fd:
             _write(fd, name, path, addition)
-        records[path] = OwnerRecord(addition.kind)
+        records.add(path, OwnerRecord(addition.kind))
     return records
 
 

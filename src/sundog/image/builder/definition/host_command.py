@@ -18,6 +18,7 @@ from sundog.image.builder.keys import step_key
 from sundog.image.builder.run.step import outcome
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 from sundog.runtime.container.operations import CREATED, FileMount
 from sundog.runtime.container.root import DirectoryRoot
 from sundog.runtime.process.relay import Tail
@@ -98,11 +99,11 @@ class HostStep(PlainStep):
         )
         if not force.notify:
             status = run_step(step)
-            snapshot.owners = StepOwners({}, guessed=force.seccomp, unrecorded=True)
+            snapshot.owners = StepOwners(guessed=force.seccomp, unrecorded=True)
             return status
         mounted = [snapshot.mounted_at(encoded(directory))]
         status, supervised = run_supervised(step, Emulation(mounted=mounted))
-        snapshot.owners = StepOwners(supervised.mounted[0], is_complete=True)
+        snapshot.owners = StepOwners(KnownRecords.of(supervised.mounted[0]), is_complete=True)
         for line in (*supervised.statistics, *supervised.incidents):
             self.report.verbose(line)
         return status

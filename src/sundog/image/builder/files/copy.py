@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sundog.base.kernel.files import Closing
-from sundog.base.record.owners import pack_owners, unpack_owners
 from sundog.errors import ArchiveError, BuildError
 from sundog.image.builder.files.placement import Attributes, Placer
 from sundog.image.builder.files.sources import SourceTree
@@ -21,13 +20,14 @@ from sundog.image.builder.keys import FILES, IMAGE, OTHER, Part, Stack, digest_o
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.below import Below, LayerTree
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 from sundog.runtime.steps.step import in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sundog.base.record.owners import OwnerRecord, OwnersManifest
+    from sundog.base.record.owners import OwnerRecord
     from sundog.errors import DockerfileError, SundogError
     from sundog.image.builder.files.chmod import ModeChange
     from sundog.image.builder.files.chown import OwnerText
@@ -127,8 +127,8 @@ class CopyStep(PlainStep):
                 root = origin.prepare()
                 images.append(0 if root is None else len(roots))
                 roots += [] if root is None else [root]
-            packed = in_root(roots, lambda fds: pack_owners(self._place(fds, images, scratch)))
-            snapshot.owners = StepOwners(unpack_owners(packed))
+            packed = in_root(roots, lambda fds: self._place(fds, images, scratch).pack())
+            snapshot.owners = StepOwners(KnownRecords.unpack(packed))
         except (BuildError, ArchiveError) as error:
             raise self.located(error) from error
         except OSError:
@@ -137,7 +137,7 @@ class CopyStep(PlainStep):
         finally:
             self.store.scratch.dispose(scratch)
 
-    def _place(self, fds: list[int], images: list[int], scratch: bytes) -> OwnersManifest:
+    def _place(self, fds: list[int], images: list[int], scratch: bytes) -> KnownRecords:
         owner = self.owner.resolve(fds[0]) if self.owner else None
         placer = Placer(fds[0], Attributes(owner, self.mode))
         site = Site(placer, encoded(self.destination), self.directory, scratch)

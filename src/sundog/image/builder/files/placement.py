@@ -42,6 +42,7 @@ from sundog.image.builder.files.directories import (
 )
 from sundog.image.layer.below import kind_of
 from sundog.image.layer.holes import data_extents
+from sundog.image.layer.known_records import KnownRecords
 from sundog.image.layer.names import joined
 from sundog.image.layer.remove import remove_tree
 from sundog.runtime.process.watch import WATCH
@@ -50,7 +51,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.base.record.owners import OwnersManifest
     from sundog.image.builder.files.chmod import ModeChange
     from sundog.image.builder.files.content import Above, Listing, Source
     from sundog.image.builder.files.sources import SourceTree
@@ -70,11 +70,12 @@ class Attributes:
 class Placer:
     """The files that one COPY or ADD puts into the image open as ``root``.
 
-    ``records`` collects the owners of these files by canonical path, including root's files.
+    ``records`` collects the owners of these files by canonical path, including root's files.  It
+    keeps those of files that were replaced: what takes their place has a record, too.
     """
 
     def __init__(self, root: int, attributes: Attributes | None = None) -> None:
-        self.records: OwnersManifest = {}
+        self.records = KnownRecords()
         self._root = root
         self._prefix = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/")
         self._attributes = attributes or Attributes()
@@ -113,7 +114,7 @@ class Placer:
         owner = self._attributes.owner or _ROOT
 
         def note(fd: int) -> None:
-            self.records[self.canonical(fd)] = OwnerRecord("d", *owner)
+            self.records.add(self.canonical(fd), OwnerRecord("d", *owner))
 
         return make_directories(self._root, path, note)
 
@@ -145,18 +146,14 @@ class Placer:
         known = record or OwnerRecord(kind)
         if owner is None and keep:
             owner = (known.uid, known.gid)
-        self.records[path] = OwnerRecord(
+        copy = OwnerRecord(
             known.kind,
             *(owner or _ROOT),
             rdev=known.rdev,
             xattrs=known.xattrs,
             guessed=known.guessed and keep and not self._attributes.owner,
         )
-
-    def forget(self, path: bytes) -> None:
-        """Remove the records of ``path`` and below, which are about to be deleted."""
-        for one in [p for p in self.records if p == path or p.startswith(path + b"/")]:
-            del self.records[one]
+        self.records.add(path, copy)
 
 
 class _Copier:
@@ -309,7 +306,6 @@ class _Copier:
                 f"can't copy: a directory is in the way: {printable(os.path.join(path, name))}",
                 "remove it in an earlier RUN",
             )
-        self._placer.forget(joined(self._placer.canonical(directory), name))
 
 
 def _copy_contents(source: int, target: int, size: int) -> None:

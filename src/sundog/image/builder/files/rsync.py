@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import RESOLVE_IN_ROOT, openat2
-from sundog.base.record.owners import OwnerRecord, pack_owners, unpack_owners
+from sundog.base.record.owners import OwnerRecord
 from sundog.errors import BuildError, KernelError
 from sundog.image.builder.files.confined import (
     EMPTY,
@@ -33,6 +33,7 @@ from sundog.image.builder.files.sources import SourceTree
 from sundog.image.builder.keys import FILES, NOTED, Contents, Part, digest_of, step_key
 from sundog.image.builder.tree_step import PlainStep, encoded
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 from sundog.runtime.container.root import DirectoryRoot
 from sundog.runtime.steps.step import in_root
 
@@ -40,7 +41,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sundog.base.record.owners import OwnersManifest
     from sundog.errors import DockerfileError, SundogError
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.keys import Field, StepKey
@@ -109,20 +109,20 @@ class RsyncStep(PlainStep):
     def execute(self, snapshot: Snapshot) -> None:
         """Run rsync; raise DockerfileError if it fails."""
         try:
-            packed = in_root([snapshot.root], lambda roots: pack_owners(self._transfer(roots[0])))
+            packed = in_root([snapshot.root], lambda roots: self._transfer(roots[0]).pack())
         except BuildError as error:
             raise self.located(error) from error
         except OSError:
             with self.store.faults:
                 raise
-        snapshot.owners = StepOwners(unpack_owners(packed))
+        snapshot.owners = StepOwners(KnownRecords.unpack(packed))
 
-    def _transfer(self, root: int) -> OwnersManifest:
+    def _transfer(self, root: int) -> KnownRecords:
         """Run rsync in the namespaces of ``in_root``; return the owners of what it made."""
         place = self._place(root)
         trees = {_CONTEXT: read_only_tree(self._context()), _IMAGE: writable_tree(root)}
         output = self._run(trees, b"/%b/%b" % (_IMAGE, place))
-        return dict(_records(root, place.rstrip(b"/"), list(_items(output))))
+        return KnownRecords.of(dict(_records(root, place.rstrip(b"/"), list(_items(output)))))
 
     def _place(self, root: int) -> bytes:
         """Return the destination below the root without symlinks, with a slash for a directory."""

@@ -19,6 +19,7 @@ from sundog.image.builder.run.refusals import likely_refusals, seen_refusals
 from sundog.image.builder.tree_step import decoded, encoded
 from sundog.image.builder.user import identify
 from sundog.image.layer.inherit import StepOwners
+from sundog.image.layer.known_records import KnownRecords
 from sundog.runtime.container.execute import SCRIPT_SHELL
 from sundog.runtime.container.fast_path import SWITCH, wanted_library
 from sundog.runtime.container.search_path import ENGINE_PATH
@@ -172,7 +173,7 @@ class RunStep:
         if force.notify:
             return self._supervise(step, snapshot, prepared)
         forgets = force.seccomp or force.fakeroot
-        snapshot.owners = StepOwners({}, guessed=forgets, unrecorded=True)
+        snapshot.owners = StepOwners(guessed=forgets, unrecorded=True)
         return run_step(step), ()
 
     def _supervise(
@@ -182,7 +183,7 @@ class RunStep:
         status, supervised = run_supervised(
             step, snapshot.emulation(prepared.mounted, strict=self.options.force.strict)
         )
-        snapshot.owners = StepOwners(supervised.owners, is_complete=True)
+        snapshot.owners = StepOwners(KnownRecords.of(supervised.owners), is_complete=True)
         prepared.keep_owners(supervised.mounted)
         for line in (*supervised.statistics, *supervised.incidents):
             self.report.verbose(line)
