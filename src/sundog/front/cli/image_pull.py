@@ -37,7 +37,7 @@ def run(arguments: PullArguments, report: Report) -> int:
     if name != reference:
         report.info(f"destination:      {name}")
     report.info(f"requesting arch:  {'yolo' if options.any_platform else options.wanted}")
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         report.verbose(f"storage directory: {os.fsdecode(store.path)}")
         if reference == SCRATCH:  # it is in no registry
             config = scratch_config(options.wanted)
