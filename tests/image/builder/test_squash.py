@@ -6,6 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from tests.conftest import runner
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -49,8 +51,9 @@ def tree_of(run: Runner, name: str, tmp_path: Path) -> list[str]:
 
 
 def test_squash(
-    bb: str, tmp_path: Path, run_ch_image: Runner, run_ch_convert: Runner, run_ch_run: Runner
+    bb: str, tmp_path: Path, storage: Path, run_ch_image: Runner, run_ch_run: Runner
 ) -> None:
+    run_ch_convert = runner("ch-convert", storage)
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
     base = inspect(run_ch_image, bb)["layers"]
     run_ch_image("build", "--force=notify", "-t", "plain", tmp_path)

@@ -75,7 +75,7 @@ def check_tar(place: bytes, layer: LayerTree, below: list[LayerTree]) -> None:
     remove_tree(again)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LAYERS, st.data())
 def test_arbitrary_layers(archives: list[list[Entry]], data: st.DataObject) -> None:
     owners = st.sampled_from([0, 0, 7])
@@ -206,7 +206,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(STEPS)
 def test_gnu_tar_shows_the_same(steps: list[list[tuple[bool, str, bytes]]]) -> None:
     """Unpacked one over the other, with rm(1) for whiteouts, the layers give the joined tree."""
