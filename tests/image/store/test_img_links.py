@@ -119,7 +119,7 @@ def test_files_deleted_through_a_link_are_missed(store: Store, storage: Path) ->
 def test_a_command_that_is_killed_before_the_links(
     open_store: Callable[[], Store], storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(operation: Callable[[Store], None]) -> None:
+    def killed(operation: Callable[[Store], object]) -> None:
         child = os.fork()
         if not child:
             with monkeypatch.context() as patched:
@@ -180,7 +180,7 @@ def test_one_command_makes_an_image_while_another_deletes_it(
     store.images.put(image("app"))
     other = open_store()
     set_link = ImgLinks._set
-    acts = [lambda: other.images.put(image("app"))]
+    acts: list[Callable[[], object]] = [lambda: other.images.put(image("app"))]
 
     def slow(self: ImgLinks, name: str, directory: str, *, is_there: bool) -> None:
         while acts:

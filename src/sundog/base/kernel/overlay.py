@@ -29,6 +29,12 @@ from sundog.errors import KernelError
 # overlayfs gives up beyond this many lower directories: OVL_MAX_STACK.
 OVERLAY_MAX_LOWERS = 500
 
+# Beside the layers of an image, a container's overlay has the image's own files, the skeleton,
+# perhaps a layer of missing mount points, and the directories of --overlay.
+_OTHER_LOWERS = 12
+_OTHER_OPTIONS = 512  # bytes of their names, of those of the upper and work, and of other options
+_FIRST_LOWERS_ONE_BY_ONE = (6, 8)  # Linux: overlayfs.rst, "Specifying lower layers"
+
 
 def mount_layers(
     place: bytes,
@@ -72,6 +78,19 @@ def mount_layers(
         os.close(context)
     move_mount(tree, b"", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH)
     os.close(tree)
+
+
+def layers_limit(length: int) -> int:
+    """Return how many layers, with names of this length, each container's overlay takes."""
+    most = OVERLAY_MAX_LOWERS - _OTHER_LOWERS
+    if _linux_version() >= _FIRST_LOWERS_ONE_BY_ONE:
+        return most
+    return min(most, (os.sysconf("SC_PAGE_SIZE") - 1 - _OTHER_OPTIONS) // (length + len(b":")))
+
+
+def _linux_version() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(filter(str.isdigit, minor)))
 
 
 def _context_of_lowers(lowers: list[bytes]) -> int:
@@ -128,8 +147,8 @@ def overlay_data(
             errno.E2BIG,
             f"can't mount overlay: {len(lowers)} layers need {len(data)} bytes of options; the "
             f"kernel takes {limit} bytes and {OVERLAY_MAX_LOWERS} layers",
-            "flatten the image: fewer instructions, or a stage that copies the result; or pull or "
-            "build it again with CH_IMAGE_DRIVER=copy",
+            "give fewer directories by --overlay; if there are none, ch-image tag IMAGE IMAGE "
+            "joins the layers of an image that another machine has put into storage",
         )
     return data
 

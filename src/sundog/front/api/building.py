@@ -116,7 +116,7 @@ def build(
             pull=_puller(report, chosen, tls_verify=tls_verify),
         )
         parsed = parse(document, path=path)
-        with open_store(place) as store:
+        with open_store(place, report) as store:
             build_image(store, parsed, options, report)
             return asdict(described(store, store.images.get(tags[0])))
 

@@ -255,7 +255,7 @@ def _on_store(
     place = None if storage is None else path_of(storage)
 
     def opened(report: ProgressReport) -> T:
-        with open_store(place) as store:
+        with open_store(place, report) as store:
             return work(store, report)
 
     return apart(opened, progress)
@@ -269,9 +269,9 @@ def path_of(path: Path) -> str:
     return text
 
 
-def open_store(storage: str | None) -> Store:
+def open_store(storage: str | None, report: ProgressReport) -> Store:
     """Open the storage directory.  Raises StoreError."""
-    return Store.open(None if storage is None else os.path.abspath(storage))
+    return Store.open(None if storage is None else os.path.abspath(storage), tell=report.info)
 
 
 def open_session(

@@ -55,7 +55,7 @@ def build_definition_file(line: Line, storage: str | None, report: ApptainerRepo
         runs_test=not line.is_set("notest"),
         base=Converted(Place(DIRECTORY, os.path.abspath(target))) if is_update else None,
     )
-    with Store.open(storage) as store:
+    with Store.open(storage, tell=report.info) as store:
         path = os.fsdecode(store.path)
 
         def fetched(address: str) -> str:

@@ -172,6 +172,8 @@ class BuildArguments(RunArguments):
     secret: Sequence[str] = repeated(
         "--secret", "id=ID[,src=FILE|,env=NAME]", "pass a secret to RUN --mount=type=secret"
     )
+    squash: bool = flag("--squash", "make one layer of those of the build")
+    squash_all: bool = flag("--squash-all", "make one layer of all, those of the base included")
     ssh: Sequence[str] = repeated(
         "--ssh",
         "ID[=SOCKET|KEY]",

@@ -28,7 +28,7 @@ from sundog.image.builder.files.named_context import named_context
 from sundog.image.builder.files.remote_access import RemoteAccess
 from sundog.image.builder.graph import context_key
 from sundog.image.builder.naming import inferred_name
-from sundog.image.builder.options import NO_NETWORK, BuildOptions
+from sundog.image.builder.options import NO_NETWORK, SQUASH_ALL, SQUASH_NEW, BuildOptions
 from sundog.image.builder.secrets import Secret, SshAgents, SshSource
 from sundog.image.dockerfile.parse import parse
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
@@ -58,7 +58,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     @cache
     def opened_store() -> Store:
         """Open the store when it is needed first: what only looks at a Dockerfile makes none."""
-        return stack.enter_context(Store.open(arguments.storage_path()))
+        return stack.enter_context(Store.open(arguments.storage_path(), tell=report.info))
 
     build_args = chosen_build_args(arguments.build_arg, os.environ)
     environment = environment_of(arguments, build_args, os.environ)
@@ -123,6 +123,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         uncached=tuple(name for text in arguments.no_cache_filter for name in text.split(",")),
         sharing=_sharing(arguments, report),
         explains=arguments.explain_cache,
+        squash=_squash(arguments),
     )
     store = opened_store()
     contexts = dict(named_context(store, text, report, remotes) for text in arguments.build_context)
@@ -135,6 +136,12 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     if exports is not None and image is not None:
         exports.write(store, image)
     return 0
+
+
+def _squash(arguments: BuildArguments) -> str | None:
+    if arguments.squash_all:
+        return SQUASH_ALL
+    return SQUASH_NEW if arguments.squash else None
 
 
 def _looked_at(

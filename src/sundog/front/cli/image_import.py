@@ -24,7 +24,7 @@ def run(arguments: ImportArguments, report: Report) -> int:
     report.info(f"importing:    {arguments.path}")
     report.info(f"destination:  {arguments.reference}")
     with (
-        Store.open(arguments.storage_path()) as store,
+        Store.open(arguments.storage_path(), tell=report.info) as store,
         report.watched("importing", _size(arguments)),
     ):
         image = import_image(store, arguments.path, arguments.reference, platform, report.warning)

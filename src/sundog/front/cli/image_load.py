@@ -19,7 +19,7 @@ def run(arguments: LoadArguments, report: Report) -> int:
     if name is not None:
         canonical_name(name)  # a bad name fails before the work begins
     platform = chosen_platform(arguments.arch)
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         load(store, arguments.path, name, platform=platform, report=report)
     report.info("done")
     return 0

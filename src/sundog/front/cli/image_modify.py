@@ -61,7 +61,7 @@ def run(arguments: ModifyArguments, report: Report) -> int:
         real_sync=arguments.real_sync,
         is_modification=True,
     )
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         image = store.images.get(arguments.reference, chosen_platform(arguments.arch))
         if is_interactive:
             shell = arguments.shell or (image.config.shell or DEFAULT_SHELL)[0]

@@ -43,7 +43,7 @@ def run(arguments: PullArguments, report: Report) -> int:
     report.info(f"pulling image:    {reference}")
     if name != reference:
         report.info(f"destination:      {name}")
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         report.verbose(f"storage directory: {os.fsdecode(store.path)}")
         session = None if reference == SCRATCH else open_session(arguments, report)
         for options in wanted:

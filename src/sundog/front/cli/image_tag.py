@@ -20,7 +20,7 @@ def run(arguments: TagArguments, report: Report) -> int:
     """Give the image a further name; an image that has that name loses it."""
     target = arguments.target
     canonical = canonical_name(target)
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         try:
             image = store.images.get(arguments.reference, chosen_platform(arguments.arch))
         except NotInStorage as error:

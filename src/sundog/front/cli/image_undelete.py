@@ -20,7 +20,7 @@ def run(arguments: UndeleteArguments, report: Report) -> int:
     """Restore an image; return the exit status."""
     if chosen_cache_mode(arguments.cache, os.environ) != CACHE_ENABLED:
         raise SundogError("undelete: only available when cache is enabled", "leave out --no-cache")
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         image = store.deleted.restore(arguments.reference, chosen_platform(arguments.arch))
     report.info(f"restored image: {image.typed}")
     return 0

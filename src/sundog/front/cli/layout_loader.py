@@ -48,7 +48,7 @@ def main() -> NoReturn:
         from sundog.image.oci.platform import Platform
         from sundog.image.store.store import Store
 
-        with Store.open(storage) as store:
+        with Store.open(storage, tell=report.info) as store:
             found = stored_layout(
                 store,
                 os.fsencode(path),

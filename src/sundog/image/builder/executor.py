@@ -16,7 +16,7 @@ from sundog.image.builder.failure import forget_failure
 from sundog.image.builder.force import Force
 from sundog.image.builder.graph import stage_graph
 from sundog.image.builder.metadata import pair_text, without_times
-from sundog.image.builder.options import CACHE_DISABLED
+from sundog.image.builder.options import CACHE_DISABLED, SQUASH_NEW
 from sundog.image.builder.places import Places
 from sundog.image.builder.report import NOT_APPLICABLE
 from sundog.image.builder.retry import BuildAgain
@@ -108,7 +108,7 @@ def _build(
         elif state.ran and force.fakeroot:
             report.info(f"--force={force.mode}: no RUN that ran needed fakeroot")
         records = _records(state)
-        image = _put(store, options, result)
+        image = _put(store, options, result, report)
         for name, record in records.items():
             store.last_builds.put(name, record)
         names = f": {' '.join(options.tags)}" if options.tags else ""
@@ -173,7 +173,7 @@ def _staged_once(
     return state, result
 
 
-def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
+def _put(store: Store, options: BuildOptions, result: StageResult, report: Report) -> Image:
     """Write the image under each name, unless that name has the same image already.  Return it.
 
     An image that differs only in times counts as the same, unless the user asked for a time.
@@ -183,6 +183,13 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
     config = config.replace(created=timestamp(options.epoch))
     origin = _ORIGIN_OF_MODIFIED if options.is_modification else _ORIGIN
     made = Image("", "", config, result.layers, origin, annotations=options.annotations)
+    if options.squash is not None:
+        base = result.base if options.squash == SQUASH_NEW else 0
+        made = store.images.squashed(made, base)
+        if len(made.layers) < len(result.layers):
+            report.info(f"squashed {len(result.layers) - base} layers into one")
+    made = store.images.stackable(made)
+    config = made.config
     new = []
     for tag in options.tags:
         try:
@@ -190,7 +197,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
         except (NotInStorage, StoreError):  # there is none, or it is damaged
             pass
         else:
-            if old.layers == result.layers and _is_same(old, config, options):
+            if old.layers == made.layers and _is_same(old, config, options):
                 config = old.config  # one image under all its names
                 continue
         new.append(replace(made, reference=canonical_name(tag), typed=tag, config=config))
@@ -201,7 +208,7 @@ def _put(store: Store, options: BuildOptions, result: StageResult) -> Image:
     if options.iidfile or options.metadata_file:
         from sundog.image.builder.results import write_results
 
-        write_results(store, options, config, result.layers)
+        write_results(store, options, config, made.layers)
     return replace(made, config=config)
 
 

@@ -22,6 +22,7 @@ CACHE_REBUILD = "rebuild"  # run every instruction again, and remember its resul
 CACHE_DISABLED = "disabled"  # look nothing up, and remember nothing
 CACHE_MODES = (CACHE_ENABLED, CACHE_REBUILD, CACHE_DISABLED)
 HOST_NETWORK, NO_NETWORK = "host", "none"
+SQUASH_NEW, SQUASH_ALL = "new", "all"  # the layers that the build made; those of its base, too
 CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"  # a build argument
 
 
@@ -74,6 +75,7 @@ class BuildOptions:
     annotations      of the manifest, when the image leaves
     sharing          the caches that other stores share
     explains         say why the first result of each stage that was not found was not there
+    squash           the layers of the result that become one: SQUASH_NEW, SQUASH_ALL or none
     epoch            the image's time of creation, in seconds since 1970; by default now
     """
 
@@ -102,3 +104,4 @@ class BuildOptions:
     uncached: tuple[str, ...] = ()
     sharing: Sharing | None = None
     explains: bool = False
+    squash: str | None = None

@@ -72,6 +72,7 @@ class StageBuild:
         self._scope = StageScope(state.scope)
         self._steps = StageSteps(state, stage)
         self._has_own_cmd = False
+        self._base = 0  # the number of layers of the image that the build started from
         self._fakeroot: Fakeroot | None = None
         if state.options.run.force.fakeroot:
             from sundog.image.builder.run.fakeroot import Fakeroot
@@ -95,7 +96,7 @@ class StageBuild:
             with ends_reported(report, instruction.name):
                 self._instruction(instruction)
         steps = self._steps
-        return StageResult(steps.layers, steps.config, self._scope.args, steps.past)
+        return StageResult(steps.layers, steps.config, self._scope.args, steps.past, self._base)
 
     def _from(self) -> None:
         base, start = self._stage.base, self._stage.start
@@ -105,6 +106,7 @@ class StageBuild:
         if isinstance(base, int):
             result = stage_result(self._state, base)
             self._steps.start_from(result.layers, result.config)
+            self._base = result.base
             self._scope.args.update(result.args)
         elif isinstance(base, BuildContext):
             raise self._state.dockerfile.error(
@@ -133,6 +135,8 @@ class StageBuild:
                 self._steps.forget_layers()
             else:
                 self._steps.start_from(*known)
+        if not isinstance(base, int):
+            self._base = len(self._steps.layers or ())
         if platform is not None:
             check_platform(self._state.dockerfile, start, self._steps.config, platform)
         image = base if isinstance(base, str) and base != SCRATCH else ""

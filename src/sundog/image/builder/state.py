@@ -34,12 +34,14 @@ class StageResult:
 
     A layer that a shared cache promised goes by its diff ID.  ``args`` are the ARGs that a stage
     built from this one sees, too.  ``record`` is for later explanations.
+    The lowest ``base`` layers are those of the image that the build started from.
     """
 
     layers: tuple[str, ...] | None
     config: ImageConfig
     args: Mapping[str, str]
     record: StageRecord
+    base: int = 0
 
 
 @dataclass

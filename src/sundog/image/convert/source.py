@@ -113,7 +113,9 @@ class Source:
     @cached_property
     def store(self) -> Store:
         """The user's storage directory."""
-        return self._open or self._stack.enter_context(Store.open(self._options.storage))
+        return self._open or self._stack.enter_context(
+            Store.open(self._options.storage, tell=self._progress.report.info)
+        )
 
     @cached_property
     def _scratch(self) -> Store:

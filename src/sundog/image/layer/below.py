@@ -47,6 +47,7 @@ class LayerTree:
 
     ``guessed`` says that an emulation that forgets owners made the layer: a file without a record
     may be anybody's.  ``guesses`` has the files whose owners nobody saw; None if there are none.
+    A layer that was joined of several has both, and only the files in ``guesses`` are meant.
     """
 
     tree: bytes
@@ -65,8 +66,8 @@ class LayerTree:
 class Found:
     """An entry of some tree: its path from the directory ``root``, lstat(2), its record.
 
-    The value is good as long as the descriptor ``root``.  ``in_guessed`` is ``guessed`` of the
-    entry's layer.
+    The value is good as long as the descriptor ``root``.  ``in_guessed`` tells whether
+    ``guessed`` of its layer holds for the entry.
     """
 
     root: int
@@ -245,27 +246,39 @@ class Below:
             known = child
         return self._holders[path]
 
+    def ends_at(self, directory: bytes) -> bool:
+        """Tell whether further layers below these would show nothing in the directory."""
+        if not directory:
+            record = self._layers[-1].owners.get(b"")
+            return record is not None and record.opaque
+        return self._search(self.holders(directory.rpartition(b"/")[0]), directory)[1]
+
     def _holders_of_child(self, parents: tuple[int, ...], path: bytes) -> tuple[int, ...]:
-        holders = []
+        return self._search(parents, path)[0]
+
+    def _search(self, parents: tuple[int, ...], path: bytes) -> tuple[tuple[int, ...], bool]:
+        """Return the holders of a directory, and whether one of these layers ends the search."""
+        holders: list[int] = []
         for index in parents:
             record = self._layers[index].owners.get(path)
             if record is not None and record.kind == "w":
-                break
+                return tuple(holders), True
             status = self._status(index, path)
             if status is None:
                 continue
             if not stat.S_ISDIR(status.st_mode):
-                break
+                return tuple(holders), True
             holders.append(index)
             if record is not None and record.opaque:
-                break
-        return tuple(holders)
+                return tuple(holders), True
+        return tuple(holders), False
 
     def _found(self, index: int, path: bytes, status: os.stat_result | None) -> Found | None:
         if status is None or stat.S_ISCHR(status.st_mode):
             return None  # the mark of a whiteout; a device would have a placeholder
         layer = self._layers[index]
-        return Found(self._roots[index], path, status, layer.owners.get(path), layer.guessed)
+        guessed = layer.guessed and (layer.guesses is None or layer.guesses.has(path))
+        return Found(self._roots[index], path, status, layer.owners.get(path), guessed)
 
     def _status(self, index: int, path: bytes) -> os.stat_result | None:
         if self._meter is not None:

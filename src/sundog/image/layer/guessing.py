@@ -6,7 +6,7 @@ when only something in it changed, the lowest one decides.
 
 from __future__ import annotations
 
-from sundog.base.record.guesses import pack_guesses
+from sundog.base.record.guesses import LOST_GUESSES, pack_guesses
 from sundog.image.layer.below import Below
 from sundog.image.layer.names import joined
 
@@ -22,8 +22,11 @@ def guesses_of_image(layers: Sequence[LayerTree]) -> bytes | None:
 
     Raises OSError.
     """
-    if all(layer.guesses is None for layer in layers):
+    known = [layer.guesses for layer in layers if layer.guesses is not None]
+    if not known:
         return None
+    if any(guesses.is_lost for guesses in known):
+        return LOST_GUESSES
     marks: dict[bytes, bool] = {}
     with Below(layers) as view:
         ahead = [(b"", view.is_unseen(b""))] if view.lookup(b"") else []

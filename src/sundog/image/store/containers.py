@@ -15,6 +15,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 
 from sundog.base.kernel.files import Closing
 from sundog.base.record.kept import (
@@ -42,12 +43,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.image.oci.config import ImageConfig
     from sundog.image.store.image_files import Image
     from sundog.image.store.images import Images
     from sundog.image.store.layers import LayerId, Layers
     from sundog.image.store.storage import Storage
 
 _SEALING, _PENDING = b"sealing", b"pending"
+_CREATED_BY = "sundog run"  # in the history of an image, for a container's own layers
 _SKELETON = b"skeleton"
 _MAKING = 60  # seconds that the making of a container takes, at most
 _ENDING = 5  # seconds that processes of a container take to end
@@ -174,10 +177,13 @@ class KeptContainers:
                     layers=(*image.layers, layer),
                     config=config.replace(
                         diff_ids=(*config.diff_ids, ""),
-                        history=(*config.history, HistoryEntry(created_by="sundog run")),
+                        history=(*config.history, HistoryEntry(created_by=_CREATED_BY)),
                     ),
                     blobs=(),
                 )
+                if len(image.layers) > self._layers.most_stacked:
+                    base = len(image.layers) - _count_own(image.config)
+                    image = self._images.squashed(image, base)
                 self._replace_image(identity, image)
             self._storage.unreferenced.refer(self._layers.directory(layer))
             os.unlink(self._at(identity, _PENDING))
@@ -280,3 +286,9 @@ class KeptContainers:
 
     def _at(self, identity: str, *names: bytes) -> bytes:
         return self._storage.at(CONTAINERS_DIRECTORY, identity.encode(), *names)
+
+
+def _count_own(config: ImageConfig) -> int:
+    """Return the number of a container's own layers, which are the topmost ones."""
+    own = takewhile(lambda entry: entry.created_by == _CREATED_BY, reversed(config.history))
+    return sum(not entry.empty_layer for entry in own)

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 
 _GLOB = frozenset("*?[")
 _USER = b"images/"  # begins an image's name as a user of layers
+# Comments of the history, for a layer that stands for several.
+_JOINED = "{} layers, joined because overlayfs stacks no more"
+_SQUASHED = "{} layers, squashed"
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -173,15 +176,17 @@ class Images:
             found[pattern] = [each for each in images if wanted is None or each.platform in wanted]
         return found
 
-    def put(self, *images: Image) -> None:
+    def put(self, *images: Image) -> Sequence[Image]:
         """Write images under their references, in place of those for the same platforms.
 
-        Each is replaced in one step, and keeps the spelling of its name in lists.  All are on the
-        device when this returns.  Raises StoreError for an image that ``ch-run`` could not mount.
+        Each is replaced in one step, and keeps the spelling of its name in lists.  Each is as
+        ``stackable`` returns it.  All are on the device when this returns.  Raises StoreError for
+        an image that ``ch-run`` could not mount.
         """
         storage = self._storage
         storage.hold()
         with storage.faults:
+            images = tuple(map(self.stackable, images))
             places = self._places(images)
             drafts = [self.draft(image) for _, image in places]
             for entry, image in places:
@@ -203,6 +208,29 @@ class Images:
             storage.scratch.dispose(*drafts)
             for entry, image in places:
                 self._leave_old_place(entry, image)
+        return tuple(image for _, image in places[len(places) - len(images) :])
+
+    def stackable(self, image: Image) -> Image:
+        """Return ``image`` with no more layers than overlayfs stacks: some of them are joined."""
+        if len(image.layers) < self._layers.most_stacked:
+            return image
+        pieces = self._layers.pieces(image.layers)
+        if not any(piece.parts for piece in pieces):
+            return image
+        members = tuple(member for piece in pieces if piece.parts for member in piece.members)
+        self._storage.garbage.expect_of(Gone("", members))
+        from sundog.image.store.joining import with_pieces
+
+        return with_pieces(image, pieces, _JOINED)
+
+    def squashed(self, image: Image, base: int) -> Image:
+        """Return ``image`` with one layer in place of those above the lowest ``base`` ones."""
+        if len(image.layers) - base < 2:
+            return image
+        from sundog.image.store.joining import with_pieces
+
+        piece = self._layers.joined(image.layers[base:], image.layers[:base])
+        return with_pieces(image, [*piece.below, piece], _SQUASHED)
 
     def _places(self, images: Sequence[Image]) -> Sequence[tuple[str, Image]]:
         """Return where each image is to be; first, those that have to make room for others.

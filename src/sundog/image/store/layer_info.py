@@ -73,7 +73,8 @@ class LayerInfo:
     is the digest of the tar that ``write_layer_tar`` writes, "" until it is needed.  ``size`` is
     the number of bytes in the layer's files, None until it is needed.  Below a layer with
     ``root_opaque`` nothing shows.  ``guessed`` says that files without a record may be anybody's:
-    ``seccomp`` forgets the owners that it reports.  ``unrecorded`` says that nobody saw whose the
+    ``seccomp`` forgets the owners that it reports; a layer that was joined of several has a list of
+    these files, see ``record.guesses``.  ``unrecorded`` says that nobody saw whose the
     files are; beside ``guessed`` layers, this marks those of ``none``, which reports no owners, and
     layers that came with the mark.  ``blobs`` are the known forms of the layer.
     """
@@ -93,6 +94,8 @@ class LayerInfo:
         """Read what ``to_json`` made; raise DocumentError."""
         fields = Fields(value, "layer.json", DocumentError)
         guessed = fields.boolean("guessed")
+        # Earlier versions wrote the first alone.  A joined layer has a list of its guessed files.
+        unrecorded = fields.boolean("unrecorded") if "unrecorded" in fields.rest else guessed
         return cls(
             fields.string("source"),
             fields.string("diff_id"),
@@ -102,7 +105,7 @@ class LayerInfo:
             fields.string("instruction"),
             fields.string("parent"),
             fields.size("size") if "size" in fields.rest else None,
-            fields.boolean("unrecorded") or guessed,  # earlier versions wrote the latter alone
+            unrecorded,
         )
 
     def to_json(self) -> JsonObject:

@@ -16,9 +16,11 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from mmap import ACCESS_READ, mmap
 
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.overlay import layers_limit
 from sundog.base.kernel.stub import read_all
 from sundog.base.record.guesses import (
     GUESSES,
@@ -28,10 +30,11 @@ from sundog.base.record.guesses import (
     listed_guesses,
 )
 from sundog.base.record.layer_index import LayerIndex
-from sundog.base.record.layer_path import LAYER_INDEX, SHOWN, LayerPath, is_in_file
+from sundog.base.record.layer_path import LAYER_INDEX, LAYER_TREE, SHOWN, LayerPath, is_in_file
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
+from sundog.image.store.garbage import Gone
 from sundog.image.store.shown_trees import see
 from sundog.image.store.users import USERS
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sundog.base.record.owners import OwnersManifest
+    from sundog.image.store.joining import Piece
     from sundog.image.store.layer_info import LayerBlob, LayerInfo
     from sundog.image.store.storage import Storage
 
@@ -60,10 +64,11 @@ def file_layer_id(layer: LayerId) -> LayerId:
 
 
 class Layers:
-    """The layers of one store."""
+    """The layers of one store; ``tell`` gets a line for the user when some of them are joined."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, tell: Callable[[str], None]) -> None:
         self._storage = storage
+        self._tell = tell
         # Facts about layers that this command has learned and not written yet.
         self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
         self._sizes: dict[LayerId, int] = {}  # a list asks for that of a base many times
@@ -126,8 +131,75 @@ class Layers:
         """Return the layers of an image that show, topmost first, down to a root-opaque one.
 
         A layer that the image has twice is returned once, at its upper place, where it shows all
-        of its files; overlayfs refuses the same directory twice.
+        of its files; overlayfs refuses the same directory twice.  If overlayfs can't stack so many,
+        some of them are joined, see ``pieces``.
         """
+        shown = self._shown(layers)
+        if len(shown) > self.most_stacked:
+            shown = [piece.layer for piece in self.pieces(layers)][::-1]
+        return shown
+
+    @cached_property
+    def most_stacked(self) -> int:
+        """The number of layers that each overlay of a container takes.
+
+        An image has one less: there is room for that of a container that keeps its changes.
+        """
+        return layers_limit(ID_LENGTH + len(LAYER_TREE))
+
+    def pieces(self, layers: Sequence[LayerId]) -> Sequence[Piece]:
+        """Return the layers of an image that show, bottom first, with so many joined as need be.
+
+        All of them are in the store when this returns.  Closing the store removes a joined layer,
+        unless an image refers to it.
+        """
+        from sundog.image.store.joining import stacked
+
+        most = self.most_stacked - 1
+        shown = self._shown(layers)[::-1]
+        pieces = stacked(shown, most, self.size)
+        new = [piece for piece in pieces if piece.parts and not self.exists(piece.layer)]
+        if new:
+            count = sum(len(piece.members) for piece in new)
+            self._tell(f"joining {count} layers into {len(new)}: overlayfs stacks at most {most}")
+        for piece in pieces:
+            self.have(piece)
+        return pieces
+
+    def joined(self, layers: Sequence[LayerId], below: Sequence[LayerId]) -> Piece:
+        """Return one layer, in the store, that shows the same as ``layers`` on top of ``below``."""
+        from sundog.image.store.joining import Piece, join_of
+
+        own, under = (
+            [Piece(layer, (layer,)) for layer in self._shown(some)[::-1]]
+            for some in (layers, below)
+        )
+        piece = join_of(own, under)
+        self.have(piece)
+        return piece
+
+    def have(self, piece: Piece) -> None:
+        """Make the layer of a piece, unless it is here."""
+        if not piece.parts or self.exists(piece.layer):
+            return
+        from sundog.image.store.tree_work import join_layers
+
+        for part in (*piece.below, *piece.parts):
+            self.have(part)
+        storage = self._storage
+        with storage.faults:
+            draft = storage.scratch.new()
+            parts, below = (
+                [self.path(each.layer) for each in reversed(some)]
+                for some in (piece.parts, piece.below)
+            )
+            info = storage.worker.call(join_layers, draft, parts, below)
+            info = replace(info, instruction=f"{len(piece.members)} layers, joined")
+            # Until an image refers to it, it is garbage.  Another command may know its name.
+            storage.garbage.expect_of(Gone("", (piece.layer,)))
+            self.add(draft, piece.layer, info)
+
+    def _shown(self, layers: Sequence[LayerId]) -> list[LayerId]:
         shown: list[LayerId] = []
         for layer in reversed(layers):
             if layer in shown:

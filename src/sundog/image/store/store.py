@@ -20,6 +20,7 @@ from sundog.image.store.storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -42,30 +43,39 @@ class Store:
     It makes the ``Storage`` and the managers, and hands each manager what it uses.
     """
 
-    def __init__(self, path: bytes, driver: str | None) -> None:
+    def __init__(
+        self, path: bytes, driver: str | None, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._storage = storage = Storage(path)
         self.path = path
         self.faults = storage.faults
         self.worker = storage.worker
         self.scratch = storage.scratch
         self.device = storage.device
-        self.layers = Layers(storage)
+        self.layers = Layers(storage, tell)
         self.images = Images(storage, self.layers, lambda: self.driver)
         self._driver_name = driver
 
     @classmethod
-    def open(cls, path: str | None = None, *, driver: str | None = None) -> Self:
+    def open(
+        cls,
+        path: str | None = None,
+        *,
+        driver: str | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Self:
         """Open the storage directory ``path``, by default that of ``default_path``.
 
         Makes the directory if it is not there, and deletes what killed commands left in it.
         ``driver`` is "overlay", "copy" or None, which means ``CH_IMAGE_DRIVER`` or what works here.
+        ``tell`` gets a line for the user when layers are joined.
         Raises StoreError when the directory cannot be used.
         """
         directory = os.path.abspath(os.fsencode(path or default_path()))
         has_links = os.path.isdir(os.path.join(directory, b"img"))
         with StorageFaults(directory):
             open_directory(directory)
-        store = cls(directory, driver)
+        store = cls(directory, driver, tell)
         # A store that cannot be written can still be read.
         with suppress(OSError, SundogError):
             if store._storage.collect_leftovers() or not has_links:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from typing import cast
 
 from sundog.base.kernel.files import Closing, open_regular
@@ -108,6 +109,15 @@ def flatten_layers(layers: Sequence[LayerPath], bottom: bytes | None, target: by
     if bottom is not None:
         stack.insert(0, LayerTree(bottom, {}))
     flatten(stack, target)
+
+
+def join_layers(draft: bytes, layers: Sequence[LayerPath], below: Sequence[LayerPath]) -> LayerInfo:
+    """Make a layer of ``layers``, for use on top of ``below``; both have the topmost first."""
+    from sundog.image.layer.join import join
+
+    owners, is_unseen = join(_loaded(layers), _loaded(below), new_tree(draft))
+    info = finish_draft(draft, owners)
+    return replace(info, guessed=any(layer.guessed for layer in layers), unrecorded=is_unseen)
 
 
 def prepare_copy(draft: bytes, layers: Sequence[LayerPath], skeleton: bytes) -> None:

@@ -23,6 +23,7 @@ TASKS = {
     "copy_tree": "sundog.image.layer.flatten",
     "extract_changes": "sundog.image.store.tree_work",
     "flatten_layers": "sundog.image.store.tree_work",
+    "join_layers": "sundog.image.store.tree_work",
     "make_directory": "sundog.image.store.tree_work",
     "make_volumes_of_tree": "sundog.image.store.volumes",
     "pack_layer": "sundog.image.transfer.packing",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,9 +38,55 @@ if TYPE_CHECKING:
 
 # Bytes of a blob between two messages of its arrival: at first this many, later a share of what
 # has come.  So all messages about a blob of any size fit into the pipe, and no writer waits.  The
-# other pipe carries one message for each blob, of two blobs at most.
+# other pipe carries one message for each blob, of two blobs at most: two numbers.
 _STEP = 1 << 20
 _SHARE = 16
+_LENGTH = struct.Struct("<I")  # before each layer in the file of CompleteLayers
+
+
+class CompleteLayers:
+    """The layers that workers may look at, bottom first: a file in memory that only grows.
+
+    Create it before the workers, which inherit it.  A message about a thousand layers would not fit
+    into a pipe, and its writer would wait for a worker that does not need them.
+    """
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("layers", os.MFD_CLOEXEC)
+        self.shown = (0, 0)  # the first one that shows, and the number of all
+
+    def begin(self, below: Sequence[LayerPath]) -> None:
+        """Begin an image whose first layers are ``below``, the topmost first."""
+        self.shown = (self.shown[1], self.shown[1])
+        for path in reversed(below):
+            self.add(path)
+
+    def add(self, path: LayerPath, *, hides: bool = False) -> None:
+        """Add a layer that is complete, and perhaps ``hides`` those below it."""
+        data = pack_value(path, take_apart)
+        os.write(self.fd, _LENGTH.pack(len(data)) + data)
+        start, count = self.shown
+        self.shown = (count if hides else start, count + 1)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def _complete_layers(fd: int, start: int, end: int) -> list[LayerPath]:
+    """Return the layers with these numbers in a file of CompleteLayers, the topmost first."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    paths: list[LayerPath] = []
+    position = number = 0
+    while number < end:
+        (length,) = _LENGTH.unpack_from(data, position)
+        position += _LENGTH.size
+        if number >= start:
+            value = unpack_value(data[position : position + length], put_together)
+            paths.append(cast("LayerPath", value))
+        position += length
+        number += 1
+    return paths[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +100,17 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Pipes:
-    """The ends of two pipes: one tells the sizes of blobs, the other the layers below."""
+    """The ends of two pipes: one tells the sizes of blobs, the other which layers are below.
+
+    ``layers`` is the file of CompleteLayers.
+    """
 
     sizes: int
     below: int
+    layers: int
 
     def close(self) -> None:
-        """Close both."""
+        """Close both pipes."""
         os.close(self.sizes)
         os.close(self.below)
 
@@ -79,7 +130,7 @@ class Arrival:
         self._pipes: Pipes | None = None
         self._size = -1
         self._told = -1
-        self._below: Sequence[LayerPath] | None = None
+        self._below: tuple[int, int] | None = None
 
     def arrived(self, size: int) -> None:
         """Tell the worker that the file is there and has ``size`` bytes."""
@@ -89,10 +140,10 @@ class Arrival:
             if self._told < 0 or size - self._told >= step or size == self.total:
                 self._tell_size()
 
-    def release(self, below: Sequence[LayerPath]) -> None:
-        """Tell the worker which layers are below, the topmost first; they have to be complete."""
+    def release(self, shown: tuple[int, int]) -> None:
+        """Tell the worker which of the CompleteLayers are below: see there."""
         with self._lock:
-            self._below = below
+            self._below = shown
             self._tell_below()
 
     def attach(self, pipes: Pipes) -> None:
@@ -114,7 +165,7 @@ class Arrival:
 
     def _tell_below(self) -> None:
         if self._pipes is not None and self._below is not None:
-            send(self._pipes.below, pack_value((self.number, self._below), take_apart))
+            send(self._pipes.below, pack_value((self.number, self._below)))
 
 
 class ArrivalWorker:
@@ -123,9 +174,10 @@ class ArrivalWorker:
     The worker imports its modules while it waits for its first task.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layers: CompleteLayers) -> None:
         (sizes, told_sizes), (below, told_below) = os.pipe(), os.pipe()
-        self._theirs, self._ours = Pipes(sizes, below), Pipes(told_sizes, told_below)
+        self._theirs = Pipes(sizes, below, layers.fd)
+        self._ours = Pipes(told_sizes, told_below, layers.fd)
         self._worker = TreeWorker()
         self._worker.start(_get_ready)
 
@@ -168,7 +220,7 @@ def unpack_arriving(
     sizes, below = _News(pipes.sizes, number), _News(pipes.below, number)
     below.catch_up()
     with _Arriving(sizes, paths, total) as raw, open_decompressed(cast("BinaryIO", raw)) as stream:
-        unpacked = unpack(stream, new_tree(draft), below=_Below(below))
+        unpacked = unpack(stream, new_tree(draft), below=_Below(below, pipes.layers))
     info = finish_draft(draft, unpacked.owners, unpacked.diff_id)
     return Arrived(info, unpacked.diff_id, unpacked.needs_below)
 
@@ -204,13 +256,15 @@ class _News:
 class _Below:
     """The layers below, the topmost first.  Iteration waits until they are complete."""
 
-    def __init__(self, news: _News) -> None:
+    def __init__(self, news: _News, layers: int) -> None:
         self._news = news
+        self._layers = layers
 
     def __iter__(self) -> Iterator[LayerTree]:
         while self._news.last is None:
             self._news.wait()
-        paths = cast("tuple[LayerPath, ...]", self._news.last)
+        start, end = cast("tuple[int, int]", self._news.last)
+        paths = _complete_layers(self._layers, start, end)
         see(*(path.tree for path in paths))
         for path in paths:
             yield LayerTree.read(path)

@@ -22,7 +22,7 @@ from sundog.image.layer.threads import started
 from sundog.image.oci.digest import Digest
 from sundog.image.store.layer_info import LayerBlob
 from sundog.image.store.layers import file_layer_id, layer_id
-from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived
+from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived, CompleteLayers
 from sundog.image.transfer.backoff import ATTEMPTS
 from sundog.image.transfer.fetch import Fetch
 from sundog.image.transfer.packing import is_marked
@@ -94,6 +94,7 @@ class Unpackers:
         self._counts_arrivals = counts_arrivals
         self._meter = meter or Meter(counts_input=False)
         self._workers: list[ArrivalWorker] = []
+        self.complete = CompleteLayers()
         self.in_use = False
 
     def prepare(self) -> None:
@@ -109,7 +110,7 @@ class Unpackers:
         wanted = min(count, _WORKERS, len(os.sched_getaffinity(0)))
         while len(self._workers) < wanted:
             with self._meter.shared(len(self._workers) + 1):
-                self._workers.append(ArrivalWorker())
+                self._workers.append(ArrivalWorker(self.complete))
         return self._workers
 
     def arrived(self, size: int) -> None:
@@ -130,6 +131,7 @@ class Unpackers:
         if not self.in_use:
             for worker in self._workers:
                 worker.close()
+            self.complete.close()
 
 
 def pull_layers(
@@ -170,14 +172,14 @@ def pull_layers(
     drafts = []
     identities: list[str] = []
     fetch = Fetch(store.blobs, threading.Event(), attempts)
+    unpackers.complete.begin(store.layers.paths(below))  # no threads yet: it may join layers
     with _running(store, list(jobs.values()), unpackers, report, fetch, goes_on=goes_on) as events:
-        paths = store.layers.paths(below)
         for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
             if found:
                 identity, info, path = found, store.layers.info(found), store.layers.path(found)
             else:
                 job = jobs[number]
-                job.arrival.release(paths)
+                job.arrival.release(unpackers.complete.shown)
                 arrived = _completed(job, events)
                 marked = arrived.needs_below
                 identity = layer_id("chain", chains[number]) if marked else _plain_id(layer.diff_id)
@@ -192,7 +194,7 @@ def pull_layers(
                 path = LayerPath.of(job.draft)
                 drafts.append((job.draft, identity, info))
             identities.append(identity)
-            paths = [path] if info.root_opaque else [path, *paths]
+            unpackers.complete.add(path, hides=info.root_opaque)
     if not store.layers.add_all(drafts):
         store.device.sync()  # for the blobs
     store.blobs.settle({job.layer.descriptor.digest for job in jobs.values()})
