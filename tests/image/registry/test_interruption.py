@@ -276,8 +276,8 @@ def within(program: str) -> subprocess.CompletedProcess[str]:
 
 _PRELUDE = """
 import os, signal, time
-from sundog.front.cli import interruption
-from sundog.front.cli.interruption import INTERRUPTIONS, Interruption, die_of
+from sundog.runtime.process import interruption
+from sundog.runtime.process.interruption import INTERRUPTIONS, Interruption, die_of
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 me = os.getpid()
 interruption.HURRY = 1

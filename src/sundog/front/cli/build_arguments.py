@@ -129,6 +129,15 @@ class BuildArguments(RunArguments):
     ignorefile: str | None = option(
         "--ignorefile", "FILE", "in place of the context's .dockerignore"
     )
+    jobs: str | None = option(
+        "--jobs",
+        "NUMBER",
+        "build so many stages at the same time; 0: all (default: $CH_IMAGE_JOBS, else as many as "
+        "there are processors)",
+    )
+    keep_going: bool = flag(
+        "--keep-going", "if a stage fails, go on with those that do not need it"
+    )
     label: Sequence[str] = repeated("--label", "NAME[=VAL]", "add a label to the image")
     output: Sequence[str] = repeated(
         "-o --output",

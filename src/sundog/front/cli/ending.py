@@ -34,7 +34,7 @@ def run_and_end(run: Callable[[Sequence[str]], int]) -> NoReturn:
     except OSError as error:
         status = _unwritten(error)
     if status < 0:
-        from sundog.front.cli.interruption import die_of
+        from sundog.runtime.process.interruption import die_of
 
         die_of(-status)
     os._exit(status)

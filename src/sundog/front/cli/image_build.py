@@ -11,6 +11,7 @@ from sundog.base.kernel.files import STDERR_FILENO
 from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
 from sundog.front.cli.build_facts import chosen_annotations, environment_of
+from sundog.front.cli.build_jobs import chosen_jobs
 from sundog.front.cli.build_platforms import build_platform
 from sundog.front.cli.registries import (
     ALWAYS,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from sundog.front.cli.report import Report
     from sundog.image.builder.files.context import BuildContext
     from sundog.image.builder.files.remote_context import RemoteContexts
+    from sundog.image.builder.options import RunOptions
     from sundog.image.builder.shared.place import Sharing
     from sundog.image.dockerfile.parse import Dockerfile
 
@@ -96,8 +98,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
             outputs, known_as, arguments, report, attempts=attempts, environment=environment
         )
         exports.check()
-        if any(output.is_stream for output in outputs) and not report.hides_stdout:
-            run_options = replace(run_options, stdout=STDERR_FILENO)
+        run_options = _beside_stream(run_options, outputs, report)
     if arguments.network == NO_NETWORK:
         run_options = replace(run_options, network=NO_NETWORK)
     options = BuildOptions(
@@ -124,6 +125,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         sharing=_sharing(arguments, report),
         explains=arguments.explain_cache,
         squash=_squash(arguments),
+        jobs=chosen_jobs(arguments, os.environ, report),
     )
     store = opened_store()
     contexts = dict(named_context(store, text, report, remotes) for text in arguments.build_context)
@@ -182,6 +184,14 @@ def _sharing(arguments: BuildArguments, report: Report) -> Sharing | None:
     from sundog.front.cli.build_sharing import chosen_sharing  # few builds have any
 
     return chosen_sharing(arguments, report)
+
+
+def _beside_stream(run: RunOptions, outputs: Sequence[Output], report: Report) -> RunOptions:
+    """Return the options with the output of RUN elsewhere, if standard output is the result."""
+    if report.hides_stdout or run.output is not None:
+        return run
+    is_stream = any(output.is_stream for output in outputs)
+    return replace(run, stdout=STDERR_FILENO) if is_stream else run
 
 
 def _outputs(arguments: BuildArguments) -> Sequence[Output]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from sundog.image.builder.report import Announcement
+    from sundog.image.builder.report import Announcement, Message, Send
     from sundog.runtime.process.relay import OutputSink
 
 STDOUT, STDERR = 1, 2
@@ -38,7 +38,10 @@ WARNING_LEVEL = 1
 
 
 class JsonReport(Report):
-    """Writes every message as JSON; the vertex that began last is the one that messages are of."""
+    """Writes every message as JSON; the vertex that began last is the one that messages are of.
+
+    Of stages that are built side by side, each is in a process with a vertex of its own.
+    """
 
     def __init__(self, level: int = 0) -> None:
         super().__init__(level, is_plain=True)
@@ -52,6 +55,18 @@ class JsonReport(Report):
         """The object that takes the output of RUN."""
         return self._log
 
+    @property
+    def is_ordered(self) -> bool:
+        """Return False: each message names its vertex."""
+        return False
+
+    def divert(self, send: Send | None) -> None:
+        """See ``Report``; without ``send``, leave an open vertex to the process that goes on."""
+        super().divert(send)
+        if send is None and self._is_open:
+            self._is_open = False
+            self._vertex = {}
+
     def begin(self, announcement: Announcement) -> None:
         """Begin the vertex of an instruction, which ends at once if its result was cached."""
         self.end()
@@ -61,6 +76,7 @@ class JsonReport(Report):
         self._open(place + announcement.text, [digest for digest in inputs if digest])
         if stage >= 0:
             self._last[stage] = self._vertex["digest"]
+            self._diverted("vertex", stage, self._vertex["digest"])
         if announcement.status == HIT:
             self._vertex["cached"] = True
             self.end()
@@ -77,9 +93,14 @@ class JsonReport(Report):
     def warning(self, text: str) -> None:
         """Report a warning, each only once."""
         if text not in self._warnings and self.level >= -1:
+            vertex = self._own_vertex()
+            if not self._diverted("warned", text, vertex):
+                self._warned(text, vertex)
+
+    def _warned(self, text: str, vertex: str) -> None:
+        if text not in self._warnings:
             self._warnings.append(text)
             short = b64encode(_bounded(text).encode()).decode()
-            vertex = self._own_vertex()
             self._emit(warnings=[{"vertex": vertex, "level": WARNING_LEVEL, "short": short}])
 
     def finish(self) -> None:
@@ -130,9 +151,25 @@ class JsonReport(Report):
         self._emit(vertexes=[self._vertex])
 
     def _emit(self, **status: list[dict[str, Any]]) -> None:
+        line = json.dumps(status) + "\n"
+        if not self._diverted("json", line):
+            self._write_line(line)
+
+    def _write_line(self, line: str) -> None:
         with self._lock:
-            self._stream.write(json.dumps(status) + "\n")
+            self._stream.write(line)
             self._stream.flush()
+
+    def _replay(self, message: Message) -> None:
+        match message:
+            case ("json", str(line)):
+                self._write_line(line)
+            case ("vertex", int(stage), str(digest)):
+                self._last[stage] = digest
+            case ("warned", str(text), str(vertex)):
+                self._warned(text, vertex)
+            case _:
+                super()._replay(message)
 
 
 class _JsonTransfer(Transfer):

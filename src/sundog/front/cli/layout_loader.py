@@ -10,10 +10,10 @@ import os
 import sys
 
 from sundog.errors import EXIT_ERROR
-from sundog.front.cli.interruption import die_of
 from sundog.front.cli.report import Report
 from sundog.front.cli.running import run_action
 from sundog.front.cli.streams import open_closed
+from sundog.runtime.process.interruption import die_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

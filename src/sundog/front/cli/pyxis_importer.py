@@ -52,7 +52,7 @@ def main() -> int:
         return 0
     status = run_action(lambda: _act(words), report, EXIT_USAGE)
     if status < 0:
-        from sundog.front.cli.interruption import die_of
+        from sundog.runtime.process.interruption import die_of
 
         die_of(-status)
     return status

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sundog.errors import SundogError
     from sundog.front.cli.transfers import Display
-    from sundog.image.builder.report import Announcement
+    from sundog.image.builder.report import Announcement, Message, Send
     from sundog.runtime.process.relay import OutputSink
 
 _DEBUG, _VERBOSE, _INFO, _WARNING = 2, 1, 0, -1
@@ -73,6 +73,7 @@ class Report:
         self._lock = threading.RLock()  # transfers report from their own threads
         self._display: Display | None = None
         self._file: TextIO | None = None
+        self._send: Send | None = None
         self._festoons = bool(os.environ.get("CH_LOG_FESTOON"))
 
     def open_log(self, path: str) -> None:
@@ -94,12 +95,58 @@ class Report:
         """The object that takes the output of RUN; None: the user's own standard output."""
         return None
 
+    @property
+    def is_ordered(self) -> bool:
+        """Return True: people read the messages of one stage after those of another."""
+        return True
+
+    def divert(self, send: Send | None) -> None:
+        """Give all messages to ``send`` from now on; None: report them."""
+        with self._lock:
+            self._send = send
+
+    def replay(self, message: Message) -> None:
+        """Report what a diverted report gave away, even if this one is diverted."""
+        with self._lock:
+            send, self._send = self._send, None
+            try:
+                self._replay(message)
+            finally:
+                self._send = send
+
+    def _replay(self, message: Message) -> None:
+        from sundog.image.builder.report import Announcement  # for builds only
+
+        match message:
+            case ("begin", int(line), str(status), str(text), int(stage), str(place), tuple(needs)):
+                self.begin(Announcement(line, status, text, stage, place, needs))
+            case ("warning", str(text)):
+                self.warning(text)
+            case ("withdraw", str(text)):
+                self.withdraw(text)
+            case ("info", str(text)):
+                self.info(text)
+            case ("note", str(text)):
+                self.note(text)
+            case ("write", str(colour), *lines):
+                self._write(colour, *map(str, lines))
+
+    def _diverted(self, *message: object) -> bool:
+        """Give a message away if messages are given away; tell whether they are."""
+        with self._lock:
+            if self._send is None:
+                return False
+            self._send(message)
+            return True
+
     def begin(self, announcement: Announcement) -> None:
         """Report that an instruction of a build begins."""
-        self.info(str(announcement))
+        if not self._diverted("begin", *announcement.fields()):
+            self.info(str(announcement))
 
     def end(self, error: str = "") -> None:
         """Take note that an instruction has ended."""
+        self._diverted("end", error)
 
     def debug(self, text: str) -> None:
         """Report how something is done (-vv)."""
@@ -115,13 +162,13 @@ class Report:
 
     def warning(self, text: str) -> None:
         """Print a warning, each only once; ``finish`` repeats it."""
-        if text not in self._warnings:
+        if not self._diverted("warning", text) and text not in self._warnings:
             self._warnings.append(text)
             self._print(_WARNING, f"warning: {text}")
 
     def withdraw(self, warning: str) -> None:
         """Do not repeat a warning."""
-        if warning in self._warnings:
+        if not self._diverted("withdraw", warning) and warning in self._warnings:
             self._warnings.remove(warning)
 
     def finish(self) -> None:
@@ -202,7 +249,7 @@ class Report:
 
     def note(self, text: str) -> None:
         """Report progress on a terminal only."""
-        if self.draws:
+        if not self._diverted("note", text) and self.draws:
             self.info(text)
 
     def end_display(self) -> None:
@@ -218,6 +265,7 @@ class Report:
             self.level >= _INFO
             and not self._is_plain
             and self._file is None
+            and self._send is None
             and self._stream.isatty()
             and os.environ.get("TERM", "") not in ("", "dumb")
         )
@@ -243,6 +291,8 @@ class Report:
 
     def _write(self, colour: str, message: str, *excerpt: str) -> None:
         """Print a message of one line, and the text that goes below it."""
+        if self._diverted("write", colour, message, *excerpt):
+            return
         text = "\n".join([escaped(message), *(escaped(line, TAB) for line in excerpt)])
         if self._festoons:
             text = f"{os.getpid():5d} {time.strftime('%Y-%m-%dT%H:%M:%S%z')}  {text}"

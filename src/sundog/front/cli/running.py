@@ -10,9 +10,9 @@ import sys
 
 from sundog.base.kernel.advice import explained, in_words
 from sundog.errors import EXIT_ERROR, SundogError, UsageError
-from sundog.front.cli.interruption import INTERRUPTIONS, Interruption
 from sundog.front.cli.streams import silence_stdout
 from sundog.image.store.advice import ADVICE
+from sundog.runtime.process.interruption import INTERRUPTIONS, Interruption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ def main() -> int:
     """Run ``sundog`` with this process's arguments, and end it."""
     status = run(sys.argv[1:])
     if status < 0:
-        from sundog.front.cli.interruption import die_of
+        from sundog.runtime.process.interruption import die_of
 
         die_of(-status)
     for stream in (sys.stdout, sys.stderr):

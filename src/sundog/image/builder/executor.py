@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
-from sundog.errors import BuildError, NotInStorage, StoreError
+from sundog.errors import BuildError, NotInStorage, StoreError, SundogError
 from sundog.image.builder.explanation import pack_stages
-from sundog.image.builder.failure import forget_failure
+from sundog.image.builder.failure import forget_failure, name_remains
 from sundog.image.builder.force import Force
 from sundog.image.builder.graph import stage_graph
 from sundog.image.builder.metadata import pair_text, without_times
@@ -32,8 +32,9 @@ from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from sundog.image.builder.graph import Stage
     from sundog.image.builder.options import BuildOptions
     from sundog.image.builder.report import Report
     from sundog.image.builder.shared.cache import SharedBuild, SharedCaches
@@ -165,12 +166,26 @@ def _staged_once(
     for instruction, name, value in graph.arguments:
         state.announce(instruction, NOT_APPLICABLE, pair_text("ARG", name, value))
     report.end()
-    for stage in stages:
-        stage_result(state, stage.index)
-    result = stage_result(state, target.index)
+    try:
+        _build_stages(state, stages)
+        result = stage_result(state, target.index)
+    except SundogError as error:
+        name_remains(state, error)
+        raise
     if result.layers is not None and not options.dry_run:
         result = replace(result, layers=state.here(result.layers))
     return state, result
+
+
+def _build_stages(state: BuildState, stages: Sequence[Stage]) -> None:
+    jobs = state.options.jobs
+    if jobs is None or state.options.dry_run or len(stages) == 1:
+        for stage in stages:
+            stage_result(state, stage.index)
+        return
+    from sundog.image.builder.jobs.crew import StageCrew  # most Dockerfiles have one stage
+
+    StageCrew(state, stages, jobs).build()
 
 
 def _put(store: Store, options: BuildOptions, result: StageResult, report: Report) -> Image:

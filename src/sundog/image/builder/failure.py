@@ -15,9 +15,8 @@ from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sundog.image.builder.state import BuildState
+    from sundog.image.builder.state import BuildState, Remains
     from sundog.image.dockerfile.instructions import Instruction
-    from sundog.image.oci.config import ImageConfig
     from sundog.image.store.store import Store
 
 _SUFFIX = "_failed"
@@ -43,25 +42,22 @@ def located(
     return state.dockerfile.error(instruction, error.message, near=near, hint=error.hint)
 
 
-def explained(
-    state: BuildState,
-    instruction: Instruction,
-    error: SundogError,
-    layers: tuple[str, ...],
-    config: ImageConfig,
-) -> DockerfileError:
-    """Return ``error`` with its place, and give the state before ``instruction`` a name.
-
-    ``layers`` and ``config`` are that state.  The error's hint has the name.
-    """
+def explained(state: BuildState, instruction: Instruction, error: SundogError) -> DockerfileError:
+    """Return ``error`` with its place and the last lines of output."""
     failure = located(state, instruction, error)
     if printed := last_lines(state.options.run.captured):
         failure.excerpt += "\nits last lines:\n" + "\n".join(f"   {line}" for line in printed)
-    name = _keep(state, layers, config)
+    return failure
+
+
+def name_remains(state: BuildState, error: SundogError) -> None:
+    """Give the state before the instruction that failed a name; the error's hint has it."""
+    if state.remains is None:
+        return
+    name = _keep(state, state.remains)
     if name:
         look = f"look at the state before it: ch-run -W --set-env {name} -- /bin/sh"
-        failure.hint = f"{failure.hint}; {look}" if failure.hint else look
-    return failure
+        error.hint = f"{error.hint}; {look}" if error.hint else look
 
 
 def last_lines(fd: int) -> list[str]:
@@ -80,18 +76,19 @@ def forget_failure(store: Store, tag: str) -> None:
         store.images.delete(_name(tag))
 
 
-def _keep(state: BuildState, layers: tuple[str, ...], config: ImageConfig) -> str:
+def _keep(state: BuildState, remains: Remains) -> str:
     """Give the state a name and return it; "" if that is impossible, or if there is no state."""
+    layers = remains.layers
     if not layers or not state.options.tags or state.options.is_modification:
         return ""
     store = state.store
-    for image in state.bases:  # the build made nothing yet, so the state has a name
+    for image in remains.bases:  # the build made nothing yet, so the state has a name
         with suppress(SundogError):
             if store.images.get(image).layers == layers:
                 return image
     name = _name(state.options.tags[0])
     try:
-        store.images.put(Image(canonical_name(name), name, config, layers, _ORIGIN))
+        store.images.put(Image(canonical_name(name), name, remains.config, layers, _ORIGIN))
     except (SundogError, OSError):  # report only the first error
         return ""
     return name

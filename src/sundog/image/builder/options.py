@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.bases import LookUp, Pull, Share
     from sundog.image.builder.files.context import BuildContext, NamedContext
     from sundog.image.builder.force import Force
+    from sundog.image.builder.report import DivertedReport
     from sundog.image.builder.shared.place import Sharing
     from sundog.image.oci.platform import Platform
 
@@ -52,6 +53,18 @@ class RunOptions(StepOptions):
 
 
 @dataclass(frozen=True, slots=True)
+class Jobs:
+    """At most ``count`` processes that build stages; ``report`` puts their messages in order.
+
+    If ``keeps_going``, a failure does not end those that need nothing of it.
+    """
+
+    count: int
+    report: DivertedReport
+    keeps_going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BuildOptions:
     """The options of one build.
 
@@ -76,6 +89,7 @@ class BuildOptions:
     sharing          the caches that other stores share
     explains         say why the first result of each stage that was not found was not there
     squash           the layers of the result that become one: SQUASH_NEW, SQUASH_ALL or none
+    jobs             the processes that build stages side by side; by default, there is one
     epoch            the image's time of creation, in seconds since 1970; by default now
     """
 
@@ -105,3 +119,4 @@ class BuildOptions:
     sharing: Sharing | None = None
     explains: bool = False
     squash: str | None = None
+    jobs: Jobs | None = None

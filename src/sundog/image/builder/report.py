@@ -11,10 +11,14 @@ from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from sundog.image.transfer.report import Transfer
+
+    # A message as plain values, and what takes it.
+    Message = tuple[object, ...]
+    Send = Callable[[Message], None]
 
 HIT = "*"
 MISS = "."
@@ -36,6 +40,10 @@ class Announcement:
     stage: int = -1
     place: str = ""
     needs: tuple[int, ...] = ()
+
+    def fields(self) -> tuple[object, ...]:
+        """Return the fields in order, as plain values."""
+        return self.line, self.status, self.text, self.stage, self.place, self.needs
 
     def __str__(self) -> str:
         """Return the line for people: number of the line, status, text."""
@@ -71,6 +79,22 @@ class Report(Protocol):
 
     def end(self, error: str = "") -> None:
         """Report that the instruction that began last has ended, perhaps with an error."""
+
+
+class DivertedReport(Report, Protocol):
+    """A report that can give its messages away, and report those that another one gave away.
+
+    If it ``is_ordered``, the messages of a stage are not mixed with those of another.
+    """
+
+    @property
+    def is_ordered(self) -> bool: ...  # noqa: D102
+
+    def divert(self, send: Send | None) -> None:
+        """Give all messages to ``send`` from now on; None: report them."""
+
+    def replay(self, message: Message) -> None:
+        """Report what a diverted report gave away, even if this one is diverted."""
 
 
 @contextmanager

@@ -8,6 +8,7 @@ Pure: the caller passes the process's environment and platform.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 from sundog.image.oci.timestamps import EPOCH_VARIABLE
@@ -16,7 +17,7 @@ from sundog.runtime.container.variables import CH_RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sundog.image.oci.platform import Platform
 
@@ -81,6 +82,18 @@ class GlobalScope:
     def __post_init__(self) -> None:
         for name, value in self.automatic.items():
             self.values[name] = self.given.get(name, value)
+
+    def branch(self) -> GlobalScope:
+        """Return the scope for one stage, whose counts ``absorb`` adds."""
+        branch = copy(self)
+        branch.declared = set(self.declared)
+        branch.size = 0
+        return branch
+
+    def absorb(self, declared: Iterable[str], size: int) -> None:
+        """Add what a stage has declared, and the characters of its instructions."""
+        self.declared.update(declared)
+        self.size += size
 
     def declare(self, name: str, default: str | None) -> str | None:
         """Declare an ARG before the first FROM; return its value, None if it has none."""

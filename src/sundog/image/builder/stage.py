@@ -57,7 +57,10 @@ def stage_result(state: BuildState, index: int) -> StageResult:
     A build learns what an ONBUILD trigger needs only when its stage begins.
     """
     if index not in state.results:
-        state.results[index] = StageBuild(state, state.graph.stages[index]).run()
+        found = None if state.crew is None else state.crew.late(index)
+        if found is None:
+            found = StageBuild(state, state.graph.stages[index]).run()
+        state.results[index] = found
     return state.results[index]
 
 
@@ -129,6 +132,7 @@ class StageBuild:
         self._state.announce(start, status, from_text(start))
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
+            self._images.missed(base, platform)
             with self._images.showing(start, start.image_text):
                 known = self._images.fetch(base, platform)
             if known is None:  # then a dry run knows nothing of it

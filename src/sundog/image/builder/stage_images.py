@@ -49,6 +49,15 @@ class StageImages:
         image = self._bases.find(name, platform)
         return None if image is None else (image.layers, image.config)
 
+    def missed(self, name: ImageName, platform: Platform | None) -> None:
+        """Take note that an image is about to be fetched.
+
+        With ``refreshes_bases``, one process fetches all of them, each once.
+        """
+        options = self._state.options
+        if self._state.crew is not None and not options.refreshes_bases:
+            self._state.crew.missed(f"image {name} {platform}", waits=True)
+
     def fetch(self, name: ImageName, platform: Platform | None) -> Known | None:
         """Return an image that is not here; None in a dry run.
 
@@ -95,5 +104,6 @@ class StageImages:
         if known is None:
             if isinstance(base, str) and (close := self._stage.names.near(base)):
                 self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
+            self.missed(base, platform)
             known = self.fetch(base, platform)
         return None if known is None else known[0]

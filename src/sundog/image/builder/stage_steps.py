@@ -131,6 +131,8 @@ class StageSteps:
         comment = "" if again is None else COMMENT
         mark = Mark.of(key)
         hit = self._found(instruction, mark, is_announced=is_announced)
+        if hit is not None and self._state.crew is not None:
+            self._state.crew.found(key.local)
         portable = self._portable(key, is_here=hit is not None)
         if hit is None and portable and self._looks_up:
             hit = self._shared(instruction, key, portable, is_announced=is_announced)
@@ -175,6 +177,8 @@ class StageSteps:
         ``made`` is what ``make`` has returned, with the key.
         """
         step, notice, key = made
+        if self._state.crew is not None:
+            self._state.crew.missed(key.local, waits=self._is_cached)
         if self._state.shared is not None and self._state.shared.has_promised(key):
             step, notice = self._fetched(make, step)
             key = self._key(instruction, step)
@@ -278,7 +282,8 @@ class StageSteps:
         names = named_sources(dockerfile, instruction)
         if any(isinstance(resolve(dockerfile, instruction, name), int) for name in names):
             again_for_files(self._state, instruction, error)
-        return explained(self._state, instruction, error, layers, self.config)
+        self._state.break_off(layers, self.config)
+        return explained(self._state, instruction, error)
 
     def _found(
         self, instruction: Instruction, mark: Mark, *, is_announced: bool

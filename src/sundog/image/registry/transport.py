@@ -87,7 +87,7 @@ class Urllib3Transport:
         self._timeout = Timeout(connect=connect_seconds, read=read_seconds)
         self._proxies = environment_proxies()
         self._certificates: dict[str, Certificates] = {}
-        self._managers: dict[tuple[str, bool, Certificates | None], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[int, str, bool, Certificates | None], urllib3.PoolManager] = {}
 
     def send(self, request: Request) -> Response:
         """Return the response after redirects; raise UnreachableError if none comes."""
@@ -144,7 +144,8 @@ class Urllib3Transport:
             if host not in self._certificates:
                 self._certificates[host] = Certificates.of(host, self._environment)
             certificates = self._certificates[host]
-        key = (proxy, verify, certificates)
+        # Two processes must not use one connection: a build of several stages forks.
+        key = (os.getpid(), proxy, verify, certificates)
         if key not in self._managers:
             # Reading the system's authorities takes longer than a request, so not without TLS.
             context = None if certificates is None else self._context(verify, certificates)

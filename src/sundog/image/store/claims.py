@@ -87,6 +87,12 @@ class ClaimLocks:
                 if not self._is_alive(heartbeat) and len(fields) == _CLAIM_FIELDS:
                     _remove(self._at(name))
 
+    def leave_to_parent(self) -> None:
+        """See ``locks.Locks``."""
+        if self._heartbeat is not None:
+            heartbeat, self._heartbeat = self._heartbeat, None
+            heartbeat.leave_to_parent()
+
     def close(self) -> None:
         """See ``locks.Locks``."""
         if self._heartbeat is not None:

@@ -58,6 +58,10 @@ class Heartbeat:
         except FileNotFoundError:
             raise StoreError(_lost(self.path), "run the command again") from None
 
+    def leave_to_parent(self) -> None:
+        """Let it end with the parent of this process, which was forked since."""
+        os.close(self._alive)
+
     def close(self) -> None:
         """End the child, and remove the file."""
         # The end of the pipe would not do: later children of this process hold it open.

@@ -24,6 +24,10 @@ class HeldLock:
         finally:
             os.close(self.fd)
 
+    def leave_to_parent(self) -> None:
+        """Close the file of a process that was forked since: its parent still holds the lock."""
+        os.close(self.fd)
+
     def __enter__(self) -> Self:
         return self
 

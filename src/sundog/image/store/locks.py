@@ -53,6 +53,10 @@ if TYPE_CHECKING:
             """Remove what killed commands left of their locks."""
             ...
 
+        def leave_to_parent(self) -> None:
+            """Take note that this process was forked: the locks so far are its parent's."""
+            ...
+
         def close(self) -> None:
             """Remove what this process has for its locks, which it has given up."""
             ...
@@ -135,6 +139,9 @@ class KernelLocks:
     def sweep(self) -> None:
         """Do nothing: the kernel frees the locks of killed commands."""
 
+    def leave_to_parent(self) -> None:
+        """Do nothing: each lock is an open file."""
+
     def close(self) -> None:
         """Do nothing."""
 
@@ -172,6 +179,13 @@ class UseLock:
         """Keep layers from being removed until ``release``; wait for the end of a removal."""
         if self._held is None:
             self._held = self._locks.open(self._path, fcntl.LOCK_SH)
+
+    def leave_to_parent(self) -> None:
+        """Share the lock anew in a process that was forked, if its parent shares it."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.leave_to_parent()
+            self.share()
 
     def try_exclude(self) -> bool:
         """Take the lock exclusively, until ``release``; return False if other commands use layers.

@@ -173,6 +173,13 @@ class Scratch:
                 _remove_directory(path)
         return found
 
+    def leave_to_parent(self) -> None:
+        """Have no directory yet, in a process that was forked: the one so far is its parent's."""
+        self._own = b""
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            lock.leave_to_parent()
+
     def close(self) -> None:
         """Delete this process's directory with its contents."""
         if self._own:

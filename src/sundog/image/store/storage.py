@@ -70,6 +70,17 @@ class Storage:
         """Return the path of something in the storage directory."""
         return b"/".join((self.path, *names))
 
+    def leave_to_parent(self) -> None:
+        """Continue in a process that was forked: with locks, scratch space and worker of its own.
+
+        What its parent has is none of its business.
+        """
+        self.worker.leave_to_parent()
+        self.scratch.leave_to_parent()
+        self.locks.leave_to_parent()
+        self.use_lock.leave_to_parent()
+        self.unreferenced.forget()
+
     def hold(self) -> None:
         """Keep every layer that is here now until ``use_lock`` is released."""
         self.use_lock.share()

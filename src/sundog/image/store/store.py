@@ -20,7 +20,7 @@ from sundog.image.store.storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sundog.image.store.last_builds import LastBuilds
     from sundog.image.store.locks import TurnLock
 
+    # Paths that nothing refers to: those that no other command can know, and the others.
+    Loose = tuple[Sequence[bytes], Sequence[bytes]]
 
 _PATIENCE = 1.0  # seconds for the deletion of drafts after a signal
 
@@ -231,6 +233,39 @@ class Store:
         finally:
             storage.worker.close()
             storage.locks.close()
+
+    def leave_to_parent(self) -> None:
+        """Continue in a process that was forked, which ``hand_over`` ends."""
+        self._storage.leave_to_parent()
+
+    def hand_over(self) -> Loose:
+        """Close in a process that was forked; return what its parent has to ``take_over``.
+
+        The parent collects the garbage.
+        """
+        storage = self._storage
+        loose = (sorted(storage.unreferenced.own), sorted(storage.unreferenced.others))
+        storage.unreferenced.forget()
+        try:
+            with suppress(OSError, SundogError):
+                self.layers.write_down()
+            storage.device.settle()
+            storage.use_lock.release()
+            storage.scratch.close()
+        finally:
+            storage.worker.close()
+            storage.locks.close()
+        return loose
+
+    def take_over(self, loose: Loose) -> None:
+        """Look after what a forked process put into the store, and nothing refers to yet."""
+        for is_own, paths in zip((True, False), loose, strict=True):
+            for path in paths:
+                self._storage.unreferenced.add(path, is_own=is_own)
+
+    def collect_leftovers(self) -> None:
+        """Delete what a process that was killed has left."""
+        self._storage.collect_leftovers()
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,11 @@ class Unreferenced:
         """Note that ``path`` is in place."""
         (self.own if is_own else self.others).add(path)
 
+    def forget(self) -> None:
+        """Note nothing so far: another process looks after it."""
+        self.own.clear()
+        self.others.clear()
+
     def refer(self, *paths: bytes) -> None:
         """Note that an image or a cache entry refers to ``paths`` now."""
         self.own.difference_update(paths)

@@ -80,6 +80,13 @@ class TreeWorker:
             if pid := self._pid:
                 os.kill(pid, signal.SIGKILL)
 
+    def leave_to_parent(self) -> None:
+        """Have no worker yet, in a process that was forked: the one so far is its parent's."""
+        if self._pid:
+            os.close(self._requests)
+            os.close(self._answers)
+            self._pid = 0
+
     def close(self) -> int:
         """End the worker, if there is one; return its exit status (negative: a signal)."""
         if not self._pid:

@@ -52,10 +52,26 @@ class Tail:
         return b"\n".join(self._streams.values())
 
 
+def write_output(target: int, piece: bytes) -> None:
+    """Write a piece of output to the user's descriptor ``target``; an OSError names it."""
+    data = memoryview(piece)
+    while data:
+        try:
+            data = data[os.write(target, data) :]
+        except BlockingIOError:  # another program has set O_NONBLOCK on the user's terminal
+            ready = poll()
+            ready.register(target, POLLOUT)
+            ready.poll()
+        except OSError as error:
+            error.filename = _NAMES.get(target, f"/dev/fd/{target}")
+            raise
+
+
 class Relay:
     """Pipes for standard output and error; one pipe if both lead to the same file.
 
-    A ``sink`` takes the output in pieces of at most _PIECE bytes.
+    A ``sink`` takes the output in pieces of at most _PIECE bytes; there is one pipe if both have
+    the same number.
 
     ends     the ends that the command's standard output and error write to
     sources  the descriptors to ``carry`` from when they have data
@@ -81,12 +97,13 @@ class Relay:
         self._sink = sink
         self._terminal = terminal
         self._tail = tail
+        is_one = stdout == stderr if sink is not None else os.path.sameopenfile(stdout, stderr)
         if sink is not None:
             stdout, stderr = _NAMES
         source, end = os.pipe()
         self._targets = {source: stdout}
         self.ends = (end, end)
-        if sink is not None or not os.path.sameopenfile(stdout, stderr):
+        if not is_one:
             source, other = os.pipe()
             self._targets[source] = stderr
             self.ends = (end, other)
@@ -121,18 +138,8 @@ class Relay:
         target = self._targets[source]
         if self._sink is not None:
             self._sink(target, piece)
-            return
-        data = memoryview(piece)
-        while data:
-            try:
-                data = data[os.write(target, data) :]
-            except BlockingIOError:  # another program has set O_NONBLOCK on the user's terminal
-                ready = poll()
-                ready.register(target, POLLOUT)
-                ready.poll()
-            except OSError as error:
-                error.filename = _NAMES.get(target, f"/dev/fd/{target}")
-                raise
+        else:
+            write_output(target, piece)
 
     def finish(self) -> None:
         """Carry the data that is in the pipes now: nobody writes to them any more."""

@@ -35,6 +35,7 @@ from sundog.image.transfer.layers import Unpackers, pull_layers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from sundog.image.builder.bases import Bases, ImageName, LookUp, PromisedImage
     from sundog.image.builder.keys import Stack, StepKey
@@ -80,6 +81,11 @@ class _PlaceInUse:
         self.report.warning(f"{self.place.name}:{key[:_SHOWN]}: {error.message}: not used")
         if len(self.distrusted) >= _FAULTS:
             self.is_given_up = True
+
+    def learn(self, distrusted: Sequence[str], is_given_up: bool) -> None:
+        """Add what another process has found out."""
+        self.distrusted.update(distrusted)
+        self.is_given_up |= is_given_up
 
     def give_up(self, error: SundogError) -> None:
         """Use the place no more in this command."""
@@ -159,6 +165,23 @@ class SharedCaches:
                 destination.give_up(error)
                 if not destination.ignores_errors:
                     self._failures.append(f"{destination.option}: {error.message}")
+
+    def facts(self) -> tuple[object, ...]:
+        """Return as plain values what this process has learned of the places."""
+        places = [
+            (sorted(place.distrusted), place.is_given_up)
+            for place in (*self._sources, *self._destinations)
+        ]
+        return places, sorted(self._expired), self._failures
+
+    def learn(self, facts: object) -> None:
+        """Add the facts of a process that was forked."""
+        match facts:
+            case (list(places), list(expired), list(failures)):
+                for place, known in zip((*self._sources, *self._destinations), places, strict=True):
+                    place.learn(*known)
+                self._expired.update(expired)
+                self._failures += [each for each in failures if each not in self._failures]
 
     def failures(self) -> Sequence[str]:
         """Return what could not be written to places whose errors count."""
@@ -303,6 +326,25 @@ class SharedBuild:
     def has_promised(self, key: StepKey) -> bool:
         """Tell whether a key names a layer that is not here."""
         return any(is_promised(layer) for stack in key.stacks() for layer in stack)
+
+    def facts(self) -> tuple[object, ...]:
+        """Return as plain values what this process has learned."""
+        return sorted(self._made), self._caches.facts()
+
+    def learn(self, facts: object) -> None:
+        """Add the facts of a process that was forked."""
+        match facts:
+            case (list(made), of_caches):
+                self._made.update(made)
+                self._caches.learn(of_caches)
+
+    def is_broken_by(self, error: BaseException | None) -> bool:
+        """Tell whether an exception says that a promise was not kept."""
+        return isinstance(error, PromiseBroken)
+
+    def fail(self) -> NoReturn:
+        """Raise PromiseBroken, because another process has."""
+        raise PromiseBroken
 
     def here(self, layers: tuple[str, ...]) -> tuple[str, ...]:
         """Return the IDs of layers; fetch those that were promised.  Raises PromiseBroken."""

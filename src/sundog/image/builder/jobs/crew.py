@@ -1,0 +1,424 @@
+"""Build the stages of a Dockerfile side by side, each that has to be made in a process of its own.
+
+One process walks the stages in order, and takes results from the cache.  At the first step of a
+stage that has to be made, it forks if another stage does not need this one.  The child goes on with
+the stage to its end, and sends back what has come of it.  Nothing is forked for what the cache has.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from contextlib import suppress
+from dataclasses import replace
+from operator import itemgetter
+
+from sundog.base.kernel.process import fork
+from sundog.base.wire.outcomes import NO_OUTCOME, unpack_outcome
+from sundog.errors import StoreError, SundogError
+from sundog.image.builder.force import Force
+from sundog.image.builder.jobs.crossing import pack, unpack
+from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
+from sundog.image.builder.jobs.order import StageOrder
+from sundog.image.builder.jobs.running_stage import RunningStage
+from sundog.image.builder.jobs.stage_process import HANDED_OVER, STEP, SWITCHED, StageProcess
+from sundog.image.builder.retry import BuildAgain
+from sundog.image.builder.stage import StageBuild
+from sundog.image.builder.state import StageOutcome
+from sundog.runtime.process.relay import write_output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sundog.image.builder.graph import Stage
+    from sundog.image.builder.options import BuildOptions, Jobs
+    from sundog.image.builder.report import Message, Send
+    from sundog.image.builder.state import BuildState, StageResult
+    from sundog.image.store.store import Loose
+
+_PATIENCE = 10.0  # seconds for the cleaning up of a stage that is ended
+SILENCE = 60.0  # seconds without a line, until one says what runs
+_NO_MORE = (errno.EAGAIN, errno.ENOMEM)
+_UNTRIED = 1 << 30  # more than the index of any stage
+
+
+class _LeftAlone(BaseException):
+    """This process does not go on with the stage that it was walking."""
+
+
+class StageCrew:
+    """The stages of one build: those that wait, those under way, those that have failed."""
+
+    def __init__(self, state: BuildState, stages: Sequence[Stage], jobs: Jobs) -> None:
+        self._main = state
+        self._stages = {stage.index: stage for stage in stages}
+        self._jobs = jobs
+        self._order = StageOrder(stages)
+        self._output = HeldOutput(tuple(self._stages), self._show)
+        self._running: dict[int, RunningStage] = {}
+        self._outcomes: dict[int, StageOutcome] = {}
+        self._failures: dict[int, tuple[SundogError, StageOutcome | None]] = {}
+        self._current = -1  # the stage that this process walks
+        self._found: set[str] = set()  # the keys of its steps that the cache had
+        self._branch = state
+        self._switched = _UNTRIED  # the first stage that went on under ``notify``
+        self._process: StageProcess | None = None  # of a child
+        self._send: Send | None = None  # gets the output of RUN
+        self._last_shown = time.monotonic()
+        run = state.options.run
+        self._targets = {1: run.stdout, 2: run.stderr}
+        if run.output is None:
+            same = os.path.sameopenfile(run.stdout, run.stderr)
+            run = replace(run, output=self._take_output, stdout=1, stderr=1 if same else 2)
+        self._options = replace(state.options, run=run)
+
+    def build(self) -> None:
+        """Build all stages; raise the error of the first in the file that failed."""
+        try:
+            while not self._is_over:
+                index = self._next()
+                if index is not None:
+                    self._walk(self._stages[index])
+                elif self._running:
+                    self._listen(None)
+                else:
+                    break
+            self._end(self._running)
+        except BaseException:
+            self._end_at_once()
+            raise
+        if self._failures:
+            raise self._shown_failure()
+
+    # What a stage that this process walks, or is, calls.
+
+    def found(self, key: str) -> None:
+        """See ``state.Crew``."""
+        self._found.add(key)
+
+    def missed(self, key: str, *, waits: bool) -> None:
+        """See ``state.Crew``."""
+        if self._process is not None:
+            self._process.tell(STEP, key)
+            return
+        if self._jobs.count == 1:
+            return
+        self._listen(0)
+        self._check()
+        running = self._running.values()
+        if waits and self._order.postpone(self._current, key, self._found, running):
+            raise _LeftAlone
+        while self._order.leaves_others(self._current, self._main.results, self._failures):
+            if self._in_use() < self._jobs.count:
+                self._try_to_fork(key)
+                if self._is_child:
+                    return
+                if not self._running:  # the kernel will not allow more later
+                    break
+            self._listen(None)
+            self._check()
+        if self._send is not None and self._output.is_first(self._current):
+            self._divert(None)
+
+    def late(self, index: int) -> StageResult | None:
+        """See ``state.Crew``."""
+        if self._process is not None:
+            return self._process.ask(index)
+        if index in self._stages or self._order.is_taken(index, self._running):
+            self._order.need(self._current, index)
+            raise _LeftAlone
+        self._order.take(index, self._current)
+        return None
+
+    def switched(self) -> None:
+        """See ``state.Crew``."""
+        if self._process is not None:
+            self._process.tell(SWITCHED)
+        else:
+            self._switch(self._current)
+
+    # The walk.
+
+    @property
+    def _is_child(self) -> bool:
+        return self._process is not None
+
+    @property
+    def _is_over(self) -> bool:
+        return bool(self._failures) and not self._jobs.keeps_going
+
+    def _next(self) -> int | None:
+        """Return the first stage that can begin."""
+        begun = {*self._running, *self._failures}
+        return self._order.next(self._main.results, begun, self._running)
+
+    def _walk(self, stage: Stage) -> None:
+        """Build a stage, until it is done or another process goes on with it."""
+        index = self._current = stage.index
+        self._found.clear()
+        self._branch = branch = self._main.branch(self._options_of(index), self)
+        known = frozenset(branch.results)
+        if not self._output.is_first(index) and self._jobs.report.is_ordered:
+            self._divert(lambda message: self._output.add(index, message))
+        try:
+            branch.results[index] = StageBuild(branch, stage).run()
+        except _LeftAlone:
+            if index not in self._running:
+                self._output.restart(index)
+        except BaseException as error:
+            if self._process is not None:
+                self._process.end(branch, error)
+            if isinstance(error, BuildAgain):
+                self._output.end(index)
+            if not isinstance(error, SundogError):
+                raise
+            self._fail(index, error, branch.outcome(known))
+        else:
+            if self._process is not None:
+                self._process.end(branch, None)
+            self._accept(index, branch.outcome(known))
+        finally:
+            self._divert(None)
+
+    def _options_of(self, index: int) -> BuildOptions:
+        if index <= self._switched:
+            return self._options
+        run = replace(self._options.run, force=Force.choose("notify"))
+        return replace(self._options, run=run)
+
+    def _check(self) -> None:
+        """Leave the present stage alone if the build is over, or if the stage has to begin again.
+
+        A stage after the one that switched to ``notify`` has ``notify`` from its beginning.
+        """
+        is_outdated = self._current > self._switched and self._branch.options.run.force.seccomp
+        if self._is_over or is_outdated:
+            raise _LeftAlone
+
+    def _switch(self, index: int) -> None:
+        """Let all stages after this one begin again, under ``notify``, as if it came first."""
+        if index >= self._switched:
+            return
+        self._switched = index
+        later = [each for each in self._stages if each > index]
+        self._end([each for each in later if each in self._running])
+        for each in later:
+            self._main.results.pop(each, None)
+            if each in self._outcomes:
+                self._main.forget(self._outcomes.pop(each))
+            self._failures.pop(each, None)
+        self._output.restart(*later)
+
+    def _try_to_fork(self, key: str) -> None:
+        """Let a child go on with the present stage, and raise _LeftAlone in this process.
+
+        If the kernel allows no further process for now, return in this one.
+        """
+        ours, theirs = socket.socketpair()
+        parent, known = os.getpid(), frozenset(self._main.results)
+        try:
+            pid = fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            if error.errno not in _NO_MORE:
+                raise
+            return
+        if pid:
+            theirs.close()
+            self._running[self._current] = RunningStage(
+                self._current, pid, ours, key, self._branch.announced
+            )
+            raise _LeftAlone
+        try:
+            ours.close()
+            self._process = StageProcess(theirs, parent, known)
+            for running in self._running.values():
+                running.close()
+            self._running.clear()
+            self._process.settle(self._branch)
+            self._divert(self._process.report)
+        except BaseException:
+            os._exit(1)
+
+    # Messages.
+
+    def _divert(self, send: Send | None) -> None:
+        self._send = send
+        self._jobs.report.divert(send)
+
+    def _take_output(self, stream: int, piece: bytes) -> None:
+        """Take output of a RUN; what is shown only on failure stays in this process."""
+        target = self._targets[stream]
+        if self._send is None or target == self._options.run.captured:
+            write_output(target, piece)
+        else:
+            self._send((OUTPUT, stream, piece))
+
+    def _show(self, message: Message) -> None:
+        self._last_shown = time.monotonic()
+        match message:
+            case (str(kind), int(stream), bytes(piece)) if kind == OUTPUT:
+                write_output(self._targets[stream], piece)
+            case _:
+                self._jobs.report.replay(message)
+
+    def _listen(self, seconds: float | None) -> None:
+        """Handle what processes of stages have sent, or wait for it."""
+        self._answer()
+        poll = select.poll()
+        places = {}
+        for running in self._running.values():
+            for fd in running.descriptors:
+                poll.register(fd, select.POLLIN)
+                places[fd] = running
+        ready = poll.poll((SILENCE if seconds is None else seconds) * 1000)
+        for running in {places[fd].index: places[fd] for fd, _ in ready}.values():
+            if running.index in self._running:
+                self._handle(running)
+        if self._running and time.monotonic() - self._last_shown >= SILENCE:
+            doing = "; ".join(str(running) for running in self._running.values())
+            self._last_shown = time.monotonic()
+            if self._jobs.report.is_ordered:
+                self._show(("info", f"still running: {doing}"))
+
+    def _in_use(self) -> int:
+        return sum(running.needed < 0 for running in self._running.values())
+
+    def _answer(self) -> None:
+        """Give stages what they wait for, if it is there, and if there is a job for them."""
+        for running in self._running.values():
+            index = running.needed
+            if index < 0 or self._in_use() >= self._jobs.count:
+                continue
+            if index in self._main.results:
+                running.answer(pack(self._main.results[index]))
+            elif not (index in self._stages or self._order.is_taken(index, self._running)):
+                self._order.take(index, running.index)
+                running.answer(pack(None))
+
+    def _handle(self, running: RunningStage) -> None:
+        data = running.received()
+        if data is None:
+            self._lost(running)
+            return
+        index = running.index
+        match unpack(data):
+            case ("report", tuple(message)):
+                running.note(message)
+                if self._jobs.report.is_ordered:
+                    self._output.add(index, message)
+                else:
+                    self._show(message)
+            case ("step", str(key)):
+                running.move_on(key)
+            case ("switched",):
+                self._switch(index)
+            case ("need", int(needed)):
+                running.wait_for(needed)
+            case ("done", StageOutcome() as outcome, (list(own), list(others)), facts):
+                self._retire(running, (own, others), facts)
+                self._accept(index, outcome)
+            case (
+                "failed",
+                bytes(error),
+                StageOutcome() as outcome,
+                (list(own), list(others)),
+                facts,
+            ):
+                self._retire(running, (own, others), facts)
+                try:
+                    unpack_outcome(error)
+                except SundogError as failure:
+                    self._fail(index, failure, outcome)
+            case ("again", list(marks), (list(own), list(others))):
+                self._retire(running, (own, others), None)
+                self._output.end(index)
+                raise BuildAgain(*marks)
+            case ("broken", facts, (list(own), list(others))):
+                self._retire(running, (own, others), facts)
+                assert self._main.shared is not None
+                self._main.shared.fail()
+            case _:
+                raise ValueError(NO_OUTCOME)
+
+    # The end of a stage.
+
+    def _accept(self, index: int, outcome: StageOutcome) -> None:
+        """Take note that a stage is done."""
+        self._main.absorb(outcome)
+        self._outcomes[index] = outcome
+        self._output.finish(index)
+
+    def _retire(self, running: RunningStage, loose: Loose, facts: object) -> None:
+        """Take over what the process of a stage hands over."""
+        del self._running[running.index]
+        running.reap()
+        self._main.store.take_over(loose)
+        if self._main.shared is not None and facts is not None:
+            self._main.shared.learn(facts)
+
+    def _lost(self, running: RunningStage) -> None:
+        """Take note that the process of a stage has ended without an outcome."""
+        del self._running[running.index]
+        status = running.reap()
+        if status:
+            self._main.store.collect_leftovers()
+        if not running.is_ended:
+            cause = f"signal {-status}" if status < 0 else f"exit status {status}"
+            error = StoreError(
+                f"the process of a stage has ended: {running}: {cause}",
+                "perhaps the machine ran out of memory; --jobs 1 needs less",
+            )
+            self._fail(running.index, error, None)
+
+    def _fail(self, index: int, error: SundogError, outcome: StageOutcome | None) -> None:
+        self._failures[index] = error, outcome
+        if self._jobs.keeps_going:
+            self._output.finish(index)
+
+    def _shown_failure(self) -> SundogError:
+        """Show what has waited; return the error of the first stage that failed."""
+        first = min(self._failures)
+        self._output.end(first)
+        for index, (error, _) in sorted(self._failures.items(), key=itemgetter(0)):
+            if index != first:
+                self._show(("info", f"failed, too: {error.message}"))
+        error, outcome = self._failures[first]
+        if outcome is not None:
+            self._main.inherit_remains(outcome)
+        return error
+
+    def _end(self, stages: Iterable[int]) -> None:
+        """End the processes of stages, and take over what those have that end by themselves."""
+        ended = [self._running[index] for index in stages]
+        for running in ended:
+            running.end()
+        deadline = time.monotonic() + _PATIENCE
+        while any(running.index in self._running for running in ended):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                for running in ended:
+                    running.kill()
+            with suppress(BuildAgain):
+                self._listen(max(left, 1))
+
+    def _end_at_once(self) -> None:
+        """End all processes of stages, whatever they have sent; a message may be half read."""
+        for running in self._running.values():
+            running.hang_up()
+            running.end()
+        deadline = time.monotonic() + _PATIENCE
+        while self._running:
+            _, running = self._running.popitem()
+            if not running.has_ended(max(deadline - time.monotonic(), 0)):
+                running.kill()
+            status = running.reap()
+            if status == HANDED_OVER:
+                self._main.store.expect_garbage()
+            elif status:
+                self._main.store.collect_leftovers()
