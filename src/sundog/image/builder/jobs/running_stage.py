@@ -22,7 +22,8 @@ _SHOWN = 60  # characters of an instruction
 class RunningStage:
     """The process ``pid``, which builds the stage ``index``; ``link`` leads there.
 
-    ``key`` is that of the step that it makes, which ``announced`` shows.  ``needed`` is the stage that it waits for, or -1.
+    ``key`` is that of the step that it makes, which ``announced`` shows.  ``needed`` is the stage
+    that it waits for, or -1.
     """
 
     def __init__(
