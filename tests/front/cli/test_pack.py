@@ -132,8 +132,9 @@ def test_a_damaged_layer_is_one_line(damaged: tuple[Path, Runner], name: str, si
     done = run("bb", check=False, timeout=60)
     assert done.returncode == EXIT_RUN
     error, hint = done.stderr.splitlines()
-    assert f"image in storage is damaged: bb: can't read the file of layer {layer.name}" in error
-    assert "hint: delete the image" in hint
+    assert f"can't read layer {layer.name} of " in error
+    assert error.endswith(": Input/output error")
+    assert "hint: a file there is damaged: delete the image" in hint
 
 
 def test_nothing_but_contents_comes_from_the_file(damaged: tuple[Path, Runner]) -> None:

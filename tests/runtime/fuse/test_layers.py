@@ -100,5 +100,5 @@ def test_what_it_holds(packed: Containers, before: set[int], root_helper: RootHe
     found = root_helper.descriptors(server)
     process.communicate(b"\n", timeout=60)
     names = sorted(os.path.basename(path) for path in found.values())
-    # The index of each of the two layers is mapped, and not open.
-    assert names == sorted(["null"] * 3 + ["layers", "fuse"] + ["file"] * 2)
+    # Of the three layers of the image, two are files.
+    assert names == sorted(["null"] * 3 + ["layers", "fuse"] + ["file", "index"] * 2)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from mmap import mmap
 
-INDEX_MAGIC = b"sundog-index 1\n\0"
+_INDEX_MAGIC = b"sundog-index 1\n\0"
 _INDEX_HEAD = Struct("<16s2Q")
 _INDEX_ENTRY = Struct("<I2BHqI2Q3I")
 _XATTR_COUNT = Struct("<I")
@@ -102,7 +102,7 @@ class LayerIndex:
         if self.size < _INDEX_HEAD.size + _INDEX_ENTRY.size:
             raise _damaged("it is too short")
         magic, self.count, heap = _INDEX_HEAD.unpack_from(data)
-        if magic != INDEX_MAGIC:
+        if magic != _INDEX_MAGIC:
             raise _damaged("no index of version 1")
         self._heap = _INDEX_HEAD.size + self.count * _INDEX_ENTRY.size
         if not self.count or self._heap + heap != self.size:
@@ -253,7 +253,7 @@ class IndexWriter:
 
     def parts(self) -> Iterable[bytes | bytearray]:
         """Return the bytes of the file, in parts."""
-        head = _INDEX_HEAD.pack(INDEX_MAGIC, self.count, len(self._heap))
+        head = _INDEX_HEAD.pack(_INDEX_MAGIC, self.count, len(self._heap))
         return head, self._entries, self._heap
 
     def _put(self, text: bytes) -> int:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
             """
 
 
-class SquashfsContents:
+class _SquashfsContents:
     """A layer file that is SquashFS.  A place is the reference of an inode.
 
     Names, directories and attributes in the file are never looked at.
@@ -54,4 +54,4 @@ def open_contents(fd: int) -> LayerContents:
     """Return the contents of the open layer file.  Raises SundogError and OSError."""
     if image_kind(os.pread(fd, IMAGE_HEAD, 0)) != SQUASHFS_IMAGE:
         raise StoreError("damaged layer file: not SquashFS")
-    return SquashfsContents(fd)
+    return _SquashfsContents(fd)

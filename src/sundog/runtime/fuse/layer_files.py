@@ -66,7 +66,7 @@ _POPULATED = 4 << 20  # bytes of an index that are read at once: 80,000 files
 _MAP_POPULATE = 0x8000  # asm-generic/mman.h; the same on all machines but alpha and mips
 
 
-class OpenedLayer:
+class _OpenedLayer:
     """A layer: its index, mapped, and its contents; ``number`` is from 1 on."""
 
     __slots__ = ("contents", "index", "number")
@@ -101,7 +101,7 @@ class LayersFiles:
     def __init__(self, layers: int, uid: int, gid: int) -> None:
         self._layers = layers
         self._owner = (uid, gid)
-        self._opened: list[OpenedLayer] = []
+        self._opened: list[_OpenedLayer] = []
         self._numbers: dict[bytes, int] = {}
         self._lock = allocate_lock()
         self.handlers: dict[int, Handler] = {
@@ -120,12 +120,12 @@ class LayersFiles:
     def _init(self, _node: int, body: memoryview) -> Buffers:
         return init_reply(body, self.handlers)
 
-    def _found(self, node: int) -> tuple[OpenedLayer, IndexEntry]:
+    def _found(self, node: int) -> tuple[_OpenedLayer, IndexEntry]:
         """Return the layer and the entry of a node that is not the root."""
         layer = self._opened[(node >> _POSITION_BITS) - 1]
         return layer, layer.index.entry(node & _POSITIONS)
 
-    def _attributes(self, layer: OpenedLayer, entry: IndexEntry) -> bytes:
+    def _attributes(self, layer: _OpenedLayer, entry: IndexEntry) -> bytes:
         is_measured = entry.mode & S_IFMT in (S_IFREG, S_IFLNK)
         size = entry.size if is_measured else 0
         time, part = entry.mtime & _WORD, entry.nanoseconds
@@ -135,7 +135,7 @@ class LayersFiles:
             *(entry.mode, entry.nlink, *self._owner, 0, _BLOCK, 0),
         )
 
-    def _entry(self, layer: OpenedLayer, entry: IndexEntry) -> bytes:
+    def _entry(self, layer: _OpenedLayer, entry: IndexEntry) -> bytes:
         """Return the struct fuse_entry_out of an entry."""
         node = layer.number << _POSITION_BITS | entry.number
         return ENTRY_OUT.pack(node, 0, _FOREVER, _FOREVER, 0, 0) + self._attributes(layer, entry)
@@ -165,7 +165,7 @@ class LayersFiles:
                 number = len(self._opened) + 1
                 if number > _LAYERS_LIMIT:
                     raise OSError(errno.ENFILE, "too many layers")
-                self._opened.append(OpenedLayer(self._layers, name, number))
+                self._opened.append(_OpenedLayer(self._layers, name, number))
                 self._numbers[name] = number
         layer = self._opened[number - 1]
         return self._entry(layer, layer.index.entry(0))
@@ -217,7 +217,7 @@ class LayersFiles:
             found.append(text)
         return (b"".join(found),)
 
-    def _listed(self, node: int, start: int) -> Iterable[tuple[OpenedLayer, IndexEntry]]:
+    def _listed(self, node: int, start: int) -> Iterable[tuple[_OpenedLayer, IndexEntry]]:
         """Yield the entries of the directory ``node``; the root does not tell which layers it has.
 
         Programs of the container do not see the root.

@@ -1,6 +1,6 @@
 """Show the layers that are files to a process in its own mount namespace.
 
-``LayerServer`` starts a server before the process enters its namespaces.  ``show`` mounts in them,
+``_LayerServer`` starts a server before the process enters its namespaces.  ``show`` mounts in them,
 at ``shown`` in each store, what the links ``layers/ID/tree`` lead to.
 """
 
@@ -65,7 +65,7 @@ def show_store(channel: Channel, index: int, store: bytes, place: bytes = b"") -
     os.close(tree)
 
 
-class LayerServer:
+class _LayerServer:
     """The server of the layers of ``stores``, which are storage directories."""
 
     __slots__ = ("_channel", "_stores")
@@ -89,7 +89,7 @@ def enter_with(trees: Iterable[bytes], enter: Callable[[], None]) -> None:
     Raises what ``enter`` raises, SundogError and OSError.
     """
     stores = stores_of(trees)
-    server = LayerServer(stores) if stores else None
+    server = _LayerServer(stores) if stores else None
     enter()
     if server is not None:
         server.show()

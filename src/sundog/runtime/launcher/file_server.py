@@ -15,6 +15,7 @@ import os
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, kernel_error, printable
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
+from sundog.base.record.layer_path import LAYER_TREE
 from sundog.base.record.stack import unpack_command
 from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, Bind
@@ -32,6 +33,8 @@ from sundog.runtime.squashfs.sif import squashfs_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.runtime.launcher.storage import Storage
 
 _DESCRIPTOR_PATH = b"/proc/self/fd/%d"
@@ -100,9 +103,21 @@ class FileServer:
             )
         return tree, records
 
-    def show_layers(self, store: bytes, place: bytes = b"") -> None:
-        """Mount the layers of the store; ``place`` is as for ``show_store``."""
+    def show_layers(self, store: bytes, layers: Sequence[bytes], place: bytes = b"") -> None:
+        """Mount the layers of ``store``, and look at those that are to be used.
+
+        ``place`` is another path of the store, for mounting.  Raises SundogError.
+        """
+        place = place or store
         show_store(self._channel, len(self._paths), store, place)
+        for layer in layers:
+            try:
+                os.stat(place + b"/layers/" + layer + LAYER_TREE)
+            except OSError as error:
+                raise SundogError(
+                    f"can't read layer {printable(layer)} of {printable(store)}: {error.strerror}",
+                    "a file there is damaged: delete the image; then pull or build it again",
+                ) from None
 
     def open_image(self, path: bytes, *, with_records: bool) -> Image:
         """Mount the file ``path``; return the image.  Raises SundogError."""
@@ -114,27 +129,34 @@ class FileServer:
 class ServedSources(HostSources):
     """The image and the sources of --bind, if one of them is one file, and the server of those.
 
-    The image may also have layers that are files, in the storage directory ``store``.
+    The image may also have ``layers`` in the storage directory ``store``, some of which are files.
     """
 
-    __slots__ = ("_image", "_server", "_sources", "_store")
+    __slots__ = ("_image", "_layers", "_server", "_sources", "_store")
 
-    def __init__(self, image: bytes, sources: list[bytes], store: bytes = b"") -> None:
+    def __init__(
+        self,
+        image: bytes,
+        sources: list[bytes],
+        store: bytes = b"",
+        layers: Sequence[bytes] = (),
+    ) -> None:
         """Start the server for ``image`` and ``store``, unless they are empty, and ``sources``."""
         self._image = image
         self._sources = sources
         self._store = store
+        self._layers = layers
         paths = [image, *sources] if image else sources
         self._server = FileServer(list(dict.fromkeys(paths)), store, is_single=not sources)
 
     def show_store(self, store: bytes) -> None:
         """Mount the layers of ``store``.  Raises SundogError."""
-        self._server.show_layers(store)
+        self._server.show_layers(store, self._layers)
 
     def show_layers(self, storage: Storage) -> None:
         """See ``HostSources``."""
         if self._store == storage.path:
-            self._server.show_layers(storage.path, storage.at(b"."))
+            self._server.show_layers(storage.path, self._layers, storage.at(b"."))
 
     def open_image(self, *, with_records: bool) -> Image | None:
         """See ``HostSources``."""

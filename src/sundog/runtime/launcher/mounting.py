@@ -6,7 +6,6 @@ import errno
 import os
 
 from sundog.base.kernel.libc import printable
-from sundog.base.record.layer_path import LAYER_TREE
 from sundog.errors import KernelError, SundogError
 from sundog.runtime.container.missing_points import add_missing_points
 from sundog.runtime.container.paths import OPEN_DIRECTORY
@@ -86,8 +85,6 @@ def mount_image(
                 )
             return MountedContainer(image, plan, directory, operations)
         except (KernelError, FileNotFoundError) as error:
-            if error.errno == errno.EIO and image is not None:
-                _check_layers(image, line.operands[0])
             stored = image is None or image.named
             if not stored or error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
@@ -97,16 +94,3 @@ def mount_image(
         f"image in storage is damaged: {printable(line.operands[0])}: files of a layer are missing",
         "import or build it again; a program that cleans /var/tmp may have deleted them",
     )
-
-
-def _check_layers(image: Image, name: bytes) -> None:
-    """Raise SundogError if a layer of ``image`` is one file, and its server can't read it."""
-    for layer in image.layers:
-        try:
-            os.stat(layer + LAYER_TREE)
-        except OSError as error:
-            raise SundogError(
-                f"image in storage is damaged: {printable(name)}: can't read the file of layer "
-                f"{printable(layer.rpartition(b'/')[2])}: {error.strerror}",
-                "delete the image; then pull, import or build it again",
-            ) from None

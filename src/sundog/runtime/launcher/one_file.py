@@ -37,8 +37,8 @@ def sources_of(
     SundogError.
     """
     image, sources = _find_one_files(line, storage)
-    store = b"" if image or not _has_layer_files(line, storage) else storage.path
-    if not image and not sources and not store and shared is None:
+    layers = [] if image else _layers_in_files(line, storage)
+    if not image and not sources and not layers and shared is None:
         return HostSources()
     from sundog.runtime.launcher.file_server import ServedSources
 
@@ -46,25 +46,26 @@ def sources_of(
         from sundog.runtime.launcher.shared_sources import SharedSources
 
         return SharedSources(shared, sources)
-    return ServedSources(image, sources, store)
+    return ServedSources(image, sources, storage.path if layers else b"", layers)
 
 
-def _has_layer_files(line: CommandLine, storage: Storage) -> bool:
-    """Tell whether the image of ``line`` is in ``storage``, and has layers that are files."""
+def _layers_in_files(line: CommandLine, storage: Storage) -> list[bytes]:
+    """Return the layers of the image of ``line``, if it is in ``storage`` and some are files."""
     if storage.directory < 0:
-        return False
+        return []
     if line.image.container:
         place = storage.at(container_place(line.image.container) + b"/" + CONTAINER_IMAGE)
     else:
         name = image_name(line.operands[0])
         if name is None:
-            return False
+            return []
         place = stored_place(storage.at(b"."), name, line.image.arch)
     try:
         with Closing(os.open(place, OPEN_DIRECTORY)) as directory:
-            return read_stack(directory).has_files
+            stack = read_stack(directory)
+            return stack.layers if stack.has_files else []
     except (OSError, StoreError):
-        return False  # what is wrong is told when the image is found
+        return []  # what is wrong is told when the image is found
 
 
 def _find_one_files(line: CommandLine, storage: Storage) -> tuple[bytes, list[bytes]]:

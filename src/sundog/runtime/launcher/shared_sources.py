@@ -24,7 +24,7 @@ class SharedSources(ServedSources):
 
     def __init__(self, shared: SharedImage, sources: list[bytes]) -> None:
         """Start the server."""
-        super().__init__(b"", sources, shared.store.path)
+        super().__init__(b"", sources, shared.store.path, shared.stack.layers)
         self._shared = shared
 
     def open_image(self, *, with_records: bool) -> Image:  # noqa: ARG002 - owners has the records
