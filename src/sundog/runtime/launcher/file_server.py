@@ -100,9 +100,9 @@ class FileServer:
             )
         return tree, records
 
-    def show_layers(self, store: bytes, place: bytes = b"") -> None:
-        """Mount the layers of the store; ``place`` is as for ``show_store``."""
-        show_store(self._channel, len(self._paths), store, place)
+    def show_layers(self, storage: Storage) -> None:
+        """Mount the layers of the store.  Raises SundogError."""
+        show_store(self._channel, len(self._paths), storage.path, storage.at(b"."))
 
     def open_image(self, path: bytes, *, with_records: bool) -> Image:
         """Mount the file ``path``; return the image.  Raises SundogError."""
@@ -127,14 +127,14 @@ class ServedSources(HostSources):
         paths = [image, *sources] if image else sources
         self._server = FileServer(list(dict.fromkeys(paths)), store, is_single=not sources)
 
-    def show_store(self, store: bytes) -> None:
-        """Mount the layers of ``store``.  Raises SundogError."""
-        self._server.show_layers(store)
+    def show_store(self, storage: Storage) -> None:
+        """Mount the layers of the store, which is ``storage``.  Raises SundogError."""
+        self._server.show_layers(storage)
 
     def show_layers(self, storage: Storage) -> None:
         """See ``HostSources``."""
         if self._store == storage.path:
-            self._server.show_layers(storage.path, storage.at(b"."))
+            self.show_store(storage)
 
     def open_image(self, *, with_records: bool) -> Image | None:
         """See ``HostSources``."""
