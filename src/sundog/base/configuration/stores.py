@@ -48,16 +48,16 @@ class SharedStore:
     Its methods raise StoreError for what is damaged, or what others could have changed.
     """
 
-    __slots__ = ("_directory", "_owners", "path")
+    __slots__ = ("_owners", "directory", "path")
 
     def __init__(self, path: bytes, directory: int, owners: Collection[int]) -> None:
         self.path = path
-        self._directory = directory
+        self.directory = directory
         self._owners = owners
 
     def close(self) -> None:
         """Close the descriptor."""
-        os.close(self._directory)
+        os.close(self.directory)
 
     def find(self, name: str) -> SharedImage | None:
         """Return the image with the canonical name ``name``, if it is here."""
@@ -66,7 +66,7 @@ class SharedStore:
     def images(self) -> Iterator[SharedImage]:
         """Give all images, in order of their names."""
         try:
-            with Closing(open_trusted(SHARED_IMAGES, self._owners, self._directory)) as fd:
+            with Closing(open_trusted(SHARED_IMAGES, self._owners, self.directory)) as fd:
                 names = sorted(os.listdir(b"/proc/self/fd/%d" % fd))
         except (Distrusted, OSError) as error:
             raise _unusable_store(self.path, error) from None
@@ -82,7 +82,7 @@ class SharedStore:
         """
         shown = self.path + b"/" + place
         try:
-            with Closing(open_trusted(place, self._owners, self._directory)) as fd:
+            with Closing(open_trusted(place, self._owners, self.directory)) as fd:
                 return open_contents(fd, shown)
         except FileNotFoundError:
             raise
@@ -95,7 +95,7 @@ class SharedStore:
         try:
             for part in LAYER_PARTS[:-1]:
                 os.close(self.opened(place + part))
-            with Closing(open_trusted(place, self._owners, self._directory)) as fd:
+            with Closing(open_trusted(place, self._owners, self.directory)) as fd:
                 target = os.readlink(LAYER_TREE[1:], dir_fd=fd)
         except OSError:
             target = b""

@@ -137,45 +137,44 @@ class Publisher:
 
         Return the number of layers and drafts, and of their bytes.
         """
-        count, size = 0, 0
-        now = time.time()
         with _told(self._path):
-            used = self._used()
-            for directory in (SHARED_LAYERS, SHARED_IMAGES, b"."):
-                for entry in os.scandir(self._at(directory)):
-                    age = now - entry.stat(follow_symlinks=False).st_mtime
-                    layer = entry.name.removeprefix(_ASIDE)
-                    bytes_here = _bytes_in(entry.path)
-                    if directory == SHARED_LAYERS and is_layer_id(layer):
-                        is_due = age > grace and layer not in used
-                        is_gone = (is_due or layer != entry.name) and self._collected(layer)
-                    else:
-                        is_gone = entry.name.startswith(_DRAFT) and age > _DRAFT_LIFE
-                        if is_gone:
-                            _remove(entry.path)
-                    if is_gone:
-                        count, size = count + 1, size + bytes_here
-        return count, size
+            old = [*self._old_drafts(), *self._unused(grace)]
+            size = sum(map(_bytes_in, old))
+            for path in old:
+                _remove(path)
+        return len(old), size
 
-    def _collected(self, layer: bytes) -> bool:
-        """Remove a layer unless an image has it; tell whether it is gone.
+    def _old_drafts(self) -> Iterator[bytes]:
+        """Give the paths of drafts that nobody is writing any more."""
+        limit = time.time() - _DRAFT_LIFE
+        for directory in (SHARED_LAYERS, SHARED_IMAGES, b"."):
+            for entry in os.scandir(self._at(directory)):
+                is_draft = entry.name.startswith(_DRAFT) and not entry.name.startswith(_ASIDE)
+                if is_draft and entry.stat(follow_symlinks=False).st_mtime < limit:
+                    yield entry.path
 
-        The layer loses its name before the last look at the images, because a publisher looks for
-        the layer after it has written the image.
+    def _unused(self, grace: float) -> Iterator[bytes]:
+        """Give the paths of layers that no image has had for ``grace`` seconds.
+
+        They lose their names before the last look at the images, because a publisher looks for the
+        layers after it has written the image.
         """
-        path, aside = self._at(SHARED_LAYERS, layer), self._at(SHARED_LAYERS, _ASIDE + layer)
-        if not os.path.lexists(aside):  # else a collection that was killed has left it
-            os.rename(path, aside)
-        if layer in self._used():
-            try:
-                os.rename(aside, path)
-            except OSError as error:
-                if error.errno not in _TAKEN:
-                    raise
-                _remove(aside)  # a publisher has written it again
-            return False
-        _remove(aside)
-        return True
+        used, limit = self._used(), time.time() - grace
+        layers = self._at(SHARED_LAYERS)
+        for entry in [*os.scandir(layers)]:
+            is_due = is_layer_id(entry.name) and entry.name not in used
+            if is_due and entry.stat(follow_symlinks=False).st_mtime < limit:
+                os.rename(entry.path, self._at(SHARED_LAYERS, _ASIDE + entry.name))
+        used = self._used()
+        for name in os.listdir(layers):  # also those that a killed collection has left
+            layer, path = name.removeprefix(_ASIDE), self._at(SHARED_LAYERS, name)
+            if layer == name:
+                continue
+            place = self._at(SHARED_LAYERS, layer)
+            if layer in used and not os.path.lexists(place):  # else it has been written again
+                os.rename(path, place)
+            else:
+                yield path
 
     def _used(self) -> set[bytes]:
         """Return the IDs of the layers that images have."""

@@ -103,12 +103,9 @@ class FileServer:
             )
         return tree, records
 
-    def show_layers(self, store: bytes, layers: Sequence[bytes], place: bytes = b"") -> None:
-        """Mount the layers of ``store``, and look at those that are to be used.
-
-        ``place`` is another path of the store, for mounting.  Raises SundogError.
-        """
-        place = place or store
+    def show_layers(self, storage: Storage, layers: Sequence[bytes]) -> None:
+        """Mount the layers of the store, and look at those to be used.  Raises SundogError."""
+        store, place = storage.path, storage.at(b".")
         show_store(self._channel, len(self._paths), store, place)
         for layer in layers:
             try:
@@ -149,14 +146,14 @@ class ServedSources(HostSources):
         paths = [image, *sources] if image else sources
         self._server = FileServer(list(dict.fromkeys(paths)), store, is_single=not sources)
 
-    def show_store(self, store: bytes) -> None:
-        """Mount the layers of ``store``.  Raises SundogError."""
-        self._server.show_layers(store, self._layers)
+    def show_store(self, storage: Storage) -> None:
+        """Mount the layers of the store, which is ``storage``.  Raises SundogError."""
+        self._server.show_layers(storage, self._layers)
 
     def show_layers(self, storage: Storage) -> None:
         """See ``HostSources``."""
         if self._store == storage.path:
-            self._server.show_layers(storage.path, self._layers, storage.at(b"."))
+            self.show_store(storage)
 
     def open_image(self, *, with_records: bool) -> Image | None:
         """See ``HostSources``."""

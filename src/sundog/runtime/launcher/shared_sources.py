@@ -11,6 +11,7 @@ from sundog.base.record.shared_image import SHARED_LAYERS
 from sundog.runtime.container.root import OverlayRoot
 from sundog.runtime.launcher.file_server import ServedSources
 from sundog.runtime.launcher.image import Image
+from sundog.runtime.launcher.storage import Storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +24,18 @@ class SharedSources(ServedSources):
     __slots__ = ("_shared",)
 
     def __init__(self, shared: SharedImage, sources: list[bytes]) -> None:
-        """Start the server."""
-        super().__init__(b"", sources, shared.store.path, shared.stack.layers)
+        """Start the server: of the directory that was checked, whatever its path leads to now."""
+        store = b"/proc/self/fd/%d" % shared.store.directory
+        super().__init__(b"", sources, store, shared.stack.layers)
         self._shared = shared
 
     def open_image(self, *, with_records: bool) -> Image:  # noqa: ARG002 - owners has the records
         """See ``HostSources``."""
-        shared, stack = self._shared, self._shared.stack
-        base = shared.store.path + b"/" + SHARED_LAYERS
-        self.show_store(shared.store.path)
+        stack = self._shared.stack
+        store = Storage(self._shared.store.path, self._shared.store.directory)
+        store.reopen()
+        self.show_store(store)
+        base = store.at(SHARED_LAYERS)
         root = OverlayRoot(base, [layer + LAYER_TREE for layer in stack.layers], mixed=True)
         return Image(
             root,
