@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sundog.image.oci.platform import Platform
+from tests.conftest import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +140,28 @@ def test_an_import_whose_programs_say_otherwise_warns(
             done.stderr
         )
         assert stored(run_ch_image, "x") == [("x", "arm64")]
+
+
+def test_convert_takes_the_platform_that_is_meant(
+    img: str, run_ch_image: Runner, storage: Path, tmp_path: Path
+) -> None:
+    def convert(*words: str | Path) -> str:
+        done = subprocess.run(
+            [*command("ch-convert"), "-s", storage, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    for number, (words, arch) in enumerate(
+        (((), HOST), (("-a", "riscv64"), "riscv64"), (("--arch=linux/arm/v6",), "arm/v6"))
+    ):
+        convert(*words, "-i", "ch-image", "-o", "dir", img, tmp_path / str(number))
+        assert (tmp_path / str(number) / "etc/which").read_text() == arch
+    convert("-a", "riscv64", "-i", "dir", "-o", "ch-image", tmp_path / "0", "y")
+    assert stored(run_ch_image, "y") == [("y", "riscv64")]
+    run_ch_image("save", "-o", tmp_path / "saved", img)
+    convert("-a", "arm/v6", "-i", "oci-archive", "-o", "ch-image", tmp_path / "saved", "z")
+    assert stored(run_ch_image, "z") == [("z", "arm/v6")]
