@@ -48,8 +48,8 @@ class Kept:
     def make(self, container: Container, platform: str = "") -> bool:
         """Make a container of an image in this storage.  Return False if it can't keep any.
 
-        ``platform`` is that of the image, as in ``stored_place``.  Raises SundogError if its name is
-        taken, and OSError.
+        ``platform`` is that of the image, as in ``stored_place``.  Raises SundogError if its name
+        is taken, and OSError.
         """
         status = os.stat(self._storage)
         if status.st_uid != os.geteuid() or status.st_mode & _PRIVATE:
