@@ -358,9 +358,10 @@ def test_another_platform_is_not_run_in_place_of_the_wanted_one(sundog: Place) -
     assert sundog("run", "--arch", host.architecture, "busybox", "echo", "ran").stdout == "ran\n"
     for words in (["--platform", "linux/s390x"], ["--arch", "linux/s390x"]):
         refused(
-            sundog("run", *words, "busybox", "echo", "ran", check=False),
-            f"error: --platform linux/s390x: busybox in storage is for {host}",
-            "hint: sundog pull --platform linux/s390x busybox fetches the other one in its place",
+            sundog("run", "--pull=never", *words, "busybox", "echo", "ran", check=False),
+            "error: docker.io/library/busybox:latest is in storage for "
+            f"{host}, not for linux/s390x",
+            "hint: ch-image pull --arch=s390x docker.io/library/busybox:latest",
         )
 
 

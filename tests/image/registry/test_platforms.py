@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sundog.image.oci.platform import Platform
+from tests.conftest import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +140,79 @@ def test_an_import_whose_programs_say_otherwise_warns(
             done.stderr
         )
         assert stored(run_ch_image, "x") == [("x", "arm64")]
+
+
+def test_convert_takes_the_platform_that_is_meant(
+    img: str, run_ch_image: Runner, storage: Path, tmp_path: Path
+) -> None:
+    def convert(*words: str | Path) -> str:
+        done = subprocess.run(
+            [*command("ch-convert"), "-s", storage, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    for number, (words, arch) in enumerate(
+        (((), HOST), (("-a", "riscv64"), "riscv64"), (("--arch=linux/arm/v6",), "arm/v6"))
+    ):
+        convert(*words, "-i", "ch-image", "-o", "dir", img, tmp_path / str(number))
+        assert (tmp_path / str(number) / "etc/which").read_text() == arch
+    convert("-a", "riscv64", "-i", "dir", "-o", "ch-image", tmp_path / "0", "y")
+    assert stored(run_ch_image, "y") == [("y", "riscv64")]
+    run_ch_image("save", "-o", tmp_path / "saved", img)
+    convert("-a", "arm/v6", "-i", "oci-archive", "-o", "ch-image", tmp_path / "saved", "z")
+    assert stored(run_ch_image, "z") == [("z", "arm/v6")]
+
+
+def test_a_list_is_made_extended_pushed_and_removed(
+    registry: str, img: str, run_ch_image: Runner
+) -> None:
+    """The children of a registry's index keep their digests."""
+    run_ch_image("push", "-a", "riscv64", img, f"{registry}/list/a:1")
+    run_ch_image("manifest", "create", "app", f"docker://{registry}/list/a:1")
+    assert stored(run_ch_image, "app") == [("app", "riscv64")]
+    done = run_ch_image("manifest", "create", "app", img, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "app is in storage" in done.stderr
+    run_ch_image("manifest", "add", "-a", HOST, "app", img)
+    run_ch_image("manifest", "push", "app", f"docker://{registry}/list/app:1")
+    where = f"docker://{registry}/list/app:1"
+    before = skopeo("inspect", "--raw", "--tls-verify=false", where)
+    assert len(before["manifests"]) == 2
+    listed = json.loads(run_ch_image("manifest", "inspect", "app").stdout)
+    assert [entry["platform"]["architecture"] for entry in listed["manifests"]] == [HOST, "riscv64"]
+    assert listed["manifests"][1]["digest"] == before["manifests"][1]["digest"]
+
+    run_ch_image("manifest", "create", "more", f"{registry}/list/app:1")
+    run_ch_image("manifest", "create", "--amend", "-a", "arm/v6", "more", img)
+    run_ch_image("manifest", "push", "more", f"{registry}/list/app:1")
+    after = skopeo("inspect", "--raw", "--tls-verify=false", where)
+    assert len(after["manifests"]) == 3
+    for entry in before["manifests"]:
+        assert entry in after["manifests"]
+    assert json.loads(run_ch_image("manifest", "inspect", where).stdout) == after
+
+    run_ch_image("manifest", "rm", "-a", "riscv64", "more")
+    assert stored(run_ch_image, "more") == [("more", HOST), ("more", "arm/v6")]
+    run_ch_image("manifest", "rm", "more", "app")
+    assert stored(run_ch_image) == stored(run_ch_image, img)
+
+
+def test_mistakes_with_lists(registry: str, img: str, run_ch_image: Runner) -> None:
+    for words, message in {
+        ("add", "app"): "manifest add: no image",
+        ("add", "app", f"{registry}/absent"): "neither in storage nor in a registry",
+        ("push", "app"): "not in storage: app",
+        ("push", img, "a", "b"): "manifest push: too many words: b",
+        ("rm", "app"): "not in storage: app",
+        ("inspect", f"{registry}/absent"): "not in registry",
+        ("annotate", img): "invalid choice",
+        ("create", "A"): "not an image reference",
+    }.items():
+        done = run_ch_image("manifest", *words, check=False)
+        assert done.returncode in (1, 2), words
+        assert message in done.stderr, (words, done.stderr)
+    assert len(stored(run_ch_image)) == len(PLATFORMS)

@@ -42,6 +42,12 @@ _MACHINES = {
 _IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1"), ("amd64", "1")}
 _OPERATING_SYSTEMS = frozenset(["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd"])
 _LINUX = "linux"
+# Architecture → its variants, the newest first; "" is the implied one.
+_OLDER_VARIANTS = {
+    "amd64": ("v4", "v3", "v2", ""),
+    "arm": ("v8", "v7", "v6", "v5"),
+    "arm64": ("v9", ""),
+}
 _KEY_LIMIT = 64
 _KEY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
@@ -79,6 +85,21 @@ def parse_platform(text: str) -> PlatformName:
         if len(parts) in (2, 3):
             return usual_platform(parts[0], parts[1], "".join(parts[2:]))
     raise UsageError(f"platform {text!r}: expected OS/ARCHITECTURE[/VARIANT]")
+
+
+def runnable_platforms(platform: PlatformName) -> list[PlatformName]:
+    """Return the platforms whose programs run on this one, the best first.
+
+    A variant runs programs for older variants of its architecture (image-index.md, "Platform
+    Variants").
+    """
+    os_name, architecture, variant = platform
+    older = _OLDER_VARIANTS.get(architecture, ())
+    if variant in older:
+        older = older[older.index(variant) + 1 :]
+    else:  # an unknown variant runs programs for the implied one
+        older = tuple([each for each in older if not each])
+    return [platform, *[(os_name, architecture, each) for each in older]]
 
 
 def platform_text(platform: PlatformName) -> str:

@@ -23,6 +23,7 @@ from sundog.base.record.platform_names import (
     platform_key,
     platform_of_key,
     platform_text,
+    runnable_platforms,
 )
 from sundog.errors import NotInStorage, UsageError
 
@@ -142,7 +143,7 @@ def entry_for(storage: bytes, directory: str, arch: bytes) -> str:
     wanted = []
     if arch:
         try:
-            wanted = [parse_platform(arch.decode("ascii"))]
+            wanted = runnable_platforms(parse_platform(arch.decode("ascii")))
         except UnicodeDecodeError:
             raise UsageError(f"no architecture: {printable(arch)}", "as in --arch=arm64") from None
     found = entries.find(wanted)

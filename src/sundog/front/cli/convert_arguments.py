@@ -39,6 +39,12 @@ class ConvertArguments(argparse.Namespace):
     version: bool
     source: str | None = operand("IN", "the image to be converted", nargs="?")
     target: str | None = operand("OUT", "the image to be made", nargs="?")
+    arch: str = option(
+        "-a --arch",
+        "ARCH",
+        "of several images in IN, that for ARCH (default: host)",
+        default="host",
+    )
     in_fmt: str | None = option("-i --in-fmt", "FORMAT", "the format of IN")
     out_fmt: str | None = option("-o --out-fmt", "FORMAT", "the format of OUT")
     dry_run: bool = flag("-n --dry-run", "check and say what would be done")
@@ -84,6 +90,6 @@ def parse(argv: Sequence[str]) -> ConvertArguments:
 
 def _without_equals(word: str) -> str:
     """Return ``-iFORMAT`` for ``-i=FORMAT``."""
-    if word.startswith(("-i=", "-o=", "-s=")):
+    if word.startswith(("-a=", "-i=", "-o=", "-s=")):
         return word[:2] + word[3:]
     return word

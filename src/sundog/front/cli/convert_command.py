@@ -78,6 +78,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
     report.level = arguments.verbose - arguments.quiet
     from sundog.base.configuration.stores import SharedStores
     from sundog.base.record.stored_path import path_in_storage
+    from sundog.front.cli.registries import chosen_platform
     from sundog.image.convert.conversion import convert  # under the signals' care
     from sundog.image.convert.formats import (
         CH_IMAGE,
@@ -107,6 +108,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         is_dry=arguments.dry_run,
         packing=Packing.choose("gzip", os.environ),
         shared=SharedStores(os.environb, (), report.warning),
+        platform=chosen_platform(arguments.arch),
     )
     report.verbose(f"verbose level: {report.level}")
     report.info(f"input:   {source.format:<8}  {source.text}")

@@ -217,6 +217,24 @@ class PackArguments(ImageArguments):
     references: Sequence[str] = operand("IMAGE", "name of an image in storage", nargs="+")
 
 
+class ManifestArguments(ImageArguments):
+    """The command line of ``manifest``."""
+
+    action: str = operand(
+        "WORD",
+        "create, add, rm, push or inspect",
+        choices=("create", "add", "rm", "push", "inspect"),
+    )
+    name: str = operand("LIST", "name of the list")
+    images: Sequence[str] = operand(
+        "IMAGE", "images in storage or in registries; for push, the destination", nargs="*"
+    )
+    amend: bool = flag("--amend", "create: add to a list that is there")
+    compression: str = _COMPRESSION
+    _compress = _COMPRESS
+    _all = foreign("--all", "leave it out: all platforms are taken, --arch takes one")
+
+
 class PullArguments(ImageArguments):
     """The command line of ``pull``."""
 
@@ -297,6 +315,7 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "save": ("write images to an archive or an OCI layout", SaveArguments),
     "publish": ("put images into a shared store, for others to run", PublishArguments),
     "push": ("copy an image to a registry", PushArguments),
+    "manifest": ("make lists of images for several platforms", ManifestArguments),
     "modify": ("run commands in an image, and keep the result", ModifyArguments),
     "pull": ("fetch an image from a registry", PullArguments),
     "reset": ("delete everything in storage", ImageArguments),

@@ -36,6 +36,7 @@ _GROUPS = {
                "imagetools": "imagetools",
                "bake": "bake"},
     "imagetools": {"inspect": "imagetools inspect"},
+    "manifest": {word: f"manifest {word}" for word in ("create", "add", "rm", "push", "inspect")},
     "system": {"df": "system df", "prune": "system prune", "info": "info"},
     "kernel": {"install": "kernel install"},
 }  # fmt: skip

@@ -77,7 +77,15 @@ def names_of_id(text: str, context: Context) -> list[str]:
         return []
     start = text.removeprefix("sha256:")
     with Store.open(context.storage) as store:
-        return [image.typed for image in store.images.list() if image.whole_id.startswith(start)]
+        found = [image for image in store.images.list() if image.whole_id.startswith(start)]
+        for image in found:  # a name stands for the image that a command takes
+            others = store.images.of_name(image.reference)
+            if len(others) > 1 and store.images.get(image.reference).id != image.id:
+                raise UsageError(
+                    f"{text} is {image.typed} for {image.platform}",
+                    f"ch-image with --arch={image.platform.architecture}, and the name",
+                )
+        return [image.typed for image in found]
 
 
 def find_image(store: Store, text: str) -> Image | None:

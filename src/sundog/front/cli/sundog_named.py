@@ -15,7 +15,7 @@ from sundog.front.cli.sundog_start import Run, become_ch_run
 from sundog.front.podman.container import NOBODY, Container, check_name
 from sundog.front.podman.containers import Containers, own_containers
 from sundog.front.podman.kept_words import kept_words
-from sundog.front.podman.run_line import run_line
+from sundog.front.podman.run_line import run_line, wanted_platform
 from sundog.front.podman.statuses import WAITER
 from sundog.front.podman.users import Who
 from sundog.front.stored import storage_directory
@@ -40,7 +40,7 @@ def start(run: Run) -> int:
     with _noted_id(run, container):
         if not run.line.is_set("rm") and run.facts.is_layered:
             kept = container.changed(kept=True)
-            container = kept if containers.kept.make(kept) else container
+            container = kept if containers.kept.make(kept, wanted_platform(run.line)) else container
     return start_made(run, containers, container, detached=run.line.is_set("detach"))
 
 
@@ -52,7 +52,9 @@ def create(run: Run) -> int:
     containers = own_containers(storage_directory(run.context.storage))
     container = new_container(run, containers).changed(kept=True)
     with _noted_id(run, container):
-        if not run.facts.is_layered or not containers.kept.make(container):
+        if not run.facts.is_layered or not containers.kept.make(
+            container, wanted_platform(run.line)
+        ):
             raise SundogError(
                 f"create: {run.image}: here no container can keep its changes",
                 "sundog run; for create, the image must be in a storage of yours that can be"

@@ -18,6 +18,7 @@ from sundog.front.podman.run_line import (
     is_id,
     is_path,
     run_line,
+    wanted_platform,
 )
 from sundog.front.podman.run_options import EXEC, RUN
 from sundog.front.stored import ImageDefaults, found_facts, image_facts
@@ -74,7 +75,6 @@ def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
     facts, status = _find(line, context)
     if facts is None:
         return status if status < 0 else EXIT_SUNDOG
-    _check_platform(line, context)
     caller = own_caller()
     user = command_user(line, facts, caller)
     return Run(line, line.operands[0], facts, caller=caller, user=user, context=context)
@@ -118,15 +118,20 @@ def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
     if policy not in _PULL:
         raise UsageError(f"--pull {policy}: no such policy", f"one of: {', '.join(_PULL)}")
     if is_path(image):
+        if platform := wanted_platform(line):
+            raise UsageError(
+                f"--platform {platform}: nothing is known of the platform of {image}",
+                "leave it out",
+            )
         return ImageDefaults(), 0
-    facts = image_facts(image, context.storage)
+    facts = _facts(image, line, context)
     if facts is None and is_id(image):
         from sundog.front.cli.sundog_images import names_of_id  # IDs are seldom given
 
         for name in names_of_id(image, context)[:1]:
             line.operands[0] = name
-            return image_facts(name, context.storage), EXIT_SUNDOG
-    if facts is None and policy in ("missing", "never"):
+            return _facts(name, line, context), EXIT_SUNDOG
+    if facts is None and policy in ("missing", "never") and not wanted_platform(line):
         facts = found_facts(image, context.storage, new_report().warning)
     if policy == "never" or (policy == "missing" and facts is not None):
         if facts is None:
@@ -137,7 +142,7 @@ def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
         _tell_of_similar(image, context)
     if status:
         return None, status
-    return image_facts(image, context.storage), EXIT_SUNDOG
+    return _facts(image, line, context), EXIT_SUNDOG
 
 
 def _tell_of_similar(image: str, context: Context) -> None:
@@ -154,8 +159,7 @@ def _tell_of_similar(image: str, context: Context) -> None:
 def _pull(image: str, line: Line, context: Context) -> int:
     """Pull the image; return the exit status."""
     words = ["pull"]
-    platform = _platform(line)
-    if platform is not None:
+    if platform := wanted_platform(line):
         words.append(f"--arch={platform.removeprefix('linux/')}")
     if line.last("tls-verify") == "false":
         words.append("--tls-no-verify")
@@ -164,29 +168,11 @@ def _pull(image: str, line: Line, context: Context) -> int:
     return image_line([*words, "--", image], context)
 
 
-def _platform(line: Line) -> str | None:
-    """Return the platform that the user wants; None if he does not say it."""
-    return line.last("platform") or line.last("arch")
-
-
-def _check_platform(line: Line, context: Context) -> None:
-    """Raise UsageError if the image is not of the platform that the user wants."""
-    wanted = _platform(line)
-    if wanted is None:
-        return
-    from sundog.image.oci.platform import Platform
-    from sundog.image.store.store import Store
-
-    image = line.operands[0]
-    if is_path(image):
-        raise UsageError(
-            f"--platform {wanted}: nothing is known of the platform of {image}", "leave it out"
-        )
-    with Store.open(context.storage) as store:
-        config = store.images.get(image).config
-    found = Platform.of(config.os, config.architecture, config.variant)
-    if found not in Platform.parse(wanted).runnable():
-        raise UsageError(
-            f"--platform {wanted}: {image} in storage is for {found}",
-            f"sundog pull --platform {wanted} {image} fetches the other one in its place",
-        )
+def _facts(image: str, line: Line, context: Context) -> ImageDefaults | None:
+    """Return the facts of the image for the platform of the line; None if it is not there."""
+    try:
+        return image_facts(image, context.storage, wanted_platform(line))
+    except NotInStorage:  # it is for other platforms
+        if line.last("pull") == "never":
+            raise
+        return None

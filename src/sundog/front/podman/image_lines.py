@@ -155,6 +155,11 @@ def _registry(word: str) -> Translate:
     ]
 
 
+def _manifest(word: str) -> Translate:
+    """Return the translation of a word of ``manifest``."""
+    return lambda line: [["manifest", word, *line.translated(), "--", *line.operands]]
+
+
 # In the order of the help.
 SUBCOMMANDS = {
     "build": Subcommand("build an image from a Dockerfile", "ch-image build -t NAME CONTEXT",
@@ -172,6 +177,18 @@ SUBCOMMANDS = {
     "imagetools inspect": Subcommand(
         "print the manifest or the index that a registry has", "ch-image inspect --remote IMAGE",
         options.IMAGETOOLS, "IMAGE", (1, 1), translate=_remote),
+    **{
+        f"manifest {word}": Subcommand(summary, f"ch-image manifest {word} {operands}",
+                                       options.MANIFEST[word], operands, count,
+                                       translate=_manifest(word))
+        for word, summary, operands, count in (
+            ("create", "make a list of images for several platforms", "LIST [IMAGE…]", (1, None)),
+            ("add", "add images to a list", "LIST IMAGE…", (2, None)),
+            ("rm", "delete lists", "LIST…", (1, None)),
+            ("push", "copy a list to a registry, as an index", "LIST [DEST]", (1, 2)),
+            ("inspect", "print a list, or the index of a registry", "LIST", (1, 1)),
+        )
+    },
     "save": Subcommand("write images to an archive",
                        "ch-image save --format docker-archive IMAGE…",
                        options.SAVE, "IMAGE…", (1, None), translate=_save),

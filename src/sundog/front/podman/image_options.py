@@ -190,6 +190,40 @@ PUSH = (
     Option("--sign-by", "KEY", REFUSED, "nothing is signed here", "sign it with cosign afterwards"),
 )  # fmt: skip
 
+_ANNOTATION = Option(
+    "--annotation", "NAME=VALUE", REFUSED, "a list keeps no annotations", "leave it out"
+)
+_ALL = Option("--all", "", HELD, "all platforms of an image are taken")
+MANIFEST = {
+    "create": (
+        *_REGISTRY,
+        _ALL,
+        Option("--amend -a", "", TAKEN, "add to a list that is there", to=flag("--amend")),
+        _ANNOTATION,
+    ),
+    "add": (
+        *_REGISTRY,
+        _ARCH,
+        _ALL,
+        Option("--os", "OS", WARNED, "it is that of the image"),
+        Option("--variant", "VARIANT", WARNED, "it is that of the image"),
+        _ANNOTATION,
+    ),
+    "rm": (HELP,),
+    "push": (
+        *_REGISTRY,
+        _ALL,
+        Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",
+               to=valued("--compression")),
+        Option("--format -f", "FORMAT", WARNED, "pulled images keep their format, others are OCI"),
+        Option("--rm", "", REFUSED, "a list stays", "sundog manifest rm LIST"),
+        Option("--remove-signatures", "", HELD, "no signature is copied"),
+        Option("--digestfile", "FILE", REFUSED, "the digest is the last line",
+               "sundog manifest push … >FILE"),
+    ),
+    "inspect": (_TLS, _LOGIN, _AUTHFILE, HELP),
+}  # fmt: skip
+
 IMAGES = (
     Option("--all -a", "", HELD, "there are no hidden images"),
     Option("--quiet -q", "", TAKEN, "print IDs only"),

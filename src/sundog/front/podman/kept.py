@@ -20,7 +20,8 @@ from sundog.base.record.kept import (
     CONTAINERS_DIRECTORY,
     is_container_id,
 )
-from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.names import canonical_name
+from sundog.base.record.stored_path import stored_place
 from sundog.errors import SundogError
 from sundog.front.podman.container import Container, check_name, read_container
 from sundog.runtime.state.records import Record
@@ -44,16 +45,20 @@ class Kept:
         self._storage = storage
         self.directory = os.path.join(storage, os.fsdecode(CONTAINERS_DIRECTORY))
 
-    def make(self, container: Container) -> bool:
+    def make(self, container: Container, platform: str = "") -> bool:
         """Make a container of an image in this storage.  Return False if it can't keep any.
 
-        Raises SundogError if its name is taken, and OSError.
+        ``platform`` is that of the image, as in ``stored_place``.  Raises SundogError if its name
+        is taken, and OSError.
         """
         status = os.stat(self._storage)
         if status.st_uid != os.geteuid() or status.st_mode & _PRIVATE:
             return False
-        name = name_to_directory(canonical_name(container.image))
-        image = os.path.join(self._storage, "images", name)
+        image = os.fsdecode(
+            stored_place(
+                os.fsencode(self._storage), canonical_name(container.image), platform.encode()
+            )
+        )
         record = self.record(container.identity)
         try:
             with suppress(FileExistsError):

@@ -13,7 +13,6 @@ REFUSED = {
                "ch-convert IMAGE FILE.tar"),
     "kube": ("there are no pods", "start each container with sundog run"),
     "machine": ("containers run on this machine", "sundog run"),
-    "manifest": ("no lists of images are made here", "push each platform's image by itself"),
     "mount": ("images are mounted by ch-run only", "ch-convert IMAGE DIR"),
     "network": (_NETWORK, "leave it out"),
     "pause": ("the kernel can stop processes", "sundog kill --signal STOP NAME"),

@@ -68,6 +68,11 @@ def is_id(text: str) -> bool:
     return 4 <= len(digits) <= 64 and _ID_DIGITS.issuperset(digits)
 
 
+def wanted_platform(line: Line) -> str:
+    """Return the platform of the image that the user wants, "" if he does not say it."""
+    return line.last("platform") or line.last("arch") or ""
+
+
 def run_line(
     line: Line,
     facts: ImageDefaults,
@@ -86,6 +91,7 @@ def run_line(
     """
     image, *words = line.operands
     image = image_operand(image)
+    platform = wanted_platform(line)
     command = _command(line, facts, words)
     if not command and not is_path(image):
         raise UsageError(
@@ -114,6 +120,8 @@ def run_line(
     arguments += device_options(line, chosen(line, caller.environment, read_file))
     if tag is not None:
         arguments.append(f"--join-tag={tag}")
+    if platform and not kept:  # a container that is kept has its image
+        arguments.append(f"--arch={platform}")
     arguments += [image, *(["--", *command] if command else [])]
     return ChRunLine(arguments, passed.environment)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.configuration.stores import SharedStores
+    from sundog.image.oci.platform import Platform
     from sundog.image.transfer.packing import Packing
     from sundog.image.transfer.report import Transfer, WatchingReport
 
@@ -28,6 +29,7 @@ class Options:
     """Options of a conversion; ``storage`` and ``temporary`` are None where the defaults apply.
 
     ``shared`` has the stores in which to look for an image that ``storage`` lacks, if any.
+    ``platform`` is that of the image to take; None: this machine's, or the only one in storage.
     """
 
     storage: str | None
@@ -37,3 +39,4 @@ class Options:
     is_dry: bool
     packing: Packing
     shared: SharedStores | None = None
+    platform: Platform | None = None

@@ -102,8 +102,8 @@ class Source:
         shared, report = self._options.shared, self._progress.report
         try:
             if shared is not None:
-                return stored_or_shared(self.store, name, shared, report)
-            return self.store.images.get(name)
+                return stored_or_shared(self.store, name, shared, report, self._options.platform)
+            return self.store.images.get(name, self._options.platform)
         except NotInStorage as error:
             hint = f"./{name} is here: write ./{name} to convert it" if os.path.exists(name) else ""
             raise NotInStorage(
@@ -145,12 +145,15 @@ class Source:
         # Only an image that stays has the present time.
         created = "" if epoch is None and not stays else timestamp(epoch)
         with self.unpackable() as (stream, rules), self.stage("importing") as transfer:
-            return to_store(store, stream, rules, created, transfer)
+            chosen = self._options.platform
+            return to_store(
+                store, stream, rules, created, transfer, platform=chosen, warn=self.warn
+            )
 
     def _loaded(self, store: Store) -> Image:
         """Bring an image of an archive or an engine into ``store``."""
         source, report = self.place, self._progress.report
-        platform = Platform.of_host()
+        platform = self._options.platform or Platform.of_host()
         if source.format in ENGINES:
             self.info("exporting ...")
             with ENGINES[source.format].saved(source.text) as stream:

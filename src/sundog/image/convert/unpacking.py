@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sundog.image.oci.platform import Platform
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Transfer
 
@@ -43,15 +44,25 @@ class Rules:
 
 
 def to_store(
-    store: Store, stream: BinaryIO, rules: Rules, created: str, transfer: Transfer
+    store: Store,
+    stream: BinaryIO,
+    rules: Rules,
+    created: str,
+    transfer: Transfer,
+    *,
+    platform: Platform | None,
+    warn: Callable[[str], object],
 ) -> Image:
-    """Put the image in ``stream`` into the store, as one layer; return it without a name."""
+    """Put the image in ``stream`` into the store, as one layer; return it without a name.
+
+    ``platform`` and ``warn`` are as in ``tree_config``.
+    """
     store.hold()
     with store.faults:
         draft = store.scratch.new()
         source, root_opaque = _unpacked(stream, draft, rules, transfer)
         info = LayerInfo(source, root_opaque=root_opaque)
-        config = tree_config(store, LayerPath.of(draft).tree, created)
+        config = tree_config(store, LayerPath.of(draft).tree, created, platform, warn)
         # With other rules, the same tar is another layer.
         words = [] if rules.keeps_xattrs else ["no-xattrs"]
         identity = layer_id("import", source, *words)

@@ -12,6 +12,7 @@ from sundog.base.record.platform_names import (
     host_platform,
     parse_platform,
     platform_text,
+    runnable_platforms,
     usual_platform,
 )
 from sundog.runtime.linker.elf import ElfError, layout_of
@@ -44,13 +45,6 @@ _ELF_MACHINES = {
     (183, 64, "little"): "aarch64",
     (243, 64, "little"): "riscv64",
     (258, 64, "little"): "loongarch64",
-}
-
-# Architecture → its variants, the newest first; "" is the implied one.
-_OLDER_VARIANTS: dict[str, tuple[str, ...]] = {
-    "amd64": ("v4", "v3", "v2", ""),
-    "arm": ("v8", "v7", "v6", "v5"),
-    "arm64": ("v9", ""),
 }
 
 
@@ -110,12 +104,7 @@ class Platform:
         A variant runs programs for older variants of its architecture (image-index.md, "Platform
         Variants").
         """
-        older = _OLDER_VARIANTS.get(self.architecture, ())
-        if self.variant in older:
-            older = older[older.index(self.variant) + 1 :]
-        else:  # an unknown variant runs programs for the implied one
-            older = tuple(variant for variant in older if not variant)
-        return [self, *(Platform(self.os, self.architecture, variant) for variant in older)]
+        return [Platform(*each) for each in runnable_platforms(self.parts)]
 
     @property
     def parts(self) -> PlatformName:
