@@ -18,8 +18,13 @@ from scripts.place import WorkshopError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What the scripts of packages make before others are unpacked.
-MERGED = "for name in bin lib sbin; do test -e $name || ln -s usr/$name $name; done\n"
+# What must be there before the first script of a package runs.
+FIRST = """\
+for name in bin lib sbin; do test -e $name || ln -s usr/$name $name; done
+for name in passwd group; do
+    test ! -e usr/share/base-passwd || cp usr/share/base-passwd/$name.master etc/$name
+done
+"""
 NEEDS = tuple(dict.fromkeys([*bootstrap.needs(), *busybox.NEEDS]))
 
 
@@ -58,7 +63,7 @@ def _extract(architecture: str, packages: tuple[str, ...], out: Path) -> None:
         [
             "mmdebstrap",
             *options,
-            f"--customize-hook={HOOK}{MERGED}",
+            f"--customize-hook={HOOK}{FIRST}",
             bootstrap.SUITE,
             str(out),
             source,
