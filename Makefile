@@ -6,7 +6,7 @@ PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
 .PHONY: help demo test lint docs wheels fuzz kills interruptions cluster pyxis callers vm-test bench conformance fidelity \
-    fidelity-more fidelity-programs agent python
+    fidelity-more fidelity-programs agent architectures python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -26,6 +26,7 @@ help:
 	@echo '             built from their sources in these directories (root)'
 	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog;'
 	@echo '             build by debootstrap, dnf, zypper and pacman; start 64 ranks at once'
+	@echo 'make architectures   configure and use Debian for arm64 and riscv64, which QEMU runs'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
@@ -75,6 +76,9 @@ callers: python
 	@SUNDOG_RANKS=64 $(RUN) scripts.check --callers -- -n0 --timeout=900 tests/callers/engines \
 	    tests/front/cli/test_sundog_apptainer.py::test_ranks_that_begin_at_once_pull_once \
 	    tests/front/cli/test_sundog_apptainer.py::test_ranks_of_a_sif $(ARGS)
+
+architectures: python
+	@SUNDOG_ARCHITECTURES=1 $(RUN) scripts.check -- -s -n0 --timeout=7200 tests/architectures $(ARGS)
 
 # -s: it shows what the machine is, and how long it took to start.
 vm-test: python

@@ -18,15 +18,22 @@ from scripts.place import WorkshopError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# What must be there before the first script of a package runs.
+FIRST = """\
+for name in bin lib sbin; do test -e $name || ln -s usr/$name $name; done
+for name in passwd group; do
+    test ! -e usr/share/base-passwd || cp usr/share/base-passwd/$name.master etc/$name
+done
+"""
 NEEDS = tuple(dict.fromkeys([*bootstrap.needs(), *busybox.NEEDS]))
 
 
 def debian(architecture: str) -> Callable[[Path], None]:
-    """Return the maker of a tree that has apt and what dpkg needs, and that nothing has configured.
+    """Return the maker of a tree of the essential packages and apt, none of which is configured.
 
-    `apt-get install '?essential'` in it configures it.
+    `apt-get install '?essential' apt` in it configures them.
     """
-    return partial(_extract, architecture, "apt")
+    return partial(_extract, architecture, ("?essential", "apt"))
 
 
 def busybox_of(architecture: str) -> Callable[[Path], None]:
@@ -35,7 +42,7 @@ def busybox_of(architecture: str) -> Callable[[Path], None]:
     def make(out: Path) -> None:
         with tempfile.TemporaryDirectory() as directory:
             whole = Path(directory) / "whole.tar"
-            _extract(architecture, "busybox-static", whole)
+            _extract(architecture, ("busybox-static",), whole)
             with tarfile.open(whole) as tar:
                 member = tar.extractfile("./usr/bin/busybox")
                 assert member is not None
@@ -44,16 +51,23 @@ def busybox_of(architecture: str) -> Callable[[Path], None]:
     return make
 
 
-def _extract(architecture: str, package: str, out: Path) -> None:
-    """Write the tarball of the essential packages and one more.  Raises WorkshopError."""
+def _extract(architecture: str, packages: tuple[str, ...], out: Path) -> None:
+    """Write the tarball of `packages` and those that they need.  Raises WorkshopError."""
     mode = "root" if os.geteuid() == 0 else "fakechroot"
     options = ["--quiet", f"--mode={mode}", "--variant=extract", "--format=tar"]
-    options += [f"--architectures={architecture}", f"--include={package}"]
+    options += [f"--architectures={architecture}", *(f"--include={each}" for each in packages)]
     options += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in bootstrap.LEFT_OUT]
     # Only the suite itself: mirrors get updates of other architectures later than this machine's.
     source = f"deb {bootstrap.mirror()} {bootstrap.SUITE} main"
     done = subprocess.run(
-        ["mmdebstrap", *options, f"--customize-hook={HOOK}", bootstrap.SUITE, str(out), source],
+        [
+            "mmdebstrap",
+            *options,
+            f"--customize-hook={HOOK}{FIRST}",
+            bootstrap.SUITE,
+            str(out),
+            source,
+        ],
         env=os.environ | TOOLS | {"APT_SETTINGS": bootstrap.apt_settings()},
         cwd="/",
         stdin=subprocess.DEVNULL,

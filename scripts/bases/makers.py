@@ -33,6 +33,7 @@ MAKERS = {
         foreign.NEEDS, ("foreign.py", "busybox.py"), foreign.busybox_of("arm64")
     ),
     "debian": Maker(bootstrap.needs(), ("debian.py", "bootstrap.py"), debian.make),
+    "debian-amd64": Maker(foreign.NEEDS, ("foreign.py", "debian.py"), foreign.debian("amd64")),
     "debian-arm64": Maker(foreign.NEEDS, ("foreign.py", "debian.py"), foreign.debian("arm64")),
     "debian-i386": Maker(i386.NEEDS, ("i386.py", "debian.py"), i386.make),
     "debian-riscv64": Maker(foreign.NEEDS, ("foreign.py", "debian.py"), foreign.debian("riscv64")),

@@ -44,13 +44,14 @@ def ch_run(place: Path, *words: str | Path, check: bool = True, **env: str) -> C
 @pytest.mark.parametrize("image", ["arm", "./tree", "./arm.sqfs"])
 @pytest.mark.parametrize(
     "options",
-    [[], ["-W"], ["-u0", "-g0"], ["--notify"], ["-W", "--notify"], ["--join", "--join-tag=a"]],
+    [[], ["-W"], ["-u0", "-g0"], ["--notify"], ["-W", "--notify"], ["--join"]],
     ids=" ".join,
 )
 def test_start(place: Path, image: str, options: list[str]) -> None:
     who = "0" if "--notify" in options or "-u0" in options else str(os.getuid())
     script = "uname -m; id -u; sh -c 'echo $0' first; ls /proc/sys/fs/binfmt_misc | wc -l"
-    done = ch_run(place, *options, image, "--", "/bin/sh", "-c", script)
+    group = [f"--join-tag=start{os.getpid()}{image}"] if "--join" in options else []
+    done = ch_run(place, *options, *group, image, "--", "/bin/sh", "-c", script)
     hidden = len(os.listdir("/proc/sys/fs/binfmt_misc"))
     assert done.stdout.split("\n") == ["aarch64", who, "first", str(hidden), ""]
     assert done.stderr == ""

@@ -46,6 +46,7 @@ from sundog.front.oci_runtime.process import (
     with_home,
 )
 from sundog.runtime.container.enter import enter_namespaces, lock_mounts
+from sundog.runtime.container.foreign import emulator_for
 from sundog.runtime.container.hidden import Hidden, lies_in, real_path_of
 from sundog.runtime.container.hooks import run_hooks
 from sundog.runtime.container.memory_share import overlay_share
@@ -189,6 +190,7 @@ def be_first(
         state = link.await_go()
         run_hooks("createContainer", configuration.hooks["createContainer"], state, making.bundle)
         proc = os.open(b"/proc", OPEN_DIRECTORY)  # the root may have any or none
+        emulator = emulator_for(directory, settings.args[0], os.environb)
         enter(directory, attached, log.debug)
         for fd in (directory, plan.scratch):
             os.close(fd)
@@ -203,6 +205,8 @@ def be_first(
         environment = [*with_home(settings), *making.environment]
         if making.environment:  # sd_listen_fds(3)
             environment.append(b"LISTEN_PID=%d" % os.getpid())
+        if emulator is not None:
+            emulator.register_above()
         if settings.uid == 0:  # root keeps capabilities over execve(2): capabilities(7)
             lock_mounts()
         link.send(READY)

@@ -1,0 +1,1 @@
+"""Images of other architectures as a whole, which take minutes: `make architectures`."""
