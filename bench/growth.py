@@ -242,8 +242,8 @@ class Growth:
                 inputs.forget(context)
                 self._enter(imported, size, *self._cost(tool, "import", tar, "grown"))
                 inputs.forget(tar)
-                argv = ("push", "grown", f"{host}/grown:{size}")
-                self._enter(pushed, size, *self._cost(tool, *argv))
+                name = f"{host}/grown:{size}"
+                self._enter(pushed, size, *self._cost(tool, "push", "grown", name))
                 self._run(tool, "delete", "grown")
         self._exponents(1.1, copied, cached, imported, pushed)
 

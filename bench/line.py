@@ -42,7 +42,7 @@ class Line:
             return math.nan
         middle = [sum(values) / len(points) for values in zip(*points, strict=True)]
         above = sum((x - middle[0]) * (y - middle[1]) for x, y in points)
-        return above / sum((x - middle[0]) ** 2 for x, _ in points)
+        return float(above / sum((x - middle[0]) ** 2 for x, _ in points))
 
     @property
     def last(self) -> Cost:
