@@ -30,6 +30,7 @@ help:
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
+	@echo '             (ARGS=--growth: print how costs grow up to 10,000 images, 1,000,000 files and 4 GB)'
 	@echo 'make conformance    build whole Dockerfiles, run the results, compare with buildah (root)'
 	@echo 'make fidelity       install packages as real root and under root emulation, and compare (root)'
 	@echo 'make fidelity-more  the same with more packages'

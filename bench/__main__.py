@@ -31,6 +31,7 @@ from bench import (
     convert,
     emulation,
     floor,
+    growth,
     inputs,
     join,
     language,
@@ -144,8 +145,14 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
 }
 
 
-def chosen(part: str, row: str) -> dict[str, Callable[[Bench, report.Results], None]]:
+# Its figures are for small sizes beside large ones; the page does not have them.
+GROWTH = "growth"
+
+
+def chosen(part: str, row: str, divisor: int) -> dict[str, Callable[[Bench, report.Results], None]]:
     """Return the parts to measure; ``part`` and ``row`` are "" for all of them."""
+    if part == GROWTH:
+        return {GROWTH: partial(growth.measure, divisor=divisor)}
     if row:
         return {"work": partial(one_work, row)}
     return {part: PARTS[part]} if part else PARTS
@@ -154,7 +161,7 @@ def chosen(part: str, row: str) -> dict[str, Callable[[Bench, report.Results], N
 def main() -> int:
     """Prepare, measure, write the page; return the exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    for part in PARTS:
+    for part in (*PARTS, GROWTH):
         parser.add_argument(
             f"--{part}",
             action="store_const",
@@ -164,9 +171,12 @@ def main() -> int:
             help="measure this part only, and print it",
         )
     parser.add_argument("--work", choices=work.WORKS, help="of --emulation, this row alone")
+    parser.add_argument(
+        "--divide", type=int, default=1, metavar="N", help="of --growth, with sizes N times smaller"
+    )
     options = parser.parse_args()
     started = time.monotonic()
-    parts = chosen(options.part, options.work)
+    parts = chosen(options.part, options.work, options.divide)
     is_whole = parts is PARTS
     try:
         if os.geteuid() != 0:

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.files import Closing
 from sundog.errors import BuildError
+from sundog.image.builder.files.content import ContentDigest, Source
+from sundog.image.builder.files.selection import Selection
 from sundog.image.builder.files.sources import SourceTree
+from sundog.image.dockerfile.ignore import PathPatterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,3 +234,24 @@ def test_names_that_are_not_utf8(context: Path, tree: SourceTree) -> None:
     assert [source.path for source in tree.find(["*.bin"])] == [b"\xff.bin"]
     assert [source.path for source in tree.find(["\udcff.bin"])] == [b"\xff.bin"]
     assert digest(context)
+
+
+def test_the_digest_is_the_same_with_a_list_of_all_names(tmp_path: Path) -> None:
+    """The types of entries come from the directory, or from lstat(2) for a list of names."""
+    below = tmp_path / "a/b"
+    below.mkdir(parents=True)
+    (below / "file").write_text("text")
+    (tmp_path / "a/same").hardlink_to(below / "file")
+    (tmp_path / "empty").touch(0o600)
+    (tmp_path / "a/link").symlink_to("nowhere")
+    os.mkfifo(below / "fifo")
+    with socket.socket(socket.AF_UNIX) as server, Closing(os.open(tmp_path, os.O_RDONLY)) as fd:
+        server.bind(f"/proc/self/fd/{fd}/socket")  # COPY leaves it out
+        listing = Selection("", excluded=PathPatterns(["none"])).listing(fd)
+        digests = []
+        for each in (None, listing):
+            digest = ContentDigest()
+            digest.add(fd, Source(b"", b"", each))
+            digests.append(digest.value())
+    assert digests[0] == digests[1]
+    assert len(digests[0].files) == 7
