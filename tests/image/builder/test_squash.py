@@ -77,9 +77,11 @@ def test_squash(
     assert inspect(run_ch_image, "small") == small
     assert not [line for line in again.stderr.splitlines() if line[:3].strip()[-1:] == "."]
     # Owners are right for others, too; the result is a base.
-    look = ("stat", "-c", "%u:%g %a %h", "/d/a", "/d", "/d/Dockerfile", "/var")
+    look = ("stat", "-c", "%u:%g %a %F", "/d/a", "/d", "/d/Dockerfile", "/var", "/null")
     shown = run_ch_run("--notify", "small", "--", *look).stdout
-    assert shown == "0:0 4755 2\n5:6 755 2\n7:8 644 1\n0:0 700 2\n"
+    assert shown == run_ch_run("--notify", "plain", "--", *look).stdout
+    assert shown.startswith("0:0 4755 regular file\n5:6 755 directory\n7:8 644 regular file\n")
+    assert run_ch_run("small", "--", "stat", "-c", "%h", "/d/a").stdout == "2\n"
     (tmp_path / "Next").write_text(
         "FROM small\nRUN rm /d/c && test ! -e /bin/awk && test -e /d/a\n"
     )
