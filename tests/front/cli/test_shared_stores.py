@@ -396,6 +396,14 @@ def test_builds_start_from_it(
     assert sharing("list").stdout == "app\nbb\nbuilt\n"
 
 
+def test_modify_makes_an_image_of_the_user(
+    sharing: Callable[..., Completed], run_ch_run: Runner
+) -> None:
+    sharing("modify", "--force=notify", "-c", "stat -c %u:%a /made >/seen", "app", "mine")
+    assert run_ch_run("mine", "--", "cat", "/seen").stdout == "5:4755\n"
+    assert sharing("list").stdout == "app\nmine\n"
+
+
 def test_a_dockerfile_names_no_store(
     run_ch_image: Runner, bb: str, published: Path, tmp_path: Path
 ) -> None:
@@ -423,6 +431,8 @@ def test_it_leaves(
     loaded("load", tmp_path / "app.oci.tar")
     (described,) = json.loads(loaded("inspect", "app").stdout)
     assert described["config"]["config"]["Env"][-1] == "GREETING=hello"
+    other = sharing("save", "--arch=s390x", "app", "-o", tmp_path / "other.tar", check=False)
+    assert "not in storage" in other.stderr
     assert sharing("list").stdout == "app\n"
 
 

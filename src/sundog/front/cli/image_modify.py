@@ -16,10 +16,12 @@ from sundog.base.record.names import canonical_name
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.registries import chosen_platform
 from sundog.front.cli.run_options import chosen_build_args, chosen_cache_mode, chosen_run_options
+from sundog.front.cli.shared_names import sharer
 from sundog.image.builder.executor import build
 from sundog.image.builder.files.context import BuildContext
 from sundog.image.builder.metadata import DEFAULT_SHELL
 from sundog.image.builder.options import CACHE_DISABLED, BuildOptions
+from sundog.image.convert.adopt import stored_or_shared
 from sundog.image.dockerfile.instructions import From, Place, Run
 from sundog.image.dockerfile.parse import Dockerfile
 from sundog.image.dockerfile.source import Source
@@ -60,9 +62,11 @@ def run(arguments: ModifyArguments, report: Report) -> int:
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
         is_modification=True,
+        share=sharer(arguments, report),
     )
     with Store.open(arguments.storage_path(), tell=report.info) as store:
-        image = store.images.get(arguments.reference, chosen_platform(arguments.arch))
+        shared, platform = arguments.shared_stores(report.warning), chosen_platform(arguments.arch)
+        image = stored_or_shared(store, arguments.reference, shared, report, platform)
         if is_interactive:
             shell = arguments.shell or (image.config.shell or DEFAULT_SHELL)[0]
             dockerfile = _with_shell(image.typed, shell)

@@ -15,6 +15,7 @@ from sundog.base.record.layer_path import link_tree
 from sundog.base.record.names import canonical_name
 from sundog.base.record.shared_image import LAYER_INFO, LAYER_PARTS, SHARED_LAYERS
 from sundog.errors import NotInStorage
+from sundog.image.oci.platform import Platform
 from sundog.image.store.image_files import Image
 from sundog.image.store.layer_info import unpack_info
 from sundog.image.store.shared_images import read_shared
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.base.configuration.stores import SharedStore, SharedStores
-    from sundog.image.oci.platform import Platform
     from sundog.image.store.layer_info import LayerInfo
     from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
@@ -58,21 +58,31 @@ def stored_or_shared(
     try:
         return store.images.get(name, platform)
     except NotInStorage:
-        image = adopted(store, name, shared, report)
+        image = adopted(store, name, shared, report, platform)
         if image is None:
             raise
         return image
 
 
-def adopted(store: Store, name: str, shared: SharedStores, report: Report) -> Image | None:
+def adopted(
+    store: Store,
+    name: str,
+    shared: SharedStores,
+    report: Report,
+    platform: Platform | None = None,
+) -> Image | None:
     """Bring the shared image ``name`` into ``store``; None if there is no such image.
 
-    Raises SundogError.
+    With ``platform``, it must be one that runs there.  Raises SundogError.
     """
     found = shared.find(canonical_name(name))
     if found is None:
         return None
     described = read_shared(found)
+    config = described.config
+    own = Platform.of(config.os, config.architecture, config.variant)
+    if platform is not None and own not in platform.runnable():
+        return None
     layers = tuple(layer.layer for layer in described.layers)
     store.hold()
     with store.faults:
@@ -88,7 +98,7 @@ def adopted(store: Store, name: str, shared: SharedStores, report: Report) -> Im
     return Image(
         described.reference,
         described.typed,
-        described.config,
+        config,
         layers,
         origin=f"shared {described.store}",
         annotations=described.annotations,
