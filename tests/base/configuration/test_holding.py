@@ -207,7 +207,7 @@ TEXTS = st.one_of(
 ).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=TEXTS | st.binary(max_size=60))
 @example(data=b"[storage]\nimage_stores = ['/\xf0\x9f\x98\x80']")
 def test_any_file_is_a_value_or_one_line(place: Place, data: bytes) -> None:
