@@ -73,7 +73,11 @@ def found_facts(
         return facts
     from sundog.base.configuration.stores import SharedStores  # most images are in storage
 
-    shared = SharedStores(os.environb, (), warn).find(canonical_name(image))
+    stores = SharedStores(os.environb, (), warn)
+    try:
+        shared = stores.find(canonical_name(image))
+    finally:
+        stores.close()
     return None if shared is None else _defaults(shared.stack, is_layered=False)
 
 

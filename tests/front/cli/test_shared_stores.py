@@ -242,7 +242,7 @@ def test_what_others_can_change_does_not_run(
     change(copied)
     done = run_ch_run("app", "--", "true", env={"CH_IMAGE_STORES": str(copied)}, check=False)
     refused(done, text)
-    named = run_ch_run("--image-store", copied, "app", "--", "true", check=False)
+    named = run_ch_run("--image-store", f"{copied}/", "app", "--", "true", check=False)
     refused(named, text)
     assert "error:" in next(line for line in named.stderr.splitlines() if text in line)
 
@@ -313,7 +313,11 @@ def test_other_programs_run_it(storage: Path, published: Path, tmp_path: Path) -
         "CH_IMAGE_STORAGE": str(storage),
         "SUNDOG_PYXIS_DIR": str(tmp_path / "pyxis"),
     }
-    script = "import sundog; print(sundog.run('app', stdout=-1, pull='never').stdout)"
+    script = (
+        "import os, sundog; open_before = os.listdir('/proc/self/fd')\n"
+        "print(sundog.run('app', stdout=-1, pull='never').stdout)\n"
+        "assert os.listdir('/proc/self/fd') == open_before"
+    )
     done = run_program([sys.executable, "-c", script], env=variables)
     assert done.stdout == "b'hello from /mnt\\n'\n"
     path = runner("sundog-pyxis-importer", storage)("get", "app", env=variables).stdout.strip()

@@ -1,4 +1,4 @@
-"""What the documents of a shared image say; a trusted account wrote them, but they are checked."""
+"""Documents of shared images: a trusted account wrote them, but they are checked."""
 
 import json
 import os

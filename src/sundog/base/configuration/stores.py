@@ -164,7 +164,7 @@ class SharedStores:
         self, environment: Variables, named: Sequence[bytes], warn: Callable[[str], None]
     ) -> None:
         self._environment = environment
-        self._named = named
+        self._named = [path.rstrip(b"/") or b"/" for path in named]
         self._warn = warn
         self._opened: list[SharedStore] | None = None
 
@@ -183,6 +183,12 @@ class SharedStores:
             for image in store.images():
                 found.setdefault(image.directory, image)
         return list(found.values())
+
+    def close(self) -> None:
+        """Close the stores that were opened."""
+        for store in self._opened or ():
+            store.close()
+        self._opened = None
 
     def _stores(self) -> Sequence[SharedStore]:
         """Return the stores that count, in the order of the search."""
