@@ -36,6 +36,7 @@ WORDS = {
     "img": "links to images by name, for other programs",
     "layouts": "which OCI layouts are in storage",
     "locks": "locks of commands",
+    "platforms": "notes of images for other platforms",
     "probe": "which driver works here",
     "run": "what is known of running containers",
     "running": "notes of other nodes about layers in use",
