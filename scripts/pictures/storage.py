@@ -34,6 +34,7 @@ WORDS = {
     "empty": "an empty directory, to mount",
     "host-libraries": "what ch-run --host-mpi has found",
     "img": "links to images by name, for other programs",
+    "imported": "results of builds that came in a file",
     "layouts": "which OCI layouts are in storage",
     "locks": "locks of commands",
     "platforms": "notes of images for other platforms",
