@@ -1,4 +1,4 @@
-"""Which directory of ``images/`` has the image of a name for a platform.
+"""The directories of ``images/`` that have the images of a name for each platform.
 
     images/NAME         the image for the machine on which it was put there
     images/NAME=KEY     an image of that name for another platform, see ``platform_names``

@@ -66,7 +66,9 @@ def _add_all(store: Store, arguments: ManifestArguments, report: Report) -> None
             found = store.images.of_name(name)
             if platform is not None:
                 found = (store.images.get(name, platform),)
-            added = [replace(each, reference=canonical, typed=arguments.name) for each in found]
+            added: Sequence[Image] = [
+                replace(each, reference=canonical, typed=arguments.name) for each in found
+            ]
             store.images.put(*added)
         else:
             added = _pulled(store, name, arguments, report)
