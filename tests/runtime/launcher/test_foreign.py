@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -93,6 +94,15 @@ def started(
     ) as process:
         assert process.stdin is not None
         yield process, process.stdin.write
+
+
+def test_what_the_mount_covers_is_not_hidden(place: Path) -> None:
+    """A program may still mount a proc of its own, as in a container without an emulator."""
+    own = "/own/busybox"  # of this machine
+    (place / "tree/own").mkdir()
+    shutil.copy("/bin/busybox", f"{place}/tree{own}")
+    script = f"uname -m; {own} unshare -r -m -p -f {own} mount -t proc p /proc && echo mounted"
+    assert ch_run(place, "./tree", "--", "sh", "-c", script).stdout == "aarch64\nmounted\n"
 
 
 def test_without_an_emulator(place: Path) -> None:
