@@ -153,6 +153,42 @@ COPY --from=build /made /made
     assert two.run("cat /other") == "tools\n"
 
 
+SIX_STAGES = """\
+FROM {base} AS common
+RUN head -c 200000 /dev/urandom >/tools
+FROM common AS one
+RUN head -c 100000 /dev/urandom >/one.o
+RUN echo one >/one
+FROM common AS two
+RUN echo two >/two
+FROM {base} AS data
+COPY d /d
+FROM data AS checked
+RUN echo good >/good
+FROM {base}
+COPY --from=one /one /one
+COPY --from=two /two /two
+COPY --from=checked /good /d /
+RUN cat /one /two >/both
+"""
+
+
+def test_no_more_bytes_than_the_image_has(shared: Shared) -> None:
+    """An empty store, and a Dockerfile all of whose results are in the cache."""
+    host = shared.registry.host
+    one, two = shared.store(), shared.store(is_empty=True)
+    one.ch_image("push", "bb", f"{host}/team/base")
+    dockerfile = SIX_STAGES.format(base=f"{host}/team/base")
+    one.build(dockerfile, "--cache-to", shared.repo)
+    one.ch_image("push", "img", f"{host}/team/result")
+    _, content = shared.registry.manifests["team/result", "latest"]
+    needed = {layer["digest"] for layer in json.loads(content)["layers"]}
+    shared.registry.requests.clear()
+    done = two.build(dockerfile, "--cache-from", shared.repo)
+    assert not re.findall(r"^ *\d+\. (?:RUN|COPY).*", done.stderr, re.MULTILINE)
+    assert sorted(shared.fetched()) == sorted(needed)
+
+
 def test_no_more_requests_than_buildah(shared: Shared) -> None:
     """buildah gets manifest and configuration for each instruction, and all layers of all stages.
 
