@@ -40,8 +40,13 @@ class Shelf:
 
 
 @contextlib.contextmanager
-def registry(bench: Bench, storage: Path, *, tls: bool = False) -> Iterator[str]:
-    """Run docker-registry over ``storage`` as the benchmark's user; give HOST:PORT."""
+def registry(
+    bench: Bench, storage: Path, *, tls: bool = False, access: Path | None = None
+) -> Iterator[str]:
+    """Run docker-registry over ``storage`` as the benchmark's user; give HOST:PORT.
+
+    The file ``access`` gets a line for each request.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -54,13 +59,14 @@ def registry(bench: Bench, storage: Path, *, tls: bool = False) -> Iterator[str]
     }
     path = bench.place / f"registry-{host.rpartition(':')[2]}.yml"
     path.write_text(json.dumps(settings))  # JSON is YAML as well
-    server = subprocess.Popen(
-        ["/usr/bin/docker-registry", "serve", path],
-        user=bench.user.uid,
-        group=bench.user.gid,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with open(access or os.devnull, "wb") as log:
+        server = subprocess.Popen(
+            ["/usr/bin/docker-registry", "serve", path],
+            user=bench.user.uid,
+            group=bench.user.gid,
+            stdout=log,
+            stderr=subprocess.DEVNULL,
+        )
     try:
         _wait(server, f"http{'s' if tls else ''}://{host}/v2/")
         yield host

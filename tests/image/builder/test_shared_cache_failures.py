@@ -127,10 +127,10 @@ def _no_json(registry: InProcessRegistry) -> None:
 
 
 ANSWERS = {
-    "401": refusing("HEAD", Refuse(401)),
+    "401": refusing("GET.*manifests", Refuse(401)),
     "404 of a document": refusing("GET.*blobs", Refuse(404)),
-    "429": refusing("HEAD", Refuse(429, Retry_After="3600")),
-    "500": refusing("HEAD", Refuse(500)),
+    "429": refusing("GET.*manifests", Refuse(429, Retry_After="3600")),
+    "500": refusing("GET.*manifests", Refuse(500)),
     "cut": refusing("GET.*manifests", CutOff()),
     "no layer": with_entries(_no_layers),
     "two layers": with_entries(_two_layers),

@@ -132,7 +132,6 @@ class StageBuild:
         self._state.announce(start, status, from_text(start))
         if status == MISS:
             assert not isinstance(base, int | BuildContext)
-            self._images.missed(base, platform)
             with self._images.showing(start, start.image_text):
                 known = self._images.fetch(base, platform)
             if known is None:  # then a dry run knows nothing of it

@@ -49,25 +49,19 @@ class StageImages:
         image = self._bases.find(name, platform)
         return None if image is None else (image.layers, image.config)
 
-    def missed(self, name: ImageName, platform: Platform | None) -> None:
-        """Take note that an image is about to be fetched.
-
-        With ``refreshes_bases``, one process fetches all of them, each once.
-        """
-        options = self._state.options
-        if self._state.crew is not None and not options.refreshes_bases:
-            self._state.crew.missed(f"image {name} {platform}", waits=True)
-
     def fetch(self, name: ImageName, platform: Platform | None) -> Known | None:
         """Return an image that is not here; None in a dry run.
 
-        With shared caches, its layers are only promised: perhaps nobody needs their files.
+        With shared caches, its layers are only promised: perhaps nobody needs their files.  With
+        ``refreshes_bases``, one process fetches all images, each once.
         """
         shared, look_up = self._state.shared, self._state.options.look_up
         if shared is not None and self._state.looks_up:
             promised = shared.promised(self._bases, name, platform, look_up)
             if promised is not None:
                 return promised
+        if self._state.crew is not None and not self._state.options.refreshes_bases:
+            self._state.crew.missed(f"image {name} {platform}", waits=True)
         image = self._bases.fetch(name, platform)
         return None if image is None else (image.layers, image.config)
 
@@ -104,6 +98,5 @@ class StageImages:
         if known is None:
             if isinstance(base, str) and (close := self._stage.names.near(base)):
                 self._state.report.info(f"neither a stage nor in storage: {base}: {close}")
-            self.missed(base, platform)
             known = self.fetch(base, platform)
         return None if known is None else known[0]

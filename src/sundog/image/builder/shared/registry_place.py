@@ -90,11 +90,10 @@ class RegistryPlace:
         """Return the entry with this tag; see ``Place``."""
         client = self._session.client(self._endpoint)
         try:
-            digest = client.head_manifest(key)
+            document = client.get_manifest(key, index=False)
         except NotInRegistryError:
             self._absent.add(key)
             return None
-        document = client.get_manifest(key if digest is None else str(digest), index=False)
         manifest = read_manifest(key, document.content, document.media_type)
         entry = read_entry(key, manifest, client.get_blob(manifest.config, CONFIG_LIMIT))
         if entry.layer is None:
