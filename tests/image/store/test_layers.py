@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,9 +115,9 @@ def test_blobs_of_a_layer_are_kept(store: Store, storage: Path, layer: str) -> N
     assert replace(store.layers.info(layer), blobs=()) == before
 
 
-def test_damaged_layer_is_told(store: Store, storage: Path, layer: str) -> None:
+def test_damaged_layer_is_told(open_store: Callable[[], Store], storage: Path, layer: str) -> None:
     path = storage / "layers" / layer / "layer.json"
     for text in ("", "[]", '{"blobs": [{}]}', '{"source": 1}'):
         path.write_text(text)
         with pytest.raises(StoreError, match=f"damaged layer in storage: {layer}: layer.json"):
-            store.layers.info(layer)
+            open_store().layers.info(layer)

@@ -71,6 +71,7 @@ class Layers:
         self._tell = tell
         # Facts about layers that this command has learned and not written yet.
         self._changes: dict[LayerId, list[Callable[[LayerInfo], LayerInfo]]] = {}
+        self._infos: dict[LayerId, LayerInfo] = {}  # each step asks for those of all layers below
         self._sizes: dict[LayerId, int] = {}  # a list asks for that of a base many times
 
     def exists(self, layer: LayerId) -> bool:
@@ -121,8 +122,13 @@ class Layers:
         return read_owners(LayerPath.of(self._path(layer)).owners)
 
     def info(self, layer: LayerId) -> LayerInfo:
-        """Return what is known of the layer as a whole."""
-        info = self._read_info(layer)
+        """Return what is known of the layer as a whole.
+
+        A layer's facts do not change; what other commands find out meanwhile does not matter.
+        """
+        info = self._infos.get(layer)
+        if info is None:
+            info = self._infos[layer] = self._read_info(layer)
         for change in self._changes.get(layer, ()):
             info = change(info)
         return info
@@ -360,6 +366,7 @@ class Layers:
             for layer, making in made.items():
                 with suppress(FileNotFoundError):
                     os.rename(making, self._path(layer, b"layer.json"))
+                self._infos.pop(layer, None)
 
     def list(self) -> list[LayerId]:
         """Return all layers, in no order."""
