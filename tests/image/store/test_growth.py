@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 from collections import Counter
+from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +78,35 @@ def test_a_list_of_names_reads_one_file_of_each(two_stores: list[Path]) -> None:
     few, many = (file_system_calls(storage, "list") for storage in two_stores)
     others = sum(MANY - FEW for call in many if "image.json" in call)
     assert many.total() - few.total() - others < 20  # a listing has more parts
+
+
+def test_a_table_reads_two_files_of_each(two_stores: list[Path]) -> None:
+    """Those of the image and of its layer; no configuration."""
+    for storage in two_stores:
+        file_system_calls(storage, "list", "-l")  # the first one looks for sizes
+    few, many = (file_system_calls(storage, "list", "-l") for storage in two_stores)
+    others = sum(MANY - FEW for call in many if "image.json" in call or "layer.json" in call)
+    own_files = MANY - FEW  # the image may have lost them
+    assert many.total() - few.total() - others - own_files < 20
+    assert not [call for call in many if "config.json" in call]
+
+
+def test_images_of_an_earlier_version_are_listed_as_ever(two_stores: list[Path]) -> None:
+    few, _ = two_stores
+    environment = os.environ | {"CH_IMAGE_STORAGE": str(few)}
+
+    def listed(*options: str) -> str:
+        line = [*command("ch-image"), "list", *options]
+        return subprocess.run(line, env=environment, stdout=PIPE, text=True, check=True).stdout
+
+    before = listed("-l"), listed("--format=json")
+    assert before[0].count("\n") == FEW + 2
+    for path in (few / "images").glob("*/image.json"):
+        value = json.loads(path.read_text())
+        for name in ("id", "created", "platform"):
+            del value[name]
+        path.write_text(json.dumps(value))
+    assert (listed("-l"), listed("--format=json")) == before
 
 
 @pytest.mark.parametrize("end", ["build", "delete"])

@@ -94,6 +94,27 @@ def test_settle(kept: Kept, store: Store, storage: Path) -> None:
     assert kept.count_layers(ID) == 1
 
 
+def test_more_runs_than_layers_can_be_stacked(
+    kept: Kept, store: Store, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers of the runs are joined; that of the image stays apart."""
+    monkeypatch.setitem(vars(store.layers), "most_stacked", 4)
+    base = store.containers.image(ID).layers
+    for number in range(9):
+        image = store.containers.settle(ID, guessed=False)
+        assert len(image.layers) <= 4
+        assert image.layers[:1] == base
+        run_once(storage, f"run{number}")
+    image = store.containers.settle(ID, guessed=False)
+    changes = store.containers.changes(ID, kept.count_layers(ID))
+    assert changes[:2] == [("C", b"etc"), ("D", b"etc/old")]
+    assert changes[2:] == [("A", name.encode()) for name in ("new", *(f"run{n}" for n in range(9)))]
+    made = [entry for entry in image.config.history if not entry.empty_layer]
+    assert len(made) == len(image.layers)
+    store.close()
+    assert set(os.listdir(storage / "layers")) == set(image.layers)
+
+
 # What settle calls, and after or before which a crash is tried.
 STEPS = (
     ("sundog.image.store.containers", "os.makedirs"),

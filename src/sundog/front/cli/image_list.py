@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sundog.front.cli.image_subcommands import ListArguments
     from sundog.front.cli.report import Report
     from sundog.image.oci.config import ImageConfig
-    from sundog.image.store.image_files import Image
+    from sundog.image.store.image_files import ImageEntry
     from sundog.image.store.shared_images import SharedDescription
 
     _Detail = tuple[str, ...]  # the name of the detail, and the lines of its value
@@ -72,28 +72,28 @@ def run(arguments: ListArguments, report: Report) -> int:
 
 def _found(
     store: Store, arguments: ListArguments, report: Report
-) -> tuple[list[Image], list[SharedDescription]]:
+) -> tuple[list[ImageEntry], list[SharedDescription]]:
     """Return the images that the globs match, by default all: the user's own, and shared ones."""
     platform = chosen_platform(arguments.arch)
     if not arguments.globs and platform is None:
-        return [*store.images.list()], all_shared(arguments, report)
+        return [*store.images.listed()], all_shared(arguments, report)
     matching = store.images.matching(*(arguments.globs or "*"), platform=platform)
     found = {
         (image.reference, image.platform): image for images in matching.values() for image in images
     }
-    return [*found.values()], shared_beside(arguments, matching, report)
+    return [image.entry for image in found.values()], shared_beside(arguments, matching, report)
 
 
-def _described(store: Store, image: Image) -> dict[str, Any]:
+def _described(store: Store, image: ImageEntry) -> dict[str, Any]:
     return {
         "name": image.typed,
         "reference": image.reference,
         "id": image.id,
-        "created": image.config.created,
+        "created": image.created,
         "size": store.images.size(image),
         "layers": len(image.layers),
         "origin": image.origin,
-        "platform": str(image.platform),
+        "platform": image.platform,
         "store": None,
     }
 

@@ -34,6 +34,7 @@ from sundog.errors import DocumentError, StoreError
 from sundog.image.layer.inherit import StepOwners
 from sundog.image.layer.known_records import KnownRecords
 from sundog.image.oci.config import HistoryEntry
+from sundog.image.store.garbage import Gone
 from sundog.image.store.image_files import read_image
 from sundog.image.store.mounted import mounted_names
 from sundog.image.store.tree_work import changes_of_upper, content_size, rename, seal
@@ -183,6 +184,7 @@ class KeptContainers:
                 )
                 if len(image.layers) > self._layers.most_stacked:
                     base = len(image.layers) - _count_own(image.config)
+                    self._storage.garbage.expect_of(Gone("", image.layers[base:]))
                     image = self._images.squashed(image, base)
                 self._replace_image(identity, image)
             self._storage.unreferenced.refer(self._layers.directory(layer))

@@ -31,7 +31,11 @@ _DESCRIPTION, _ENVIRONMENT = "image.json", "root/ch/environment"
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """An image without its configuration; the fields are those of ``Image``."""
+    """An image without its configuration; the fields are those of ``Image``.
+
+    ``id``, ``created`` and ``platform``, a text, are what lists show of it.  ``id`` is "" if an
+    earlier version has written the image.
+    """
 
     reference: str
     typed: str
@@ -39,6 +43,9 @@ class ImageEntry:
     origin: str = ""
     blobs: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    id: str = ""
+    created: str = ""
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,17 @@ class Image:
     @property
     def entry(self) -> ImageEntry:
         """The image without its configuration."""
-        return ImageEntry(self.reference, self.typed, self.layers, self.origin, self.blobs)
+        return ImageEntry(
+            self.reference,
+            self.typed,
+            self.layers,
+            self.origin,
+            self.blobs,
+            self.annotations,
+            self.id,
+            self.config.created,
+            str(self.platform),
+        )
 
     @property
     def platform(self) -> Platform:
@@ -113,14 +130,21 @@ class Image:
 
 
 def described(image: Image) -> JsonObject:
-    """Return what ``image.json`` has: all of an image but its configuration."""
+    """Return what ``image.json`` has: all of an image but its configuration.
+
+    What lists show of the configuration is there, too.
+    """
+    entry = image.entry
     return {
-        "reference": image.reference,
-        "typed": spelled_out(image.typed),
-        "layers": list(image.layers),
-        "origin": image.origin,
-        "blobs": list(image.blobs),
-        **({"annotations": dict(image.annotations)} if image.annotations else {}),
+        "reference": entry.reference,
+        "typed": spelled_out(entry.typed),
+        "layers": list(entry.layers),
+        "origin": entry.origin,
+        "blobs": list(entry.blobs),
+        **({"annotations": dict(entry.annotations)} if entry.annotations else {}),
+        "id": entry.id,
+        "created": entry.created,
+        "platform": entry.platform,
     }
 
 
@@ -150,14 +174,16 @@ def _entry_from(value: object) -> ImageEntry:
         description.required_string("origin"),
         description.strings("blobs") or (),
         description.string_map("annotations"),
+        description.string("id"),
+        description.string("created"),
+        description.string("platform"),
     )
 
 
 def read_image(dirfd: int) -> Image:
     """Read the image in a directory.  Raises DocumentError, and FileNotFoundError."""
     value = parse_json(_contents(_DESCRIPTION, dirfd), _DESCRIPTION, DocumentError)
-    with suppress(PermissionError):  # an image may forbid its own root directory
-        os.stat(_ENVIRONMENT, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
+    _check_root(_ENVIRONMENT, dirfd)
     return image_from(value, _contents("config.json", dirfd))
 
 
@@ -165,6 +191,22 @@ def read_entry(image: bytes) -> ImageEntry:
     """Read the description of the image in a directory, and no more; raise as ``read_image``."""
     contents = _contents(os.path.join(image, os.fsencode(_DESCRIPTION)))
     return _entry_from(parse_json(contents, _DESCRIPTION, DocumentError))
+
+
+def read_listed(image: bytes) -> ImageEntry:
+    """Read what lists show of the image in a directory; raise as ``read_image``."""
+    entry = read_entry(image)
+    if not entry.id:
+        with Closing(os.open(image, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+            return read_image(fd).entry
+    _check_root(os.path.join(image, os.fsencode(_ENVIRONMENT)))
+    return entry
+
+
+def _check_root(environment: str | bytes, dirfd: int | None = None) -> None:
+    """Raise FileNotFoundError if an image has lost its own files."""
+    with suppress(PermissionError):  # an image may forbid its own root directory
+        os.stat(environment, dir_fd=dirfd)  # "rm -r" of a link in img/, with a slash, deletes it
 
 
 def tree_of(image: bytes) -> bytes:

@@ -42,6 +42,7 @@ from sundog.image.store.image_files import (
     described,
     read_entry,
     read_image,
+    read_listed,
     tree_of,
 )
 from sundog.image.store.img_links import ImgLinks
@@ -51,7 +52,7 @@ from sundog.image.store.volumes import volume_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sundog.image.store.drivers import Driver
     from sundog.image.store.layers import LayerId, Layers
@@ -119,16 +120,25 @@ class Images:
 
     def entries(self) -> Sequence[ImageEntry]:
         """Return all images as ``list`` does, without their configurations, which are not read."""
-        entries = []
+        return sorted(self._all_entries(read_entry), key=lambda entry: entry.typed)
+
+    def listed(self) -> Sequence[ImageEntry]:
+        """Return all images as ``list`` does, and of each only what lists show."""
+        host = str(Platform.of_host())
+        return sorted(
+            self._all_entries(read_listed),
+            key=lambda entry: (entry.typed, entry.platform != host, entry.platform),
+        )
+
+    def _all_entries(self, read: Callable[[bytes], ImageEntry]) -> Iterator[ImageEntry]:
         for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
             path = self._storage.at(b"images", os.fsencode(directory))
             try:
-                entries.append(read_entry(path))
+                yield read(path)
             except (FileNotFoundError, DocumentError):
                 image = self._or_told(self._read, directory)
                 if image is not None:
-                    entries.append(image.entry)
-        return sorted(entries, key=lambda entry: entry.typed)
+                    yield image.entry
 
     def list(self) -> Sequence[Image]:
         """Return all images, in order of their typed names.  Takes no lock.
@@ -146,10 +156,9 @@ class Images:
         """Return the number of images."""
         return len(os.listdir(self._storage.at(b"images")))
 
-    def size(self, image: Image) -> int:
+    def size(self, image: Image | ImageEntry) -> int:
         """Return the bytes in all files of an image's layers, hidden ones included."""
-        layers = self._layers
-        return sum(layers.size(layer) for layer in image.layers if layers.exists(layer))
+        return sum(map(self._layers.size_if_here, image.layers))
 
     def matching(
         self, *patterns: str, platform: Platform | None = None

@@ -148,3 +148,16 @@ def unpack_info(data: bytes, layer: str) -> LayerInfo:
         return LayerInfo.from_json(parse_json(data, "layer.json", DocumentError))
     except DocumentError as error:
         raise StoreError(f"damaged layer in storage: {layer}: {error.message}") from error
+
+
+def size_in(data: bytes) -> int | None:
+    """Return the size in a ``layer.json``, whose other fields are not looked at; None if unknown.
+
+    That is so of a damaged file, too.
+    """
+    try:
+        value = json.loads(data)
+        size = value.get("size")
+    except (ValueError, RecursionError, AttributeError):
+        return None
+    return size if type(size) is int and size >= 0 else None

@@ -336,6 +336,21 @@ class Layers:
             known = self._sizes[layer] = self._size(layer, self.info(layer))
         return known
 
+    def size_if_here(self, layer: LayerId) -> int:
+        """Return the layer's size as ``size`` does; 0 if the store lacks the layer."""
+        from sundog.image.store.layer_info import size_in
+
+        known = self._sizes.get(layer)
+        if known is None:
+            try:
+                known = size_in(self._info_bytes(layer))
+            except FileNotFoundError:
+                return 0
+            if known is None:
+                return self.size(layer)
+            self._sizes[layer] = known
+        return known
+
     def _size(self, layer: LayerId, info: LayerInfo) -> int:
         from sundog.image.store.tree_work import content_size
 
@@ -393,9 +408,12 @@ class Layers:
     def _read_info(self, layer: LayerId) -> LayerInfo:
         from sundog.image.store.layer_info import unpack_info
 
+        return unpack_info(self._info_bytes(layer), layer)
+
+    def _info_bytes(self, layer: LayerId) -> bytes:
         path = self._path(layer, b"layer.json")
         with Closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
-            return unpack_info(read_all(fd), layer)
+            return read_all(fd)
 
     def _learn(self, layer: LayerId, change: Callable[[LayerInfo], LayerInfo]) -> None:
         self._changes.setdefault(layer, []).append(change)
