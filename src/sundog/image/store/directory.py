@@ -7,6 +7,7 @@
                     the user's binds
     skeleton-build/ the same for RUN, which must not find a passwd that the image lacks
     empty/          an empty directory
+    shown/          where each process mounts the layers that are files; made with the first of them
     probe/          which driver works here, one file per kernel and file system
     img/            see ``img_links``
     dlcache/        empty: callers take a directory with it and ``img`` for a storage directory

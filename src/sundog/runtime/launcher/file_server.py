@@ -137,14 +137,19 @@ class ServedSources(HostSources):
         sources: list[bytes],
         store: bytes = b"",
         layers: Sequence[bytes] = (),
+        place: bytes = b"",
     ) -> None:
-        """Start the server for ``image`` and ``store``, unless they are empty, and ``sources``."""
+        """Start the server for ``image`` and ``store``, unless they are empty, and ``sources``.
+
+        ``place`` is another path of the store: to the directory that has been checked.
+        """
         self._image = image
         self._sources = sources
         self._store = store
         self._layers = layers
         paths = [image, *sources] if image else sources
-        self._server = FileServer(list(dict.fromkeys(paths)), store, is_single=not sources)
+        files = list(dict.fromkeys(paths))
+        self._server = FileServer(files, place or store, is_single=not sources)
 
     def show_store(self, storage: Storage) -> None:
         """Mount the layers of the store, which is ``storage``.  Raises SundogError."""

@@ -46,7 +46,8 @@ def sources_of(
         from sundog.runtime.launcher.shared_sources import SharedSources
 
         return SharedSources(shared, sources)
-    return ServedSources(image, sources, storage.path if layers else b"", layers)
+    store, place = (storage.path, storage.at(b".")) if layers else (b"", b"")
+    return ServedSources(image, sources, store, layers, place)
 
 
 def _layers_in_files(line: CommandLine, storage: Storage) -> list[bytes]:
