@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import time
 from base64 import b64decode
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -404,7 +407,7 @@ def test_no_process_outlives_a_build_that_is_killed(builds: Builds, meeting: str
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_kills_at_any_moment(builds: Builds) -> None:
-    """Of the build or of one of its processes: the next build is right, and nothing remains."""
+    """A process is killed or interrupted; the next build is right, and nothing remains."""
     started = time.monotonic()
     builds.build(DOCKERFILE, "--jobs=4", "--no-cache")
     duration = time.monotonic() - started
@@ -431,7 +434,7 @@ def test_kills_at_any_moment(builds: Builds) -> None:
 
 
 def test_few_processes_are_allowed(builds: Builds) -> None:
-    """What can't be forked is built later, or here."""
+    """A stage that can't be forked is built later, or by the build itself."""
     limit = ("prlimit", "--nproc=64") if os.geteuid() else ()
     status, output = builds.build(DOCKERFILE, "--jobs=8", prefix=limit)
     assert status == 0, output
@@ -475,8 +478,8 @@ def test_claims_as_locks(builds: Builds) -> None:
 
 
 SILENT = """
-import sundog.image.builder.jobs.crew as crew
-crew.SILENCE = 0.2
+import sundog.image.builder.jobs.screen as screen
+screen.SILENCE = 0.2
 """
 
 
@@ -489,6 +492,40 @@ def test_a_line_says_what_runs_in_silence(builds: Builds) -> None:
     assert "still running: [a 2/2] RUN.S sleep .8 (0 s); [b 2/2] RUN.S sleep .5; true (0 s)\n" in (
         done.stderr
     )
+
+
+def test_a_terminal_shows_what_runs(builds: Builds, meeting: str) -> None:
+    """It has a line for each, with its last line of output; in the end, they are gone."""
+    dockerfile = PATIENT.replace("sleep 98765", "until test -e /m/go; do sleep .05; done")
+    (builds.directory / "Dockerfile").write_text(dockerfile)
+    controller, terminal = pty.openpty()
+    argv = [*command("ch-image"), "build", "-t", "img", "-f", str(builds.directory / "Dockerfile")]
+    running = subprocess.Popen(
+        [*argv, meeting, "--jobs=4", str(builds.workshop.context)],
+        env=os.environ | {"CH_IMAGE_STORAGE": str(builds.storage), "TERM": "xterm"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    seen = b""
+
+    def read() -> bool:
+        nonlocal seen
+        with suppress(OSError):  # the terminal has no other end
+            seen += os.read(controller, 1 << 16)
+        return all(
+            re.search(rb"\[%c 2/2\] RUN[^\r]* s\) %c" % (name, name), seen) for name in b"bc"
+        )
+
+    until(read)
+    (builds.directory / "m/go").touch()
+    until(lambda: read() and running.poll() is not None)
+    read()
+    os.close(controller)
+    assert running.returncode == 0
+    assert b"grown in " in seen.rpartition(b"\033[2K")[2]
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "99999"])

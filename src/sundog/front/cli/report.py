@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from sundog.errors import SundogError
+    from sundog.front.cli.running_lines import RunningLines
     from sundog.front.cli.transfers import Display
     from sundog.image.builder.report import Announcement, Message, Send
     from sundog.runtime.process.relay import OutputSink
@@ -74,6 +75,7 @@ class Report:
         self._display: Display | None = None
         self._file: TextIO | None = None
         self._send: Send | None = None
+        self._running: RunningLines | None = None
         self._festoons = bool(os.environ.get("CH_LOG_FESTOON"))
 
     def open_log(self, path: str) -> None:
@@ -252,8 +254,20 @@ class Report:
         if not self._diverted("note", text) and self.draws:
             self.info(text)
 
+    def show_running(self, lines: Sequence[str]) -> None:
+        """Draw lines at the bottom of the terminal, in place of those that are there."""
+        with self._lock:
+            if self._running is None:
+                if not lines:
+                    return
+                from sundog.front.cli.running_lines import RunningLines  # on a terminal only
+
+                self._running = RunningLines(self._stream)
+            self._running.show(lines)
+
     def end_display(self) -> None:
         """Remove the drawing from the terminal, and show the cursor again."""
+        self.show_running(())
         with self._lock:
             if self._display is not None and self._display.is_up:
                 self._display.close()
@@ -308,6 +322,7 @@ class Report:
         if self._coloured and colour:
             text = f"\033[{colour}m{text}\033[0m"
         with self._lock:
+            self.show_running(())
             if self._display is not None and self._display.is_up:
                 self._display.print(text)
                 return

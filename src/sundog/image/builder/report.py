@@ -11,7 +11,7 @@ from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sundog.image.transfer.report import Transfer
@@ -89,6 +89,13 @@ class DivertedReport(Report, Protocol):
 
     @property
     def is_ordered(self) -> bool: ...  # noqa: D102
+
+    @property
+    def draws(self) -> bool:
+        """Tell whether there is a terminal to draw on."""
+
+    def show_running(self, lines: Sequence[str]) -> None:
+        """Draw lines at the bottom of the terminal, in place of those that are there."""
 
     def divert(self, send: Send | None) -> None:
         """Give all messages to ``send`` from now on; None: report them."""

@@ -5,7 +5,7 @@ It unwinds, cleans up, and dies of the signal.
 A shell ends its loop only if the command died of SIGINT; after an exit status, even 130, the loop
 goes on.  A signal that was ignored when the command started stays ignored.
 
-The first signal raises KeyboardInterrupt or Terminated in the main thread.  Further signals raise
+The first signal raises KeyboardInterrupt or _Terminated in the main thread.  Further signals raise
 nothing, so that they don't interrupt the cleaning up.  After a second signal the cleaning up may
 take HURRY seconds more.  Then the process dies, and the next command cleans up after it.
 """
@@ -26,16 +26,16 @@ HURRY = 5
 _LATER = 0.01
 
 
-class Terminated(BaseException):
+class _Terminated(BaseException):
     """SIGTERM or SIGHUP came: unwind as for ^C."""
 
 
 _WORDS: dict[int, tuple[type[BaseException], str]] = {
     signal.SIGINT: (KeyboardInterrupt, "interrupted (SIGINT)"),
-    signal.SIGTERM: (Terminated, "terminated (SIGTERM)"),
-    signal.SIGHUP: (Terminated, "the terminal has gone (SIGHUP)"),
+    signal.SIGTERM: (_Terminated, "terminated (SIGTERM)"),
+    signal.SIGHUP: (_Terminated, "the terminal has gone (SIGHUP)"),
 }
-INTERRUPTIONS = (KeyboardInterrupt, Terminated)
+INTERRUPTIONS = (KeyboardInterrupt, _Terminated)
 
 
 class Interruption:

@@ -24,6 +24,7 @@ from sundog.image.builder.jobs.crossing import pack, unpack
 from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
 from sundog.image.builder.jobs.order import StageOrder
 from sundog.image.builder.jobs.running_stage import RunningStage
+from sundog.image.builder.jobs.screen import Screen
 from sundog.image.builder.jobs.stage_process import HANDED_OVER, STEP, SWITCHED, StageProcess
 from sundog.image.builder.retry import BuildAgain
 from sundog.image.builder.stage import StageBuild
@@ -36,12 +37,11 @@ if TYPE_CHECKING:
 
     from sundog.image.builder.graph import Stage
     from sundog.image.builder.options import BuildOptions, Jobs
-    from sundog.image.builder.report import Message, Send
+    from sundog.image.builder.report import Send
     from sundog.image.builder.state import BuildState, StageResult
     from sundog.image.store.store import Loose
 
 _PATIENCE = 10.0  # seconds for the cleaning up of a stage that is ended
-SILENCE = 60.0  # seconds without a line, until one says what runs
 _NO_MORE = (errno.EAGAIN, errno.ENOMEM)
 _UNTRIED = 1 << 30  # more than the index of any stage
 
@@ -58,7 +58,6 @@ class StageCrew:
         self._stages = {stage.index: stage for stage in stages}
         self._jobs = jobs
         self._order = StageOrder(stages)
-        self._output = HeldOutput(tuple(self._stages), self._show)
         self._running: dict[int, RunningStage] = {}
         self._outcomes: dict[int, StageOutcome] = {}
         self._failures: dict[int, tuple[SundogError, StageOutcome | None]] = {}
@@ -68,9 +67,10 @@ class StageCrew:
         self._switched = _UNTRIED  # the first stage that went on under ``notify``
         self._process: StageProcess | None = None  # of a child
         self._send: Send | None = None  # gets the output of RUN
-        self._last_shown = time.monotonic()
         run = state.options.run
         self._targets = {1: run.stdout, 2: run.stderr}
+        self._screen = Screen(jobs.report, self._targets)
+        self._output = HeldOutput(tuple(self._stages), self._screen.show)
         if run.output is None:
             same = os.path.sameopenfile(run.stdout, run.stderr)
             run = replace(run, output=self._take_output, stdout=1, stderr=1 if same else 2)
@@ -88,6 +88,7 @@ class StageCrew:
                 else:
                     break
             self._end(self._running)
+            self._screen.clear()
         except BaseException:
             self._end_at_once()
             raise
@@ -121,6 +122,7 @@ class StageCrew:
                     break
             self._listen(None)
             self._check()
+        self._screen.clear()
         if self._send is not None and self._output.is_first(self._current):
             self._divert(None)
 
@@ -259,14 +261,6 @@ class StageCrew:
         else:
             self._send((OUTPUT, stream, piece))
 
-    def _show(self, message: Message) -> None:
-        self._last_shown = time.monotonic()
-        match message:
-            case (str(kind), int(stream), bytes(piece)) if kind == OUTPUT:
-                write_output(self._targets[stream], piece)
-            case _:
-                self._jobs.report.replay(message)
-
     def _listen(self, seconds: float | None) -> None:
         """Handle what processes of stages have sent, or wait for it."""
         self._answer()
@@ -276,15 +270,11 @@ class StageCrew:
             for fd in running.descriptors:
                 poll.register(fd, select.POLLIN)
                 places[fd] = running
-        ready = poll.poll((SILENCE if seconds is None else seconds) * 1000)
+        ready = poll.poll((self._screen.period if seconds is None else seconds) * 1000)
         for running in {places[fd].index: places[fd] for fd, _ in ready}.values():
             if running.index in self._running:
                 self._handle(running)
-        if self._running and time.monotonic() - self._last_shown >= SILENCE:
-            doing = "; ".join(str(running) for running in self._running.values())
-            self._last_shown = time.monotonic()
-            if self._jobs.report.is_ordered:
-                self._show(("info", f"still running: {doing}"))
+        self._screen.tell_running(self._running.values())
 
     def _in_use(self) -> int:
         return sum(running.needed < 0 for running in self._running.values())
@@ -313,7 +303,7 @@ class StageCrew:
                 if self._jobs.report.is_ordered:
                     self._output.add(index, message)
                 else:
-                    self._show(message)
+                    self._screen.show(message)
             case ("step", str(key)):
                 running.move_on(key)
             case ("switched",):
@@ -387,7 +377,7 @@ class StageCrew:
         self._output.end(first)
         for index, (error, _) in sorted(self._failures.items(), key=itemgetter(0)):
             if index != first:
-                self._show(("info", f"failed, too: {error.message}"))
+                self._screen.show(("info", f"failed, too: {error.message}"))
         error, outcome = self._failures[first]
         if outcome is not None:
             self._main.inherit_remains(outcome)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class StageOrder:
-    """What the ``stages`` of a build need of each other; a build may learn more of that."""
+    """The needs of the ``stages`` of a build; a build may learn more of them."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._needs = {stage.index: stage.needs() for stage in stages}

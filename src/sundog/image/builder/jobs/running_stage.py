@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import suppress
 
+from sundog.image.builder.jobs.held_output import OUTPUT
 from sundog.image.store.worker import receive, send
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.report import Announcement, Message
 
 _SHOWN = 60  # characters of an instruction
+_READ = 1000  # bytes of output in which its last line is
 
 
 class RunningStage:
@@ -37,6 +39,7 @@ class RunningStage:
         self._link = link
         self._pidfd = os.pidfd_open(pid)
         self._doing = ""
+        self._said = ""
         self._since = time.monotonic()
         if announced is not None:
             self.note(("begin", *announced.fields()))
@@ -44,6 +47,11 @@ class RunningStage:
     def __str__(self) -> str:
         """Return what it does, and for how long it has done that."""
         return f"{self._doing} ({time.monotonic() - self._since:.0f} s)"
+
+    @property
+    def line(self) -> str:
+        """The same, and the last line of its output."""
+        return f"{self} {self._said}"
 
     @property
     def descriptors(self) -> tuple[int, int]:
@@ -56,6 +64,11 @@ class RunningStage:
             case ("begin", _, _, str(text), _, str(place), *_):
                 text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
                 self._doing, self._since = f"[{place}] {text}", time.monotonic()
+                self._said = ""
+            case (str(kind), int(), bytes(piece)) if kind == OUTPUT:
+                lines = piece[-_READ:].split(b"\n")
+                said = next((line for line in reversed(lines) if line.strip()), b"")
+                self._said = said.decode("utf-8", "replace").rpartition("\r")[2] or self._said
 
     def move_on(self, key: str) -> None:
         """Take note that it makes another step."""
