@@ -41,6 +41,7 @@ WORDS = {
     "probe": "which driver works here",
     "run": "what is known of running containers",
     "running": "notes of other nodes about layers in use",
+    "shown": "empty: layers that are files, mounted",
     "sif": "SIFs that were downloaded",
     "skeleton": "mount points below every image, for ch-run",
     "skeleton-build": "the same for RUN",

@@ -114,7 +114,7 @@ def test_long_work_does_not_lag(
     store: Store, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.cache.put("early", add_layer(store))
-    monkeypatch.setattr(device, "LONGEST_LAG", -1)
+    monkeypatch.setattr(device, "LAG_LIMIT", -1)
     store.cache.put("late", add_layer(store))
     assert not is_marked(storage, "early")
     assert not is_marked(storage, "late")

@@ -27,7 +27,7 @@ from sundog.base.kernel.mounts import (
 from sundog.errors import KernelError
 
 # overlayfs gives up beyond this many lower directories: OVL_MAX_STACK.
-OVERLAY_MAX_LOWERS = 500
+_OVERLAY_LOWER_LIMIT = 500
 
 # Beside the layers of an image, a container's overlay has the image's own files, the skeleton,
 # perhaps a layer of missing mount points, and the directories of --overlay.
@@ -55,7 +55,7 @@ def mount_layers(
         data = overlay_data(lowers, upper, work, volatile=volatile, xino=xino)
     except KernelError:
         context = -1
-        if len(lowers) <= OVERLAY_MAX_LOWERS:
+        if len(lowers) <= _OVERLAY_LOWER_LIMIT:
             context = _context_of_lowers(lowers)
         if context < 0:
             raise
@@ -82,7 +82,7 @@ def mount_layers(
 
 def layers_limit(length: int) -> int:
     """Return how many layers, with names of this length, each container's overlay takes."""
-    most = OVERLAY_MAX_LOWERS - _OTHER_LOWERS
+    most = _OVERLAY_LOWER_LIMIT - _OTHER_LOWERS
     if _linux_version() >= _FIRST_LOWERS_ONE_BY_ONE:
         return most
     return min(most, (os.sysconf("SC_PAGE_SIZE") - 1 - _OTHER_OPTIONS) // (length + len(b":")))
@@ -140,13 +140,13 @@ def overlay_data(
         options.append(b"xino=on")
     data = b",".join(options)
     limit = os.sysconf("SC_PAGE_SIZE") - 1
-    if len(data) > limit or len(lowers) > OVERLAY_MAX_LOWERS:
+    if len(data) > limit or len(lowers) > _OVERLAY_LOWER_LIMIT:
         raise KernelError(
             "mount",
             "overlay",
             errno.E2BIG,
             f"can't mount overlay: {len(lowers)} layers need {len(data)} bytes of options; the "
-            f"kernel takes {limit} bytes and {OVERLAY_MAX_LOWERS} layers",
+            f"kernel takes {limit} bytes and {_OVERLAY_LOWER_LIMIT} layers",
             "give fewer directories by --overlay; if there are none, ch-image tag IMAGE IMAGE "
             "joins the layers of an image that another machine has put into storage",
         )

@@ -1,4 +1,4 @@
-"""Why a result was not in the build cache: the step, compared with the last build under its name.
+"""The reason why a result was not in the build cache, found in the last build under its name.
 
 Each build that ends well leaves a record with its image: of each step its line, its layer, and
 checksums of what its key is made of.  It has no contents, and none of secrets, as no key has them.

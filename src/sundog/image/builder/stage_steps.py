@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class StageSteps:
-    """What a stage has become so far, and how a further instruction changes it.
+    """A stage as it has become so far, and the way in which a further instruction changes it.
 
     ``layers`` is None if a dry run does not know them.  ``fetches`` tells that the files of other
     images have to be here.  ``past`` is what the next build may compare with.

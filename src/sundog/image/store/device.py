@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST_LAG = 5.0  # seconds of a command's work that a power cut may take
+LAG_LIMIT = 5.0  # seconds of a command's work that a power cut may take
 
 
 class Device:
@@ -48,7 +48,7 @@ class Device:
 
     def may_lag(self) -> bool:
         """Tell whether a power cut may take a layer that is finished now: little work is lost."""
-        return time.monotonic() - self._last_sync <= LONGEST_LAG
+        return time.monotonic() - self._last_sync <= LAG_LIMIT
 
     def note_lag(self, path: bytes) -> None:
         """Note that ``path`` is in place, and that its contents may not be on the device."""

@@ -1,4 +1,4 @@
-"""Which layers are joined so that overlayfs can stack an image, and the image with joined layers.
+"""The layers that are joined so that overlayfs can stack an image, and the image with them.
 
 Pure values: ``layers`` does the work.
 """

@@ -124,7 +124,7 @@ class Store:
 
     @cached_property
     def last_builds(self) -> LastBuilds:
-        """What the builds had that made the images."""
+        """The records of the builds that made the images."""
         from sundog.image.store.last_builds import LastBuilds
 
         return LastBuilds(self._storage)
