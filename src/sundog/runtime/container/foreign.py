@@ -1,4 +1,4 @@
-"""Whether the programs of a mounted image are those of another machine, which an emulator runs.
+"""The emulator for the programs of a mounted image, if they are those of another machine.
 
 Nothing tells that before the image is mounted, and then the container's user namespace is there,
 which need not map 0.  So the emulator is registered in another one below, and the command is in a
