@@ -36,7 +36,7 @@ def run(arguments: ManifestArguments, report: Report) -> int:
 
 def _create(arguments: ManifestArguments, report: Report) -> int:
     """Begin a list with images."""
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         if store.images.has(arguments.name) and not arguments.amend:
             raise StoreError(
                 f"{arguments.name} is in storage",
@@ -52,7 +52,7 @@ def _add(arguments: ManifestArguments, report: Report) -> int:
     """Add images to a list, each in place of one for the same platform."""
     if not arguments.images:
         raise UsageError("manifest add: no image", "ch-image manifest add LIST IMAGE…")
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         _add_all(store, arguments, report)
     return 0
 
@@ -71,7 +71,7 @@ def _add_all(store: Store, arguments: ManifestArguments, report: Report) -> None
             ]
             store.images.put(*added)
         else:
-            added = _pulled(store, name, arguments, report)
+            added = [*_pulled(store, name, arguments, report)]
         for image in added:
             report.info(f"added to {arguments.name}: {text} ({image.platform})")
 
@@ -109,7 +109,7 @@ def _pulled(
 def _remove(arguments: ManifestArguments, report: Report) -> int:
     """Delete lists; with --arch, the images for one platform in them."""
     platform = chosen_platform(arguments.arch)
-    with Store.open(arguments.storage_path()) as store:
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
         for name in (arguments.name, *arguments.images):
             found = store.images.of_name(name)
             if platform is not None:
@@ -126,7 +126,7 @@ def _inspect(arguments: ManifestArguments, report: Report) -> int:
     _no_more(arguments, 0)
     name = arguments.name.removeprefix(_TRANSPORT)
     try:
-        with Store.open(arguments.storage_path()) as store:
+        with Store.open(arguments.storage_path(), tell=report.info) as store:
             if name != arguments.name:
                 raise NotInStorage(f"not in storage: {arguments.name}")
             images = store.images.of_name(name)
