@@ -9,6 +9,7 @@ import random
 import re
 import signal
 import subprocess
+import threading
 import time
 from base64 import b64decode
 from contextlib import suppress
@@ -19,12 +20,16 @@ import pytest
 from tests.conftest import KILLS, command, until
 from tests.image.builder.conftest import announced
 from tests.image.builder.test_failures import left_behind
+from tests.image.layer.archives import file
+from tests.image.pull.faulty import FaultyRegistry
+from tests.image.pull.images import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.image.builder.conftest import Workshop
+    from tests.image.pull.faulty import Answer, Asked
 
 ENV = {"SOURCE_DATE_EPOCH": "1700000000"}
 DOCKERFILE = """\
@@ -158,6 +163,35 @@ def test_a_cached_build_forks_nothing_more(builds: Builds) -> None:
     builds.build(DOCKERFILE)
     assert forks("--jobs=4") == forks("--jobs=1")
     assert forks("--jobs=4", "--no-cache") > forks("--jobs=1", "--no-cache")
+
+
+def test_missing_bases_are_pulled_at_the_same_time(builds: Builds, busybox_tar: Path) -> None:
+    shelf = Shelf()
+    base = shelf.tar_layer(busybox_tar.read_bytes())
+    for name in "ab":
+        shelf.image(base, shelf.layer(file("own", name.encode())), tag=f"{name}:1")
+    asked = {name: threading.Event() for name in "ab"}
+    together = []
+
+    def wait(request: Asked, answer: Answer) -> Answer:
+        match = re.match("/v2/([ab])/blobs/", request.path)
+        if match:
+            asked[match[1]].set()
+            together.append(all(event.wait(20) for event in asked.values()))
+        return answer
+
+    with FaultyRegistry(shelf).serve() as registry:
+        registry.faults.append(wait)
+        host = registry.host
+        status, output = builds.build(
+            f"FROM {host}/a:1 AS a\nFROM {host}/b:1 AS b\n"
+            "FROM bb\nCOPY --from=a /own /a\nCOPY --from=b /own /b\nRUN cat /b /a\n",
+            "--jobs=2",
+        )
+    assert status == 0, output
+    assert "ba" in output
+    assert together
+    assert all(together)
 
 
 EQUAL = """\
