@@ -18,7 +18,7 @@ from sundog.image.layer.below import LayerTree
 from sundog.image.layer.unpack import unpack
 from sundog.image.oci.config import ImageConfig
 from sundog.image.store.image_files import Image
-from sundog.image.store.layers import LayerId, file_layer_id
+from sundog.image.store.layer_ids import LayerId, file_layer_id
 from sundog.image.store.store import Store
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.runtime.container.enter import enter_namespaces

@@ -12,8 +12,8 @@ import pytest
 from sundog.base.record.names import canonical_name
 from sundog.image.oci.config import ImageConfig
 from sundog.image.store.image_files import Image
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.layer_info import LayerInfo
-from sundog.image.store.layers import layer_id
 from sundog.image.store.store import Store
 from tests.image.registry.servers import InProcessRegistry
 

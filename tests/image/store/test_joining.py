@@ -16,8 +16,9 @@ from sundog.image.store import layers as store_layers
 from sundog.image.store.device import Device
 from sundog.image.store.images import Images
 from sundog.image.store.joining import stacked
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.layer_info import LayerInfo
-from sundog.image.store.layers import Layers, layer_id
+from sundog.image.store.layers import Layers
 from sundog.image.store.store import Store
 from tests.image.store.conftest import contents, image, temporary_things
 

@@ -15,8 +15,8 @@ from sundog.errors import StoreError
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.layer_info import LayerBlob
-from sundog.image.store.layers import layer_id
 from sundog.image.store.store import Store
 from sundog.image.store.tree_work import read_in_tree
 from sundog.image.transfer.importer import import_image

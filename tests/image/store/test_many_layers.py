@@ -21,8 +21,8 @@ from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import KernelError
 from sundog.image.oci.config import HistoryEntry
 from sundog.image.store import layers as store_layers
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.layer_info import LayerInfo
-from sundog.image.store.layers import layer_id
 from sundog.image.store.mounted import mounted_names
 from sundog.image.store.overlay_driver import OverlayDriver
 from sundog.image.store.store import Store

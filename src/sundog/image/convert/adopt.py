@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.base.configuration.stores import SharedStore, SharedStores
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.layer_info import LayerInfo
-    from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
 

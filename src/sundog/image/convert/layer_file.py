@@ -16,15 +16,15 @@ from sundog.image.convert.flow import Flow, produced
 from sundog.image.convert.pseudo_file import LATEST
 from sundog.image.convert.squash import ZSTD, Output, find_maker, write_squash
 from sundog.image.layer.write_tar import write_layer
-from sundog.image.store.layers import file_layer_id
+from sundog.image.store.layer_ids import file_layer_id
 from sundog.image.store.tree_work import write_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.layer.tar_writer import TarWriter
     from sundog.image.store.image_files import Image
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.layer_info import LayerInfo
-    from sundog.image.store.layers import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report, Transfer
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sundog.image.convert.squash import Maker, Output
     from sundog.image.layer.tar_writer import TarWriter
     from sundog.image.layer.whole_image import Added
-    from sundog.image.store.layers import LayerId
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Transfer
     from sundog.runtime.container.root import Root

@@ -37,8 +37,8 @@ from sundog.base.record.stack import ImageStack
 from sundog.errors import NotInStorage, StoreError
 from sundog.image.convert.layer_file import write_layer_file
 from sundog.image.store.description import describe
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.layer_info import pack_info
-from sundog.image.store.layers import layer_id
 from sundog.image.store.metadata import encoded, metadata_files
 from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.shared_images import SharedLayer, pack_documents, read_shared
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from sundog.base.configuration.stores import SharedImage
     from sundog.image.store.image_files import Image
-    from sundog.image.store.layers import LayerId
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
 

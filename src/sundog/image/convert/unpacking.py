@@ -18,8 +18,8 @@ from sundog.image.layer.names import display
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.unpack import unpack
 from sundog.image.store.image_files import Image
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.layer_info import LayerInfo
-from sundog.image.store.layers import layer_id
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.transfer.importer import tree_config
 from sundog.runtime.container.enter import enter_namespaces

@@ -27,7 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
 
 _USER = b"cache/"  # begins an entry's name as a user of layers

@@ -22,7 +22,7 @@ from itertools import count
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import OwnerRecord, pack_owners
-from sundog.image.store.layers import layer_id
+from sundog.image.store.layer_ids import layer_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from sundog.image.store.deleted import DeletedImages
     from sundog.image.store.image_files import ImageEntry
     from sundog.image.store.images import Images
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
 
 

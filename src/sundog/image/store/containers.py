@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from sundog.image.oci.config import ImageConfig
     from sundog.image.store.image_files import Image
     from sundog.image.store.images import Images
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
 
 _SEALING, _PENDING = b"sealing", b"pending"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.image.store.layers import layer_id
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.snapshot import DraftedSnapshot
 from sundog.image.store.tree_work import (
     extract_changes,
@@ -26,7 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
     from sundog.runtime.container.root import Root
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sundog.image.layer.inherit import StepOwners
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
     from sundog.runtime.container.mounted_tree import MountedTree
     from sundog.runtime.container.root import Root

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sundog.image.oci.config import ImageConfig
     from sundog.image.store.drivers import Driver
     from sundog.image.store.image_files import Image
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.layers import Layers
 
 
 def write_image(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sundog.base.fields import JsonObject
-    from sundog.image.store.layers import LayerId
+    from sundog.image.store.layer_ids import LayerId
 
 _ENTRY_LIMIT = 255  # NAME_MAX
 _DESCRIPTION, _ENVIRONMENT = "image.json", "root/ch/environment"

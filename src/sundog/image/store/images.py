@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sundog.image.store.drivers import Driver
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
 
 _GLOB = frozenset("*?[")

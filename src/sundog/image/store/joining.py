@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sundog.image.oci.config import HistoryEntry, ImageConfig
     from sundog.image.store.image_files import Image
-    from sundog.image.store.layers import LayerId
+    from sundog.image.store.layer_ids import LayerId
 
 
 @dataclass(frozen=True, slots=True)

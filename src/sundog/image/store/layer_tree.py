@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sundog.image.store.layers import LayerId
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
 
 

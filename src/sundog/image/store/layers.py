@@ -44,23 +44,9 @@ if TYPE_CHECKING:
 
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.store.joining import Piece
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.layer_info import LayerBlob, LayerInfo
     from sundog.image.store.storage import Storage
-
-LayerId = str
-
-
-def layer_id(*identity: str) -> LayerId:
-    """Return the ID of the layer that ``identity`` determines."""
-    import hashlib  # not needed to look at a store
-
-    text = "\0".join(identity).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(text).hexdigest()[:ID_LENGTH]
-
-
-def file_layer_id(layer: LayerId) -> LayerId:
-    """Return the ID of the layer that has the contents of ``layer`` in one file."""
-    return layer_id("file", layer)
 
 
 class Layers:

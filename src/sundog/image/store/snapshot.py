@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from sundog.base.record.layer_path import LayerPath
     from sundog.image.layer.inherit import StepOwners
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.layer_info import LayerInfo
-    from sundog.image.store.layers import LayerId, Layers
+    from sundog.image.store.layers import Layers
     from sundog.image.store.storage import Storage
     from sundog.runtime.container.mounted_tree import MountedTree
     from sundog.runtime.supervision.emulation import Emulation

@@ -20,7 +20,7 @@ from sundog.image.layer.import_directory import foreign_owners
 from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
 from sundog.image.store.image_files import Image
-from sundog.image.store.layers import layer_id
+from sundog.image.store.layer_ids import layer_id
 from sundog.image.store.metadata import OWN_METADATA, imported_config
 from sundog.image.store.tree_work import copy_directory, read_in_tree, unpack_archive
 from sundog.runtime.linker.elf import ELF_HEADER_SIZE

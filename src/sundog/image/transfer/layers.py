@@ -20,8 +20,8 @@ from sundog.errors import ArchiveError, DigestMismatch, SundogError
 from sundog.image.layer.limits import Meter, check_layers
 from sundog.image.layer.threads import started
 from sundog.image.oci.digest import Digest
+from sundog.image.store.layer_ids import file_layer_id, layer_id
 from sundog.image.store.layer_info import LayerBlob
-from sundog.image.store.layers import file_layer_id, layer_id
 from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived, CompleteLayers
 from sundog.image.transfer.backoff import ATTEMPTS
 from sundog.image.transfer.fetch import Fetch
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from sundog.image.oci.descriptor import Descriptor
-    from sundog.image.store.layers import LayerId
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.fetch import Source
     from sundog.image.transfer.report import Report

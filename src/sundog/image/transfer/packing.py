@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sundog.base.record.layer_path import LayerPath
     from sundog.image.layer.tar_writer import Sink
-    from sundog.image.store.layers import LayerId
+    from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
 
 _SHOWN = 20  # paths in warnings
