@@ -33,7 +33,7 @@ BAKE = {
             "target": "last",
             "contexts": {"files": "../files", "lib": "target:tool"},
             "no-cache": True,
-            "platforms": ["linux/amd64"],
+            "platforms": ["linux/amd64", "linux/arm64"],
             "secret": ["id=z,env=Z"],
             "output": [{"type": "oci", "dest": "x.tar"}],
         },
@@ -72,7 +72,13 @@ def test_bake() -> None:
         *("--secret=id=x,src=y", "--secret=id=z,env=Z", "--tag=app:1", "--tag=app:2"),
         *("--build-arg=A=1", "--build-arg=B=3", "--build-arg=C=c"),
         *("--build-context=files=../files", "--build-context=lib=docker-image://tool"),
-        *("--no-cache=true", "--target=last", "--platform=linux/amd64", "--file=sub/D"),
+        *(
+            "--no-cache=true",
+            "--target=last",
+            "--platform=linux/amd64",
+            "--platform=linux/arm64",
+            "--file=sub/D",
+        ),
         *("--", "sub"),
     ]
     assert line_of("tool", definition, [], {}) == ["--tag=tool", "--label=a=b", "--", "."]
@@ -124,7 +130,6 @@ def test_files_are_merged() -> None:
         ({"target": {"a": {"inherits": ["a"]}}}, "a → a: it inherits itself", "break it"),
         ({"target": {"b": {}}}, "bake: no such target: a", "there are: b"),
         ({"group": {"a": {"targets": ["a"]}}}, "a → a: a circle", "break it"),
-        ({"target": {"a": {"platforms": ["x", "y"]}}}, "2 platforms", "--set a.platform"),
         (
             {"target": {"a": {"contexts": {"x": "target:b"}}, "b": {}}},
             "takes files of b, which has no tags",

@@ -30,7 +30,7 @@ def translated(name: str, *words: str) -> list[list[str]]:
         ("build", "-t a --no-cache -f F C", ["build --tag=a --no-cache --file=F -- C"]),
         ("build", "", ["build -- ."]),
         ("build", "--pull --rm -", ["build --pull=true -- -"]),
-        ("build", "--platform linux/arm64 -q", ["build --arch=arm64 --quiet -- ."]),
+        ("build", "--platform linux/arm64 -q", ["build --platform=linux/arm64 --quiet -- ."]),
         ("build", "-v /:/b:ro --build-arg X", ["build --bind=/:/b:ro --build-arg=X -- ."]),
         ("build", "-v /usr/:/b:z,rw", ["build --bind=/usr:/b:rw -- ."]),
         (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.image.oci.platform import Platform
 from tests.conftest import base_image, command
 
 if TYPE_CHECKING:
@@ -53,12 +54,26 @@ def test_the_platform_of_a_build(arm: Workshop) -> None:
     assert done.returncode == 1
     assert "not for linux/arm64" in done.stderr
     for words, said in (
-        (["--platform=linux/arm64,linux/amd64"], "2 platforms at a time"),
+        (["--platform=linux/arm64,linux/amd64", "--iidfile=x"], "--iidfile: 2 platforms"),
+        (["--platform=arm64", "--platform=amd64", "-oout"], "out has place for one platform"),
         (["--platform=arm64", "-a", "arm64"], "--platform and --arch say the same"),
         (["--platform="], "--arch: no architecture"),
     ):
         done = arm.build("FROM bb\n", *words, check=False)
         assert (done.returncode, said in done.stderr, "hint: " in done.stderr) == (2, True, True)
+
+
+def test_several_platforms(arm: Workshop) -> None:
+    """Each base is the one for the platform, and one name gets all images."""
+    arm.ch_image("import", "-a", "arm64", base_image("busybox-arm64"), "bb")
+    done = arm.build("FROM bb\nRUN uname -m\n", "--platform=local,linux/arm64")
+    assert done.stdout == f"{os.uname().machine}\naarch64\n"
+    assert sorted(platforms(arm)) == sorted([str(Platform.of_host()), "linux/arm64"])
+    failed = arm.build(
+        "FROM bb\nRUN test $(uname -m) = aarch64\n", "--platform=linux/arm64,local", check=False
+    )
+    assert failed.returncode == 1
+    assert "platform: linux/arm64" in failed.stderr
 
 
 def test_a_stage_of_this_machine_runs_no_emulator(arm: Workshop) -> None:

@@ -82,6 +82,17 @@ def test_push_makes_one_index_and_skopeo_reads_each_platform(
     assert only in [entry["digest"] for entry in index["manifests"]]
 
 
+def test_a_build_for_several_pushes_one_index(
+    registry: str, run_ch_image: Runner, tmp_path: Path
+) -> None:
+    name = f"{registry}/multi/built:1"
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nARG TARGETARCH\nENV FOR=$TARGETARCH\n")
+    run_ch_image("build", "-t", name, "--platform=arm64", "--platform=riscv64", "--push", tmp_path)
+    for arch in ("arm64", "riscv64"):
+        config = seen(f"docker://{name}", arch, "--tls-verify=false")
+        assert (config["architecture"], config["config"]["Env"]) == (arch, [f"FOR={arch}"])
+
+
 @pytest.mark.parametrize("form", ["oci-archive", "oci-dir"])
 def test_save_makes_an_index_and_load_takes_it_back(
     img: str, run_ch_image: Runner, tmp_path: Path, form: str

@@ -89,7 +89,8 @@ def _in_child(
         from sundog.front.cli.apptainer_report import ApptainerReport
         from sundog.image.store.store import Store
 
-        with Store.open(context.storage) as store:
-            return act(store, ApptainerReport(messages))
+        report = ApptainerReport(messages)
+        with Store.open(context.storage, tell=report.info) as store:
+            return act(store, report)
 
     return str(Child(inside).result())

@@ -138,7 +138,7 @@ def _place(
         yield input_place(source.replace("://", ":", 1), None)
         return
     if source.startswith(ADDRESSES):
-        with Store.open(context.storage) as store:
+        with Store.open(context.storage, tell=report.info) as store:
             found = input_place(fetch_file(store, source, line, report), None)
             yield replace(found, known_as=source)
         return
@@ -156,7 +156,7 @@ def _place(
             )
         yield place
         return
-    with Store.open(context.storage) as store:
+    with Store.open(context.storage, tell=report.info) as store:
         is_there = not is_fresh and platform is None and bool(store.images.matching(name)[name])
         if is_there and not line.is_set("disable-cache"):
             yield Place(CH_IMAGE, name)

@@ -185,12 +185,7 @@ def line_of(
         words.append(f"--build-context={other}={_source(name, source, definition)}")
     words += [f"--{key}={str(keys[key]).lower()}" for key in BOOLEAN_KEYS if key in keys]
     words += [f"--{key}={keys[key]}" for key in ("network", "target") if keys.get(key)]
-    platforms = keys.get("platforms", [])
-    if len(platforms) > 1:
-        raise UsageError(
-            f"bake: {name}: {len(platforms)} platforms at a time", f"--set {name}.platform=OS/ARCH"
-        )
-    words += [f"--platform={platform}" for platform in platforms]
+    words += [f"--platform={platform}" for platform in keys.get("platforms", [])]
     dockerfile = keys.get("dockerfile")
     if dockerfile is not None:
         words.append(f"--file={os.path.join(context, str(dockerfile))}")

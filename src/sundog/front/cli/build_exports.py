@@ -68,10 +68,18 @@ class Exports:
             self._arguments, self._report, authenticated=True, attempts=self._attempts
         )
 
-    def check(self) -> None:
-        """Find out whether the destinations are possible, before any work; raise SundogError."""
+    def check(self, platforms: int) -> None:
+        """Find out whether the destinations are possible, before any work; raise SundogError.
+
+        ``platforms`` is the number of images that are built.
+        """
         for place in (output.place for output in self._outputs):
             if place is not None:
+                if platforms > 1:
+                    raise UsageError(
+                        f"--output: {place.text} has place for one platform, not for {platforms}",
+                        "put them into storage with -t NAME; then: ch-image save NAME, or push",
+                    )
                 check_output(Place(CH_IMAGE, ""), place, clobbers=True, info=self._report.verbose)
                 if place.format == TAR:
                     compression(place.text)
@@ -86,8 +94,13 @@ class Exports:
             for name, _ in self._pushed():
                 destination(self._session, name)
 
-    def write(self, store: Store, image: Image) -> None:
-        """Write files, then push; raise SundogError at the first failure."""
+    def write(self, store: Store, images: Sequence[Image]) -> None:
+        """Write files, then push; raise SundogError at the first failure.
+
+        Several images, each for another platform, become one index.
+        """
+        if not images:  # a dry run
+            return
         for output in self._outputs:
             if output.place is None:
                 continue
@@ -103,14 +116,14 @@ class Exports:
             self._report.info(f"writing:         {output.place.text}")
             convert_built(
                 store,
-                image,
+                images[0],
                 names,
                 output.place,
                 options=options,
                 progress=_Progress(self._report),
             )
         for name, compressed in self._pushed():
-            self._push(store, image, name, self._packing(compressed))
+            self._push(store, images, name, self._packing(compressed))
 
     def _pushed(self) -> Iterator[tuple[str, str]]:
         """Yield each name to push to, with the compression."""
@@ -118,13 +131,13 @@ class Exports:
             if output.pushes:
                 yield from ((name, output.compression) for name in output.names or self._names)
 
-    def _push(self, store: Store, image: Image, name: str, packing: Packing) -> None:
-        from sundog.image.registry.push import destination, push_image  # few builds push
+    def _push(self, store: Store, images: Sequence[Image], name: str, packing: Packing) -> None:
+        from sundog.image.registry.push import destination, push_images  # few builds push
 
         session, report = self._session, self._report
         report.info(f"pushing image:   {name}")
         remote = destination(session, name)
-        digest = push_image(store, session, image, remote, packing=packing, report=report)
+        digest = push_images(store, session, images, remote, packing=packing, report=report)
         report.info(f"pushed:          {name}@{digest}")
 
     def _packing(self, compressed: str) -> Packing:

@@ -7,14 +7,19 @@ from sundog.front.cli.registries import HOST, chosen_platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sundog.front.cli.build_arguments import BuildArguments
     from sundog.image.oci.platform import Platform
 
 _LOCAL = "local"  # docker buildx's word for this machine's
 
 
-def build_platform(arguments: BuildArguments) -> Platform | None:
-    """Return the platform of the build; None for this machine's.  Raises UsageError."""
+def build_platforms(arguments: BuildArguments) -> Sequence[Platform | None]:
+    """Return the platforms to build for; None is this machine's.  Raises UsageError.
+
+    Each of several makes an image of its own under the same name.
+    """
     words = [word for text in arguments.platform for word in text.split(",")]
     if words and arguments.arch != HOST:
         raise UsageError("--platform and --arch say the same", "leave one of them out")
@@ -24,9 +29,10 @@ def build_platform(arguments: BuildArguments) -> Platform | None:
             for word in words or arguments.arch.split(",")
         )
     )
-    if len(found) > 1:
-        raise UsageError(
-            f"--platform: {len(found)} platforms at a time",
-            "build for each by itself, under a name of its own: --platform=OS/ARCH -t NAME:ARCH",
-        )
-    return found[0]
+    for option in ("iidfile", "metadata_file"):
+        if len(found) > 1 and getattr(arguments, option) is not None:
+            raise UsageError(
+                f"--{option.replace('_', '-')}: {len(found)} platforms are as many images",
+                "build for each by itself: --platform=OS/ARCH",
+            )
+    return found

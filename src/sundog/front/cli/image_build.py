@@ -12,7 +12,7 @@ from sundog.errors import UsageError
 from sundog.front.cli.build_context import find_context
 from sundog.front.cli.build_facts import chosen_annotations, environment_of
 from sundog.front.cli.build_jobs import chosen_jobs
-from sundog.front.cli.build_platforms import build_platform
+from sundog.front.cli.build_platforms import build_platforms
 from sundog.front.cli.registries import (
     ALWAYS,
     ATTEMPTS,
@@ -32,6 +32,7 @@ from sundog.image.builder.naming import inferred_name
 from sundog.image.builder.options import NO_NETWORK, SQUASH_ALL, SQUASH_NEW, BuildOptions
 from sundog.image.builder.secrets import Secret, SshAgents, SshSource
 from sundog.image.dockerfile.parse import parse
+from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
 from sundog.image.store.store import Store
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from sundog.image.builder.options import RunOptions
     from sundog.image.builder.shared.place import Sharing
     from sundog.image.dockerfile.parse import Dockerfile
+    from sundog.image.store.image_files import Image
 
 
 def run(arguments: BuildArguments, report: Report) -> int:
@@ -88,6 +90,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
     policy = pull_policy(arguments.pull)
     attempts = ATTEMPTS if arguments.retry is None else arguments.retry + 1
     outputs = _outputs(arguments)
+    platforms = build_platforms(arguments)
     tags = _tags(arguments, outputs, given, report)
     exports = None
     if outputs:
@@ -97,7 +100,7 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         exports = Exports(
             outputs, known_as, arguments, report, attempts=attempts, environment=environment
         )
-        exports.check()
+        exports.check(len(platforms))
         run_options = _beside_stream(run_options, outputs, report)
     if arguments.network == NO_NETWORK:
         run_options = replace(run_options, network=NO_NETWORK)
@@ -116,7 +119,6 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         cache_mode=cache_mode,
         dry_run=arguments.dry_run,
         real_sync=arguments.real_sync,
-        platform=build_platform(arguments),
         pull=puller(arguments, report, policy=policy, attempts=attempts),
         refreshes_bases=policy in (ALWAYS, NEWER),
         share=sharer(arguments, report),
@@ -128,16 +130,30 @@ def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:
         jobs=chosen_jobs(arguments, os.environ, report),
     )
     store = opened_store()
-    contexts = dict(named_context(store, text, report, remotes) for text in arguments.build_context)
-    options = replace(
-        options, contexts={context_key(name): source for name, source in contexts.items()}
-    )
+    named = [named_context(store, text, report, remotes) for text in arguments.build_context]
+    options = replace(options, contexts={context_key(name): source for name, source in named})
     report.verbose(f"storage directory: {os.fsdecode(store.path)}")
     report.verbose(f"build cache mode: {cache_mode}")
-    image = build(store, dockerfile, options, report)
-    if exports is not None and image is not None:
-        exports.write(store, image)
+    images = _built(store, dockerfile, options, platforms, report)
+    if exports is not None:
+        exports.write(store, images)
     return 0
+
+
+def _built(
+    store: Store,
+    dockerfile: Dockerfile,
+    options: BuildOptions,
+    platforms: Sequence[Platform | None],
+    report: Report,
+) -> list[Image]:
+    """Build for one platform after the other; return the images, none of a dry run."""
+    images = []
+    for platform in platforms:
+        if len(platforms) > 1:
+            report.info(f"platform: {platform or Platform.of_host()}")
+        images.append(build(store, dockerfile, replace(options, platform=platform), report))
+    return [image for image in images if image is not None]
 
 
 def _squash(arguments: BuildArguments) -> str | None:

@@ -130,7 +130,8 @@ def commit(words: Sequence[str], context: Context) -> int:
         canonical = canonical_name(name)
         containers = own_containers(storage_directory(context.storage))
         container = _stopped(containers, text)
-        with changing(containers, container), Store.open(context.storage) as store:
+        tell = new_report().info
+        with changing(containers, container), Store.open(context.storage, tell=tell) as store:
             image = settled(store, container)
             config = _of_container(image.config, view_of(containers, container))
             entry = HistoryEntry(

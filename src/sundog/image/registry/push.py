@@ -54,19 +54,6 @@ def destination(session: Session, text: str) -> Remote:
     return session.registries.remotes(text)[0]
 
 
-def push_image(
-    store: Store,
-    session: Session,
-    image: Image,
-    remote: Remote,
-    *,
-    packing: Packing,
-    report: WatchingReport,
-) -> Digest:
-    """Push ``image`` to ``remote`` as ``push_images``."""
-    return push_images(store, session, (image,), remote, packing=packing, report=report)
-
-
 def push_images(
     store: Store,
     session: Session,
