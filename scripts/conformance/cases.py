@@ -78,6 +78,12 @@ class Case:
             **table,
         )
 
+    @property
+    def stages(self) -> int:
+        """The number of FROM lines."""
+        lines = (self.path / "Dockerfile").read_text().splitlines()
+        return sum(line.startswith("FROM ") for line in lines)
+
     def options_in(self, context: Path) -> list[str]:
         """Return the options for a context in this directory."""
         return [option.replace("CONTEXT", str(context)) for option in self.options]
