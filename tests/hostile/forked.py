@@ -88,7 +88,7 @@ def _become(request: dict[str, Any], out: int, err: int) -> None:
         os.environ.clear()
         os.environ.update(request["env"])
         if seconds := request["read_seconds"]:
-            _defaults(transport.Urllib3Transport)["read_seconds"] = seconds
+            transport.READ_SECONDS = seconds
         if chunk := request["chunk"]:
             _defaults(upload.Uploader)["chunk"] = chunk
         status = image_command.run(request["argv"])

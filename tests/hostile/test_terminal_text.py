@@ -138,13 +138,6 @@ def list_details(world: World) -> Any:
 
 
 @case
-def list_details_of_another_platform(world: World) -> Any:
-    name = world.image(architecture=LINES, variant=LINES)
-    world.ch_image("--arch=yolo", "pull", name, "evil")
-    return ["ch-image", "list", "evil"]
-
-
-@case
 def platform_of_an_image(world: World) -> Any:
     name = world.image(architecture=LINES, os=LINES, variant=LINES)
     return ["ch-image", "--arch=yolo", "pull", name, "x"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -131,6 +132,28 @@ def test_all_ways_to_run_work(run_ch_run: Runner, published: Path, tmp_path: Pat
         done = run_ch_run(*options, "app", "--", "sh", "-c", script, env=shared, check=False)
         assert done.stdout.endswith(expected), (options, done)
         assert done.returncode in (0, 1) if "-b" in options else done.returncode == 0, done
+
+
+def test_a_reader_takes_no_lock_and_opens_nothing_for_writing(
+    published: Path, run_ch_image: Runner, storage: Path, tmp_path: Path
+) -> None:
+    run_ch_image("list")  # make the reader's own storage
+    env = {"CH_IMAGE_STORES": str(published), "CH_IMAGE_STORAGE": str(storage)}
+    log = tmp_path / "log"
+    for name, words in (
+        ("ch-run", ["app", "--", "cat", "/made"]),
+        ("ch-image", ["list", "-l"]),
+        ("ch-image", ["inspect", "app"]),
+        ("ch-image", ["save", "-o", tmp_path / "saved", "app"]),
+    ):
+        calls = "trace=flock,fcntl,openat,openat2,open,mkdir,mkdirat,rename,renameat2,unlinkat"
+        traced = ["strace", "-f", "-qq", "-y", "-s", "4096", "-e", calls, "-o", log]
+        run_program([*traced, *command(name), *words], env=env)
+        lines = [line for line in log.read_text().splitlines() if str(published) in line]
+        assert len(lines) > 3
+        for line in lines:
+            assert not re.search(r"flock|F_(?:OFD_)?SETLK|O_WRONLY|O_RDWR|O_CREAT", line), line
+            assert re.search(r" (?:open|openat|openat2|fcntl)\(", line), line
 
 
 def test_own_images_and_paths_come_first(

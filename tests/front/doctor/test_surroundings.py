@@ -205,4 +205,5 @@ def test_the_emulators_that_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "aarch64" not in found.detail
     (tmp_path / "qemu-aarch64").symlink_to("/bin/ls")
     monkeypatch.setenv("CH_QEMU", str(tmp_path))
-    assert "aarch64" not in row(HOST, "other architectures").detail
+    last = row(HOST, "other architectures").detail
+    assert "aarch64" not in last or last.startswith("can't emulate aarch64: ")

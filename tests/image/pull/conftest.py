@@ -78,9 +78,14 @@ def leftovers(storage: Path) -> list[str]:
     return [name for name in found if name != "tmp/trash"]
 
 
-def layer_of(storage: Path, number: int, name: str) -> Path:
-    """Return the tree of layer ``number`` of the image ``name`` in storage."""
+def layer_of(storage: Path, number: int, name: str, platform: str = "") -> Path:
+    """Return the tree of layer ``number`` of the image ``name`` in storage.
+
+    ``platform`` is that of an image beside the one for this machine, as in its directory's name.
+    """
     for place in (storage / "images").iterdir():
+        if platform and not place.name.endswith(f"={platform}"):
+            continue
         image = json.loads((place / "image.json").read_text())
         if image["typed"] == name:
             layer: str = image["layers"][number]

@@ -322,7 +322,7 @@ def test_the_platform_is_chosen(
     assert "(may not match host" in done.stderr
     # Another platform has another image.
     run_ch_image("pull", "--arch=s390x", f"{faulty.host}/a")
-    assert (layer_of(storage, 0, f"{faulty.host}/a") / "s390x").exists()
+    assert (layer_of(storage, 0, f"{faulty.host}/a", "s390x") / "s390x").exists()
 
 
 @pytest.mark.parametrize("options", [(), ("--arch=riscv64",)])

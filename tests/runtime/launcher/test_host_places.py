@@ -281,7 +281,16 @@ def test_dry_run_changes_nothing(ch_run: ChRun, image: Path, tmp_path: Path) -> 
 
 # What --dry-run need not show: it is about messages, or a command line that has more.
 NOT_SHOWN = {
-    *("cdi-dirs", "cdi-hooks", "devices", "dry-run", "env-no-expand", "mount", "no-fallback"),
+    *(
+        "cdi-dirs",
+        "cdi-hooks",
+        "devices",
+        "dry-run",
+        "env-no-expand",
+        "image-store",
+        "mount",
+        "no-fallback",
+    ),
     *("no-mpi-env", "quiet", "seccomp", "storage", "unsafe", "verbose"),
 }
 VALUES = {

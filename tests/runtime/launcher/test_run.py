@@ -103,7 +103,8 @@ def test_version_and_help(ch_run: ChRun) -> None:
     done = ch_run("--help")
     assert done.returncode == 0
     assert done.stdout == ch_run("-?").stdout == ch_run().stderr
-    assert ch_run("--usage").stdout.startswith(b"Usage: ch-run [-b|--bind=SRC[:DST[:ro]]]")
+    usage = ch_run("--usage").stdout
+    assert usage.startswith(b"Usage: ch-run [-a|--arch=ARCH] [-b|--bind=SRC[:DST[:ro]]]")
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])

@@ -76,7 +76,8 @@ def read_configuration(environment: Variables) -> Holding:
         try:
             data = _contents(path, owners)
         except Distrusted as error:
-            warnings.append(_not_believed(path, error))
+            if os.path.lexists(path):
+                warnings.append(_not_believed(path, error))
             continue
         if data is None:
             continue
@@ -111,7 +112,8 @@ def _files(environment: Variables, warnings: list[str]) -> Iterator[tuple[bytes,
             raise _unreadable(parts, error) from None
         listed = []
     except Distrusted as error:
-        warnings.append(_not_believed(parts, error))
+        if os.path.lexists(parts):
+            warnings.append(_not_believed(parts, error))
         listed = []
     names = sorted(name for name in listed if name.endswith(_PART_END) and name[:1] != b".")
     if len(names) > _PART_LIMIT:

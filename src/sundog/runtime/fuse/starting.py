@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.kernel.process import fork
 from sundog.base.kernel.stub import await_child, discard_child_signal
 from sundog.runtime.fuse.channel import Channel, make_channel
 from sundog.runtime.fuse.messages import FAILED
@@ -21,12 +22,12 @@ def start_server(images: Sequence[tuple[int, int]], *, is_single: bool) -> Chann
     Raises OSError.
     """
     ours, theirs = make_channel()
-    between = os.fork()
+    between = fork()
     if between == 0:
         # The command must not have a child that it does not know.  So the server's parent ends.
         try:
             os.setsid()
-            if os.fork() == 0:
+            if fork() == 0:
                 _be_server(theirs, images, is_single=is_single)
         except Exception as error:
             Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
