@@ -144,10 +144,10 @@ def test_a_reader_takes_no_lock_and_opens_nothing_for_writing(
         ("ch-run", ["app", "--", "cat", "/made"]),
         ("ch-image", ["list", "-l"]),
         ("ch-image", ["inspect", "app"]),
-        ("ch-image", ["save", "-o", tmp_path / "saved", "app"]),
+        ("ch-image", ["save", "-o", str(tmp_path / "saved"), "app"]),
     ):
         calls = "trace=flock,fcntl,openat,openat2,open,mkdir,mkdirat,rename,renameat2,unlinkat"
-        traced = ["strace", "-f", "-qq", "-y", "-s", "4096", "-e", calls, "-o", log]
+        traced = ["strace", "-f", "-qq", "-y", "-s", "4096", "-e", calls, "-o", str(log)]
         run_program([*traced, *command(name), *words], env=env)
         lines = [line for line in log.read_text().splitlines() if str(published) in line]
         assert len(lines) > 3

@@ -220,7 +220,7 @@ def _some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.dictionaries(_NAMES, values | _VALUES, max_size=3) | _VALUES
 
 
-@settings(max_examples=2000)
+@settings(max_examples=300)
 @given(
     is_compose=st.booleans(),
     file=st.fixed_dictionaries({}, optional={"target": _some(_TARGETS), "group": _some(_MEMBERS)}),

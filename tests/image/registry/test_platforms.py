@@ -90,7 +90,7 @@ def test_a_build_for_several_pushes_one_index(
     run_ch_image("build", "-t", name, "--platform=arm64", "--platform=riscv64", "--push", tmp_path)
     for arch in ("arm64", "riscv64"):
         config = seen(f"docker://{name}", arch, "--tls-verify=false")
-        assert (config["architecture"], config["config"]["Env"]) == (arch, [f"FOR={arch}"])
+        assert (config["architecture"], config["config"]["Env"][-1]) == (arch, f"FOR={arch}")
 
 
 @pytest.mark.parametrize("form", ["oci-archive", "oci-dir"])

@@ -30,7 +30,7 @@ def build_platforms(arguments: BuildArguments) -> Sequence[Platform | None]:
         )
     )
     for option in ("iidfile", "metadata_file"):
-        if len(found) > 1 and getattr(arguments, option) is not None:
+        if len(found) > 1 and getattr(arguments, option):
             raise UsageError(
                 f"--{option.replace('_', '-')}: {len(found)} platforms are as many images",
                 "build for each by itself: --platform=OS/ARCH",
