@@ -106,13 +106,13 @@ def _remove(line: Line) -> list[Words]:
     if line.is_set("all"):
         if line.operands:
             raise UsageError("rmi: --all and names of images", "leave out one of them")
-        return [["delete", "--", "*"]]
+        return [["delete", *line.translated(), "--", "*"]]
     if not line.operands:
         raise UsageError("rmi: no image", "sundog rmi IMAGE…, or sundog rmi --all")
     for name in line.operands:
         if not _PATTERN_CHARACTERS.isdisjoint(name):
             raise UsageError(f"rmi: not the name of an image: {name}", "ch-image delete 'PATTERN'")
-    return [["delete", "--", *map(image_operand, line.operands)]]
+    return [["delete", *line.translated(), "--", *map(image_operand, line.operands)]]
 
 
 def _tag(line: Line) -> list[Words]:

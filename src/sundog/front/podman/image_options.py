@@ -61,6 +61,7 @@ _CERTS = Option(
     "--cert-dir", "DIR", REFUSED, "certs.d has certificates", "see the FAQ of Sundog, registries"
 )
 _PLATFORM = Option("--platform", "OS/ARCH", TAKEN, "an image for this platform", to=_arch)
+_ONE_PLATFORM = Option("--platform", "OS/ARCH", TAKEN, "that of several under a name", to=_arch)
 _ARCH = Option("--arch", "ARCH", TAKEN, "the same", to=_arch)
 _REGISTRY = (_QUIET, _TLS, _LOGIN, _AUTHFILE, _CERTS, HELP)
 _JSON = Option("--format", "json", TAKEN, "for scripts", to=valued("--format"))
@@ -120,6 +121,8 @@ BUILD = (
     Option("--rm", "", HELD, "nothing is left of a step"),
     Option("--force-rm", "", HELD, "nothing is left of a step"),
     Option("--load", "", HELD, "the image is in storage"),
+    Option("--allow", "ENTITLEMENT", HELD, "RUN can do only what you can do"),
+    Option("--builder", "NAME", WARNED, "there is only one builder"),
     Option("--format", "FORMAT", HELD, "images have no format until they leave"),
     Option("--isolation", "TYPE", HELD, "there is only one kind of isolation"),
     Option("--shm-size", "SIZE", HELD, "/dev/shm is as large as memory"),
@@ -182,6 +185,7 @@ IMAGETOOLS = (
 
 PUSH = (
     *_REGISTRY,
+    _ONE_PLATFORM,
     Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",
            to=valued("--compression")),
     Option("--remove-signatures", "", HELD, "no signature is copied"),
@@ -240,6 +244,7 @@ IMAGES = (
 )
 
 REMOVE = (
+    _ONE_PLATFORM,
     Option("--force -f", "", TAKEN, "no error for images that are not there"),
     Option("--all -a", "", TAKEN, "delete all images"),
     Option("--no-prune", "", HELD, "layers go when nothing needs them"),
@@ -247,6 +252,7 @@ REMOVE = (
 )
 
 SAVE = (
+    _ONE_PLATFORM,
     Option("--output -o", "FILE", TAKEN, "where to (default: standard output)",
            to=valued("--output")),
     Option("--format", "FORMAT", TAKEN, "docker-archive (default), oci-archive or oci-dir"),
