@@ -8,6 +8,7 @@ import platform
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ from tests.front.agent.conftest import OWNERS, Runtimes
 from tests.runtime.notify.test_other_abi import CALLS, SOURCE, compile_static
 
 if TYPE_CHECKING:
+    # The runtime's process, and the open FIFO at which the container waits.
+    Waiting = tuple[subprocess.Popen[str], int]
+
     from tests.conftest import RootHelper
     from tests.front.agent.conftest import Agents, RunningAgent
 
@@ -164,8 +168,8 @@ def test_two_containers_at_once(containers: Runtimes, agent: RunningAgent, tmp_p
         assert output.decode() == f"{user}\n"
 
 
-def waiting(containers: Runtimes, agent: RunningAgent) -> subprocess.Popen[str]:
-    """Start a container that waits in its file ``gate``, and then tells who owns a file."""
+def waiting(containers: Runtimes, agent: RunningAgent) -> Waiting:
+    """Start a container that waits at its FIFO ``gate``, and then tells who owns a file."""
     script = "touch /f; chown 9 /f; mkfifo /gate; read x </gate; stat -c %u /f; id -u"
     bundle = containers.bundle("waiting", agent.socket, "sh", "-c", script)
     process = subprocess.Popen(
@@ -174,40 +178,50 @@ def waiting(containers: Runtimes, agent: RunningAgent) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    until((containers.rootfs / "gate").exists, "the container does not start")
-    return process
+    gates: list[int] = []
+
+    def reads() -> bool:
+        with suppress(OSError):  # ENXIO: nobody has it open
+            gates.append(os.open(containers.rootfs / "gate", os.O_WRONLY | os.O_NONBLOCK))
+        return bool(gates)
+
+    until(reads, "the container does not read")
+    return process, gates[0]
 
 
-def go_on(containers: Runtimes, process: subprocess.Popen[str]) -> str:
+def go_on(waiting: Waiting) -> str:
     """Let a waiting container go on; return its output."""
-    (containers.rootfs / "gate").write_text("\n")
+    process, gate = waiting
+    with suppress(BrokenPipeError):
+        os.write(gate, b"\n")
+    os.close(gate)
     output, _ = process.communicate(timeout=60)
     return output
 
 
 def test_containers_outlive_the_agent(containers: Runtimes, agents: Agents) -> None:
     agent = agents.start()
-    process = waiting(containers, agent)
+    container = waiting(containers, agent)
     agent.process.kill()
     agent.process.wait()
-    assert go_on(containers, process) == "9\n0\n"
+    assert go_on(container) == "9\n0\n"
     assert agents.start().printed == ""  # in the place of the socket that is left
 
 
 def test_a_container_whose_supervisor_is_killed_gets_no_system_call(
     containers: Runtimes, agent: RunningAgent
 ) -> None:
-    process = waiting(containers, agent)
+    container = waiting(containers, agent)
     (supervisor,) = agent.supervisors()
     os.kill(supervisor, signal.SIGKILL)
     until(lambda: "killed by signal 9" in agent.printed, "the agent does not notice")
-    assert "Function not implemented" in go_on(containers, process)
+    assert "Function not implemented" in go_on(container)
 
 
 def test_a_supervisor_is_closed_to_inspection_and_keeps_no_descriptor(
     containers: Runtimes, agent: RunningAgent, root_helper: RootHelper
 ) -> None:
-    process = waiting(containers, agent)
+    container = waiting(containers, agent)
     (supervisor,) = agent.supervisors()
     with pytest.raises(PermissionError):
         os.listdir(f"/proc/{supervisor}/fd")
@@ -215,7 +229,7 @@ def test_a_supervisor_is_closed_to_inspection_and_keeps_no_descriptor(
     sockets = [name for name in found.values() if name.startswith("socket:")]
     assert len(sockets) == 1, found  # for further listeners
     assert found["0"] == found["1"] == "/dev/null"
-    assert go_on(containers, process) == "9\n0\n"
+    assert go_on(container) == "9\n0\n"
 
 
 def test_a_caller_that_ignores_the_end_of_children(containers: Runtimes, agents: Agents) -> None:

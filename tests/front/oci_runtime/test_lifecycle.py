@@ -206,7 +206,7 @@ def test_nothing_is_left(oci: Runtime, bundle: Bundle, own_pids: bool) -> None:
 def running(text: str) -> bool:
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if text in Path("/proc", process, "cmdline").read_text():
+            if text.encode() in Path("/proc", process, "cmdline").read_bytes():
                 return True
         except OSError:
             continue

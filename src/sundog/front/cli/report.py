@@ -197,9 +197,10 @@ class Report:
         self._fail(text, [], hint)
 
     def _fail(self, text: str, excerpt: Sequence[str], hint: str) -> None:
-        self._write(_ERROR_COLOUR, f"error: {text}", *excerpt)
-        if hint:
-            self._write(_ERROR_COLOUR, f"hint: {hint}")
+        with self._lock:  # no other thread comes between the two
+            self._write(_ERROR_COLOUR, f"error: {text}", *excerpt)
+            if hint:
+                self._write(_ERROR_COLOUR, f"hint: {hint}")
 
     def transfer(self, label: str, verb: str, total: int | None) -> Transfer:
         """Report that a transfer of ``total`` bytes begins; on a terminal, show its progress."""
