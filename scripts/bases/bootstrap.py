@@ -12,7 +12,7 @@ from scripts.packages import TOOLS
 from scripts.place import WorkshopError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SUITE = "trixie"
 SOURCES = Path("/etc/apt")
@@ -74,14 +74,21 @@ def bootstrap(
     Hooks are shell commands that get the tree's path as $1.
     """
     mode = "root" if os.geteuid() == 0 else "fakechroot"
-    command = ["mmdebstrap", "--quiet", f"--mode={mode}", f"--variant={variant}", "--format=tar"]
-    command += [f"--include={','.join(include)}"] if include else []
+    options = [f"--mode={mode}", f"--variant={variant}"]
+    options += [f"--include={','.join(include)}"] if include else []
     left_out = LEFT_OUT if slim else ()
-    command += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in left_out]
-    command += [f"--customize-hook={hook}" for hook in hooks]
+    options += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in left_out]
+    options += [f"--customize-hook={hook}" for hook in hooks]
+    mmdebstrap(options, out, sources(), environment or {})
+
+
+def mmdebstrap(
+    options: Sequence[str], out: Path, wanted: Sequence[str], environment: Mapping[str, str]
+) -> None:
+    """Write a tarball from the sources ``wanted``.  Raises WorkshopError."""
     done = subprocess.run(
-        [*command, SUITE, str(out), *sources()],
-        env=os.environ | TOOLS | (environment or {}),
+        ["mmdebstrap", "--quiet", "--format=tar", *options, SUITE, str(out), *wanted],
+        env=os.environ | TOOLS | dict(environment),
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tarfile
 import tempfile
 from functools import partial
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING
 
 from scripts.bases import bootstrap, busybox
 from scripts.bases.debian import HOOK
-from scripts.packages import TOOLS
-from scripts.place import WorkshopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,28 +51,10 @@ def busybox_of(architecture: str) -> Callable[[Path], None]:
 def _extract(architecture: str, packages: tuple[str, ...], out: Path) -> None:
     """Write the tarball of `packages` and those that they need.  Raises WorkshopError."""
     mode = "root" if os.geteuid() == 0 else "fakechroot"
-    options = ["--quiet", f"--mode={mode}", "--variant=extract", "--format=tar"]
+    options = [f"--mode={mode}", "--variant=extract", f"--customize-hook={HOOK}{FIRST}"]
     options += [f"--architectures={architecture}", *(f"--include={each}" for each in packages)]
     options += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in bootstrap.LEFT_OUT]
     # Only the suite itself: mirrors get updates of other architectures later than this machine's.
     source = f"deb {bootstrap.mirror()} {bootstrap.SUITE} main"
-    done = subprocess.run(
-        [
-            "mmdebstrap",
-            *options,
-            f"--customize-hook={HOOK}{FIRST}",
-            bootstrap.SUITE,
-            str(out),
-            source,
-        ],
-        env=os.environ | TOOLS | {"APT_SETTINGS": bootstrap.apt_settings()},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise WorkshopError(f"mmdebstrap: exit status {done.returncode}\n{tail}")
+    settings = {"APT_SETTINGS": bootstrap.apt_settings()}
+    bootstrap.mmdebstrap(options, out, [source], settings)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from scripts.bases.bootstrap import LEFT_OUT, SUITE, apt_settings
+from scripts.bases.bootstrap import LEFT_OUT, SUITE, apt_settings, mmdebstrap
 from scripts.bases.debian import HOOK
-from scripts.packages import TOOLS
 from scripts.place import WorkshopError
 
 if TYPE_CHECKING:
@@ -25,18 +23,6 @@ def make(out: Path) -> None:
     if not mirrors:
         raise WorkshopError(f"no mirror of {SUITE}\nhint: apt-get update")
     source = f"deb {mirrors[0]} {SUITE} main"
-    options = ["--quiet", "--mode=root", "--variant=apt", "--format=tar", "--architectures=i386"]
+    options = ["--mode=root", "--variant=apt", "--architectures=i386", f"--customize-hook={HOOK}"]
     options += [f"--dpkgopt=path-exclude=/usr/share/{pattern}" for pattern in LEFT_OUT]
-    done = subprocess.run(
-        ["mmdebstrap", *options, f"--customize-hook={HOOK}", SUITE, str(out), source],
-        env=os.environ | TOOLS | {"APT_SETTINGS": apt_settings()},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise WorkshopError(f"mmdebstrap: exit status {done.returncode}\n{tail}")
+    mmdebstrap(options, out, [source], {"APT_SETTINGS": apt_settings()})
