@@ -94,6 +94,13 @@ def test_a_layer_that_is_cut(shared: Shared) -> None:
     assert statuses(two.build(DOCKERFILE)) == "***"
 
 
+def writer(workshop: Workshop, option: str) -> subprocess.Popen[bytes]:
+    """Start a build of one step in a store."""
+    storage = str(workshop.context.parent / "storage")
+    line = build_line(workshop, option, dockerfile=ONE_STEP)
+    return subprocess.Popen([*command("ch-image"), "-s", storage, *line], stderr=subprocess.PIPE)
+
+
 def test_two_writers_of_one_entry(shared: Shared) -> None:
     """Both make a layer for one key, and write at the same moment: one whole entry is left."""
     workshops = [shared.store(), shared.store()]
@@ -106,18 +113,7 @@ def test_two_writers_of_one_entry(shared: Shared) -> None:
             together.append(request)
 
     shared.registry.before = meet
-    building = [
-        subprocess.Popen(
-            [
-                *command("ch-image"),
-                "-s",
-                str(workshop.context.parent / "storage"),
-                *build_line(workshop, "--cache-to", shared.repo, dockerfile=ONE_STEP),
-            ],
-            stderr=subprocess.PIPE,
-        )
-        for workshop in workshops
-    ]
+    building = [writer(workshop, f"--cache-to={shared.repo}") for workshop in workshops]
     for process in building:
         _, errors = process.communicate(timeout=BOUND)
         assert process.returncode == 0, errors
@@ -149,18 +145,8 @@ def check_layout(place: Path) -> None:
 def test_two_writers_of_a_layout(shared: Shared, tmp_path: Path) -> None:
     place = tmp_path / "layout"
     workshops = [shared.store() for _ in range(3)]
-    building = [
-        subprocess.Popen(
-            [
-                *command("ch-image"),
-                "-s",
-                str(workshop.context.parent / "storage"),
-                *build_line(workshop, f"--cache-to=type=local,dest={place}", dockerfile=ONE_STEP),
-            ],
-            stderr=subprocess.PIPE,
-        )
-        for workshop in workshops
-    ]
+    to = f"--cache-to=type=local,dest={place}"
+    building = [writer(workshop, to) for workshop in workshops]
     for process in building:
         _, errors = process.communicate(timeout=BOUND)
         assert b"warning" not in errors
