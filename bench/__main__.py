@@ -155,10 +155,10 @@ GROWTH = "growth"
 
 def chosen(part: str, row: str, divisor: int) -> dict[str, Callable[[Bench, report.Results], None]]:
     """Return the parts to measure; ``part`` and ``row`` are "" for all of them."""
-    if part == GROWTH:
-        return {GROWTH: partial(growth.measure, divisor=divisor)}
-    if row:
+    if row in work.WORKS:
         return {"work": partial(one_work, row)}
+    if row or part == GROWTH:
+        return {GROWTH: partial(growth.measure, divisor=divisor, work=row)}
     return {part: PARTS[part]} if part else PARTS
 
 
@@ -174,7 +174,12 @@ def main() -> int:
             dest="part",
             help="measure this part only, and print it",
         )
-    parser.add_argument("--work", choices=work.WORKS, help="of --emulation, this row alone")
+    parser.add_argument(
+        "--work",
+        choices=(*work.WORKS, *growth.WORKS),
+        default="",
+        help="of --emulation or --growth, this row alone",
+    )
     parser.add_argument(
         "--divide", type=int, default=1, metavar="N", help="of --growth, with sizes N times smaller"
     )
