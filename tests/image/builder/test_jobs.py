@@ -446,7 +446,7 @@ def test_kills_at_any_moment(builds: Builds) -> None:
     builds.build(DOCKERFILE, "--jobs=4", "--no-cache")
     duration = time.monotonic() - started
     chance = random.Random(26)
-    for turn in range(KILLS):
+    for turn in range(2 * KILLS):  # of the build, and of its children
         builds.workshop.ch_image("build-cache", "--reset")
         running = builds.start(DOCKERFILE, "--jobs=4")
         time.sleep(chance.uniform(0.05, duration))

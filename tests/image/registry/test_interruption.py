@@ -42,6 +42,20 @@ def place(tmp_path: Path, bb: str, run_ch_image: Runner, in_process: InProcessRe
     return tmp_path
 
 
+STAGES = """\
+FROM bb AS a
+RUN echo a >/a
+FROM bb AS b
+RUN echo b >/b
+FROM bb AS c
+COPY Dockerfile /c
+FROM bb
+COPY --from=a /a /a
+COPY --from=b /b /b
+COPY --from=c /c /c
+"""
+
+
 # The first milliseconds
 
 
@@ -68,6 +82,7 @@ def traced(place: Path, argv: list[str], *expressions: str) -> list[str]:
     return [*(place / "trace").read_text().splitlines(), status, done.stderr]
 
 
+@pytest.mark.timeout(1800)  # 200 moments of a build
 @pytest.mark.matrix
 @pytest.mark.parametrize("call", ["openat", pytest.param("read", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
@@ -78,6 +93,7 @@ def traced(place: Path, argv: list[str], *expressions: str) -> list[str]:
         ("ch-image --no-such-option", "packages/sundog"),
         ("ch-image import {place}/none y", "packages/sundog"),
         ("ch-image build --no-cache -t y {place}/run", "packages/sundog"),
+        ("ch-image build --no-cache --jobs=4 -t y {place}/stages", "packages/sundog"),
         ("ch-image build -h", "packages/sundog"),
         ("ch-convert bb {place}/bb.tar", "packages/sundog"),
         ("ch-convert -h", "packages/sundog"),
@@ -105,6 +121,8 @@ def test_from_the_first_of_our_files_on(
     (place / "none/Dockerfile").write_text("FROM bb\nENV a=b\n")
     (place / "run").mkdir()
     (place / "run/Dockerfile").write_text("FROM bb\nRUN echo >/a\nCOPY Dockerfile /b\n")
+    (place / "stages").mkdir()
+    (place / "stages/Dockerfile").write_text(STAGES)
     name, *rest = words.format(place=place).split()
     argv = [*command(name), *rest]
     struck = 0

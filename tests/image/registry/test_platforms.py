@@ -212,6 +212,34 @@ def test_a_list_is_made_extended_pushed_and_removed(
     assert stored(run_ch_image) == stored(run_ch_image, img)
 
 
+def test_an_image_of_a_list_is_annotated(registry: str, img: str, run_ch_image: Runner) -> None:
+    """It is named by its platform, by its digest, or by another name; the others keep theirs."""
+    run_ch_image("push", img, f"{registry}/noted/img:1")
+    where = f"docker://{registry}/noted/img:1"
+    before = skopeo("inspect", "--raw", "--tls-verify=false", where)["manifests"]
+    run_ch_image("manifest", "create", "app", where)
+    of_arm = next(each["digest"] for each in before if each["platform"]["architecture"] == "arm")
+    run_ch_image("manifest", "annotate", "--annotation", "a=1", "app", of_arm)
+    run_ch_image("manifest", "annotate", "--annotation=b=2", "app", "linux/arm/v6")
+    run_ch_image(
+        "manifest", "annotate", "--arch=riscv64", "--variant=rva22", "app", "linux/riscv64"
+    )
+    run_ch_image("manifest", "create", "-a", HOST, "one", img)
+    run_ch_image("manifest", "annotate", "--arch=s390x", "one", img)
+    assert stored(run_ch_image, "one") == [("one", "s390x")]
+    run_ch_image("manifest", "push", "app", where)
+    after = skopeo("inspect", "--raw", "--tls-verify=false", where)["manifests"]
+    assert [each.get("annotations") for each in after] == [None, {"a": "1", "b": "2"}, None]
+    assert [each["platform"].get("variant") for each in after] == [None, "v6", "rva22"]
+    assert seen(where, "riscv64/rva22", "--tls-verify=false")["variant"] == "rva22"
+    child = f"docker://{registry}/noted/img@{after[1]['digest']}"
+    manifest = skopeo("inspect", "--raw", "--tls-verify=false", child)
+    assert manifest["annotations"] == {"a": "1", "b": "2"}
+    assert stored(run_ch_image, "app") == [
+        *(("app", arch) for arch in (HOST, "arm/v6", "riscv64/rva22")),
+    ]
+
+
 def test_mistakes_with_lists(registry: str, img: str, run_ch_image: Runner) -> None:
     for words, message in {
         ("add", "app"): "manifest add: no image",
@@ -220,7 +248,14 @@ def test_mistakes_with_lists(registry: str, img: str, run_ch_image: Runner) -> N
         ("push", img, "a", "b"): "manifest push: too many words: b",
         ("rm", "app"): "not in storage: app",
         ("inspect", f"{registry}/absent"): "not in registry",
-        ("annotate", img): "invalid choice",
+        ("annotate", img): "manifest annotate: which image of the list?",
+        ("annotate", img, "absent"): f"{img} has no image absent",
+        ("annotate", img, img): f"{img} has 3 images {img}",
+        ("annotate", "--arch=arm/v6", img, "linux/riscv64"): f"{img} has an image for linux/arm/v6",
+        ("annotate", "--os=a b", img, "linux/riscv64"): "expected OS/ARCHITECTURE",
+        ("annotate", "--annotation=x", img, "linux/riscv64"): "--annotation: x: no value",
+        ("add", "--variant=v7", "app", img): "manifest add: no --variant",
+        ("list", img): "invalid choice",
         ("create", "A"): "not an image reference",
     }.items():
         done = run_ch_image("manifest", *words, check=False)

@@ -90,11 +90,31 @@ class Definition:
             for member in self.groups[name]:
                 self._walk(member, found, walked, below)
         else:
-            for source in self.resolved(name).get("contexts", {}).values():
-                if source.startswith(TARGET):
-                    self._walk(source.removeprefix(TARGET), found, walked, below)
+            for other in self._needs(name):
+                self._walk(other, found, walked, below)
             found[name] = None
         walked.add(name)
+
+    def _needs(self, name: str) -> list[str]:
+        sources = self.resolved(name).get("contexts", {}).values()
+        return [each.removeprefix(TARGET) for each in sources if each.startswith(TARGET)]
+
+    def waits_for(self, names: Sequence[str]) -> list[frozenset[int]]:
+        """Return for each of ``names``, which ``wanted`` gave, the indices of those to build first.
+
+        These are the targets that it needs, and of those that write to the same place the last:
+        what is there in the end comes from the later target.
+        """
+        last: dict[str, int] = {}
+        waits = []
+        for index, name in enumerate(names):
+            keys = self.resolved(name)
+            needs = {names.index(other) for other in self._needs(name)}
+            for place in (*keys.get("tags", []), *map(_field, keys.get("output", []))):
+                needs |= {last[place]} if place in last else set()
+                last[place] = index
+            waits.append(frozenset(needs))
+        return waits
 
     def resolved(self, name: str) -> Keys:
         """Return the keys of a target with those that it inherits; raise UsageError."""

@@ -16,21 +16,24 @@ if TYPE_CHECKING:
 
 VARIABLE = "CH_IMAGE_JOBS"
 _DIGITS = 4
-_ALL = 10**_DIGITS
+_ALL = 10**_DIGITS - 1
 
 
 def chosen_jobs(arguments: BuildArguments, environment: Mapping[str, str], report: Report) -> Jobs:
-    """Return the number of stages to build at the same time; raise UsageError.
+    """Return how stages are built at the same time; raise UsageError."""
+    return Jobs(job_count(arguments.jobs, environment), report, arguments.keep_going)
+
+
+def job_count(text: str | None, environment: Mapping[str, str]) -> int:
+    """Return the number that ``--jobs`` gives, if it is there; raise UsageError.
 
     By default, it is that of the processors that this process may use.
     """
-    where, text = "--jobs", arguments.jobs
+    where = "--jobs"
     if text is None:
         where, text = f"${VARIABLE}", environment.get(VARIABLE) or None
     if text is None:
-        count = len(os.sched_getaffinity(0))
-    elif text.isascii() and text.isdigit() and len(text) <= _DIGITS:
-        count = int(text) or _ALL
-    else:
-        raise UsageError(f"{where}: not a number of jobs: {text}", "as in 4; 0 is no limit")
-    return Jobs(count, report, arguments.keep_going)
+        return len(os.sched_getaffinity(0))
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS:
+        return int(text) or _ALL
+    raise UsageError(f"{where}: not a number of jobs: {text}", "as in 4; 0 is no limit")

@@ -10,10 +10,12 @@ from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
 from sundog.errors import NotInRegistryError, NotInStorage, StoreError, UsageError
+from sundog.front.cli.build_facts import chosen_annotations
 from sundog.front.cli.image_subcommands import PushArguments
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.registries import chosen_platform, open_session, pull_options
 from sundog.image.oci.media_types import OCI_INDEX, OCI_MANIFEST
+from sundog.image.oci.platform import Platform
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from sundog.front.cli.image_subcommands import ManifestArguments
     from sundog.front.cli.report import Report
-    from sundog.image.oci.platform import Platform
     from sundog.image.store.image_files import Image
 
 _TRANSPORT = "docker://"
@@ -121,6 +122,62 @@ def _remove(arguments: ManifestArguments, report: Report) -> int:
     return 0
 
 
+def _annotate(arguments: ManifestArguments, report: Report) -> int:
+    """Change the platform, or the annotations, of one image of a list."""
+    if not arguments.images:
+        raise UsageError(
+            "manifest annotate: which image of the list?",
+            "ch-image manifest annotate LIST PLATFORM, or DIGEST, or IMAGE",
+        )
+    _no_more(arguments, 1)
+    annotations = chosen_annotations(arguments.annotation)
+    with Store.open(arguments.storage_path(), tell=report.info) as store:
+        old = _member(store, arguments)
+        platform = _changed(old.platform, arguments)
+        others = {each.platform for each in store.images.of_name(arguments.name)}
+        if platform in others - {old.platform}:
+            raise StoreError(
+                f"{arguments.name} has an image for {platform}",
+                f"ch-image manifest rm --arch={platform} {arguments.name}",
+            )
+        config = old.config.replace(
+            os=platform.os, architecture=platform.architecture, variant=platform.variant
+        )
+        # Without the documents that it came with: it has another manifest now.
+        annotated = {**old.annotations, **annotations}
+        new = replace(old, config=config, annotations=annotated, blobs=())
+        store.images.put(new)
+        if platform != old.platform:
+            store.images.remove(old)
+        report.info(f"annotated in {arguments.name}: {new.platform}")
+    return 0
+
+
+def _member(store: Store, arguments: ManifestArguments) -> Image:
+    """Return the image of a list that a platform, a digest or another of its names stands for."""
+    images, text = store.images.of_name(arguments.name), arguments.images[0]
+    name = text.removeprefix(_TRANSPORT)
+    same = {each.whole_id for each in store.images.of_name(name)} if store.images.has(name) else ()
+    found = [
+        image
+        for image in images
+        if text == str(image.platform) or text in image.blobs or image.whole_id in same
+    ]
+    if len(found) != 1:
+        raise StoreError(
+            f"{arguments.name} has {len(found) or 'no'} image{'s' * bool(found)} {text}",
+            f"name its platform, one of: {', '.join(str(image.platform) for image in images)}",
+        )
+    return found[0]
+
+
+def _changed(platform: Platform, arguments: ManifestArguments) -> Platform:
+    """Return a platform with what the command line says of it."""
+    named = chosen_platform(arguments.arch) or platform
+    parts = arguments.os or named.os, named.architecture, arguments.variant or named.variant
+    return Platform.parse("/".join(filter(None, parts)))
+
+
 def _inspect(arguments: ManifestArguments, report: Report) -> int:
     """Print a list in the form of an index; for a name that is not in storage, a registry's."""
     _no_more(arguments, 0)
@@ -148,7 +205,8 @@ def _entry(image: Image) -> dict[str, Any]:
     if platform.variant:
         described["variant"] = platform.variant
     known = {"digest": image.blobs[-2]} if len(image.blobs) > 1 else {}
-    return {"mediaType": OCI_MANIFEST, **known, "platform": described}
+    noted = {"annotations": dict(image.annotations)} if image.annotations else {}
+    return {"mediaType": OCI_MANIFEST, **known, "platform": described, **noted}
 
 
 def _push(arguments: ManifestArguments, report: Report) -> int:
@@ -172,6 +230,7 @@ def _no_more(arguments: ManifestArguments, count: int) -> None:
 _ACTIONS: dict[str, Callable[[ManifestArguments, Report], int]] = {
     "create": _create,
     "add": _add,
+    "annotate": _annotate,
     "rm": _remove,
     "push": _push,
     "inspect": _inspect,

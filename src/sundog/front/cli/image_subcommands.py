@@ -222,17 +222,37 @@ class ManifestArguments(ImageArguments):
 
     action: str = operand(
         "WORD",
-        "create, add, rm, push or inspect",
-        choices=("create", "add", "rm", "push", "inspect"),
+        "create, add, annotate, rm, push or inspect",
+        choices=("create", "add", "annotate", "rm", "push", "inspect"),
     )
     name: str = operand("LIST", "name of the list")
     images: Sequence[str] = operand(
-        "IMAGE", "images in storage or in registries; for push, the destination", nargs="*"
+        "IMAGE",
+        "images in storage or in registries; for annotate, the platform of one in the list; for "
+        "push, the destination",
+        nargs="*",
     )
     amend: bool = flag("--amend", "create: add to a list that is there")
+    annotation: Sequence[str] = repeated(
+        "--annotation", "NAME=VAL", "annotate: annotate the image, and its entry in an index"
+    )
+    os: str = option("--os", "OS", "annotate: the operating system of the image", default="")
+    variant: str = option(
+        "--variant", "VARIANT", "annotate: the variant of its architecture (-a)", default=""
+    )
     compression: str = _COMPRESSION
     _compress = _COMPRESS
     _all = foreign("--all", "leave it out: all platforms are taken, --arch takes one")
+
+    def check(self) -> None:
+        """Raise UsageError for words that do not fit together."""
+        super().check()
+        for option_name in ("annotation", "os", "variant"):
+            if getattr(self, option_name) and self.action != "annotate":
+                raise UsageError(
+                    f"manifest {self.action}: no --{option_name}",
+                    "ch-image manifest annotate LIST IMAGE sets it",
+                )
 
 
 class PullArguments(ImageArguments):

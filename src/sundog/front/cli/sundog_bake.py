@@ -1,4 +1,4 @@
-"""``sundog buildx bake``: the targets of bake files and compose files, one after the other."""
+"""``sundog buildx bake``: the targets of bake files and compose files, side by side."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sundog.base.fields import parse_json
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.bake_file import from_bake, from_compose
 from sundog.front.cli.bake_targets import Definition, line_of
+from sundog.front.cli.build_jobs import job_count
 from sundog.front.cli.output import print_json
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned, warn
@@ -40,17 +41,41 @@ def bake(words: Sequence[str], context: Context) -> int:
         definition.override(text, seen)
     names = definition.wanted(line.operands)
     flags = line.translated()
-    lines = {name: line_of(name, definition, flags, os.environ) for name in names}
+    lines = [line_of(name, definition, flags, os.environ) for name in names]
     if line.is_set("print"):
         return run_safely(lambda: _print(definition, names))
+    jobs = job_count(line.last("jobs"), os.environ)
+    if jobs == 1 or len(names) == 1:
+        return _one_by_one(names, [[f"--jobs={jobs}", *words] for words in lines], context)
+    return _side_by_side(names, lines, definition.waits_for(names), jobs, context)
+
+
+def _one_by_one(names: Sequence[str], lines: Sequence[Sequence[str]], context: Context) -> int:
     from sundog.front.cli.sundog_command import build_line  # it knows this module, too
 
-    for name, translated in lines.items():
+    for name, words in zip(names, lines, strict=True):
         new_report().info(f"target: {name}")
-        status = build_line(translated, context)
+        status = build_line(words, context)
         if status:
             return status
     return 0
+
+
+def _side_by_side(
+    names: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    waits: Sequence[frozenset[int]],
+    jobs: int,
+    context: Context,
+) -> int:
+    from sundog.front.cli.bake_crew import Target, TargetCrew  # for several targets
+    from sundog.front.cli.sundog_command import run
+
+    def build(words: Sequence[str]) -> int:
+        return run([*context.image_options, "build", *words])
+
+    targets = [Target(*facts) for facts in zip(names, lines, waits, strict=True)]
+    return run_safely(lambda: TargetCrew(targets, jobs, new_report(), build).build())
 
 
 def _print(definition: Definition, names: Sequence[str]) -> int:

@@ -36,7 +36,8 @@ _GROUPS = {
                "imagetools": "imagetools",
                "bake": "bake"},
     "imagetools": {"inspect": "imagetools inspect"},
-    "manifest": {word: f"manifest {word}" for word in ("create", "add", "rm", "push", "inspect")},
+    "manifest": {word: f"manifest {word}"
+                 for word in ("create", "add", "annotate", "rm", "push", "inspect")},
     "system": {"df": "system df", "prune": "system prune", "info": "info"},
     "kernel": {"install": "kernel install"},
 }  # fmt: skip

@@ -184,6 +184,7 @@ SUBCOMMANDS = {
         for word, summary, operands, count in (
             ("create", "make a list of images for several platforms", "LIST [IMAGE…]", (1, None)),
             ("add", "add images to a list", "LIST IMAGE…", (2, None)),
+            ("annotate", "change what a list says of an image", "LIST IMAGE", (2, 2)),
             ("rm", "delete lists", "LIST…", (1, None)),
             ("push", "copy a list to a registry, as an index", "LIST [DEST]", (1, 2)),
             ("inspect", "print a list, or the index of a registry", "LIST", (1, 1)),

@@ -160,6 +160,7 @@ BAKE = (
     Option("--pull", "", TAKEN, "ask the registry for newer bases", to=flag("--pull")),
     Option("--push", "", TAKEN, "copy the results to registries", to=flag("--push")),
     Option("--progress", "KIND", TAKEN, "as that of build", to=valued("--progress")),
+    Option("--jobs", "NUMBER", TAKEN, "build so many targets, and stages, at a time"),
     HELP,
     Option("--load", "", HELD, "the images are in storage"),
     Option("--allow", "ENTITLEMENT", HELD, "RUN can do only what you can do"),
@@ -196,7 +197,11 @@ PUSH = (
 )  # fmt: skip
 
 _ANNOTATION = Option(
-    "--annotation", "NAME=VALUE", REFUSED, "a list keeps no annotations", "leave it out"
+    "--annotation",
+    "NAME=VALUE",
+    REFUSED,
+    "images have annotations, lists have none",
+    "sundog manifest annotate --annotation NAME=VALUE LIST IMAGE",
 )
 _ALL = Option("--all", "", HELD, "all platforms of an image are taken")
 MANIFEST = {
@@ -213,6 +218,20 @@ MANIFEST = {
         Option("--os", "OS", WARNED, "it is that of the image"),
         Option("--variant", "VARIANT", WARNED, "it is that of the image"),
         _ANNOTATION,
+    ),
+    "annotate": (
+        HELP,
+        Option("--arch", "ARCH", TAKEN, "the architecture of the image", to=_arch),
+        Option("--os", "OS", TAKEN, "its operating system", to=valued("--os")),
+        Option("--variant", "VARIANT", TAKEN, "the variant of its architecture",
+               to=valued("--variant")),
+        Option("--annotation", "NAME=VALUE", TAKEN, "annotate the image; repeatable",
+               to=valued("--annotation")),
+        Option("--features", "FEATURE", REFUSED, "image-spec has none", "leave it out"),
+        Option("--os-features", "FEATURE", REFUSED, "they are for Windows", "leave it out"),
+        Option("--os-version", "VERSION", REFUSED, "it is for Windows", "leave it out"),
+        Option("--index", "", REFUSED, "images have annotations, lists have none", "leave it out"),
+        Option("--subject", "IMAGE", REFUSED, "a list refers to no other image", "leave it out"),
     ),
     "rm": (HELP,),
     "push": (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sundog.errors import ProtocolError, RegistryError, UsageError
 from sundog.image.layer.threads import started
@@ -84,7 +84,7 @@ def push_images(
         )
         is_child = len(images) > 1
         pushing.documents(leaving, str(leaving.descriptor.digest) if is_child else tag)
-        entries.append(leaving.descriptor)
+        entries.append(replace(leaving.descriptor, annotations=image.annotations))
     if len(entries) == 1:
         return entries[0].digest
     report.info("index: uploading")

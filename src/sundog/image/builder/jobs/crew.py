@@ -18,11 +18,12 @@ from operator import itemgetter
 
 from sundog.base.kernel.process import fork
 from sundog.base.wire.outcomes import NO_OUTCOME, unpack_outcome
-from sundog.errors import StoreError, SundogError
+from sundog.errors import SundogError
 from sundog.image.builder.force import Force
 from sundog.image.builder.jobs.crossing import pack, unpack
 from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
 from sundog.image.builder.jobs.order import StageOrder
+from sundog.image.builder.jobs.running_process import PATIENCE, end_at_once, lost
 from sundog.image.builder.jobs.running_stage import RunningStage
 from sundog.image.builder.jobs.screen import Screen
 from sundog.image.builder.jobs.stage_process import HANDED_OVER, STEP, SWITCHED, StageProcess
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from sundog.image.builder.state import BuildState, StageResult
     from sundog.image.store.store import Loose
 
-_PATIENCE = 10.0  # seconds for the cleaning up of a stage that is ended
 _NO_MORE = (errno.EAGAIN, errno.ENOMEM)
 _UNTRIED = 1 << 30  # more than the index of any stage
 
@@ -233,7 +233,7 @@ class StageCrew:
         if pid:
             theirs.close()
             self._running[self._current] = RunningStage(
-                self._current, pid, ours, key, self._branch.announced
+                self._current, pid, ours.detach(), key, self._branch.announced
             )
             raise _LeftAlone
         try:
@@ -359,12 +359,7 @@ class StageCrew:
         if status:
             self._main.store.collect_leftovers()
         if not running.is_ended:
-            cause = f"signal {-status}" if status < 0 else f"exit status {status}"
-            error = StoreError(
-                f"the process of a stage has ended: {running}: {cause}",
-                "perhaps the machine ran out of memory; --jobs 1 needs less",
-            )
-            self._fail(running.index, error, None)
+            self._fail(running.index, lost(f"a stage has ended: {running}", status), None)
 
     def _fail(self, index: int, error: SundogError, outcome: StageOutcome | None) -> None:
         self._failures[index] = error, outcome
@@ -388,7 +383,7 @@ class StageCrew:
         ended = [self._running[index] for index in stages]
         for running in ended:
             running.end()
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while any(running.index in self._running for running in ended):
             left = deadline - time.monotonic()
             if left <= 0:
@@ -398,16 +393,10 @@ class StageCrew:
                 self._listen(max(left, 1))
 
     def _end_at_once(self) -> None:
-        """End all processes of stages, whatever they have sent; a message may be half read."""
-        for running in self._running.values():
-            running.hang_up()
-            running.end()
-        deadline = time.monotonic() + _PATIENCE
-        while self._running:
-            _, running = self._running.popitem()
-            if not running.has_ended(max(deadline - time.monotonic(), 0)):
-                running.kill()
-            status = running.reap()
+        """End all processes of stages, whatever they have sent."""
+        ended = [*self._running.values()]
+        self._running.clear()
+        for status in end_at_once(ended):
             if status == HANDED_OVER:
                 self._main.store.expect_garbage()
             elif status:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sundog.image.builder.jobs.running_stage import RunningStage
+    from sundog.image.builder.jobs.running_process import RunningProcess
     from sundog.image.builder.report import DivertedReport, Message
 
 _PERIOD, _HASTE = 1.0, 0.2  # seconds between two drawings, at most and at least
@@ -50,7 +50,7 @@ class Screen:
             case _:
                 self._report.replay(message)
 
-    def tell_running(self, stages: Collection[RunningStage]) -> None:
+    def tell_running(self, stages: Collection[RunningProcess]) -> None:
         """Show what runs, if it is time for that."""
         now = time.monotonic()
         if self._draws:
