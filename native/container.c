@@ -189,7 +189,7 @@ static const char *enter_layers(const struct image *image)
         more = JOINED(more, ":", escaped(*layer), LAYER_TREE);
     const char *skeleton = fd_path(image->storage_at, "/skeleton"); /* "../skeleton" is covered */
     must(CALL(chdir, fd_path(image->storage_at, "/layers")), "layers");
-    return JOINED(more, ":", skeleton);
+    return JOINED(more, ":", skeleton, image->in_files ? ",xino=on" : "");
 }
 
 /* Mount a directory below a tmpfs.  Only Python makes the mount points that the directory lacks. */
@@ -235,6 +235,7 @@ static void make_container(const struct image *image, const struct options *opti
         if (o >= last_operation - options->bind_count && !status_of(o->tree, "", 0, &status)
             && status.mode == (S_IFDIR | COVER_MODE)) decline("a directory of Sundog's own");
     }
+    if (image->in_files) CALL(umount2, image->storage, MNT_DETACH); /* a cover: "tree" leads by ".." */
     if (!directory && *image->tree)
         directory = fd_path(image->storage_at, JOINED("/trees/", image->tree));
     long root = directory && !size ? must(copy_tree(directory, !options->write), directory) : -1;

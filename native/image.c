@@ -3,9 +3,11 @@
 struct image {
     const char *storage, *path;   /* paths of the storage, and of a directory image or NULL */
     struct status storage_status; /* mode 0: there is no storage */
-    long storage_at, own;         /* descriptors of the storage and of images/NAME, or < 0 */
+    long held, storage_at, own;   /* descriptors of the storage (of the host, then of the
+                                     container's namespaces) and of images/NAME, or < 0 */
     long file, shown;             /* of an image that is one file, and of its mount, or < 0 */
     int is_seen;                  /* perhaps each container sees the storage, or another one */
+    int in_files;                 /* some of the layers are files */
     const char *tree, *workdir;
     char **layers, **command;     /* NULL ends both */
 };
@@ -55,7 +57,8 @@ static void read_stack(struct image *image, char *data, const struct status *sta
 {
     size_t size = status->size;
     char *at = data, *end = data + size, *magic = stack_field(&at, end);
-    int is_marked = equal(magic, STACK_MAGIC_3);
+    image->in_files = equal(magic, STACK_MAGIC_4);
+    int is_marked = image->in_files || equal(magic, STACK_MAGIC_3);
     if (end[-1] || !(is_marked || equal(magic, STACK_MAGIC))) decline("an unknown stack");
     image->tree = stack_field(&at, end), image->workdir = stack_field(&at, end);
     stack_field(&at, end); /* USER */
@@ -92,6 +95,7 @@ static void find_storage(struct image *image, const struct options *options, uin
     }
     must(status_of(must(held, "a storage that is not there"), "", 0, status), "the storage");
     if (status->uid != uid || status->mode & OPEN_TO_OTHERS) decline("a storage for others");
+    image->held = held;
 }
 
 /* Open the same directory in this mount namespace; return -1 if there is no storage. */

@@ -23,6 +23,7 @@ static struct {
     struct options options;
     struct image image;
     int is_made, is_asked, is_exec; /* is_asked: never hand over; is_exec: of apptainer.c */
+    int is_served;                  /* a server has been started */
     long users, mounts, directory; /* descriptors: namespaces, working directory */
     long last_step;                /* of a command in a group */
     const char *program, *declined;
@@ -106,6 +107,8 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     enter_namespaces(options->uid, options->gid, uid, gid);
     if (image->file < 0) find_image(image, options);
     else mount_one_file(image, options);
+    if (image->in_files && !self.is_served) leave(0); /* no server can be started here */
+    if (image->in_files) show_layers(image, options);
     if (home && (image->own < 0 || *image->tree)) decline("an image without layers");
     if (home) find_variables(image, options->operands[0]);
     find_accounts(&accounts, image->storage_at, options);
@@ -127,11 +130,18 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
 }
 
 /* Start the child like vfork(2).  The child runs on this stack, so use no local variable later. */
-__attribute__((noinline)) static long attempt(uint32_t uid, uint32_t gid)
+__attribute__((noinline)) static void attempt(uint32_t uid, uint32_t gid)
 {
     long pid = VFORK(CLONE_FILES);
     if (!pid) make(uid, gid);
-    return pid;
+    await(must(pid, "clone"));
+    is_child = 0;
+}
+
+static void serve(const char *module, long given)
+{
+    start_server(module, given, self.strings);
+    self.is_served = 1;
 }
 
 /* Set no_new_privs, so that execve(2) adds no privileges, and install the filters. */
@@ -187,13 +197,15 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     } else {
         find_storage(&self.image, options, uid);
         find_one_file(&self.image, options);
-        if (self.image.file >= 0) start_server(self.image.file, self.strings);
+        if (self.image.file >= 0) serve("ch_run_fuse", self.image.file);
     }
     char allowed = '1';
     long sysctl = open_at(AT_FDCWD, LEGACY_TIOCSTI, O_RDONLY);
-    long pid = must(attempt(uid, gid), "clone");
-    await(pid);
-    is_child = 0;
+    attempt(uid, gid);
+    if (self.image.in_files && !self.is_served) { /* only "stack" tells, and a child has read it */
+        serve("ch_run_layers", must(open_at(self.image.held, "layers", O_RDONLY), "layers"));
+        attempt(uid, gid);
+    }
     if (!self.is_made) decline(self.declined);
     if (sysctl >= 0) CALL(read, sysctl, &allowed, 1);
     confine(allowed != '0');
