@@ -53,28 +53,39 @@ static const char *find_interpreter(void)
     return interpreter_of(line + 2);
 }
 
+/* A server: a joined module, and what it gets: a descriptor, or the name of an image and NULL, and
+ * shared stores. */
+struct server { const char *module; long given; const char *name, **stores; };
+
 /* Execute the server.  Its messages come by the channel.  Python starts faster without streams. */
-static _Noreturn void execute_server(const char *module, long given, char **strings)
+static _Noreturn void execute_server(const struct server *server, char **strings)
 {
-    const char *words[] = {
-        find_interpreter(), "-I", "-S", "-E", "-c", SERVER_PROGRAM, beside(""),
+    size_t count = 0;
+    while (server->stores && server->stores[count]) count++;
+    const char *first[] = {
+        find_interpreter(), "-I", "-S", "-E", "-c", SERVER_PROGRAM, beside(""), server->module,
         decimal(must(CALL(fcntl, channel[1], F_DUPFD, 3), "fcntl")), /* open at the exec */
-        decimal(must(CALL(fcntl, given, F_DUPFD, 3), "fcntl")), module, NULL};
+        server->name};
+    if (!server->name)
+        first[9] = decimal(must(CALL(fcntl, server->given, F_DUPFD, 3), "fcntl"));
+    const char **words = allocate(sizeof first + (count + 1) * sizeof *words);
+    memcpy(words, first, sizeof first);
+    if (count) memcpy(words + sizeof first / sizeof *first, server->stores, count * sizeof *words);
     for (int fd = 0; fd < 3; fd++) CALL(close, fd);
     CALL(execve, *words, words, strings);
     leave(1);
 }
 
-/* Start a joined module as the server of a descriptor, in a session of its own.  The command does not
- * know it, because its parent ends.  Both run on this stack, so use no local variable later. */
-__attribute__((noinline)) static void start_server(const char *module, long given, char **strings)
+/* Start the server in a session of its own.  The command does not know this process, because its
+ * parent ends.  Both run on this stack, so use no local variable later. */
+__attribute__((noinline)) static void start_server(const struct server *server, char **strings)
 {
     must(CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0, channel), "socketpair");
     is_child = 1;
     long pid = VFORK(0);
     if (!pid) {
         must(CALL(setsid, 0), "setsid");
-        if (!VFORK(0)) execute_server(module, given, strings);
+        if (!VFORK(0)) execute_server(server, strings);
         leave(0);
     }
     is_child = 0;
@@ -147,9 +158,9 @@ static void mount_one_file(struct image *image, const struct options *options)
     read_own_command(image, image->shown);
 }
 
-/* Mount the layers of the storage where "tree" of each leads: fuse/layer_server.py. */
+/* Mount the layers of the store where "tree" of each leads: fuse/layer_server.py. */
 static void show_layers(const struct image *image, const struct options *options)
 {
     long tree = mount_served(options);
-    must(CALL(move_mount, tree, "", image->storage_at, SHOWN, MOVE_MOUNT_F_EMPTY_PATH), SHOWN);
+    must(CALL(move_mount, tree, "", image->layers_at, SHOWN, MOVE_MOUNT_F_EMPTY_PATH), SHOWN);
 }

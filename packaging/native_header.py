@@ -112,16 +112,16 @@ OTHERS = {
     "X_OK": 1,
 }
 
-# The program of the interpreter that serves an image.  Its arguments are the directory of ch-run,
-# those of sundog.runtime.fuse.given, and the joined module.  It looks for that where the stub does.
+# The program of the interpreter that serves an image.  Its arguments are the directory of ch-run, a
+# joined module, for which it looks where the stub looks, the channel, and those of that module.
 SERVER_PROGRAM = """\
 import gc, sys, _frozen_importlib_external as loaders
 gc.disable()
 lib = "../lib/python%d.%d/" % sys.version_info[:2]
 for site in lib + "site-packages", lib + "dist-packages", "../lib/python3/dist-packages", "..":
-    path = f"{sys.argv[1]}{site}/sundog/runtime/launcher/{sys.argv[4]}.py"
+    path = f"{sys.argv[1]}{site}/sundog/runtime/launcher/{sys.argv[2]}.py"
     try:
-        code = loaders.SourceFileLoader(sys.argv[4], path).get_code(sys.argv[4])
+        code = loaders.SourceFileLoader(sys.argv[2], path).get_code(sys.argv[2])
     except OSError:
         continue
     exec(code)

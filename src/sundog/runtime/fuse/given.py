@@ -1,8 +1,8 @@
 """The server as a program of its own, for one mount: the compiled ``ch-run`` starts it.
 
-``ch-run`` has forked twice, and has started a new session.  It passes the numbers of two open
-descriptors as arguments: its channel, and what is to be shown.  It wants no records, and no reason
-of a failure: the launcher in Python then reports it.
+``ch-run`` has forked twice, and has started a new session.  The third argument is the number of an
+open descriptor: its channel.  It wants no records, and no reason of a failure: the launcher in
+Python then reports it.
 
 Each start loads this module and what it imports, so they have only what one mount needs:
 ``_socket`` alone takes a quarter of a millisecond.
@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Service = Callable[[int], None]
+
 _MESSAGE = Struct("PIPNPNi0P")  # struct msghdr
 _PART = Struct("PN")  # struct iovec
 _CONTROL = Struct("Niii0N")  # struct cmsghdr, and a descriptor
@@ -31,14 +33,16 @@ SOL_SOCKET, SCM_RIGHTS = 1, 1
 MSG_CMSG_CLOEXEC = 0x40000000
 
 
-def serve_given(opened: Callable[[int, int, int], Callable[[int], None]]) -> None:
+def serve_given(begin: Callable[[int], int], opened: Callable[[int, int, int], Service]) -> None:
     """Be the server.  Never returns.  If it fails, the end of the channel tells ``ch-run``.
 
-    ``opened`` gets the descriptor of what is to be shown, and the owner of the files: uid and gid.
-    It returns a function that serves a device of FUSE until its file system is gone.
+    ``begin`` gets the channel, and returns the descriptor of what is to be shown.  ``opened`` gets
+    that, and the owner of the files: uid and gid.  It returns what serves a device of FUSE until
+    its file system is gone.
     """
-    channel, given = map(int, sys.argv[2:4])
+    channel = int(sys.argv[3])
     try:
+        given = begin(channel)
         become_server((channel, given))
         device, uid, gid = _receive_device(channel)
         serve = opened(given, uid, gid)
@@ -48,6 +52,11 @@ def serve_given(opened: Callable[[int, int, int], Callable[[int], None]]) -> Non
     except BaseException:
         os._exit(1)  # the kernel closes the device
     os._exit(0)
+
+
+def given_descriptor(_channel: int) -> int:
+    """Return the descriptor that is the fourth argument."""
+    return int(sys.argv[4])
 
 
 def _receive_device(channel: int) -> tuple[int, int, int]:

@@ -7,20 +7,20 @@ layers.
 from __future__ import annotations
 
 from sundog.runtime.fuse.concurrent import ConcurrentService
-from sundog.runtime.fuse.given import serve_given
+from sundog.runtime.fuse.given import given_descriptor, serve_given
 from sundog.runtime.fuse.layer_files import LayersFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from sundog.runtime.fuse.given import Service
 
 
 def serve_layers() -> None:
     """Be the server.  Never returns."""
-    serve_given(_opened_layers)
+    serve_given(given_descriptor, opened_layers)
 
 
-def _opened_layers(layers: int, uid: int, gid: int) -> Callable[[int], None]:
+def opened_layers(layers: int, uid: int, gid: int) -> Service:
     """See ``serve_given``."""
-    files = LayersFiles(layers, uid, gid)
+    files = LayersFiles(layers, uid, gid, is_whole=True)
     return lambda device: ConcurrentService(device, files.handlers).serve()
