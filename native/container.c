@@ -181,15 +181,22 @@ static void mount_overlay(const char *place, const char *first, const char *more
     must(CALL(mount, "sundog", place, "overlay", scratch < 0 ? MS_RDONLY : 0, data), "overlay");
 }
 
-/* Return the layers of an image below its own files, for an overlay; this enters layers/. */
+/* Return the first layer of an image: its own files. */
+static const char *first_layer(const struct image *image)
+{
+    return image->shared ? JOINED(*image->layers, LAYER_TREE) : fd_path(image->own, "/root");
+}
+
+/* Return the layers of an image below the first one, for an overlay; this enters layers/. */
 static const char *enter_layers(const struct image *image)
 {
-    char *more = "";
-    for (char **layer = image->layers; *layer && length(more) < PATH_LIMIT; layer++)
+    char *more = "", **layer = image->layers + !!image->shared;
+    for (; *layer && length(more) < PATH_LIMIT; layer++)
         more = JOINED(more, ":", escaped(*layer), LAYER_TREE);
-    const char *skeleton = fd_path(image->storage_at, "/skeleton"); /* "../skeleton" is covered */
-    must(CALL(chdir, fd_path(image->storage_at, "/layers")), "layers");
-    return JOINED(more, ":", skeleton);
+    if (!image->shared) /* "../skeleton" is covered */
+        more = JOINED(more, ":", fd_path(image->storage_at, "/skeleton"));
+    must(CALL(chdir, fd_path(image->layers_at, "/layers")), "layers");
+    return JOINED(more, image->in_files ? ",xino=on" : "");
 }
 
 /* Mount a directory below a tmpfs.  Only Python makes the mount points that the directory lacks. */
@@ -235,6 +242,8 @@ static void make_container(const struct image *image, const struct options *opti
         if (o >= last_operation - options->bind_count && !status_of(o->tree, "", 0, &status)
             && status.mode == (S_IFDIR | COVER_MODE)) decline("a directory of Sundog's own");
     }
+    if (image->in_files && !image->shared) /* below the cover, "tree" would lead to it by ".." */
+        CALL(umount2, image->storage, MNT_DETACH);
     if (!directory && *image->tree)
         directory = fd_path(image->storage_at, JOINED("/trees/", image->tree));
     long root = directory && !size ? must(copy_tree(directory, !options->write), directory) : -1;
@@ -247,7 +256,7 @@ static void make_container(const struct image *image, const struct options *opti
     if (root >= 0) must(CALL(move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "/");
     else if (directory) mount_overlaid(directory, scratch);
     else if (image->shown >= 0) mount_overlaid_file(image->shown, scratch);
-    else mount_overlay("/", fd_path(image->own, "/root"), enter_layers(image), size ? scratch : -1);
+    else mount_overlay("/", first_layer(image), enter_layers(image), size ? scratch : -1);
     int may_add = root < 0 && !size; /* only layers can have one more */
     if (root < 0) root = must(open_at(AT_FDCWD, "/..", DIRECTORY), "/..");
     for (EACH_OPERATION) if (o->text && home) {

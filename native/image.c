@@ -1,11 +1,17 @@
 /* The image: its storage directory, its name, and the file "stack" that describes it. */
 
+#define NOT_THERE "an image that is not there"
+
 struct image {
     const char *storage, *path;   /* paths of the storage, and of a directory image or NULL */
     struct status storage_status; /* mode 0: there is no storage */
-    long storage_at, own;         /* descriptors of the storage and of images/NAME, or < 0 */
+    long held, storage_at, own;   /* descriptors of the storage (of the host, then of the
+                                     container's namespaces) and of images/NAME, or < 0 */
     long file, shown;             /* of an image that is one file, and of its mount, or < 0 */
     int is_seen;                  /* perhaps each container sees the storage, or another one */
+    int in_files, is_missing;     /* some of the layers are files; no such name or path here */
+    char **shared;                /* the path, device and inode of the shared store, or NULL */
+    long layers_at;               /* the directory with layers/, in the container's namespaces */
     const char *tree, *workdir;
     char **layers, **command;     /* NULL ends both */
 };
@@ -55,7 +61,8 @@ static void read_stack(struct image *image, char *data, const struct status *sta
 {
     size_t size = status->size;
     char *at = data, *end = data + size, *magic = stack_field(&at, end);
-    int is_marked = equal(magic, STACK_MAGIC_3);
+    image->in_files = equal(magic, STACK_MAGIC_4);
+    int is_marked = image->in_files || equal(magic, STACK_MAGIC_3);
     if (end[-1] || !(is_marked || equal(magic, STACK_MAGIC))) decline("an unknown stack");
     image->tree = stack_field(&at, end), image->workdir = stack_field(&at, end);
     stack_field(&at, end); /* USER */
@@ -92,6 +99,7 @@ static void find_storage(struct image *image, const struct options *options, uin
     }
     must(status_of(must(held, "a storage that is not there"), "", 0, status), "the storage");
     if (status->uid != uid || status->mode & OPEN_TO_OTHERS) decline("a storage for others");
+    image->held = held;
 }
 
 /* Open the same directory in this mount namespace; return -1 if there is no storage. */
@@ -111,7 +119,7 @@ static const char *find_directory(const char *path)
 {
     struct status status;
     char *here = allocate(PATH_LIMIT);
-    must(status_of(AT_FDCWD, path, 0, &status), "an image that is not there");
+    must(status_of(AT_FDCWD, path, 0, &status), NOT_THERE);
     if (!*path || !is_type(&status, S_IFDIR)) decline("an image of another kind");
     must(CALL(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS), "a closed directory");
     if (*path != '/' && (CALL(getcwd, here, PATH_LIMIT) < 0 || *here != '/')) decline("getcwd");
@@ -124,19 +132,53 @@ static const char *find_directory(const char *path)
     return path;
 }
 
+/* Read what launcher/shared_program.py has found: a shared store, and the stack of the image. */
+static void read_shared(struct image *image, char *data, long size)
+{
+    struct status status = {0};
+    char *at = data;
+    if (size <= 0 || size == FILE_LIMIT) decline(NOT_THERE);
+    image->shared = allocate(4 * sizeof(char *));
+    for (int i = 0; i < 4; i++) image->shared[i] = stack_field(&at, data + size);
+    status.size = (uint64_t)(data + size - at);
+    read_stack(image, at, &status);
+    if (*image->tree) decline("a flat image of a shared store");
+    image->in_files = 1, image->is_missing = 0;
+}
+
+/* Open the shared store in this mount namespace. */
+static long open_shared(const struct image *image)
+{
+    struct status now;
+    long store = must(open_at(AT_FDCWD, image->shared[0], DIRECTORY), "the shared store");
+    must(status_of(store, "", 0, &now), "the shared store");
+    if (!equal(image->shared[1], decimal(now.device[0])) || now.inode >> 63
+        || !equal(image->shared[2], decimal(now.device[1]))
+        || !equal(image->shared[3], decimal((long)now.inode)))
+        decline("a shared store that was replaced");
+    return store;
+}
+
 /* Find the image: an image in the storage takes precedence over a directory.  This process is in
  * the container's namespaces, but still has the host's root. */
 static void find_image(struct image *image, const struct options *options)
 {
     const char *reference = options->operands[0], *name = image_directory(reference);
     struct status status;
-    image->own = -ENOENT, image->storage_at = open_storage(image);
+    image->own = -ENOENT, image->layers_at = image->storage_at = open_storage(image);
+    if (image->shared) {
+        image->layers_at = open_shared(image);
+        return;
+    }
     if (name && image->storage_at >= 0
         && (image->own = open_at(image->storage_at, JOINED("images/", name), DIRECTORY)) < 0
         && ((image->own != -ENOENT && image->own != -ENOTDIR)
             || !CALL(faccessat, image->storage_at, JOINED("platforms/", name))))
         decline("the image, or its platform"); /* record/stored_entry.py */
     if (image->own >= 0 && options->write) decline("-w with an image by name");
+    image->is_missing = image->own < 0 && name
+                        && status_of(AT_FDCWD, reference, 0, &status) == -ENOENT;
+    if (image->is_missing) return;
     if (image->own < 0) image->path = find_directory(reference);
     else read_stack(image, contents(open_at(image->own, "stack", READ), "stack", &status), &status);
 }

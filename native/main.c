@@ -23,6 +23,7 @@ static struct {
     struct options options;
     struct image image;
     int is_made, is_asked, is_exec; /* is_asked: never hand over; is_exec: of apptainer.c */
+    int is_served;                  /* a server has been started */
     long users, mounts, directory; /* descriptors: namespaces, working directory */
     long last_step;                /* of a command in a group */
     const char *program, *declined;
@@ -106,6 +107,10 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
     enter_namespaces(options->uid, options->gid, uid, gid);
     if (image->file < 0) find_image(image, options);
     else mount_one_file(image, options);
+    /* A server can't be started here, nor the owners of shared stores seen. */
+    if (home && image->is_missing) decline(NOT_THERE);
+    if (image->is_missing || (image->in_files && !self.is_served)) leave(0);
+    if (image->in_files) show_layers(image, options);
     if (home && (image->own < 0 || *image->tree)) decline("an image without layers");
     if (home) find_variables(image, options->operands[0]);
     find_accounts(&accounts, image->storage_at, options);
@@ -127,11 +132,35 @@ static _Noreturn void make(uint32_t uid, uint32_t gid)
 }
 
 /* Start the child like vfork(2).  The child runs on this stack, so use no local variable later. */
-__attribute__((noinline)) static long attempt(uint32_t uid, uint32_t gid)
+__attribute__((noinline)) static void attempt(uint32_t uid, uint32_t gid)
 {
     long pid = VFORK(CLONE_FILES);
     if (!pid) make(uid, gid);
-    return pid;
+    await(must(pid, "clone"));
+    is_child = 0;
+}
+
+static void serve(struct server server)
+{
+    start_server(&server, self.strings);
+    self.is_served = 1;
+}
+
+/* Start the server of an image that the first child has found or missed; tell whether there is one.
+ * A look before would be calls more for each start. */
+static int start_late_server(void)
+{
+    struct image *image = &self.image;
+    struct options *options = &self.options;
+    if (self.is_served || self.declined) return 0;
+    if (image->is_missing) {
+        char *found = allocate(FILE_LIMIT + 1);
+        serve((struct server){"ch_run_shared_layers", -1, *options->operands, options->stores});
+        read_shared(image, found, CALL(read, channel[0], found, FILE_LIMIT));
+    } else if (image->in_files)
+        serve((struct server){"ch_run_layers", must(open_at(image->held, "layers", O_RDONLY),
+                                                    "layers"), NULL, NULL});
+    return self.is_served;
 }
 
 /* Set no_new_privs, so that execve(2) adds no privileges, and install the filters. */
@@ -187,13 +216,13 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     } else {
         find_storage(&self.image, options, uid);
         find_one_file(&self.image, options);
-        if (self.image.file >= 0) start_server(self.image.file, self.strings);
+        if (self.image.file >= 0)
+            serve((struct server){"ch_run_fuse", self.image.file, NULL, NULL});
     }
     char allowed = '1';
     long sysctl = open_at(AT_FDCWD, LEGACY_TIOCSTI, O_RDONLY);
-    long pid = must(attempt(uid, gid), "clone");
-    await(pid);
-    is_child = 0;
+    attempt(uid, gid);
+    if (start_late_server()) attempt(uid, gid);
     if (!self.is_made) decline(self.declined);
     if (sysctl >= 0) CALL(read, sysctl, &allowed, 1);
     confine(allowed != '0');

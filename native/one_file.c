@@ -1,6 +1,6 @@
-/* An image that is one file, SquashFS: launcher/one_file.py, launcher/file_server.py.
- * The server of FUSE is a process of the host, in Python.  This program starts it before there are
- * namespaces, mounts the file in those of the container, and passes the device of FUSE on. */
+/* An image that is one file, SquashFS, and layers that are files: launcher/one_file.py,
+ * launcher/file_server.py.  The server of FUSE is a process of the host, in Python.  This program
+ * starts it outside of the container's namespaces, mounts in those, and passes the device on. */
 
 static int channel[2]; /* to the server */
 
@@ -53,13 +53,24 @@ static const char *find_interpreter(void)
     return interpreter_of(line + 2);
 }
 
+/* A server: a joined module, and what it gets: a descriptor, or the name of an image and NULL, and
+ * shared stores. */
+struct server { const char *module; long given; const char *name, **stores; };
+
 /* Execute the server.  Its messages come by the channel.  Python starts faster without streams. */
-static _Noreturn void execute_server(long file, char **strings)
+static _Noreturn void execute_server(const struct server *server, char **strings)
 {
-    const char *words[] = {
-        find_interpreter(), "-I", "-S", "-E", "-c", SERVER_PROGRAM, beside(""),
+    size_t count = 0;
+    while (server->stores && server->stores[count]) count++;
+    const char *first[] = {
+        find_interpreter(), "-I", "-S", "-E", "-c", SERVER_PROGRAM, beside(""), server->module,
         decimal(must(CALL(fcntl, channel[1], F_DUPFD, 3), "fcntl")), /* open at the exec */
-        decimal(must(CALL(fcntl, file, F_DUPFD, 3), "fcntl")), NULL};
+        server->name};
+    if (!server->name)
+        first[9] = decimal(must(CALL(fcntl, server->given, F_DUPFD, 3), "fcntl"));
+    const char **words = allocate(sizeof first + (count + 1) * sizeof *words);
+    memcpy(words, first, sizeof first);
+    if (count) memcpy(words + sizeof first / sizeof *first, server->stores, count * sizeof *words);
     for (int fd = 0; fd < 3; fd++) CALL(close, fd);
     CALL(execve, *words, words, strings);
     leave(1);
@@ -67,14 +78,14 @@ static _Noreturn void execute_server(long file, char **strings)
 
 /* Start the server in a session of its own.  The command does not know this process, because its
  * parent ends.  Both run on this stack, so use no local variable later. */
-__attribute__((noinline)) static void start_server(long file, char **strings)
+__attribute__((noinline)) static void start_server(const struct server *server, char **strings)
 {
     must(CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0, channel), "socketpair");
     is_child = 1;
     long pid = VFORK(0);
     if (!pid) {
         must(CALL(setsid, 0), "setsid");
-        if (!VFORK(0)) execute_server(file, strings);
+        if (!VFORK(0)) execute_server(server, strings);
         leave(0);
     }
     is_child = 0;
@@ -113,14 +124,15 @@ static void read_own_command(struct image *image, long root)
     if (stack >= 0) {
         read_stack(image, contents(stack, OWN_COMMAND, &status), &status);
         if (*image->tree || *image->layers) decline("layers in a file");
+        image->in_files = 0; /* the image says so */
         return;
     }
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (open_inside(root, others[i], O_PATH) >= 0) decline("an image of another program");
 }
 
-/* Mount the image in the container's namespaces, and wait until its server is ready. */
-static void mount_one_file(struct image *image, const struct options *options)
+/* Return a detached mount in the container's namespaces, whose server is ready. */
+static long mount_served(const struct options *options)
 {
     uint32_t request[4] = {0, options->uid, options->gid, 0};
     char answer[sizeof SERVER_READY] = {0};
@@ -129,13 +141,26 @@ static void mount_one_file(struct image *image, const struct options *options)
         20, SOL_SOCKET, SCM_RIGHTS, device, 0};
     struct part part = {(char *)request, sizeof request};
     struct message message = {0, 0, &part, 1, &control, sizeof control, 0};
-    if (options->write) decline("-w with a file");
-    image->storage_at = open_storage(image);
-    image->shown = mount_fuse(device, decimal(options->uid), decimal(options->gid));
+    long tree = mount_fuse(device, decimal(options->uid), decimal(options->gid));
     must(CALL(sendmsg, channel[0], &message, MSG_NOSIGNAL), "the server of a file");
     CALL(close, device); /* only the server has it: if that ends, no program waits for it */
     if (CALL(read, channel[0], answer, sizeof answer) != sizeof answer - 1
         || !equal(answer, SERVER_READY))
         decline("the server of a file");
+    return tree;
+}
+
+static void mount_one_file(struct image *image, const struct options *options)
+{
+    if (options->write) decline("-w with a file");
+    image->storage_at = open_storage(image);
+    image->shown = mount_served(options);
     read_own_command(image, image->shown);
+}
+
+/* Mount the layers of the store where "tree" of each leads: fuse/layer_server.py. */
+static void show_layers(const struct image *image, const struct options *options)
+{
+    long tree = mount_served(options);
+    must(CALL(move_mount, tree, "", image->layers_at, SHOWN, MOVE_MOUNT_F_EMPTY_PATH), SHOWN);
 }

@@ -4,9 +4,10 @@ struct bind { const char *source, *target; };
 struct options {
     const char *storage, *directory, *overlay_size;
     char **operands; /* the image, then the command; NULL at the end */
+    const char **stores; /* those of --image-store; NULL at the end */
     struct bind *binds;
     uint32_t uid, gid;
-    int bind_count, join; /* join: take part in a group, whose tag is "tag" or NULL */
+    int bind_count, store_count, join; /* join: take part in a group, whose tag is "tag" or NULL */
     const char *tag;
     int expand, passwd, private_tmp, seccomp, write;
 };
@@ -63,6 +64,7 @@ static void take(struct options *options, enum option option, const char *value)
     case BIND: add_bind(options, value); break;
     case CD: options->directory = value; break; case WRITE: options->write = 1; break;
     case ENV_NO_EXPAND: options->expand = 0; break; case NO_PASSWD: options->passwd = 0; break;
+    case IMAGE_STORE: if (!*value) decline("no store"); options->stores[options->store_count++] = value; break;
     case JOIN_TAG: options->tag = value; /* fall through */ case JOIN: options->join = 1; break;
     case PRIVATE_TMP: options->private_tmp = 1; break; case SECCOMP: options->seccomp = 1; break;
     case SET_ENV: set_environment(value, '\n'); break;
@@ -99,6 +101,7 @@ static void read_options(struct options *options, char **words, size_t count)
 {
     options->operands = (char **)allocate((count + 3) * sizeof(char *)) + 2; /* for the last step */
     options->binds = allocate((count + 1) * sizeof(struct bind));
+    options->stores = allocate((count + 1) * sizeof(char *));
     options->expand = options->passwd = 1;
     char **operand = options->operands;
     for (; *words && !equal(*words, "--"); words++)

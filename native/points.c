@@ -70,8 +70,8 @@ static long add_missing_points(const struct image *image, long root, long scratc
         must(CALL(fchmodat, layer, copies[i].path, old->mode & 07777), copies[i].path);
         must(CALL(utimensat, layer, copies[i].path, times), copies[i].path);
     }
-    const char *stack = fd_path(scratch, "/stack"), *own = fd_path(image->own, "/root");
-    const char *lowers = JOINED(":", own, enter_layers(image), ",xino=on");
+    const char *stack = fd_path(scratch, "/stack");
+    const char *lowers = JOINED(":", first_layer(image), enter_layers(image), ",xino=on");
     mount_overlay(stack, fd_path(scratch, "/missing"), lowers, -1);
     must(CALL(move_mount, root, "", scratch, "below", MOVE_MOUNT_F_EMPTY_PATH), "below");
     must(CALL(move_mount, AT_FDCWD, stack, AT_FDCWD, "/"), "/");

@@ -32,10 +32,10 @@ CONSTANTS = {
         *("RUNTIME_NAME", "RUNTIME_VARIABLE", "S_IFLNK", "STORAGE_PARENT", "STORAGE_SUFFIX"),
         *("STORAGE_VARIABLE", "STORAGE_VERSION"),
     ),
-    "sundog.base.record.layer_path": ("LAYER_TREE",),
+    "sundog.base.record.layer_path": ("LAYER_TREE", "SHOWN"),
     "sundog.base.record.identity": ("ID_LIMIT",),
     "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
-    "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3"),
+    "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3", "STACK_MAGIC_4"),
     "sundog.runtime.container.enter": ("SCRATCH_SIZE",),
     "sundog.runtime.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
     "sundog.runtime.container.search_path": ("ENGINE_PATH",),
@@ -112,16 +112,16 @@ OTHERS = {
     "X_OK": 1,
 }
 
-# The program of the interpreter that serves an image.  Its arguments are the directory of ch-run,
-# and those of sundog.runtime.fuse.program.  It looks for the joined module where the stub looks.
+# The program of the interpreter that serves an image.  Its arguments are the directory of ch-run, a
+# joined module, for which it looks where the stub looks, the channel, and those of that module.
 SERVER_PROGRAM = """\
 import gc, sys, _frozen_importlib_external as loaders
 gc.disable()
 lib = "../lib/python%d.%d/" % sys.version_info[:2]
 for site in lib + "site-packages", lib + "dist-packages", "../lib/python3/dist-packages", "..":
-    path = f"{sys.argv[1]}{site}/sundog/runtime/launcher/ch_run_fuse.py"
+    path = f"{sys.argv[1]}{site}/sundog/runtime/launcher/{sys.argv[2]}.py"
     try:
-        code = loaders.SourceFileLoader("ch_run_fuse", path).get_code("ch_run_fuse")
+        code = loaders.SourceFileLoader(sys.argv[2], path).get_code(sys.argv[2])
     except OSError:
         continue
     exec(code)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.base.configuration.trusted import open_contents, open_trusted
+from sundog.base.configuration.trusted import open_regular_file, open_trusted
 from sundog.errors import Distrusted, SundogError
 
 ROOT, OWN = 0, os.geteuid()
@@ -18,7 +18,7 @@ def trusted(path: Path, *owners: int) -> bytes:
     """Return the contents of a file whose path is trusted."""
     found = open_trusted(os.fsencode(path), owners or (ROOT, OWN))
     try:
-        file = open_contents(found, os.fsencode(path))
+        file = open_regular_file(found, os.fsencode(path))
     finally:
         os.close(found)
     with open(file, "rb") as opened:

@@ -48,6 +48,28 @@ def test_a_mixed_stack_runs(run: Runner) -> None:
     assert run("bb").stdout == "motd\n"
 
 
+STARTS = ("python", "compiled")
+SERVED = [
+    ["mixed", "--", "sh", "-c", LOOK],
+    ["bb"],
+    ["-W", "mixed", "--", "sh", "-c", "echo x >>/etc/new; cat /etc/new; rm /etc/d -r; ls /etc"],
+    ["-b", "PLACE:/not/there", "mixed", "--", "sh", "-c", "ls -ld /not; ls /not/there/* /"],
+    ["-b", "/tmp:/tmp", "bb", "--", "find", "/", "-xdev", "-type", "f", "-links", "+1"],
+    ["-u0", "-g0", "--seccomp", "mixed", "--", "id"],
+]
+
+
+@pytest.mark.parametrize("words", SERVED, ids=" ".join)
+def test_both_starts_are_equal(made: Path, words: list[str]) -> None:
+    run = runner("ch-run", made)
+    words = [word.replace("PLACE", str(made.parent)) for word in words]
+    python, compiled = (
+        run(*words, env={"SUNDOG_START": start, "TMPDIR": "/tmp"}) for start in STARTS
+    )
+    assert compiled.stdout == python.stdout
+    assert compiled.stderr == python.stderr == ""
+
+
 def test_a_writable_one(run: Runner) -> None:
     script = "echo x >>/etc/new; cat /etc/new; rm /etc/d -r; mv /bin /moved; /moved/ls /etc"
     shown = run("-W", "mixed", "--", "sh", "-c", script).stdout

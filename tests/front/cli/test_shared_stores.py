@@ -134,6 +134,33 @@ def test_all_ways_to_run_work(run_ch_run: Runner, published: Path, tmp_path: Pat
         assert done.returncode in (0, 1) if "-b" in options else done.returncode == 0, done
 
 
+def test_both_starts_are_equal(
+    run_ch_image: Runner, run_ch_run: Runner, published: Path, tmp_path: Path
+) -> None:
+    run_ch_image("list")  # the user's accounts are kept in a storage
+    (tmp_path / "file").touch()
+    shown = "ls -l /made /not/there; find / -xdev -type d | wc -l; id"
+    for words in (
+        ["app"],
+        ["-W", "-u0", "-g0", "app", "--", "sh", "-c", "echo x >/new; cat /new; pwd; id"],
+        ["-b", f"{tmp_path}:/not/there", "--seccomp", "app", "--", "sh", "-c", shown],
+    ):
+        named = [f"--image-store={published}", *words]
+        for line, stores in ((named, ""), (words, f"/nonexistent:{published}"), (words, published)):
+            variables = {"CH_IMAGE_STORES": str(stores), "TMPDIR": "/tmp"}
+            python, compiled = (
+                run_ch_run(*line, env=variables | {"SUNDOG_START": start})
+                for start in ("python", "" if "/nonexistent" in str(stores) else "compiled")
+            )
+            assert compiled.stdout == python.stdout
+            lines = [
+                [text.partition("]: ")[2] for text in done.stderr.splitlines()]
+                for done in (python, compiled)
+            ]
+            assert lines[0] == lines[1]
+            assert bool(lines[0]) is ("/nonexistent" in str(stores))
+
+
 def test_a_reader_takes_no_lock_and_opens_nothing_for_writing(
     published: Path, run_ch_image: Runner, storage: Path, tmp_path: Path
 ) -> None:

@@ -26,7 +26,8 @@ FREESTANDING = (
 # The compiled program serves these options.  It hands over a start with any other option.
 LISTED = {
     *("bind", "cd", "env-no-expand", "gid", "no-passwd", "operand", "private-tmp", "seccomp"),
-    *("set-env", "set-env0", "storage", "uid", "unset-env", "write", "write-fake"),
+    *("image-store", "set-env", "set-env0", "storage", "uid", "unset-env", "write"),
+    "write-fake",
 }
 
 Completed = subprocess.CompletedProcess[bytes]

@@ -18,11 +18,13 @@ from tests.runtime.launcher.storages import fill_storage, make_storage
 Outcome = tuple[int, bytes, list[bytes]]
 
 COMMAND = [b"sh", b"-c"], [b'pwd; echo "$WORD"; id -u']
+FILES = ImageStack([], b"", *COMMAND, has_files=True)
 TREES: dict[str, dict[str, bytes | str]] = {
     "plain": {},
     "own": {"ch/stack": pack_command(*COMMAND, b"/mnt", user=b"7:8"), "ch/environment": b"WORD=x"},
     "own without variables": {"ch/stack": pack_command(*COMMAND)},
     "layers": {"ch/stack": pack_stack(ImageStack([b"x"], b"", *COMMAND))},
+    "a stack that promises files": {"ch/stack": pack_stack(FILES)},
     "another stack": {"ch/stack": b"sundog-stack 9\0"},
     "a stack that leads out": {"ch/stack": "/proc/self/fd/3"},
     "a ch that leads out": {"ch": "/proc/self/root/ch"},
@@ -37,7 +39,7 @@ TREES: dict[str, dict[str, bytes | str]] = {
     "enroot": {"etc/rc": b"echo rc"},
     "apptainer": {".singularity.d/runscript": b"#!/bin/sh\necho runscript\n"},
 }
-SERVED = {"plain", "own", "own without variables"}
+SERVED = {"plain", "own", "own without variables", "a stack that promises files"}
 
 
 @pytest.fixture(autouse=True)

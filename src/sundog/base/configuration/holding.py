@@ -15,7 +15,7 @@ import errno
 import os
 
 from sundog.base.configuration.keys import KEYS
-from sundog.base.configuration.trusted import open_contents, open_trusted
+from sundog.base.configuration.trusted import open_regular_file, open_trusted
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.kernel.stub import read_all
@@ -135,7 +135,7 @@ def _contents(path: bytes, owners: Collection[int]) -> bytes | None:
         raise _unreadable(path, error) from None
     with Closing(found):
         try:
-            file = open_contents(found, path)
+            file = open_regular_file(found, path)
         except OSError as error:
             raise _unreadable(path, error) from None
         with Closing(file):

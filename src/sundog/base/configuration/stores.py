@@ -13,7 +13,7 @@ import os
 
 from sundog.base.configuration.holding import read_configuration
 from sundog.base.configuration.keys import IMAGE_STORES, TRUSTED_OWNERS
-from sundog.base.configuration.trusted import open_contents, open_trusted
+from sundog.base.configuration.trusted import open_regular_file, open_trusted
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.stub import read_all
@@ -83,7 +83,7 @@ class SharedStore:
         shown = self.path + b"/" + place
         try:
             with Closing(open_trusted(place, self._owners, self.directory)) as fd:
-                return open_contents(fd, shown)
+                return open_regular_file(fd, shown)
         except FileNotFoundError:
             raise
         except (Distrusted, OSError) as error:

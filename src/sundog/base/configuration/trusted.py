@@ -91,7 +91,7 @@ def _check_trusted(
     return status
 
 
-def open_contents(fd: int, shown: bytes) -> int:
+def open_regular_file(fd: int, shown: bytes) -> int:
     """Open the regular file that ``fd``, of O_PATH, is, for reading.
 
     Raises Distrusted for a directory, and OSError.

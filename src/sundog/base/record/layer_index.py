@@ -11,7 +11,8 @@ files and for a million.  All numbers are little-endian.
 An entry's fields:
 
     name      place and length in the heap
-    flags     OPAQUE: overlayfs shows nothing below this directory
+    flags     OPAQUE: overlayfs shows nothing below this directory; of the root, PLAIN: no file has
+              an extended attribute, and no directory is opaque
     mode      as in stat(2).  A character device is a whiteout; a device of the image is a record
               in ``owners``, and an empty file here
     mtime     seconds since 1970, nanoseconds
@@ -41,7 +42,8 @@ _INDEX_HEAD = Struct("<16s2Q")
 _INDEX_ENTRY = Struct("<I2BHqI2Q3I")
 _XATTR_COUNT = Struct("<I")
 _XATTR_LENGTHS = Struct("<HI")
-INDEX_OPAQUE = 1
+INDEX_OPAQUE, _INDEX_PLAIN = 1, 2
+_FLAGS_AT = 5  # in an entry
 _NUMBER_LIMIT = 1 << 32
 _XATTRS_LIMIT = 1 << 16  # of one file: a directory of the kernel's lists at most 64 KiB of names
 
@@ -90,10 +92,11 @@ class IndexEntry:
 class LayerIndex:
     """An index in ``data``, which is the whole file.  Threads may share it.
 
-    Nothing is believed: what leads out of the data raises StoreError.
+    Nothing is believed: what leads out of the data raises StoreError.  ``is_plain`` says that there
+    are no extended attributes, and no opaque directory.
     """
 
-    __slots__ = ("_data", "_heap", "count", "size")
+    __slots__ = ("_data", "_heap", "count", "is_plain", "size")
 
     def __init__(self, data: bytes | mmap) -> None:
         """Look at the head.  Raises StoreError."""
@@ -107,8 +110,10 @@ class LayerIndex:
         self._heap = _INDEX_HEAD.size + self.count * _INDEX_ENTRY.size
         if not self.count or self._heap + heap != self.size:
             raise _damaged("it was cut")
-        if not self.entry(0).is_directory:
+        root = self.entry(0)
+        if not root.is_directory:
             raise _damaged("the root is no directory")
+        self.is_plain = bool(root.flags & _INDEX_PLAIN)
 
     def entry(self, at: int) -> IndexEntry:
         """Return the entry at the position ``at``.  Raises StoreError."""
@@ -209,12 +214,13 @@ def _damaged(why: str) -> StoreError:
 class IndexWriter:
     """Puts an index together in memory: 48 bytes for an entry, and its texts."""
 
-    __slots__ = ("_entries", "_heap", "_known", "count")
+    __slots__ = ("_entries", "_heap", "_is_plain", "_known", "count")
 
     def __init__(self) -> None:
         self._entries = bytearray()
         self._heap = bytearray(1)  # no text is at 0
         self._known: dict[bytes, int] = {}
+        self._is_plain = True
         self.count = 0
 
     def add(
@@ -231,6 +237,7 @@ class IndexWriter:
         position, else that in ``entry``.  Raises StoreError if the index is full.
         """
         at = self.count
+        self._is_plain &= not (xattrs or entry.flags & INDEX_OPAQUE)
         place, size = entry.place, entry.size
         if target:
             place, size = self._put(target), len(target)
@@ -253,6 +260,8 @@ class IndexWriter:
 
     def parts(self) -> Iterable[bytes | bytearray]:
         """Return the bytes of the file, in parts."""
+        if self._is_plain:
+            self._entries[_FLAGS_AT] |= _INDEX_PLAIN
         head = _INDEX_HEAD.pack(_INDEX_MAGIC, self.count, len(self._heap))
         return head, self._entries, self._heap
 

@@ -18,7 +18,7 @@ from sundog.errors import StoreError
 
 STACK_MAGIC = b"sundog-stack 2"
 STACK_MAGIC_3 = b"sundog-stack 3"
-_STACK_MAGIC_4 = b"sundog-stack 4"
+STACK_MAGIC_4 = b"sundog-stack 4"
 _STACK_MAGIC_1 = b"sundog-stack 1"
 ID_LENGTH = 20  # of layers and trees: one page of mount options names 127 of them
 
@@ -65,7 +65,7 @@ def pack_stack(stack: ImageStack) -> bytes:
     """Return the bytes of the file.  Raises StoreError if a field contains a NUL byte."""
     magic = STACK_MAGIC_3 if stack.guesses else STACK_MAGIC
     if stack.has_files:
-        magic = _STACK_MAGIC_4
+        magic = STACK_MAGIC_4
     fields = [magic, stack.tree, stack.workdir, stack.user]
     for items in (stack.layers, stack.entrypoint, stack.command):
         fields.append(b"%d" % len(items))
@@ -110,7 +110,7 @@ def unpack_stack(data: bytes) -> ImageStack:
     fields = data.split(b"\0")
     if fields[0] == _STACK_MAGIC_1:
         fields.insert(3, b"")
-    elif fields[0] not in (STACK_MAGIC, STACK_MAGIC_3, _STACK_MAGIC_4):
+    elif fields[0] not in (STACK_MAGIC, STACK_MAGIC_3, STACK_MAGIC_4):
         raise ValueError("no stack of version 1, 2, 3 or 4")
     _, tree, workdir, user = fields[:4]
     lists = []
@@ -120,7 +120,7 @@ def unpack_stack(data: bytes) -> ImageStack:
         lists.append(fields[position + 1 : end])
         position = end
     guesses = b""
-    if fields[0] in (STACK_MAGIC_3, _STACK_MAGIC_4):
+    if fields[0] in (STACK_MAGIC_3, STACK_MAGIC_4):
         guesses = fields.pop(position)
     if fields[position:] != [b""]:
         raise ValueError("trailing fields or a cut file")
@@ -128,7 +128,7 @@ def unpack_stack(data: bytes) -> ImageStack:
         *(lists[0], tree, lists[1], lists[2], workdir),
         user=user,
         guesses=guesses,
-        has_files=fields[0] == _STACK_MAGIC_4,
+        has_files=fields[0] == STACK_MAGIC_4,
     )
 
 

@@ -37,11 +37,13 @@ def open_layers(store: bytes) -> tuple[int, int]:
     return os.open(store + b"/layers", _OPEN_DIRECTORY), LAYERS
 
 
-def show_store(channel: Channel, index: int, store: bytes, place: bytes = b"") -> None:
+def show_store(
+    channel: Channel, index: int, store: bytes, place: bytes = b"", *, is_whole: bool = False
+) -> None:
     """Mount the layers of ``store``, the server's ``index``, at its ``shown``.
 
-    ``place`` is another path of the storage directory, for mounting.  Call it in the container's
-    namespaces.  Raises SundogError.
+    ``place`` is another path of the storage directory, for mounting.  ``is_whole`` is as for
+    ``LayersFiles``.  Call it in the container's namespaces.  Raises SundogError.
     """
     uid, gid = os.geteuid(), os.getegid()
     try:
@@ -50,7 +52,7 @@ def show_store(channel: Channel, index: int, store: bytes, place: bytes = b"") -
         error.hint = _UNPACKED_HINT.format("IMAGE")
         raise
     try:
-        channel.send(DEVICE_MESSAGE.pack(index, uid, gid, False), device)
+        channel.send(DEVICE_MESSAGE.pack(index, uid, gid, is_whole), device)
         os.close(device)
         answer, _ = channel.receive()
     except OSError:

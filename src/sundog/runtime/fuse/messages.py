@@ -1,8 +1,9 @@
 """Messages between ``ch-run`` and its server of one-file images.
 
 ``ch-run`` sends DEVICE_MESSAGE with a device of FUSE that it has mounted: the number of the image,
-the owner of all its files (uid, gid as the server sees them in the mount's user namespace), and
-whether it wants the records of owners.  The server answers READY, with a descriptor of the records
+the owner of all its files (uid, gid as the server sees them in the mount's user namespace), and a
+flag: whether it wants the records of owners, or of layers, whether it is ``is_whole`` for
+``layer_files``.  The server answers READY, with a descriptor of the records
 if they are wanted; or FAILED and the reason, in UTF-8.
 """
 

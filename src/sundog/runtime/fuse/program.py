@@ -1,61 +1,29 @@
-"""The server as a program of its own, for one image: the compiled ``ch-run`` starts it.
+"""The server of one image that is one file, as a program of its own: ``given``.
 
-``ch-run`` has forked twice, and has started a new session.  It passes the numbers of two open
-descriptors as arguments: its channel, and the image, in which SquashFS begins at once.  It wants no
-records, and no reason of a failure: the launcher in Python then reports it.
-
-In the wheel, this module is a joined module that needs no other.  Each start loads it, so it has
-only what one mount needs: ``_socket`` alone takes a quarter of a millisecond.
+In the wheel, this module is a joined module that needs no other.  SquashFS begins at once in what
+it gets.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
-from sundog.base.cpython import Struct
-from sundog.base.kernel.libc import address, libc_call
-from sundog.errors import SundogError
 from sundog.runtime.fuse.files import ImageFiles
-from sundog.runtime.fuse.messages import DEVICE_MESSAGE, READY
-from sundog.runtime.fuse.process import become_server
+from sundog.runtime.fuse.given import given_descriptor, serve_given
 from sundog.runtime.fuse.requests import serve_device
 from sundog.runtime.squashfs.image import SquashfsImage
 
-_MESSAGE = Struct("PIPNPNi0P")  # struct msghdr
-_PART = Struct("PN")  # struct iovec
-_CONTROL = Struct("Niii0N")  # struct cmsghdr, and a descriptor
-_CONTROL_LENGTH = 20
-SOL_SOCKET, SCM_RIGHTS = 1, 1
-MSG_CMSG_CLOEXEC = 0x40000000
-
-
-def _receive_device(channel: int) -> tuple[int, int, int]:
-    """Return the device that ``ch-run`` has mounted, and the owner of the files: uid and gid.
-
-    Raises SundogError if ``ch-run`` has ended.
-    """
-    text, control = bytearray(DEVICE_MESSAGE.size), bytearray(_CONTROL.size)
-    part = bytearray(_PART.pack(address(text), len(text)))
-    message = bytearray(_MESSAGE.pack(0, 0, address(part), 1, address(control), len(control), 0))
-    received = libc_call("recvmsg", channel, address(message), MSG_CMSG_CLOEXEC)
-    length, level, kind, device = _CONTROL.unpack(control)
-    if received != len(text) or (length, level, kind) != (_CONTROL_LENGTH, SOL_SOCKET, SCM_RIGHTS):
-        raise SundogError("no device")
-    _, uid, gid, _ = DEVICE_MESSAGE.unpack(text)
-    return device, uid, gid
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.fuse.given import Service
 
 
 def serve_one() -> None:
-    """Be the server.  Never returns.  If it fails, the end of the channel tells ``ch-run``."""
-    channel, image = map(int, sys.argv[2:4])
-    try:
-        become_server((channel, image))
-        device, uid, gid = _receive_device(channel)
-        files = ImageFiles(SquashfsImage(image), uid, gid, os.fstat(image).st_size)
-        os.write(channel, READY)
-        os.close(channel)
-        serve_device(device, files.handlers)
-    except BaseException:
-        os._exit(1)  # the kernel closes the device
-    os._exit(0)
+    """Be the server.  Never returns."""
+    serve_given(given_descriptor, _opened_image)
+
+
+def _opened_image(image: int, uid: int, gid: int) -> Service:
+    """See ``serve_given``."""
+    files = ImageFiles(SquashfsImage(image), uid, gid, os.fstat(image).st_size)
+    return lambda device: serve_device(device, files.handlers)

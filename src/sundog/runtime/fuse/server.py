@@ -61,16 +61,16 @@ class ImageServer:
 
     def _begin(self, message: bytes, device: int) -> None:
         """Serve ``device``, if its image can be read; in a thread of its own if others may come."""
-        index, uid, gid, with_records = DEVICE_MESSAGE.unpack(message)
+        index, uid, gid, flag = DEVICE_MESSAGE.unpack(message)
         descriptor, offset = self._images[index]
         records = -1
         files: ImageFiles | LayersFiles
         try:
             if offset == LAYERS:
-                files = LayersFiles(descriptor, uid, gid)
+                files = LayersFiles(descriptor, uid, gid, is_whole=bool(flag))
             else:
                 image = SquashfsImage(descriptor, offset)
-                if with_records:
+                if flag:
                     records = write_records(image, self._channel.is_closed)
                 files = ImageFiles(image, uid, gid, os.fstat(descriptor).st_size - offset)
         except (SundogError, OSError, MemoryError) as error:

@@ -106,7 +106,7 @@ class FileServer:
     def show_layers(self, storage: Storage, layers: Sequence[bytes]) -> None:
         """Mount the layers of the store, and look at those to be used.  Raises SundogError."""
         store, place = storage.path, storage.at(b".")
-        show_store(self._channel, len(self._paths), store, place)
+        show_store(self._channel, len(self._paths), store, place, is_whole=True)
         for layer in layers:
             try:
                 os.stat(place + b"/layers/" + layer + LAYER_TREE)
