@@ -3,17 +3,26 @@
 import hashlib
 import json
 import os
+import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sundog.base.record.layer_path import LAYER_FILE, LayerPath, link_tree
 from sundog.image.layer.blob_layer import write_blob_layer
-from sundog.image.layer.blob_tables import read_table
+from sundog.image.layer.blob_tables import CHUNKED_DIGEST, CHUNKED_PLACE, read_table
+from sundog.image.layer.compression import zstd_decompressor
 from sundog.image.oci.descriptor import Descriptor
+from sundog.image.oci.digest import Digest
 from sundog.image.store.layer_ids import LayerId, blob_layer_id
 from sundog.image.store.layer_info import LayerInfo
 from sundog.image.store.store import Store
+
+try:
+    from compression import zstd
+except ImportError:
+    from backports import zstd
 
 OCI = "application/vnd.oci.image"
 
@@ -74,3 +83,27 @@ def put_blob(store: Store, layer: Descriptor, blob: Path, below: Sequence[LayerI
     assert LayerPath.of(draft).links
     info = LayerInfo(root_opaque=made.root_opaque, size=made.size)
     return store.layers.add(draft, identity, info)
+
+
+SKIPPED = struct.Struct("<2I")  # the head of a frame of zstd that is skipped: RFC 8878, 3.1.2
+SKIPPED_MAGIC = 0x184D2A50
+
+
+def forged(
+    layer: Descriptor, blob: Path, change: Callable[[list[dict[str, Any]]], object]
+) -> tuple[Descriptor, Path]:
+    """Return a blob of zstd:chunked with another table of contents, to which it agrees."""
+    data = blob.read_bytes()
+    place, packed = map(int, layer.annotations[CHUNKED_PLACE].split(":")[:2])
+    table = json.loads(zstd_decompressor().decompress(data[place : place + packed], 1 << 30))
+    change(table["entries"])
+    text = json.dumps(table).encode()
+    frame = zstd.compress(text)
+    data = data[: place - SKIPPED.size] + SKIPPED.pack(SKIPPED_MAGIC, len(frame)) + frame
+    annotations = {
+        CHUNKED_DIGEST: str(Digest.of(frame)),
+        CHUNKED_PLACE: f"{place}:{len(frame)}:{len(text)}:1",
+    }
+    target = blob.parent / "forged"
+    target.write_bytes(data)
+    return Descriptor(layer.media_type, Digest.of(data), len(data), annotations), target
