@@ -1,5 +1,6 @@
 """Layers that are blobs with a table of contents: they show what they unpack to."""
 
+import json
 import os
 import random
 from collections.abc import Generator, Sequence
@@ -8,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from sundog.image.layer.below import LayerTree
+from sundog.image.layer.blob_check import check_blob_layer
+from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.unpack import unpack
+from sundog.image.oci.descriptor import Descriptor
+from sundog.image.oci.digest import Digest
 from sundog.image.store.layer_ids import LayerId
 from sundog.image.store.store import Store
 from sundog.image.store.tree_work import finish_draft, new_tree
@@ -76,3 +81,24 @@ def test_skopeo_chunked(store: Store, tmp_path: Path) -> None:
 
 def test_an_image(store: Store, busybox_tar: Path, tmp_path: Path) -> None:
     check(store, [busybox_tar], tmp_path)
+
+
+# Blobs of LOWER as ctr-remote 0.14.3 makes them (`images convert`), with their descriptors.
+STARGZ = Path(__file__).parent / "stargz"
+
+
+def test_ctr_remote(store: Store, tmp_path: Path) -> None:
+    pairs = []
+    for form in ("whole", "chunks", "joined", "zstd"):
+        layer = Descriptor.from_json(json.loads((STARGZ / f"{form}.json").read_text()))
+        blob, tar = STARGZ / f"{form}.blob", tmp_path / form
+        with open(blob, "rb", buffering=0) as packed:
+            tar.write_bytes(open_decompressed(packed).read())
+        check_blob_layer(bytes(blob), layer, str(Digest.of(tar.read_bytes())))
+        tree, made = put_tree(store, tar, ()), put_blob(store, layer, blob)
+        assert store.layers.owners(tree) == store.layers.owners(made)
+        pairs.append((store.layers.tree(tree), store.layers.tree(made)))
+    # Its table has whole seconds.
+    found = differences(pairs)
+    assert [line.partition(":")[0] for line in found] == ["b'd/hard'", "b'note'"] * len(pairs)
+    assert all(line.count("mtime_ns=1600000000") == 2 for line in found)

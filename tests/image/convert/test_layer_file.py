@@ -75,19 +75,19 @@ def packed(store: Store, name: str) -> Image:
     return store.images.get(name)
 
 
-def differences(pairs: Sequence[tuple[bytes, bytes]]) -> object:
+def differences(pairs: Sequence[tuple[bytes, bytes]]) -> list[str]:
     """Compare trees, each with the one that a layer file shows, as root of a user namespace."""
 
     def compare(tie: object) -> list[str]:
         enter_with([shown for _, shown in pairs], lambda: enter_namespaces(0, 0))
         return [difference for tree, shown in pairs for difference in _compared(tree, shown)]
 
-    return Child(compare).result()
+    return cast("list[str]", Child(compare).result())
 
 
 def _compared(tree: bytes, shown: bytes) -> Iterator[str]:
     before, after = look(tree), look(os.path.join(shown, b""))
-    for path in before.keys() | after.keys():
+    for path in sorted(before.keys() | after.keys()):
         if _timed(before.get(path)) != _timed(after.get(path)):
             yield f"{path!r}: {before.get(path)} {after.get(path)}"
         one, other = os.lstat(os.path.join(tree, path)), os.lstat(os.path.join(shown, path))

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
     Read = Callable[[int, int], bytes]  # returns so many bytes (2nd) of the blob from the 1st on
 
-_CHUNKED = "io.github.containers.zstd-chunked."
-CHUNKED_DIGEST, CHUNKED_PLACE = f"{_CHUNKED}manifest-checksum", f"{_CHUNKED}manifest-position"
+CHUNKED = "io.github.containers.zstd-chunked."
+_CHUNKED_NAMES = (CHUNKED, "io.containers.zstd-chunked.")  # of containers/storage, of stargz
+_DIGEST, _PLACE = "manifest-checksum", "manifest-position"
+CHUNKED_DIGEST, CHUNKED_PLACE = CHUNKED + _DIGEST, CHUNKED + _PLACE
 STARGZ_DIGEST = "containerd.io/snapshot/stargz/toc.digest"
 _STARGZ_NAME = b"stargz.index.json"
 _STARGZ_FOOTER, _STARGZ_MAGIC = 51, b"STARGZ"
@@ -77,10 +79,17 @@ class BlobTable:
 
 def table_digest(blob: Descriptor) -> str:
     """Return the digest of the blob's table of contents; "" if the manifest names none."""
-    found = blob.annotations
-    if CHUNKED_DIGEST in found and CHUNKED_PLACE in found:
-        return found[CHUNKED_DIGEST]
-    return found.get(STARGZ_DIGEST, "")
+    digest, _ = _chunked(blob)
+    return digest or blob.annotations.get(STARGZ_DIGEST, "")
+
+
+def _chunked(blob: Descriptor) -> tuple[str, str]:
+    """Return what the annotations of zstd:chunked say: digest and place of the table, or ""."""
+    for name in _CHUNKED_NAMES:
+        digest, place = (blob.annotations.get(name + each, "") for each in (_DIGEST, _PLACE))
+        if digest and place:
+            return digest, place
+    return "", ""
 
 
 def read_table(blob: Descriptor, read: Read) -> BlobTable:
@@ -89,13 +98,14 @@ def read_table(blob: Descriptor, read: Read) -> BlobTable:
     Raises ArchiveError for a table that is not what the manifest says, or means nothing, and what
     ``read`` raises.
     """
-    digest = table_digest(blob)
-    if CHUNKED_DIGEST in blob.annotations and CHUNKED_PLACE in blob.annotations:
-        place, packed = _chunked_place(blob.annotations[CHUNKED_PLACE], blob.size)
+    digest, said = _chunked(blob)
+    if digest:
+        place, packed = _chunked_place(said, blob.size)
         data = read(place, packed)
         _check(data, digest)
         files = parse_toc(_unpacked_frame(data))
         return BlobTable(ZSTD_FRAMES, digest, files, blob.size, place)
+    digest = table_digest(blob)
     place = _stargz_place(read, blob.size)
     member, text = _stargz_member(read(place, blob.size - _STARGZ_FOOTER - place))
     _check(text, digest)

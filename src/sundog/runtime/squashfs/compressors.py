@@ -122,29 +122,39 @@ def _liblzma(form: int) -> Decompress:
 
 
 def _load_zstd() -> Decompress:
-    """Load zstd, for windows that blocks of SquashFS may need."""
-    return _zstd(dict([_ZSTD_WINDOW_LOG_MAX]))
+    """Load zstd."""
+    make, options = _zstd_decompressor(), dict([_ZSTD_WINDOW_LOG_MAX])
+
+    def decompress_by_zstd(data: bytes, limit: int) -> bytes:
+        return _complete(make(None, options), data, limit)
+
+    return decompress_by_zstd
 
 
 def zstd_unpacker() -> Decompress:
-    """Return the function that unpacks one frame of zstd.  Raises ImportError."""
-    return _zstd({})
+    """Return the function that unpacks the beginning of a frame of zstd, up to the limit.
+
+    Raises ImportError.
+    """
+    make = _zstd_decompressor()
+
+    def unpack_by_zstd(data: bytes, limit: int) -> bytes:
+        found: bytes = make().decompress(data, limit)
+        return found
+
+    return unpack_by_zstd
 
 
-def _zstd(options: dict[int, int]) -> Decompress:
+def _zstd_decompressor() -> Any:
     """Load zstd: Python has it from 3.14 on, and before there is ``backports.zstd``."""
     if sys.version_info >= (3, 14):
         from sundog.base.cpython import ZstdDecompressor  # noqa: PLC0415
-    else:
-        found = _packaged_extension("backports.zstd._zstd")
-        if found is None:
-            raise ImportError("the Python package backports.zstd is not there")
-        ZstdDecompressor = found.ZstdDecompressor  # noqa: N806
 
-    def decompress_by_zstd(data: bytes, limit: int) -> bytes:
-        return _complete(ZstdDecompressor(None, options), data, limit)
-
-    return decompress_by_zstd
+        return ZstdDecompressor
+    found = _packaged_extension("backports.zstd._zstd")
+    if found is None:
+        raise ImportError("the Python package backports.zstd is not there")
+    return found.ZstdDecompressor
 
 
 def _complete(decompressor: Any, data: bytes, limit: int) -> bytes:
