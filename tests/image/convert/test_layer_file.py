@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +28,7 @@ from sundog.runtime.fuse.layer_server import enter_with
 from sundog.runtime.process.child import Child
 from tests.conftest import skip_needs_root
 from tests.image.layer.archives import Entry, archive, directory, file, hard_link, symlink
-from tests.image.layer.trees import look
+from tests.image.layer.trees import Seen, look
 
 
 @pytest.fixture(autouse=True)
@@ -74,24 +75,29 @@ def packed(store: Store, name: str) -> Image:
     return store.images.get(name)
 
 
-def differences(pairs: Sequence[tuple[bytes, bytes]]) -> object:
+def differences(pairs: Sequence[tuple[bytes, bytes]]) -> list[str]:
     """Compare trees, each with the one that a layer file shows, as root of a user namespace."""
 
     def compare(tie: object) -> list[str]:
         enter_with([shown for _, shown in pairs], lambda: enter_namespaces(0, 0))
         return [difference for tree, shown in pairs for difference in _compared(tree, shown)]
 
-    return Child(compare).result()
+    return cast("list[str]", Child(compare).result())
 
 
 def _compared(tree: bytes, shown: bytes) -> Iterator[str]:
     before, after = look(tree), look(os.path.join(shown, b""))
-    for path in before.keys() | after.keys():
-        if before.get(path) != after.get(path):
+    for path in sorted(before.keys() | after.keys()):
+        if _timed(before.get(path)) != _timed(after.get(path)):
             yield f"{path!r}: {before.get(path)} {after.get(path)}"
         one, other = os.lstat(os.path.join(tree, path)), os.lstat(os.path.join(shown, path))
         if path and (one.st_nlink, one.st_rdev) != (other.st_nlink, other.st_rdev):
             yield f"{path!r}: {one} {other}"
+
+
+def _timed(seen: Seen | None) -> Seen | None:
+    """Return an entry; nobody sees the time of a whiteout."""
+    return seen if seen is None or seen.kind != "c" else replace(seen, mtime_ns=0)
 
 
 def check(store: Store, image: Image) -> Image:

@@ -8,8 +8,9 @@ In a layer that is one file, ``tree`` is a link to ``../../shown/ID``, and leads
 layers of the store are mounted at ``shown``, in a mount namespace: ``runtime.fuse.layer_server``.
 Beside it are:
 
-    file    the contents of the files, as SquashFS
+    file    the contents of the files: SquashFS, or the blob as a registry has it
     index   all else about them: ``record.layer_index``
+    chunks  if ``file`` is a blob, where the contents are in it: ``record.chunk_table``
 
 A draft of a layer and a cache mount have the same names.
 """
@@ -22,7 +23,7 @@ from sundog.base.record.guesses import OWNERS_KNOWN
 
 # Relative to the directory.
 LAYER_TREE, LAYER_OWNERS, LAYER_LINKS = b"/tree", b"/owners", b"/links"
-LAYER_FILE, LAYER_INDEX = b"/file", b"/index"
+LAYER_FILE, LAYER_INDEX, LAYER_CHUNKS = b"/file", b"/index", b"/chunks"
 SHOWN = b"shown"  # in the storage directory
 _SHOWN_LINK = b"../../%b/" % SHOWN
 

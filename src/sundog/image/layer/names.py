@@ -12,6 +12,7 @@ from sundog.errors import ArchiveError
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
 AUFS = b".wh..wh."
+NAME_LIMIT = 255  # NAME_MAX
 PATH_LIMIT = 4094  # PATH_MAX without the "/" in front and the NUL behind
 _SHOWN = 200
 

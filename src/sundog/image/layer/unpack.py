@@ -24,6 +24,7 @@ from sundog.image.layer.directories import Directories
 from sundog.image.layer.growing_tree import GrowingTree
 from sundog.image.layer.limits import Meter, current_meter
 from sundog.image.layer.marks import place_marks
+from sundog.image.layer.member_records import MemberRecords
 from sundog.image.layer.names import (
     AUFS,
     OPAQUE,
@@ -156,7 +157,7 @@ class _Unpacking:
         self._is_flat = is_flat
         self._keeps_xattrs = keeps_xattrs
         self._tree = GrowingTree(directories, below, meter)
-        self._shared: dict[tuple[str, int, int], OwnerRecord] = {}
+        self._records = MemberRecords()
         self._add = {
             "f": self._add_file,
             "c": self._add_file,
@@ -324,16 +325,7 @@ class _Unpacking:
 
     def _record(self, path: bytes, member: Member, xattrs: Pairs) -> None:
         """Record what the inode of ``member`` lacks: owner, device number, attributes."""
-        kind, uid, gid = member.kind, member.uid, member.gid
-        record = None
-        if xattrs or kind in "cb":
-            rdev = os.makedev(member.major, member.minor) if kind in "cb" else 0
-            record = OwnerRecord(kind, uid, gid, rdev=rdev, xattrs=xattrs)
-        elif uid or gid:
-            record = self._shared.get((kind, uid, gid))
-            if record is None:
-                record = self._shared[kind, uid, gid] = OwnerRecord(kind, uid, gid)
-        self._tree.set_record(path, record)
+        self._tree.set_record(path, self._records.of(member, xattrs))
 
 
 def _create(name: bytes, fd: int) -> int:

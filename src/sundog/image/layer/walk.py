@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import stat
 
-from sundog.image.layer.names import PATH_LIMIT, check_length, joined
+from sundog.image.layer.names import NAME_LIMIT, PATH_LIMIT, check_length, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sundog.image.layer.directories import Directories
-
-_NAME_LIMIT = 255
 
 Entries = list[tuple[bytes, os.stat_result]]
 
@@ -38,7 +36,7 @@ def walk(
                 raise
             on_error(path, error)
             continue
-        if len(path) + _NAME_LIMIT >= PATH_LIMIT:
+        if len(path) + NAME_LIMIT >= PATH_LIMIT:
             for name, _ in entries:
                 check_length(joined(path, name))
         yield path, fd, entries

@@ -28,6 +28,8 @@ OVERLAY_ORIGIN = b"user.overlay.origin"
 _FORGED = (OVERLAY, b"trusted.overlay.")
 _USER = b"user."
 
+_XATTR_NAME_LIMIT, _XATTR_SIZE_LIMIT = 255, 65536  # XATTR_NAME_MAX, XATTR_SIZE_MAX
+
 _REVISION_MASK = 0xFF000000
 _REVISION_2 = 0x02000000
 _REVISION_3 = 0x03000000
@@ -86,6 +88,19 @@ def get_xattrs(file: int | bytes) -> Pairs:
 def overlay_xattrs(file: int | bytes) -> dict[bytes, bytes]:
     """Return overlayfs's attributes on a file or directory.  A symlink is not followed."""
     return {name: _value(file, name) for name in _names(file) if name.startswith(OVERLAY)}
+
+
+def is_of_inode(name: bytes, value: bytes) -> bool:
+    """Tell whether an inode of any file system can carry an attribute that is ``recordable``."""
+    if name == CAPABILITY:
+        return len(value) == _CAPABILITY_2.size and (
+            _CAPABILITY_2.unpack(value)[0] & _REVISION_MASK == _REVISION_2
+        )
+    return (
+        name.startswith(_USER)
+        and len(_USER) < len(name) <= _XATTR_NAME_LIMIT
+        and len(value) <= _XATTR_SIZE_LIMIT
+    )
 
 
 def remove_xattrs(file: int | bytes, names: Iterable[bytes]) -> None:

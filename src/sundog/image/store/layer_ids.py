@@ -18,3 +18,12 @@ def layer_id(*identity: str) -> LayerId:
 def file_layer_id(layer: LayerId) -> LayerId:
     """Return the ID of the layer that has the contents of ``layer`` in one file."""
     return layer_id("file", layer)
+
+
+def blob_layer_id(layer: LayerId, table: str) -> LayerId:
+    """Return the ID of the layer that is a blob, whose table of contents has the digest ``table``.
+
+    ``layer`` is its ID once it is unpacked.  The table may lie about the tar, so a layer that
+    comes without it never has this ID.
+    """
+    return layer_id("blob", layer, table)

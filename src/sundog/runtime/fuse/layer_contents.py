@@ -11,11 +11,13 @@ import os
 
 from sundog.base.record.magic import IMAGE_HEAD, SQUASHFS_IMAGE, image_kind
 from sundog.errors import StoreError
+from sundog.runtime.fuse.blob_contents import BlobContents, FileBlob
 from sundog.runtime.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from mmap import mmap
     from typing import Protocol
 
     class LayerContents(Protocol):
@@ -50,8 +52,13 @@ class _SquashfsContents:
         return self._image.read(inode, offset, size)
 
 
-def open_contents(fd: int) -> LayerContents:
-    """Return the contents of the open layer file.  Raises SundogError and OSError."""
+def open_contents(fd: int, chunks: bytes | mmap | None = None) -> LayerContents:
+    """Return the contents of the open layer file; ``chunks`` is its table if it is a blob.
+
+    Raises SundogError and OSError.
+    """
+    if chunks is not None:
+        return BlobContents(chunks, FileBlob(fd))
     if image_kind(os.pread(fd, IMAGE_HEAD, 0)) != SQUASHFS_IMAGE:
         raise StoreError("damaged layer file: not SquashFS")
     return _SquashfsContents(fd)

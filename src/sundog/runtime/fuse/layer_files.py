@@ -20,7 +20,7 @@ from sundog.base.kernel.files import open_regular
 from sundog.base.kernel.modes import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
 from sundog.base.record.layer_index import INDEX_OPAQUE, IndexEntry, LayerIndex
-from sundog.base.record.layer_path import LAYER_FILE, LAYER_INDEX
+from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_INDEX
 from sundog.base.record.stack import ID_LENGTH
 from sundog.runtime.fuse.files import NO_ENTRY, init_reply, is_entry_name, packed_dirent, sized
 from sundog.runtime.fuse.layer_contents import open_contents
@@ -48,6 +48,7 @@ from sundog.runtime.fuse.protocol import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from mmap import mmap
 
     from sundog.runtime.fuse.files import Buffers, Handler
 
@@ -74,16 +75,23 @@ class _OpenedLayer:
 
     def __init__(self, layers: int, name: bytes, number: int) -> None:
         """Open the layer ``name`` in the directory ``layers``.  Raises SundogError and OSError."""
-        import mmap  # noqa: PLC0415 - only the process of the server needs it
-
         self.number = number
-        fd = _opened(layers, name + LAYER_INDEX)
-        size = os.fstat(fd).st_size
-        flags = mmap.MAP_SHARED | (_MAP_POPULATE if size <= _POPULATED else 0)
-        data = mmap.mmap(fd, size, flags, mmap.PROT_READ) if size else b""
-        os.close(fd)
-        self.index = LayerIndex(data)
-        self.contents = open_contents(_opened(layers, name + LAYER_FILE))
+        self.index = LayerIndex(_mapped(_opened(layers, name + LAYER_INDEX)))
+        chunks = open_regular(layers, name + LAYER_CHUNKS, _PLAINLY)
+        self.contents = open_contents(
+            _opened(layers, name + LAYER_FILE), None if chunks < 0 else _mapped(chunks)
+        )
+
+
+def _mapped(fd: int) -> mmap | bytes:
+    """Return the contents of an open file, which is then closed."""
+    from mmap import MAP_SHARED, PROT_READ, mmap  # noqa: PLC0415 - only the server's process
+
+    size = os.fstat(fd).st_size
+    flags = MAP_SHARED | (_MAP_POPULATE if size <= _POPULATED else 0)
+    data = mmap(fd, size, flags, PROT_READ) if size else b""
+    os.close(fd)
+    return data
 
 
 def _opened(layers: int, path: bytes) -> int:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # A block of a hostile file may ask for a larger window than any block needs.
 _ZSTD_WINDOW_LOG_MAX = 100, 23  # the parameter ZSTD_d_windowLogMax, 8 MiB
+_GZIP_FORMAT = 31  # zlib.h, inflateInit2: windowBits of 15, and 16 for a gzip header
 _LZMA_MEMORY_LIMIT = 64 << 20
 _FORMAT_XZ, FORMAT_ALONE = 1, 2
 _WORK_MEMORY = None  # lzo needs none to decompress
@@ -81,6 +82,25 @@ def _load_gzip() -> Decompress:
     return decompress_by_zlib
 
 
+def gzip_unpacker() -> Decompress:
+    """Return the function that unpacks the beginning of a member of gzip, up to the limit."""
+    igzip = _packaged_extension("isal.igzip_lib")
+    if igzip is not None:
+        make, flag = igzip.IgzipDecompressor, igzip.DECOMP_GZIP
+
+        def unpack_by_isal(data: bytes, limit: int) -> bytes:
+            found: bytes = make(flag=flag).decompress(data, limit)
+            return found
+
+        return unpack_by_isal
+    from zlib import decompressobj  # noqa: PLC0415
+
+    def unpack_by_zlib(data: bytes, limit: int) -> bytes:
+        return decompressobj(wbits=_GZIP_FORMAT).decompress(data, limit)
+
+    return unpack_by_zlib
+
+
 def _load_xz() -> Decompress:
     """Load liblzma for xz."""
     return _liblzma(_FORMAT_XZ)
@@ -102,20 +122,39 @@ def _liblzma(form: int) -> Decompress:
 
 
 def _load_zstd() -> Decompress:
+    """Load zstd."""
+    make, options = _zstd_decompressor(), dict([_ZSTD_WINDOW_LOG_MAX])
+
+    def decompress_by_zstd(data: bytes, limit: int) -> bytes:
+        return _complete(make(None, options), data, limit)
+
+    return decompress_by_zstd
+
+
+def zstd_unpacker() -> Decompress:
+    """Return the function that unpacks the beginning of a frame of zstd, up to the limit.
+
+    Raises ImportError.
+    """
+    make = _zstd_decompressor()
+
+    def unpack_by_zstd(data: bytes, limit: int) -> bytes:
+        found: bytes = make().decompress(data, limit)
+        return found
+
+    return unpack_by_zstd
+
+
+def _zstd_decompressor() -> Any:
     """Load zstd: Python has it from 3.14 on, and before there is ``backports.zstd``."""
     if sys.version_info >= (3, 14):
         from sundog.base.cpython import ZstdDecompressor  # noqa: PLC0415
-    else:
-        found = _packaged_extension("backports.zstd._zstd")
-        if found is None:
-            raise ImportError("the Python package backports.zstd is not there")
-        ZstdDecompressor = found.ZstdDecompressor  # noqa: N806
-    options = dict([_ZSTD_WINDOW_LOG_MAX])
 
-    def decompress_by_zstd(data: bytes, limit: int) -> bytes:
-        return _complete(ZstdDecompressor(None, options), data, limit)
-
-    return decompress_by_zstd
+        return ZstdDecompressor
+    found = _packaged_extension("backports.zstd._zstd")
+    if found is None:
+        raise ImportError("the Python package backports.zstd is not there")
+    return found.ZstdDecompressor
 
 
 def _complete(decompressor: Any, data: bytes, limit: int) -> bytes:

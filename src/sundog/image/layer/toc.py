@@ -1,0 +1,270 @@
+"""The table of contents of a blob: what its files are, and where their contents begin.
+
+eStargz and zstd:chunked have nearly the same table, in JSON: ``entries`` is a list of objects, in
+the order of the archive.  Other members of the object mean nothing here.
+
+Specification: stargz-snapshotter, docs/estargz.md, "TOC"; containers/storage, pkg/chunked.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import UTC, datetime
+
+from sundog.base.record.chunk_table import CHUNK_LIMIT, HOLE_LIMIT, Chunk
+from sundog.errors import ArchiveError
+from sundog.image.layer.header import NANOSECONDS, Member
+from sundog.image.layer.names import display
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+TOC_LIMIT = 128 << 20  # bytes of the text
+ENTRIES_LIMIT = 1_000_000  # chunks count, too
+_ZEROS = "zeros"
+_CHUNK_TYPE = "chunk"
+_KINDS = {
+    "reg": "f", "dir": "d", "symlink": "l", "hardlink": "h", "char": "c", "block": "b", "fifo": "p",
+}  # fmt: skip
+_NUMBER_LIMIT = 1 << 63
+_ID_LIMIT = 1 << 32
+_DEVICE_LIMIT = 1 << 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHA256 = "sha256:"
+_LOST = "\ufffd"  # Go's JSON writes it for each byte that is not UTF-8
+
+Entry = dict[str, object]
+
+
+class TocFile:
+    """A member, and its chunks; ``pieces`` are where each begins in the blob, -1 for zeros.
+
+    ``end`` is where the last piece ends, if the table says that, else -1.
+    """
+
+    __slots__ = ("chunks", "digests", "end", "member", "pieces", "skipped")
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.pieces: list[int] = []
+        self.chunks: list[int] = []  # where each begins in the file
+        self.digests: list[bytes] = []
+        self.skipped: list[int] = []
+        self.end = -1
+
+
+def parse_toc(text: bytes) -> list[TocFile]:
+    """Return the members of a table of contents, in order.  Raises ArchiveError."""
+    found: list[TocFile] = []
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError:
+        raise ArchiveError("its table of contents is not UTF-8") from None
+    for count, entry in enumerate(_entries(decoded), 1):
+        if count > ENTRIES_LIMIT:
+            raise ArchiveError(f"a table of contents of more than {ENTRIES_LIMIT:,} entries")
+        if type(entry) is not dict:
+            raise ArchiveError("an entry of its table of contents is no object")
+        if entry.get("type") == _CHUNK_TYPE:
+            if not found or found[-1].member.kind != "f":
+                raise ArchiveError("its table of contents has a chunk of no file")
+            _add_chunk(found[-1], entry)
+            continue
+        file = TocFile(_member(entry))
+        found.append(file)
+        if file.member.kind == "f" and file.member.size:
+            _add_chunk(file, entry)
+    return found
+
+
+def chunks_of(file: TocFile, ends: Sequence[int]) -> list[Chunk]:
+    """Return the chunks of ``file``; ``ends`` are where its pieces end.  Raises ArchiveError.
+
+    They cover the file.  Pieces may overlap: each chunk has a digest.
+    """
+    chunks = []
+    stops = [*file.chunks[1:], file.member.size]
+    if file.chunks and file.chunks[0]:
+        raise _wrong(file, "its first chunk does not begin at 0")
+    for start, stop, piece, end, skipped, digest in zip(
+        file.chunks, stops, file.pieces, ends, file.skipped, file.digests, strict=True
+    ):
+        length, packed = stop - start, end - piece if piece >= 0 else 0
+        limit = CHUNK_LIMIT if piece >= 0 else HOLE_LIMIT
+        if not 0 < length <= limit or not 0 <= packed <= CHUNK_LIMIT or skipped > CHUNK_LIMIT:
+            raise _wrong(file, f"a chunk of {length} bytes in {packed}")
+        if piece >= 0 and not packed:
+            raise _wrong(file, "a chunk without bytes")
+        chunks.append(Chunk(max(piece, 0), packed, start, length, digest=digest, skipped=skipped))
+    return chunks
+
+
+def _add_chunk(file: TocFile, entry: Entry) -> None:
+    is_zeros = entry.get("chunkType", "") == _ZEROS
+    digest = entry.get("chunkDigest") or ("" if file.chunks else entry.get("digest"))
+    offset = _number(entry, "offset")
+    file.chunks.append(_number(entry, "chunkOffset"))
+    file.pieces.append(-1 if is_zeros else offset)
+    file.skipped.append(_number(entry, "innerOffset"))
+    if end := _number(entry, "endOffset"):
+        file.end = end
+    try:
+        if type(digest) is not str or not digest.startswith(_SHA256):
+            raise ValueError
+        found = bytes.fromhex(digest.removeprefix(_SHA256))
+        if len(found) != 32:
+            raise ValueError
+    except ValueError:
+        raise _wrong(file, "a chunk without a SHA-256 digest") from None
+    file.digests.append(found)
+
+
+def _member(entry: Entry) -> Member:
+    member = Member()
+    kind = _KINDS.get(_text(entry, "type"), "")
+    name, link = _text(entry, "name"), _text(entry, "linkName")
+    if _LOST in name + link:
+        raise ArchiveError(f"{display(name.encode())}: its table has lost a part of the name")
+    member.name, member.link = _encoded(name), _encoded(link)
+    if not kind:
+        raise ArchiveError(f"{display(member.name)}: an entry of an unknown type")
+    member.kind = kind
+    member.mode = _number(entry, "mode") & 0o7777
+    member.uid = _number(entry, "uid", _ID_LIMIT)
+    member.gid = _number(entry, "gid", _ID_LIMIT)
+    member.size = _number(entry, "size") if kind == "f" else 0
+    member.major = _number(entry, "devMajor", _DEVICE_LIMIT)
+    member.minor = _number(entry, "devMinor", _DEVICE_LIMIT)
+    member.mtime_ns = _time(_text(entry, "modtime"))
+    member.xattrs = _xattrs(entry.get("xattrs"))
+    return member
+
+
+def _xattrs(value: object) -> dict[bytes, bytes]:
+    if not value:
+        return {}
+    if type(value) is not dict:
+        raise ArchiveError("extended attributes of its table are no object")
+    try:
+        return {_encoded(k): base64.b64decode(v or "", validate=True) for k, v in value.items()}
+    except (binascii.Error, TypeError, ValueError):
+        raise ArchiveError("an extended attribute of its table is not in base64") from None
+
+
+def _time(text: str) -> int:
+    """Return the nanoseconds of a time as in RFC 3339; no text is 0."""
+    if not text:
+        return 0
+    head, dot, rest = text.partition(".")
+    digits = len(rest) - len(rest.lstrip("0123456789"))
+    fraction = rest[:digits] if dot else ""
+    try:
+        seconds = datetime.fromisoformat(head + rest[digits:])
+        if seconds.tzinfo is None:
+            raise ValueError
+        whole = seconds - _EPOCH
+    except (ValueError, OverflowError):
+        raise ArchiveError(f"a time of its table of contents is wrong: {text[:40]}") from None
+    count = whole.days * 86400 + whole.seconds
+    return count * NANOSECONDS + int(fraction[:9].ljust(9, "0"))
+
+
+def _number(entry: Entry, key: str, limit: int = _NUMBER_LIMIT) -> int:
+    value = entry.get(key, 0)
+    if type(value) is not int or not 0 <= value < limit:
+        raise ArchiveError(f"{key} of an entry of its table of contents is out of range")
+    return value
+
+
+def _text(entry: Entry, key: str) -> str:
+    value = entry.get(key, "")
+    if type(value) is not str:
+        raise ArchiveError(f"{key} of an entry of its table of contents is no text")
+    return value
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise ArchiveError("a name in its table of contents is not UTF-8") from None
+
+
+def _wrong(file: TocFile, why: str) -> ArchiveError:
+    return ArchiveError(f"{display(file.member.name)}: {why}, says its table of contents")
+
+
+def _entries(text: str) -> Iterator[object]:
+    """Yield the elements of ``entries`` one by one, so that the objects of all never exist."""
+    scan = _Scanner(text)
+    for key in scan:
+        if key == "entries":
+            yield from scan.elements()
+        else:
+            scan.value()
+
+
+class _Scanner:
+    """Reads one object of JSON, whose values may be taken in parts."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._decode = json.JSONDecoder().raw_decode
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the keys of the object; the caller takes the value of each before the next."""
+        self._take("{")
+        if self._next() == "}":
+            return
+        separator = ","
+        while separator == ",":
+            key = self.value()
+            if type(key) is not str:
+                raise self._wrong()
+            self._take(":")
+            yield key
+            separator = self._take(",}")
+
+    def elements(self) -> Iterator[object]:
+        """Yield the elements of the list that comes next."""
+        self._take("[")
+        if self._next() == "]":
+            self._take("]")
+            return
+        separator = ","
+        while separator == ",":
+            yield self.value()
+            separator = self._take(",]")
+
+    def value(self) -> object:
+        """Return the value that comes next."""
+        self._next()
+        try:
+            value, self._at = self._decode(self._text, self._at)
+        except (ValueError, RecursionError):
+            raise self._wrong() from None
+        found: object = value
+        return found
+
+    def _next(self) -> str:
+        """Return the next character that is no space, "" at the end; it stays the next one."""
+        text, at = self._text, self._at
+        while at < len(text) and text[at] in " \t\r\n":
+            at += 1
+        self._at = at
+        return text[at : at + 1]
+
+    def _take(self, characters: str) -> str:
+        """Take one of ``characters``, which must come next."""
+        found = self._next()
+        if not found or found not in characters:
+            raise self._wrong()
+        self._at += 1
+        return found
+
+    def _wrong(self) -> ArchiveError:
+        return ArchiveError(f"its table of contents is not JSON, at character {self._at}")

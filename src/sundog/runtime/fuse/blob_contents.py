@@ -1,0 +1,145 @@
+"""The contents of a layer whose file is a blob, by its table of chunks: ``record.chunk_table``.
+
+The blob is a stranger's.  A chunk's bytes leave this module only if they have the digest in the
+table; memory is bounded whatever a piece unpacks to.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.cpython import allocate_lock
+from sundog.base.record.chunk_table import ZSTD_FRAMES, ChunkTable
+from sundog.errors import StoreError
+from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from mmap import mmap
+    from typing import Protocol
+
+    from sundog.base.record.chunk_table import Chunk
+
+    class Blob(Protocol):
+        """The bytes of a blob.  Threads may share it."""
+
+        def read(self, offset: int, size: int) -> bytes:
+            """Return ``size`` bytes from ``offset`` on.  May wait.  Raises OSError."""
+
+        def discard(self, offset: int, size: int) -> bool:
+            """Forget bytes that were wrong; return whether ``read`` may return others then."""
+
+
+_KEPT = 32 << 20  # bytes of chunks that were read last
+_LARGE = 4 << 20  # bytes of a chunk; of larger ones, one is unpacked at a time
+
+
+class FileBlob:
+    """A blob that is complete, in the open file ``fd``."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See ``Blob``."""
+        return os.pread(self._fd, size, offset)
+
+    def discard(self, _offset: int, _size: int) -> bool:
+        """See ``Blob``."""
+        return False
+
+
+class BlobContents:
+    """The contents of the files in ``blob``, as the ``table`` of its chunks says."""
+
+    __slots__ = ("_blob", "_chunks", "_kept", "_large", "_lock", "_making", "_sha256", "_unpack")
+
+    def __init__(self, table: bytes | mmap, blob: Blob) -> None:
+        """Load what unpacks it.  Raises StoreError, and ImportError."""
+        # Only a server of such a layer needs it.
+        from hashlib import sha256  # noqa: PLC0415
+
+        self._sha256 = sha256
+        self._chunks = ChunkTable(table)
+        self._blob = blob
+        is_zstd = self._chunks.kind == ZSTD_FRAMES
+        self._unpack: Callable[[bytes, int], bytes] = (
+            zstd_unpacker() if is_zstd else gzip_unpacker()
+        )
+        self._lock = allocate_lock()  # for what follows
+        self._kept: dict[int, bytes] = {}  # the chunk used last is the last
+        self._making: dict[int, object] = {}  # chunk → a lock that its reader holds
+        self._large = allocate_lock()
+
+    def read(self, place: int, length: int, offset: int, size: int) -> Sequence[bytes | memoryview]:
+        """See ``LayerContents``."""
+        end = min(offset + size, length)
+        number = self._chunks.find(place, offset)
+        last = self._chunks.last(place)
+        parts: list[bytes | memoryview] = []
+        while offset < end:
+            chunk = self._chunks.chunk(number) if number <= last else None
+            if chunk is None or not chunk.offset <= offset < chunk.offset + chunk.length:
+                raise StoreError(f"damaged layer: chunks of the file at {place} are missing")
+            start, stop = offset - chunk.offset, min(end - chunk.offset, chunk.length)
+            if chunk.is_zeros:
+                parts.append(bytes(stop - start))
+            else:
+                parts.append(memoryview(self._contents(number, chunk))[start:stop])
+            offset += stop - start
+            number += 1
+        return parts
+
+    def _contents(self, number: int, chunk: Chunk) -> bytes:
+        """Return a chunk; each is unpacked by one thread, and others wait for it."""
+        while True:
+            with self._lock:
+                found = self._kept.pop(number, None)
+                if found is not None:
+                    self._kept[number] = found
+                    return found
+                making = self._making.get(number)
+                if making is None:
+                    making = self._making[number] = allocate_lock()
+                    making.acquire()
+                    break
+            with making:  # type: ignore[attr-defined]
+                pass
+        try:
+            if chunk.length > _LARGE:
+                with self._large:
+                    found = self._checked(number, chunk)
+            else:
+                found = self._checked(number, chunk)
+            with self._lock:
+                self._keep(number, found)
+            return found
+        finally:
+            with self._lock:
+                del self._making[number]
+            making.release()
+
+    def _keep(self, number: int, contents: bytes) -> None:
+        self._kept[number] = contents
+        size = sum(map(len, self._kept.values()))
+        while size > _KEPT and len(self._kept) > 1:
+            size -= len(self._kept.pop(next(iter(self._kept))))
+
+    def _checked(self, number: int, chunk: Chunk) -> bytes:
+        """Fetch and unpack a chunk; if it is wrong, do so once more from wherever it may come."""
+        for _ in range(2):
+            packed = self._blob.read(chunk.blob_offset, chunk.blob_length)
+            try:
+                contents = self._unpack(packed, chunk.skipped + chunk.length)[chunk.skipped :]
+            except Exception:  # each library has its own types
+                contents = b""
+            if self._sha256(contents).digest() == chunk.digest and len(contents) == chunk.length:
+                return contents
+            if not self._blob.discard(chunk.blob_offset, chunk.blob_length):
+                break
+        raise StoreError(
+            f"damaged layer: chunk {number} of its blob has another digest", "pull the image again"
+        )
