@@ -45,8 +45,8 @@ NEEDS = (
     "apache2-utils", "apparmor", "bash-completion", "btrfs-progs", "bubblewrap", "buildah",
     "busybox-static", "bzip2", "charliecloud-builders", "charliecloud-runtime", "crun",
     "docker-registry", "dpkg-dev", "e2fsprogs", "fakeroot", "fish", "gcc", "git", "groff-base",
-    "libarchive-tools", "libfuse3-dev", "liblz4-1", "liblzo2-2", "libseccomp2", "make", "mount",
-    "mpich", "musl-tools", "openmpi-bin", "openssh-client", "openssl", "podman", "procps",
+    "libarchive-tools", "libfuse3-dev", "liblz4-1", "liblzo2-2", "libseccomp2", "lmod", "make",
+    "mount", "mpich", "musl-tools", "openmpi-bin", "openssh-client", "openssl", "podman", "procps",
     "qemu-user", "rpm", "rsync", "runc", "skopeo", "squashfs-tools", "squashfs-tools-ng",
     "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
 )  # fmt: skip

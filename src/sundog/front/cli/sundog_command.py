@@ -49,6 +49,8 @@ _OWN = {
     "exec": ("sundog_run", "run_in_container"),
     "root": ("sundog_root", "root"),
     "kernel install": ("sundog_kernel", "install"),
+    "install": ("sundog_install", "install"),
+    "uninstall": ("sundog_install", "uninstall"),
     "ps": ("sundog_containers", "ps"),
     "stop": ("sundog_containers", "stop"),
     "kill": ("sundog_containers", "kill"),

@@ -51,6 +51,7 @@ from sundog.front.podman.image_options import (
 from sundog.front.podman.jupyter_options import KERNEL_INSTALL
 from sundog.front.podman.mock_root_options import ROOT
 from sundog.front.podman.run_options import EXEC, RUN
+from sundog.front.podman.site_options import INSTALL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ _OWN: dict[str, tuple[str, str, str, Sequence[Option]]] = {
              "sundog-fakeroot -i FILE -s FILE -- COMMAND", ROOT),
     "kernel install": ("IMAGE [-- OPTION…]", "show Jupyter a kernel of an image",
                        "sundog apptainer exec OPTION IMAGE KERNEL", KERNEL_INSTALL),
+    "install": ("", "install this version for all users of a site", "(nothing)", INSTALL),
+    "uninstall": ("", "remove what install has made", "(nothing)", INSTALL),
     "info": ("", "print facts about this installation", "ch-image gestalt storage-path", PLAIN),
     "version": ("", "print the version", "ch-image --version", PLAIN),
     "doctor": ("", "try what Sundog needs here, and print what repairs it",
