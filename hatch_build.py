@@ -39,6 +39,7 @@ class WheelHook(BuildHookInterface[Any]):
         if version == "editable":
             build_data["shared_scripts"] |= self.stubs
             return
+        self.add_start(root, directory, build_data)  # first: it may fail
         joiner = load(root, "join_launcher")
         for name in joiner.MODULES:
             joined = directory / f"{name}.py"
@@ -56,7 +57,6 @@ class WheelHook(BuildHookInterface[Any]):
         subprocess.run([*maker, str(root), str(share)], check=True)
         for path in filter(Path.is_file, share.rglob("*")):
             build_data["shared_data"][str(path)] = f"share/{path.relative_to(share)}"
-        self.add_start(root, directory, build_data)
 
     def add_start(self, root: Path, directory: Path, build_data: dict[str, Any]) -> None:
         """Add the commands: compiled, in a wheel for one platform, or else only the script.

@@ -403,14 +403,20 @@ def our_imports(source: Path, name: str, *, is_alone: bool) -> list[str]:
 def parse_module(source: Path, name: str) -> ast.Module:
     """Return the module ``name`` of ``source``, without the code for type checkers.
 
-    Its private names are those of a joined module.
+    Its private names are those of a joined module.  The tree is the caller's own.
     """
+    return ast.parse(prepared_text(source, name))
+
+
+@cache
+def prepared_text(source: Path, name: str) -> str:
+    """Return the text of which ``parse_module`` makes a tree: to parse is cheap, to rename not."""
     path = source.joinpath(*name.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     tree.body = [statement for statement in tree.body if not is_for_types(statement)]
     rename_private(tree, name)
-    return Direct(source).visit(tree)
+    return ast.unparse(Direct(source).visit(tree))
 
 
 @cache
