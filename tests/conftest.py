@@ -30,7 +30,7 @@ import hypothesis
 import pytest
 from scripts.bases import makers
 
-from tests import selection
+from tests import forked, selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -141,6 +141,7 @@ def nothing_is_left_running(request: pytest.FixtureRequest) -> Generator[None]:
     directories: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
     yield
     directory = os.fsencode(directories.getbasetemp())
+    forked.end()
     deadline = time.monotonic() + 10
     while left := _processes_in(directory):
         assert time.monotonic() < deadline, f"left running: {left}"
@@ -148,7 +149,11 @@ def nothing_is_left_running(request: pytest.FixtureRequest) -> Generator[None]:
 
 
 def _processes_in(directory: bytes) -> list[str]:
-    """Return the processes whose command line or working directory contains ``directory``."""
+    """Return the processes whose command line or working directory contains ``directory``.
+
+    Forks have the command line of the process that made them.
+    """
+    mark = forked.MARK.encode()
     found = []
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -156,7 +161,8 @@ def _processes_in(directory: bytes) -> list[str]:
             place = os.readlink(f"/proc/{process}/cwd".encode())
         except OSError:  # it has ended, or is another user's
             continue
-        if directory in line + place and int(process) != os.getpid():
+        of_tests = directory in line + place or mark in line
+        if of_tests and int(process) != os.getpid():
             found.append(f"{process}: {os.fsdecode(line)}")
     return found
 
@@ -280,8 +286,13 @@ def run_program(
         timeout=timeout,
         check=False,
     )
-    if check and done.returncode:
-        name = os.path.basename(argv[0])
+    return _checked(done) if check else done
+
+
+def _checked(done: Completed) -> Completed:
+    """Return the result of a command; its failure fails the test."""
+    if done.returncode:
+        name = os.path.basename(done.args[0])
         pytest.fail(f"{name}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return done
 
@@ -300,8 +311,11 @@ def podman_options(subcommand: str) -> list[str]:
     return sorted(set(re.findall(r"(?<=[ ,])--[a-z][a-z-]+", text)))
 
 
-def runner(name: str, storage: Path) -> Runner:
-    """Return a function that runs a command on a storage directory."""
+def runner(name: str, storage: Path, *, starts: bool = False) -> Runner:
+    """Return a function that runs a command on a storage directory.
+
+    The command is a fork (tests/forked.py) where that can be, unless the tests are of ``starts``.
+    """
 
     def run(
         *arguments: str | os.PathLike[str],
@@ -310,13 +324,13 @@ def runner(name: str, storage: Path) -> Runner:
         cwd: Path | None = None,
         timeout: float = 120,
     ) -> Completed:
-        return run_program(
-            [*command(name), *arguments],
-            check=check,
-            env={"CH_IMAGE_STORAGE": str(storage)} | dict(env or {}),
-            cwd=cwd,
-            timeout=timeout,
-        )
+        more = {"CH_IMAGE_STORAGE": str(storage)} | dict(env or {})
+        if starts or not forked.can_be(name, os.environ | more):
+            argv = [*command(name), *arguments]
+            return run_program(argv, check=check, env=more, cwd=cwd, timeout=timeout)
+        words = [os.fspath(word) for word in arguments]
+        done = forked.forks().run(name, words, os.environ | more, cwd or Path.cwd(), timeout)
+        return _checked(done) if check else done
 
     return run
 
