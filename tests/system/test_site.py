@@ -42,16 +42,20 @@ def test_the_site_is_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "link", ["../how-to/faq.md#no-such-heading", "nothing.md", "../../README.md#nothing"]
-)
-def test_a_link_that_leads_nowhere_is_an_error(link: str, tmp_path: Path) -> None:
+def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
+    links = {  # and the part that the complaint has
+        "../how-to/faq.md#no-such-heading": "faq.md#no-such-heading",
+        "nothing.md": "nothing.md",
+        "../../README.md#nothing": "index.md#nothing",
+    }
     for name in ("mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"):
         shutil.copy(CHECKOUT / name, tmp_path)
     for name in ("docs", "scripts"):
         shutil.copytree(CHECKOUT / name, tmp_path / name)
     with (tmp_path / "docs/tutorial/image.md").open("a") as page:
-        page.write(f"\n[a link]({link})\n")
+        page.write("".join(f"\n[a link]({link})\n" for link in links))
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode != 0
-    assert "tutorial/image.md" in done.stderr
+    told = [line for line in done.stderr.splitlines() if "tutorial/image.md" in line]
+    for part in links.values():
+        assert any(part in line for line in told), (part, told)

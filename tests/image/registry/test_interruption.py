@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.image.registry.servers import InProcessRegistry
 
 # The moments of each command at which ^C comes; `make interruptions` uses more.
-TRIES = int(os.environ.get("SUNDOG_TRIES", "8"))
+TRIES = int(os.environ.get("SUNDOG_TRIES", "4"))
 _SECONDS = 60
 _AT_TERMINAL = b"\x03"  # the byte that ^C sends
 
