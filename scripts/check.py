@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -109,9 +108,21 @@ def workplace(user: account.Account) -> Iterator[Workplace]:
             os.chown(temporary, user.uid, user.gid)
         yield Workplace(path, user)
     finally:
-        # Some tests leave directories of mode 0000.
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a run's directory: more than a million files, so each processor removes some."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(removed, path.glob("tmp/pytest-of-*/pytest-[0-9]*/*")))
+    if not removed(path):  # some tests leave directories of mode 0000
         subprocess.run(["chmod", "-R", "u+rwX", path], capture_output=True, check=False)
-        shutil.rmtree(path, ignore_errors=True)
+        removed(path)
+
+
+def removed(path: Path) -> bool:
+    """Remove a file tree as far as its modes allow it; tell whether it is gone."""
+    return not subprocess.run(["rm", "-rf", path], capture_output=True, check=False).returncode
 
 
 def venv(python: Path) -> Path:
@@ -252,10 +263,10 @@ def main() -> int:
         found = list(install.pythons().values())
         # The newest Python for all tests, then the oldest.
         pythons = found[:1] if options.lint or few else list(dict.fromkeys([found[0], found[-1]]))
-        install.wheel()
         # Each of these jobs keeps one core busy.
         with workplace(user) as place, ThreadPoolExecutor() as pool:
             making = [pool.submit(makers.base, name) for name in bases]
+            install.wheel()
             venvs = list(pool.map(venv, pythons))
             # While lint checks types on one core, the other makes what tests compare with.
             keeping = pool.submit(compared, making)
