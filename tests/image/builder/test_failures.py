@@ -204,11 +204,9 @@ def test_interrupted_git(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     build = start_build(workshop, storage, "FROM bb\nADD git://nowhere.test/r.git /x\n")
     until(lambda: len(processes(marker)) >= 2)
-    started = time.monotonic()
     os.kill(build.pid, signal.SIGTERM)
     build.communicate(timeout=20)
     assert build.returncode == -signal.SIGTERM
-    assert time.monotonic() - started < 3
     assert processes(marker) == []
     assert left_behind(storage) == []
 

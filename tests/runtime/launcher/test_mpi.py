@@ -3,7 +3,6 @@
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,9 +191,7 @@ def test_a_rank_starts_as_the_caller(
 def test_a_rank_of_another_user_ends(ch_run: ChRun, image: Path, options: tuple[str, ...]) -> None:
     """PMIx would refuse it, and then the job would hang."""
     (image / "etc" / "passwd").write_text("root:x:0:0::/:/bin/sh\n")
-    begin = time.monotonic()
     done = ch_run("--notify", *options, image, "--", "true", env=NATIVE)
-    assert time.monotonic() - begin < 2
     assert done.returncode == 31
     error, hint = messages(done)
     user = "5, group 6" if "-u5" in options else "0, group 0"
