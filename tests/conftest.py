@@ -84,7 +84,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = selection.off_the_diagonals(items)
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    selection.put_longest_first(items)
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    selection.put_longest_first(items, processes)
     selection.mark_slow(items)
 
 

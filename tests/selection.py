@@ -21,9 +21,10 @@ EVERY_CASE = tuple(
 )
 SAMPLED = 10  # of a module's functions that work with files, the first, and one of so many
 
-# A test of these may take a minute.  They come first, so that no process of pytest works on one at
-# the end while the others have nothing left to do.
-LONGEST = ("cluster", "dockerfiles", "system")
+# A test of these may take a minute, or sleep for long.  They come first, so that no process of
+# pytest works on one at the end while the others have nothing left to do.
+LONGEST = ("cluster", "dockerfiles", "shared_store", "system")
+FOR_SECONDS = "test_fuzz"  # modules of that name fill a given time
 
 # These are about the storage drivers.  So the tests above them may take turns.
 OF_DRIVERS = ("layer", "store")
@@ -34,9 +35,30 @@ MARKERS = (
 )
 
 
-def put_longest_first(items: list[pytest.Item]) -> None:
-    """Put the tests of ``LONGEST`` before all others."""
-    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+def put_longest_first(items: list[pytest.Item], processes: int) -> None:
+    """Put the longest tests first in each of the equal parts with which ``processes`` begin.
+
+    Those of a directory stay together: they share what is made once in a process.  The modules of
+    ``system`` share nothing.
+    """
+    longest: defaultdict[Path, list[pytest.Item]] = defaultdict(list)
+    others = []
+    for item in items:
+        module = item.path
+        if module.parent.name not in LONGEST and module.stem != FOR_SECONDS:
+            others.append(item)
+        else:
+            longest[module if module.parent.name == "system" else module.parent].append(item)
+    dealt: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    for together in sorted(longest.values(), key=len, reverse=True):
+        min(dealt, key=len).extend(together)
+    total = len(items)
+    items.clear()
+    for number, part in enumerate(dealt, 1):
+        items += part
+        count = max(0, total * number // processes - len(items))
+        items += others[:count]
+        del others[:count]
 
 
 def mark_slow(items: Sequence[pytest.Item]) -> None:

@@ -1,13 +1,16 @@
-"""The diagonal of a matrix: few cases, and in them each value of each parameter."""
+"""The diagonal of a matrix: few cases, and in them each value of each parameter; the order."""
 
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from scripts.check import parsed_options
 
-from tests.selection import diagonal
+from tests.selection import diagonal, put_longest_first
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,20 @@ def test_matrices_by_another_word_are_refused(
     with pytest.raises(SystemExit):
         parsed_options()
     assert "argument --matrices: invalid choice: 'typo'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("processes", [1, 2, 6])
+def test_each_process_begins_with_some_of_the_longest(processes: int) -> None:
+    places = [f"image/{number}/test_a.py" for number in range(50)]
+    places += [f"system/test_{number}.py" for number in range(6)]
+    places += ["cluster/test_a.py", "cluster/test_b.py", "hostile/test_fuzz.py"]
+    items: list[Any] = [SimpleNamespace(path=Path("tests", place)) for place in places]
+    left = list(items)
+    put_longest_first(left, processes)
+    assert sorted(map(id, left)) == sorted(map(id, items))
+    order = [item.path.parent.name for item in left]
+    begins = {order[len(order) * number // processes] for number in range(processes)}
+    assert begins.isdisjoint(map(str, range(50)))
+    assert order[order.index("cluster") + 1] == "cluster"
+    others = [name for name in order if name.isdigit()]
+    assert others == sorted(others, key=int)
