@@ -20,6 +20,7 @@ import io
 import json
 import os
 import pkgutil
+import re
 import select
 import selectors
 import signal
@@ -110,9 +111,9 @@ class Forks:
 
 
 def _umask() -> int:
-    umask = os.umask(0o022)
-    os.umask(umask)
-    return umask
+    """Read the umask and change it for no moment: other threads may make files."""
+    (umask,) = re.findall(r"^Umask:\s*(\d+)$", Path("/proc/self/status").read_text(), re.M)
+    return int(umask, 8)
 
 
 def _read(streams: Sequence[int], timeout: float) -> list[io.BytesIO]:

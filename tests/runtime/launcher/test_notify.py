@@ -370,7 +370,7 @@ def test_damaged_records(ch_run: ChRun, tree: Path) -> None:
 
 @pytest.mark.slow
 def test_many_records_survive_empty_caches(
-    ch_run: ChRun, tree: Path, installed: Path, root_helper: RootHelper
+    tree: Path, installed: Path, root_helper: RootHelper
 ) -> None:
     """Inode numbers stay the same under -W (xino), on the tmpfs and on the image below."""
     (tree / "many").mkdir()
