@@ -7,10 +7,8 @@ of the targets.  Two targets do not run equal steps twice: builds in one store t
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,10 +16,11 @@ from sundog.base.kernel.process import fork, set_pdeathsig
 from sundog.front.cli.sundog_context import EXIT_SUNDOG
 from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
 from sundog.image.builder.jobs.running_process import (
-    PATIENCE,
     RunningProcess,
+    end_all,
     end_at_once,
     lost,
+    with_news,
 )
 from sundog.image.builder.jobs.screen import Screen
 
@@ -96,11 +95,12 @@ class TargetCrew:
                 if not self._running:
                     return 0
                 self._listen(self._screen.period)
-            self._end()
+            end_all(lambda: [*self._running.values()], self._listen)
         except BaseException:
             end_at_once([*self._running.values()])
-            self._screen.clear()
             raise
+        finally:
+            self._screen.clear()
         return self._show_failure(min(self._failed))
 
     @property
@@ -158,15 +158,7 @@ class TargetCrew:
 
     def _listen(self, seconds: float) -> None:
         """Take output and ends of targets, or wait for some."""
-        poll = select.poll()
-        places = {}
-        for running in self._running.values():
-            for fd in running.descriptors:
-                poll.register(fd, select.POLLIN)
-                places[fd] = running
-        for running in {
-            places[fd].index: places[fd] for fd, _ in poll.poll(seconds * 1000)
-        }.values():
+        for running in with_news(self._running.values(), seconds):
             has_ended = running.has_ended(0)  # first: all of its output is there then
             while pieces := running.received():
                 for stream, piece in pieces:
@@ -185,19 +177,6 @@ class TargetCrew:
             self._output.finish(index)
         if not (status and running.is_ended):
             self._statuses[index] = status
-
-    def _end(self) -> None:
-        """End all targets that run."""
-        for running in self._running.values():
-            running.end()
-        deadline = time.monotonic() + PATIENCE
-        while self._running:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                for running in self._running.values():
-                    running.kill()
-            self._listen(max(left, 1))
-        self._screen.clear()
 
     def _show_failure(self, first: int) -> int:
         """Show what has waited of those up to the target that failed, and a line for the others."""
