@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Runner
 
+pytestmark = pytest.mark.slow
+
 # What makes a target meet others: a cache mount that all have.
 MEET = "RUN --mount=type=cache,target=/m "
 
