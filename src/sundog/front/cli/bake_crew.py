@@ -16,6 +16,7 @@ from sundog.base.kernel.process import fork, set_pdeathsig
 from sundog.front.cli.sundog_context import EXIT_SUNDOG
 from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
 from sundog.image.builder.jobs.running_process import (
+    NO_MORE,
     RunningProcess,
     end_all,
     end_at_once,
@@ -119,18 +120,27 @@ class TargetCrew:
         """Fork for targets as far as there are jobs, which all that run share."""
         count = min(self._jobs, len(self._running) + len(ready))
         for index in ready[: count - len(self._running)]:
-            self._fork(index, self._jobs // count)
+            try:
+                self._fork(index, self._jobs // count)
+            except OSError as error:
+                if error.errno not in NO_MORE or not self._running:
+                    raise
+                return  # the kernel may allow another process when one of these has ended
 
     def _fork(self, index: int, jobs: int) -> None:
         target = self._targets[index]
-        self._begun.add(index)
-        self._output.add(index, ("info", f"target: {target.name}"))
         streams = (_STDOUT,) if os.path.sameopenfile(_STDOUT, _STDERR) else (_STDOUT, _STDERR)
         pipes = {stream: os.pipe() for stream in streams}
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
-        pid = fork()
+        try:
+            pid = fork()
+        except OSError:
+            for both in pipes.values():
+                for end in both:
+                    os.close(end)
+            raise
         if not pid:
             ends = [pipes[stream][1] for stream in (streams[0], streams[-1])]
             self._be_target(parent, ends, [f"--jobs={jobs}", *target.line])
@@ -138,6 +148,8 @@ class TargetCrew:
             os.close(end)
             os.set_blocking(source, False)
         sources = {stream: source for stream, (source, _) in pipes.items()}
+        self._begun.add(index)
+        self._output.add(index, ("info", f"target: {target.name}"))
         self._running[index] = _RunningTarget(index, pid, target.name, sources)
 
     def _be_target(self, parent: int, ends: Sequence[int], line: Sequence[str]) -> NoReturn:
@@ -153,6 +165,8 @@ class TargetCrew:
                 status = self._run(line)
                 sys.stdout.flush()
                 sys.stderr.flush()
+        except Exception as error:  # nobody else would print it
+            self._report.trace(error)
         finally:
             os._exit(status if status >= 0 else EXIT_SUNDOG)
 

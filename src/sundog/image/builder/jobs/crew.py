@@ -7,7 +7,6 @@ the stage to its end, and sends back what has come of it.  Nothing is forked for
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from contextlib import suppress
@@ -20,7 +19,7 @@ from sundog.image.builder.force import Force
 from sundog.image.builder.jobs.crossing import pack, unpack
 from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
 from sundog.image.builder.jobs.order import StageOrder
-from sundog.image.builder.jobs.running_process import end_all, end_at_once, with_news
+from sundog.image.builder.jobs.running_process import NO_MORE, end_all, end_at_once, with_news
 from sundog.image.builder.jobs.running_stage import RunningStage
 from sundog.image.builder.jobs.screen import Screen
 from sundog.image.builder.jobs.stage_ends import StageEnds
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from sundog.image.builder.state import BuildState, StageResult
     from sundog.image.store.store import Loose
 
-_NO_MORE = (errno.EAGAIN, errno.ENOMEM)
 _UNTRIED = 1 << 30  # more than the index of any stage
 
 
@@ -204,7 +202,7 @@ class StageCrew:
         except OSError as error:
             ours.close()
             theirs.close()
-            if error.errno not in _NO_MORE:
+            if error.errno not in NO_MORE:
                 raise
             return
         if pid:

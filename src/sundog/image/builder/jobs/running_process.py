@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     _P = TypeVar("_P", bound="RunningProcess")
 
+NO_MORE = (errno.EAGAIN, errno.ENOMEM)  # of fork(2): perhaps later
 _READ = 1000  # bytes of output in which its last line is
 _PATIENCE = 10.0  # seconds for the cleaning up of a process that is ended
 
