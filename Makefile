@@ -57,7 +57,7 @@ fuzz: python
 	@$(RUN) scripts.fuzz $(ARGS)
 
 kills: python
-	@SUNDOG_KILLS=100 SUNDOG_CUTS=60 SUNDOG_NODE_ROUNDS=8 $(RUN) scripts.check -- -s \
+	@SUNDOG_KILLS=100 SUNDOG_STAGE_KILLS=200 SUNDOG_CUTS=60 SUNDOG_NODE_ROUNDS=8 $(RUN) scripts.check -- -s \
 	    tests/image/pull/test_kills.py tests/image/registry/test_kills.py tests/image/store/test_kills.py \
 	    tests/image/store/test_power_cuts.py tests/image/builder/test_failures.py \
 	    tests/image/builder/test_notify_changes.py tests/image/builder/test_together.py tests/image/builder/test_jobs.py \

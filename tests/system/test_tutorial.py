@@ -1,4 +1,4 @@
-"""The tutorial, the README and the concepts, executed: files, commands, output."""
+"""The tutorials, the README and the concepts, executed: files, commands, output."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 TUTORIAL, README = CHECKOUT / "docs" / "tutorial" / "image.md", CHECKOUT / "README.md"
+PIPELINE = CHECKOUT / "docs" / "tutorial" / "pipeline.md"
 CONCEPTS = CHECKOUT / "docs" / "explanation" / "concepts.md"
 
 

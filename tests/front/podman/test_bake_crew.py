@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,14 +12,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sundog.base.kernel.process import fork
+from sundog.front.cli import bake_crew
+from sundog.front.cli.bake_crew import Target, TargetCrew
 from sundog.front.cli.bake_file import from_bake
+from sundog.front.cli.report import Report
 from tests.conftest import command, until
 from tests.image.builder.test_failures import left_behind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.conftest import Runner
+
+pytestmark = pytest.mark.slow
 
 # What makes a target meet others: a cache mount that all have.
 MEET = "RUN --mount=type=cache,target=/m "
@@ -189,6 +197,29 @@ def test_the_process_of_a_target_is_killed(bakes: Bakes) -> None:
     assert running.returncode == 125
     assert "error: the process of a target has ended: a: signal 9\nhint: " in output
     assert bakes.bake("-f", "docker-bake.json", "--print")[0] == 0
+
+
+def test_a_target_that_can_not_be_forked_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is built when another one has ended."""
+    tries = []
+
+    def forked() -> int:
+        tries.append(True)
+        if len(tries) == 2:
+            raise OSError(errno.EAGAIN, "few processes are allowed")
+        return fork()
+
+    def build(line: Sequence[str]) -> int:
+        (tmp_path / line[-1]).touch()
+        return 0
+
+    monkeypatch.setattr(bake_crew, "fork", forked)
+    targets = [Target(name, [name], frozenset()) for name in "ab"]
+    assert TargetCrew(targets, 2, Report(), build).build() == 0
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert len(tries) == 3
 
 
 def test_a_wrong_number_of_jobs(bakes: Bakes) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.image.builder.conftest import Workshop
     from tests.image.pull.faulty import Answer, Asked
 
+TURNS = int(os.environ.get("SUNDOG_STAGE_KILLS", KILLS))
 ENV = {"SOURCE_DATE_EPOCH": "1700000000"}
 DOCKERFILE = """\
 FROM bb AS first
@@ -446,7 +447,7 @@ def test_kills_at_any_moment(builds: Builds) -> None:
     builds.build(DOCKERFILE, "--jobs=4", "--no-cache")
     duration = time.monotonic() - started
     chance = random.Random(26)
-    for turn in range(2 * KILLS):  # of the build, and of its children
+    for turn in range(TURNS):
         builds.workshop.ch_image("build-cache", "--reset")
         running = builds.start(DOCKERFILE, "--jobs=4")
         time.sleep(chance.uniform(0.05, duration))

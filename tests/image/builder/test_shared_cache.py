@@ -302,6 +302,22 @@ def test_a_second_try_is_known_to_the_other_store(shared: Shared) -> None:
     assert runs(two.build(later)) == ["*S", "*C", "*C"]
 
 
+def test_that_a_build_began_again_is_known_to_the_other_store(shared: Shared) -> None:
+    """Under notify, the cache has all of its steps: none is run on the way there."""
+    one, two = shared.store(), shared.store()
+    dockerfile = (
+        "FROM bb\nRUN touch /a; chown 5:6 /a\n"
+        'RUN touch /c; chown 5:6 /c; test "$(stat -c %u:%g /c)" = 5:6\n'
+        'RUN test "$(stat -c %u:%g /a)" = 5:6\nRUN echo later\n'
+    )
+    assert "building again from the start under notify" in (
+        one.build(dockerfile, "--cache-to", shared.repo).stderr
+    )
+    done = two.build(dockerfile.replace("later", "other"), "--cache-from", shared.repo)
+    assert runs(done) == ["*S", "*C", "*C", "*C", "*C", ".C"]
+    assert "building from the start under notify" in done.stderr
+
+
 def test_sundog_build_has_the_options(shared: Shared) -> None:
     one, two = shared.store(), shared.store()
     for workshop, option in ((one, "--cache-to"), (two, "--cache-from")):

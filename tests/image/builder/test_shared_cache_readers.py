@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.conftest import run_program
 from tests.image.builder.test_shared_cache import DOCKERFILE, STEPS, registry, shared, statuses
-from tests.image.pull.conftest import flavours, no_logins, tls
+from tests.image.pull.conftest import engine, flavours, no_logins, tls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["flavours", "no_logins", "registry", "shared", "tls"]
 
 SMALL = "FROM bb\nCOPY d /d\nRUN echo made >/made\nRUN true\n"
-# Of an ordinary user without subordinate ids.
-ENGINE = (*("--storage-driver", "vfs"), *("--storage-opt", "vfs.ignore_chown_errors=true"))
 
 
 def tags(repo: str) -> list[str]:
@@ -55,15 +52,7 @@ def test_engines_pull_entries(
     """They give no local name of 64 digits to an image, so not from a layout; skopeo reads that."""
     repo = f"{flavours.http}/{program}/cache"
     shared.store().build(SMALL, "--cache-to", repo)
-    roots = [f"--root={tmp_path}/root", f"--runroot={tmp_path}/run"]
-    environment = {"XDG_RUNTIME_DIR": os.fspath(tmp_path)}
-    (tmp_path / "logins.json").write_text("{}")
-
-    def run(*words: str) -> str:
-        # On its own, podman leaves a process.
-        command = ["buildah", "unshare", "podman"] if program == "podman" else [program]
-        return run_program([*command, *roots, *ENGINE, *words], env=environment).stdout
-
+    run = engine(program, tmp_path)
     found = tags(repo)
     assert len(found) == 3
     for key in found:

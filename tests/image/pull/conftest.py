@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import Completed, Runner
+from tests.conftest import Completed, Runner, run_program
 from tests.image.pull.faulty import FaultyRegistry
 from tests.image.pull.flavours import Flavours, certificate, running
 from tests.image.pull.images import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 
@@ -94,3 +94,22 @@ def layer_of(storage: Path, number: int, name: str, platform: str = "") -> Path:
 
 
 __all__ = ["Runner", "layer_of", "leftovers", "refused"]
+
+
+def engine(program: str, place: Path) -> Callable[..., str]:
+    """Return a function that runs podman or buildah, with images in ``place``.
+
+    It needs no subordinate IDs.
+    """
+    roots = (f"--root={place}/root", f"--runroot={place}/run")
+    storage = ("--storage-driver", "vfs", "--storage-opt", "vfs.ignore_chown_errors=true")
+    # On its own, podman leaves a process.
+    command = ("buildah", "unshare", "podman") if program == "podman" else (program,)
+    logins = place / "logins.json"
+    logins.write_text("{}")
+    environment = {"XDG_RUNTIME_DIR": str(place), "REGISTRY_AUTH_FILE": str(logins)}
+
+    def run(*words: str) -> str:
+        return run_program([*command, *roots, *storage, *words], env=environment).stdout
+
+    return run

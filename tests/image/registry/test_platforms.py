@@ -11,6 +11,7 @@ import pytest
 
 from sundog.image.oci.platform import Platform
 from tests.conftest import command
+from tests.image.pull.conftest import engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +119,24 @@ def test_an_archive_of_docker_has_one_platform(
 ) -> None:
     run_ch_image("save", "--format=docker-archive", "-a", "riscv64", "-o", tmp_path / "a", img)
     assert seen(f"docker-archive:{tmp_path}/a", "riscv64")["architecture"] == "riscv64"
+
+
+@pytest.mark.slow
+def test_podman_reads_each_platform(
+    registry: str, img: str, run_ch_image: Runner, tmp_path: Path
+) -> None:
+    name = f"{registry}/podman/img:1"
+    run_ch_image("push", img, name)
+    podman = engine("podman", tmp_path)
+    layers = set()
+    for arch in PLATFORMS:
+        pulled = podman("pull", "-q", "--tls-verify=false", f"--platform=linux/{arch}", name)
+        (found,) = json.loads(podman("image", "inspect", pulled.strip()))
+        architecture, _, variant = arch.partition("/")
+        assert (found["Os"], found["Architecture"]) == ("linux", architecture)
+        assert found.get("Variant", "") in ("", variant)
+        layers.update(found["RootFS"]["Layers"])
+    assert len(layers) == len(PLATFORMS)
 
 
 def test_the_index_comes_last(

@@ -7,10 +7,8 @@ of the targets.  Two targets do not run equal steps twice: builds in one store t
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,10 +16,12 @@ from sundog.base.kernel.process import fork, set_pdeathsig
 from sundog.front.cli.sundog_context import EXIT_SUNDOG
 from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
 from sundog.image.builder.jobs.running_process import (
-    PATIENCE,
+    NO_MORE,
     RunningProcess,
+    end_all,
     end_at_once,
     lost,
+    with_news,
 )
 from sundog.image.builder.jobs.screen import Screen
 
@@ -96,11 +96,12 @@ class TargetCrew:
                 if not self._running:
                     return 0
                 self._listen(self._screen.period)
-            self._end()
+            end_all(lambda: [*self._running.values()], self._listen)
         except BaseException:
             end_at_once([*self._running.values()])
-            self._screen.clear()
             raise
+        finally:
+            self._screen.clear()
         return self._show_failure(min(self._failed))
 
     @property
@@ -119,18 +120,27 @@ class TargetCrew:
         """Fork for targets as far as there are jobs, which all that run share."""
         count = min(self._jobs, len(self._running) + len(ready))
         for index in ready[: count - len(self._running)]:
-            self._fork(index, self._jobs // count)
+            try:
+                self._fork(index, self._jobs // count)
+            except OSError as error:
+                if error.errno not in NO_MORE or not self._running:
+                    raise
+                return  # the kernel may allow another process when one of these has ended
 
     def _fork(self, index: int, jobs: int) -> None:
         target = self._targets[index]
-        self._begun.add(index)
-        self._output.add(index, ("info", f"target: {target.name}"))
         streams = (_STDOUT,) if os.path.sameopenfile(_STDOUT, _STDERR) else (_STDOUT, _STDERR)
         pipes = {stream: os.pipe() for stream in streams}
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
-        pid = fork()
+        try:
+            pid = fork()
+        except OSError:
+            for both in pipes.values():
+                for end in both:
+                    os.close(end)
+            raise
         if not pid:
             ends = [pipes[stream][1] for stream in (streams[0], streams[-1])]
             self._be_target(parent, ends, [f"--jobs={jobs}", *target.line])
@@ -138,6 +148,8 @@ class TargetCrew:
             os.close(end)
             os.set_blocking(source, False)
         sources = {stream: source for stream, (source, _) in pipes.items()}
+        self._begun.add(index)
+        self._output.add(index, ("info", f"target: {target.name}"))
         self._running[index] = _RunningTarget(index, pid, target.name, sources)
 
     def _be_target(self, parent: int, ends: Sequence[int], line: Sequence[str]) -> NoReturn:
@@ -153,20 +165,14 @@ class TargetCrew:
                 status = self._run(line)
                 sys.stdout.flush()
                 sys.stderr.flush()
+        except Exception as error:  # nobody else would print it
+            self._report.trace(error)
         finally:
             os._exit(status if status >= 0 else EXIT_SUNDOG)
 
     def _listen(self, seconds: float) -> None:
         """Take output and ends of targets, or wait for some."""
-        poll = select.poll()
-        places = {}
-        for running in self._running.values():
-            for fd in running.descriptors:
-                poll.register(fd, select.POLLIN)
-                places[fd] = running
-        for running in {
-            places[fd].index: places[fd] for fd, _ in poll.poll(seconds * 1000)
-        }.values():
+        for running in with_news(self._running.values(), seconds):
             has_ended = running.has_ended(0)  # first: all of its output is there then
             while pieces := running.received():
                 for stream, piece in pieces:
@@ -185,19 +191,6 @@ class TargetCrew:
             self._output.finish(index)
         if not (status and running.is_ended):
             self._statuses[index] = status
-
-    def _end(self) -> None:
-        """End all targets that run."""
-        for running in self._running.values():
-            running.end()
-        deadline = time.monotonic() + PATIENCE
-        while self._running:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                for running in self._running.values():
-                    running.kill()
-            self._listen(max(left, 1))
-        self._screen.clear()
 
     def _show_failure(self, first: int) -> int:
         """Show what has waited of those up to the target that failed, and a line for the others."""

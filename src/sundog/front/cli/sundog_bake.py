@@ -68,8 +68,10 @@ def _side_by_side(
     jobs: int,
     context: Context,
 ) -> int:
+    from sundog.front.cli import image_build, image_command  # noqa: F401 - once for all targets
     from sundog.front.cli.bake_crew import Target, TargetCrew  # for several targets
     from sundog.front.cli.sundog_command import run
+    from sundog.front.podman import image_lines  # noqa: F401 - as above
 
     def build(words: Sequence[str]) -> int:
         return run([*context.image_options, "build", *words])

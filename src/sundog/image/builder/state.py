@@ -153,6 +153,10 @@ class BuildState:
             modified=0,
         )
 
+    def go_on_with(self, crew: Crew) -> None:
+        """Ask another crew from now on: this process is a new one, for one stage."""
+        self.crew = crew
+
     def outcome(self, known: Container[int] = ()) -> StageOutcome:
         """Return what has come of a branch, with the results of all stages but ``known``."""
         return StageOutcome(

@@ -7,14 +7,10 @@ the stage to its end, and sends back what has come of it.  Nothing is forked for
 
 from __future__ import annotations
 
-import errno
 import os
-import select
 import socket
-import time
 from contextlib import suppress
 from dataclasses import replace
-from operator import itemgetter
 
 from sundog.base.kernel.process import fork
 from sundog.base.wire.outcomes import NO_OUTCOME, unpack_outcome
@@ -23,10 +19,11 @@ from sundog.image.builder.force import Force
 from sundog.image.builder.jobs.crossing import pack, unpack
 from sundog.image.builder.jobs.held_output import OUTPUT, HeldOutput
 from sundog.image.builder.jobs.order import StageOrder
-from sundog.image.builder.jobs.running_process import PATIENCE, end_at_once, lost
+from sundog.image.builder.jobs.running_process import NO_MORE, end_all, end_at_once, with_news
 from sundog.image.builder.jobs.running_stage import RunningStage
 from sundog.image.builder.jobs.screen import Screen
-from sundog.image.builder.jobs.stage_process import HANDED_OVER, STEP, SWITCHED, StageProcess
+from sundog.image.builder.jobs.stage_ends import StageEnds
+from sundog.image.builder.jobs.stage_process import HANDED_OVER, StageProcess
 from sundog.image.builder.retry import BuildAgain
 from sundog.image.builder.stage import StageBuild
 from sundog.image.builder.state import StageOutcome
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
     from sundog.image.builder.state import BuildState, StageResult
     from sundog.image.store.store import Loose
 
-_NO_MORE = (errno.EAGAIN, errno.ENOMEM)
 _UNTRIED = 1 << 30  # more than the index of any stage
 
 
@@ -59,8 +55,6 @@ class StageCrew:
         self._jobs = jobs
         self._order = StageOrder(stages)
         self._running: dict[int, RunningStage] = {}
-        self._outcomes: dict[int, StageOutcome] = {}
-        self._failures: dict[int, tuple[SundogError, StageOutcome | None]] = {}
         self._current = -1  # the stage that this process walks
         self._found: set[str] = set()  # the keys of its steps that the cache had
         self._branch = state
@@ -71,6 +65,7 @@ class StageCrew:
         self._targets = {1: run.stdout, 2: run.stderr}
         self._screen = Screen(jobs.report, self._targets)
         self._output = HeldOutput(tuple(self._stages), self._screen.show)
+        self._ends = StageEnds(state, self._output, self._screen, keeps_going=jobs.keeps_going)
         if run.output is None:
             same = os.path.sameopenfile(run.stdout, run.stderr)
             run = replace(run, output=self._take_output, stdout=1, stderr=1 if same else 2)
@@ -79,7 +74,7 @@ class StageCrew:
     def build(self) -> None:
         """Build all stages; raise the error of the first in the file that failed."""
         try:
-            while not self._is_over:
+            while not self._ends.is_over:
                 index = self._next()
                 if index is not None:
                     self._walk(self._stages[index])
@@ -92,10 +87,10 @@ class StageCrew:
         except BaseException:
             self._end_at_once()
             raise
-        if self._failures:
-            raise self._shown_failure()
+        if self._ends.failed:
+            raise self._ends.shown_failure()
 
-    # What a stage that this process walks, or is, calls.
+    # What a stage that this process walks calls; in a child, its StageProcess answers.
 
     def found(self, key: str) -> None:
         """See ``state.Crew``."""
@@ -103,9 +98,6 @@ class StageCrew:
 
     def missed(self, key: str, *, waits: bool) -> None:
         """See ``state.Crew``."""
-        if self._process is not None:
-            self._process.tell(STEP, key)
-            return
         if self._jobs.count == 1:
             return
         self._listen(0)
@@ -113,10 +105,10 @@ class StageCrew:
         running = self._running.values()
         if waits and self._order.postpone(self._current, key, self._found, running):
             raise _LeftAlone
-        while self._order.leaves_others(self._current, self._main.results, self._failures):
+        while self._order.leaves_others(self._current, self._main.results, self._ends.failed):
             if self._in_use() < self._jobs.count:
                 self._try_to_fork(key)
-                if self._is_child:
+                if self._process is not None:  # this is the child
                     return
                 if not self._running:  # the kernel will not allow more later
                     break
@@ -128,8 +120,6 @@ class StageCrew:
 
     def late(self, index: int) -> StageResult | None:
         """See ``state.Crew``."""
-        if self._process is not None:
-            return self._process.ask(index)
         if index in self._stages or self._order.is_taken(index, self._running):
             self._order.need(self._current, index)
             raise _LeftAlone
@@ -138,24 +128,13 @@ class StageCrew:
 
     def switched(self) -> None:
         """See ``state.Crew``."""
-        if self._process is not None:
-            self._process.tell(SWITCHED)
-        else:
-            self._switch(self._current)
+        self._switch(self._current)
 
     # The walk.
 
-    @property
-    def _is_child(self) -> bool:
-        return self._process is not None
-
-    @property
-    def _is_over(self) -> bool:
-        return bool(self._failures) and not self._jobs.keeps_going
-
     def _next(self) -> int | None:
         """Return the first stage that can begin."""
-        begun = {*self._running, *self._failures}
+        begun = {*self._running, *self._ends.failed}
         return self._order.next(self._main.results, begun, self._running)
 
     def _walk(self, stage: Stage) -> None:
@@ -178,11 +157,11 @@ class StageCrew:
                 self._output.end(index)
             if not isinstance(error, SundogError):
                 raise
-            self._fail(index, error, branch.outcome(known))
+            self._ends.fail(index, error, branch.outcome(known))
         else:
             if self._process is not None:
                 self._process.end(branch, None)
-            self._accept(index, branch.outcome(known))
+            self._ends.accept(index, branch.outcome(known))
         finally:
             self._divert(None)
 
@@ -198,7 +177,7 @@ class StageCrew:
         A stage after the one that switched to ``notify`` has ``notify`` from its beginning.
         """
         is_outdated = self._current > self._switched and self._branch.options.run.force.seccomp
-        if self._is_over or is_outdated:
+        if self._ends.is_over or is_outdated:
             raise _LeftAlone
 
     def _switch(self, index: int) -> None:
@@ -208,11 +187,7 @@ class StageCrew:
         self._switched = index
         later = [each for each in self._stages if each > index]
         self._end([each for each in later if each in self._running])
-        for each in later:
-            self._main.results.pop(each, None)
-            if each in self._outcomes:
-                self._main.forget(self._outcomes.pop(each))
-            self._failures.pop(each, None)
+        self._ends.withdraw(later)
         self._output.restart(*later)
 
     def _try_to_fork(self, key: str) -> None:
@@ -227,7 +202,7 @@ class StageCrew:
         except OSError as error:
             ours.close()
             theirs.close()
-            if error.errno not in _NO_MORE:
+            if error.errno not in NO_MORE:
                 raise
             return
         if pid:
@@ -264,14 +239,8 @@ class StageCrew:
     def _listen(self, seconds: float | None) -> None:
         """Handle what processes of stages have sent, or wait for it."""
         self._answer()
-        poll = select.poll()
-        places = {}
-        for running in self._running.values():
-            for fd in running.descriptors:
-                poll.register(fd, select.POLLIN)
-                places[fd] = running
-        ready = poll.poll((self._screen.period if seconds is None else seconds) * 1000)
-        for running in {places[fd].index: places[fd] for fd, _ in ready}.values():
+        wait = self._screen.period if seconds is None else seconds
+        for running in with_news(self._running.values(), wait):
             if running.index in self._running:
                 self._handle(running)
         self._screen.tell_running(self._running.values())
@@ -294,7 +263,8 @@ class StageCrew:
     def _handle(self, running: RunningStage) -> None:
         data = running.received()
         if data is None:
-            self._lost(running)
+            del self._running[running.index]
+            self._ends.lose(running)
             return
         index = running.index
         match unpack(data):
@@ -312,7 +282,7 @@ class StageCrew:
                 running.wait_for(needed)
             case ("done", StageOutcome() as outcome, (list(own), list(others)), facts):
                 self._retire(running, (own, others), facts)
-                self._accept(index, outcome)
+                self._ends.accept(index, outcome)
             case (
                 "failed",
                 bytes(error),
@@ -324,7 +294,7 @@ class StageCrew:
                 try:
                     unpack_outcome(error)
                 except SundogError as failure:
-                    self._fail(index, failure, outcome)
+                    self._ends.fail(index, failure, outcome)
             case ("again", list(marks), (list(own), list(others))):
                 self._retire(running, (own, others), None)
                 self._output.end(index)
@@ -338,59 +308,21 @@ class StageCrew:
 
     # The end of a stage.
 
-    def _accept(self, index: int, outcome: StageOutcome) -> None:
-        """Take note that a stage is done."""
-        self._main.absorb(outcome)
-        self._outcomes[index] = outcome
-        self._output.finish(index)
-
     def _retire(self, running: RunningStage, loose: Loose, facts: object) -> None:
-        """Take over what the process of a stage hands over."""
+        """Take over what the process of a stage hands over, and see it end."""
         del self._running[running.index]
         running.reap()
-        self._main.store.take_over(loose)
-        if self._main.shared is not None and facts is not None:
-            self._main.shared.learn(facts)
-
-    def _lost(self, running: RunningStage) -> None:
-        """Take note that the process of a stage has ended without an outcome."""
-        del self._running[running.index]
-        status = running.reap()
-        if status:
-            self._main.store.collect_leftovers()
-        if not running.is_ended:
-            self._fail(running.index, lost(f"a stage has ended: {running}", status), None)
-
-    def _fail(self, index: int, error: SundogError, outcome: StageOutcome | None) -> None:
-        self._failures[index] = error, outcome
-        if self._jobs.keeps_going:
-            self._output.finish(index)
-
-    def _shown_failure(self) -> SundogError:
-        """Show what has waited; return the error of the first stage that failed."""
-        first = min(self._failures)
-        self._output.end(first)
-        for index, (error, _) in sorted(self._failures.items(), key=itemgetter(0)):
-            if index != first:
-                self._screen.show(("info", f"failed, too: {error.message}"))
-        error, outcome = self._failures[first]
-        if outcome is not None:
-            self._main.inherit_remains(outcome)
-        return error
+        self._ends.take_over(loose, facts)
 
     def _end(self, stages: Iterable[int]) -> None:
         """End the processes of stages, and take over what those have that end by themselves."""
-        ended = [self._running[index] for index in stages]
-        for running in ended:
-            running.end()
-        deadline = time.monotonic() + PATIENCE
-        while any(running.index in self._running for running in ended):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                for running in ended:
-                    running.kill()
+        ended = {*stages}
+
+        def listen(seconds: float) -> None:
             with suppress(BuildAgain):
-                self._listen(max(left, 1))
+                self._listen(seconds)
+
+        end_all(lambda: [each for each in self._running.values() if each.index in ended], listen)
 
     def _end_at_once(self) -> None:
         """End all processes of stages, whatever they have sent."""

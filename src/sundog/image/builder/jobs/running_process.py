@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -12,10 +13,14 @@ from sundog.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from typing import TypeVar
 
+    _P = TypeVar("_P", bound="RunningProcess")
+
+NO_MORE = (errno.EAGAIN, errno.ENOMEM)  # of fork(2): perhaps later
 _READ = 1000  # bytes of output in which its last line is
-PATIENCE = 10.0  # seconds for the cleaning up of a process that is ended
+_PATIENCE = 10.0  # seconds for the cleaning up of a process that is ended
 
 
 class RunningProcess:
@@ -95,12 +100,38 @@ class RunningProcess:
             signal.pidfd_send_signal(self._pidfd, number)
 
 
+def with_news(processes: Collection[_P], seconds: float) -> list[_P]:
+    """Wait some seconds until processes have sent something, or have ended; return those."""
+    poll = select.poll()
+    places = {}
+    for running in processes:
+        for fd in running.descriptors:
+            poll.register(fd, select.POLLIN)
+            places[fd] = running
+    return [*dict.fromkeys(places[fd] for fd, _ in poll.poll(seconds * 1000))]
+
+
+def end_all(
+    running: Callable[[], Collection[RunningProcess]], listen: Callable[[float], None]
+) -> None:
+    """End processes, until none is ``running`` any more; ``listen`` takes what they send."""
+    for process in running():
+        process.end()
+    deadline = time.monotonic() + _PATIENCE
+    while processes := running():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            for process in processes:
+                process.kill()
+        listen(max(left, 1))
+
+
 def end_at_once(processes: Sequence[RunningProcess]) -> list[int]:
     """End processes, and return their statuses.  What they have sent is lost."""
     for running in processes:
         running.hang_up()
         running.end()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + _PATIENCE
     statuses = []
     for running in processes:
         if not running.has_ended(max(deadline - time.monotonic(), 0)):

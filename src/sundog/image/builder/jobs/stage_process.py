@@ -1,5 +1,7 @@
 """A process that has gone on with one stage, and its messages to the build that forked it.
 
+To the stage, it is the crew (``state.Crew``).
+
 It has locks, scratch space and a tree worker of its own.  A signal interrupts it as it interrupts a
 command.  It dies with its parent.
 """
@@ -54,6 +56,7 @@ class StageProcess:
 
     def settle(self, state: BuildState) -> None:
         """Take what the build's objects share with the parent as this process's own."""
+        state.go_on_with(self)
         state.store.leave_to_parent()
         captured = state.options.run.captured
         if captured >= 0:
@@ -73,8 +76,19 @@ class StageProcess:
         except OSError:
             raise KeyboardInterrupt from None
 
-    def ask(self, index: int) -> StageResult | None:
-        """Return the result of a stage that may be under way; None if it is to be built here."""
+    def missed(self, key: str, *, waits: bool) -> None:  # noqa: ARG002 - it has begun
+        """See ``state.Crew``."""
+        self.tell(STEP, key)
+
+    def found(self, key: str) -> None:
+        """See ``state.Crew``."""
+
+    def switched(self) -> None:
+        """See ``state.Crew``."""
+        self.tell(SWITCHED)
+
+    def late(self, index: int) -> StageResult | None:
+        """See ``state.Crew``."""
         self.tell(NEED, index)
         try:
             answer = receive(self._link.fileno())
