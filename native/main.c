@@ -158,7 +158,7 @@ static int start_late_server(void)
         serve((struct server){"ch_run_shared_layers", -1, *options->operands, options->stores});
         read_shared(image, found, CALL(read, channel[0], found, FILE_LIMIT));
     } else if (image->in_files)
-        serve((struct server){"ch_run_layers", must(open_at(image->held, "layers", O_RDONLY),
+        serve((struct server){"ch_run_layers", must(open_at(image->held, "layers", DIRECTORY),
                                                     "layers"), NULL, NULL});
     return self.is_served;
 }

@@ -1,9 +1,11 @@
 """Shared stores: publish, look for images, run them, build on them, and whom to believe."""
 
+import ctypes
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.record.shared_image import unpack_shared
 from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, run_program, runner
 
 DOCKERFILE = """\
@@ -159,6 +162,48 @@ def test_both_starts_are_equal(
             ]
             assert lines[0] == lines[1]
             assert bool(lines[0]) is ("/nonexistent" in str(stores))
+
+
+IN_OPEN, IN_CLOSE_NOWRITE = 0x20, 0x10
+EVENT = struct.Struct("iIII")  # inotify(7)
+
+
+def opened(store: Path, start: Callable[[], object]) -> list[str]:
+    """Return the names of the files in ``store`` that anybody opens while ``start`` runs.
+
+    An open with O_PATH is none: the file system does not learn of it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    for directory in (store, *(path for path in store.rglob("*") if path.is_dir())):
+        # Equal events that follow each other are one; an end is between two opens.
+        assert libc.inotify_add_watch(fd, bytes(directory), IN_OPEN | IN_CLOSE_NOWRITE) >= 0
+    start()
+    names = []
+    with open(fd, "rb") as file:
+        data = file.read() or b""
+    while data:
+        _, mask, _, length = EVENT.unpack_from(data)
+        name, data = data[EVENT.size : EVENT.size + length], data[EVENT.size + length :]
+        if mask & IN_OPEN and length:  # else it is the directory that is watched
+            names.append(name.rstrip(b"\0").decode())
+    return names
+
+
+@pytest.mark.parametrize("start", ["python", "compiled"])
+def test_a_start_opens_few_files(
+    run_ch_image: Runner, run_ch_run: Runner, published: Path, start: str
+) -> None:
+    """The mark, the image, the index of each layer, and the one file with the program."""
+    variables = {"CH_IMAGE_STORES": str(published), "TMPDIR": "/tmp"}
+    run_ch_image("list")
+    run_ch_run("app", "--", "true", env=variables)
+    (image,) = (published / "images").iterdir()
+    layers, _ = unpack_shared(image.read_bytes(), "")
+    variables["SUNDOG_START"] = start
+    found = opened(published, lambda: run_ch_run("app", "--", "true", env=variables))
+    assert len(found) <= len(layers.layers) + 3, found
+    assert found.count("index") == len(layers.layers)
 
 
 def test_a_reader_takes_no_lock_and_opens_nothing_for_writing(

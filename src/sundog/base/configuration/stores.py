@@ -13,7 +13,11 @@ import os
 
 from sundog.base.configuration.holding import read_configuration
 from sundog.base.configuration.keys import IMAGE_STORES, TRUSTED_OWNERS
-from sundog.base.configuration.trusted import open_regular_file, open_trusted
+from sundog.base.configuration.trusted import (
+    check_trusted_file,
+    open_regular_file,
+    open_trusted,
+)
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.stub import read_all
@@ -89,20 +93,31 @@ class SharedStore:
         except (Distrusted, OSError) as error:
             raise _unusable_store(self.path, error) from None
 
-    def check_layer(self, layer: bytes, image: bytes) -> None:
-        """Raise StoreError if a part of a layer of ``image`` is missing or not trusted."""
-        place = SHARED_LAYERS + b"/" + layer
+    def check_layers(self, layers: Collection[bytes], image: bytes) -> None:
+        """Raise StoreError if a part of a layer of ``image`` is missing or not trusted.
+
+        This opens no file: on a file system of a cluster, an open is a request.
+        """
         try:
-            for part in LAYER_PARTS[:-1]:
-                os.close(self.opened(place + part))
-            with Closing(open_trusted(place, self._owners, self.directory)) as fd:
+            with Closing(open_trusted(SHARED_LAYERS, self._owners, self.directory)) as fd:
+                for layer in layers:
+                    self._check_layer(fd, layer, image)
+        except (Distrusted, OSError) as error:
+            raise _unusable_store(self.path, error) from None
+
+    def _check_layer(self, layers: int, layer: bytes, image: bytes) -> None:
+        """Check a layer.  Raises StoreError and Distrusted."""
+        path = b"/".join((self.path, SHARED_LAYERS, layer))
+        try:
+            with Closing(open_trusted(layer, self._owners, layers)) as fd:
+                for part in LAYER_PARTS[:-1]:
+                    check_trusted_file(part[1:], fd, self._owners, path + part)
                 target = os.readlink(LAYER_TREE[1:], dir_fd=fd)
         except OSError:
             target = b""
         if target != linked_tree(layer):
-            path = printable(self.path + b"/" + place)
             raise StoreError(
-                f"damaged image in a shared store: {printable(image)} needs {path}",
+                f"damaged image in a shared store: {printable(image)} needs {printable(path)}",
                 "its owner can publish it again",
             )
 
@@ -146,8 +161,7 @@ class SharedImage:
 
     def check(self) -> None:
         """Raise StoreError if a part of a layer is missing, or if others could have changed it."""
-        for layer in dict.fromkeys(self.stack.layers):
-            self.store.check_layer(layer, self.path)
+        self.store.check_layers(dict.fromkeys(self.stack.layers), self.path)
 
 
 class SharedStores:

@@ -27,7 +27,7 @@ _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 
 def open_trusted(path: bytes, owners: Collection[int], directory: int | None = None) -> int:
@@ -39,7 +39,7 @@ def open_trusted(path: bytes, owners: Collection[int], directory: int | None = N
     start = b"/" if path.startswith(b"/") else b"."
     at = os.open(start, _PATH_ONLY | os.O_DIRECTORY, dir_fd=directory)
     try:
-        _check_trusted(at, path if start == b"." else start, owners, is_way=True)
+        _check_trusted(at, owners, is_way=True)
         names = _names(path)
         links = 0
         while names:
@@ -59,7 +59,7 @@ def open_trusted(path: bytes, owners: Collection[int], directory: int | None = N
                 continue
             os.close(at)
             at = found
-            _check_trusted(at, path, owners, is_way=bool(names))
+            _check_trusted(at, owners, is_way=bool(names))
     except BaseException:
         if at >= 0:
             os.close(at)
@@ -67,28 +67,45 @@ def open_trusted(path: bytes, owners: Collection[int], directory: int | None = N
     return at
 
 
-def _check_trusted(
-    fd: int, shown: bytes, owners: Collection[int], *, is_way: bool = False
-) -> os.stat_result:
-    """Return the status of an open directory or file that only ``owners`` can change.
+def check_trusted_file(name: bytes, directory: int, owners: Collection[int], shown: bytes) -> None:
+    """Check that the regular file ``name`` is in ``directory``, which is trusted, as it is.
 
-    ``shown`` names it in errors.  On the way to something, a directory may be sticky.  Raises
-    Distrusted.
+    Raises Distrusted and OSError.
     """
-    status = os.fstat(fd)
-    name = printable(os.readlink(b"/proc/self/fd/%d" % fd) if is_way else shown)
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if status.st_mode & S_IFMT == S_IFDIR:
+        raise Distrusted(f"{printable(shown)} is not a file")
+    _believe(status, owners, lambda: printable(shown))
+
+
+def _check_trusted(fd: int, owners: Collection[int], *, is_way: bool) -> None:
+    """Check an open directory or file.  On the way to something, a directory may be sticky."""
+
+    def name() -> str:
+        return printable(os.readlink(b"/proc/self/fd/%d" % fd))
+
+    _believe(os.fstat(fd), owners, name, is_way=is_way)
+
+
+def _believe(
+    status: os.stat_result,
+    owners: Collection[int],
+    name: Callable[[], str],
+    *,
+    is_way: bool = False,
+) -> None:
+    """Raise Distrusted unless only ``owners`` can change what has this status."""
     kind = status.st_mode & S_IFMT
     if kind not in (S_IFDIR, S_IFREG):
-        raise Distrusted(f"{name} is neither a directory nor a file")
+        raise Distrusted(f"{name()} is neither a directory nor a file")
     if status.st_uid not in owners:
-        raise Distrusted(f"{name} belongs to {printable(account_name(status.st_uid))}")
+        raise Distrusted(f"{name()} belongs to {printable(account_name(status.st_uid))}")
     if status.st_mode & _OTHERS_WRITE and not (is_way and status.st_mode & _STICKY):
         mode = f"{status.st_mode & 0o7777:04o}"
         raise Distrusted(
-            f"{name} is writable to others than its owner (mode {mode})",
-            f"its owner can run: chmod go-w {name}",
+            f"{name()} is writable to others than its owner (mode {mode})",
+            f"its owner can run: chmod go-w {name()}",
         )
-    return status
 
 
 def open_regular_file(fd: int, shown: bytes) -> int:

@@ -1,6 +1,7 @@
 """``layers/ID/index``: all about the files of a layer that is one file, but for their contents.
 
-    HEAD      the magic, the number of entries, the size of the heap
+    HEAD      the magic, the number of entries, the size of the heap, and that of the file with the
+              contents if it is SquashFS, else 0
     ENTRY...  48 bytes each: the root is the first; the entries of a directory are adjacent, in
               order of name, and come after it
     heap      names, targets of symbolic links, extended attributes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mmap import mmap
 
 _INDEX_MAGIC = b"sundog-index 1\n\0"
-_INDEX_HEAD = Struct("<16s2Q")
+_INDEX_HEAD = Struct("<16s3Q")
 _INDEX_ENTRY = Struct("<I2BHqI2Q3I")
 _XATTR_COUNT = Struct("<I")
 _XATTR_LENGTHS = Struct("<HI")
@@ -93,10 +94,10 @@ class LayerIndex:
     """An index in ``data``, which is the whole file.  Threads may share it.
 
     Nothing is believed: what leads out of the data raises StoreError.  ``is_plain`` says that there
-    are no extended attributes, and no opaque directory.
+    are no extended attributes, and no opaque directory; ``squashfs_size`` is in the head.
     """
 
-    __slots__ = ("_data", "_heap", "count", "is_plain", "size")
+    __slots__ = ("_data", "_heap", "count", "is_plain", "size", "squashfs_size")
 
     def __init__(self, data: bytes | mmap) -> None:
         """Look at the head.  Raises StoreError."""
@@ -104,7 +105,7 @@ class LayerIndex:
         self.size = len(data)
         if self.size < _INDEX_HEAD.size + _INDEX_ENTRY.size:
             raise _damaged("it is too short")
-        magic, self.count, heap = _INDEX_HEAD.unpack_from(data)
+        magic, self.count, heap, self.squashfs_size = _INDEX_HEAD.unpack_from(data)
         if magic != _INDEX_MAGIC:
             raise _damaged("no index of version 1")
         self._heap = _INDEX_HEAD.size + self.count * _INDEX_ENTRY.size
@@ -258,11 +259,11 @@ class IndexWriter:
         fields[6:8] = self.count - first, first
         _INDEX_ENTRY.pack_into(self._entries, at, *fields)
 
-    def parts(self) -> Iterable[bytes | bytearray]:
+    def parts(self, squashfs_size: int = 0) -> Iterable[bytes | bytearray]:
         """Return the bytes of the file, in parts."""
         if self._is_plain:
             self._entries[_FLAGS_AT] |= _INDEX_PLAIN
-        head = _INDEX_HEAD.pack(_INDEX_MAGIC, self.count, len(self._heap))
+        head = _INDEX_HEAD.pack(_INDEX_MAGIC, self.count, len(self._heap), squashfs_size)
         return head, self._entries, self._heap
 
     def _put(self, text: bytes) -> int:

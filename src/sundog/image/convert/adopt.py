@@ -91,7 +91,7 @@ def adopted(
         for layer in missing:
             if not drafts:
                 report.info(f"copying {name} from the shared store {described.store}")
-            found.store.check_layer(layer.encode(), found.path)
+            found.store.check_layers([layer.encode()], found.path)
             draft = store.scratch.new()
             drafts.append((draft, layer, _copy_layer(found.store, layer, draft)))
         store.layers.add_all(drafts)

@@ -172,9 +172,9 @@ def write_index(tree: bytes, file: bytes, destination: bytes) -> int:
 
     with Closing(os.open(file, os.O_RDONLY | os.O_CLOEXEC)) as fd:
         index, size = index_of_tree(tree, SquashfsImage(fd))
+        parts = index.parts(os.fstat(fd).st_size)
     with open(destination, "xb") as out:
-        for part in index.parts():
-            out.write(part)
+        out.writelines(parts)
     return size
 
 

@@ -18,10 +18,11 @@ import os
 from sundog.base.cpython import allocate_lock
 from sundog.base.kernel.files import open_regular
 from sundog.base.kernel.modes import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
+from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.base.record.layer_index import INDEX_OPAQUE, IndexEntry, LayerIndex
 from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_INDEX
 from sundog.base.record.stack import ID_LENGTH
+from sundog.errors import StoreError
 from sundog.runtime.fuse.files import NO_ENTRY, init_reply, is_entry_name, packed_dirent, sized
 from sundog.runtime.fuse.layer_contents import open_contents
 from sundog.runtime.fuse.protocol import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from mmap import mmap
 
     from sundog.runtime.fuse.files import Buffers, Handler
+    from sundog.runtime.fuse.layer_contents import LayerContents
 
 _LAYERS_LIMIT = 512  # overlayfs takes 500
 _FOREVER = 1 << 30  # in seconds
@@ -69,18 +71,36 @@ _MAP_POPULATE = 0x8000  # asm-generic/mman.h; the same on all machines but alpha
 
 
 class _OpenedLayer:
-    """A layer: its index, mapped, and its contents; ``number`` is from 1 on."""
+    """A layer: its index, mapped, and its contents; ``number`` is from 1 on.
 
-    __slots__ = ("contents", "index", "number")
+    A file of SquashFS is held, but opened for the first read: many layers are never read, and on a
+    file system of a cluster, an open is a request.
+    """
+
+    __slots__ = ("_contents", "_file", "_lock", "index", "number")
 
     def __init__(self, layers: int, name: bytes, number: int) -> None:
         """Open the layer ``name`` in the directory ``layers``.  Raises SundogError and OSError."""
         self.number = number
         self.index = LayerIndex(_mapped(_opened(layers, name + LAYER_INDEX)))
-        chunks = open_regular(layers, name + LAYER_CHUNKS, _PLAINLY)
-        self.contents = open_contents(
-            _opened(layers, name + LAYER_FILE), None if chunks < 0 else _mapped(chunks)
-        )
+        self._lock = allocate_lock()  # of the contents
+        self._contents: LayerContents | None = None
+        if self.index.squashfs_size:
+            self._file = openat2(layers, name + LAYER_FILE, os.O_PATH | os.O_CLOEXEC, _PLAINLY)
+            if os.fstat(self._file).st_size != self.index.squashfs_size:
+                raise StoreError("damaged layer file: it has another size")
+        else:
+            chunks = open_regular(layers, name + LAYER_CHUNKS, _PLAINLY)
+            self._file = _opened(layers, name + LAYER_FILE)
+            self._contents = open_contents(self._file, None if chunks < 0 else _mapped(chunks))
+
+    def contents(self) -> LayerContents:
+        """Return the contents of the files.  Raises SundogError and OSError."""
+        with self._lock:
+            if self._contents is None:
+                held = b"/proc/self/fd/%d" % self._file
+                self._contents = open_contents(_opened(AT_FDCWD, held, resolve=0))
+            return self._contents
 
 
 def _mapped(fd: int) -> mmap | bytes:
@@ -94,8 +114,8 @@ def _mapped(fd: int) -> mmap | bytes:
     return data
 
 
-def _opened(layers: int, path: bytes) -> int:
-    fd = open_regular(layers, path, _PLAINLY)
+def _opened(layers: int, path: bytes, resolve: int = _PLAINLY) -> int:
+    fd = open_regular(layers, path, resolve)
     if fd < 0:
         raise OSError(errno.ENOENT, "no such file of a layer")
     return fd
@@ -201,7 +221,7 @@ class LayersFiles:
         layer, entry = self._found(node)
         if entry.mode & S_IFMT != S_IFREG or offset >= entry.size:
             return ()
-        parts = layer.contents.read(entry.place, entry.size, offset, size)
+        parts = layer.contents().read(entry.place, entry.size, offset, size)
         if sum(map(len, parts)) != min(size, entry.size - offset):
             raise OSError(errno.EIO, "a part of the file is missing")
         return parts

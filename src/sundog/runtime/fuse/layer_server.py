@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.fuse.channel import Channel
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _UNPACKED_HINT = "images of plain layers need no FUSE: ch-image delete {0}; ch-image pull {0}"
 
 
@@ -34,7 +34,7 @@ def stores_of(trees: Iterable[bytes]) -> list[bytes]:
 
 def open_layers(store: bytes) -> tuple[int, int]:
     """Return what a server gets of the storage directory ``store``.  Raises OSError."""
-    return os.open(store + b"/layers", _OPEN_DIRECTORY), LAYERS
+    return os.open(store + b"/layers", _DIRECTORY), LAYERS
 
 
 def show_store(
