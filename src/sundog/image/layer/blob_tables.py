@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sundog.base.record.chunk_table import GZIP_MEMBERS, ZSTD_FRAMES
 from sundog.errors import ArchiveError
-from sundog.image.layer.compression import Decompressor, zstd_decompressor
+from sundog.image.layer.compression import zstd_decompressor
 from sundog.image.layer.header import BLOCK
 from sundog.image.layer.tar import TarReader
 from sundog.image.layer.toc import TOC_LIMIT, TocFile, chunks_of, parse_toc
@@ -100,10 +100,10 @@ def read_table(blob: Descriptor, read: Read) -> BlobTable:
     """
     digest, said = _chunked(blob)
     if digest:
-        place, packed = _chunked_place(said, blob.size)
+        place, packed, unpacked = _chunked_place(said, blob.size)
         data = read(place, packed)
         _check(data, digest)
-        files = parse_toc(_unpacked_frame(data))
+        files = parse_toc(_unpacked_frame(data, unpacked))
         return BlobTable(ZSTD_FRAMES, digest, files, blob.size, place)
     digest = table_digest(blob)
     place = _stargz_place(read, blob.size)
@@ -122,8 +122,8 @@ def _check(data: bytes, digest: str) -> None:
         raise ArchiveError("its table of contents is not the one that its manifest names")
 
 
-def _chunked_place(text: str, size: int) -> tuple[int, int]:
-    """Return the place of the table of zstd:chunked and its packed length."""
+def _chunked_place(text: str, size: int) -> tuple[int, int, int]:
+    """Return the place of the table of zstd:chunked, its length, and that of its text."""
     numbers = text.split(":")
     if len(numbers) != 4 or not all(n.isascii() and n.isdigit() and len(n) < 20 for n in numbers):
         raise ArchiveError(f"a wrong annotation of zstd:chunked: {text[:80]}")
@@ -134,24 +134,18 @@ def _chunked_place(text: str, size: int) -> tuple[int, int]:
         raise ArchiveError(f"a table of contents of {max(packed, unpacked):,} bytes")
     if place + packed > size:
         raise ArchiveError("its table of contents would be behind its end")
-    return place, packed
+    return place, packed, unpacked
 
 
-def _unpacked_frame(data: bytes) -> bytes:
+def _unpacked_frame(data: bytes, size: int) -> bytes:
+    """Return what one frame of zstd unpacks to, which must be ``size`` bytes."""
+    decompressor = zstd_decompressor()
     try:
-        return _whole(zstd_decompressor(), data)
-    except ArchiveError:
-        raise
+        text = decompressor.decompress(data, size + 1)
     except Exception as error:  # the library has its own types
         raise ArchiveError(f"its table of contents is damaged: {error}") from None
-
-
-def _whole(decompressor: Decompressor, data: bytes) -> bytes:
-    text = decompressor.decompress(data, TOC_LIMIT + 1)
-    if len(text) > TOC_LIMIT:
-        raise ArchiveError(f"a table of contents of more than {TOC_LIMIT:,} bytes")
-    if not decompressor.eof:
-        raise ArchiveError("its table of contents ends early")
+    if len(text) != size or not decompressor.eof:
+        raise ArchiveError(f"its table of contents does not unpack to {size:,} bytes")
     return text
 
 
