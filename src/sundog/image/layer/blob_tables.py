@@ -35,8 +35,10 @@ CHUNKED = "io.github.containers.zstd-chunked."
 _CHUNKED_NAMES = (CHUNKED, "io.containers.zstd-chunked.")  # of containers/storage, of stargz
 _DIGEST, _PLACE = "manifest-checksum", "manifest-position"
 CHUNKED_DIGEST, CHUNKED_PLACE = CHUNKED + _DIGEST, CHUNKED + _PLACE
+CHUNKED_SPLIT = f"{CHUNKED}tarsplit-position"
 STARGZ_DIGEST = "containerd.io/snapshot/stargz/toc.digest"
-_STARGZ_NAME = b"stargz.index.json"
+STARGZ_SIZE = "io.containers.estargz.uncompressed-size"
+STARGZ_NAME = b"stargz.index.json"
 _STARGZ_FOOTER, _STARGZ_MAGIC = 51, b"STARGZ"
 _FOOTER_FIELD = slice(16, 32)  # the place of the table, in hexadecimal
 _CHUNKED_TYPE = 1
@@ -172,7 +174,7 @@ def _stargz_member(data: bytes) -> tuple[Member, bytes]:
         raise ArchiveError(f"its table of contents is damaged: {error}") from None
     reader = TarReader(io.BytesIO(archive))
     for member in reader:
-        if member.name == _STARGZ_NAME and member.kind == "f" and not reader.holes:
+        if member.name == STARGZ_NAME and member.kind == "f" and not reader.holes:
             return member, b"".join(reader.read_data(1 << 20))
         break
     raise ArchiveError("it has no table of contents where it says so")
