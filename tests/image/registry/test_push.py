@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sundog.image.layer.blob_check import check_blob_layer
+from sundog.image.layer.blob_tables import table_digest
 from tests.conftest import command
+from tests.image.convert.blobs import layers_of
 from tests.image.registry.servers import InProcessRegistry, Refuse
 
 if TYPE_CHECKING:
@@ -196,16 +199,24 @@ def test_layers_that_were_pulled_go_back_as_they_came(
     assert child["Layers"][:-1] == seen["Layers"]
 
 
-@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+SUFFIXES = {"none": "", "zstd:chunked": "+zstd", "estargz": "+gzip"}
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none", "zstd:chunked", "estargz"])
 def test_compression(
     *, bb: str, tmp_path: Path, run_ch_image: Runner, registry: str, compression: str
 ) -> None:
-    destination = f"{registry}/compressed/{compression}:1"
+    destination = f"{registry}/compressed/{compression.replace(':', '-')}:1"
     push(run_ch_image, "--compression", compression, bb, destination)
     seen = json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{destination}"))
-    suffix = "" if compression == "none" else f"+{compression}"
+    suffix = SUFFIXES.get(compression, f"+{compression}")
     assert seen["LayersData"][0]["MIMEType"].endswith(f".v1.tar{suffix}")
     skopeo("copy", "-q", "--src-tls-verify=false", f"docker://{destination}", f"oci:{tmp_path}/o:i")
+    (layer, blob), *_ = layers_of(tmp_path / "o")
+    assert bool(table_digest(layer)) == (compression in ("zstd:chunked", "estargz"))
+    if table_digest(layer):
+        config = json.loads(skopeo("inspect", "--config", f"oci:{tmp_path}/o:i"))
+        check_blob_layer(bytes(blob), layer, config["rootfs"]["diff_ids"][0])
     run_ch_image("pull", destination, "back", env=NOTHING)
     again = push(run_ch_image, "back", f"{destination}.again").stdout.strip()
     assert again == seen["Digest"]

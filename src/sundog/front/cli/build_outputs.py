@@ -38,7 +38,10 @@ _KEYS: dict[str, Sequence[str]] = {
     _REGISTRY: ("name", "compression"),
     _CACHE: (),
 }
-_COMPRESSIONS = {"gzip": "gzip", "zstd": "zstd", "uncompressed": "none"}
+_COMPRESSIONS = {
+    "gzip": "gzip", "zstd": "zstd", "uncompressed": "none", "estargz": "estargz",
+    "zstd:chunked": "zstd:chunked",
+}  # fmt: skip
 _HINT = "as in --output type=oci,dest=FILE"
 
 

@@ -38,7 +38,8 @@ _FORMAT = option(
 _COMPRESSION = option(
     "--compression",
     "NAME",
-    "for layers made here: gzip (default), zstd or none; other layers stay as they came",
+    "for layers made here: gzip (default), zstd, none, zstd:chunked or estargz; other layers stay "
+    "as they came",
     default="gzip",
 )
 _COMPRESS = foreign("--compress", "write --compression=NAME")

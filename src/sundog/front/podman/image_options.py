@@ -187,7 +187,7 @@ IMAGETOOLS = (
 PUSH = (
     *_REGISTRY,
     _ONE_PLATFORM,
-    Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",
+    Option("--compression-format", "gzip|zstd|zstd:chunked", TAKEN, "of layers made here",
            to=valued("--compression")),
     Option("--remove-signatures", "", HELD, "no signature is copied"),
     Option("--format -f", "FORMAT", WARNED, "pulled images keep their format, others are OCI"),
@@ -237,7 +237,7 @@ MANIFEST = {
     "push": (
         *_REGISTRY,
         _ALL,
-        Option("--compression-format", "gzip|zstd", TAKEN, "of layers made here",
+        Option("--compression-format", "gzip|zstd|zstd:chunked", TAKEN, "of layers made here",
                to=valued("--compression")),
         Option("--format -f", "FORMAT", WARNED, "pulled images keep their format, others are OCI"),
         Option("--rm", "", REFUSED, "a list stays", "sundog manifest rm LIST"),

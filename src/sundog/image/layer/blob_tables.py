@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sundog.base.record.chunk_table import GZIP_MEMBERS, ZSTD_FRAMES
 from sundog.errors import ArchiveError
-from sundog.image.layer.compression import Decompressor, zstd_decompressor
+from sundog.image.layer.compression import zstd_decompressor
 from sundog.image.layer.header import BLOCK
 from sundog.image.layer.tar import TarReader
 from sundog.image.layer.toc import TOC_LIMIT, TocFile, chunks_of, parse_toc
@@ -35,8 +35,10 @@ CHUNKED = "io.github.containers.zstd-chunked."
 _CHUNKED_NAMES = (CHUNKED, "io.containers.zstd-chunked.")  # of containers/storage, of stargz
 _DIGEST, _PLACE = "manifest-checksum", "manifest-position"
 CHUNKED_DIGEST, CHUNKED_PLACE = CHUNKED + _DIGEST, CHUNKED + _PLACE
+CHUNKED_SPLIT = f"{CHUNKED}tarsplit-position"
 STARGZ_DIGEST = "containerd.io/snapshot/stargz/toc.digest"
-_STARGZ_NAME = b"stargz.index.json"
+STARGZ_SIZE = "io.containers.estargz.uncompressed-size"
+STARGZ_NAME = b"stargz.index.json"
 _STARGZ_FOOTER, _STARGZ_MAGIC = 51, b"STARGZ"
 _FOOTER_FIELD = slice(16, 32)  # the place of the table, in hexadecimal
 _CHUNKED_TYPE = 1
@@ -100,10 +102,10 @@ def read_table(blob: Descriptor, read: Read) -> BlobTable:
     """
     digest, said = _chunked(blob)
     if digest:
-        place, packed = _chunked_place(said, blob.size)
+        place, packed, unpacked = _chunked_place(said, blob.size)
         data = read(place, packed)
         _check(data, digest)
-        files = parse_toc(_unpacked_frame(data))
+        files = parse_toc(_unpacked_frame(data, unpacked))
         return BlobTable(ZSTD_FRAMES, digest, files, blob.size, place)
     digest = table_digest(blob)
     place = _stargz_place(read, blob.size)
@@ -122,8 +124,8 @@ def _check(data: bytes, digest: str) -> None:
         raise ArchiveError("its table of contents is not the one that its manifest names")
 
 
-def _chunked_place(text: str, size: int) -> tuple[int, int]:
-    """Return the place of the table of zstd:chunked and its packed length."""
+def _chunked_place(text: str, size: int) -> tuple[int, int, int]:
+    """Return the place of the table of zstd:chunked, its length, and that of its text."""
     numbers = text.split(":")
     if len(numbers) != 4 or not all(n.isascii() and n.isdigit() and len(n) < 20 for n in numbers):
         raise ArchiveError(f"a wrong annotation of zstd:chunked: {text[:80]}")
@@ -134,24 +136,18 @@ def _chunked_place(text: str, size: int) -> tuple[int, int]:
         raise ArchiveError(f"a table of contents of {max(packed, unpacked):,} bytes")
     if place + packed > size:
         raise ArchiveError("its table of contents would be behind its end")
-    return place, packed
+    return place, packed, unpacked
 
 
-def _unpacked_frame(data: bytes) -> bytes:
+def _unpacked_frame(data: bytes, size: int) -> bytes:
+    """Return what one frame of zstd unpacks to, which must be ``size`` bytes."""
+    decompressor = zstd_decompressor()
     try:
-        return _whole(zstd_decompressor(), data)
-    except ArchiveError:
-        raise
+        text = decompressor.decompress(data, size + 1)
     except Exception as error:  # the library has its own types
         raise ArchiveError(f"its table of contents is damaged: {error}") from None
-
-
-def _whole(decompressor: Decompressor, data: bytes) -> bytes:
-    text = decompressor.decompress(data, TOC_LIMIT + 1)
-    if len(text) > TOC_LIMIT:
-        raise ArchiveError(f"a table of contents of more than {TOC_LIMIT:,} bytes")
-    if not decompressor.eof:
-        raise ArchiveError("its table of contents ends early")
+    if len(text) != size or not decompressor.eof:
+        raise ArchiveError(f"its table of contents does not unpack to {size:,} bytes")
     return text
 
 
@@ -178,7 +174,7 @@ def _stargz_member(data: bytes) -> tuple[Member, bytes]:
         raise ArchiveError(f"its table of contents is damaged: {error}") from None
     reader = TarReader(io.BytesIO(archive))
     for member in reader:
-        if member.name == _STARGZ_NAME and member.kind == "f" and not reader.holes:
+        if member.name == STARGZ_NAME and member.kind == "f" and not reader.holes:
             return member, b"".join(reader.read_data(1 << 20))
         break
     raise ArchiveError("it has no table of contents where it says so")

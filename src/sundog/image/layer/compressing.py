@@ -18,7 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMPRESSIONS = ("gzip", "zstd", "none")
+ZSTD_CHUNKED, ESTARGZ = "zstd:chunked", "estargz"
+# Piecewise compressions, and what makes their pieces: ``piecewise`` writes them.
+_PIECEWISE = {ZSTD_CHUNKED: "zstd", ESTARGZ: "gzip"}
+COMPRESSIONS = ("gzip", "zstd", "none", *_PIECEWISE)
 
 _ZLIB_LEVEL = 1
 _ISAL_LEVEL = 2
@@ -96,7 +99,39 @@ def compressor_name(compression: str) -> str:
         raise UsageError(
             f"unknown compression: {compression}", f"one of: {', '.join(COMPRESSIONS)}"
         )
-    return _COMPRESSORS[compression]()[1]
+    return _COMPRESSORS[_PIECEWISE.get(compression, compression)]()[1]
+
+
+class ZstdFrames:
+    """Compresses pieces, each to a frame of zstd of its own."""
+
+    def __init__(self) -> None:
+        try:
+            from compression import zstd
+        except ImportError:
+            from backports import zstd
+        self._compressor = zstd.ZstdCompressor(level=_ZSTD_LEVEL)
+        self._frame = zstd.ZstdCompressor.FLUSH_FRAME
+        self._part = zstd.ZstdCompressor.CONTINUE
+
+    def piece(self, data: bytes | bytearray) -> bytes:
+        """Return the frame that unpacks to ``data``."""
+        return self._compressor.compress(data, self._frame)  # type: ignore[no-any-return]
+
+    def part(self, data: bytes | bytearray) -> bytes:
+        """Return the next bytes of a frame that grows."""
+        return self._compressor.compress(data, self._part)  # type: ignore[no-any-return]
+
+    end = piece
+
+
+class GzipMembers:
+    """Compresses pieces, each to a member of gzip of its own."""
+
+    def piece(self, data: bytes | bytearray) -> bytes:
+        """Return the member that unpacks to ``data``."""
+        compressor, _ = _gzip()
+        return compressor.compress(bytes(data)) + compressor.flush()
 
 
 class CompressedWriter:

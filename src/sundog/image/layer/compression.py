@@ -27,23 +27,16 @@ _FIRST_INPUT = 4096  # of a member; few, since the rest is copied when the membe
 _XZ_MEMORY_LIMIT = 128 * 1024 * 1024  # "xz -9" needs 65 MiB
 
 
-class Decompressor(Protocol):
+class _Decompressor(Protocol):
     """The interface that the decompressors of bz2, lzma, zstd and isal.igzip_lib share."""
 
     @property
-    def eof(self) -> bool:
-        """Whether the stream has ended."""
-
+    def eof(self) -> bool: ...
     @property
-    def needs_input(self) -> bool:
-        """Whether it can go on only with more input."""
-
+    def needs_input(self) -> bool: ...
     @property
-    def unused_data(self) -> bytes:
-        """The input behind the end of the stream."""
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Take ``data``; return at most ``max_length`` bytes of the stream."""
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
 class _ZlibDecompressor:
@@ -68,12 +61,12 @@ class _ZlibDecompressor:
         return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
 
 
-def _gzip() -> Decompressor:
+def _gzip() -> _Decompressor:
     try:
         from isal import igzip_lib  # an optional accelerator
     except ImportError:
         return _ZlibDecompressor()
-    return cast("Decompressor", igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
+    return cast("_Decompressor", igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
 
 
 def import_gzip() -> None:
@@ -81,30 +74,30 @@ def import_gzip() -> None:
     _gzip()
 
 
-def _bzip2() -> Decompressor:
+def _bzip2() -> _Decompressor:
     import bz2
 
     return bz2.BZ2Decompressor()
 
 
-def _xz() -> Decompressor:
+def _xz() -> _Decompressor:
     import lzma
 
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_LIMIT)
 
 
-def zstd_decompressor() -> Decompressor:
+def zstd_decompressor() -> _Decompressor:
     """Return a decompressor of one frame of zstd."""
     try:
         from compression import zstd  # Python 3.14 has it
     except ImportError:
         from backports import zstd
-    return cast("Decompressor", zstd.ZstdDecompressor())
+    return cast("_Decompressor", zstd.ZstdDecompressor())
 
 
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # Format → (possible first bytes, decompressor).  0x184D2A50 to 5F begin a skippable frame of zstd.
-_FORMATS: dict[str, tuple[tuple[bytes, ...], Callable[[], Decompressor]]] = {
+_FORMATS: dict[str, tuple[tuple[bytes, ...], Callable[[], _Decompressor]]] = {
     "gzip": ((GZIP_MAGIC,), _gzip),
     "bzip2": ((b"BZh",), _bzip2),
     "xz": ((b"\xfd7zXZ\0",), _xz),
@@ -149,7 +142,7 @@ class _Decompressed(io.RawIOBase):
     """
 
     def __init__(
-        self, raw: BinaryIO, name: str, make: Callable[[], Decompressor], meter: Meter
+        self, raw: BinaryIO, name: str, make: Callable[[], _Decompressor], meter: Meter
     ) -> None:
         self._raw = raw
         self._name = name

@@ -62,3 +62,12 @@ def display(name: bytes) -> str:
     if len(text) > _SHOWN:
         text = f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"
     return text or "/"
+
+
+def is_utf8(text: bytes) -> bool:
+    """Tell whether ``text`` is UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -23,7 +23,7 @@ from sundog.image.layer.sparse import Map, check_map, data_map, old_map, pax_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _ZEROS = bytes(BLOCK)
 _PRECEDING_LIMIT = 1 << 20  # bytes; Go's archive/tar takes as much of each kind
@@ -177,7 +177,7 @@ class TarReader:
         if records or self._globals:
             records = {**self._globals, **records}
             self._preceding = {}
-            _apply(records, member)
+            apply_records(records, member)
         self._preceding_size = 0
         self._name = member.name
         self._in_member = True
@@ -220,7 +220,7 @@ class TarReader:
         return entries
 
 
-def _apply(records: dict[bytes, bytes], member: Member) -> None:
+def apply_records(records: Mapping[bytes, bytes], member: Member) -> None:
     """Let ``records`` overrule the header of ``member``; an empty value overrules nothing."""
     member.name = records.get(b"GNU.sparse.name") or records.get(b"path") or member.name
     member.link = records.get(b"linkpath") or member.link

@@ -20,7 +20,7 @@ from sundog.image.layer.below import SET_ID
 from sundog.image.layer.bytecode import head_with_hash
 from sundog.image.layer.header import BLOCK, NANOSECONDS, format_header
 from sundog.image.layer.holes import data_extents, has_no_holes
-from sundog.image.layer.names import check_no_mark, display
+from sundog.image.layer.names import check_no_mark, display, is_utf8
 from sundog.image.layer.pax import format_records, format_time, xattr_record
 from sundog.image.layer.sparse import Map, fitting_map, format_map
 
@@ -142,7 +142,7 @@ class TarWriter:
             pax.append((b"path", name))
         if len(link) > _NAME_SIZE:
             pax.append((b"linkpath", link))
-        if not all(_is_utf8(text) for _, text in pax):
+        if not all(is_utf8(text) for _, text in pax):
             pax.insert(0, (b"hdrcharset", b"BINARY"))
         if size > _SIZE_LIMIT:
             pax.append((b"size", b"%d" % size))
@@ -265,11 +265,3 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
     if slash <= 0 or len(name) - slash - 1 > _NAME_SIZE:
         return b"", name
     return name[:slash], name[slash + 1 :]
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

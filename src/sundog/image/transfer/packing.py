@@ -33,7 +33,14 @@ _SHOWN = 20  # paths in warnings
 # The annotation of a layer with the mark of ``record.guesses``.
 _OWNERS, _GUESSED = "sundog.owners", "guessed"
 _REMEDY = "set-id bits stay in layers that are built with --force=notify, which knows the owners"
-_MEDIA_TYPES = {"gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD, "none": OCI_LAYER}
+_MEDIA_TYPES = {
+    "gzip": OCI_LAYER_GZIP,
+    "zstd": OCI_LAYER_ZSTD,
+    "none": OCI_LAYER,
+    "zstd:chunked": OCI_LAYER_ZSTD,
+    "estargz": OCI_LAYER_GZIP,
+}
+_HAS_MORE = frozenset(("estargz",))  # compressions that add to the tar
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ def pack(store: Store, layer: LayerId, packing: Packing, below: Sequence[LayerId
         packed = store.worker.call(pack_layer, store.layers.path(layer), place, packing, trees)
     packed = replace(packed, blob=_marked(store, layer, packed.blob))
     store.layers.add_blob(layer, packed.blob)
-    if packing.epoch is None:
+    if packing.epoch is None and packing.compression not in _HAS_MORE:
         store.layers.know_diff_id(layer, packed.blob.diff_id)
     return packed
 
@@ -158,17 +165,22 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing, below: Sequence
     """
     from sundog.base.record.owners import read_owners
     from sundog.image.layer.compressing import CompressedWriter
+    from sundog.image.layer.piecewise import piecewise_writer
     from sundog.image.layer.write_tar import write_tar
 
     owners = read_owners(layer.owners)
     see(layer.tree, *below)
     with open(place, "xb", buffering=0) as out:
-        writer = CompressedWriter(out, packing.compression)
+        pieces = piecewise_writer(out, packing.compression)
+        writer = pieces or CompressedWriter(out, packing.compression)
         sink = _Counted(writer)
         diff_id = write_tar(sink, layer.tree, owners, mtime_clamp=packing.epoch, below=below)
         writer.finish()
+    annotations = {}
+    if pieces is not None:
+        annotations, diff_id = pieces.annotations, pieces.diff_id
     media_type = _MEDIA_TYPES[packing.compression]
-    descriptor = Descriptor(media_type, Digest.parse(writer.digest), writer.size)
+    descriptor = Descriptor(media_type, Digest.parse(writer.digest), writer.size, annotations)
     return Packed(LayerBlob(descriptor, diff_id, packing.made), place)
 
 
