@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.record.owners import pack_owners
 from sundog.base.record.stack import USE_FRESH
 from sundog.image.store.cache_mounts import CacheRequest
+from sundog.image.store.layer_info import LayerInfo
 from sundog.image.store.space import CACHE_MOUNT, by_image, measure
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
@@ -93,12 +95,14 @@ def test_a_result_is_as_young_as_what_was_made_on_it(
     open_store: Callable[[], Store], storage: Path, tmp_path: Path
 ) -> None:
     with open_store() as store:
-        first, second = layer_of(store, tmp_path, b"1"), layer_of(store, tmp_path, b"2")
-        info = store.layers.info(second)
-        store.layers._learn(second, lambda _: info.made_by("RUN 2", (first,)))
+        first = layer_of(store, tmp_path, b"1")
+        draft = store.scratch.new()
+        os.mkdir(draft + b"/tree")
+        Path(os.fsdecode(draft), "owners").write_bytes(pack_owners({}))
+        second = store.layers.add_own(draft, LayerInfo().made_by("RUN 2", (first,)))
         store.cache.put("1", first)
         store.cache.put("2", second, (first,))
-        store.images.delete("1", "2")
+        store.images.delete("1")
     age(storage / "cache/1", 9 * DAY)
     young = age(storage / "cache/2", 2 * DAY)
     with open_store() as store:

@@ -283,6 +283,12 @@ class ManifestArguments(ImageArguments):
                 )
 
 
+class MoveArguments(ImageArguments):
+    """The command line of ``move``."""
+
+    directory: str = operand("DIR", "the new place of the storage directory")
+
+
 class PullArguments(ImageArguments):
     """The command line of ``pull``."""
 
@@ -372,6 +378,7 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "push": ("copy an image to a registry", PushArguments),
     "manifest": ("make lists of images for several platforms", ManifestArguments),
     "modify": ("run commands in an image, and keep the result", ModifyArguments),
+    "move": ("move the storage directory to another place", MoveArguments),
     "pull": ("fetch an image from a registry", PullArguments),
     "reset": ("delete everything in storage", ImageArguments),
     "tag": ("give an image another name", TagArguments),
