@@ -179,6 +179,10 @@ static void find_image(struct image *image, const struct options *options)
     image->is_missing = image->own < 0 && name
                         && status_of(AT_FDCWD, reference, 0, &status) == -ENOENT;
     if (image->is_missing) return;
-    if (image->own < 0) image->path = find_directory(reference);
-    else read_stack(image, contents(open_at(image->own, "stack", READ), "stack", &status), &status);
+    if (image->own < 0) { image->path = find_directory(reference); return; }
+    int64_t now[2] = {0};
+    long stack = open_at(image->own, "stack", READ);
+    read_stack(image, contents(stack, "stack", &status), &status);
+    must(CALL(clock_gettime, 0, now), "clock_gettime"); /* note the use: record/stack.py */
+    if (now[0] - status.modified[0] > USE_FRESH) CALL(utimensat, stack, NULL, NULL, 0);
 }

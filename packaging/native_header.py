@@ -35,7 +35,7 @@ CONSTANTS = {
     "sundog.base.record.layer_path": ("LAYER_TREE", "SHOWN"),
     "sundog.base.record.identity": ("ID_LIMIT",),
     "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
-    "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3", "STACK_MAGIC_4"),
+    "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3", "STACK_MAGIC_4", "USE_FRESH"),
     "sundog.runtime.container.enter": ("SCRATCH_SIZE",),
     "sundog.runtime.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
     "sundog.runtime.container.search_path": ("ENGINE_PATH",),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.base.spelling import edits, nearest
+from sundog.base.spelling import byte_count, edits, nearest
 
 WORDS = st.text("ab-", max_size=6)
 
@@ -53,3 +53,25 @@ def test_nearest() -> None:
     assert nearest("run", known) == ""
     assert nearest("x" * 10**6, known) == ""
     assert nearest("-x", ["-h", "-s"]) == ""
+
+
+def test_sizes() -> None:
+    gib = 1 << 30
+    good = {"50G": 50 * gib, "1.5T": 1536 * gib, "800m": 800 << 20, "0": 0, "7B": 7, "2KiB": 2048}
+    assert {text: byte_count(text) for text in good} == good
+    bad = (
+        "",
+        "G",
+        "-1",
+        "1.",
+        ".5G",
+        "5X",
+        "1e3",
+        "\u0661G",
+        "5GG",
+        "5iB5",
+        "9" * 16,
+        "1 G",
+        "nan",
+    )
+    assert [byte_count(text) for text in bad] == [None] * len(bad)

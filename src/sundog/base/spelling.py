@@ -18,6 +18,8 @@ BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
+_FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE_DIGITS = 15
 # The values of JSON, YAML and TOML.
 _VALUE_KINDS = {
     dict: "an object",
@@ -28,6 +30,21 @@ _VALUE_KINDS = {
     float: "a number",
     type(None): "null",
 }
+
+
+def byte_count(text: str) -> int | None:
+    """Return the bytes of a size such as ``50G``, ``1.5TiB`` or ``100``; None if it is none.
+
+    K, M, G and T are powers of 1024.
+    """
+    digits = text.rstrip("KMGTkmgtiBb")
+    factor = _FACTORS.get(text[len(digits) :].upper().removesuffix("B").removesuffix("I"))
+    whole, point, part = digits.partition(".")
+    if factor is None or len(digits) > _SIZE_DIGITS or not (whole + part).isdecimal():
+        return None
+    if not (text.isascii() and whole and (part or not point)):
+        return None
+    return int(float(digits) * factor)
 
 
 def value_kind(value: object) -> str:

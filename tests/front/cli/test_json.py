@@ -69,6 +69,40 @@ NODE = {
     "images": [str],
     "is_in_image": bool,
 }
+USAGE = {
+    "storage": str,
+    "images": [
+        {
+            "name": str,
+            "reference": str,
+            "platform": str,
+            "own": int,
+            "shared": int,
+            "last_use": TEXT_OR_NONE,
+        }
+    ],
+    "images_size": int,
+    "containers": int,
+    "build_cache": int,
+    "cache_mounts": int,
+    "downloads": int,
+    "held": int,
+    "total": int,
+}
+COLLECTED = {
+    "dry_run": bool,
+    "removed": [
+        {
+            "kind": str,
+            "name": str,
+            "platform": TEXT_OR_NONE,
+            "last_use": str,
+            "freed": int,
+        }
+    ],
+    "total": int,
+    "left": int,
+}
 SHAPES: dict[str, Any] = {
     "list --format=json": [IMAGE],
     "list -l --format json": [IMAGE],
@@ -79,6 +113,8 @@ SHAPES: dict[str, Any] = {
     "inspect --format=json x": [INSPECTED],
     "build-cache --format=json": CACHE,
     "build-cache --tree --format=json": {**CACHE, "tree": [NODE]},
+    "usage --format=json": USAGE,
+    "gc --dry-run --format=json": COLLECTED,
     "gestalt --format=json storage-path": {"storage_path": str},
 }
 HOSTILE = "\x1b[2J\x9b\u202e\x07\u2028"

@@ -639,7 +639,7 @@ def test_prunes(empty: Place) -> None:
     assert empty("image", "exists", "labelled").returncode == 0
 
 
-def test_system_prune_of_everything(tmp_path: Path, place: Place, busybox_tar: Path) -> None:
+def test_system_prune_of_everything(tmp_path: Path, place: Place, busybox_tree: Path) -> None:
     """Images that a container uses stay; the others go, with the build cache."""
     storage = tmp_path / "storage"
     own = {"CH_IMAGE_STORAGE": str(storage), "XDG_RUNTIME_DIR": str(tmp_path)}
@@ -648,7 +648,8 @@ def test_system_prune_of_everything(tmp_path: Path, place: Place, busybox_tar: P
     def run(*words: str | Path) -> str:
         return run_program([*command("sundog"), *words], env=environment).stdout
 
-    run("import", busybox_tar, "used")
+    (busybox_tree / "unlike").write_bytes(os.urandom(8))  # no other container has this layer
+    run("import", busybox_tree, "used")
     (tmp_path / "Dockerfile").write_text("FROM used\nRUN echo 1234567 >/file\n")
     run("build", "-q", "-t", "other", tmp_path)
     run("run", "--name", "old", "other", "true")

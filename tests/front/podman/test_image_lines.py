@@ -78,7 +78,7 @@ def translated(name: str, *words: str) -> list[list[str]]:
         ("login", "-u me --password-stdin h.x", ["login --username=me --password-stdin -- h.x"]),
         ("login", "", ["login -- docker.io"]),
         ("logout", "h.x", ["logout -- h.x"]),
-        ("system df", "-v", ["build-cache --tree"]),
+        ("system df", "-v", ["usage"]),
     ],
 )
 def test_lines(name: str, words: str, lines: list[str]) -> None:

@@ -79,7 +79,7 @@ def test_it_is_told_and_nothing_is_left(
             if done.returncode:
                 failed.add(arguments[0])
                 refused(done, f"no space left on tmpfs at {mount}")
-                refused(done, f": storage directory {storage}\nhint: free some space there, or ")
+                refused(done, f": storage directory {storage}\nhint: free some space there (")
                 break
             images = 1
         else:

@@ -1,11 +1,13 @@
 """Full and read-only file systems: one clear error, the old state, and nothing half-written."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from sundog.errors import KernelError, StoreError
 from sundog.image.store.faults import StorageFaults
 from sundog.image.store.store import Store
-from tests.image.store.conftest import write_tar
+from sundog.image.transfer.importer import import_image
+from tests.image.store.conftest import temporary_things, write_tar
 
 # Runs as root of a user namespace and mounts a small tmpfs on the directory "fs".
 PRELUDE = """
@@ -202,3 +205,35 @@ def test_quota_is_told_from_a_full_disk() -> None:
     error = pytest.raises(StoreError, match=r"^disk quota exceeded on proc at /proc")
     with error, StorageFaults(b"/proc/self"):
         raise OSError(errno.EDQUOT, "quota")
+
+
+def test_a_full_quota_names_usage_and_remedy(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, and nothing is lost."""
+    tar = write_tar(tmp_path / "x.tar", {"usr": None, "usr/file": bytes(5 << 20)})
+    with Store.open(str(storage)) as store:
+        old = import_image(store, str(tar), "x")
+        store.images.size(old)
+    for info in storage.glob("layers/*/layer.json"):
+        value = json.loads(info.read_text()) | {"size": 3 << 30}
+        info.write_text(json.dumps(value))
+    write = os.open
+
+    def over(path: bytes, flags: int, *rest: int, dir_fd: int | None = None) -> int:
+        if flags & os.O_CREAT and os.fsencode(path).startswith(os.fsencode(storage / "tmp")):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), path)
+        return write(path, flags, *rest, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", over)
+    with pytest.raises(StoreError) as raised, Store.open(str(storage)) as store:
+        store.images.put(replace(old, reference="docker.io/library/y:latest", typed="y"))
+    monkeypatch.undo()
+    assert raised.value.message.startswith("disk quota exceeded on ")
+    assert raised.value.message.endswith(f": storage directory {storage}")
+    assert raised.value.hint.startswith(
+        "free some space there (layers have at least 3.0 GiB; ch-image usage, ch-image gc), or "
+    )
+    with Store.open(str(storage)) as store:
+        assert store.images.list() == [old]
+    assert temporary_things(storage) == []

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sundog.image.layer.remove import remove_tree
+from sundog.image.store.moving import move
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
 from sundog.runtime.container.root import OverlayRoot
 from tests.conftest import KILLS
 from tests.image.store.conftest import Files, contents, image, temporary_things, write_tar
+from tests.image.store.test_moving import break_renames
 
 SEED = random.SystemRandom().randrange(1 << 32)
 
@@ -207,6 +210,38 @@ def test_killed_delete_and_collection(bench: Bench) -> None:
         names = bench.check({"new"})
         if "new" not in names:
             prepare()
+
+
+@pytest.mark.slow
+def test_killed_move(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least one of both places has the whole storage; what is left beside them is removed."""
+    storage, target = bench.storage, tmp_path / "there"
+    break_renames(monkeypatch, storage)
+
+    def operation() -> None:
+        move(os.fsencode(storage), os.fsencode(target), print)
+
+    def back() -> None:
+        bench.storage = storage
+        for path in tmp_path.glob("storage.moved-*"):
+            remove_tree(os.fsencode(path))
+        if not storage.exists():
+            os.rename(target, storage)
+        remove_tree(os.fsencode(target))
+
+    for moment in moments(operation, back):
+        run_killed(operation, moment)
+        for place in (storage, target):
+            if place.exists():
+                bench.storage = place
+                bench.old_tree = place / bench.old_tree.relative_to(bench.old_tree.parents[2])
+                bench.check(set())
+        assert storage.exists() or target.exists()
+        back()
+    bench.storage = storage
+    bench.old_tree = storage / bench.old_tree.relative_to(bench.old_tree.parents[2])
+    operation()
+    assert [path.name for path in tmp_path.glob("there*")] == ["there"]
 
 
 @pytest.mark.slow

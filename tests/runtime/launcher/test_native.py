@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.base.record.stack import ImageStack, pack_stack
+from sundog.base.record.names import canonical_name, name_to_directory
+from sundog.base.record.stack import USE_FRESH, ImageStack, pack_stack
 from tests.conftest import children_of
 from tests.runtime.launcher.compiled import NATIVE, Argument, Compiled, leave_accounts
 from tests.runtime.launcher.conftest import BUSYBOX, ENVIRONMENT
@@ -91,6 +92,43 @@ def test_it_is_small() -> None:
 def test_served(only: Callable[..., Completed], image: str) -> None:
     assert outcome(only(image, "--", "cat", "/ch/environment"))[0] == 0
     assert only(image).stdout == b"default\n/mnt\n"
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_start_notes_the_use_of_an_image(
+    compiled: Compiled, storage: Path, *, is_compiled: bool
+) -> None:
+    stack = storage / "images" / name_to_directory(canonical_name("app")) / "stack"
+    command = compiled.command if is_compiled else compiled.stub
+    env = {"SUNDOG_START": "compiled"} if is_compiled else {}
+    for age, is_noted in ((USE_FRESH - 60, False), (USE_FRESH + 60, True)):
+        then = time.time() - age
+        os.utime(stack, (then, then))
+        before = stack.stat()
+        assert start(command, ["app", "--", "true"], storage, env).returncode == 0
+        after = stack.stat()
+        assert (after.st_mtime > before.st_mtime) == is_noted
+        assert after.st_mtime <= time.time()
+        assert after.st_mode == before.st_mode
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_storage_that_is_read_only_has_no_notes(
+    compiled: Compiled, storage: Path, *, is_compiled: bool
+) -> None:
+    stack = storage / "images" / name_to_directory(canonical_name("app")) / "stack"
+    os.utime(stack, (0, 0))
+    command = compiled.command if is_compiled else compiled.stub
+    back = f"unshare --map-user={os.geteuid()} --map-group={os.getegid()}"
+    script = f'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec {back} "$@"'
+    done = subprocess.run(
+        ["unshare", "-r", "-m", "sh", "-c", script, storage, command, "app", "--", "true"],
+        env=ENVIRONMENT | {"CH_IMAGE_STORAGE": str(storage)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert stack.stat().st_mtime == 0
 
 
 def test_an_image_with_guessed_owners_is_served(

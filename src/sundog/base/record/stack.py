@@ -7,11 +7,15 @@ contain all that an ``argv`` may.  Version 3 has one more field, the marks of ``
 written only for an image with marks, so that earlier versions of Sundog can read all others.
 Version 4 has that field always, and says that there are layers which are files: whoever mounts them
 must first mount ``shown``.  Version 1 had no user.
+
+The file's time of modification is that of the last use of the image: a start renews it, and so does
+a command that takes the image.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from sundog.base.kernel.files import Closing
 from sundog.errors import StoreError
@@ -20,6 +24,8 @@ STACK_MAGIC = b"sundog-stack 2"
 STACK_MAGIC_3 = b"sundog-stack 3"
 STACK_MAGIC_4 = b"sundog-stack 4"
 _STACK_MAGIC_1 = b"sundog-stack 1"
+STACK_FILE = b"stack"
+USE_FRESH = 3600  # seconds after which a use is noted again
 ID_LENGTH = 20  # of layers and trees: one page of mount options names 127 of them
 
 
@@ -132,13 +138,17 @@ def unpack_stack(data: bytes) -> ImageStack:
     )
 
 
-def read_stack(dirfd: int) -> ImageStack:
+def read_stack(dirfd: int, *, is_use: bool = False) -> ImageStack:
     """Read the stack of the image directory ``dirfd``.
 
-    Raises OSError; StoreError if the file is damaged.
+    With ``is_use``, note that the image is used.  Raises OSError; StoreError if the file is
+    damaged.
     """
-    with Closing(os.open(b"stack", os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)) as fd:
-        data = os.read(fd, os.fstat(fd).st_size)
+    with Closing(os.open(STACK_FILE, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dirfd)) as fd:
+        status = os.fstat(fd)
+        data = os.read(fd, status.st_size)
+        if is_use:
+            note_use(fd, status)
     try:
         return unpack_stack(data)
     except (ValueError, IndexError) as error:
@@ -146,3 +156,18 @@ def read_stack(dirfd: int) -> ImageStack:
             f"damaged image in storage: stack: {error}",
             "import or build the image again",
         ) from error
+
+
+def note_use(file: int | bytes, status: os.stat_result) -> None:
+    """Note in the times of a file or a symbolic link that it is used, if the last note is old.
+
+    ``status`` is its status.  There is no note where this user can write none.
+    """
+    if time.time() - status.st_mtime > USE_FRESH:
+        try:
+            if isinstance(file, int):
+                os.utime(file)
+            else:
+                os.utime(file, follow_symlinks=False)
+        except OSError:
+            return

@@ -11,6 +11,8 @@ from sundog.front.cli.output import human_size, print_json, print_line
 from sundog.front.cli.reference_options import DOT_DEFAULT
 from sundog.front.cli.registries import pull_options
 from sundog.image.store.layer_tree import layer_nodes, usage
+from sundog.image.store.retention import EVERYTHING, clear_out
+from sundog.image.store.space import CACHE_MOUNT, RESULT
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
@@ -40,14 +42,14 @@ def run(arguments: BuildCacheArguments, report: Report) -> int:
             if arguments.reset:
                 report.info("deleting build cache")
                 forgotten = store.cache.clear()
+                store.deleted.clear()
+                store.clear_imported()
+                store.expect_garbage()
+                removed = store.cache_mounts.clear()
             else:
                 report.info("collecting cache garbage")
-                images = store.images.entries()
-                forgotten = store.cache.prune({layer for image in images for layer in image.layers})
-            store.deleted.clear()
-            store.clear_imported()
-            store.expect_garbage()
-            removed = store.cache_mounts.clear()
+                plan = clear_out(store, EVERYTHING)
+                forgotten, removed = plan.count(RESULT), plan.count(CACHE_MOUNT)
             report.info(f"forgot {forgotten} results, removed {removed} cache mounts")
     with Store.open(path) as store:
         nodes = layer_nodes(store)

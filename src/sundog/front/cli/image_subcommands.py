@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sundog.base.spelling import byte_count
 from sundog.errors import UsageError
 from sundog.front.cli.build_arguments import BuildArguments, ModifyArguments
 from sundog.front.cli.common_arguments import ImageArguments
@@ -27,6 +28,19 @@ def _duration(text: str) -> float:
     if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
         raise argparse.ArgumentTypeError(f"not a time such as 14d, 12h, 30m or 90s: {text}")
     return int(number) * _SECONDS[unit]
+
+
+def _bytes(text: str) -> int:
+    size = byte_count(text)
+    if size is None:
+        raise argparse.ArgumentTypeError(f"not a size such as 50G, 1.5T or 800M: {text}")
+    return size
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise argparse.ArgumentTypeError(f"not a number of days: {text}")
+    return int(text)
 
 
 _SECONDS = {"d": 24 * 60 * 60, "h": 60 * 60, "m": 60, "s": 1}
@@ -113,6 +127,20 @@ class DeleteArguments(ImageArguments):
     """The command line of ``delete``."""
 
     globs: Sequence[str] = _GLOBS
+
+
+class CollectArguments(ImageArguments):
+    """The command line of ``gc``."""
+
+    keep_days: int | None = option(
+        "--keep-days", "N", "what was used in the last N days stays", type=_days
+    )
+    max_size: int | None = option(
+        "--max-size", "SIZE", "remove until no more is left: 50G, 800M", type=_bytes
+    )
+    all: bool = flag("--all", "images, too, but not those of containers")
+    dry_run: bool = flag("-n --dry-run", "print what would be removed, and remove nothing")
+    format: str = _FORMAT
 
 
 class GestaltArguments(ImageArguments):
@@ -256,6 +284,12 @@ class ManifestArguments(ImageArguments):
                 )
 
 
+class MoveArguments(ImageArguments):
+    """The command line of ``move``."""
+
+    directory: str = operand("DIR", "the new place of the storage directory")
+
+
 class PullArguments(ImageArguments):
     """The command line of ``pull``."""
 
@@ -311,6 +345,12 @@ class TagArguments(ImageArguments):
     target: str = operand("NAME", "its further name")
 
 
+class UsageArguments(ImageArguments):
+    """The command line of ``usage``."""
+
+    format: str = _FORMAT
+
+
 class UndeleteArguments(ImageArguments):
     """The command line of ``undelete``."""
 
@@ -322,6 +362,7 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "build": ("build an image from a Dockerfile", BuildArguments),
     "build-cache": ("show, or clean up, the build cache", BuildCacheArguments),
     "delete": ("delete images from storage", DeleteArguments),
+    "gc": ("remove what was not used for long, or does not fit", CollectArguments),
     "gestalt": ("tell something about this installation", GestaltArguments),
     "help": ("print the help of ch-image, or of a subcommand", HelpArguments),
     "import": ("import a tar archive or a directory as an image", ImportArguments),
@@ -338,10 +379,12 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "push": ("copy an image to a registry", PushArguments),
     "manifest": ("make lists of images for several platforms", ManifestArguments),
     "modify": ("run commands in an image, and keep the result", ModifyArguments),
+    "move": ("move the storage directory to another place", MoveArguments),
     "pull": ("fetch an image from a registry", PullArguments),
     "reset": ("delete everything in storage", ImageArguments),
     "tag": ("give an image another name", TagArguments),
     "unpublish": ("remove the name of an image from a shared store", UnpublishArguments),
+    "usage": ("tell what needs space in storage, and when it was used", UsageArguments),
     "undelete": ("restore a deleted image whose layers are in storage", UndeleteArguments),
 }
 

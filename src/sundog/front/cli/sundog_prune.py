@@ -21,6 +21,7 @@ from sundog.front.podman.image_options import BUILDER_PRUNE, IMAGE_PRUNE, SYSTEM
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.times import decimal_size
 from sundog.front.stored import storage_directory
+from sundog.image.store.retention import EVERYTHING, clear_out
 from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sundog.front.options import Line
     from sundog.front.podman.container import Container
     from sundog.image.store.image_files import Image
+    from sundog.image.store.space import Item
 
 _COMMON_FILTERS = ("until", "label")
 _SURE = "Are you sure you want to continue? [y/N] "
@@ -124,7 +126,7 @@ def prune_builder(words: Sequence[str], context: Context) -> int:
     def action() -> int:
         before = _used(context)
         with Store.open(context.storage) as store:
-            _collect(store)
+            clear_out(store, EVERYTHING)
         print_line(f"Total:\t{decimal_size(max(before - _used(context), 0), 4)}")
         return 0
 
@@ -159,18 +161,23 @@ def _remove_images(line: Line, context: Context) -> list[str]:
     """
     texts = line.all("filter")
     with Store.open(context.storage) as store:
-        removed: list[Image] = []
-        every = store.images.list()
-        passed = filters(texts, every, "image prune")
-        if line.is_set("all"):
-            used = _used_images(context)
-            removed = [
-                image for image in every if image.reference not in used and passed.pass_on(image)
-            ]
-            store.images.remove(*removed)
-            store.cache.clear()
-        if line.is_set("all") or not texts:
-            _collect(store)
+        every = {(each.reference, str(each.platform)): each for each in store.images.list()}
+        passed = filters(texts, list(every.values()), "image prune")
+        used = _used_images(context)
+
+        def image_of(item: Item) -> Image | None:
+            entry = item.entry
+            return None if entry is None else every.get((entry.reference, entry.platform))
+
+        def may_go(item: Item) -> bool:
+            image = image_of(item)
+            is_used = image is None or image.reference in used
+            return line.is_set("all") and not is_used and passed.pass_on(image)
+
+        if texts and not line.is_set("all"):
+            return []
+        leaving = clear_out(store, EVERYTHING, may_go).leaving
+    removed = [image for image in (image_of(each.item) for each in leaving) if image is not None]
     return list(dict.fromkeys(image.whole_id for image in removed))
 
 
@@ -178,15 +185,6 @@ def _used_images(context: Context) -> set[str]:
     """Return the names of the images that containers use."""
     containers = own_containers(storage_directory(context.storage)).list()
     return {canonical_name(each.image) for each in containers if not is_path(each.image)}
-
-
-def _collect(store: Store) -> None:
-    """Forget results of the build cache that no image needs; ``close`` removes their layers."""
-    images = [*store.images.list(), *store.containers.images()]
-    store.cache.prune({layer for image in images for layer in image.layers})
-    store.cache_mounts.clear()
-    store.deleted.clear()
-    store.expect_garbage()
 
 
 def _used(context: Context) -> int:

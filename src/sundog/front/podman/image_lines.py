@@ -202,6 +202,6 @@ SUBCOMMANDS = {
                         options.LOGIN, "[HOST]", (0, 1), translate=_registry("login")),
     "logout": Subcommand("forget the login to a registry", "ch-image logout HOST",
                          options.LOGOUT, "[HOST]", (0, 1), translate=_registry("logout")),
-    "system df": Subcommand("tell what needs space in storage", "ch-image build-cache",
-                            options.DISK_USE, "", (0, 0), translate=_one("build-cache")),
+    "system df": Subcommand("tell what needs space in storage", "ch-image usage",
+                            options.DISK_USE, "", (0, 0), translate=_one("usage")),
 }  # fmt: skip

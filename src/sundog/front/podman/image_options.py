@@ -359,7 +359,7 @@ BUILDER_PRUNE = (
 
 DISK_USE = (
     _JSON,
-    Option("--verbose -v", "", TAKEN, "show which layer was made on which", to=flag("--tree")),
+    Option("--verbose -v", "", HELD, "each image has its line"),
     HELP,
 )
 

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from sundog.base.kernel.files import symlink
+from sundog.base.record.stack import note_use
 from sundog.image.store.garbage import Gone
 from sundog.image.store.users import Users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.layers import Layers
@@ -67,15 +68,18 @@ class Cache:
     def get(self, key: str) -> CacheHit | None:
         """Return the result under ``key``, None if there is none or its layer is gone.
 
-        The layer stays as long as the store is open.
+        This is a use of the result.  The layer stays as long as the store is open.
         """
         self._storage.hold()
         target = self._target(key)
-        if target.startswith(_NO_LAYER):
-            return CacheHit(None)
         entry = self._entry(key, target)
-        if not entry.is_result or not self._layers.exists(entry.needs):
+        is_empty = target.startswith(_NO_LAYER)
+        if not is_empty and not (entry.is_result and self._layers.exists(entry.needs)):
             return None
+        with suppress(FileNotFoundError):
+            note_use(self._path(key), os.lstat(self._path(key)))
+        if is_empty:
+            return CacheHit(None)
         if target.startswith(_LAGS):
             self._storage.device.note_lag(self._layers.directory(entry.needs))
             self._storage.device.defer(partial(self._settle, key, target, entry.needs))
@@ -104,6 +108,12 @@ class Cache:
         if layer is not None:
             self._storage.unreferenced.refer(self._layers.directory(layer))
 
+    def last_use(self, key: str) -> float:
+        """Return when the entry ``key`` was used last, in seconds since 1970; 0 if it is gone."""
+        with suppress(FileNotFoundError):
+            return os.lstat(self._path(key)).st_mtime
+        return 0
+
     def entries(self) -> Iterator[CacheEntry]:
         """Yield all entries, in no order."""
         for name in os.listdir(self._storage.at(b"cache")):
@@ -117,13 +127,6 @@ class Cache:
         key = os.fsdecode(user.removeprefix(_USER))
         return self._entry(key, self._target(key))
 
-    def prune(self, kept: Container[LayerId]) -> int:
-        """Forget the entries that need a layer not in ``kept``; return their number."""
-        useless = [entry for entry in self.entries() if entry.needs and entry.needs not in kept]
-        for entry in useless:
-            self.forget(entry.key)
-        return len(useless)
-
     def clear(self) -> int:
         """Forget all entries; return their number."""
         entries = list(self.entries())
@@ -135,6 +138,17 @@ class Cache:
         """Remove an entry; closing the store removes its layer, if nothing else needs it."""
         self._storage.expect_garbage()
         self.drop(self._entry(key, self._target(key)))
+
+    def forget_layer(self, layer: LayerId, keys: Iterable[str]) -> None:
+        """Remove the entries ``keys``, which need ``layer``; closing the store removes the layer.
+
+        It stays if anything else needs it.
+        """
+        self._storage.garbage.expect_of(Gone("", (layer,)))
+        for key in keys:
+            entry = self._entry(key, self._target(key))
+            if entry.needs == layer:
+                self.drop(entry)
 
     def drop(self, entry: CacheEntry) -> None:
         """Remove an entry that is useless."""

@@ -1,6 +1,7 @@
 """``cache-mounts/``: directories that ``RUN --mount=type=cache`` keeps from one build to the next.
 
-    cache-mounts/NAME/lock     locked by the commands that use the directory
+    cache-mounts/NAME/lock     locked by the commands that use the directory; its time of
+                               modification is that of the last use
     cache-mounts/NAME/tree/    the files
     cache-mounts/NAME/owners   the owners of the files that a supervisor recorded, see
                                ``record.owners``
@@ -22,6 +23,7 @@ from itertools import count
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.owners import OwnerRecord, pack_owners
+from sundog.base.record.stack import note_use
 from sundog.image.store.layer_ids import layer_id
 
 TYPE_CHECKING = False
@@ -107,9 +109,13 @@ class CacheMounts:
 
     def clear(self) -> int:
         """Remove the cache mounts that no command uses; return their number."""
+        return self.remove(*self.names())
+
+    def remove(self, *paths: bytes) -> int:
+        """Remove those of the cache mounts ``paths`` that no command uses; return their number."""
         removed = []
         with self._storage.faults:
-            for path in self.names():
+            for path in paths:
                 lock = os.path.join(path, b"lock")
                 with (
                     suppress(FileNotFoundError, BlockingIOError),
@@ -135,6 +141,7 @@ class CacheMounts:
                 waiting(request.id)
                 lock = self._locked(path, request, mode)
             if lock is not None:
+                note_use(lock.fd, os.fstat(lock.fd))
                 return lock, path
         raise AssertionError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 from sundog.base.kernel.advice import names_in
 from sundog.base.kernel.libc import printable
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 # errno → the hint that comes before another storage directory
 _HINTS = {
-    errno.ENOSPC: "free some space there, or ",
-    errno.EDQUOT: "free some space there, or ",
+    errno.ENOSPC: "free some space there ({}), or ",
+    errno.EDQUOT: "free some space there ({}), or ",
     errno.EROFS: "",
     errno.EIO: "see dmesg(1), the disk may be failing; or ",
 }
@@ -27,6 +28,8 @@ _ONE_FILE_SYSTEM = (
     "all of it must be on one file system, in one subvolume and project: "
     "take out what is mounted in it or a symlink to elsewhere; or "
 )
+_INFO, _INFO_LIMIT = b"layer.json", 1 << 20
+_LOOKS_LIMIT = 2000  # layers whose size is looked up for a hint
 # The calls of a KernelError: ENOSPC of unshare(2) or mount(2) means something else.
 _FILE_CALLS = frozenset({"openat2", "renameat2", "syncfs"})
 
@@ -65,8 +68,24 @@ class StorageFaults:
         if error.errno in _HINTS:
             raise UnfitStorage(
                 f"{reason(error.errno, self._path)}: storage directory {printable(self._path)}",
-                _HINTS[error.errno] + OTHER_STORAGE_HINT,
+                _HINTS[error.errno].format(_usage(self._path)) + OTHER_STORAGE_HINT,
             ) from error
+
+
+def _usage(storage: bytes) -> str:
+    """Return how much the layers have, as far as it is known, and what frees some of it."""
+    from sundog.image.store.layer_info import size_in  # not before there is an error
+
+    sizes = []
+    with suppress(OSError):
+        for layer in os.listdir(os.path.join(storage, b"layers"))[:_LOOKS_LIMIT]:
+            with (
+                suppress(OSError),
+                open(os.path.join(storage, b"layers", layer, _INFO), "rb") as file,
+            ):
+                sizes.append(size_in(file.read(_INFO_LIMIT)) or 0)
+    known = f"layers have at least {sum(sizes) / (1 << 30):.1f} GiB; " if any(sizes) else ""
+    return f"{known}ch-image usage, ch-image gc"
 
 
 def _is_elsewhere(error: OSError, storage: bytes) -> bool:

@@ -24,6 +24,7 @@ from sundog.base.kernel.locks import is_at
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
 from sundog.base.record.platform_names import platform_of_key
+from sundog.base.record.stack import STACK_FILE, note_use
 from sundog.base.record.stored_entry import StoredEntries, parted
 from sundog.errors import (
     DocumentError,
@@ -85,7 +86,8 @@ class Images:
     def get(self, text: str, platform: Platform | None = None) -> Image:
         """Return the image that ``text`` names.  Its layers stay as long as the store is open.
 
-        It is the one for ``platform``; without that, the one for this machine, else the only one.
+        This is a use of the image.  It is the one for ``platform``; without that, the one for this
+        machine, else the only one.
         Raises NotInStorage, ReferenceSyntaxError, or StoreError when a layer is missing.
         """
         directory = name_to_directory(canonical_name(text))
@@ -93,8 +95,11 @@ class Images:
         self._links.follow(directory)
         entry = self._chosen(directory, platform)
         image = None if entry is None else self._read(entry)
-        if image is None:
+        if entry is None or image is None:
             raise self._not_in_storage(text, platform)
+        stack = self._storage.at(b"images", os.fsencode(entry), STACK_FILE)
+        with suppress(FileNotFoundError):
+            note_use(stack, os.lstat(stack))
         for layer in image.layers:
             if not self._layers.exists(layer):
                 raise StoreError(
@@ -121,25 +126,40 @@ class Images:
 
     def entries(self) -> Sequence[ImageEntry]:
         """Return all images as ``list`` does, without their configurations, which are not read."""
-        return sorted(self._all_entries(read_entry), key=lambda entry: entry.typed)
+        found = (entry for _, entry in self._all_entries(read_entry))
+        return sorted(found, key=lambda entry: entry.typed)
 
     def listed(self) -> Sequence[ImageEntry]:
         """Return all images as ``list`` does, and of each only what lists show."""
         host = str(Platform.of_host())
         return sorted(
-            self._all_entries(read_listed),
+            (entry for _, entry in self._all_entries(read_listed)),
             key=lambda entry: (entry.typed, entry.platform != host, entry.platform),
         )
 
-    def _all_entries(self, read: Callable[[bytes], ImageEntry]) -> Iterator[ImageEntry]:
+    def by_directory(self) -> Sequence[tuple[str, ImageEntry]]:
+        """Return all images as ``listed`` does, each with its directory."""
+        return sorted(
+            self._all_entries(read_listed), key=lambda each: (each[1].typed, each[1].platform)
+        )
+
+    def last_use(self, directory: str) -> float:
+        """Return when the image in a directory was used last, in seconds since 1970; or 0."""
+        with suppress(OSError):
+            return os.lstat(
+                self._storage.at(b"images", os.fsencode(directory), STACK_FILE)
+            ).st_mtime
+        return 0
+
+    def _all_entries(self, read: Callable[[bytes], ImageEntry]) -> Iterator[tuple[str, ImageEntry]]:
         for directory in map(os.fsdecode, os.listdir(self._storage.at(b"images"))):
             path = self._storage.at(b"images", os.fsencode(directory))
             try:
-                yield read(path)
+                yield directory, read(path)
             except (FileNotFoundError, DocumentError):
                 image = self._or_told(self._read, directory)
                 if image is not None:
-                    yield image.entry
+                    yield directory, image.entry
 
     def list(self) -> Sequence[Image]:
         """Return all images, in order of their typed names.  Takes no lock.
@@ -327,6 +347,11 @@ class Images:
                 ended[f"{image.reference} {image.platform}"] = entry
         with suppress(NotInStorage):
             self._end(ended)
+
+    def remove_directory(self, directory: str) -> None:
+        """Remove the image in ``images/directory``, as ``remove``."""
+        with suppress(NotInStorage):
+            self._end({spelled_out(parted(directory)[0]): directory})
 
     def _end(self, ended: Mapping[str, str]) -> None:
         """Remove the directories of images, each by the name in messages."""

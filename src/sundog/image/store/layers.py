@@ -30,7 +30,14 @@ from sundog.base.record.guesses import (
     listed_guesses,
 )
 from sundog.base.record.layer_index import LayerIndex
-from sundog.base.record.layer_path import LAYER_INDEX, LAYER_TREE, SHOWN, LayerPath, is_in_file
+from sundog.base.record.layer_path import (
+    LAYER_FILE,
+    LAYER_INDEX,
+    LAYER_TREE,
+    SHOWN,
+    LayerPath,
+    is_in_file,
+)
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
@@ -336,6 +343,18 @@ class Layers:
                 return self.size(layer)
             self._sizes[layer] = known
         return known
+
+    def stored_size(self, layer: LayerId) -> int:
+        """Return the bytes that a layer needs: those of its files, or of the one file that it is.
+
+        It is 0 if the store lacks the layer.
+        """
+        if not self.is_file(layer):
+            return self.size_if_here(layer)
+        directory = self._path(layer)
+        with suppress(FileNotFoundError):
+            return sum(os.stat(directory + name).st_size for name in (LAYER_FILE, LAYER_INDEX))
+        return 0
 
     def _size(self, layer: LayerId, info: LayerInfo) -> int:
         from sundog.image.store.tree_work import content_size

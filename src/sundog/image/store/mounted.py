@@ -47,6 +47,21 @@ def forget_runs(store: bytes) -> None:
                     os.unlink(path)
 
 
+def nodes_at_work(store: bytes) -> list[str]:
+    """Return the names of other nodes that may have something mounted: their notes still count."""
+    own = os.path.basename(node_directory())
+    try:
+        nodes = os.listdir(os.path.join(store, os.fsencode(RUNNING_DIRECTORY)))
+    except FileNotFoundError:
+        return []
+    return sorted(
+        os.fsdecode(node)
+        for node in nodes
+        if node != own
+        and any(age <= KEPT for _, age, _ in _notes(os.path.join(store, node_directory(node))))
+    )
+
+
 def _noted_elsewhere(names: set[bytes], store: bytes) -> set[bytes]:
     """Return those of ``names`` that other nodes have noted, not too long ago."""
     try:

@@ -238,6 +238,11 @@ def _marks(path: bytes) -> set[bytes]:
     _, _, identity = os.path.basename(path).partition(b".")
     if len(identity) == ID_LENGTH:
         return {identity}
+    return image_marks(path)
+
+
+def image_marks(path: bytes) -> set[bytes]:
+    """Return the IDs that occur in the mounts of each process that uses the image at ``path``."""
     with suppress(FileNotFoundError, NotADirectoryError, StoreError):
         with Closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             stack = read_stack(fd)  # so it is an image

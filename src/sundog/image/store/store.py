@@ -166,6 +166,13 @@ class Store:
         """
         self._storage.expect_garbage()
 
+    def is_idle(self) -> bool:
+        """Tell whether no other command uses the store's layers at this moment."""
+        is_idle = self._storage.use_lock.try_exclude()
+        self._storage.use_lock.release()
+        self.hold()
+        return is_idle
+
     def clear(self) -> None:
         """Remove every image, layer, cache entry and cache mount.
 
@@ -188,6 +195,10 @@ class Store:
         Return False, and remove nothing, when another command uses the store's layers.
         """
         self.expect_garbage()
+        return self._collect()
+
+    def collect_expected(self) -> bool:
+        """Remove what this command and killed ones expect to be garbage; return as ``collect``."""
         return self._collect()
 
     def _collect(self) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TASKS = {
     "changes_of_upper": "sundog.image.store.tree_work",
     "content_size": "sundog.image.store.tree_work",
+    "copy_exactly": "sundog.image.layer.replica",
     "copy_directory": "sundog.image.store.tree_work",
     "copy_tree": "sundog.image.layer.flatten",
     "extract_changes": "sundog.image.store.tree_work",

@@ -172,7 +172,7 @@ def _opened_image(directory: int, storage: Storage, kept: bytes = b"") -> Image:
     """
     # All reads of the image use this descriptor.  Another process may replace the image meanwhile,
     # and the two must not be mixed.
-    stack = read_stack(directory)
+    stack = read_stack(directory, is_use=True)
     if is_shared(storage.path, os.fstat(storage.directory)):
         note_run(storage.directory, [stack.tree] if stack.tree else stack.layers)
     own = b"/proc/self/fd/%d/root" % directory
