@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels fuzz kills interruptions cluster pyxis callers vm-test bench conformance fidelity \
+.PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis callers vm-test bench conformance fidelity \
     fidelity-more fidelity-programs agent architectures python
 
 help:
@@ -15,6 +15,8 @@ help:
 	@echo 'make lint    lint only'
 	@echo 'make docs    make a site of the documentation in site/, and check its links'
 	@echo 'make wheels  build the wheels of a release in dist/: one for each machine, and a pure one'
+	@echo 'make offline write an archive of wheels for machines without a network into dist/'
+	@echo 'make packages  build a .deb and an .rpm in containers, into dist/; check, try, upgrade and remove them'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify, and mutated archives,'
 	@echo '             documents and SquashFS files at what reads them, for 10 minutes (ARGS="--seconds N --seed N")'
 	@echo 'make kills   kill 100 pulls, pushes, loads, builds and changes of a store, and 200 times a build'
@@ -52,6 +54,12 @@ docs: python
 
 wheels: python
 	@$(RUN) scripts.wheels
+
+offline: python
+	@$(RUN) scripts.distributions
+
+packages: python
+	@$(RUN) scripts.check --packages -- -s -n0 --timeout=3600 tests/packages $(ARGS)
 
 fuzz: python
 	@$(RUN) scripts.fuzz $(ARGS)

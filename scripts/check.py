@@ -75,6 +75,11 @@ class Workplace:
         """Return the copy of the checkout."""
         return self.path / "checkout"
 
+    @property
+    def packages(self) -> Path:
+        """Return where the user puts packages for dist/."""
+        return self.path / "tmp" / "packages"
+
     def environment(self, programs: Path) -> dict[str, str]:
         """Return the user's environment, in which nothing is written to the copy."""
         temporary = str(self.path / "tmp")
@@ -231,6 +236,9 @@ def parsed_options() -> argparse.Namespace:
     parser.add_argument(
         "--callers", action="store_true", help="no lint, but programs that call Apptainer"
     )
+    parser.add_argument(
+        "--packages", action="store_true", help="no lint, but packages of distributions, in dist/"
+    )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     return parser.parse_args()
 
@@ -250,6 +258,26 @@ def needed_packages(options: argparse.Namespace, bases: Sequence[str]) -> set[st
     if options.callers:
         needs |= {*callers.NEEDS}
     return needs
+
+
+def prepare(options: argparse.Namespace, place: Workplace, python: Path) -> None:
+    """Make what the tests of an option need, and tell them where it is."""
+    machines = place.path / "machines"
+    if options.machines:
+        prepared.prepare(machines, place.user)
+    if options.machine:
+        foreign_files.prepare(machines, options.machine)
+        os.environ["SUNDOG_MACHINES_KIND"] = options.machine
+    if options.machines or options.machine:
+        os.environ["SUNDOG_MACHINES"] = str(machines)
+    if options.pyxis:
+        built = place.path / "pyxis"
+        pyxis.build(built, *options.pyxis)
+        os.environ[pyxis.VARIABLE] = str(built)
+    if options.callers:
+        os.environ[callers.VARIABLE] = str(callers.install(place, python))
+    if options.packages:
+        os.environ["SUNDOG_PACKAGES"] = str(place.packages)
 
 
 def main() -> int:
@@ -275,24 +303,13 @@ def main() -> int:
             passed = bool(few) or lint(place, venvs[0])
             for job in (keeping, *compiling):
                 job.result()
-            machines = place.path / "machines"
-            if options.machines:
-                prepared.prepare(machines, user)
-            if options.machine:
-                foreign_files.prepare(machines, options.machine)
-                os.environ["SUNDOG_MACHINES_KIND"] = options.machine
-            if options.machines or options.machine:
-                os.environ["SUNDOG_MACHINES"] = str(machines)
-            if options.pyxis:
-                built = place.path / "pyxis"
-                pyxis.build(built, *options.pyxis)
-                os.environ[pyxis.VARIABLE] = str(built)
-            if options.callers:
-                os.environ[callers.VARIABLE] = str(callers.install(place, pythons[0]))
+            prepare(options, place, pythons[0])
             if not options.lint:
                 compares, whole = not options.machine, bool(few) or options.matrices == "1"
                 given = options.arguments
                 passed = test(place, venvs, given, compares=compares, whole=whole) and passed
+            if options.packages and passed:
+                shutil.copytree(place.packages, CHECKOUT / "dist", dirs_exist_ok=True)
     except WorkshopError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

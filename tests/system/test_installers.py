@@ -77,3 +77,12 @@ def test_uv_into_a_directory(uv: str, wheel: str, tmp_path: Path, busybox_tree: 
     run([uv, *UV, "--python", sys.executable, "--target", target, wheel])
     seen = run([target / "bin" / "ch-run", busybox_tree, "--", "echo", "inside"])
     assert (seen.stdout, seen.stderr) == ("inside\n", "")
+    # Nothing says where its commands are, so no other installation is made of it.
+    done = subprocess.run(
+        [target / "bin" / "sundog", "install", "--prefix", tmp_path / "new"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "hint: install Sundog by pip or uv" in done.stderr) == (1, True)
+    assert not (tmp_path / "new").exists()

@@ -84,7 +84,8 @@ def _remove_if_left(draft: str) -> None:
         return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(draft)
+        if os.fstat(fd).st_uid == os.geteuid():
+            shutil.rmtree(draft)
     except OSError:
         pass  # somebody's
     finally:

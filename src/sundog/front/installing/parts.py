@@ -45,6 +45,9 @@ def parts() -> list[Part]:
     for package in _needed([packages, *_site_directories()]):
         for part in _of(package):
             found[part.place] = part
+    lacking = [name for name in COMMANDS if f"bin/{name}" not in found]
+    if lacking:  # pip install --target
+        raise SundogError(f"no RECORD says where {lacking[0]} is", _HINT)
     return list(found.values())
 
 
