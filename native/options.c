@@ -65,6 +65,7 @@ static void take(struct options *options, enum option option, const char *value)
     case CD: options->directory = value; break; case WRITE: options->write = 1; break;
     case ENV_NO_EXPAND: options->expand = 0; break; case NO_PASSWD: options->passwd = 0; break;
     case IMAGE_STORE: if (!*value) decline("no store"); options->stores[options->store_count++] = value; break;
+    case NO_SITE_BINDS: break;
     case JOIN_TAG: options->tag = value; /* fall through */ case JOIN: options->join = 1; break;
     case PRIVATE_TMP: options->private_tmp = 1; break; case SECCOMP: options->seccomp = 1; break;
     case SET_ENV: set_environment(value, '\n'); break;

@@ -33,6 +33,9 @@ CONSTANTS = {
         *("STORAGE_VARIABLE", "STORAGE_VERSION"),
     ),
     "sundog.base.record.layer_path": ("LAYER_TREE", "SHOWN"),
+    "sundog.base.configuration.holding": (
+        *("SETTINGS_FILE", "SETTINGS_NONE", "SETTINGS_PARTS", "SETTINGS_SWITCH", "SITE_SETTINGS"),
+    ),
     "sundog.base.record.identity": ("ID_LIMIT",),
     "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3", "STACK_MAGIC_4"),
@@ -74,6 +77,7 @@ CONSTANTS = {
 }
 ERRNOS = (
     *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EEXIST", "EINTR", "EINVAL", "ELOOP"),
+    "EACCES",
     "ENODEV",
     *("ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT"),
 )

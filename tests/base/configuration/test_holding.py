@@ -107,7 +107,7 @@ MISTAKES = {
     "[storage]\ntrusted_owners = ['']": "storage.trusted_owners: expected a list",
     "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_",
     "[storag]\n": "unknown table: storag; did you mean storage?",
-    "[zzz]\n": "unknown table: zzz; known: storage",
+    "[zzz]\n": "unknown table: zzz; known: build messages run storage",
     "[storage\n": "not TOML: Expected ']'",
     "x = " + "[" * 5000: "not TOML",
     "x = " + "1" * 5000: "not TOML",
@@ -134,8 +134,9 @@ def test_a_mistake_is_one_line_with_its_place(place: Place, name: str) -> None:
 
 def test_a_variable_with_a_mistake(place: Place) -> None:
     place.variables[b"CH_IMAGE_STORES"] = b"relative"
+    found = place.read()
     with pytest.raises(SundogError, match=r"\$CH_IMAGE_STORES: expected a list .*: relative"):
-        place.read()
+        found.values(IMAGE_STORES)
 
 
 def test_a_file_that_others_can_write_is_not_believed(place: Place) -> None:

@@ -13,7 +13,7 @@ SITE_SETTINGS = b"/etc/sundog"
 STORES_VARIABLE = b"CH_IMAGE_STORES"  # the key storage.image_stores
 
 
-def settings_of(environment: Variables) -> bytes:
+def user_settings(environment: Variables) -> bytes:
     """Return the directory of the user's settings; b"" if no variable names one."""
     home = environment.get(b"HOME")
     settings = environment.get(b"XDG_CONFIG_HOME") or (home + b"/.config" if home else b"")

@@ -6,7 +6,9 @@ import json
 import os
 
 from sundog.base.configuration.holding import read_configuration
-from sundog.base.configuration.keys import IMAGE_STORES, KEYS, TRUSTED_OWNERS
+from sundog.base.configuration.keys import IMAGE_STORES, KEYS, STORAGE_PLACES, TRUSTED_OWNERS, YES
+from sundog.base.configuration.kinds import KINDS
+from sundog.base.configuration.storage import configured_storage
 from sundog.base.configuration.stores import (
     account_id,
     open_store,
@@ -14,6 +16,7 @@ from sundog.base.configuration.stores import (
 )
 from sundog.base.kernel.libc import printable
 from sundog.errors import EXIT_ERROR, StoreError, SundogError
+from sundog.front.cli.build_defaults import default_force
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned_alone
@@ -58,8 +61,11 @@ def _described(holding: Holding, key: Key) -> str:
     if not source:
         return f"# {key.path}: not set"
     values = [value.decode("utf-8", "backslashreplace") for value in holding.values(key)]
-    # A string of JSON is one of TOML.
-    return f"{key.path} = {json.dumps(values, ensure_ascii=False)}  # {source}"
+    shown: object = values if KINDS[key.kind].is_list else values[0]
+    if key.kind == "boolean":
+        shown = holding.values(key) == YES
+    # A string of JSON is one of TOML, and so is a truth.
+    return f"{key.path} = {json.dumps(shown, ensure_ascii=False)}  # {source}"
 
 
 def _problems(holding: Holding) -> Iterator[SundogError]:
@@ -75,3 +81,9 @@ def _problems(holding: Holding) -> Iterator[SundogError]:
             open_store(path, owner_ids(owners)).close()
         except StoreError as error:
             yield error
+    try:
+        default_force(os.environ)
+    except SundogError as error:
+        yield error
+    if holding.said(STORAGE_PLACES) and not configured_storage(os.environb, holding):
+        yield SundogError(f"{STORAGE_PLACES.path}: no place is there, and none can be made")
