@@ -33,8 +33,11 @@ CONSTANTS = {
         *("STORAGE_VARIABLE", "STORAGE_VERSION"),
     ),
     "sundog.base.record.layer_path": ("LAYER_TREE", "SHOWN"),
-    "sundog.base.configuration.holding": (
-        *("SETTINGS_FILE", "SETTINGS_NONE", "SETTINGS_PARTS", "SETTINGS_SWITCH", "SITE_SETTINGS"),
+    "sundog.base.configuration.compiled": ("OTHERS_WRITE_RECORD", "RECORD_MARK"),
+    "sundog.base.configuration.level": (
+        *("NO_STAMP", "RECORD_NAME", "SETTINGS_FILE", "SETTINGS_NONE", "SETTINGS_PARTS"),
+        *("SETTINGS_SWITCH", "SITE_SETTINGS"),
+    ),
     ),
     "sundog.base.record.identity": ("ID_LIMIT",),
     "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),

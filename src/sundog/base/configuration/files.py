@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 import tomllib
 
-from sundog.base.configuration.holding import (
+from sundog.base.configuration.compiled import RECORD_LIMIT, pack_record
+from sundog.base.configuration.keys import ADDING, KEYS
+from sundog.base.configuration.kinds import KINDS
+from sundog.base.configuration.level import (
+    NO_STAMP,
     OUT_OF_REACH,
     SETTINGS_FILE,
     SETTINGS_NONE,
     SETTINGS_PARTS,
     SETTINGS_SWITCH,
 )
-from sundog.base.configuration.keys import ADDING, KEYS
-from sundog.base.configuration.kinds import KINDS
-from sundog.base.configuration.trusted import open_contents, open_trusted
+from sundog.base.configuration.trusted import open_regular_file, open_trusted
+from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.kernel.stub import read_all
@@ -24,6 +29,7 @@ from sundog.errors import Distrusted, SundogError
 _PART_END = b".toml"
 _SIZE_LIMIT = 1 << 16  # bytes of a file
 _PART_LIMIT = 100  # files
+_SETTLED = 0.1  # seconds: more than a tick
 _HINT = (
     f"{SETTINGS_SWITCH.decode()}={SETTINGS_NONE.decode()} leaves out these files;"
     " see: sundog config --check"
@@ -31,21 +37,67 @@ _HINT = (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from sundog.base.configuration.holding import Level, Said
     from sundog.base.configuration.keys import Key
+    from sundog.base.configuration.level import Level, Said, Stamps
 
 
-def read_level(level: Level, warnings: list[str]) -> Said:
+def read_level(level: Level, warnings: list[str], *, write: bool = False) -> Said:
     """Return what the files of a level say; ``warnings`` gets lines about others.
 
-    Raises SundogError, which names the place, for a file with a mistake.
+    It renews the record of a user; ``write``: that of a site, too.  What hinders this is no error,
+    but for a site.  Raises SundogError, which names the place, for a file with a mistake.
     """
-    said: Said = {}
+    began = time.time()
+    stamps = level.stamps()
     paths = [level.directory + b"/" + SETTINGS_FILE]
     if not level.is_users:
-        paths += _parts(level, warnings)
+        parts = _parts(level, warnings)
+        stamps += [(path, level.stamp(path)) for path in parts]
+        paths += parts
+    before = len(warnings)
+    said = _read_files(paths, level, warnings)
+    if len(warnings) == before and (write or (level.is_users and _are_settled(stamps, began))):
+        try:
+            _write_record(level, pack_record(stamps, said))
+        except OSError as error:
+            if write:
+                raise SundogError(
+                    f"can't write {printable(level.record)}: {error.strerror}",
+                    "starts read the files meanwhile",
+                ) from None
+    return said
+
+
+def wait_until_settled(level: Level) -> None:
+    """Wait until a change of a file in this moment would give it another stamp."""
+    deadline = time.time() + 2 * _SETTLED
+    while time.time() < deadline and not _are_settled(level.stamps(), time.time()):
+        time.sleep(_SETTLED / 10)
+
+
+def _are_settled(stamps: Stamps, now: float) -> bool:
+    """Tell whether each file has changed long before ``now``.
+
+    A file that changes twice in a tick of the kernel's clock keeps its stamp.
+    """
+    changes = [stamp.split(b".")[-2:] for _, stamp in stamps if stamp not in (b"", NO_STAMP)]
+    return all(int(s) + int(ns) / 1e9 < now - _SETTLED for s, ns in changes)
+
+
+def _write_record(level: Level, data: bytes) -> None:
+    """Write the record of a level.  Raises OSError."""
+    if len(data) > RECORD_LIMIT:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    if level.is_users:
+        os.makedirs(os.path.dirname(level.record), 0o700, exist_ok=True)
+    replace_file(level.record, data, mode=0o600 if level.is_users else 0o644)
+
+
+def _read_files(paths: Sequence[bytes], level: Level, warnings: list[str]) -> Said:
+    """Return what files say, one after the other; ``warnings`` gets lines about others."""
+    said: Said = {}
     for path in paths:
         try:
             data = _contents(path, level.owners)
@@ -94,7 +146,7 @@ def _contents(path: bytes, owners: Collection[int]) -> bytes | None:
         raise _unreadable(path, error) from None
     with Closing(found):
         try:
-            file = open_contents(found, path)
+            file = open_regular_file(found, path)
         except OSError as error:
             raise _unreadable(path, error) from None
         with Closing(file):

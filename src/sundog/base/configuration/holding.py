@@ -8,57 +8,27 @@ A later source replaces an earlier one, but for keys that add up.  Options are t
 A file that others could have changed is not believed: that is a warning, and its keys do not hold.
 ``SUNDOG_CONFIG=none`` leaves out all files.
 
-Where there are no files, this takes one look-up for the site's and one for the user's.
+Where there are no files, this takes one look-up for the site's and one for the user's.  Where there
+are, a compiled record has what they say: ``compiled``.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-
+from sundog.base.configuration.compiled import read_record
 from sundog.base.configuration.keys import ADDING
+from sundog.base.configuration.level import levels
 from sundog.base.kernel.libc import printable
-from sundog.base.record.settings import SITE_SETTINGS, user_settings
 from sundog.errors import SundogError
 
-SITE_OWNERS = (0,)
-SETTINGS_FILE = b"sundog.toml"
-SETTINGS_PARTS = b"sundog.d"
-SETTINGS_SWITCH, SETTINGS_NONE = b"SUNDOG_CONFIG", b"none"
-# It is not there, or in the home of another user: $HOME after su(1).
-OUT_OF_REACH = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
 _PATHS = "paths"  # the only kind whose variable has several values
 _PATHS_LIMIT = 100
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Sequence
 
     from sundog.base.configuration.keys import Key
     from sundog.base.record.location import Variables
-
-    # The values that the files of one level give a key, by its path, and these files, for people.
-    Said = dict[str, tuple[tuple[bytes, ...], str]]
-
-
-class Level:
-    """The files of a site, or of a user.
-
-    directory  where they are
-    owners     who may have written them
-    is_users   whether they are the user's; a user has no directory of parts
-    """
-
-    __slots__ = ("directory", "is_users", "owners")
-
-    def __init__(self, directory: bytes, owners: Collection[int], *, is_users: bool) -> None:
-        self.directory = directory
-        self.owners = owners
-        self.is_users = is_users
-
-    def is_there(self) -> bool:
-        """Tell whether there may be files."""
-        return _is_there(self.directory + b"/" + SETTINGS_FILE if self.is_users else self.directory)
 
 
 class Holding:
@@ -116,31 +86,19 @@ def read_configuration(environment: Variables) -> Holding:
     warnings: list[str] = []
     found: dict[str, tuple[tuple[bytes, ...], str, bool]] = {}
     for level in levels(environment):
-        if not level.is_there():
-            continue
-        from sundog.base.configuration.files import read_level  # noqa: PLC0415 - few have files
+        stamps = level.stamps()
+        said = read_record(level, stamps) if stamps else {}
+        if said is None:
+            from sundog.base.configuration.files import read_level  # noqa: PLC0415 - seldom
 
-        for path, (values, source) in read_level(level, warnings).items():
+            said = read_level(level, warnings)
+        for path, (values, source) in said.items():
             before, earlier, _ = found.get(path, ((), "", False))
             if path in ADDING and earlier:
                 found[path] = (*before, *values), f"{earlier}, {source}", level.is_users
             else:
                 found[path] = values, source, level.is_users
     return Holding(found, environment, warnings)
-
-
-def levels(environment: Variables) -> Iterator[Level]:
-    """Give the site's files, then the user's.  Raises SundogError for another switch."""
-    switch = environment.get(SETTINGS_SWITCH)
-    if switch == SETTINGS_NONE:
-        return
-    if switch:
-        variable, word = SETTINGS_SWITCH.decode(), SETTINGS_NONE.decode()
-        raise SundogError(f"${variable}: not {word}: {printable(switch)}", f"unset {variable}")
-    yield Level(SITE_SETTINGS, SITE_OWNERS, is_users=False)
-    own = user_settings(environment)
-    if own:
-        yield Level(own, (0, os.geteuid()), is_users=True)
 
 
 def _from_variable(key: Key, text: bytes) -> tuple[bytes, ...]:
@@ -155,12 +113,3 @@ def _from_variable(key: Key, text: bytes) -> tuple[bytes, ...]:
             "write DIR:DIR:…; an empty value means none",
         )
     return listed
-
-
-def _is_there(path: bytes) -> bool:
-    """Tell whether something is there; what can't be known is taken to be."""
-    try:
-        os.stat(path)
-    except OSError as error:
-        return error.errno not in OUT_OF_REACH
-    return True

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+from sundog.base.configuration.files import read_level, wait_until_settled
 from sundog.base.configuration.holding import read_configuration
 from sundog.base.configuration.keys import IMAGE_STORES, KEYS, STORAGE_PLACES, TRUSTED_OWNERS, YES
 from sundog.base.configuration.kinds import KINDS
+from sundog.base.configuration.level import levels
 from sundog.base.configuration.storage import configured_storage
 from sundog.base.configuration.stores import (
     account_id,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from sundog.base.configuration.holding import Holding
     from sundog.base.configuration.keys import Key
+    from sundog.front.cli.report import Report
     from sundog.front.cli.sundog_context import Context
 
 
@@ -36,10 +39,12 @@ def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as 
     line = scanned_alone("config", words, CONFIG)
     if line is None:
         return 0
-    is_check = line.is_set("check")
+    is_check, is_write = line.is_set("check"), line.is_set("write")
 
     def action() -> int:
         report = new_report()
+        if is_write:
+            _write_records(report)
         holding = read_configuration(os.environb)
         if is_check:
             problems = list(_problems(holding))
@@ -53,6 +58,17 @@ def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as 
         return 0
 
     return run_safely(action)
+
+
+def _write_records(report: Report) -> None:
+    """Write the records of the levels whose files this user may write.  Raises SundogError."""
+    warnings: list[str] = []
+    for level in levels(os.environb):
+        if level.writer == os.geteuid() and level.stamps():
+            wait_until_settled(level)
+            read_level(level, warnings, write=True)
+    for text in warnings:
+        report.warning(text)
 
 
 def _described(holding: Holding, key: Key) -> str:
