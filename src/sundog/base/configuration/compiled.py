@@ -1,8 +1,8 @@
 """The compiled record of the files of a level, which a start reads in their place.
 
-It is a small file of fields, each ended by NUL: a mark, the files with their stamps, then the keys
-with their sources and values.  The site's is in /etc/sundog, by root, and the user's in
-``~/.cache/sundog``.  It is never in the storage directory, whose place is itself a key.
+It is a small file of fields, each ended by NUL: a mark, the files with their stamps, the keys with
+their sources and values, and a sum of all that.  The site's is in /etc/sundog, by root, and the
+user's in ``~/.cache/sundog``.  It is never in the storage directory, whose place is itself a key.
 
 A stamp is an inode's number, its size and times.  A record with another stamp than a file has now
 does not count, nor does one that others may have written, or that is damaged: then the files are
@@ -21,6 +21,7 @@ from sundog.base.kernel.stub import read_all
 RECORD_MARK = b"sundog settings 1"
 RECORD_LIMIT = 1 << 16  # bytes
 OTHERS_WRITE_RECORD = 0o022
+RECORD_PRIME = 4294967291  # the sum is the remainder of the bytes as one number
 _END = b"\0"
 
 TYPE_CHECKING = False
@@ -50,8 +51,9 @@ def read_record(level: Level, stamps: Stamps) -> Said | None:
 
 def _said(data: bytes, level: Level, stamps: Stamps) -> Said | None:
     """Return what a record says; None if it is stale.  Raises ValueError and StopIteration."""
-    fields = iter(data.split(_END))
-    if next(fields) != RECORD_MARK:
+    body, _, summed = data.rpartition(_END)[0].rpartition(_END)
+    fields = iter(body.split(_END))
+    if next(fields) != RECORD_MARK or int(summed) != _sum(body):
         return None
     for number in range(int(next(fields))):
         path, stamp = next(fields), next(fields)
@@ -63,7 +65,7 @@ def _said(data: bytes, level: Level, stamps: Stamps) -> Said | None:
         path = next(fields)
         source = decode_text(next(fields))
         said[decode_text(path)] = tuple(_list(fields)), source
-    return said if next(fields) == b"" and next(fields, None) is None else None
+    return said if next(fields, None) is None else None
 
 
 def _list(fields: Iterator[bytes]) -> Iterator[bytes]:
@@ -79,4 +81,9 @@ def pack_record(stamps: Stamps, said: Said) -> bytes:
     fields.append(b"%d" % len(said))
     for name, (values, source) in said.items():
         fields += [encode_text(name), encode_text(source), b"%d" % len(values), *values]
-    return _END.join([*fields, b""])
+    body = _END.join(fields)
+    return b"%b%b%d%b" % (body, _END, _sum(body), _END)
+
+
+def _sum(body: bytes) -> int:
+    return int.from_bytes(body, "big") % RECORD_PRIME
