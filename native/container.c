@@ -1,7 +1,8 @@
 /* The container's file systems, in the three phases of container/operations.py: acquire the trees
  * of the host, generate the others, and attach all of them after the change of root. */
 
-enum need { OPTIONAL, REQUIRED, CREATED }; /* CREATED: make a missing mount point */
+/* CREATED: make a missing mount point; WISHED: also do without a missing source. */
+enum need { OPTIONAL, REQUIRED, CREATED, WISHED };
 
 /* Shows a file or directory of the host, or a text, or (without both) an empty tmpfs. */
 struct operation {
@@ -30,6 +31,19 @@ static void enter_namespaces(uint32_t uid, uint32_t gid, uint32_t outer_uid, uin
     write_all(open_at(AT_FDCWD, "/proc/self/gid_map", O_WRONLY), groups);
 }
 
+/* Add a bind of the configuration: launcher/configured.py. */
+static void add_configured(const char *text, enum need need)
+{
+    const char *colon = find(text, ':'), *rest = colon ? colon + 1 : "", *end = find(rest, ':');
+    const char *source = colon ? copied(text, (size_t)(colon - text)) : text;
+    const char *target = end ? copied(rest, (size_t)(end - rest)) : rest;
+    source = place_for(source), target = *target ? place_for(target) : source;
+    if (!source || !target) return;
+    if (begins(target, "/proc") || !is_plain(target)) decline("a bind of the configuration");
+    add(source, NULL, target, need);
+    last_operation[-1].read_only = end && equal(end, ":ro");
+}
+
 /* Make the same plan as launcher/run_plan.py; tell whether it may show Sundog's own directories. */
 static int plan(const struct image *image, const struct options *options,
                 const struct accounts *accounts)
@@ -38,6 +52,7 @@ static int plan(const struct image *image, const struct options *options,
     static const char *const sessions[] = {SESSION_VARIABLES, "PMIX_SECURITY_MODE=munge", NULL};
     enum need need = options->overlay_size || home ? CREATED : REQUIRED;
     size_t known = sizeof paths / sizeof *paths, most = known + 5 + (size_t)options->bind_count;
+    for (char **bind = said[RUN_BIND]; bind && *bind; bind++) most++;
     operations = last_operation = allocate(most * sizeof *operations);
     if (!image->path && *image->tree) {
         add(fd_path(image->own, "/root/ch"), NULL, "/ch", REQUIRED);
@@ -52,7 +67,9 @@ static int plan(const struct image *image, const struct options *options,
     }
     if (accounts->passwd) add(NULL, accounts->passwd, "/etc/passwd", need);
     if (accounts->group) add(NULL, accounts->group, "/etc/group", need);
+    if (home && (said[RUN_BIND] || said[RUN_TMPDIR])) decline("a configuration of containers");
     const char *tmp = home ? NULL : variable("TMPDIR");
+    if (said[RUN_TMPDIR] && !(tmp && *tmp)) tmp = place_for(*said[RUN_TMPDIR]);
     const char *at = JOINED("=", tmp && !CALL(faccessat, AT_FDCWD, tmp) ? tmp : "/tmp");
     int is_usual = equal(at, "=/tmp") && !options->private_tmp;
     for (EACH_SLOT) { /* launcher/host_places.py, launcher/mpi.py */
@@ -63,24 +80,33 @@ static int plan(const struct image *image, const struct options *options,
             decline("files of an MPI session");
     }
     add(options->private_tmp ? NULL : at + 1, NULL, "/tmp", need);
+    for (char **bind = said[RUN_BIND]; bind && *bind; bind++)
+        add_configured(*bind, options->write ? OPTIONAL : WISHED);
     for (struct bind *bind = options->binds; bind < options->binds + options->bind_count; bind++)
         add(bind->source, NULL, bind->target, CREATED);
     return image->is_seen || !(is_usual || options->private_tmp) || options->bind_count
-           || options->write;
+           || options->write || said[RUN_BIND];
 }
 
-/* Return the account's storage directory: record/location.py.  The account is "uid" here, and "own"
- * on the host.  Decline if only a name service can tell its name. */
+/* Decline if $USER is not the name of the account "own" of the host. */
+static void check_user(const char *passwd, uint32_t own)
+{
+    struct status status;
+    const char *line = JOINED("\n", variable("USER"), ":x:", decimal(own), ":");
+    if (passwd && search(JOINED("\n", passwd), line)) return;
+    passwd = contents(open_at(AT_FDCWD, "/etc/passwd", READ), "/etc/passwd", &status);
+    if (!search(JOINED("\n", passwd), line)) decline("another account's $USER");
+}
+
+/* Return the account's storage directory: configuration/storage.py.  The account is "uid" here, and
+ * "own" on the host.  Decline if only a name service can tell its name. */
 static const char *usual_storage(const char *passwd, uint32_t uid, uint32_t own)
 {
     struct status status;
     const char *user = variable("USER"), *path = JOINED(STORAGE_PARENT, user, STORAGE_SUFFIX);
-    const char *line = JOINED("\n", user, ":x:", decimal(own), ":");
     if (!user || !*user || find(user, '/')) decline("$USER");
-    if (!status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &status) && status.uid == uid) return path;
-    if (search(JOINED("\n", passwd), line)) return path;
-    passwd = contents(open_at(AT_FDCWD, "/etc/passwd", READ), "/etc/passwd", &status);
-    if (!search(JOINED("\n", passwd), line)) decline("another account's $USER");
+    if (status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &status) || status.uid != uid)
+        check_user(passwd, own);
     return path;
 }
 
@@ -225,11 +251,18 @@ static void make_container(const struct image *image, const struct options *opti
 {
     const char *directory = image->path, *size = options->overlay_size;
     struct status status;
-    if (plan(image, options, accounts)) {
+    int may_show = plan(image, options, accounts);
+    if (is_user_named) check_user(accounts->passwd, uid);
+    if (may_show) {
         const char *named = variable(STORAGE_VARIABLE);
         hide(fd_path(image->storage_at, "/."), STORAGE_VERSION);
         if (options->storage && named) hide(named, STORAGE_VERSION);
-        if (options->storage || (named && *named) || image->storage_at < 0)
+        for (char **text = said[STORAGE_DIRECTORY]; text && *text; text++) {
+            const char *place = place_for(*text);
+            if (place) hide(place, STORAGE_VERSION);
+        }
+        if (options->storage || (named && *named) || image->storage_at < 0
+            || said[STORAGE_DIRECTORY])
             hide(usual_storage(accounts->passwd, options->uid, uid), STORAGE_VERSION);
         const char *runtime = variable(RUNTIME_VARIABLE);
         const char *usual = JOINED("/run/user/", decimal(uid));
@@ -237,8 +270,10 @@ static void make_container(const struct image *image, const struct options *opti
         hide(JOINED(usual, "/" RUNTIME_NAME), ".");
     }
     for (EACH_OPERATION) {
-        if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL)
+        if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL
+            && !(o->need == WISHED && o->tree == -ENOENT))
             decline(o->source);
+        if (o->need == WISHED) o->need = o->tree < 0 ? OPTIONAL : CREATED;
         if (o >= last_operation - options->bind_count && !status_of(o->tree, "", 0, &status)
             && status.mode == (S_IFDIR | COVER_MODE)) decline("a directory of Sundog's own");
     }

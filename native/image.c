@@ -41,18 +41,10 @@ static const char *image_directory(const char *reference)
     return name;
 }
 
-static char *stack_field(char **at, const char *end)
-{
-    char *found = *at;
-    if (found >= end) decline("a stack that was cut");
-    *at += length(found) + 1;
-    return found;
-}
-
 static char **read_list(char **to, char **at, const char *end)
 {
-    for (uint32_t left = number(stack_field(at, end), FILE_LIMIT); left; left--)
-        *to++ = stack_field(at, end);
+    for (uint32_t left = number(next_field(at, end), FILE_LIMIT); left; left--)
+        *to++ = next_field(at, end);
     return to;
 }
 
@@ -60,17 +52,17 @@ static char **read_list(char **to, char **at, const char *end)
 static void read_stack(struct image *image, char *data, const struct status *status)
 {
     size_t size = status->size;
-    char *at = data, *end = data + size, *magic = stack_field(&at, end);
+    char *at = data, *end = data + size, *magic = next_field(&at, end);
     image->in_files = equal(magic, STACK_MAGIC_4);
     int is_marked = image->in_files || equal(magic, STACK_MAGIC_3);
     if (end[-1] || !(is_marked || equal(magic, STACK_MAGIC))) decline("an unknown stack");
-    image->tree = stack_field(&at, end), image->workdir = stack_field(&at, end);
-    stack_field(&at, end); /* USER */
+    image->tree = next_field(&at, end), image->workdir = next_field(&at, end);
+    next_field(&at, end); /* USER */
     image->layers = allocate((size + 1) * sizeof(char *));
     image->command = (char **)allocate((size + 2) * sizeof(char *)) + 1; /* [-1]: the image */
     read_list(image->layers, &at, end);
     read_list(read_list(image->command, &at, end), &at, end);
-    if (is_marked) stack_field(&at, end); /* whose owners are guessed: for --notify */
+    if (is_marked) next_field(&at, end); /* whose owners are guessed: for --notify */
     if (at != end) decline("a stack with more in it");
 }
 
@@ -81,6 +73,7 @@ static void find_storage(struct image *image, const struct options *options, uin
     struct status *status = &image->storage_status;
     const char *path = options->storage, *user = variable("USER");
     if (!path) path = variable(STORAGE_VARIABLE);
+    if (!options->storage && (!path || !*path)) path = configured_storage();
     if (!path || !*path) {
         if (options->storage || !user || !*user || find(user, '/')) decline("$USER");
         path = JOINED(STORAGE_PARENT, user, STORAGE_SUFFIX);
@@ -90,7 +83,10 @@ static void find_storage(struct image *image, const struct options *options, uin
     image->storage = path = copied(path, size);
     long held = open_within(AT_FDCWD, path, DIRECTORY, RESOLVE_NO_SYMLINKS); /* keeps the inode */
     image->is_seen = held == -ELOOP || begins(path, "/tmp/") || begins(path, "/dev/")
-                     || (options->storage && variable(STORAGE_VARIABLE));
+                     || (options->storage && variable(STORAGE_VARIABLE))
+                     || (said[STORAGE_DIRECTORY] && said[STORAGE_DIRECTORY][1])
+                     || (said[STORAGE_DIRECTORY]
+                         && (options->storage || variable(STORAGE_VARIABLE)));
     if (held == -ENOENT && !options->storage) return;
     if (held == -ELOOP) {
         must(status_of(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, status), "a storage that is not there");
@@ -139,7 +135,7 @@ static void read_shared(struct image *image, char *data, long size)
     char *at = data;
     if (size <= 0 || size == FILE_LIMIT) decline(NOT_THERE);
     image->shared = allocate(4 * sizeof(char *));
-    for (int i = 0; i < 4; i++) image->shared[i] = stack_field(&at, data + size);
+    for (int i = 0; i < 4; i++) image->shared[i] = next_field(&at, data + size);
     status.size = (uint64_t)(data + size - at);
     read_stack(image, at, &status);
     if (*image->tree) decline("a flat image of a shared store");

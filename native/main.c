@@ -6,6 +6,7 @@
 #include "kernel.h"
 #include "text.c"
 #include "environment.c"
+#include "settings.c"
 #include "options.c"
 #include "image.c"
 #include "apptainer.c"
@@ -202,6 +203,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     if (self.count < 2 || variable("POSIXLY_CORRECT")) decline("a rare start");
     must(CALL(prlimit64, 0, RLIMIT_FSIZE, NULL, limits), "prlimit");
     if (*limits < FILE_LIMIT) decline("files that may not be written"); /* Python gets no SIGXFSZ */
+    read_settings(uid);
     if (self.is_exec) read_exec(options, self.words, self.count);
     else read_options(options, self.words + 1, self.count);
     if (options->uid != uid && variable("PMIX_SECURITY_MODE")) decline("a warning");

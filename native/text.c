@@ -147,3 +147,12 @@ static char *contents(long fd, const char *what, struct status *status)
     if (done != status->size) decline(what);
     return data;
 }
+
+/* Return the next of the texts that each end with NUL. */
+static char *next_field(char **at, const char *end)
+{
+    char *found = *at;
+    if (found >= end) decline("a file that was cut");
+    *at += length(found) + 1;
+    return found;
+}

@@ -149,6 +149,7 @@ MODULES = {
     "ch_run_host_mpi": Joined("sundog.runtime.launcher.host_mpi_part", "HostMpiPart"),
     "ch_run_stored": Joined("sundog.base.record.stored_entry", "entry_for"),
     "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
+    "ch_run_configuration": Joined("sundog.base.configuration.files", "read_level"),
     "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "find_shared"),
     "ch_run_shared_sources": Joined(
         "sundog.runtime.launcher.shared_sources", "SharedSources", after="ch_run_files"

@@ -33,6 +33,11 @@ CONSTANTS = {
         *("STORAGE_VARIABLE", "STORAGE_VERSION"),
     ),
     "sundog.base.record.layer_path": ("LAYER_TREE", "SHOWN"),
+    "sundog.base.configuration.compiled": ("OTHERS_WRITE_RECORD", "RECORD_MARK", "RECORD_PRIME"),
+    "sundog.base.configuration.level": (
+        *("NO_STAMP", "RECORD_NAME", "SETTINGS_FILE", "SETTINGS_NONE", "SETTINGS_PARTS"),
+        *("SETTINGS_SWITCH", "SITE_SETTINGS"),
+    ),
     "sundog.base.record.identity": ("ID_LIMIT",),
     "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3", "STACK_MAGIC_4", "USE_FRESH"),
@@ -74,6 +79,7 @@ CONSTANTS = {
 }
 ERRNOS = (
     *("EADDRINUSE", "EAGAIN", "ECONNREFUSED", "ECONNRESET", "EEXIST", "EINTR", "EINVAL", "ELOOP"),
+    "EACCES",
     "ENODEV",
     *("ENOENT", "ENOTDIR", "ESTALE", "ETIMEDOUT"),
 )
@@ -247,6 +253,7 @@ def lines() -> list[str]:
     text.append(define("SERVER_READY", READY))
     text.append(f"#define OF_ONE_NODE {', '.join(map(str, OF_ONE_NODE.values()))}")
     text += option_lines()
+    text += key_lines()
     text += apptainer_lines()
     for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
         text.append(define_list(name, getattr(mpi, name)))
@@ -299,6 +306,23 @@ def option_lines() -> list[str]:
         "enum argument { NONE, ATTACHED, WANTED };",
         f"enum option {{ {', '.join(names)} }};",
         f"#define OPTIONS {', '.join(rows)}",
+    ]
+
+
+def key_lines() -> list[str]:
+    """Return the keys of the configuration as an enumeration, and as initializers of a table."""
+    from sundog.base.configuration.keys import KEYS, OBEYED, UNNEEDED
+
+    names = [key.path.upper().replace(".", "_") for key in KEYS]
+    parts = {OBEYED: "OBEYED", UNNEEDED: "UNNEEDED"}
+    rows = [
+        f"{{{literal(key.path)}, {parts.get(key.start, 'LEFT')}, {int(key.adds_up)}}}"
+        for key in KEYS
+    ]
+    return [
+        "enum obedience { OBEYED, UNNEEDED, LEFT };",
+        f"enum key {{ {', '.join(names)}, KEY_COUNT }};",
+        f"#define KEYS {', '.join(rows)}",
     ]
 
 

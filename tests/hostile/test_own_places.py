@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.base.record.location import account_name, own_places
+from sundog.base.configuration.storage import own_places
+from sundog.base.record.location import account_name
 from tests.conftest import Completed, command, run_program
 from tests.front.oci_runtime.conftest import CONFIG
 from tests.runtime.launcher.conftest import make_image

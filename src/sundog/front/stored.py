@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.storage import default_storage
 from sundog.base.kernel.libc import decode_text
 from sundog.base.pathnames import joined, normalized
-from sundog.base.record.location import default_storage
 from sundog.base.record.names import canonical_name
 from sundog.base.record.stack import read_stack
 from sundog.base.record.stored_path import stored_place

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sundog.base.configuration import holding
+from sundog.base.configuration import level
 from sundog.base.configuration.holding import Holding, read_configuration
 from sundog.base.configuration.keys import IMAGE_STORES, KEYS, TRUSTED_OWNERS
 from sundog.errors import SundogError
@@ -43,8 +43,8 @@ class Place:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Give a site and a home; the tests' user is the site's root."""
     made = Place(tmp_path)
-    monkeypatch.setattr(holding, "SITE_SETTINGS", os.fsencode(made.site))
-    monkeypatch.setattr(holding, "SITE_OWNERS", (0, os.geteuid()))
+    monkeypatch.setattr(level, "SITE_SETTINGS", os.fsencode(made.site))
+    monkeypatch.setattr(level, "SITE_OWNERS", (0, os.geteuid()))
     return made
 
 
@@ -107,7 +107,7 @@ MISTAKES = {
     "[storage]\ntrusted_owners = ['']": "storage.trusted_owners: expected a list",
     "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_",
     "[storag]\n": "unknown table: storag; did you mean storage?",
-    "[zzz]\n": "unknown table: zzz; known: storage",
+    "[zzz]\n": "unknown table: zzz; known: build messages run storage",
     "[storage\n": "not TOML: Expected ']'",
     "x = " + "[" * 5000: "not TOML",
     "x = " + "1" * 5000: "not TOML",
@@ -134,8 +134,9 @@ def test_a_mistake_is_one_line_with_its_place(place: Place, name: str) -> None:
 
 def test_a_variable_with_a_mistake(place: Place) -> None:
     place.variables[b"CH_IMAGE_STORES"] = b"relative"
+    found = place.read()
     with pytest.raises(SundogError, match=r"\$CH_IMAGE_STORES: expected a list .*: relative"):
-        place.read()
+        found.values(IMAGE_STORES)
 
 
 def test_a_file_that_others_can_write_is_not_believed(place: Place) -> None:
@@ -155,7 +156,7 @@ def test_a_file_of_another_is_not_believed(place: Place, monkeypatch: pytest.Mon
     """Only root writes for the site: this user's file there does not count."""
     place.write("site/sundog.toml", stores("/site"))
     place.write("site/sundog.d/x.toml", stores("/part"))
-    monkeypatch.setattr(holding, "SITE_OWNERS", (0,))
+    monkeypatch.setattr(level, "SITE_OWNERS", (0,))
     found = place.read()
     assert found.values(IMAGE_STORES) == ()
     assert len(found.warnings) == 2  # the file, and the directory of parts

@@ -98,3 +98,22 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "sundog" / "build.toml").mkdir()
     with pytest.raises(UsageError, match=r"can.t read .*build\.toml: Is a directory"):
         default_force(given)
+
+
+def test_the_configuration(tmp_path: Path) -> None:
+    """The user's goes before the older file, as that before the site's."""
+    given = environment(tmp_path, b'force = "none"\n')
+    path = tmp_path / "sundog" / "sundog.toml"
+    path.write_text('[build]\nforce = "auto"\n')
+    for each in (tmp_path, path.parent, path):
+        each.chmod(0o700)
+    assert default_force(given).mode == "auto"
+    path.write_text("[build]\nretry = false\n")
+    assert default_force(given).mode == "none"
+    (tmp_path / "sundog" / "build.toml").unlink()
+    assert default_force(given).mode == "seccomp"
+    assert not default_force(given).retries
+    path.write_text('[build]\nforce = "x"\n')
+    with pytest.raises(UsageError, match=r"sundog.toml: no such mode: x$"):
+        default_force(given)
+    assert default_force(given | {"SUNDOG_CONFIG": "none"}).mode == "seccomp"

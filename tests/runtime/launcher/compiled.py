@@ -25,7 +25,17 @@ FREESTANDING = (
 
 # The compiled program serves these options.  It hands over a start with any other option.
 LISTED = {
-    *("bind", "cd", "env-no-expand", "gid", "no-passwd", "operand", "private-tmp", "seccomp"),
+    *(
+        "bind",
+        "cd",
+        "env-no-expand",
+        "gid",
+        "no-passwd",
+        "no-site-binds",
+        "operand",
+        "private-tmp",
+        "seccomp",
+    ),
     *("image-store", "set-env", "set-env0", "storage", "uid", "unset-env", "write"),
     "write-fake",
 }

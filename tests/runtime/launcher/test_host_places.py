@@ -288,6 +288,7 @@ NOT_SHOWN = {
         "dry-run",
         "env-no-expand",
         "image-store",
+        "no-site-binds",  # there is none: test_configured
         "mount",
         "no-fallback",
     ),

@@ -1,80 +1,44 @@
 """The keys of the configuration: each with its type, its variable and its option.
 
-This table is the one place that knows them.  The reader of the files, ``sundog config`` and the
-manual page take the keys from here.
+This table is the one place that knows them.  The reader of the files, ``sundog config``, the manual
+page and the header of the compiled start take the keys from here.
 """
 
 from __future__ import annotations
 
+from sundog.base.record.location import STORAGE_VARIABLE
 from sundog.base.record.settings import STORES_VARIABLE
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class _Kind:
-    """A type of values.  ``words`` is what a user is told to write."""
-
-    __slots__ = ("read", "words")
-
-    def __init__(self, words: str, read: Callable[[object], tuple[bytes, ...] | None]) -> None:
-        """``read`` returns the values of a value of TOML, or None if it is of another type."""
-        self.words = words
-        self.read = read
-
-
-def _paths(value: object) -> tuple[bytes, ...] | None:
-    """Read a list of absolute paths."""
-    paths = _strings(value)
-    if paths is None or not all(path.startswith(b"/") for path in paths):
-        return None
-    return paths
-
-
-def _accounts(value: object) -> tuple[bytes, ...] | None:
-    """Read a list of names of accounts, or of their IDs."""
-    accounts = _strings(value)
-    return None if accounts is None or b"" in accounts else accounts
-
-
-def _strings(value: object) -> tuple[bytes, ...] | None:
-    if not isinstance(value, list) or len(value) > _LIST_LIMIT:
-        return None
-    if not all(isinstance(item, str) and "\0" not in item for item in value):
-        return None
-    return tuple(item.encode("utf-8", "surrogateescape") for item in value)
-
-
-_LIST_LIMIT = 100
-_PATHS = _Kind(f"a list of at most {_LIST_LIMIT} absolute paths", _paths)
-_ACCOUNTS = _Kind(
-    f"a list of at most {_LIST_LIMIT} names of accounts, or IDs as strings", _accounts
-)
+# The compiled start's part in a key: it obeys it, no start needs it, or Python starts instead.
+OBEYED, UNNEEDED, LEFT = "obeyed", "unneeded", "left"
+YES, NO = (b"1",), (b"0",)  # the values of a truth
 
 
 class Key:
     """A key.
 
     section, name  its table in the file, and its name there
+    kind           its type: a name in ``kinds``
     variable       the variable of the environment that replaces the files' value, or ""
     option         the option that comes before both, or ""
     adds_up        whether a later file adds to an earlier one; otherwise it replaces it
+    start          the compiled start's part
     purpose        what it is for, for people
     """
 
-    __slots__ = ("adds_up", "kind", "name", "option", "purpose", "section", "variable")
+    __slots__ = ("adds_up", "kind", "name", "option", "purpose", "section", "start", "variable")
 
     def __init__(
         self,
         section: str,
         name: str,
-        kind: _Kind,
+        kind: str,
         purpose: str,
         *,
         variable: str = "",
         option: str = "",
         adds_up: bool = False,
+        start: str = UNNEEDED,
     ) -> None:
         self.section = section
         self.name = name
@@ -83,6 +47,7 @@ class Key:
         self.variable = variable
         self.option = option
         self.adds_up = adds_up
+        self.start = start
 
     @property
     def path(self) -> str:
@@ -90,16 +55,64 @@ class Key:
         return f"{self.section}.{self.name}"
 
 
+STORAGE_PLACES = Key(
+    *("storage", "directory", "places"),
+    "the storage directory; of several, the first that is there or can be made",
+    variable=STORAGE_VARIABLE.decode(),
+    option="--storage",
+    start=OBEYED,
+)
 IMAGE_STORES = Key(
-    *("storage", "image_stores", _PATHS),
+    *("storage", "image_stores", "paths"),
     "directories in which images are looked for, after the user's own storage",
     variable=STORES_VARIABLE.decode(),
     option="--image-store",
 )
 TRUSTED_OWNERS = Key(
-    *("storage", "trusted_owners", _ACCOUNTS),
+    *("storage", "trusted_owners", "accounts"),
     "accounts, besides root and the user, to which such a directory may belong",
     adds_up=True,
 )
+BOUND = Key(
+    *("run", "bind", "binds"),
+    "what each container shows of the host, where both sides have the place",
+    option="--no-site-binds",
+    adds_up=True,
+    start=OBEYED,
+)
+OVERLAY_SIZE = Key(
+    *("run", "write_fake", "size"),
+    "the size of -W without an argument",
+    option="--write-fake",
+    start=OBEYED,
+)
+TEMPORARY_PLACE = Key(
+    *("run", "tmpdir", "place"),
+    "the directory of the host that containers show as /tmp",
+    variable="TMPDIR",
+    option="--private-tmp",
+    start=OBEYED,
+)
+BUILD_FORCE = Key(
+    *("build", "force", "word"),
+    "how a build emulates root",
+    variable="CH_IMAGE_FORCE",
+    option="--force",
+)
+BUILD_RETRY = Key(
+    *("build", "retry", "boolean"),
+    "whether a RUN that fails is tried again under notify if nothing chose a mode",
+)
+SITE_HINT = Key(
+    *("messages", "hint", "text"),
+    "the site's own line below each error: whom to ask",
+)
 
-KEYS = (IMAGE_STORES, TRUSTED_OWNERS)
+KEYS = (
+    *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
+    *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE),
+    *(BUILD_FORCE, BUILD_RETRY),
+    SITE_HINT,
+)
+# The paths of those whose values add up.
+ADDING = frozenset(key.path for key in KEYS if key.adds_up)

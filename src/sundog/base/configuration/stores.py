@@ -42,6 +42,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from sundog.base.configuration.holding import Holding
     from sundog.base.record.location import Variables
     from sundog.base.record.stack import ImageStack
 
@@ -167,17 +168,23 @@ class SharedImage:
 class SharedStores:
     """The shared stores of a command, which are opened when it looks for an image.
 
-    ``named`` are those of options, as absolute paths; ``warn`` takes lines about others that do not
+    ``named`` are those of options, as absolute paths; ``holding`` is the configuration, if the
+    caller has read it, with its warnings.  ``warn`` takes lines about others that do not
     count.  The methods raise SundogError for a mistake in the configuration, for a store of an
     option that does not count, and for an image that is damaged or not trusted.
     """
 
-    __slots__ = ("_environment", "_named", "_opened", "_warn")
+    __slots__ = ("_environment", "_holding", "_named", "_opened", "_warn")
 
     def __init__(
-        self, environment: Variables, named: Sequence[bytes], warn: Callable[[str], None]
+        self,
+        environment: Variables,
+        named: Sequence[bytes],
+        warn: Callable[[str], None],
+        holding: Holding | None = None,
     ) -> None:
         self._environment = environment
+        self._holding = holding
         self._named = [path.rstrip(b"/") or b"/" for path in named]
         self._warn = warn
         self._opened: list[SharedStore] | None = None
@@ -211,9 +218,11 @@ class SharedStores:
         return self._opened
 
     def _open(self) -> list[SharedStore]:
-        holding = read_configuration(self._environment)
-        for line in holding.warnings:
-            self._warn(line)
+        holding = self._holding
+        if holding is None:
+            holding = read_configuration(self._environment)
+            for line in holding.warnings:
+                self._warn(line)
         paths = [*self._named, *holding.values(IMAGE_STORES)]
         owners = owner_ids(holding.values(TRUSTED_OWNERS)) if paths else ()
         stores: list[SharedStore] = []

@@ -1,19 +1,16 @@
-"""The default path of the storage directory.
+"""Names of the storage directory and of its parts, and names of accounts.
 
-``$CH_IMAGE_STORAGE``, else ``/var/tmp/$USER.sundog``.  If ``$USER`` is unset, as in many containers
-and cron jobs, or not the user's, as after ``su -m``, the account name of the effective uid takes
-its place.  If there is no such account, it is $USER, or else that uid.
+``configuration.storage`` chooses the storage directory.
 """
 
 from __future__ import annotations
 
 import os
 
-from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFLNK, S_IFMT
-from sundog.errors import SundogError
 
 STORAGE_VARIABLE = b"CH_IMAGE_STORAGE"
+USER_VARIABLE = b"USER"
 STORAGE_PARENT = b"/var/tmp/"
 STORAGE_SUFFIX = b".sundog"
 STORAGE_VERSION = b"version"
@@ -34,65 +31,21 @@ if TYPE_CHECKING:
             """Return the value of a variable."""
 
 
-def default_storage(environment: Variables) -> bytes:
-    """Return the path of the storage directory that ``environment`` implies.
+def local_user(environment: Variables) -> bytes:
+    """Return the account's name: $USER if a line of /etc/passwd says so, else what the host says.
 
-    Raises SundogError if the variable is relative: commands start in many directories.
+    So few commands need the host's accounts, which may be slow.  Without an account, it is $USER.
     """
-    named = environment.get(STORAGE_VARIABLE)
-    if named:
-        if not named.startswith(b"/"):
-            raise SundogError(
-                f"$CH_IMAGE_STORAGE: not absolute path: {printable(named)}",
-                "--storage takes a relative one",
-            )
-        return named
-    return usual_storage(environment)
-
-
-def usual_storage(environment: Variables) -> bytes:
-    """Return the path of the storage directory if ``environment`` names none.
-
-    A directory of this user at $USER's place, to which a link of root's may lead, or a line of
-    /etc/passwd, needs no look at the accounts, which may be slow.
-    """
-    user = environment.get(b"USER") or b""
-    if user and b"/" not in user:
-        path = STORAGE_PARENT + user + STORAGE_SUFFIX
-        if _is_own_or_linked(path) or _is_local_name(user):
-            return path
-    else:
-        user = b""
+    user = environment.get(USER_VARIABLE) or b""
+    if not user or b"/" in user:
+        return account_name(os.geteuid())
+    if _is_local_name(user):
+        return user
     name = account_name(os.geteuid())
-    return STORAGE_PARENT + (user if user and name.isdigit() else name) + STORAGE_SUFFIX
+    return user if name.isdigit() else name
 
 
-def own_places(storage: bytes, environment: Variables) -> list[bytes]:
-    """Return the paths of directories of Sundog's own.
-
-    They are the ``storage`` directory in use, others that the user has, and those in which there
-    may be run-time state (``state.place``).
-    """
-    # The file that is in each such directory: see ``own_storage``.
-    named = environment.get(STORAGE_VARIABLE) or b""
-    marks = dict.fromkeys((storage, named, usual_storage(environment)), STORAGE_VERSION)
-    for runtime in (environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()):
-        marks[runtime and runtime + b"/" + RUNTIME_NAME] = b"."
-    return [
-        path for path in marks if path.startswith(b"/") and _is_there(path + b"/" + marks[path])
-    ]
-
-
-def _is_there(path: bytes) -> bool:
-    """Tell whether a file is there, and reached by this user."""
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
-
-
-def _is_own_or_linked(path: bytes) -> bool:
+def is_own_or_linked(path: bytes) -> bool:
     """Tell whether this user made ``path``, or root linked it to something of this user's."""
     uid = os.geteuid()
     try:

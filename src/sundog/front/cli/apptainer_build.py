@@ -6,7 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 
-from sundog.base.record.location import default_storage, own_places
+from sundog.base.configuration.storage import default_storage, own_places
 from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.binds import binds_of, mount_of
 from sundog.front.apptainer.build import sections

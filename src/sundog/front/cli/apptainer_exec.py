@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.storage import default_storage
 from sundog.base.kernel.files import close_as_execve
 from sundog.base.kernel.libc import decode_text, encode_text
-from sundog.base.record.location import default_storage
 from sundog.front.apptainer.action_options import TABLES
 from sundog.front.apptainer.image import (
     ADDRESSES,

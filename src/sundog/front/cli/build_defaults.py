@@ -1,14 +1,18 @@
-"""The user's defaults for builds: a variable of the environment, else a file of settings.
+"""The defaults for builds: a variable of the environment, else the configuration.
 
-The file is ``$XDG_CONFIG_HOME/sundog/build.toml``, by default ``~/.config/sundog/build.toml``.
+The user's part of that may also be in an older file of settings,
+``$XDG_CONFIG_HOME/sundog/build.toml``, by default ``~/.config/sundog/build.toml``.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TypedDict, cast
 
-from sundog.base.kernel.libc import escaped
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.keys import BUILD_FORCE, BUILD_RETRY, YES
+from sundog.base.kernel.libc import decode_text, escaped
 from sundog.errors import UsageError
 from sundog.image.builder.force import Force, preferred
 from sundog.image.registry.user_files import settings_directory
@@ -20,6 +24,13 @@ if TYPE_CHECKING:
 _VARIABLE = "CH_IMAGE_FORCE"
 _FORCE, _RETRY, _DEFAULT = "force", "retry", "seccomp"
 _SIZE_LIMIT = 1 << 16
+
+
+class Settings(TypedDict, total=False):
+    """The file of settings."""
+
+    force: str
+    retry: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +52,21 @@ def default_force(environment: Mapping[str, str], otherwise: str | None = None) 
     mode = environment.get(_VARIABLE, "")
     if mode:
         return DefaultForce(_checked(mode, f"${_VARIABLE}"))
+    holding = read_configuration(
+        {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    )
+    force, says_retry = holding.said(BUILD_FORCE), holding.said(BUILD_RETRY)
     path = os.path.join(settings_directory(environment), "sundog", "build.toml")
     settings = _settings(path)
-    for name in settings:
-        if name not in (_FORCE, _RETRY):
-            known = f"known are: {_FORCE}, {_RETRY}"
-            raise UsageError(f"{path}: unknown setting: {escaped(name)}", known)
-    retries = settings.get(_RETRY, True)
-    if not isinstance(retries, bool):
-        raise UsageError(f"{path}: {_RETRY}: not a Boolean", f"write {_RETRY} = false")
-    if _FORCE not in settings:
-        mode = _DEFAULT if otherwise is None else _checked(otherwise, "--emulation-default")
-        return DefaultForce(mode, retries)
-    setting = settings[_FORCE]
-    if not isinstance(setting, str):
-        raise UsageError(f"{path}: {_FORCE}: not a string", f'write {_FORCE} = "auto"')
-    return DefaultForce(_checked(setting, f"{path}: {_FORCE}"))
+    if force and (holding.is_users(BUILD_FORCE) or "force" not in settings):
+        return DefaultForce(_checked(decode_text(force[0]), holding.source(BUILD_FORCE)))
+    retries = settings.get("retry", True)
+    if says_retry and (holding.is_users(BUILD_RETRY) or "retry" not in settings):
+        retries = says_retry == YES
+    if "force" in settings:
+        return DefaultForce(_checked(settings["force"], f"{path}: {_FORCE}"))
+    mode = _DEFAULT if otherwise is None else _checked(otherwise, "--emulation-default")
+    return DefaultForce(mode, retries)
 
 
 def _checked(mode: str, source: str) -> str:
@@ -68,8 +78,22 @@ def _checked(mode: str, source: str) -> str:
     return mode
 
 
-def _settings(path: str) -> Mapping[str, object]:
-    """Return the settings in the file, none if there is no file."""
+def _settings(path: str) -> Settings:
+    """Return the settings in the file ``path``, none if there is no file.  Raises UsageError."""
+    settings = _read_settings(path)
+    for name in settings:
+        if name not in (_FORCE, _RETRY):
+            known = f"known are: {_FORCE}, {_RETRY}"
+            raise UsageError(f"{path}: unknown setting: {escaped(name)}", known)
+    if not isinstance(settings.get(_RETRY, True), bool):
+        raise UsageError(f"{path}: {_RETRY}: not a Boolean", f"write {_RETRY} = false")
+    if not isinstance(settings.get(_FORCE, ""), str):
+        raise UsageError(f"{path}: {_FORCE}: not a string", f'write {_FORCE} = "auto"')
+    return cast("Settings", settings)
+
+
+def _read_settings(path: str) -> Mapping[str, object]:
+    """Return what is in the file, nothing if there is no file."""
     try:
         with open(path, "rb") as file:
             data = file.read(_SIZE_LIMIT + 1)

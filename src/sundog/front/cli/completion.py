@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from sundog.base.record.location import default_storage
+from sundog.base.configuration.storage import default_storage
 from sundog.errors import SundogError
 
 TYPE_CHECKING = False

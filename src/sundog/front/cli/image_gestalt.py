@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from sundog.base.record.location import default_storage
+from sundog.base.configuration.storage import default_storage
 from sundog.errors import EXIT_ERROR, SundogError
 from sundog.front.cli.output import print_bytes, print_json
 

@@ -18,8 +18,8 @@ import threading
 import time
 from contextlib import contextmanager
 
-from sundog.base.kernel.libc import escaped
-from sundog.errors import UsageError
+from sundog.base.kernel.libc import decode_text, escaped
+from sundog.errors import SundogError, UsageError
 from sundog.front.cli.output import TAB, human_size
 from sundog.runtime.process.watch import WATCH
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import TextIO
 
-    from sundog.errors import SundogError
     from sundog.front.cli.running_lines import RunningLines
     from sundog.front.cli.transfers import Display
     from sundog.image.builder.report import Announcement, Message, Send
@@ -48,6 +47,17 @@ _COLOURS = {
 _WORTH_A_LINE = 1 << 20
 _ERROR_COLOUR = "1;31"
 _ON_BOTH = ("", _ERROR_COLOUR)  # errors and their traces are on standard error in any case
+
+
+def _own_hints() -> Sequence[str]:
+    """Return the site's own line below errors, if there is one."""
+    from sundog.base.configuration.holding import read_configuration  # for errors only
+    from sundog.base.configuration.keys import SITE_HINT
+
+    try:
+        return [decode_text(value) for value in read_configuration(os.environb).values(SITE_HINT)]
+    except SundogError:  # perhaps it is the error
+        return ()
 
 
 class Report:
@@ -199,8 +209,9 @@ class Report:
     def _fail(self, text: str, excerpt: Sequence[str], hint: str) -> None:
         with self._lock:  # no other thread comes between the two
             self._write(_ERROR_COLOUR, f"error: {text}", *excerpt)
-            if hint:
-                self._write(_ERROR_COLOUR, f"hint: {hint}")
+            for each in (hint, *_own_hints()):
+                if each:
+                    self._write(_ERROR_COLOUR, f"hint: {each}")
 
     def transfer(self, label: str, verb: str, total: int | None) -> Transfer:
         """Report that a transfer of ``total`` bytes begins; on a terminal, show its progress."""

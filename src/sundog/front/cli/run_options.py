@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.storage import default_storage, own_places
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
-from sundog.base.record.location import default_storage, own_places
 from sundog.errors import SundogError, UsageError
 from sundog.front.cli.build_defaults import DefaultForce, default_force
 from sundog.image.builder.chosen_force import chosen_force

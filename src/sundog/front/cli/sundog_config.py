@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 
+from sundog.base.configuration.files import read_level, wait_until_settled
 from sundog.base.configuration.holding import read_configuration
-from sundog.base.configuration.keys import IMAGE_STORES, KEYS, TRUSTED_OWNERS
+from sundog.base.configuration.keys import IMAGE_STORES, KEYS, STORAGE_PLACES, TRUSTED_OWNERS, YES
+from sundog.base.configuration.kinds import KINDS
+from sundog.base.configuration.level import levels
+from sundog.base.configuration.storage import configured_storage
 from sundog.base.configuration.stores import (
     account_id,
     open_store,
@@ -14,6 +18,7 @@ from sundog.base.configuration.stores import (
 )
 from sundog.base.kernel.libc import printable
 from sundog.errors import EXIT_ERROR, StoreError, SundogError
+from sundog.front.cli.build_defaults import default_force
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned_alone
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
     from sundog.base.configuration.holding import Holding
     from sundog.base.configuration.keys import Key
+    from sundog.front.cli.report import Report
     from sundog.front.cli.sundog_context import Context
 
 
@@ -33,10 +39,12 @@ def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as 
     line = scanned_alone("config", words, CONFIG)
     if line is None:
         return 0
-    is_check = line.is_set("check")
+    is_check, is_write = line.is_set("check"), line.is_set("write")
 
     def action() -> int:
         report = new_report()
+        if is_write:
+            _write_records(report)
         holding = read_configuration(os.environb)
         if is_check:
             problems = list(_problems(holding))
@@ -52,14 +60,28 @@ def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as 
     return run_safely(action)
 
 
+def _write_records(report: Report) -> None:
+    """Write the records of the levels whose files this user may write.  Raises SundogError."""
+    warnings: list[str] = []
+    for level in levels(os.environb):
+        if level.writer == os.geteuid() and level.stamps():
+            wait_until_settled(level)
+            read_level(level, warnings, write=True)
+    for text in warnings:
+        report.warning(text)
+
+
 def _described(holding: Holding, key: Key) -> str:
     """Return a line of TOML that says the value of a key, and its source as a comment."""
     source = holding.source(key)
     if not source:
         return f"# {key.path}: not set"
     values = [value.decode("utf-8", "backslashreplace") for value in holding.values(key)]
-    # A string of JSON is one of TOML.
-    return f"{key.path} = {json.dumps(values, ensure_ascii=False)}  # {source}"
+    shown: object = values if KINDS[key.kind].is_list else values[0]
+    if key.kind == "boolean":
+        shown = holding.values(key) == YES
+    # A string of JSON is one of TOML, and so is a truth.
+    return f"{key.path} = {json.dumps(shown, ensure_ascii=False)}  # {source}"
 
 
 def _problems(holding: Holding) -> Iterator[SundogError]:
@@ -75,3 +97,9 @@ def _problems(holding: Holding) -> Iterator[SundogError]:
             open_store(path, owner_ids(owners)).close()
         except StoreError as error:
             yield error
+    try:
+        default_force(os.environ)
+    except SundogError as error:
+        yield error
+    if holding.said(STORAGE_PLACES) and not configured_storage(os.environb, holding):
+        yield SundogError(f"{STORAGE_PLACES.path}: no place is there, and none can be made")

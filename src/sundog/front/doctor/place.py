@@ -7,9 +7,9 @@ import tempfile
 from contextlib import contextmanager, suppress
 from functools import partial
 
+from sundog.base.configuration.storage import default_storage
 from sundog.base.kernel.advice import hint_of
 from sundog.base.kernel.libc import kernel_error, printable
-from sundog.base.record.location import default_storage
 from sundog.base.record.own_storage import check_directory
 from sundog.errors import SundogError
 from sundog.front.doctor.outcome import Check

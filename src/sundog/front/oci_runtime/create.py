@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+from sundog.base.configuration.storage import default_storage, own_places
 from sundog.base.cpython import AF_UNIX, SOCK_SEQPACKET, socket
 from sundog.base.kernel.advice import in_words
 from sundog.base.kernel.descriptors import INT_SIZE
@@ -14,7 +15,6 @@ from sundog.base.kernel.libc import encode_text, printable
 from sundog.base.kernel.locks import unlock
 from sundog.base.kernel.modes import S_IFMT, S_IFSOCK
 from sundog.base.kernel.process import fork
-from sundog.base.record.location import default_storage, own_places
 from sundog.errors import PidNamespaceRefused, SundogError, UsageError
 from sundog.front.oci_runtime.console import connect_console
 from sundog.front.oci_runtime.container_process import Making, be_maker

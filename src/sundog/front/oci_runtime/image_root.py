@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 
+from sundog.base.configuration.storage import default_storage, usual_storage
 from sundog.base.kernel.libc import encode_text, escaped, printable
-from sundog.base.record.location import default_storage, usual_storage
 from sundog.errors import NotInStorage, SundogError
 from sundog.image.oci.bundle import IMAGE_ANNOTATION, STORAGE_ANNOTATION
 from sundog.runtime.container.paths import is_directory

@@ -371,6 +371,7 @@ DOCTOR = (
 
 CONFIG = (
     Option("--check", "", TAKEN, "read all of it strictly, stores and accounts included"),
+    Option("--write", "", TAKEN, "write what starts read in place of the files; root: the site's"),
     HELP,
 )
 

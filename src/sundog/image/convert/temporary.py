@@ -16,9 +16,9 @@ import stat
 import tempfile
 from contextlib import suppress
 
+from sundog.base.configuration.storage import default_storage
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.locks import is_at
-from sundog.base.record.location import default_storage
 from sundog.base.record.own_storage import claim_storage
 from sundog.image.convert.flow import deferred_signals
 from sundog.image.layer.remove import remove_tree

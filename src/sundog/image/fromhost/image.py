@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.record.location import default_storage
+from sundog.base.configuration.storage import default_storage
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.errors import ReferenceSyntaxError, SundogError
 

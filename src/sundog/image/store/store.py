@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from functools import cached_property
 
-from sundog.base.record.location import default_storage
+from sundog.base.configuration.storage import default_storage
 from sundog.errors import SundogError
 from sundog.image.store.directory import open_directory
 from sundog.image.store.faults import StorageFaults

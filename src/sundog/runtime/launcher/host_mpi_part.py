@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.record.location import usual_storage
+from sundog.base.configuration.storage import usual_storage
 from sundog.runtime.host_mpi.prepare import HostMpi
 from sundog.runtime.launcher.part import MountedContainer, Part
 from sundog.runtime.launcher.storage import Storage, private_storage

@@ -71,7 +71,14 @@ class TemporaryDirectory(Part):
 
     __slots__ = ("_need", "places", "shown", "variable")
 
-    def __init__(self, line: CommandLine, environment: Environment, need: str = REQUIRED) -> None:
+    def __init__(
+        self,
+        line: CommandLine,
+        environment: Environment,
+        need: str = REQUIRED,
+        usual: bytes = TMP,
+    ) -> None:
+        """``usual`` is the host's directory if there is no $TMPDIR."""
         super().__init__()
         self._need = need
         self.shown: bytes | None = None
@@ -79,7 +86,7 @@ class TemporaryDirectory(Part):
         self.variable = b""
         if line.mounts.private_tmp:
             return
-        wanted = absolute(environment.get(b"TMPDIR") or TMP)
+        wanted = absolute(environment.get(b"TMPDIR") or usual)
         if not exists(wanted + b"/."):  # of another machine, perhaps: a login has /tmp then
             wanted = TMP
         self.shown = wanted

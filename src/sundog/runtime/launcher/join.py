@@ -26,19 +26,14 @@ import errno
 import os
 from time import sleep
 
+from sundog.base.configuration.storage import default_storage
 from sundog.base.cpython import AF_UNIX, SO_ACCEPTCONN, SOCK_SEQPACKET, SOL_SOCKET, socket
 from sundog.base.kernel.descriptors import receive_message, send_message
 from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.kernel.process import set_dumpable
 from sundog.base.kernel.unix_peer import UnixPeer
-from sundog.base.record.location import (
-    JOIN,
-    RUN_DIRECTORY,
-    RUNTIME_NAME,
-    RUNTIME_VARIABLE,
-    default_storage,
-)
+from sundog.base.record.location import JOIN, RUN_DIRECTORY, RUNTIME_NAME, RUNTIME_VARIABLE
 from sundog.errors import SundogError
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.join_keeper import (

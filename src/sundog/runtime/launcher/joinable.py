@@ -10,7 +10,6 @@ import os
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from sundog.base.kernel.process import set_dumpable
 from sundog.runtime.container.enter import forbid_imports
-from sundog.runtime.launcher.host_places import TemporaryDirectory
 from sundog.runtime.launcher.image_choice import choose_image
 from sundog.runtime.launcher.one_file import is_one_file, is_stored_name
 from sundog.runtime.launcher.run_command import run_command
@@ -51,7 +50,7 @@ class Joinable(Sharing):
         if shown_image is not None:
             image = shown_image(line.operands[0])
         prepared = request.companion.prepare(image, None, self.channel)
-        temporary = TemporaryDirectory(line, request.environment, request.need)
+        temporary = request.temporary_directory()
         return run_command(request, image, prepared, [temporary, home])
 
     def _enter(self) -> None:

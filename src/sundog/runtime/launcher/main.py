@@ -36,9 +36,10 @@ from sundog.runtime.container.plan import enter
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.accounts import accounts_of
 from sundog.runtime.launcher.caller import inherited_environment, restore_signals
+from sundog.runtime.launcher.configured import configured_binds
 from sundog.runtime.launcher.dry_run import dry_run_text
 from sundog.runtime.launcher.foreign import ForeignPrograms
-from sundog.runtime.launcher.host_places import TemporaryDirectory, home_of
+from sundog.runtime.launcher.host_places import home_of
 from sundog.runtime.launcher.host_sources import requested_binds
 from sundog.runtime.launcher.image_choice import choose_image
 from sundog.runtime.launcher.mounting import mount_image, overlaid, use_mount_point
@@ -157,7 +158,7 @@ def _launch(
     storage = request.find_storage()
     sources = sources_of(line, storage, request.find_shared(storage))
     shown = _shown_parts(request, storage, home=home, devices=devices)
-    hidden = hidden_from(line, storage, environment, mounts_of(shown))
+    hidden = hidden_from(line, storage, environment, mounts_of(shown), request.holding)
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)
     own = Part(request.companion.mounts())
     foreign = Part() if line.dry else ForeignPrograms(line.operands[1:], request.environment)
@@ -195,7 +196,7 @@ def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Par
     the devices, and covers it.  Raises SundogError.
     """
     line, environment = request.line, request.environment
-    temporary = TemporaryDirectory(line, environment, request.need)
+    temporary = request.temporary_directory()
     accounts = accounts_of(request, storage)
     session = session_places(environment, temporary.shown, writable=line.image.write)
     return [
@@ -204,6 +205,7 @@ def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Par
         temporary,
         Part(session),
         home,
+        Part(configured_binds(line, request.holding, environment)),
         Part(line.mounts.tmpfs),
         devices,
         _host_mpi_of(request, storage),

@@ -26,12 +26,17 @@ class Messages:
     -v raises ``verbosity``, -q lowers it.
     """
 
-    __slots__ = ("_name", "kept", "verbosity")
+    __slots__ = ("_last_hint", "_name", "kept", "verbosity")
 
     def __init__(self, name: str = "ch-run") -> None:
         self._name = name
+        self._last_hint = ""
         self.verbosity = 0
         self.kept: list[str] = []
+
+    def end_errors_with(self, hint: str) -> None:
+        """Print the site's own ``hint`` below each error from now on."""
+        self._last_hint = hint
 
     def error(self, text: str, hint: str = "") -> None:
         """Print why the command does not run.  A fourth -q would silence it."""
@@ -41,8 +46,8 @@ class Messages:
         """Return what ``error`` prints."""
         if self.verbosity < -3:
             return b""
-        lines = self._line("error", text)
-        return lines + self._line("hint", hint) if hint else lines
+        hints = [self._line("hint", each) for each in (hint, self._last_hint) if each]
+        return b"".join((self._line("error", text), *hints))
 
     def not_executed(self, name: str, reason: str, *, is_missing: bool) -> str:
         """Return why the command ``name`` does not run.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from sundog.runtime.container.operations import TmpfsMount
@@ -42,6 +43,11 @@ class ImageOptions:
         self.unsafe = "unsafe" in given
         self.write = "write" in given
 
+    def use_default_size(self, size: Callable[[], bytes]) -> None:
+        """Let ``size`` say how much -W lets the command write if its argument does not."""
+        if self.overlay_size == b"":
+            self.overlay_size = size()
+
     @property
     def stays_as_it_is(self) -> bool:
         """Tell whether the command can write nothing, not even into a layer over the image."""
@@ -57,7 +63,16 @@ class ImageOptions:
 class MountOptions:
     """Files that the container shows; ``owned`` has the destinations of binds with the mode U."""
 
-    __slots__ = ("binds", "home", "own_dev", "owned", "passwd", "private_tmp", "tmpfs")
+    __slots__ = (
+        "binds",
+        "home",
+        "own_dev",
+        "owned",
+        "passwd",
+        "private_tmp",
+        "site_binds",
+        "tmpfs",
+    )
 
     def __init__(self, given: Given) -> None:
         binds = given.get("bind", [])
@@ -67,6 +82,7 @@ class MountOptions:
         self.passwd = "no-passwd" not in given
         self.own_dev = "own-dev" in given
         self.private_tmp = "private-tmp" in given
+        self.site_binds = "no-site-binds" not in given
         self.tmpfs: list[TmpfsMount] = given.get("tmpfs", [])
 
 

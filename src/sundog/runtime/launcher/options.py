@@ -10,14 +10,11 @@ Values are bytes.
 
 from __future__ import annotations
 
-from posix import environ
-
 from sundog import __version__
 from sundog.base.kernel.libc import printable
 from sundog.base.record.kept import is_container_id
 from sundog.errors import SundogError
 from sundog.runtime.container.bind_option import parse_bind, split_owned
-from sundog.runtime.container.memory_share import overlay_share
 from sundog.runtime.container.overlay_option import parse_overlay
 from sundog.runtime.container.paths import absolute
 from sundog.runtime.container.tmpfs_option import parse_tmpfs
@@ -274,5 +271,5 @@ _VALUE_READERS: dict[str, Callable[..., Any]] = {
     "notify": _read_notify,
     "uid": lambda value: parse_id(value, "--uid"),
     "user": _read_user,
-    "write-fake": lambda value: value or overlay_share(environ.get),
+    "write-fake": lambda value: value or b"",  # see ``ImageOptions.use_default_size``
 }

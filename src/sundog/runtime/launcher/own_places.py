@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.record.location import STORAGE_VARIABLE, own_places
+from sundog.base.configuration.storage import named_storages, own_places
 from sundog.runtime.container.hidden import Hidden, lies_in, real_path_of
 from sundog.runtime.container.operations import Bind, FileMount, TmpfsMount
 from sundog.runtime.container.paths import absolute
@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.base.configuration.holding import Holding
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.options import CommandLine
@@ -34,22 +35,22 @@ def hidden_from(
     storage: Storage,
     environment: Environment,
     operations: Sequence[Operation],
+    holding: Holding,
 ) -> Hidden:
     """Return what the binds of a container do not show.
 
-    ``operations`` are its mounts but for those of --bind.
+    ``operations`` are its mounts but for those of --bind; ``holding`` is the configuration.
     """
+    named = named_storages(environment, holding)
     is_asked = bool(line.mounts.binds) or line.image.write or bool(line.image.overlays)
-    if not (is_asked or _may_be_seen(storage, environment, operations)):
+    if not (is_asked or _may_be_seen(storage, named, operations)):
         return Hidden()
-    places = own_places(storage.path, environment)
+    places = own_places(storage.path, environment, holding)
     real = [path for path in map(real_path_of, places) if path]
     return Hidden(places, root=line.image.write and not lies_in(absolute(line.operands[0]), real))
 
 
-def _may_be_seen(
-    storage: Storage, environment: Environment, operations: Sequence[Operation]
-) -> bool:
+def _may_be_seen(storage: Storage, named: Sequence[bytes], operations: Sequence[Operation]) -> bool:
     """Tell whether the mounts of a container could show a storage directory.
 
     In the common case, this takes one system call.  ``state.place`` chooses no place for run-time
@@ -60,7 +61,7 @@ def _may_be_seen(
     sources = [each.source if isinstance(each, Bind) else b"" for each in shown]
     if storage.has_link or any(source not in _USUAL_SOURCES for source in sources):
         return True
-    paths = (storage.path, environment.get(STORAGE_VARIABLE) or b"")
+    paths = (storage.path, *named)
     if any(path.startswith(place + b"/") for path in paths for place in _SEEN):
         return True
     return TMP in sources and _is_link(TMP)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from sundog.base.configuration.storage import default_storage, usual_storage
 from sundog.base.kernel.libc import printable
-from sundog.base.record.location import default_storage, usual_storage
 from sundog.errors import EXIT_ERROR, UsageError
 from sundog.runtime.container.operations import CREATED
 from sundog.runtime.container.paths import absolute, exists
 from sundog.runtime.emulation.terminal import typing_is_possible
+from sundog.runtime.launcher.configured import configuration_of, configured_temporary
 from sundog.runtime.launcher.environment import SetFromImage
 from sundog.runtime.launcher.help import help_text
+from sundog.runtime.launcher.host_places import TMP, TemporaryDirectory
 from sundog.runtime.launcher.image import image_name
 from sundog.runtime.launcher.image_choice import choose_storage, command_missing
 from sundog.runtime.launcher.mpi import (
@@ -49,6 +51,7 @@ class Request:
     """A start of ``ch-run``: its command line, and all that follows from it without an image.
 
     word         IMAGE as the user gave it; ``line`` may get its name in storage
+    holding      the configuration
     companion    decides which processes stay beside the command
     idle         stays idle in place of the command; None: the command runs
     is_attended  whether one of them is the supervisor of --notify
@@ -61,6 +64,7 @@ class Request:
         "companion",
         "environment",
         "gid",
+        "holding",
         "idle",
         "is_attended",
         "line",
@@ -84,8 +88,9 @@ class Request:
         self.messages = messages
         self.statuses = statuses
         self.word = line.operands[0]
+        self.holding = configuration_of(line, environment, messages)
         if line.image.storage is None:
-            self._storage = default_storage(environment)
+            self._storage = default_storage(environment, self.holding)
         else:
             self._storage = line.image.storage
             if not exists(line.image.storage):
@@ -126,6 +131,11 @@ class Request:
         """The host's files that only containers of Apptainer show, in place of links there."""
         return (LOCAL_TIME,) if self.statuses is APPTAINER_STATUSES else ()
 
+    def temporary_directory(self) -> TemporaryDirectory:
+        """Return the part of the container's /tmp."""
+        usual = configured_temporary(self.holding, self.environment) or TMP
+        return TemporaryDirectory(self.line, self.environment, self.need, usual)
+
     def find_storage(self) -> Storage:
         """Find the storage directory of the image, on the host.
 
@@ -136,7 +146,7 @@ class Request:
             from sundog.runtime.launcher.layout import use_layout
 
             use_layout(self.line, path, self.environment, self.messages)
-        return choose_storage(self.line, path, usual_storage(self.environment))
+        return choose_storage(self.line, path, usual_storage(self.environment, self.holding))
 
     def find_shared(self, storage: Storage) -> SharedImage | None:
         """Return the shared image of ``line`` if it is a name, and neither stored nor a path.
@@ -149,7 +159,7 @@ class Request:
             return None
         from sundog.runtime.launcher.shared_image import find_shared
 
-        return find_shared(self.line, name, self.environment)
+        return find_shared(self.line, name, self.environment, self.holding)
 
 
 def read_command_line(

@@ -12,18 +12,21 @@ from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.configuration.holding import Holding
     from sundog.base.configuration.stores import SharedImage
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.options import CommandLine
 
 
-def find_shared(line: CommandLine, name: str, environment: Environment) -> SharedImage | None:
+def find_shared(
+    line: CommandLine, name: str, environment: Environment, holding: Holding
+) -> SharedImage | None:
     """Return the image ``name`` of a shared store, if there is one.
 
     Call it in the host's namespaces.  Raises SundogError.
     """
     messages = line.messages
-    image = SharedStores(environment, line.image.stores, messages.warning).find(name)
+    image = SharedStores(environment, line.image.stores, messages.warning, holding).find(name)
     if image is not None:
         messages.verbose(f"image in the shared store: {printable(image.path)}")
         if line.image.mount_point is not None:

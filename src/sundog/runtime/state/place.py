@@ -15,13 +15,13 @@ import stat
 import time
 from contextlib import suppress
 
+from sundog.base.configuration.storage import default_storage
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.record.location import (
     RUN_DIRECTORY,
     RUNTIME_NAME,
     RUNTIME_VARIABLE,
-    default_storage,
     is_others_link,
 )
 from sundog.base.record.own_storage import claim_storage

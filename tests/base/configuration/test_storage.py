@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sundog.base.record.location import account_name, default_storage
+from sundog.base.configuration.storage import default_storage
+from sundog.base.record.location import account_name
 from sundog.errors import SundogError
 
 
@@ -34,7 +35,7 @@ def test_environment_decides(
     def lstat(path: bytes) -> os.stat_result:
         return real(b"/proc/1" if path.endswith(b"nobodys.sundog") else path)
 
-    monkeypatch.setattr("sundog.base.record.location.STORAGE_PARENT", here)
+    monkeypatch.setattr("sundog.base.configuration.storage.STORAGE_PARENT", here)
     monkeypatch.setattr("sundog.base.record.location.account_name", lambda _: b"account")
     monkeypatch.setattr(os, "lstat", lstat)
     assert default_storage(environment) == expected.replace(b"here/", here)

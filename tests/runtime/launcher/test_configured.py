@@ -1,0 +1,257 @@
+"""Each key of the configuration has its effect in the launcher in Python and in the compiled."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.launcher.compiled import Compiled, leave_accounts, python_start
+from tests.runtime.launcher.conftest import ENVIRONMENT
+from tests.runtime.launcher.storages import fill_storage, make_storage
+
+Completed = subprocess.CompletedProcess[bytes]
+
+KEYS_OF_STARTS = """
+[storage]
+directory = ["$NOT_SET/st", "/nonexistent/st", "{top}/%u/st", "{top}/other"]
+[run]
+bind = ["{top}/data:/mnt", "$DATA/%U:/new/%u:ro", "/nonexistent", "$NOT_SET/x:/y"]
+write_fake = "40m"
+tmpdir = "$DATA/tmp-%u"
+[messages]
+hint = "ask hpc@site, telephone 1234"
+"""
+USER = ENVIRONMENT["USER"]
+SCRIPT = f"""
+cat /mnt/file /new/{USER}/own /tmp/mark
+test -e /y && echo y
+touch /new/{USER}/x 2>/dev/null && echo writable
+mount | while read -r line; do case $line in *size=40960k*) echo forty; break ;; esac; done
+"""
+SHOWN = b"data\nown\nmark\n"
+
+
+class Site:
+    """A directory with a storage, files to show, and a home; ``start`` is one of both launchers."""
+
+    def __init__(self, top: Path, command: Path) -> None:
+        self.top = top
+        self.command = command
+        self.storage = top / USER / "st"
+        self.storage.parent.mkdir()
+        fill_storage(make_storage(self.storage))
+        leave_accounts(self.storage, os.geteuid(), os.getegid())
+        for name, text in (
+            ("data/file", "data\n"),
+            (f"data/{os.geteuid()}/own", "own\n"),
+            (f"data/tmp-{USER}/mark", "mark\n"),
+        ):
+            (top / name).parent.mkdir(exist_ok=True)
+            (top / name).write_text(text)
+        self.file = top / "home" / "sundog" / "sundog.toml"
+        self.file.parent.mkdir(parents=True)
+        for directory in (top, self.file.parent.parent, self.file.parent):
+            directory.chmod(0o755)
+
+    def write(self, text: str) -> None:
+        """Write the user's file."""
+        self.file.write_text(text.replace("{top}", str(self.top)))
+        self.file.chmod(0o644)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of a start."""
+        names = {"XDG_CONFIG_HOME": "home", "XDG_CACHE_HOME": "cache", "DATA": "data"}
+        return ENVIRONMENT | {name: str(self.top / rest) for name, rest in names.items()}
+
+    @property
+    def record(self) -> Path:
+        """The user's compiled record."""
+        return self.top / "cache" / "sundog" / "sundog.record"
+
+    def write_record(self, text: str) -> None:
+        """Write the user's file, and start until its record is there."""
+        self.write(text)
+        deadline = time.monotonic() + 30
+        while not self.record.exists():
+            assert time.monotonic() < deadline
+            self.start("app", "--", "true")
+
+    def start(self, *words: str, **variables: str) -> Completed:
+        """Start a container."""
+        return subprocess.run(
+            [self.command, *words],
+            env=self.variables() | variables,
+            cwd=self.top,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture(params=["python", pytest.param("compiled", marks=pytest.mark.slow)])
+def site(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> Site:
+    """A site whose containers start in Python, or in the compiled program."""
+    command = python_start(installed)
+    if request.param == "compiled":
+        compiled: Compiled = request.getfixturevalue("compiled")
+        command = compiled.command
+    top = tmp_path / "site"
+    top.mkdir()
+    return Site(top, command)
+
+
+def test_each_key_of_a_start(site: Site) -> None:
+    site.write_record(KEYS_OF_STARTS)
+    for options, expected in (
+        ((), SHOWN),
+        (("-W",), SHOWN + b"forty\n"),
+        (("-W41m",), SHOWN),
+        (("-b", f"{site.top}/{USER}:/mnt"), b"own\nmark\n"),  # it lies over the site's
+        (("-t",), b"data\nown\n"),
+    ):
+        done = site.start(*options, "app", "--", "sh", "-c", SCRIPT)
+        assert done.stdout == expected, (options, done.stderr)
+    done = site.start("--no-site-binds", "app", "--", "sh", "-c", SCRIPT)
+    assert done.stdout == b"mark\n", done.stderr
+    # A variable comes before the file, and an option before both.
+    done = site.start("app", "--", "cat", "/tmp/file", TMPDIR=str(site.top / "data"))
+    assert done.stdout == b"data\n", done.stderr
+    for words, variables in (((), {"CH_IMAGE_STORAGE": "/var/tmp/x"}), (("-s", "/"), {})):
+        done = site.start(*words, "app", "--", "true", **variables)
+        assert done.returncode == 31
+        assert b"image not found: app" in done.stderr
+        assert done.stderr.endswith(b"]: hint: ask hpc@site, telephone 1234\n")
+    done = site.start("app", "--", "true", SUNDOG_CONFIG="none")
+    assert b"image not found: app" in done.stderr
+    assert b"1234" not in done.stderr
+
+
+def test_the_storage_is_hidden_wherever_it_is(site: Site) -> None:
+    """A bind of the configuration shows neither the storage in use, nor another one."""
+    (site.top / "other").mkdir(mode=0o700)
+    (site.top / "other" / "version").write_text("sundog 1\n")
+    site.write(KEYS_OF_STARTS.replace("{top}/data:/mnt", "{top}:/mnt"))
+    script = f"cat /mnt/data/file; ls /mnt/other /mnt/{USER}/st"
+    done = site.start("app", "--", "sh", "-c", script)
+    assert done.stdout == f"data\n/mnt/other:\n\n/mnt/{USER}/st:\n".encode(), done.stderr
+
+
+def test_a_mistake_stops_a_start_and_locks_nobody_out(site: Site) -> None:
+    site.write("[run]\nbind = ['relative:/x']\n")
+    done = site.start("-s", str(site.storage), "app", "--", "true")
+    assert done.returncode == 31
+    assert b"sundog.toml: run.bind: expected a list of at most 100 SRC[:DST[:ro]]" in done.stderr
+    assert done.stderr.count(b"\n") == 2
+    done = site.start("-s", str(site.storage), "app", "--", "true", SUNDOG_CONFIG="none")
+    assert done.returncode == 0, done.stderr
+    site.file.chmod(0o666)
+    done = site.start("-s", str(site.storage), "app", "--", "true")
+    assert done.returncode == 0
+    assert b"warning: " in done.stderr
+    assert b"sundog.toml is not believed" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_compiled_start_reads_the_record(compiled: Compiled, tmp_path: Path) -> None:
+    """Each key has its effect there; what is stale, damaged or another's is left to Python."""
+    top = tmp_path / "site"
+    top.mkdir()
+    site = Site(top, compiled.command)
+    site.write_record(KEYS_OF_STARTS)
+    compiled.handed_over()
+    words = ("-W", "app", "--", "sh", "-c", SCRIPT)
+    assert site.start(*words, SUNDOG_START="compiled").stdout == SHOWN + b"forty\n"
+    good = site.record.read_bytes()
+    fields = good.split(b"\0")
+    damaged = [
+        *(good[:size] for size in range(0, len(good), 16)),
+        *(b"\0".join([*fields[:n], b"7", *fields[n + 1 :]]) for n in range(len(fields) - 1)),
+        good + b"\0",
+        good.replace(b"run.bind", b"run.more"),
+        b"x" * 70000,
+    ]
+    for data in damaged:
+        site.record.write_bytes(data)
+        done = site.start(*words, SUNDOG_START="compiled")
+        assert b"declined: " in done.stderr, data
+    done = site.start(*words)
+    assert done.stdout == SHOWN + b"forty\n"
+    assert site.record.read_bytes() == good  # the start in Python has renewed it
+    site.record.chmod(0o666)
+    assert b"declined: " in site.start(*words, SUNDOG_START="compiled").stderr
+    site.record.unlink()
+    site.record.symlink_to(top / "other")
+    (top / "other").write_bytes(good)
+    assert b"declined: " in site.start(*words, SUNDOG_START="compiled").stderr
+    # A home in which nobody can write, and a file that has changed.
+    site.record.parent.chmod(0o500)
+    for size in ("40m", "41m"):
+        site.write(KEYS_OF_STARTS.replace("40m", size))
+        done = site.start(*words)
+        assert done.stderr == b""
+        assert done.stdout == SHOWN + b"forty\n" * (size == "40m")
+    site.record.parent.chmod(0o700)
+
+
+# Make this namespace's root another one, which belongs to root, with an /etc that has $1, and a home
+# with the settings $4.
+NEW_ROOT = """
+mount -t tmpfs -o mode=755 new "$3" && cd "$3"
+for path in /*; do
+    if [ -L $path ]; then cp -P $path .$path
+    elif [ -d $path ]; then mkdir .$path; [ $path = /etc ] || mount --rbind $path .$path; fi
+done
+mount -t overlay -o "userxattr,lowerdir=/etc,upperdir=$1,workdir=$2" etc etc
+mkdir old; /usr/sbin/pivot_root . old; umount -l /old; cd /
+mkdir /own; cp -r "$4" /own/config
+export XDG_CONFIG_HOME=/own/config XDG_CACHE_HOME=/own/cache
+shift 4
+"""
+
+
+@pytest.mark.slow
+def test_the_site_and_the_user(compiled: Compiled, tmp_path: Path) -> None:
+    """As root of a user namespace: the site's record, and the path calls of a start with both."""
+    top = tmp_path / "site"
+    top.mkdir()
+    site = Site(top, compiled.command)
+    (top / "etc" / "sundog" / "sundog.d").mkdir(parents=True)
+    (top / "etc" / "sundog" / "sundog.toml").write_text("[run]\nwrite_fake = '40m'\n")
+    part = f"[storage]\ndirectory = '{site.storage}'\n[run]\nbind = ['{top}/data:/mnt']\n"
+    (top / "etc" / "sundog" / "sundog.d" / "1.toml").write_text(part)
+    site.write(f"[run]\nbind = ['{top}/data/{os.geteuid()}:/dev/shm']\n")
+    for name in ("work", "root"):
+        (top / name).mkdir()
+    leave_accounts(site.storage, 0, 0)
+    log = top / "log"
+    sundog = Path(sys.executable).with_name("sundog")
+    trace = f"strace -f -qq -e signal=none -e trace=%file -o {log}"
+    script = f"""
+        set -e; {NEW_ROOT}
+        {sundog} config --write >/dev/null; {sundog} config
+        SUNDOG_START=compiled "$@"
+        {trace} "$@" >/dev/null
+        echo '[storage]' >/etc/sundog/sundog.d/2.toml
+        SUNDOG_START=compiled "$@" || echo declined
+        SUNDOG_CONFIG=none "$@" || echo none
+    """
+    start = [str(site.command), "-W", "app", "--", "sh", "-c", "cat /mnt/file /dev/shm/own"]
+    etc = [str(top / name) for name in ("etc", "work", "root", "home")]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", *etc, *start],
+        env=site.variables() | {"USER": "root"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    lines = done.stdout.decode().splitlines()
+    assert f'storage.directory = ["{site.storage}"]  # /etc/sundog/sundog.d/1.toml' in lines
+    assert lines[-4:] == ["data", "own", "declined", "none"], done
+    calls = [
+        line for line in log.read_text().splitlines() if "/sundog" in line and "st/" not in line
+    ]
+    assert len([line for line in calls if "/etc/sundog" in line or "sundog.record" in line]) <= 6
