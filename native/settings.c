@@ -1,7 +1,7 @@
 /* The configuration of the site and of the user, as their compiled records have it:
  * base/configuration/level.py, compiled.py.  Whatever a record does not say is left to Python. */
 
-static const struct { const char *path; enum obedience obedience; int adds; } keys[] = {KEYS};
+static const struct { const char *path; int is_obeyed, adds; } keys[] = {KEYS};
 static char **said[KEY_COUNT]; /* the values of each key; NULL ends them */
 static int is_user_named;      /* a path has $USER, which may be another's */
 
@@ -24,13 +24,13 @@ static void take_values(const char *path, char **at, const char *end)
 {
     uint32_t known = 0, old = 0, count = 0;
     while (known < KEY_COUNT && !equal(keys[known].path, path)) known++;
-    if (known == KEY_COUNT || keys[known].obedience == LEFT) decline(path);
+    if (known == KEY_COUNT) decline(path);
     if (said[known] && keys[known].adds) while (said[known][old]) old++;
     count = number(next_field(at, end), FILE_LIMIT);
     char **values = allocate((old + count + 1) * sizeof *values);
     if (old) memcpy(values, said[known], old * sizeof *values);
     for (uint32_t i = 0; i < count; i++) values[old + i] = next_field(at, end);
-    if (keys[known].obedience == OBEYED) said[known] = values;
+    if (keys[known].is_obeyed) said[known] = values;
 }
 
 /* Read the record of files of which the first "count" are known; nothing if none is there. */

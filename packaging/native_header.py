@@ -311,16 +311,11 @@ def option_lines() -> list[str]:
 
 def key_lines() -> list[str]:
     """Return the keys of the configuration as an enumeration, and as initializers of a table."""
-    from sundog.base.configuration.keys import KEYS, OBEYED, UNNEEDED
+    from sundog.base.configuration.keys import KEYS
 
     names = [key.path.upper().replace(".", "_") for key in KEYS]
-    parts = {OBEYED: "OBEYED", UNNEEDED: "UNNEEDED"}
-    rows = [
-        f"{{{literal(key.path)}, {parts.get(key.start, 'LEFT')}, {int(key.adds_up)}}}"
-        for key in KEYS
-    ]
+    rows = [f"{{{literal(key.path)}, {int(key.is_obeyed)}, {int(key.adds_up)}}}" for key in KEYS]
     return [
-        "enum obedience { OBEYED, UNNEEDED, LEFT };",
         f"enum key {{ {', '.join(names)}, KEY_COUNT }};",
         f"#define KEYS {', '.join(rows)}",
     ]

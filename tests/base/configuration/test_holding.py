@@ -1,5 +1,6 @@
 """The configuration: the order of its sources, mistakes, and files that are not believed."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,8 +9,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sundog.base.configuration import level
+from sundog.base.configuration.compiled import pack_record, read_record
+from sundog.base.configuration.files import read_level
 from sundog.base.configuration.holding import Holding, read_configuration
-from sundog.base.configuration.keys import IMAGE_STORES, KEYS, TRUSTED_OWNERS
+from sundog.base.configuration.keys import IMAGE_STORES, KEYS, TRUSTED_OWNERS, Key
+from sundog.base.configuration.kinds import KINDS
 from sundog.errors import SundogError
 
 HINT = "SUNDOG_CONFIG=none"
@@ -228,3 +232,55 @@ def outcome_of(place: Place) -> Holding | str:
         return place.read()
     except SundogError as error:
         return error.message
+
+
+PLACES = st.sampled_from(["/a", "$UNSET/x", "/%u/%U", "$HOME", "%u", "/a%", "/$", "", "/a:/b:ro"])
+VALUES = st.one_of(
+    PLACES,
+    st.lists(PLACES, max_size=3),
+    st.booleans(),
+    st.sampled_from(["40m", "0", "101%", "12%", "auto", "a b", "call 1234", "\n", "/x:/y:/z:ro"]),
+    st.integers(),
+)
+EXAMPLES = 1000 if os.environ.get("SUNDOG_CONFORMANCE") == "all" else 60
+CONFIGURATIONS = st.dictionaries(st.sampled_from([key.path for key in KEYS]), VALUES, max_size=5)
+
+
+def toml(said: dict[str, object]) -> str:
+    """Return a file that says this; a string of JSON is one of TOML."""
+    return "".join(f"{path} = {json.dumps(value)}\n" for path, value in said.items())
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(site=CONFIGURATIONS, part=CONFIGURATIONS, own=CONFIGURATIONS)
+def test_a_random_configuration_is_one_line_or_holds(
+    place: Place, site: dict[str, object], part: dict[str, object], own: dict[str, object]
+) -> None:
+    """What holds is what the last file says, and a record of it says the same."""
+    files = {"site/sundog.toml": site, "site/sundog.d/1.toml": part, "home/sundog.toml": own}
+    wrong = []
+    for name, said in files.items():
+        place.write(name, toml(said))
+        wrong += [key for key in KEYS if key.path in said and value_of(key, said) is None]
+    place.variables.update({b"XDG_CACHE_HOME": os.fsencode(place.home), b"CH_IMAGE_STORES": b""})
+    outcome = outcome_of(place)
+    if wrong:
+        assert isinstance(outcome, str)
+        assert outcome.isprintable()
+        return
+    assert isinstance(outcome, Holding), outcome
+    for key in KEYS:
+        values = [found for said in files.values() if (found := value_of(key, said)) is not None]
+        expected = sum(values, ()) if key.adds_up else next(iter(values[::-1]), ())
+        assert outcome.said(key) == expected
+    for each in level.levels(place.variables):
+        stamps = each.stamps()
+        data = pack_record(stamps, read_level(each, []))
+        Path(os.fsdecode(each.record)).parent.mkdir(exist_ok=True)
+        Path(os.fsdecode(each.record)).write_bytes(data)
+        assert read_record(each, each.stamps()) == read_level(each, [])
+
+
+def value_of(key: Key, said: dict[str, object]) -> tuple[bytes, ...] | None:
+    """Return what a file says of a key; None if it says nothing, or a wrong type."""
+    return KINDS[key.kind].read(said[key.path]) if key.path in said else None

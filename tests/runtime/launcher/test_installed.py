@@ -301,7 +301,7 @@ SIZES = {
     "ch_run_notify": 142_000,
     "ch_run_answering": 246_000,
     "ch_run_rare": 66_000,
-    "sundog.front.cli.sundog_joined": 108_000,
+    "sundog.front.cli.sundog_joined": 110_000,
     "sundog.front.cli.apptainer_joined": 200_000,
     "sundog.front.cli.apptainer_start": 85_000,
 }

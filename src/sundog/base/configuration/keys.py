@@ -9,8 +9,6 @@ from __future__ import annotations
 from sundog.base.record.location import STORAGE_VARIABLE
 from sundog.base.record.settings import STORES_VARIABLE
 
-# The compiled start's part in a key: it obeys it, no start needs it, or Python starts instead.
-OBEYED, UNNEEDED, LEFT = "obeyed", "unneeded", "left"
 YES, NO = (b"1",), (b"0",)  # the values of a truth
 
 
@@ -22,11 +20,11 @@ class Key:
     variable       the variable of the environment that replaces the files' value, or ""
     option         the option that comes before both, or ""
     adds_up        whether a later file adds to an earlier one; otherwise it replaces it
-    start          the compiled start's part
+    is_obeyed      whether the compiled start obeys it; otherwise no start that it serves needs it
     purpose        what it is for, for people
     """
 
-    __slots__ = ("adds_up", "kind", "name", "option", "purpose", "section", "start", "variable")
+    __slots__ = ("adds_up", "is_obeyed", "kind", "name", "option", "purpose", "section", "variable")
 
     def __init__(
         self,
@@ -38,7 +36,7 @@ class Key:
         variable: str = "",
         option: str = "",
         adds_up: bool = False,
-        start: str = UNNEEDED,
+        is_obeyed: bool = False,
     ) -> None:
         self.section = section
         self.name = name
@@ -47,7 +45,7 @@ class Key:
         self.variable = variable
         self.option = option
         self.adds_up = adds_up
-        self.start = start
+        self.is_obeyed = is_obeyed
 
     @property
     def path(self) -> str:
@@ -60,7 +58,7 @@ STORAGE_PLACES = Key(
     "the storage directory; of several, the first that is there or can be made",
     variable=STORAGE_VARIABLE.decode(),
     option="--storage",
-    start=OBEYED,
+    is_obeyed=True,
 )
 IMAGE_STORES = Key(
     *("storage", "image_stores", "paths"),
@@ -78,20 +76,20 @@ BOUND = Key(
     "what each container shows of the host, where both sides have the place",
     option="--no-site-binds",
     adds_up=True,
-    start=OBEYED,
+    is_obeyed=True,
 )
 OVERLAY_SIZE = Key(
     *("run", "write_fake", "size"),
     "the size of -W without an argument",
     option="--write-fake",
-    start=OBEYED,
+    is_obeyed=True,
 )
 TEMPORARY_PLACE = Key(
     *("run", "tmpdir", "place"),
     "the directory of the host that containers show as /tmp",
     variable="TMPDIR",
     option="--private-tmp",
-    start=OBEYED,
+    is_obeyed=True,
 )
 BUILD_FORCE = Key(
     *("build", "force", "word"),

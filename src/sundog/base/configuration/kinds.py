@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Values = tuple[bytes, ...]
+    _Values = tuple[bytes, ...]
 
 _LIST_LIMIT = 100
 _TEXT_LIMIT = 1000  # characters
@@ -24,7 +24,7 @@ _PER_CENT_LIMIT = 100
 _DAYS_LIMIT = 36500
 
 
-class Kind:
+class _Kind:
     """A type of values.
 
     words    what a user is told to write
@@ -35,17 +35,17 @@ class Kind:
     __slots__ = ("is_list", "read", "words")
 
     def __init__(
-        self, words: str, read: Callable[[object], Values | None], *, is_list: bool = False
+        self, words: str, read: Callable[[object], _Values | None], *, is_list: bool = False
     ) -> None:
         self.words = words
         self.read = read
         self.is_list = is_list
 
 
-def _listed(words: str, is_item: Callable[[str], bool], *, or_one: bool = False) -> Kind:
+def _listed(words: str, is_item: Callable[[str], bool], *, or_one: bool = False) -> _Kind:
     """Return the type of a list; ``or_one``: a text stands for the list with it alone."""
 
-    def read(value: object) -> Values | None:
+    def read(value: object) -> _Values | None:
         if or_one and isinstance(value, str):
             value = [value]
         if not isinstance(value, list) or len(value) > _LIST_LIMIT:
@@ -54,18 +54,18 @@ def _listed(words: str, is_item: Callable[[str], bool], *, or_one: bool = False)
             return None
         return tuple(map(_encoded, value))
 
-    return Kind(words, read, is_list=True)
+    return _Kind(words, read, is_list=True)
 
 
-def _single(words: str, is_value: Callable[[str], bool]) -> Kind:
+def _single(words: str, is_value: Callable[[str], bool]) -> _Kind:
     """Return the type of a text."""
 
-    def read(value: object) -> Values | None:
+    def read(value: object) -> _Values | None:
         if not isinstance(value, str) or not _is_text(value) or not is_value(value):
             return None
         return (_encoded(value),)
 
-    return Kind(words, read)
+    return _Kind(words, read)
 
 
 def _encoded(text: str) -> bytes:
@@ -110,13 +110,13 @@ def _is_word(text: str) -> bool:
     return 0 < len(text) <= _TEXT_LIMIT and text.isprintable() and " " not in text
 
 
-def _truth(value: object) -> Values | None:
+def _truth(value: object) -> _Values | None:
     if not isinstance(value, bool):
         return None
     return YES if value else NO
 
 
-def _days(value: object) -> Values | None:
+def _days(value: object) -> _Values | None:
     if type(value) is not int or not 0 <= value <= _DAYS_LIMIT:
         return None
     return (b"%d" % value,)
@@ -141,9 +141,9 @@ KINDS = {
     "size": _single("a size as of tmpfs(5), such as 40m, 2g or 12%", _is_size),
     "text": _single(f"one line of at most {_TEXT_LIMIT} characters", _is_line),
     "word": _single("a word", _is_word),
-    "days": Kind(f"a number of days, from 0 to {_DAYS_LIMIT}", _days),
+    "days": _Kind(f"a number of days, from 0 to {_DAYS_LIMIT}", _days),
     "bytes": _single(
         "a size such as 50G or 1.5T, in powers of 1024", lambda text: byte_count(text) is not None
     ),
-    "boolean": Kind("true or false", _truth),
+    "boolean": _Kind("true or false", _truth),
 }

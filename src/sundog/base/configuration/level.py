@@ -64,7 +64,7 @@ class Level:
     def stamp(self, path: bytes) -> bytes:
         """Return the stamp of a file; b"" if it can't be known."""
         try:
-            return stamp_of(os.stat(path))
+            return _stamp_of(os.stat(path))
         except OSError as error:
             return NO_STAMP if error.errno in OUT_OF_REACH else b""
 
@@ -83,7 +83,7 @@ def levels(environment: Variables) -> Iterator[Level]:
         yield Level(own, records, (0, os.geteuid()))
 
 
-def stamp_of(status: os.stat_result) -> bytes:
+def _stamp_of(status: os.stat_result) -> bytes:
     """Return what another file, or a changed one, has otherwise."""
     modified, changed = (
         divmod(status.st_mtime_ns, _NANOSECONDS),

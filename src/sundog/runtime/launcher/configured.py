@@ -1,4 +1,4 @@
-"""What the configuration adds to a start: binds, /tmp, the size of -W, a line below errors.
+"""The effects of the configuration on a start: binds, /tmp, the size of -W, a line below errors.
 
 The compiled start obeys the same keys: native/settings.c.
 """
