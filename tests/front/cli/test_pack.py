@@ -126,14 +126,13 @@ def test_its_layers_leave_as_those_of_trees(made: Path, tmp_path: Path) -> None:
 
 def test_it_is_pushed_as_one_of_trees(made: Path, tmp_path: Path, flavours: Flavours) -> None:
     """Each from a storage of its own, so that none leaves as the other has."""
-    layers, path = [], ""
+    layers, place = [], f"{flavours.http}/packed"
     for name in ("plain", "bb"):
         copy_storage(made, tmp_path / name)
-        remote = f"{flavours.http}/packed/{name}"
-        runner("ch-image", tmp_path / name)("push", name, remote)
-        path = f"http://{flavours.http}/v2/packed/{name}"
+        runner("ch-image", tmp_path / name)("push", name, f"{place}/{name}")
+        path = f"http://{flavours.http}/v2/packed/{name}/manifests/latest"
         accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-        with urlopen(Request(f"{path}/manifests/latest", headers=accept)) as answer:
+        with urlopen(Request(path, headers=accept)) as answer:
             layers.append(json.load(answer)["layers"])
     assert layers[0] == layers[1]
     digest = layers[1][-1]["digest"]

@@ -138,22 +138,33 @@ def test_all_ways_to_run_work(run_ch_run: Runner, published: Path, tmp_path: Pat
 
 
 def test_both_starts_are_equal(
-    run_ch_image: Runner, run_ch_run: Runner, published: Path, tmp_path: Path
+    run_ch_image: Runner, run_ch_run: Runner, published: Path, home: Path, tmp_path: Path
 ) -> None:
     run_ch_image("list")  # the user's accounts are kept in a storage
     (tmp_path / "file").touch()
-    shown = "ls -l /made /not/there; find / -xdev -type d | wc -l; id"
-    for words in (
-        ["app"],
-        ["-W", "-u0", "-g0", "app", "--", "sh", "-c", "echo x >/new; cat /new; pwd; id"],
-        ["-b", f"{tmp_path}:/not/there", "--seccomp", "app", "--", "sh", "-c", shown],
-    ):
-        named = [f"--image-store={published}", *words]
-        for line, stores in ((named, ""), (words, f"/nonexistent:{published}"), (words, published)):
-            variables = {"CH_IMAGE_STORES": str(stores), "TMPDIR": "/tmp"}
+    shown = "ls -l /made; ls /not/there; find / -xdev -type d | wc -l; id"
+    written = configured(home, f"[storage]\nimage_stores = ['{published}']")
+    (home / "sundog.toml").rename(home / "aside")
+    # With a warning, the compiled start hands over.
+    ways = [
+        ([f"--image-store={published}"], {}, "compiled"),
+        ([], {"CH_IMAGE_STORES": str(published)}, "compiled"),
+        ([], {"CH_IMAGE_STORES": f"/nonexistent:{published}"}, ""),
+        ([], written, ""),  # compiled as soon as there is a record of the files
+    ]
+    for options, variables, start in ways:
+        if variables is written:
+            (home / "aside").rename(home / "sundog.toml")
+        for words in (
+            ["app"],
+            ["-W", "-u0", "-g0", "app", "--", "sh", "-c", "echo x >/new; cat /new; pwd; id"],
+            ["-b", f"{tmp_path}:/not/there", "--seccomp", "app", "--", "sh", "-c", shown],
+        ):
             python, compiled = (
-                run_ch_run(*line, env=variables | {"SUNDOG_START": start})
-                for start in ("python", "" if "/nonexistent" in str(stores) else "compiled")
+                run_ch_run(
+                    *options, *words, env=variables | {"TMPDIR": "/tmp", "SUNDOG_START": each}
+                )
+                for each in ("python", start)
             )
             assert compiled.stdout == python.stdout
             lines = [
@@ -161,7 +172,7 @@ def test_both_starts_are_equal(
                 for done in (python, compiled)
             ]
             assert lines[0] == lines[1]
-            assert bool(lines[0]) is ("/nonexistent" in str(stores))
+            assert bool(lines[0]) is ("nonexistent" in str(variables))
 
 
 IN_OPEN, IN_CLOSE_NOWRITE = 0x20, 0x10

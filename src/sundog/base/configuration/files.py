@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-import tomllib
 
 from sundog.base.configuration.compiled import RECORD_LIMIT, pack_record
 from sundog.base.configuration.keys import ADDING, KEYS
@@ -157,6 +156,8 @@ def _contents(path: bytes, owners: Collection[int]) -> bytes | None:
 
 def _parsed(path: bytes, data: bytes) -> dict[Key, tuple[bytes, ...]]:
     """Return the values in a file.  Raises SundogError for a mistake in it."""
+    import tomllib  # noqa: PLC0415 - a record takes its place at most starts
+
     shown = printable(path)
     try:
         document = tomllib.loads(data.decode())
