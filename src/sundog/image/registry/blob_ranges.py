@@ -32,19 +32,17 @@ if TYPE_CHECKING:
 _READ_SIZE = 1 << 16
 
 
-class WholeOnly(ProtocolError):
-    """The place sends the blob as a whole only."""
-
-
 @dataclass
 class BlobPlace:
     """A repository that has the blob.
 
-    ``fault`` says why it is asked no more; ``etag`` is the version that it had at first.
+    ``fault`` says why it is asked no more; ``is_whole``: it sends all of the blob instead.
+    ``etag`` is the version that it had at first.
     """
 
     client: RegistryClient
     fault: RegistryError | None = None
+    is_whole: bool = False
     etag: str = ""
 
 
@@ -76,16 +74,20 @@ class BlobRanges:
     descriptor: Descriptor
     places: Sequence[BlobPlace]
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether no place sends parts, but one sends all."""
+        are_out = all(place.fault is not None for place in self.places)
+        return are_out and any(place.is_whole for place in self.places)
+
     def usable(self) -> list[BlobPlace]:
         """Return the places that send parts.  Raises what the last one did wrong if there is none.
 
-        Raises WholeOnly if one of them sends the blob as a whole.
+        ``is_whole`` may then be true.
         """
         found = [place for place in self.places if place.fault is None]
         if not found:
-            faults = [place.fault for place in self.places if place.fault is not None]
-            whole = [fault for fault in faults if isinstance(fault, WholeOnly)]
-            raise (whole or faults[::-1])[0]
+            raise [place.fault for place in self.places if place.fault is not None][-1]
         return found
 
     def open(self, start: int, end: int, attempt: int = 0) -> BlobPart:
@@ -107,7 +109,7 @@ class BlobRanges:
     def open_whole(self) -> BlobPart:
         """Return all of the blob, from a place that sends no parts.  Raises RegistryError."""
         for place in self.places:
-            if isinstance(place.fault, WholeOnly):
+            if place.is_whole:
                 return BlobPart(place.client.open_blob(self.descriptor.digest), place)
         raise ProtocolError(f"blob {self.descriptor.digest}: no place sends it")
 
@@ -138,7 +140,8 @@ def _opened(place: BlobPlace, descriptor: Descriptor, start: int, end: int) -> B
             raise ServerError(f"{what}: {host} refuses the address that the registry gave")
         raise UnauthorizedError(f"not allowed by {host}: {what}")
     if status == 200:
-        raise WholeOnly(f"{what}: {host} sends all of it, not a part")
+        place.is_whole = True
+        raise ProtocolError(f"{what}: {host} sends all of it, not a part")
     if status == 206 and content_range in parts:
         raise ProtocolError(f"{what}: {host} has another version of it now")
     raise ProtocolError(f"{what}: {host} sends {content_range!r}, not {wanted['Range']}")

@@ -15,10 +15,9 @@ from collections import deque
 from contextlib import closing, contextmanager
 
 from sundog.base.record.lazy_layer import LAZY_BLOCK
-from sundog.errors import EXIT_ERROR, ProtocolError, RegistryError, SundogError
+from sundog.errors import EXIT_ERROR, ContentMismatch, ProtocolError, RegistryError, SundogError
 from sundog.image.layer.threads import started
-from sundog.image.registry.blob_ranges import WholeOnly, may_pass
-from sundog.image.registry.lazy_layer import WrongBlob
+from sundog.image.registry.blob_ranges import may_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ class Filling:
         layer = self._layers[number]
         try:
             layer.complete()
-        except WrongBlob as error:
+        except ContentMismatch as error:
             self._listener.tell(error.message)
             with self._condition:
                 self._ended.discard(number)  # each block is fetched again
@@ -296,7 +295,9 @@ class Filling:
                 if attempt and attempt >= len(layer.ranges.usable()):
                     raise ProtocolError(f"{layer.host} sends wrong bytes")
                 part = layer.ranges.open(start, end, attempt + failures)
-            except WholeOnly:
+            except RegistryError:
+                if not layer.ranges.is_whole:
+                    raise
                 self._fetch_whole(number)
                 return
             with closing(part):

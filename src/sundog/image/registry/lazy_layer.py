@@ -23,7 +23,7 @@ from sundog.base.record.lazy_layer import (
     REFUSED_HINT,
     HereMap,
 )
-from sundog.errors import ArchiveError, ContentMismatch, RegistryError, StoreError
+from sundog.errors import ArchiveError, ContentMismatch, StoreError
 from sundog.image.layer.blob_check import check_blob_layer
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges
@@ -38,10 +38,6 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit machines: fcntl(2)
 _BUSY = (errno.EAGAIN, errno.EACCES)
 _INFO = b"/layer.json"
 ATTEMPTS_FOR_EACH = 2  # of a place, when its bytes are wrong
-
-
-class WrongBlob(RegistryError):
-    """A place has sent bytes that are not the blob."""
 
 
 class LazyLayer:
@@ -110,8 +106,8 @@ class LazyLayer:
     def complete(self) -> None:
         """Check all of the layer, which is here; note that it was checked.
 
-        Raises WrongBlob if its bytes are not the blob; they are discarded.  Raises StoreError if
-        the blob is not what its manifest and its configuration say: the layer is never used again.
+        Raises ContentMismatch if its bytes are not the blob; they are discarded.  Raises StoreError
+        if the blob is not what its manifest and its configuration say: the layer is never used again.
         Raises OSError.
         """
         path, descriptor = self._directory + LAYER_FILE, self.source.descriptor
@@ -121,7 +117,8 @@ class LazyLayer:
         except ContentMismatch as error:
             for block in range(self.here.count):
                 self.discard(block)
-            raise WrongBlob(f"{self.host}: {error.message}") from error
+            error.message = f"{self.host}: {error.message}"
+            raise
         try:
             check_blob_layer(path, descriptor, self.source.diff_id)
         except (ContentMismatch, ArchiveError) as error:

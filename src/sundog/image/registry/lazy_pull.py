@@ -22,7 +22,7 @@ from sundog.base.record.lazy_layer import (
 from sundog.errors import ArchiveError, RegistryError
 from sundog.image.layer.blob_layer import write_blob_layer
 from sundog.image.layer.blob_tables import read_table, table_digest
-from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges, WholeOnly, may_pass
+from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges, may_pass
 from sundog.image.registry.lazy_source import LazySource
 from sundog.image.store.layer_ids import blob_layer_id
 from sundog.image.store.layer_info import LayerInfo
@@ -182,8 +182,6 @@ def _read(ranges: BlobRanges, offset: int, size: int) -> bytes:
                 return part.read(size)
             finally:
                 part.close()
-        except WholeOnly:
-            raise
         except RegistryError as error:
             if attempt + 1 == _ATTEMPTS or not may_pass(error):
                 raise

@@ -40,12 +40,12 @@ def parse_id(value: bytes, name: str) -> int:
 
 
 # How an image starts that is not here: not at all, or while all of it comes, or what is read.
-LAZY_WAYS = (b"no", b"yes", b"ondemand")
+_LAZY_WAYS = (b"no", b"yes", b"ondemand")
 
 
 def lazy_way(value: bytes, name: str) -> bytes:
-    """Return ``value`` of the option or variable ``name``, one of LAZY_WAYS."""
-    if value not in LAZY_WAYS:
-        ways = b", ".join(LAZY_WAYS).decode()
+    """Return ``value`` of the option or variable ``name``, one of _LAZY_WAYS."""
+    if value not in _LAZY_WAYS:
+        ways = b", ".join(_LAZY_WAYS).decode()
         raise SundogError(f"{name}: no such way: {printable(value)}", f"one of: {ways}")
     return value
