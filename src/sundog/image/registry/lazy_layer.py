@@ -107,8 +107,8 @@ class LazyLayer:
         """Check all of the layer, which is here; note that it was checked.
 
         Raises ContentMismatch if its bytes are not the blob; they are discarded.  Raises StoreError
-        if the blob is not what its manifest and its configuration say: the layer is never used again.
-        Raises OSError.
+        if the blob is not what its manifest and its configuration say: the layer is never used
+        again.  Raises OSError.
         """
         path, descriptor = self._directory + LAYER_FILE, self.source.descriptor
         try:
