@@ -161,10 +161,14 @@ MODULES = {
     ),
     "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
     "ch_run_layers": Joined(
-        "sundog.runtime.fuse.layer_program", "serve_layers()", is_addition=False
+        "sundog.runtime.fuse.layer_program",
+        "preload_extension('mmap')\nserve_layers()",
+        is_addition=False,
     ),
     "ch_run_shared_layers": Joined(
-        "sundog.runtime.launcher.shared_program", "serve_shared()", is_addition=False
+        "sundog.runtime.launcher.shared_program",
+        "preload_extension('mmap')\nserve_shared()",
+        is_addition=False,
     ),
 }
 # The joined modules of ``sundog run`` and of ``sundog apptainer``, and the modules with which each

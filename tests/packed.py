@@ -16,7 +16,8 @@ def make_packed(place: Path, busybox_tar: Path) -> Path:
     image = runner("ch-image", place / "storage")
     image("import", busybox_tar, "base")
     (place / "Dockerfile").write_text(
-        "FROM base\nRUN mkdir -p /etc/d && echo 1 >/etc/d/1 && echo motd >/etc/motd\n"
+        "FROM base\nRUN mkdir -p /etc/d && echo 1 >/etc/d/1 && echo motd >/etc/motd"
+        " && chown 7:8 /etc/d/1 && chmod 4755 /etc/d/1\n"
         'CMD ["/bin/cat", "/etc/motd"]\n'
     )
     image("build", "--force=notify", "-t", "plain", place)

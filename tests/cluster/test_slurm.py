@@ -23,7 +23,7 @@ def file_servers(image: Path) -> list[int]:
     found = []
     for process in Path("/proc").iterdir():
         try:
-            name = (process / "comm").read_text().strip()
+            name = (process / "comm").read_text(errors="replace").strip()
             is_ours = process.stat().st_uid in (os.getuid(), 0) and name == FILE_SERVER
         except OSError:
             continue  # it has ended
@@ -122,7 +122,7 @@ def sleepers(ready: Path) -> list[str]:
     for process in Path("/proc").iterdir():
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
-            mounts = (process / "mountinfo").read_text()
+            mounts = (process / "mountinfo").read_text(errors="replace")
         except OSError:
             continue
         if b"99999" in words or f" {ready} " in mounts:

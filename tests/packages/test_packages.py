@@ -72,6 +72,7 @@ def test_a_package(kind: str, storage: Path, tmp_path: Path, busybox_tar: Path) 
         *command("ch-run"),
         "-W4G",
         "--notify",
+        *("--unset-env=*", "--set-env=PATH=/usr/sbin:/usr/bin:/sbin:/bin", "--set-env=HOME=/root"),
         f"--bind={place}:/try:rw",
         distributions.KINDS[kind][1],
     ]

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import pytest
 
 from sundog.errors import EXIT_RUN
 from tests.conftest import copy_storage, run_program, runner, skip_needs_root
+from tests.image.pull.conftest import flavours, no_logins, tls
 from tests.packed import DOCKERFILE, make_packed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Runner
+    from tests.image.pull.flavours import Flavours
+
+
+__all__ = ["flavours", "no_logins", "tls"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +60,7 @@ SERVED = [
     ["mixed", "--", "sh", "-c", LOOK],
     ["bb"],
     ["-W", "mixed", "--", "sh", "-c", "echo x >>/etc/new; cat /etc/new; rm /etc/d -r; ls /etc"],
-    ["-b", "PLACE:/not/there", "mixed", "--", "sh", "-c", "ls -ld /not; ls /not/there/* /"],
+    ["-b", "PLACE:/not/there", "mixed", "--", "sh", "-c", "stat -c %A:%n /not; ls /not/there/* /"],
     ["-b", "/tmp:/tmp", "bb", "--", "find", "/", "-xdev", "-type", "f", "-links", "+1"],
     ["-u0", "-g0", "--seccomp", "mixed", "--", "id"],
 ]
@@ -115,6 +122,27 @@ def test_its_layers_leave_as_those_of_trees(made: Path, tmp_path: Path) -> None:
         manifest = json.loads((tmp_path / name / "blobs/sha256" / digest).read_text())
         layers.append(manifest["layers"])
     assert layers[0] == layers[1]
+
+
+def test_it_is_pushed_as_one_of_trees(made: Path, tmp_path: Path, flavours: Flavours) -> None:
+    """Each from a storage of its own, so that none leaves as the other has."""
+    layers = []
+    for name in ("plain", "bb"):
+        copy_storage(made, tmp_path / name)
+        remote = f"{flavours.http}/packed/{name}"
+        runner("ch-image", tmp_path / name)("push", name, remote)
+        path = f"http://{flavours.http}/v2/packed/{name}"
+        accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+        with urlopen(Request(f"{path}/manifests/latest", headers=accept)) as answer:
+            layers.append(json.load(answer)["layers"])
+    assert layers[0] == layers[1]
+    digest = layers[1][-1]["digest"]
+    with (
+        urlopen(f"{path}/blobs/{digest}") as answer,
+        tarfile.open(fileobj=answer, mode="r|*") as tar,
+    ):
+        owners = {member.name: (member.uid, member.gid, member.mode) for member in tar}
+    assert owners["etc/d/1"] == (7, 8, 0o4755)
 
 
 def test_both_drivers_build_on_it(made: Path, tmp_path: Path) -> None:

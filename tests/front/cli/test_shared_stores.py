@@ -476,6 +476,19 @@ def test_delete_and_tag_say_whose_it_is(sharing: Callable[..., Completed], publi
     assert sharing("list").stdout == "app\n"
 
 
+def test_adopt_makes_it_the_users_own(
+    sharing: Callable[..., Completed], run_ch_image: Runner, run_ch_run: Runner
+) -> None:
+    assert sharing("adopt", "app").stderr.splitlines()[-1] == "adopted app"
+    assert run_ch_run("app").stdout == "hello from /mnt\n"  # without the store
+    again = sharing("adopt", "app", check=False)
+    assert (again.returncode, "already in storage: app" in again.stderr) == (1, True)
+    assert "not in a shared store: other" in sharing("adopt", "other", check=False).stderr
+    assert run_ch_image("list").stdout == "app\n"
+    run_ch_image("delete", "app")
+    assert run_ch_image("list").stdout == ""
+
+
 def test_builds_start_from_it(
     sharing: Callable[..., Completed], bb: str, tmp_path: Path, run_ch_run: Runner
 ) -> None:

@@ -196,11 +196,11 @@ def test_nothing_is_left(oci: Runtime, bundle: Bundle, own_pids: bool) -> None:
         if not own_pids:
             config["linux"]["namespaces"].remove({"type": "pid"})
 
-    oci("create", "-b", bundle("sleep 98765 & exit 0", change), "c")
+    oci("create", "-b", bundle("sleep 36912 & exit 0", change), "c")
     oci("start", "c")
     oci.await_status("c", "stopped")
     oci("delete", "c")
-    until(lambda: not running("sleep\x0098765"))
+    until(lambda: not running("sleep\x0036912"))
 
 
 def running(text: str) -> bool:

@@ -108,7 +108,7 @@ def servers() -> dict[int, int]:
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            text = Path("/proc", name, "stat").read_text()
+            text = Path("/proc", name, "stat").read_text(errors="replace")
             if os.stat(f"/proc/{name}").st_uid not in (os.geteuid(), 0):
                 continue
         except OSError:

@@ -106,7 +106,10 @@ def starts_in(wheel: Path) -> dict[str, bytes]:
 SCRIPT = (CHECKOUT / "packaging" / "ch-run").read_bytes()
 BOTH = {
     "scripts/sundog-python": (CHECKOUT / "packaging" / "sundog-python").read_bytes(),
-    "data/share/sundog/start": (CHECKOUT / "packaging" / "start").read_bytes(),
+    **{
+        f"data/share/sundog/{name}": (CHECKOUT / "packaging" / name).read_bytes()
+        for name in ("start", "modulefile.lua", "modulefile.tcl")
+    },
 }
 SCRIPTS = {f"scripts/{name}": SCRIPT for name in COMMANDS}
 

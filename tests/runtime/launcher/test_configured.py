@@ -197,7 +197,7 @@ def test_the_compiled_start_reads_the_record(compiled: Compiled, tmp_path: Path)
     site.record.parent.chmod(0o700)
 
 
-# Make this namespace's root another one, which belongs to root, with an /etc that has $1, and a home
+# Make this namespace's root another one, which is root's, with an /etc that has $1, and a home
 # with the settings $4.
 NEW_ROOT = """
 mount -t tmpfs -o mode=755 new "$3" && cd "$3"

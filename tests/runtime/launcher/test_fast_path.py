@@ -146,7 +146,7 @@ def processes_in(tree: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if str(tree) in (process / "mountinfo").read_text():
+            if str(tree) in (process / "mountinfo").read_text(errors="replace"):
                 found.append(process.name)
         except OSError:
             continue  # it has just ended, or is another user's

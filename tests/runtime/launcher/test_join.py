@@ -456,9 +456,9 @@ def keepers_of(node: Node) -> list[int]:
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         with suppress(OSError):  # it ends
-            if comm.read_text() != "ch-run-ender\n":
+            if comm.read_text(errors="replace") != "ch-run-ender\n":
                 continue
-            status = (comm.parent / "status").read_text()
+            status = (comm.parent / "status").read_text(errors="replace")
             keeper = int(status.partition("\nPPid:\t")[2].partition("\n")[0])
             files = [os.readlink(fd) for fd in Path(f"/proc/{keeper}/fd").iterdir()]
             if any(name.startswith(str(node.storage)) for name in files):

@@ -22,8 +22,8 @@ def supervisor(node: Node) -> int:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if (process / "comm").read_text() == SUPERVISOR:
-                mounts = (process / "mountinfo").read_text()
+            if (process / "comm").read_text(errors="replace") == SUPERVISOR:
+                mounts = (process / "mountinfo").read_text(errors="replace")
                 found += [int(process.name)] if str(node.place) in mounts else []
         except (FileNotFoundError, ProcessLookupError, OSError):
             continue

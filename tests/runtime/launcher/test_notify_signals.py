@@ -410,7 +410,7 @@ def wait_for_foreground(terminal: Terminal, name: str) -> None:
     while True:
         group = os.tcgetpgrp(terminal.fd)
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if Path(f"/proc/{group}/comm").read_text().strip() == name:
+            if Path(f"/proc/{group}/comm").read_text(errors="replace").strip() == name:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -358,6 +358,12 @@ class UsageArguments(ImageArguments):
     format: str = _FORMAT
 
 
+class AdoptArguments(ImageArguments):
+    """The command line of ``adopt``."""
+
+    names: Sequence[str] = operand("NAME", "name of an image in a shared store", nargs="+")
+
+
 class UndeleteArguments(ImageArguments):
     """The command line of ``undelete``."""
 
@@ -390,6 +396,7 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "pull": ("fetch an image from a registry", PullArguments),
     "reset": ("delete everything in storage", ImageArguments),
     "tag": ("give an image another name", TagArguments),
+    "adopt": ("copy an image of a shared store into storage", AdoptArguments),
     "unpublish": ("remove the name of an image from a shared store", UnpublishArguments),
     "usage": ("tell what needs space in storage, and when it was used", UsageArguments),
     "undelete": ("restore a deleted image whose layers are in storage", UndeleteArguments),
