@@ -138,7 +138,7 @@ def test_it_is_pushed_as_one_of_trees(made: Path, tmp_path: Path, flavours: Flav
     assert layers[0] == layers[1]
     digest = layers[1][-1]["digest"]
     with (
-        urlopen(f"{path}/blobs/{digest}") as answer,
+        urlopen(f"http://{flavours.http}/v2/packed/bb/blobs/{digest}") as answer,
         tarfile.open(fileobj=answer, mode="r|*") as tar,
     ):
         owners = {member.name: (member.uid, member.gid, member.mode) for member in tar}

@@ -177,6 +177,29 @@ def test_a_new_token(layer: Layer) -> None:
 
 
 @pytest.mark.usefixtures("on_demand")
+def test_an_address_that_has_expired(layer: Layer) -> None:
+    registry = layer.registry
+    registry.blobs["x", DIGEST] = CONTENT
+    there = f"http://127.0.0.1:{registry.host.partition(':')[2]}/v2/x/blobs/{DIGEST}?signed"
+    asked: list[int] = []
+
+    def lead(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        asked.append(start)
+        return (307, {"Location": there}, b"") if len(asked) == 1 else part_of(content, start, end)
+
+    registry.part = lead
+    errors = [Refuse(403)]
+
+    def refuse(request: str) -> None:
+        if "?signed" in request and errors:
+            raise errors.pop()
+
+    registry.before = refuse
+    assert layer.open().read(0, 10) == CONTENT[:10]
+    assert errors == []
+
+
+@pytest.mark.usefixtures("on_demand")
 @pytest.mark.parametrize("part", [other_range, short, longer, all_of_it])
 def test_a_place_that_sends_something_else(
     layer: Layer,
