@@ -136,6 +136,7 @@ MODULES = {
     "ch_run_files": Joined("sundog.runtime.launcher.file_server", "ServedSources, shown_image"),
     "ch_run_squashfs": Joined("sundog.runtime.container.squashfs_files", "opened_files"),
     "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
+    "ch_run_lazy": Joined("sundog.runtime.fuse.lazy_blob", "LazyBlob", after="ch_run_server"),
     "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
     "ch_run_ender": Joined("sundog.runtime.launcher.ender", "start_group_ender"),
     "ch_run_foreign": Joined("sundog.runtime.container.binfmt", "opened_emulator"),
@@ -150,6 +151,7 @@ MODULES = {
     "ch_run_stored": Joined("sundog.base.record.stored_entry", "entry_for"),
     "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
     "ch_run_configuration": Joined("sundog.base.configuration.files", "read_level"),
+    "ch_run_pull": Joined("sundog.runtime.launcher.lazy_image", "pull_image"),
     "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "find_shared"),
     "ch_run_shared_sources": Joined(
         "sundog.runtime.launcher.shared_sources", "SharedSources", after="ch_run_files"

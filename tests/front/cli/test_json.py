@@ -27,6 +27,7 @@ IMAGE = {
     "origin": str,
     "platform": str,
     "store": TEXT_OR_NONE,
+    "here": (int, NoneType),
 }
 ENTRY = {
     "created": str,

@@ -208,9 +208,11 @@ class Pieces:
     def read(self, offset: int, size: int) -> bytes:
         return self.data[offset : offset + size]
 
-    def discard(self, _offset: int, _size: int) -> bool:
+    def expect(self, _offset: int, _size: int) -> None: ...
+
+    def discard(self, _offset: int, _wrong: bytes) -> bool:
         self.discarded += 1
-        return True
+        return self.discarded < 2
 
 
 BOMB = zstd.compress(bytes(1 << 28))
@@ -238,9 +240,9 @@ def test_a_piece_that_comes_right_the_second_time() -> None:
     table.add([Chunk(0, len(FRAME), 0, len(DATA), digest=bytes.fromhex(DIGEST[7:]))])
 
     class Mended(Pieces):
-        def discard(self, offset: int, size: int) -> bool:
+        def discard(self, offset: int, wrong: bytes) -> bool:
             self.data = FRAME
-            return super().discard(offset, size)
+            return super().discard(offset, wrong)
 
     blob = Mended(b"x")
     contents = BlobContents(b"".join(table.parts()), blob)

@@ -54,6 +54,8 @@ class InProcessRegistry:
         self.before: Callable[[str], None] = lambda _: None
         self.after: Callable[[str], None] = lambda _: None
         self.token = ""  # the token that clients have to send
+        # Answers a request for a part of a blob: the blob, the first byte, and one past the last.
+        self.part: Callable[[bytes, int, int], _Answer] | None = None
         self.host = ""
 
     @contextmanager
@@ -88,6 +90,12 @@ class _Server(ThreadingHTTPServer):
 
 
 _Answer = tuple[int, dict[str, str], bytes]
+
+
+def part_of(content: bytes, start: int, end: int) -> _Answer:
+    """Return the answer that has a part of a blob."""
+    headers = {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"}
+    return 206, headers, content[start:end]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -207,6 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.server_registry.blobs.get((repository, digest))
         if content is None:
             return 404, {}, b""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if wanted and self.server_registry.part:
+            return self.server_registry.part(content, int(wanted[1]), int(wanted[2]) + 1)
         return 200, {"Content-Length": str(len(content))}, content
 
     def _manifest(self, repository: str, name: str, body: bytes) -> _Answer:

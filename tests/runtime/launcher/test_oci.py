@@ -11,7 +11,7 @@ import pytest
 
 from sundog.base.record.known_layouts import KnownLayout
 from sundog.errors import SundogError
-from sundog.runtime.launcher.layout import read_loader_answer
+from sundog.runtime.launcher.asked import read_answer
 from tests.conftest import Completed, command, run_program
 
 LOADING = "loading image: "
@@ -240,10 +240,10 @@ def test_a_group_runs_a_layout(place: Place) -> None:
 
 def test_a_process_that_dies_is_an_error() -> None:
     with pytest.raises(SundogError, match="has died"):
-        read_loader_answer("oci:x", b"")
+        read_answer("oci:x", b"")
     with pytest.raises(SundogError, match="can't run oci:x: why"):
-        read_loader_answer("oci:x", b"error\0why\0hint")
-    assert read_loader_answer("oci:x", b"image\0name\0there") == (b"name", True)
+        read_answer("oci:x", b"error\0why\0hint")
+    assert read_answer("oci:x", b"image\0name\0there") == (b"name", True)
 
 
 def test_a_record_holds_only_for_its_layout_and_state(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def _described(store: Store, image: ImageEntry) -> dict[str, Any]:
         "origin": image.origin,
         "platform": image.platform,
         "store": None,
+        "here": store.images.here(image),
     }
 
 
@@ -109,6 +110,7 @@ def _described_shared(image: SharedDescription) -> dict[str, Any]:
         "origin": image.origin,
         "platform": str(_platform(image.config)),
         "store": image.store,
+        "here": None,
     }
 
 
@@ -118,17 +120,22 @@ def _platform(config: ImageConfig) -> Platform:
 
 def _row(described: dict[str, Any], *, has_shared: bool) -> tuple[str, ...]:
     """Return a row of the table; with the store if any image is shared."""
-    layers = described["layers"]
+    layers, here = described["layers"], described["here"]
     return (
         described["name"],
         described["id"],
         described["created"] or _UNKNOWN,
         human_size(described["size"]),
-        f"{layers} layer{'' if layers == 1 else 's'}",
+        f"{layers} layer{'' if layers == 1 else 's'}{_here(here)}",
         described["platform"],
         described["origin"] or _UNKNOWN,
         *((described["store"] or _UNKNOWN,) if has_shared else ()),
     )
+
+
+def _here(here: int | None) -> str:
+    """Return what a table says of an image that is not all here."""
+    return "" if here is None else f", {here} % here"
 
 
 def _print_details(store: Store, text: str, arguments: ListArguments, report: Report) -> int:
@@ -158,7 +165,7 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
             ("full reference", reference),
             ("ID", image.id),
             ("origin", image.origin or _UNKNOWN),
-            ("size", human_size(store.images.size(image))),
+            ("size", human_size(store.images.size(image)) + _here(store.images.here(image))),
             ("layers", *(layers or ["none"])),
         ]
         others = [each.platform for each in store.images.of_name(text)]

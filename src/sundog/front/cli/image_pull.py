@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from sundog.base.record.names import (
     DEFAULT_REGISTRY,
@@ -38,7 +39,7 @@ def run(arguments: PullArguments, report: Report) -> int:
     if arches and arguments.arch != HOST:
         raise UsageError("--platform and --arch say the same", "leave one of them out")
     wanted = [
-        pull_options(arguments, arguments.last_layer, arch=arch)
+        replace(pull_options(arguments, arguments.last_layer, arch=arch), lazy=arguments.lazy)
         for arch in dict.fromkeys(arches or arguments.arch.split(","))
     ]
     report.info(f"pulling image:    {reference}")

@@ -304,7 +304,14 @@ class PullArguments(ImageArguments):
         "unpack N layers only, which leaves an incomplete image",
         type=_positive,
     )
+    lazy: bool = flag("--lazy", "fetch what is needed to run it; the rest comes when it runs")
     parse_only: bool = flag("--parse-only", "show how IMAGE is understood, and stop")
+
+    def check(self) -> None:
+        """Raise UsageError for words that do not fit together."""
+        super().check()
+        if self.lazy and self.last_layer is not None:
+            raise UsageError("--lazy and --last-layer exclude each other", "leave one of them out")
 
 
 class PublishArguments(ImageArguments):

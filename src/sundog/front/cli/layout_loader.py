@@ -1,49 +1,24 @@
-"""The child process of ``ch-run oci:PATH[:TAG]``: it brings an image into the storage directory.
-
-Its answer on standard output has three fields with NUL between them: ``image``, the name, ``there``
-or ``absent``; or else ``error``, the message, the hint.  Messages go to standard error.
-"""
+"""The child process of ``ch-run oci:PATH[:TAG]``: it brings an image into the storage directory."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from sundog.errors import EXIT_ERROR
-from sundog.front.cli.report import Report
-from sundog.front.cli.running import run_action
-from sundog.front.cli.streams import open_closed
-from sundog.runtime.process.interruption import die_of
+from sundog.front.cli.answering import answer_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from sundog.errors import SundogError
-
-_STDOUT = 1
-
-
-class _Answering(Report):
-    """Messages for the user; the error that ends the process is the answer."""
-
-    def error(self, error: SundogError) -> None:
-        """Answer with the error."""
-        self.fatal(error.lines()[0], error.hint)
-
-    def fatal(self, text: str, hint: str = "") -> None:
-        """Answer with an error that is no exception."""
-        _answer("error", text, hint)
+    from sundog.front.cli.report import Report
 
 
 def main() -> NoReturn:
     """Be the child.  The arguments: storage, path, tag, verbosity, ``load`` or ``look``."""
     storage, path, tag, verbosity, action = sys.argv[1:]
-    open_closed()
-    # Without a terminal, the usual start of a container prints nothing.
-    report = _Answering(int(verbosity) - (not sys.stderr.isatty()))
 
-    def load() -> int:
+    def load(report: Report) -> tuple[str, bool]:
         from sundog.image.convert.stored_layout import stored_layout
         from sundog.image.oci.platform import Platform
         from sundog.image.store.store import Store
@@ -57,14 +32,6 @@ def main() -> NoReturn:
                 report=report,
                 loads=action == "load",
             )
-        _answer("image", found.name, "there" if found.is_there else "absent")
-        return 0
+        return found.name, found.is_there
 
-    status = run_action(load, report, EXIT_ERROR)
-    if status < 0:
-        die_of(-status)
-    os._exit(status)
-
-
-def _answer(*fields: str) -> None:
-    os.write(_STDOUT, "\0".join(fields).encode("utf-8", "backslashreplace"))
+    answer_with(load, int(verbosity))

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from sundog.front.cli.sundog_context import Context
     from sundog.front.options import Line
 
-_PULL = ("missing", "always", "newer", "never")
+_LAZY = "lazy"
+_PULL = ("missing", "always", "newer", "never", _LAZY)
 
 
 def run_image(words: Sequence[str], context: Context) -> int:
@@ -131,9 +132,9 @@ def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
         for name in names_of_id(image, context)[:1]:
             line.operands[0] = name
             return _facts(name, line, context), EXIT_SUNDOG
-    if facts is None and policy in ("missing", "never") and not wanted_platform(line):
+    if facts is None and policy in ("missing", "never", _LAZY) and not wanted_platform(line):
         facts = found_facts(image, context.storage, new_report().warning)
-    if policy == "never" or (policy == "missing" and facts is not None):
+    if policy == "never" or (policy in ("missing", _LAZY) and facts is not None):
         if facts is None:
             raise NotInStorage(f"no image in storage: {image}", f"sundog pull {image}")
         return facts, 0
@@ -159,6 +160,8 @@ def _tell_of_similar(image: str, context: Context) -> None:
 def _pull(image: str, line: Line, context: Context) -> int:
     """Pull the image; return the exit status."""
     words = ["pull"]
+    if line.last("pull") == _LAZY:
+        words.append("--lazy")
     if platform := wanted_platform(line):
         words.append(f"--arch={platform.removeprefix('linux/')}")
     if line.last("tls-verify") == "false":

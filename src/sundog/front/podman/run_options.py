@@ -60,7 +60,8 @@ RUN = (
     Option("--stop-timeout", "SECONDS", TAKEN, "until sundog stop kills it; default: 10"),
     Option("--userns", "MODE", TAKEN, "keep-id: run as yourself; host: the same as no --userns"),
     Option("--read-only", "", TAKEN, "the container can write to /tmp and to volumes only"),
-    Option("--pull", "POLICY", TAKEN, "missing (default), always or never"),
+    Option("--pull", "POLICY", TAKEN, "missing (default), always, never; or lazy: start it before "
+           "it is here"),
     Option("--platform", "OS/ARCH", TAKEN, "what to pull; the machine must be able to run it"),
     Option("--arch", "ARCH", TAKEN, "the same"),
     Option("--tls-verify", "", TAKEN, "false: trust any registry's certificate for the pull"),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from sundog.base.record.lazy_layer import is_incomplete
 from sundog.errors import (
     ContentMismatch,
     DocumentError,
@@ -26,6 +27,7 @@ from sundog.image.oci.media_types import CONFIGS, FOREIGN_LAYERS, INDEXES, LAYER
 from sundog.image.oci.platform import Platform
 from sundog.image.registry.client import Document
 from sundog.image.transfer.layers import RemoteLayer, Unpackers, pull_layers
+from sundog.image.transfer.present import blob_key, present_layers, tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,14 +116,20 @@ def describe(
 
 
 def download(
-    store: Store, look_up: Callable[[], Described], *, options: PullOptions, report: Report
+    store: Store,
+    session: Session,
+    look_up: Callable[[], Described],
+    *,
+    options: PullOptions,
+    report: Report,
 ) -> Downloaded:
     """Have in ``store`` the image that ``look_up`` describes.
 
     Raises what ``look_up`` raises, RegistryError, ArchiveError and what the store raises.
     """
     with Unpackers() as unpackers:
-        unpackers.prepare()  # meanwhile this process imports the HTTP client
+        if not options.lazy:
+            unpackers.prepare()  # meanwhile this process imports the HTTP client
         described = look_up()
         found, manifest, config = described.found, described.parsed, described.config
         count = len(manifest.layers) if options.last_layer is None else options.last_layer
@@ -135,7 +143,14 @@ def download(
             )
             for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
         ]
-        identities = pull_layers(store, layers, unpackers, report)
+        if options.lazy:
+            from sundog.image.registry.lazy_pull import LazyPull  # few pulls need it
+
+            lazily = LazyPull(store, str(found.reference), found.clients, session.verify, report)
+            identities = lazily.run(layers)
+        else:
+            _complete_known(store, session, layers, report)
+            identities = pull_layers(store, layers, unpackers, report)
     for document in found.documents:
         store.blobs.put(document.content, document.digest)
     store.blobs.put(described.config_bytes, manifest.config.digest)
@@ -148,6 +163,19 @@ def download(
         tuple(identities),
         (*blobs, str(manifest.config.digest)) if options.last_layer is None else (),
     )
+
+
+def _complete_known(
+    store: Store, session: Session, layers: Sequence[RemoteLayer], report: Report
+) -> None:
+    """Complete those of ``layers`` that the store has, but not all of them."""
+    trees = tree_ids([layer.diff_id for layer in layers])
+    keys = [blob_key(layer.descriptor) for layer in layers]
+    found = present_layers(store, trees, keys, takes_incomplete=True)
+    if any(is_incomplete(store.layers.directory(layer)) for layer in found if layer):
+        from sundog.image.registry.completion import complete_layers  # few pulls need it
+
+        complete_layers(store, session, [layer for layer in found if layer], report)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ class PullOptions:
     platform        the platform to pull for; None: this machine's, or the only one
     any_platform    take the image that the registry returns when asked for no platform
     last_layer      unpack only so many layers, which leaves an incomplete image
+    lazy            let the contents of layers come when they are read
     fresh           fetch manifests and configurations even if the store has them
     """
 
@@ -25,6 +26,7 @@ class PullOptions:
     any_platform: bool = False
     last_layer: int | None = None
     fresh: bool = False
+    lazy: bool = False
 
     @property
     def wanted(self) -> Platform:

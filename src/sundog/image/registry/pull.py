@@ -8,12 +8,15 @@ has: if the tag has not moved, one request is all.  The image gets its name when
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
+from sundog.base.record.lazy_layer import is_incomplete, is_refused
 from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, RegistryError, StoreError
 from sundog.image.oci.platform import Platform
 from sundog.image.store.image_files import Image
+from sundog.runtime.fuse.device import FUSE_DEVICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,17 +45,21 @@ def pull(
     old = _stored(store, name, None if options.any_platform else options.wanted)
     remotes = session.registries.remotes(text)
     if old is not None and not options.fresh and options.last_layer is None:
-        unchanged = _unchanged(session, remotes, old, options, report)
+        unchanged = _unchanged(store, session, remotes, old, options=options, report=report)
         if unchanged:
+            if not options.lazy:
+                _complete(store, session, old, report)
             report.info("image in storage is up to date")
             return old
     # An image that is up to date needs none of that, and its import takes a while.
     from sundog.image.registry.download import describe, download
 
+    options = _possible(store, options, report)
+
     def look_up() -> Described:
         return describe(store, session, text, remotes, options=options, report=report)
 
-    came = download(store, look_up, options=options, report=report)
+    came = download(store, session, look_up, options=options, report=report)
     image = Image(canonical, name, came.config, came.layers, _origin(came.reference), came.blobs)
     store.images.put(image)
     return image
@@ -80,7 +87,7 @@ def look_up(
     found = describe(store, session, text, remotes, options=options, report=report)
 
     def fetch() -> Image:
-        came = download(store, lambda: found, options=options, report=report)
+        came = download(store, session, lambda: found, options=options, report=report)
         image = Image(
             canonical, text, came.config, came.layers, _origin(came.reference), came.blobs
         )
@@ -97,15 +104,44 @@ def _stored(store: Store, name: str, platform: Platform | None) -> Image | None:
         return None
 
 
+def _complete(store: Store, session: Session, image: Image, report: Report) -> None:
+    """Have all of ``image`` here."""
+    if any(is_incomplete(store.layers.directory(layer)) for layer in image.layers):
+        from sundog.image.registry.completion import complete_layers  # few pulls need it
+
+        complete_layers(store, session, image.layers, report)
+
+
+def _possible(store: Store, options: PullOptions, report: Report) -> PullOptions:
+    """Return ``options``, without ``lazy`` where nothing could show such layers."""
+    why = ""
+    if options.lazy and store.driver.name != "overlay":
+        why = f"the storage driver is {store.driver.name}"
+    elif options.lazy and not os.access(FUSE_DEVICE, os.R_OK | os.W_OK):
+        why = "this user may not open /dev/fuse"
+    if why:
+        report.warning(f"the image is pulled whole: {why}")
+        options = replace(options, lazy=False)
+    return options
+
+
 def _origin(reference: Reference) -> str:
     return f"pull {reference}"
 
 
 def _unchanged(
-    session: Session, remotes: Sequence[Remote], old: Image, options: PullOptions, report: Report
+    store: Store,
+    session: Session,
+    remotes: Sequence[Remote],
+    old: Image,
+    *,
+    options: PullOptions,
+    report: Report,
 ) -> bool:
     """Tell whether a pull would bring just ``old``."""
     is_for = Platform.of(old.config.os, old.config.architecture, old.config.variant)
+    if any(is_refused(store.layers.directory(layer)) for layer in old.layers):
+        return False
     if not old.blobs or not (options.any_platform or is_for in options.wanted.runnable()):
         return False
     for remote in remotes:

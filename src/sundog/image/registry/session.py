@@ -53,7 +53,7 @@ class Session:
         self.files = CredentialFiles(environment, report.warning)
         self._environment = environment
         self._report = report
-        self._verify = verify
+        self.verify = verify
         self._authenticated = authenticated
         self._prompt = prompt
         self._remember = remember
@@ -79,7 +79,7 @@ class Session:
             return self._credentials(endpoint)
 
         client = self._clients[key] = RegistryClient(
-            endpoint, self._transport, credentials, verify=self._verify, scopes=scopes
+            endpoint, self._transport, credentials, verify=self.verify, scopes=scopes
         )
         return client
 
@@ -88,7 +88,7 @@ class Session:
         remotes = self.registries.remotes(f"{registry}/image")
         endpoint = replace(remotes[0].endpoints[-1], host=registry)
         client = RegistryClient(
-            endpoint, self._transport, lambda: credentials, verify=self._verify, scopes=()
+            endpoint, self._transport, lambda: credentials, verify=self.verify, scopes=()
         )
         client.check()
 

@@ -45,7 +45,14 @@ def _layer(store: Store, layer: str) -> dict[str, Any]:
         "instruction": info.instruction,
         "source": info.source,
         "diff_id": info.diff_id,
+        **_here(store, layer),
     }
+
+
+def _here(store: Store, layer: str) -> dict[str, Any]:
+    """Return how much is here of a layer that is not all here."""
+    here = store.layers.here(layer)
+    return {} if here is None else {"here": here[0], "blob_size": here[1]}
 
 
 def history(store: Store, image: Image) -> list[dict[str, Any]]:

@@ -181,6 +181,13 @@ class Images:
         """Return the bytes in all files of an image's layers, hidden ones included."""
         return sum(map(self._layers.size_if_here, image.layers))
 
+    def here(self, image: Image | ImageEntry) -> int | None:
+        """Return how many per cent of the blobs are here of which a part is not; None: all is."""
+        parts = [part for part in map(self._layers.here, image.layers) if part is not None]
+        if not parts:
+            return None
+        return 100 * sum(here for here, _ in parts) // max(1, sum(size for _, size in parts))
+
     def matching(
         self, *patterns: str, platform: Platform | None = None
     ) -> dict[str, Sequence[Image]]:

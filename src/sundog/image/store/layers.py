@@ -38,6 +38,7 @@ from sundog.base.record.layer_path import (
     LayerPath,
     is_in_file,
 )
+from sundog.base.record.lazy_layer import LAYER_HERE, HereMap
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
@@ -86,6 +87,16 @@ class Layers:
     def is_file(self, layer: LayerId) -> bool:
         """Tell whether the layer is one file."""
         return is_in_file(self.tree(layer))
+
+    def here(self, layer: LayerId) -> tuple[int, int] | None:
+        """Return how many bytes of the layer's file are here, and all; None if all are."""
+        directory = self._path(layer)
+        try:
+            with Closing(os.open(directory + LAYER_HERE, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+                size = os.stat(directory + LAYER_FILE).st_size
+                return HereMap(fd, size).bytes_here(), size
+        except FileNotFoundError:
+            return None
 
     def index(self, layer: LayerId) -> LayerIndex:
         """Return the index of a layer that is one file.  Raises OSError and StoreError."""

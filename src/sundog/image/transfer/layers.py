@@ -17,15 +17,14 @@ from dataclasses import dataclass, replace
 
 from sundog.base.record.layer_path import LayerPath
 from sundog.errors import ArchiveError, DigestMismatch, SundogError
-from sundog.image.layer.limits import Meter, check_layers
+from sundog.image.layer.limits import Meter
 from sundog.image.layer.threads import started
-from sundog.image.oci.digest import Digest
-from sundog.image.store.layer_ids import file_layer_id, layer_id
 from sundog.image.store.layer_info import LayerBlob
 from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived, CompleteLayers
 from sundog.image.transfer.backoff import ATTEMPTS
 from sundog.image.transfer.fetch import Fetch
 from sundog.image.transfer.packing import is_marked
+from sundog.image.transfer.present import blob_key, present_layers, tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from sundog.image.oci.descriptor import Descriptor
+    from sundog.image.oci.digest import Digest
     from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.fetch import Source
@@ -143,22 +143,27 @@ def pull_layers(
     below: Sequence[LayerId] = (),
     goes_on: bool = False,
     attempts: int = ATTEMPTS,
+    under: Sequence[str] | None = None,
+    count: int | None = None,
 ) -> list[str]:
     """Bring all ``layers``, given bottom first, into the store and return their IDs.
 
     They are on top of the layers ``below``, which the store has.  Raises what fetching and
     unpacking raise; then no layer is in place, and ``unpackers`` cannot be used again.  A thread
     may still wait for bytes then, unless the process ``goes_on`` afterwards.  ``attempts`` is how
-    often a source is asked that does not answer.
+    often a source is asked that does not answer.  ``under``, if given, is what determines
+    each of the layers ``below``: see ``tree_ids``.  ``count`` is the number of all layers of the
+    image, if there are others.
     """
-    diff_ids = [layer.diff_id for layer in layers]
-    under = [store.layers.portable_id(layer) for layer in below]
-    chains = _chain_ids([*under, *diff_ids])[len(under) :]
-    present = present_layers(store, diff_ids, under)
+    if under is None:
+        under = [store.layers.portable_id(layer) for layer in below]
+    trees = tree_ids([layer.diff_id for layer in layers], under)
+    present = present_layers(store, trees, [blob_key(layer.descriptor) for layer in layers])
     jobs: dict[int, _Job] = {}
     for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
         hexadecimal = layer.descriptor.digest.encoded[:7]
-        label = f"layer {number + 1}/{len(layers)}: {hexadecimal}"
+        place = len(below) + number if count else number
+        label = f"layer {place + 1}/{count or len(layers)}: {hexadecimal}"
         if found:
             report.info(f"{label}: using existing layer")
         else:
@@ -181,8 +186,7 @@ def pull_layers(
                 job = jobs[number]
                 job.arrival.release(unpackers.complete.shown)
                 arrived = _completed(job, events)
-                marked = arrived.needs_below
-                identity = layer_id("chain", chains[number]) if marked else _plain_id(layer.diff_id)
+                identity = trees[number][arrived.needs_below]
                 places = (layer.place,) if layer.place else ()
                 blob = LayerBlob(layer.descriptor, layer.diff_id, places=places)
                 info = replace(
@@ -199,38 +203,6 @@ def pull_layers(
         store.device.sync()  # for the blobs
     store.blobs.settle({job.layer.descriptor.digest for job in jobs.values()})
     return identities
-
-
-def present_layers(store: Store, diff_ids: Sequence[str], below: Sequence[str] = ()) -> list[str]:
-    """Return the ID of each layer of an image, bottom first; "" for one that the store lacks.
-
-    The layers of the diff IDs ``below`` are under them.  Raises ArchiveError for too many layers.
-    """
-    check_layers(len(below) + len(diff_ids))
-    chains = _chain_ids([*below, *diff_ids])[len(below) :]
-    return [_present(store, *pair) for pair in zip(diff_ids, chains, strict=True)]
-
-
-def _plain_id(diff_id: str) -> str:
-    return layer_id("diff", diff_id)
-
-
-def _chain_ids(diff_ids: Sequence[str]) -> list[str]:
-    """Return the chain_id of each layer (image-spec, config.md, "Layer ChainID")."""
-    chains: list[str] = []
-    for diff_id in diff_ids:
-        text = f"{chains[-1]} {diff_id}" if chains else diff_id
-        chains.append(str(Digest.of(text.encode())) if chains else diff_id)
-    return chains
-
-
-def _present(store: Store, diff_id: str, chain: str) -> str:
-    """Return the ID of the layer if the store has it, else ""."""
-    plain = (_plain_id(diff_id), layer_id("chain", chain))
-    for identity in (*plain, *map(file_layer_id, plain)):
-        if store.layers.exists(identity):
-            return identity
-    return ""
 
 
 def _job(store: Store, number: int, label: str, layer: RemoteLayer) -> _Job:

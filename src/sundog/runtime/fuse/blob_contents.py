@@ -27,8 +27,14 @@ if TYPE_CHECKING:
         def read(self, offset: int, size: int) -> bytes:
             """Return ``size`` bytes from ``offset`` on.  May wait.  Raises OSError."""
 
-        def discard(self, offset: int, size: int) -> bool:
-            """Forget bytes that were wrong; return whether ``read`` may return others then."""
+        def expect(self, offset: int, size: int) -> None:
+            """Let bytes come that are about to be read, in one or several parts."""
+
+        def discard(self, offset: int, wrong: bytes) -> bool:
+            """Forget ``wrong`` bytes at ``offset``; return whether ``read`` may return others.
+
+            That ends if it goes on for ever.
+            """
 
 
 _KEPT = 32 << 20  # bytes of chunks that were read last
@@ -47,7 +53,10 @@ class FileBlob:
         """See ``Blob``."""
         return os.pread(self._fd, size, offset)
 
-    def discard(self, _offset: int, _size: int) -> bool:
+    def expect(self, _offset: int, _size: int) -> None:
+        """Do nothing: all is here."""
+
+    def discard(self, _offset: int, _wrong: bytes) -> bool:
         """See ``Blob``."""
         return False
 
@@ -80,6 +89,7 @@ class BlobContents:
         number = self._chunks.find(place, offset)
         last = self._chunks.last(place)
         parts: list[bytes | memoryview] = []
+        self._expect(number, last, end)
         while offset < end:
             chunk = self._chunks.chunk(number) if number <= last else None
             if chunk is None or not chunk.offset <= offset < chunk.offset + chunk.length:
@@ -92,6 +102,18 @@ class BlobContents:
             offset += stop - start
             number += 1
         return parts
+
+    def _expect(self, number: int, last: int, end: int) -> None:
+        """Let the pieces of a file come that follow each other in the blob, from a chunk on."""
+        chunk = self._chunks.chunk(number)
+        start = stop = chunk.blob_offset
+        while number <= last and chunk.offset < end and chunk.blob_offset == stop:
+            stop += chunk.blob_length
+            number += 1
+            if number <= last:
+                chunk = self._chunks.chunk(number)
+        if stop > start:
+            self._blob.expect(start, stop - start)
 
     def _contents(self, number: int, chunk: Chunk) -> bytes:
         """Return a chunk; each is unpacked by one thread, and others wait for it."""
@@ -129,8 +151,8 @@ class BlobContents:
             size -= len(self._kept.pop(next(iter(self._kept))))
 
     def _checked(self, number: int, chunk: Chunk) -> bytes:
-        """Fetch and unpack a chunk; if it is wrong, do so once more from wherever it may come."""
-        for _ in range(2):
+        """Fetch and unpack a chunk; if it is wrong, do so again from wherever it may come."""
+        while True:
             packed = self._blob.read(chunk.blob_offset, chunk.blob_length)
             try:
                 contents = self._unpack(packed, chunk.skipped + chunk.length)[chunk.skipped :]
@@ -138,7 +160,7 @@ class BlobContents:
                 contents = b""
             if self._sha256(contents).digest() == chunk.digest and len(contents) == chunk.length:
                 return contents
-            if not self._blob.discard(chunk.blob_offset, chunk.blob_length):
+            if not self._blob.discard(chunk.blob_offset, packed):
                 break
         raise StoreError(
             f"damaged layer: chunk {number} of its blob has another digest", "pull the image again"

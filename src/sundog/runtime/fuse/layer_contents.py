@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mmap import mmap
     from typing import Protocol
 
+    from sundog.runtime.fuse.blob_contents import Blob
+
     class LayerContents(Protocol):
         """The contents of the files of one layer.  Threads may share it."""
 
@@ -52,13 +54,16 @@ class _SquashfsContents:
         return self._image.read(inode, offset, size)
 
 
-def open_contents(fd: int, chunks: bytes | mmap | None = None) -> LayerContents:
+def open_contents(
+    fd: int, chunks: bytes | mmap | None = None, blob: Blob | None = None
+) -> LayerContents:
     """Return the contents of the open layer file; ``chunks`` is its table if it is a blob.
 
+    ``blob`` has the bytes of a blob that is not all here.
     Raises SundogError and OSError.
     """
     if chunks is not None:
-        return BlobContents(chunks, FileBlob(fd))
+        return BlobContents(chunks, blob or FileBlob(fd))
     if image_kind(os.pread(fd, IMAGE_HEAD, 0)) != SQUASHFS_IMAGE:
         raise StoreError("damaged layer file: not SquashFS")
     return _SquashfsContents(fd)

@@ -21,6 +21,7 @@ from sundog.base.kernel.modes import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.base.record.layer_index import INDEX_OPAQUE, IndexEntry, LayerIndex
 from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_INDEX
+from sundog.base.record.lazy_layer import LAYER_HERE, LAYER_REFUSED
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
 from sundog.runtime.fuse.files import NO_ENTRY, init_reply, is_entry_name, packed_dirent, sized
@@ -48,9 +49,10 @@ from sundog.runtime.fuse.protocol import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from mmap import mmap
 
+    from sundog.runtime.fuse.blob_contents import Blob
     from sundog.runtime.fuse.files import Buffers, Handler
     from sundog.runtime.fuse.layer_contents import LayerContents
 
@@ -64,6 +66,7 @@ _POSITION_BITS = 32
 _POSITIONS = (1 << _POSITION_BITS) - 1
 _PLAINLY = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 _OVERLAY_MARKS = b"user.overlay."
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPAQUE_XATTR = (b"user.overlay.opaque", b"y")
 _DIGITS = frozenset(b"0123456789abcdef")
 _POPULATED = 4 << 20  # bytes of an index that are read at once: 80,000 files
@@ -79,8 +82,11 @@ class _OpenedLayer:
 
     __slots__ = ("_contents", "_file", "_lock", "index", "number")
 
-    def __init__(self, layers: int, name: bytes, number: int) -> None:
-        """Open the layer ``name`` in the directory ``layers``.  Raises SundogError and OSError."""
+    def __init__(self, layers: int, name: bytes, number: int, blob: Blob | None) -> None:
+        """Open the layer ``name`` in the directory ``layers``.
+
+        ``blob`` has the bytes of a layer that is not all here.  Raises SundogError and OSError.
+        """
         self.number = number
         self.index = LayerIndex(_mapped(_opened(layers, name + LAYER_INDEX)))
         self._lock = allocate_lock()  # of the contents
@@ -92,7 +98,9 @@ class _OpenedLayer:
         else:
             chunks = open_regular(layers, name + LAYER_CHUNKS, _PLAINLY)
             self._file = _opened(layers, name + LAYER_FILE)
-            self._contents = open_contents(self._file, None if chunks < 0 else _mapped(chunks))
+            self._contents = open_contents(
+                self._file, None if chunks < 0 else _mapped(chunks), blob
+            )
 
     def contents(self) -> LayerContents:
         """Return the contents of the files.  Raises SundogError and OSError."""
@@ -128,10 +136,21 @@ class LayersFiles:
 
     ``is_whole`` says that all layers have been looked up before an overlay asks for its marks.  If
     there are none, the kernel is told once, and asks no more: half of the requests of a start.
+    ``open_lazy`` opens the blob of a layer that is not all here, in a directory; without it, such a
+    layer is an error.
     """
 
-    def __init__(self, layers: int, uid: int, gid: int, *, is_whole: bool = False) -> None:
+    def __init__(
+        self,
+        layers: int,
+        uid: int,
+        gid: int,
+        *,
+        is_whole: bool = False,
+        open_lazy: Callable[[int], Blob] | None = None,
+    ) -> None:
         self._is_whole = is_whole
+        self._open_lazy = open_lazy
         self._is_closed = False  # to other layers
         self._layers = layers
         self._owner = (uid, gid)
@@ -201,10 +220,31 @@ class LayersFiles:
                 number = len(self._opened) + 1
                 if number > _LAYERS_LIMIT:
                     raise OSError(errno.ENFILE, "too many layers")
-                self._opened.append(_OpenedLayer(self._layers, name, number))
+                blob = self._lazy_blob(name)
+                self._opened.append(_OpenedLayer(self._layers, name, number, blob))
                 self._numbers[name] = number
         layer = self._opened[number - 1]
         return self._entry(layer, layer.index.entry(0))
+
+    def _lazy_blob(self, name: bytes) -> Blob | None:
+        """Return the bytes of the layer ``name`` if it is not all here, else None."""
+        directory = os.open(name, _OPEN_DIRECTORY, dir_fd=self._layers)
+        refused, here = (
+            open_regular(directory, file[1:], _PLAINLY) for file in (LAYER_REFUSED, LAYER_HERE)
+        )
+        for fd in (refused, here):
+            if fd >= 0:
+                os.close(fd)
+        if refused >= 0:
+            os.close(directory)
+            raise OSError(errno.EIO, "the layer was checked, and is not what it should be")
+        if here < 0:
+            os.close(directory)
+            return None
+        if self._open_lazy is None:
+            os.close(directory)
+            raise OSError(errno.EIO, "the layer is not all here")
+        return self._open_lazy(directory)
 
     def _getattr(self, node: int, _body: memoryview) -> Buffers:
         found = self._root_attributes() if node == ROOT_ID else self._attributes(*self._found(node))

@@ -11,6 +11,7 @@ import os
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
 from sundog.base.record.layer_path import SHOWN, is_in_file
+from sundog.base.record.lazy_layer import is_incomplete
 from sundog.errors import FuseRefused, SundogError
 from sundog.runtime.fuse.device import mount_fuse
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, LAYERS, READY
@@ -30,6 +31,11 @@ def stores_of(trees: Iterable[bytes]) -> list[bytes]:
     """Return the storage directories of those of ``trees`` that are in layer files."""
     found = [tree.rsplit(b"/", 3)[0] for tree in trees if is_in_file(tree)]
     return list(dict.fromkeys(found))
+
+
+def are_complete(trees: Iterable[bytes]) -> bool:
+    """Tell whether all of each layer is here, of those of ``trees`` that are in layer files."""
+    return not any(is_in_file(tree) and is_incomplete(tree.rpartition(b"/")[0]) for tree in trees)
 
 
 def open_layers(store: bytes) -> tuple[int, int]:
@@ -72,11 +78,15 @@ class _LayerServer:
 
     __slots__ = ("_channel", "_stores")
 
-    def __init__(self, stores: Sequence[bytes]) -> None:
-        """Start the server; call it before the process enters its namespaces.  Raises OSError."""
+    def __init__(self, stores: Sequence[bytes], *, tells: bool) -> None:
+        """Start the server; call it before the process enters its namespaces.
+
+        ``tells`` is as of ``start_server``.  Raises OSError.
+        """
         self._stores = stores
         is_single = len(stores) == 1
-        self._channel = start_server([*map(open_layers, stores)], is_single=is_single)
+        layers = [*map(open_layers, stores)]
+        self._channel = start_server(layers, is_single=is_single, tells=tells)
 
     def show(self) -> None:
         """Mount the layers of each store; call it in the namespaces.  Raises SundogError."""
@@ -90,8 +100,9 @@ def enter_with(trees: Iterable[bytes], enter: Callable[[], None]) -> None:
 
     Raises what ``enter`` raises, SundogError and OSError.
     """
+    trees = list(trees)
     stores = stores_of(trees)
-    server = _LayerServer(stores) if stores else None
+    server = _LayerServer(stores, tells=not are_complete(trees)) if stores else None
     enter()
     if server is not None:
         server.show()

@@ -28,7 +28,10 @@ from sundog.runtime.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from sundog.runtime.fuse.blob_contents import Blob
+    from sundog.runtime.fuse.layer_fetcher import LayerFetcher
 
 
 class ImageServer:
@@ -67,7 +70,9 @@ class ImageServer:
         files: ImageFiles | LayersFiles
         try:
             if offset == LAYERS:
-                files = LayersFiles(descriptor, uid, gid, is_whole=bool(flag))
+                files = LayersFiles(
+                    *(descriptor, uid, gid), is_whole=bool(flag), open_lazy=_lazy_opener()
+                )
             else:
                 image = SquashfsImage(descriptor, offset)
                 if flag:
@@ -107,3 +112,21 @@ class ImageServer:
             self._served -= 1
             if not self._served:
                 os._exit(0)
+
+
+def _lazy_opener() -> Callable[[int], Blob]:
+    """Return a function that opens the blob of a layer in a directory that is not all here.
+
+    One process fetches for all layers that it opens.
+    """
+    fetcher: LayerFetcher | None = None
+
+    def open_lazy(directory: int) -> Blob:
+        nonlocal fetcher
+        from sundog.runtime.fuse.lazy_blob import LazyBlob  # noqa: PLC0415 - few layers need it
+
+        blob = LazyBlob(directory, fetcher)
+        fetcher = blob.fetcher
+        return blob
+
+    return open_lazy

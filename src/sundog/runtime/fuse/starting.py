@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.kernel.files import STDERR_FILENO
 from sundog.base.kernel.process import fork
 from sundog.base.kernel.stub import await_child, discard_child_signal
 from sundog.runtime.fuse.channel import Channel, make_channel
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def start_server(images: Sequence[tuple[int, int]], *, is_single: bool) -> Channel:
+def start_server(
+    images: Sequence[tuple[int, int]], *, is_single: bool, tells: bool = False
+) -> Channel:
     """Start the server of ``images``, as for ``server.ImageServer``; return the channel to it.
 
-    Closes the descriptors in ``images``.  Call it before the process enters its namespaces.
+    ``tells``: it keeps standard error, for layers that are not all here.  Closes the descriptors in
+    ``images``.  Call it before the process enters its namespaces.
     Raises OSError.
     """
     ours, theirs = make_channel()
@@ -28,7 +32,7 @@ def start_server(images: Sequence[tuple[int, int]], *, is_single: bool) -> Chann
         try:
             os.setsid()
             if fork() == 0:
-                _be_server(theirs, images, is_single=is_single)
+                _be_server(theirs, images, is_single=is_single, tells=tells)
         except Exception as error:
             Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
         finally:
@@ -41,9 +45,12 @@ def start_server(images: Sequence[tuple[int, int]], *, is_single: bool) -> Chann
     return Channel(ours)
 
 
-def _be_server(channel: int, images: Sequence[tuple[int, int]], *, is_single: bool) -> None:
+def _be_server(
+    channel: int, images: Sequence[tuple[int, int]], *, is_single: bool, tells: bool
+) -> None:
     """Be the server.  Never returns normally."""
-    become_server((channel, *(fd for fd, _ in images)))
+    streams = (STDERR_FILENO,) if tells else ()
+    become_server((*streams, channel, *(fd for fd, _ in images)))
     from sundog.runtime.fuse.server import ImageServer  # noqa: PLC0415 - the other process's
 
     ImageServer(channel, images, is_single=is_single).run()

@@ -16,6 +16,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, kernel_error, printable
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.layer_path import LAYER_TREE
+from sundog.base.record.lazy_layer import check_refused
 from sundog.base.record.stack import unpack_command
 from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, Bind
@@ -23,7 +24,7 @@ from sundog.runtime.container.paths import OPEN_DIRECTORY, is_directory
 from sundog.runtime.container.root_files import open_inside
 from sundog.runtime.container.squash_root import SquashRoot
 from sundog.runtime.fuse.device import mount_fuse
-from sundog.runtime.fuse.layer_server import open_layers, show_store
+from sundog.runtime.fuse.layer_server import are_complete, open_layers, show_store
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, READY
 from sundog.runtime.fuse.starting import start_server
 from sundog.runtime.launcher.environment import SetVariables
@@ -58,10 +59,12 @@ class FileServer:
 
     __slots__ = ("_channel", "_paths")
 
-    def __init__(self, paths: list[bytes], store: bytes = b"", *, is_single: bool) -> None:
+    def __init__(
+        self, paths: list[bytes], store: bytes = b"", *, is_single: bool, tells: bool = False
+    ) -> None:
         """Start the server; call it before the process enters its namespaces.
 
-        ``is_single`` says that there will be one mount.
+        ``is_single`` says that there will be one mount; ``tells`` is as of ``start_server``.
         Raises SundogError for a file that has no SquashFS, and OSError.
         """
         self._paths = paths
@@ -74,7 +77,7 @@ class FileServer:
             images.append((fd, squashfs_place(fd, path)))
         if store:
             images.append(open_layers(store))
-        self._channel = start_server(images, is_single=is_single)
+        self._channel = start_server(images, is_single=is_single, tells=tells)
 
     def mount(self, path: bytes, *, with_records: bool = False) -> tuple[int, int]:
         """Return a detached mount of a file, and its records or -1.  Raises SundogError.
@@ -111,6 +114,7 @@ class FileServer:
             try:
                 os.stat(place + b"/layers/" + layer + LAYER_TREE)
             except OSError as error:
+                check_refused(place + b"/layers/" + layer)
                 raise SundogError(
                     f"can't read layer {printable(layer)} of {printable(store)}: {error.strerror}",
                     "a file there is damaged: delete the image; then pull or build it again",
@@ -149,7 +153,10 @@ class ServedSources(HostSources):
         self._layers = layers
         paths = [image, *sources] if image else sources
         files = list(dict.fromkeys(paths))
-        self._server = FileServer(files, place or store, is_single=not sources)
+        trees = [(place or store) + b"/layers/" + layer + LAYER_TREE for layer in layers]
+        self._server = FileServer(
+            files, place or store, is_single=not sources, tells=not are_complete(trees)
+        )
 
     def show_store(self, storage: Storage) -> None:
         """Mount the layers of the store, which is ``storage``.  Raises SundogError."""

@@ -27,6 +27,7 @@ OPTIONS = (
     ("", "join-ct", "NUM", "the size of the group; implies --join"),
     ("", "join-pid", "PID", "run in the container of process PID"),
     ("", "join-tag", "TAG", "the name of the group; implies --join"),
+    ("", "lazy", "[HOW]", "pull IMAGE if it is missing, and start it before it is here"),
     ("m", "mount", "DIR", "show an image that is one file at the host's DIR, for --bind"),
     ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-mpi-env", "", "with --unset-env='*', also remove what mpirun and srun set"),

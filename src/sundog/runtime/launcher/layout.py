@@ -12,16 +12,15 @@ own.
 from __future__ import annotations
 
 import os
-import sys
 
 from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import encode_text, printable
-from sundog.base.kernel.stub import await_child, discard_child_signal, read_all
+from sundog.base.kernel.libc import printable
 from sundog.base.record.known_layouts import LAYOUT_RECORD_LIMIT, KnownLayout
 from sundog.base.record.stored_path import stored_place
 from sundog.errors import SundogError
 from sundog.runtime.container.execute import quoted
 from sundog.runtime.container.paths import absolute, exists
+from sundog.runtime.launcher.asked import ask_for_image
 from sundog.runtime.launcher.image import image_name
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.storage import private_storage
@@ -31,13 +30,7 @@ if TYPE_CHECKING:
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.messages import Messages
 
-# The child's program.  The packages of the child are where this module is.
-_LOADER_PROGRAM = (
-    b"import sys; sys.path.append(sys.argv.pop(1)); "
-    b"from sundog.start import find_dependencies; find_dependencies(); "
-    b"from sundog.front.cli.layout_loader import main; main()"
-)
-_PACKAGE = "/sundog/"  # between the packages' directory and a module of this one
+_LOADER_MODULE = b"sundog.front.cli.layout_loader"
 _LOAD_IMAGE, _LOOK_ONLY = b"load", b"look"  # what the child is to do
 
 
@@ -67,7 +60,7 @@ def use_layout(
     if name is None:
         action = _LOOK_ONLY if line.dry else _LOAD_IMAGE
         words = [storage, path, tag, b"%d" % messages.verbosity, action]
-        name, is_loaded = read_loader_answer(shown, _ask_loader(words, environment))
+        name, is_loaded = ask_for_image(_LOADER_MODULE, words, environment, shown)
         if line.dry and not is_loaded:
             text = f"load {shown} into the storage directory as {printable(name)}\n"
             if line.operands[1:]:
@@ -99,42 +92,3 @@ def _recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
         if name is None or image_name(name.encode()) != name:
             return None
         return name.encode() if exists(stored_place(storage, name)) else None
-
-
-def _ask_loader(words: list[bytes], environment: Environment) -> bytes:
-    """Run the child with the arguments ``words``; return its answer.  Raises OSError."""
-    packages, _, _ = use_layout.__code__.co_filename.rpartition(_PACKAGE)
-    program = encode_text(sys.executable)
-    command = [program, b"-I", b"-S", b"-c", _LOADER_PROGRAM, encode_text(packages) or b"/", *words]
-    values = [(name, environment.get(name)) for name in environment.names()]
-    variables = {name: value for name, value in values if value is not None}
-    ours, theirs = os.pipe()
-    with Closing(ours):
-        with Closing(theirs):
-            actions = [
-                (os.POSIX_SPAWN_OPEN, 0, b"/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, theirs, 1),
-            ]
-            child = os.posix_spawn(program, command, variables, file_actions=actions)
-        answer = read_all(ours)
-    await_child(child)
-    discard_child_signal()
-    return answer
-
-
-def read_loader_answer(shown: str, answer: bytes) -> tuple[bytes, bool]:
-    """Return the name of the image of ``shown``, and whether it is in storage.
-
-    Raises SundogError, also for an error that is the answer.
-    """
-    fields = answer.split(b"\0")
-    if len(fields) != 3:
-        raise SundogError(
-            f"can't load {shown}: the process that loads it has died",
-            "start again; see also: dmesg",
-        )
-    kind, text, more = fields
-    if kind == b"error":
-        message, hint = [field.decode("utf-8", "backslashreplace") for field in (text, more)]
-        raise SundogError(f"can't run {shown}: {message}", hint)
-    return text, more == b"there"

@@ -1,10 +1,11 @@
-"""The numbers on ``ch-run``'s command line.
+"""The numbers on ``ch-run``'s command line, and the words for how an image comes.
 
 Values are bytes.
 """
 
 from __future__ import annotations
 
+from sundog.base.kernel.libc import printable
 from sundog.base.record.identity import ID_LIMIT
 from sundog.errors import SundogError
 
@@ -36,3 +37,15 @@ def parse_id(value: bytes, name: str) -> int:
     if number > ID_LIMIT:
         raise SundogError(f"{name}: out of range", _ID_HINT)
     return number
+
+
+# How an image starts that is not here: not at all, or while all of it comes, or what is read.
+_LAZY_WAYS = (b"no", b"yes", b"ondemand")
+
+
+def lazy_way(value: bytes, name: str) -> bytes:
+    """Return ``value`` of the option or variable ``name``, one of _LAZY_WAYS."""
+    if value not in _LAZY_WAYS:
+        ways = b", ".join(_LAZY_WAYS).decode()
+        raise SundogError(f"{name}: no such way: {printable(value)}", f"one of: {ways}")
+    return value

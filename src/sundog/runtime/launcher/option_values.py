@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 
 class ImageOptions:
-    """The image: where it is, and whether the command may write to it."""
+    """The image: where it is, and whether the command may write to it.
+
+    ``lazy`` says how an image starts that is not here: a value of $CH_RUN_LAZY, None if it is not
+    given.
+    """
 
     __slots__ = (
         "arch",
         "container",
+        "lazy",
         "mount_point",
         "overlay_size",
         "overlays",
@@ -35,6 +40,7 @@ class ImageOptions:
     def __init__(self, given: Given) -> None:
         self.arch: bytes = given.get("arch", b"")
         self.container: bytes = given.get("container", b"")
+        self.lazy: bytes | None = given.get("lazy")
         self.mount_point: bytes | None = given.get("mount")
         self.overlay_size: bytes | None = given.get("write-fake")
         self.overlays: list[tuple[bytes, bool]] = given.get("overlay", [])

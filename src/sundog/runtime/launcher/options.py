@@ -29,7 +29,7 @@ from sundog.runtime.launcher.environment import (
     read_variables,
 )
 from sundog.runtime.launcher.help import ACCEPTED, help_text, usage_text
-from sundog.runtime.launcher.option_numbers import parse_id, parse_number
+from sundog.runtime.launcher.option_numbers import lazy_way, parse_id, parse_number
 from sundog.runtime.launcher.option_scan import scan
 from sundog.runtime.launcher.option_values import (
     DeviceOptions,
@@ -144,6 +144,11 @@ def _read_store(value: bytes) -> bytes:
     if not value:
         raise SundogError("--image-store: DIR must have non-zero length")
     return absolute(value)
+
+
+def _read_lazy(value: bytes | None) -> bytes:
+    """Return how an image starts that is not here."""
+    return lazy_way(b"yes" if value is None else value, "--lazy")
 
 
 def _read_mount(value: bytes) -> bytes:
@@ -267,6 +272,7 @@ _VALUE_READERS: dict[str, Callable[..., Any]] = {
     "host-mpi": lambda value: value or b"",
     "join-ct": lambda value: parse_number(value, "--join-ct"),
     "join-pid": lambda value: parse_number(value, "--join-pid"),
+    "lazy": _read_lazy,
     "mount": _read_mount,
     "notify": _read_notify,
     "uid": lambda value: parse_id(value, "--uid"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from posix import environ
+
 from sundog.base.configuration.storage import default_storage, usual_storage
 from sundog.base.kernel.libc import printable
+from sundog.base.record.lazy_layer import LAZY_VARIABLE
 from sundog.errors import EXIT_ERROR, UsageError
 from sundog.runtime.container.operations import CREATED
 from sundog.runtime.container.paths import absolute, exists
@@ -20,6 +23,7 @@ from sundog.runtime.launcher.mpi import (
     native_security_fails,
 )
 from sundog.runtime.launcher.one_file import is_stored_name
+from sundog.runtime.launcher.option_numbers import lazy_way
 from sundog.runtime.launcher.options import CommandLine, Finished
 from sundog.runtime.launcher.root_emulation import chosen_companion, chosen_ids
 from sundog.runtime.launcher.run_plan import LOCAL_TIME, needed
@@ -34,6 +38,7 @@ _NO_HOST_MPI = (
     "give --host-mpi to all processes of a group, or to none",
 )
 
+_NOT_LAZY = b"no"
 # ``sundog apptainer instance`` sets it: see ``idle``.
 _IDLE_VARIABLE = b"SUNDOG_IDLE"
 
@@ -146,7 +151,33 @@ class Request:
             from sundog.runtime.launcher.layout import use_layout
 
             use_layout(self.line, path, self.environment, self.messages)
-        return choose_storage(self.line, path, usual_storage(self.environment, self.holding))
+        usual = usual_storage(self.environment, self.holding)
+        storage = choose_storage(self.line, path, usual)
+        if self._wants_pull(storage):
+            from sundog.runtime.launcher.lazy_image import pull_image
+
+            pull_image(self.line, path, self.environment)
+            storage = choose_storage(self.line, path, usual)
+        return storage
+
+    def _wants_pull(self, storage: Storage) -> bool:
+        """Tell whether --lazy is given, or $CH_RUN_LAZY set, for an image that is nowhere.
+
+        What fetches the rest of an image learns how.  Raises SundogError.
+        """
+        way = self.line.image.lazy
+        if way is None:
+            way = self.environment.get(LAZY_VARIABLE) or b""
+            if not way:
+                return False
+            way = lazy_way(way, "$CH_RUN_LAZY")
+        environ[LAZY_VARIABLE] = way
+        word = self.line.operands[0]
+        if way == _NOT_LAZY or self.line.image.container or image_name(word) is None:
+            return False
+        if is_stored_name(word, storage) or exists(word):
+            return False
+        return self.find_shared(storage) is None
 
     def find_shared(self, storage: Storage) -> SharedImage | None:
         """Return the shared image of ``line`` if it is a name, and neither stored nor a path.

@@ -1,0 +1,83 @@
+"""A layer of which a part is still in a registry: ``layers/ID/here`` and ``layers/ID/source``.
+
+    here     a byte for each block of ``file``: 1 if the block is here, else 0
+    source   where the other blocks are: ``image.registry.lazy_source``
+    refused  why the layer must not be used, in UTF-8: all of it is here, and is not what it should
+
+``file`` has its whole size, with holes for the blocks that are not here.  ``here`` and ``source``
+go when all of it is here, and was checked.
+
+A block has a byte, so that processes on several nodes can write it without a lock.  The byte is a
+hint: it may outlive its block in a power cut.  Whoever reads checks the digest of each chunk.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.kernel.files import Closing
+from sundog.errors import StoreError
+
+# Relative to the directory of the layer.
+LAYER_HERE, LAYER_SOURCE, LAYER_REFUSED = b"/here", b"/source", b"/refused"
+LAZY_BLOCK = 1 << 18  # bytes
+# How the rest comes: see ch-run(1), --lazy.
+LAZY_VARIABLE = b"CH_RUN_LAZY"
+ON_DEMAND = b"ondemand"
+_REASON_LIMIT = 4096
+REFUSED_HINT = "pull it again, without --lazy: ch-image pull IMAGE"
+_HERE, _ABSENT = b"\1", b"\0"
+
+
+def is_incomplete(directory: bytes) -> bool:
+    """Tell whether a part of the layer in ``directory`` is not here, or was not checked."""
+    return os.path.lexists(directory + LAYER_HERE)
+
+
+def is_refused(directory: bytes) -> bool:
+    """Tell whether the layer in ``directory`` must not be used."""
+    return os.path.lexists(directory + LAYER_REFUSED)
+
+
+def check_refused(directory: bytes) -> None:
+    """Raise StoreError if the layer in ``directory`` must not be used."""
+    try:
+        with Closing(os.open(directory + LAYER_REFUSED, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            text = os.read(fd, _REASON_LIMIT).decode("utf-8", "replace")
+    except OSError:
+        return
+    raise StoreError(text, REFUSED_HINT)
+
+
+class HereMap:
+    """The open file ``here``, for a layer file of ``size`` bytes.  Threads may share it."""
+
+    __slots__ = ("_fd", "count", "size")
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self.size = size
+        self.count = -(-size // LAZY_BLOCK)  # of blocks
+
+    def has(self, block: int) -> bool:
+        """Tell whether the block is here.  Raises OSError."""
+        return os.pread(self._fd, 1, block) == _HERE
+
+    def note(self, block: int, *, here: bool) -> None:
+        """Note that the block is here, or no more.  Raises OSError."""
+        os.pwrite(self._fd, _HERE if here else _ABSENT, block)
+
+    def missing(self, start: int = 0, end: int | None = None) -> list[int]:
+        """Return the blocks from ``start`` to before ``end`` that are not here; raise OSError."""
+        last = self.count if end is None else min(end, self.count)
+        found = os.pread(self._fd, max(last - start, 0), start).ljust(last - start, _ABSENT)
+        return [start + at for at, byte in enumerate(found) if byte != _HERE[0]]
+
+    def extent(self, block: int) -> tuple[int, int]:
+        """Return where the block begins in the file, and its length in bytes."""
+        start = block * LAZY_BLOCK
+        return start, min(LAZY_BLOCK, self.size - start)
+
+    def bytes_here(self) -> int:
+        """Return how many bytes of the file are here.  Raises OSError."""
+        return self.size - sum(self.extent(block)[1] for block in self.missing())

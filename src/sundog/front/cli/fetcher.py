@@ -1,0 +1,117 @@
+"""The process that fetches what is not here of layers: see ``runtime.fuse.layer_fetcher``.
+
+It has the user's credentials, and no descriptor of the container's; no program can trace it.  It
+ends with the server of the layers.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
+from sundog.base.kernel.process import PR_SET_NAME, prctl, set_dumpable
+from sundog.base.record.lazy_layer import LAZY_VARIABLE, ON_DEMAND
+from sundog.errors import SundogError
+from sundog.front.cli.report import Report
+from sundog.image.registry.filling import Filling
+from sundog.image.registry.lazy_layer import LazyLayer, source_of
+from sundog.image.registry.session import Session
+from sundog.runtime.fuse.channel import Channel
+from sundog.runtime.fuse.fetch_messages import (
+    ADD_LAYER,
+    BLOCK_ARRIVED,
+    BLOCK_KEPT,
+    BLOCK_LOST,
+    DISCARD_BLOCKS,
+    FETCH_CHANNEL,
+    FETCH_MESSAGE,
+    WANT_BLOCKS,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_NAME = b"sundog-fetch"  # as ps(1) shows it
+_DIRECTORY = b"/proc/self/fd/%d"
+
+
+class _Server:
+    """The other end: it hears what came; the user hears what does not come."""
+
+    def __init__(self, channel: Channel, report: Report) -> None:
+        self._channel = channel
+        self._report = report
+        self.added = 0
+        self._complete = 0
+
+    def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
+        """See ``Listener``."""
+        if kept is None:
+            self._send(BLOCK_ARRIVED, layer, block)
+            return
+        memory = os.memfd_create("block", os.MFD_CLOEXEC)
+        os.write(memory, kept)
+        self._send(BLOCK_KEPT, layer, block, memory)
+        os.close(memory)
+
+    def lost(self, layer: int, block: int) -> None:
+        """See ``Listener``."""
+        self._send(BLOCK_LOST, layer, block)
+
+    def tell(self, text: str) -> None:
+        """See ``Listener``."""
+        self._report.info(f"ch-run[{os.getpid()}]: {text}")
+
+    def advance(self, size: int) -> None:
+        """See ``Listener``: nobody watches."""
+
+    def ended(self, layer: int, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
+        """See ``Listener``; with the last layer, the process ends."""
+        if error is not None:
+            self.tell(f"the rest of the image does not come: {error}")
+            return
+        self._complete += 1
+        if self._complete == self.added:
+            os._exit(0)
+
+    def _send(self, kind: int, layer: int, block: int, descriptor: int = -1) -> None:
+        try:
+            self._channel.send(FETCH_MESSAGE.pack(kind, layer, block, 1), descriptor)
+        except OSError:
+            os._exit(0)  # the server has ended
+
+
+def main() -> NoReturn:
+    """Be the process, for the server at the other end of FETCH_CHANNEL."""
+    leave_descriptors((FETCH_CHANNEL, STDERR_FILENO))
+    set_dumpable(False)
+    prctl(PR_SET_NAME, b"PR_SET_NAME", _NAME)
+    report = Report()
+    channel = Channel(FETCH_CHANNEL)
+    number = 0
+    server = _Server(channel, report)
+    filling = Filling(server, fills=os.environb.get(LAZY_VARIABLE) != ON_DEMAND)
+
+    @cache
+    def session(verify: bool) -> Session:
+        return Session(os.environ, report, verify=verify, attempts=1)
+
+    while True:
+        message, directory = channel.receive()
+        if not message:
+            os._exit(0)  # so has the container
+        kind, layer, first, count = FETCH_MESSAGE.unpack(message)
+        if kind == ADD_LAYER:
+            place = _DIRECTORY % directory
+            try:
+                filling.add(number, LazyLayer(place, session(source_of(place).verify)))
+            except (SundogError, OSError) as error:
+                server.ended(number, error)
+            number += 1
+            server.added = number
+        elif kind == WANT_BLOCKS:
+            filling.want(layer, range(first, first + count))
+        elif kind == DISCARD_BLOCKS:
+            filling.discard(layer, range(first, first + count))

@@ -1,0 +1,147 @@
+"""Parts of a blob, from the first place that sends what was asked for.
+
+Specification: RFC 9110, §14 (range requests) and §8.8.3 (ETag); OCI distribution-spec v1.1.
+
+A place that sends something else is asked no more: another part, another length, another version of
+the blob.  A place that sends all of the blob in place of a part is the last resort.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sundog.errors import (
+    ProtocolError,
+    RateLimitError,
+    RegistryError,
+    ServerError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from sundog.image.registry.address import Address, host_of
+from sundog.image.registry.client import BlobStream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.image.oci.descriptor import Descriptor
+    from sundog.image.registry.client import RegistryClient
+
+
+_READ_SIZE = 1 << 16
+
+
+@dataclass
+class BlobPlace:
+    """A repository that has the blob.
+
+    ``fault`` says why it is asked no more; ``is_whole``: it sends all of the blob instead.
+    ``etag`` is the version that it had at first.
+    """
+
+    client: RegistryClient
+    fault: RegistryError | None = None
+    is_whole: bool = False
+    etag: str = ""
+
+
+class BlobPart:
+    """A part of a blob, on its way from ``place``.  Close it after use."""
+
+    def __init__(self, stream: BlobStream, place: BlobPlace) -> None:
+        self._stream = stream
+        self._place = place
+        self.close = stream.close
+
+    def read(self, size: int) -> bytes:
+        """Return the next ``size`` bytes.  Raises UnreachableError and ProtocolError."""
+        parts = []
+        while size:
+            part = self._stream.read(min(size, _READ_SIZE))
+            if not part:
+                self._place.fault = ProtocolError(f"{self._stream.host} sends less than it says")
+                raise self._place.fault
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+@dataclass
+class BlobRanges:
+    """The blob ``descriptor`` and the ``places`` that have it, in order; threads may share it."""
+
+    descriptor: Descriptor
+    places: Sequence[BlobPlace]
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether no place sends parts, but one sends all."""
+        are_out = all(place.fault is not None for place in self.places)
+        return are_out and any(place.is_whole for place in self.places)
+
+    def usable(self) -> list[BlobPlace]:
+        """Return the places that send parts.  Raises what the last one did wrong if there is none.
+
+        ``is_whole`` may then be true.
+        """
+        found = [place for place in self.places if place.fault is None]
+        if not found:
+            raise [place.fault for place in self.places if place.fault is not None][-1]
+        return found
+
+    def open(self, start: int, end: int, attempt: int = 0) -> BlobPart:
+        """Return the bytes from ``start`` to before ``end``.
+
+        The attempt 0 asks the first place, the attempt 1 the next one.  Raises RegistryError: one
+        that ``may_pass``, or that of the last place.
+        """
+        while True:
+            usable = self.usable()
+            place = usable[attempt % len(usable)]
+            try:
+                return BlobPart(_opened(place, self.descriptor, start, end), place)
+            except RegistryError as error:
+                if may_pass(error):
+                    raise
+                place.fault = error
+
+    def open_whole(self) -> BlobPart:
+        """Return all of the blob, from a place that sends no parts.  Raises RegistryError."""
+        for place in self.places:
+            if place.is_whole:
+                return BlobPart(place.client.open_blob(self.descriptor.digest), place)
+        raise ProtocolError(f"blob {self.descriptor.digest}: no place sends it")
+
+
+def may_pass(error: RegistryError) -> bool:
+    """Tell whether it may help to ask the same place again, later."""
+    if isinstance(error, UnreachableError):
+        return not error.permanent
+    return isinstance(error, ServerError | RateLimitError)
+
+
+def _opened(place: BlobPlace, descriptor: Descriptor, start: int, end: int) -> BlobStream:
+    """Return a part of the blob; raise ProtocolError for anything else that the place sends."""
+    what, client = f"blob {descriptor.digest}", place.client
+    path = client.path("blobs", str(descriptor.digest))
+    wanted = {"Range": f"bytes={start}-{end - 1}"}
+    response = client.send("GET", path, wanted, expected=(200, 206, 400, 403, 416), what=what)
+    status, host = response.status, host_of(response.url)
+    etag = response.headers.get("ETag", "")
+    content_range = response.headers.get("Content-Range", "")
+    parts = {f"bytes {start}-{end - 1}/{size}" for size in (descriptor.size, "*")}
+    if status == 206 and content_range in parts and place.etag in ("", etag):
+        place.etag = etag
+        return BlobStream(response, start)
+    response.close()
+    if status in (400, 403):
+        if Address.parse(response.url).target != path:  # an address that has expired
+            raise ServerError(f"{what}: {host} refuses the address that the registry gave")
+        raise UnauthorizedError(f"not allowed by {host}: {what}")
+    if status == 200:
+        place.is_whole = True
+        raise ProtocolError(f"{what}: {host} sends all of it, not a part")
+    if status == 206 and content_range in parts:
+        raise ProtocolError(f"{what}: {host} has another version of it now")
+    raise ProtocolError(f"{what}: {host} sends {content_range!r}, not {wanted['Range']}")

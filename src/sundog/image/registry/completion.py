@@ -1,0 +1,90 @@
+"""Complete the layers of images that are not all here."""
+
+from __future__ import annotations
+
+import threading
+
+from sundog.base.record.lazy_layer import check_refused, is_incomplete
+from sundog.image.registry.filling import Filling
+from sundog.image.registry.lazy_layer import LazyLayer
+from sundog.image.transfer.backoff import ATTEMPTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.image.registry.session import Session
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.store import Store
+    from sundog.image.transfer.report import Report, Transfer
+
+
+def incomplete_layers(store: Store, layers: Sequence[LayerId]) -> list[LayerId]:
+    """Return those of ``layers`` that are not all here."""
+    return [
+        layer for layer in dict.fromkeys(layers) if is_incomplete(store.layers.directory(layer))
+    ]
+
+
+def complete_layers(
+    store: Store, session: Session, layers: Sequence[LayerId], report: Report
+) -> None:
+    """Fetch what is not here of ``layers``, and check them.
+
+    Raises RegistryError, ContentMismatch, StoreError and OSError.  What came is kept.
+    """
+    found = incomplete_layers(store, layers)
+    for directory in map(store.layers.directory, found):
+        check_refused(directory)
+    opened = [LazyLayer(store.layers.directory(each), session) for each in found]
+    if not opened:
+        return
+    left = sum(layer.here.size - layer.here.bytes_here() for layer in opened)
+    transfer = report.transfer("the rest of the image", "downloading", left)
+    listener = _Listener(len(opened), transfer, report)
+    filling = Filling(listener, fills=True, attempts=ATTEMPTS)
+    try:
+        for number, layer in enumerate(opened):
+            filling.add(number, layer)
+        listener.over.wait()
+    finally:
+        filling.stop()
+        transfer.end()
+        for layer in opened:
+            layer.close()
+    if listener.error is not None:
+        raise listener.error
+
+
+class _Listener:
+    """Waits for the end of ``count`` layers, or the first error."""
+
+    def __init__(self, count: int, transfer: Transfer, report: Report) -> None:
+        self.over = threading.Event()
+        self.error: Exception | None = None
+        self._left = count
+        self._lock = threading.Lock()
+        self._transfer = transfer
+        self._report = report
+
+    def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
+        """See ``Listener``: no reader waits."""
+
+    def lost(self, layer: int, block: int) -> None:
+        """See ``Listener``: no reader waits."""
+
+    def tell(self, text: str) -> None:
+        """See ``Listener``."""
+        self._report.warning(text)
+
+    def advance(self, size: int) -> None:
+        """See ``Listener``."""
+        self._transfer.advance(size)
+
+    def ended(self, layer: int, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
+        """See ``Listener``."""
+        with self._lock:
+            self._left -= 1
+            self.error = self.error or error
+            if error is not None or not self._left:
+                self.over.set()

@@ -1,0 +1,404 @@
+"""Fetch what is not here of layers: first what readers wait for, then all the rest.
+
+Some threads fetch blocks that readers want.  Others fetch long parts, of layer after layer; they
+pause while a reader waits for other bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import threading
+import time
+from collections import deque
+from contextlib import closing, contextmanager
+
+from sundog.base.record.lazy_layer import LAZY_BLOCK
+from sundog.errors import EXIT_ERROR, ContentMismatch, ProtocolError, RegistryError, SundogError
+from sundog.image.layer.threads import started
+from sundog.image.registry.blob_ranges import may_pass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Protocol
+
+    from sundog.image.registry.blob_ranges import BlobPart
+    from sundog.image.registry.lazy_layer import LazyLayer
+
+    class Listener(Protocol):
+        """Takes news of layers, by their numbers, from several threads."""
+
+        def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
+            """Take a block that a reader wanted; ``kept`` are its bytes if the disk is full."""
+
+        def lost(self, layer: int, block: int) -> None:
+            """Take note that a block can't be had."""
+
+        def tell(self, text: str) -> None:
+            """Show a line to the user."""
+
+        def advance(self, size: int) -> None:
+            """Count bytes that came."""
+
+        def ended(self, layer: int, error: Exception | None) -> None:
+            """Take note that all of a layer is here and was checked, or else why it can't be."""
+
+
+_URGENT_THREADS = 3
+_FILLING_THREADS = 4
+_RANGE = 32  # blocks that are asked for at once: 8 MiB
+_PATIENCE_SECONDS = 5.0  # after which the user learns what readers wait for
+_LOOK_SECONDS = 0.5  # between two looks at what other processes do
+_BUSY_SECONDS = 0.05  # between two looks at a block that another process fetches
+_FIRST_PAUSE, _PAUSE_LIMIT = 0.25, 8.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+_Block = tuple[int, int]  # layer, block
+
+
+class Filling:
+    """The layers that are added, and the threads that fetch what is not here of them."""
+
+    def __init__(self, listener: Listener, *, fills: bool, attempts: int = 0) -> None:
+        """Start the threads; without ``fills``, they fetch only what readers want.
+
+        ``attempts`` is how often in a row a layer may fail to come; 0: it never ends.
+        """
+        self._listener = listener
+        self._condition = threading.Condition()  # of all that follows
+        self._layers: dict[int, LazyLayer] = {}
+        self._claimed: set[_Block] = set()  # a thread of this process fetches them
+        self._wanted: dict[_Block, float] = {}  # since when readers wait
+        self._urgent: deque[_Block] = deque()
+        self._whole: set[int] = set()  # layers that come as a whole
+        self._ended: set[int] = set()  # layers that are complete, or can't be
+        self._fills = fills
+        self._attempts = attempts
+        self._has_told = False
+        self._is_over = False
+        works = [self._watch, *[self._serve_readers] * _URGENT_THREADS]
+        if fills:
+            works += [self._fill] * _FILLING_THREADS
+        self._threads = [started(self._working, work) for work in works]
+
+    def add(self, number: int, layer: LazyLayer) -> None:
+        """Add a layer."""
+        with self._condition:
+            self._layers[number] = layer
+            self._condition.notify_all()
+
+    def stop(self) -> None:
+        """End the threads; one that waits for a registry ends after its answer."""
+        with self._condition:
+            self._is_over = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def want(self, number: int, blocks: range) -> None:
+        """Fetch blocks for a reader, before all others.  Blocks of an unknown layer are lost."""
+        layer = self._layers.get(number)
+        if layer is None:
+            for block in blocks:
+                self._listener.lost(number, block)
+            return
+        with self._condition:
+            missing = set(layer.here.missing(blocks.start, blocks.stop))
+            for block in blocks:
+                if block not in missing:
+                    self._listener.arrived(number, block, None)
+                    continue
+                self._wanted.setdefault((number, block), time.monotonic())
+                if number not in self._whole:
+                    self._urgent.append((number, block))
+            self._condition.notify_all()
+
+    def discard(self, number: int, blocks: range) -> None:
+        """Forget blocks whose bytes were wrong."""
+        layer = self._layers.get(number)
+        for block in blocks if layer is not None else ():
+            if layer is not None and layer.here.has(block):
+                layer.discard(block)
+
+    def _working(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._listener.tell(str(error))
+            os._exit(EXIT_ERROR)  # the server starts another one
+
+    # What readers want.
+
+    def _serve_readers(self) -> None:
+        while True:
+            with self._condition:
+                run = self._next_wanted()
+                while run is None and not self._is_over:
+                    self._condition.wait()
+                    run = self._next_wanted()
+            if run is None:
+                return
+            self._fetch_wanted(*run)
+
+    def _next_wanted(self) -> tuple[int, range] | None:
+        """Claim and return the next blocks that readers want, if they are adjacent."""
+        while self._urgent:
+            number, first = self._urgent.popleft()
+            end = first
+            while (number, end) in self._wanted and (number, end) not in self._claimed:
+                self._claimed.add((number, end))
+                end += 1
+            if end > first:
+                return number, range(first, end)
+        return None
+
+    def _fetch_wanted(self, number: int, blocks: range) -> None:
+        layer, failures = self._layers[number], 0
+        with self._claiming(number, blocks):
+            while not layer.lock(blocks.start, len(blocks)):
+                if not layer.here.missing(blocks.start, blocks.stop):
+                    break
+                time.sleep(_BUSY_SECONDS)
+            try:
+                while not self._is_fetched(number, blocks, failures):
+                    failures += 1
+                    _pause(failures)
+            finally:
+                layer.unlock(blocks.start, len(blocks))
+
+    def _is_fetched(self, number: int, blocks: range, failures: int) -> bool:
+        """Fetch blocks for readers, or tell them that it can't be; return False to try again."""
+        try:
+            self._fetch(number, blocks, failures)
+        except RegistryError as error:
+            if may_pass(error):
+                return False
+            self._lose(number, blocks, error.message)
+        except OSError as error:
+            self._lose(number, blocks, str(error))
+        return True
+
+    def _lose(self, number: int, blocks: range, why: str) -> None:
+        with self._condition:
+            lost = [block for block in blocks if self._wanted.pop((number, block), None)]
+        if lost:
+            self._listener.tell(f"a part of the image can't be had: {why}")
+        for block in lost:
+            self._listener.lost(number, block)
+
+    # All the rest.
+
+    def _fill(self) -> None:
+        failures = 0
+        while True:
+            with self._condition:
+                run = self._next_missing()
+                while run is None and not self._is_over:
+                    self._condition.wait(_LOOK_SECONDS)
+                    run = self._next_missing()
+            if run is None:
+                return
+            number, blocks = run
+            layer = self._layers[number]
+            if not blocks:
+                self._complete(number)
+                continue
+            with self._claiming(number, blocks):
+                try:
+                    self._fetch(number, blocks, failures, gives_way=True)
+                    failures = 0
+                except (RegistryError, OSError) as error:
+                    failures += 1
+                    is_final = not isinstance(error, RegistryError) or not may_pass(error)
+                    if is_final or failures == self._attempts:
+                        self._end(number, error)
+                        failures = 0
+                finally:
+                    layer.unlock(blocks.start, len(blocks))
+            if failures:
+                _pause(failures)
+
+    def _next_missing(self) -> tuple[int, range] | None:
+        """Claim, lock and return blocks that are not here.
+
+        No blocks stand for a layer that is all here and is to be checked.
+        """
+        if not self._fills or self._is_over:
+            return None
+        for number, layer in self._layers.items():
+            if number in self._ended or number in self._whole:
+                continue
+            missing = layer.here.missing()
+            if not missing and layer.lock(layer.here.count, 1):  # one process checks it
+                self._ended.add(number)
+                return number, range(0)
+            while missing:
+                run = _aligned_run(missing)
+                missing = missing[len(run) :]
+                claims = {(number, block) for block in run}
+                if claims.isdisjoint(self._claimed) and layer.lock(run.start, len(run)):
+                    self._claimed |= claims
+                    return number, run
+        return None
+
+    def _complete(self, number: int) -> None:
+        """Check a layer that is all here."""
+        layer = self._layers[number]
+        try:
+            layer.complete()
+        except ContentMismatch as error:
+            self._listener.tell(error.message)
+            with self._condition:
+                self._ended.discard(number)  # each block is fetched again
+        except (SundogError, OSError) as error:
+            self._listener.ended(number, error)
+        else:
+            self._listener.ended(number, None)
+
+    def _end(self, number: int, error: Exception) -> None:
+        """Fetch no more of a layer than readers want."""
+        with self._condition:
+            is_news = number not in self._ended
+            self._ended.add(number)
+        if is_news:
+            self._listener.ended(number, error)
+
+    # Both.
+
+    @contextmanager
+    def _claiming(self, number: int, blocks: range) -> Iterator[None]:
+        """Give up the claims of ``blocks`` in the end; what readers still want is fetched again."""
+        try:
+            yield
+        finally:
+            with self._condition:
+                for block in blocks:
+                    self._claimed.discard((number, block))
+                    if (number, block) in self._wanted and number not in self._whole:
+                        self._urgent.append((number, block))
+                self._condition.notify_all()
+
+    def _fetch(self, number: int, blocks: range, failures: int, *, gives_way: bool = False) -> None:
+        """Fetch those of ``blocks`` that are not here.  Raises RegistryError and OSError."""
+        layer = self._layers[number]
+        missing = layer.here.missing(blocks.start, blocks.stop)
+        for block in set(blocks).difference(missing):
+            self._arrive(number, block, None)
+        while missing:
+            run = _run(missing)
+            missing = missing[len(run) :]
+            start, end = run.start * LAZY_BLOCK, sum(layer.here.extent(run[-1]))
+            attempt = layer.attempt(run.start)
+            try:
+                if attempt and attempt >= len(layer.ranges.usable()):
+                    raise ProtocolError(f"{layer.host} sends wrong bytes")
+                part = layer.ranges.open(start, end, attempt + failures)
+            except RegistryError:
+                if not layer.ranges.is_whole:
+                    raise
+                self._fetch_whole(number)
+                return
+            with closing(part):
+                for block in run:
+                    if gives_way:
+                        self._give_way(number, blocks)
+                    if self._is_over:
+                        return
+                    self._store(number, block, part)
+
+    def _fetch_whole(self, number: int) -> None:
+        """Fetch a layer from a place that sends no parts."""
+        layer = self._layers[number]
+        with self._condition:
+            if number in self._whole:
+                return
+            self._whole.add(number)
+        try:
+            with closing(layer.ranges.open_whole()) as part:
+                for block in range(layer.here.count):
+                    self._store(number, block, part)
+        finally:
+            with self._condition:
+                self._whole.discard(number)
+                self._urgent.extend(block for block in self._wanted if block[0] == number)
+                self._condition.notify_all()
+
+    def _store(self, number: int, block: int, part: BlobPart) -> None:
+        """Take a block from ``part``."""
+        layer = self._layers[number]
+        _, length = layer.here.extent(block)
+        data, kept = part.read(length), None
+        try:
+            if not layer.here.has(block):
+                layer.write(block, data)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            kept = data
+            self._stop_filling(error)
+        self._listener.advance(length)
+        self._arrive(number, block, kept)
+
+    def _arrive(self, number: int, block: int, kept: bytes | None) -> None:
+        with self._condition:
+            is_wanted = self._wanted.pop((number, block), None) is not None
+            if is_wanted and not self._wanted:
+                self._condition.notify_all()
+        if is_wanted:
+            self._listener.arrived(number, block, kept)
+
+    def _stop_filling(self, error: OSError) -> None:
+        with self._condition:
+            self._fills = False
+            numbers = list(self._layers)
+        for number in numbers:
+            self._end(number, error)
+
+    def _give_way(self, number: int, own: range) -> None:
+        """Pause while readers wait for other blocks than ``own``."""
+        deadline = time.monotonic() + _LOOK_SECONDS
+
+        def is_in_the_way() -> bool:
+            wants_own = any(of == number and block in own for of, block in self._wanted)
+            return bool(self._wanted) and not wants_own
+
+        with self._condition:
+            while is_in_the_way() and self._condition.wait(deadline - time.monotonic()):
+                pass
+
+    def _watch(self) -> None:
+        """Tell the user when readers have waited for some seconds."""
+        while not self._is_over:
+            with self._condition:
+                self._condition.wait_for(lambda: self._is_over, _LOOK_SECONDS)
+                late = [
+                    block
+                    for block, since in self._wanted.items()
+                    if time.monotonic() - since > _PATIENCE_SECONDS
+                ]
+                is_news = bool(late) and not self._has_told
+                self._has_told = bool(late)
+                host = self._layers[late[0][0]].host if late else ""
+            if is_news:
+                self._listener.tell(f"waiting for {host}")
+
+
+def _run(blocks: list[int]) -> range:
+    """Return the blocks at the beginning of a list in order that are adjacent."""
+    count = 1
+    while count < len(blocks) and blocks[count] == blocks[0] + count:
+        count += 1
+    return range(blocks[0], blocks[0] + count)
+
+
+def _aligned_run(blocks: list[int]) -> range:
+    """Return as ``_run``, but to a multiple of _RANGE at most: as in all processes."""
+    run = _run(blocks)
+    return range(run.start, min(run.stop, (run.start // _RANGE + 1) * _RANGE))
+
+
+def _pause(failures: int) -> None:
+    """Wait before the next attempt; nodes that fail together come back one by one."""
+    time.sleep(min(_FIRST_PAUSE * 2.0**failures, _PAUSE_LIMIT) * random.uniform(0.5, 1.0))

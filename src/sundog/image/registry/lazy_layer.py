@@ -1,0 +1,148 @@
+"""A layer that is not all here, as those see it who fetch the rest.
+
+One process fetches a block, whatever runs on this node and on others: it holds a lock on the byte
+of the block in ``here``.  The locks belong to the open file (fcntl_locking(2), "Open file
+description locks"), so they end with the process.  On a file system that refuses or hides locks,
+two processes may fetch a block, and write the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from contextlib import suppress
+
+from sundog.base.kernel.files import Closing
+from sundog.base.record.layer_path import LAYER_FILE
+from sundog.base.record.lazy_layer import (
+    LAYER_HERE,
+    LAYER_REFUSED,
+    LAYER_SOURCE,
+    REFUSED_HINT,
+    HereMap,
+)
+from sundog.errors import ArchiveError, ContentMismatch, StoreError
+from sundog.image.layer.blob_check import check_blob_layer
+from sundog.image.oci.verified import VerifiedReader
+from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges
+from sundog.image.registry.lazy_source import SOURCE_LIMIT, LazySource
+from sundog.image.store.layer_info import LayerBlob, pack_info, unpack_info
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.image.registry.session import Session
+
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit machines: fcntl(2)
+_BUSY = (errno.EAGAIN, errno.EACCES)
+_INFO = b"/layer.json"
+ATTEMPTS_FOR_EACH = 2  # of a place, when its bytes are wrong
+
+
+class LazyLayer:
+    """The layer in ``directory``, a path; its files are open until ``close``.
+
+    ``discards`` counts for each block how often its bytes were wrong.
+    """
+
+    def __init__(self, directory: bytes, session: Session) -> None:
+        """Open the layer.  Raises OSError, StoreError and ConfigurationError."""
+        with open(directory + LAYER_SOURCE, "rb") as file:
+            self.source = LazySource.unpack(file.read(SOURCE_LIMIT))
+        (remote, *_) = session.registries.remotes(self.source.reference)
+        places = [BlobPlace(session.client(endpoint)) for endpoint in remote.endpoints]
+        self.ranges = BlobRanges(self.source.descriptor, places)
+        self.discards: dict[int, int] = {}
+        self.host = remote.endpoints[-1].host
+        self._directory = directory
+        self._file = os.open(directory + LAYER_FILE, os.O_RDWR | os.O_CLOEXEC)
+        self._map = os.open(directory + LAYER_HERE, os.O_RDWR | os.O_CLOEXEC)
+        self.here = HereMap(self._map, self.source.descriptor.size)
+
+    def close(self) -> None:
+        """Close the files, and give up all locks."""
+        os.close(self._file)
+        os.close(self._map)
+
+    def write(self, block: int, data: bytes) -> None:
+        """Write a block, and note that it is here.  Raises OSError."""
+        start, _ = self.here.extent(block)
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file, view, start)
+            start, view = start + written, view[written:]
+        self.here.note(block, here=True)
+
+    def discard(self, block: int) -> None:
+        """Forget a block, whose bytes were wrong.  Raises OSError."""
+        self.discards[block] = self.discards.get(block, 0) + 1
+        self.here.note(block, here=False)
+
+    def attempt(self, block: int) -> int:
+        """Return which place is to send the block: see ``BlobRanges.open``.
+
+        It is the number of all places if each has sent wrong bytes.
+        """
+        return self.discards.get(block, 0) // ATTEMPTS_FOR_EACH
+
+    def lock(self, first: int, count: int) -> bool:
+        """Lock blocks; tell whether no other process has locked one of them."""
+        try:
+            self._set_lock(fcntl.F_WRLCK, first, count)
+        except OSError as error:
+            return error.errno not in _BUSY
+        return True
+
+    def unlock(self, first: int, count: int) -> None:
+        """Give up the locks of these blocks."""
+        with suppress(OSError):
+            self._set_lock(fcntl.F_UNLCK, first, count)
+
+    def _set_lock(self, kind: int, first: int, count: int) -> None:
+        request = _FLOCK.pack(kind, os.SEEK_SET, first, count, 0)
+        fcntl.fcntl(self._map, fcntl.F_OFD_SETLK, request)
+
+    def complete(self) -> None:
+        """Check all of the layer, which is here; note that it was checked.
+
+        Raises ContentMismatch if its bytes are not the blob; they are discarded.  Raises StoreError
+        if the blob is not what its manifest and its configuration say: the layer is never used
+        again.  Raises OSError.
+        """
+        path, descriptor = self._directory + LAYER_FILE, self.source.descriptor
+        try:
+            with open(path, "rb") as file:
+                VerifiedReader.of_blob(file, descriptor).drain()
+        except ContentMismatch as error:
+            for block in range(self.here.count):
+                self.discard(block)
+            error.message = f"{self.host}: {error.message}"
+            raise
+        try:
+            check_blob_layer(path, descriptor, self.source.diff_id)
+        except (ContentMismatch, ArchiveError) as error:
+            text = f"the image lies: layer {descriptor.digest.encoded[:7]}: {error.message}"
+            self._replace(LAYER_REFUSED, text.encode("utf-8", "backslashreplace"))
+            raise StoreError(text, REFUSED_HINT) from error
+        os.fsync(self._file)
+        blob = LayerBlob(descriptor, self.source.diff_id, places=(self.source.place,))
+        with open(self._directory + _INFO, "rb") as file:
+            info = unpack_info(file.read(), descriptor.digest.encoded[:7])
+        self._replace(_INFO, pack_info(info.with_blob(blob)))
+        for name in (LAYER_HERE, LAYER_SOURCE):
+            with suppress(FileNotFoundError):
+                os.unlink(self._directory + name)
+
+    def _replace(self, name: bytes, data: bytes) -> None:
+        """Write a small file of the layer as a whole."""
+        draft = self._directory + name + b".new"
+        with open(draft, "wb") as file:
+            file.write(data)
+        os.rename(draft, self._directory + name)
+
+
+def source_of(directory: bytes) -> LazySource:
+    """Return where the rest of the layer in ``directory`` is.  Raises OSError and StoreError."""
+    with Closing(os.open(directory + LAYER_SOURCE, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+        return LazySource.unpack(os.read(fd, SOURCE_LIMIT))

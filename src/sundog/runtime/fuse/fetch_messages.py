@@ -1,0 +1,30 @@
+"""Messages between the server of layers and the process that fetches what is not here.
+
+All are FETCH_MESSAGE: the kind, the number of the layer, the first block, the number of blocks.
+The server sends
+
+    ADD_LAYER       with a descriptor of the directory of the layer with the next number
+    WANT_BLOCKS     readers wait for these blocks
+    DISCARD_BLOCKS  the bytes of these blocks were wrong: fetch them again
+
+and gets
+
+    BLOCK_ARRIVED  the block is in the layer file
+    BLOCK_KEPT     the block can't be written, for the disk is full; with a descriptor of its bytes
+    BLOCK_LOST     the block can't be had; the process has told the user why
+
+for each block that it wants.  The process ends with the channel, or with status 0 when nothing is
+left to fetch.
+"""
+
+from __future__ import annotations
+
+from sundog.base.cpython import Struct
+
+FETCH_MESSAGE = Struct("=4I")
+ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS = range(1, 4)
+BLOCK_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(4, 7)
+# The descriptor of the channel in the process that fetches.
+FETCH_CHANNEL = 3
+# Seconds that a reader waits for a block.
+WAIT_VARIABLE = b"CH_RUN_LAZY_WAIT"

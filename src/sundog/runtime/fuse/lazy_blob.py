@@ -1,0 +1,106 @@
+"""The bytes of a layer file of which a part is still in a registry: fetched when they are read."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sundog.base.cpython import allocate_lock
+from sundog.base.kernel.files import open_regular
+from sundog.base.record.layer_path import LAYER_FILE
+from sundog.base.record.lazy_layer import LAYER_HERE, LAZY_BLOCK, HereMap
+from sundog.runtime.fuse.layer_fetcher import LayerFetcher
+
+_DISCARDS_LIMIT = 16  # of one block: each source of a blob is asked twice
+
+
+class LazyBlob:
+    """A layer file of which a part is still in a registry."""
+
+    __slots__ = (
+        *("_discards", "_distrusted", "_file", "_here", "_known", "_layer", "_lock", "_size"),
+        "fetcher",
+    )
+
+    def __init__(self, directory: int, fetcher: LayerFetcher | None) -> None:
+        """Open the layer in ``directory``, a descriptor that stays open.
+
+        ``fetcher`` is that of another layer of the server, if there is one.  Raises OSError.
+        """
+        self._file = _opened(directory, LAYER_FILE)
+        self._size = os.fstat(self._file).st_size
+        self._here = HereMap(_opened(directory, LAYER_HERE), self._size)
+        self._known: set[int] = set()  # blocks that are here
+        self._distrusted: set[int] = set()  # blocks to wait for, whatever the map says
+        self._discards: dict[int, int] = {}
+        self._lock = allocate_lock()  # one thread discards
+        self.fetcher = fetcher or LayerFetcher()
+        self._layer = self.fetcher.add(directory)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See ``Blob``."""
+        if not 0 <= offset <= offset + size <= self._size:
+            raise OSError(errno.EIO, "no such bytes in the layer file")
+        missing = self._missing(offset, size)
+        kept = self.fetcher.wait(self._layer, missing) if missing else {}
+        self._distrusted.difference_update(missing)
+        data = _read_whole(self._file, offset, size)
+        for block, content in kept.items():
+            start = block * LAZY_BLOCK - offset
+            skipped = max(0, -start)
+            part = content[skipped : skipped + size - max(0, start)]
+            data = data[: max(0, start)] + part + data[max(0, start) + len(part) :]
+        return data
+
+    def expect(self, offset: int, size: int) -> None:
+        """See ``Blob``."""
+        missing = self._missing(offset, size)
+        if missing:
+            self.fetcher.expect(self._layer, missing)
+
+    def discard(self, offset: int, wrong: bytes) -> bool:
+        """See ``Blob``."""
+        with self._lock:
+            if self.read(offset, len(wrong)) != wrong:
+                return True  # another reader has found it out
+            blocks = [*_blocks(offset, len(wrong))]
+            self._distrusted.update(blocks)
+            self._known.difference_update(blocks)
+            for block in blocks:
+                self._discards[block] = self._discards.get(block, 0) + 1
+            self.fetcher.discard(self._layer, blocks)
+            return max(self._discards[block] for block in blocks) < _DISCARDS_LIMIT
+
+    def _missing(self, offset: int, size: int) -> list[int]:
+        """Return the blocks with these bytes that are not here."""
+        found = []
+        for block in _blocks(offset, size):
+            if block not in self._known:
+                if block not in self._distrusted and self._here.has(block):
+                    self._known.add(block)
+                else:
+                    found.append(block)
+        return found
+
+
+def _read_whole(fd: int, offset: int, size: int) -> bytes:
+    """Return ``size`` bytes from ``offset`` on of an open file; raise OSError if it has less."""
+    data = os.pread(fd, size, offset)
+    while len(data) < size:
+        more = os.pread(fd, size - len(data), offset + len(data))
+        if not more:
+            raise OSError(errno.EIO, "the layer file is too short")
+        data += more
+    return data
+
+
+def _blocks(offset: int, size: int) -> range:
+    """Return the numbers of the blocks with these bytes."""
+    return range(offset // LAZY_BLOCK, -(-(offset + size) // LAZY_BLOCK))
+
+
+def _opened(directory: int, name: bytes) -> int:
+    fd = open_regular(directory, name[1:], 0)
+    if fd < 0:
+        raise OSError(errno.ENOENT, "no such file of a layer")
+    return fd

@@ -1,0 +1,27 @@
+"""``--lazy``: an image that is nowhere comes from its registry, and starts before it is here.
+
+``request`` imports this module only for such a start.  In the wheel it is in a joined module of its
+own.
+"""
+
+from __future__ import annotations
+
+from sundog.base.kernel.libc import printable
+from sundog.errors import SundogError
+from sundog.runtime.launcher.asked import ask_for_image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sundog.runtime.container.variables import Environment
+    from sundog.runtime.launcher.options import CommandLine
+
+_PULLER_MODULE = b"sundog.front.cli.lazy_puller"
+
+
+def pull_image(line: CommandLine, storage: bytes, environment: Environment) -> None:
+    """Pull the image of ``line`` into ``storage``.  Raises SundogError and OSError."""
+    word, shown = line.operands[0], printable(line.operands[0])
+    if line.dry:
+        raise SundogError(f"--dry-run: the image is not here: {shown}", f"ch-image pull {shown}")
+    words = [storage, word, line.image.arch or b"host", b"%d" % line.messages.verbosity]
+    ask_for_image(_PULLER_MODULE, words, environment, shown)

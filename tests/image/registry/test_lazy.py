@@ -1,0 +1,291 @@
+"""Layers that are not all here: what a reader gets, from whom, and how often a byte is fetched."""
+
+import hashlib
+import os
+import posix
+import random
+import resource
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sundog.base.record.lazy_layer import LAZY_BLOCK, HereMap
+from sundog.image.oci.descriptor import Descriptor
+from sundog.image.oci.digest import Digest
+from sundog.image.registry.lazy_source import LazySource
+from sundog.runtime.fuse import layer_fetcher
+from sundog.runtime.fuse.layer_fetcher import LayerFetcher
+from sundog.runtime.fuse.lazy_blob import LazyBlob
+from tests.conftest import until
+from tests.image.registry.servers import CutAfter, CutOff, InProcessRegistry, Refuse, part_of
+
+BLOCKS = 10
+SIZE = BLOCKS * LAZY_BLOCK - 12345
+CONTENT = random.Random(5).randbytes(SIZE)
+DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+class Layer:
+    """A layer in a registry, of which nothing is here."""
+
+    def __init__(self, place: Path, registry: InProcessRegistry) -> None:
+        self.place = place
+        self.registry = registry
+        self.sent: list[tuple[int, int]] = []
+        self.fetchers: list[LayerFetcher] = []
+        registry.blobs["r", DIGEST] = CONTENT
+        registry.part = self.part
+        place.mkdir()
+        descriptor = Descriptor("application/x", Digest.parse(DIGEST), SIZE)
+        source = LazySource(f"{registry.host}/r:latest", descriptor, DIGEST)
+        (place / "source").write_bytes(source.pack())
+        (place / "here").touch()
+        with open(place / "file", "wb") as file:
+            file.truncate(SIZE)
+
+    def part(self, content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        self.sent.append((start, end))
+        return part_of(content, start, end)
+
+    def open(self) -> LazyBlob:
+        directory = os.open(self.place, os.O_RDONLY | os.O_DIRECTORY)
+        fetcher = LayerFetcher()
+        self.fetchers.append(fetcher)
+        return LazyBlob(directory, fetcher)
+
+    @property
+    def is_all_here(self) -> bool:
+        """It was checked, too: it is no layer."""
+        return (self.place / "refused").exists()
+
+
+@pytest.fixture
+def registry() -> Generator[InProcessRegistry]:
+    with InProcessRegistry().serve() as serving:
+        yield serving
+
+
+@pytest.fixture
+def layer(tmp_path: Path, registry: InProcessRegistry, processes: list[int]) -> Generator[Layer]:
+    layer = Layer(tmp_path / "layer", registry)
+    yield layer
+    for fetcher in layer.fetchers:
+        vars(fetcher)["_start"] = lambda: None  # it starts no other process
+    for process in processes:
+        with suppress(ProcessLookupError):  # it has ended, and was waited for
+            os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the processes that fetch."""
+    found: list[int] = []
+    spawn = vars(layer_fetcher)["spawn_sibling"]
+
+    def noted(*arguments: object) -> int:
+        found.append(spawn(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(layer_fetcher, "spawn_sibling", noted)
+    monkeypatch.setattr(layer_fetcher, "environ", posix.environ.copy())
+    return found
+
+
+@pytest.fixture
+def on_demand(processes: list[int]) -> None:
+    vars(layer_fetcher)["environ"][b"CH_RUN_LAZY"] = b"ondemand"
+
+
+def test_all_comes_once(layer: Layer) -> None:
+    blobs = [layer.open(), layer.open()]  # two processes fetch
+    wanted = [(0, 10), (5 * LAZY_BLOCK - 3, 10), (SIZE - 5, 5), (7 * LAZY_BLOCK, 2 * LAZY_BLOCK)]
+    for offset, size in wanted:
+        for blob in blobs:
+            assert blob.read(offset, size) == CONTENT[offset : offset + size]
+    until(lambda: layer.is_all_here, "it comes")
+    assert (layer.place / "file").read_bytes() == CONTENT
+    assert sorted(byte for part in layer.sent for byte in range(*part, LAZY_BLOCK)) == [
+        *range(0, SIZE, LAZY_BLOCK)
+    ]
+    with pytest.raises(OSError, match="no such bytes"):
+        blobs[0].read(SIZE - 5, 6)
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_only_what_is_read_comes(layer: Layer) -> None:
+    blob = layer.open()
+    blob.expect(3 * LAZY_BLOCK - 1, 2)
+    assert blob.read(3 * LAZY_BLOCK - 1, 2) == CONTENT[3 * LAZY_BLOCK - 1 :][:2]
+    assert sorted(layer.sent) == [(2 * LAZY_BLOCK, 4 * LAZY_BLOCK)]
+    assert blob.read(3 * LAZY_BLOCK, 9) == CONTENT[3 * LAZY_BLOCK :][:9]
+    assert len(layer.sent) == 1
+
+
+def other_range(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+    return part_of(content, start + 1, end)
+
+
+def short(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+    status, headers, part = part_of(content, start, end)
+    return status, headers, part[:-1]
+
+
+def longer(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+    return part_of(content + b"x", start, end)
+
+
+def all_of_it(content: bytes, _start: int, _end: int) -> tuple[int, dict[str, str], bytes]:
+    return 200, {}, content
+
+
+def refused(*errors: Exception) -> Callable[[str], None]:
+    left = list(errors)
+
+    def refuse(request: str) -> None:
+        if "/blobs/" in request and left:
+            raise left.pop()
+
+    return refuse
+
+
+PASSING: dict[str, Sequence[Exception]] = {
+    "down": [CutOff(), CutOff()],
+    "5xx": [Refuse(503), Refuse(500)],
+    "rate limit": [Refuse(429, Retry_After="1")],
+    "cut": [CutAfter(1000)],
+}
+
+
+@pytest.mark.usefixtures("on_demand")
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_passing_fault(layer: Layer, fault: str) -> None:
+    layer.registry.after = refused(*PASSING[fault])
+    assert layer.open().read(0, 10) == CONTENT[:10]
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_a_new_token(layer: Layer) -> None:
+    layer.registry.token = "first"
+    blob = layer.open()
+    assert blob.read(0, 10) == CONTENT[:10]
+    layer.registry.token = "second"
+    assert blob.read(5 * LAZY_BLOCK, 10) == CONTENT[5 * LAZY_BLOCK :][:10]
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_an_address_that_has_expired(layer: Layer) -> None:
+    registry = layer.registry
+    registry.blobs["x", DIGEST] = CONTENT
+    there = f"http://127.0.0.1:{registry.host.partition(':')[2]}/v2/x/blobs/{DIGEST}?signed"
+    asked: list[int] = []
+
+    def lead(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        asked.append(start)
+        return (307, {"Location": there}, b"") if len(asked) == 1 else part_of(content, start, end)
+
+    registry.part = lead
+    errors = [Refuse(403)]
+
+    def refuse(request: str) -> None:
+        if "?signed" in request and errors:
+            raise errors.pop()
+
+    registry.before = refuse
+    assert layer.open().read(0, 10) == CONTENT[:10]
+    assert errors == []
+
+
+@pytest.mark.usefixtures("on_demand")
+@pytest.mark.parametrize("part", [other_range, short, longer, all_of_it])
+def test_a_place_that_sends_something_else(
+    layer: Layer,
+    part: Callable[[bytes, int, int], tuple[int, dict[str, str], bytes]],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    layer.registry.part = part
+    blob = layer.open()
+    if part is all_of_it:  # it is good enough
+        assert blob.read(5 * LAZY_BLOCK, 10) == CONTENT[5 * LAZY_BLOCK :][:10]
+        return
+    with pytest.raises(OSError, match="can't be had"):
+        blob.read(0, 10)
+    assert "a part of the image can't be had: " in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_wrong_bytes(layer: Layer) -> None:
+    answers = [bytes(SIZE), CONTENT]
+    layer.registry.part = lambda _, start, end: part_of(answers.pop(0), start, end)
+    blob = layer.open()
+    wrong = blob.read(10, 10)
+    assert wrong == bytes(10)
+    assert blob.discard(10, wrong)
+    assert blob.read(10, 10) == CONTENT[10:20]
+    assert blob.discard(10, wrong)  # another reader, who comes too late
+    assert blob.read(10, 10) == CONTENT[10:20]
+    assert answers == []
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_always_wrong_bytes(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:
+    layer.registry.part = lambda _, start, end: part_of(bytes(SIZE), start, end)
+    blob = layer.open()
+    for _ in range(2):
+        assert blob.discard(0, blob.read(0, 10))
+    with pytest.raises(OSError, match="can't be had"):
+        blob.read(0, 10)
+    assert "sends wrong bytes" in capfd.readouterr().err
+
+
+def test_a_killed_process(layer: Layer, processes: list[int]) -> None:
+    gate = threading.Event()
+
+    def late(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        gate.wait(60)
+        return layer.part(content, start, end)
+
+    layer.registry.part = late
+    blob = layer.open()
+    blob.expect(0, 10)
+    until(lambda: bool(layer.registry.count("GET .*/blobs/.*")), "it comes")
+    os.kill(processes[0], signal.SIGKILL)
+    gate.set()
+    assert blob.read(0, 10) == CONTENT[:10]
+    until(lambda: layer.is_all_here, "it comes")
+    assert len(processes) == 2
+
+
+def test_a_full_disk(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * LAZY_BLOCK, limits[1]))
+    try:
+        blob = layer.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    across = 2 * LAZY_BLOCK - 5  # one of the blocks is in the file
+    for _ in range(2):
+        assert blob.read(across, LAZY_BLOCK + 10) == CONTENT[across:][: LAZY_BLOCK + 10]
+    here = HereMap(os.open(layer.place / "here", os.O_RDONLY), SIZE)
+    assert set(here.missing()) >= {*range(2, BLOCKS)}
+    assert "the rest of the image does not come: " in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_a_reader_does_not_wait_for_ever(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:
+    layer.registry.before = refused(*[CutOff() for _ in range(1000)])
+    vars(layer_fetcher)["environ"][b"CH_RUN_LAZY_WAIT"] = b"1"
+    blob = layer.open()
+    with pytest.raises(OSError, match="does not come"):
+        blob.read(0, 10)
+    told: list[str] = []
+
+    def has_told() -> bool:
+        told.append(capfd.readouterr().err)
+        return "\n" in "".join(told)
+
+    until(has_told)
+    assert f": waiting for {layer.registry.host}\n" in "".join(told)

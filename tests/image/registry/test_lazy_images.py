@@ -1,0 +1,233 @@
+"""Images that start before they are here: pull --lazy, ch-run, and what completes them."""
+
+import hashlib
+import io
+import json
+import os
+import random
+import subprocess
+import tarfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from sundog.image.oci.descriptor import Descriptor
+from tests.conftest import Runner, command, runner, skip_needs_root, until
+from tests.image.convert.blobs import chunked, forged
+from tests.image.registry.servers import InProcessRegistry, part_of
+
+NOISE = random.Random(7).randbytes(3 << 20)
+MANIFEST, CONFIG = (f"application/vnd.oci.image.{kind}.v1+json" for kind in ("manifest", "config"))
+
+
+@pytest.fixture(autouse=True)
+def fuse() -> None:
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        skip_needs_root()
+
+
+def write_tars(place: Path, busybox_tar: Path) -> list[Path]:
+    """Write the layers of an image: two large ones, and a small one on top."""
+    contents = [
+        {"noise": NOISE, "old": b"old", "d/lower": b"lower"},
+        {"more": NOISE[::-1], ".wh.old": b"", "d/upper": b"upper"},
+        {"d/.wh..wh..opq": b"", "d/top": b"top"},
+    ]
+    tars = []
+    for number, files in enumerate(contents):
+        tars.append(place / f"{number}.tar")
+        if not number:
+            tars[0].write_bytes(busybox_tar.read_bytes())
+        with tarfile.open(tars[-1], "a") as tar:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(data), 0o644
+                tar.addfile(member, io.BytesIO(data))
+    return tars
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> InProcessRegistry:
+    """Return a registry with an image of zstd:chunked, which does not serve yet."""
+    place = tmp_path_factory.mktemp("lazy")
+    registry = InProcessRegistry()
+    tars = write_tars(place, busybox_tar)
+    layers = chunked(place, tars)
+    for descriptor, path in layers:
+        registry.blobs["r", str(descriptor.digest)] = path.read_bytes()
+    diff_ids = [f"sha256:{hashlib.sha256(tar.read_bytes()).hexdigest()}" for tar in tars]
+    config = {
+        "architecture": os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+        "os": "linux",
+        "config": {"Cmd": ["/bin/cat", "/d/top"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    }
+    content = json.dumps(config).encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    registry.blobs["r", digest] = content
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": digest, "size": len(content)},
+        "layers": [descriptor.to_json() for descriptor, _ in layers],
+    }
+    registry.manifests["r", "latest"] = MANIFEST, json.dumps(manifest).encode()
+    return registry
+
+
+class Lazy:
+    """An image in a registry that serves, and commands on a storage directory."""
+
+    def __init__(self, registry: InProcessRegistry, storage: Path) -> None:
+        self.registry = registry
+        self.name = f"{registry.host}/r"
+        self.storage = storage
+        self.image: Runner = runner("ch-image", storage)
+        self.sent: list[tuple[int, int]] = []
+        registry.part = self._part
+        registry.requests.clear()
+
+    def _part(self, content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        self.sent.append((start, end))
+        return part_of(content, start, end)
+
+    def run(self, *command: str, **variables: str) -> str:
+        """Run a command in the image; return what it prints."""
+        run = runner("ch-run", self.storage)
+        return run(self.name, "--", *command, env=variables).stdout
+
+    @property
+    def incomplete(self) -> int:
+        """The number of layers that are not all here."""
+        return len([*self.storage.glob("layers/*/here")])
+
+
+def started(lazy: Lazy, *words: str) -> "subprocess.Popen[str]":
+    """Start a command in the image, with pipes."""
+    return subprocess.Popen(
+        [*command("ch-run"), lazy.name, "--", *words],
+        env={**os.environ, "CH_IMAGE_STORAGE": str(lazy.storage)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture
+def lazy(made: InProcessRegistry, tmp_path: Path) -> Generator[Lazy]:
+    with made.serve():
+        yield Lazy(made, tmp_path / "storage")
+
+
+def test_it_starts_before_it_is_here(lazy: Lazy) -> None:
+    pulled = lazy.image("pull", "--lazy", lazy.name)
+    assert "pulled whole: layer 3 (small)" in pulled.stderr
+    assert lazy.incomplete == 2
+    assert len(lazy.registry.requests) <= 10
+    assert sum(end - start for start, end in lazy.sent) < 100_000
+    assert " % here" in lazy.image("list", "-l").stdout
+    # What it reads comes, and no more.
+    assert lazy.run("cat", "/d/top", CH_RUN_LAZY="ondemand") == "top"
+    assert lazy.incomplete == 2
+    assert sum(end - start for start, end in lazy.sent) < 4 << 20
+    assert lazy.run("ls", "/d", CH_RUN_LAZY="ondemand") == "top\n"
+    # The pull brings the rest.
+    lazy.image("pull", lazy.name)
+    assert lazy.incomplete == 0
+    lazy.registry.requests.clear()
+    digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    printed = lazy.run("sha256sum", "/noise", "/more")
+    assert [line.split()[0] for line in printed.splitlines()] == digests
+    assert lazy.registry.requests == []
+    assert "here" not in lazy.image("list", "-l").stdout
+
+
+def test_the_rest_comes_while_it_runs(lazy: Lazy) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    printed = lazy.run("sha256sum", "/noise", "/more")
+    assert [line.split()[0] for line in printed.splitlines()] == digests
+    until(lambda: not lazy.incomplete or not lazy.run("sleep", "1"))
+    total = sum(len(data) for data in lazy.registry.blobs.values())
+    assert sum(end - start for start, end in lazy.sent) <= 1.2 * total
+
+
+def test_a_deleted_image_runs_on(lazy: Lazy) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    script = "echo ready; read line; sha256sum </noise"
+    with started(lazy, "sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        lazy.image("delete", lazy.name)
+        printed, _ = process.communicate("\n", timeout=60)
+    assert printed.split()[0] == hashlib.sha256(NOISE).hexdigest()
+
+
+def test_a_table_that_lies(lazy: Lazy, tmp_path: Path) -> None:
+    """Start by the table, find out that the tar is another, and never start so again."""
+    media_type, content = lazy.registry.manifests["r", "latest"]
+    manifest = json.loads(content)
+    layer = Descriptor.from_json(manifest["layers"][0])
+    blob = tmp_path / "blob"
+    blob.write_bytes(lazy.registry.blobs["r", str(layer.digest)])
+
+    def lie(entries: list[dict[str, object]]) -> None:
+        (entry,) = (entry for entry in entries if entry["name"] == "old")
+        entry["mode"] = 0o4755
+
+    other, path = forged(layer, blob, lie)
+    manifest["layers"][0] = other.to_json()
+    lazy.registry.blobs["r", str(other.digest)] = path.read_bytes()
+    lazy.registry.manifests["r", "lies"] = media_type, json.dumps(manifest).encode()
+    name = f"{lazy.name}:lies"
+    assert "pulled whole: layer 3 (small)" in lazy.image("pull", "--lazy", name).stderr
+    run = runner("ch-run", lazy.storage)
+    assert run(name, "--", "cat", "/d/top", env={"CH_RUN_LAZY": "ondemand"}).stdout == "top"
+    lazy.name = name
+    with started(lazy, "sh", "-c", "read line") as process:  # the rest comes meanwhile
+        until(lambda: [*lazy.storage.glob("layers/*/refused")])
+        printed, _ = process.communicate("\n", timeout=60)
+    assert "its table of contents is not true: old: mode" in printed
+    done = run(name, "--", "true", check=False)
+    assert done.returncode != 0
+    assert "its table of contents is not true: old: mode" in done.stderr
+    assert "hint: pull it again, without --lazy" in done.stderr
+    assert "1 (its table of contents is not true)" in lazy.image("pull", "--lazy", name).stderr
+    assert run(name, "--", "stat", "-c", "%a", "/noise").stdout == "644\n"
+
+
+def test_a_missing_image_is_pulled(lazy: Lazy) -> None:
+    run = runner("ch-run", lazy.storage)
+    words = (lazy.name, "--", "cat", "/d/top")
+    assert "image not found" in run(*words, check=False).stderr
+    done = run("--lazy=never", *words, check=False)
+    assert "--lazy: no such way: never" in done.stderr
+    assert "hint: one of: no, yes, ondemand" in done.stderr
+    done = run(*words, check=False, env={"CH_RUN_LAZY": "maybe"})
+    assert "$CH_RUN_LAZY: no such way: maybe" in done.stderr
+    done = run("--lazy", f"{lazy.name}:other", "--", "true", check=False)
+    assert f"can't run {lazy.name}:other: not in registry" in done.stderr
+    assert run("--lazy=ondemand", *words).stdout == "top"
+    assert lazy.incomplete == 2
+    lazy.image("delete", lazy.name)
+    assert run(*words, env={"CH_RUN_LAZY": "ondemand"}).stdout == "top"
+    lazy.image("delete", lazy.name)
+    sundog = runner("sundog", lazy.storage)
+    printed = sundog("run", "--rm", "--pull=lazy", lazy.name, env={"CH_RUN_LAZY": "ondemand"})
+    assert printed.stdout == "top"
+    assert lazy.incomplete == 2
+
+
+def test_a_build_on_it(lazy: Lazy, tmp_path: Path) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {lazy.name}\nRUN cat /d/top >/copy\nCOPY --from={lazy.name} /noise /again\n"
+    )
+    lazy.image("build", "-t", "made", tmp_path)
+    lazy.name = "made"
+    printed = lazy.run("sha256sum", "/again").split()[0]
+    assert printed == hashlib.sha256(NOISE).hexdigest()
+    assert lazy.run("cat", "/copy") == "top"
