@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.base.record.span_table import SPAN_LIMIT, SPANS_HEAD, SpanTable
+from sundog.base.record.span_table import SPAN, SPAN_LIMIT, SPANS_HEAD, SPANS_MAGIC, SpanTable
 from sundog.errors import ArchiveError, ContentMismatch, StoreError
+from sundog.image.layer.blob_check import check_gzip_layer
+from sundog.image.layer.compressing import ZstdFrames
+from sundog.image.layer.compression import zstd_decompressor
 from sundog.image.layer.gzip_index import SPAN_SIZE, index_gzip, read_gzip_index
 from sundog.image.layer.limits import Meter
 from sundog.image.oci.descriptor import Descriptor
@@ -174,3 +177,35 @@ def test_spans_are_bounded() -> None:
     table = SpanTable(bytes(head), len(blob))
     with pytest.raises(StoreError, match="is wrong"):
         table.span(table.count - 1)
+
+
+def with_other_bytes(head: bytes) -> bytes:
+    """Change the digest of a span."""
+    at = SPANS_HEAD.size + SPAN.size - 1
+    return head[:at] + bytes((head[at] ^ 1,)) + head[at + 1 :]
+
+
+def with_set_id(head: bytes) -> bytes:
+    """Let the table of contents say that a file is set-id."""
+    start = SPANS_HEAD.size + SPAN.size * SpanTable(head, 1 << 20).count
+    size = int.from_bytes(head[start : start + 8], "little")
+    text = zstd_decompressor().decompress(head[start + 8 :], size)
+    changed = text.replace(b'"mode":420', b'"mode":2541', 1)
+    packed = len(changed).to_bytes(8, "little") + ZstdFrames().piece(changed)
+    _, count, tar, _ = SPANS_HEAD.unpack_from(head)
+    begin = SPANS_HEAD.pack(SPANS_MAGIC, count, tar, len(packed))
+    return begin + head[SPANS_HEAD.size : start] + packed
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"), [(with_other_bytes, "span 0 differs"), (with_set_id, "small: mode")]
+)
+def test_an_index_that_lies(
+    change: Callable[[bytes], bytes], complaint: str, tmp_path: Path
+) -> None:
+    blob = MAKERS["best"]()
+    (tmp_path / "blob").write_bytes(blob)
+    head, _ = indexed(blob)
+    check_gzip_layer(bytes(tmp_path / "blob"), described(blob), DIFF_ID, head)
+    with pytest.raises(ContentMismatch, match=complaint):
+        check_gzip_layer(bytes(tmp_path / "blob"), described(blob), DIFF_ID, change(head))
