@@ -19,12 +19,13 @@ class PieceCache:
     ``make`` makes what is not here: one thread does, and others wait for it.
     """
 
-    __slots__ = ("_kept", "_large", "_lock", "_make", "_making")
+    __slots__ = ("_kept", "_large", "_lock", "_make", "_making", "_size")
 
     def __init__(self, make: Callable[[int], bytes]) -> None:
         self._make = make
         self._lock = allocate_lock()  # for what follows
         self._kept: dict[int, bytes] = {}  # the one used last is the last
+        self._size = 0  # of all
         self._making: dict[int, LockType] = {}  # number → a lock that its maker holds
         self._large = allocate_lock()
 
@@ -59,6 +60,6 @@ class PieceCache:
 
     def _keep(self, number: int, contents: bytes) -> None:
         self._kept[number] = contents
-        size = sum(map(len, self._kept.values()))
-        while size > _KEPT and len(self._kept) > 1:
-            size -= len(self._kept.pop(next(iter(self._kept))))
+        self._size += len(contents)
+        while self._size > _KEPT and len(self._kept) > 1:
+            self._size -= len(self._kept.pop(next(iter(self._kept))))
