@@ -101,6 +101,32 @@ def test_a_running_container_keeps_its_image(
     assert old("list").stdout == ""
 
 
+def test_the_configuration_bounds_builds(old: Runner, storage: Path, tmp_path: Path) -> None:
+    """What was used in the last hour stays."""
+    settings = tmp_path / "settings" / "sundog" / "sundog.toml"
+    settings.parent.mkdir(parents=True)
+    own = {"XDG_CONFIG_HOME": str(tmp_path / "settings")}
+
+    def build(text: str) -> str:
+        settings.write_text(text)
+        (tmp_path / "Dockerfile").write_text("FROM bb\nRUN echo new >/new\n")
+        return old("build", "-t", "new", tmp_path, env=own).stderr
+
+    assert "storage:" not in build("[messages]\nhint = 'x'\n")
+    assert len(os.listdir(storage / "layers")) == 4
+    done = build("[gc]\nkeep_days = 3\n")
+    assert done.splitlines()[-1] == "storage: removed what was used least recently: 1, 5 B"
+    assert old("list").stdout == "app\nbb\nnew\n"
+    assert "storage: removed" in build("[gc]\nmax_size = '0'\nall = true\n")
+    assert old("list").stdout == "bb\nnew\n"  # bb was used by the build
+    settings.write_text("[gc]\nmax_size = 5\n")
+    refused = old("gc", env=own, check=False)
+    assert refused.returncode == 1
+    assert "gc.max_size: expected a size such as 50G or 1.5T, in powers of 1024" in refused.stderr
+    settings.write_text("[gc]\nkeep_days = 3\n")
+    assert old("gc", env=own).stdout.startswith("freed 0 B of ")
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

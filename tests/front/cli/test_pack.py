@@ -126,7 +126,7 @@ def test_its_layers_leave_as_those_of_trees(made: Path, tmp_path: Path) -> None:
 
 def test_it_is_pushed_as_one_of_trees(made: Path, tmp_path: Path, flavours: Flavours) -> None:
     """Each from a storage of its own, so that none leaves as the other has."""
-    layers = []
+    layers, path = [], ""
     for name in ("plain", "bb"):
         copy_storage(made, tmp_path / name)
         remote = f"{flavours.http}/packed/{name}"

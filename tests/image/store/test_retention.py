@@ -1,4 +1,4 @@
-"""What leaves a store so that it stays in bounds."""
+"""Things leave a store so that it stays in bounds."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""What needs space in a store, and when it was used last."""
+"""The space that each thing in a store needs, and the time of its last use."""
 
 import os
 import time

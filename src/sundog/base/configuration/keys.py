@@ -107,12 +107,28 @@ SITE_HINT = Key(
     *("messages", "hint", "text"),
     "the site's own line below each error: whom to ask",
 )
+GC_KEEP_DAYS = Key(
+    *("gc", "keep_days", "days"),
+    "after a build or a pull, what was not used for so long is removed from storage",
+    option="--keep-days",
+)
+GC_MAX_SIZE = Key(
+    *("gc", "max_size", "bytes"),
+    "then, what was used least recently, until no more is left",
+    option="--max-size",
+)
+GC_ALL = Key(
+    *("gc", "all", "boolean"),
+    "whether images are removed, too",
+    option="--all",
+)
 
 KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
     *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE),
     *(BUILD_FORCE, BUILD_RETRY),
     SITE_HINT,
+    *(GC_KEEP_DAYS, GC_MAX_SIZE, GC_ALL),
 )
 # The paths of those whose values add up.
 ADDING = frozenset(key.path for key in KEYS if key.adds_up)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sundog.base.configuration.keys import NO, YES
 from sundog.base.configuration.templates import is_template
+from sundog.base.spelling import byte_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _DIGITS = "0123456789"
 _UNITS = ("", "k", "m", "g", "t", "%")  # tmpfs(5)
 _SIZE_DIGITS = 15
 _PER_CENT_LIMIT = 100
+_DAYS_LIMIT = 36500
 
 
 class Kind:
@@ -114,6 +116,12 @@ def _truth(value: object) -> Values | None:
     return YES if value else NO
 
 
+def _days(value: object) -> Values | None:
+    if type(value) is not int or not 0 <= value <= _DAYS_LIMIT:
+        return None
+    return (b"%d" % value,)
+
+
 KINDS = {
     "paths": _listed(f"a list of at most {_LIST_LIMIT} absolute paths", _is_path),
     "accounts": _listed(
@@ -133,5 +141,9 @@ KINDS = {
     "size": _single("a size as of tmpfs(5), such as 40m, 2g or 12%", _is_size),
     "text": _single(f"one line of at most {_TEXT_LIMIT} characters", _is_line),
     "word": _single("a word", _is_word),
+    "days": Kind(f"a number of days, from 0 to {_DAYS_LIMIT}", _days),
+    "bytes": _single(
+        "a size such as 50G or 1.5T, in powers of 1024", lambda text: byte_count(text) is not None
+    ),
     "boolean": Kind("true or false", _truth),
 }

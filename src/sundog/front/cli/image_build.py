@@ -13,6 +13,7 @@ from sundog.front.cli.build_context import find_context
 from sundog.front.cli.build_facts import chosen_annotations, environment_of
 from sundog.front.cli.build_jobs import chosen_jobs
 from sundog.front.cli.build_platforms import build_platforms
+from sundog.front.cli.kept_bounds import keep_in_bounds
 from sundog.front.cli.registries import (
     ALWAYS,
     ATTEMPTS,
@@ -55,7 +56,11 @@ if TYPE_CHECKING:
 def run(arguments: BuildArguments, report: Report) -> int:
     """Build an image; return the exit status."""
     with ExitStack() as stack:
-        return _build(arguments, report, stack)
+        status = _build(arguments, report, stack)
+    is_looked_at = arguments.dry_run or arguments.parse_only or arguments.check_only
+    if status == 0 and not is_looked_at:
+        keep_in_bounds(arguments, report)
+    return status
 
 
 def _build(arguments: BuildArguments, report: Report, stack: ExitStack) -> int:

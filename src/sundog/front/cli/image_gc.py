@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 
+from sundog.base.configuration.holding import read_configuration
+from sundog.front.cli.kept_bounds import configured_bounds, takes_images
 from sundog.front.cli.output import human_size, print_json, print_line, print_table
 from sundog.image.oci.timestamps import timestamp
 from sundog.image.store.retention import EVERYTHING, Bounds, clear_out, plan_for
@@ -22,12 +25,19 @@ _DAY = len("2026-11-26")
 
 def run(arguments: CollectArguments, report: Report) -> int:
     """Remove things, or tell what would be removed; return the exit status."""
-    bounds = EVERYTHING
+    takes_all = arguments.all
     if arguments.keep_days is not None or arguments.max_size is not None:
         bounds = Bounds.of(arguments.keep_days, arguments.max_size)
+    else:
+        holding = read_configuration(os.environb)
+        for line in holding.warnings:
+            report.warning(line)
+        configured = configured_bounds(holding)
+        bounds = configured or EVERYTHING
+        takes_all |= configured is not None and takes_images(holding)
     look = plan_for if arguments.dry_run else clear_out
     with report.watched("deleting"), Store.open(arguments.storage_path()) as store:
-        plan = look(store, bounds, lambda _: arguments.all)
+        plan = look(store, bounds, lambda _: takes_all)
     if plan.is_busy:
         report.warning("another command uses the storage directory: no image is removed now")
     described = [_described(leaving) for leaving in plan.leaving]
@@ -45,7 +55,7 @@ def run(arguments: CollectArguments, report: Report) -> int:
         verb = "would free" if arguments.dry_run else "freed"
         print_line(f"{verb} {freed} of {human_size(plan.total)}")
     if plan.left > bounds.limit:
-        instead = "" if arguments.all else ", or are images, which --all removes"
+        instead = "" if takes_all else ", or are images, which --all removes"
         report.warning(
             f"{human_size(plan.left)} are left, more than {human_size(math.ceil(bounds.limit))}: "
             f"containers or commands use them{instead}"

@@ -13,6 +13,7 @@ from sundog.base.record.names import (
     split_reference,
 )
 from sundog.errors import UsageError
+from sundog.front.cli.kept_bounds import keep_in_bounds
 from sundog.front.cli.output import print_line
 from sundog.front.cli.registries import HOST, open_session, pull_options
 from sundog.image.builder.bases import SCRATCH, scratch_config
@@ -54,6 +55,7 @@ def run(arguments: PullArguments, report: Report) -> int:
                 store.images.put(Image(canonical_name(name), name, config, (), f"pull {SCRATCH}"))
             else:
                 pull(store, session, reference, name, options=options, report=report)
+    keep_in_bounds(arguments, report)
     report.info("done")
     return 0
 

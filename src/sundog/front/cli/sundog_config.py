@@ -80,7 +80,9 @@ def _described(holding: Holding, key: Key) -> str:
     shown: object = values if KINDS[key.kind].is_list else values[0]
     if key.kind == "boolean":
         shown = holding.values(key) == YES
-    # A string of JSON is one of TOML, and so is a truth.
+    elif key.kind == "days":
+        shown = int(values[0])
+    # A string of JSON is one of TOML, and so is a truth or a number.
     return f"{key.path} = {json.dumps(shown, ensure_ascii=False)}  # {source}"
 
 

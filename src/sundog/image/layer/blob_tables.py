@@ -3,7 +3,7 @@
 The manifest's annotation has the digest of the table.  Without it, a blob counts as having none:
 a table that only the blob's end vouches for could be anybody's.
 
-Specification: stargz-snapshotter, docs/estargz.md; containers/storage, pkg/chunked.
+Specification: stargz-snapshotter, "eStargz"; containers/storage, pkg/chunked.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Equal archives give equal bytes.  A file's data begin a new piece, and a large file has several, so
 that a reader need not unpack what it does not read.
 
-Specification: stargz-snapshotter, docs/estargz.md; containers/storage, pkg/chunked.
+Specification: stargz-snapshotter, "eStargz"; containers/storage, pkg/chunked.
 """
 
 from __future__ import annotations

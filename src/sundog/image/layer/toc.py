@@ -3,7 +3,7 @@
 eStargz and zstd:chunked have nearly the same table, in JSON: ``entries`` is a list of objects, in
 the order of the archive.  Other members of the object mean nothing here.
 
-Specification: stargz-snapshotter, docs/estargz.md, "TOC"; containers/storage, pkg/chunked.
+Specification: stargz-snapshotter, "eStargz", "TOC"; containers/storage, pkg/chunked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What leaves a store so that it stays in bounds: least recently used first.
+"""Things leave a store so that it stays in bounds: the least recently used first.
 
 A layer's bytes are free when the last item that keeps it has gone.  So a layer that several images
 share counts once.  These never go: what a container that is kept needs, an image that a container
@@ -61,7 +61,7 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What leaves a store, in this order.
+    """The things that leave a store, in this order.
 
     ``total`` are the bytes of the store before, ``left`` those afterwards.  ``is_busy``: another
     command uses layers, so images stay.
@@ -109,13 +109,16 @@ def plan(space: Space, bounds: Bounds, may_go: Callable[[Item], bool]) -> Plan:
 
 
 def plan_for(
-    store: Store, bounds: Bounds, may_go: Callable[[Item], bool] = lambda _: False
+    store: Store,
+    bounds: Bounds,
+    may_go: Callable[[Item], bool] = lambda _: False,
+    until: float = math.inf,
 ) -> Plan:
     """Return what leaves ``store``; of images, only those that no container uses and ``may_go``.
 
-    While another command uses layers, no image leaves.
+    While another command uses layers, no image leaves.  Raises TimeoutError as ``measure``.
     """
-    space = measure(store)
+    space = measure(store, until)
     chosen = {item.names for item in space.images if may_go(item)}
     is_busy = bool(chosen) and not store.is_idle()
     if is_busy:

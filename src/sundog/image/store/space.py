@@ -1,4 +1,4 @@
-"""What needs space in a store, and when it was used last.
+"""The space that each thing in a store needs, and the time of its last use.
 
 A start notes the use of its image: ``record.stack``.  So do the commands that take an image, a
 result of the build cache or a cache mount.  A note may be an hour older than the last use.
@@ -6,7 +6,9 @@ result of the build cache or a cache mount.  A note may be an hour older than th
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What needs space in a store.
+    """All that needs space in a store.
 
     ``sizes`` are the bytes of all layers and flattened trees.  Containers keep the layers
     ``kept``, and have changed ``changed`` bytes since their last starts.  ``downloads`` are the
@@ -102,11 +104,19 @@ def by_image(space: Space) -> Sequence[ImageSpace]:
     return found
 
 
-def measure(store: Store) -> Space:
-    """Look at all that is in ``store``, whose layers stay until it is closed."""
+def measure(store: Store, until: float = math.inf) -> Space:
+    """Look at all that is in ``store``, whose layers stay until it is closed.
+
+    Raises TimeoutError if the sizes of layers are not known at the time ``until`` of the monotonic
+    clock.
+    """
     store.hold()
     infos = store.layers.sound()
-    sizes = {layer: store.layers.stored_size(layer) for layer in infos}
+    sizes = {}
+    for layer in infos:
+        if time.monotonic() > until:
+            raise TimeoutError
+        sizes[layer] = store.layers.stored_size(layer)
     for name in os.listdir(store.at(b"trees")):
         sizes[_TREE + os.fsdecode(name)] = _size(store, store.at(b"trees", name))
     images = list(_images(store))
@@ -150,12 +160,12 @@ def _results(
             if layer in used:
                 used[layer] = max(used[layer], image.last_use)
     depths = {}
-    for layer, time in list(used.items()):
+    for layer, last in list(used.items()):
         below = list(_below(layer, infos))
         depths[layer] = len(below)
         for parent in below:
             if parent in used:
-                used[parent] = max(used[parent], time)
+                used[parent] = max(used[parent], last)
     for layer, found in keys.items():
         name = infos[layer].instruction if layer in infos else ""
         yield Item(RESULT, name or layer, tuple(found), used[layer], (layer,), rank=depths[layer])

@@ -29,8 +29,8 @@ _MESSAGE = Struct("PIPNPNi0P")  # struct msghdr
 _PART = Struct("PN")  # struct iovec
 _CONTROL = Struct("Niii0N")  # struct cmsghdr, and a descriptor
 _CONTROL_LENGTH = 20
-SOL_SOCKET, SCM_RIGHTS = 1, 1
-MSG_CMSG_CLOEXEC = 0x40000000
+_SOL_SOCKET, _SCM_RIGHTS = 1, 1
+_MSG_CMSG_CLOEXEC = 0x40000000
 
 
 def serve_given(begin: Callable[[int], int], opened: Callable[[int, int, int], Service]) -> None:
@@ -67,9 +67,10 @@ def _receive_device(channel: int) -> tuple[int, int, int]:
     text, control = bytearray(DEVICE_MESSAGE.size), bytearray(_CONTROL.size)
     part = bytearray(_PART.pack(address(text), len(text)))
     message = bytearray(_MESSAGE.pack(0, 0, address(part), 1, address(control), len(control), 0))
-    received = libc_call("recvmsg", channel, address(message), MSG_CMSG_CLOEXEC)
+    received = libc_call("recvmsg", channel, address(message), _MSG_CMSG_CLOEXEC)
     length, level, kind, device = _CONTROL.unpack(control)
-    if received != len(text) or (length, level, kind) != (_CONTROL_LENGTH, SOL_SOCKET, SCM_RIGHTS):
+    wanted = _CONTROL_LENGTH, _SOL_SOCKET, _SCM_RIGHTS
+    if received != len(text) or (length, level, kind) != wanted:
         raise SundogError("no device")
     _, uid, gid, _ = DEVICE_MESSAGE.unpack(text)
     return device, uid, gid
