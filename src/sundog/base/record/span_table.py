@@ -31,10 +31,10 @@ SPANS_MAGIC = b"sundog-spans 1\n\0"
 SPANS_HEAD = Struct("<16s3Q")
 SPAN = Struct("<3Q2I32s")
 SPAN_LIMIT = 64 << 20  # bytes of the tar in a span, and of the blob
-PACKED_WINDOW_LIMIT = 64 << 10
+_PACKED_WINDOW_LIMIT = 64 << 10
 
 
-class Span:
+class _Span:
     """A span of a tar; ``end`` and ``blob_end`` are where the next one begins."""
 
     __slots__ = ("bits", "blob_end", "blob_offset", "digest", "end", "length", "offset", "window")
@@ -70,17 +70,17 @@ class SpanTable:
         self._data = data
         self._blob_size = blob_size
 
-    def span(self, number: int) -> Span:
+    def span(self, number: int) -> _Span:
         """Return a span by its number.  Raises StoreError."""
         fields = self._fields(number)
         end, blob_end = self.size, self._blob_size
         if number + 1 < self.count:
             end, blob_end = self._fields(number + 1)[:2]
-        span = Span(fields, end=end, blob_end=blob_end)
+        span = _Span(fields, end=end, blob_end=blob_end)
         if (
             not 0 < span.end - span.offset <= SPAN_LIMIT
             or not 0 < span.blob_end - span.blob_offset <= SPAN_LIMIT
-            or span.length > PACKED_WINDOW_LIMIT
+            or span.length > _PACKED_WINDOW_LIMIT
             or span.bits > 7
         ):
             raise _damaged(f"span {number} is wrong")

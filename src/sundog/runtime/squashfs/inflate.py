@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 WINDOW_LIMIT = 32768
-RAW, GZIP = -15, 31  # windowBits of inflateInit2
+_RAW, GZIP = -15, 31  # windowBits of inflateInit2
 _Z_NO_FLUSH, _Z_BLOCK = 0, 5
 _Z_OK, _Z_STREAM_END, _Z_BUF_ERROR = 0, 1, -5
 _END_OF_BLOCK, _LAST_BLOCK, _BITS = 128, 64, 7  # in data_type
@@ -96,7 +96,7 @@ class Inflating:
     __slots__ = ("_in", "_left", "_stream", "_zlib", "at_block", "bits", "ended")
 
     def __init__(self, form: int) -> None:
-        """Begin a stream of this form: RAW or GZIP.  Raises OSError, and ValueError."""
+        """Begin a stream of this form: _RAW or GZIP.  Raises OSError, and ValueError."""
         self._zlib = _library()
         self._stream = (_Octet * _Z_STREAM.size)()
         self._in: Any = None  # what zlib reads from
@@ -111,7 +111,7 @@ class Inflating:
         self._zlib.end(byref(self._stream))
 
     def begin_at(self, bits: int, first: int, window: bytes) -> None:
-        """Begin a RAW stream at a block: ``bits`` of the byte ``first`` belong to it."""
+        """Begin a _RAW stream at a block: ``bits`` of the byte ``first`` belong to it."""
         if bits and self._zlib.prime(byref(self._stream), bits, first >> (8 - bits)):
             raise ValueError("zlib takes no bits")
         if window and self._zlib.set_window(byref(self._stream), window, len(window)):
@@ -181,7 +181,7 @@ def inflate_span(data: bytes, bits: int, window: bytes, size: int) -> bytes:
     ``data`` begins with the byte of which the last ``bits`` belong to the block, or, if there are
     none, with the block; members of gzip may follow the one that it is in.  Raises ValueError.
     """
-    stream = Inflating(RAW)
+    stream = Inflating(_RAW)
     try:
         stream.feed(data)
         if bits:
