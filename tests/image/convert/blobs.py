@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sundog.base.record.layer_path import LAYER_FILE, LayerPath, link_tree
+from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, LayerPath, link_tree
 from sundog.image.layer.blob_layer import write_blob_layer
-from sundog.image.layer.blob_tables import CHUNKED_DIGEST, CHUNKED_PLACE, read_table
+from sundog.image.layer.blob_tables import CHUNKED_DIGEST, CHUNKED_PLACE, BlobTable, read_table
 from sundog.image.layer.compression import zstd_decompressor
+from sundog.image.layer.gzip_index import GzipTable, read_gzip_index
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.store.layer_ids import LayerId, blob_layer_id
@@ -71,11 +72,22 @@ def chunked(place: Path, tars: Sequence[Path]) -> list[tuple[Descriptor, Path]]:
     return layers_of(place / "chunked")
 
 
-def put_blob(store: Store, layer: Descriptor, blob: Path, below: Sequence[LayerId] = ()) -> LayerId:
-    """Put a layer into the store as the blob that it is."""
+def put_blob(
+    store: Store,
+    layer: Descriptor,
+    blob: Path,
+    below: Sequence[LayerId] = (),
+    spans: bytes = b"",
+) -> LayerId:
+    """Put a layer into the store as the blob that it is; ``spans`` is the index of a gzip."""
     draft = store.scratch.new()
     data = blob.read_bytes()
-    table = read_table(layer, lambda offset, size: data[offset : offset + size])
+    table: BlobTable | GzipTable
+    if spans:
+        table = read_gzip_index(spans, len(data))
+        Path(os.fsdecode(draft + LAYER_SPANS)).write_bytes(spans)
+    else:
+        table = read_table(layer, lambda offset, size: data[offset : offset + size])
     made = write_blob_layer(draft, table, store.layers.paths(below))
     Path(os.fsdecode(draft + LAYER_FILE)).write_bytes(data)
     identity = blob_layer_id(os.urandom(10).hex(), table.digest)

@@ -1,5 +1,6 @@
 """Layers that are blobs with a table of contents: they show what they unpack to."""
 
+import gzip
 import json
 import os
 import random
@@ -9,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from sundog.image.layer.below import LayerTree
-from sundog.image.layer.blob_check import check_blob_layer
+from sundog.image.layer.blob_check import check_blob_layer, check_gzip_layer
 from sundog.image.layer.compression import open_decompressed
+from sundog.image.layer.gzip_index import index_gzip
+from sundog.image.layer.limits import Meter
 from sundog.image.layer.unpack import unpack
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
+from sundog.image.oci.media_types import OCI_LAYER_GZIP
 from sundog.image.store.layer_ids import LayerId
 from sundog.image.store.store import Store
 from sundog.image.store.tree_work import finish_draft, new_tree
@@ -51,11 +55,32 @@ CONTENTS = [
 ]
 
 
-def check(store: Store, tars: Sequence[Path], place: Path) -> None:
+Made = tuple[Descriptor, Path, bytes]  # a blob, its file, and its index if it is an ordinary gzip
+
+
+def by_skopeo(place: Path, tars: Sequence[Path]) -> list[Made]:
+    return [(*each, b"") for each in chunked(place, tars)]
+
+
+def gzipped(place: Path, tars: Sequence[Path]) -> list[Made]:
+    found = []
+    for number, tar in enumerate(tars):
+        blob = place / f"{number}.tar.gz"
+        blob.write_bytes(gzip.compress(tar.read_bytes()))
+        digest, size = Digest.of(blob.read_bytes()), blob.stat().st_size
+        layer, diff_id = Descriptor(OCI_LAYER_GZIP, digest, size), str(Digest.of(tar.read_bytes()))
+        with open(blob, "rb", buffering=0) as opened:
+            index = b"".join(index_gzip(opened, layer, diff_id, Meter()))
+        check_gzip_layer(bytes(blob), layer, diff_id, index)
+        found.append((layer, blob, index))
+    return found
+
+
+def check(store: Store, tars: Sequence[Path], made: Sequence[Made]) -> None:
     trees: list[LayerId] = []
     blobs: list[LayerId] = []
-    for tar, (layer, blob) in zip(tars, chunked(place, tars), strict=True):
-        blobs.append(put_blob(store, layer, blob, blobs))
+    for tar, (layer, blob, index) in zip(tars, made, strict=True):
+        blobs.append(put_blob(store, layer, blob, blobs, index))
         trees.append(put_tree(store, tar, trees))
     layers = store.layers
     pairs = [(layers.tree(o), layers.tree(n)) for o, n in zip(trees, blobs, strict=True)]
@@ -76,11 +101,18 @@ def test_skopeo_chunked(store: Store, tmp_path: Path) -> None:
         kept = [entry for entry in entries if is_utf8(entry)]
         tar.write_bytes(archive(*kept, *(CONTENTS if not number else ())).getvalue())
         tars.append(tar)
-    check(store, tars, tmp_path)
+    check(store, tars, by_skopeo(tmp_path, tars))
+
+
+def test_gzip(store: Store, tmp_path: Path) -> None:
+    tars = [tmp_path / "lower", tmp_path / "upper"]
+    tars[0].write_bytes(archive(*LOWER, *CONTENTS).getvalue())
+    tars[1].write_bytes(archive(*UPPER).getvalue())
+    check(store, tars, gzipped(tmp_path, tars))
 
 
 def test_an_image(store: Store, busybox_tar: Path, tmp_path: Path) -> None:
-    check(store, [busybox_tar], tmp_path)
+    check(store, [busybox_tar], by_skopeo(tmp_path, [busybox_tar]))
 
 
 # Blobs of LOWER as ctr-remote 0.14.3 makes them (`images convert`), with their descriptors.

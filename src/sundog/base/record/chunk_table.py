@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _CHUNKS_MAGIC = b"sundog-chunks 1\n"
 _CHUNKS_HEAD = Struct("<16s2Q")
 _CHUNK = Struct("<2Q4I32s")
-ZSTD_FRAMES, GZIP_MEMBERS = range(2)
-_KINDS = (ZSTD_FRAMES, GZIP_MEMBERS)
+ZSTD_FRAMES, GZIP_MEMBERS, GZIP_SPANS = range(3)
+_KINDS = (ZSTD_FRAMES, GZIP_MEMBERS)  # ``span_table`` has the third
 CHUNK_LIMIT = 64 << 20  # bytes of a chunk, or of a piece: they are unpacked in memory
 HOLE_LIMIT = (1 << 32) - 1  # bytes of a chunk of zeros
 

@@ -11,6 +11,7 @@ Beside it are:
     file    the contents of the files: SquashFS, or the blob as a registry has it
     index   all else about them: ``record.layer_index``
     chunks  if ``file`` is a blob, where the contents are in it: ``record.chunk_table``
+    spans   the same for a blob that is an ordinary gzip: ``record.span_table``
 
 A draft of a layer and a cache mount have the same names.
 """
@@ -24,6 +25,7 @@ from sundog.base.record.guesses import OWNERS_KNOWN
 # Relative to the directory.
 LAYER_TREE, LAYER_OWNERS, LAYER_LINKS = b"/tree", b"/owners", b"/links"
 LAYER_FILE, LAYER_INDEX, LAYER_CHUNKS = b"/file", b"/index", b"/chunks"
+LAYER_SPANS = b"/spans"
 SHOWN = b"shown"  # in the storage directory
 _SHOWN_LINK = b"../../%b/" % SHOWN
 

@@ -12,11 +12,14 @@ from collections import deque
 from typing import cast
 
 from sundog.base.record.chunk_table import Chunk
+from sundog.base.record.span_table import SpanTable
 from sundog.errors import ContentMismatch, DigestMismatch
 from sundog.image.layer.blob_layer import planned
 from sundog.image.layer.blob_tables import read_table
 from sundog.image.layer.compression import open_decompressed
+from sundog.image.layer.gzip_index import index_gzip, read_gzip_index
 from sundog.image.layer.header import NANOSECONDS
+from sundog.image.layer.limits import current_meter
 from sundog.image.layer.names import display, normalised
 from sundog.image.layer.tar import TarReader
 from sundog.image.oci.verified import VerifiedReader
@@ -51,6 +54,27 @@ def check_blob_layer(blob: bytes, layer: Descriptor, diff_id: str) -> None:
     if reader.digest != diff_id:
         raise DigestMismatch(f"unpacked, it has digest {reader.digest}, and should have {diff_id}")
     _compare(planned(table.members(), ()), by_tar)
+
+
+def check_gzip_layer(blob: bytes, layer: Descriptor, diff_id: str, index: bytes) -> None:
+    """Compare the complete blob of ``layer``, an ordinary gzip, with its digest and its ``index``.
+
+    Raises as above.  Whoever made the index could choose the windows, and so what a span unpacks
+    to, and its digest; so all is made again.
+    """
+    with open(blob, "rb", buffering=0) as file:
+        real, _ = index_gzip(file, layer, diff_id, current_meter())
+    known, made = SpanTable(index, layer.size), SpanTable(real, layer.size)
+    _compare(
+        planned(read_gzip_index(index, layer.size).members(), ()),
+        planned(read_gzip_index(real, layer.size).members(), ()),
+    )
+    if (known.count, known.size) != (made.count, made.size):
+        raise ContentMismatch("its index has other spans than its tar", _HINT)
+    for number in range(made.count):
+        one, other = known.span(number), made.span(number)
+        if (one.offset, one.digest) != (other.offset, other.digest):
+            raise ContentMismatch(f"its index is not true: span {number} differs", _HINT)
 
 
 def _members_of_tar(
@@ -122,8 +146,9 @@ def _compare(
             raise _differs(path, "its owner, device number, attributes or whiteout")
 
 
-def _cut(chunk: Chunk) -> tuple[int, int, bytes]:
-    return chunk.offset, chunk.length, chunk.digest
+def _cut(chunk: Chunk) -> tuple[int, ...]:
+    place = 0 if chunk.length else chunk.blob_offset  # in the tar, by the index of a gzip
+    return chunk.offset, chunk.length, int.from_bytes(chunk.digest), place
 
 
 def _is_same_time(table: int, tar: int) -> bool:

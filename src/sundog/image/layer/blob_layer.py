@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sundog.base.record.chunk_table import GZIP_SPANS
 from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_INDEX, LAYER_LINKS, LAYER_OWNERS
 from sundog.base.record.links import pack_links
 from sundog.base.record.owners import pack_owners
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sundog.base.record.layer_path import LayerPath
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.blob_tables import BlobTable
+    from sundog.image.layer.gzip_index import GzipTable
     from sundog.image.layer.header import Member
 
 
@@ -40,22 +42,28 @@ class BlobLayer:
 
 
 def write_blob_layer(
-    draft: bytes, table: BlobTable, below: Sequence[LayerPath], meter: Meter | None = None
+    draft: bytes,
+    table: BlobTable | GzipTable,
+    below: Sequence[LayerPath],
+    meter: Meter | None = None,
 ) -> BlobLayer:
     """Write the index, the chunks, the owners and the links of a blob to the directory ``draft``.
 
     ``below`` are the layers below it, the topmost first: drafts, too.  The blob itself, ``file``,
-    and the link ``tree`` are the caller's.  Raises ArchiveError, which names the member, for what a
-    table can't show; such a layer has to be unpacked.  Raises OSError and StoreError.
+    the index of a gzip, ``spans``, and the link ``tree`` are the caller's.  Raises ArchiveError,
+    which names the member, for what a table can't show; such a layer has to be unpacked.  Raises
+    OSError and StoreError.
     """
     tree, owners = planned(table.members(), below, meter)
     index = PlannedIndex(tree, owners, table.kind)
-    for name, parts in {
+    files: dict[bytes, Iterable[bytes | bytearray]] = {
         LAYER_INDEX: index.index.parts(),
-        LAYER_CHUNKS: index.chunks.parts(),
         LAYER_OWNERS: [pack_owners(owners)],
         LAYER_LINKS: [pack_links(index.links)],
-    }.items():
+    }
+    if table.kind != GZIP_SPANS:
+        files[LAYER_CHUNKS] = index.chunks.parts()
+    for name, parts in files.items():
         with open(draft + name, "xb") as file:
             file.writelines(parts)
     root = owners.get(b"")

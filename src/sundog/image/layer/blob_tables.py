@@ -105,7 +105,7 @@ def read_table(blob: Descriptor, read: Read) -> BlobTable:
         place, packed, unpacked = _chunked_place(said, blob.size)
         data = read(place, packed)
         _check(data, digest)
-        files = parse_toc(_unpacked_frame(data, unpacked))
+        files = parse_toc(unpacked_frame(data, unpacked))
         return BlobTable(ZSTD_FRAMES, digest, files, blob.size, place)
     digest = table_digest(blob)
     place = _stargz_place(read, blob.size)
@@ -139,7 +139,7 @@ def _chunked_place(text: str, size: int) -> tuple[int, int, int]:
     return place, packed, unpacked
 
 
-def _unpacked_frame(data: bytes, size: int) -> bytes:
+def unpacked_frame(data: bytes, size: int) -> bytes:
     """Return what one frame of zstd unpacks to, which must be ``size`` bytes."""
     decompressor = zstd_decompressor()
     try:

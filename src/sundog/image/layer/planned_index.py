@@ -5,12 +5,15 @@ from __future__ import annotations
 import stat
 from collections import deque
 
-from sundog.base.record.chunk_table import ChunkTableWriter
+from sundog.base.record.chunk_table import GZIP_SPANS, ChunkTableWriter
 from sundog.base.record.layer_index import INDEX_OPAQUE, IndexEntry, IndexWriter
 from sundog.image.layer.header import NANOSECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sundog.base.record.chunk_table import Chunk
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.planned_tree import PlannedNode, PlannedTree
 
@@ -26,6 +29,7 @@ class PlannedIndex:
         self.index = IndexWriter()
         self.chunks = ChunkTableWriter(kind)
         self.size = 0
+        self._kind = kind
         self._places: dict[int, tuple[int, int]] = {}  # node → its entry, its place
         names: dict[int, int] = {}
         for _, node in tree.walk():
@@ -46,12 +50,16 @@ class PlannedIndex:
                     ahead.append((place, node))
             self.index.set_entries(at, first)
 
+    def _place(self, chunks: Sequence[Chunk]) -> int:
+        """Return the place of a file's contents: see ``chunk_table`` and ``span_table``."""
+        return chunks[0].blob_offset if self._kind == GZIP_SPANS else self.chunks.add(chunks)
+
     def _add(self, name: bytes, node: PlannedNode) -> int:
         seconds, nanoseconds = divmod(node.mtime_ns, NANOSECONDS)
         first, place = self._places.get(id(node), (-1, 0))
         if first < 0 and stat.S_ISREG(node.mode):
             self.size += node.size
-            place = self.chunks.add(node.chunks) if node.chunks else 0
+            place = self._place(node.chunks) if node.chunks else 0
         children = node.children
         nlink = self._names[id(node)]
         if children is not None:

@@ -29,6 +29,11 @@ class Source:
         """The digest of the stream, ``sha256:HEX``, once it has been read to its end."""
         return self._chunks.digest
 
+    @property
+    def position(self) -> int:
+        """The number of bytes handed out so far."""
+        return self.size - len(self._chunk) + self._position
+
     def at_end(self) -> bool:
         """Tell whether the stream has no more bytes."""
         return self._position == len(self._chunk) and not self._refill()

@@ -77,6 +77,11 @@ class TarReader:
         return self._source.size
 
     @property
+    def position(self) -> int:
+        """The bytes of the stream in front of what comes next: of the member's data, say."""
+        return self._source.position
+
+    @property
     def place(self) -> str:
         """The position of the reader, in words: in a member, after one, or at the beginning."""
         if self._name is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class CutTar(Protocol):
-        """What takes the parts of an archive, in order; together they are its bytes."""
+        """A receiver of the parts of an archive, in order; together they are its bytes."""
 
         def raw(self, data: bytes) -> None:
             """Take headers and padding."""

@@ -56,8 +56,12 @@ class TocFile:
         self.end = -1
 
 
-def parse_toc(text: bytes) -> list[TocFile]:
-    """Return the members of a table of contents, in order.  Raises ArchiveError."""
+def parse_toc(text: bytes, *, escapes: bool = False) -> list[TocFile]:
+    """Return the members of a table of contents, in order.  Raises ArchiveError.
+
+    With ``escapes``, it is one of an index of Sundog: names may be any bytes, and a file is one
+    piece without a digest.
+    """
     found: list[TocFile] = []
     try:
         decoded = text.decode()
@@ -73,9 +77,11 @@ def parse_toc(text: bytes) -> list[TocFile]:
                 raise ArchiveError("its table of contents has a chunk of no file")
             _add_chunk(found[-1], entry)
             continue
-        file = TocFile(_member(entry))
+        file = TocFile(_member(entry, escapes=escapes))
         found.append(file)
-        if file.member.kind == "f" and file.member.size:
+        if escapes and file.member.size:
+            file.pieces.append(_number(entry, "offset"))
+        elif file.member.kind == "f" and file.member.size:
             _add_chunk(file, entry)
     return found
 
@@ -122,13 +128,14 @@ def _add_chunk(file: TocFile, entry: Entry) -> None:
     file.digests.append(found)
 
 
-def _member(entry: Entry) -> Member:
+def _member(entry: Entry, *, escapes: bool) -> Member:
     member = Member()
     kind = _KINDS.get(_text(entry, "type"), "")
     name, link = _text(entry, "name"), _text(entry, "linkName")
-    if _LOST in name + link:
+    if not escapes and _LOST in name + link:
         raise ArchiveError(f"{display(name.encode())}: its table has lost a part of the name")
-    member.name, member.link = _encoded(name), _encoded(link)
+    errors = "surrogateescape" if escapes else "strict"
+    member.name, member.link = _encoded(name, errors), _encoded(link, errors)
     if not kind:
         raise ArchiveError(f"{display(member.name)}: an entry of an unknown type")
     member.kind = kind
@@ -139,17 +146,19 @@ def _member(entry: Entry) -> Member:
     member.major = _number(entry, "devMajor", _DEVICE_LIMIT)
     member.minor = _number(entry, "devMinor", _DEVICE_LIMIT)
     member.mtime_ns = _time(_text(entry, "modtime"))
-    member.xattrs = _xattrs(entry.get("xattrs"))
+    member.xattrs = _xattrs(entry.get("xattrs"), errors)
     return member
 
 
-def _xattrs(value: object) -> dict[bytes, bytes]:
+def _xattrs(value: object, errors: str) -> dict[bytes, bytes]:
     if not value:
         return {}
     if type(value) is not dict:
         raise ArchiveError("extended attributes of its table are no object")
     try:
-        return {_encoded(k): base64.b64decode(v or "", validate=True) for k, v in value.items()}
+        return {
+            _encoded(k, errors): base64.b64decode(v or "", validate=True) for k, v in value.items()
+        }
     except (binascii.Error, TypeError, ValueError):
         raise ArchiveError("an extended attribute of its table is not in base64") from None
 
@@ -186,9 +195,9 @@ def _text(entry: Entry, key: str) -> str:
     return value
 
 
-def _encoded(text: str) -> bytes:
+def _encoded(text: str, errors: str) -> bytes:
     try:
-        return text.encode()
+        return text.encode("utf-8", errors)
     except UnicodeEncodeError:  # half of a surrogate pair
         raise ArchiveError("a name in its table of contents is not UTF-8") from None
 

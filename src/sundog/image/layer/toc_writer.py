@@ -29,18 +29,21 @@ class TocWriter:
     """The entries of a table.  ``is_true`` says that it has all that the tar has.
 
     It can't hold names that are not UTF-8, times before year 1 and sparse files, say.  With
-    ``fraction``, times have their nanoseconds.
+    ``fraction``, times have their nanoseconds.  With ``escapes``, names may be any bytes, which
+    Sundog alone reads.
     """
 
-    def __init__(self, *, fraction: bool) -> None:
+    def __init__(self, *, fraction: bool, escapes: bool = False) -> None:
         self.is_true = True
+        self._escapes = escapes
         self._fraction = fraction
         self._entries: list[TocEntry] = []
 
     def add(self, member: Member, records: Mapping[bytes, bytes]) -> TocEntry:
         """Add a member, and return its entry, to which the caller adds where its data are."""
         texts = [member.name, member.link, *member.xattrs]
-        if not all(map(is_utf8, texts)) or any(key.startswith(_OTHERS) for key in records):
+        is_odd = not all(map(is_utf8, texts)) and not self._escapes
+        if is_odd or any(key.startswith(_OTHERS) for key in records):
             self.is_true = False
         numbers = {
             "mode": member.mode,
@@ -50,14 +53,14 @@ class TocWriter:
             "devMajor": member.major if member.kind in "cb" else 0,
             "devMinor": member.minor if member.kind in "cb" else 0,
         }
-        entry: TocEntry = {"type": _TYPES[member.kind], "name": _text(member.name)}
+        entry: TocEntry = {"type": _TYPES[member.kind], "name": self._text(member.name)}
         if member.link and member.kind in "lh":
-            entry["linkName"] = _text(member.link)
+            entry["linkName"] = self._text(member.link)
         entry |= {key: number for key, number in numbers.items() if number}
         entry["modtime"] = self._time(member.mtime_ns)
         if member.xattrs:
             entry["xattrs"] = {
-                _text(name): base64.b64encode(value).decode()
+                self._text(name): base64.b64encode(value).decode()
                 for name, value in sorted(member.xattrs.items())
             }
         self._entries.append(entry)
@@ -70,7 +73,7 @@ class TocWriter:
     def text(self, **more: object) -> bytes:
         """Return the table, with ``more`` members."""
         value = {"version": 1, "entries": self._entries, **more}
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=self._escapes).encode()
 
     def _time(self, nanoseconds: int) -> str:
         seconds, rest = divmod(nanoseconds, NANOSECONDS)
@@ -82,6 +85,5 @@ class TocWriter:
         text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
         return text + f".{rest:09}".rstrip("0").rstrip(".") + "Z"
 
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "replace")
+    def _text(self, name: bytes) -> str:
+        return name.decode("utf-8", "surrogateescape" if self._escapes else "replace")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.cpython import allocate_lock
 from sundog.base.record.chunk_table import ZSTD_FRAMES, ChunkTable
 from sundog.errors import StoreError
+from sundog.runtime.fuse.piece_cache import PieceCache
 from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
 
 TYPE_CHECKING = False
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from mmap import mmap
     from typing import Protocol
-
-    from sundog.base.record.chunk_table import Chunk
 
     class Blob(Protocol):
         """The bytes of a blob.  Threads may share it."""
@@ -35,10 +33,6 @@ if TYPE_CHECKING:
 
             That ends if it goes on for ever.
             """
-
-
-_KEPT = 32 << 20  # bytes of chunks that were read last
-_LARGE = 4 << 20  # bytes of a chunk; of larger ones, one is unpacked at a time
 
 
 class FileBlob:
@@ -64,7 +58,7 @@ class FileBlob:
 class BlobContents:
     """The contents of the files in ``blob``, as the ``table`` of its chunks says."""
 
-    __slots__ = ("_blob", "_chunks", "_kept", "_large", "_lock", "_making", "_sha256", "_unpack")
+    __slots__ = ("_blob", "_cache", "_chunks", "_sha256", "_unpack")
 
     def __init__(self, table: bytes | mmap, blob: Blob) -> None:
         """Load what unpacks it.  Raises StoreError, and ImportError."""
@@ -78,10 +72,7 @@ class BlobContents:
         self._unpack: Callable[[bytes, int], bytes] = (
             zstd_unpacker() if is_zstd else gzip_unpacker()
         )
-        self._lock = allocate_lock()  # for what follows
-        self._kept: dict[int, bytes] = {}  # the chunk used last is the last
-        self._making: dict[int, object] = {}  # chunk → a lock that its reader holds
-        self._large = allocate_lock()
+        self._cache = PieceCache(self._checked)
 
     def read(self, place: int, length: int, offset: int, size: int) -> Sequence[bytes | memoryview]:
         """See ``LayerContents``."""
@@ -98,7 +89,7 @@ class BlobContents:
             if chunk.is_zeros:
                 parts.append(bytes(stop - start))
             else:
-                parts.append(memoryview(self._contents(number, chunk))[start:stop])
+                parts.append(memoryview(self._cache.get(number, chunk.length))[start:stop])
             offset += stop - start
             number += 1
         return parts
@@ -115,43 +106,9 @@ class BlobContents:
         if stop > start:
             self._blob.expect(start, stop - start)
 
-    def _contents(self, number: int, chunk: Chunk) -> bytes:
-        """Return a chunk; each is unpacked by one thread, and others wait for it."""
-        while True:
-            with self._lock:
-                found = self._kept.pop(number, None)
-                if found is not None:
-                    self._kept[number] = found
-                    return found
-                making = self._making.get(number)
-                if making is None:
-                    making = self._making[number] = allocate_lock()
-                    making.acquire()
-                    break
-            with making:  # type: ignore[attr-defined]
-                pass
-        try:
-            if chunk.length > _LARGE:
-                with self._large:
-                    found = self._checked(number, chunk)
-            else:
-                found = self._checked(number, chunk)
-            with self._lock:
-                self._keep(number, found)
-            return found
-        finally:
-            with self._lock:
-                del self._making[number]
-            making.release()
-
-    def _keep(self, number: int, contents: bytes) -> None:
-        self._kept[number] = contents
-        size = sum(map(len, self._kept.values()))
-        while size > _KEPT and len(self._kept) > 1:
-            size -= len(self._kept.pop(next(iter(self._kept))))
-
-    def _checked(self, number: int, chunk: Chunk) -> bytes:
+    def _checked(self, number: int) -> bytes:
         """Fetch and unpack a chunk; if it is wrong, do so again from wherever it may come."""
+        chunk = self._chunks.chunk(number)
         while True:
             packed = self._blob.read(chunk.blob_offset, chunk.blob_length)
             try:

@@ -12,6 +12,7 @@ import os
 from sundog.base.record.magic import IMAGE_HEAD, SQUASHFS_IMAGE, image_kind
 from sundog.errors import StoreError
 from sundog.runtime.fuse.blob_contents import BlobContents, FileBlob
+from sundog.runtime.fuse.span_contents import SpanContents
 from sundog.runtime.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False
@@ -55,15 +56,23 @@ class _SquashfsContents:
 
 
 def open_contents(
-    fd: int, chunks: bytes | mmap | None = None, blob: Blob | None = None
+    fd: int,
+    chunks: bytes | mmap | None = None,
+    blob: Blob | None = None,
+    *,
+    spans: tuple[int, bytes | mmap] | None = None,
 ) -> LayerContents:
     """Return the contents of the open layer file; ``chunks`` is its table if it is a blob.
 
-    ``blob`` has the bytes of a blob that is not all here.
-    Raises SundogError and OSError.
+    ``spans`` is the file of its spans if it is an ordinary gzip, open and mapped.  ``blob`` has the
+    bytes of a blob that is not all here.  Raises SundogError and OSError.
     """
     if chunks is not None:
         return BlobContents(chunks, blob or FileBlob(fd))
+    if spans is not None:
+        windows, table = spans
+        size = os.fstat(fd).st_size
+        return SpanContents(table, blob or FileBlob(fd), size, FileBlob(windows))
     if image_kind(os.pread(fd, IMAGE_HEAD, 0)) != SQUASHFS_IMAGE:
         raise StoreError("damaged layer file: not SquashFS")
     return _SquashfsContents(fd)

@@ -20,7 +20,7 @@ from sundog.base.kernel.files import open_regular
 from sundog.base.kernel.modes import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 from sundog.base.kernel.mounts import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from sundog.base.record.layer_index import INDEX_OPAQUE, IndexEntry, LayerIndex
-from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_INDEX
+from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_INDEX, LAYER_SPANS
 from sundog.base.record.lazy_layer import LAYER_HERE, LAYER_REFUSED
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
@@ -97,9 +97,13 @@ class _OpenedLayer:
                 raise StoreError("damaged layer file: it has another size")
         else:
             chunks = open_regular(layers, name + LAYER_CHUNKS, _PLAINLY)
+            spans = open_regular(layers, name + LAYER_SPANS, _PLAINLY) if chunks < 0 else -1
             self._file = _opened(layers, name + LAYER_FILE)
             self._contents = open_contents(
-                self._file, None if chunks < 0 else _mapped(chunks), blob
+                self._file,
+                None if chunks < 0 else _mapped(chunks),
+                blob,
+                spans=None if spans < 0 else (spans, _mapped(os.dup(spans))),
             )
 
     def contents(self) -> LayerContents:

@@ -1,0 +1,81 @@
+"""The contents of a layer whose file is a gzip of a tar, by its spans: ``record.span_table``.
+
+A span's bytes leave this module only if they have the digest in the table.
+"""
+
+from __future__ import annotations
+
+from sundog.base.record.span_table import SpanTable
+from sundog.errors import StoreError
+from sundog.runtime.fuse.piece_cache import PieceCache
+from sundog.runtime.squashfs.inflate import WINDOW_LIMIT, inflate_span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from mmap import mmap
+
+    from sundog.runtime.fuse.blob_contents import Blob
+
+
+class SpanContents:
+    """The contents of the files in ``blob``, as ``spans`` says; ``windows`` is that file, too."""
+
+    __slots__ = ("_blob", "_cache", "_decompress", "_sha256", "_spans", "_windows")
+
+    def __init__(self, spans: bytes | mmap, blob: Blob, blob_size: int, windows: Blob) -> None:
+        """Look at the table.  Raises StoreError, and OSError without zlib."""
+        # Only a server of such a layer needs them.
+        from hashlib import sha256  # noqa: PLC0415
+        from zlib import decompressobj  # noqa: PLC0415
+
+        self._sha256 = sha256
+        self._decompress = decompressobj
+        self._spans = SpanTable(spans, blob_size)
+        self._blob = blob
+        self._windows = windows
+        self._cache = PieceCache(self._checked)
+
+    def read(self, place: int, length: int, offset: int, size: int) -> Sequence[bytes | memoryview]:
+        """See ``LayerContents``."""
+        at, end = place + offset, place + min(offset + size, length)
+        number = self._spans.find(at)
+        parts: list[bytes | memoryview] = []
+        self._expect(number, end)
+        while at < end:
+            span = self._spans.span(number)
+            if not span.offset <= at < span.end:
+                raise StoreError(f"damaged layer: nothing is at {at} of its tar")
+            stop = min(end, span.end)
+            contents = memoryview(self._cache.get(number, span.end - span.offset))
+            parts.append(contents[at - span.offset : stop - span.offset])
+            at = stop
+            number += 1
+        return parts
+
+    def _expect(self, number: int, end: int) -> None:
+        """Let the spans come up to the byte ``end`` of the tar."""
+        first, last = self._spans.span(number), self._spans.span(self._spans.find(end - 1))
+        start = first.blob_offset - bool(first.bits)
+        self._blob.expect(start, last.blob_end - start)
+
+    def _checked(self, number: int) -> bytes:
+        """Fetch and unpack a span; if it is wrong, do so once more from wherever it may come."""
+        span = self._spans.span(number)
+        start = span.blob_offset - bool(span.bits)
+        while True:
+            packed = self._blob.read(start, span.blob_end - start)
+            window = self._windows.read(span.window, span.length)
+            try:
+                dictionary = self._decompress().decompress(window, WINDOW_LIMIT) if window else b""
+                contents = inflate_span(packed, span.bits, dictionary, span.end - span.offset)
+            except Exception:  # zlib has its own type
+                contents = b""
+            if self._sha256(contents).digest() == span.digest:
+                return contents
+            again = self._blob.discard(start, packed)
+            if not self._windows.discard(span.window, window) and not again:
+                break
+        raise StoreError(
+            f"damaged layer: span {number} of its blob has another digest", "pull the image again"
+        )
