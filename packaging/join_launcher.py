@@ -162,12 +162,12 @@ MODULES = {
     "ch_run_fuse": Joined("sundog.runtime.fuse.program", "serve_one()", is_addition=False),
     "ch_run_layers": Joined(
         "sundog.runtime.fuse.layer_program",
-        "preload_extension('mmap')\nserve_layers()",
+        "preload_extension('mmap'); serve_layers()",
         is_addition=False,
     ),
     "ch_run_shared_layers": Joined(
         "sundog.runtime.launcher.shared_program",
-        "preload_extension('mmap')\nserve_shared()",
+        "preload_extension('mmap'); serve_shared()",
         is_addition=False,
     ),
 }

@@ -1,4 +1,4 @@
-"""What other machines install Sundog from: a .deb, an .rpm, and an archive of wheels.
+"""The packages of machines without a build of Sundog: a .deb, an .rpm, and an archive of wheels.
 
 `make packages` and `make offline` put them into dist/. The tools of the distributions build the
 packages, in containers of Sundog, as an ordinary user: packaging/debian and packaging/rpm have a

@@ -30,7 +30,7 @@ FOREIGN = "s390x" if MACHINE != "s390x" else "x86_64"
 
 def test_it_is_small() -> None:
     texts = [path.read_text(encoding="ascii").splitlines() for path in NATIVE.rglob("*.[ch]")]
-    assert sum(map(len, texts)) <= 2880
+    assert sum(map(len, texts)) <= 3_200
     assert max(map(len, texts)) <= 400
     assert max(len(line) for text in texts for line in text) <= 100
 
