@@ -6,8 +6,8 @@ from sundog.base.cpython import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _thread import LockType
     from collections.abc import Callable
+    from threading import Lock
 
 _KEPT = 32 << 20  # bytes
 _LARGE = 4 << 20  # bytes of a piece; of larger ones, one is unpacked at a time
@@ -26,7 +26,7 @@ class PieceCache:
         self._lock = allocate_lock()  # for what follows
         self._kept: dict[int, bytes] = {}  # the one used last is the last
         self._size = 0  # of all
-        self._making: dict[int, LockType] = {}  # number → a lock that its maker holds
+        self._making: dict[int, Lock] = {}  # number → a lock that its maker holds
         self._large = allocate_lock()
 
     def get(self, number: int, size: int) -> bytes:
