@@ -5,9 +5,12 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import tarfile
+import threading
 from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -231,3 +234,96 @@ def test_a_build_on_it(lazy: Lazy, tmp_path: Path) -> None:
     printed = lazy.run("sha256sum", "/again").split()[0]
     assert printed == hashlib.sha256(NOISE).hexdigest()
     assert lazy.run("cat", "/copy") == "top"
+
+
+@contextmanager
+def silent(registry: InProcessRegistry) -> Generator[threading.Event]:
+    """Let the registry answer no request for a blob while the context lasts."""
+    asked, over = threading.Event(), threading.Event()
+
+    def hang(request: str) -> None:
+        if "/blobs/" in request:
+            asked.set()
+            over.wait(120)
+
+    registry.before = hang
+    try:
+        yield asked
+    finally:
+        registry.before = lambda _: None
+        over.set()
+
+
+def own_servers() -> set[int]:
+    """Return the processes that serve layers to this user's containers."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            status = (entry / "status").read_text()
+            is_own = f"\nUid:\t{os.getuid()}\t" in status and "\nState:\tZ" not in status
+            if is_own and status.startswith("Name:\tsundog-fuse\n"):
+                found.add(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_ends_while_the_registry_is_silent(lazy: Lazy, number: signal.Signals) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    with silent(lazy.registry) as asked, started(lazy, "true") as process:
+        assert asked.wait(60)
+        process.send_signal(number)
+        process.communicate(timeout=30)  # neither its server nor what fetches holds the pipe
+        assert process.returncode == -number
+
+
+def test_a_completion_ends_while_the_registry_is_silent(lazy: Lazy) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    with silent(lazy.registry) as asked:
+        process = subprocess.Popen(
+            [*command("ch-image"), "pull", lazy.name],
+            env={**os.environ, "CH_IMAGE_STORAGE": str(lazy.storage)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        try:
+            printed, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert "interrupted" in printed
+    assert process.returncode == -signal.SIGINT
+
+
+def test_a_killed_server(lazy: Lazy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CH_RUN_LAZY", "ondemand")
+    lazy.image("pull", "--lazy", lazy.name)
+    others = own_servers()
+    script = "echo ready; read line; read word </more; exit 3"
+    with started(lazy, "sh", "-c", script) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        with silent(lazy.registry) as asked:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert asked.wait(60)
+            for server in own_servers() - others:
+                os.kill(server, signal.SIGKILL)
+            process.communicate(timeout=30)
+        assert process.returncode != 0
+    lazy.image("pull", lazy.name)  # nothing is damaged
+    assert lazy.run("sha256sum", "/noise").split()[0] == hashlib.sha256(NOISE).hexdigest()
+
+
+def test_what_leaves_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    lazy.image("push", lazy.name, f"{lazy.registry.host}/copy")
+    runner("ch-convert", lazy.storage)(lazy.name, tmp_path / "out")
+    assert (tmp_path / "out/noise").read_bytes() == NOISE
+    other = runner("ch-image", tmp_path / "other")
+    other("pull", f"{lazy.registry.host}/copy")
+    run = runner("ch-run", tmp_path / "other")
+    printed = run(f"{lazy.registry.host}/copy", "--", "sha256sum", "/more").stdout
+    assert printed.split()[0] == hashlib.sha256(NOISE[::-1]).hexdigest()

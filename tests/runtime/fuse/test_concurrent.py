@@ -99,7 +99,7 @@ def staged(
         device, tree = mount_fuse(b"x", 0, 0)
         move_mount(tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)
         layers = os.open(tmp_path / "layers", os.O_RDONLY | os.O_DIRECTORY)
-        service = ConcurrentService(device, LayersFiles(layers, 0, 0).handlers)
+        service = ConcurrentService(device, LayersFiles(layers, 0, 0).handlers, lambda: None)
         start_new_thread(service.serve, ())
         return scenario(place / "ab", gate)
 

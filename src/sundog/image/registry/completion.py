@@ -47,11 +47,14 @@ def complete_layers(
         for number, layer in enumerate(opened):
             filling.add(number, layer)
         listener.over.wait()
+    except BaseException:  # an interruption: threads may wait for a silent registry
+        filling.stop(waits=False)
+        raise
     finally:
-        filling.stop()
         transfer.end()
-        for layer in opened:
-            layer.close()
+    filling.stop()
+    for layer in opened:
+        layer.close()
     if listener.error is not None:
         raise listener.error
 

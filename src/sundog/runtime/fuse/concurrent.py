@@ -34,6 +34,8 @@ from sundog.runtime.fuse.requests import READ_AGAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.runtime.fuse.files import Buffers, Handler
 
 _THREADS_LIMIT = 32
@@ -45,9 +47,17 @@ _Request = tuple[int, int, int, bytes]
 
 
 class ConcurrentService:
-    """Answers the requests of ``device`` by its ``handlers``, of which only READ may wait."""
+    """Answers the requests of ``device`` by its ``handlers``, of which only READ may wait.
 
-    def __init__(self, device: int, handlers: dict[int, Handler]) -> None:
+    ``ended`` is called once when the file system is gone, while threads may still wait for bytes
+    that nobody wants any more.
+    """
+
+    def __init__(
+        self, device: int, handlers: dict[int, Handler], ended: Callable[[], None]
+    ) -> None:
+        self._ended = ended
+        self._is_over = False
         self._device = device
         self._handlers = handlers
         self._lock = allocate_lock()  # of all that follows
@@ -63,6 +73,10 @@ class ConcurrentService:
         while True:
             own = self._read(request)
             if own is None:
+                with self._lock:
+                    if not self._is_over:
+                        self._is_over = True
+                        self._ended()
                 return
             while own is not None:
                 self._answer_slow(own)

@@ -6,6 +6,8 @@ layers.
 
 from __future__ import annotations
 
+import os
+
 from sundog.runtime.fuse.concurrent import ConcurrentService
 from sundog.runtime.fuse.given import given_descriptor, serve_given
 from sundog.runtime.fuse.layer_files import LayersFiles
@@ -23,4 +25,8 @@ def serve_layers() -> None:
 def opened_layers(layers: int, uid: int, gid: int) -> Service:
     """See ``serve_given``."""
     files = LayersFiles(layers, uid, gid, is_whole=True)
-    return lambda device: ConcurrentService(device, files.handlers).serve()
+    return lambda device: ConcurrentService(device, files.handlers, _end).serve()
+
+
+def _end() -> None:
+    os._exit(0)

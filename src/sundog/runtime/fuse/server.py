@@ -98,9 +98,9 @@ class ImageServer:
     def _serve(self, device: int, files: ImageFiles | LayersFiles) -> None:
         try:
             if isinstance(files, LayersFiles):
-                ConcurrentService(device, files.handlers).serve()
-            else:
-                serve_device(device, files.handlers)
+                ConcurrentService(device, files.handlers, self._end).serve()
+                return  # the device stays open: threads may be about to answer
+            serve_device(device, files.handlers)
             os.close(device)
         except BaseException:
             os._exit(1)  # the kernel closes the devices
