@@ -94,7 +94,7 @@ def staged(
     def inside(_tie: object) -> object:
         gate = Gate()
         enter_namespaces(0, 0)
-        vars(layer_files)["open_contents"] = lambda *_: gate
+        vars(layer_files)["open_contents"] = lambda *_, **__: gate
         vars(concurrent)["time"] = gate
         device, tree = mount_fuse(b"x", 0, 0)
         move_mount(tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)

@@ -2,8 +2,8 @@
 
 Specification: RFC 9110, §14 (range requests) and §8.8.3 (ETag); OCI distribution-spec v1.1.
 
-A place that sends something else is asked no more: another part, another length, another version of
-the blob.  A place that sends all of the blob in place of a part is the last resort.
+A place that sends something else is asked for no more parts: another part, another length, another
+version of the blob, all of it.  All of the blob from such a place is the last resort.
 """
 
 from __future__ import annotations
@@ -36,14 +36,17 @@ _READ_SIZE = 1 << 16
 class BlobPlace:
     """A repository that has the blob.
 
-    ``fault`` says why it is asked no more; ``is_whole``: it sends all of the blob instead.
-    ``etag`` is the version that it had at first.
+    ``fault`` says why it is asked for no more parts.  ``etag`` is the version that it had at first.
     """
 
     client: RegistryClient
     fault: RegistryError | None = None
-    is_whole: bool = False
     etag: str = ""
+
+    @property
+    def may_send_all(self) -> bool:
+        """Tell whether it only does not send parts as it should."""
+        return isinstance(self.fault, ProtocolError)
 
 
 class BlobPart:
@@ -55,13 +58,17 @@ class BlobPart:
         self.close = stream.close
 
     def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes.  Raises UnreachableError and ProtocolError."""
+        """Return the next ``size`` bytes.  Raises UnreachableError, and ServerError if it is short.
+
+        Another place may have them.
+        """
         parts = []
         while size:
             part = self._stream.read(min(size, _READ_SIZE))
             if not part:
-                self._place.fault = ProtocolError(f"{self._stream.host} sends less than it says")
-                raise self._place.fault
+                text = f"{self._stream.host} sends less than it says"
+                self._place.fault = self._place.fault or ProtocolError(text)
+                raise ServerError(text)
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
@@ -76,9 +83,9 @@ class BlobRanges:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether no place sends parts, but one sends all."""
+        """Tell whether no place sends parts, but one may send all."""
         are_out = all(place.fault is not None for place in self.places)
-        return are_out and any(place.is_whole for place in self.places)
+        return are_out and any(place.may_send_all for place in self.places)
 
     def usable(self) -> list[BlobPlace]:
         """Return the places that send parts.  Raises what the last one did wrong if there is none.
@@ -106,12 +113,15 @@ class BlobRanges:
                     raise
                 place.fault = error
 
-    def open_whole(self) -> BlobPart:
-        """Return all of the blob, from a place that sends no parts.  Raises RegistryError."""
-        for place in self.places:
-            if place.is_whole:
-                return BlobPart(place.client.open_blob(self.descriptor.digest), place)
-        raise ProtocolError(f"blob {self.descriptor.digest}: no place sends it")
+    def open_whole(self, attempt: int) -> BlobPart:
+        """Return all of the blob, from the place of this number of those that send no parts.
+
+        Raises RegistryError: ProtocolError if there is no such place.
+        """
+        found = [place for place in self.places if place.may_send_all]
+        if attempt >= len(found):
+            raise ProtocolError(f"{found[-1].client.endpoint.host} sends wrong bytes")
+        return BlobPart(found[attempt].client.open_blob(self.descriptor.digest), found[attempt])
 
 
 def may_pass(error: RegistryError) -> bool:
@@ -140,7 +150,6 @@ def _opened(place: BlobPlace, descriptor: Descriptor, start: int, end: int) -> B
             raise ServerError(f"{what}: {host} refuses the address that the registry gave")
         raise UnauthorizedError(f"not allowed by {host}: {what}")
     if status == 200:
-        place.is_whole = True
         raise ProtocolError(f"{what}: {host} sends all of it, not a part")
     if status == 206 and content_range in parts:
         raise ProtocolError(f"{what}: {host} has another version of it now")

@@ -89,12 +89,15 @@ class Filling:
             self._layers[number] = layer
             self._condition.notify_all()
 
-    def stop(self) -> None:
-        """End the threads; one that waits for a registry ends after its answer."""
+    def stop(self, *, waits: bool = True) -> None:
+        """End the threads; one that waits for a registry ends after its answer.
+
+        Without ``waits``, nobody may close their layers: they end by themselves.
+        """
         with self._condition:
             self._is_over = True
             self._condition.notify_all()
-        for thread in self._threads:
+        for thread in self._threads if waits else ():
             thread.join()
 
     def want(self, number: int, blocks: range) -> None:
@@ -316,7 +319,7 @@ class Filling:
                 return
             self._whole.add(number)
         try:
-            with closing(layer.ranges.open_whole()) as part:
+            with closing(layer.ranges.open_whole(layer.attempt_at_all())) as part:
                 for block in range(layer.here.count):
                     self._store(number, block, part)
         finally:

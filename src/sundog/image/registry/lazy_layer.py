@@ -86,6 +86,10 @@ class LazyLayer:
         """
         return self.discards.get(block, 0) // ATTEMPTS_FOR_EACH
 
+    def attempt_at_all(self) -> int:
+        """Return which place is to send all of the blob."""
+        return max(map(self.attempt, self.discards), default=0)
+
     def lock(self, first: int, count: int) -> bool:
         """Lock blocks; tell whether no other process has locked one of them."""
         try:
@@ -139,6 +143,8 @@ class LazyLayer:
         draft = self._directory + name + b".new"
         with open(draft, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         os.rename(draft, self._directory + name)
 
 

@@ -89,7 +89,8 @@ class BlobContents:
             if chunk.is_zeros:
                 parts.append(bytes(stop - start))
             else:
-                parts.append(memoryview(self._cache.get(number, chunk.length))[start:stop])
+                size = max(chunk.blob_length, chunk.skipped + chunk.length)
+                parts.append(memoryview(self._cache.get(number, size))[start:stop])
             offset += stop - start
             number += 1
         return parts

@@ -30,7 +30,10 @@ class PieceCache:
         self._large = allocate_lock()
 
     def get(self, number: int, size: int) -> bytes:
-        """Return what has the number; it has ``size`` bytes.  Raises what ``make`` raises."""
+        """Return what has the number; making it takes ``size`` bytes, or twice that.
+
+        Raises what ``make`` raises.
+        """
         while True:
             with self._lock:
                 found = self._kept.pop(number, None)
