@@ -122,7 +122,11 @@ def _copied(place: bytes, target: bytes) -> None:
         os.rename(draft, target)  # from here on, there are two whole ones
         sync_name(target)
         old = _beside(place, _OLD)
-        os.rename(place, old)
+        try:
+            os.rename(place, old)
+        except OSError:  # a mount point
+            os.rename(target, draft)
+            raise
         try:
             _check_unused(old)  # a container may have begun during the copy
         except BaseException:
