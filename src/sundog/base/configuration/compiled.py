@@ -64,11 +64,11 @@ def _said(data: bytes, level: Level, stamps: Stamps) -> Said | None:
             return None
     said: Said = {}
     for _ in range(int(next(fields))):
-        path = decode_text(next(fields))
+        key = decode_text(next(fields))
         source = decode_text(next(fields))
-        if path not in KNOWN:
+        if key not in KNOWN:
             return None
-        said[path] = tuple(_list(fields)), source
+        said[key] = tuple(_list(fields)), source
     return said if next(fields, None) is None else None
 
 
