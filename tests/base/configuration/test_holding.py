@@ -197,9 +197,8 @@ def test_a_record_of_other_keys_or_from_a_stranger(place: Place) -> None:
     (each,) = (each for each in level.levels(place.variables) if each.is_users)
     Path(os.fsdecode(each.record)).parent.mkdir(parents=True)
     for more, expected in ((IMAGE_STORES.path, b"/else"), ("new.key", b"/own")):
-        said: dict[str, tuple[tuple[bytes, ...], str]] = {
-            name: ((b"/else",), "x") for name in (IMAGE_STORES.path, more)
-        }
+        values: tuple[tuple[bytes, ...], str] = ((b"/else",), "x")
+        said = dict.fromkeys((IMAGE_STORES.path, more), values)
         Path(os.fsdecode(each.record)).write_bytes(pack_record(each.stamps(), said))
         Path(os.fsdecode(each.record)).chmod(0o600)
         assert place.read().values(IMAGE_STORES) == (expected,)
