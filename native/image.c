@@ -83,6 +83,7 @@ static void find_storage(struct image *image, const struct options *options, uin
     image->storage = path = copied(path, size);
     long held = open_within(AT_FDCWD, path, DIRECTORY, RESOLVE_NO_SYMLINKS); /* keeps the inode */
     image->is_seen = held == -ELOOP || begins(path, "/tmp/") || begins(path, "/dev/")
+                     || begins(records, "/tmp/") || begins(records, "/dev/")
                      || (options->storage && variable(STORAGE_VARIABLE))
                      || (said[STORAGE_DIRECTORY] && said[STORAGE_DIRECTORY][1])
                      || (said[STORAGE_DIRECTORY]

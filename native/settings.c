@@ -4,6 +4,8 @@
 static const struct { const char *path; int is_obeyed, adds; } keys[] = {KEYS};
 static char **said[KEY_COUNT]; /* the values of each key; NULL ends them */
 static int is_user_named;      /* a path has $USER, which may be another's */
+static uint32_t host_uid;      /* the user's ID in the host's namespaces */
+static const char *records;    /* the directory of the user's record, with a slash */
 
 /* Return what a file has otherwise when it has changed. */
 static const char *stamp_of(const char *path)
@@ -78,14 +80,15 @@ static void read_settings(uint32_t uid)
 {
     const char *site[] = {SITE_SETTINGS "/" SETTINGS_FILE, SITE_SETTINGS "/" SETTINGS_PARTS};
     const char *off = variable(SETTINGS_SWITCH);
+    host_uid = uid, records = user_directory("XDG_CACHE_HOME", "/.cache");
+    if (!*records) records = "/sundog/";
     if (off && equal(off, SETTINGS_NONE)) return;
     if (off && *off) decline(SETTINGS_SWITCH);
     if (!equal(stamp_of(SITE_SETTINGS), NO_STAMP))
         read_record(SITE_SETTINGS "/" RECORD_NAME, 0, site, 2);
     const char *own = user_directory("XDG_CONFIG_HOME", "/.config");
-    const char *records = user_directory("XDG_CACHE_HOME", "/.cache");
     const char *file = JOINED(own, SETTINGS_FILE);
-    if (*own) read_record(JOINED(*records ? records : "/sundog/", RECORD_NAME), uid, &file, 1);
+    if (*own) read_record(JOINED(records, RECORD_NAME), uid, &file, 1);
 }
 
 /* Return the path that a text of the configuration stands for, or NULL: templates.py. */
@@ -94,7 +97,7 @@ static const char *place_for(const char *text)
     const char *user = variable("USER"), *path = "";
     for (size_t n; *text; text += n) {
         char sign = *text == '%' ? text[1] : *text;
-        n = sign == *text ? 1 : 2;
+        n = *text == '%' && sign ? 2 : 1;
         if (*text == '$') {
             while (text[n] == '_' || (text[n] >= '0' && text[n] <= '9')
                    || ((text[n] | 32) >= 'a' && (text[n] | 32) <= 'z')) n++;
@@ -104,7 +107,7 @@ static const char *place_for(const char *text)
         } else if (n == 2 && sign == 'u') {
             if (!user || !*user || find(user, '/')) decline("$USER");
             path = JOINED(path, user), is_user_named = 1;
-        } else if (n == 2 && sign == 'U') path = JOINED(path, decimal(CALL(geteuid, 0)));
+        } else if (n == 2 && sign == 'U') path = JOINED(path, decimal(host_uid));
         else path = JOINED(path, copied(&sign, 1));
     }
     size_t size = length(path);

@@ -109,6 +109,7 @@ MISTAKES = {
     '[storage]\nimage_stores = ["/x\\u0000"]': "storage.image_stores: expected a list",
     f"[storage]\nimage_stores = {['/x'] * 101!r}": "at most 100",
     "[storage]\ntrusted_owners = ['']": "storage.trusted_owners: expected a list",
+    f"[storage]\ntrusted_owners = ['{'9' * 5000}']": "storage.trusted_owners: expected a list",
     "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_",
     "[storag]\n": "unknown table: storag; did you mean storage?",
     "[zzz]\n": "unknown table: zzz; known: build gc messages run storage",
@@ -188,6 +189,21 @@ def test_other_kinds_of_files(place: Place) -> None:
         assert not place.read().warnings
     finally:
         path.parent.chmod(0o755)
+
+
+def test_a_record_of_other_keys_or_from_a_stranger(place: Place) -> None:
+    """A key of another version is read as in the file; the files can be read beside a record."""
+    place.write("home/sundog.toml", stores("/own"))
+    (each,) = (each for each in level.levels(place.variables) if each.is_users)
+    Path(os.fsdecode(each.record)).parent.mkdir(parents=True)
+    for more, expected in ((IMAGE_STORES.path, b"/else"), ("new.key", b"/own")):
+        values: tuple[tuple[bytes, ...], str] = ((b"/else",), "x")
+        said = dict.fromkeys((IMAGE_STORES.path, more), values)
+        Path(os.fsdecode(each.record)).write_bytes(pack_record(each.stamps(), said))
+        Path(os.fsdecode(each.record)).chmod(0o600)
+        assert place.read().values(IMAGE_STORES) == (expected,)
+        strict = read_configuration(place.variables, from_files=True)
+        assert strict.values(IMAGE_STORES) == (b"/own",)
 
 
 def test_parts_have_a_bound_and_an_end(place: Place) -> None:

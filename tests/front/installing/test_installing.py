@@ -41,7 +41,7 @@ def uninstall(prefix: Path, *, check: bool = True) -> Completed:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an installation, made under a strict umask, which tests only read."""
     prefix = tmp_path_factory.mktemp("made") / "sundog" / "1.1"
-    done = install(prefix, "sh", "-c", 'umask 077; exec "$@"', "sh")
+    done = install(prefix, "sh", "-c", 'umask 777; exec "$@"', "sh")
     assert done.stdout == f"{prefix}/{MACHINE}\n"
     return prefix
 

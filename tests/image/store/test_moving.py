@@ -157,7 +157,7 @@ def test_a_copy_that_fails_changes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A container begins during the copy; the new place has no room."""
+    """A container begins during the copy; the old one is a mount point; the new has no room."""
     break_renames(monkeypatch, storage)
     target = tmp_path / "there"
     sleepers: list[subprocess.Popen[bytes]] = []
@@ -170,6 +170,19 @@ def test_a_copy_that_fails_changes_nothing(
     for sleeper in sleepers:
         sleeper.kill()
         sleeper.wait()
+    filled(storage)
+
+    rename = os.rename
+
+    def busy(old: bytes, new: bytes) -> None:
+        if b".moved-" in os.fsencode(new):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), old)
+        rename(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", busy)
+        with pytest.raises(OSError, match="busy"):
+            move(os.fsencode(storage), os.fsencode(target), print)
     filled(storage)
 
     def full(*_: object) -> None:

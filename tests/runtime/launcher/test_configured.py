@@ -18,7 +18,8 @@ KEYS_OF_STARTS = """
 [storage]
 directory = ["$NOT_SET/st", "/nonexistent/st", "{top}/%u/st", "{top}/other"]
 [run]
-bind = ["{top}/data:/mnt", "$DATA/%U:/new/%u:ro", "/nonexistent", "$NOT_SET/x:/y"]
+bind = ["{top}/data:/mnt", "$DATA/%U:/new/%u:ro", "/nonexistent", "$NOT_SET/x:/y",
+        "{top}/100%%u%%:/per%%/%%U"]
 write_fake = "40m"
 tmpdir = "$DATA/tmp-%u"
 [messages]
@@ -26,12 +27,12 @@ hint = "ask hpc@site, telephone 1234"
 """
 USER = ENVIRONMENT["USER"]
 SCRIPT = f"""
-cat /mnt/file /new/{USER}/own /tmp/mark
+cat /mnt/file /new/{USER}/own /tmp/mark /per%/%U/cent
 test -e /y && echo y
 touch /new/{USER}/x 2>/dev/null && echo writable
 mount | while read -r line; do case $line in *size=40960k*) echo forty; break ;; esac; done
 """
-SHOWN = b"data\nown\nmark\n"
+SHOWN = b"data\nown\nmark\ncent\n"
 
 
 class Site:
@@ -48,6 +49,7 @@ class Site:
             ("data/file", "data\n"),
             (f"data/{os.geteuid()}/own", "own\n"),
             (f"data/tmp-{USER}/mark", "mark\n"),
+            ("100%u%/cent", "cent\n"),
         ):
             (top / name).parent.mkdir(exist_ok=True)
             (top / name).write_text(text)
@@ -110,8 +112,9 @@ def test_each_key_of_a_start(site: Site) -> None:
         ((), SHOWN),
         (("-W",), SHOWN + b"forty\n"),
         (("-W41m",), SHOWN),
-        (("-b", f"{site.top}/{USER}:/mnt"), b"own\nmark\n"),  # it lies over the site's
-        (("-t",), b"data\nown\n"),
+        (("-u", "0"), SHOWN),  # %U is the ID on the host
+        (("-b", f"{site.top}/{USER}:/mnt"), b"own\nmark\ncent\n"),  # it lies over the site's
+        (("-t",), b"data\nown\ncent\n"),
     ):
         done = site.start(*options, "app", "--", "sh", "-c", SCRIPT)
         assert done.stdout == expected, (options, done.stderr)
@@ -138,6 +141,26 @@ def test_the_storage_is_hidden_wherever_it_is(site: Site) -> None:
     script = f"cat /mnt/data/file; ls /mnt/other /mnt/{USER}/st"
     done = site.start("app", "--", "sh", "-c", script)
     assert done.stdout == f"data\n/mnt/other:\n\n/mnt/{USER}/st:\n".encode(), done.stderr
+
+
+def test_no_container_writes_the_record(site: Site) -> None:
+    """A bind of the caches does not show it: it would decide about the binds of later starts."""
+    site.write_record(KEYS_OF_STARTS)
+    (site.top / "cache" / "other").write_text("other\n")
+    good = site.record.read_bytes()
+    cache, home = str(site.top / "cache"), str(site.top)
+    script = "cat $0/other; for try in $0/sundog/sundog.record $0/sundog/x; do echo 1 >$try; done"
+    for options, at in (
+        (("-b", f"{cache}:/mnt"), "/mnt"),
+        (("-b", f"{cache}:/mnt", "-W", "-u", "0"), "/mnt"),
+        (("-b", home), cache),
+    ):
+        done = site.start(*options, "app", "--", "sh", "-c", script, at)
+        assert done.stdout == b"other\n", done.stderr
+        assert done.stderr.count(b"Read-only file system") == 2, done.stderr
+    done = site.start("app", "--", "sh", "-c", script, "/tmp", TMPDIR=cache)
+    assert done.stdout == b"other\n", done.stderr
+    assert site.record.read_bytes() == good
 
 
 def test_a_mistake_stops_a_start_and_locks_nobody_out(site: Site) -> None:

@@ -5,14 +5,16 @@ their sources and values, and a sum of all that.  The site's is in /etc/sundog, 
 user's in ``~/.cache/sundog``.  It is never in the storage directory, whose place is itself a key.
 
 A stamp is an inode's number, its size and times.  A record with another stamp than a file has now
-does not count, nor does one that others may have written, or that is damaged: then the files are
-read.  The compiled start reads the same records: native/settings.c.
+does not count, nor does one that others may have written, that is damaged, or that has keys of
+another version: then the files are read.  Binds do not show the directory of the user's record.
+The compiled start reads the same records: native/settings.c.
 """
 
 from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.keys import KNOWN
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import decode_text, encode_text
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
@@ -62,9 +64,11 @@ def _said(data: bytes, level: Level, stamps: Stamps) -> Said | None:
             return None
     said: Said = {}
     for _ in range(int(next(fields))):
-        path = next(fields)
+        key = decode_text(next(fields))
         source = decode_text(next(fields))
-        said[decode_text(path)] = tuple(_list(fields)), source
+        if key not in KNOWN:
+            return None
+        said[key] = tuple(_list(fields)), source
     return said if next(fields, None) is None else None
 
 

@@ -78,8 +78,8 @@ class Holding:
         return text if text or key.kind == _PATHS else None
 
 
-def read_configuration(environment: Variables) -> Holding:
-    """Return what holds for this user.
+def read_configuration(environment: Variables, *, from_files: bool = False) -> Holding:
+    """Return what holds for this user; ``from_files``: whatever the records say.
 
     Raises SundogError, which names the place, for a mistake in a file.
     """
@@ -87,7 +87,7 @@ def read_configuration(environment: Variables) -> Holding:
     found: dict[str, tuple[tuple[bytes, ...], str, bool]] = {}
     for level in levels(environment):
         stamps = level.stamps()
-        said = read_record(level, stamps) if stamps else {}
+        said = {} if not stamps else None if from_files else read_record(level, stamps)
         if said is None:
             from sundog.base.configuration.files import read_level  # noqa: PLC0415 - seldom
 

@@ -128,5 +128,6 @@ KEYS = (
     SITE_HINT,
     *(GC_KEEP_DAYS, GC_MAX_SIZE, GC_ALL),
 )
+KNOWN = frozenset(key.path for key in KEYS)
 # The paths of those whose values add up.
 ADDING = frozenset(key.path for key in KEYS if key.adds_up)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LIST_LIMIT = 100
 _TEXT_LIMIT = 1000  # characters
+_ACCOUNT_LIMIT = 256  # characters: useradd(8)
 _DIGITS = "0123456789"
 _UNITS = ("", "k", "m", "g", "t", "%")  # tmpfs(5)
 _SIZE_DIGITS = 15
@@ -125,7 +126,8 @@ def _days(value: object) -> _Values | None:
 KINDS = {
     "paths": _listed(f"a list of at most {_LIST_LIMIT} absolute paths", _is_path),
     "accounts": _listed(
-        f"a list of at most {_LIST_LIMIT} names of accounts, or IDs as strings", bool
+        f"a list of at most {_LIST_LIMIT} names of accounts, or IDs as strings",
+        lambda text: 0 < len(text) <= _ACCOUNT_LIMIT,
     ),
     "places": _listed(
         f"an absolute path or a list of at most {_LIST_LIMIT}, with %u, %U, $VARIABLE",

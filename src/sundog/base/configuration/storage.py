@@ -15,6 +15,7 @@ import os
 
 from sundog.base.configuration.holding import read_configuration
 from sundog.base.configuration.keys import STORAGE_PLACES
+from sundog.base.configuration.level import RECORD_NAME
 from sundog.base.configuration.templates import place_for
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import (
@@ -27,6 +28,7 @@ from sundog.base.record.location import (
     USER_VARIABLE,
     is_own_or_linked,
 )
+from sundog.base.record.settings import user_records
 from sundog.errors import SundogError
 
 TYPE_CHECKING = False
@@ -106,8 +108,8 @@ def own_places(
 ) -> list[bytes]:
     """Return the paths of directories of Sundog's own.
 
-    They are the ``storage`` directory in use, others that the user has, and those in which there
-    may be run-time state (``state.place``).
+    They are the ``storage`` directory in use, others that the user has, those in which there may be
+    run-time state (``state.place``), and that of the configuration's record.
     """
     holding = read_configuration(environment) if holding is None else holding
     # The file that is in each such directory: see ``own_storage``.
@@ -115,6 +117,7 @@ def own_places(
     marks = dict.fromkeys((storage, *named, _unconfigured(environment)), STORAGE_VERSION)
     for runtime in (environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()):
         marks[runtime and runtime + b"/" + RUNTIME_NAME] = b"."
+    marks[user_records(environment)] = RECORD_NAME
     return [
         path for path in marks if path.startswith(b"/") and _is_there(path + b"/" + marks[path])
     ]

@@ -45,7 +45,7 @@ def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as 
         report = new_report()
         if is_write:
             _write_records(report)
-        holding = read_configuration(os.environb)
+        holding = read_configuration(os.environb, from_files=is_check)
         if is_check:
             problems = list(_problems(holding))
             for problem in problems:

@@ -25,6 +25,7 @@ def install(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as
         from sundog.front.installing.tree import install as install_tree
         from sundog.front.installing.tree import may_be_private
 
+        os.umask(0o022)  # all users read what is installed
         if may_be_private(sys.executable):
             python = os.path.realpath(sys.executable)
             new_report().warning(f"perhaps not all users can execute {python}")

@@ -73,7 +73,7 @@ def _check_target(place: bytes, target: bytes) -> None:
     if os.path.lexists(target):
         hint = "choose a path where nothing is"
         if read_version(target) is not None:
-            hint = f"if an earlier move made it, delete the old one: rm -r {printable(place)}"
+            hint = "of an earlier move, perhaps: delete the storage directory that you do not use"
         raise StoreError(f"there is something at {shown}", hint)
     if is_others_link(parent):
         raise StoreError(f"another user's link: {printable(parent)}", "give the real path")
@@ -122,7 +122,11 @@ def _copied(place: bytes, target: bytes) -> None:
         os.rename(draft, target)  # from here on, there are two whole ones
         sync_name(target)
         old = _beside(place, _OLD)
-        os.rename(place, old)
+        try:
+            os.rename(place, old)
+        except OSError:  # a mount point
+            os.rename(target, draft)
+            raise
         try:
             _check_unused(old)  # a container may have begun during the copy
         except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.configuration.storage import named_storages, own_places
+from sundog.base.record.settings import user_records
 from sundog.runtime.container.hidden import Hidden, lies_in, real_path_of
 from sundog.runtime.container.operations import Bind, FileMount, TmpfsMount
 from sundog.runtime.container.paths import absolute
@@ -41,7 +42,7 @@ def hidden_from(
 
     ``operations`` are its mounts but for those of --bind; ``holding`` is the configuration.
     """
-    named = named_storages(environment, holding)
+    named = [*named_storages(environment, holding), user_records(environment)]
     is_asked = bool(line.mounts.binds) or line.image.write or bool(line.image.overlays)
     if not (is_asked or _may_be_seen(storage, named, operations)):
         return Hidden()
@@ -51,7 +52,7 @@ def hidden_from(
 
 
 def _may_be_seen(storage: Storage, named: Sequence[bytes], operations: Sequence[Operation]) -> bool:
-    """Tell whether the mounts of a container could show a storage directory.
+    """Tell whether the mounts of a container could show a directory of Sundog's own.
 
     In the common case, this takes one system call.  ``state.place`` chooses no place for run-time
     state that such a container sees.
