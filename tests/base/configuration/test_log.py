@@ -55,7 +55,7 @@ def test_a_line_is_one_line_in_ascii_and_one_write() -> None:
 @pytest.mark.parametrize("name", ["syslog", "journal"])
 def test_a_datagram(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "socket"
-    monkeypatch.setattr(log, f"{name.upper()}_SOCKET", os.fsencode(path))
+    monkeypatch.setattr(log, f"_{name.upper()}_SOCKET", os.fsencode(path))
     write_log(name.encode(), ENTRY, os.environb)  # nobody is there
     with listener(path) as place:
         write_log(name.encode(), ENTRY, os.environb)

@@ -31,8 +31,8 @@ from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.record.location import local_user
 
-SYSLOG_SOCKET = b"/dev/log"
-JOURNAL_SOCKET = b"/run/systemd/journal/socket"
+_SYSLOG_SOCKET = b"/dev/log"
+_JOURNAL_SOCKET = b"/run/systemd/journal/socket"
 _TAG = b"sundog"
 _LINE_LIMIT = 4096  # bytes: one write
 _TEXT_LIMIT = 200  # characters of an image's name
@@ -111,10 +111,10 @@ def write_log(place: bytes, entry: LogEntry, environment: Variables) -> None:
         if place == SYSLOG:
             now = time.strftime("%b %e %H:%M:%S").encode()
             head = b"<%d>%b %b[%d]: " % (_USER_INFO, now, _TAG, os.getpid())
-            _send(SYSLOG_SOCKET, head + line)
+            _send(_SYSLOG_SOCKET, head + line)
         elif place == JOURNAL:
             head = b"PRIORITY=6\nSYSLOG_IDENTIFIER=%b\nMESSAGE=" % _TAG
-            _send(JOURNAL_SOCKET, head + line + b"\n")
+            _send(_JOURNAL_SOCKET, head + line + b"\n")
         else:
             _append(place, line + b"\n")
     except OSError:
