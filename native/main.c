@@ -204,6 +204,8 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     must(CALL(prlimit64, 0, RLIMIT_FSIZE, NULL, limits), "prlimit");
     if (*limits < FILE_LIMIT) decline("files that may not be written"); /* Python gets no SIGXFSZ */
     read_settings(uid);
+    char **log = said[LOG_PLACE];
+    if (log && *log && !equal(*log, NO_LOG)) decline("a log");
     if (self.is_exec) read_exec(options, self.words, self.count);
     else read_options(options, self.words + 1, self.count);
     if (options->uid != uid && variable("PMIX_SECURITY_MODE")) decline("a warning");

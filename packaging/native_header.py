@@ -38,6 +38,7 @@ CONSTANTS = {
         *("NO_STAMP", "RECORD_NAME", "SETTINGS_FILE", "SETTINGS_NONE", "SETTINGS_PARTS"),
         *("SETTINGS_SWITCH", "SITE_SETTINGS"),
     ),
+    "sundog.base.configuration.keys": ("NO_LOG",),
     "sundog.base.record.identity": ("ID_LIMIT",),
     "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3", "STACK_MAGIC_4", "USE_FRESH"),

@@ -112,7 +112,7 @@ MISTAKES = {
     f"[storage]\ntrusted_owners = ['{'9' * 5000}']": "storage.trusted_owners: expected a list",
     "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_",
     "[storag]\n": "unknown table: storag; did you mean storage?",
-    "[zzz]\n": "unknown table: zzz; known: build gc messages run storage",
+    "[zzz]\n": "unknown table: zzz; known: build gc log messages run storage",
     "[storage\n": "not TOML: Expected ']'",
     "x = " + "[" * 5000: "not TOML",
     "x = " + "1" * 5000: "not TOML",

@@ -1,5 +1,6 @@
 """Each key of the configuration has its effect in the launcher in Python and in the compiled."""
 
+import json
 import os
 import subprocess
 import sys
@@ -278,3 +279,91 @@ def test_the_site_and_the_user(compiled: Compiled, tmp_path: Path) -> None:
         line for line in log.read_text().splitlines() if "/sundog" in line and "st/" not in line
     ]
     assert len([line for line in calls if "/etc/sundog" in line or "sundog.record" in line]) <= 6
+
+
+def test_the_log_of_starts(site: Site) -> None:
+    """A line for each start, whatever place it has; a start never fails by it."""
+    log = site.top / "log"
+    description = {"id": "0123456789ab", "blobs": ["sha256:12", "sha256:34"]}
+    place = site.storage / "images" / "docker.io%library%app+latest" / "image.json"
+    place.write_text(json.dumps(description))
+    text = f"[storage]\ndirectory = '{site.storage}'\n[log]\nplace = '{log}'\n"
+    site.write_record(text)
+    words = ("app", "--", "sh", "-c", "echo a-secret")
+    assert site.start(*words).returncode == 0  # the file is not there
+    log.touch()
+    site.start("--set-env=X=a-secret", *words)
+    site.start("--seccomp", f"./{site.storage.parent.name}/../{USER}/no", "--", "true")  # none
+    image = f"{site.storage}/layers/base/tree"
+    site.start("--seccomp", "--unsafe", image, "--", "true")
+    site.start("--help")
+    site.start("--dry-run", *words)
+    group = ("--join", "--join-ct=2", "--join-tag", site.top.name + str(os.getpid()))
+    ranks = [
+        subprocess.Popen([site.command, *group, *words], env=site.variables()) for _ in range(2)
+    ]
+    assert [rank.wait(60) for rank in ranks] == [0, 0]
+    assert "a-secret" not in log.read_text()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {(line["user"], line["command"], line["status"]) for line in lines} == {
+        (USER, "ch-run", "started")
+    }
+    shown = [tuple(line[name] for name in ("image", "id", "digest", "mode")) for line in lines]
+    stored = ("app", "0123456789ab", "sha256:12", "none")
+    assert shown[:3] == [stored, (image, None, None, "seccomp"), stored]
+    assert shown[3] == ("app", None, None, "none")  # it joined the container of the other
+    before = log.read_bytes()
+    os.mkfifo(site.top / "fifo")
+    (site.top / "link").symlink_to(log)
+    for other in ("none", f"{log}/x", "link", "fifo", "/dev/full", "syslog"):
+        path = str(site.top / other) if other in ("link", "fifo") else other
+        site.write(text.replace(str(log), path))
+        done = site.start(*words)
+        assert (done.stdout, done.stderr) == (b"a-secret\n", b""), other
+    assert log.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_compiled_start_leaves_a_log_to_python(compiled: Compiled, tmp_path: Path) -> None:
+    top = tmp_path / "site"
+    top.mkdir()
+    site = Site(top, compiled.command)
+    text = f"[storage]\ndirectory = '{site.storage}'\n[log]\nplace = 'NAME'\n"
+    for name, declines in (("syslog", True), ("none", False)):
+        site.record.unlink(missing_ok=True)
+        site.write_record(text.replace("NAME", name))
+        done = site.start("app", "--", "true", SUNDOG_START="compiled")
+        assert (b"declined: a log" in done.stderr) == declines, done.stderr
+
+
+# Make the journal's socket $1/socket in a mount namespace, and be the journal of a start.
+JOURNAL = """
+import os, socket, subprocess, sys
+subprocess.run(["mount", "-t", "tmpfs", "run", "/run"], check=True)
+os.makedirs("/run/systemd/journal")
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+    journal.bind("/run/systemd/journal/socket")
+    journal.settimeout(10)
+    done = subprocess.run(sys.argv[1:])
+    sys.stdout.buffer.write(journal.recv(8192))
+sys.exit(done.returncode)
+"""
+
+
+def test_the_journal_gets_a_start(site: Site) -> None:
+    site.write(f"[storage]\ndirectory = '{site.storage}'\n[log]\nplace = 'journal'\n")
+    for name in ("etc", "work", "root"):
+        (site.top / name).mkdir()
+    leave_accounts(site.storage, 0, 0)
+    etc = [site.top / name for name in ("etc", "work", "root", "home")]
+    start = [sys.executable, "-c", JOURNAL, str(site.command), "app", "--", "true"]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f'set -e; {NEW_ROOT} exec "$@"', "sh", *etc, *start],
+        env=site.variables() | {"USER": "root"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    head, _, line = done.stdout.partition(b"MESSAGE=")
+    assert head == b"PRIORITY=6\nSYSLOG_IDENTIFIER=sundog\n", done
+    assert json.loads(line)["image"] == "app"

@@ -10,6 +10,7 @@ from sundog.base.record.location import STORAGE_VARIABLE
 from sundog.base.record.settings import STORES_VARIABLE
 
 YES, NO = (b"1",), (b"0",)  # the values of a truth
+SYSLOG, JOURNAL, NO_LOG = b"syslog", b"journal", b"none"  # places of a log that are no files
 
 
 class Key:
@@ -105,6 +106,11 @@ SITE_HINT = Key(
     *("messages", "hint", "text"),
     "the site's own line below each error: whom to ask",
 )
+LOG_PLACE = Key(
+    *("log", "place", "log"),
+    "where a line is written for each start, and for each command that changes or sends images",
+    is_obeyed=True,
+)
 GC_KEEP_DAYS = Key(
     *("gc", "keep_days", "days"),
     "after a build or a pull, what was not used for so long is removed from storage",
@@ -125,7 +131,7 @@ KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
     *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE),
     *(BUILD_FORCE, BUILD_RETRY),
-    SITE_HINT,
+    *(SITE_HINT, LOG_PLACE),
     *(GC_KEEP_DAYS, GC_MAX_SIZE, GC_ALL),
 )
 KNOWN = frozenset(key.path for key in KEYS)

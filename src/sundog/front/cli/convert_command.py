@@ -66,9 +66,23 @@ def run(argv: Sequence[str]) -> int:
 
     A negative status is the number of the signal that this process is to die of.
     """
-    return run_command(
-        argv, parse, make_parser, _convert, EXIT_ERROR, traces=lambda found: found.verbose > 1
+    began = time.monotonic()
+    source = ""
+
+    def act(arguments: ConvertArguments, report: Report) -> int:
+        nonlocal source
+        if not arguments.dry_run:
+            source = arguments.source or ""
+        return _convert(arguments, report)
+
+    status = run_command(
+        argv, parse, make_parser, act, EXIT_ERROR, traces=lambda found: found.verbose > 1
     )
+    if source:
+        from sundog.front.cli.logged import log_conversion
+
+        log_conversion(source, status, began)
+    return status
 
 
 def _convert(arguments: ConvertArguments, report: Report) -> int:

@@ -19,6 +19,7 @@ from sundog.front.cli.build_arguments import (
 )
 from sundog.front.cli.image_arguments import parse_arguments, print_help
 from sundog.front.cli.image_subcommands import SaveArguments
+from sundog.front.cli.logged import logged
 from sundog.front.cli.reference_options import notes, notes_on_variables
 from sundog.front.cli.report import ERRORS_ONLY, Report
 from sundog.front.cli.running import run_action
@@ -85,7 +86,7 @@ def run(argv: Sequence[str]) -> int:
         except UsageError as error:
             report.error(error)
             return EXIT_USAGE
-    return run_action(action, report, EXIT_USAGE, debug=debug)
+    return logged(arguments, lambda: run_action(action, report, EXIT_USAGE, debug=debug))
 
 
 def _writes_archive(arguments: ImageArguments) -> bool:

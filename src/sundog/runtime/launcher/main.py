@@ -26,6 +26,7 @@ import os
 import sys
 from posix import environ
 
+from sundog.base.configuration.keys import LOG_PLACE
 from sundog.base.kernel.advice import explained, in_words
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.base.kernel.libc import encode_text
@@ -66,6 +67,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sundog.base.configuration.stores import SharedImage
     from sundog.runtime.container.operations import Operation
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.storage import Storage
@@ -153,10 +155,11 @@ def _launch(
     devices = _devices_of(request)
     home = home_of(line.mounts, environment)
     if sharing.namespaces:
-        return sharing.run(request, home)
+        return _join(request, sharing, home)
 
     storage = request.find_storage()
-    sources = sources_of(line, storage, request.find_shared(storage))
+    shared = request.find_shared(storage)
+    sources = sources_of(line, storage, shared)
     shown = _shown_parts(request, storage, home=home, devices=devices)
     hidden = hidden_from(line, storage, environment, mounts_of(shown), request.holding)
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)
@@ -183,6 +186,7 @@ def _launch(
     if line.dry:
         raise Finished(0, dry_run_text(request, image, plan))
     prepared = request.companion.prepare(image, plan, sharing.channel)
+    _note_start(request, storage, shared)
     enter(container.directory, container.operations, messages.verbose)
     for part in parts:
         part.entered()
@@ -220,6 +224,23 @@ class _LockedMounts(Part):
     def entered(self) -> None:
         """Lock them before execve(2): capabilities(7)."""
         lock_mounts()
+
+
+def _join(request: Request, sharing: Sharing, home: Part) -> int:
+    """Run the command in the container that is there."""
+    _note_start(request)
+    return sharing.run(request, home)
+
+
+def _note_start(
+    request: Request, storage: Storage | None = None, shared: SharedImage | None = None
+) -> None:
+    """Write a line to the log of the site.  Few starts load it."""
+    said = request.holding.values(LOG_PLACE)
+    if said:
+        from sundog.runtime.launcher.logged import note_start
+
+        note_start(said[0], request, storage, shared)
 
 
 def _sharing_of(request: Request) -> Sharing:
