@@ -1,5 +1,6 @@
 """Images that start before they are here: pull --lazy, ch-run, and what completes them."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -15,7 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from sundog.base.record.span_table import SPAN, SPANS_HEAD, SpanTable
+from sundog.image.layer.blob_tables import unpacked_frame
+from sundog.image.layer.compressing import ZstdFrames
 from sundog.image.oci.descriptor import Descriptor
+from sundog.image.oci.digest import Digest
+from sundog.image.oci.media_types import OCI_LAYER_GZIP
 from tests.conftest import Runner, command, runner, skip_needs_root, until
 from tests.image.convert.blobs import chunked, forged
 from tests.image.registry.servers import InProcessRegistry, part_of
@@ -52,13 +58,31 @@ def write_tars(place: Path, busybox_tar: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> InProcessRegistry:
-    """Return a registry with an image of zstd:chunked, which does not serve yet."""
+    """Return a registry which does not serve yet.
+
+    It has an image of zstd:chunked, and the same of gzip: ``gzip``.
+    """
     place = tmp_path_factory.mktemp("lazy")
     registry = InProcessRegistry()
     tars = write_tars(place, busybox_tar)
-    layers = chunked(place, tars)
-    for descriptor, path in layers:
-        registry.blobs["r", str(descriptor.digest)] = path.read_bytes()
+    publish(
+        registry, "latest", tars, [(one, path.read_bytes()) for one, path in chunked(place, tars)]
+    )
+    blobs = [gzip.compress(tar.read_bytes(), 1, mtime=0) for tar in tars]
+    gzips = [(Descriptor(OCI_LAYER_GZIP, Digest.of(blob), len(blob)), blob) for blob in blobs]
+    publish(registry, "gzip", tars, gzips)
+    return registry
+
+
+def publish(
+    registry: InProcessRegistry,
+    tag: str,
+    tars: list[Path],
+    layers: list[tuple[Descriptor, bytes]],
+) -> None:
+    """Put an image into a registry, whose layers are ``tars``, as blobs."""
+    for descriptor, blob in layers:
+        registry.blobs["r", str(descriptor.digest)] = blob
     diff_ids = [f"sha256:{hashlib.sha256(tar.read_bytes()).hexdigest()}" for tar in tars]
     config = {
         "architecture": os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
@@ -75,8 +99,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> InProce
         "config": {"mediaType": CONFIG, "digest": digest, "size": len(content)},
         "layers": [descriptor.to_json() for descriptor, _ in layers],
     }
-    registry.manifests["r", "latest"] = MANIFEST, json.dumps(manifest).encode()
-    return registry
+    registry.manifests["r", tag] = MANIFEST, json.dumps(manifest).encode()
 
 
 class Lazy:
@@ -200,6 +223,80 @@ def test_a_table_that_lies(lazy: Lazy, tmp_path: Path) -> None:
     assert "hint: pull it again, without --lazy" in done.stderr
     assert "1 (its table of contents is not true)" in lazy.image("pull", "--lazy", name).stderr
     assert run(name, "--", "stat", "-c", "%a", "/noise").stdout == "644\n"
+
+
+def test_a_gzip_with_an_index(lazy: Lazy) -> None:
+    name = f"{lazy.name}:gzip"
+    told = lazy.image("pull", "--lazy", name, lazy.name).stderr
+    assert "layer 1 (no table of contents), 2 (no table of contents), 3 (small)" in told
+    lazy.image("delete", lazy.name)
+    told = lazy.image("index", name).stderr
+    assert "layer 3/3" in told
+    assert "no index: small" in told
+    assert "indexes of 2 layers" in told
+    assert len([*lazy.storage.glob("gzip-indexes/*")]) == 2
+    assert not [*lazy.storage.glob("layers/*")]
+    lazy.registry.requests.clear()
+    assert lazy.image("index", name).stderr.count("using existing index") == 2
+    assert lazy.registry.count("GET .*/blobs/.*") == 1  # the configuration
+    lazy.sent.clear()
+    lazy.image("pull", "--lazy", name, lazy.name)
+    assert lazy.incomplete == 2
+    assert lazy.sent == []
+    assert lazy.run("cat", "/d/top", CH_RUN_LAZY="ondemand") == "top"
+    assert lazy.incomplete == 2
+    assert sum(end - start for start, end in lazy.sent) < 4 << 20
+    shared = lazy.storage.parent / "shared"
+    told = lazy.image("publish", "--as=app", lazy.name, shared, check=False).stderr
+    assert f"not all of {lazy.name}:latest is here" in told
+    lazy.image("pull", name, lazy.name)
+    assert lazy.incomplete == 0
+    told = lazy.image("publish", "--as=app", lazy.name, shared, check=False).stderr
+    assert "it has layers that came by pull --lazy" in told
+    digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    printed = lazy.run("sha256sum", "/noise", "/more")
+    assert [line.split()[0] for line in printed.splitlines()] == digests
+    # A pull of another name finds the layers that came so.
+    assert lazy.image("pull", name, "other").stderr.count("using existing layer") == 3
+    # A damaged index counts as none.
+    for path in lazy.storage.glob("gzip-indexes/*"):
+        path.write_bytes(b"")
+    lazy.image("delete", lazy.name, "other")
+    assert "1 (no table of contents)" in lazy.image("pull", "--lazy", name).stderr
+    lazy.image("reset")
+    assert not [*lazy.storage.glob("gzip-indexes/*")]
+
+
+def test_an_index_that_lies(lazy: Lazy) -> None:
+    """Start by the index, find out that the tar is another, and never start so again."""
+    name = f"{lazy.name}:gzip"
+    lazy.image("index", name)
+    for path in lazy.storage.glob("gzip-indexes/*"):
+        rewrite_index(path)
+    lazy.image("pull", "--lazy", name)
+    done = lazy.image("pull", name, check=False)
+    assert done.returncode == 1
+    assert "its table of contents is not true" in done.stderr
+    assert "1 (its table of contents is not true)" in lazy.image("pull", "--lazy", name).stderr
+
+
+def rewrite_index(path: Path) -> None:
+    """Give each file of an index other permissions."""
+    data = path.read_bytes()
+    start, end = SpanTable(data, 1 << 40).table
+    text = unpacked_frame(data[start + 8 : end], int.from_bytes(data[start : start + 8], "little"))
+    toc = json.loads(text)
+    for entry in toc["entries"]:
+        entry["mode"] = 0o777
+    text = json.dumps(toc).encode()
+    table = len(text).to_bytes(8, "little") + ZstdFrames().piece(text)
+    magic, count, size, _ = SPANS_HEAD.unpack_from(data)
+    spans = bytearray(data[SPANS_HEAD.size : start])
+    for at in range(0, len(spans), SPAN.size):
+        offset, blob, window, *rest = SPAN.unpack_from(spans, at)
+        SPAN.pack_into(spans, at, offset, blob, window + start + len(table) - end, *rest)
+    head = SPANS_HEAD.pack(magic, count, size, len(table))
+    path.write_bytes(head + spans + table + data[end:])
 
 
 def test_a_missing_image_is_pulled(lazy: Lazy) -> None:

@@ -345,6 +345,12 @@ class UnpublishArguments(ImageArguments):
     directory: str = operand("DIR", "the shared store")
 
 
+class IndexArguments(ImageArguments):
+    """The command line of ``index``."""
+
+    reference: str = operand("IMAGE", "an image of a registry: [HOST/]PATH[:TAG]")
+
+
 class TagArguments(ImageArguments):
     """The command line of ``tag``."""
 
@@ -379,6 +385,7 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "gestalt": ("tell something about this installation", GestaltArguments),
     "help": ("print the help of ch-image, or of a subcommand", HelpArguments),
     "import": ("import a tar archive or a directory as an image", ImportArguments),
+    "index": ("make indexes of gzip layers, for pull --lazy", IndexArguments),
     "history": ("tell how an image came about", HistoryArguments),
     "inspect": ("print all that is known of images, as JSON", InspectArguments),
     "list": ("list the images in storage, or tell about one", ListArguments),

@@ -22,6 +22,7 @@ from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.files import sync_file_system, sync_name
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_TREE, SHOWN, link_tree
+from sundog.base.record.lazy_layer import is_incomplete
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.shared_image import (
     LAYER_INFO,
@@ -237,6 +238,18 @@ class _Published:
     def __init__(self, store: Store, image: Image) -> None:
         self._store = store
         self._image = image
+        layers = store.layers
+        if any(is_incomplete(layers.directory(layer)) for layer in image.layers):
+            raise StoreError(
+                f"not all of {image.reference} is here", f"ch-image pull {image.reference}"
+            )
+        # A shared store has no tables of blobs.
+        in_files = [layer for layer in image.layers if layers.is_file(layer)]
+        if not all(layers.index(layer).squashfs_size for layer in in_files):
+            raise StoreError(
+                f"can't publish {image.reference}: it has layers that came by pull --lazy",
+                "delete it, and pull it without --lazy",
+            )
         ids = {layer: _shared_id(store, layer) for layer in image.layers}
         files = metadata_files(image.config)
         volumes = volume_paths(image.config.volumes)

@@ -27,6 +27,7 @@ from sundog.image.oci.verified import VerifiedReader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from mmap import mmap
     from typing import BinaryIO
 
     from sundog.base.record.owners import OwnersManifest
@@ -56,7 +57,7 @@ def check_blob_layer(blob: bytes, layer: Descriptor, diff_id: str) -> None:
     _compare(planned(table.members(), ()), by_tar)
 
 
-def check_gzip_layer(blob: bytes, layer: Descriptor, diff_id: str, index: bytes) -> None:
+def check_gzip_layer(blob: bytes, layer: Descriptor, diff_id: str, index: bytes | mmap) -> None:
     """Compare the complete blob of ``layer``, an ordinary gzip, with its digest and its ``index``.
 
     Raises as above.  Whoever made the index could choose the windows, and so what a span unpacks

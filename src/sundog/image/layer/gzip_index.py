@@ -27,6 +27,7 @@ from sundog.runtime.squashfs.inflate import GZIP, Inflating
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from mmap import mmap
     from typing import BinaryIO
 
     from sundog.image.layer.header import Member
@@ -86,7 +87,12 @@ def index_gzip(blob: BinaryIO, layer: Descriptor, diff_id: str, meter: Meter) ->
     return stream.index(reader.size, packed)
 
 
-def read_gzip_index(data: bytes, blob_size: int) -> GzipTable:
+def index_digest(data: bytes | mmap) -> str:
+    """Return the digest of an index without its windows.  Raises StoreError."""
+    return f"sha256:{hashlib.sha256(data[: SpanTable(data, 0).table[1]]).hexdigest()}"
+
+
+def read_gzip_index(data: bytes | mmap, blob_size: int) -> GzipTable:
     """Return the members of a blob by its index, whose windows may be missing.
 
     Raises ArchiveError, and StoreError.
@@ -99,8 +105,7 @@ def read_gzip_index(data: bytes, blob_size: int) -> GzipTable:
     if size > TOC_LIMIT:
         raise ArchiveError(f"an index of {size:,} bytes")
     files = parse_toc(unpacked_frame(data[start + _SIZE : end], size), escapes=True)
-    digest = f"sha256:{hashlib.sha256(data[:end]).hexdigest()}"
-    return GzipTable(digest, files, spans.size)
+    return GzipTable(index_digest(data), files, spans.size)
 
 
 class _Checkpoints(io.RawIOBase):

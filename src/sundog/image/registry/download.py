@@ -138,7 +138,7 @@ def download(
             RemoteLayer(
                 descriptor,
                 str(Digest.parse(diff_id)),
-                _sources(found.clients, descriptor),
+                sources(found.clients, descriptor),
                 str(found.clients[-1].endpoint),
             )
             for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
@@ -170,7 +170,7 @@ def _complete_known(
 ) -> None:
     """Complete those of ``layers`` that the store has, but not all of them."""
     trees = tree_ids([layer.diff_id for layer in layers])
-    keys = [blob_key(layer.descriptor) for layer in layers]
+    keys = [blob_key(store, layer.descriptor) for layer in layers]
     found = present_layers(store, trees, keys, takes_incomplete=True)
     if any(is_incomplete(store.layers.directory(layer)) for layer in found if layer):
         from sundog.image.registry.completion import complete_layers  # few pulls need it
@@ -312,7 +312,7 @@ def _check_platform(config: ImageConfig, options: PullOptions, report: Report) -
     report.info(f"image arch: {there}{note}")
 
 
-def _sources(clients: Sequence[RegistryClient], descriptor: Descriptor) -> list[Source]:
+def sources(clients: Sequence[RegistryClient], descriptor: Descriptor) -> list[Source]:
     """Return the sources of a blob: the registries, and for a foreign layer its URLs."""
     sources: list[Source] = [partial(client.open_blob, descriptor.digest) for client in clients]
     if descriptor.media_type in FOREIGN_LAYERS:

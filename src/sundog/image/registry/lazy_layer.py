@@ -15,7 +15,7 @@ import struct
 from contextlib import suppress
 
 from sundog.base.kernel.files import Closing
-from sundog.base.record.layer_path import LAYER_FILE
+from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS
 from sundog.base.record.lazy_layer import (
     LAYER_HERE,
     LAYER_REFUSED,
@@ -24,10 +24,11 @@ from sundog.base.record.lazy_layer import (
     HereMap,
 )
 from sundog.errors import ArchiveError, ContentMismatch, StoreError
-from sundog.image.layer.blob_check import check_blob_layer
+from sundog.image.layer.blob_check import check_blob_layer, check_gzip_layer
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges
 from sundog.image.registry.lazy_source import SOURCE_LIMIT, LazySource
+from sundog.image.store.gzip_indexes import mapped
 from sundog.image.store.layer_info import LayerBlob, pack_info, unpack_info
 
 TYPE_CHECKING = False
@@ -124,7 +125,7 @@ class LazyLayer:
             error.message = f"{self.host}: {error.message}"
             raise
         try:
-            check_blob_layer(path, descriptor, self.source.diff_id)
+            self._check(path)
         except (ContentMismatch, ArchiveError) as error:
             text = f"the image lies: layer {descriptor.digest.encoded[:7]}: {error.message}"
             self._replace(LAYER_REFUSED, text.encode("utf-8", "backslashreplace"))
@@ -137,6 +138,15 @@ class LazyLayer:
         for name in (LAYER_HERE, LAYER_SOURCE):
             with suppress(FileNotFoundError):
                 os.unlink(self._directory + name)
+
+    def _check(self, path: bytes) -> None:
+        """Compare the blob with its table, or with its index.  Raises as ``check_blob_layer``."""
+        source = self.source
+        if not os.path.exists(self._directory + LAYER_SPANS):
+            check_blob_layer(path, source.descriptor, source.diff_id)
+            return
+        with mapped(self._directory + LAYER_SPANS) as index:
+            check_gzip_layer(path, source.descriptor, source.diff_id, index)
 
     def _replace(self, name: bytes, data: bytes) -> None:
         """Write a small file of the layer as a whole."""

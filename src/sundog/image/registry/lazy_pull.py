@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from posix import environ
 
-from sundog.base.record.layer_path import LAYER_FILE, link_tree
+from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, link_tree
 from sundog.base.record.lazy_layer import (
     LAYER_HERE,
     LAYER_SOURCE,
@@ -22,8 +22,10 @@ from sundog.base.record.lazy_layer import (
 from sundog.errors import ArchiveError, RegistryError
 from sundog.image.layer.blob_layer import write_blob_layer
 from sundog.image.layer.blob_tables import read_table, table_digest
+from sundog.image.layer.gzip_index import read_gzip_index
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges, may_pass
 from sundog.image.registry.lazy_source import LazySource
+from sundog.image.store.gzip_indexes import mapped
 from sundog.image.store.layer_ids import blob_layer_id
 from sundog.image.store.layer_info import LayerInfo
 from sundog.image.transfer.layers import Unpackers, pull_layers
@@ -34,6 +36,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.image.layer.blob_tables import BlobTable
+    from sundog.image.layer.gzip_index import GzipTable
     from sundog.image.oci.descriptor import Descriptor
     from sundog.image.registry.client import RegistryClient
     from sundog.image.store.layer_ids import LayerId
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
     from sundog.image.transfer.present import TreeIds
     from sundog.image.transfer.report import Report
 
-_WHOLE_LIMIT = 1 << 20  # bytes: a layer that is not larger is pulled whole
+WHOLE_LIMIT = 1 << 20  # bytes: a layer that is not larger is pulled whole
 _ATTEMPTS = 3
 
 
@@ -89,9 +93,9 @@ class LazyPull:
 
     def _reason(self, blob: Descriptor) -> str:
         """Return why a layer is pulled whole, "" if it need not be."""
-        if blob.size <= _WHOLE_LIMIT:
+        if blob.size <= WHOLE_LIMIT:
             return "small"
-        return "" if table_digest(blob) else "no table of contents"
+        return "" if blob_key(self.store, blob) else "no table of contents"
 
     def _tell(self, reasons: Sequence[str]) -> None:
         """Tell which layers are pulled whole, in one line."""
@@ -105,12 +109,11 @@ class LazyPull:
         Raises ArchiveError, RegistryError and OSError.
         """
         store, blob = self.store, layer.descriptor
-        ranges = BlobRanges(blob, [BlobPlace(client) for client in self.clients])
-        table = read_table(blob, lambda offset, size: _read(ranges, offset, size))
         draft = store.scratch.new()
         try:
+            table = self._table(blob, draft)
             made = write_blob_layer(draft, table, store.layers.paths(below))
-            identity = blob_layer_id(trees[made.needs_below], blob_key(blob))
+            identity = blob_layer_id(trees[made.needs_below], f"{blob.digest} {table.digest}")
             if is_refused(store.layers.directory(identity)):
                 raise ArchiveError("its table of contents is not true")
             link_tree(draft, identity.encode())
@@ -119,12 +122,24 @@ class LazyPull:
                 with open(draft + name, "xb") as file:
                     file.write(data)
             os.truncate(draft + LAYER_FILE, blob.size)
-        except ArchiveError:
+        except (ArchiveError, RegistryError):
             store.scratch.dispose(draft)
             raise
         # Nobody has checked yet which tar it is: the diff_id is not noted.
         info = LayerInfo(root_opaque=made.root_opaque, size=made.size, unrecorded=is_marked(blob))
         return store.layers.add(draft, identity, info)
+
+    def _table(self, blob: Descriptor, draft: bytes) -> BlobTable | GzipTable:
+        """Return the table of ``blob``; ``draft`` gets the index of one that is a gzip.
+
+        Raises ArchiveError, RegistryError and OSError.
+        """
+        if table_digest(blob):
+            ranges = BlobRanges(blob, [BlobPlace(client) for client in self.clients])
+            return read_table(blob, lambda offset, size: _read(ranges, offset, size))
+        self.store.gzip_indexes.copy(blob.digest, draft + LAYER_SPANS)
+        with mapped(draft + LAYER_SPANS) as index:
+            return read_gzip_index(index, blob.size)
 
 
 class _Stack:
@@ -147,7 +162,7 @@ class _Stack:
 
     def find(self, layer: RemoteLayer) -> tuple[LayerId, bool]:
         """Return the ID by which the store has ``layer``, or "", and whether all of it is here."""
-        keys = [blob_key(layer.descriptor)]
+        keys = [blob_key(self._store, layer.descriptor)]
         (found,) = present_layers(self._store, [self.trees(layer)], keys, takes_incomplete=True)
         is_here = found and not is_incomplete(self._store.layers.directory(found))
         return found, bool(is_here)

@@ -58,7 +58,15 @@ class _Found:
 # store.  Commands make ``downloads`` and those after it when they need them.
 _CONTENT = (
     *(b"images", b"containers", b"cache", b"layers", b"trees", b"blobs", b"probe"),
-    *(b"downloads", b"accounts", b"deleted", b"host-libraries", b"sif", b"imported"),
+    *(
+        b"downloads",
+        b"accounts",
+        b"deleted",
+        b"host-libraries",
+        b"sif",
+        b"imported",
+        b"gzip-indexes",
+    ),
     PLATFORMS,
 )
 

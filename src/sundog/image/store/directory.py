@@ -24,6 +24,7 @@
     accounts/       users and groups of the host, which ``ch-run`` keeps for its compiled start
     imported/       results of builds that came in a file: see ``builder.shared.archive``
     sif/            see ``registry.sif_files``
+    gzip-indexes/   see ``gzip_indexes``
     host-libraries/ what ``ch-run --host-mpi`` has found out: see ``host_mpi.kept``
 
 All of it belongs to one user and one group.  Capabilities over a file need both its owner and its

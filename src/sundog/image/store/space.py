@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 IMAGE, RESULT, CACHE_MOUNT, IMPORTED = "image", "result", "cache mount", "imported results"
 _TREE = "trees/"  # begins the name of a flattened tree, which several images may share
 _NAME_LIMIT = 4096  # bytes of the ID of a cache mount
-_DOWNLOADS = (b"blobs", b"downloads", b"sif")
+_DOWNLOADS = (b"blobs", b"downloads", b"sif", b"gzip-indexes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sundog.image.store.containers import KeptContainers
     from sundog.image.store.deleted import DeletedImages
     from sundog.image.store.drivers import Driver
+    from sundog.image.store.gzip_indexes import GzipIndexes
     from sundog.image.store.last_builds import LastBuilds
     from sundog.image.store.locks import TurnLock
 
@@ -135,6 +136,13 @@ class Store:
         from sundog.image.store.deleted import DeletedImages
 
         return DeletedImages(self._storage, self.layers, self.images)
+
+    @cached_property
+    def gzip_indexes(self) -> GzipIndexes:
+        """The indexes of blobs that are an ordinary gzip."""
+        from sundog.image.store.gzip_indexes import GzipIndexes
+
+        return GzipIndexes(self._storage)
 
     @cached_property
     def driver(self) -> Driver:

@@ -158,7 +158,7 @@ def pull_layers(
     if under is None:
         under = [store.layers.portable_id(layer) for layer in below]
     trees = tree_ids([layer.diff_id for layer in layers], under)
-    present = present_layers(store, trees, [blob_key(layer.descriptor) for layer in layers])
+    present = present_layers(store, trees, [blob_key(store, layer.descriptor) for layer in layers])
     jobs: dict[int, _Job] = {}
     for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
         hexadecimal = layer.descriptor.digest.encoded[:7]

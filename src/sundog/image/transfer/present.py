@@ -34,12 +34,13 @@ def tree_ids(diff_ids: Sequence[str], below: Sequence[str] = ()) -> list[TreeIds
     ]
 
 
-def blob_key(blob: Descriptor) -> str:
+def blob_key(store: Store, blob: Descriptor) -> str:
     """Return what determines a layer that is ``blob``, with its table; "" if it has no table.
 
-    The digest of the blob counts, too: until all of it is here, nobody knows that it has the layer.
+    The index that ``store`` has of an ordinary gzip is its table.  The digest of the blob counts,
+    too: until all of it is here, nobody knows that it has the layer.
     """
-    table = table_digest(blob)
+    table = table_digest(blob) or store.gzip_indexes.digest(blob.digest)
     return f"{blob.digest} {table}" if table else ""
 
 

@@ -1,0 +1,68 @@
+"""``gzip-indexes/ALGORITHM-HEX``: the index of the gzip blob that has this digest.
+
+A file is as ``record.span_table`` says, windows included.  Only what this store has made of a whole
+blob is here, so it is never an index of somebody else's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from mmap import ACCESS_READ, mmap
+
+from sundog.errors import StoreError
+from sundog.image.layer.gzip_index import index_digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sundog.image.oci.digest import Digest
+    from sundog.image.store.storage import Storage
+
+GZIP_INDEXES = b"gzip-indexes"
+
+
+class GzipIndexes:
+    """The indexes of gzip blobs in one store."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def path(self, blob: Digest) -> bytes:
+        """Return the path that the index of ``blob`` has, or would have."""
+        name = f"{blob.algorithm}-{blob.encoded}".encode()
+        return self._storage.at(GZIP_INDEXES, name)
+
+    def digest(self, blob: Digest) -> str:
+        """Return the digest of the index of ``blob``, as ``GzipTable``; "" if there is none.
+
+        One that is damaged counts as none.
+        """
+        with suppress(OSError, StoreError), mapped(self.path(blob)) as data:
+            return index_digest(data)
+        return ""
+
+    def copy(self, blob: Digest, target: bytes) -> None:
+        """Copy the index of ``blob`` to the new file ``target``.  Raises OSError."""
+        shutil.copyfile(self.path(blob), target)
+
+    def put(self, blob: Digest, parts: Sequence[bytes]) -> None:
+        """Keep the index of ``blob``, in place of one that is there.  Raises OSError."""
+        with self._storage.faults:
+            with suppress(FileExistsError):
+                os.mkdir(self._storage.at(GZIP_INDEXES), 0o700)
+            self._storage.write_file(self.path(blob), b"".join(parts))
+
+
+@contextmanager
+def mapped(path: bytes) -> Iterator[mmap]:
+    """Map the index in the file ``path``.  Raises OSError, and StoreError for an empty file."""
+    with open(path, "rb") as file:
+        try:
+            data = mmap(file.fileno(), 0, access=ACCESS_READ)
+        except ValueError:
+            raise StoreError("damaged index of a gzip: it is empty", "make it again") from None
+    with data:
+        yield data
