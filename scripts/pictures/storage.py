@@ -32,6 +32,7 @@ WORDS = {
     "deleted": "descriptions of deleted images, for undelete",
     "dlcache": "empty: other programs look for it",
     "empty": "an empty directory, to mount",
+    "gzip-indexes": "where to begin in layers of gzip",
     "host-libraries": "what ch-run --host-mpi has found",
     "img": "links to images by name, for other programs",
     "imported": "results of builds that came in a file",
