@@ -64,7 +64,10 @@ static void take(struct options *options, enum option option, const char *value)
     case BIND: add_bind(options, value); break;
     case CD: options->directory = value; break; case WRITE: options->write = 1; break;
     case ENV_NO_EXPAND: options->expand = 0; break; case NO_PASSWD: options->passwd = 0; break;
-    case IMAGE_STORE: if (!*value) decline("no store"); options->stores[options->store_count++] = value; break;
+    case IMAGE_STORE:
+        if (!*value) decline("no store");
+        options->stores[options->store_count++] = value;
+        break;
     case NO_SITE_BINDS: said[RUN_BIND] = NULL; break;
     case JOIN_TAG: options->tag = value; /* fall through */ case JOIN: options->join = 1; break;
     case PRIVATE_TMP: options->private_tmp = 1; break; case SECCOMP: options->seccomp = 1; break;
@@ -74,7 +77,8 @@ static void take(struct options *options, enum option option, const char *value)
     case GID: options->gid = number(value, ID_LIMIT); break;
     case UNSET_ENV: add_change(UNSET_MATCHING, value, 0); break;
     case WRITE_FAKE:
-        if (!value || !*value) value = said[RUN_WRITE_FAKE] ? *said[RUN_WRITE_FAKE] : overlay_share();
+        if (!value || !*value)
+            value = said[RUN_WRITE_FAKE] ? *said[RUN_WRITE_FAKE] : overlay_share();
         options->overlay_size = value;
         break;
     default: decline("a rare option");

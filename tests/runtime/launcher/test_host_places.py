@@ -288,6 +288,7 @@ NOT_SHOWN = {
         "dry-run",
         "env-no-expand",
         "image-store",
+        "lazy",
         "no-site-binds",  # there is none: test_configured
         "mount",
         "no-fallback",

@@ -180,7 +180,7 @@ def test_values() -> None:
     assert line.image.overlay_size == b""  # the configuration says it, or the memory
     assert not line.mounts.passwd
     assert read("-W5g").image.overlay_size == b"5g"
-    assert read("-W5g", "-W").image.overlay_size == b"12%"
+    assert read("-W5g", "-W").image.overlay_size == b""
     line = read("--unsafe", "--seccomp", "--env-no-expand", "-vv")
     assert line.image.unsafe
     assert line.emulation.seccomp

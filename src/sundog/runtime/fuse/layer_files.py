@@ -82,10 +82,13 @@ class _OpenedLayer:
 
     __slots__ = ("_contents", "_file", "_lock", "index", "number")
 
-    def __init__(self, layers: int, name: bytes, number: int, blob: Blob | None) -> None:
+    def __init__(
+        self, layers: int, name: bytes, number: int, lazy_blob: Callable[[bytes], Blob | None]
+    ) -> None:
         """Open the layer ``name`` in the directory ``layers``.
 
-        ``blob`` has the bytes of a layer that is not all here.  Raises SundogError and OSError.
+        ``lazy_blob`` returns the bytes of a layer that is not all here.  Raises SundogError and
+        OSError.
         """
         self.number = number
         self.index = LayerIndex(_mapped(_opened(layers, name + LAYER_INDEX)))
@@ -96,6 +99,7 @@ class _OpenedLayer:
             if os.fstat(self._file).st_size != self.index.squashfs_size:
                 raise StoreError("damaged layer file: it has another size")
         else:
+            blob = lazy_blob(name)
             chunks = open_regular(layers, name + LAYER_CHUNKS, _PLAINLY)
             spans = open_regular(layers, name + LAYER_SPANS, _PLAINLY) if chunks < 0 else -1
             self._file = _opened(layers, name + LAYER_FILE)
@@ -224,8 +228,7 @@ class LayersFiles:
                 number = len(self._opened) + 1
                 if number > _LAYERS_LIMIT:
                     raise OSError(errno.ENFILE, "too many layers")
-                blob = self._lazy_blob(name)
-                self._opened.append(_OpenedLayer(self._layers, name, number, blob))
+                self._opened.append(_OpenedLayer(self._layers, name, number, self._lazy_blob))
                 self._numbers[name] = number
         layer = self._opened[number - 1]
         return self._entry(layer, layer.index.entry(0))
