@@ -27,6 +27,7 @@ static _Noreturn void decline(const char *)
 #include "text.c"
 
 #include "environment.c"
+#include "settings.c"
 #include "options.c"
 #include "image.c"
 #include "program.c"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.stack import ImageStack, pack_stack, unpack_stack
 from sundog.errors import ReferenceSyntaxError, SundogError
+from sundog.runtime.container.memory_share import overlay_share
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.environment import (
     SetFromImage,
@@ -128,6 +129,7 @@ def expected_line(words: Sequence[bytes], directory: Path) -> Answer | None:
         ("storage", hexed(line.image.storage)),
         ("directory", hexed(line.environment.directory)),
     ]
+    line.image.use_default_size(lambda: overlay_share(os.environb.get))
     answer.append(("size", hexed(line.image.overlay_size)))
     answer.append(("ids", str(line.identity.uid or 0), str(line.identity.gid or 0)))
     flags = (

@@ -116,6 +116,7 @@ class _OpenedLayer:
             if self._contents is None:
                 held = b"/proc/self/fd/%d" % self._file
                 self._contents = open_contents(_opened(AT_FDCWD, held, resolve=0))
+                os.close(self._file)
             return self._contents
 
 
