@@ -57,8 +57,8 @@ def test_list_json(run_ch_image: Runner, build: Any) -> None:
     images = as_json(run_ch_image, "list", "--format=json")
     assert [image["name"] for image in images] == ["bb", "x1"]
     base, built = images
-    keys = "name reference id created size layers origin platform store here".split()
-    assert list(built) == keys
+    keys = ["name", "reference", "id", "created", "size", "layers", "origin", "platform"]
+    assert list(built) == [*keys, "store", "here"]
     assert built["reference"] == "docker.io/library/x1:latest"
     assert built["size"] - base["size"] == 6
     assert (base["layers"], built["layers"]) == (1, 2)
