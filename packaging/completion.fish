@@ -10,6 +10,15 @@ function __sundog_names
     command $ask __complete $argv[1] $words 2>/dev/null
 end
 
+# Not __fish_seen_subcommand_from: in fish 4.0 the word x has seen index.
+function __sundog_seen
+    set -l words (commandline -opc)
+    for name in $argv
+        contains -- $name $words[2..]; and return 0
+    end
+    return 1
+end
+
 function __@COMMAND@_subcommands
     complete -C '@COMMAND@ ' | string replace -r '\t.*' ''
 end

@@ -194,7 +194,7 @@ def fish_level(line: CommandLine, seen: list[str]) -> Iterator[str]:
     ``seen`` are the conditions for the words before.
     """
     names = " ".join(each.name for each in line.subcommands)
-    here = [*seen, *([f"not __fish_seen_subcommand_from {names}"] if names else [])]
+    here = [*seen, *([f"not __sundog_seen {names}"] if names else [])]
     condition = f"-n {quoted('; and '.join(here))} " if here else ""
     for row in fish_rows(line):
         yield f"{condition}{row}"
@@ -202,8 +202,8 @@ def fish_level(line: CommandLine, seen: list[str]) -> Iterator[str]:
         yield f"{condition}-f -a {each.name} -d {quoted(each.summary)}"
         # Words of these may have the same names.
         others = [other.name for other in line.subcommands if other.subcommands and other != each]
-        refused = [f"not __fish_seen_subcommand_from {' '.join(others)}"] if others else []
-        own = f"__fish_seen_subcommand_from {each.name}"
+        refused = [f"not __sundog_seen {' '.join(others)}"] if others else []
+        own = f"__sundog_seen {each.name}"
         yield from fish_level(each, [*seen, own, *refused])
 
 
