@@ -13,7 +13,7 @@ import signal
 from sundog.base.kernel.process import set_child_subreaper, set_pdeathsig
 from sundog.runtime.process.job_control import TOLD, tell_group
 from sundog.runtime.supervision.ending import Ending, waiting
-from sundog.runtime.supervision.leash import heard, listen
+from sundog.runtime.supervision.leash import heard, listen, take_leave
 from sundog.runtime.supervision.members import find_members, kill_members
 
 # The signals that the init waits for.  The command must unblock them.
@@ -68,13 +68,14 @@ class Init:
         return status
 
     def end(self) -> None:
-        """Kill and reap all other processes of the container.
+        """Kill and reap all other processes of the container, and tell the builder.
 
         Raises SundogError if processes do not end.
         """
         self._ending.end(
             self._kill, self._members, lambda seconds: signal.sigtimedwait(AWAITED, seconds)
         )
+        take_leave(self._leash)
 
     def _goes_on(self, command: int) -> bool:
         """Tell the ``command`` what the builder tells; return False if all must end."""

@@ -1,8 +1,8 @@
 """The connection between a builder and the init of a RUN's container.
 
 The builder tells the init of the user's ^C and ^Z.  The init hears when the builder ends, whatever
-ends it, and the builder hears when the init ends.  No process between the two has a part in that:
-the guard may wait in the kernel.
+ends it.  The builder hears when the init has ended all other processes, and when it ends itself.
+No process between the two has a part in that: the guard may wait in the kernel.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class Leash:
     Use it as a context, which closes it.
     """
 
-    __slots__ = ("_namespace", "_ours", "theirs")
+    __slots__ = ("_is_done", "_namespace", "_ours", "theirs")
 
     def __init__(self) -> None:
+        self._is_done = False
         self._namespace = -1
         self._ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         self.theirs = theirs.detach()
@@ -68,6 +69,13 @@ class Leash:
                     self._namespace = received[0]
         return self._namespace
 
+    def is_done(self) -> bool:
+        """Tell whether the init has ended all other processes of the container."""
+        if not self._is_done and self.namespace() >= 0:
+            with suppress(BlockingIOError, ConnectionResetError):
+                self._is_done = bool(self._ours.recv(1, MSG_DONTWAIT))
+        return self._is_done
+
 
 def announce(end: int) -> None:
     """Tell the builder this process's user namespace, which is the container's.  Raises OSError."""
@@ -76,6 +84,12 @@ def announce(end: int) -> None:
     send_message(connection, b"+", (namespace,))
     os.close(namespace)
     connection.detach()
+
+
+def take_leave(end: int) -> None:
+    """Tell the builder that this process, the init, has ended all others."""
+    with suppress(OSError):  # nobody listens any more
+        os.write(end, b".")
 
 
 def listen(end: int) -> None:

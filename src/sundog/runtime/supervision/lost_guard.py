@@ -40,8 +40,13 @@ class Looking:
         self._times = 0
 
     def __call__(self) -> None:
-        """Look at the guard.  Raises SundogError at the second time that it is lost."""
+        """Look at the guard.  Raises SundogError at the second time that it is lost.
+
+        If the init has ended as it should, the guard may still wait, but for a disk.
+        """
         has_ended = self._leash.has_ended(0)
+        if has_ended and self._leash.is_done():
+            return
         with suppress(ProcessLookupError):
             if has_ended:  # the kernel shows only after a signal that the guard waits
                 os.kill(self._guard, signal.SIGINT)
