@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tarfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,6 +248,50 @@ def test_a_log_on_a_full_disk(empty: Place) -> None:
     lines = empty("logs", "c").stdout.splitlines()
     assert 0 < len(lines) < 3000
     assert lines == [str(number) for number in range(len(lines))]
+
+
+def open_files(process: int) -> list[str]:
+    """Return what the descriptors of a process lead to."""
+    found = []
+    for number in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(number))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "end", "expected"),
+    [
+        ((), signal.SIGCONT, "7\n"),
+        ((), signal.SIGKILL, "7\n"),  # the container's own process has written it, too
+        (("--rm",), signal.SIGCONT, "7\n"),
+        (("--rm",), signal.SIGKILL, "-1\n"),
+    ],
+)
+def test_a_status_that_is_not_there_yet(
+    empty: Place, options: tuple[str, ...], end: signal.Signals, expected: str
+) -> None:
+    """A container has ended when its exit status is there, or nobody is left who knows it."""
+    script = "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done"
+    empty("run", "-d", "--name", "s", *options, "busybox", "sh", "-c", script)
+    until(empty, "ready", "logs", "s")
+    process = int(empty("inspect", "--format", "{{.State.Pid}}", "s").stdout)
+    status = Path(f"/proc/{process}/stat")
+    keeper = int(status.read_text().rpartition(")")[2].split()[1])
+    os.kill(keeper, signal.SIGSTOP)
+    os.kill(process, signal.SIGUSR1)
+    while status.read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    assert empty("ps", "-q", "--filter", "name=s").stdout  # nor does ps make anything end
+    shown = empty("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "s").stdout
+    assert shown == "running 0\n"
+    with background(empty, "wait", "s") as waiter:
+        assert waiter.stdout is not None
+        while not any(link.endswith("/s/exit") for link in open_files(waiter.pid)):
+            time.sleep(0.01)
+        os.kill(keeper, end)
+        assert waiter.stdout.read() == expected
+    empty("rm", "-i", "s")
 
 
 def test_following_a_log(empty: Place) -> None:

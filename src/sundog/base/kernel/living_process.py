@@ -35,6 +35,10 @@ class Process:
         """Tell whether it has not ended; a zombie has."""
         return self.boot == boot_id() and start_time(self.pid) == self.start
 
+    def is_there(self) -> bool:
+        """Tell whether it has not ended, or is a zombie: its parent has not reaped it yet."""
+        return self.boot == boot_id() and start_time(self.pid, dead=()) == self.start
+
     def open(self) -> int:
         """Return a pidfd of it.  Raises ProcessLookupError if it has ended."""
         fd = os.pidfd_open(self.pid)
@@ -45,14 +49,17 @@ class Process:
         raise ProcessLookupError
 
 
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks after the boot; None if it has ended."""
+def start_time(pid: int, dead: tuple[bytes, ...] = _DEAD_STATES) -> int | None:
+    """Return when a process started, in clock ticks after the boot; None if it has ended.
+
+    It has ended if it is not there, or in one of the states ``dead``.
+    """
     try:
         with Closing(os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)) as fd:
             fields = os.read(fd, 4096).rpartition(b")")[2].split()
     except OSError:
         return None
-    if len(fields) < _START_TIME - 2 or fields[0] in _DEAD_STATES:
+    if len(fields) < _START_TIME - 2 or fields[0] in dead:
         return None
     return int(fields[_START_TIME - 3])
 

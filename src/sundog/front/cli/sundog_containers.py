@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import time
@@ -14,7 +15,7 @@ from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
 from sundog.front.cli.sundog_scan import scanned, scanned_alone, scanned_one
 from sundog.front.podman.container_options import EXISTS, KILL, PS, RM, STOP, WAIT
-from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, View
+from sundog.front.podman.container_view import HEADINGS, ID_LENGTH, UNKNOWN_STATUS, View
 from sundog.front.podman.containers import changing, own_containers
 from sundog.front.podman.run_line import is_path
 from sundog.front.podman.stopping import signal_number, whole_number
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sundog.front.podman.containers import Containers
 
 _END = 10.0  # seconds after SIGKILL
+_STATUS_LIMIT = 8  # bytes of an exit status
 _LOOK = 0.02  # seconds between two looks at the record of a container that has ended
 _TEMPLATE = (
     "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.CreatedHuman}}\t{{.Status}}\t{{.Ports}}"
@@ -159,14 +161,24 @@ def wait(words: Sequence[str], context: Context) -> int:
             if container is None and line.is_set("ignore"):
                 print_line("-1")
                 continue
-            container = containers.get(operand)
-            if container.is_running:
-                _wait(container, None)
-                container = _ended(containers, container)
-            print_line(str(View(container, {}).exit_code))
+            print_line(str(_awaited(containers, containers.get(operand))))
         return 0
 
     return run_safely(action)
+
+
+def _awaited(containers: Containers, container: Container) -> int:
+    """Return the exit status of a container when it has ended, -1 if nobody saw the end."""
+    if not container.is_running:
+        return View(container, {}).exit_code
+    written = containers.open_exit(container)  # with --rm, nothing else is left
+    with open(os.devnull if written is None else written, "rb") as file:
+        _wait(container, None)
+        ended = _ended(containers, container)
+        text = file.read(_STATUS_LIMIT)
+    if ended.status is not None:
+        return ended.status
+    return int(text) if text.isdigit() else UNKNOWN_STATUS
 
 
 def view_of(containers: Containers, container: Container) -> View:
@@ -280,13 +292,11 @@ def _ended(containers: Containers, container: Container) -> Container:
     due = time.monotonic() + _END
     while time.monotonic() < due:
         record = containers.recorded(container.name)
-        found = containers.named(container.name)
-        if record is None or record.process.pid != container.process.pid:
-            return found or container
-        if not container.detached or (found is not None and found.status is not None):
-            return found or container
+        if record is None or record.process.pid != container.process.pid or not record.is_running:
+            break
         time.sleep(_LOOK)
-    return container
+    found = containers.named(container.name)
+    return found if found is not None and found.identity == container.identity else container
 
 
 def _sizes(

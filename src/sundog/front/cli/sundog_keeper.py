@@ -71,9 +71,12 @@ class Keeper:
         for writer_of_log in writers.values():
             with suppress(OSError):
                 writer_of_log.end(time.time_ns())
-        _, status = os.waitpid(child, 0)
+        end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert end is not None
+        status = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
         with suppress(OSError, SundogError):  # nobody knows the status then
-            _note_end(containers, name, child, os.waitstatus_to_exitcode(status), forget=forget)
+            _note_end(containers, name, child, status, forget=forget)
+        os.waitpid(child, 0)  # while it is a zombie, others wait for its status
         return 0
 
     def _open_log(self, containers: Containers, name: str, child: int) -> dict[int, LogWriter]:
@@ -105,6 +108,8 @@ def _note_end(containers: Containers, name: str, child: int, status: int, *, for
     if container is None or container.process.pid != child:
         return
     status = status if status >= 0 else 128 - status
+    with suppress(OSError):
+        containers.write_exit(container, status)
     if container.kept:
         containers.kept.end(container.identity, status)
     if forget or container.kept:

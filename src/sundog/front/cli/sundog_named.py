@@ -134,6 +134,7 @@ def _become(
     containers.claim(container)
     if container.detached:
         os.close(containers.make_log(container))
+        containers.make_exit(container)
     if container.kept:
         containers.kept.begin(container.changed(process=NOBODY))
     started = ChRunLine(translated.arguments, translated.environment | told)

@@ -102,8 +102,11 @@ class Container:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether its process is alive."""
-        return self.process.pid > 0 and self.process.lives()
+        """Tell whether its process is alive, or its exit status is about to be written down."""
+        if self.process.pid <= 0:
+            return False
+        is_noted = not self.detached or self.status is not None
+        return self.process.lives() if is_noted else self.process.is_there()
 
     @property
     def state(self) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ID_LENGTH = 12
 _COMMAND_LENGTH = 20  # characters of a command in a table, with the dots
 _DOTS = "..."
-_UNKNOWN = -1  # the exit status of a command whose end nobody saw
+UNKNOWN_STATUS = -1  # the exit status of a command whose end nobody saw
 HEADINGS = Structure(
     ID="CONTAINER ID",
     Id="CONTAINER ID",
@@ -128,7 +128,7 @@ class View:
         """The exit status; 0 for a container that has not ended, -1 if nobody saw the end."""
         if self.container.state == RUNNING or not self.container.started:
             return 0
-        return _UNKNOWN if self.container.status is None else self.container.status
+        return UNKNOWN_STATUS if self.container.status is None else self.container.status
 
     def status(self, now: int) -> str:
         """Return the state and its age in words; ``now`` is in nanoseconds."""

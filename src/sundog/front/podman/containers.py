@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 _SHORTEST_ID = 4
-_LOG = "log"
+_LOG, _EXIT = "log", "exit"
 
 
 class Containers:
@@ -140,6 +140,26 @@ class Containers:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    def make_exit(self, container: Container) -> None:
+        """Make the file for the exit status of a detached container.  Raises SundogError."""
+        try:
+            os.close(self._record(container.name).make_file(_EXIT))
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def write_exit(self, container: Container, status: int) -> None:
+        """Write the exit status for those that have opened its file.  Raises OSError."""
+        path = os.path.join(self._record(container.name).path, _EXIT)
+        with Closing(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as fd:
+            os.write(fd, b"%d" % status)
+
+    def open_exit(self, container: Container) -> int | None:
+        """Open the file of ``write_exit``, which can be read after the record was deleted."""
+        try:
+            return self._record(container.name).open_file(_EXIT)
+        except (OSError, ValueError):
+            return None
+
     def append_log(self, container: Container) -> int:
         """Open the file that ``make_log`` has made, for more output.  Raises SundogError."""
         try:
@@ -197,6 +217,13 @@ def changing(containers: Containers, container: Container) -> Generator[None]:
 
 def _found(record: Record) -> Container | None:
     """Return the container of a process's record; None if it is damaged, or not there."""
+    container = _read(record)
+    if container is None or container.is_running or container.status is not None:
+        return container
+    return _read(record)  # its status was written between the two looks, or never
+
+
+def _read(record: Record) -> Container | None:
     try:
         container = read_container(record.read())
     except (OSError, ValueError, TypeError, KeyError):
