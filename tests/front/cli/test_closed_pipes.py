@@ -78,6 +78,7 @@ def test_help_for_a_full_disk(name: str) -> None:
     assert (done.returncode, done.stderr) == (1, "error: can't write: No space left on device\n")
 
 
+@pytest.mark.timeout(1800)  # 200 sizes of each stream
 @pytest.mark.parametrize("line", LINES)
 def test_no_stack_trace(line: str, stored: Path, tmp_path: Path) -> None:
     for stream in ("stdout", "stderr"):
