@@ -6,7 +6,7 @@ PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
 .PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis callers vm-test bench conformance fidelity \
-    fidelity-more fidelity-programs agent architectures python
+    fidelity-more fidelity-programs agent architectures buildkit python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -29,6 +29,8 @@ help:
 	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog;'
 	@echo '             build by debootstrap, dnf, zypper and pacman; start 64 ranks at once'
 	@echo 'make architectures   configure and use Debian for arm64 and riscv64, which QEMU runs'
+	@echo 'make buildkit   let BuildKit read indexes, entries of a shared cache and trees, and build beside'
+	@echo '             Sundog, in a Docker daemon that is started for it (root)'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
@@ -88,6 +90,9 @@ callers: python
 
 architectures: python
 	@SUNDOG_ARCHITECTURES=1 $(RUN) scripts.check -- -s -n0 --timeout=7200 tests/architectures $(ARGS)
+
+buildkit: python
+	@$(RUN) scripts.check --buildkit -- -n0 --timeout=900 tests/buildkit $(ARGS)
 
 # -s: it shows what the machine is, and how long it took to start.
 vm-test: python

@@ -25,6 +25,7 @@ PASSED_ON = (
     "no_proxy",
     "TERM",
     "SUNDOG_ARCHITECTURES",
+    "SUNDOG_BUILDKIT",
     "SUNDOG_CALLERS",
     "SUNDOG_CUTS",
     "SUNDOG_FAST_PATH",

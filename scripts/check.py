@@ -27,7 +27,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts import account, callers, cluster, install, packages, pyxis, references, root_helper
+from scripts import (
+    account,
+    buildkit,
+    callers,
+    cluster,
+    install,
+    packages,
+    pyxis,
+    references,
+    root_helper,
+)
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, copy_checkout
 from scripts.vm import foreign_files, foreign_image, image, prepared
@@ -238,6 +248,11 @@ def parsed_options() -> argparse.Namespace:
         "--callers", action="store_true", help="no lint, but programs that call Apptainer"
     )
     parser.add_argument(
+        "--buildkit",
+        action="store_true",
+        help="no lint, but Docker's daemon beside the tests (root)",
+    )
+    parser.add_argument(
         "--packages", action="store_true", help="no lint, but packages of distributions, in dist/"
     )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
@@ -258,11 +273,15 @@ def needed_packages(options: argparse.Namespace, bases: Sequence[str]) -> set[st
         needs |= {*pyxis.NEEDS}
     if options.callers:
         needs |= {*callers.NEEDS}
+    if options.buildkit:
+        needs |= {*buildkit.NEEDS}
     return needs
 
 
-def prepare(options: argparse.Namespace, place: Workplace, python: Path) -> None:
-    """Make what the tests of an option need, and tell them where it is."""
+def prepare(
+    options: argparse.Namespace, place: Workplace, python: Path, stack: contextlib.ExitStack
+) -> None:
+    """Make what the tests of an option need, and tell them where it is; ``stack`` ends it."""
     machines = place.path / "machines"
     if options.machines:
         prepared.prepare(machines, place.user)
@@ -277,6 +296,9 @@ def prepare(options: argparse.Namespace, place: Workplace, python: Path) -> None
         os.environ[pyxis.VARIABLE] = str(built)
     if options.callers:
         os.environ[callers.VARIABLE] = str(callers.install(place, python))
+    if options.buildkit:
+        socket = stack.enter_context(buildkit.running(place.path / "buildkit", place.user))
+        os.environ[buildkit.VARIABLE] = str(socket)
     if options.packages:
         os.environ["SUNDOG_PACKAGES"] = str(place.packages)
 
@@ -293,7 +315,11 @@ def main() -> int:
         # The newest Python for all tests, then the oldest.
         pythons = found[:1] if options.lint or few else list(dict.fromkeys([found[0], found[-1]]))
         # Each of these jobs keeps one core busy.
-        with workplace(user) as place, ThreadPoolExecutor() as pool:
+        with (
+            workplace(user) as place,
+            ThreadPoolExecutor() as pool,
+            contextlib.ExitStack() as stack,
+        ):
             making = [pool.submit(makers.base, name) for name in bases]
             install.wheel()
             venvs = list(pool.map(venv, pythons))
@@ -304,7 +330,7 @@ def main() -> int:
             passed = bool(few) or lint(place, venvs[0])
             for job in (keeping, *compiling):
                 job.result()
-            prepare(options, place, pythons[0])
+            prepare(options, place, pythons[0], stack)
             if not options.lint:
                 compares, whole = not options.machine, bool(few) or options.matrices == "1"
                 given = options.arguments

@@ -32,9 +32,7 @@ COPY --from=build /program /
 
 
 @pytest.mark.parametrize(("language", "tools"), [("c", C), ("go", GO)], ids=["c", "go"])
-def test_a_compiler_of_this_machine(
-    tmp_path: Path, language: str, tools: tuple[str, str]
-) -> None:
+def test_a_compiler_of_this_machine(tmp_path: Path, language: str, tools: tuple[str, str]) -> None:
     env = {"CH_IMAGE_STORAGE": str(tmp_path / "storage"), "TMPDIR": "/tmp"}
     for name, base in (("debian", "debian"), ("arm", "busybox-arm64")):
         run_program([*command("ch-image"), "import", str(base_image(base)), name], env=env)

@@ -1,0 +1,1 @@
+"""BuildKit beside Sundog, which needs a Docker daemon: `make buildkit`."""
