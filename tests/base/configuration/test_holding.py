@@ -111,8 +111,13 @@ MISTAKES = {
     "[storage]\ntrusted_owners = ['']": "storage.trusted_owners: expected a list",
     f"[storage]\ntrusted_owners = ['{'9' * 5000}']": "storage.trusted_owners: expected a list",
     "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_",
+    "[registry]\nmirrors = ['a']": "registry.mirrors: expected a list of at most 100 PREFIX=HOST",
+    "[registry]\nmirrors = ['a=https://b']": "registry.mirrors: expected a list",
+    "[registry]\nmirrors = ['*.a=b']": "registry.mirrors: expected a list",
+    "[registry]\nmirrors = ['a=b c']": "registry.mirrors: expected a list",
+    "[registry]\nauthorities = 'x'": "registry.authorities: expected an absolute path",
     "[storag]\n": "unknown table: storag; did you mean storage?",
-    "[zzz]\n": "unknown table: zzz; known: build gc log messages run storage",
+    "[zzz]\n": "unknown table: zzz; known: build gc log messages registry run storage",
     "[storage\n": "not TOML: Expected ']'",
     "x = " + "[" * 5000: "not TOML",
     "x = " + "1" * 5000: "not TOML",
@@ -250,7 +255,9 @@ def outcome_of(place: Place) -> Holding | str:
         return error.message
 
 
-PLACES = st.sampled_from(["/a", "$UNSET/x", "/%u/%U", "$HOME", "%u", "/a%", "/$", "", "/a:/b:ro"])
+PLACES = st.sampled_from(
+    ["/a", "$UNSET/x", "/%u/%U", "$HOME", "%u", "/a%", "/$", "", "/a:/b:ro", "a.org=b.org:5000/c"]
+)
 VALUES = st.one_of(
     PLACES,
     st.lists(PLACES, max_size=3),

@@ -72,6 +72,11 @@ class Holding:
             return f"${key.variable}"
         return self._said[key.path][1] if key.path in self._said else ""
 
+    def place(self, key: Key) -> str:
+        """Return where a mistake in a value of the key is, for errors."""
+        source = self.source(key)
+        return source if source.startswith("$") else f"{source}: {key.path}"
+
     def _variable(self, key: Key) -> bytes | None:
         """Return the value of the key's variable; an empty one counts only for a list of paths."""
         text = self._environment.get(key.variable.encode()) if key.variable else None

@@ -102,6 +102,15 @@ BUILD_RETRY = Key(
     *("build", "retry", "boolean"),
     "whether a RUN that fails is tried again under notify if nothing chose a mode",
 )
+AUTHORITIES = Key(
+    *("registry", "authorities", "place"),
+    "a file or a directory of certificate authorities to trust besides the system's",
+    variable="REQUESTS_CA_BUNDLE",
+)
+MIRRORS = Key(
+    *("registry", "mirrors", "mirrors"),
+    "places to ask first for images whose names begin with a prefix",
+)
 SITE_HINT = Key(
     *("messages", "hint", "text"),
     "the site's own line below each error: whom to ask",
@@ -131,6 +140,7 @@ KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
     *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE),
     *(BUILD_FORCE, BUILD_RETRY),
+    *(AUTHORITIES, MIRRORS),
     *(SITE_HINT, LOG_PLACE),
     *(GC_KEEP_DAYS, GC_MAX_SIZE, GC_ALL),
 )

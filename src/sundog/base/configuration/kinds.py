@@ -94,6 +94,15 @@ def _is_bind(text: str) -> bool:
     )
 
 
+def _is_mirror(text: str) -> bool:
+    """Tell whether a text is PREFIX=LOCATION; who reads the addresses says more of them."""
+    places = text.split("=")
+    return len(places) == 2 and all(
+        place.isascii() and _is_word(place) and "//" not in f"/{place}/" and "*" not in place
+        for place in places
+    )
+
+
 def _is_size(text: str) -> bool:
     """Tell whether a text is a size of tmpfs(5), of which something is left."""
     digits = text.rstrip("kmgtKMGT%")
@@ -144,6 +153,7 @@ KINDS = {
     "binds": _listed(
         f"a list of at most {_LIST_LIMIT} SRC[:DST[:ro]], with absolute paths", _is_bind
     ),
+    "mirrors": _listed(f"a list of at most {_LIST_LIMIT} PREFIX=HOST[:PORT][/PATH]", _is_mirror),
     "size": _single("a size as of tmpfs(5), such as 40m, 2g or 12%", _is_size),
     "text": _single(f"one line of at most {_TEXT_LIMIT} characters", _is_line),
     "word": _single("a word", _is_word),
