@@ -134,6 +134,32 @@ def test_each_key_of_a_start(site: Site) -> None:
     assert b"1234" not in done.stderr
 
 
+def test_the_directories_of_devices(site: Site) -> None:
+    """A variable comes before the file, and an option before both."""
+    for name in ("a", "b", "c"):
+        (site.top / name).mkdir()
+        device = {"name": "0", "containerEdits": {"env": [f"GPU={name}"]}}
+        specification = {"cdiVersion": "0.6.0", "kind": "site.org/gpu", "devices": [device]}
+        (site.top / name / "gpu.json").write_text(json.dumps(specification))
+    head = "[storage]\ndirectory = '{top}/%u/st'\n[run]\n"
+    site.write_record(head + "cdi_dirs = ['/nonexistent', '{top}/a']\n")
+    words = ("--device=site.org/gpu=0", "app", "--", "sh", "-c", "echo $GPU")
+    variable = {"CH_RUN_CDI_DIRS": str(site.top / "b")}
+    for options, variables, expected in (
+        ((), {}, b"a\n"),
+        ((), {"CH_RUN_CDI_DIRS": ""}, b"a\n"),
+        ((), variable, b"b\n"),
+        ((f"--cdi-dirs={site.top}/c",), variable, b"c\n"),
+    ):
+        done = site.start(*options, *words, **variables)
+        assert done.stdout == expected, done.stderr
+    done = site.start(*words, SUNDOG_CONFIG="none", CH_IMAGE_STORAGE=str(site.storage))
+    assert b"no such CDI device: site.org/gpu=0" in done.stderr
+    site.write(head + "cdi_dirs = ['{top}/a:{top}/b']\n")
+    done = site.start(*words)
+    assert b"run.cdi_dirs: expected a list of at most 100 absolute paths, without" in done.stderr
+
+
 def test_the_storage_is_hidden_wherever_it_is(site: Site) -> None:
     """A bind of the configuration shows neither the storage in use, nor another one."""
     (site.top / "other").mkdir(mode=0o700)

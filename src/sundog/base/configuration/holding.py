@@ -20,7 +20,8 @@ from sundog.base.configuration.level import levels
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 
-_PATHS = "paths"  # the only kind whose variable has several values
+# The kinds whose variables have several values; an empty variable of paths means none.
+_PATHS, _DIRECTORIES = "paths", "directories"
 _PATHS_LIMIT = 100
 
 TYPE_CHECKING = False
@@ -108,9 +109,11 @@ def read_configuration(environment: Variables, *, from_files: bool = False) -> H
 
 def _from_variable(key: Key, text: bytes) -> tuple[bytes, ...]:
     """Return the values that a variable has: the text, or a list with colons between its items."""
-    if key.kind != _PATHS:
+    if key.kind not in (_PATHS, _DIRECTORIES):
         return (text,)
     listed = tuple(item for item in text.split(b":") if item)
+    if key.kind == _DIRECTORIES:
+        return listed
     if len(listed) > _PATHS_LIMIT or not all(item.startswith(b"/") for item in listed):
         raise SundogError(
             f"${key.variable}: expected a list of at most {_PATHS_LIMIT} absolute paths:"

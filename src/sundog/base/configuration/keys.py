@@ -92,6 +92,12 @@ TEMPORARY_PLACE = Key(
     option="--private-tmp",
     is_obeyed=True,
 )
+CDI_DIRECTORIES = Key(
+    *("run", "cdi_dirs", "directories"),
+    "the directories of CDI specifications, in place of the usual ones; the last one wins",
+    variable="CH_RUN_CDI_DIRS",
+    option="--cdi-dirs",
+)
 BUILD_FORCE = Key(
     *("build", "force", "word"),
     "how a build emulates root",
@@ -138,7 +144,7 @@ GC_ALL = Key(
 
 KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
-    *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE),
+    *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES),
     *(BUILD_FORCE, BUILD_RETRY),
     *(AUTHORITIES, MIRRORS),
     *(SITE_HINT, LOG_PLACE),

@@ -138,6 +138,10 @@ def _days(value: object) -> _Values | None:
 
 KINDS = {
     "paths": _listed(f"a list of at most {_LIST_LIMIT} absolute paths", _is_path),
+    "directories": _listed(
+        f"a list of at most {_LIST_LIMIT} absolute paths, without colons",
+        lambda text: _is_path(text) and ":" not in text,
+    ),
     "accounts": _listed(
         f"a list of at most {_LIST_LIMIT} names of accounts, or IDs as strings",
         lambda text: 0 < len(text) <= _ACCOUNT_LIMIT,

@@ -53,11 +53,14 @@ def _exists(path: str) -> bool:
 
 def _has_devices(kind: str, directories: Sequence[str]) -> bool:
     """Tell whether a CDI specification of this machine has devices of a kind."""
+    from sundog.base.configuration.holding import read_configuration
+    from sundog.base.configuration.keys import CDI_DIRECTORIES
     from sundog.runtime.cdi.directories import cdi_directories
     from sundog.runtime.cdi.registry import device_names
 
     option = encode_text(":".join(directories).replace(",", ":")) if directories else None
-    places = cdi_directories(option, os.environb.get)
+    said = read_configuration(os.environb).said(CDI_DIRECTORIES)
+    places = cdi_directories(option, os.environb.get, said)
     return any(name.startswith(f"{kind}=") for name in device_names(places, lambda _: None))
 
 

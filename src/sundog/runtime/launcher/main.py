@@ -277,7 +277,7 @@ def _devices_of(request: Request) -> Part:
         return Part()
     from sundog.runtime.launcher.devices import devices_for
 
-    return devices_for(request.line, request.environment, request.messages)
+    return devices_for(request)
 
 
 def _host_mpi_of(request: Request, storage: Storage) -> Part:
