@@ -160,6 +160,21 @@ def test_the_directories_of_devices(site: Site) -> None:
     assert b"run.cdi_dirs: expected a list of at most 100 absolute paths, without" in done.stderr
 
 
+def test_the_profile_of_the_host_mpi(site: Site) -> None:
+    """It is that of --host-mpi without a name, and nothing else."""
+    head = "[storage]\ndirectory = '{top}/%u/st'\n[run]\n"
+    site.write_record(head + "host_mpi = 'cray'\n")
+    assert site.start("app", "--", "true").stderr == b""
+    done = site.start("--host-mpi", "app", "--", "true")
+    expected = f"{site.file}: run.host_mpi: no profile of the host's MPI has the name cray"
+    assert expected.encode() in done.stderr
+    done = site.start("--host-mpi=other", "app", "--", "true")
+    assert b"error: no profile of the host's MPI has the name other" in done.stderr
+    site.write(head + "host_mpi = 'relative/cray.toml'\n")
+    done = site.start("app", "--", "true")
+    assert b"run.host_mpi: expected a name, or an absolute path" in done.stderr
+
+
 def test_the_storage_is_hidden_wherever_it_is(site: Site) -> None:
     """A bind of the configuration shows neither the storage in use, nor another one."""
     (site.top / "other").mkdir(mode=0o700)

@@ -98,6 +98,11 @@ CDI_DIRECTORIES = Key(
     variable="CH_RUN_CDI_DIRS",
     option="--cdi-dirs",
 )
+HOST_MPI_PROFILE = Key(
+    *("run", "host_mpi", "profile"),
+    "the profile of --host-mpi without a name",
+    option="--host-mpi",
+)
 BUILD_FORCE = Key(
     *("build", "force", "word"),
     "how a build emulates root",
@@ -144,7 +149,7 @@ GC_ALL = Key(
 
 KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
-    *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES),
+    *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES, HOST_MPI_PROFILE),
     *(BUILD_FORCE, BUILD_RETRY),
     *(AUTHORITIES, MIRRORS),
     *(SITE_HINT, LOG_PLACE),

@@ -120,6 +120,10 @@ def _is_word(text: str) -> bool:
     return 0 < len(text) <= _TEXT_LIMIT and text.isprintable() and " " not in text
 
 
+def _is_profile(text: str) -> bool:
+    return _is_line(text) and ("/" not in text or _is_path(text))
+
+
 def _is_log(text: str) -> bool:
     return _is_path(text) or _encoded(text) in (SYSLOG, JOURNAL, NO_LOG)
 
@@ -161,6 +165,7 @@ KINDS = {
     "size": _single("a size as of tmpfs(5), such as 40m, 2g or 12%", _is_size),
     "text": _single(f"one line of at most {_TEXT_LIMIT} characters", _is_line),
     "word": _single("a word", _is_word),
+    "profile": _single("a name, or an absolute path", _is_profile),
     "log": _single("syslog, journal, none, or the absolute path of a file", _is_log),
     "days": _Kind(f"a number of days, from 0 to {_DAYS_LIMIT}", _days),
     "bytes": _single(
