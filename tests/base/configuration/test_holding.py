@@ -117,7 +117,7 @@ MISTAKES = {
     "[registry]\nmirrors = ['a=b c']": "registry.mirrors: expected a list",
     "[registry]\nauthorities = 'x'": "registry.authorities: expected an absolute path",
     "[storag]\n": "unknown table: storag; did you mean storage?",
-    "[zzz]\n": "unknown table: zzz; known: build gc log messages registry run storage",
+    "[zzz]\n": "unknown table: zzz; known: build gc log messages registry run storage sundog",
     "[storage\n": "not TOML: Expected ']'",
     "x = " + "[" * 5000: "not TOML",
     "x = " + "1" * 5000: "not TOML",

@@ -122,6 +122,11 @@ MIRRORS = Key(
     *("registry", "mirrors", "mirrors"),
     "places to ask first for images whose names begin with a prefix",
 )
+RUN_OPTIONS = Key(
+    *("sundog", "run_options", "options"),
+    "options of sundog run and create, before those of the command line",
+    option="the same option",
+)
 SITE_HINT = Key(
     *("messages", "hint", "text"),
     "the site's own line below each error: whom to ask",
@@ -152,6 +157,7 @@ KEYS = (
     *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES, HOST_MPI_PROFILE),
     *(BUILD_FORCE, BUILD_RETRY),
     *(AUTHORITIES, MIRRORS),
+    RUN_OPTIONS,
     *(SITE_HINT, LOG_PLACE),
     *(GC_KEEP_DAYS, GC_MAX_SIZE, GC_ALL),
 )

@@ -20,6 +20,7 @@ from sundog.base.kernel.libc import printable
 from sundog.errors import EXIT_ERROR, StoreError, SundogError
 from sundog.front.cli.build_defaults import default_force
 from sundog.front.cli.output import print_line
+from sundog.front.cli.run_defaults import run_defaults
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned_alone
 from sundog.front.podman.image_options import CONFIG
@@ -113,6 +114,10 @@ def _problems(holding: Holding) -> Iterator[SundogError]:
             open_store(path, owner_ids(owners)).close()
         except StoreError as error:
             yield error
+    try:
+        run_defaults(holding)
+    except SundogError as error:
+        yield error
     for check in _CHECKS:
         try:
             check(os.environ)

@@ -101,6 +101,8 @@ def run_line(
     read_only = line.is_set("read-only")
     if not read_only:
         arguments.append(f"--container={kept}" if kept else "--write-fake")
+    if line.is_set("no-site-binds"):
+        arguments.append("--no-site-binds")
     mounts = line_mounts(line)
     if read_only and None in mounts:
         raise UsageError(
