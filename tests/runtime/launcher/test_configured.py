@@ -134,6 +134,54 @@ def test_each_key_of_a_start(site: Site) -> None:
     assert b"1234" not in done.stderr
 
 
+def test_directories_in_memory(site: Site) -> None:
+    """A bind of the configuration may lie in one, and an option over it."""
+    head = "[storage]\ndirectory = '{top}/%u/st'\n[run]\nbind = ['{top}/data/file:/new/file']\n"
+    site.write_record(head + "tmpfs = ['/new:size=40m,mode=700', '/mnt:noexec', '/nonexistent/x']")
+    script = "cat /new/file; stat -c %a /new; touch /mnt/x /nonexistent/x && echo written; mount"
+    words = ("app", "--", "sh", "-c", script)
+    done = site.start(*words)
+    assert done.stdout.startswith(b"data\n700\nwritten\n"), done.stderr
+    mounts = {line.split()[2]: line for line in done.stdout.decode().splitlines()[3:]}
+    assert "size=40960k" in mounts["/new"]
+    assert "noexec" in mounts["/mnt"]
+    assert "noexec" not in mounts["/new"]
+    done = site.start("-b", f"{site.top}/data:/mnt", "app", "--", "cat", "/mnt/file")
+    assert done.stdout == b"data\n", done.stderr
+    done = site.start("--no-site-binds", *words)
+    assert b"can't stat '/new'" in done.stderr
+    assert b"size=40960k" not in done.stdout
+    for wrong, message in (
+        ("['/']", "DIR can't be /"),
+        ("['/x:size=-1']", "not possible: size=-1"),
+        ("['x']", "expected a list of at most 100 DIR[:OPTIONS]"),
+    ):
+        site.write(f"{head}tmpfs = {wrong}")
+        done = site.start("app", "--", "true")
+        assert done.returncode == 31
+        assert f"error: {site.file}: run.tmpfs: {message}".encode() in done.stderr
+        assert site.start("--no-site-binds", "app", "--", "true").returncode == 31 * (
+            wrong == "['x']"
+        )
+
+
+@pytest.mark.slow
+def test_the_compiled_start_leaves_a_tmpfs_to_python(compiled: Compiled, tmp_path: Path) -> None:
+    top = tmp_path / "site"
+    top.mkdir()
+    site = Site(top, compiled.command)
+    for said, options, declines in (
+        ("'/mnt'", (), 1),
+        ("'/mnt'", ("--no-site-binds",), 0),
+        ("", (), 0),
+    ):
+        site.record.unlink(missing_ok=True)
+        site.write_record(f"storage.directory = '{site.storage}'\nrun.tmpfs = [{said}]\n")
+        done = site.start(*options, "app", "--", "true", SUNDOG_START="compiled")
+        assert (b"declined: a tmpfs of the configuration" in done.stderr) == declines
+        assert done.returncode == 31 * declines, done.stderr
+
+
 def test_the_directories_of_devices(site: Site) -> None:
     """A variable comes before the file, and an option before both."""
     for name in ("a", "b", "c"):

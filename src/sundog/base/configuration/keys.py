@@ -79,6 +79,13 @@ BOUND = Key(
     adds_up=True,
     is_obeyed=True,
 )
+IN_MEMORY = Key(
+    *("run", "tmpfs", "tmpfs"),
+    "empty directories in memory that each container gets, where it can have the place",
+    option="--no-site-binds",
+    adds_up=True,
+    is_obeyed=True,
+)
 OVERLAY_SIZE = Key(
     *("run", "write_fake", "size"),
     "the size of -W without an argument",
@@ -154,7 +161,7 @@ GC_ALL = Key(
 
 KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
-    *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES, HOST_MPI_PROFILE),
+    *(BOUND, IN_MEMORY, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES, HOST_MPI_PROFILE),
     *(BUILD_FORCE, BUILD_RETRY),
     *(AUTHORITIES, MIRRORS),
     RUN_OPTIONS,

@@ -165,6 +165,9 @@ KINDS = {
     "options": _listed(
         f"a list of at most {_LIST_LIMIT} words: options and their values", lambda _: True
     ),
+    "tmpfs": _listed(
+        f"a list of at most {_LIST_LIMIT} DIR[:OPTIONS], with absolute paths", _is_path
+    ),
     "size": _single("a size as of tmpfs(5), such as 40m, 2g or 12%", _is_size),
     "text": _single(f"one line of at most {_TEXT_LIMIT} characters", _is_line),
     "word": _single("a word", _is_word),
