@@ -435,12 +435,33 @@ def test_defaults_of_the_configuration(
 def test_binds_of_the_configuration(
     sundog: Place, configure: Callable[[str], dict[str, str]], tmp_path: Path, user: str
 ) -> None:
+    """Variables in their paths are those of the host; the command has none of them."""
     (tmp_path / "file").write_text("data\n")
-    variables = sundog.environment | configure(f"run.bind = ['{tmp_path}/file:/data']\n")
-    for options, shown in (((), "data\n"), (("--no-site-binds",), "none\n")):
+    variables = sundog.environment | configure("run.bind = ['$PLACE/file:/data']\n")
+    variables |= {"PLACE": str(tmp_path)}
+    script = "cat /data || echo none; echo $PLACE"
+    for options, shown in (
+        ((), "data\n\n"),
+        (("-e", "PLACE=own"), "data\nown\n"),
+        (("-e", "PLACE"), f"data\n{tmp_path}\n"),
+        (("--no-site-binds",), "none\n\n"),
+    ):
         argv = [*command("sundog"), "run", "--rm", user, *options, "busybox"]
-        done = run_program([*argv, "sh", "-c", "cat /data || echo none"], env=variables)
+        done = run_program([*argv, "sh", "-c", script], env=variables)
         assert done.stdout == shown
+
+
+def test_no_container_writes_the_record(
+    sundog: Place, configure: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """It would decide about the binds of later starts, wherever the caches are."""
+    variables = sundog.environment | configure("run.bind = ['/etc/hostname:/data']\n")
+    caches = tmp_path / "x"
+    (caches / "sundog").mkdir(parents=True)
+    for user in ("--userns=keep-id", "--userns=host"):
+        argv = [*command("sundog"), "run", "--rm", user, "-v", f"{caches}:/caches", "busybox"]
+        run_program([*argv, "sh", "-c", "echo 1 >/caches/sundog/x; true"], env=variables)
+        assert not (caches / "sundog" / "x").exists()
 
 
 @pytest.mark.parametrize("own", ["", "C.UTF-8"])

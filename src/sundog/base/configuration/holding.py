@@ -15,14 +15,16 @@ are, a compiled record has what they say: ``compiled``.
 from __future__ import annotations
 
 from sundog.base.configuration.compiled import read_record
-from sundog.base.configuration.keys import ADDING
+from sundog.base.configuration.keys import ADDING, KEYS
 from sundog.base.configuration.level import levels
-from sundog.base.kernel.libc import printable
+from sundog.base.configuration.templates import variables_in
+from sundog.base.kernel.libc import decode_text, printable
 from sundog.errors import SundogError
 
 # The kinds whose variables have several values; an empty variable of paths means none.
 _PATHS, _DIRECTORIES = "paths", "directories"
 _PATHS_LIMIT = 100
+_TEMPLATES = ("place", "places", "binds")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +107,16 @@ def read_configuration(environment: Variables, *, from_files: bool = False) -> H
             else:
                 found[path] = values, source, level.is_users
     return Holding(found, environment, warnings)
+
+
+def named_variables(environment: Variables) -> set[str]:
+    """Return the names of the variables in the paths that the files say.
+
+    A process that starts another one with fewer variables must pass these on.
+    """
+    holding = read_configuration(environment)
+    said = [value for key in KEYS if key.kind in _TEMPLATES for value in holding.said(key)]
+    return {decode_text(name) for value in said for name in variables_in(value)}
 
 
 def _from_variable(key: Key, text: bytes) -> tuple[bytes, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.holding import named_variables, read_configuration
 from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.hidden_values import hide_values
 from sundog.front.cli.run_defaults import run_defaults
@@ -111,7 +111,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
 
 def own_caller() -> Caller:
     """Return who runs this process."""
-    return Caller(os.environ, os.geteuid(), os.getegid())
+    return Caller(os.environ, os.geteuid(), os.getegid(), named_variables(os.environb))
 
 
 def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
