@@ -265,7 +265,7 @@ VALUES = st.one_of(
     st.sampled_from(["40m", "0", "101%", "12%", "auto", "a b", "call 1234", "\n", "/x:/y:/z:ro"]),
     st.integers(),
 )
-EXAMPLES = 1000 if os.environ.get("SUNDOG_CONFORMANCE") == "all" else 60
+EXAMPLES = int(os.environ.get("SUNDOG_CONFIGURATIONS", "60"))
 CONFIGURATIONS = st.dictionaries(st.sampled_from([key.path for key in KEYS]), VALUES, max_size=5)
 
 

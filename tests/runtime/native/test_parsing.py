@@ -400,7 +400,7 @@ SAID = st.dictionaries(
     is_summed=st.booleans(),
     cut=st.none() | st.integers(0, 200),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=int(os.environ.get("SUNDOG_RECORDS", "400")), deadline=None)
 def test_records_of_the_configuration(
     server: Server,
     *,
