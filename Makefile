@@ -5,8 +5,8 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis callers vm-test bench conformance fidelity \
-    fidelity-more fidelity-programs agent architectures buildkit python
+.PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis callers vm-test bench conformance \
+    configurations fidelity fidelity-more fidelity-programs agent architectures buildkit python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -19,6 +19,7 @@ help:
 	@echo 'make packages  build a .deb and an .rpm in containers, into dist/; check, try, upgrade and remove them'
 	@echo 'make fuzz    throw random system calls at the supervisor of notify, and mutated archives,'
 	@echo '             documents and SquashFS files at what reads them, for 10 minutes (ARGS="--seconds N --seed N")'
+	@echo 'make configurations  read 1,000 random configurations, and 2,000 records with mistakes in Python and in C'
 	@echo 'make kills   kill 100 pulls, pushes, loads, builds and changes of a store, and 200 times a build'
 	@echo '             of stages or one of its processes, and cut the power 60 times, at random moments, and'
 	@echo '             look at what is left; kill one of three nodes that share a store'
@@ -65,6 +66,10 @@ packages: python
 
 fuzz: python
 	@$(RUN) scripts.fuzz $(ARGS)
+
+configurations: python
+	@SUNDOG_CONFIGURATIONS=1000 SUNDOG_RECORDS=2000 $(RUN) scripts.check -- tests/base/configuration \
+	    tests/runtime/native/test_parsing.py -k 'configuration' $(ARGS)
 
 kills: python
 	@SUNDOG_KILLS=100 SUNDOG_STAGE_KILLS=200 SUNDOG_CUTS=60 SUNDOG_NODE_ROUNDS=8 $(RUN) scripts.check -- -s \

@@ -208,6 +208,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     if (log && *log && !equal(*log, NO_LOG)) decline("a log");
     if (self.is_exec) read_exec(options, self.words, self.count);
     else read_options(options, self.words + 1, self.count);
+    if (said[RUN_TMPFS] && *said[RUN_TMPFS]) decline("a tmpfs of the configuration");
     if (options->uid != uid && variable("PMIX_SECURITY_MODE")) decline("a warning");
     if (options->join) {
         if (!options->operands[1]) decline("a group and the image's command");

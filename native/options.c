@@ -68,7 +68,7 @@ static void take(struct options *options, enum option option, const char *value)
         if (!*value) decline("no store");
         options->stores[options->store_count++] = value;
         break;
-    case NO_SITE_BINDS: said[RUN_BIND] = NULL; break;
+    case NO_SITE_BINDS: said[RUN_BIND] = said[RUN_TMPFS] = NULL; break;
     case JOIN_TAG: options->tag = value; /* fall through */ case JOIN: options->join = 1; break;
     case PRIVATE_TMP: options->private_tmp = 1; break; case SECCOMP: options->seccomp = 1; break;
     case SET_ENV: set_environment(value, '\n'); break;

@@ -6,6 +6,7 @@ static char **said[KEY_COUNT]; /* the values of each key; NULL ends them */
 static int is_user_named;      /* a path has $USER, which may be another's */
 static uint32_t host_uid;      /* the user's ID in the host's namespaces */
 static const char *records;    /* the directory of the user's record, with a slash */
+static uint64_t seen;          /* the keys that a record has had so far, as bits */
 
 /* Return what a file has otherwise when it has changed. */
 static const char *stamp_of(const char *path)
@@ -26,7 +27,8 @@ static void take_values(const char *path, char **at, const char *end)
 {
     uint32_t known = 0, old = 0, count = 0;
     while (known < KEY_COUNT && !equal(keys[known].path, path)) known++;
-    if (known == KEY_COUNT) decline(path);
+    if (known == KEY_COUNT || seen >> known & 1) decline(path);
+    seen |= UINT64_C(1) << known;
     if (said[known] && keys[known].adds) while (said[known][old]) old++;
     count = number(next_field(at, end), FILE_LIMIT);
     char **values = allocate((old + count + 1) * sizeof *values);
@@ -49,6 +51,7 @@ static void read_record(const char *record, uint32_t writer, const char **files,
     if (status.uid != writer || status.mode & OTHERS_WRITE_RECORD || !status.size || end[-1]
         || !equal(next_field(&at, end), RECORD_MARK))
         decline(record);
+    seen = 0;
     uint32_t left = number(next_field(&at, end), FILE_LIMIT);
     if (left < count) decline(record);
     for (uint32_t i = 0; i < left; i++) {

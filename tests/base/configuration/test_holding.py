@@ -111,8 +111,13 @@ MISTAKES = {
     "[storage]\ntrusted_owners = ['']": "storage.trusted_owners: expected a list",
     f"[storage]\ntrusted_owners = ['{'9' * 5000}']": "storage.trusted_owners: expected a list",
     "[storage]\nimage_store = []": "unknown key in [storage]: image_store; did you mean image_",
+    "[registry]\nmirrors = ['a']": "registry.mirrors: expected a list of at most 100 PREFIX=HOST",
+    "[registry]\nmirrors = ['a=https://b']": "registry.mirrors: expected a list",
+    "[registry]\nmirrors = ['*.a=b']": "registry.mirrors: expected a list",
+    "[registry]\nmirrors = ['a=b c']": "registry.mirrors: expected a list",
+    "[registry]\nauthorities = 'x'": "registry.authorities: expected an absolute path",
     "[storag]\n": "unknown table: storag; did you mean storage?",
-    "[zzz]\n": "unknown table: zzz; known: build gc log messages run storage",
+    "[zzz]\n": "unknown table: zzz; known: build gc log messages registry run storage sundog",
     "[storage\n": "not TOML: Expected ']'",
     "x = " + "[" * 5000: "not TOML",
     "x = " + "1" * 5000: "not TOML",
@@ -250,7 +255,9 @@ def outcome_of(place: Place) -> Holding | str:
         return error.message
 
 
-PLACES = st.sampled_from(["/a", "$UNSET/x", "/%u/%U", "$HOME", "%u", "/a%", "/$", "", "/a:/b:ro"])
+PLACES = st.sampled_from(
+    ["/a", "$UNSET/x", "/%u/%U", "$HOME", "%u", "/a%", "/$", "", "/a:/b:ro", "a.org=b.org:5000/c"]
+)
 VALUES = st.one_of(
     PLACES,
     st.lists(PLACES, max_size=3),
@@ -258,7 +265,7 @@ VALUES = st.one_of(
     st.sampled_from(["40m", "0", "101%", "12%", "auto", "a b", "call 1234", "\n", "/x:/y:/z:ro"]),
     st.integers(),
 )
-EXAMPLES = 1000 if os.environ.get("SUNDOG_CONFORMANCE") == "all" else 60
+EXAMPLES = int(os.environ.get("SUNDOG_CONFIGURATIONS", "60"))
 CONFIGURATIONS = st.dictionaries(st.sampled_from([key.path for key in KEYS]), VALUES, max_size=5)
 
 

@@ -20,7 +20,7 @@ from tests.conftest import Completed, command, run_program
 from tests.image.pull.conftest import flavours, no_logins, tls
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from tests.image.pull.flavours import Flavours
 
@@ -373,6 +373,95 @@ def test_tmpfs(sundog: Place) -> None:
     )
     done = sundog("run", *words, "sh", "-c", script, check=False)
     assert (done.returncode, done.stdout) == (1, "750\n")
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """Return a function that writes the user's file, and returns the variables for it."""
+    directory = tmp_path / "config" / "sundog"
+    directory.mkdir(parents=True)
+
+    def write(text: str) -> dict[str, str]:
+        for place in (tmp_path, directory.parent, directory):
+            place.chmod(0o755)
+        (directory / "sundog.toml").write_text(text)
+        (directory / "sundog.toml").chmod(0o644)
+        return {"XDG_CONFIG_HOME": str(directory.parent), "XDG_CACHE_HOME": str(tmp_path / "x")}
+
+    return write
+
+
+def test_defaults_of_the_configuration(
+    sundog: Place, configure: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_text("data\n")
+    file = tmp_path / "config" / "sundog" / "sundog.toml"
+
+    def run(options: list[str], *words: str) -> Completed:
+        variables = configure(f"sundog.run_options = {json.dumps(options)}\n")
+        argv = [*command("sundog"), *words]
+        return run_program(argv, check=False, env=sundog.environment | variables)
+
+    options = ["--rm", "-v", f"{tmp_path}/data:/data", "--env=A=1", "-e", "B=1", "--userns=keep-id"]
+    script = "cat /data/file; echo $A$B; id -u"
+    words = ("busybox", "sh", "-c", script)
+    uid = os.geteuid()
+    assert run(options, "run", *words).stdout == f"data\n11\n{uid}\n"
+    done = run(options, "run", "-e", "B=2", "--userns=host", *words)
+    assert done.stdout == "data\n12\n0\n"
+    # A container keeps those with which it was made.
+    assert run(options, "create", "--name", "kept", *words).returncode == 0
+    assert run([], "start", "-a", "kept").stdout == f"data\n11\n{uid}\n"
+    assert run([], "rm", "kept").returncode == 0
+    done = run(["--memory=1g"], "run", "--rm", "busybox", "true")
+    assert done.stderr.startswith(f"warning: {file}: sundog.run_options: --memory 1g has no effect")
+    for wrong, message in (
+        (["busybox"], "not an option: busybox"),
+        (["--rm", "--", "x"], "not an option: x"),
+        (["-v"], "-v needs an argument"),
+        (["--nosuch"], "unknown option: --nosuch"),
+        (["--rm=x"], "--rm: neither true nor false: x"),
+        (["--restart=always"], "--restart always: no daemon would start the command again"),
+        (["--name=x"], "--name can't be a default"),
+    ):
+        place = f"error: {file}: sundog.run_options: {message}"
+        assert run(wrong, "run", "--rm", "busybox", "true").stderr.startswith(place), wrong
+        assert run(wrong, "config", "--check").stderr.startswith(place)
+    assert run(["--nosuch"], "run", "--help").returncode == 0
+
+
+@pytest.mark.parametrize("user", ["--userns=keep-id", "--userns=host"])
+def test_binds_of_the_configuration(
+    sundog: Place, configure: Callable[[str], dict[str, str]], tmp_path: Path, user: str
+) -> None:
+    """Variables in their paths are those of the host; the command has none of them."""
+    (tmp_path / "file").write_text("data\n")
+    variables = sundog.environment | configure("run.bind = ['$PLACE/file:/data']\n")
+    variables |= {"PLACE": str(tmp_path)}
+    script = "cat /data || echo none; echo $PLACE"
+    for options, shown in (
+        ((), "data\n\n"),
+        (("-e", "PLACE=own"), "data\nown\n"),
+        (("-e", "PLACE"), f"data\n{tmp_path}\n"),
+        (("--no-site-binds",), "none\n\n"),
+    ):
+        argv = [*command("sundog"), "run", "--rm", user, *options, "busybox"]
+        done = run_program([*argv, "sh", "-c", script], env=variables)
+        assert done.stdout == shown
+
+
+def test_no_container_writes_the_record(
+    sundog: Place, configure: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """It would decide about the binds of later starts, wherever the caches are."""
+    variables = sundog.environment | configure("run.bind = ['/etc/hostname:/data']\n")
+    caches = tmp_path / "x"
+    (caches / "sundog").mkdir(parents=True)
+    for user in ("--userns=keep-id", "--userns=host"):
+        argv = [*command("sundog"), "run", "--rm", user, "-v", f"{caches}:/caches", "busybox"]
+        run_program([*argv, "sh", "-c", "echo 1 >/caches/sundog/x; true"], env=variables)
+        assert not (caches / "sundog" / "x").exists()
 
 
 @pytest.mark.parametrize("own", ["", "C.UTF-8"])

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 HOST = {"HOME": "/home/ada", "TERM": "vt100", "A": "a's", "AB": "2", "PATH": "/opt/bin"}
 FACTS = ImageDefaults(["/entry"], ["cmd", "arg"], "/work", "app")
-UNSET = "PATH TERM TMPDIR USER LANG POSIXLY_CORRECT IFS ENV PS4 XDG_CONFIG_HOME XDG_RUNTIME_DIR"
+UNSET = "PATH TERM TMPDIR USER LANG POSIXLY_CORRECT IFS ENV PS4"
+UNSET += " XDG_CACHE_HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR"
 UNSET += " SHELLOPTS BASHOPTS BASH_ENV GLIBC_TUNABLES GCONV_PATH"
 UNSET += " LD_* LC_* PYTHON* SUNDOG_* CH_* MALLOC_*"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

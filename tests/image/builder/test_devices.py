@@ -51,6 +51,23 @@ def test_run_sees_it_and_the_layer_has_nothing(
     assert [entry.get("empty_layer") for entry in history[-3:]] == [True] * 3
 
 
+def test_directories_of_the_configuration(
+    any_workshop: Workshop, cdi: Mapping[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "config" / "sundog").mkdir(parents=True, mode=0o755)
+    said = f"run.cdi_dirs = ['{tmp_path}/cdi']\n"
+    (tmp_path / "config" / "sundog" / "sundog.toml").write_text(said)
+    (tmp_path / "config" / "sundog" / "sundog.toml").chmod(0o644)
+    places = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_CACHE_HOME": str(tmp_path)}
+    dockerfile = "FROM bb\nRUN --device=nvidia.com/gpu=1 echo gpu=$GPU\n"
+    for variables, expected in (
+        (places, "gpu=1\n"),
+        (places | {"CH_RUN_CDI_DIRS": os.devnull}, "gpu=\n"),
+    ):
+        done = any_workshop.build(dockerfile, "--no-cache", env=variables)
+        assert done.stdout == expected, done.stderr
+
+
 @pytest.mark.parametrize(
     ("flag", "gpu"),
     [

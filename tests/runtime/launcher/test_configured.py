@@ -134,6 +134,95 @@ def test_each_key_of_a_start(site: Site) -> None:
     assert b"1234" not in done.stderr
 
 
+def test_directories_in_memory(site: Site) -> None:
+    """A bind of the configuration may lie in one, and an option over it."""
+    head = "[storage]\ndirectory = '{top}/%u/st'\n[run]\nbind = ['{top}/data/file:/new/file']\n"
+    site.write_record(head + "tmpfs = ['/new:size=40m,mode=700', '/mnt:noexec', '/nonexistent/x']")
+    script = "cat /new/file; stat -c %a /new; touch /mnt/x /nonexistent/x && echo written; mount"
+    words = ("app", "--", "sh", "-c", script)
+    done = site.start(*words)
+    assert done.stdout.startswith(b"data\n700\nwritten\n"), done.stderr
+    mounts = {line.split()[2]: line for line in done.stdout.decode().splitlines()[3:]}
+    assert "size=40960k" in mounts["/new"]
+    assert "noexec" in mounts["/mnt"]
+    assert "noexec" not in mounts["/new"]
+    done = site.start("-b", f"{site.top}/data:/mnt", "app", "--", "cat", "/mnt/file")
+    assert done.stdout == b"data\n", done.stderr
+    done = site.start("--no-site-binds", *words)
+    assert b"can't stat '/new'" in done.stderr
+    assert b"size=40960k" not in done.stdout
+    for wrong, message in (
+        ("['/']", "DIR can't be /"),
+        ("['/x:size=-1']", "not possible: size=-1"),
+        ("['x']", "expected a list of at most 100 DIR[:OPTIONS]"),
+    ):
+        site.write(f"{head}tmpfs = {wrong}")
+        done = site.start("app", "--", "true")
+        assert done.returncode == 31
+        assert f"error: {site.file}: run.tmpfs: {message}".encode() in done.stderr
+        assert site.start("--no-site-binds", "app", "--", "true").returncode == 31 * (
+            wrong == "['x']"
+        )
+
+
+@pytest.mark.slow
+def test_the_compiled_start_leaves_a_tmpfs_to_python(compiled: Compiled, tmp_path: Path) -> None:
+    top = tmp_path / "site"
+    top.mkdir()
+    site = Site(top, compiled.command)
+    for said, options, declines in (
+        ("'/mnt'", (), 1),
+        ("'/mnt'", ("--no-site-binds",), 0),
+        ("", (), 0),
+    ):
+        site.record.unlink(missing_ok=True)
+        site.write_record(f"storage.directory = '{site.storage}'\nrun.tmpfs = [{said}]\n")
+        done = site.start(*options, "app", "--", "true", SUNDOG_START="compiled")
+        assert (b"declined: a tmpfs of the configuration" in done.stderr) == declines
+        assert done.returncode == 31 * declines, done.stderr
+
+
+def test_the_directories_of_devices(site: Site) -> None:
+    """A variable comes before the file, and an option before both."""
+    for name in ("a", "b", "c"):
+        (site.top / name).mkdir()
+        device = {"name": "0", "containerEdits": {"env": [f"GPU={name}"]}}
+        specification = {"cdiVersion": "0.6.0", "kind": "site.org/gpu", "devices": [device]}
+        (site.top / name / "gpu.json").write_text(json.dumps(specification))
+    head = "[storage]\ndirectory = '{top}/%u/st'\n[run]\n"
+    site.write_record(head + "cdi_dirs = ['/nonexistent', '{top}/a']\n")
+    words = ("--device=site.org/gpu=0", "app", "--", "sh", "-c", "echo $GPU")
+    variable = {"CH_RUN_CDI_DIRS": str(site.top / "b")}
+    for options, variables, expected in (
+        ((), {}, b"a\n"),
+        ((), {"CH_RUN_CDI_DIRS": ""}, b"a\n"),
+        ((), variable, b"b\n"),
+        ((f"--cdi-dirs={site.top}/c",), variable, b"c\n"),
+    ):
+        done = site.start(*options, *words, **variables)
+        assert done.stdout == expected, done.stderr
+    done = site.start(*words, SUNDOG_CONFIG="none", CH_IMAGE_STORAGE=str(site.storage))
+    assert b"no such CDI device: site.org/gpu=0" in done.stderr
+    site.write(head + "cdi_dirs = ['{top}/a:{top}/b']\n")
+    done = site.start(*words)
+    assert b"run.cdi_dirs: expected a list of at most 100 absolute paths, without" in done.stderr
+
+
+def test_the_profile_of_the_host_mpi(site: Site) -> None:
+    """It is that of --host-mpi without a name, and nothing else."""
+    head = "[storage]\ndirectory = '{top}/%u/st'\n[run]\n"
+    site.write_record(head + "host_mpi = 'cray'\n")
+    assert site.start("app", "--", "true").stderr == b""
+    done = site.start("--host-mpi", "app", "--", "true")
+    expected = f"{site.file}: run.host_mpi: no profile of the host's MPI has the name cray"
+    assert expected.encode() in done.stderr
+    done = site.start("--host-mpi=other", "app", "--", "true")
+    assert b"error: no profile of the host's MPI has the name other" in done.stderr
+    site.write(head + "host_mpi = 'relative/cray.toml'\n")
+    done = site.start("app", "--", "true")
+    assert b"run.host_mpi: expected a name, or an absolute path" in done.stderr
+
+
 def test_the_storage_is_hidden_wherever_it_is(site: Site) -> None:
     """A bind of the configuration shows neither the storage in use, nor another one."""
     (site.top / "other").mkdir(mode=0o700)

@@ -506,6 +506,18 @@ def test_profiles_of_user_and_site(ch_run: ChRun, image: Path, host: Path, tmp_p
     done = ch_run("--host-mpi=none", image, "--", "program", env=environment)
     assert messages(done)[0] == "error: no profile of the host's MPI has the name none"
     assert messages(done)[1] == "hint: known: default lacking"
+    # The configuration may name another default.
+    file = tmp_path / "config/sundog/sundog.toml"
+    for name, first in (
+        ("lacking", f"the host has no library {host}/libnone.so.1"),
+        (own / "no.toml", f"{file}: run.host_mpi: no such profile: {own}/no.toml"),
+    ):
+        file.write_text(f'[run]\nhost_mpi = "{name}"\n')
+        done = ch_run("--host-mpi", image, "--", "program", env=environment)
+        assert messages(done)[0] == f"error: {first}"
+    done = ch_run("--host-mpi=default", image, "--", "program", env=environment)
+    assert done.stdout == b"host mpi, host helper\n\n"
+    file.unlink()
     (host / "libhelper.so.1").unlink()
     done = ch_run("--host-mpi", image, "--", "program", env=environment)
     assert messages(done)[0].startswith("error: the host has no library libhelper.so.1, which ")

@@ -112,6 +112,16 @@ static FILE *written(const char *path, const char *data, size_t size)
     return file;
 }
 
+/* The files are in the working directory. */
+static void record(const char *data, size_t size)
+{
+    const char *file = SETTINGS_FILE;
+    if (fclose(written(RECORD_NAME, data, size))) abort();
+    read_record(RECORD_NAME, getuid(), &file, 1);
+    for (uint32_t i = 0; i < KEY_COUNT; i++)
+        for (char **value = said[i]; value && *value; value++) tell(keys[i].path, *value);
+}
+
 static void serve(char what, const char *data, size_t size)
 {
     char **strings = what == 'c' || what == 'e' || what == 'u' ? split(data, size) : NULL;
@@ -125,6 +135,7 @@ static void serve(char what, const char *data, size_t size)
         if (fclose(written(exact, data, size))) abort();
         printf("squashfs %d\n", open_squashfs(exact) >= 0);
         break;
+    case 'r': record(data, size); break;
     case 'n': tell("name", image_directory(data)); break;
     case 'u':
         add_change(UNSET_MATCHING, strings[0], 0);
@@ -147,7 +158,8 @@ int main(void)
         for (int i = 4; i; i--) size = size << 8 | (unsigned char)head[i];
         char *data = calloc(1, size + SCRIPT_BYTES + 1);
         if (fread(data, 1, size, stdin) != size) return 1;
-        int status = 0, forks = head[0] == 'c' || head[0] == 'e' || head[0] == 'q';
+        int status = 0, forks = head[0] == 'c' || head[0] == 'e' || head[0] == 'q'
+                               || head[0] == 'r';
         pid_t child = forks ? fork() : 0;
         memory_used = 0, change_count = 1;
         if (!child && !setjmp(answered)) serve(head[0], data, size);

@@ -10,6 +10,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.base.configuration.compiled import RECORD_PRIME, pack_record, read_record
+from sundog.base.configuration.keys import KEYS
+from sundog.base.configuration.level import Level
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.stack import ImageStack, pack_stack, unpack_stack
 from sundog.errors import ReferenceSyntaxError, SundogError
@@ -373,6 +376,69 @@ def test_patterns(server: Server, pattern: str, name: str) -> None:
     answer = server.ask("u", f"{pattern}\0{name}\0".encode())
     if answer is not None:
         assert answer == [("matches", str(int(matches(pattern.encode(), name.encode()))))]
+
+
+# The record of the configuration
+
+FIELDS = st.one_of(
+    st.sampled_from([b"", b"0", b"1", b"2", b"-1", b"+1", b"007", b"9" * 20, b"/x", b"run.more"]),
+    st.sampled_from([key.path.encode() for key in KEYS]),
+    st.binary(max_size=4),
+)
+SAID = st.dictionaries(
+    st.sampled_from([key.path for key in KEYS]),
+    st.tuples(
+        st.lists(st.binary(max_size=6).filter(lambda text: 0 not in text), max_size=3), st.just("x")
+    ),
+    max_size=4,
+)
+
+
+@given(
+    said=SAID,
+    changes=st.lists(st.tuples(st.integers(0, 30), st.none() | FIELDS), max_size=3),
+    is_summed=st.booleans(),
+    cut=st.none() | st.integers(0, 200),
+)
+@settings(max_examples=int(os.environ.get("SUNDOG_RECORDS", "400")), deadline=None)
+def test_records_of_the_configuration(
+    server: Server,
+    *,
+    said: dict[str, tuple[list[bytes], str]],
+    changes: list[tuple[int, bytes | None]],
+    is_summed: bool,
+    cut: int | None,
+) -> None:
+    """The C takes what was written, and never what Python would not take, or otherwise."""
+    level = Level(os.fsencode(server.directory / "x"), os.fsencode(server.directory), (0,))
+    (server.directory / "sundog.toml").touch()
+    stamps = [(b"sundog.toml", level.stamp(os.fsencode(server.directory / "sundog.toml")))]
+    data = pack_record(
+        stamps, {key: (tuple(values), source) for key, (values, source) in said.items()}
+    )
+    fields = data.split(b"\0")[:-2]
+    for place, text in changes:
+        at = place % len(fields)
+        fields[at : at + 1] = [] if text is None else [text]
+    if changes and fields:
+        body = b"\0".join(fields)
+        total = int.from_bytes(body, "big") % RECORD_PRIME if is_summed else 7
+        data = b"%b\0%d\0" % (body, total)
+    data = data if cut is None else data[:cut]
+    answer = server.ask("r", data)
+    (server.directory / "sundog.record").chmod(0o644)
+    theirs = read_record(level, stamps)
+    if answer is None:
+        assert changes or cut is not None
+        return
+    assert theirs is not None
+    expected = [
+        (key.path, value.hex())
+        for key in KEYS
+        if key.is_obeyed and key.path in theirs
+        for value in theirs[key.path][0]
+    ]
+    assert answer == expected
 
 
 # Images that are one file

@@ -66,15 +66,15 @@ def _said(data: bytes, level: Level, stamps: Stamps) -> Said | None:
     for _ in range(int(next(fields))):
         key = decode_text(next(fields))
         source = decode_text(next(fields))
-        if key not in KNOWN:
+        if key not in KNOWN or key in said:
             return None
-        said[key] = tuple(_list(fields)), source
+        said[key] = _list(fields), source
     return said if next(fields, None) is None else None
 
 
-def _list(fields: Iterator[bytes]) -> Iterator[bytes]:
-    for _ in range(int(next(fields))):
-        yield next(fields)
+def _list(fields: Iterator[bytes]) -> tuple[bytes, ...]:
+    """Return the values of a key.  Raises ValueError and StopIteration, so it is no generator."""
+    return tuple([next(fields) for _ in range(int(next(fields)))])
 
 
 def pack_record(stamps: Stamps, said: Said) -> bytes:

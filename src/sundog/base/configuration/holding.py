@@ -15,13 +15,16 @@ are, a compiled record has what they say: ``compiled``.
 from __future__ import annotations
 
 from sundog.base.configuration.compiled import read_record
-from sundog.base.configuration.keys import ADDING
+from sundog.base.configuration.keys import ADDING, KEYS
 from sundog.base.configuration.level import levels
-from sundog.base.kernel.libc import printable
+from sundog.base.configuration.templates import variables_in
+from sundog.base.kernel.libc import decode_text, printable
 from sundog.errors import SundogError
 
-_PATHS = "paths"  # the only kind whose variable has several values
+# The kinds whose variables have several values; an empty variable of paths means none.
+_PATHS, _DIRECTORIES = "paths", "directories"
 _PATHS_LIMIT = 100
+_TEMPLATES = ("place", "places", "binds")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +75,11 @@ class Holding:
             return f"${key.variable}"
         return self._said[key.path][1] if key.path in self._said else ""
 
+    def place(self, key: Key) -> str:
+        """Return where a mistake in a value of the key is, for errors."""
+        source = self.source(key)
+        return source if source.startswith("$") else f"{source}: {key.path}"
+
     def _variable(self, key: Key) -> bytes | None:
         """Return the value of the key's variable; an empty one counts only for a list of paths."""
         text = self._environment.get(key.variable.encode()) if key.variable else None
@@ -101,11 +109,23 @@ def read_configuration(environment: Variables, *, from_files: bool = False) -> H
     return Holding(found, environment, warnings)
 
 
+def named_variables(environment: Variables) -> set[str]:
+    """Return the names of the variables in the paths that the files say.
+
+    A process that starts another one with fewer variables must pass these on.
+    """
+    holding = read_configuration(environment)
+    said = [value for key in KEYS if key.kind in _TEMPLATES for value in holding.said(key)]
+    return {decode_text(name) for value in said for name in variables_in(value)}
+
+
 def _from_variable(key: Key, text: bytes) -> tuple[bytes, ...]:
     """Return the values that a variable has: the text, or a list with colons between its items."""
-    if key.kind != _PATHS:
+    if key.kind not in (_PATHS, _DIRECTORIES):
         return (text,)
     listed = tuple(item for item in text.split(b":") if item)
+    if key.kind == _DIRECTORIES:
+        return listed
     if len(listed) > _PATHS_LIMIT or not all(item.startswith(b"/") for item in listed):
         raise SundogError(
             f"${key.variable}: expected a list of at most {_PATHS_LIMIT} absolute paths:"

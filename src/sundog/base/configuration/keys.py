@@ -79,6 +79,13 @@ BOUND = Key(
     adds_up=True,
     is_obeyed=True,
 )
+IN_MEMORY = Key(
+    *("run", "tmpfs", "tmpfs"),
+    "empty directories in memory that each container gets, where it can have the place",
+    option="--no-site-binds",
+    adds_up=True,
+    is_obeyed=True,
+)
 OVERLAY_SIZE = Key(
     *("run", "write_fake", "size"),
     "the size of -W without an argument",
@@ -92,6 +99,17 @@ TEMPORARY_PLACE = Key(
     option="--private-tmp",
     is_obeyed=True,
 )
+CDI_DIRECTORIES = Key(
+    *("run", "cdi_dirs", "directories"),
+    "the directories of CDI specifications, in place of the usual ones; the last one wins",
+    variable="CH_RUN_CDI_DIRS",
+    option="--cdi-dirs",
+)
+HOST_MPI_PROFILE = Key(
+    *("run", "host_mpi", "profile"),
+    "the profile of --host-mpi without a name",
+    option="--host-mpi",
+)
 BUILD_FORCE = Key(
     *("build", "force", "word"),
     "how a build emulates root",
@@ -101,6 +119,20 @@ BUILD_FORCE = Key(
 BUILD_RETRY = Key(
     *("build", "retry", "boolean"),
     "whether a RUN that fails is tried again under notify if nothing chose a mode",
+)
+AUTHORITIES = Key(
+    *("registry", "authorities", "place"),
+    "a file or a directory of certificate authorities to trust besides the system's",
+    variable="REQUESTS_CA_BUNDLE",
+)
+MIRRORS = Key(
+    *("registry", "mirrors", "mirrors"),
+    "places to ask first for images whose names begin with a prefix",
+)
+RUN_OPTIONS = Key(
+    *("sundog", "run_options", "options"),
+    "options of sundog run and create, before those of the command line",
+    option="the same option",
 )
 SITE_HINT = Key(
     *("messages", "hint", "text"),
@@ -129,8 +161,10 @@ GC_ALL = Key(
 
 KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
-    *(BOUND, OVERLAY_SIZE, TEMPORARY_PLACE),
+    *(BOUND, IN_MEMORY, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES, HOST_MPI_PROFILE),
     *(BUILD_FORCE, BUILD_RETRY),
+    *(AUTHORITIES, MIRRORS),
+    RUN_OPTIONS,
     *(SITE_HINT, LOG_PLACE),
     *(GC_KEEP_DAYS, GC_MAX_SIZE, GC_ALL),
 )

@@ -94,6 +94,15 @@ def _is_bind(text: str) -> bool:
     )
 
 
+def _is_mirror(text: str) -> bool:
+    """Tell whether a text is PREFIX=LOCATION; who reads the addresses says more of them."""
+    places = text.split("=")
+    return len(places) == 2 and all(
+        place.isascii() and _is_word(place) and "//" not in f"/{place}/" and "*" not in place
+        for place in places
+    )
+
+
 def _is_size(text: str) -> bool:
     """Tell whether a text is a size of tmpfs(5), of which something is left."""
     digits = text.rstrip("kmgtKMGT%")
@@ -109,6 +118,10 @@ def _is_line(text: str) -> bool:
 
 def _is_word(text: str) -> bool:
     return 0 < len(text) <= _TEXT_LIMIT and text.isprintable() and " " not in text
+
+
+def _is_profile(text: str) -> bool:
+    return _is_line(text) and ("/" not in text or _is_path(text))
 
 
 def _is_log(text: str) -> bool:
@@ -129,6 +142,10 @@ def _days(value: object) -> _Values | None:
 
 KINDS = {
     "paths": _listed(f"a list of at most {_LIST_LIMIT} absolute paths", _is_path),
+    "directories": _listed(
+        f"a list of at most {_LIST_LIMIT} absolute paths, without colons",
+        lambda text: _is_path(text) and ":" not in text,
+    ),
     "accounts": _listed(
         f"a list of at most {_LIST_LIMIT} names of accounts, or IDs as strings",
         lambda text: 0 < len(text) <= _ACCOUNT_LIMIT,
@@ -144,9 +161,17 @@ KINDS = {
     "binds": _listed(
         f"a list of at most {_LIST_LIMIT} SRC[:DST[:ro]], with absolute paths", _is_bind
     ),
+    "mirrors": _listed(f"a list of at most {_LIST_LIMIT} PREFIX=HOST[:PORT][/PATH]", _is_mirror),
+    "options": _listed(
+        f"a list of at most {_LIST_LIMIT} words: options and their values", lambda _: True
+    ),
+    "tmpfs": _listed(
+        f"a list of at most {_LIST_LIMIT} DIR[:OPTIONS], with absolute paths", _is_path
+    ),
     "size": _single("a size as of tmpfs(5), such as 40m, 2g or 12%", _is_size),
     "text": _single(f"one line of at most {_TEXT_LIMIT} characters", _is_line),
     "word": _single("a word", _is_word),
+    "profile": _single("a name, or an absolute path", _is_profile),
     "log": _single("syslog, journal, none, or the absolute path of a file", _is_log),
     "days": _Kind(f"a number of days, from 0 to {_DAYS_LIMIT}", _days),
     "bytes": _single(

@@ -35,6 +35,17 @@ def is_template(text: bytes) -> bool:
     return True
 
 
+def variables_in(text: bytes) -> set[bytes]:
+    """Return the names of the variables in a template, or in several with colons between them."""
+    names = set()
+    for part in text.split(b"$")[1:]:
+        end = 0
+        while end < len(part) and part[end : end + 1] in _NAME_BYTES:
+            end += 1
+        names.add(part[:end])
+    return names
+
+
 def place_for(template: bytes, environment: Variables, user: bytes | None = None) -> bytes:
     """Return the absolute path that ``template`` stands for, b"" for none.
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import warnings
 
+from sundog.base.configuration.holding import named_variables
 from sundog.base.installation import own_command
 from sundog.errors import NotInStorage, UsageError
 from sundog.front.api.images import pull as pull_image
@@ -78,7 +79,7 @@ def run(
         words.append("--userns=keep-id")
     line = scan([*words, "--", image, *command], RUN, command="run", permute=False)
     facts = _facts(image, pull, storage, progress)
-    caller = Caller(os.environ, os.geteuid(), os.getegid())
+    caller = Caller(os.environ, os.geteuid(), os.getegid(), named_variables(os.environb))
     chosen = command_user(line, facts, caller)
     start = run_line(line, facts, caller, user=chosen)
     place = [] if storage is None else [f"--storage={os.path.abspath(storage)}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sundog.front.apptainer.site import Site
 
@@ -18,11 +18,12 @@ class Host:
     has_devices  tells whether there are devices of a kind, by a CDI specification
     read_script  returns the text of a script of variables; None if a shell must read it
     site         the settings of the site
+    configured   names of variables that the configuration of ``ch-run`` names
     """
 
     __slots__ = (
         *("directory", "environment", "exists", "has_devices", "home"),
-        *("read_file", "read_script", "site"),
+        *("configured", "read_file", "read_script", "site"),
     )
 
     def __init__(
@@ -36,7 +37,9 @@ class Host:
         read_file: Callable[[str], str],
         read_script: Callable[[str], str | None],
         site: Site,
+        configured: Collection[str] = (),
     ) -> None:
+        self.configured = configured
         self.environment = environment
         self.site = site
         self.directory = directory

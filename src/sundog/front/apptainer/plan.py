@@ -234,7 +234,8 @@ def _fallback(line: Line, inside: Inside) -> dict[str, str]:
 
 def passed_of(host: Host) -> Passed:
     """Return the environment of ``ch-run``, which gives none of its own to the command."""
-    passed = Passed(host.environment, ["--env-no-expand", "--no-mpi-env", "--unset-env=*"])
+    options = ["--env-no-expand", "--no-mpi-env", "--unset-env=*"]
+    passed = Passed(host.environment, options, host.configured)
     for name in _NOT_PASSED:
         passed.environment.pop(name, None)
     return passed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.holding import named_variables, read_configuration
 from sundog.base.kernel.libc import decode_text, encode_text
 from sundog.base.pathnames import normalized
 from sundog.errors import SundogError
@@ -40,6 +41,7 @@ def host_of(line: Line, variables: Mapping[str, str]) -> Host:
         read_file=_read_file,
         read_script=_read_script,
         site=read_site(variables.get(SITE_VARIABLE) or None),
+        configured=named_variables(os.environb),
     )
 
 
@@ -53,11 +55,13 @@ def _exists(path: str) -> bool:
 
 def _has_devices(kind: str, directories: Sequence[str]) -> bool:
     """Tell whether a CDI specification of this machine has devices of a kind."""
+    from sundog.base.configuration.keys import CDI_DIRECTORIES
     from sundog.runtime.cdi.directories import cdi_directories
     from sundog.runtime.cdi.registry import device_names
 
     option = encode_text(":".join(directories).replace(",", ":")) if directories else None
-    places = cdi_directories(option, os.environb.get)
+    said = read_configuration(os.environb).said(CDI_DIRECTORIES)
+    places = cdi_directories(option, os.environb.get, said)
     return any(name.startswith(f"{kind}=") for name in device_names(places, lambda _: None))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.keys import CDI_DIRECTORIES
 from sundog.base.configuration.storage import default_storage, own_places
 from sundog.base.kernel.files import STDERR_FILENO, STDOUT_FILENO
 from sundog.errors import SundogError, UsageError
@@ -50,6 +52,7 @@ def chosen_run_options(
         cdi_directories=cdi_directories(
             None if arguments.cdi_dirs is None else os.fsencode(arguments.cdi_dirs),
             os.environb.get,
+            read_configuration(os.environb).said(CDI_DIRECTORIES),
         ),
         access=access or RemoteAccess(),
         cache_namespace=build_args.get(CACHE_NAMESPACE, ""),

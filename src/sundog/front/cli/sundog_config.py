@@ -20,18 +20,33 @@ from sundog.base.kernel.libc import printable
 from sundog.errors import EXIT_ERROR, StoreError, SundogError
 from sundog.front.cli.build_defaults import default_force
 from sundog.front.cli.output import print_line
+from sundog.front.cli.run_defaults import run_defaults
 from sundog.front.cli.sundog_context import new_report, run_safely
 from sundog.front.cli.sundog_scan import scanned_alone
 from sundog.front.podman.image_options import CONFIG
+from sundog.image.registry.config import Registries
+from sundog.image.registry.configured import configured_authorities, trust_authorities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sundog.base.configuration.holding import Holding
     from sundog.base.configuration.keys import Key
     from sundog.front.cli.report import Report
     from sundog.front.cli.sundog_context import Context
+
+
+def _check_authorities(environment: Mapping[str, str]) -> None:
+    """Raise SundogError if the certificate authorities can't be used."""
+    import ssl  # only for --check
+
+    path, source = configured_authorities(environment)
+    if path:
+        trust_authorities(ssl.create_default_context(), path, source)
+
+
+_CHECKS = (default_force, _check_authorities, Registries.load)
 
 
 def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as all subcommands
@@ -100,8 +115,13 @@ def _problems(holding: Holding) -> Iterator[SundogError]:
         except StoreError as error:
             yield error
     try:
-        default_force(os.environ)
+        run_defaults(holding)
     except SundogError as error:
         yield error
+    for check in _CHECKS:
+        try:
+            check(os.environ)
+        except SundogError as error:
+            yield error
     if holding.said(STORAGE_PLACES) and not configured_storage(os.environb, holding):
         yield SundogError(f"{STORAGE_PLACES.path}: no place is there, and none can be made")

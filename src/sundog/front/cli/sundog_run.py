@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.holding import named_variables, read_configuration
 from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.hidden_values import hide_values
+from sundog.front.cli.run_defaults import run_defaults
 from sundog.front.cli.sundog_context import EXIT_SUNDOG, image_line, new_report
 from sundog.front.cli.sundog_scan import scanned, warn
 from sundog.front.cli.sundog_start import Run, become_ch_run
@@ -65,6 +67,9 @@ def _found(name: str, words: Sequence[str], context: Context) -> Run | int:
     line = scanned(name, words, RUN, permute=False)
     if line is None:
         return 0
+    defaults = run_defaults(read_configuration(os.environb))
+    line.found[:0] = defaults.found
+    line.warnings[:0] = defaults.warnings
     if not line.operands:
         raise UsageError(f"{name}: no image", f"sundog {name} IMAGE [COMMAND [ARG…]]")
     if line.last("stop-signal") is not None or line.last("stop-timeout") is not None:
@@ -106,7 +111,7 @@ def run_in_container(words: Sequence[str], context: Context) -> int:
 
 def own_caller() -> Caller:
     """Return who runs this process."""
-    return Caller(os.environ, os.geteuid(), os.getegid())
+    return Caller(os.environ, os.geteuid(), os.getegid(), named_variables(os.environb))
 
 
 def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:

@@ -32,7 +32,7 @@ _STDIN = 0
 _SERVED = frozenset(
     {
         *("--bind", "--cd", "--env-no-expand", "--gid", "--join-tag", "--private-tmp", "--seccomp"),
-        *("--set-env", "--storage", "--uid", "--unset-env", "--write-fake"),
+        *("--no-site-binds", "--set-env", "--storage", "--uid", "--unset-env", "--write-fake"),
     }
 )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.keys import CDI_DIRECTORIES
 from sundog.errors import Hint, NotHere, SundogError
 from sundog.front.doctor.outcome import Check
 from sundog.runtime.cdi.directories import cdi_directories
@@ -19,7 +21,8 @@ _SHOWN_LIMIT = 5
 
 
 def _devices() -> str:
-    directories = cdi_directories(None, os.environb.get)
+    said = read_configuration(os.environb).said(CDI_DIRECTORIES)
+    directories = cdi_directories(None, os.environb.get, said)
     faults: list[str] = []
     names = device_names(directories, faults.append)
     if not names and not faults:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from sundog.errors import ADMINISTRATOR, Hint, NotHere, SundogError
 from sundog.front.doctor.outcome import Check
+from sundog.image.registry.configured import configured_authorities, trust_authorities
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SECONDS = 5.0
-_BUNDLE = "REQUESTS_CA_BUNDLE"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -50,26 +50,20 @@ def _connect(name: str, value: str) -> None:
 
 
 def _authorities() -> str:
-    bundle = os.environ.get(_BUNDLE)
+    bundle, source = configured_authorities(os.environ)
     paths = ssl.get_default_verify_paths()
-    for variable, path in (
-        (_BUNDLE, bundle),
-        (paths.openssl_cafile_env, os.environ.get(paths.openssl_cafile_env)),
-        (paths.openssl_capath_env, os.environ.get(paths.openssl_capath_env)),
+    named = (paths.openssl_cafile_env, paths.openssl_capath_env)
+    for who, path in (
+        (source, bundle),
+        *((f"${variable}", os.environ.get(variable)) for variable in named),
     ):
         if path and not os.access(path, os.R_OK):
-            raise SundogError(
-                f"${variable} names {path}, which can't be read", f"correct or unset ${variable}"
-            )
+            raise SundogError(f"{who} names {path}, which can't be read", f"correct or unset {who}")
     context = ssl.create_default_context()
-    if bundle and os.path.isfile(bundle):
-        try:
-            context.load_verify_locations(cafile=bundle)
-        except OSError as error:  # ssl.SSLError is one
-            raise SundogError(
-                f"${_BUNDLE}: no certificates in {bundle}: {error.strerror or error}",
-                f"correct or unset ${_BUNDLE}",
-            ) from None
+    try:
+        trust_authorities(context, bundle, source)
+    except SundogError as error:
+        raise SundogError(error.message, f"correct or unset {source}") from None
     loaded = context.cert_store_stats()["x509_ca"]
     # OpenSSL reads a directory when it needs it.
     directories = [path for path in (paths.capath, bundle) if path and os.path.isdir(path)]

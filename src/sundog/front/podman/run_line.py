@@ -17,7 +17,7 @@ from sundog.front.podman.volumes import mount_value, tmpfs, volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sundog.front.options import Line
     from sundog.front.podman.volumes import Tmpfs, Volume
@@ -28,11 +28,21 @@ _ID_DIGITS = frozenset("0123456789abcdef")
 
 
 class Caller:
-    """The user who runs ``sundog``, and the environment."""
+    """The user who runs ``sundog``, and the environment.
 
-    __slots__ = ("environment", "gid", "uid")
+    configured  names of variables in it that the configuration of ``ch-run`` names
+    """
 
-    def __init__(self, environment: Mapping[str, str], uid: int, gid: int) -> None:
+    __slots__ = ("configured", "environment", "gid", "uid")
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        uid: int,
+        gid: int,
+        configured: Collection[str] = (),
+    ) -> None:
+        self.configured = configured
         self.environment = environment
         self.uid = uid
         self.gid = gid
@@ -101,6 +111,8 @@ def run_line(
     read_only = line.is_set("read-only")
     if not read_only:
         arguments.append(f"--container={kept}" if kept else "--write-fake")
+    if line.is_set("no-site-binds"):
+        arguments.append("--no-site-binds")
     mounts = line_mounts(line)
     if read_only and None in mounts:
         raise UsageError(
@@ -114,7 +126,12 @@ def run_line(
         arguments.append(f"--cd={workdir}")
     home = None if user.emulated else _home(caller, [found.target for found in shown])
     passed = passed_environment(
-        line, caller.environment, read_file, home=home, image=not is_path(image)
+        line,
+        caller.environment,
+        read_file,
+        home=home,
+        image=not is_path(image),
+        configured=caller.configured,
     )
     arguments += passed.options
     arguments += device_options(line, chosen(line, caller.environment, read_file))
@@ -176,7 +193,12 @@ def exec_line(
         arguments.append(f"--cd={directory}")
     home = None if user.emulated else "/"
     passed = passed_environment(
-        line, caller.environment, read_file, home=home, image=not is_path(image)
+        line,
+        caller.environment,
+        read_file,
+        home=home,
+        image=not is_path(image),
+        configured=caller.configured,
     )
     arguments += passed.options
     environment = passed.environment | JOIN_RUNNING

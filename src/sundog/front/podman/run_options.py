@@ -49,6 +49,7 @@ RUN = (
     Option("--device", "DEVICE", TAKEN, "a device of CDI, VENDOR/CLASS=NAME, or a device node"),
     Option("--gpus", "all|NUMBER|device=LIST", TAKEN, "GPUs of NVIDIA, by their CDI specification"),
     Option("--tmpfs", "DIR[:OPTIONS]", TAKEN, "an empty DIR (size=64m, mode=1777, noexec)"),
+    Option("--no-site-binds", "", TAKEN, "leave out its binds and tmpfs: see sundog config"),
     Option("--env-host", "", TAKEN, "take the host's variables, too"),
     Option("--entrypoint", "WORD|JSON", TAKEN, 'in place of the image\'s ENTRYPOINT; "" for none'),
     Option("--name", "NAME", TAKEN, "a name, for ps, exec, stop and kill"),

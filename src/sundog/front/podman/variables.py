@@ -16,7 +16,7 @@ from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sundog.front.options import Line
 
@@ -51,16 +51,18 @@ def passed_environment(
     *,
     home: str | None,
     image: bool = True,
+    configured: Collection[str] = (),
 ) -> Passed:
     """Return the environment of a command.
 
     ``home`` is the home directory; None leaves that to ``ch-run``.  ``image``: the container has
-    a file with the image's variables.  Raises UsageError, and what ``read_file`` raises.
+    a file with the image's variables.  ``configured`` is as of ``Passed``.  Raises UsageError, and
+    what ``read_file`` raises.
     """
-    passed = Passed(host, ["--env-no-expand"])
+    passed = Passed(host, ["--env-no-expand"], configured)
     if home is None:
         patterns = [name for name in STEERING if name != "HOME"]
-        patterns += [f"{start}*" for start in STEERING_STARTS]
+        patterns += [*(f"{start}*" for start in STEERING_STARTS), *sorted(configured)]
         passed.options += [f"--unset-env={pattern}" for pattern in patterns]
     else:
         # The compiled ch-run serves this pattern, which leaves what a rank of MPI needs.

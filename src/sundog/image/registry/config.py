@@ -1,4 +1,4 @@
-"""Settings for registries: ``registries.conf``, and Charliecloud's variables.
+"""Settings for registries: ``registries.conf``, the configuration, and Charliecloud's variables.
 
 Specification: containers-registries.conf(5), version 2, of which these keys are honoured:
 ``unqualified-search-registries``; ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
@@ -6,6 +6,10 @@ Specification: containers-registries.conf(5), version 2, of which these keys are
 ``pull-from-mirror``; and ``[aliases]``.  The user's file replaces the machine's; the files in
 ``registries.conf.d`` complete it.  One key is Sundog's own, which other programs ignore:
 ``token-servers`` of a registry or mirror are hosts that may get its password.
+
+The key ``registry.mirrors`` of the configuration has mirrors, too.  For the same prefix, the user's
+come before the files of registries.conf, and these before the site's.  A file that
+``$CONTAINERS_REGISTRIES_CONF`` names comes before both.
 
 ``$CH_REGY_DEFAULT_HOST``, ``$CH_REGY_DEFAULT_PORT`` and ``$CH_REGY_PATH_PREFIX`` say where to look
 for names without a host, as in Charliecloud; they overrule the files.
@@ -17,13 +21,15 @@ the image came from.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sundog.base.configuration.keys import MIRRORS
 from sundog.base.fields import Table
 from sundog.base.record.names import DEFAULT_REGISTRY
 from sundog.errors import AddressError, ConfigurationError
 from sundog.image.oci.reference import Reference
 from sundog.image.registry.address import Address
+from sundog.image.registry.configured import configured_mirrors, registry_settings
 from sundog.image.registry.user_files import containers_directory
 
 TYPE_CHECKING = False
@@ -31,9 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from sundog.base.configuration.holding import Holding
+
 _HUB_NAMES = ("docker.io/", "index.docker.io/")
 _OFFICIAL = "library/"
 _SYSTEM = "/etc/containers"
+_ONLY_FILE = "CONTAINERS_REGISTRIES_CONF"  # a variable
 _PULLS = ("all", "digest-only", "tag-only")
 
 
@@ -112,7 +121,10 @@ class Registries:
     @classmethod
     def load(cls, environment: Mapping[str, str]) -> Registries:
         """Read the files and variables that apply to this user; raise ConfigurationError."""
-        registries: dict[str, _Registry] = {}
+        holding = registry_settings(environment)
+        configured = {} if environment.get(_ONLY_FILE) else _configured(holding)
+        is_users = holding.is_users(MIRRORS)
+        registries: dict[str, _Registry] = {} if is_users else dict(configured)
         search: tuple[str, ...] = ()
         aliases: dict[str, str] = {}
         for path in _files(environment):
@@ -124,6 +136,9 @@ class Registries:
             if found is not None:
                 search = found
             aliases |= table.string_map("aliases")
+        for prefix, registry in configured.items() if is_users else ():
+            found_registry = registries.get(prefix, registry)
+            registries[prefix] = replace(found_registry, mirrors=registry.mirrors)
         host = environment.get("CH_REGY_DEFAULT_HOST", "")
         port = environment.get("CH_REGY_DEFAULT_PORT", "")
         if port and not (port.isascii() and port.isdigit()):
@@ -208,9 +223,17 @@ def _endpoint(location: str, settings: _Registry | _Mirror) -> Endpoint:
     return Endpoint(host, repository, settings.insecure, settings.token_servers)
 
 
+def _configured(holding: Holding) -> dict[str, _Registry]:
+    """Return the registries for which the configuration names mirrors, by prefix."""
+    return {
+        prefix: _Registry(prefix, prefix, mirrors=tuple(map(_Mirror, locations)))
+        for prefix, locations in configured_mirrors(holding).items()
+    }
+
+
 def _files(environment: Mapping[str, str]) -> list[str]:
     """Return the files that exist, the more important ones later."""
-    if chosen := environment.get("CONTAINERS_REGISTRIES_CONF"):
+    if chosen := environment.get(_ONLY_FILE):
         return [chosen]
     user = containers_directory(environment)
     candidates = [os.path.join(place, "registries.conf") for place in (user, _SYSTEM)]

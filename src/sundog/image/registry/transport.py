@@ -6,7 +6,7 @@ where a request is sent.
 Specification: RFC 9110.  Proxies come from the environment, as with curl(1), but never serve
 requests to this machine itself.  Certificates have to be signed by an authority in the system's
 store (or ``$SSL_CERT_FILE``, ``$SSL_CERT_DIR``, which OpenSSL reads), in the file that
-``$REQUESTS_CA_BUNDLE`` names, or in ``certs.d`` for the server.
+``$REQUESTS_CA_BUNDLE`` or the configuration names, or in ``certs.d`` for the server.
 
 GET and HEAD follow redirects.  A redirect to another origin gets no credentials; a redirect from
 https to http is an error.
@@ -38,6 +38,7 @@ from sundog.errors import AddressError, ProtocolError, UnreachableError
 from sundog.image.registry.address import Address
 from sundog.image.registry.bounded import bound
 from sundog.image.registry.certificates import Certificates
+from sundog.image.registry.configured import configured_authorities, trust_authorities
 from sundog.image.registry.http import CONNECT_SECONDS
 
 TYPE_CHECKING = False
@@ -54,7 +55,6 @@ READ_SECONDS = 60.0  # without a single byte
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HOPS = 5
 _DRAINED = 1 << 16  # a rest of a body up to this size is read, to keep the connection
-_CA_VARIABLE = "REQUESTS_CA_BUNDLE"
 # Connections per host: blobs are fetched side by side.
 _CONNECTIONS = 8
 
@@ -162,17 +162,8 @@ class Urllib3Transport:
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        elif bundle := self._environment.get(_CA_VARIABLE):
-            try:
-                if os.path.isdir(bundle):
-                    context.load_verify_locations(capath=bundle)
-                else:
-                    context.load_verify_locations(cafile=bundle)
-            except OSError as error:  # ssl.SSLError is one
-                reason = error.strerror or str(error)
-                raise UnreachableError(
-                    f"${_CA_VARIABLE}: no certificates in {bundle}: {reason}", permanent=True
-                ) from error
+        else:
+            trust_authorities(context, *configured_authorities(self._environment))
         return context
 
 

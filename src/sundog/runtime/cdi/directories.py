@@ -17,19 +17,22 @@ _CDI_DIRECTORIES_VARIABLE = b"CH_RUN_CDI_DIRS"
 
 
 def cdi_directories(
-    option: bytes | None, variable: Callable[[bytes], bytes | None]
+    option: bytes | None,
+    variable: Callable[[bytes], bytes | None],
+    configured: tuple[bytes, ...] = (),
 ) -> tuple[bytes, ...]:
     """Return the directories with CDI specification files; the last one wins.
 
-    ``option`` is the value of --cdi-dirs, or None; ``variable`` looks an environment variable up.
-    The option, or else $CH_RUN_CDI_DIRS unless it is empty, has directories between colons, and
-    replaces all others.  Raises CdiError if the option has no directory.
+    ``option`` is the value of --cdi-dirs, or None; ``variable`` looks an environment variable up;
+    ``configured`` are those of the configuration.  The option, or else $CH_RUN_CDI_DIRS unless it
+    is empty, has directories between colons.  Each of the three replaces all that come after it.
+    Raises CdiError if the option has no directory.
     """
     named = variable(_CDI_DIRECTORIES_VARIABLE) if option is None else option
     directories = tuple(filter(None, (named or b"").split(b":")))
     if option is not None and not directories:
         raise CdiError("--cdi-dirs: no directory", "write --cdi-dirs=DIR or --cdi-dirs=DIR:DIR")
-    return directories or SYSTEM_DIRECTORIES + _user_directory(variable)
+    return directories or configured or SYSTEM_DIRECTORIES + _user_directory(variable)
 
 
 def _user_directory(variable: Callable[[bytes], bytes | None]) -> tuple[bytes, ...]:

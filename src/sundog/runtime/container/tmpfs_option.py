@@ -16,7 +16,7 @@ _HELD_TMPFS_OPTIONS = (b"dev", b"exec", b"nodev", b"nosuid", b"rw", b"suid")
 _TMPFS_HINT = "write --tmpfs=/DIR, or --tmpfs=/DIR:size=64m,mode=1777,noexec"
 
 
-def parse_tmpfs(value: bytes) -> TmpfsMount:
+def parse_tmpfs(value: bytes, need: str = CREATED) -> TmpfsMount:
     """Return the mount of --tmpfs.  Raises SundogError."""
     destination, _, text = value.partition(b":")
     if not destination.startswith(b"/"):
@@ -33,7 +33,7 @@ def parse_tmpfs(value: bytes) -> TmpfsMount:
             taken.append(option)
         elif option not in _HELD_TMPFS_OPTIONS:
             raise SundogError(f"--tmpfs: not possible: {printable(option)}", _TMPFS_HINT)
-    return TmpfsMount(destination, CREATED, options=b",".join(taken), executable=executable)
+    return TmpfsMount(destination, need, options=b",".join(taken), executable=executable)
 
 
 def _is_size(text: bytes) -> bool:

@@ -6,16 +6,25 @@ The compiled start obeys the same keys: native/settings.c.
 from __future__ import annotations
 
 from sundog.base.configuration.holding import read_configuration
-from sundog.base.configuration.keys import BOUND, OVERLAY_SIZE, SITE_HINT, TEMPORARY_PLACE
+from sundog.base.configuration.keys import (
+    BOUND,
+    IN_MEMORY,
+    OVERLAY_SIZE,
+    SITE_HINT,
+    TEMPORARY_PLACE,
+)
 from sundog.base.configuration.templates import place_for
 from sundog.base.kernel.libc import decode_text
+from sundog.errors import SundogError
 from sundog.runtime.container.memory_share import overlay_share
 from sundog.runtime.container.mountpoint import components
 from sundog.runtime.container.operations import DESIRED, OPTIONAL, Bind
+from sundog.runtime.container.tmpfs_option import parse_tmpfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.configuration.holding import Holding
+    from sundog.runtime.container.operations import TmpfsMount
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.options import CommandLine
@@ -56,6 +65,21 @@ def configured_binds(line: CommandLine, holding: Holding, environment: Environme
         if source and components(target):
             binds.append(Bind(source, target, need, writable=mode != b"ro"))
     return binds
+
+
+def configured_tmpfs(line: CommandLine, holding: Holding) -> list[TmpfsMount]:
+    """Return the directories in memory that all containers get, as ``configured_binds``.
+
+    Raises SundogError for a mistake in them.
+    """
+    need = OPTIONAL if line.image.write else DESIRED
+    said = holding.values(IN_MEMORY) if line.mounts.site_binds else ()
+    try:
+        return [parse_tmpfs(value, need) for value in said]
+    except SundogError as error:
+        message = error.message.removeprefix("--tmpfs: ")
+        hint = "write DIR, or DIR:size=64m,mode=1777,noexec"
+        raise SundogError(f"{holding.place(IN_MEMORY)}: {message}", hint) from None
 
 
 def configured_temporary(holding: Holding, environment: Environment) -> bytes:

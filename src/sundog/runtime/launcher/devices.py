@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.keys import CDI_DIRECTORIES
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 from sundog.runtime.cdi.directories import cdi_directories
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 
     from sundog.runtime.cdi.edits import Hook
     from sundog.runtime.container.operations import DetachedMount
-    from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.messages import Messages
-    from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.request import Request
 
 # The hooks that are programs of the host, and those that are programs of the container.
 _OUTSIDE_HOOKS = ("prestart", "createRuntime", "createContainer")
@@ -91,13 +91,15 @@ def _load_run_hook() -> Callable[..., str]:
     return run_hook
 
 
-def devices_for(line: CommandLine, environment: Environment, messages: Messages) -> Part:
-    """Return the part of the devices of ``line``, and set their variables in it.
+def devices_for(request: Request) -> Part:
+    """Return the part of the devices of a start, and set their variables in its command line.
 
     Raises SundogError.
     """
+    line, messages = request.line, request.messages
     devices = line.devices
-    directories = cdi_directories(devices.cdi_dirs, environment.get)
+    configured = request.holding.said(CDI_DIRECTORIES)
+    directories = cdi_directories(devices.cdi_dirs, request.environment.get, configured)
     edits = edits_of_words(devices.words, directories, messages.warning, all_devices=devices.all)
     found = injection(
         edits, messages.warning, shares_dev=True, is_temporary=line.image.overlay_size is not None

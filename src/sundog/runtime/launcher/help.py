@@ -32,7 +32,7 @@ OPTIONS = (
     ("", "no-fallback", "", "fail if --notify is not possible; do not use --seccomp"),
     ("", "no-mpi-env", "", "with --unset-env='*', also remove what mpirun and srun set"),
     ("", "no-passwd", "", "leave the image's /etc/passwd and /etc/group as they are"),
-    ("", "no-site-binds", "", "leave out the binds of the configuration (see sundog config)"),
+    ("", "no-site-binds", "", "leave out binds and tmpfs of the configuration (see sundog config)"),
     ("", "notify", "[LEVEL]", "make COMMAND see itself as root; remember its changes (see below)"),
     ("", "overlay", "DIR[:ro]", "put the changes of COMMAND into DIR; ro: show those in DIR"),
     ("", "own-dev", "", "give the container its own /dev, with few devices"),

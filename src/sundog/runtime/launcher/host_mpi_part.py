@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 
+from sundog.base.configuration.keys import HOST_MPI_PROFILE
 from sundog.base.configuration.storage import usual_storage
+from sundog.errors import SundogError
 from sundog.runtime.host_mpi.prepare import HostMpi
 from sundog.runtime.launcher.part import MountedContainer, Part
 from sundog.runtime.launcher.storage import Storage, private_storage
@@ -25,23 +27,30 @@ class HostMpiPart(Part):
     __slots__ = ("_host", "_line", "_storage")
 
     def __init__(self, name: bytes, request: Request, storage: Storage) -> None:
-        """Read the profile ``name``; the default one if it is empty.
+        """Read the profile ``name``; if it is empty, the configuration's, else the default one.
 
         What the part finds out is kept in ``storage``, or else in the user's usual storage
         directory, if no other user can enter it.  Raises SundogError.
         """
         line, environment, messages = request.line, request.environment, request.messages
         kept = storage if storage.is_private else private_storage(usual_storage(environment))
-        self._host = HostMpi(
-            name,
-            environment,
-            # The storage directory is opened again in the namespaces.
-            os.dup(kept.directory) if kept.directory >= 0 else -1,
-            host_glibc=line.host_mpi.glibc,
-            writable=line.image.write,
-            told=messages.verbose,
-            warned=messages.warning,
-        )
+        configured = b"" if name else b"".join(request.holding.said(HOST_MPI_PROFILE))
+        try:
+            self._host = HostMpi(
+                name or configured,
+                environment,
+                # The storage directory is opened again in the namespaces.
+                os.dup(kept.directory) if kept.directory >= 0 else -1,
+                host_glibc=line.host_mpi.glibc,
+                writable=line.image.write,
+                told=messages.verbose,
+                warned=messages.warning,
+            )
+        except SundogError as error:
+            if configured:
+                place = request.holding.place(HOST_MPI_PROFILE)
+                raise SundogError(f"{place}: {error.message}", error.hint) from None
+            raise
         super().__init__(self._host.places)
         self._line = line
         self._storage = storage

@@ -37,7 +37,7 @@ from sundog.runtime.container.plan import enter
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.accounts import accounts_of
 from sundog.runtime.launcher.caller import inherited_environment, restore_signals
-from sundog.runtime.launcher.configured import configured_binds
+from sundog.runtime.launcher.configured import configured_binds, configured_tmpfs
 from sundog.runtime.launcher.dry_run import dry_run_text
 from sundog.runtime.launcher.foreign import ForeignPrograms
 from sundog.runtime.launcher.host_places import home_of
@@ -209,6 +209,7 @@ def _shown_parts(request: Request, storage: Storage, *, home: Part, devices: Par
         temporary,
         Part(session),
         home,
+        Part(configured_tmpfs(line, request.holding)),
         Part(configured_binds(line, request.holding, environment)),
         Part(line.mounts.tmpfs),
         devices,
@@ -277,7 +278,7 @@ def _devices_of(request: Request) -> Part:
         return Part()
     from sundog.runtime.launcher.devices import devices_for
 
-    return devices_for(request.line, request.environment, request.messages)
+    return devices_for(request)
 
 
 def _host_mpi_of(request: Request, storage: Storage) -> Part:

@@ -1,0 +1,75 @@
+"""The part of the configuration that is about registries: certificate authorities, and mirrors."""
+
+from __future__ import annotations
+
+import os
+
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.keys import AUTHORITIES, MIRRORS
+from sundog.base.configuration.templates import place_for
+from sundog.base.kernel.libc import decode_text
+from sundog.errors import AddressError, ConfigurationError, UnreachableError
+from sundog.image.registry.address import Address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from sundog.base.configuration.holding import Holding
+
+
+def configured_authorities(environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the path of more certificate authorities, and who names it; "" if nobody does.
+
+    Raises SundogError for a mistake in the configuration.
+    """
+    variables = _in_bytes(environment)
+    holding = read_configuration(variables)
+    path = variables.get(AUTHORITIES.variable.encode(), b"")  # as requests reads it: any path
+    if not path:
+        path = b"".join(place_for(value, variables) for value in holding.said(AUTHORITIES))
+    return os.fsdecode(path), holding.place(AUTHORITIES)
+
+
+def trust_authorities(context: ssl.SSLContext, path: str, source: str) -> None:
+    """Let ``context`` trust the authorities in a file or a directory, if ``path`` is one's.
+
+    ``source`` is who names it.  Raises UnreachableError.
+    """
+    try:
+        if os.path.isdir(path):
+            context.load_verify_locations(capath=path)
+        elif path:
+            context.load_verify_locations(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or str(error)
+        raise UnreachableError(
+            f"{source}: no certificates in {path}: {reason}", permanent=True
+        ) from error
+
+
+def registry_settings(environment: Mapping[str, str]) -> Holding:
+    """Return the configuration.  Raises SundogError for a mistake in it."""
+    return read_configuration(_in_bytes(environment))
+
+
+def _in_bytes(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+
+
+def configured_mirrors(holding: Holding) -> dict[str, tuple[str, ...]]:
+    """Return the locations of mirrors by prefix.  Raises ConfigurationError."""
+    found: dict[str, tuple[str, ...]] = {}
+    for value in holding.said(MIRRORS):
+        prefix, _, location = decode_text(value).partition("=")
+        for place in (prefix, location):
+            try:
+                Address.parse(f"https://{place.partition('/')[0]}")
+            except AddressError as error:
+                raise ConfigurationError(
+                    f"{holding.place(MIRRORS)}: {error.message}",
+                    "write PREFIX=HOST[:PORT][/PATH], without https://",
+                ) from error
+        found[prefix] = (*found.get(prefix, ()), location)
+    return found
