@@ -113,6 +113,8 @@ def test_all_comes_once(layer: Layer) -> None:
     ]
     with pytest.raises(OSError, match="no such bytes"):
         blobs[0].read(SIZE - 5, 6)
+    with pytest.raises(OSError, match="no such bytes"):
+        blobs[0].expect(SIZE - 5, 1 << 62)  # a table may say so
 
 
 @pytest.mark.usefixtures("on_demand")
