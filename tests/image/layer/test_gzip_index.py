@@ -119,6 +119,7 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "cut": (gzip.compress(TAR)[:-9], DIFF_ID, "ends early"),
     "damaged": (gzip.compress(TAR)[:5000] + b"\xff" * 5000, DIFF_ID, "damaged|ends early"),
     "rubbish behind": (gzip.compress(TAR) + b"rubbish", DIFF_ID, "damaged|ends early"),
+    "much padding": (gzip.compress(TAR) + bytes(SPAN_LIMIT), DIFF_ID, "too long"),
     "another tar": (gzip.compress(TAR), str(Digest.of(b"")), "unpacked, it has digest"),
     "no tar": (gzip.compress(b"x" * 1000), str(Digest.of(b"x" * 1000)), "not a tar"),
 }
