@@ -107,9 +107,7 @@ class BelowByIndex:
         return found is not None and stat.S_ISDIR(found.mode)
 
 
-def _search(
-    layer: _LayerBelow, path: bytes, meter: Meter
-) -> tuple[BelowEntry | None, bool]:
+def _search(layer: _LayerBelow, path: bytes, meter: Meter) -> tuple[BelowEntry | None, bool]:
     """Return the entry at ``path`` of one layer, and whether nothing shows below the layer."""
     is_last = False
     found: IndexEntry | None = None
