@@ -28,8 +28,6 @@ _END = b"\0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sundog.base.configuration.level import Level, Said, Stamps
 
 
@@ -68,13 +66,8 @@ def _said(data: bytes, level: Level, stamps: Stamps) -> Said | None:
         source = decode_text(next(fields))
         if key not in KNOWN:
             return None
-        said[key] = tuple(_list(fields)), source
+        said[key] = tuple([next(fields) for _ in range(int(next(fields)))]), source
     return said if next(fields, None) is None else None
-
-
-def _list(fields: Iterator[bytes]) -> Iterator[bytes]:
-    for _ in range(int(next(fields))):
-        yield next(fields)
 
 
 def pack_record(stamps: Stamps, said: Said) -> bytes:
