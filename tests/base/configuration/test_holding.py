@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sundog.base.configuration import level
-from sundog.base.configuration.compiled import pack_record, read_record
+from sundog.base.configuration.compiled import RECORD_MARK, RECORD_PRIME, pack_record, read_record
 from sundog.base.configuration.files import read_level
 from sundog.base.configuration.holding import Holding, read_configuration
 from sundog.base.configuration.keys import IMAGE_STORES, KEYS, TRUSTED_OWNERS, Key
@@ -209,6 +209,19 @@ def test_a_record_of_other_keys_or_from_a_stranger(place: Place) -> None:
         assert place.read().values(IMAGE_STORES) == (expected,)
         strict = read_configuration(place.variables, from_files=True)
         assert strict.values(IMAGE_STORES) == (b"/own",)
+
+
+def test_a_record_that_ends_in_a_list(place: Place) -> None:
+    place.write("home/sundog.toml", stores("/own"))
+    (_, each) = level.levels(place.variables)
+    values = IMAGE_STORES.path.encode(), b"x", b"2", b"/one"
+    (path, stamp), *_ = each.stamps()
+    body = b"\0".join((RECORD_MARK, b"1", path, stamp, b"1", *values))
+    record = Path(os.fsdecode(each.record))
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_bytes(b"%b\0%d\0" % (body, int.from_bytes(body, "big") % RECORD_PRIME))
+    record.chmod(0o600)
+    assert place.read().values(IMAGE_STORES) == (b"/own",)
 
 
 def test_parts_have_a_bound_and_an_end(place: Place) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from sundog.base.kernel.living_process import Process
 from sundog.errors import SundogError
+from sundog.front.cli import sundog_containers
 from sundog.front.podman.container import Container
 from sundog.front.podman.containers import Containers
 from sundog.front.podman.kept import Kept
@@ -71,6 +72,14 @@ def test_ended(other: Process, containers: Containers) -> None:
     with pytest.raises(SundogError, match="an ended container has the name kept"):
         containers.free("kept")
     assert os.listdir(containers.directory) == ["kept"]
+
+
+def test_the_status_of_one_that_has_just_ended(containers: Containers) -> None:
+    """The keeper writes it down after a look at the record, and reaps the process."""
+    gone = Process(OWN.pid, OWN.start + 1, OWN.boot)
+    seen = container(process=gone, detached=True)
+    containers.claim(seen.changed(status=7))
+    assert vars(sundog_containers)["_awaited"](containers, seen) == 7
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"name": 1}', b"\xff", b"[" * 100_000])

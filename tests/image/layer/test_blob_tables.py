@@ -109,6 +109,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a wrong time": (of_entries(reg(modtime="now")), "a time of its table"),
     "a time without a zone": (of_entries(reg(modtime="2020-01-01T00:00:00")), "a time of"),
     "a wrong attribute": (of_entries(reg(xattrs={"user.a": "?"})), "not in base64"),
+    "many attributes": (
+        of_entries(reg(xattrs={f"user.{number}": "" for number in range((1 << 16) + 1)})),
+        "more than 65,536 extended attributes",
+    ),
     "attributes as a list": (of_entries(reg(xattrs=["user.a"])), "no object"),
     "no digest": (of_entries(reg(digest="")), "without a SHA-256 digest"),
     "a short digest": (of_entries(reg(digest="sha256:00")), "without a SHA-256 digest"),

@@ -47,8 +47,9 @@ TAR = archive(
 DIFF_ID = str(Digest.of(TAR))
 
 
-def members(data: bytes, step: int) -> bytes:
-    return b"".join(gzip.compress(data[at : at + step]) for at in range(0, len(data), step))
+def members(data: bytes, step: int, between: bytes = b"") -> bytes:
+    parts = [data[at : at + step] for at in range(0, len(data), step)]
+    return between.join(map(gzip.compress, parts))
 
 
 def stored(data: bytes) -> bytes:
@@ -67,6 +68,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "stored": lambda: stored(TAR),
     "members": lambda: members(TAR, 100_000),
     "one large member": lambda: members(TAR, SPAN_SIZE * 3 + 7),
+    "padded members": lambda: members(TAR, 100_000, bytes(7)),
     "padded": lambda: gzip.compress(TAR) + bytes(5000),
     "fixed": fixed,
 }
@@ -117,6 +119,7 @@ REFUSED: dict[str, tuple[bytes, str, str]] = {
     "cut": (gzip.compress(TAR)[:-9], DIFF_ID, "ends early"),
     "damaged": (gzip.compress(TAR)[:5000] + b"\xff" * 5000, DIFF_ID, "damaged|ends early"),
     "rubbish behind": (gzip.compress(TAR) + b"rubbish", DIFF_ID, "damaged|ends early"),
+    "much padding": (gzip.compress(TAR) + bytes(SPAN_LIMIT), DIFF_ID, "too long"),
     "another tar": (gzip.compress(TAR), str(Digest.of(b"")), "unpacked, it has digest"),
     "no tar": (gzip.compress(b"x" * 1000), str(Digest.of(b"x" * 1000)), "not a tar"),
 }

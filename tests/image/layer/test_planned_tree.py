@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from sundog.base.record.owners import pack_owners, read_owners
 from sundog.errors import ArchiveError
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.blob_layer import planned
+from sundog.image.layer.limits import Limits, Meter
 from sundog.image.layer.planned_index import PlannedIndex
 from sundog.image.layer.remove import remove_tree
 from sundog.image.layer.tar import TarReader
@@ -206,3 +208,16 @@ def test_random_layers(place: bytes, layers: list[list[Entry]]) -> None:
         remove_tree(place + b"/x")
     os.mkdir(place + b"/x")
     in_namespace(lambda: compare(place + b"/x", layers))
+
+
+def test_work_for_deep_paths_is_counted(place: bytes) -> None:
+    deep = "d/" * 40
+    plan(place + b"/below", [directory(deep)], ())
+    below = [LayerPath.of(place + b"/below")]
+
+    def over_it(steps: int) -> None:
+        planned(members([file(deep + "f")]), below, Meter(Limits(steps=steps)))
+
+    with pytest.raises(ArchiveError, match="its paths take too long"):
+        over_it(40 * 41 // 2)  # each directory is looked up from the root on
+    over_it(1000)

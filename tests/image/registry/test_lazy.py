@@ -5,6 +5,7 @@ import os
 import posix
 import random
 import resource
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -14,9 +15,13 @@ from pathlib import Path
 import pytest
 
 from sundog.base.record.lazy_layer import LAZY_BLOCK, HereMap
+from sundog.front.cli.report import Report
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
+from sundog.image.registry.filling import Filling
+from sundog.image.registry.lazy_layer import LazyLayer
 from sundog.image.registry.lazy_source import LazySource
+from sundog.image.registry.session import Session
 from sundog.runtime.fuse import layer_fetcher
 from sundog.runtime.fuse.layer_fetcher import LayerFetcher
 from sundog.runtime.fuse.lazy_blob import LazyBlob
@@ -113,6 +118,8 @@ def test_all_comes_once(layer: Layer) -> None:
     ]
     with pytest.raises(OSError, match="no such bytes"):
         blobs[0].read(SIZE - 5, 6)
+    with pytest.raises(OSError, match="no such bytes"):
+        blobs[0].expect(SIZE - 5, 1 << 62)  # a table may say so
 
 
 @pytest.mark.usefixtures("on_demand")
@@ -278,6 +285,56 @@ def test_a_killed_process(layer: Layer, processes: list[int]) -> None:
     assert blob.read(0, 10) == CONTENT[:10]
     until(lambda: layer.is_all_here, "it comes")
     assert len(processes) == 2
+
+
+def test_a_layer_beside_one_that_is_complete(
+    layer: Layer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    complete = tmp_path / "complete"
+    complete.mkdir()
+    (complete / "file").touch()
+    fetcher = LayerFetcher()
+    layer.fetchers.append(fetcher)
+    fetcher.add(os.open(complete, os.O_RDONLY | os.O_DIRECTORY))
+    fetcher.add(os.open(layer.place, os.O_RDONLY | os.O_DIRECTORY))
+    until(lambda: layer.is_all_here, "it comes, without a reader")
+    assert "No such file" not in capfd.readouterr().err
+
+
+class Arrivals:
+    """Takes news of a filling."""
+
+    def __init__(self) -> None:
+        self.blocks: list[int] = []
+        self.errors: list[Exception | None] = []
+
+    def arrived(self, _layer: int, block: int, kept: bytes | None) -> None:
+        assert kept is None
+        self.blocks.append(block)
+
+    def lost(self, _layer: int, block: int) -> None: ...
+
+    def tell(self, text: str) -> None: ...
+
+    def advance(self, size: int) -> None: ...
+
+    def ended(self, _layer: int, error: Exception | None) -> None:
+        self.errors.append(error)
+
+
+def test_a_deleted_layer_comes_no_further(layer: Layer) -> None:
+    session = Session(os.environ, Report(), verify=True, attempts=1)
+    opened = LazyLayer(os.fsencode(layer.place), session)
+    shutil.rmtree(layer.place)
+    arrivals = Arrivals()
+    filling = Filling(arrivals, fills=True)
+    filling.add(0, opened)
+    filling.want(0, range(3, 4))
+    until(lambda: arrivals.blocks == [3], "a reader gets what it reads")
+    filling.stop()
+    opened.close()
+    assert layer.sent == [(3 * LAZY_BLOCK, 4 * LAZY_BLOCK)]
+    assert arrivals.errors == []
 
 
 def test_a_full_disk(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,20 @@
 """Contents of a blob: its table is a stranger's."""
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from types import MethodType
+
+import pytest
 
 from sundog.base.record.chunk_table import ZSTD_FRAMES, Chunk, ChunkTableWriter
+from sundog.base.record.span_table import SPAN, SPANS_HEAD, SPANS_MAGIC
 from sundog.errors import StoreError
+from sundog.runtime.fuse import piece_cache
 from sundog.runtime.fuse.blob_contents import BlobContents
+from sundog.runtime.fuse.piece_cache import PIECES
+from sundog.runtime.fuse.span_contents import SpanContents
+from tests.image.layer.test_blob_tables import Pieces
 
 
 class Meeting:
@@ -29,17 +38,21 @@ class Meeting:
 
 
 def have_met(skipped: int) -> bool:
-    """Read two files of one byte, each of which is behind ``skipped`` bytes of its piece."""
+    """Read a byte of each of two layers, which is behind ``skipped`` bytes of its piece."""
     writer = ChunkTableWriter(ZSTD_FRAMES)
-    places = [writer.add([Chunk(0, 1, 0, 1, skipped=skipped)]) for _ in range(2)]
+    writer.add([Chunk(0, 1, 0, 1, skipped=skipped)])
     blob = Meeting()
-    contents = BlobContents(b"".join(writer.parts()), blob)
+    return meet(blob, [BlobContents(b"".join(writer.parts()), blob) for _ in range(2)])
 
-    def read(place: int) -> None:
+
+def meet(blob: Meeting, layers: Sequence[BlobContents | SpanContents]) -> bool:
+    """Read a byte of each of two layers."""
+
+    def read(layer: BlobContents | SpanContents) -> None:
         with suppress(StoreError):
-            contents.read(place, 1, 0, 1)
+            layer.read(0, 1, 0, 1)
 
-    threads = [threading.Thread(target=read, args=(place,)) for place in places]
+    threads = [threading.Thread(target=read, args=(layer,)) for layer in layers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -50,3 +63,25 @@ def have_met(skipped: int) -> bool:
 def test_large_pieces_are_unpacked_one_at_a_time() -> None:
     assert have_met(0)
     assert not have_met(32 << 20)
+
+
+def test_large_parts_of_a_gzip_are_unpacked_one_at_a_time() -> None:
+    spans = SPANS_HEAD.pack(SPANS_MAGIC, 1, 1, 0) + SPAN.pack(0, 0, 0, 0, 0, bytes(32))
+    for size, is_small in ((1 << 20, True), (32 << 20, False)):
+        blob = Meeting()
+        layers = [SpanContents(spans, blob, size, Pieces(b"")) for _ in range(2)]
+        assert meet(blob, layers) == is_small
+
+
+def test_layers_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piece_cache, "_KEPT", 100)
+    made: list[int] = []
+
+    def layer(_self: object, number: int) -> bytes:
+        made.append(number)
+        return bytes(60)
+
+    one, other = MethodType(layer, object()), MethodType(layer, object())
+    for make in (one, one, other, one):
+        assert len(PIECES.get(make, 7, 60)) == 60
+    assert len(made) == 3

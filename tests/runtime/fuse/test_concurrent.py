@@ -192,3 +192,13 @@ def test_names_and_attributes_come_while_contents_do_not(tmp_path: Path) -> None
         return done.stdout
 
     assert staged(tmp_path, scenario, [b"f", b"g"]) == b"%d\n" % SIZE
+
+
+def test_a_file_of_tiny_chunks(tmp_path: Path) -> None:
+    def scenario(layer: Path, gate: Gate) -> object:
+        vars(gate)["read"] = lambda _place, _length, _offset, size: [b"x"] * size
+        process = reader(READ, layer / "f")
+        output, _ = process.communicate(timeout=SOON)
+        return process.returncode, output.strip()
+
+    assert staged(tmp_path, scenario) == (0, b"b'xxxxxxxxxx'")

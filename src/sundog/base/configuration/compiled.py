@@ -68,13 +68,9 @@ def _said(data: bytes, level: Level, stamps: Stamps) -> Said | None:
         source = decode_text(next(fields))
         if key not in KNOWN or key in said:
             return None
-        said[key] = _list(fields), source
+        # No generator: it would make a RuntimeError of the end of the fields.
+        said[key] = tuple([next(fields) for _ in range(int(next(fields)))]), source
     return said if next(fields, None) is None else None
-
-
-def _list(fields: Iterator[bytes]) -> tuple[bytes, ...]:
-    """Return the values of a key.  Raises ValueError and StopIteration, so it is no generator."""
-    return tuple([next(fields) for _ in range(int(next(fields)))])
 
 
 def pack_record(stamps: Stamps, said: Said) -> bytes:

@@ -46,7 +46,7 @@ _XATTR_LENGTHS = Struct("<HI")
 INDEX_OPAQUE, _INDEX_PLAIN = 1, 2
 _FLAGS_AT = 5  # in an entry
 _NUMBER_LIMIT = 1 << 32
-_XATTRS_LIMIT = 1 << 16  # of one file: a directory of the kernel's lists at most 64 KiB of names
+XATTRS_LIMIT = 1 << 16  # of one file: a directory of the kernel's lists at most 64 KiB of names
 
 
 class IndexEntry:
@@ -175,7 +175,7 @@ class LayerIndex:
         found = {}
         at = entry.xattrs
         (count,) = _XATTR_COUNT.unpack(self._in_heap(at, _XATTR_COUNT.size))
-        if count > _XATTRS_LIMIT:
+        if count > XATTRS_LIMIT:
             raise _damaged(f"{count} extended attributes")
         at += _XATTR_COUNT.size
         for _ in range(count):
@@ -279,7 +279,7 @@ class IndexWriter:
     def _put_xattrs(self, xattrs: Sequence[tuple[bytes, bytes]]) -> int:
         if not xattrs:
             return 0
-        block = _XATTR_COUNT.pack(len(xattrs))
+        parts = [_XATTR_COUNT.pack(len(xattrs))]
         for name, value in xattrs:
-            block += _XATTR_LENGTHS.pack(len(name), len(value)) + name + value
-        return self._put(block)
+            parts += _XATTR_LENGTHS.pack(len(name), len(value)), name, value
+        return self._put(b"".join(parts))

@@ -11,7 +11,8 @@ from functools import cache
 
 from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.base.kernel.process import PR_SET_NAME, prctl, set_dumpable
-from sundog.base.record.lazy_layer import LAZY_VARIABLE, ON_DEMAND
+from sundog.base.record.layer_path import LAYER_FILE
+from sundog.base.record.lazy_layer import LAZY_VARIABLE, ON_DEMAND, is_incomplete
 from sundog.errors import SundogError
 from sundog.front.cli.report import Report
 from sundog.image.registry.filling import Filling
@@ -43,8 +44,9 @@ class _Server:
     def __init__(self, channel: Channel, report: Report) -> None:
         self._channel = channel
         self._report = report
-        self.added = 0
-        self._complete = 0
+        self.places: list[bytes] = []  # the directories of the layers
+        self.count = 0  # of all layers, those that are about to be added, too
+        self._complete: set[int] = set()
 
     def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
         """See ``Listener``."""
@@ -67,20 +69,29 @@ class _Server:
     def advance(self, size: int) -> None:
         """See ``Listener``: nobody watches."""
 
-    def ended(self, layer: int, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
+    def ended(self, layer: int, error: Exception | None) -> None:
         """See ``Listener``; with the last layer, the process ends."""
-        if error is not None:
-            self.tell(f"the rest of the image does not come: {error}")
-            return
-        self._complete += 1
-        if self._complete == self.added:
-            os._exit(0)
+        if error is None:
+            self._complete.add(layer)
+            if len(self._complete) == self.count:
+                os._exit(0)
+        elif _exists(self.places[layer]):  # else it was deleted
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the user that a layer does not come."""
+        self.tell(f"the rest of the image does not come: {error}")
 
     def _send(self, kind: int, layer: int, block: int, descriptor: int = -1) -> None:
         try:
             self._channel.send(FETCH_MESSAGE.pack(kind, layer, block, 1), descriptor)
         except OSError:
             os._exit(0)  # the server has ended
+
+
+def _exists(layer: bytes) -> bool:
+    """Tell whether the layer in an open directory is still there."""
+    return os.path.exists(layer + LAYER_FILE)
 
 
 def main() -> NoReturn:
@@ -90,7 +101,6 @@ def main() -> NoReturn:
     prctl(PR_SET_NAME, b"PR_SET_NAME", _NAME)
     report = Report()
     channel = Channel(FETCH_CHANNEL)
-    number = 0
     server = _Server(channel, report)
     filling = Filling(server, fills=os.environb.get(LAZY_VARIABLE) != ON_DEMAND)
 
@@ -105,12 +115,15 @@ def main() -> NoReturn:
         kind, layer, first, count = FETCH_MESSAGE.unpack(message)
         if kind == ADD_LAYER:
             place = _DIRECTORY % directory
+            server.places.append(place)
+            server.count = count
             try:
-                filling.add(number, LazyLayer(place, session(source_of(place).verify)))
+                if _exists(place) and not is_incomplete(place):  # another process was first
+                    server.ended(layer, None)
+                else:
+                    filling.add(layer, LazyLayer(place, session(source_of(place).verify)))
             except (SundogError, OSError) as error:
-                server.ended(number, error)
-            number += 1
-            server.added = number
+                server.fail(error)
         elif kind == WANT_BLOCKS:
             filling.want(layer, range(first, first + count))
         elif kind == DISCARD_BLOCKS:

@@ -169,16 +169,15 @@ def wait(words: Sequence[str], context: Context) -> int:
 
 def _awaited(containers: Containers, container: Container) -> int:
     """Return the exit status of a container when it has ended, -1 if nobody saw the end."""
-    if not container.is_running:
-        return View(container, {}).exit_code
     written = containers.open_exit(container)  # with --rm, nothing else is left
     with open(os.devnull if written is None else written, "rb") as file:
-        _wait(container, None)
-        ended = _ended(containers, container)
+        if container.is_running:
+            _wait(container, None)
+        ended = _ended(containers, container)  # it may have ended since it was looked at
         text = file.read(_STATUS_LIMIT)
     if ended.status is not None:
         return ended.status
-    return int(text) if text.isdigit() else UNKNOWN_STATUS
+    return int(text) if text.isdigit() else UNKNOWN_STATUS if ended.started else 0
 
 
 def view_of(containers: Containers, container: Container) -> View:

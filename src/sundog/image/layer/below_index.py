@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from functools import cached_property
 
-from sundog.base.record.layer_index import LayerIndex
+from sundog.base.record.layer_index import IndexEntry, LayerIndex
 from sundog.base.record.layer_path import LAYER_INDEX, is_in_file
 from sundog.base.record.owners import OwnerRecord, read_owners
 from sundog.image.layer.header import NANOSECONDS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sundog.base.record.layer_path import LayerPath
     from sundog.base.record.owners import OwnersManifest
+    from sundog.image.layer.limits import Meter
     from sundog.image.layer.xattrs import Pairs
 
 
@@ -54,38 +55,48 @@ class _LayerBelow:
         with open(os.path.dirname(self._path.tree) + LAYER_INDEX, "rb") as file:
             return LayerIndex(file.read())
 
-    def entry(self, path: bytes) -> BelowEntry | None:
-        """Return the entry at ``path``; all directories on the way are this layer's own."""
+    def step(self, path: bytes, directory: IndexEntry | None) -> IndexEntry | None:
+        """Return the entry at ``path``, which is in ``directory`` of this layer; None: the root."""
         if self._index is not None:
-            found = self._index.find(path)
-            if found is None:
-                return None
-            mode, mtime_ns = found.mode, found.mtime * NANOSECONDS + found.nanoseconds
+            if directory is None:
+                return self._index.entry(0)
+            return self._index.lookup(directory, path.rpartition(b"/")[2])
+        try:
+            status = os.lstat(os.path.join(self._path.tree, path))
+        except FileNotFoundError:
+            return None
+        mtime, nanoseconds = divmod(status.st_mtime_ns, NANOSECONDS)
+        return IndexEntry(b"", status.st_mode, mtime=mtime, nanoseconds=nanoseconds)
+
+    def described(self, path: bytes, found: IndexEntry) -> BelowEntry:
+        """Return the entry ``found`` at ``path`` with all about it."""
+        xattrs: Pairs = ()
+        if self._index is not None:
             xattrs = tuple(sorted(self._index.xattrs(found).items()))
-        else:
-            place = os.path.join(self._path.tree, path)
-            try:
-                status = os.lstat(place)
-            except FileNotFoundError:
-                return None
-            mode, mtime_ns = status.st_mode, status.st_mtime_ns
-            xattrs = get_xattrs(place) if stat.S_ISDIR(mode) else ()
+        elif found.is_directory:
+            xattrs = get_xattrs(os.path.join(self._path.tree, path))
+        mtime_ns = found.mtime * NANOSECONDS + found.nanoseconds
         record = self.owners.get(path)
         if record is not None and record.opaque:
             record = OwnerRecord(record.kind, record.uid, record.gid, xattrs=record.xattrs)
-        return BelowEntry(mode, mtime_ns, xattrs, None if record and record.is_plain else record)
+        is_plain = record is not None and record.is_plain
+        return BelowEntry(found.mode, mtime_ns, xattrs, None if is_plain else record)
 
 
 class BelowByIndex:
-    """The view of ``layers``, the topmost first."""
+    """The view of ``layers``, the topmost first; ``meter`` counts the work."""
 
-    def __init__(self, layers: Sequence[LayerPath]) -> None:
+    def __init__(self, layers: Sequence[LayerPath], meter: Meter) -> None:
         self._layers = list(map(_LayerBelow, layers))
+        self._meter = meter
 
     def lookup(self, path: bytes) -> BelowEntry | None:
-        """Return the entry that shows at ``path``, if any.  Raises OSError and StoreError."""
+        """Return the entry that shows at ``path``, if any.
+
+        Raises OSError, StoreError and ArchiveError.
+        """
         for layer in self._layers:
-            found, is_last = _search(layer, path)
+            found, is_last = _search(layer, path, self._meter)
             if found is not None or is_last:
                 return found
         return None
@@ -96,21 +107,23 @@ class BelowByIndex:
         return found is not None and stat.S_ISDIR(found.mode)
 
 
-def _search(layer: _LayerBelow, path: bytes) -> tuple[BelowEntry | None, bool]:
+def _search(layer: _LayerBelow, path: bytes, meter: Meter) -> tuple[BelowEntry | None, bool]:
     """Return the entry at ``path`` of one layer, and whether nothing shows below the layer."""
     is_last = False
+    found: IndexEntry | None = None
     end = -1
     while True:
+        meter.looked_up(1)
         here = path[: max(end, 0)]
         record = layer.owners.get(here)
         if record is not None and record.kind == "w":
             return None, True
-        found = layer.entry(here)
+        found = layer.step(here, found)
         if found is None or stat.S_ISCHR(found.mode):  # the mark of a whiteout
             return None, is_last or found is not None
         if len(here) == len(path):
-            return found, True
-        if not stat.S_ISDIR(found.mode):
+            return layer.described(path, found), True
+        if not found.is_directory:
             return None, True
         is_last = is_last or (record is not None and record.opaque)
         end = path.find(b"/", max(end, 0) + (end >= 0))

@@ -77,7 +77,7 @@ def planned(
 ) -> tuple[PlannedTree, OwnersManifest]:
     """Return the tree of ``members`` over ``below``, and its manifest.  Raises as above."""
     meter = meter or current_meter()
-    tree = PlannedTree(BelowByIndex(below), meter)
+    tree = PlannedTree(BelowByIndex(below, meter), meter)
     for member, chunks in members:
         try:
             for _ in chunks:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 from sundog.base.record.chunk_table import GZIP_SPANS, Chunk
@@ -149,9 +150,10 @@ class _Checkpoints(io.RawIOBase):
         for (offset, start, bits, window), digest in zip(self._spans, self._digests, strict=True):
             spans += SPAN.pack(offset, start, place + len(windows), len(window), bits, digest)
             windows += window
-        begins = [offset for offset, *_ in self._spans]
-        if max(map(int.__sub__, [*begins[1:], size], begins)) > SPAN_LIMIT:
-            raise ArchiveError("a block of its gzip stream is too long for an index")
+        begins = [span[:2] for span in self._spans]
+        for here, end in pairwise([*begins, (size, self._taken)]):
+            if max(map(int.__sub__, end, here)) > SPAN_LIMIT:
+                raise ArchiveError("a block of its gzip stream is too long for an index")
         head = SPANS_HEAD.pack(SPANS_MAGIC, len(self._spans), size, len(table))
         return [head + spans + table, bytes(windows)]
 

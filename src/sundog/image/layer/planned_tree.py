@@ -10,6 +10,7 @@ from __future__ import annotations
 import stat
 
 from sundog.base.kernel.modes import S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG
+from sundog.base.record.layer_index import XATTRS_LIMIT
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import ArchiveError
 from sundog.image.layer.marks import WHITEOUT_RECORD
@@ -239,6 +240,8 @@ class PlannedTree:
         left: Pairs = ()
         if member.xattrs:
             pairs = recordable(member.xattrs.items())
+            if len(pairs) > XATTRS_LIMIT:
+                raise ArchiveError(f"more than {XATTRS_LIMIT:,} extended attributes")
             if member.kind in "fcbd":
                 node.xattrs.update(pair for pair in pairs if is_of_inode(*pair))
                 pairs = tuple(pair for pair in pairs if not is_of_inode(*pair))

@@ -231,7 +231,7 @@ class Filling:
         if not self._fills or self._is_over:
             return None
         for number, layer in self._layers.items():
-            if number in self._ended or number in self._whole:
+            if number in self._ended or number in self._whole or layer.is_deleted:
                 continue
             missing = layer.here.missing()
             if not missing and layer.lock(layer.here.count, 1):  # one process checks it

@@ -61,6 +61,11 @@ class LazyLayer:
         self._map = os.open(directory + LAYER_HERE, os.O_RDWR | os.O_CLOEXEC)
         self.here = HereMap(self._map, self.source.descriptor.size)
 
+    @property
+    def is_deleted(self) -> bool:
+        """Tell whether the layer is gone: only readers who have it open need more of it."""
+        return not os.fstat(self._file).st_nlink
+
     def close(self) -> None:
         """Close the files, and give up all locks."""
         os.close(self._file)

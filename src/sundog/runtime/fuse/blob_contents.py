@@ -10,7 +10,7 @@ import os
 
 from sundog.base.record.chunk_table import ZSTD_FRAMES, ChunkTable
 from sundog.errors import StoreError
-from sundog.runtime.fuse.piece_cache import PieceCache
+from sundog.runtime.fuse.piece_cache import PIECES
 from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ class FileBlob:
 class BlobContents:
     """The contents of the files in ``blob``, as the ``table`` of its chunks says."""
 
-    __slots__ = ("_blob", "_cache", "_chunks", "_sha256", "_unpack")
+    __slots__ = ("_blob", "_chunks", "_sha256", "_unpack")
 
     def __init__(self, table: bytes | mmap, blob: Blob) -> None:
         """Load what unpacks it.  Raises StoreError, and ImportError."""
@@ -72,7 +72,6 @@ class BlobContents:
         self._unpack: Callable[[bytes, int], bytes] = (
             zstd_unpacker() if is_zstd else gzip_unpacker()
         )
-        self._cache = PieceCache(self._checked)
 
     def read(self, place: int, length: int, offset: int, size: int) -> Sequence[bytes | memoryview]:
         """See ``LayerContents``."""
@@ -90,7 +89,7 @@ class BlobContents:
                 parts.append(bytes(stop - start))
             else:
                 size = max(chunk.blob_length, chunk.skipped + chunk.length)
-                parts.append(memoryview(self._cache.get(number, size))[start:stop])
+                parts.append(memoryview(PIECES.get(self._checked, number, size))[start:stop])
             offset += stop - start
             number += 1
         return parts

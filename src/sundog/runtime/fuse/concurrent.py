@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _THREADS_LIMIT = 32
 _LOOK_SECONDS = 0.05  # between two looks at a thread that a signal has interrupted
 _KILLED = 1 << (SIGKILL - 1)  # in a set of signals of proc_pid_status(5)
+_PARTS_LIMIT = 1000  # of an answer: writev(2) takes 1024
 
 # unique, opcode, node, body
 _Request = tuple[int, int, int, bytes]
@@ -157,6 +158,8 @@ class ConcurrentService:
 
     def _reply(self, unique: int, number: int, answer: Buffers) -> None:
         size = REPLY_HEAD.size + sum(map(len, answer))
+        if len(answer) > _PARTS_LIMIT:  # a file of tiny chunks
+            answer = (b"".join(answer),)
         try:
             os.writev(self._device, [REPLY_HEAD.pack(size, -number, unique), *answer])
         except OSError as error:

@@ -3,7 +3,8 @@
 All are FETCH_MESSAGE: the kind, the number of the layer, the first block, the number of blocks.
 The server sends
 
-    ADD_LAYER       with a descriptor of the directory of the layer with the next number
+    ADD_LAYER       with a descriptor of the directory of the layer with the next number, and the
+                    number of all layers so far as that of blocks
     WANT_BLOCKS     readers wait for these blocks
     DISCARD_BLOCKS  the bytes of these blocks were wrong: fetch them again
 

@@ -13,7 +13,7 @@ import time
 from posix import environ
 
 from sundog.base.cpython import allocate_lock, start_new_thread
-from sundog.base.record.lazy_layer import LAZY_BLOCK
+from sundog.base.record.lazy_layer import LAZY_BLOCK, is_incomplete
 from sundog.runtime.fuse.channel import Channel, make_channel
 from sundog.runtime.fuse.fetch_messages import (
     ADD_LAYER,
@@ -54,11 +54,10 @@ _Block = tuple[int, int]  # layer, block
 class _Wanted:
     """A block that readers wait for; ``data`` are its bytes if the disk has no room for it."""
 
-    __slots__ = ("data", "is_lost", "is_over", "readers")
+    __slots__ = ("data", "is_lost", "readers")
 
     def __init__(self) -> None:
         self.readers: list[Waker] = []
-        self.is_over = False
         self.is_lost = False
         self.data: bytes | None = None
 
@@ -89,7 +88,7 @@ class LayerFetcher:
             if self._channel is None:
                 self._start()
             else:
-                self._send(ADD_LAYER, number, 0, 0)
+                self._send(ADD_LAYER, number, 0, number + 1)
         return number
 
     def wait(self, layer: int, blocks: Sequence[int]) -> dict[int, bytes]:
@@ -179,7 +178,7 @@ class LayerFetcher:
         os.close(theirs)
         self._channel = channel
         for number in range(len(self._layers)):
-            self._send(ADD_LAYER, number, 0, 0)
+            self._send(ADD_LAYER, number, 0, len(self._layers))
         for layer, block in sorted(self._wanted):
             self._send(WANT_BLOCKS, layer, block, 1)
         start_new_thread(self._listen, (channel, child))
@@ -199,7 +198,7 @@ class LayerFetcher:
                 self._pause = min(max(_FIRST_PAUSE, 2 * self._pause), _PAUSE_LIMIT)
             with self._lock:
                 self._channel = None
-                if self._wanted or not has_finished:
+                if self._wanted or not has_finished or any(map(_is_incomplete, self._layers)):
                     self._start()
         except BaseException:
             os._exit(1)  # the kernel closes the device
@@ -234,6 +233,11 @@ class LayerFetcher:
         self._kept[block] = data
         while len(self._kept) * LAZY_BLOCK > _KEPT_LIMIT:
             del self._kept[next(iter(self._kept))]
+
+
+def _is_incomplete(directory: int) -> bool:
+    """Tell whether the layer in an open directory is: one that came when the process ended."""
+    return is_incomplete(b"/proc/self/fd/%d" % directory)
 
 
 def _seconds(text: bytes) -> float:

@@ -39,8 +39,6 @@ class LazyBlob:
 
     def read(self, offset: int, size: int) -> bytes:
         """See ``Blob``."""
-        if not 0 <= offset <= offset + size <= self._size:
-            raise OSError(errno.EIO, "no such bytes in the layer file")
         missing = self._missing(offset, size)
         kept = self.fetcher.wait(self._layer, missing) if missing else {}
         self._distrusted.difference_update(missing)
@@ -72,7 +70,9 @@ class LazyBlob:
             return max(self._discards[block] for block in blocks) < _DISCARDS_LIMIT
 
     def _missing(self, offset: int, size: int) -> list[int]:
-        """Return the blocks with these bytes that are not here."""
+        """Return the blocks with these bytes that are not here.  Raises OSError."""
+        if not 0 <= offset <= offset + size <= self._size:
+            raise OSError(errno.EIO, "no such bytes in the layer file")
         found = []
         for block in _blocks(offset, size):
             if block not in self._known:

@@ -1,4 +1,4 @@
-"""The pieces of a layer's blob that were unpacked last."""
+"""The pieces of all blobs of a server that were unpacked last."""
 
 from __future__ import annotations
 
@@ -9,40 +9,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Lock
 
+    # What makes the piece, and the piece's number.
+    _Key = tuple[Callable[[int], bytes], int]
+
 _KEPT = 32 << 20  # bytes
 _LARGE = 4 << 20  # bytes of a piece; of larger ones, one is unpacked at a time
 
 
-class PieceCache:
-    """Pieces by number.  Threads may share it.
+class _PieceCache:
+    """Pieces by what makes them, and their numbers.  Threads may share it.
 
-    ``make`` makes what is not here: one thread does, and others wait for it.
+    One thread makes what is not here, and others wait for it.
     """
 
-    __slots__ = ("_kept", "_large", "_lock", "_make", "_making", "_size")
+    __slots__ = ("_kept", "_large", "_lock", "_making", "_size")
 
-    def __init__(self, make: Callable[[int], bytes]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._lock = allocate_lock()  # for what follows
-        self._kept: dict[int, bytes] = {}  # the one used last is the last
+        self._kept: dict[_Key, bytes] = {}  # the one used last is the last
         self._size = 0  # of all
-        self._making: dict[int, Lock] = {}  # number → a lock that its maker holds
+        self._making: dict[_Key, Lock] = {}  # locks that the makers hold
         self._large = allocate_lock()
 
-    def get(self, number: int, size: int) -> bytes:
-        """Return what has the number; making it takes ``size`` bytes, or twice that.
+    def get(self, make: Callable[[int], bytes], number: int, size: int) -> bytes:
+        """Return what ``make`` makes of a number; that takes ``size`` bytes, or twice that.
 
         Raises what ``make`` raises.
         """
+        key = make, number
         while True:
             with self._lock:
-                found = self._kept.pop(number, None)
+                found = self._kept.pop(key, None)
                 if found is not None:
-                    self._kept[number] = found
+                    self._kept[key] = found
                     return found
-                making = self._making.get(number)
+                making = self._making.get(key)
                 if making is None:
-                    making = self._making[number] = allocate_lock()
+                    making = self._making[key] = allocate_lock()
                     making.acquire()
                     break
             with making:
@@ -50,19 +53,22 @@ class PieceCache:
         try:
             if size > _LARGE:
                 with self._large:
-                    found = self._make(number)
+                    found = make(number)
             else:
-                found = self._make(number)
+                found = make(number)
             with self._lock:
-                self._keep(number, found)
+                self._keep(key, found)
             return found
         finally:
             with self._lock:
-                del self._making[number]
+                del self._making[key]
             making.release()
 
-    def _keep(self, number: int, contents: bytes) -> None:
-        self._kept[number] = contents
+    def _keep(self, key: _Key, contents: bytes) -> None:
+        self._kept[key] = contents
         self._size += len(contents)
         while self._size > _KEPT and len(self._kept) > 1:
             self._size -= len(self._kept.pop(next(iter(self._kept))))
+
+
+PIECES = _PieceCache()  # a server is a process

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sundog.base.record.span_table import SpanTable
 from sundog.errors import StoreError
-from sundog.runtime.fuse.piece_cache import PieceCache
+from sundog.runtime.fuse.piece_cache import PIECES
 from sundog.runtime.squashfs.inflate import WINDOW_LIMIT, inflate_span
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class SpanContents:
     """The contents of the files in ``blob``, as ``spans`` says; ``windows`` is that file, too."""
 
-    __slots__ = ("_blob", "_cache", "_decompress", "_sha256", "_spans", "_windows")
+    __slots__ = ("_blob", "_decompress", "_sha256", "_spans", "_windows")
 
     def __init__(self, spans: bytes | mmap, blob: Blob, blob_size: int, windows: Blob) -> None:
         """Look at the table.  Raises StoreError, and OSError without zlib."""
@@ -34,7 +34,6 @@ class SpanContents:
         self._spans = SpanTable(spans, blob_size)
         self._blob = blob
         self._windows = windows
-        self._cache = PieceCache(self._checked)
 
     def read(self, place: int, length: int, offset: int, size: int) -> Sequence[bytes | memoryview]:
         """See ``LayerContents``."""
@@ -47,7 +46,8 @@ class SpanContents:
             if not span.offset <= at < span.end:
                 raise StoreError(f"damaged layer: nothing is at {at} of its tar")
             stop = min(end, span.end)
-            contents = memoryview(self._cache.get(number, span.end - span.offset))
+            size = max(span.end - span.offset, span.blob_end - span.blob_offset)
+            contents = memoryview(PIECES.get(self._checked, number, size))
             parts.append(contents[at - span.offset : stop - span.offset])
             at = stop
             number += 1

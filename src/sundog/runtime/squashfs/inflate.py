@@ -32,6 +32,7 @@ _Z_NO_FLUSH, _Z_BLOCK = 0, 5
 _Z_OK, _Z_STREAM_END, _Z_BUF_ERROR = 0, 1, -5
 _END_OF_BLOCK, _LAST_BLOCK, _BITS = 128, 64, 7  # in data_type
 _TRAILER = 8  # bytes of a gzip member behind its data
+_PART = 64 << 10  # bytes of output: each part is cleared first, and there may be many small members
 # next_in avail_in total_in next_out avail_out total_out msg state zalloc zfree opaque data_type
 # adler reserved
 _Z_STREAM = Struct("@PILPILPPPPPiLL")
@@ -141,6 +142,8 @@ class Inflating:
 
     def skip_zeros(self) -> None:
         """Skip zeros of the input."""
+        if not self._left or self._in[len(self._in) - self._left]:
+            return  # there are many members
         rest = bytes(memoryview(self._in)[len(self._in) - self._left :])
         self._left = len(rest.lstrip(b"\0"))
 
@@ -192,13 +195,14 @@ def inflate_span(data: bytes, bits: int, window: bytes, size: int) -> bytes:
         parts: list[bytes] = []
         is_raw = True
         while size:
-            part = stream.inflate(size)
+            part = stream.inflate(min(size, _PART))
             parts.append(part)
             size -= len(part)
             if stream.ended and size:
                 if is_raw:  # zlib reads the trailer of a stream that it knows to be gzip
                     stream.skip(_TRAILER)
                     is_raw = False
+                stream.skip_zeros()
                 stream.begin_member()
             elif not part and size:
                 raise ValueError("it ends early")
