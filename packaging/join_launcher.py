@@ -151,7 +151,7 @@ MODULES = {
     "ch_run_stored": Joined("sundog.base.record.stored_entry", "entry_for"),
     "ch_run_layout": Joined("sundog.runtime.launcher.layout", "use_layout"),
     "ch_run_configuration": Joined("sundog.base.configuration.files", "read_level"),
-    "ch_run_log": Joined("sundog.runtime.launcher.logged", "note_start"),
+    "ch_run_log": Joined("sundog.runtime.launcher.logged", "StartLog"),
     "ch_run_pull": Joined("sundog.runtime.launcher.lazy_image", "pull_image"),
     "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "find_shared"),
     "ch_run_shared_sources": Joined(

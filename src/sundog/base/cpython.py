@@ -20,7 +20,7 @@ NAMES = {
     "_signal": "SIGCHLD SIGCONT SIGHUP SIGINT SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGTERM SIGTSTP"
     " SIGPROF SIGTTIN SIGTTOU SIGURG SIGVTALRM SIGWINCH SIGXFSZ SIG_BLOCK SIG_DFL SIG_IGN"
     " SIG_SETMASK SIG_UNBLOCK"
-    " default_int_handler getsignal pidfd_send_signal pthread_sigmask set_wakeup_fd signal"
+    " alarm default_int_handler getsignal pidfd_send_signal pthread_sigmask set_wakeup_fd signal"
     " sigtimedwait sigwaitinfo valid_signals",  # signal loads enum
     "_socket": "AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL MSG_PEEK SCM_RIGHTS SOCK_CLOEXEC SOCK_DGRAM"
     " SOCK_SEQPACKET SOCK_STREAM SOL_SOCKET SO_ACCEPTCONN SO_BROADCAST SO_DOMAIN SO_KEEPALIVE"

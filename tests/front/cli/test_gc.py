@@ -73,6 +73,7 @@ def test_gc(old: Runner, run_ch_run: Runner, storage: Path) -> None:
 
 def test_a_size(old: Runner) -> None:
     done = old("gc", "--max-size", "1")
+    assert done.stderr.count("warning: ") == 1
     assert "result" in done.stdout
     assert "more than 1 B: containers or commands use them, or are images, which" in done.stderr
     assert old("list").stdout == "app\nbb\n"

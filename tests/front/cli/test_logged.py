@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from tests.conftest import runner
+from tests.conftest import runner, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,21 @@ def test_the_log_of_commands(run_ch_image: Runner, storage: Path, bb: str, tmp_p
     converted = lines(bb, tmp_path / "bb.tar.gz", run=runner("ch-convert", storage))
     assert converted == [("ch-convert", bb, None, 0)]
     assert lines("list") == []
-    # A log that can't be written changes nothing, nor does a broken configuration of others.
-    log.chmod(0o400)
-    run_ch_image("delete", "new", env=environment)
+
+
+def test_lines_that_are_lost(run_ch_image: Runner, tmp_path: Path) -> None:
+    """They change nothing, and the next line tells their number; here that of a program."""
+    home, told = tmp_path / "home", tmp_path / "told"
+    (home / "sundog").mkdir(parents=True)
+    for directory in (tmp_path, home, home / "sundog"):
+        directory.chmod(0o755)
+    environment = {"XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    for place in ("/nonexistent/log", f"|/usr/bin/tee {told}"):
+        settings = home / "sundog" / "sundog.toml"
+        settings.write_text(f"[log]\nplace = '{place}'\n")
+        settings.chmod(0o644)
+        done = run_ch_image("delete", "new", check=False, env=environment)
+        assert done.stderr == "error: no matching image, can't delete: new\nhint: ch-image list\n"
+    until(lambda: told.exists() and told.read_text().endswith("\n"))
+    line = json.loads(told.read_text())
+    assert (line["command"], line["status"], line["lost"]) == ("ch-image delete", 1, 1)

@@ -14,6 +14,7 @@ import pytest
 
 from sundog import __version__
 from sundog.base.installation import COMMANDS
+from sundog.front.installing.drafts import remove_directory
 from sundog.front.installing.tree import may_be_private
 from tests.conftest import Completed, command, run_program, until
 
@@ -171,12 +172,63 @@ def test_what_is_not_its_own_stays(tmp_path: Path) -> None:
         assert sorted(tmp_path.rglob("*")) == before, name
 
 
+ADDED = (
+    "images",
+    "bin/site-tool",
+    "modulefiles/sundog/default",
+    "modulefiles/other/1.0",
+    f"{MACHINE}/bin/site-tool",
+    f"{MACHINE}/share/sundog/site.toml",
+    f"{MACHINE}/lib/__pycache__/of-nothing.pyc",
+    "i686/pyvenv.cfg",
+)
+
+
 def test_what_was_added_stays(made: Path, tmp_path: Path) -> None:
     prefix = copy(made, tmp_path / "1.1")
-    (prefix / "images").mkdir()
-    done = uninstall(prefix, check=False)
-    assert (done.returncode, "did not make: images\n" in done.stderr) == (1, True)
+    for name in ADDED:
+        path = prefix / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("theirs")
+        done = uninstall(prefix, check=False)
+        assert (done.returncode, f"did not make: {name}\n" in done.stderr) == (1, True), done.stderr
+        path.unlink()
+        if not any(path.parent.iterdir()):
+            done = uninstall(prefix, check=False)
+            assert f"did not make: {path.parent.relative_to(prefix)}\n" in done.stderr
+            path.parent.rmdir()
+    for number in range(12):
+        (prefix / "bin" / f"more-{number:02}").symlink_to("/nonexistent")
+    assert "more-08, bin/more-09 and 2 more\n" in uninstall(prefix, check=False).stderr
     assert is_complete(versions(prefix))
+
+
+def test_byte_code_of_another_python_goes(made: Path, tmp_path: Path) -> None:
+    prefix = copy(made, tmp_path / "1.1")
+    (package,) = prefix.glob(f"{MACHINE}/lib/*/site-packages/sundog")
+    (package / "__pycache__" / "start.cpython-399.pyc").touch()
+    (prefix / "bin" / COMMANDS[0]).unlink()  # what has gone already is no hindrance
+    uninstall(prefix)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_removals_at_once(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one leaves the draft of the first alone."""
+    prefix = copy(made, tmp_path / "1.1")
+    remove = shutil.rmtree
+    drafts: list[str] = []
+
+    def remove_later(draft: str) -> None:
+        if not drafts:
+            drafts.append(draft)
+            install(prefix)
+            uninstall(prefix)
+            assert (Path(draft) / RECORD).exists()
+        remove(draft)
+
+    monkeypatch.setattr(shutil, "rmtree", remove_later)
+    remove_directory(str(prefix))
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_installation_is_not_changed(made: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sundog.image.layer.remove import remove_tree
-from sundog.image.store.moving import move
+from sundog.image.store.moving import move, remove_moved
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
 from sundog.runtime.container.root import OverlayRoot
@@ -237,6 +237,9 @@ def test_killed_move(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 bench.old_tree = place / bench.old_tree.relative_to(bench.old_tree.parents[2])
                 bench.check(set())
         assert storage.exists() or target.exists()
+        if target.exists() and not storage.exists():
+            remove_moved(os.fsencode(target), print)
+            assert not list(tmp_path.glob("storage.moved-*"))
         back()
     bench.storage = storage
     bench.old_tree = storage / bench.old_tree.relative_to(bench.old_tree.parents[2])

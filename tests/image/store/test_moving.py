@@ -1,11 +1,13 @@
 """``move``: another place for a storage directory, in one file system or across two."""
 
 import errno
+import fcntl
 import os
 import socket
 import stat
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ import pytest
 from sundog.base.record.running import node_directory
 from sundog.errors import StoreError
 from sundog.image.layer.replica import copy_exactly
-from sundog.image.store.moving import move
+from sundog.image.store.locks import lock_file
+from sundog.image.store.moving import move, remove_moved
 from sundog.image.store.store import Store
 from sundog.image.transfer.importer import import_image
-from tests.conftest import Runner, command
+from tests.conftest import Runner, command, runner
 from tests.image.store.conftest import contents, write_tar
 
 
@@ -193,6 +196,102 @@ def test_a_copy_that_fails_changes_nothing(
         move(os.fsencode(storage), os.fsencode(target), print)
     filled(storage)
     assert {path.name for path in tmp_path.iterdir()} == {"storage", "x.tar"}
+
+
+def killed_move(storage: Path, target: Path, patch: pytest.MonkeyPatch, function: str) -> None:
+    """Move in a process that ends, as if killed, when it calls ``function`` of the module."""
+    pid = os.fork()
+    if not pid:
+        patch.setattr(f"sundog.image.store.moving.{function}", lambda *_: os._exit(7))
+        with suppress(BaseException):
+            move(os.fsencode(storage), os.fsencode(target), print)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("driver", ["overlay"])
+def test_what_a_killed_copy_leaves_is_removed(
+    filled: Callable[[Path], None],
+    storage: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A draft by the next move to that place, and the old directory by gc, if nobody uses it."""
+    break_renames(monkeypatch, storage)
+    target = tmp_path / "there"
+    for step in ("_noted", "sync_file_system"):
+        killed_move(storage, target, monkeypatch, step)
+        (draft,) = tmp_path.glob("there.moving-*")
+        for note in draft.glob("moved-from-*"):  # its worker ends, too
+            lock_file(os.fsencode(note), fcntl.LOCK_EX).release()
+    foreign = tmp_path / "there.moving-00000000"
+    foreign.mkdir()
+    (foreign / "file").touch()
+    killed_move(storage, target, monkeypatch, "_renamed")
+    assert list(tmp_path.glob("there.moving-*")) == [foreign]
+    killed_move(storage, target, monkeypatch, "remove_tree")
+    filled(target)
+    (old,) = tmp_path.glob("storage.moved-*")
+    filled(old)
+    assert not storage.exists()
+
+    def gc(*words: str) -> str:
+        return runner("ch-image", target)("gc", "--keep-days=36500", *words).stderr
+
+    assert gc("--dry-run") == ""
+    with subprocess.Popen(["sleep", "100"], cwd=old / "images") as sleeper:
+        said = f"an earlier move has left this: storage directory {old} is in use: sleep (process"
+        assert gc() == f"{said} {sleeper.pid})\n"
+        sleeper.kill()
+    assert gc() == f"removed what an earlier move has left: {old}\n"
+    assert gc() == ""
+    assert not old.exists()
+    assert not list(target.glob("moved-from-*"))
+    filled(target)
+
+
+@pytest.mark.parametrize("driver", ["overlay"])
+@pytest.mark.parametrize("text", ["", "x", "{top}", "{top}/x.moved-01234567\0", "{top}/{name}-0"])
+def test_a_note_with_another_path_removes_nothing(
+    filled: Callable[[Path], None], storage: Path, tmp_path: Path, text: str
+) -> None:
+    name = "x.moved-01234567"
+    (tmp_path / "real").mkdir()
+    (tmp_path / name).symlink_to("real")
+    (tmp_path / f"{name}-0").mkdir()
+    for path in (text.format(top=tmp_path, name=name), str(tmp_path / name)):
+        note = storage / "moved-from-01234567"
+        note.write_text(path)
+        remove_moved(os.fsencode(storage), pytest.fail)
+        assert not note.exists()
+    assert (tmp_path / "real").exists()
+    assert (tmp_path / f"{name}-0").exists()
+    filled(storage)
+
+
+@pytest.mark.parametrize("driver", ["overlay"])
+def test_two_moves_at_once(
+    filled: Callable[[Path], None], storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The draft of one is nothing that the other removes; only one gets the place."""
+    break_renames(monkeypatch, storage)
+    target, other = tmp_path / "there", tmp_path / "other"
+    Store.open(str(other)).close()
+    (other / "mark").touch()
+
+    def move_the_other(path: bytes) -> None:
+        with pytest.raises(StoreError, match="is in use: another command"):
+            move(os.fsencode(storage), os.fsencode(tmp_path / "elsewhere"), pytest.fail)
+        move(os.fsencode(other), os.fsencode(target), pytest.fail)
+        assert os.path.exists(path + b"/version")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sundog.image.store.moving.sync_file_system", move_the_other)
+        with pytest.raises(StoreError, match="there is something at "):
+            move(os.fsencode(storage), os.fsencode(target), print)
+    assert (target / "mark").exists()
+    filled(storage)
+    assert {path.name for path in tmp_path.iterdir()} == {"storage", "there", "x.tar"}
 
 
 def test_copies_are_exact(tmp_path: Path) -> None:

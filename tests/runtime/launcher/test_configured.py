@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import until
 from tests.runtime.launcher.compiled import Compiled, leave_accounts, python_start
 from tests.runtime.launcher.conftest import ENVIRONMENT
 from tests.runtime.launcher.storages import fill_storage, make_storage
@@ -408,15 +409,48 @@ def test_the_log_of_starts(site: Site) -> None:
     stored = ("app", "0123456789ab", "sha256:12", "none")
     assert shown[:3] == [stored, (image, None, None, "seccomp"), stored]
     assert shown[3:] == [("app", None, None, "none")]  # it joined the container of the other
-    before = log.read_bytes()
+
+
+def test_a_start_never_fails_by_the_log(site: Site) -> None:
+    """What is lost is counted, in a file that no container writes."""
+    log, caches = site.top / "log", site.record.parent
+    log.write_text("")
+    text = f"[storage]\ndirectory = '{site.storage}'\n[log]\nplace = '{log}'\n"
+    words = ("app", "--", "sh", "-c", "echo a-secret")
     os.mkfifo(site.top / "fifo")
     (site.top / "link").symlink_to(log)
-    for other in ("none", f"{log}/x", "link", "fifo", "/dev/full", "syslog"):
+    for other in ("none", "|/bin/sleep 5", f"{log}/x", "link", "fifo", "/dev/full", "|/none x"):
         path = str(site.top / other) if other in ("link", "fifo") else other
         site.write(text.replace(str(log), path))
         done = site.start(*words)
         assert (done.stdout, done.stderr) == (b"a-secret\n", b""), other
-    assert log.read_bytes() == before
+    assert log.read_bytes() == b""
+    until(lambda: [path.suffix for path in caches.glob("lost-log-lines.*")] == [".5"])
+    site.write(text)
+    # The line of a start as root has the user's ID, too, and tells how many were lost.
+    script = "rm -f $0/lost*; touch $0/lost-log-lines.1.7"
+    site.start("-u0", "-b", f"{caches}:/mnt", "app", "--", "sh", "-c", script, "/mnt")
+    site.start(*words)
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["uid"], line["lost"]) for line in found] == [(os.geteuid(), 5), (os.geteuid(), 0)]
+
+
+def test_a_program_gets_the_lines_of_starts(site: Site) -> None:
+    """Outside of the container, and only of a start that has made one."""
+    told = site.top / "told"
+    program = site.top / "program"
+    program.write_text("#!/bin/sh\nread -r line; readlink /proc/self/ns/mnt; id -u; echo $line\n")
+    program.chmod(0o755)
+    place = f"|/bin/sh -c {program}>>{told}"
+    site.write(f"[storage]\ndirectory = '{site.storage}'\n[log]\nplace = '{place}'\n")
+    assert site.start("none", "--", "true").returncode
+    for options in (("-u0",), ("--join", "--join-ct=1", "--join-tag", f"{os.getpid()}")):
+        assert site.start(*options, "app", "--", "true").returncode == 0
+    until(lambda: told.exists() and len(told.read_text().splitlines()) == 6)
+    namespaces, uids, lines = (told.read_text().splitlines()[at::3] for at in range(3))
+    assert {*namespaces} == {os.readlink("/proc/self/ns/mnt")}
+    assert {*uids} == {str(os.geteuid())}
+    assert [json.loads(line)["image"] for line in lines] == ["app", "app"]
 
 
 @pytest.mark.slow

@@ -28,8 +28,6 @@ _END = b"\0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sundog.base.configuration.level import Level, Said, Stamps
 
 

@@ -11,6 +11,7 @@ from sundog.base.record.settings import STORES_VARIABLE
 
 YES, NO = (b"1",), (b"0",)  # the values of a truth
 SYSLOG, JOURNAL, NO_LOG = b"syslog", b"journal", b"none"  # places of a log that are no files
+PROGRAM = b"|"  # begins one that is a program
 
 
 class Key:

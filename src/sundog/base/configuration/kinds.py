@@ -5,7 +5,7 @@ A value of any type is a tuple of bytes here: each text for itself, a truth as `
 
 from __future__ import annotations
 
-from sundog.base.configuration.keys import JOURNAL, NO, NO_LOG, SYSLOG, YES
+from sundog.base.configuration.keys import JOURNAL, NO, NO_LOG, PROGRAM, SYSLOG, YES
 from sundog.base.configuration.templates import is_template
 from sundog.base.spelling import byte_count
 
@@ -125,6 +125,9 @@ def _is_profile(text: str) -> bool:
 
 
 def _is_log(text: str) -> bool:
+    command = text.removeprefix(PROGRAM.decode())
+    if command != text:
+        return _is_line(command) and _is_path(command) and not command.split()[0].endswith("/")
     return _is_path(text) or _encoded(text) in (SYSLOG, JOURNAL, NO_LOG)
 
 
@@ -172,7 +175,10 @@ KINDS = {
     "text": _single(f"one line of at most {_TEXT_LIMIT} characters", _is_line),
     "word": _single("a word", _is_word),
     "profile": _single("a name, or an absolute path", _is_profile),
-    "log": _single("syslog, journal, none, or the absolute path of a file", _is_log),
+    "log": _single(
+        "syslog, journal, none, the absolute path of a file, or a vertical bar and a program's",
+        _is_log,
+    ),
     "days": _Kind(f"a number of days, from 0 to {_DAYS_LIMIT}", _days),
     "bytes": _single(
         "a size such as 50G or 1.5T, in powers of 1024", lambda text: byte_count(text) is not None

@@ -1,7 +1,7 @@
 """The log of a site: a line of JSON for each start, and for each command that changes images.
 
-A line goes to the machine's syslog, to the journal, or to a file.  Writing it never waits, and what
-hinders it is no error: the line is lost then.
+A line goes to the machine's syslog, to the journal, to a file, or to a program.  Writing it never
+waits, and what hinders it is no error: the line is lost then, and counted.
 
 Specification: RFC 3164 (syslog, without the name of the host, as syslog(3) writes it); "Native
 Journal Protocol" of systemd.
@@ -9,10 +9,13 @@ Journal Protocol" of systemd.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
-from sundog.base.configuration.keys import JOURNAL, NO_LOG, SYSLOG
+from sundog.base.configuration.keys import JOURNAL, NO_LOG, PROGRAM, SYSLOG
+from sundog.base.configuration.log_program import LogProgram
+from sundog.base.configuration.lost_lines import LostLines
 from sundog.base.cpython import (
     AF_UNIX,
     MSG_DONTWAIT,
@@ -73,13 +76,17 @@ class LogEntry:
         self.status = status
         self.duration = duration
 
-    def line(self, environment: Variables) -> bytes:
-        """Return the line, without its end, in ASCII."""
+    def line(self, account: tuple[str, int], lost: int = 0) -> bytes:
+        """Return the line, without its end, in ASCII.
+
+        ``account`` is the user's name and ID.  So many lines were ``lost`` before this one.
+        """
+        user, uid = account
         identity, digest = self.identity
         fields: dict[str, str | float | None] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "user": printable(local_user(environment)),
-            "uid": os.geteuid(),
+            "user": user,
+            "uid": uid,
             "command": self.command,
             "image": self.image,
             "id": identity or None,
@@ -87,6 +94,7 @@ class LogEntry:
             "mode": self.mode,
             "status": self.status,
             "duration": self.duration,
+            "lost": lost,
         }
         members = [f'"{name}": {_json(value)}' for name, value in fields.items()]
         return f"{{{', '.join(members)}}}".encode()
@@ -100,25 +108,58 @@ def _json(value: str | float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
-def write_log(place: bytes, entry: LogEntry, environment: Variables) -> None:
-    """Write a line to ``place``, a value of the key; it is lost if that would wait or fails."""
-    if place == NO_LOG:
-        return
-    line = entry.line(environment)
-    if len(line) >= _LINE_LIMIT:
-        return
-    try:
-        if place == SYSLOG:
+class Log:
+    """The log at ``place``, a value of the key.
+
+    Open it in the host's namespaces; ``write`` may follow in those of a container, of which a
+    program knows nothing.  A line is lost if it would have to wait, or can't be written; the next
+    one tells how many were.
+    """
+
+    __slots__ = ("_account", "_lost", "_place", "_program")
+
+    def __init__(self, place: bytes, environment: Variables) -> None:
+        self._place = place
+        self._account = printable(local_user(environment)), os.geteuid()
+        self._lost = LostLines(environment)
+        self._program = None
+        if place.startswith(PROGRAM):
+            try:  # noqa: SIM105 - contextlib takes as long as the rest of a start
+                self._program = LogProgram(place[len(PROGRAM) :], environment, self._lost)
+            except OSError:
+                pass  # its line is lost
+
+    def write(self, entry: LogEntry) -> None:
+        """Write a line, the only one."""
+        lost = self._lost.take()
+        try:
+            line = entry.line(self._account, lost)
+            if len(line) >= _LINE_LIMIT:
+                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+            self._put(line, lost)
+        except OSError:
+            self._lost.add(lost + 1)
+        self._lost.close()
+
+    def _put(self, line: bytes, lost: int) -> None:
+        if self._place == SYSLOG:
             now = time.strftime("%b %e %H:%M:%S").encode()
             head = b"<%d>%b %b[%d]: " % (_USER_INFO, now, _TAG, os.getpid())
             _send(_SYSLOG_SOCKET, head + line)
-        elif place == JOURNAL:
+        elif self._place == JOURNAL:
             head = b"PRIORITY=6\nSYSLOG_IDENTIFIER=%b\nMESSAGE=" % _TAG
             _send(_JOURNAL_SOCKET, head + line + b"\n")
+        elif self._program is not None:
+            self._program.send(line + b"\n", lost + 1)
+        elif self._place.startswith(PROGRAM):
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         else:
-            _append(place, line + b"\n")
-    except OSError:
-        pass
+            _append(self._place, line + b"\n")
+
+
+def open_log(place: bytes, environment: Variables) -> Log | None:
+    """Return the log at ``place``, a value of the key; None if there is to be none."""
+    return None if place == NO_LOG else Log(place, environment)
 
 
 def _send(address: bytes, data: bytes) -> None:
@@ -131,13 +172,14 @@ def _send(address: bytes, data: bytes) -> None:
 
 
 def _append(path: bytes, data: bytes) -> None:
-    """Append to a regular file that is there.  Raises OSError."""
+    """Append to a regular file that is there.  Raises OSError, also for a part of ``data``."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     with Closing(os.open(path, flags)) as fd:
         if os.fstat(fd).st_mode & S_IFMT != S_IFREG:
-            return
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         before = signal(SIGXFSZ, SIG_IGN)  # RLIMIT_FSIZE would kill the start: setrlimit(2)
         try:
-            os.write(fd, data)
+            if os.write(fd, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             signal(SIGXFSZ, SIG_DFL if before is None else before)

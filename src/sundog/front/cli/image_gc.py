@@ -9,6 +9,7 @@ from sundog.base.configuration.holding import read_configuration
 from sundog.front.cli.kept_bounds import configured_bounds, takes_images
 from sundog.front.cli.output import human_size, print_json, print_line, print_table
 from sundog.image.oci.timestamps import timestamp
+from sundog.image.store.moving import remove_moved
 from sundog.image.store.retention import EVERYTHING, Bounds, clear_out, plan_for
 from sundog.image.store.store import Store
 
@@ -38,6 +39,8 @@ def run(arguments: CollectArguments, report: Report) -> int:
     look = plan_for if arguments.dry_run else clear_out
     with report.watched("deleting"), Store.open(arguments.storage_path()) as store:
         plan = look(store, bounds, lambda _: takes_all)
+        if not arguments.dry_run:
+            remove_moved(store.path, report.info)
     if plan.is_busy:
         report.warning("another command uses the storage directory: no image is removed now")
     described = [_described(leaving) for leaving in plan.leaving]
@@ -56,10 +59,12 @@ def run(arguments: CollectArguments, report: Report) -> int:
         print_line(f"{verb} {freed} of {human_size(plan.total)}")
     if plan.left > bounds.limit:
         instead = "" if takes_all else ", or are images, which --all removes"
-        report.warning(
+        text = (
             f"{human_size(plan.left)} are left, more than {human_size(math.ceil(bounds.limit))}: "
             f"containers or commands use them{instead}"
         )
+        report.warning(text)
+        report.withdraw(text)  # it is the last line: no need to repeat it
     return 0
 
 

@@ -59,7 +59,7 @@ def _write(
     identity: tuple[str, str],
     began: float,
 ) -> None:
-    from sundog.base.configuration.log import LogEntry, write_log
+    from sundog.base.configuration.log import LogEntry, open_log
 
     entry = LogEntry(
         command,
@@ -68,7 +68,9 @@ def _write(
         identity=identity,
         duration=time.monotonic() - began,
     )
-    write_log(place, entry, os.environb)
+    log = open_log(place, os.environb)
+    if log is not None:
+        log.write(entry)
 
 
 def _log_place() -> bytes:

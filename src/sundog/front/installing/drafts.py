@@ -46,11 +46,15 @@ def remove_directory(target: str) -> None:
 
     Raises OSError; then nothing has changed, or what is left has the name of a draft.
     """
-    with _draft(target) as draft:
-        try:
-            renameat2(-100, os.fsencode(target), -100, os.fsencode(draft), RENAME_NOREPLACE)
-        except KernelError:
-            os.rename(target, draft)  # NFS
+    lock = _locked(target)  # to the end, or another command would take the draft for a leftover
+    try:
+        with _draft(target) as draft:
+            try:
+                renameat2(-100, os.fsencode(target), -100, os.fsencode(draft), RENAME_NOREPLACE)
+            except KernelError:
+                os.rename(target, draft)  # NFS
+    finally:
+        os.close(lock)
 
 
 @contextmanager

@@ -5,6 +5,7 @@
     PREFIX/share                      a link to the manual pages and completions of a tree
     PREFIX/modulefiles/sundog/        for Lmod and Environment Modules
     PREFIX/ARCHITECTURE/{bin,lib,share,pyvenv.cfg}    a virtual environment
+    PREFIX/ARCHITECTURE/sundog-files.json             the paths of all its files
 
 No file names PREFIX, so the directory may be moved.  The interpreter of a tree is a link to that of
 the machine.
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
     from sundog.front.installing.parts import Part
 
 RECORD = "sundog-installation.json"  # packaging/ch-run looks for it, too
-_SHARED = (RECORD, "bin", "share", "modulefiles")
+_FILES = "sundog-files.json"
 _RECORD_LIMIT = 1 << 16  # bytes
+_FILES_LIMIT = 1 << 24  # bytes
+_SHOWN_LIMIT = 10  # names in an error
+_MODULES = {"lua": ".lua", "tcl": ""}  # the suffixes of module files
 _ALL_MAY_EXECUTE = 0o001
 
 
@@ -82,33 +86,72 @@ def uninstall(prefix: str) -> None:
         raise SundogError(
             f"{prefix} is not a directory of `sundog install`", f"it has no {RECORD} of yours"
         )
-    others = [
-        name
-        for name in sorted(os.listdir(prefix))
-        if name not in _SHARED and not os.path.exists(f"{prefix}/{name}/pyvenv.cfg")
-    ]
+    others = sorted(_found(prefix) - _made(prefix))
     if others:
+        more = f" and {len(others) - _SHOWN_LIMIT} more" if len(others) > _SHOWN_LIMIT else ""
         raise SundogError(
-            f"{prefix} has what `sundog install` did not make: {', '.join(others)}",
+            f"{prefix} has what `sundog install` did not make: "
+            f"{', '.join(others[:_SHOWN_LIMIT])}{more}",
             "move it away first",
         )
     remove_directory(prefix)
 
 
+def _found(prefix: str) -> set[str]:
+    """Return the paths in ``prefix`` of all files, and of directories in which nothing is."""
+    found = set()
+    for directory, directories, names in os.walk(prefix, onerror=_fail):
+        links = [name for name in directories if os.path.islink(f"{directory}/{name}")]
+        entries = [*names, *links] if names or directories else [""]
+        for name in entries:
+            path = os.path.relpath(f"{directory}/{name}", prefix)
+            if not _is_byte_code(prefix, path):
+                found.add(path)
+    return found
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _is_byte_code(prefix: str, path: str) -> bool:
+    """Tell whether a path is that of byte code, which Python makes anew for other versions."""
+    head, _, name = path.rpartition("/__pycache__/")
+    source = f"{prefix}/{head}/{name.partition('.')[0]}.py"
+    return bool(head) and name.endswith(".pyc") and os.path.isfile(source)
+
+
+def _made(prefix: str) -> set[str]:
+    """Return the paths in ``prefix`` of what ``install`` has made; raise SundogError."""
+    modules = (f"modulefiles/sundog/{_record(prefix)}{suffix}" for suffix in _MODULES.values())
+    made = {RECORD, "share", *modules, *(f"bin/{name}" for name in COMMANDS)}
+    for tree in os.listdir(prefix):
+        listed = _content(f"{prefix}/{tree}/{_FILES}", _FILES_LIMIT)
+        if isinstance(listed, list):
+            made.update(f"{tree}/{path}" for path in (_FILES, *listed))
+    return made
+
+
 def _record(prefix: str) -> str | None:
     """Return the version that ``prefix`` has, None if it is no directory of ours."""
+    content = _content(f"{prefix}/{RECORD}", _RECORD_LIMIT)
+    version = content.get("sundog") if isinstance(content, dict) else None
+    return version if isinstance(version, str) else None
+
+
+def _content(path: str, limit: int) -> object:
+    """Return the content of a file of JSON that this user has made; None if it is no such file."""
     try:
-        fd = os.open(f"{prefix}/{RECORD}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     with open(fd, "rb") as file:
         if os.fstat(fd).st_uid != os.geteuid():
             return None
         try:
-            version = json.loads(file.read(_RECORD_LIMIT))["sundog"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return json.loads(file.read(limit))
+        except (OSError, ValueError, RecursionError):
             return None
-    return version if isinstance(version, str) else None
 
 
 def _make_parents(directory: str) -> None:
@@ -136,6 +179,7 @@ def _make_tree(tree: str, found: Sequence[Part]) -> None:
         for name in names:  # the byte code: whatever the umask is
             if name.endswith(".pyc"):
                 os.chmod(f"{directory}/{name}", 0o644)
+    _write(f"{tree}/{_FILES}", json.dumps(sorted(_found(tree))) + "\n")
 
 
 def _copy(source: str, target: str) -> None:
@@ -165,7 +209,7 @@ def _make_shared(prefix: str, machine: str) -> None:
     for name in COMMANDS:
         symlink(f"../{machine}/bin/{name}", f"{prefix}/bin/{name}")
     symlink(f"{machine}/share", f"{prefix}/share")
-    for kind, suffix in (("lua", ".lua"), ("tcl", "")):
+    for kind, suffix in _MODULES.items():
         with open(f"{prefix}/share/sundog/modulefile.{kind}", encoding="utf-8") as template:
             text = template.read().replace("@VERSION@", __version__)
         _write(f"{prefix}/modulefiles/sundog/{__version__}{suffix}", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sundog.base.configuration.log import LogEntry, write_log
+from sundog.base.configuration.log import LogEntry, open_log
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.stub import read_all
@@ -24,26 +24,39 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.storage import Storage
 
 
-def note_start(
-    place: bytes, request: Request, storage: Storage | None, shared: SharedImage | None
-) -> None:
-    """Write the line of a start to ``place``.
+class StartLog:
+    """The writer of the line of a start to ``place``; make it in the host's namespaces.
 
     ``storage`` is that of the image, None if the container is there already.  ``shared`` is the
-    image, if it is a shared one.  The process still has the host's root directory.
+    image, if it is a shared one.
     """
-    line = request.line
-    emulation = line.emulation
-    mode = _SECCOMP if emulation.seccomp or emulation.notify else _NONE
-    is_found = storage is not None or image_name(request.word) or exists(request.word)
-    entry = LogEntry(
-        "ch-run",
-        printable(request.word) if is_found else None,
-        status=_STARTED,
-        identity=_identity(request, storage, shared),
-        mode=_NOTIFY if request.is_attended else mode,
-    )
-    write_log(place, entry, request.environment)
+
+    __slots__ = ("_log", "_request", "_shared", "_storage")
+
+    def __init__(
+        self, place: bytes, request: Request, storage: Storage | None, shared: SharedImage | None
+    ) -> None:
+        self._log = open_log(place, request.environment)
+        self._request = request
+        self._storage = storage
+        self._shared = shared
+
+    def note(self) -> None:
+        """Write the line.  The process still has the host's root directory."""
+        if self._log is None:
+            return
+        request = self._request
+        emulation = request.line.emulation
+        mode = _SECCOMP if emulation.seccomp or emulation.notify else _NONE
+        is_found = self._storage is not None or image_name(request.word) or exists(request.word)
+        entry = LogEntry(
+            "ch-run",
+            printable(request.word) if is_found else None,
+            status=_STARTED,
+            identity=_identity(request, self._storage, self._shared),
+            mode=_NOTIFY if request.is_attended else mode,
+        )
+        self._log.write(entry)
 
 
 def _identity(

@@ -65,7 +65,7 @@ _SET_ID_HINT = "it needs no privileges; remove them: chmod ug-s, on ch-run or it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sundog.base.configuration.stores import SharedImage
     from sundog.runtime.container.operations import Operation
@@ -163,11 +163,11 @@ def _launch(
     shown = _shown_parts(request, storage, home=home, devices=devices)
     hidden = hidden_from(line, storage, environment, mounts_of(shown), request.holding)
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)
-    own = Part(request.companion.mounts())
     foreign = Part() if line.dry else ForeignPrograms(line.operands[1:], request.environment)
-    locked = _LockedMounts() if request.uid == 0 else Part()
-    parts = [*shown, binds, own, foreign, locked, sharing]
+    last = [foreign, _LockedMounts() if request.uid == 0 else Part(), sharing]
+    parts = [*shown, binds, Part(request.companion.mounts()), *last]
     mounts = mounts_of(parts)
+    note = _log_of(request, storage, shared)
 
     enter_namespaces(request.uid, request.gid)
     storage.reopen()
@@ -186,7 +186,7 @@ def _launch(
     if line.dry:
         raise Finished(0, dry_run_text(request, image, plan))
     prepared = request.companion.prepare(image, plan, sharing.channel)
-    _note_start(request, storage, shared)
+    note()
     enter(container.directory, container.operations, messages.verbose)
     for part in parts:
         part.entered()
@@ -229,19 +229,24 @@ class _LockedMounts(Part):
 
 def _join(request: Request, sharing: Sharing, home: Part) -> int:
     """Run the command in the container that is there."""
-    _note_start(request)
+    _log_of(request)()
     return sharing.run(request, home)
 
 
-def _note_start(
+def _log_of(
     request: Request, storage: Storage | None = None, shared: SharedImage | None = None
-) -> None:
-    """Write a line to the log of the site.  Few starts load it."""
-    said = request.holding.values(LOG_PLACE)
-    if said:
-        from sundog.runtime.launcher.logged import note_start
+) -> Callable[[], None]:
+    """Return what writes a line to the log of the site, if it has one.  Few starts load it."""
+    said = () if request.line.dry else request.holding.values(LOG_PLACE)
+    if not said:
+        return _without_log
+    from sundog.runtime.launcher.logged import StartLog
 
-        note_start(said[0], request, storage, shared)
+    return StartLog(said[0], request, storage, shared).note
+
+
+def _without_log() -> None:
+    """Write no line."""
 
 
 def _sharing_of(request: Request) -> Sharing:
