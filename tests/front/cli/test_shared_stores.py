@@ -431,6 +431,103 @@ def test_other_programs_run_it(storage: Path, published: Path, tmp_path: Path) -
     assert made.stdout == "5:4755\n"
 
 
+def test_a_container_that_keeps_its_changes_needs_the_store_no_more(
+    storage: Path, copied: Path, tmp_path: Path
+) -> None:
+    """Its image gets no name; ``cp``, ``diff`` and ``commit`` work as for an own image."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    variables = {"CH_IMAGE_STORES": str(copied), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+    def sundog(*words: str | Path, check: bool = True) -> Completed:
+        return runner("sundog", storage)(*words, env=variables, check=check)
+
+    made = sundog("create", "--name=c", "app", "sh", "-c", "echo x >>/new; stat -c %u:%g:%a /made")
+    assert made.stdout == "c\n"
+    assert f"copying app from the shared store {copied}" in made.stderr
+    assert sundog("images", "-q").stdout == ""
+    copied.rename(tmp_path / "gone")
+    for content in ("x\n", "x\nx\n"):
+        assert sundog("start", "-a", "c").stdout == "5:6:4755\n"
+        sundog("cp", "c:/new", tmp_path / "new")
+        assert (tmp_path / "new").read_text() == content
+    runner("ch-image", storage)("gc")
+    assert sundog("diff", "c").stdout == "A /new\n"
+    sundog("commit", "c", "mine")
+    sundog("rm", "c")
+    done = sundog("run", "--rm", "mine", "cat", "/new")
+    assert done.stdout == "x\nx\n"
+    assert sundog("rmi", "mine").returncode == 0
+    assert os.listdir(storage / "layers") == []
+    assert "can't use the shared store" in sundog("create", "app", check=False).stderr
+
+
+def test_a_container_of_the_store_keeps_no_changes(
+    storage: Path, published: Path, tmp_path: Path
+) -> None:
+    """It runs in place, nothing is copied, and ``cp`` reaches it while it runs."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    variables = {"CH_IMAGE_STORES": str(published), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    sundog = runner("sundog", storage)
+    sundog("run", "-d", "--name=c", "app", "sleep", "1d", env=variables)
+    try:
+        sundog("cp", "c:/ch/environment", tmp_path / "environment", env=variables)
+        assert "GREETING=hello" in (tmp_path / "environment").read_text()
+    finally:
+        sundog("rm", "-f", "c", env=variables)
+    assert sundog("ps", "-aq", env=variables).stdout == ""
+    assert not (storage / "images").exists()
+    assert sundog("image", "exists", "app", env=variables).returncode == 0
+    assert sundog("image", "exists", "other", env=variables, check=False).returncode == 1
+
+
+# ch-run-oci
+
+
+def oci_run(bundle: Path, tmp_path: Path, *, check: bool = True) -> Completed:
+    """Run a bundle; no variable and no option names the store."""
+    words: list[str | Path] = [*command("ch-run-oci"), "--root", tmp_path / "oci"]
+    return run_program([*words, "run", "-b", bundle, "c"], check=check, env={"CH_IMAGE_STORES": ""})
+
+
+def test_a_bundle_runs_in_place(
+    sharing: Callable[..., Completed], storage: Path, published: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    sharing("oci-bundle", "app", bundle)
+    config = json.loads((bundle / "config.json").read_text())
+    assert config["annotations"]["org.sundog.store"] == str(published)
+    assert oci_run(bundle, tmp_path).stdout == "hello from /mnt\n"
+    config["root"]["readonly"] = False
+    config["process"]["args"] = ["sh", "-c", "echo new >/empty/x; cat /empty/x; ls -d /made"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    assert oci_run(bundle, tmp_path).stdout == "new\n/made\n"
+    assert not [*(storage / "layers").iterdir()]
+    other = sharing("oci-bundle", "--arch=s390x", "app", tmp_path / "other", check=False)
+    assert "not in storage: app" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_open_image, "is writable to others than its owner (mode 0646)"),
+        (_no_layer, "damaged image in a shared store"),
+        (_unmark, "it is no shared store"),
+        (lambda store: next((store / "images").iterdir()).unlink(), "no image docker.io/library/"),
+    ],
+)
+def test_a_bundle_of_a_store_that_does_not_count(
+    run_ch_image: Runner, copied: Path, tmp_path: Path, change: Callable[[Path], None], text: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    run_ch_image("--image-store", copied, "oci-bundle", "app", bundle)
+    assert oci_run(bundle, tmp_path).stdout == "hello from /mnt\n"
+    change(copied)
+    done = oci_run(bundle, tmp_path, check=False)
+    assert done.returncode == 1
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 # ch-image
 
 
@@ -477,10 +574,13 @@ def test_inspect_and_history(sharing: Callable[..., Completed], own: Path, publi
         entry["layer"] = None
     assert histories[0] == histories[1]
     assert sharing("history", "other", check=False).returncode == 1
+    for words in (["history"], ["inspect"]):
+        other = sharing(*words, "--arch=s390x", "app", check=False)
+        assert (other.returncode, other.stdout) == (1, "")
 
 
 def test_delete_and_tag_say_whose_it_is(sharing: Callable[..., Completed], published: Path) -> None:
-    for words in (["delete", "app"], ["tag", "app", "own"]):
+    for words in (["delete", "app"], ["tag", "app", "own"], ["pack", "app"]):
         done = sharing(*words, check=False)
         assert done.returncode == 1
         assert f"it is in the shared store {published} of" in done.stderr
@@ -541,7 +641,11 @@ def test_a_dockerfile_names_no_store(
 
 
 def test_it_leaves(
-    sharing: Callable[..., Completed], published: Path, storage: Path, tmp_path: Path
+    sharing: Callable[..., Completed],
+    run_ch_run: Runner,
+    published: Path,
+    storage: Path,
+    tmp_path: Path,
 ) -> None:
     tar = tmp_path / "app.tar"
     environment = {"CH_IMAGE_STORES": str(published)}
@@ -554,6 +658,9 @@ def test_it_leaves(
     loaded("load", tmp_path / "app.oci.tar")
     (described,) = json.loads(loaded("inspect", "app").stdout)
     assert described["config"]["config"]["Env"][-1] == "GREETING=hello"
+    again = tmp_path / "again"
+    sharing("publish", "app", again)
+    assert run_ch_run("--image-store", again, "app").stdout == "hello from /mnt\n"
     other = sharing("save", "--arch=s390x", "app", "-o", tmp_path / "other.tar", check=False)
     assert "not in storage" in other.stderr
     assert sharing("list").stdout == "app\n"

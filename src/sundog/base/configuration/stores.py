@@ -236,6 +236,19 @@ class SharedStores:
         return stores
 
 
+def find_in_store(
+    path: bytes, name: str, environment: Variables, warn: Callable[[str], None]
+) -> SharedImage | None:
+    """Return the image with the canonical name ``name`` of one store.  Raises SundogError.
+
+    ``warn`` takes the warnings of the configuration, which says whom to trust.
+    """
+    holding = read_configuration(environment)
+    for line in holding.warnings:
+        warn(line)
+    return open_store(path, owner_ids(holding.values(TRUSTED_OWNERS))).find(name)
+
+
 def open_store(path: bytes, owners: Collection[int]) -> SharedStore:
     """Open a shared store.  Raises StoreError."""
     try:

@@ -15,7 +15,6 @@ from sundog.base.record.layer_path import link_tree
 from sundog.base.record.names import canonical_name
 from sundog.base.record.shared_image import LAYER_INFO, LAYER_PARTS, SHARED_LAYERS
 from sundog.errors import NotInStorage
-from sundog.image.oci.platform import Platform
 from sundog.image.store.image_files import Image
 from sundog.image.store.layer_info import unpack_info
 from sundog.image.store.shared_images import read_shared
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sundog.base.configuration.stores import SharedStore, SharedStores
+    from sundog.image.oci.platform import Platform
     from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.layer_info import LayerInfo
     from sundog.image.store.store import Store
@@ -79,9 +79,7 @@ def adopted(
     if found is None:
         return None
     described = read_shared(found)
-    config = described.config
-    own = Platform.of(config.os, config.architecture, config.variant)
-    if platform is not None and own not in platform.runnable():
+    if not described.runs_on(platform):
         return None
     layers = tuple(layer.layer for layer in described.layers)
     store.hold()
@@ -98,7 +96,7 @@ def adopted(
     return Image(
         described.reference,
         described.typed,
-        config,
+        described.config,
         layers,
         origin=f"shared {described.store}",
         annotations=described.annotations,
