@@ -1,6 +1,7 @@
 """Shared stores: publish, look for images, run them, build on them, and whom to believe."""
 
 import ctypes
+import hashlib
 import json
 import os
 import re
@@ -259,6 +260,96 @@ def test_a_name_that_is_nowhere(run_ch_run: Runner, published: Path) -> None:
     assert "image not found: other" in done.stderr
 
 
+# Verifying
+
+
+def test_a_verified_start_reads_once(
+    run_ch_image: Runner, run_ch_run: Runner, copied: Path, home: Path, storage: Path
+) -> None:
+    """Later starts open no file for it, whatever says that they verify."""
+    run_ch_image("list")  # makes the storage that remembers
+    variables = {"CH_IMAGE_STORES": str(copied), "SUNDOG_START": "python"}
+    ways = [
+        (["--verify"], {}),
+        ([], {"CH_RUN_VERIFY": "yes"}),
+        ([], configured(home, "[storage]\nverify = true")),
+    ]
+
+    def reads(options: list[str], more: dict[str, str]) -> int:
+        env = variables | more
+        return opened(copied, lambda: run_ch_run(*options, "app", "--", "true", env=env)).count(
+            "digests"
+        )
+
+    assert reads([], {}) == 0
+    layers = len([*(copied / "layers").iterdir()])
+    for options, more in ways:
+        assert reads(options, more) == layers
+        assert reads(options, more) == 0
+        assert len(os.listdir(storage / "verified")) == layers
+        shutil.rmtree(storage / "verified")
+    assert reads([], ways[2][1] | {"CH_RUN_VERIFY": "no"}) == 0
+    assert not (storage / "verified").exists()
+
+
+def _flip(store: Path, name: str = "file") -> Path:
+    """Change one byte of a layer, and keep all that a look at it shows but the time of change."""
+    part = max((store / "layers").glob(f"*/{name}"), key=lambda path: path.stat().st_size)
+    before = part.stat()
+    part.chmod(0o644)
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    part.chmod(0o444)
+    os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return part
+
+
+@pytest.mark.parametrize("start", ["python", ""])
+@pytest.mark.parametrize("name", ["file", "owners"])
+def test_a_changed_layer_does_not_start(
+    run_ch_image: Runner, run_ch_run: Runner, copied: Path, start: str, name: str
+) -> None:
+    run_ch_image("list")
+    variables = {"CH_IMAGE_STORES": str(copied), "CH_RUN_VERIFY": "1", "SUNDOG_START": start}
+    assert run_ch_run("app", env=variables).stdout == "hello from /mnt\n"
+    part = _flip(copied, name)
+    done = run_ch_run("app", env=variables, check=False)
+    assert done.returncode == 31
+    assert f"can't verify {part.parent}: {name} has another digest" in done.stderr
+    assert done.stderr.count("error:") == 1
+    # Its owner can't make up for it with other digests: the first ones are remembered.
+    digests = part.with_name("digests")
+    digests.chmod(0o644)
+    wrong = hashlib.sha256(part.read_bytes()).hexdigest()
+    lines = [line.split() for line in digests.read_text().splitlines()]
+    digests.write_text("".join(f"{wrong if word == name else old} {word}\n" for old, word in lines))
+    digests.chmod(0o444)
+    again = run_ch_run("app", env=variables, check=False)
+    assert "has another digest" in again.stderr
+
+
+def test_other_mistakes_of_verifying(
+    run_ch_image: Runner, run_ch_run: Runner, copied: Path, storage: Path, tmp_path: Path
+) -> None:
+    variables = {"CH_IMAGE_STORES": str(copied)}
+    done = run_ch_run("--verify", "app", env=variables)
+    assert "no storage directory remembers" in done.stderr  # and there is none
+    wrong = run_ch_run("app", env=variables | {"CH_RUN_VERIFY": "often"}, check=False)
+    assert "$CH_RUN_VERIFY: often" in wrong.stderr
+    assert wrong.returncode == 31
+    bundle = tmp_path / "bundle"
+    run_ch_image("--image-store", copied, "oci-bundle", "app", bundle)
+    part = _flip(copied)
+    with_digests = run_ch_image("adopt", "app", env=variables, check=False)
+    assert f"can't copy {part.parent}: file has another digest" in with_digests.stderr
+    assert os.listdir(storage / "layers") == []
+    assert "another digest" in oci_run(bundle, tmp_path, check=False, CH_RUN_VERIFY="yes").stderr
+    (part.parent / "digests").unlink()
+    missing = run_ch_run("--verify", "app", env=variables, check=False)
+    assert f"can't verify {part.parent}: digests is missing" in missing.stderr
+
+
 # Trust
 
 
@@ -483,10 +574,12 @@ def test_a_container_of_the_store_keeps_no_changes(
 # ch-run-oci
 
 
-def oci_run(bundle: Path, tmp_path: Path, *, check: bool = True) -> Completed:
+def oci_run(bundle: Path, tmp_path: Path, *, check: bool = True, **variables: str) -> Completed:
     """Run a bundle; no variable and no option names the store."""
     words: list[str | Path] = [*command("ch-run-oci"), "--root", tmp_path / "oci"]
-    return run_program([*words, "run", "-b", bundle, "c"], check=check, env={"CH_IMAGE_STORES": ""})
+    return run_program(
+        [*words, "run", "-b", bundle, "c"], check=check, env={"CH_IMAGE_STORES": "", **variables}
+    )
 
 
 def test_a_bundle_runs_in_place(

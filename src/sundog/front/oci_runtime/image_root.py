@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from sundog.base.configuration.holding import read_configuration
 from sundog.base.configuration.storage import default_storage, usual_storage
 from sundog.base.kernel.libc import encode_text, escaped, printable
 from sundog.errors import NotInStorage, SundogError
@@ -19,7 +20,7 @@ from sundog.runtime.container.root import DirectoryRoot
 from sundog.runtime.container.variables import Environment
 from sundog.runtime.launcher.image import find_stored, image_name
 from sundog.runtime.launcher.one_file import is_one_file
-from sundog.runtime.launcher.storage import find_storage
+from sundog.runtime.launcher.storage import find_storage, private_storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,17 +105,25 @@ def find_image_storage(image: str, given: str | None) -> Storage:
 
 def _find_shared(image: str, path: bytes, warn: Callable[[str], None]) -> SharedImage:
     """Return the image that is in the shared store ``path``.  Raises SundogError."""
-    from sundog.base.configuration.stores import find_in_store  # few bundles are of one
+    # Few bundles are of one.
+    from sundog.base.configuration.stores import find_in_store
+    from sundog.base.configuration.verified import verify_if_wanted
 
+    environment = Environment.of(os.environb)
+    holding = read_configuration(environment)
+    for line in holding.warnings:
+        warn(line)
     if not path.startswith(b"/"):
         raise SundogError(f"annotation {STORE_ANNOTATION}: not an absolute path: {printable(path)}")
-    found = find_in_store(path.rstrip(b"/") or b"/", _name(image), os.environb, warn)
+    found = find_in_store(path.rstrip(b"/") or b"/", _name(image), holding)
     if found is None:
         raise NotInStorage(
             f"no image {escaped(image)} in the shared store {printable(path)}",
             f"ch-image pull {escaped(image)}; then make the bundle again: ch-image oci-bundle",
         )
     found.check()
+    own = private_storage(default_storage(environment))
+    verify_if_wanted(found, holding, own.path if own.is_private else None, warn)
     return found
 
 

@@ -18,13 +18,14 @@ from dataclasses import replace
 from functools import partial
 
 from sundog.base.configuration.stores import open_store, owner_ids
-from sundog.base.kernel.drafts import replace_file
+from sundog.base.kernel.drafts import replace_file, write_new_file
 from sundog.base.kernel.files import sync_file_system, sync_name
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_TREE, SHOWN, link_tree
 from sundog.base.record.lazy_layer import is_incomplete
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.shared_image import (
+    LAYER_DIGESTS,
     LAYER_INFO,
     LAYER_PARTS,
     SHARED_IMAGES,
@@ -32,6 +33,7 @@ from sundog.base.record.shared_image import (
     SHARED_MARK,
     SHARED_VERSION,
     is_layer_id,
+    pack_digests,
     pack_shared,
 )
 from sundog.base.record.stack import ImageStack
@@ -344,9 +346,12 @@ def _fill(store: Store, source: LayerId, layer: LayerId, draft: bytes, report: R
     blobs = tuple(replace(blob, places=()) for blob in info.blobs)
     with open(draft + LAYER_INFO, "xb") as file:
         file.write(pack_info(replace(info, parent="", blobs=blobs)))
+    digests: dict[bytes, bytes] = {}
     for part in LAYER_PARTS:
-        with suppress(FileNotFoundError):
-            os.chmod(draft + part, _FILE_MODE)
+        with suppress(FileNotFoundError), open(draft + part, "rb") as file:
+            os.fchmod(file.fileno(), _FILE_MODE)
+            digests[part[1:]] = hashlib.file_digest(file, "sha256").hexdigest().encode()
+    write_new_file(draft + LAYER_DIGESTS, pack_digests(digests), _FILE_MODE)
 
 
 def _layers_of(image: SharedImage) -> set[bytes]:
