@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import io
 import json
 import os
 import re
@@ -778,6 +779,49 @@ def test_a_layer_is_written_once(own: Path, copied: Path) -> None:
     assert {path: path.stat().st_ino for path in before} == before
     done = runner("ch-run", own.parent / "none")("--image-store", copied, "site/app:2")
     assert done.stdout == "hello from /mnt\n"
+
+
+def test_one_tar_on_two_images_is_two_layers(
+    storage_with_busybox: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A whiteout of a file that only one of the images has below: the other one shows no file."""
+    copy_storage(storage_with_busybox(""), tmp_path / "storage")
+    ch_image = runner("ch-image", tmp_path / "storage")
+    ch_image("save", "--format=docker-archive", "bb", "-o", tmp_path / "bb.tar")
+    with tarfile.open(tmp_path / "bb.tar") as archive:
+        files = {each.name: archive.extractfile(each) for each in archive if each.isfile()}
+        contents = {name: file.read() for name, file in files.items() if file is not None}
+    (described,) = json.loads(contents["manifest.json"])
+    (base,) = (contents[name] for name in described["Layers"])
+    config = json.loads(contents[described["Config"]])
+    for name, below in (("without", "other"), ("with", "file")):
+        layers = [base, tar_of({below: b""}), tar_of({".wh.file": b""})]
+        config["rootfs"]["diff_ids"] = [
+            f"sha256:{hashlib.sha256(each).hexdigest()}" for each in layers
+        ]
+        config["history"] = []
+        image = {f"{number}.tar": layer for number, layer in enumerate(layers)}
+        listed = {"Config": "c.json", "RepoTags": [f"{name}:latest"], "Layers": [*image]}
+        documents = {"c.json": config, "manifest.json": [listed]}
+        image |= {key: json.dumps(value).encode() for key, value in documents.items()}
+        (tmp_path / name).write_bytes(tar_of(image))
+        ch_image("load", tmp_path / name)
+        ch_image("publish", name, tmp_path / "shared")
+    ch_run = runner("ch-run", tmp_path / "none")
+    for name in ("without", "with"):
+        listing = ch_run("--image-store", tmp_path / "shared", name, "--", "ls", "/").stdout
+        assert "file" not in listing.split()
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    """Return a tar of files."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
 
 
 def test_publish_refuses(own: Path, tmp_path: Path, copied: Path) -> None:
