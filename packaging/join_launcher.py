@@ -154,6 +154,9 @@ MODULES = {
     "ch_run_log": Joined("sundog.runtime.launcher.logged", "StartLog"),
     "ch_run_pull": Joined("sundog.runtime.launcher.lazy_image", "pull_image"),
     "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "find_shared"),
+    "ch_run_verified": Joined(
+        "sundog.base.configuration.verified", "verify", after="ch_run_shared"
+    ),
     "ch_run_shared_sources": Joined(
         "sundog.runtime.launcher.shared_sources", "SharedSources", after="ch_run_files"
     ),

@@ -26,9 +26,10 @@ class ImageDefaults:
     """The facts of an image that a run needs: its ENTRYPOINT, CMD, WORKDIR and USER.
 
     ``is_layered`` tells whether the kernel stacks its layers, so that changes can be kept.
+    ``is_shared`` tells that they are in a shared store.
     """
 
-    __slots__ = ("command", "entrypoint", "is_layered", "user", "workdir")
+    __slots__ = ("command", "entrypoint", "is_layered", "is_shared", "user", "workdir")
 
     def __init__(
         self,
@@ -38,9 +39,11 @@ class ImageDefaults:
         user: str = "",
         *,
         is_layered: bool = False,
+        is_shared: bool = False,
     ) -> None:
         self.entrypoint = entrypoint
         self.is_layered = is_layered
+        self.is_shared = is_shared
         self.command = command
         self.workdir = workdir
         self.user = user
@@ -78,7 +81,7 @@ def found_facts(
         shared = stores.find(canonical_name(image))
     finally:
         stores.close()
-    return None if shared is None else _defaults(shared.stack, is_layered=False)
+    return None if shared is None else _defaults(shared.stack, is_shared=True)
 
 
 def image_directory(image: str, storage: str | None, arch: str = "") -> str:
@@ -110,13 +113,16 @@ def facts_of(path: str) -> ImageDefaults | None:
     return _defaults(stack, is_layered=not stack.tree)
 
 
-def _defaults(stack: ImageStack, *, is_layered: bool) -> ImageDefaults:
+def _defaults(
+    stack: ImageStack, *, is_layered: bool = False, is_shared: bool = False
+) -> ImageDefaults:
     return ImageDefaults(
         tuple(map(decode_text, stack.entrypoint)),
         tuple(map(decode_text, stack.command)),
         decode_text(stack.workdir),
         decode_text(stack.user),
         is_layered=is_layered,
+        is_shared=is_shared,
     )
 
 

@@ -1,6 +1,8 @@
 """Shared stores: publish, look for images, run them, build on them, and whom to believe."""
 
 import ctypes
+import hashlib
+import io
 import json
 import os
 import re
@@ -259,6 +261,96 @@ def test_a_name_that_is_nowhere(run_ch_run: Runner, published: Path) -> None:
     assert "image not found: other" in done.stderr
 
 
+# Verifying
+
+
+def test_a_verified_start_reads_once(
+    run_ch_image: Runner, run_ch_run: Runner, copied: Path, home: Path, storage: Path
+) -> None:
+    """Later starts open no file for it, whatever says that they verify."""
+    run_ch_image("list")  # makes the storage that remembers
+    variables = {"CH_IMAGE_STORES": str(copied), "SUNDOG_START": "python"}
+    ways = [
+        (["--verify"], {}),
+        ([], {"CH_RUN_VERIFY": "yes"}),
+        ([], configured(home, "[storage]\nverify = true")),
+    ]
+
+    def reads(options: list[str], more: dict[str, str]) -> int:
+        env = variables | more
+        return opened(copied, lambda: run_ch_run(*options, "app", "--", "true", env=env)).count(
+            "digests"
+        )
+
+    assert reads([], {}) == 0
+    layers = len([*(copied / "layers").iterdir()])
+    for options, more in ways:
+        assert reads(options, more) == layers
+        assert reads(options, more) == 0
+        assert len(os.listdir(storage / "verified")) == layers
+        shutil.rmtree(storage / "verified")
+    assert reads([], ways[2][1] | {"CH_RUN_VERIFY": "no"}) == 0
+    assert not (storage / "verified").exists()
+
+
+def _flip(store: Path, name: str = "file") -> Path:
+    """Change one byte of a layer, and keep all that a look at it shows but the time of change."""
+    part = max((store / "layers").glob(f"*/{name}"), key=lambda path: path.stat().st_size)
+    before = part.stat()
+    part.chmod(0o644)
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    part.chmod(0o444)
+    os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return part
+
+
+@pytest.mark.parametrize("start", ["python", ""])
+@pytest.mark.parametrize("name", ["file", "owners"])
+def test_a_changed_layer_does_not_start(
+    run_ch_image: Runner, run_ch_run: Runner, copied: Path, start: str, name: str
+) -> None:
+    run_ch_image("list")
+    variables = {"CH_IMAGE_STORES": str(copied), "CH_RUN_VERIFY": "1", "SUNDOG_START": start}
+    assert run_ch_run("app", env=variables).stdout == "hello from /mnt\n"
+    part = _flip(copied, name)
+    done = run_ch_run("app", env=variables, check=False)
+    assert done.returncode == 31
+    assert f"can't verify {part.parent}: {name} has another digest" in done.stderr
+    assert done.stderr.count("error:") == 1
+    # Its owner can't make up for it with other digests: the first ones are remembered.
+    digests = part.with_name("digests")
+    digests.chmod(0o644)
+    wrong = hashlib.sha256(part.read_bytes()).hexdigest()
+    lines = [line.split() for line in digests.read_text().splitlines()]
+    digests.write_text("".join(f"{wrong if word == name else old} {word}\n" for old, word in lines))
+    digests.chmod(0o444)
+    again = run_ch_run("app", env=variables, check=False)
+    assert "has another digest" in again.stderr
+
+
+def test_other_mistakes_of_verifying(
+    run_ch_image: Runner, run_ch_run: Runner, copied: Path, storage: Path, tmp_path: Path
+) -> None:
+    variables = {"CH_IMAGE_STORES": str(copied)}
+    done = run_ch_run("--verify", "app", env=variables)
+    assert "no storage directory remembers" in done.stderr  # and there is none
+    wrong = run_ch_run("app", env=variables | {"CH_RUN_VERIFY": "often"}, check=False)
+    assert "$CH_RUN_VERIFY: often" in wrong.stderr
+    assert wrong.returncode == 31
+    bundle = tmp_path / "bundle"
+    run_ch_image("--image-store", copied, "oci-bundle", "app", bundle)
+    part = _flip(copied)
+    with_digests = run_ch_image("adopt", "app", env=variables, check=False)
+    assert f"can't copy {part.parent}: file has another digest" in with_digests.stderr
+    assert os.listdir(storage / "layers") == []
+    assert "another digest" in oci_run(bundle, tmp_path, check=False, CH_RUN_VERIFY="yes").stderr
+    (part.parent / "digests").unlink()
+    missing = run_ch_run("--verify", "app", env=variables, check=False)
+    assert f"can't verify {part.parent}: digests is missing" in missing.stderr
+
+
 # Trust
 
 
@@ -431,6 +523,105 @@ def test_other_programs_run_it(storage: Path, published: Path, tmp_path: Path) -
     assert made.stdout == "5:4755\n"
 
 
+def test_a_container_that_keeps_its_changes_needs_the_store_no_more(
+    storage: Path, copied: Path, tmp_path: Path
+) -> None:
+    """Its image gets no name; ``cp``, ``diff`` and ``commit`` work as for an own image."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    variables = {"CH_IMAGE_STORES": str(copied), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+    def sundog(*words: str | Path, check: bool = True) -> Completed:
+        return runner("sundog", storage)(*words, env=variables, check=check)
+
+    made = sundog("create", "--name=c", "app", "sh", "-c", "echo x >>/new; stat -c %u:%g:%a /made")
+    assert made.stdout == "c\n"
+    assert f"copying app from the shared store {copied}" in made.stderr
+    assert sundog("images", "-q").stdout == ""
+    copied.rename(tmp_path / "gone")
+    for content in ("x\n", "x\nx\n"):
+        assert sundog("start", "-a", "c").stdout == "5:6:4755\n"
+        sundog("cp", "c:/new", tmp_path / "new")
+        assert (tmp_path / "new").read_text() == content
+    runner("ch-image", storage)("gc")
+    assert sundog("diff", "c").stdout == "A /new\n"
+    sundog("commit", "c", "mine")
+    sundog("rm", "c")
+    done = sundog("run", "--rm", "mine", "cat", "/new")
+    assert done.stdout == "x\nx\n"
+    assert sundog("rmi", "mine").returncode == 0
+    assert os.listdir(storage / "layers") == []
+    assert "can't use the shared store" in sundog("create", "app", check=False).stderr
+
+
+def test_a_container_of_the_store_keeps_no_changes(
+    storage: Path, published: Path, tmp_path: Path
+) -> None:
+    """It runs in place, nothing is copied, and ``cp`` reaches it while it runs."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    variables = {"CH_IMAGE_STORES": str(published), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    sundog = runner("sundog", storage)
+    sundog("run", "-d", "--name=c", "app", "sleep", "1d", env=variables)
+    try:
+        sundog("cp", "c:/ch/environment", tmp_path / "environment", env=variables)
+        assert "GREETING=hello" in (tmp_path / "environment").read_text()
+    finally:
+        sundog("rm", "-f", "c", env=variables)
+    assert sundog("ps", "-aq", env=variables).stdout == ""
+    assert not (storage / "images").exists()
+    assert sundog("image", "exists", "app", env=variables).returncode == 0
+    assert sundog("image", "exists", "other", env=variables, check=False).returncode == 1
+
+
+# ch-run-oci
+
+
+def oci_run(bundle: Path, tmp_path: Path, *, check: bool = True, **variables: str) -> Completed:
+    """Run a bundle; no variable and no option names the store."""
+    words: list[str | Path] = [*command("ch-run-oci"), "--root", tmp_path / "oci"]
+    return run_program(
+        [*words, "run", "-b", bundle, "c"], check=check, env={"CH_IMAGE_STORES": "", **variables}
+    )
+
+
+def test_a_bundle_runs_in_place(
+    sharing: Callable[..., Completed], storage: Path, published: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    sharing("oci-bundle", "app", bundle)
+    config = json.loads((bundle / "config.json").read_text())
+    assert config["annotations"]["org.sundog.store"] == str(published)
+    assert oci_run(bundle, tmp_path).stdout == "hello from /mnt\n"
+    config["root"]["readonly"] = False
+    config["process"]["args"] = ["sh", "-c", "echo new >/empty/x; cat /empty/x; ls -d /made"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    assert oci_run(bundle, tmp_path).stdout == "new\n/made\n"
+    assert not [*(storage / "layers").iterdir()]
+    other = sharing("oci-bundle", "--arch=s390x", "app", tmp_path / "other", check=False)
+    assert "not in storage: app" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_open_image, "is writable to others than its owner (mode 0646)"),
+        (_no_layer, "damaged image in a shared store"),
+        (_unmark, "it is no shared store"),
+        (lambda store: next((store / "images").iterdir()).unlink(), "no image docker.io/library/"),
+    ],
+)
+def test_a_bundle_of_a_store_that_does_not_count(
+    run_ch_image: Runner, copied: Path, tmp_path: Path, change: Callable[[Path], None], text: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    run_ch_image("--image-store", copied, "oci-bundle", "app", bundle)
+    assert oci_run(bundle, tmp_path).stdout == "hello from /mnt\n"
+    change(copied)
+    done = oci_run(bundle, tmp_path, check=False)
+    assert done.returncode == 1
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 # ch-image
 
 
@@ -477,10 +668,13 @@ def test_inspect_and_history(sharing: Callable[..., Completed], own: Path, publi
         entry["layer"] = None
     assert histories[0] == histories[1]
     assert sharing("history", "other", check=False).returncode == 1
+    for words in (["history"], ["inspect"]):
+        other = sharing(*words, "--arch=s390x", "app", check=False)
+        assert (other.returncode, other.stdout) == (1, "")
 
 
 def test_delete_and_tag_say_whose_it_is(sharing: Callable[..., Completed], published: Path) -> None:
-    for words in (["delete", "app"], ["tag", "app", "own"]):
+    for words in (["delete", "app"], ["tag", "app", "own"], ["pack", "app"]):
         done = sharing(*words, check=False)
         assert done.returncode == 1
         assert f"it is in the shared store {published} of" in done.stderr
@@ -541,7 +735,11 @@ def test_a_dockerfile_names_no_store(
 
 
 def test_it_leaves(
-    sharing: Callable[..., Completed], published: Path, storage: Path, tmp_path: Path
+    sharing: Callable[..., Completed],
+    run_ch_run: Runner,
+    published: Path,
+    storage: Path,
+    tmp_path: Path,
 ) -> None:
     tar = tmp_path / "app.tar"
     environment = {"CH_IMAGE_STORES": str(published)}
@@ -554,6 +752,9 @@ def test_it_leaves(
     loaded("load", tmp_path / "app.oci.tar")
     (described,) = json.loads(loaded("inspect", "app").stdout)
     assert described["config"]["config"]["Env"][-1] == "GREETING=hello"
+    again = tmp_path / "again"
+    sharing("publish", "app", again)
+    assert run_ch_run("--image-store", again, "app").stdout == "hello from /mnt\n"
     other = sharing("save", "--arch=s390x", "app", "-o", tmp_path / "other.tar", check=False)
     assert "not in storage" in other.stderr
     assert sharing("list").stdout == "app\n"
@@ -578,6 +779,49 @@ def test_a_layer_is_written_once(own: Path, copied: Path) -> None:
     assert {path: path.stat().st_ino for path in before} == before
     done = runner("ch-run", own.parent / "none")("--image-store", copied, "site/app:2")
     assert done.stdout == "hello from /mnt\n"
+
+
+def test_one_tar_on_two_images_is_two_layers(
+    storage_with_busybox: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A whiteout of a file that only one of the images has below: the other one shows no file."""
+    copy_storage(storage_with_busybox(""), tmp_path / "storage")
+    ch_image = runner("ch-image", tmp_path / "storage")
+    ch_image("save", "--format=docker-archive", "bb", "-o", tmp_path / "bb.tar")
+    with tarfile.open(tmp_path / "bb.tar") as archive:
+        files = {each.name: archive.extractfile(each) for each in archive if each.isfile()}
+        contents = {name: file.read() for name, file in files.items() if file is not None}
+    (described,) = json.loads(contents["manifest.json"])
+    (base,) = (contents[name] for name in described["Layers"])
+    config = json.loads(contents[described["Config"]])
+    for name, below in (("without", "other"), ("with", "file")):
+        layers = [base, tar_of({below: b""}), tar_of({".wh.file": b""})]
+        config["rootfs"]["diff_ids"] = [
+            f"sha256:{hashlib.sha256(each).hexdigest()}" for each in layers
+        ]
+        config["history"] = []
+        image = {f"{number}.tar": layer for number, layer in enumerate(layers)}
+        listed = {"Config": "c.json", "RepoTags": [f"{name}:latest"], "Layers": [*image]}
+        documents = {"c.json": config, "manifest.json": [listed]}
+        image |= {key: json.dumps(value).encode() for key, value in documents.items()}
+        (tmp_path / name).write_bytes(tar_of(image))
+        ch_image("load", tmp_path / name)
+        ch_image("publish", name, tmp_path / "shared")
+    ch_run = runner("ch-run", tmp_path / "none")
+    for name in ("without", "with"):
+        listing = ch_run("--image-store", tmp_path / "shared", name, "--", "ls", "/").stdout
+        assert "file" not in listing.split()
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    """Return a tar of files."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
 
 
 def test_publish_refuses(own: Path, tmp_path: Path, copied: Path) -> None:

@@ -73,6 +73,12 @@ TRUSTED_OWNERS = Key(
     "accounts, besides root and the user, to which such a directory may belong",
     adds_up=True,
 )
+VERIFY = Key(
+    *("storage", "verify", "boolean"),
+    "whether starts compare the files of such an image with their digests",
+    variable="CH_RUN_VERIFY",
+    option="--verify",
+)
 BOUND = Key(
     *("run", "bind", "binds"),
     "what each container shows of the host, where both sides have the place",
@@ -161,7 +167,7 @@ GC_ALL = Key(
 )
 
 KEYS = (
-    *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS),
+    *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS, VERIFY),
     *(BOUND, IN_MEMORY, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES, HOST_MPI_PROFILE),
     *(BUILD_FORCE, BUILD_RETRY),
     *(AUTHORITIES, MIRRORS),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.configuration.holding import read_configuration
-from sundog.base.configuration.keys import IMAGE_STORES, TRUSTED_OWNERS
+from sundog.base.configuration.keys import IMAGE_STORES, TRUSTED_OWNERS, VERIFY, YES
 from sundog.base.configuration.trusted import (
     check_trusted_file,
     open_regular_file,
@@ -32,6 +32,7 @@ from sundog.base.record.shared_image import (
     SHARED_VERSION,
     unpack_shared,
 )
+from sundog.base.spelling import BOOLEANS
 from sundog.errors import Distrusted, StoreError, SundogError
 
 _OWNER_HINT = (
@@ -89,6 +90,16 @@ class SharedStore:
         try:
             with Closing(open_trusted(place, self._owners, self.directory)) as fd:
                 return open_regular_file(fd, shown)
+        except FileNotFoundError:
+            raise
+        except (Distrusted, OSError) as error:
+            raise _unusable_store(self.path, error) from None
+
+    def status(self, place: bytes) -> os.stat_result:
+        """Return the status of the file ``place``; raise as ``opened``.  It is not opened."""
+        try:
+            with Closing(open_trusted(place, self._owners, self.directory)) as fd:
+                return os.fstat(fd)
         except FileNotFoundError:
             raise
         except (Distrusted, OSError) as error:
@@ -234,6 +245,23 @@ class SharedStores:
                     raise
                 self._warn(f"{error.message}; {error.hint}" if error.hint else error.message)
         return stores
+
+
+def is_verified(holding: Holding) -> bool:
+    """Tell whether starts verify shared images; raise SundogError for a mistake in the variable."""
+    values = holding.values(VERIFY)
+    if not values or holding.source(VERIFY) != f"${VERIFY.variable}":
+        return values == YES
+    word = values[0].decode("utf-8", "replace")
+    found = {"yes": True, "no": False}.get(word, BOOLEANS.get(word))
+    if found is None:
+        raise SundogError(f"${VERIFY.variable}: {printable(values[0])}", "one of: yes, no")
+    return found
+
+
+def find_in_store(path: bytes, name: str, holding: Holding) -> SharedImage | None:
+    """Return the image with the canonical name ``name`` of one store.  Raises SundogError."""
+    return open_store(path, owner_ids(holding.values(TRUSTED_OWNERS))).find(name)
 
 
 def open_store(path: bytes, owners: Collection[int]) -> SharedStore:

@@ -2,7 +2,7 @@
 
     sundog-store    the mark of such a directory, with the version of its format
     images/NAME     an image: its layers, and its documents; NAME as in a storage directory
-    layers/ID/      a layer that is one file: ``record.layer_path``
+    layers/ID/      a layer that is one file: ``record.layer_path``; and the digests of its files
     shown/          where they are mounted, in the mount namespace of a container
 
 Everything is written under another name and renamed, and never changes then.  A file of ``images``
@@ -19,6 +19,8 @@ from sundog.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sundog.base.record.stack import ImageStack
 
 SHARED_MARK = b"sundog-store"
@@ -29,6 +31,8 @@ SHARED_LIMIT = 16 << 20  # bytes of a file of ``images``
 LAYER_INFO = b"/layer.json"
 # What a layer has besides the link ``tree``; the last one may be missing.
 LAYER_PARTS = (LAYER_FILE, LAYER_INDEX, LAYER_OWNERS, LAYER_INFO, LAYER_LINKS)
+LAYER_DIGESTS = b"/digests"
+_DIGEST_LENGTH = 64
 _MAGIC = b"sundog shared image 1"
 _DIGITS = b"0123456789abcdef"
 
@@ -36,6 +40,24 @@ _DIGITS = b"0123456789abcdef"
 def is_layer_id(text: bytes) -> bool:
     """Tell whether ``text`` can be the ID of a layer."""
     return len(text) == ID_LENGTH and not text.strip(_DIGITS)
+
+
+def pack_digests(digests: Mapping[bytes, bytes]) -> bytes:
+    """Return the bytes of ``digests``: a line with the SHA-256 and the name of each file."""
+    return b"".join(b"%b %b\n" % (digest, name) for name, digest in digests.items())
+
+
+def unpack_digests(data: bytes) -> dict[bytes, bytes]:
+    """Return the digests by the names of the files; raise StoreError unless they are of all."""
+    lines = [line.partition(b" ") for line in data.splitlines()]
+    found = {name: digest for digest, _, name in lines}
+    names = {part[1:] for part in LAYER_PARTS}
+    is_whole = names - {LAYER_LINKS[1:]} <= found.keys() <= names
+    if not is_whole or any(
+        len(digest) != _DIGEST_LENGTH or digest.strip(_DIGITS) for digest in found.values()
+    ):
+        raise StoreError("damaged digests of a layer in a shared store", "publish it again")
+    return found
 
 
 def pack_shared(stack: ImageStack, documents: bytes) -> bytes:

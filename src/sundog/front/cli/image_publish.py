@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sundog.front.cli.output import human_size
+from sundog.image.convert.adopt import stored_or_shared
 from sundog.image.convert.publish import Publisher
 from sundog.image.store.store import Store
 
@@ -23,7 +24,8 @@ def run(arguments: PublishArguments, report: Report) -> int:
         report.info(f"removed {count} layer{'' if count == 1 else 's'}, {human_size(size)}")
         return 0
     with Store.open(arguments.storage_path()) as store:
-        images = {name: store.images.get(name) for name in arguments.images}
+        shared = arguments.shared_stores(report.warning)
+        images = {name: stored_or_shared(store, name, shared, report) for name in arguments.images}
         publisher = Publisher(arguments.directory)
         for name, image in images.items():
             shown = arguments.known_as or name

@@ -9,6 +9,7 @@ from sundog.base.kernel.libc import printable
 from sundog.base.record.location import account_name
 from sundog.base.record.names import canonical_name, spelled_out
 from sundog.errors import NotInStorage, ReferenceSyntaxError
+from sundog.front.cli.registries import chosen_platform
 from sundog.image.store.images import is_glob
 from sundog.image.store.shared_images import read_shared
 
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
 
 def shared_image(arguments: ImageArguments, name: str, report: Report) -> SharedDescription | None:
-    """Return the image of a shared store that has this name.  Raises SundogError."""
+    """Return the image of a shared store that has this name, and is for --arch.
+
+    Raises SundogError.
+    """
     found = arguments.shared_stores(report.warning).find(canonical_name(name))
-    return None if found is None else read_shared(found)
+    shared = None if found is None else read_shared(found)
+    return shared if shared and shared.runs_on(chosen_platform(arguments.arch)) else None
 
 
 def shared_beside(
@@ -36,10 +41,12 @@ def shared_beside(
     """Return the shared images that names and globs match, besides the user's own images.
 
     ``matching`` has the own images for each of them.  An own image hides a shared one of its name.
+    With --arch, images for others are left out.
     Raises NotInStorage for a name or a glob that matches nothing.
     """
     stores = arguments.shared_stores(report.warning)
     own = {image.reference for images in matching.values() for image in images}
+    platform = chosen_platform(arguments.arch)
     found: dict[str, SharedDescription] = {}
     for pattern, images in matching.items():
         shared: list[SharedDescription] = []
@@ -47,6 +54,7 @@ def shared_beside(
             shared = [image for image in map(read_shared, stores.images()) if _fits(image, pattern)]
         elif not images and (one := stores.find(_canonical(pattern))):
             shared = [read_shared(one)]
+        shared = [image for image in shared if image.runs_on(platform)]
         if not images and not shared:
             raise NotInStorage(f"no matching image: {pattern}", "ch-image list")
         found.update((image.reference, image) for image in shared if image.reference not in own)
@@ -54,8 +62,10 @@ def shared_beside(
 
 
 def all_shared(arguments: ImageArguments, report: Report) -> list[SharedDescription]:
-    """Return all images of shared stores.  Raises SundogError."""
-    return [*map(read_shared, arguments.shared_stores(report.warning).images())]
+    """Return all images of shared stores, those for --arch alone.  Raises SundogError."""
+    platform = chosen_platform(arguments.arch)
+    found = map(read_shared, arguments.shared_stores(report.warning).images())
+    return [image for image in found if image.runs_on(platform)]
 
 
 def _fits(image: SharedDescription, pattern: str) -> bool:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from sundog.errors import UsageError
 from sundog.front.cli.output import print_line
-from sundog.front.cli.sundog_context import image_line, run_safely
+from sundog.front.cli.sundog_context import image_line, new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
 from sundog.front.cli.sundog_scan import scanned, scanned_one, warn
 from sundog.front.podman.filters import Filters, has_label, truth
@@ -16,7 +16,7 @@ from sundog.front.podman.run_line import image_operand, is_id
 from sundog.front.podman.template_values import Moment, Structure
 from sundog.front.podman.templates import Template
 from sundog.front.podman.times import age, decimal_size, parse_moment
-from sundog.front.stored import image_facts
+from sundog.front.stored import found_facts
 from sundog.image.store.images import is_glob
 from sundog.image.store.store import Store
 
@@ -63,11 +63,12 @@ def images(words: Sequence[str], context: Context) -> int:
 
 
 def exists(words: Sequence[str], context: Context) -> int:
-    """Return 0 if an image is in storage, else 1, as podman-image-exists(1)."""
+    """Return 0 if an image is in storage or in a shared store, else 1: podman-image-exists(1)."""
     line = scanned_one("image exists", words, PLAIN, "IMAGE")
     if line is None:
         return 0
-    facts = image_facts(image_operand(line.operands[0]), context.storage)
+    name = image_operand(line.operands[0])
+    facts = found_facts(name, context.storage, new_report().warning)
     return 1 if facts is None else 0
 
 

@@ -52,9 +52,7 @@ def create(run: Run) -> int:
     containers = own_containers(storage_directory(run.context.storage))
     container = new_container(run, containers).changed(kept=True)
     with _noted_id(run, container):
-        if not run.facts.is_layered or not containers.kept.make(
-            container, wanted_platform(run.line)
-        ):
+        if not _kept(run, containers, container):
             raise SundogError(
                 f"create: {run.image}: here no container can keep its changes",
                 "sundog run; for create, the image must be in a storage of yours that can be"
@@ -62,6 +60,15 @@ def create(run: Run) -> int:
             )
     _print(container.name)
     return 0
+
+
+def _kept(run: Run, containers: Containers, container: Container) -> bool:
+    """Make a container that keeps its changes; return False if it can't.  Raises SundogError."""
+    if run.facts.is_shared:
+        from sundog.front.cli.sundog_shared import keep_shared  # it loads all of the store
+
+        return keep_shared(run, containers, container)
+    return run.facts.is_layered and containers.kept.make(container, wanted_platform(run.line))
 
 
 def new_container(run: Run, containers: Containers) -> Container:

@@ -133,7 +133,12 @@ class HostSide:
     __slots__ = ("source", "terminal", "typing")
 
     def __init__(self, making: Making) -> None:
-        self.source = RootSource(making.configuration, making.bundle, making.storage)
+        self.source = RootSource(
+            making.configuration,
+            making.bundle,
+            making.storage,
+            lambda text: making.log.warn_once("configuration", text),
+        )
         self.terminal = host_multiplexer() if making.settings.terminal else -1
         self.typing = typing_is_possible()
 

@@ -45,25 +45,24 @@ class Kept:
         self._storage = storage
         self.directory = os.path.join(storage, os.fsdecode(CONTAINERS_DIRECTORY))
 
-    def make(self, container: Container, platform: str = "") -> bool:
+    def make(self, container: Container, platform: str = "", image: str | None = None) -> bool:
         """Make a container of an image in this storage.  Return False if it can't keep any.
 
-        ``platform`` is that of the image, as in ``stored_place``.  Raises SundogError if its name
-        is taken, and OSError.
+        ``platform`` is that of the image, as in ``stored_place``.  ``image`` is the directory of
+        one whose layers alone are here.  Raises SundogError if its name is taken, and OSError.
         """
         status = os.stat(self._storage)
         if status.st_uid != os.geteuid() or status.st_mode & _PRIVATE:
             return False
-        image = os.fsdecode(
-            stored_place(
-                os.fsencode(self._storage), canonical_name(container.image), platform.encode()
-            )
-        )
+        if image is None:
+            storage, name = os.fsencode(self._storage), canonical_name(container.image)
+            image = os.fsdecode(stored_place(storage, name, platform.encode()))
+        source = image
         record = self.record(container.identity)
         try:
             with suppress(FileExistsError):
                 os.mkdir(self.directory, 0o700)
-            record.claim(container.to_json(), lambda place: _fill(place, image))
+            record.claim(container.to_json(), lambda place: _fill(place, source))
         except OSError as error:
             if error.errno in _NOT_MINE:
                 return False

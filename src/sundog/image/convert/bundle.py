@@ -1,8 +1,8 @@
 """Write the bundle of an image: what ``ch-run-oci`` runs, without a copy of the image.
 
 Specification: OCI runtime-spec 1.2, bundle.md; image-spec 1.1, conversion.md.  The layers stay in
-storage, and annotations of ``oci.bundle`` name them.  As with ``ch-run``, the command runs as the
-user, and sees the host's devices, processes and network.
+storage, or in a shared store, and annotations of ``oci.bundle`` name them.  As with ``ch-run``, the
+command runs as the user, and sees the host's devices, processes and network.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from contextlib import suppress
 from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
-from sundog.image.oci.bundle import IMAGE_ANNOTATION, OCI_VERSION, STORAGE_ANNOTATION
+from sundog.image.oci.bundle import IMAGE_ANNOTATION, OCI_VERSION
 from sundog.runtime.container.search_path import ENGINE_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sundog.base.fields import JsonObject
     from sundog.image.oci.config import ImageConfig
-    from sundog.image.store.image_files import Image
 
 _ROOT = "rootfs"
 _DIRECTORIES = ("/dev", "/proc", "/sys")
@@ -35,19 +36,23 @@ _TMP = {
 _FILES = ("/etc/group", "/etc/hosts", "/etc/passwd", "/etc/resolv.conf")
 
 
-def write_bundle(image: Image, storage: str, path: bytes) -> None:
-    """Make the directory ``path``, the bundle of ``image`` in the ``storage`` directory.
+def write_bundle(
+    config: ImageConfig, reference: str, place: Mapping[str, str], path: bytes
+) -> None:
+    """Make the directory ``path``, the bundle of the image ``reference``.
 
-    It appears as a whole.  Raises SundogError if ``path`` exists, and OSError.
+    ``place`` is the annotation that tells where the image is.  The bundle appears as a whole.
+    Raises SundogError if ``path`` exists, and OSError.
     """
     draft = path.rstrip(b"/") + b".sundog-" + os.urandom(8).hex().encode()
     if os.path.lexists(path):
         raise SundogError(f"{printable(path)} exists", "name a new directory")
-    config = bundle_config(image.config, image.reference, storage, os.geteuid(), os.getegid())
+    annotations = {IMAGE_ANNOTATION: reference, **place}
+    document = _bundle_config(config, annotations, os.geteuid(), os.getegid())
     os.mkdir(draft)
     try:
         os.mkdir(os.path.join(draft, _ROOT.encode()))
-        text = json.dumps(config, indent=2).encode() + b"\n"
+        text = json.dumps(document, indent=2).encode() + b"\n"
         write_new_file(os.path.join(draft, b"config.json"), text, 0o644)
         os.rename(draft, path)
     except BaseException:
@@ -59,8 +64,8 @@ def write_bundle(image: Image, storage: str, path: bytes) -> None:
         raise
 
 
-def bundle_config(
-    config: ImageConfig, reference: str, storage: str, uid: int, gid: int
+def _bundle_config(
+    config: ImageConfig, annotations: Mapping[str, str], uid: int, gid: int
 ) -> JsonObject:
     """Return ``config.json`` for an image whose command runs as ``uid`` and ``gid``."""
     args = [*(config.entrypoint or ()), *(config.cmd or ())] or ["/bin/sh"]
@@ -81,8 +86,7 @@ def bundle_config(
         "mounts": [_bind(name, "rbind") for name in _DIRECTORIES]
         + [_TMP]
         + [_bind(name, "bind", "ro") for name in _FILES if os.path.exists(name)],
-        "annotations": _annotations(config)
-        | {IMAGE_ANNOTATION: reference, STORAGE_ANNOTATION: storage},
+        "annotations": {**_annotations(config), **annotations},
         "linux": {
             "namespaces": [{"type": "user"}, {"type": "mount"}],
             "uidMappings": [{"containerID": uid, "hostID": uid, "size": 1}],

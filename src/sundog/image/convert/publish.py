@@ -18,13 +18,14 @@ from dataclasses import replace
 from functools import partial
 
 from sundog.base.configuration.stores import open_store, owner_ids
-from sundog.base.kernel.drafts import replace_file
+from sundog.base.kernel.drafts import replace_file, write_new_file
 from sundog.base.kernel.files import sync_file_system, sync_name
 from sundog.base.record.guesses import OWNERS_KNOWN, OWNERS_LOST
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_TREE, SHOWN, link_tree
 from sundog.base.record.lazy_layer import is_incomplete
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.shared_image import (
+    LAYER_DIGESTS,
     LAYER_INFO,
     LAYER_PARTS,
     SHARED_IMAGES,
@@ -32,23 +33,25 @@ from sundog.base.record.shared_image import (
     SHARED_MARK,
     SHARED_VERSION,
     is_layer_id,
+    pack_digests,
     pack_shared,
 )
 from sundog.base.record.stack import ImageStack
 from sundog.errors import NotInStorage, StoreError
 from sundog.image.convert.layer_file import write_layer_file
 from sundog.image.store.description import describe
-from sundog.image.store.layer_ids import layer_id
+from sundog.image.store.layer_ids import file_layer_id, layer_id
 from sundog.image.store.layer_info import pack_info
 from sundog.image.store.metadata import encoded, metadata_files
 from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.shared_images import SharedLayer, pack_documents, read_shared
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.store.volumes import volume_paths
+from sundog.image.transfer.present import tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sundog.base.configuration.stores import SharedImage
     from sundog.image.store.image_files import Image
@@ -250,7 +253,7 @@ class _Published:
                 f"can't publish {image.reference}: it has layers that came by pull --lazy",
                 "delete it, and pull it without --lazy",
             )
-        ids = {layer: _shared_id(store, layer) for layer in image.layers}
+        ids = _shared_ids(store, image.layers)
         files = metadata_files(image.config)
         volumes = volume_paths(image.config.volumes)
         mode = store.layers.root_mode(image.layers)
@@ -288,11 +291,22 @@ class _Published:
         )
 
 
-def _shared_id(store: Store, layer: LayerId) -> LayerId:
-    """Return the ID of a layer in every shared store."""
-    info = store.layers.info(layer)
-    marks = f"{info.guessed:d}{info.unrecorded:d}"
-    return layer_id("shared", store.layers.portable_id(layer), marks)
+def _shared_ids(store: Store, layers: Sequence[LayerId]) -> dict[LayerId, LayerId]:
+    """Return the IDs of an image's layers in every shared store.
+
+    The same tar may become another tree on other layers, as with whiteouts of what is not there.
+    So its diff ID is not enough for a layer that came, and whose tree depends on those below.
+    """
+    diff_ids = [store.layers.portable_id(layer) for layer in layers]
+    found: dict[LayerId, LayerId] = {}
+    for layer, diff_id, (alone, chain) in zip(layers, diff_ids, tree_ids(diff_ids), strict=True):
+        info = store.layers.info(layer)
+        marks = f"{info.guessed:d}{info.unrecorded:d}"
+        anywhere, here = (layer_id("shared", key, marks) for key in (diff_id, chain))
+        came = any(not blob.made for blob in info.blobs)
+        is_alone = not came or layer in (alone, file_layer_id(alone), anywhere)
+        found[layer] = anywhere if is_alone else here
+    return found
 
 
 def _made_part(
@@ -344,9 +358,12 @@ def _fill(store: Store, source: LayerId, layer: LayerId, draft: bytes, report: R
     blobs = tuple(replace(blob, places=()) for blob in info.blobs)
     with open(draft + LAYER_INFO, "xb") as file:
         file.write(pack_info(replace(info, parent="", blobs=blobs)))
+    digests: dict[bytes, bytes] = {}
     for part in LAYER_PARTS:
-        with suppress(FileNotFoundError):
-            os.chmod(draft + part, _FILE_MODE)
+        with suppress(FileNotFoundError), open(draft + part, "rb") as file:
+            os.fchmod(file.fileno(), _FILE_MODE)
+            digests[part[1:]] = hashlib.file_digest(file, "sha256").hexdigest().encode()
+    write_new_file(draft + LAYER_DIGESTS, pack_digests(digests), _FILE_MODE)
 
 
 def _layers_of(image: SharedImage) -> set[bytes]:

@@ -8,5 +8,7 @@ OCI_VERSION = "1.2.0"
 IMAGE_ANNOTATION = "org.sundog.image"
 # The absolute path of the storage directory that has it.
 STORAGE_ANNOTATION = "org.sundog.storage"
+# The absolute path of the shared store that has it, in place of a storage directory.
+STORE_ANNOTATION = "org.sundog.store"
 # The emulation of root, as for ch-image build --force.
 FORCE_ANNOTATION = "org.sundog.force"

@@ -15,6 +15,7 @@ from sundog.base.record.names import canonical_name, spelled_out
 from sundog.base.record.shared_image import is_layer_id
 from sundog.errors import DocumentError, ReferenceSyntaxError, StoreError
 from sundog.image.oci.config import ImageConfig
+from sundog.image.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class SharedDescription:
     sizes: Sequence[int]
     layers: Sequence[SharedLayer]
     described: Mapping[str, Any]
+
+    def runs_on(self, platform: Platform | None) -> bool:
+        """Tell whether the image is for ``platform``, or for one that is a part of it."""
+        config = self.config
+        own = Platform.of(config.os, config.architecture, config.variant)
+        return platform is None or own in platform.runnable()
 
 
 def pack_documents(described: Mapping[str, Any], layers: Sequence[SharedLayer]) -> bytes:

@@ -53,6 +53,7 @@ OPTIONS = (
     ("", "unsafe", "", "allow IMAGE to be a directory inside the storage directory"),
     ("", "unset-env", "GLOB", "remove the variables whose names match GLOB"),
     ("", "user", "NAME[:GROUP]", "run as this user of the image; implies --notify"),
+    ("", "verify", "", "compare the files of an image in a shared store with their digests"),
     ("v", "verbose", "", "print what ch-run does; twice: also how; three times: everything"),
     ("", "warnings", "NUM", "print NUM warnings and exit"),
     ("w", "write", "", "mount the image read-write (a directory image only)"),

@@ -34,6 +34,7 @@ class ImageOptions:
         "storage",
         "stores",
         "unsafe",
+        "verify",
         "write",
     )
 
@@ -47,6 +48,7 @@ class ImageOptions:
         self.storage: bytes | None = given.get("storage")
         self.stores: list[bytes] = given.get("image-store", [])
         self.unsafe = "unsafe" in given
+        self.verify = "verify" in given
         self.write = "write" in given
 
     def use_default_size(self, size: Callable[[], bytes]) -> None:

@@ -190,7 +190,7 @@ class Request:
             return None
         from sundog.runtime.launcher.shared_image import find_shared
 
-        return find_shared(self.line, name, self.environment, self.holding)
+        return find_shared(self.line, name, self.environment, self.holding, storage)
 
 
 def read_command_line(

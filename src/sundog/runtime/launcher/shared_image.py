@@ -6,7 +6,7 @@ In the wheel it is in a joined module of its own.
 
 from __future__ import annotations
 
-from sundog.base.configuration.stores import SharedStores
+from sundog.base.configuration.stores import SharedStores, is_verified
 from sundog.base.kernel.libc import printable
 from sundog.errors import SundogError
 
@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from sundog.base.configuration.stores import SharedImage
     from sundog.runtime.container.variables import Environment
     from sundog.runtime.launcher.options import CommandLine
+    from sundog.runtime.launcher.storage import Storage
 
 
 def find_shared(
-    line: CommandLine, name: str, environment: Environment, holding: Holding
+    line: CommandLine,
+    name: str,
+    environment: Environment,
+    holding: Holding,
+    storage: Storage,
 ) -> SharedImage | None:
     """Return the image ``name`` of a shared store, if there is one.
 
-    Call it in the host's namespaces.  Raises SundogError.
+    ``storage`` remembers what was verified.  Call it in the host's namespaces.  Raises SundogError.
     """
     messages = line.messages
     image = SharedStores(environment, line.image.stores, messages.warning, holding).find(name)
@@ -32,4 +37,8 @@ def find_shared(
         if line.image.mount_point is not None:
             raise SundogError("--mount: not with an image of a shared store", "run it")
         image.check()
+        if line.image.verify or is_verified(holding):
+            from sundog.base.configuration.verified import verify
+
+            verify(image, storage.path if storage.is_private else None, messages.warning)
     return image

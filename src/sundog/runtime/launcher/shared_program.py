@@ -13,7 +13,8 @@ import os
 import sys
 from posix import environ
 
-from sundog.base.configuration.stores import SharedStores
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.stores import SharedStores, is_verified
 from sundog.base.kernel.libc import encode_text
 from sundog.base.record.names import canonical_name
 from sundog.base.record.shared_image import SHARED_LAYERS
@@ -32,7 +33,10 @@ def serve_shared() -> None:
 def _found_layers(channel: int) -> int:
     """Find the image, and tell ``ch-run``; return the layers of its store.  Raises SundogError."""
     word, *named = map(encode_text, sys.argv[4:])
-    stores = SharedStores(environ, [*map(absolute, named)], _refuse)
+    holding = read_configuration(environ)
+    if holding.warnings or is_verified(holding):
+        raise SundogError("a start for Python")
+    stores = SharedStores(environ, [*map(absolute, named)], _refuse, holding)
     image = stores.find(canonical_name(word.decode("ascii")))
     if image is None:
         raise SundogError("no such image")
