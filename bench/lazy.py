@@ -369,8 +369,8 @@ def _targets(
         if image.name == LARGE:
             came = one.received / size
             results.target(f"{begin}, {program}: bytes ÷ those of the layers", came, share)
-    ranks = found(RANKS_READ).received / found(f"{READ_ALL}, {LAZY}").received
-    results.target(f"{begin}, {RANKS} ranks: bytes ÷ those of one", ranks, 1.1)
+    ranks = found(RANKS_READ).received / size
+    results.target(f"{begin}, {RANKS} ranks: bytes ÷ those of the layers", ranks, 1.1)
 
 
 def _later_starts(bench: Bench, image: _Image, divisor: int, results: Results) -> None:
