@@ -36,6 +36,7 @@ from bench import (
     jobs,
     join,
     language,
+    lazy,
     many,
     pull,
     push,
@@ -131,6 +132,7 @@ def one_work(name: str, bench: Bench, results: report.Results) -> None:
     work.measure(bench, inputs.work(), results, [name])
 
 
+LAZY = "lazy"
 # Each part has a file system of its own, gone before the next part: together they need a lot.
 PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "start": start.measure,
@@ -146,6 +148,7 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "apptainer": apptainer.measure,
     "language": language.measure,
     "squash": squash.measure,
+    LAZY: lazy.measure,
 }
 
 
@@ -159,6 +162,8 @@ def chosen(part: str, row: str, divisor: int) -> dict[str, Callable[[Bench, repo
         return {"work": partial(one_work, row)}
     if row or part == GROWTH:
         return {GROWTH: partial(growth.measure, divisor=divisor, work=row)}
+    if part == LAZY:
+        return {LAZY: partial(lazy.measure, divisor=divisor)}
     return {part: PARTS[part]} if part else PARTS
 
 
@@ -181,7 +186,11 @@ def main() -> int:
         help="of --emulation or --growth, this row alone",
     )
     parser.add_argument(
-        "--divide", type=int, default=1, metavar="N", help="of --growth, with sizes N times smaller"
+        "--divide",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of --growth, with sizes N times smaller; of --lazy, the smaller image alone",
     )
     options = parser.parse_args()
     started = time.monotonic()

@@ -91,6 +91,15 @@ def work() -> Path:
     return _debian("work", SERVICES, ["ca-certificates", *tools])
 
 
+def science(*packages: str) -> Path:
+    """Return a Debian tarball with Python and these of its packages."""
+    target = own("bases") / f"{'-'.join(packages)}-{digest([Path(__file__)])}.tar"
+    if not target.exists():
+        with atomically(target) as part:
+            bootstrap(part, variant="minbase", include=["python3", *packages], slim=False)
+    return target
+
+
 def _debian(name: str, packages: str, include: list[str]) -> Path:
     target = own("bases") / f"{name}-{digest([Path(__file__)])}.tar"
     if not target.exists():

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from sundog.errors import EXIT_RUN
+from sundog.errors import EXIT_ERROR, EXIT_RUN
 from tests.conftest import copy_storage, run_program, runner, skip_needs_root
 from tests.image.pull.conftest import flavours, no_logins, tls
 from tests.packed import DOCKERFILE, make_packed
@@ -153,6 +153,29 @@ def test_both_drivers_build_on_it(made: Path, tmp_path: Path) -> None:
     assert shown.stdout.startswith("new\nroot:")
 
 
+def test_unpacked_it_is_what_it_was(made: Path, tmp_path: Path) -> None:
+    """The build cache knows it again, and there is nothing of its files."""
+    storage = tmp_path / "storage"
+    copy_storage(made, storage)
+    image = runner("ch-image", storage)
+    image("delete", "bb", "mixed", "plain")
+    (tmp_path / "Dockerfile").write_text("FROM base\nRUN echo new >/etc/new\n")
+    image("build", "-t", "new", tmp_path)
+    before = image("inspect", "base", "new").stdout
+    trees = {layer["layer"] for each in json.loads(before) for layer in each["layers"]}
+    image("pack", "base", "new")
+    assert trees - set(os.listdir(storage / "layers"))
+    assert image("unpack", "base", "new").stderr.splitlines()[1:] == [
+        "unpacked base: 1 of 1 layers",
+        "unpacked new: 2 of 2 layers",
+    ]
+    assert image("inspect", "base", "new").stdout == before
+    assert [*(storage / "layers").glob("*/file")] == []
+    again = image("build", "-t", "new", tmp_path).stderr.splitlines()
+    assert "  2* RUN.S echo new >/etc/new" in again
+    assert image("unpack", "base").stderr == "unpacked base: 0 of 1 layers\n"
+
+
 def test_it_needs_few_files(made: Path) -> None:
     layers = [entry for entry in (made / "layers").iterdir() if (entry / "file").exists()]
     assert len(layers) == 2
@@ -206,3 +229,31 @@ def test_nothing_but_contents_comes_from_the_file(damaged: tuple[Path, Runner]) 
     done = run(*bind, "bb", "--", busybox, "cat", "/bin/busybox", check=False)
     assert "Input/output error" in done.stderr
     assert run(*bind, "bb", "--", busybox, "cat", "/etc/motd").stdout == "motd\n"
+
+
+@pytest.mark.parametrize("claim", ["", "../../tmp", "0" * 20, "\ud800"])
+def test_what_another_store_says_is_not_believed(damaged: tuple[Path, Runner], claim: str) -> None:
+    """Such a layer names the tree of which it was made; it may name that of another layer."""
+    layer, run = damaged
+    image = runner("ch-image", layer.parents[1])
+    info = json.loads((layer / "layer.json").read_text())
+    (layer / "layer.json").write_text(json.dumps(info | {"packed": claim}))
+    before = sorted(run("bb", "--", "find", "/", "-xdev").stdout.splitlines())
+    image("unpack", "bb")
+    assert sorted(run("bb", "--", "find", "/", "-xdev").stdout.splitlines()) == before
+    found = json.loads(image("inspect", "bb").stdout)[0]["layers"]
+    assert found[0]["layer"] not in (layer.name, info["packed"], claim)
+
+
+def test_a_damaged_file_is_not_unpacked(damaged: tuple[Path, Runner]) -> None:
+    layer, _ = damaged
+    image = runner("ch-image", layer.parents[1])
+    image("delete", "base", "plain", "mixed")  # they have the tree
+    file = bytearray((layer / "file").read_bytes())
+    file[200:-5000] = bytes(len(file) - 5200)
+    (layer / "file").write_bytes(file)
+    before = image("inspect", "bb").stdout
+    done = image("unpack", "bb", check=False)
+    assert done.returncode == EXIT_ERROR
+    assert "error: input/output error on " in done.stderr
+    assert image("inspect", "bb").stdout == before

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sundog.base.record.layer_index import INDEX_OPAQUE
+from sundog.base.record.layer_path import LayerPath
 from sundog.base.record.names import canonical_name
 from sundog.errors import ArchiveError
-from sundog.image.convert.layer_file import pack_image
+from sundog.image.convert.layer_file import pack_image, unpack_image
 from sundog.image.layer.below import LayerTree
 from sundog.image.layer.unpack import unpack
 from sundog.image.oci.config import ImageConfig
@@ -118,7 +119,26 @@ def check(store: Store, image: Image) -> Image:
         assert layers.root_mode([old]) == layers.root_mode([new])
         assert layers.guesses(old) == layers.guesses(new)
         assert layers.size(old) == layers.size(new)
+    check_unpacked(store, image, after)
     return after
+
+
+def check_unpacked(store: Store, image: Image, after: Image) -> None:
+    """Unpack an image whose trees are elsewhere; check that they are the same, by the same IDs."""
+    layers, kept = store.layers, []
+    for layer in image.layers:
+        kept.append(LayerPath.of(store.scratch.new() + b"/kept"))
+        os.rename(layers.directory(layer), os.path.dirname(kept[-1].tree))
+    assert unpack_image(store, after, Silent()) == len(image.layers)
+    assert store.images.get(image.typed).layers == image.layers
+    made = [LayerPath.of(layers.directory(layer)) for layer in image.layers]
+    assert differences([(old.tree, new.tree) for old, new in zip(kept, made, strict=True)]) == []
+    for old, new in zip(kept, made, strict=True):
+        for name in ("owners", "links"):
+            one, other = (Path(os.fsdecode(getattr(each, name))) for each in (old, new))
+            assert one.read_bytes() == other.read_bytes()
+    for layer, packed in zip(image.layers, after.layers, strict=True):
+        assert replace(layers.info(packed), packed="") == layers.info(layer)
 
 
 NOTE = {"SCHILY.xattr.user.note": "on a file"}

@@ -424,3 +424,23 @@ def test_what_leaves_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
     run = runner("ch-run", tmp_path / "other")
     printed = run(f"{lazy.registry.host}/copy", "--", "sha256sum", "/more").stdout
     assert printed.split()[0] == hashlib.sha256(NOISE[::-1]).hexdigest()
+
+
+def test_it_is_unpacked_when_it_is_here(lazy: Lazy) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    done = lazy.image("unpack", lazy.name, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: can't unpack {lazy.name}: a part of it is still in a registry",
+        f"hint: ch-image pull {lazy.name}",
+    ]
+    lazy.image("pull", lazy.name)
+    look = ("sh", "-c", "find / -xdev -not -path '/etc/*' -exec stat -c '%n %A' {} +")
+    before = sorted(lazy.run(*look).splitlines())
+    assert "/d/top -rw-r--r--" in before
+    lazy.image("unpack", lazy.name)
+    assert [*lazy.storage.glob("layers/*/file")] == []
+    assert sorted(lazy.run(*look).splitlines()) == before
+    digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    printed = lazy.run("sha256sum", "/noise", "/more")
+    assert [line.split()[0] for line in printed.splitlines()] == digests

@@ -246,6 +246,12 @@ class PackArguments(ImageArguments):
     references: Sequence[str] = operand("IMAGE", "name of an image in storage", nargs="+")
 
 
+class UnpackArguments(ImageArguments):
+    """The command line of ``unpack``."""
+
+    references: Sequence[str] = operand("IMAGE", "name of an image in storage", nargs="+")
+
+
 class ManifestArguments(ImageArguments):
     """The command line of ``manifest``."""
 
@@ -404,6 +410,7 @@ SUBCOMMANDS: dict[str, tuple[str, type[ImageArguments]]] = {
     "reset": ("delete everything in storage", ImageArguments),
     "tag": ("give an image another name", TagArguments),
     "adopt": ("copy an image of a shared store into storage", AdoptArguments),
+    "unpack": ("make the layers of packed images trees again", UnpackArguments),
     "unpublish": ("remove the name of an image from a shared store", UnpublishArguments),
     "usage": ("tell what needs space in storage, and when it was used", UsageArguments),
     "undelete": ("restore a deleted image whose layers are in storage", UndeleteArguments),

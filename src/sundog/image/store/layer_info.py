@@ -76,7 +76,8 @@ class LayerInfo:
     ``seccomp`` forgets the owners that it reports; a layer that was joined of several has a list of
     these files, see ``record.guesses``.  ``unrecorded`` says that nobody saw whose the
     files are; beside ``guessed`` layers, this marks those of ``none``, which reports no owners, and
-    layers that came with the mark.  ``blobs`` are the known forms of the layer.
+    layers that came with the mark.  ``blobs`` are the known forms of the layer.  ``packed`` is the
+    ID of the layer that is a tree, for a layer that is the file made of it; else "".
     """
 
     source: str = ""
@@ -88,6 +89,7 @@ class LayerInfo:
     parent: str = ""
     size: int | None = None
     unrecorded: bool = False
+    packed: str = ""
 
     @classmethod
     def from_json(cls, value: object) -> LayerInfo:
@@ -106,11 +108,13 @@ class LayerInfo:
             fields.string("parent"),
             fields.size("size") if "size" in fields.rest else None,
             unrecorded,
+            fields.string("packed"),
         )
 
     def to_json(self) -> JsonObject:
         """Return the object that is kept in ``layer.json``."""
-        known = {} if self.size is None else {"size": self.size}
+        known: JsonObject = {} if self.size is None else {"size": self.size}
+        known |= {"packed": self.packed} if self.packed else {}
         return known | {
             "source": self.source,
             "diff_id": self.diff_id,

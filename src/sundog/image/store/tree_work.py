@@ -178,6 +178,14 @@ def write_index(tree: bytes, file: bytes, destination: bytes) -> int:
     return size
 
 
+def copy_shown(tree: bytes, draft: bytes) -> None:
+    """Copy ``tree``, of a layer that is one file, into ``draft``, with the overlay's marks."""
+    from sundog.image.layer.replica import copy_exactly
+
+    see(tree)
+    copy_exactly(tree, new_tree(draft))
+
+
 def changes_of_upper(
     upper: bytes, own: Sequence[LayerPath], image: Sequence[LayerPath], skeleton: bytes
 ) -> list[tuple[str, bytes]]:

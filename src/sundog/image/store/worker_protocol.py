@@ -21,6 +21,7 @@ TASKS = {
     "content_size": "sundog.image.store.tree_work",
     "copy_exactly": "sundog.image.layer.replica",
     "copy_directory": "sundog.image.store.tree_work",
+    "copy_shown": "sundog.image.store.tree_work",
     "copy_tree": "sundog.image.layer.flatten",
     "extract_changes": "sundog.image.store.tree_work",
     "flatten_layers": "sundog.image.store.tree_work",
