@@ -440,6 +440,9 @@ def test_what_others_can_change_does_not_run(
     change(copied)
     done = run_ch_run("app", "--", "true", env={"CH_IMAGE_STORES": str(copied)}, check=False)
     refused(done, text)
+    if change is _no_layer:
+        assert "hint: its owner can publish it again; your own: ch-image pull " in done.stderr
+        assert "docker.io/library/app:latest" in done.stderr
     named = run_ch_run("--image-store", f"{copied}/", "app", "--", "true", check=False)
     refused(named, text)
     assert "error:" in next(line for line in named.stderr.splitlines() if text in line)

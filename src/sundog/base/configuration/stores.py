@@ -22,7 +22,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.stub import read_all
 from sundog.base.record.layer_path import LAYER_TREE, linked_tree
-from sundog.base.record.names import name_to_directory
+from sundog.base.record.names import name_to_directory, spelled_out
 from sundog.base.record.shared_image import (
     LAYER_PARTS,
     SHARED_IMAGES,
@@ -128,9 +128,10 @@ class SharedStore:
         except OSError:
             target = b""
         if target != linked_tree(layer):
+            name = spelled_out(os.fsdecode(os.path.basename(image)))
             raise StoreError(
                 f"damaged image in a shared store: {printable(image)} needs {printable(path)}",
-                "its owner can publish it again",
+                f"its owner can publish it again; your own: ch-image pull {name}",
             )
 
     def contents(self, place: bytes) -> bytes:
