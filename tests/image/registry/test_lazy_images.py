@@ -243,6 +243,27 @@ def test_a_gzip_with_an_index(lazy: Lazy) -> None:
     assert not [*lazy.storage.glob("gzip-indexes/*")]
 
 
+def test_a_layout_of_gzips_with_an_index(lazy: Lazy, tmp_path: Path) -> None:
+    """It runs in place, by the index that the store has of the same blobs."""
+    lazy.image("index", f"{lazy.name}:gzip")
+    layout = tmp_path / "layout"
+    (layout / "blobs/sha256").mkdir(parents=True)
+    media_type, manifest = lazy.registry.manifests["r", "gzip"]
+    blobs = [*lazy.registry.blobs.values(), manifest]
+    for blob in blobs:
+        (layout / "blobs/sha256" / hashlib.sha256(blob).hexdigest()).write_bytes(blob)
+    entry = Descriptor(media_type, Digest.of(manifest), len(manifest))
+    index = {"schemaVersion": 2, "manifests": [entry.to_json()]}
+    (layout / "index.json").write_text(json.dumps(index))
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    run = runner("ch-run", lazy.storage)
+    done = run("--lazy", f"oci:{layout}", "--", "sha256sum", "/noise", "/more")
+    digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == digests
+    assert "layer 3 (no table of contents)" in done.stderr
+    assert len([*lazy.storage.glob("layers/*/place")]) == lazy.incomplete == 2
+
+
 def test_an_index_that_lies(lazy: Lazy) -> None:
     """Start by the index, find out that the tar is another, and never start so again."""
     name = f"{lazy.name}:gzip"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sundog.errors import EXIT_RUN
+from sundog.errors import EXIT_ERROR, EXIT_RUN
 from tests.conftest import Completed, command, run_program, skip_needs_root
 from tests.image.convert.blobs import NOISE, chunked, large_tars, layers_of
 
@@ -230,6 +230,33 @@ def test_a_blob_that_changes_while_it_is_read(place: Place, change: Callable[[Pa
     assert sum("sha256sum: " in line for line in lines) == 2
     assert sum(str(blob) in line for line in lines) == 1
     assert len(lines) == 3
+
+
+def test_what_is_made_of_it(place: Place, tmp_path: Path) -> None:
+    """A build on it, and what leaves, read the layout; without the layout, they fail."""
+    place.run("true")
+    (name,) = place.image("list").stdout.split()
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN cp /d/top /copy\n")
+    place.image("build", "-t", "made", str(tmp_path))
+    run = [*command("ch-run"), "made", "--", "cat", "/copy"]
+    assert run_program(run, env=place.environment).stdout == "top"
+    convert = [*command("ch-convert"), "made"]
+    run_program([*convert, str(tmp_path / "out")], env=place.environment)
+    assert (tmp_path / "out/noise").read_bytes() == NOISE
+    told = place.image("publish", "--as=app", name, str(tmp_path / "shared"), check=False).stderr
+    assert "is here" in told
+    place.layout.rename(tmp_path / "moved")
+    done = run_program(run, check=False, env=place.environment)
+    assert done.returncode == EXIT_RUN
+    assert "the image is in a layout, which has changed or can't be read: " in done.stderr
+    done = run_program([*convert, str(tmp_path / "again")], check=False, env=place.environment)
+    assert done.returncode != 0
+    assert "the image is in a layout, which has changed or can't be read: " in done.stderr
+    assert not (tmp_path / "again").exists()
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN cp /d/top /other\n")
+    done = place.image("build", "-t", "other", str(tmp_path), check=False)
+    assert done.returncode == EXIT_ERROR
+    assert "the image is in a layout, which has changed or can't be read: " in done.stderr
 
 
 def test_an_archive_is_copied(place: Place, tmp_path: Path) -> None:
