@@ -137,6 +137,7 @@ MODULES = {
     "ch_run_squashfs": Joined("sundog.runtime.container.squashfs_files", "opened_files"),
     "ch_run_server": Joined("sundog.runtime.fuse.server", "ImageServer"),
     "ch_run_lazy": Joined("sundog.runtime.fuse.lazy_blob", "LazyBlob", after="ch_run_server"),
+    "ch_run_place": Joined("sundog.runtime.fuse.placed_blob", "PlacedBlob", after="ch_run_server"),
     "ch_run_join": Joined("sundog.runtime.launcher.join", "group_for"),
     "ch_run_ender": Joined("sundog.runtime.launcher.ender", "start_group_ender"),
     "ch_run_foreign": Joined("sundog.runtime.container.binfmt", "opened_emulator"),

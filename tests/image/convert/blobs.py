@@ -1,10 +1,13 @@
 """Layers as blobs with a table of contents: made by skopeo, and put into a store as they are."""
 
 import hashlib
+import io
 import json
 import os
+import random
 import struct
 import subprocess
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,27 @@ except ImportError:
     from backports import zstd
 
 OCI = "application/vnd.oci.image"
+NOISE = random.Random(7).randbytes(3 << 20)
+
+
+def large_tars(place: Path, busybox_tar: Path) -> list[Path]:
+    """Write the layers of an image that runs: two large ones, and a small one on top."""
+    contents = [
+        {"noise": NOISE, "old": b"old", "d/lower": b"lower"},
+        {"more": NOISE[::-1], ".wh.old": b"", "d/upper": b"upper"},
+        {"d/.wh..wh..opq": b"", "d/top": b"top"},
+    ]
+    tars = []
+    for number, files in enumerate(contents):
+        tars.append(place / f"{number}.tar")
+        if not number:
+            tars[0].write_bytes(busybox_tar.read_bytes())
+        with tarfile.open(tars[-1], "a") as tar:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(data), 0o644
+                tar.addfile(member, io.BytesIO(data))
+    return tars
 
 
 def layout(place: Path, tars: Sequence[Path]) -> str:

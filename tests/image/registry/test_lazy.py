@@ -244,6 +244,91 @@ def test_a_place_that_sends_all_of_something_else(
     assert layer.registry.count("GET .*/blobs/.*") < 20  # several threads ask for parts first
 
 
+# What the first of two mirrors does with each request for a part.
+Part = Callable[[bytes, int, int], tuple[int, dict[str, str], bytes]]
+FIRST_MIRRORS: dict[str, Part | Exception] = {
+    "all of it": all_of_it,
+    "another part": other_range,
+    "another length": longer,
+    "less than it says": short,
+    "another version": another_version,
+    "wrong bytes": lambda _, start, end: part_of(bytes(SIZE), start, end),
+    "nothing": Refuse(404),
+    "no access": Refuse(403),
+    "an error": Refuse(503),
+    "no answer": CutOff(),
+}
+
+
+@pytest.fixture
+def mirrors(
+    tmp_path: Path, layer: Layer, processes: list[int]
+) -> Generator[tuple[InProcessRegistry, InProcessRegistry]]:
+    """Return two mirrors of a registry that itself has lost the blob."""
+    assert processes == []  # the settings are for those to come
+    with InProcessRegistry().serve() as first, InProcessRegistry().serve() as second:
+        for mirror in (first, second):
+            mirror.blobs["r", DIGEST] = CONTENT
+        settings = tmp_path / "registries.conf"
+        settings.write_text(
+            f"[[registry]]\nlocation = '{layer.registry.host}'\n"
+            + "".join(
+                f"[[registry.mirror]]\nlocation = '{mirror.host}'\n" for mirror in (first, second)
+            )
+        )
+        del layer.registry.blobs["r", DIGEST]
+        vars(layer_fetcher)["environ"][b"CONTAINERS_REGISTRIES_CONF"] = os.fsencode(settings)
+        second.part = layer.part
+        yield first, second
+
+
+@pytest.mark.parametrize("fault", FIRST_MIRRORS)
+def test_the_second_mirror(
+    layer: Layer, mirrors: tuple[InProcessRegistry, InProcessRegistry], fault: str
+) -> None:
+    """A reader gets right bytes, and then the rest comes, too."""
+    first, second = mirrors
+    does = FIRST_MIRRORS[fault]
+    if isinstance(does, Exception):
+        first.after = refused(*[does] * 1000)
+    else:
+        first.part = does
+    vars(layer_fetcher)["environ"][b"CH_RUN_LAZY"] = b"ondemand"
+    blob = layer.open()
+    for offset in (0, SIZE - 10, 5 * LAZY_BLOCK - 5):
+        # A server does so, which knows the digest of each chunk.
+        while (found := blob.read(offset, 10)) != CONTENT[offset : offset + 10]:
+            assert blob.discard(offset, found)
+    assert layer.sent  # by the second one, which is asked for parts only
+    vars(layer_fetcher)["environ"][b"CH_RUN_LAZY"] = b"yes"
+    layer.open()
+    until(lambda: layer.is_all_here, "it comes")
+    assert (layer.place / "file").read_bytes() == CONTENT
+    assert second.count("GET .*/blobs/.*") == len(layer.sent)
+
+
+def test_a_mirror_that_breaks_while_the_rest_comes(
+    layer: Layer, mirrors: tuple[InProcessRegistry, InProcessRegistry]
+) -> None:
+    """The second one goes on where the first one stopped."""
+    first, _ = mirrors
+    parts: list[tuple[int, int]] = []
+
+    def once(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        parts.append((start, end))
+        return part_of(content, start, end) if len(parts) == 1 else all_of_it(content, start, end)
+
+    first.part = once
+    vars(layer_fetcher)["environ"][b"CH_RUN_LAZY"] = b"ondemand"
+    assert layer.open().read(0, 10) == CONTENT[:10]
+    assert layer.sent == []
+    vars(layer_fetcher)["environ"][b"CH_RUN_LAZY"] = b"yes"
+    layer.open().expect(SIZE - 1, 1)
+    until(lambda: layer.is_all_here, "it comes")
+    assert (layer.place / "file").read_bytes() == CONTENT
+    assert min(layer.sent)[0] == parts[0][1] == LAZY_BLOCK
+
+
 @pytest.mark.usefixtures("on_demand")
 def test_wrong_bytes(layer: Layer) -> None:
     answers = [bytes(SIZE), CONTENT]

@@ -2,13 +2,10 @@
 
 import gzip
 import hashlib
-import io
 import json
 import os
-import random
 import signal
 import subprocess
-import tarfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -23,10 +20,9 @@ from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
 from tests.conftest import Runner, command, runner, skip_needs_root, until
-from tests.image.convert.blobs import chunked, forged
+from tests.image.convert.blobs import NOISE, chunked, forged, large_tars
 from tests.image.registry.servers import InProcessRegistry, part_of
 
-NOISE = random.Random(7).randbytes(3 << 20)
 MANIFEST, CONFIG = (f"application/vnd.oci.image.{kind}.v1+json" for kind in ("manifest", "config"))
 
 
@@ -34,26 +30,6 @@ MANIFEST, CONFIG = (f"application/vnd.oci.image.{kind}.v1+json" for kind in ("ma
 def fuse() -> None:
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         skip_needs_root()
-
-
-def write_tars(place: Path, busybox_tar: Path) -> list[Path]:
-    """Write the layers of an image: two large ones, and a small one on top."""
-    contents = [
-        {"noise": NOISE, "old": b"old", "d/lower": b"lower"},
-        {"more": NOISE[::-1], ".wh.old": b"", "d/upper": b"upper"},
-        {"d/.wh..wh..opq": b"", "d/top": b"top"},
-    ]
-    tars = []
-    for number, files in enumerate(contents):
-        tars.append(place / f"{number}.tar")
-        if not number:
-            tars[0].write_bytes(busybox_tar.read_bytes())
-        with tarfile.open(tars[-1], "a") as tar:
-            for name, data in files.items():
-                member = tarfile.TarInfo(name)
-                member.size, member.mode = len(data), 0o644
-                tar.addfile(member, io.BytesIO(data))
-    return tars
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> InProce
     """
     place = tmp_path_factory.mktemp("lazy")
     registry = InProcessRegistry()
-    tars = write_tars(place, busybox_tar)
+    tars = large_tars(place, busybox_tar)
     publish(
         registry, "latest", tars, [(one, path.read_bytes()) for one, path in chunked(place, tars)]
     )
@@ -265,6 +241,27 @@ def test_a_gzip_with_an_index(lazy: Lazy) -> None:
     assert "1 (no table of contents)" in lazy.image("pull", "--lazy", name).stderr
     lazy.image("reset")
     assert not [*lazy.storage.glob("gzip-indexes/*")]
+
+
+def test_a_layout_of_gzips_with_an_index(lazy: Lazy, tmp_path: Path) -> None:
+    """It runs in place, by the index that the store has of the same blobs."""
+    lazy.image("index", f"{lazy.name}:gzip")
+    layout = tmp_path / "layout"
+    (layout / "blobs/sha256").mkdir(parents=True)
+    media_type, manifest = lazy.registry.manifests["r", "gzip"]
+    blobs = [*lazy.registry.blobs.values(), manifest]
+    for blob in blobs:
+        (layout / "blobs/sha256" / hashlib.sha256(blob).hexdigest()).write_bytes(blob)
+    entry = Descriptor(media_type, Digest.of(manifest), len(manifest))
+    index = {"schemaVersion": 2, "manifests": [entry.to_json()]}
+    (layout / "index.json").write_text(json.dumps(index))
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    run = runner("ch-run", lazy.storage)
+    done = run("--lazy", f"oci:{layout}", "--", "sha256sum", "/noise", "/more")
+    digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == digests
+    assert "layer 3 (no table of contents)" in done.stderr
+    assert len([*lazy.storage.glob("layers/*/place")]) == lazy.incomplete == 2
 
 
 def test_an_index_that_lies(lazy: Lazy) -> None:

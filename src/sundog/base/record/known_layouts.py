@@ -15,18 +15,19 @@ KNOWN_LAYOUTS = b"layouts"
 LAYOUT_RECORD_LIMIT = 16384  # in bytes: a path, a tag and a name
 _LAYOUT_TAG_PART = 80  # bytes of the tag in the name of the record
 _LAYOUT_FIELD_END = b"\0"
+_IN_PLACE = b".in-place"
 
 
 class KnownLayout:
     """The image ``tag`` of a layout or an archive in its present state.
 
-    ``inode`` and ``changed`` (in ns) are those of the file that decides.  ``place`` is the record's
-    path below the storage directory.
+    ``in_place``: its layers stay there.  ``inode`` and ``changed`` (in ns) are those of the file
+    that decides.  ``place`` is the record's path below the storage directory.
     """
 
     __slots__ = ("_text", "changed", "inode", "place")
 
-    def __init__(self, path: bytes, tag: bytes) -> None:
+    def __init__(self, path: bytes, tag: bytes, *, in_place: bool = False) -> None:
         """Look at the layout or archive ``path``, an absolute path.  Raises OSError."""
         try:
             status = os.stat(path + b"/index.json")
@@ -36,6 +37,8 @@ class KnownLayout:
         self.inode = status.st_ino
         self.changed = status.st_ctime_ns
         name = b"%d.%b.%b" % (self.inode, machine, tag.hex().encode()[:_LAYOUT_TAG_PART])
+        if in_place:
+            name += _IN_PLACE
         self.place = KNOWN_LAYOUTS + b"/" + name
         state = b"%d %d %d" % (status.st_size, status.st_mtime_ns, self.changed)
         self._text = _LAYOUT_FIELD_END.join([path, tag, machine, b"%d" % self.inode, state, b""])

@@ -3,9 +3,11 @@
     here     a byte for each block of ``file``: 1 if the block is here, else 0
     source   where the other blocks are: ``image.registry.lazy_source``
     refused  why the layer must not be used, in UTF-8: all of it is here, and is not what it should
+    place    in place of ``source``, for a layer whose blob stays in an OCI layout: the path of the
+             layout, NUL, the name of the blob there
 
 ``file`` has its whole size, with holes for the blocks that are not here.  ``here`` and ``source``
-go when all of it is here, and was checked.
+go when all of it is here, and was checked.  A blob that stays elsewhere never comes.
 
 A block has a byte, so that processes on several nodes can write it without a lock.  The byte is a
 hint: it may outlive its block in a power cut.  Whoever reads checks the digest of each chunk.
@@ -16,15 +18,18 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.files import Closing
+from sundog.base.kernel.libc import printable
 from sundog.errors import StoreError
 
 # Relative to the directory of the layer.
 LAYER_HERE, LAYER_SOURCE, LAYER_REFUSED = b"/here", b"/source", b"/refused"
+LAYER_PLACE = b"/place"
 LAZY_BLOCK = 1 << 18  # bytes
 # How the rest comes: see ch-run(1), --lazy.
 LAZY_VARIABLE = b"CH_RUN_LAZY"
 ON_DEMAND = b"ondemand"
 _REASON_LIMIT = 4096
+_PLACE_LIMIT = 8192  # bytes: a path, and the name of a blob
 REFUSED_HINT = "pull it again, without --lazy: ch-image pull IMAGE"
 _HERE, _ABSENT = b"\1", b"\0"
 
@@ -47,6 +52,33 @@ def check_refused(directory: bytes) -> None:
     except OSError:
         return
     raise StoreError(text, REFUSED_HINT)
+
+
+def pack_place(layout: bytes, blob: bytes) -> bytes:
+    """Return the bytes of the file ``place``: ``blob`` is a path below the directory ``layout``."""
+    return b"\0".join((layout, blob))
+
+
+def read_place(place: int) -> tuple[bytes, bytes]:
+    """Return what an open file ``place`` says: the layout, and the path of the blob in it."""
+    layout, _, blob = os.read(place, _PLACE_LIMIT).partition(b"\0")
+    return layout, blob
+
+
+def check_place(directory: bytes) -> None:
+    """Raise StoreError, about an image that can't be read, if its layer's blob is in a layout.
+
+    ``directory`` is that of the layer.
+    """
+    try:
+        with Closing(os.open(directory + LAYER_PLACE, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            blob = printable(b"/".join(read_place(fd)))
+    except OSError:
+        return
+    raise StoreError(
+        f"the image is in a layout, which has changed or can't be read: {blob}",
+        "ch-run --lazy reads the layout while it runs; without it, ch-run oci:DIR copies it",
+    )
 
 
 class HereMap:

@@ -41,7 +41,7 @@ def answer_with(load: Callable[[Report], tuple[str, bool]], verbosity: int) -> N
     """Answer with what ``load`` returns, the name and whether it is there; end the process."""
     open_closed()
     # Without a terminal, the usual start of a container prints nothing.
-    report = _Answering(verbosity - (not sys.stderr.isatty()))
+    report = _Answering(verbosity - (not sys.stderr.isatty()), reprints=False)
 
     def action() -> int:
         name, is_there = load(report)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    """Be the child.  The arguments: storage, path, tag, verbosity, ``load`` or ``look``."""
-    storage, path, tag, verbosity, action = sys.argv[1:]
+    """Be the child.  The arguments: storage, path, tag, verbosity, ``load`` or ``look``, a
+    word that is not empty for ``--lazy``.
+    """
+    storage, path, tag, verbosity, action, lazy = sys.argv[1:]
 
     def load(report: Report) -> tuple[str, bool]:
         from sundog.image.convert.stored_layout import stored_layout
@@ -31,6 +33,7 @@ def main() -> NoReturn:
                 platform=Platform.of_host(),
                 report=report,
                 loads=action == "load",
+                in_place=bool(lazy),
             )
         return found.name, found.is_there
 

@@ -72,7 +72,7 @@ def load_layers(
     """
     present = present_layers(store, tree_ids([layer.diff_id for layer in layers]))
     remote = [
-        _here(layer) if found else _remote(store, members, layer)
+        described_here(layer) if found else described_remote(store, members, layer)
         for layer, found in zip(layers, present, strict=True)
     ]
     counted = members.is_counted
@@ -80,13 +80,14 @@ def load_layers(
         return pull_layers(store, remote, unpackers, report)
 
 
-def _here(layer: ArchivedLayer) -> RemoteLayer:
+def described_here(layer: ArchivedLayer) -> RemoteLayer:
     """Describe a layer that the store has: nobody will read its blob."""
     bare = Descriptor(OCI_LAYER, Digest.parse(layer.diff_id), 0)
     return RemoteLayer(layer.descriptor or bare, layer.diff_id, ())
 
 
-def _remote(store: Store, members: Members, layer: ArchivedLayer) -> RemoteLayer:
+def described_remote(store: Store, members: Members, layer: ArchivedLayer) -> RemoteLayer:
+    """Describe a layer that is to come.  Raises ArchiveError and ContentMismatch."""
     with Closing(members.open(layer.name)) as fd:
         descriptor = layer.descriptor or _described(fd)
         kept = as_oci(descriptor.media_type) in (OCI_LAYER_GZIP, OCI_LAYER_ZSTD)

@@ -30,14 +30,16 @@ from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
-    from sundog.image.convert.archived import ArchivedImage
+    from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
     from sundog.image.convert.members import Members
     from sundog.image.oci.platform import Platform
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
+
+    BringLayers = Callable[[Store, Members, Sequence[ArchivedLayer], Report], list[str]]
 
 STANDARD_INPUT = "-"
 _HINT = "give a complete OCI layout (a directory or a tar), or an archive of docker save"
@@ -147,11 +149,14 @@ class FoundImage:
                 image = _one(_read(members, platform), tag)
             return cls(store, members, image, what)
 
-    def load(self, report: Report) -> Image:
-        """Bring the image into the store, and give it no name.  Raises ArchiveError."""
+    def load(self, report: Report, bring: BringLayers = load_layers) -> Image:
+        """Bring the image into the store, and give it no name; ``bring`` does so with its layers.
+
+        Raises ArchiveError.
+        """
         image = self.image
         with _faults(self.what):
-            layers = load_layers(self.store, self.members, image.layers, report)
+            layers = bring(self.store, self.members, image.layers, report)
         for digest, content in image.documents:
             self.store.blobs.put(content, digest)
         blobs = tuple(str(digest) for digest, _ in image.documents)

@@ -24,11 +24,14 @@ from sundog.base.record.known_layouts import (
 )
 from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, StoreError
+from sundog.image.convert.archived import load_layers
+from sundog.image.convert.in_place import name_in_place, place_layers, why_not_in_place
 from sundog.image.convert.load import FoundImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.image.convert.archived import ArchivedImage
+    from sundog.image.convert.load import BringLayers
     from sundog.image.oci.platform import Platform
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
@@ -47,10 +50,18 @@ class StoredLayout:
 
 
 def stored_layout(
-    store: Store, path: bytes, tag: bytes, *, platform: Platform, report: Report, loads: bool
+    store: Store,
+    path: bytes,
+    tag: bytes,
+    *,
+    platform: Platform,
+    report: Report,
+    loads: bool,
+    in_place: bool = False,
 ) -> StoredLayout:
     """Return the image of the layout or archive ``path``; bring it into the store if it ``loads``.
 
+    ``in_place``: if the store has not all of it, its layers stay in the layout, where they can.
     Of many processes that ask for the same image, one reads it, and the others wait.  Raises
     ArchiveError and SundogError.
     """
@@ -63,16 +74,24 @@ def stored_layout(
         _let_settle(known)
         known = _look(path, tag)
         is_settled = time.time_ns() - known.changed >= _SETTLED
-        name = _recorded(store, known)
-        if name is not None:  # another process was faster
-            return StoredLayout(name, is_there=True)
+        for each in (known, _look(path, tag, in_place=True))[: 1 + in_place]:
+            name = _recorded(store, each)
+            if name is not None:  # another process was faster
+                return StoredLayout(name, is_there=True)
         source = os.fsdecode(path)
         found = FoundImage.find(store, source, source, os.fsdecode(tag), platform=platform)
         name = canonical_name(_name(found.image))
         is_there = _has(store, name)
+        bring: BringLayers = load_layers
+        in_place = in_place and not is_there and _stays(found, report)
+        if in_place:
+            known = _look(path, tag, in_place=True)
+            bring = place_layers
+            name = canonical_name(name_in_place(path, name.partition("@")[2]))
+            is_there = _has(store, name)
         if not is_there and loads:
             report.info(f"loading image:   {name}")
-            image = found.load(report)
+            image = found.load(report, bring)
             store.images.put(
                 replace(image, reference=name, typed=name, origin=f"ch-run of {source}")
             )
@@ -82,11 +101,19 @@ def stored_layout(
         return StoredLayout(name, is_there)
 
 
-def _look(path: bytes, tag: bytes) -> KnownLayout:
+def _look(path: bytes, tag: bytes, *, in_place: bool = False) -> KnownLayout:
     try:
-        return KnownLayout(path, tag)
+        return KnownLayout(path, tag, in_place=in_place)
     except OSError as error:
         raise kernel_error("open", path, error.errno or 0) from None
+
+
+def _stays(found: FoundImage, report: Report) -> bool:
+    """Tell whether the layers of an image can stay in its layout."""
+    why = why_not_in_place(found.store, found.members)
+    if why:
+        report.warning(f"the image is taken whole: {why}")
+    return not why
 
 
 def _let_settle(known: KnownLayout) -> None:

@@ -100,12 +100,13 @@ class BlobRanges:
     def open(self, start: int, end: int, attempt: int = 0) -> BlobPart:
         """Return the bytes from ``start`` to before ``end``.
 
-        The attempt 0 asks the first place, the attempt 1 the next one.  Raises RegistryError: one
-        that ``may_pass``, or that of the last place.
+        The attempt 0 asks the first place, the attempt 1 the next one, or whichever after it sends
+        parts.  Raises RegistryError: one that ``may_pass``, or that of the last place.
         """
+        turn = attempt % len(self.places)
         while True:
             usable = self.usable()
-            place = usable[attempt % len(usable)]
+            place = next((each for each in self.places[turn:] if each.fault is None), usable[0])
             try:
                 return BlobPart(_opened(place, self.descriptor, start, end), place)
             except RegistryError as error:

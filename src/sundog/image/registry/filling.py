@@ -295,7 +295,7 @@ class Filling:
             start, end = run.start * LAZY_BLOCK, sum(layer.here.extent(run[-1]))
             attempt = layer.attempt(run.start)
             try:
-                if attempt and attempt >= len(layer.ranges.usable()):
+                if attempt >= len(layer.ranges.places):
                     raise ProtocolError(f"{layer.host} sends wrong bytes")
                 part = layer.ranges.open(start, end, attempt + failures)
             except RegistryError:

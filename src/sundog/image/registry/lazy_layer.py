@@ -55,6 +55,7 @@ class LazyLayer:
         places = [BlobPlace(session.client(endpoint)) for endpoint in remote.endpoints]
         self.ranges = BlobRanges(self.source.descriptor, places)
         self.discards: dict[int, int] = {}
+        self._rounds = 0  # how often all of it was here, and was wrong
         self.host = remote.endpoints[-1].host
         self._directory = directory
         self._file = os.open(directory + LAYER_FILE, os.O_RDWR | os.O_CLOEXEC)
@@ -125,8 +126,11 @@ class LazyLayer:
             with open(path, "rb") as file:
                 VerifiedReader.of_blob(file, descriptor).drain()
         except ContentMismatch as error:
+            # Nobody knows whose bytes were wrong: next time, all come from one place again.
+            self._rounds += 1
             for block in range(self.here.count):
-                self.discard(block)
+                self.here.note(block, here=False)
+                self.discards[block] = self._rounds
             error.message = f"{self.host}: {error.message}"
             raise
         try:

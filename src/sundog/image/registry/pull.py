@@ -8,7 +8,6 @@ has: if the tag has not moved, one request is all.  The image gets its name when
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 
 from sundog.base.record.lazy_layer import is_incomplete, is_refused
@@ -16,7 +15,7 @@ from sundog.base.record.names import canonical_name
 from sundog.errors import NotInStorage, RegistryError, StoreError
 from sundog.image.oci.platform import Platform
 from sundog.image.store.image_files import Image
-from sundog.runtime.fuse.device import FUSE_DEVICE
+from sundog.image.transfer.hindrance import hindrance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,11 +113,7 @@ def _complete(store: Store, session: Session, image: Image, report: Report) -> N
 
 def _possible(store: Store, options: PullOptions, report: Report) -> PullOptions:
     """Return ``options``, without ``lazy`` where nothing could show such layers."""
-    why = ""
-    if options.lazy and store.driver.name != "overlay":
-        why = f"the storage driver is {store.driver.name}"
-    elif options.lazy and not os.access(FUSE_DEVICE, os.R_OK | os.W_OK):
-        why = "this user may not open /dev/fuse"
+    why = hindrance(store) if options.lazy else ""
     if why:
         report.warning(f"the image is pulled whole: {why}")
         options = replace(options, lazy=False)

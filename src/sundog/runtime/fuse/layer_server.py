@@ -11,7 +11,7 @@ import os
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
 from sundog.base.record.layer_path import SHOWN, is_in_file
-from sundog.base.record.lazy_layer import is_incomplete
+from sundog.base.record.lazy_layer import check_place, is_incomplete
 from sundog.errors import FuseRefused, SundogError
 from sundog.runtime.fuse.device import mount_fuse
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, LAYERS, READY
@@ -106,3 +106,13 @@ def enter_with(trees: Iterable[bytes], enter: Callable[[], None]) -> None:
     enter()
     if server is not None:
         server.show()
+        _check_places(trees)
+
+
+def _check_places(trees: Iterable[bytes]) -> None:
+    """Raise StoreError if one of ``trees`` is of a blob in a layout that can't be read now."""
+    for tree in trees:
+        try:
+            os.stat(tree)
+        except OSError:
+            check_place(tree.rpartition(b"/")[0])

@@ -16,6 +16,9 @@ from __future__ import annotations
 import os
 
 from sundog.base.cpython import allocate_lock, start_new_thread
+from sundog.base.kernel.files import Closing, open_regular
+from sundog.base.kernel.mounts import RESOLVE_BENEATH
+from sundog.base.record.lazy_layer import LAYER_PLACE
 from sundog.errors import SundogError
 from sundog.runtime.fuse.channel import Channel
 from sundog.runtime.fuse.concurrent import ConcurrentService
@@ -123,6 +126,12 @@ def _lazy_opener() -> Callable[[int], Blob]:
 
     def open_lazy(directory: int) -> Blob:
         nonlocal fetcher
+        place = open_regular(directory, LAYER_PLACE[1:], RESOLVE_BENEATH)
+        if place >= 0:
+            from sundog.runtime.fuse.placed_blob import PlacedBlob  # noqa: PLC0415 - likewise
+
+            with Closing(directory), Closing(place):
+                return PlacedBlob(directory, place)
         from sundog.runtime.fuse.lazy_blob import LazyBlob  # noqa: PLC0415 - few layers need it
 
         blob = LazyBlob(directory, fetcher)

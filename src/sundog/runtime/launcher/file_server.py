@@ -16,7 +16,7 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, kernel_error, printable
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.layer_path import LAYER_TREE
-from sundog.base.record.lazy_layer import check_refused
+from sundog.base.record.lazy_layer import check_place, check_refused
 from sundog.base.record.stack import unpack_command
 from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, Bind
@@ -115,6 +115,7 @@ class FileServer:
                 os.stat(place + b"/layers/" + layer + LAYER_TREE)
             except OSError as error:
                 check_refused(place + b"/layers/" + layer)
+                check_place(place + b"/layers/" + layer)
                 raise SundogError(
                     f"can't read layer {printable(layer)} of {printable(store)}: {error.strerror}",
                     "a file there is damaged: delete the image; then pull or build it again",

@@ -32,13 +32,20 @@ if TYPE_CHECKING:
 
 _LOADER_MODULE = b"sundog.front.cli.layout_loader"
 _LOAD_IMAGE, _LOOK_ONLY = b"load", b"look"  # what the child is to do
+_LAZY = b"lazy"
 
 
 def use_layout(
-    line: CommandLine, storage: bytes, environment: Environment, messages: Messages
+    line: CommandLine,
+    storage: bytes,
+    environment: Environment,
+    messages: Messages,
+    *,
+    is_lazy: bool,
 ) -> None:
     """Replace the image of ``line``, which has a prefix, by the name of its image in ``storage``.
 
+    ``is_lazy``: the layers of a layout stay there.
     A name in storage, or a file whose name begins with the prefix, stays as it is.  With --dry-run,
     the function loads nothing.  Raises SundogError, OSError, and Finished if --dry-run has nothing
     more to tell.
@@ -57,9 +64,11 @@ def use_layout(
         )
     path = absolute(path)
     name = _recorded_name(path, tag, storage)
+    if name is None and is_lazy:
+        name = _recorded_name(path, tag, storage, in_place=True)
     if name is None:
         action = _LOOK_ONLY if line.dry else _LOAD_IMAGE
-        words = [storage, path, tag, b"%d" % messages.verbosity, action]
+        words = [storage, path, tag, b"%d" % messages.verbosity, action, _LAZY if is_lazy else b""]
         name, is_loaded = ask_for_image(_LOADER_MODULE, words, environment, shown)
         if line.dry and not is_loaded:
             text = f"load {shown} into the storage directory as {printable(name)}\n"
@@ -76,14 +85,16 @@ def _split_tag(place: bytes) -> tuple[bytes, bytes]:
     return (path, tag) if colon and not exists(place) else (place, b"")
 
 
-def _recorded_name(path: bytes, tag: bytes, storage: bytes) -> bytes | None:
+def _recorded_name(
+    path: bytes, tag: bytes, storage: bytes, *, in_place: bool = False
+) -> bytes | None:
     """Return the name of the image if the layout has a record in the user's own storage."""
     found = private_storage(storage)
     if found.directory < 0:
         return None
     with Closing(found.directory):
         try:
-            known = KnownLayout(path, tag)
+            known = KnownLayout(path, tag, in_place=in_place)
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             with Closing(os.open(found.at(known.place), flags)) as fd:
                 name = known.unpack(os.read(fd, LAYOUT_RECORD_LIMIT))

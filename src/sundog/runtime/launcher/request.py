@@ -147,21 +147,22 @@ class Request:
         ``line`` gets the image's name there.  Raises SundogError if the image must not run.
         """
         path = absolute(self._storage).rstrip(b"/") or b"/"
+        is_lazy = self._is_lazy()
         if self.word.startswith(_LAYOUT_PREFIXES):
             from sundog.runtime.launcher.layout import use_layout
 
-            use_layout(self.line, path, self.environment, self.messages)
+            use_layout(self.line, path, self.environment, self.messages, is_lazy=is_lazy)
         usual = usual_storage(self.environment, self.holding)
         storage = choose_storage(self.line, path, usual)
-        if self._wants_pull(storage):
+        if is_lazy and self._is_nowhere(storage):
             from sundog.runtime.launcher.lazy_image import pull_image
 
             pull_image(self.line, path, self.environment)
             storage = choose_storage(self.line, path, usual)
         return storage
 
-    def _wants_pull(self, storage: Storage) -> bool:
-        """Tell whether --lazy is given, or $CH_RUN_LAZY set, for an image that is nowhere.
+    def _is_lazy(self) -> bool:
+        """Tell whether --lazy is given, or $CH_RUN_LAZY set.
 
         What fetches the rest of an image learns how.  Raises SundogError.
         """
@@ -172,8 +173,12 @@ class Request:
                 return False
             way = lazy_way(way, "$CH_RUN_LAZY")
         environ[LAZY_VARIABLE] = way
+        return way != _NOT_LAZY
+
+    def _is_nowhere(self, storage: Storage) -> bool:
+        """Tell whether the image is a name, and neither here nor in a shared store."""
         word = self.line.operands[0]
-        if way == _NOT_LAZY or self.line.image.container or image_name(word) is None:
+        if self.line.image.container or image_name(word) is None:
             return False
         if is_stored_name(word, storage) or exists(word):
             return False

@@ -1,0 +1,195 @@
+"""Layers that are used before they are here: a table of contents is enough for a start.
+
+A layer that has no table is brought whole.  Layers are made bottom first, because a layer may need
+to know what is below it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, link_tree
+from sundog.base.record.lazy_layer import LAYER_HERE, is_incomplete, is_refused
+from sundog.errors import ArchiveError, RegistryError
+from sundog.image.layer.blob_layer import write_blob_layer
+from sundog.image.layer.blob_tables import read_table, table_digest
+from sundog.image.layer.gzip_index import read_gzip_index
+from sundog.image.store.gzip_indexes import mapped
+from sundog.image.store.layer_ids import blob_layer_id
+from sundog.image.store.layer_info import LayerInfo
+from sundog.image.transfer.layers import Unpackers, pull_layers
+from sundog.image.transfer.packing import is_marked
+from sundog.image.transfer.present import blob_key, present_layers, tree_ids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Protocol
+
+    from sundog.image.layer.blob_tables import BlobTable, Read
+    from sundog.image.layer.gzip_index import GzipTable
+    from sundog.image.oci.descriptor import Descriptor
+    from sundog.image.store.layer_ids import LayerId
+    from sundog.image.store.store import Store
+    from sundog.image.transfer.layers import RemoteLayer
+    from sundog.image.transfer.present import TreeIds
+    from sundog.image.transfer.report import Report
+
+    class Origin(Protocol):
+        """The place of the blobs of an image."""
+
+        @property
+        def whole_limit(self) -> int:
+            """The size in bytes up to which a layer is brought whole."""
+
+        @property
+        def key(self) -> str:
+            """The rest of what determines the IDs of layers that are not here; it may be ""."""
+
+        def reader(self, blob: Descriptor) -> Read:
+            """Return what reads parts of a blob; it raises ArchiveError and RegistryError."""
+
+        def notes(self, layer: RemoteLayer) -> Mapping[bytes, bytes]:
+            """Return the files of the layer's directory that say where the rest is."""
+
+        def whole(self, layer: RemoteLayer) -> RemoteLayer:
+            """Return the layer as it is to be brought whole."""
+
+
+@dataclass(frozen=True)
+class LazyLayers:
+    """The layers of an image on their way from ``origin`` into ``store``.
+
+    ``tell`` gets the layers that are brought whole, and why, for one line to the user.
+    """
+
+    store: Store
+    origin: Origin
+    report: Report
+    tell: Callable[[str], None]
+
+    def bring(self, layers: Sequence[RemoteLayer]) -> list[LayerId]:
+        """Bring ``layers``, bottom first, into the store and return their IDs.
+
+        Raises what ``pull_layers`` raises.
+        """
+        stack = _Stack(self.store, self.origin, self.report, len(layers))
+        reasons: list[str] = []
+        for number, layer in enumerate(layers, 1):
+            found, is_here = stack.find(layer)
+            why = "" if found else self._reason(layer.descriptor)
+            if not found and not why:
+                stack.pull()
+                try:
+                    found = self._begin(layer, stack.trees(layer), stack.identities)
+                except (ArchiveError, RegistryError) as error:
+                    why = error.message
+            reasons.append(why)
+            if found and not is_here:
+                stack.add(found)
+                digest = layer.descriptor.digest.encoded[:7]
+                self.report.info(f"layer {number}/{len(layers)}: {digest}: comes when it is read")
+            else:
+                stack.whole.append(layer if found else self.origin.whole(layer))
+        named = [f"{number} ({why})" for number, why in enumerate(reasons, 1) if why]
+        if named:
+            self.tell(f"layer {', '.join(named)}")
+        stack.pull()
+        return stack.identities
+
+    def _reason(self, blob: Descriptor) -> str:
+        """Return why a layer is brought whole, "" if it need not be."""
+        if blob.size <= self.origin.whole_limit:
+            return "small"
+        return "" if blob_key(self.store, blob) else "no table of contents"
+
+    def _begin(self, layer: RemoteLayer, trees: TreeIds, below: Sequence[LayerId]) -> LayerId:
+        """Put a layer into the store of which the table alone is here; return its ID.
+
+        Raises ArchiveError, RegistryError and OSError.
+        """
+        store, blob = self.store, layer.descriptor
+        draft = store.scratch.new()
+        try:
+            table = self._table(blob, draft)
+            made = write_blob_layer(draft, table, store.layers.paths(below))
+            key = _with_origin(f"{blob.digest} {table.digest}", self.origin)
+            identity = blob_layer_id(trees[made.needs_below], key)
+            if is_refused(store.layers.directory(identity)):
+                raise ArchiveError("its table of contents is not true")
+            link_tree(draft, identity.encode())
+            files = {LAYER_FILE: b"", LAYER_HERE: b"", **self.origin.notes(layer)}
+            for name, data in files.items():
+                with open(draft + name, "xb") as file:
+                    file.write(data)
+            os.truncate(draft + LAYER_FILE, blob.size)
+        except (ArchiveError, RegistryError):
+            store.scratch.dispose(draft)
+            raise
+        # Nobody has checked yet which tar it is: the diff_id is not noted.
+        info = LayerInfo(root_opaque=made.root_opaque, size=made.size, unrecorded=is_marked(blob))
+        return store.layers.add(draft, identity, info)
+
+    def _table(self, blob: Descriptor, draft: bytes) -> BlobTable | GzipTable:
+        """Return the table of ``blob``; ``draft`` gets the index of one that is a gzip.
+
+        Raises ArchiveError, RegistryError and OSError.
+        """
+        if table_digest(blob):
+            return read_table(blob, self.origin.reader(blob))
+        self.store.gzip_indexes.copy(blob.digest, draft + LAYER_SPANS)
+        with mapped(draft + LAYER_SPANS) as index:
+            return read_gzip_index(index, blob.size)
+
+
+class _Stack:
+    """The layers of an image that are in the store, and those to be brought whole on top of them.
+
+    ``count`` is the number of all layers.
+    """
+
+    def __init__(self, store: Store, origin: Origin, report: Report, count: int) -> None:
+        self.identities: list[LayerId] = []
+        self.whole: list[RemoteLayer] = []
+        self._under: list[str] = []  # what determines each of them: see ``tree_ids``
+        self._store = store
+        self._origin = origin
+        self._report = report
+        self._count = count
+
+    def trees(self, layer: RemoteLayer) -> TreeIds:
+        """Return the IDs of ``layer`` on top of all others."""
+        return tree_ids([layer.diff_id], [*self._under, *(each.diff_id for each in self.whole)])[0]
+
+    def find(self, layer: RemoteLayer) -> tuple[LayerId, bool]:
+        """Return the ID by which the store has ``layer``, or "", and whether all of it is here."""
+        keys = [_with_origin(blob_key(self._store, layer.descriptor), self._origin)]
+        (found,) = present_layers(self._store, [self.trees(layer)], keys, takes_incomplete=True)
+        is_here = found and not is_incomplete(self._store.layers.directory(found))
+        return found, bool(is_here)
+
+    def add(self, layer: LayerId) -> None:
+        """Put a layer on top that is not all here."""
+        self.pull()
+        self.identities.append(layer)
+        self._under.append(layer)
+
+    def pull(self) -> None:
+        """Bring those that are to be brought whole."""
+        if not self.whole:
+            return
+        with Unpackers() as unpackers:
+            self.identities += pull_layers(
+                *(self._store, self.whole, unpackers, self._report),
+                below=self.identities,
+                under=self._under,
+                count=self._count,
+            )
+        self._under += [layer.diff_id for layer in self.whole]
+        self.whole = []
+
+
+def _with_origin(key: str, origin: Origin) -> str:
+    """Return ``key``, which determines a layer, with that of ``origin``."""
+    return f"{key} {origin.key}" if key and origin.key else key
