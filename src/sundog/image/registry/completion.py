@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+from queue import SimpleQueue
 
 from sundog.base.record.lazy_layer import check_refused, is_incomplete
+from sundog.image.layer.threads import taken
 from sundog.image.registry.filling import Filling
 from sundog.image.registry.lazy_layer import LazyLayer
 from sundog.image.transfer.backoff import ATTEMPTS
@@ -41,12 +42,16 @@ def complete_layers(
         return
     left = sum(layer.here.size - layer.here.bytes_here() for layer in opened)
     transfer = report.transfer("the rest of the image", "downloading", left)
-    listener = _Listener(len(opened), transfer, report)
+    listener = _Listener(transfer, report)
     filling = Filling(listener, fills=True, attempts=ATTEMPTS)
+    error = None
     try:
         for number, layer in enumerate(opened):
             filling.add(number, layer)
-        listener.over.wait()
+        for _ in opened:
+            error = taken(listener.ends)
+            if error is not None:
+                break
     except BaseException:  # an interruption: threads may wait for a silent registry
         filling.stop(waits=False)
         raise
@@ -55,18 +60,15 @@ def complete_layers(
     filling.stop()
     for layer in opened:
         layer.close()
-    if listener.error is not None:
-        raise listener.error
+    if error is not None:
+        raise error
 
 
 class _Listener:
-    """Waits for the end of ``count`` layers, or the first error."""
+    """Shows what comes; ``ends`` gets an item for each layer that ends: its error, or None."""
 
-    def __init__(self, count: int, transfer: Transfer, report: Report) -> None:
-        self.over = threading.Event()
-        self.error: Exception | None = None
-        self._left = count
-        self._lock = threading.Lock()
+    def __init__(self, transfer: Transfer, report: Report) -> None:
+        self.ends: SimpleQueue[Exception | None] = SimpleQueue()
         self._transfer = transfer
         self._report = report
 
@@ -86,8 +88,4 @@ class _Listener:
 
     def ended(self, layer: int, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
         """See ``Listener``."""
-        with self._lock:
-            self._left -= 1
-            self.error = self.error or error
-            if error is not None or not self._left:
-                self.over.set()
+        self.ends.put(error)

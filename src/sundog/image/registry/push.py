@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sundog.errors import ProtocolError, RegistryError, UsageError
-from sundog.image.layer.threads import started
+from sundog.image.layer.threads import started, taken
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.index import Index
@@ -202,7 +202,7 @@ class Pushing:
         try:
             threads += [started(work_off) for _ in range(min(_SENDERS, len(jobs)))]
             for _ in jobs:
-                if (error := done.get()) is not None:
+                if (error := taken(done)) is not None:
                     raise error
         finally:
             self._cancelled.set()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from sundog.base.record.layer_path import LayerPath
 from sundog.errors import ArchiveError, DigestMismatch, SundogError
 from sundog.image.layer.limits import Meter
-from sundog.image.layer.threads import started
+from sundog.image.layer.threads import started, taken
 from sundog.image.store.layer_info import LayerBlob
 from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived, CompleteLayers
 from sundog.image.transfer.backoff import ATTEMPTS
@@ -350,7 +350,7 @@ def _completed(job: _Job, events: queue.SimpleQueue[_Event]) -> Arrived:
     better message, and it comes at the blob's end.
     """
     while not (job.fetched and job.unpacked):
-        event = events.get()
+        event = taken(events)
         match event.result:
             case None:
                 event.job.fetched = True
