@@ -24,8 +24,8 @@ STARTS = 200
 
 CONFIGURED = r"""
 FROM debian
-RUN apt-get -q update && { apt-get install -qy base-passwd && apt-get install -qy '?essential' apt; } \
-    >/log 2>&1 || { tail /log; exit 1; }
+RUN { apt-get -q update && apt-get install -qy base-passwd; } >/log 2>&1 || { tail /log; exit 1; }
+RUN apt-get install -qy '?essential' apt >/log 2>&1 || { tail /log; exit 1; }
 RUN apt-get install -qy --no-install-recommends openssh-server gcc libc6-dev libcap2-bin \
     >/log 2>&1 || { tail /log; exit 1; }
 """
