@@ -268,7 +268,7 @@ static void make_container(const struct image *image, const struct options *opti
         const char *usual = JOINED("/run/user/", decimal(uid));
         if (runtime && !equal(runtime, usual)) hide(JOINED(runtime, "/" RUNTIME_NAME), ".");
         hide(JOINED(usual, "/" RUNTIME_NAME), ".");
-        hide(records, RECORD_NAME);
+        hide(records, ".");
     }
     for (EACH_OPERATION) {
         if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL

@@ -324,7 +324,8 @@ def test_the_storage_of_the_account(
 @pytest.mark.parametrize("start", STARTS)
 def test_the_common_start_covers_nothing(start: str, box: Box, tmp_path: Path) -> None:
     """It takes no mount more; a bind takes one for each directory."""
-    variables = {os.fsencode(name): os.fsencode(value) for name, value in box.environment.items()}
+    variables = dict(os.environb)
+    variables |= {os.fsencode(key): os.fsencode(box.environment[key]) for key in box.environment}
     places = own_places(os.fsencode(box.box / "storage"), variables)
     tmpfs = {}
     for options in ("-t", "-t -b@BOX@/shown:/mnt/1"):

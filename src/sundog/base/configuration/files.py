@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import suppress
 
 from sundog.base.configuration.compiled import RECORD_LIMIT, pack_record
 from sundog.base.configuration.keys import ADDING, KEYS
@@ -57,6 +58,9 @@ def read_level(level: Level, warnings: list[str], *, write: bool = False) -> Sai
         paths += parts
     before = len(warnings)
     said = _read_files(paths, level, warnings)
+    if level.is_users:  # what is there no container makes: see ``storage.own_places``
+        with suppress(OSError):
+            os.makedirs(os.path.dirname(level.record), 0o700, exist_ok=True)
     if len(warnings) == before and (write or (level.is_users and _are_settled(stamps, began))):
         try:
             _write_record(level, pack_record(stamps, said))
@@ -89,8 +93,6 @@ def _write_record(level: Level, data: bytes) -> None:
     """Write the record of a level.  Raises OSError."""
     if len(data) > RECORD_LIMIT:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    if level.is_users:
-        os.makedirs(os.path.dirname(level.record), 0o700, exist_ok=True)
     replace_file(level.record, data, mode=0o600 if level.is_users else 0o644)
 
 

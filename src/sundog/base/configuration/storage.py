@@ -15,7 +15,6 @@ import os
 
 from sundog.base.configuration.holding import read_configuration
 from sundog.base.configuration.keys import STORAGE_PLACES
-from sundog.base.configuration.level import RECORD_NAME
 from sundog.base.configuration.templates import place_for
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import (
@@ -117,7 +116,7 @@ def own_places(
     marks = dict.fromkeys((storage, *named, _unconfigured(environment)), STORAGE_VERSION)
     for runtime in (environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()):
         marks[runtime and runtime + b"/" + RUNTIME_NAME] = b"."
-    marks[user_records(environment)] = RECORD_NAME
+    marks[user_records(environment)] = b"."
     return [
         path for path in marks if path.startswith(b"/") and _is_there(path + b"/" + marks[path])
     ]
