@@ -98,8 +98,8 @@ static int is_shown_wide(struct wide_status *found, unsigned mask)
 
 /* A failure is as true as a file without a record.  But no look counts while a record is made: the
  * file may have been made for another user.  Then the supervisor is asked, which makes the record
- * first.  It may see no file yet and leave the call to the kernel, which then finds the file.  So
- * this asks again if root seems to be the owner, and a record was made meanwhile. */
+ * first.  It may see a file of root's and leave the call to the kernel, which then finds the next
+ * file.  So this asks again if root seems to be the owner, and a record was made meanwhile. */
 #define LOOK(to, is_right, quick, slow) \
     do { \
         long result; \

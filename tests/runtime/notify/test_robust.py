@@ -33,6 +33,12 @@ def test_a_file_that_another_user_makes_is_never_roots(
     assert busybox.sh(script, *options) == "0 wrong\n"
 
 
+def test_the_first_file_of_another_user_is_never_roots(busybox: Container) -> None:
+    """Its name was looked for before there was another user, and the kernel may look later."""
+    shown = [busybox.sh("mkdir -p w; chmod 777 w; cd w; exec stress first") for _ in range(4)]
+    assert shown == ["0 wrong\n"] * 4
+
+
 def test_starts_of_set_id_programs_among_signals(busybox: Container) -> None:
     """Each is told that it is one, or its execve fails; nothing waits, and no process is left."""
     made = (

@@ -1,10 +1,11 @@
-/* stress signals | children COUNT | prodded SIGNAL | narrow SIGNAL | made COUNT | starts COUNT SET_ID BAD | short COUNT | bomb SECONDS: try to exhaust a supervisor; print
+/* stress signals | children COUNT | prodded SIGNAL | narrow SIGNAL | made COUNT | first | starts COUNT SET_ID BAD | short COUNT | bomb SECONDS: try to exhaust a supervisor; print
  * all errors.
  *
  * Run it in an empty directory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -107,6 +109,49 @@ static int made(unsigned count)
     while (wait(NULL) > 0)
         ;
     fprintf(stderr, "%u seen\n", all->seen);
+    printf("%u wrong\n", all->wrong);
+    return all->wrong != 0;
+}
+
+/* That is true of the first file, too, though it was looked for before there was another user.
+ * The three processes that look are idle ones on a processor with others that never sleep. */
+static int first(void)
+{
+    volatile struct { unsigned over, turns[6], wrong; } *all;
+    struct sched_param none = {0};
+    struct stat st;
+    cpu_set_t there, elsewhere;
+    int processor = sched_getcpu();
+    sched_getaffinity(0, sizeof elsewhere, &elsewhere);
+    CPU_CLR(processor, &elsewhere);
+    CPU_ZERO(&there);
+    CPU_SET(processor, &there);
+    all = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int at = 0; at < 6; at++) {
+        int looks = at < 3;
+        if (fork())
+            continue;
+        if (sched_setaffinity(0, sizeof there, &there) ||
+            (looks && syscall(SYS_sched_setscheduler, 0, SCHED_IDLE, &none))) /* musl has none */
+            all->wrong = 99;
+        while (!all->over) {
+            if (looks && lstat("x", &st) == 0 && st.st_uid != 104)
+                __sync_fetch_and_add(&all->wrong, 1);
+            all->turns[at]++;
+        }
+        _exit(0);
+    }
+    sched_setaffinity(0, sizeof elsewhere, &elsewhere); /* there may be none */
+    for (int at = 0; at < 6; at++)
+        while (!all->turns[at])
+            usleep(100);
+    if (setuid(104))
+        return 1;
+    close(open("x", O_CREAT | O_WRONLY, 0644));
+    all->over = 1;
+    while (wait(NULL) > 0)
+        ;
+    unlink("x"); /* a further container begins without a record */
     printf("%u wrong\n", all->wrong);
     return all->wrong != 0;
 }
@@ -281,6 +326,8 @@ int main(int argc, char **argv)
         return narrow_handler(atoi(argv[2]));
     if (argc == 3 && strcmp(argv[1], "made") == 0)
         return made(strtoul(argv[2], NULL, 10));
+    if (argc == 2 && strcmp(argv[1], "first") == 0)
+        return first();
     if (argc == 5 && strcmp(argv[1], "starts") == 0)
         return secure_starts(strtoul(argv[2], NULL, 10), argv[3], argv[4]);
     if (argc == 2 && strcmp(argv[1], "secure") == 0)

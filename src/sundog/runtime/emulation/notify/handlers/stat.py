@@ -4,9 +4,8 @@ Three of four calls in a build end here, and few of the files have a record.  Th
 one stat(2) of its own, and leaves the call to the kernel if the file has no record, the user of the
 container owns it, and it is not in a /proc.
 
-It does not leave a call to the kernel that finds no file, once there is another user.  Before the
-kernel looks, the supervisor may have made the file for that user, and the kernel would show it as
-root's.
+It does not leave a call to the kernel that finds no file.  Before the kernel looks, the supervisor
+may have made the file for another user, and the kernel would show it as root's.
 """
 
 from __future__ import annotations
@@ -134,13 +133,13 @@ class StatHandlers:
     def _seems_true(self, thread: int, location: bytes, flags: int) -> bool:
         """Look at a file; tell whether at first sight the kernel's own answer is right.
 
-        Raises Refused if there is no file, and the supervisor may make it for another user.
+        Raises Refused if there is no file.
         """
         inode = self._find_inode(location, flags)
         checks = self._access is not None and self._access.user(thread) is not None
         if checks and not is_place(location):
             return False  # the caller may not be allowed to look
-        if inode < 0 and self._is_shared() and not is_place(location):
+        if inode < 0 and not is_place(location):
             if self._lookup.is_missing(location):
                 raise Refused(errno.ENOENT)
             return False
@@ -154,11 +153,6 @@ class StatHandlers:
             and not names_own(location)
             and (self._volumes is None or self._device[0] == self._volumes.root_device)
         )
-
-    def _is_shared(self) -> bool:
-        """Tell whether a file may already belong to another user than root."""
-        state = self._state
-        return bool(self._by_inode) or len(state.tags.table) > 1 or state.records.may_inherit
 
     def _found(self, thread: int, location: bytes, flags: int) -> tuple[bytes, Record | None]:
         """Return the place of a file, and what stat(2) says of it; None if the kernel is right.
