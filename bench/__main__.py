@@ -31,6 +31,7 @@ from bench import (
     convert,
     emulation,
     floor,
+    foreign,
     growth,
     inputs,
     jobs,
@@ -64,7 +65,7 @@ PEERS = (
 )  # fmt: skip
 NEEDS = (
     "busybox-static", "dpkg-dev", "e2fsprogs", "gcc", "git", "gzip", "libarchive-tools",
-    "linux-libc-dev", "mount", "musl-tools", "squashfs-tools", "strace", "uidmap",
+    "linux-libc-dev", "mount", "musl-tools", "qemu-user", "squashfs-tools", "strace", "uidmap",
 )  # fmt: skip
 
 
@@ -141,6 +142,7 @@ PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "builds": building,
     "registries": registries,
     "jobs": jobs.measure,
+    "foreign": foreign.measure,
     "shared-cache": shared_cache.measure,
     "emulation": root_emulation,
     "many": many.measure,
