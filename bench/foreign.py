@@ -65,7 +65,8 @@ def measure(bench: Bench, results: Results) -> None:
     sundog = Sundog("sundog", bench, bench.place / "storage-foreign")
     buildah = ForeignBuildah("buildah", bench, bench.place / "storage-foreign-buildah")
     commands: dict[str, tuple[Tool, list[str]]] = {}
-    for tool, forces in ((sundog, LIMITS), (buildah, {"": 0.0})):
+    tools: dict[Tool, tuple[str, ...]] = {sundog: tuple(LIMITS), buildah: ("",)}
+    for tool, forces in tools.items():
         bench.run(tool.importing(configured), tool.environment)
         dockerfile = _dockerfile(bench, f"foreign-{tool.name}", INSTALL.format(base=tool.base))
         for force in forces:
