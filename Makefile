@@ -74,7 +74,8 @@ configurations: python
 
 kills: python
 	@SUNDOG_KILLS=100 SUNDOG_STAGE_KILLS=200 SUNDOG_CUTS=60 SUNDOG_NODE_ROUNDS=8 $(RUN) scripts.check -- -s \
-	    tests/image/pull/test_kills.py tests/image/registry/test_kills.py tests/image/store/test_kills.py \
+	    tests/image/pull/test_kills.py tests/image/registry/test_kills.py \
+	    tests/image/registry/test_lazy_images.py tests/image/store/test_kills.py \
 	    tests/image/store/test_power_cuts.py tests/image/builder/test_failures.py \
 	    tests/image/builder/test_notify_changes.py tests/image/builder/test_together.py tests/image/builder/test_jobs.py \
 	    tests/image/shared_store/test_two_nodes.py -k 'kill or cut' $(ARGS)

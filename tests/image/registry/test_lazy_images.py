@@ -4,22 +4,26 @@ import gzip
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import threading
+import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from sundog.base.kernel.process import PR_SET_CHILD_SUBREAPER, prctl
 from sundog.base.record.span_table import SPAN, SPANS_HEAD, SpanTable
 from sundog.image.layer.blob_tables import unpacked_frame
 from sundog.image.layer.compressing import ZstdFrames
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
-from tests.conftest import Runner, command, runner, skip_needs_root, until
+from tests.conftest import KILLS, Runner, command, runner, skip_needs_root, until
 from tests.image.convert.blobs import NOISE, chunked, forged, large_tars
 from tests.image.registry.servers import InProcessRegistry, part_of
 
@@ -348,6 +352,37 @@ def silent(registry: InProcessRegistry) -> Generator[threading.Event]:
         over.set()
 
 
+@pytest.fixture
+def subreaper() -> Generator[None]:
+    """Make the servers that a test starts descendants of this process."""
+    prctl(PR_SET_CHILD_SUBREAPER, b"", 1)
+    yield
+    prctl(PR_SET_CHILD_SUBREAPER, b"", 0)
+
+
+def serving() -> set[int]:
+    """Return the servers of layers, and what fetches for them, that descend from this process."""
+    parents, found = {}, set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            name, _, rest = (entry / "stat").read_text().rpartition(")")
+            state, parent = rest.split()[:2]
+            parents[int(entry.name)] = int(parent)
+            if state == "Z" and int(parent) == os.getpid() and "(sundog-f" in name:
+                os.waitpid(int(entry.name), 0)  # an orphan
+            elif "(sundog-f" in name:
+                found.add(int(entry.name))
+    return {one for one in found if os.getpid() in ancestors(one, parents)}
+
+
+def ancestors(process: int, parents: dict[int, int]) -> list[int]:
+    """Return the ancestors of a process, its parent first."""
+    found = []
+    while process := parents.get(process, 0):
+        found.append(process)
+    return found
+
+
 def own_servers() -> set[int]:
     """Return the processes that serve layers to this user's containers."""
     found = set()
@@ -409,6 +444,37 @@ def test_a_killed_server(lazy: Lazy, monkeypatch: pytest.MonkeyPatch) -> None:
         assert process.returncode != 0
     lazy.image("pull", lazy.name)  # nothing is damaged
     assert lazy.run("sha256sum", "/noise").split()[0] == hashlib.sha256(NOISE).hexdigest()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("subreaper")
+def test_kills_at_any_moment(lazy: Lazy) -> None:
+    right = {hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])}
+    chance = random.Random(seed := random.randrange(1 << 32))
+    print(f"seed {seed}")
+    longest, killed = 1.0, Counter[str]()
+    for number in range(KILLS):
+        if number % 5 == 0:  # else it goes on with what is here
+            lazy.image("delete", lazy.name, check=False)
+            lazy.image("pull", "--lazy", lazy.name)
+        begun = time.monotonic()
+        with started(lazy, "sha256sum", "/noise", "/more") as process:
+            time.sleep(chance.uniform(0, longest))
+            with suppress(OSError):  # it may have ended
+                victim = chance.choice([process.pid, *serving()])
+                killed[Path(f"/proc/{victim}/comm").read_text().strip()] += 1
+                os.kill(victim, signal.SIGKILL)
+            printed, _ = process.communicate(timeout=120)
+        longest = max(0.2, time.monotonic() - begun)
+        assert {line.split()[0] for line in printed.splitlines() if line[64:66] == "  "} <= right
+        until(lambda: not serving(), "what serves ends with its container")
+    print(killed)
+    lazy.image("pull", lazy.name)
+    printed = lazy.run("sha256sum", "/noise", "/more")
+    assert {line.split()[0] for line in printed.splitlines()} == right
+    assert not lazy.incomplete
+    assert [name for name in os.listdir(lazy.storage / "tmp") if name != "trash"] == []
 
 
 def test_what_leaves_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
