@@ -140,10 +140,13 @@ def serving(
     auth: dict[str, Any],
     address: str = "127.0.0.1",
 ) -> Generator[str]:
-    """Run docker-registry with its files in ``place``; give its HOST:PORT."""
+    """Run docker-registry with its files in ``place``; give its HOST:PORT, of which PORT is free.
+
+    ``address`` may have a port.
+    """
     with socket() as probe:
-        probe.bind((address, 0))
-        host = f"{address}:{probe.getsockname()[1]}"
+        probe.bind((address.partition(":")[0], 0))
+        host = address if ":" in address else f"{address}:{probe.getsockname()[1]}"
     settings: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},

@@ -81,6 +81,16 @@ def test_a_deleted_image_runs_on(packed: Containers) -> None:
     assert output.startswith(b"new\n")
 
 
+def test_a_layer_file_that_can_not_be_opened_any_more(packed: Containers) -> None:
+    """It is as one that another host has removed from NFS: no file of the image is missing."""
+    process = packed.begin("bb", "--", "sh", "-c", "echo ready; read x; cat /etc/motd")
+    for file in packed.place.glob("storage/layers/*/file"):
+        file.chmod(0)
+    output, _ = process.communicate(b"\n", timeout=60)
+    assert process.returncode == 1
+    assert b"Input/output error" in output
+
+
 def test_what_it_holds(packed: Containers, before: set[int], root_helper: RootHelper) -> None:
     with open(packed.place / "secret", "w") as secret:
         os.set_inheritable(secret.fileno(), True)

@@ -269,7 +269,11 @@ class LayersFiles:
         layer, entry = self._found(node)
         if entry.mode & S_IFMT != S_IFREG or offset >= entry.size:
             return ()
-        parts = layer.contents().read(entry.place, entry.size, offset, size)
+        try:
+            parts = layer.contents().read(entry.place, entry.size, offset, size)
+        except OSError:
+            # ENOENT and ESTALE of a file that another host removed would tell of the file read.
+            raise OSError(errno.EIO, "the layer file can't be read") from None
         if sum(map(len, parts)) != min(size, entry.size - offset):
             raise OSError(errno.EIO, "a part of the file is missing")
         return parts
