@@ -110,12 +110,36 @@ static const char *usual_storage(const char *passwd, uint32_t uid, uint32_t own)
     return path;
 }
 
+/* Mount a directory on itself, so that no process can rename it, unless it is a mount already. */
+static void pin(const char *path)
+{
+    struct status status;
+    must(status_of(AT_FDCWD, path, 0, &status), path);
+    if (status.attributes & STATX_ATTR_MOUNT_ROOT) return;
+    must(CALL(mount, path, path, NULL, MS_BIND | MS_REC), path);
+}
+
+/* Pin each directory above the open one that this user can rename; return the path of that. */
+static const char *pinned(long at)
+{
+    char *path = allocate(PATH_LIMIT), *end = path;
+    const char *parent = "/";
+    long size = CALL(readlinkat, AT_FDCWD, fd_path(at, ""), path, PATH_LIMIT - 1);
+    if (size <= 0 || *path != '/') decline("a directory of Sundog's own");
+    for (; (end = find(end + 1, '/')); *end = '/') {
+        *end = 0;
+        if (!CALL(faccessat, AT_FDCWD, parent, W_OK)) pin(path);
+        parent = copied(path, length(path));
+    }
+    return path;
+}
+
 /* Cover a directory that has "mark" in all that is copied from now on: container/hidden.py. */
 static void hide(const char *path, const char *mark)
 {
     long at = open_at(AT_FDCWD, path, DIRECTORY);
-    path = fd_path(at, "");
     if (at < 0 || CALL(faccessat, at, mark)) return;
+    path = path == records ? path : pinned(at);
     must(CALL(mount, "sundog", path, "tmpfs", COVER_FLAGS, COVER_OPTIONS), "a cover");
 }
 

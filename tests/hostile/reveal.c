@@ -1,7 +1,8 @@
-/* reveal PARENT NAME...: write to the directories PARENT/NAME, which are covered.
+/* reveal PARENT NAME...: write to the directories PARENT/NAME, which are covered, or replace them.
  *
  * Each way is tried as the command, and in namespaces of its own below.  A line is printed for each
- * file that is seen in such a directory, and for each one that could be made there. */
+ * file that is seen in such a directory, for each one that could be made there, and for each
+ * directory of the host's above it that could be renamed. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -49,12 +50,27 @@ static void look_at(const char *path, const char *how)
     if (parent >= 0) look(parent, how);
 }
 
+static void move_away(char *path)
+{
+    struct stat root, status;
+    char moved[4128];
+    stat("/", &root);
+    for (char *slash; (slash = strrchr(path, '/')) != path;) {
+        *slash = 0;
+        snprintf(moved, sizeof moved, "%s.moved", path);
+        if (!stat(path, &status) && status.st_dev != root.st_dev && !rename(path, moved))
+            printf("MOVED %s: %s\n", path, level), rename(moved, path);
+    }
+}
+
 static void attack(const char *parent)
 {
     struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
     char path[4096];
     look_at(parent, "plain");
     for (char **name = names; *name; name++) {
+        snprintf(path, sizeof path, "%s/%s", parent, *name);
+        move_away(path);
         snprintf(path, sizeof path, "%s/%s", parent, *name);
         mount_(NULL, path, REMOUNT | BIND), look_at(parent, "remount of the mount");
         mount_(NULL, path, REMOUNT), look_at(parent, "remount of the file system");

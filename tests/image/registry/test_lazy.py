@@ -330,6 +330,27 @@ def test_a_mirror_that_breaks_while_the_rest_comes(
 
 
 @pytest.mark.usefixtures("on_demand")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_many_blocks_that_need_no_fetch(layer: Layer, is_known: bool) -> None:
+    blocks = range(0, 4000, 2)
+    size = blocks.stop * LAZY_BLOCK
+    descriptor = Descriptor("application/x", Digest.parse(DIGEST), size)
+    source = LazySource(f"{layer.registry.host}/r:latest", descriptor, DIGEST).pack()
+    (layer.place / "source").write_bytes(source if is_known else b"damaged")
+    (layer.place / "here").write_bytes(b"\1" * blocks.stop)
+    os.truncate(layer.place / "file", size)
+    fetcher = LayerFetcher()
+    layer.fetchers.append(fetcher)
+    number = fetcher.add(os.open(layer.place, os.O_RDONLY | os.O_DIRECTORY))
+    # More wishes and answers than both directions of the channel hold.
+    wanting = threading.Thread(target=fetcher.expect, args=(number, blocks), daemon=True)
+    wanting.start()
+    wanting.join(60)
+    assert not wanting.is_alive()
+    until(lambda: not vars(fetcher)["_wanted"], "each has its answer")
+
+
+@pytest.mark.usefixtures("on_demand")
 def test_wrong_bytes(layer: Layer) -> None:
     answers = [bytes(SIZE), CONTENT]
     layer.registry.part = lambda _, start, end: part_of(answers.pop(0), start, end)
@@ -435,6 +456,25 @@ def test_a_full_disk(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:
     here = HereMap(os.open(layer.place / "here", os.O_RDONLY), SIZE)
     assert set(here.missing()) >= {*range(2, BLOCKS)}
     assert "the rest of the image does not come: " in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_nobody_reads_the_messages(layer: Layer) -> None:
+    layer.registry.before = refused(*[Refuse(404) for _ in range(1000)])
+    vars(layer_fetcher)["environ"][b"CH_RUN_LAZY_WAIT"] = b"50"
+    reader, writer = os.pipe()
+    os.close(reader)
+    kept = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        blob = layer.open()
+        for block in range(5):  # more than there are threads
+            with pytest.raises(OSError, match="can't be had"):
+                blob.read(block * LAZY_BLOCK, 10)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @pytest.mark.usefixtures("on_demand")

@@ -160,6 +160,18 @@ def test_the_rest_comes_while_it_runs(lazy: Lazy) -> None:
     assert sum(end - start for start, end in lazy.sent) <= 1.2 * total
 
 
+def test_what_stays_in_a_container_does_not_keep_messages_open(lazy: Lazy) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    script = "cat /d/top >/dev/null; sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"
+    with started(lazy, "sh", "-c", script) as start:
+        assert start.stdout
+        left = int(start.stdout.readline())
+        try:
+            assert start.communicate(timeout=60)[0] == ""  # all ends of the pipe are closed
+        finally:
+            os.kill(left, signal.SIGKILL)
+
+
 def test_a_deleted_image_runs_on(lazy: Lazy) -> None:
     lazy.image("pull", "--lazy", lazy.name)
     script = "echo ready; read line; sha256sum </noise"

@@ -246,6 +246,8 @@ def test_an_image_of_a_list_is_annotated(registry: str, img: str, run_ch_image: 
     run_ch_image("manifest", "create", "-a", HOST, "one", img)
     run_ch_image("manifest", "annotate", "--arch=s390x", "one", img)
     assert stored(run_ch_image, "one") == [("one", "s390x")]
+    run_ch_image("manifest", "annotate", "--os=wasip1", "one", "linux/s390x")
+    assert '"os": "wasip1"' in run_ch_image("manifest", "inspect", "one").stdout
     run_ch_image("manifest", "push", "app", where)
     after = skopeo("inspect", "--raw", "--tls-verify=false", where)["manifests"]
     assert [each.get("annotations") for each in after] == [None, {"a": "1", "b": "2"}, None]
@@ -271,7 +273,11 @@ def test_mistakes_with_lists(registry: str, img: str, run_ch_image: Runner) -> N
         ("annotate", img, "absent"): f"{img} has no image absent",
         ("annotate", img, img): f"{img} has 3 images {img}",
         ("annotate", "--arch=arm/v6", img, "linux/riscv64"): f"{img} has an image for linux/arm/v6",
-        ("annotate", "--os=a b", img, "linux/riscv64"): "expected OS/ARCHITECTURE",
+        ("annotate", "--os=a b", img, "linux/riscv64"): "--os: no operating system: a b",
+        ("annotate", "--os=linux/arm64", img, "linux/riscv64"): "--os: no operating system: linux/",
+        ("annotate", "--os=lunix", img, "linux/riscv64"): "--os: no operating system: lunix",
+        ("annotate", "--variant=a b", img, "linux/riscv64"): "expected OS/ARCHITECTURE",
+        ("annotate", "--variant=a/b", img, "linux/riscv64"): "--variant: not one word: a/b",
         ("annotate", "--annotation=x", img, "linux/riscv64"): "--annotation: x: no value",
         ("add", "--variant=v7", "app", img): "manifest add: no --variant",
         ("list", img): "invalid choice",

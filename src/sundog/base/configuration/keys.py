@@ -147,7 +147,7 @@ SITE_HINT = Key(
 )
 LOG_PLACE = Key(
     *("log", "place", "log"),
-    "where a line is written for each start, and for each command that changes or sends images",
+    "where a line is written for each start, build, pull, push, import, delete and conversion",
     is_obeyed=True,
 )
 GC_KEEP_DAYS = Key(

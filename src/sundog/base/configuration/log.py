@@ -1,4 +1,4 @@
-"""The log of a site: a line of JSON for each start, and for each command that changes images.
+"""The log of a site: a line of JSON for each start, and for most commands that change images.
 
 A line goes to the machine's syslog, to the journal, to a file, or to a program.  Writing it never
 waits, and what hinders it is no error: the line is lost then, and counted.

@@ -40,7 +40,11 @@ _MACHINES = {
 
 # Variants that the architecture alone implies.
 _IMPLIED_VARIANTS = {("arm64", "v8"), ("arm64", "8"), ("amd64", "v1"), ("amd64", "1")}
-_OPERATING_SYSTEMS = frozenset(["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd"])
+# What image-spec lets a configuration say: Go's names (``go tool dist list``), and an older one.
+OPERATING_SYSTEMS = (
+    *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
+    *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows"),
+)
 _LINUX = "linux"
 # Architecture → its variants, the newest first; "" is the implied one.
 _OLDER_VARIANTS = {
@@ -78,9 +82,9 @@ def parse_platform(text: str) -> PlatformName:
     """
     parts = text.lower().split("/")
     if all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
-        if len(parts) == 1 and parts[0] in _OPERATING_SYSTEMS:
+        if len(parts) == 1 and parts[0] in OPERATING_SYSTEMS:
             return parts[0], *host_platform()[1:]
-        if len(parts) < 3 and parts[0] not in _OPERATING_SYSTEMS:
+        if len(parts) < 3 and parts[0] not in OPERATING_SYSTEMS:
             parts.insert(0, _LINUX)
         if len(parts) in (2, 3):
             return usual_platform(parts[0], parts[1], "".join(parts[2:]))
@@ -124,7 +128,7 @@ def platform_key(platform: PlatformName) -> str:
 def platform_of_key(key: str) -> PlatformName:
     """Return the platform of a key."""
     parts = key.split("%", 2)
-    if parts[0] not in _OPERATING_SYSTEMS:
+    if parts[0] not in OPERATING_SYSTEMS:
         parts.insert(0, _LINUX)
     os_name, architecture, variant, *_ = (*parts, "", "")
     return os_name, architecture, variant

@@ -7,6 +7,7 @@ ends with the server of the layers.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 
 from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
@@ -15,6 +16,7 @@ from sundog.base.record.layer_path import LAYER_FILE
 from sundog.base.record.lazy_layer import LAZY_VARIABLE, ON_DEMAND, is_incomplete
 from sundog.errors import SundogError
 from sundog.front.cli.report import Report
+from sundog.image.layer.threads import started
 from sundog.image.registry.filling import Filling
 from sundog.image.registry.lazy_layer import LazyLayer, source_of
 from sundog.image.registry.session import Session
@@ -27,8 +29,10 @@ from sundog.runtime.fuse.fetch_messages import (
     DISCARD_BLOCKS,
     FETCH_CHANNEL,
     FETCH_MESSAGE,
+    TELL_UNTIL,
     WANT_BLOCKS,
 )
+from sundog.runtime.fuse.process import end_messages_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +68,8 @@ class _Server:
 
     def tell(self, text: str) -> None:
         """See ``Listener``."""
-        self._report.info(f"ch-run[{os.getpid()}]: {text}")
+        with suppress(OSError):  # nobody reads it any more
+            self._report.info(f"ch-run[{os.getpid()}]: {text}")
 
     def advance(self, size: int) -> None:
         """See ``Listener``: nobody watches."""
@@ -109,12 +114,14 @@ def main() -> NoReturn:
         return Session(os.environ, report, verify=verify, attempts=1)
 
     while True:
-        message, directory = channel.receive()
+        message, descriptor = channel.receive()
         if not message:
             os._exit(0)  # so has the container
         kind, layer, first, count = FETCH_MESSAGE.unpack(message)
-        if kind == ADD_LAYER:
-            place = _DIRECTORY % directory
+        if kind == TELL_UNTIL:
+            started(end_messages_after, descriptor)
+        elif kind == ADD_LAYER:
+            place = _DIRECTORY % descriptor
             server.places.append(place)
             server.count = count
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sundog.base.record.names import canonical_name
+from sundog.base.record.platform_names import OPERATING_SYSTEMS
 from sundog.errors import NotInRegistryError, NotInStorage, StoreError, UsageError
 from sundog.front.cli.build_facts import chosen_annotations
 from sundog.front.cli.image_subcommands import PushArguments
@@ -172,7 +173,13 @@ def _member(store: Store, arguments: ManifestArguments) -> Image:
 
 
 def _changed(platform: Platform, arguments: ManifestArguments) -> Platform:
-    """Return a platform with what the command line says of it."""
+    """Return a platform with what the command line says of it.  Raises UsageError."""
+    if arguments.os and arguments.os.lower() not in OPERATING_SYSTEMS:
+        raise UsageError(
+            f"--os: no operating system: {arguments.os}", f"one of: {', '.join(OPERATING_SYSTEMS)}"
+        )
+    if "/" in arguments.variant:
+        raise UsageError(f"--variant: not one word: {arguments.variant}", "as in --variant=v8")
     named = chosen_platform(arguments.arch) or platform
     parts = arguments.os or named.os, named.architecture, arguments.variant or named.variant
     return Platform.parse("/".join(filter(None, parts)))

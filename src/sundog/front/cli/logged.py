@@ -1,4 +1,4 @@
-"""The lines of the site's log for commands that change images or send them: few sites have one."""
+"""The lines of the site's log for commands other than starts: few sites have one."""
 
 from __future__ import annotations
 

@@ -72,13 +72,14 @@ class Filling:
         self._claimed: set[_Block] = set()  # a thread of this process fetches them
         self._wanted: dict[_Block, float] = {}  # since when readers wait
         self._urgent: deque[_Block] = deque()
+        self._answered: deque[_Block] = deque()  # wanted, and here, or of no layer
         self._whole: set[int] = set()  # layers that come as a whole
         self._ended: set[int] = set()  # layers that are complete, or can't be
         self._fills = fills
         self._attempts = attempts
         self._has_told = False
         self._is_over = False
-        works = [self._watch, *[self._serve_readers] * _URGENT_THREADS]
+        works = [self._watch, self._answer, *[self._serve_readers] * _URGENT_THREADS]
         if fills:
             works += [self._fill] * _FILLING_THREADS
         self._threads = [started(self._working, work) for work in works]
@@ -101,17 +102,16 @@ class Filling:
             thread.join()
 
     def want(self, number: int, blocks: range) -> None:
-        """Fetch blocks for a reader, before all others.  Blocks of an unknown layer are lost."""
-        layer = self._layers.get(number)
-        if layer is None:
-            for block in blocks:
-                self._listener.lost(number, block)
-            return
+        """Fetch blocks for a reader, before all others.  Blocks of an unknown layer are lost.
+
+        This does not wait for the listener, which may be about to want more.
+        """
         with self._condition:
-            missing = set(layer.here.missing(blocks.start, blocks.stop))
+            layer = self._layers.get(number)
+            missing = set(layer.here.missing(blocks.start, blocks.stop)) if layer else set()
             for block in blocks:
                 if block not in missing:
-                    self._listener.arrived(number, block, None)
+                    self._answered.append((number, block))
                     continue
                 self._wanted.setdefault((number, block), time.monotonic())
                 if number not in self._whole:
@@ -133,6 +133,19 @@ class Filling:
             os._exit(EXIT_ERROR)  # the server starts another one
 
     # What readers want.
+
+    def _answer(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._answered or self._is_over)
+                if self._is_over:
+                    return
+                number, block = self._answered.popleft()
+                is_known = number in self._layers
+            if is_known:
+                self._listener.arrived(number, block, None)
+            else:
+                self._listener.lost(number, block)
 
     def _serve_readers(self) -> None:
         while True:

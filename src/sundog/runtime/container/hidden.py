@@ -5,6 +5,9 @@ directory above them.  While binds are copied, an empty read-only tmpfs covers t
 this mount namespace.  A copy contains the covers, wherever it shows the directories: no path is
 compared, and symbolic links do not matter.  The command can't remove a cover, because its user
 namespace is below that of the mounts, or because it has no capabilities (``enter.lock_mounts``).
+
+Nor can it put another directory there: no process can rename a directory on which something is
+mounted in its namespace.  So each directory above that this user can rename is mounted on itself.
 """
 
 from __future__ import annotations
@@ -14,7 +17,16 @@ import os
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
-from sundog.base.kernel.mounts import MNT_DETACH, MS_NODEV, MS_NOSUID, MS_RDONLY, mount, umount2
+from sundog.base.kernel.mounts import (
+    MNT_DETACH,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    mount,
+    umount2,
+)
 from sundog.errors import KernelError
 from sundog.runtime.container.paths import OPEN_DIRECTORY
 
@@ -34,14 +46,18 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP)
 class Hidden:
     """The ``places`` that binds do not show; with ``root``, a directory as root does not, either.
 
-    A place that does not exist, or that is another user's, needs no cover.
+    A place that does not exist, or that is another user's, needs no cover.  Directories above the
+    place ``loose`` may be renamed.
     """
 
-    __slots__ = ("_covers", "places", "root")
+    __slots__ = ("_covers", "_loose", "places", "root")
 
-    def __init__(self, places: Sequence[bytes] = (), *, root: bool = False) -> None:
+    def __init__(
+        self, places: Sequence[bytes] = (), *, root: bool = False, loose: bytes = b""
+    ) -> None:
         self.places = list(dict.fromkeys(places))
         self.root = root
+        self._loose = loose
         self._covers: list[bytes] = []
 
     def describe(self) -> list[str]:
@@ -57,10 +73,17 @@ class Hidden:
                     raise
                 continue
             with Closing(directory):
-                if os.fstat(directory).st_uid == os.geteuid():
-                    path = b"/proc/self/fd/%d" % directory
-                    mount(b"sundog", path, b"tmpfs", COVER_FLAGS, COVER_OPTIONS)
-                    self._covers.append(place)
+                if os.fstat(directory).st_uid != os.geteuid():
+                    continue
+                path = b"/proc/self/fd/%d" % directory
+                if place != self._loose:
+                    path = os.readlink(path)
+                    for above in _renameable(path):
+                        if above not in self._covers:
+                            mount(above, above, None, MS_BIND | MS_REC, None)
+                            self._covers.append(above)
+                mount(b"sundog", path, b"tmpfs", COVER_FLAGS, COVER_OPTIONS)
+                self._covers.append(place)
 
     def __exit__(self, *_: object) -> None:
         while self._covers:
@@ -69,6 +92,16 @@ class Hidden:
             except KernelError as error:  # an image of the user's that moved it at this moment
                 if error.errno not in (*_MISSING, errno.EINVAL):
                     raise
+
+
+def _renameable(path: bytes) -> list[bytes]:
+    """Return the directories above ``path`` that this user can rename, the uppermost first."""
+    above, found = b"", []
+    for name in path.split(b"/")[1:-1]:
+        parent, above = above or b"/", b"%b/%b" % (above, name)
+        if os.access(parent, os.W_OK):
+            found.append(above)
+    return found
 
 
 def checked_binds(

@@ -3,6 +3,7 @@
 All are FETCH_MESSAGE: the kind, the number of the layer, the first block, the number of blocks.
 The server sends
 
+    TELL_UNTIL      with a pidfd: tell the user no more when that process has ended
     ADD_LAYER       with a descriptor of the directory of the layer with the next number, and the
                     number of all layers so far as that of blocks
     WANT_BLOCKS     readers wait for these blocks
@@ -23,8 +24,8 @@ from __future__ import annotations
 from sundog.base.cpython import Struct
 
 FETCH_MESSAGE = Struct("=4I")
-ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS = range(1, 4)
-BLOCK_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(4, 7)
+TELL_UNTIL, ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS = range(1, 5)
+BLOCK_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(5, 8)
 # The descriptor of the channel in the process that fetches.
 FETCH_CHANNEL = 3
 # Seconds that a reader waits for a block.

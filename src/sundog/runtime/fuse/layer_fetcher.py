@@ -22,6 +22,7 @@ from sundog.runtime.fuse.fetch_messages import (
     DISCARD_BLOCKS,
     FETCH_CHANNEL,
     FETCH_MESSAGE,
+    TELL_UNTIL,
     WAIT_VARIABLE,
     WANT_BLOCKS,
 )
@@ -68,7 +69,9 @@ class LayerFetcher:
     Threads may share it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, caller: int = -1) -> None:
+        """``caller`` is a pidfd of the process whose end ends the messages, or -1."""
+        self._caller = caller
         self._lock = allocate_lock()  # of all that follows
         self._layers: list[int] = []  # descriptors of their directories
         self._channel: Channel | None = None
@@ -161,9 +164,11 @@ class LayerFetcher:
         """Send a message.  A process that is dead does not mind: another one gets it anew."""
         if self._channel is None:
             return
-        directory = self._layers[layer] if kind == ADD_LAYER else -1
+        descriptor = self._layers[layer] if kind == ADD_LAYER else -1
+        if kind == TELL_UNTIL:
+            descriptor = self._caller
         try:  # noqa: SIM105 - contextlib is no part of the server
-            self._channel.send(FETCH_MESSAGE.pack(kind, layer, first, count), directory)
+            self._channel.send(FETCH_MESSAGE.pack(kind, layer, first, count), descriptor)
         except OSError:
             pass
 
@@ -177,6 +182,8 @@ class LayerFetcher:
             child = -1  # no memory, say
         os.close(theirs)
         self._channel = channel
+        if self._caller >= 0:
+            self._send(TELL_UNTIL, 0, 0, 0)
         for number in range(len(self._layers)):
             self._send(ADD_LAYER, number, 0, len(self._layers))
         for layer, block in sorted(self._wanted):

@@ -22,10 +22,11 @@ class LazyBlob:
         "fetcher",
     )
 
-    def __init__(self, directory: int, fetcher: LayerFetcher | None) -> None:
+    def __init__(self, directory: int, fetcher: LayerFetcher | None, caller: int = -1) -> None:
         """Open the layer in ``directory``, a descriptor that stays open.
 
-        ``fetcher`` is that of another layer of the server, if there is one.  Raises OSError.
+        ``fetcher`` is that of another layer of the server, if there is one; ``caller`` is for a new
+        one.  Raises OSError.
         """
         self._file = _opened(directory, LAYER_FILE)
         self._size = os.fstat(self._file).st_size
@@ -34,7 +35,7 @@ class LazyBlob:
         self._distrusted: set[int] = set()  # blocks to wait for, whatever the map says
         self._discards: dict[int, int] = {}
         self._lock = allocate_lock()  # one thread discards
-        self.fetcher = fetcher or LayerFetcher()
+        self.fetcher = fetcher or LayerFetcher(caller)
         self._layer = self.fetcher.add(directory)
 
     def read(self, offset: int, size: int) -> bytes:

@@ -69,5 +69,8 @@ class PlacedBlob:
         if not self._has_told:
             self._has_told = True
             line = f"ch-run[{os.getpid()}]: the image can't be read: {self._shown} {what}\n"
-            os.write(STDERR_FILENO, line.encode("utf-8", "backslashreplace"))
+            try:  # noqa: SIM105 - contextlib is no part of the server
+                os.write(STDERR_FILENO, line.encode("utf-8", "backslashreplace"))
+            except OSError:
+                pass  # nobody reads it any more
         return OSError(errno.EIO, what)

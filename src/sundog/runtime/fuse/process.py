@@ -9,7 +9,7 @@ from sundog.base.cpython import (
     pthread_sigmask,
     valid_signals,
 )
-from sundog.base.kernel.files import leave_descriptors
+from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.base.kernel.process import PR_SET_NAME, clear_command_line, prctl, set_dumpable
 
 TYPE_CHECKING = False
@@ -31,3 +31,18 @@ def become_server(kept: Collection[int]) -> None:
     clear_command_line()  # it has values of --set-env
     prctl(PR_SET_NAME, b"PR_SET_NAME", _SERVER_NAME)
     os.chdir(b"/")
+
+
+def end_messages_after(caller: int) -> None:
+    """Leave standard error when the process of the pidfd ``caller`` ends.
+
+    Who reads its messages up to their end must not wait for what it leaves in the container.
+    """
+    from select import POLLIN, poll  # noqa: PLC0415 - few servers have messages
+
+    null = os.open(b"/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    ends = poll()
+    ends.register(caller, POLLIN)
+    while not ends.poll():
+        pass
+    os.dup2(null, STDERR_FILENO)

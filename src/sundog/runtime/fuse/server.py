@@ -25,6 +25,7 @@ from sundog.runtime.fuse.concurrent import ConcurrentService
 from sundog.runtime.fuse.files import ImageFiles
 from sundog.runtime.fuse.layer_files import LayersFiles
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, LAYERS, READY
+from sundog.runtime.fuse.process import end_messages_after
 from sundog.runtime.fuse.records import write_records
 from sundog.runtime.fuse.requests import serve_device
 from sundog.runtime.squashfs.image import SquashfsImage
@@ -41,19 +42,25 @@ class ImageServer:
     """The mounts of one ``ch-run``.
 
     ``channel`` is a descriptor.  ``images`` are the files, open, and the places where SquashFS
-    begins in them; or the directory of the layers of a store, and LAYERS.  ``is_single`` says that
-    there will be one mount.
+    begins in them; or the directory of the layers of a store, and LAYERS.  ``caller`` is a pidfd of
+    the process whose end ends the messages, or -1.  ``is_single`` says that there will be one
+    mount.
     """
 
-    def __init__(self, channel: int, images: Sequence[tuple[int, int]], *, is_single: bool) -> None:
+    def __init__(
+        self, channel: int, images: Sequence[tuple[int, int]], caller: int, *, is_single: bool
+    ) -> None:
         self._channel = Channel(channel)
         self._images = images
+        self._caller = caller
         self._is_single = is_single  # a thread costs some of the start
         self._lock = allocate_lock()
         self._served = 1  # the mounts; the channel counts as one, too
 
     def run(self) -> None:
         """Serve all that comes through the channel.  Never returns: ends the process."""
+        if self._caller >= 0:
+            start_new_thread(end_messages_after, (self._caller,))
         while True:
             message, device = self._channel.receive()
             if not message:
@@ -74,7 +81,9 @@ class ImageServer:
         try:
             if offset == LAYERS:
                 files = LayersFiles(
-                    *(descriptor, uid, gid), is_whole=bool(flag), open_lazy=_lazy_opener()
+                    *(descriptor, uid, gid),
+                    is_whole=bool(flag),
+                    open_lazy=_lazy_opener(self._caller),
                 )
             else:
                 image = SquashfsImage(descriptor, offset)
@@ -117,10 +126,10 @@ class ImageServer:
                 os._exit(0)
 
 
-def _lazy_opener() -> Callable[[int], Blob]:
+def _lazy_opener(caller: int) -> Callable[[int], Blob]:
     """Return a function that opens the blob of a layer in a directory that is not all here.
 
-    One process fetches for all layers that it opens.
+    One process fetches for all layers that it opens; ``caller`` is as for ``LayerFetcher``.
     """
     fetcher: LayerFetcher | None = None
 
@@ -134,7 +143,7 @@ def _lazy_opener() -> Callable[[int], Blob]:
                 return PlacedBlob(directory, place)
         from sundog.runtime.fuse.lazy_blob import LazyBlob  # noqa: PLC0415 - few layers need it
 
-        blob = LazyBlob(directory, fetcher)
+        blob = LazyBlob(directory, fetcher, caller)
         fetcher = blob.fetcher
         return blob
 

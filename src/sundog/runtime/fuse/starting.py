@@ -21,10 +21,11 @@ def start_server(
 ) -> Channel:
     """Start the server of ``images``, as for ``server.ImageServer``; return the channel to it.
 
-    ``tells``: it keeps standard error, for layers that are not all here.  Closes the descriptors in
-    ``images``.  Call it before the process enters its namespaces.
+    ``tells``: it has standard error, for layers that are not all here, until this process ends.
+    Closes the descriptors in ``images``.  Call it before the process enters its namespaces.
     Raises OSError.
     """
+    caller = os.pidfd_open(os.getpid()) if tells else -1
     ours, theirs = make_channel()
     between = fork()
     if between == 0:
@@ -32,7 +33,7 @@ def start_server(
         try:
             os.setsid()
             if fork() == 0:
-                _be_server(theirs, images, is_single=is_single, tells=tells)
+                _be_server(theirs, images, caller, is_single=is_single)
         except Exception as error:
             Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
         finally:
@@ -40,17 +41,19 @@ def start_server(
     await_child(between)
     discard_child_signal()
     os.close(theirs)
+    if caller >= 0:
+        os.close(caller)
     for fd, _ in images:
         os.close(fd)
     return Channel(ours)
 
 
 def _be_server(
-    channel: int, images: Sequence[tuple[int, int]], *, is_single: bool, tells: bool
+    channel: int, images: Sequence[tuple[int, int]], caller: int, *, is_single: bool
 ) -> None:
     """Be the server.  Never returns normally."""
-    streams = (STDERR_FILENO,) if tells else ()
+    streams = (STDERR_FILENO, caller) if caller >= 0 else ()
     become_server((*streams, channel, *(fd for fd, _ in images)))
     from sundog.runtime.fuse.server import ImageServer  # noqa: PLC0415 - the other process's
 
-    ImageServer(channel, images, is_single=is_single).run()
+    ImageServer(channel, images, caller, is_single=is_single).run()

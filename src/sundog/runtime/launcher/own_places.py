@@ -42,13 +42,15 @@ def hidden_from(
 
     ``operations`` are its mounts but for those of --bind; ``holding`` is the configuration.
     """
-    named = [*named_storages(environment, holding), user_records(environment)]
+    records = user_records(environment)  # who could rename them could write the configuration
+    named = [*named_storages(environment, holding), records]
     is_asked = bool(line.mounts.binds) or line.image.write or bool(line.image.overlays)
     if not (is_asked or _may_be_seen(storage, named, operations)):
         return Hidden()
     places = own_places(storage.path, environment, holding)
     real = [path for path in map(real_path_of, places) if path]
-    return Hidden(places, root=line.image.write and not lies_in(absolute(line.operands[0]), real))
+    root = line.image.write and not lies_in(absolute(line.operands[0]), real)
+    return Hidden(places, root=root, loose=records)
 
 
 def _may_be_seen(storage: Storage, named: Sequence[bytes], operations: Sequence[Operation]) -> bool:
