@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from sundog.base.record.shared_image import unpack_shared
+from sundog.image.oci.platform import Platform
 from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, run_program, runner
 
 DOCKERFILE = """\
@@ -351,6 +352,37 @@ def test_other_mistakes_of_verifying(
     assert f"can't verify {part.parent}: digests is missing" in missing.stderr
 
 
+@pytest.mark.parametrize("words", [["gc"], ["build-cache", "--gc"]])
+def test_gc_forgets_what_was_verified_of_files_that_are_gone_or_changed(
+    run_ch_image: Runner, run_ch_run: Runner, copied: Path, storage: Path, words: list[str]
+) -> None:
+    run_ch_image("list")
+    run_ch_run("--verify", "app", env={"CH_IMAGE_STORES": str(copied)})
+    records = storage / "verified"
+    before = {*os.listdir(records)}
+    assert len(before) == len([*(copied / "layers").iterdir()]) > 2
+    old, fresh = records / ".sundog-old", records / ".sundog-fresh"
+    for path in (old, fresh, records / "damaged"):
+        path.write_text("0g\n")
+    os.utime(old, (0, 0))
+    assert "removed 2 old records of --verify" in run_ch_image(*words).stderr
+    assert {*os.listdir(records)} == {*before, fresh.name}
+    fresh.unlink()
+    changed, gone = sorted((copied / "layers").iterdir())[:2]
+    (changed / "owners").chmod(0o400)
+    shutil.rmtree(gone)
+    if words == ["gc"]:
+        run_ch_image(*words, "--dry-run")
+        assert {*os.listdir(records)} == before
+    run_ch_image(*words)
+    left = {name for name in before if name.rpartition(".")[2] not in (changed.name, gone.name)}
+    assert {*os.listdir(records)} == left
+    copied.rename(copied.with_name("elsewhere"))
+    assert "old records" in run_ch_image(*words).stderr
+    assert os.listdir(records) == []
+    assert "old records" not in run_ch_image(*words).stderr
+
+
 # Trust
 
 
@@ -539,7 +571,7 @@ def test_a_container_that_keeps_its_changes_needs_the_store_no_more(
     made = sundog("create", "--name=c", "app", "sh", "-c", "echo x >>/new; stat -c %u:%g:%a /made")
     assert made.stdout == "c\n"
     assert f"copying app from the shared store {copied}" in made.stderr
-    assert sundog("images", "-q").stdout == ""
+    assert sundog("images", "-q", "--filter=readonly=false").stdout == ""
     copied.rename(tmp_path / "gone")
     for content in ("x\n", "x\nx\n"):
         assert sundog("start", "-a", "c").stdout == "5:6:4755\n"
@@ -659,6 +691,8 @@ def test_inspect_and_history(sharing: Callable[..., Completed], own: Path, publi
         json.loads(each.stdout) for each in (sharing("inspect", "app"), ours("inspect", "app"))
     )
     assert (shared.pop("store"), stored.pop("store")) == (str(published), None)
+    # The ID depends on those of the layers, which all shared stores have in common.
+    assert len({shared.pop("id"), stored.pop("id")}) == 2
     assert shared == stored
     histories = [
         json.loads(each.stdout)
@@ -716,6 +750,29 @@ def test_builds_start_from_it(
     assert sharing("list").stdout == "app\nbb\nbuilt\n"
 
 
+def test_a_cached_build_reads_no_layer(
+    sharing: Callable[..., Completed], bb: str, published: Path, storage: Path, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(f"FROM app\nRUN true\nFROM {bb}\nCOPY --from=0 /made /\n")
+    sharing("build", "-t", "built", context)
+    seen: list[str] = []
+
+    def build() -> None:
+        seen.extend(opened(storage, lambda: sharing("build", "-t", "built", context)))
+
+    shared = opened(published, build)
+    assert shared.count("sundog-store") > 0
+    (name,) = os.listdir(published / "images")
+    assert {*shared} == {"sundog-store", name}
+    assert "image.json" in seen
+    contents = {"file", "index", "owners", "links", "busybox", "made"}
+    assert not contents & {*seen}
+    target = tmp_path / "built.tar"
+    assert contents & {*opened(storage, lambda: runner("ch-convert", storage)("built", target))}
+
+
 def test_modify_makes_an_image_of_the_user(
     sharing: Callable[..., Completed], run_ch_run: Runner
 ) -> None:
@@ -746,7 +803,10 @@ def test_it_leaves(
 ) -> None:
     tar = tmp_path / "app.tar"
     environment = {"CH_IMAGE_STORES": str(published)}
-    runner("ch-convert", storage)("app", tar, env=environment)
+    convert = runner("ch-convert", storage)
+    convert("app", tar, env=environment)
+    convert("--image-store", published, "app", tmp_path / "named.tar")
+    assert (tmp_path / "named.tar").read_bytes() == tar.read_bytes()
     with tarfile.open(tar) as archive:
         made = next(each for each in archive if each.name.strip("./") == "made")
     assert (made.uid, made.gid, made.mode & 0o7777) == (5, 6, 0o4755)
@@ -761,6 +821,72 @@ def test_it_leaves(
     other = sharing("save", "--arch=s390x", "app", "-o", tmp_path / "other.tar", check=False)
     assert "not in storage" in other.stderr
     assert sharing("list").stdout == "app\n"
+
+
+@pytest.fixture
+def sundog(storage: Path, published: Path) -> Callable[..., Completed]:
+    """Return a function that runs ``sundog`` with the store."""
+    run = runner("sundog", storage)
+
+    def with_store(*arguments: str, check: bool = True) -> Completed:
+        return run(*arguments, check=check, env={"CH_IMAGE_STORES": str(published)})
+
+    return with_store
+
+
+def test_sundog_lists_it_as_read_only(
+    sundog: Callable[..., Completed], bb: str, storage: Path
+) -> None:
+    rows = [line.split() for line in sundog("images").stdout.splitlines()]
+    assert rows[0][-1] == "R/O"
+    assert {row[0]: row[-1] for row in rows[1:]} == {"app": "true", bb: "false"}
+    form = "{{.Repository}} {{.ReadOnly}} {{.IsReadOnly}}"
+    for chosen, expected in (("true", "app true true\n"), ("false", f"{bb} false false\n")):
+        words = ("images", "--filter", f"readonly={chosen}", "--format", form)
+        assert sundog(*words).stdout == expected
+    wrong = sundog("images", "--filter", "readonly=x", check=False)
+    assert "--filter readonly=x: neither true nor false" in wrong.stderr
+    # Without such images, the table is that of podman without them.
+    for done in (sundog("images", bb), runner("sundog", storage)("images")):
+        assert "R/O" not in done.stdout
+        assert bb in done.stdout
+    # An own image hides a shared one.
+    runner("ch-image", storage)("tag", bb, "app")
+    assert "R/O" not in sundog("images").stdout
+
+
+def test_sundog_knows_it_by_name_and_id(
+    sundog: Callable[..., Completed], run_ch_image: Runner, published: Path
+) -> None:
+    (identity,) = sundog("images", "-q", "--no-trunc").stdout.split()
+    (by_name,), (by_id,) = (
+        json.loads(sundog("inspect", word).stdout) for word in ("app", identity[:12])
+    )
+    assert by_name == by_id
+    assert by_name["Id"] == identity
+    assert by_name["RepoTags"] == ["app"]
+    assert by_name["Size"] > 0
+    assert by_name["Origin"] == f"shared {published}"
+    assert sundog("run", "--rm", identity[:12]).stdout == "hello from /mnt\n"
+    assert "no such image" in sundog("inspect", "--type=image", "other", check=False).stderr
+    refused = sundog("rmi", identity[:12], check=False)
+    assert f"it is in the shared store {published} of" in refused.stderr
+    run_ch_image("--image-store", published, "adopt", "app")
+    assert sundog("images", "-q", "--no-trunc").stdout == f"{identity}\n"
+
+
+def test_sundog_run_finds_it_by_platform(sundog: Callable[..., Completed], storage: Path) -> None:
+    here = str(Platform.of_host())
+    assert sundog("run", "--rm", f"--platform={here}", "app").stdout == "hello from /mnt\n"
+    other = sundog("run", "--rm", "--pull=never", "--platform=linux/s390x", "app", check=False)
+    assert (other.returncode, "no image in storage: app" in other.stderr) == (125, True)
+    created = sundog("create", f"--platform={here}", "app").stdout.strip()
+    assert sundog("start", "-a", created).stdout == "hello from /mnt\n"
+    # An own image of the name hides it, whatever that one is for.
+    (storage.parent / "root/etc").mkdir(parents=True)
+    runner("ch-image", storage)("import", "-a", "s390x", storage.parent / "root", "app")
+    words = ("run", "--rm", "--pull=never", f"--platform={here}", "app", "true")
+    assert sundog(*words, check=False).returncode == 125
 
 
 # Publishing

@@ -337,6 +337,8 @@ def test_options_may_stand_anywhere(sources: Place) -> None:
         (["source", "other"], "input and output formats must be different"),
         (["./no.tar", "x"], "not found: ./no.tar"),
         (["-i", "dir", "./no", "x"], "not a directory: ./no"),
+        (["--image-store=", "absent", "./x.tar"], "--image-store: DIR is empty"),
+        (["--image-store=/no", "absent", "./x.tar"], "can't use the shared store /no: No such"),
         (["absent", "./x.tar"], "source image not found in ch-image storage: absent"),
         (["-i", "nope", "a", "b"], "invalid format: nope"),
         (["-o", "nope", "a", "b"], "invalid format: nope"),

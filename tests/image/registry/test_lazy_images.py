@@ -127,7 +127,7 @@ def lazy(made: InProcessRegistry, tmp_path: Path) -> Generator[Lazy]:
         yield Lazy(made, tmp_path / "storage")
 
 
-def test_it_starts_before_it_is_here(lazy: Lazy) -> None:
+def test_it_starts_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
     pulled = lazy.image("pull", "--lazy", lazy.name)
     assert "pulled whole: layer 3 (small)" in pulled.stderr
     assert lazy.incomplete == 2
@@ -142,6 +142,7 @@ def test_it_starts_before_it_is_here(lazy: Lazy) -> None:
     # The pull brings the rest.
     lazy.image("pull", lazy.name)
     assert lazy.incomplete == 0
+    check_published(lazy, tmp_path / "shared", "latest", "chunks")
     lazy.registry.requests.clear()
     digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
     printed = lazy.run("sha256sum", "/noise", "/more")
@@ -243,11 +244,10 @@ def test_a_gzip_with_an_index(lazy: Lazy) -> None:
     assert f"not all of {lazy.name}:latest is here" in told
     lazy.image("pull", name, lazy.name)
     assert lazy.incomplete == 0
-    told = lazy.image("publish", "--as=app", lazy.name, shared, check=False).stderr
-    assert "it has layers that came by pull --lazy" in told
     digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
     printed = lazy.run("sha256sum", "/noise", "/more")
     assert [line.split()[0] for line in printed.splitlines()] == digests
+    check_published(lazy, shared, "gzip", "spans")
     # A pull of another name finds the layers that came so.
     assert lazy.image("pull", name, "other").stderr.count("using existing layer") == 3
     # A damaged index counts as none.
@@ -257,6 +257,45 @@ def test_a_gzip_with_an_index(lazy: Lazy) -> None:
     assert "1 (no table of contents)" in lazy.image("pull", "--lazy", name).stderr
     lazy.image("reset")
     assert not [*lazy.storage.glob("gzip-indexes/*")]
+
+
+def check_published(lazy: Lazy, shared: Path, tag: str, table: str) -> None:
+    """Publish the image; check what others do with layers that are blobs."""
+    lazy.image("publish", "--as=app", lazy.name, shared)
+    (_, manifest) = lazy.registry.manifests["r", tag]
+    blobs = [layer["digest"].removeprefix("sha256:") for layer in json.loads(manifest)["layers"]]
+    files = [path.with_name("file").read_bytes() for path in shared.glob(f"layers/*/{table}")]
+    # The second layer depends on the first one, and was pulled whole when that was complete.
+    (data,) = files
+    assert hashlib.sha256(data).hexdigest() == blobs[0]
+    place = lazy.storage.with_name("other")
+    run, image = runner("ch-run", place), runner("ch-image", place)
+    words = ["--image-store", str(shared), "app", "--", "sha256sum", "/noise", "/more"]
+    seen = lazy.run("sha256sum", "/noise", "/more")
+    assert run(*words).stdout == seen
+    assert run("-W", "--notify", *words).stdout == seen
+    # They come from there, and not from the registry.
+    lazy.registry.requests.clear()
+    image("--image-store", shared, "pull", f"{lazy.name}:{tag}", "copied")
+    assert lazy.registry.count("GET .*/blobs/.*") == 1  # the configuration
+    assert run("copied", "--", "sha256sum", "/noise", "/more").stdout == seen
+    assert "0 layers written" in image("publish", "--as=app", "copied", shared).stderr
+    # Nobody believes a table that others can write, or bytes without their digests.
+    (path,) = shared.glob(f"layers/*/{table}")
+    path.chmod(0o664)
+    done = run(*words, check=False)
+    assert f"{path} is writable to others" in done.stderr
+    assert done.returncode == 31
+    path.chmod(0o444)
+    blob = path.with_name("file")
+    blob.chmod(0o644)
+    with blob.open("r+b") as file:
+        file.seek(blob.stat().st_size // 2)
+        file.write(b"damaged by somebody else")
+    blob.chmod(0o444)
+    done = run(*words, check=False)
+    assert done.returncode != 0
+    assert done.stdout.splitlines() == seen.splitlines()[1:]
 
 
 def test_a_layout_of_gzips_with_an_index(lazy: Lazy, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from sundog.base.kernel.stub import read_all
 from sundog.base.record.layer_path import LAYER_TREE, linked_tree
 from sundog.base.record.names import name_to_directory, spelled_out
 from sundog.base.record.shared_image import (
+    LAYER_EXTRAS,
     LAYER_PARTS,
     SHARED_IMAGES,
     SHARED_LAYERS,
@@ -122,8 +123,13 @@ class SharedStore:
         path = b"/".join((self.path, SHARED_LAYERS, layer))
         try:
             with Closing(open_trusted(layer, self._owners, layers)) as fd:
-                for part in LAYER_PARTS[:-1]:
+                for part in LAYER_PARTS:
                     check_trusted_file(part[1:], fd, self._owners, path + part)
+                for part in LAYER_EXTRAS:
+                    try:
+                        check_trusted_file(part[1:], fd, self._owners, path + part)
+                    except FileNotFoundError:
+                        continue
                 target = os.readlink(LAYER_TREE[1:], dir_fd=fd)
         except OSError:
             target = b""
@@ -203,7 +209,7 @@ class SharedStores:
 
     def find(self, name: str) -> SharedImage | None:
         """Return the image with the canonical name ``name`` of the first store that has it."""
-        for store in self._stores():
+        for store in self.stores():
             image = store.find(name)
             if image is not None:
                 return image
@@ -212,7 +218,7 @@ class SharedStores:
     def images(self) -> list[SharedImage]:
         """Return all images that ``find`` finds, in order of the stores and their names."""
         found: dict[bytes, SharedImage] = {}
-        for store in self._stores():
+        for store in self.stores():
             for image in store.images():
                 found.setdefault(image.directory, image)
         return list(found.values())
@@ -223,7 +229,7 @@ class SharedStores:
             store.close()
         self._opened = None
 
-    def _stores(self) -> Sequence[SharedStore]:
+    def stores(self) -> Sequence[SharedStore]:
         """Return the stores that count, in the order of the search."""
         if self._opened is None:
             self._opened = self._open()

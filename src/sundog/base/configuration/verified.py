@@ -6,6 +6,7 @@ digest:
 
     STORAGE/verified/DEVICE.INODE.LAYER    a line for each file; DEVICE and INODE are the store's
 
+The first line is the path of the layer, in hexadecimal digits, for ``ch-image gc``.
 A file that has changed since is read again, and must have the digest that it had.  Nothing is
 written in the store.
 """
@@ -20,7 +21,6 @@ from sundog.base.configuration.stores import is_verified
 from sundog.base.kernel.drafts import replace_file
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
-from sundog.base.kernel.stub import read_all
 from sundog.base.record.shared_image import LAYER_DIGESTS, SHARED_LAYERS, unpack_digests
 from sundog.errors import StoreError
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     # By the name of a file: what it was when it was read, and its digest.
     _Known = dict[bytes, tuple[bytes, bytes]]
 
-_DIRECTORY = b"verified"
+VERIFIED = b"verified"
+_FIELDS = 6  # of a line
+_RECORD_LIMIT = 64 << 10  # bytes; a path has 4 KiB at most
+_DIGITS = b"0123456789abcdef"
 _CHUNK = 1 << 20
 # Nothing can be remembered; or another start makes the directory at this moment.
 _FORGETS = (
@@ -90,48 +93,59 @@ def _read(store: SharedStore, place: bytes) -> tuple[bytes, bytes]:
     """Read a file; return what it is, and its digest.  Raises StoreError and FileNotFoundError."""
     digest = hashlib.sha256()
     with Closing(store.opened(place)) as fd:
-        before = _stamp(os.fstat(fd))
+        before = file_stamp(os.fstat(fd))
         try:
             while chunk := os.read(fd, _CHUNK):
                 digest.update(chunk)
         except OSError as error:
             raise _refused(store, place, error.strerror or "") from None
-        if _stamp(os.fstat(fd)) != before:
+        if file_stamp(os.fstat(fd)) != before:
             raise _refused(store, place, "it changes")
     return before, digest.hexdigest().encode()
 
 
 def _state(store: SharedStore, place: bytes, name: bytes) -> bytes:
-    return _stamp(store.status(place + b"/" + name))
+    return file_stamp(store.status(place + b"/" + name))
 
 
-def _stamp(status: os.stat_result) -> bytes:
+def file_stamp(status: os.stat_result) -> bytes:
     """Return what a file is that nobody has changed."""
     return b"%d %d %d %d" % (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
 def _record(store: SharedStore, layer: bytes, storage: bytes) -> bytes:
     status = os.fstat(store.directory)
-    return b"%b/%b/%x.%x.%b" % (storage, _DIRECTORY, status.st_dev, status.st_ino, layer)
+    return b"%b/%b/%x.%x.%b" % (storage, VERIFIED, status.st_dev, status.st_ino, layer)
 
 
 def _remembered(store: SharedStore, layer: bytes, storage: bytes) -> _Known:
     """Return what is remembered of a layer; {} if it is nothing, or damaged."""
     try:
-        path = _record(store, layer, storage)
-        with Closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as fd:
-            lines = [line.split(b" ") for line in read_all(fd).splitlines()]
+        return verified_record(_record(store, layer, storage))[1]
     except OSError:
         return {}
-    fields = 6
-    if any(len(line) != fields for line in lines):
-        return {}
-    return {line[0]: (b" ".join(line[1:5]), line[5]) for line in lines}
+
+
+def verified_record(path: bytes) -> tuple[bytes, _Known]:
+    """Return the path of a layer, and what is remembered of it; {} if that is damaged.
+
+    Raises OSError.
+    """
+    with Closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)) as fd:
+        place, *lines = os.read(fd, _RECORD_LIMIT).split(b"\n")
+    fields = [line.split(b" ") for line in lines if line]
+    is_path = place and not place.strip(_DIGITS) and not len(place) % 2
+    if not is_path or any(len(line) != _FIELDS for line in fields):
+        return b"", {}
+    known = {line[0]: (b" ".join(line[1:5]), line[5]) for line in fields}
+    return bytes.fromhex(place.decode()), known
 
 
 def _remember(store: SharedStore, layer: bytes, storage: bytes, found: _Known) -> None:
     """Write down what was read; if that is not possible, the next start reads again."""
-    text = b"".join(b"%b %b %b\n" % (name, *known) for name, known in found.items())
+    place = b"%b/%b/%b" % (store.path, SHARED_LAYERS, layer)
+    lines = (b"%b %b %b\n" % (name, *known) for name, known in found.items())
+    text = b"%b\n%b" % (place.hex().encode(), b"".join(lines))
     path = _record(store, layer, storage)
     try:
         if not os.path.isdir(os.path.dirname(path)):

@@ -13,7 +13,14 @@ stack, and JSON.  ``ch-run`` reads no JSON.  The layers in the stack include the
 
 from __future__ import annotations
 
-from sundog.base.record.layer_path import LAYER_FILE, LAYER_INDEX, LAYER_LINKS, LAYER_OWNERS
+from sundog.base.record.layer_path import (
+    LAYER_CHUNKS,
+    LAYER_FILE,
+    LAYER_INDEX,
+    LAYER_LINKS,
+    LAYER_OWNERS,
+    LAYER_SPANS,
+)
 from sundog.base.record.stack import ID_LENGTH, pack_stack, unpack_stack
 from sundog.errors import StoreError
 
@@ -29,8 +36,9 @@ SHARED_IMAGES = b"images"
 SHARED_LAYERS = b"layers"
 SHARED_LIMIT = 16 << 20  # bytes of a file of ``images``
 LAYER_INFO = b"/layer.json"
-# What a layer has besides the link ``tree``; the last one may be missing.
-LAYER_PARTS = (LAYER_FILE, LAYER_INDEX, LAYER_OWNERS, LAYER_INFO, LAYER_LINKS)
+# What each layer has besides the link ``tree``, and what only some have.
+LAYER_PARTS = (LAYER_FILE, LAYER_INDEX, LAYER_OWNERS, LAYER_INFO)
+LAYER_EXTRAS = (LAYER_LINKS, LAYER_CHUNKS, LAYER_SPANS)
 LAYER_DIGESTS = b"/digests"
 _DIGEST_LENGTH = 64
 _MAGIC = b"sundog shared image 1"
@@ -51,8 +59,8 @@ def unpack_digests(data: bytes) -> dict[bytes, bytes]:
     """Return the digests by the names of the files; raise StoreError unless they are of all."""
     lines = [line.partition(b" ") for line in data.splitlines()]
     found = {name: digest for digest, _, name in lines}
-    names = {part[1:] for part in LAYER_PARTS}
-    is_whole = names - {LAYER_LINKS[1:]} <= found.keys() <= names
+    needed, extra = ({part[1:] for part in parts} for parts in (LAYER_PARTS, LAYER_EXTRAS))
+    is_whole = needed <= found.keys() <= needed | extra
     if not is_whole or any(
         len(digest) != _DIGEST_LENGTH or digest.strip(_DIGITS) for digest in found.values()
     ):

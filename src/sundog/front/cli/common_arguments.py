@@ -12,7 +12,7 @@ from sundog.front.cli.parser import OneOf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from sundog.base.configuration.stores import SharedStores
@@ -41,6 +41,23 @@ def _place(text: str) -> tuple[str, int]:
     return module, int(line)
 
 
+def image_store_option() -> Any:
+    """Return the row of --image-store, whose value ``named_stores`` takes."""
+    return repeated(
+        "--image-store", "DIR", "also look for images in this shared store ($CH_IMAGE_STORES)"
+    )
+
+
+def named_stores(paths: Sequence[str], warn: Callable[[str], None]) -> SharedStores:
+    """Return the shared stores, those of the option --image-store first.  Raises UsageError."""
+    from sundog.base.configuration.stores import SharedStores  # not for the help
+
+    if "" in paths:
+        raise UsageError("--image-store: DIR is empty", "write ./ for the working directory")
+    named = [os.path.abspath(os.fsencode(path)) for path in paths]
+    return SharedStores(os.environb, named, warn)
+
+
 class ImageArguments(argparse.Namespace):
     """The options of all subcommands, each of which has its own class."""
 
@@ -65,9 +82,7 @@ class ImageArguments(argparse.Namespace):
         "--auth", "log in to registries, ask for the password if need be ($CH_IMAGE_AUTH)"
     )
     debug: bool = flag("--debug", "show a stack trace with an error")
-    image_stores: list[str] = repeated(
-        "--image-store", "DIR", "also look for images in this shared store ($CH_IMAGE_STORES)"
-    )
+    image_stores: list[str] = image_store_option()
     no_limits: bool = flag("--no-limits", "unpack archives of any size (see the manual)")
     quiet: int = counted("-q --quiet", "say less (repeat for still less)")
     password_many: bool = flag("--password-many", "ask for the password each time")
@@ -107,12 +122,7 @@ class ImageArguments(argparse.Namespace):
 
     def shared_stores(self, warn: Callable[[str], None]) -> SharedStores:
         """Return where images are looked for that the storage directory lacks."""
-        from sundog.base.configuration.stores import SharedStores  # not for the help
-
-        if "" in self.image_stores:
-            raise UsageError("--image-store: DIR is empty", "ch-image --help")
-        named = [os.path.abspath(os.fsencode(path)) for path in self.image_stores]
-        return SharedStores(os.environb, named, warn)
+        return named_stores(self.image_stores, warn)
 
     def storage_path(self) -> str | None:
         """Return the storage directory that the user asked for, None for the default."""

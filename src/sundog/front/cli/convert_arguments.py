@@ -6,6 +6,7 @@ import argparse
 import os
 
 from sundog.errors import UsageError
+from sundog.front.cli.common_arguments import image_store_option
 from sundog.front.cli.option_rows import add_rows, counted, flag, operand, option
 from sundog.front.cli.parser import SmallParser
 
@@ -45,6 +46,7 @@ class ConvertArguments(argparse.Namespace):
         "of several images in IN, that for ARCH (default: host)",
         default="host",
     )
+    image_stores: list[str] = image_store_option()
     in_fmt: str | None = option("-i --in-fmt", "FORMAT", "the format of IN")
     out_fmt: str | None = option("-o --out-fmt", "FORMAT", "the format of OUT")
     dry_run: bool = flag("-n --dry-run", "check and say what would be done")

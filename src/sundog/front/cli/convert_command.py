@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 
 from sundog.errors import EXIT_ERROR
+from sundog.front.cli.common_arguments import named_stores
 from sundog.front.cli.convert_arguments import ConvertArguments, make_parser, parse
 from sundog.front.cli.small_command import run_command
 
@@ -90,7 +91,6 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         sys.stderr.write(make_parser().format_help())
         return EXIT_ERROR
     report.level = arguments.verbose - arguments.quiet
-    from sundog.base.configuration.stores import SharedStores
     from sundog.base.record.stored_path import path_in_storage
     from sundog.front.cli.registries import chosen_platform
     from sundog.image.convert.conversion import convert  # under the signals' care
@@ -121,7 +121,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         clobbers=not arguments.no_clobber,
         is_dry=arguments.dry_run,
         packing=Packing.choose("gzip", os.environ),
-        shared=SharedStores(os.environb, (), report.warning),
+        shared=named_stores(arguments.image_stores, report.warning),
         platform=chosen_platform(arguments.arch),
     )
     report.verbose(f"verbose level: {report.level}")

@@ -14,6 +14,7 @@ from sundog.image.store.layer_tree import layer_nodes, usage
 from sundog.image.store.retention import EVERYTHING, clear_out
 from sundog.image.store.space import CACHE_MOUNT, RESULT
 from sundog.image.store.store import Store
+from sundog.image.store.verified_records import forget_verified
 from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
@@ -49,6 +50,7 @@ def run(arguments: BuildCacheArguments, report: Report) -> int:
             else:
                 report.info("collecting cache garbage")
                 plan = clear_out(store, EVERYTHING)
+                forget_verified(store.path, report.info)
                 forgotten, removed = plan.count(RESULT), plan.count(CACHE_MOUNT)
             report.info(f"forgot {forgotten} results, removed {removed} cache mounts")
     with Store.open(path) as store:

@@ -12,6 +12,7 @@ from sundog.image.oci.timestamps import timestamp
 from sundog.image.store.moving import remove_moved
 from sundog.image.store.retention import EVERYTHING, Bounds, clear_out, plan_for
 from sundog.image.store.store import Store
+from sundog.image.store.verified_records import forget_verified
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run(arguments: CollectArguments, report: Report) -> int:
         plan = look(store, bounds, lambda _: takes_all)
         if not arguments.dry_run:
             remove_moved(store.path, report.info)
+            forget_verified(store.path, report.info)
     if plan.is_busy:
         report.warning("another command uses the storage directory: no image is removed now")
     described = [_described(leaving) for leaving in plan.leaving]

@@ -49,6 +49,7 @@ def open_session(
         remember=not arguments.password_many,
         attempts=attempts,
         silence=silence,
+        shared=arguments.shared_stores(report.warning),
     )
 
 

@@ -10,6 +10,7 @@ from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import image_line, new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
 from sundog.front.cli.sundog_scan import scanned, scanned_one, warn
+from sundog.front.cli.sundog_shared import shared_images
 from sundog.front.podman.filters import Filters, has_label, truth
 from sundog.front.podman.image_options import IMAGES, PLAIN
 from sundog.front.podman.run_line import image_operand, is_id
@@ -22,13 +23,15 @@ from sundog.image.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sundog.front.cli.sundog_context import Context
     from sundog.front.options import Line
     from sundog.image.store.image_files import Image
+    from sundog.image.store.shared_images import SharedDescription
 
 _TEMPLATE = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+_READ_ONLY = "\t{{.ReadOnly}}"  # podman-images(1): if there is such an image
 _HEADINGS = Structure(
     Repository="REPOSITORY",
     Tag="TAG",
@@ -41,6 +44,8 @@ _HEADINGS = Structure(
     Size="SIZE",
     Labels="LABELS",
     Names="NAMES",
+    ReadOnly="R/O",
+    IsReadOnly="R/O",
 )
 _NONE = "<none>"
 _ID_LENGTH = 12
@@ -58,7 +63,8 @@ def images(words: Sequence[str], context: Context) -> int:
         if line.all("filter"):
             raise UsageError("--filter: not with --format json", "--format '{{json .}}'")
         return image_line(["list", "--format=json", "--", *line.operands], context)
-    template = Template(line.last("format") or _TEMPLATE)
+    given = line.last("format")
+    template = Template(given) if given else None
     return run_safely(lambda: _list(line, template, context))
 
 
@@ -76,9 +82,11 @@ def names_of_id(text: str, context: Context) -> list[str]:
     """Return the names of the images whose ID begins with ``text``; [] if it is no ID."""
     if not is_id(text):
         return []
-    start = text.removeprefix("sha256:")
     with Store.open(context.storage) as store:
-        found = [image for image in store.images.list() if image.whole_id.startswith(start)]
+        found = [image for image in store.images.list() if _has_id(image, text)]
+        if not found:
+            shared = [image.as_image() for image in shared_images(store)]
+            return [image.typed for image in shared if _has_id(image, text)]
         for image in found:  # a name stands for the image that a command takes
             others = store.images.of_name(image.reference)
             if len(others) > 1 and store.images.get(image.reference).id != image.id:
@@ -90,21 +98,35 @@ def names_of_id(text: str, context: Context) -> list[str]:
 
 
 def find_image(store: Store, text: str) -> Image | None:
-    """Return the image with a name or an ID, None if there is none."""
+    """Return the image in storage with a name or an ID, None if there is none."""
     word = image_operand(text)
     if is_glob(word):
         return None
     found = [image for images in store.images.matching(word).values() for image in images]
     if not found and is_id(word):
-        start = word.removeprefix("sha256:")
-        found = [image for image in store.images.list() if image.whole_id.startswith(start)]
+        found = [image for image in store.images.list() if _has_id(image, word)]
     return found[0] if found else None
 
 
-def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filters:
+def find_shared(store: Store, text: str) -> SharedDescription | None:
+    """Return the image of a shared store with a name or an ID, None if there is none.
+
+    ``store`` has no such image.  Raises SundogError.
+    """
+    word = image_operand(text)
+    for shared in shared_images(store):
+        image = shared.as_image()
+        if word in _names(image) or _has_id(image, word):
+            return shared
+    return None
+
+
+def filters(
+    texts: Sequence[str], found: Sequence[Image], command: str, shared: Collection[str] = ()
+) -> Filters:
     """Return the filters ``texts`` of a command about images; ``found`` are all images.
 
-    Raises UsageError.
+    ``shared`` has the references of those in shared stores.  Raises UsageError.
     """
 
     def compared(name: str, *, older: bool) -> Callable[[str], Callable[[Image], bool]]:
@@ -127,6 +149,10 @@ def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filte
         wanted = truth(value, "dangling")  # every image here has a name
         return lambda image: not wanted  # noqa: ARG005
 
+    def read_only(value: str) -> Callable[[Image], bool]:
+        wanted = truth(value, "readonly")
+        return lambda image: (image.reference in shared) is wanted
+
     return Filters(
         texts,
         {
@@ -137,18 +163,20 @@ def filters(texts: Sequence[str], found: Sequence[Image], command: str) -> Filte
             "since": compared("since", older=False),
             "after": compared("after", older=False),
             "until": until,
+            "readonly": read_only,
             "id": lambda value: lambda image: _has_id(image, value),
         },
         command,
     )
 
 
-def _list(line: Line, template: Template, context: Context) -> int:
+def _list(line: Line, template: Template | None, context: Context) -> int:
     name = line.operands[0] if line.operands else None
     whole = line.is_set("no-trunc")
     with Store.open(context.storage) as store:
-        everything = store.images.list()
-        passed = filters(line.all("filter"), everything, "images")
+        shared = {each.reference: each for each in shared_images(store)}
+        everything = [*store.images.list(), *(each.as_image() for each in shared.values())]
+        passed = filters(line.all("filter"), everything, "images", shared)
         found = [
             image
             for image in everything
@@ -158,12 +186,19 @@ def _list(line: Line, template: Template, context: Context) -> int:
             for identity in dict.fromkeys(image.whole_id for image in found):
                 print_line(identity if whole else identity[:_ID_LENGTH])
             return 0
-        rows = [_fields(image, store.images.size(image), whole=whole) for image in found]
+        rows = []
+        for image in found:
+            other = shared.get(image.reference)
+            size = other.size if other else store.images.size(image)
+            rows.append(_fields(image, size, whole=whole, read_only=other is not None))
+    if template is None:
+        is_mixed = any(image.reference in shared for image in found)
+        template = Template(_TEMPLATE + _READ_ONLY * is_mixed)
     print_rows(template, rows, _HEADINGS, heading=not line.is_set("noheading"))
     return 0
 
 
-def _fields(image: Image, size: int, *, whole: bool) -> Structure:
+def _fields(image: Image, size: int, *, whole: bool, read_only: bool) -> Structure:
     repository, digest, _ = _names(image)[0].partition("@")
     tag = _NONE
     if ":" in repository.rpartition("/")[2]:
@@ -185,6 +220,8 @@ def _fields(image: Image, size: int, *, whole: bool) -> Structure:
         Size=decimal_size(size, 3, " "),
         Labels=dict(image.config.labels),
         Names=[image.typed],
+        ReadOnly=read_only,
+        IsReadOnly=read_only,
     )
 
 

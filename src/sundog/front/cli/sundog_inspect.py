@@ -11,7 +11,7 @@ from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_containers import view_of
 from sundog.front.cli.sundog_context import run_safely
-from sundog.front.cli.sundog_images import find_image
+from sundog.front.cli.sundog_images import find_image, find_shared
 from sundog.front.cli.sundog_scan import scanned
 from sundog.front.podman.container import is_container_name
 from sundog.front.podman.containers import own_containers
@@ -90,7 +90,10 @@ def _described(name: str, kind: str, context: Context) -> Structure:
         with Store.open(context.storage) as store:
             image = find_image(store, name)
             if image is not None:
-                return image_structure(store, image)
+                return image_structure(store, image, store.images.size(image))
+            shared = find_shared(store, name)
+            if shared is not None:
+                return image_structure(store, shared.as_image(), shared.size)
     what = "container or image" if kind == _ALL else kind
     raise NotInStorage(f"{name}: no such {what}", "sundog ps -a; sundog images")
 
@@ -116,10 +119,11 @@ def container_structure(containers: Containers, container: Container) -> Structu
     return view.structure(image_id=image_id, upper=upper, size=size)
 
 
-def image_structure(store: Store, image: Image) -> Structure:
-    """Return what podman prints of an image."""
-    config, size = image.config, store.images.size(image)
-    others = [other for other in store.images.list() if other.whole_id == image.whole_id]
+def image_structure(store: Store, image: Image, size: int) -> Structure:
+    """Return what podman prints of an image of ``size`` bytes, which a shared store may have."""
+    config = image.config
+    same = [other for other in store.images.list() if other.whole_id == image.whole_id]
+    others = same or [image]
     return Structure(
         Id=image.whole_id,
         Digest=image.blobs[0] if image.blobs else "",

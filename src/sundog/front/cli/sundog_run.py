@@ -136,9 +136,9 @@ def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
 
         for name in names_of_id(image, context)[:1]:
             line.operands[0] = name
-            return _facts(name, line, context), EXIT_SUNDOG
-    if facts is None and policy in ("missing", "never", _LAZY) and not wanted_platform(line):
-        facts = found_facts(image, context.storage, new_report().warning)
+            return _facts(name, line, context) or _shared_facts(name, line, context), EXIT_SUNDOG
+    if facts is None and policy in ("missing", "never", _LAZY):
+        facts = _shared_facts(image, line, context)
     if policy == "never" or (policy in ("missing", _LAZY) and facts is not None):
         if facts is None:
             raise NotInStorage(f"no image in storage: {image}", f"sundog pull {image}")
@@ -149,6 +149,19 @@ def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
     if status:
         return None, status
     return _facts(image, line, context), EXIT_SUNDOG
+
+
+def _shared_facts(image: str, line: Line, context: Context) -> ImageDefaults | None:
+    """Return the facts of an image of a shared store, for the platform of the line.
+
+    An own image hides it, whatever that is for: ``ch-run`` takes the first of a name.
+    """
+    if platform := wanted_platform(line):
+        from sundog.front.cli.sundog_shared import is_shared_for  # few lines name a platform
+
+        if not is_shared_for(image, platform, context):
+            return None
+    return found_facts(image, context.storage, new_report().warning)
 
 
 def _tell_of_similar(image: str, context: Context) -> None:

@@ -256,7 +256,8 @@ IMAGES = (
     Option("--format", "json|TEMPLATE", TAKEN, "JSON, or a line such as {{.Repository}}:{{.Tag}}"),
     Option("--digests", "", WARNED, "sundog inspect shows digests"),
     Option(
-        "--filter -f", "KEY=VALUE", TAKEN, "dangling, reference, label, before, since, until or id"
+        *("--filter -f", "KEY=VALUE", TAKEN),
+        "dangling, reference, label, before, since, until, readonly or id",
     ),
     Option("--sort", "KEY", REFUSED, "sundog sorts by name", "sundog images | sort"),
     HELP,

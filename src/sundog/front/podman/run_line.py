@@ -137,7 +137,7 @@ def run_line(
     arguments += device_options(line, chosen(line, caller.environment, read_file))
     if tag is not None:
         arguments.append(f"--join-tag={tag}")
-    if platform and not kept:  # a container that is kept has its image
+    if platform and not kept and not facts.is_shared:  # else it is known already
         arguments.append(f"--arch={platform}")
     arguments += [image, *(["--", *command] if command else [])]
     return ChRunLine(arguments, passed.environment)

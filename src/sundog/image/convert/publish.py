@@ -26,6 +26,7 @@ from sundog.base.record.lazy_layer import is_incomplete
 from sundog.base.record.names import canonical_name, name_to_directory
 from sundog.base.record.shared_image import (
     LAYER_DIGESTS,
+    LAYER_EXTRAS,
     LAYER_INFO,
     LAYER_PARTS,
     SHARED_IMAGES,
@@ -40,14 +41,20 @@ from sundog.base.record.stack import ImageStack
 from sundog.errors import NotInStorage, StoreError
 from sundog.image.convert.layer_file import write_layer_file
 from sundog.image.store.description import describe
-from sundog.image.store.layer_ids import file_layer_id, layer_id
+from sundog.image.store.layer_ids import (
+    blob_layer_id,
+    file_layer_id,
+    layer_id,
+    shared_layer_id,
+    shared_layer_ids,
+)
 from sundog.image.store.layer_info import pack_info
 from sundog.image.store.metadata import encoded, metadata_files
 from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.shared_images import SharedLayer, pack_documents, read_shared
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.store.volumes import volume_paths
-from sundog.image.transfer.present import tree_ids
+from sundog.image.transfer.present import blob_key, tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
 
+_ALL_PARTS = (*LAYER_PARTS, *LAYER_EXTRAS)
 _DRAFT = b".sundog-"
 _ASIDE = b".sundog-aside-"  # begins the name of a layer that a collection is about to remove
 _DRAFT_LIFE = 24 * 60 * 60  # seconds: what is older than that nobody is writing any more
@@ -107,7 +115,9 @@ class Publisher:
         """
         reference = canonical_name(name)
         published = _Published(store, image)
-        described = describe(store, image) | {"name": name, "reference": reference}
+        shared = replace(image, layers=tuple(published.layers))
+        names = {"name": name, "reference": reference, "id": shared.id}
+        described = describe(store, image) | names
         before = self._store.find(reference)
         target = self._at(SHARED_IMAGES, name_to_directory(reference).encode())
         with _told(self._path):
@@ -246,13 +256,6 @@ class _Published:
             raise StoreError(
                 f"not all of {image.reference} is here", f"ch-image pull {image.reference}"
             )
-        # A shared store has no tables of blobs.
-        in_files = [layer for layer in image.layers if layers.is_file(layer)]
-        if not all(layers.index(layer).squashfs_size for layer in in_files):
-            raise StoreError(
-                f"can't publish {image.reference}: it has layers that came by pull --lazy",
-                "delete it, and pull it without --lazy",
-            )
         ids = _shared_ids(store, image.layers)
         files = metadata_files(image.config)
         volumes = volume_paths(image.config.volumes)
@@ -299,13 +302,14 @@ def _shared_ids(store: Store, layers: Sequence[LayerId]) -> dict[LayerId, LayerI
     """
     diff_ids = [store.layers.portable_id(layer) for layer in layers]
     found: dict[LayerId, LayerId] = {}
-    for layer, diff_id, (alone, chain) in zip(layers, diff_ids, tree_ids(diff_ids), strict=True):
+    for layer, (alone, chain) in zip(layers, tree_ids(diff_ids), strict=True):
         info = store.layers.info(layer)
-        marks = f"{info.guessed:d}{info.unrecorded:d}"
-        anywhere, here = (layer_id("shared", key, marks) for key in (diff_id, chain))
-        came = any(not blob.made for blob in info.blobs)
-        is_alone = not came or layer in (alone, file_layer_id(alone), anywhere)
-        found[layer] = anywhere if is_alone else here
+        came = [blob.descriptor for blob in info.blobs if not blob.made]
+        keys = [key for key in (blob_key(store, blob) for blob in came) if key]
+        by_table = [blob_layer_id(alone, key) for key in keys]
+        own = (alone, file_layer_id(alone), *shared_layer_ids(alone), *by_table)
+        tree = alone if not came or layer in own else chain
+        found[layer] = shared_layer_id(tree, guessed=info.guessed, unrecorded=info.unrecorded)
     return found
 
 
@@ -342,7 +346,7 @@ def _fill(store: Store, source: LayerId, layer: LayerId, draft: bytes, report: R
     """Write all parts of ``layer`` to ``draft``, from the layer ``source`` of ``store``."""
     layers = store.layers
     if layers.is_file(source):
-        for part in LAYER_PARTS:
+        for part in _ALL_PARTS:
             path = layers.directory(source) + part
             if part != LAYER_INFO and os.path.exists(path):
                 shutil.copyfile(path, draft + part)
@@ -359,7 +363,7 @@ def _fill(store: Store, source: LayerId, layer: LayerId, draft: bytes, report: R
     with open(draft + LAYER_INFO, "xb") as file:
         file.write(pack_info(replace(info, parent="", blobs=blobs)))
     digests: dict[bytes, bytes] = {}
-    for part in LAYER_PARTS:
+    for part in _ALL_PARTS:
         with suppress(FileNotFoundError), open(draft + part, "rb") as file:
             os.fchmod(file.fileno(), _FILE_MODE)
             digests[part[1:]] = hashlib.file_digest(file, "sha256").hexdigest().encode()

@@ -28,6 +28,7 @@ from sundog.image.oci.platform import Platform
 from sundog.image.registry.client import Document
 from sundog.image.transfer.layers import RemoteLayer, Unpackers, pull_layers
 from sundog.image.transfer.present import blob_key, present_layers, tree_ids
+from sundog.image.transfer.shared_layers import bring_shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def download(
             )
             for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
         ]
+        if session.shared is not None:
+            bring_shared(store, layers, session.shared, report, any_below=options.lazy)
         if options.lazy:
             from sundog.image.registry.lazy_pull import LazyPull  # few pulls need it
 

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sundog.base.configuration.stores import SharedStores
     from sundog.image.registry.config import Endpoint
     from sundog.image.registry.http import Transport
     from sundog.image.transfer.report import Report
@@ -35,6 +36,7 @@ class Session:
     attempts        how often to ask a registry that does not answer
     connect_seconds how long to wait for a connection
     silence         how long to wait for it, and for the next byte, if not as long as usual
+    shared          the shared stores that pulls take layers from, if any
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Session:
         attempts: int = ATTEMPTS,
         connect_seconds: float = CONNECT_SECONDS,
         silence: float | None = None,
+        shared: SharedStores | None = None,
     ) -> None:
+        self.shared = shared
         self.files = CredentialFiles(environment, report.warning)
         self._environment = environment
         self._report = report

@@ -66,6 +66,7 @@ _CONTENT = (
         b"sif",
         b"imported",
         b"gzip-indexes",
+        b"verified",
     ),
     PLATFORMS,
 )

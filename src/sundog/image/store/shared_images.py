@@ -16,6 +16,7 @@ from sundog.base.record.shared_image import is_layer_id
 from sundog.errors import DocumentError, ReferenceSyntaxError, StoreError
 from sundog.image.oci.config import ImageConfig
 from sundog.image.oci.platform import Platform
+from sundog.image.store.image_files import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,17 @@ class SharedDescription:
     sizes: Sequence[int]
     layers: Sequence[SharedLayer]
     described: Mapping[str, Any]
+
+    def as_image(self) -> Image:
+        """Return the image as it is where the shared layers are: its ID is the same everywhere."""
+        return Image(
+            self.reference,
+            self.typed,
+            self.config,
+            tuple(layer.layer for layer in self.layers),
+            origin=f"shared {self.store}",
+            annotations=self.annotations,
+        )
 
     def runs_on(self, platform: Platform | None) -> bool:
         """Tell whether the image is for ``platform``, or for one that is a part of it."""

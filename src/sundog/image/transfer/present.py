@@ -6,7 +6,12 @@ from sundog.base.record.lazy_layer import is_incomplete, is_refused
 from sundog.image.layer.blob_tables import table_digest
 from sundog.image.layer.limits import check_layers
 from sundog.image.oci.digest import Digest
-from sundog.image.store.layer_ids import blob_layer_id, file_layer_id, layer_id
+from sundog.image.store.layer_ids import (
+    blob_layer_id,
+    file_layer_id,
+    layer_id,
+    shared_layer_ids,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +39,11 @@ def tree_ids(diff_ids: Sequence[str], below: Sequence[str] = ()) -> list[TreeIds
     ]
 
 
+def shared_as(trees: TreeIds) -> list[LayerId]:
+    """Return the IDs under which shared stores may have a layer."""
+    return [shared for tree in trees for shared in shared_layer_ids(tree)]
+
+
 def blob_key(store: Store, blob: Descriptor) -> str:
     """Return what determines a layer that is ``blob``, with its table; "" if it has no table.
 
@@ -58,7 +68,7 @@ def present_layers(
     """
     found = []
     for number, trees in enumerate(layers):
-        known = [*trees, *map(file_layer_id, trees)]
+        known = [*trees, *map(file_layer_id, trees), *shared_as(trees)]
         if keys and keys[number]:
             known += [blob_layer_id(each, keys[number]) for each in trees]
         here = [each for each in known if store.layers.exists(each)]
