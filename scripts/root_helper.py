@@ -44,6 +44,21 @@ MEMORY_GROUPS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.events"),
 )
 
+# Podman's storage takes chunks of a layer. Of eStargz it does so only if it need not vouch for it.
+IN_PARTS = """\
+[storage]
+driver = "overlay"
+graphroot = "{directory}/root"
+runroot = "{directory}/run"
+[storage.options.pull_options]
+enable_partial_images = "true"
+insecure_allow_unpredictable_image_contents = "true"
+"""
+SHOW_PULLED = """\
+podman --log-level=debug pull --tls-verify=false "$0" >&2
+tar --sort=name --numeric-owner --xattrs --xattrs-include='*' -C "$(podman image mount "$0")" -c .
+"""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -69,6 +84,7 @@ class Server:
             "drop-caches": self._drop_caches,
             "below-a-memory-limit": self._below_a_memory_limit,
             "take-with-podman": self._take_with_podman,
+            "pull-in-parts": self._pull_in_parts,
             "in-podman": self._in_podman,
             "mount-tmpfs": self._mount_tmpfs,
             "unmount": self._unmount,
@@ -225,6 +241,29 @@ class Server:
                 return {"found": {path: _status(root / path) for path in request["paths"]}}
             finally:
                 run("image", "unmount", image)
+
+    def _pull_in_parts(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return what podman makes of an image of a registry, of which it takes what it needs.
+
+        The answer has the tree as an archive, and the digests of the blobs that came in parts.
+        """
+        source = request["source"]
+        if not source.startswith("127.0.0.1:"):
+            raise ValueError(f"{source} is in no registry of this machine")
+        with _podman_directory() as directory:
+            settings = Path(directory, "storage.conf")
+            settings.write_text(IN_PARTS.format(directory=directory))
+            environment = os.environ | {"CONTAINERS_STORAGE_CONF": str(settings)}
+            # Its mounts end with the namespace.
+            own = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", SHOW_PULLED]
+            done = subprocess.run(
+                [*own, source], env=environment, capture_output=True, timeout=120, check=False
+            )
+            if done.returncode:
+                raise ValueError(f"podman: {done.stderr.decode()[-2000:]}")
+            found = re.findall(rb"Retrieved partial blob (sha256:[0-9a-f]{64})", done.stderr)
+            tar = base64.b64encode(done.stdout).decode()
+            return {"tar": tar, "in-parts": [digest.decode() for digest in found]}
 
     def _in_podman(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run a program of the tests in a container of podman, as the tests' user.

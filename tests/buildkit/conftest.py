@@ -6,7 +6,6 @@ Other runs do not collect these tests.
 from __future__ import annotations
 
 import os
-import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.conftest import command, run_program
 from tests.image.pull.flavours import serving
+from tests.image.seen import Tree, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -51,32 +51,13 @@ class Builders:
         (context / "Dockerfile").write_text(dockerfile)
         return context
 
-    def read(self, reference: str, *options: str) -> dict[str, tuple[object, ...]]:
+    def read(self, reference: str, *options: str) -> Tree:
         """Return the tree of an image as BuildKit sees it."""
         context = self.directory("reads", f"FROM {reference}\n")
         out = self.place / "read.tar"
         out.unlink(missing_ok=True)
         self.docker("buildx", "build", "--pull", *options, f"--output=type=tar,dest={out}", context)
         return tree_of(out)
-
-
-def tree_of(archive: Path) -> dict[str, tuple[object, ...]]:
-    """Return kind, owner, mode, target and contents of each file in an archive, by its path.
-
-    Left out is what belongs to one of the two alone: the root directory, Sundog's ``/ch``, and the
-    table of contents of eStargz, which a reader that knows none sees as a file.
-    """
-    found: dict[str, tuple[object, ...]] = {}
-    with tarfile.open(archive) as tar:
-        for entry in tar:
-            name = entry.name.strip("./")
-            if name.partition("/")[0] in ("", "ch", "stargz.index.json"):
-                continue
-            data = tar.extractfile(entry) if entry.isreg() else None
-            contents = b"" if data is None else data.read()
-            owner = (entry.uid, entry.gid, entry.mode & 0o7777)
-            found[name] = (entry.type, *owner, entry.linkname, contents)
-    return found
 
 
 @pytest.fixture(scope="session")

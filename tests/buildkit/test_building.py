@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from typing import TYPE_CHECKING
 
-from tests.buildkit.conftest import tree_of
+from tests.image.seen import tree_of
 
 if TYPE_CHECKING:
     from tests.buildkit.conftest import Builders

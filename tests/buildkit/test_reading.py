@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.buildkit.conftest import tree_of
 from tests.conftest import run_program
+from tests.image.seen import tree_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,6 +24,8 @@ from scripts.place import CHECKOUT
 
 from sundog.runtime.container.search_path import ENGINE_PATH
 from tests.conftest import base_image, kept_by_root, runner
+from tests.image.pull.flavours import serving
+from tests.image.seen import differences_when_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +65,7 @@ def test_dockerfile(
         run_check(check, run_ch_run, image)
     if is_shared(case):
         check_of_cache(words, image, tmp_path, case.base)
+        check_of_lazy_start(run_ch_image, tmp_path)
     if not case.peer:
         return
     theirs = kept_by_root(lambda: peer.kept(case))
@@ -71,7 +74,7 @@ def test_dockerfile(
 
 
 def is_shared(case: Case) -> bool:
-    """Tell whether an empty store is to take the results, too: of each, but in ordinary runs."""
+    """Tell whether empty stores are to take the results, too: of each, but in ordinary runs."""
     return ALL or case == CASES[0]
 
 
@@ -86,6 +89,16 @@ def check_of_cache(words: Sequence[str | Path], built: Image, place: Path, base:
         exported(ch_image, place / "empty", place / "of-cache"), built, (), with_owners=True
     )
     assert not found, "\n".join(found[:60])
+
+
+def check_of_lazy_start(run_ch_image: Runner, place: Path) -> None:
+    """Push what was built; its tree is the same before it is here and when it is."""
+    (place / "registry").mkdir()
+    with serving(place / "registry", "registry", {}, {}) as host:
+        name = f"{host}/built"
+        run_ch_image("push", "--compression=zstd:chunked", "built", name, timeout=TIMEOUT)
+        found = differences_when_lazy(name, place)
+    assert not found, "\n".join([f"{len(found)} differ:", *found[:60]])
 
 
 @pytest.mark.parametrize("case", DEMANDING, ids=[case.name for case in DEMANDING])

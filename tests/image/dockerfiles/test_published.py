@@ -2,7 +2,8 @@
 
 ``published/`` has them.  All build under ``notify``.  Those that do not build under ``seccomp``
 need a second try, and only those get one.  `make conformance` builds all; every test run has those
-of the small base image.  Another store finds all their results in a shared cache.
+of the small base image.  Another store finds all their results in a shared cache, and others start
+the images before they are there: all of them, but in ordinary runs the first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import base_image, copy_storage, runner
-from tests.image.dockerfiles.test_dockerfiles import ALL, TIMEOUT
+from tests.image.dockerfiles.test_dockerfiles import ALL, TIMEOUT, check_of_lazy_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,8 @@ def test_published(
     done = run_ch_image(*words, f"--cache-to=type=local,dest={cache}", timeout=TIMEOUT)
     again = [line for line in done.stderr.splitlines() if " again " in line and "notify" in line]
     assert bool(again) == (path.stem in NEED_OWNERS), again
+    if ALL or path == PATHS[0]:
+        check_of_lazy_start(run_ch_image, tmp_path)
 
     other = runner("ch-image", tmp_path / "other")
     copy_storage(imported(base_of(path)), tmp_path / "other")

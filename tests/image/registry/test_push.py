@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -18,13 +19,15 @@ from sundog.image.layer.blob_check import check_blob_layer
 from sundog.image.layer.blob_tables import table_digest
 from tests.conftest import command
 from tests.image.convert.blobs import layers_of
+from tests.image.convert.formats import CAPABILITY
 from tests.image.registry.servers import InProcessRegistry, Refuse
+from tests.image.seen import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.conftest import Completed, Runner
+    from tests.conftest import Completed, RootHelper, Runner
 
 UPLOADS = r"(POST|PATCH|PUT) .*blobs.*"
 NOTHING = {"HOME": "/nonexistent", "CH_IMAGE_AUTH": ""}
@@ -220,6 +223,48 @@ def test_compression(
     run_ch_image("pull", destination, "back", env=NOTHING)
     again = push(run_ch_image, "back", f"{destination}.again").stdout.strip()
     assert again == seen["Digest"]
+
+
+PARTS = """\
+FROM base
+RUN head -c 3000000 /dev/urandom >/noise && head -c 300000 /dev/zero >>/noise && chmod 600 /noise
+RUN echo a >/a && chown 5:6 /a && chmod 4755 /a && mkdir /d && chown 7:8 /d && chmod 2750 /d && \
+    ln /a /d/b && ln -s /a /d/c && rm /bin/awk && chown 9 /noise
+RUN rm -r /d && mkdir /d && cp /noise /d/again
+"""
+
+
+@pytest.mark.parametrize("compression", ["zstd:chunked", "estargz"])
+def test_podman_fetches_parts(
+    *,
+    busybox_tar: Path,
+    tmp_path: Path,
+    run_ch_image: Runner,
+    registry: str,
+    root_helper: RootHelper,
+    compression: str,
+) -> None:
+    """It makes no layer of the whole blob, and has the tree that Sundog writes itself.
+
+    No image here has devices or FIFOs: podman leaves them out then, those of its own images, too.
+    """
+    base, out = tmp_path / "base.tar", tmp_path / "out.tar"
+    base.write_bytes(busybox_tar.read_bytes())
+    with tarfile.open(base, "a") as tar:
+        with_xattrs = tarfile.TarInfo("with-xattrs")
+        values = {"user.a": "b", "security.capability": CAPABILITY.decode("latin-1")}
+        with_xattrs.pax_headers = {f"SCHILY.xattr.{key}": text for key, text in values.items()}
+        tar.addfile(with_xattrs)
+    run_ch_image("import", base, "base")
+    build(run_ch_image, tmp_path, PARTS, "img", "--force=notify", f"--output=type=tar,dest={out}")
+    source = f"{registry}/parts/{compression.replace(':', '-')}:1"
+    push(run_ch_image, "--compression", compression, "img", source)
+    answer = root_helper.ask("pull-in-parts", source=source)
+    (tmp_path / "podman.tar").write_bytes(base64.b64decode(answer["tar"]))
+    assert tree_of(tmp_path / "podman.tar") == tree_of(out)
+    seen = json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{source}"))
+    assert len(seen["Layers"]) == 4
+    assert sorted(answer["in-parts"]) == sorted(seen["Layers"])
 
 
 def test_same_image_from_another_storage(

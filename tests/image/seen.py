@@ -1,0 +1,92 @@
+"""Trees of images as archives: of tar in a container, which sees what all programs there see."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tarfile
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from tests.conftest import run_program, runner
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+Tree = dict[str, tuple[object, ...]]
+
+# What belongs to Sundog or to the host: what is mounted there, and where tar is.
+NOT_OF_IMAGES = frozenset(("ch", "dev", "mnt", "proc", "seen", "sys", "tmp"))
+# An order of the host's directories would decide which name of a file is its hard link.
+TAR_OPTIONS = ("--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*")
+# The kernel shows modes to root of a namespace, and --notify shows owners.
+LOOKS = (("-u0", "-g0", "--no-passwd"), ("--notify",))
+LARGE = 1 << 20  # bytes of contents whose digest is enough
+
+
+def tree_of(archive: Path, *, hidden: Collection[str] = ("ch",), times: bool = False) -> Tree:
+    """Return kind, owner, mode, target, device, attributes, contents of each file, by its path.
+
+    Left out are the root directory, names of it that are ``hidden``, and the table of contents of
+    eStargz, which a reader that knows none sees as a file.
+    """
+    found: Tree = {}
+    with tarfile.open(archive) as tar:
+        for entry in tar:
+            name = os.path.normpath(entry.name)
+            if name.partition("/")[0] in {".", "stargz.index.json", *hidden}:
+                continue
+            data = tar.extractfile(entry) if entry.isreg() else None
+            contents = b"" if data is None else data.read()
+            if len(contents) > LARGE:
+                contents = sha256(contents).digest()
+            owner = (entry.uid, entry.gid, entry.mode & 0o7777)
+            device = (entry.devmajor, entry.devminor) if entry.isdev() else ()
+            xattrs = {key: text for key, text in entry.pax_headers.items() if "xattr" in key}
+            about = (entry.linkname.removeprefix("./"), device, xattrs, entry.mtime * times)
+            found[name] = (entry.type, *owner, *about, contents)
+    return found
+
+
+def seen(storage: Path, name: str, *options: str) -> Tree:
+    """Return the tree of an image in a container; only what is read of a lazy one comes."""
+    place = storage.parent / f"{storage.name}.seen"
+    if not place.exists():
+        put_tar(place)
+    (loader,) = place.glob("ld-*")
+    line = [f"/seen/{loader.name}", "--library-path", "/seen", "/seen/tar", *TAR_OPTIONS]
+    words = [*options, f"--bind={place}:/seen", name, "--", *line]
+    runner("ch-run", storage)(
+        *words, "--one-file-system", "-C", "/", "-cf", "/seen/tar.tar", ".",
+        env={"CH_RUN_LAZY": "ondemand"}, timeout=600,
+    )  # fmt: skip
+    return tree_of(place / "tar.tar", hidden=NOT_OF_IMAGES, times=True)
+
+
+def put_tar(place: Path) -> None:
+    """Put the host's tar and its libraries into a new directory."""
+    place.mkdir()
+    tar = shutil.which("tar")
+    assert tar is not None
+    for path in (tar, *re.findall(r"/\S+", run_program(["ldd", tar]).stdout)):
+        shutil.copy(path, place)
+
+
+def differences_when_lazy(name: str, place: Path) -> list[str]:
+    """Pull an image lazily and as a whole; return what differs in the eyes of programs."""
+    trees: dict[str, list[Tree]] = {}
+    for way, words in {"lazy": ["--lazy"], "whole": []}.items():
+        storage = place / way
+        runner("ch-image", storage)("pull", *words, name, timeout=600)
+        # So that nothing is compared with itself.
+        assert bool([*storage.glob("layers/*/here")]) == (way == "lazy")
+        trees[way] = [seen(storage, name, *options) for options in LOOKS]
+    found = []
+    for one, other in zip(trees["lazy"], trees["whole"], strict=True):
+        assert len(one) > 10
+        paths = sorted(one.keys() | other.keys())
+        unequal = [path for path in paths if one.get(path) != other.get(path)]
+        found += [f"{path}: {one.get(path)} {other.get(path)}"[:300] for path in unequal]
+    return found
