@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -194,6 +195,49 @@ def test_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
         index(of_entries(*[reg()] * 101))
     with pytest.raises(ArchiveError, match="more than 100 entries"):
         index(of_entries(reg(), *[chunk()] * 100))
+
+
+def test_extended_attributes_count_as_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toc, "ENTRIES_LIMIT", 100)
+    attributes = {f"user.{number}": "" for number in range(60)}
+    index(of_entries(reg(xattrs=attributes)))
+    with pytest.raises(ArchiveError, match="more than 100 entries"):
+        index(of_entries(reg(xattrs=attributes), reg("g", xattrs=attributes), reg("h")))
+
+
+LARGE = b"[]," * (3 << 20)
+VALUES_THAT_ARE_LARGE = {
+    "another member": b'{"x":[' + LARGE + b'0],"entries":[]}',
+    "an entry": b'{"entries":[{"x":[' + LARGE + b"0]}]}",
+    "not ended": b'{"entries":[[' + LARGE,
+    "a key": b'{"' + LARGE + b'":0}',
+}
+
+
+@pytest.mark.parametrize("which", VALUES_THAT_ARE_LARGE)
+def test_a_large_value_takes_little_memory(which: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveError, match="a value of more than 1,048,576 bytes"):
+            toc.parse_toc(VALUES_THAT_ARE_LARGE[which])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 64 << 20
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_text_is_decoded_in_parts(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    monkeypatch.setattr(toc, "_VALUE_LIMIT", 100)
+    names = [f"{'x' * at}\U0001f600{number}é" for number in range(50)]
+    text = json.dumps(
+        {"a": 1, "entries": [{"type": "dir", "name": name} for name in names], "b": []},
+        ensure_ascii=False,
+        indent=at,
+    ).encode()
+    assert [file.member.name.decode() for file in toc.parse_toc(text)] == names
+    with pytest.raises(ArchiveError, match="not UTF-8"):
+        toc.parse_toc(text[:-4] + b"\xf0\x9f" + text[-4:])
 
 
 def test_other_members_of_the_object() -> None:
