@@ -7,11 +7,10 @@ whatever a piece unpacks to.
 
 from __future__ import annotations
 
-import os
-
 from sundog.base.record.chunk_table import ZSTD_FRAMES, ChunkTable
 from sundog.errors import StoreError
 from sundog.runtime.fuse.piece_cache import PIECES
+from sundog.runtime.fuse.waiting import read_at
 from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
 
 TYPE_CHECKING = False
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
         """The bytes of a blob.  Threads may share it."""
 
         def read(self, offset: int, size: int) -> bytes:
-            """Return ``size`` bytes from ``offset`` on.  May wait.  Raises OSError."""
+            """Return ``size`` bytes from ``offset`` on.  May wait: ``waiting``.  Raises OSError."""
 
         def expect(self, offset: int, size: int) -> None:
             """Let bytes come that are about to be read, in one or several parts."""
@@ -46,7 +45,7 @@ class FileBlob:
 
     def read(self, offset: int, size: int) -> bytes:
         """See ``Blob``."""
-        return os.pread(self._fd, size, offset)
+        return read_at(self._fd, size, offset)
 
     def expect(self, _offset: int, _size: int) -> None:
         """Do nothing: all is here."""
