@@ -27,7 +27,7 @@ NAMES = {
     " SO_LINGER SO_OOBINLINE SO_PEERCRED SO_PRIORITY SO_PROTOCOL SO_RCVBUF SO_RCVTIMEO SO_REUSEADDR"
     " SO_REUSEPORT SO_SNDBUF SO_SNDTIMEO SO_TYPE inet_ntop socket socketpair",  # socket, too
     "_struct": "Struct pack_into unpack",
-    "_thread": "RLock allocate_lock start_new_thread",  # threading loads collections
+    "_thread": "RLock allocate_lock get_ident start_new_thread",  # threading loads collections
     "_zstd": "ZstdDecompressor",  # from Python 3.14 on
 }
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # ``signal`` has the types of ``_signal``
     from _struct import *
     from _thread import RLock as RLock
     from _thread import allocate_lock as allocate_lock
+    from _thread import get_ident as get_ident
     from _thread import start_new_thread as start_new_thread
     from importlib.machinery import ModuleSpec as ModuleSpec
     from signal import *

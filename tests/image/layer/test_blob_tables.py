@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import resource
+import tracemalloc
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sundog.base.record.chunk_table import CHUNK_LIMIT, ZSTD_FRAMES, Chunk, ChunkTableWriter
+from sundog.base.record.chunk_table import (
+    CHUNK_LIMIT,
+    ZSTD_FRAMES,
+    Chunk,
+    ChunkTable,
+    ChunkTableWriter,
+    note_checked,
+)
 from sundog.errors import ArchiveError, StoreError
-from sundog.image.layer import toc
+from sundog.image.layer import blob_check, toc
+from sundog.image.layer.blob_check import are_in_place
 from sundog.image.layer.blob_layer import planned
 from sundog.image.layer.blob_tables import CHUNKED_DIGEST, CHUNKED_PLACE, STARGZ_DIGEST, read_table
 from sundog.image.layer.planned_index import PlannedIndex
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_ZSTD
-from sundog.runtime.fuse.blob_contents import BlobContents
+from sundog.runtime.fuse.blob_contents import BlobContents, FileBlob
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 try:
     from compression import zstd
@@ -196,6 +210,49 @@ def test_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
         index(of_entries(reg(), *[chunk()] * 100))
 
 
+def test_extended_attributes_count_as_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toc, "ENTRIES_LIMIT", 100)
+    attributes = {f"user.{number}": "" for number in range(60)}
+    index(of_entries(reg(xattrs=attributes)))
+    with pytest.raises(ArchiveError, match="more than 100 entries"):
+        index(of_entries(reg(xattrs=attributes), reg("g", xattrs=attributes), reg("h")))
+
+
+LARGE = b"[]," * (3 << 20)
+VALUES_THAT_ARE_LARGE = {
+    "another member": b'{"x":[' + LARGE + b'0],"entries":[]}',
+    "an entry": b'{"entries":[{"x":[' + LARGE + b"0]}]}",
+    "not ended": b'{"entries":[[' + LARGE,
+    "a key": b'{"' + LARGE + b'":0}',
+}
+
+
+@pytest.mark.parametrize("which", VALUES_THAT_ARE_LARGE)
+def test_a_large_value_takes_little_memory(which: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveError, match="a value of more than 1,048,576 bytes"):
+            toc.parse_toc(VALUES_THAT_ARE_LARGE[which])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 64 << 20
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_text_is_decoded_in_parts(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    monkeypatch.setattr(toc, "_VALUE_LIMIT", 100)
+    names = [f"{'x' * at}\U0001f600{number}é" for number in range(50)]
+    text = json.dumps(
+        {"a": 1, "entries": [{"type": "dir", "name": name} for name in names], "b": []},
+        ensure_ascii=False,
+        indent=at,
+    ).encode()
+    assert [file.member.name.decode() for file in toc.parse_toc(text)] == names
+    with pytest.raises(ArchiveError, match="not UTF-8"):
+        toc.parse_toc(text[:-4] + b"\xf0\x9f" + text[-4:])
+
+
 def test_other_members_of_the_object() -> None:
     text = b'{"a":[{"entries":1}],"entries":[{"type":"dir","name":"d","new":[]}],"b":null}'
     assert index(text).index.count == 2
@@ -256,6 +313,73 @@ def test_a_piece_that_comes_right_the_second_time() -> None:
         contents.read(1, len(DATA), 0, 1)
     with pytest.raises(StoreError):  # a file that the index says to be longer
         contents.read(0, len(DATA) + 1, 0, len(DATA) + 1)
+
+
+def table_of(*chunks: Chunk) -> bytes:
+    writer = ChunkTableWriter(ZSTD_FRAMES)
+    writer.add(chunks)
+    return b"".join(writer.parts())
+
+
+def in_file(data: bytes) -> int:
+    """Return a file with this data, open."""
+    fd = os.memfd_create("blob")
+    os.write(fd, data)
+    return fd
+
+
+RIGHT: Any = {"digest": bytes.fromhex(DIGEST[7:])}
+PLACES_OF_CHUNKS: dict[str, tuple[Any, ...]] = {
+    "right": (True, Chunk(0, len(FRAME), 0, len(DATA), **RIGHT)),
+    "zeros, and a part": (
+        True,
+        Chunk(0, 0, 0, 100),
+        Chunk(0, len(FRAME), 100, 1, skipped=2, digest=hashlib.sha256(DATA[2:3]).digest()),
+    ),
+    "another place": (False, Chunk(len(FRAME), len(FRAME), 0, len(DATA), **RIGHT)),
+    "no frame": (False, Chunk(1, len(FRAME) - 1, 0, len(DATA), **RIGHT)),
+    "behind the end": (False, Chunk(1 << 20, 9, 0, len(DATA), **RIGHT)),
+    "too short": (False, Chunk(0, len(FRAME), 0, len(DATA) + 1, **RIGHT)),
+}
+
+
+@pytest.mark.parametrize("which", PLACES_OF_CHUNKS)
+def test_chunks_are_where_a_table_says(which: str) -> None:
+    expected, *chunks = PLACES_OF_CHUNKS[which]
+    blob = in_file(FRAME + zstd.compress(b"something else"))
+    assert are_in_place(blob, ChunkTable(table_of(*chunks))) == expected
+
+
+def test_pieces_that_unpack_to_far_more_than_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blob_check, "_UNPACKED_AT_LEAST", 0)
+    zeros = zstd.compress(bytes(1000))
+    one = hashlib.sha256(b"\0").digest()
+    blob = in_file(zeros * 2)
+
+    def are_there(skipped: int) -> bool:
+        both = [Chunk(at, len(zeros), 0, 1, skipped=skipped, digest=one) for at in (0, len(zeros))]
+        return are_in_place(blob, ChunkTable(table_of(*both)))
+
+    assert are_there(1)
+    assert not are_there(2)
+
+
+def test_only_a_complete_blob_is_believed(tmp_path: Path) -> None:
+    other = zstd.compress(b"c0ntents")
+    blob = in_file(other)
+    file = tmp_path / "chunks"
+    file.write_bytes(table_of(Chunk(0, len(other), 0, len(DATA), **RIGHT)))
+    with pytest.raises(StoreError, match="another digest"):
+        BlobContents(file.read_bytes(), FileBlob(blob)).read(0, len(DATA), 0, len(DATA))
+    with file.open("rb+") as table:
+        note_checked(table.fileno(), ZSTD_FRAMES)
+    checked = BlobContents(file.read_bytes(), FileBlob(blob))
+    assert b"".join(checked.read(0, len(DATA), 0, len(DATA))) == b"c0ntents"
+    with pytest.raises(StoreError, match="another digest"):
+        BlobContents(file.read_bytes(), Pieces(other)).read(0, len(DATA), 0, len(DATA))
+    short = BlobContents(file.read_bytes(), FileBlob(in_file(zstd.compress(b"c"))))
+    with pytest.raises(StoreError, match="another digest"):
+        short.read(0, len(DATA), 0, len(DATA))
 
 
 VALID: list[dict[str, Any]] = [

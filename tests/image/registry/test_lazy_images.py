@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sundog.base.kernel.process import PR_SET_CHILD_SUBREAPER, prctl
+from sundog.base.record.chunk_table import ChunkTable
 from sundog.base.record.span_table import SPAN, SPANS_HEAD, SpanTable
 from sundog.image.layer.blob_tables import unpacked_frame
 from sundog.image.layer.compressing import ZstdFrames
@@ -143,6 +144,8 @@ def test_it_starts_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
     lazy.image("pull", lazy.name)
     assert lazy.incomplete == 0
     check_published(lazy, tmp_path / "shared", "latest", "chunks")
+    tables = [*lazy.storage.glob("layers/*/chunks")]
+    assert {ChunkTable(table.read_bytes()).is_checked for table in tables} == {True}
     lazy.registry.requests.clear()
     digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
     printed = lazy.run("sha256sum", "/noise", "/more")

@@ -24,6 +24,7 @@ from sundog.runtime.fuse import concurrent, layer_files
 from sundog.runtime.fuse.concurrent import ConcurrentService
 from sundog.runtime.fuse.device import mount_fuse
 from sundog.runtime.fuse.layer_files import LayersFiles
+from sundog.runtime.fuse.waiting import about_to_wait
 from sundog.runtime.process.child import Child
 from tests.conftest import until
 
@@ -59,6 +60,7 @@ class Gate:
         time.sleep(seconds)
 
     def read(self, _place: int, _length: int, _offset: int, size: int) -> Sequence[bytes]:
+        about_to_wait()
         self.readers += 1
         os.read(self.ends[0], 1)
         return (bytes(size),)
@@ -192,6 +194,19 @@ def test_names_and_attributes_come_while_contents_do_not(tmp_path: Path) -> None
         return done.stdout
 
     assert staged(tmp_path, scenario, [b"f", b"g"]) == b"%d\n" % SIZE
+
+
+def test_contents_that_are_here_need_one_thread(tmp_path: Path) -> None:
+    names = [b"%d" % number for number in range(8)]
+
+    def scenario(layer: Path, gate: Gate) -> object:
+        before = len(os.listdir("/proc/self/task"))
+        vars(gate)["read"] = lambda _place, _length, _offset, size: [bytes(size)]
+        line = ["cat", *(str(layer / name.decode()) for name in names)]
+        done = subprocess.run(line, capture_output=True, timeout=60, check=True)
+        return len(done.stdout), len(os.listdir("/proc/self/task")) - before
+
+    assert staged(tmp_path, scenario, names) == (len(names) * SIZE, 0)
 
 
 def test_a_file_of_tiny_chunks(tmp_path: Path) -> None:

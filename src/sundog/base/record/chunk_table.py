@@ -3,11 +3,12 @@
 Such a layer's ``file`` is the blob as a registry has it.  The blob consists of pieces that can be
 unpacked alone; a chunk is a part of a file, and is in one piece.
 
-    HEAD      the magic, the kind of the pieces, the number of chunks
+    HEAD      the magic, the kind of the pieces with CHECKED or without, the number of chunks
     CHUNK...  64 bytes each: the chunks of a file are adjacent and in order
 
 A reader maps the file.  All numbers are little-endian.  The place of a file, in ``index``, is the
-number of its first chunk.
+number of its first chunk.  CHECKED says that each chunk of the complete blob has its digest; it
+means nothing of a blob that is not all here, or stays elsewhere.
 
 A chunk's fields:
 
@@ -22,6 +23,8 @@ A chunk's fields:
 
 from __future__ import annotations
 
+import os
+
 from sundog.base.cpython import Struct
 from sundog.errors import StoreError
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 _CHUNKS_MAGIC = b"sundog-chunks 1\n"
 _CHUNKS_HEAD = Struct("<16s2Q")
 _CHUNK = Struct("<2Q4I32s")
+_KIND, _KIND_AT = Struct("<Q"), 16  # in the head
+_CHECKED = 1 << 8
 ZSTD_FRAMES, GZIP_MEMBERS, GZIP_SPANS = range(3)
 _KINDS = (ZSTD_FRAMES, GZIP_MEMBERS)  # ``span_table`` has the third
 CHUNK_LIMIT = 64 << 20  # bytes of a chunk, or of a piece: they are unpacked in memory
@@ -64,17 +69,19 @@ class Chunk:
 class ChunkTable:
     """A table in ``data``, which is the whole file.  Threads may share it.
 
-    Nothing is believed: what leads out of the data raises StoreError.
+    Nothing is believed: what leads out of the data raises StoreError.  ``is_checked`` is CHECKED.
     """
 
-    __slots__ = ("_data", "count", "kind")
+    __slots__ = ("_data", "count", "is_checked", "kind")
 
     def __init__(self, data: bytes | mmap) -> None:
         """Look at the head.  Raises StoreError."""
         self._data = data
         if len(data) < _CHUNKS_HEAD.size:
             raise _damaged("it is too short")
-        magic, self.kind, self.count = _CHUNKS_HEAD.unpack_from(data)
+        magic, kind, self.count = _CHUNKS_HEAD.unpack_from(data)
+        self.kind = kind & ~_CHECKED
+        self.is_checked = kind != self.kind
         if magic != _CHUNKS_MAGIC or self.kind not in _KINDS:
             raise _damaged("no table of version 1")
         if _CHUNKS_HEAD.size + self.count * _CHUNK.size != len(data):
@@ -140,6 +147,11 @@ class ChunkTableWriter:
     def parts(self) -> Iterable[bytes | bytearray]:
         """Return the bytes of the file, in parts."""
         return _CHUNKS_HEAD.pack(_CHUNKS_MAGIC, self._kind, self.count), self._chunks
+
+
+def note_checked(fd: int, kind: int) -> None:
+    """Write CHECKED to the open table ``fd``, which is of a ``kind``.  Raises OSError."""
+    os.pwrite(fd, _KIND.pack(kind | _CHECKED), _KIND_AT)
 
 
 def _damaged(why: str) -> StoreError:

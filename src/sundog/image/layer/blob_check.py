@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
+from itertools import groupby
+from operator import attrgetter
 from typing import cast
 
-from sundog.base.record.chunk_table import Chunk
+from sundog.base.record.chunk_table import ZSTD_FRAMES, Chunk
 from sundog.base.record.span_table import SpanTable
 from sundog.errors import ContentMismatch, DigestMismatch
 from sundog.image.layer.blob_layer import planned
@@ -23,6 +25,7 @@ from sundog.image.layer.limits import current_meter
 from sundog.image.layer.names import display, normalised
 from sundog.image.layer.tar import TarReader
 from sundog.image.oci.verified import VerifiedReader
+from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from mmap import mmap
     from typing import BinaryIO
 
+    from sundog.base.record.chunk_table import ChunkTable
     from sundog.base.record.owners import OwnersManifest
     from sundog.image.layer.blob_tables import BlobTable
     from sundog.image.layer.header import Member
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 
 _HINT = "pull the image again, without --lazy: it is then what its tar says"
 _READ = 1 << 20
+# Bytes of unpacked pieces: so many for each of a file, and so many besides, for heads of a tar.
+_UNPACKED_MORE, _UNPACKED_AT_LEAST = 2, 64 << 20
 
 
 def check_blob_layer(blob: bytes, layer: Descriptor, diff_id: str) -> None:
@@ -55,6 +61,34 @@ def check_blob_layer(blob: bytes, layer: Descriptor, diff_id: str) -> None:
     if reader.digest != diff_id:
         raise DigestMismatch(f"unpacked, it has digest {reader.digest}, and should have {diff_id}")
     _compare(planned(table.members(), ()), by_tar)
+
+
+def are_in_place(blob: int, table: ChunkTable) -> bool:
+    """Tell whether each chunk in ``table`` is where that says in the open ``blob``, a complete one.
+
+    A piece may be unpacked for several chunks.  Of a stranger's, each may unpack to far more than
+    it has of files: such a table takes too long, and is not in place.
+    """
+    unpack = zstd_unpacker() if table.kind == ZSTD_FRAMES else gzip_unpacker()
+    chunks = [each for each in map(table.chunk, range(table.count)) if not each.is_zeros]
+    left = _UNPACKED_MORE * sum(each.length for each in chunks) + _UNPACKED_AT_LEAST
+    begin = attrgetter("blob_offset")
+    for offset, found in groupby(sorted(chunks, key=begin), begin):
+        of_piece = [*found]
+        size = max(each.skipped + each.length for each in of_piece)
+        left -= size
+        if left < 0:
+            return False
+        packed = os.pread(blob, max(each.blob_length for each in of_piece), offset)
+        try:
+            contents = memoryview(unpack(packed, size))
+        except Exception:  # each library has its own types
+            return False
+        for each in of_piece:
+            part = contents[each.skipped : each.skipped + each.length]
+            if len(part) != each.length or hashlib.sha256(part).digest() != each.digest:
+                return False
+    return True
 
 
 def check_gzip_layer(blob: bytes, layer: Descriptor, diff_id: str, index: bytes | mmap) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from codecs import utf_8_decode
 from datetime import UTC, datetime
 
 from sundog.base.record.chunk_table import CHUNK_LIMIT, HOLE_LIMIT, Chunk
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 TOC_LIMIT = 128 << 20  # bytes of the text
-ENTRIES_LIMIT = 1_000_000  # chunks count, too
+# Bytes of an entry, or of another value.  Up to twice that is parsed at once, and `[],` takes 27
+# times its size.
+_VALUE_LIMIT = 1 << 20
+ENTRIES_LIMIT = 1_000_000  # chunks and extended attributes count, too
 _ZEROS = "zeros"
 _CHUNK_TYPE = "chunk"
 _KINDS = {
@@ -63,11 +67,9 @@ def parse_toc(text: bytes, *, escapes: bool = False) -> list[TocFile]:
     piece without a digest.
     """
     found: list[TocFile] = []
-    try:
-        decoded = text.decode()
-    except UnicodeDecodeError:
-        raise ArchiveError("its table of contents is not UTF-8") from None
-    for count, entry in enumerate(_entries(decoded), 1):
+    count = 0
+    for entry in _entries(text):
+        count += 1
         if count > ENTRIES_LIMIT:
             raise ArchiveError(f"a table of contents of more than {ENTRIES_LIMIT:,} entries")
         if type(entry) is not dict:
@@ -79,6 +81,7 @@ def parse_toc(text: bytes, *, escapes: bool = False) -> list[TocFile]:
             continue
         file = TocFile(_member(entry, escapes=escapes))
         found.append(file)
+        count += len(file.member.xattrs)
         if escapes and file.member.size:
             file.pieces.append(_number(entry, "offset"))
         elif file.member.kind == "f" and file.member.size:
@@ -206,7 +209,7 @@ def _wrong(file: TocFile, why: str) -> ArchiveError:
     return ArchiveError(f"{display(file.member.name)}: {why}, says its table of contents")
 
 
-def _entries(text: str) -> Iterator[object]:
+def _entries(text: bytes) -> Iterator[object]:
     """Yield the elements of ``entries`` one by one, so that the objects of all never exist."""
     scan = _Scanner(text)
     for key in scan:
@@ -217,11 +220,16 @@ def _entries(text: str) -> Iterator[object]:
 
 
 class _Scanner:
-    """Reads one object of JSON, whose values may be taken in parts."""
+    """Reads one object of JSON, whose values may be taken in parts.
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
+    Only a part of the text is decoded at a time: so no value can be larger than that part.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._begin = 0  # of the part, in characters from the beginning on
+        self._part = ""
+        self._at = 0  # in the part
         self._decode = json.JSONDecoder().raw_decode
 
     def __iter__(self) -> Iterator[str]:
@@ -252,20 +260,37 @@ class _Scanner:
     def value(self) -> object:
         """Return the value that comes next."""
         self._next()
+        self._fill()
         try:
-            value, self._at = self._decode(self._text, self._at)
+            value, self._at = self._decode(self._part, self._at)
         except (ValueError, RecursionError):
             raise self._wrong() from None
         found: object = value
         return found
 
+    def _fill(self) -> None:
+        """Decode more, if less than a value may have is left, and there is more."""
+        if len(self._part) - self._at >= _VALUE_LIMIT or not self._data:
+            return
+        piece = self._data[:_VALUE_LIMIT]
+        try:
+            text, used = utf_8_decode(piece, "strict", len(piece) == len(self._data))
+        except UnicodeDecodeError:
+            raise ArchiveError("its table of contents is not UTF-8") from None
+        self._begin += self._at
+        self._part, self._at = self._part[self._at :] + text, 0
+        self._data = self._data[used:]
+
     def _next(self) -> str:
         """Return the next character that is no space, "" at the end; it stays the next one."""
-        text, at = self._text, self._at
-        while at < len(text) and text[at] in " \t\r\n":
-            at += 1
-        self._at = at
-        return text[at : at + 1]
+        while True:
+            part, at = self._part, self._at
+            while at < len(part) and part[at] in " \t\r\n":
+                at += 1
+            self._at = at
+            if at < len(part) or not self._data:
+                return part[at : at + 1]
+            self._fill()
 
     def _take(self, characters: str) -> str:
         """Take one of ``characters``, which must come next."""
@@ -276,4 +301,6 @@ class _Scanner:
         return found
 
     def _wrong(self) -> ArchiveError:
-        return ArchiveError(f"its table of contents is not JSON, at character {self._at}")
+        more = f", or has a value of more than {_VALUE_LIMIT:,} bytes" if self._data else ""
+        at = self._begin + self._at
+        return ArchiveError(f"its table of contents is not JSON{more}, at character {at}")

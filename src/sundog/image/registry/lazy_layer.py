@@ -15,7 +15,8 @@ import struct
 from contextlib import suppress
 
 from sundog.base.kernel.files import Closing
-from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS
+from sundog.base.record.chunk_table import ChunkTable, note_checked
+from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_SPANS
 from sundog.base.record.lazy_layer import (
     LAYER_HERE,
     LAYER_REFUSED,
@@ -24,7 +25,7 @@ from sundog.base.record.lazy_layer import (
     HereMap,
 )
 from sundog.errors import ArchiveError, ContentMismatch, StoreError
-from sundog.image.layer.blob_check import check_blob_layer, check_gzip_layer
+from sundog.image.layer.blob_check import are_in_place, check_blob_layer, check_gzip_layer
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges
 from sundog.image.registry.lazy_source import SOURCE_LIMIT, LazySource
@@ -140,6 +141,7 @@ class LazyLayer:
             self._replace(LAYER_REFUSED, text.encode("utf-8", "backslashreplace"))
             raise StoreError(text, REFUSED_HINT) from error
         os.fsync(self._file)
+        self._note_places()
         blob = LayerBlob(descriptor, self.source.diff_id, places=(self.source.place,))
         with open(self._directory + _INFO, "rb") as file:
             info = unpack_info(file.read(), descriptor.digest.encoded[:7])
@@ -156,6 +158,15 @@ class LazyLayer:
             return
         with mapped(self._directory + LAYER_SPANS) as index:
             check_gzip_layer(path, source.descriptor, source.diff_id, index)
+
+    def _note_places(self) -> None:
+        """Spare later readers the digests of chunks, if all are where their table says."""
+        path = self._directory + LAYER_CHUNKS
+        if os.path.exists(path):
+            with mapped(path) as data, open(path, "rb+") as file:
+                table = ChunkTable(data)
+                if are_in_place(self._file, table):
+                    note_checked(file.fileno(), table.kind)
 
     def _replace(self, name: bytes, data: bytes) -> None:
         """Write a small file of the layer as a whole."""

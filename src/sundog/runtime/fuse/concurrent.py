@@ -1,9 +1,10 @@
 """Answer the requests of a device of FUSE by several threads, one of which always reads it.
 
-Requests that only look into memory are answered by the thread that has read them.  A request that
-may wait, for a disk or for the network, keeps the thread that has read it; before it waits, another
-one reads.  If there are as many threads as there may be, the last one reads and answers, and leaves
-what may wait to those that finish.  So an interruption always finds a reader.
+A thread answers what it has read.  Before it waits, for a disk or for the network, it lets another
+one read: ``waiting``.  What is in memory, or in the page cache, makes no work for a second thread,
+and threads of Python that work side by side hinder each other.  If there are as many threads as
+there may be, the last one reads and answers, and leaves what would wait to those that finish.  So
+an interruption always finds a reader.
 
 The kernel sends INTERRUPT when a signal comes for a thread that waits for an answer, and lets the
 thread die only after that answer.  A thread that is dying gets EINTR at once.  The read itself goes
@@ -31,10 +32,12 @@ from sundog.runtime.fuse.protocol import (
     UNANSWERED,
 )
 from sundog.runtime.fuse.requests import READ_AGAIN
+from sundog.runtime.fuse.waiting import before_waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Lock
 
     from sundog.runtime.fuse.files import Buffers, Handler
 
@@ -43,8 +46,25 @@ _LOOK_SECONDS = 0.05  # between two looks at a thread that a signal has interrup
 _KILLED = 1 << (SIGKILL - 1)  # in a set of signals of proc_pid_status(5)
 _PARTS_LIMIT = 1000  # of an answer: writev(2) takes 1024
 
-# unique, opcode, node, body
-_Request = tuple[int, int, int, bytes]
+
+class _Left(Exception):
+    """This thread must not wait: another one will answer the request."""
+
+
+class _Request:
+    """The READ that a thread answers; of none, ``unique`` is 0.
+
+    ``waits`` says that it may wait, and is among those that an interruption can end.
+    """
+
+    __slots__ = ("body", "node", "thread", "unique", "waits")
+
+    def __init__(self, unique: int, node: int, body: memoryview | bytes, thread: int) -> None:
+        self.unique = unique
+        self.node = node
+        self.body = body
+        self.thread = thread
+        self.waits = False
 
 
 class ConcurrentService:
@@ -63,7 +83,7 @@ class ConcurrentService:
         self._handlers = handlers
         self._lock = allocate_lock()  # of all that follows
         self._threads = 1
-        self._readers = 1  # threads that read the device, or are about to
+        self._idle: list[Lock] = []  # held locks, for which threads wait
         self._waiting: list[_Request] = []
         self._unanswered: dict[int, int] = {}  # unique number → thread that waits
         self._interrupted: set[int] = set()
@@ -71,20 +91,20 @@ class ConcurrentService:
     def serve(self) -> None:
         """Answer until the file system is gone.  Raises OSError."""
         request = bytearray(REQUEST_SIZE)
-        while True:
-            own = self._read(request)
-            if own is None:
-                with self._lock:
-                    if not self._is_over:
-                        self._is_over = True
-                        self._ended()
+        own = _Request(0, 0, b"", 0)
+        before_waiting(lambda: self._let_read(own))
+        while self._read(request, own):
+            if not self._do_what_is_left(own):
                 return
-            while own is not None:
-                self._answer_slow(own)
-                own = self._next()
+        with self._lock:
+            if not self._is_over:
+                self._is_over = True
+                self._ended()
+                for lock in self._idle:
+                    lock.release()
 
-    def _read(self, request: bytearray) -> _Request | None:
-        """Read and answer requests, up to one that may wait; None if the file system is gone."""
+    def _read(self, request: bytearray, own: _Request) -> bool:
+        """Read and answer requests, until another thread reads; False: the file system is gone."""
         view = memoryview(request)
         head = REQUEST_HEAD.size
         while True:
@@ -94,31 +114,50 @@ class ConcurrentService:
                 if error.errno in READ_AGAIN:
                     continue
                 if error.errno == errno.ENODEV:
-                    return None
+                    return False
                 raise
             _, opcode, unique, node, thread = REQUEST_HEAD.unpack_from(request)
             if opcode == READ:
-                own = unique, opcode, node, bytes(view[head:length])
-                if self._take(own, thread):
-                    return own
+                own.unique, own.node, own.body, own.thread = unique, node, view[head:length], thread
+                if self._has_waited(own):
+                    return True
             elif opcode == INTERRUPT:
                 self._interrupt(unique, *INTERRUPT_IN.unpack_from(request, head))
             elif opcode not in UNANSWERED:
                 self._reply(unique, *self._answer(opcode, node, view[head:length]))
 
-    def _take(self, own: _Request, thread: int) -> bool:
-        """Note a request that may wait; tell whether this thread may wait for it."""
+    def _has_waited(self, own: _Request) -> bool:
+        """Answer a READ, or leave it; tell whether another thread reads the device meanwhile."""
+        try:
+            answer = self._answer(READ, own.node, memoryview(own.body))
+        except _Left:
+            own.unique = 0
+            return False
+        unique, waits = own.unique, own.waits
+        own.unique, own.waits = 0, False
+        if waits:
+            with self._lock:
+                if self._unanswered.pop(unique, None) is None:
+                    return True  # its thread was killed
+        self._reply(unique, *answer)
+        return waits
+
+    def _let_read(self, own: _Request) -> None:
+        """Let another thread read the device, as this one is about to wait."""
+        if not own.unique or own.waits:
+            return
         with self._lock:
-            self._unanswered[own[0]] = thread
-            if self._readers > 1:
-                self._readers -= 1
-                return True
-            if self._threads < _THREADS_LIMIT:
+            self._unanswered[own.unique] = own.thread
+            if self._idle:
+                self._idle.pop().release()
+            elif self._threads < _THREADS_LIMIT:
                 self._threads += 1
                 start_new_thread(self._serve_more, ())
-                return True
-            self._waiting.append(own)
-            return False
+            else:
+                left = _Request(own.unique, own.node, bytes(own.body), own.thread)
+                self._waiting.append(left)
+                raise _Left
+            own.waits = True
 
     def _serve_more(self) -> None:
         try:
@@ -126,23 +165,24 @@ class ConcurrentService:
         except BaseException:
             os._exit(1)  # the kernel closes the device
 
-    def _next(self) -> _Request | None:
-        """Return a request that a thread has left to this one; None: it is to read the device."""
-        with self._lock:
-            if self._waiting:
-                return self._waiting.pop(0)
-            self._readers += 1
-            return None
-
-    def _answer_slow(self, own: _Request) -> None:
-        unique, opcode, node, body = own
-        if unique not in self._unanswered:
-            return  # its thread was killed
-        answer = self._answer(opcode, node, memoryview(body))
-        with self._lock:
-            is_wanted = self._unanswered.pop(unique, None) is not None
-        if is_wanted:
-            self._reply(unique, *answer)
+    def _do_what_is_left(self, own: _Request) -> bool:
+        """Answer what others have left, until this thread is to read; False: all is over."""
+        idle = allocate_lock()
+        idle.acquire()
+        while True:
+            with self._lock:
+                if self._is_over:
+                    return False
+                if not self._waiting:
+                    self._idle.append(idle)
+                    break
+                left = self._waiting.pop(0)
+                if left.unique not in self._unanswered:
+                    continue  # its thread was killed
+            own.unique, own.node, own.body, own.waits = left.unique, left.node, left.body, True
+            self._has_waited(own)
+        idle.acquire()
+        return not self._is_over
 
     def _answer(self, opcode: int, node: int, body: memoryview) -> tuple[int, Buffers]:
         """Return the number of an error or 0, and the answer."""

@@ -1,8 +1,9 @@
 """The contents of a layer that is one file, by the kind of the file.
 
 An index tells all else about a layer, so a kind needs one method: ``read`` returns a part of what
-is at a place of that index.  It may wait, for a disk or for bytes that are not here yet: only the
-thread that calls it waits.  It raises SundogError and OSError; the reading program gets EIO.
+is at a place of that index.  It may wait, for a disk or for bytes that are not here yet, after
+``about_to_wait``: only the thread that calls it waits.  It raises SundogError and OSError; the
+reading program gets EIO.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sundog.base.record.magic import IMAGE_HEAD, SQUASHFS_IMAGE, image_kind
 from sundog.errors import StoreError
 from sundog.runtime.fuse.blob_contents import BlobContents, FileBlob
 from sundog.runtime.fuse.span_contents import SpanContents
+from sundog.runtime.fuse.waiting import read_at
 from sundog.runtime.squashfs.image import SquashfsImage
 
 TYPE_CHECKING = False
@@ -45,7 +47,7 @@ class _SquashfsContents:
 
     def __init__(self, fd: int) -> None:
         """Take the open file.  Raises SquashfsError and KernelError."""
-        self._image = SquashfsImage(fd)
+        self._image = SquashfsImage(fd, 0, read_at)
 
     def read(self, place: int, length: int, offset: int, size: int) -> Sequence[bytes | memoryview]:
         """See ``LayerContents``."""

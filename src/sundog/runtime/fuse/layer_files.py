@@ -46,6 +46,7 @@ from sundog.runtime.fuse.protocol import (
     STATFS_OUT,
     XATTR,
 )
+from sundog.runtime.fuse.waiting import about_to_wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ class _OpenedLayer:
 
     def contents(self) -> LayerContents:
         """Return the contents of the files.  Raises SundogError and OSError."""
+        if self._contents is not None:
+            return self._contents
+        about_to_wait()
         with self._lock:
             if self._contents is None:
                 held = b"/proc/self/fd/%d" % self._file

@@ -10,6 +10,7 @@ from sundog.base.kernel.files import open_regular
 from sundog.base.record.layer_path import LAYER_FILE
 from sundog.base.record.lazy_layer import LAYER_HERE, LAZY_BLOCK, HereMap
 from sundog.runtime.fuse.layer_fetcher import LayerFetcher
+from sundog.runtime.fuse.waiting import about_to_wait, read_at
 
 _DISCARDS_LIMIT = 16  # of one block: each source of a blob is asked twice
 
@@ -41,7 +42,10 @@ class LazyBlob:
     def read(self, offset: int, size: int) -> bytes:
         """See ``Blob``."""
         missing = self._missing(offset, size)
-        kept = self.fetcher.wait(self._layer, missing) if missing else {}
+        kept = {}
+        if missing:
+            about_to_wait()
+            kept = self.fetcher.wait(self._layer, missing)
         self._distrusted.difference_update(missing)
         data = _read_whole(self._file, offset, size)
         for block, content in kept.items():
@@ -86,9 +90,9 @@ class LazyBlob:
 
 def _read_whole(fd: int, offset: int, size: int) -> bytes:
     """Return ``size`` bytes from ``offset`` on of an open file; raise OSError if it has less."""
-    data = os.pread(fd, size, offset)
+    data = read_at(fd, size, offset)
     while len(data) < size:
-        more = os.pread(fd, size - len(data), offset + len(data))
+        more = read_at(fd, size - len(data), offset + len(data))
         if not more:
             raise OSError(errno.EIO, "the layer file is too short")
         data += more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sundog.base.cpython import allocate_lock
+from sundog.runtime.fuse.waiting import about_to_wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ class _PieceCache:
                     making = self._making[key] = allocate_lock()
                     making.acquire()
                     break
+            about_to_wait()
             with making:
                 pass
         try:
             if size > _LARGE:
+                about_to_wait()
                 with self._large:
                     found = make(number)
             else:

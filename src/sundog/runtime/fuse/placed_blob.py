@@ -13,6 +13,7 @@ from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import RESOLVE_BENEATH
 from sundog.base.record.layer_path import LAYER_FILE
 from sundog.base.record.lazy_layer import read_place
+from sundog.runtime.fuse.waiting import read_at
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -46,9 +47,9 @@ class PlacedBlob:
         if not 0 <= offset <= offset + size <= self._size:
             raise OSError(errno.EIO, "no such bytes in the layer file")
         try:
-            data = os.pread(self._fd, size, offset)
+            data = read_at(self._fd, size, offset)
             while len(data) < size:
-                more = os.pread(self._fd, size - len(data), offset + len(data))
+                more = read_at(self._fd, size - len(data), offset + len(data))
                 if not more:
                     raise self._error("is shorter than before")
                 data += more

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from sundog.base.cpython import Struct
 from sundog.runtime.squashfs.attributes import XattrTable
 from sundog.runtime.squashfs.compressors import decompressor_for
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sundog.runtime.squashfs.attributes import Xattrs
     from sundog.runtime.squashfs.directory import Entry
     from sundog.runtime.squashfs.inode import Inode
+    from sundog.runtime.squashfs.source import Pread
 
 _ID_ROW = Struct("<I")
 
@@ -29,7 +32,7 @@ class SquashfsImage:
 
     Opening reads the superblock, the table of IDs and the inode of the root.  Raises SquashfsError
     and KernelError, as every method does.  Threads may share an image.  ``fd`` stays the caller's,
-    and must be open as long as the image is used.
+    and must be open as long as the image is used.  ``pread`` does what ``os.pread`` does.
 
     root        the reference of the root directory
     inode_count, block_size, mtime
@@ -52,8 +55,8 @@ class SquashfsImage:
         "root",
     )
 
-    def __init__(self, fd: int, offset: int = 0) -> None:
-        self._source = source = SquashfsSource(fd, offset)
+    def __init__(self, fd: int, offset: int = 0, pread: Pread = os.pread) -> None:
+        self._source = source = SquashfsSource(fd, offset, pread)
         about = Superblock(source)
         source.end = about.bytes_used
         decompress = decompressor_for(about.compression, source)

@@ -7,18 +7,25 @@ import os
 from sundog.base.kernel.libc import descriptor_path, kernel_error, printable
 from sundog.errors import SquashfsError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Pread = Callable[[int, int, int], bytes]
+
 _DAMAGED_HINT = "compare it with the original, then copy it or make it again"
 
 
 class SquashfsSource:
     """The file ``fd``, in which the SquashFS file begins at ``offset`` and has ``end`` bytes.
 
-    Positions count from ``offset``.
+    Positions count from ``offset``.  ``pread`` does what ``os.pread`` does.
     """
 
-    __slots__ = ("end", "fd", "offset")
+    __slots__ = ("_pread", "end", "fd", "offset")
 
-    def __init__(self, fd: int, offset: int) -> None:
+    def __init__(self, fd: int, offset: int, pread: Pread = os.pread) -> None:
+        self._pread = pread
         self.fd = fd
         self.offset = offset
         try:
@@ -34,9 +41,9 @@ class SquashfsSource:
         if position + size > self.end:
             raise self.damaged(f"{size:,} bytes are wanted, but the file ends before", position)
         try:
-            data = os.pread(self.fd, size, self.offset + position)
+            data = self._pread(self.fd, size, self.offset + position)
             while len(data) < size:
-                more = os.pread(self.fd, size - len(data), self.offset + position + len(data))
+                more = self._pread(self.fd, size - len(data), self.offset + position + len(data))
                 if not more:
                     raise self.damaged("the file has become shorter", position + len(data))
                 data += more
