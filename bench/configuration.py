@@ -62,7 +62,7 @@ def measure(bench: Bench, results: Results) -> None:
     start = [str(bench.programs / "ch-run"), "busybox", "--", "true"]
     bench.run(start, sundog.environment)  # it leaves the accounts for the compiled start
     user = _user_files(bench, "user", '[run]\nwrite_fake = "20%"\n')
-    log = _user_files(bench, "log", f'[log]\nplace = "{bench.place}/log-of-starts"\n')
+    log = _user_files(bench, "logging", f'[log]\nplace = "{bench.place}/log-of-starts"\n')
     bench.run(["touch", str(bench.place / "log-of-starts")])
     none = ["SUNDOG_CONFIG=none", COMPILED, *start]
     cases = (
