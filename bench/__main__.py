@@ -28,6 +28,7 @@ from scripts.place import CHECKOUT, WorkshopError, own
 from bench import (
     apptainer,
     cluster,
+    configuration,
     convert,
     emulation,
     floor,
@@ -137,6 +138,7 @@ LAZY = "lazy"
 # Each part has a file system of its own, gone before the next part: together they need a lot.
 PARTS: dict[str, Callable[[Bench, report.Results], None]] = {
     "start": start.measure,
+    "configuration": configuration.measure,
     "join": join.measure,
     "cluster": cluster.measure,
     "builds": building,

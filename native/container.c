@@ -276,7 +276,9 @@ static void make_container(const struct image *image, const struct options *opti
     const char *directory = image->path, *size = options->overlay_size;
     struct status status;
     int may_show = plan(image, options, accounts);
+    const char *state = may_show && said[RUN_STATE] ? place_for(*said[RUN_STATE]) : NULL;
     if (is_user_named) check_user(accounts->passwd, uid);
+    if (state && CALL(mkdirat, AT_FDCWD, state, 0700) == -ENOENT) decline(state);
     if (may_show) {
         const char *named = variable(STORAGE_VARIABLE);
         hide(fd_path(image->storage_at, "/."), STORAGE_VERSION);
@@ -293,6 +295,7 @@ static void make_container(const struct image *image, const struct options *opti
         if (runtime && !equal(runtime, usual)) hide(JOINED(runtime, "/" RUNTIME_NAME), ".");
         hide(JOINED(usual, "/" RUNTIME_NAME), ".");
         hide(records, ".");
+        if (state) hide(state, ".");
     }
     for (EACH_OPERATION) {
         if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL

@@ -48,8 +48,8 @@
         rest=${rest#"${rest%%[![:space:]]*}"}
         rest=${rest#"$word"}
     done
-    # The ch-image beside this command, if the user wrote a path.
-    [[ ${words[0]} != */* || ! -x ${words[0]%/*}/ch-image ]] || ask=("${words[0]%/*}/ch-image")
+    # For a path, the ch-image that came with this file: what lies there may be anybody's.
+    [[ ${words[0]} != */* ]] || ask=("${BASH_SOURCE[0]%/*}/../../../bin/ch-image")
     current=${words[${#words[@]} - 1]}
     @FUNCTION@_data ' subcommands'
     local all=$data subcommands=$data

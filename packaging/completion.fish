@@ -1,11 +1,13 @@
 # fish completion of @COMMAND@.  Made by packaging/completion.py; do not edit.
 
+set -g __sundog_files (path dirname -- (status filename))
+
 function __sundog_names
     set -l words (commandline -opc)
     set -l ask ch-image
-    # The ch-image beside this command, if the user wrote a path.
-    if string match -q '*/*' -- $words[1]; and test -x (path dirname -- $words[1])/ch-image
-        set ask (path dirname -- $words[1])/ch-image
+    # For a path, the ch-image that came with this file: what lies there may be anybody's.
+    if string match -q '*/*' -- $words[1]
+        set ask $__sundog_files/../../../bin/ch-image
     end
     command $ask __complete $argv[1] $words 2>/dev/null
 end

@@ -20,8 +20,8 @@ _@COMMAND@() {
     local curcontext=$curcontext state line
     typeset -A opt_args
     local -a subcommands sundog_words=("${words[@]}") sundog_ask=(ch-image)
-    # The ch-image beside this command, if the user wrote a path.
-    [[ $words[1] != */* || ! -x ${words[1]:h}/ch-image ]] || sundog_ask=(${words[1]:h}/ch-image)
+    # For a path, the ch-image that came with this file: what lies there may be anybody's.
+    [[ $words[1] != */* ]] || sundog_ask=(${${(%):-%x}:a:h:h:h:h}/bin/ch-image)
 @DATA@
 }
 

@@ -156,7 +156,7 @@ MODULES = {
     "ch_run_pull": Joined("sundog.runtime.launcher.lazy_image", "pull_image"),
     "ch_run_shared": Joined("sundog.runtime.launcher.shared_image", "find_shared"),
     "ch_run_verified": Joined(
-        "sundog.base.configuration.verified", "verify", after="ch_run_shared"
+        "sundog.runtime.container.verified_layers", "verify", after="ch_run_shared"
     ),
     "ch_run_shared_sources": Joined(
         "sundog.runtime.launcher.shared_sources", "SharedSources", after="ch_run_files"

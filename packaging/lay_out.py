@@ -25,6 +25,8 @@ LEFT_OUT = ("sundog-python",)  # the interpreter has a link of its own
 
 def place(name: str) -> str:
     """Return the place of a wheel's member below ROOT, "" if it is left out."""
+    if name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"a wheel's member that leads out: {name}")
     top, _, rest = name.partition("/")
     if not top.endswith(".data"):
         return f"{HOME}/lib/{MINOR}/site-packages/{name}"

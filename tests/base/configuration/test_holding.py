@@ -142,6 +142,26 @@ def test_a_mistake_is_one_line_with_its_place(place: Place, name: str) -> None:
         place.read()
 
 
+def test_each_mistake_is_told_to_who_asks(place: Place) -> None:
+    """What is right holds meanwhile, but no record has it."""
+    site = place.write("site/sundog.toml", "storage.trusted_owners = 3\nrun.bnd = []\nx = 1\n")
+    part = place.write("site/sundog.d/1.toml", "[")
+    own = place.write("home/sundog.toml", "run.bind = ['x']\n" + stores("/own"))
+    mistakes: list[SundogError] = []
+    found = read_configuration(place.variables, mistakes)
+    assert found.values(IMAGE_STORES) == (b"/own",)
+    expected = (
+        f"{site}: storage.trusted_owners: expected a list",
+        f"{site}: unknown key in [run]: bnd; ",
+        f"{site}: unknown table: x; ",
+        f"{part}: not TOML: ",
+        f"{own}: run.bind: expected a list",
+    )
+    for mistake, start in zip(mistakes, expected, strict=True):
+        assert mistake.message.startswith(start)
+    assert not [*place.home.rglob("sundog.record")]
+
+
 def test_a_variable_with_a_mistake(place: Place) -> None:
     place.variables[b"CH_IMAGE_STORES"] = b"relative"
     found = place.read()
@@ -207,7 +227,7 @@ def test_a_record_of_other_keys_or_from_a_stranger(place: Place) -> None:
         Path(os.fsdecode(each.record)).write_bytes(pack_record(each.stamps(), said))
         Path(os.fsdecode(each.record)).chmod(0o600)
         assert place.read().values(IMAGE_STORES) == (expected,)
-        strict = read_configuration(place.variables, from_files=True)
+        strict = read_configuration(place.variables, [])
         assert strict.values(IMAGE_STORES) == (b"/own",)
 
 

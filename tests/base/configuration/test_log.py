@@ -89,7 +89,7 @@ def test_a_datagram(
     name: str, tmp_path: Path, caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "socket"
-    monkeypatch.setattr(log, f"_{name.upper()}_SOCKET", os.fsencode(path))
+    monkeypatch.setitem(log._SOCKETS, name.encode(), os.fsencode(path))
     write_log(name.encode(), ENTRY)  # nobody is there
     with listener(path) as place:
         write_log(name.encode(), ENTRY)

@@ -115,6 +115,21 @@ def test_what_a_shell_offers(shell: str, shells: Shells, stored: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_a_program_beside_a_path_is_not_asked(shell: str, shells: Shells, stored: Path) -> None:
+    """A directory with such programs may have been unpacked from an archive of anybody."""
+    for name in ("ch-image", "ch-run"):
+        program = shells.directory / "hostile" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\ntouch {shells.directory}/hacked; echo debian-hacked\n")
+        program.chmod(0o755)
+    lines = ["hostile/ch-image rm deb", "./hostile/ch-run deb"]
+    # At the first attempt, bash-completion only loads the file of such a command.
+    for found in [*shells.ask(shell, [*lines, *lines])][2:]:
+        assert sorted(word for word in found if word) == ["debian", "debian:trixie"], found
+    assert not (shells.directory / "hacked").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_without_a_storage_directory(shell: str, shells: Shells, storage: Path) -> None:
     """Completion creates nothing and says nothing."""
     (found,) = shells.ask(shell, ["ch-image rm deb"])

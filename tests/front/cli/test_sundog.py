@@ -635,6 +635,25 @@ def test_no_state_where_containers_write(sundog: Place, tmp_path: Path, busybox_
     assert done.stdout.splitlines()[-3:] == ["one", "in", "one"]
 
 
+def test_the_place_of_state(
+    sundog: Place, configure: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """It has the containers, and the state of ch-run-oci; `config` shows it."""
+    variables = sundog.environment | configure(f"run.state = '{tmp_path}/state'\n")
+
+    def run(*words: str) -> str:
+        return run_program([*command(words[0]), *words[1:]], env=variables).stdout
+
+    run("sundog", "run", "-d", "--rm", "--name", "placed", "busybox", "sleep", "100")
+    assert run("sundog", "exec", "placed", "echo", "in") == "in\n"
+    assert "placed" not in names(sundog)
+    assert [*(tmp_path / "state").glob("*/containers/placed*")]
+    assert run("sundog", "rm", "-f", "placed") == "placed\n"
+    assert f'run.state = "{tmp_path}/state"  # ' in run("sundog", "config")
+    profile = json.loads(run("sundog", "agent", "--profile"))
+    assert profile["listenerPath"].startswith(f"{tmp_path}/state/")
+
+
 def names(sundog: Place) -> set[str]:
     """Return the names of all containers."""
     return set(sundog("ps", "-a", "--format", "{{.Names}}").stdout.split())

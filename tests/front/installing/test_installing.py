@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ import pytest
 
 from sundog import __version__
 from sundog.base.installation import COMMANDS
+from sundog.errors import SundogError
 from sundog.front.installing.drafts import remove_directory
+from sundog.front.installing.parts import _needed
 from sundog.front.installing.tree import may_be_private
 from tests.conftest import Completed, command, run_program, until
 
@@ -289,6 +292,33 @@ def test_module_files(made: Path, tmp_path: Path, kind: str) -> None:
     assert f"{prefix}/{MACHINE}/bin/ch-run" in done.stdout, done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"{prefix}/share/man:")
     assert (prefix / "share/man/man1/ch-run.1").exists()
+
+
+def test_the_packages_that_it_needs(tmp_path: Path) -> None:
+    """One that is missing is an error if its marker is true here, or cannot be otherwise."""
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    newer = f"{sys.version_info[0]}.{sys.version_info[1] + 1}"
+
+    def names(*needs: str) -> set[str]:
+        for name, wants in (("sundog", needs), ("here", ())):
+            directory = tmp_path / f"{name}-1.dist-info"
+            directory.mkdir(exist_ok=True)
+            lines = [f"Name: {name}", "Version: 1", *(f"Requires-Dist: {want}" for want in wants)]
+            (directory / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, ""]))
+        return {package.name for package in _needed([str(tmp_path)])}
+
+    assert names("here>=1", 'here; extra == "x"') == {"sundog", "here"}
+    for marker in (
+        f'python_version < "{minor}"',
+        f"python_version > '{minor}'",
+        f"python_full_version>='{newer}'",
+        "extra == 'fast'",
+        "sys_platform == 'win32'",
+    ):
+        assert names(f"missing; {marker}") == {"sundog"}, marker
+    for marker in ("", f"; python_version < '{newer}'", f'; python_version >= "{minor}"'):
+        with pytest.raises(SundogError, match="the package missing is not installed"):
+            names(f"missing>=2{marker}")
 
 
 def test_programs_that_others_may_not_execute(tmp_path: Path) -> None:

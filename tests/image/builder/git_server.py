@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,8 +25,11 @@ def git(work: Path, *arguments: str) -> str:
 
 
 @contextlib.contextmanager
-def serving_git(directory: Path) -> Iterator[str]:
-    """Serve the repositories below a directory; yield the address."""
+def serving_git(directory: Path, tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Serve the repositories below a directory; yield the address.
+
+    ``tls`` are the files of a certificate and its key.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,10 +73,14 @@ def serving_git(directory: Path) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

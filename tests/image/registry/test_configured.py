@@ -13,6 +13,7 @@ from sundog.base.configuration import level
 from sundog.errors import ConfigurationError
 from sundog.image.registry.config import Registries
 from tests.conftest import command
+from tests.image.builder.git_server import git, serving_git
 from tests.image.pull.conftest import refused, shelf
 
 if TYPE_CHECKING:
@@ -73,6 +74,44 @@ def test_an_authority_of_the_configuration(
     # A build gets files of such servers, too.
     (tmp_path / "Dockerfile").write_text(f"FROM scratch\nADD https://{filled.tls}/v2/ /x\n")
     run_ch_image("build", "-t", "b", "-f", tmp_path / "Dockerfile", tmp_path, env=variables)
+
+
+def test_git_trusts_the_authority(
+    configure: Configure, run_ch_image: Runner, tmp_path: Path, tls: tuple[Path, Path]
+) -> None:
+    """A repository by ADD, and one as a context; a directory of OpenSSL, and $SSL_CERT_FILE."""
+    work = tmp_path / "served" / "work"
+    work.mkdir(parents=True)
+    (work / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    for words in (("init", "-q"), ("add", "Dockerfile"), ("commit", "-q", "-m", "one")):
+        git(work, *words)
+    git(work, "clone", "-q", "--bare", ".", "../app.git")
+    place = tmp_path / "context"
+    place.mkdir()
+    hashed = ["openssl", "x509", "-noout", "-hash", "-in", str(tls[0])]
+    name = subprocess.run(hashed, check=True, capture_output=True, text=True).stdout.strip()
+    (tmp_path / "hashed").mkdir()
+    (tmp_path / "hashed" / f"{name}.0").symlink_to(tls[0])
+    with serving_git(work.parent, tls) as address:
+        (place / "Dockerfile").write_text(f"FROM scratch\nADD {address}/app.git /x\n")
+        contexts = (str(place), f"{address}/app.git")
+        for where in contexts:
+            done = run_ch_image("build", "-t", "b", where, env=configure(""), check=False)
+            assert done.returncode == 1
+            assert "certificate" in done.stderr
+        key = "registry.authorities = '{}'\n"
+        for text, variable in (
+            (key.format(tls[0]), ""),
+            (key.format(tmp_path / "hashed"), ""),
+            ("", "REQUESTS_CA_BUNDLE"),
+            ("", "SSL_CERT_FILE"),
+        ):
+            run_ch_image("build-cache", "--reset")
+            variables = configure(text) | ({variable: str(tls[0])} if variable else {})
+            for where in contexts:
+                run_ch_image("build", "-t", "b", where, env=variables)
+        done = run_ch_image("build", place, env=configure(key.format("/nowhere")), check=False)
+        refused(done, "registry.authorities: no certificates in /nowhere")
 
 
 def test_an_authority_that_is_none_is_named(

@@ -198,6 +198,22 @@ def test_what_a_pure_wheel_installs_works(
     assert (done.returncode, done.stdout, done.stderr) == (7, b"inside\n", b"")
 
 
+@pytest.mark.parametrize("member", ["../x", "a/../../x", "/x", "a.data/data/../../../x"])
+def test_a_member_of_a_wheel_that_leads_out(member: str, tmp_path: Path) -> None:
+    """The program that lays wheels out for the packages of distributions refuses it."""
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as wheel:
+        wheel.writestr(member, "text")
+    program = CHECKOUT / "packaging" / "lay_out.py"
+    done = subprocess.run(
+        [sys.executable, program, tmp_path / "one/two/root", tmp_path / "a.whl"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode
+    assert b"leads out" in done.stderr
+    assert [*tmp_path.rglob("x")] == []
+
+
 def test_the_source_distribution_holds_the_source(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
     subprocess.run(build, cwd=CHECKOUT, check=True, capture_output=True)

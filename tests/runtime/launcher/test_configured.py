@@ -254,6 +254,33 @@ def test_no_container_writes_the_record(site: Site) -> None:
     assert site.record.read_bytes() == good
 
 
+def test_the_place_of_state_is_hidden(site: Site) -> None:
+    """It is made by a start whose binds could show it; no container makes it, or writes there."""
+    state = site.top / "state" / f"of-{USER}"
+    text = f"storage.directory = '{site.storage}'\nrun.state = '{site.top}/state/of-%u'\n"
+    site.write_record(text)
+    assert not state.exists()  # no bind shows it
+    script = "ls -A $0; touch $0/x; mkdir $0/more $0/../other"
+    for options, at in (
+        (("-b", f"{site.top}:/mnt"), "/mnt/state"),
+        (("-b", str(site.top), "-W", "-u", "0"), f"{site.top}/state"),
+        (("-b", f"{site.top}/state:/mnt", "--write-fake"), "/mnt"),
+    ):
+        done = site.start(*options, "app", "--", "sh", "-c", script, f"{at}/{state.name}")
+        assert done.stdout == b"", done.stderr
+        assert done.stderr.count(b"Read-only file system") == 2, done.stderr
+        assert state.stat().st_mode & 0o7777 == 0o700
+        (state.parent / "other").rmdir()
+        (state / "record").touch()
+    assert os.listdir(state) == ["record"]
+    words = ("-b", f"{site.top}:/mnt", "app", "--", "true")
+    for wrong, status in (("relative", 31), ("/%x", 31), ("$NOT_SET/x", 0), ("/proc/no/x", 0)):
+        site.write(text.replace(f"{site.top}/state/of-%u", wrong))
+        done = site.start(*words)
+        assert done.returncode == status, done.stderr
+        assert (b"run.state: expected an absolute path" in done.stderr) == bool(status)
+
+
 def test_a_mistake_stops_a_start_and_locks_nobody_out(site: Site) -> None:
     site.write("[run]\nbind = ['relative:/x']\n")
     done = site.start("-s", str(site.storage), "app", "--", "true")
@@ -369,6 +396,28 @@ def test_the_site_and_the_user(compiled: Compiled, tmp_path: Path) -> None:
         line for line in log.read_text().splitlines() if "/sundog" in line and "st/" not in line
     ]
     assert len([line for line in calls if "/etc/sundog" in line or "sundog.record" in line]) <= 6
+
+
+@pytest.mark.parametrize("has_file", [False, True])
+def test_what_the_configuration_costs(site: Site, *, has_file: bool) -> None:
+    """Path calls more than without any: two where no file is, and not more than six."""
+    if has_file:
+        site.write_record("messages.hint = 'ask hpc'\n")
+    log = site.top / "log"
+    counts = []
+    for variables in ({"SUNDOG_CONFIG": "none"}, {}):
+        words = ["-f", "-qq", "-e", "signal=none", "-e", "trace=%file", "-o", str(log)]
+        done = subprocess.run(
+            ["strace", *words, site.command, "-s", site.storage, "app", "--", "true"],
+            env=site.variables() | variables,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = log.read_text().splitlines()
+        counts.append(len([line for line in lines if "resumed>" not in line]))
+    assert counts[1] - counts[0] <= (6 if has_file or Path("/etc/sundog").exists() else 2)
 
 
 def test_the_log_of_starts(site: Site) -> None:

@@ -451,6 +451,26 @@ def test_a_stranger_has_taken_the_name(node: Node, what: str, kind: str) -> None
     end(node.member(kind)[0])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_group_meets_in_the_place_of_the_configuration(node: Node, kind: str) -> None:
+    stranger(node, "keeper")
+    file = node.place / "config" / "sundog" / "sundog.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"run.state = '{node.place}/state'\n")
+    for path in (node.place, file.parent.parent, file.parent, file):
+        path.chmod(0o755)
+    env = {"XDG_CONFIG_HOME": str(node.place / "config"), "XDG_CACHE_HOME": str(node.place)}
+    words = (f"--join-tag={node.tag}", "image", "--", "sh", "-c")
+    first = node.start(kind, *words, f"{NAMESPACES}; read line", **env)
+    assert first.stdout is not None
+    line = first.stdout.readline()
+    status, output, _ = node.run(kind, *words, NAMESPACES, **env)
+    assert (status, output[: len(line)]) == (0, line)
+    assert len([*(node.place / "state").glob("*/join/*")]) == 2
+    assert places_of(node) == []
+    end(first)
+
+
 def keepers_of(node: Node) -> list[int]:
     """Return the process IDs of the keepers with an ender that groups have elsewhere."""
     found = []

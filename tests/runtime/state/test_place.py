@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,79 @@ def test_other_boots(tmp_path: Path) -> None:
         made.mkdir(parents=True)
         os.utime(own.parent / name, (0, made.stat().st_mtime - age * 86400))
     path = os.fsencode(tmp_path / "storage")
-    assert forgotten_boots(path) == [path + b"/run/old"]
+    assert forgotten_boots(path + b"/run") == [path + b"/run/old"]
     for name in ("tmp", "tmp/trash"):
         (tmp_path / "storage" / name).mkdir()
     Storage(path).collect_leftovers()
     assert sorted(os.listdir(own.parent)) == sorted([own.name, "young"])
     place(environment)
     assert own.stat().st_mtime > own.parent.parent.stat().st_mtime - 86400
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[[str], dict[str, Path | str]]:
+    """Give what writes the user's file, and returns the variables for it."""
+    directory = tmp_path / "config" / "sundog"
+    directory.mkdir(parents=True)
+
+    def write(text: str) -> dict[str, Path | str]:
+        (directory / "sundog.toml").write_text(f"run.state = '{text}'\n")
+        for path in (tmp_path, directory.parent, directory, directory / "sundog.toml"):
+            path.chmod(0o700)
+        return {
+            "XDG_CONFIG_HOME": directory.parent,
+            "XDG_CACHE_HOME": tmp_path / "cache",
+            "XDG_RUNTIME_DIR": tmp_path,
+            "CH_IMAGE_STORAGE": tmp_path / "storage",
+        }
+
+    return write
+
+
+Configure = Callable[[str], dict[str, Path | str]]
+
+
+def test_the_configuration(configure: Configure, tmp_path: Path) -> None:
+    """It comes before the variable; old boots are removed when another one begins."""
+    environment = configure(f"{tmp_path}/$NAME/%U")
+    assert place(environment, make=False) == tmp_path / "sundog" / "containers"  # it is unset
+    environment["NAME"] = "state"
+    top = tmp_path / "state" / str(os.geteuid())
+    for name, age in (("old", 31), ("young", 29)):
+        (top / name / "containers").mkdir(parents=True, mode=0o700)
+        os.utime(top / name, (0, (top / name).stat().st_mtime - age * 86400))
+    top.chmod(0o700)
+    assert place(environment, make=False) == top / boot_id() / "containers"
+    assert not (top / boot_id()).exists()
+    assert place(environment) == top / boot_id() / "containers"
+    assert (top / boot_id()).stat().st_mode & 0o777 == 0o700
+    assert sorted(os.listdir(top)) == sorted([boot_id(), "young"])
+    assert not (tmp_path / "storage").exists()
+    assert not (tmp_path / "sundog").exists()
+
+
+def test_a_place_of_the_configuration_that_cannot_be(configure: Configure, tmp_path: Path) -> None:
+    """It is an error that names the key: nobody would look for containers elsewhere."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o770)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/tmp")
+    for text, message in (
+        ("/tmp/state", "every container sees /tmp/state"),
+        ("/dev/shm/state", "every container sees /dev/shm/state"),
+        (f"{tmp_path}/link/state", f"every container sees {tmp_path}/link/state"),
+        (f"{tmp_path}/open", "nobody else can write"),
+        (f"{tmp_path}/file", "it must be a directory of yours"),
+        (f"{tmp_path}/file/x", f"cannot use the state directory {tmp_path}/file/x"),
+        ("/proc/none/x", "can't make /proc/none/x"),
+        ("/usr", "it must be a directory of yours"),
+    ):
+        with pytest.raises(SundogError) as wrong:
+            place(configure(text))
+        file = tmp_path / "config" / "sundog" / "sundog.toml"
+        assert wrong.value.message.startswith(f"{file}: run.state: "), text
+        assert message in wrong.value.message
+        assert "not below /tmp or /dev" in wrong.value.hint
 
 
 def test_given(tmp_path: Path) -> None:

@@ -37,17 +37,24 @@ _HINT = (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sundog.base.configuration.keys import Key
     from sundog.base.configuration.level import Level, Said, Stamps
 
 
-def read_level(level: Level, warnings: list[str], *, write: bool = False) -> Said:
+def read_level(
+    level: Level,
+    warnings: list[str],
+    *,
+    write: bool = False,
+    mistakes: list[SundogError] | None = None,
+) -> Said:
     """Return what the files of a level say; ``warnings`` gets lines about others.
 
     It renews the record of a user; ``write``: that of a site, too.  What hinders this is no error,
-    but for a site.  Raises SundogError, which names the place, for a file with a mistake.
+    but for a site.  Raises SundogError, which names the place, for a mistake in a file; with
+    ``mistakes``, that list gets each.
     """
     began = time.time()
     stamps = level.stamps()
@@ -57,11 +64,12 @@ def read_level(level: Level, warnings: list[str], *, write: bool = False) -> Sai
         stamps += [(path, level.stamp(path)) for path in parts]
         paths += parts
     before = len(warnings)
-    said = _read_files(paths, level, warnings)
+    said = _read_files(paths, level, warnings, _raise if mistakes is None else mistakes.append)
     if level.is_users:  # what is there no container makes: see ``storage.own_places``
         with suppress(OSError):
             os.makedirs(os.path.dirname(level.record), 0o700, exist_ok=True)
-    if len(warnings) == before and (write or (level.is_users and _are_settled(stamps, began))):
+    is_whole = len(warnings) == before and not mistakes
+    if is_whole and (write or (level.is_users and _are_settled(stamps, began))):
         try:
             _write_record(level, pack_record(stamps, said))
         except OSError as error:
@@ -96,8 +104,20 @@ def _write_record(level: Level, data: bytes) -> None:
     replace_file(level.record, data, mode=0o600 if level.is_users else 0o644)
 
 
-def _read_files(paths: Sequence[bytes], level: Level, warnings: list[str]) -> Said:
-    """Return what files say, one after the other; ``warnings`` gets lines about others."""
+def _raise(error: SundogError) -> None:
+    raise error
+
+
+def _read_files(
+    paths: Sequence[bytes],
+    level: Level,
+    warnings: list[str],
+    told: Callable[[SundogError], None],
+) -> Said:
+    """Return what files say, one after the other; ``warnings`` gets lines about others.
+
+    ``told`` gets each mistake, and may raise it.
+    """
     said: Said = {}
     for path in paths:
         try:
@@ -106,9 +126,12 @@ def _read_files(paths: Sequence[bytes], level: Level, warnings: list[str]) -> Sa
             if os.path.lexists(path):
                 warnings.append(_not_believed(path, error))
             continue
+        except SundogError as error:
+            told(error)
+            continue
         if data is None:
             continue
-        for key, values in _parsed(path, data).items():
+        for key, values in _parsed(path, data, told).items():
             before, source = said.get(key.path, ((), ""))
             if key.path in ADDING and source:
                 said[key.path] = (*before, *values), f"{source}, {printable(path)}"
@@ -156,8 +179,10 @@ def _contents(path: bytes, owners: Collection[int]) -> bytes | None:
             return read_all(file)
 
 
-def _parsed(path: bytes, data: bytes) -> dict[Key, tuple[bytes, ...]]:
-    """Return the values in a file.  Raises SundogError for a mistake in it."""
+def _parsed(
+    path: bytes, data: bytes, told: Callable[[SundogError], None]
+) -> dict[Key, tuple[bytes, ...]]:
+    """Return the values in a file; ``told`` gets each mistake in it, and may raise it."""
     import tomllib  # noqa: PLC0415 - a record takes its place at most starts
 
     shown = printable(path)
@@ -165,27 +190,31 @@ def _parsed(path: bytes, data: bytes) -> dict[Key, tuple[bytes, ...]]:
         document = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         why = escaped(str(error)) or "nested too deeply"
-        raise SundogError(f"{shown}: not TOML: {why}", _HINT) from None
+        told(SundogError(f"{shown}: not TOML: {why}", _HINT))
+        return {}
     known = {key.path: key for key in KEYS}
     sections = {key.section for key in KEYS}
     values = {}
     for section, table in document.items():
         if section not in sections:
-            raise _unknown(shown, "table", section, sections)
+            told(_unknown(shown, "table", section, sections))
+            continue
         if not isinstance(table, dict):
-            raise SundogError(
-                f"{shown}: {section}: expected a table, found {value_kind(table)}", _HINT
-            )
+            what = f"expected a table, found {value_kind(table)}"
+            told(SundogError(f"{shown}: {section}: {what}", _HINT))
+            continue
         for name, value in table.items():
             key = known.get(f"{section}.{name}")
             if key is None:
                 names = [key.name for key in KEYS if key.section == section]
-                raise _unknown(shown, f"key in [{section}]", name, names)
+                told(_unknown(shown, f"key in [{section}]", name, names))
+                continue
             kind = KINDS[key.kind]
             read = kind.read(value)
             if read is None:
-                raise SundogError(f"{shown}: {key.path}: expected {kind.words}", _HINT)
-            values[key] = read
+                told(SundogError(f"{shown}: {key.path}: expected {kind.words}", _HINT))
+            else:
+                values[key] = read
     return values
 
 

@@ -86,20 +86,24 @@ class Holding:
         return text if text or key.kind == _PATHS else None
 
 
-def read_configuration(environment: Variables, *, from_files: bool = False) -> Holding:
-    """Return what holds for this user; ``from_files``: whatever the records say.
+def read_configuration(
+    environment: Variables, mistakes: list[SundogError] | None = None
+) -> Holding:
+    """Return what holds for this user.
 
-    Raises SundogError, which names the place, for a mistake in a file.
+    Raises SundogError, which names the place, for a mistake in a file.  With ``mistakes``, that
+    list gets each, and the files are read whatever the records say.
     """
     warnings: list[str] = []
     found: dict[str, tuple[tuple[bytes, ...], str, bool]] = {}
     for level in levels(environment):
         stamps = level.stamps()
-        said = {} if not stamps else None if from_files else read_record(level, stamps)
+        is_strict = mistakes is not None
+        said = {} if not stamps else None if is_strict else read_record(level, stamps)
         if said is None:
             from sundog.base.configuration.files import read_level  # noqa: PLC0415 - seldom
 
-            said = read_level(level, warnings)
+            said = read_level(level, warnings, mistakes=mistakes)
         for path, (values, source) in said.items():
             before, earlier, _ = found.get(path, ((), "", False))
             if path in ADDING and earlier:

@@ -23,17 +23,15 @@ class Key:
     option         the option that comes before both, or ""
     adds_up        whether a later file adds to an earlier one; otherwise it replaces it
     is_obeyed      whether the compiled start obeys it; otherwise no start that it serves needs it
-    purpose        what it is for, for people
     """
 
-    __slots__ = ("adds_up", "is_obeyed", "kind", "name", "option", "purpose", "section", "variable")
+    __slots__ = ("adds_up", "is_obeyed", "kind", "name", "option", "section", "variable")
 
     def __init__(
         self,
         section: str,
         name: str,
         kind: str,
-        purpose: str,
         *,
         variable: str = "",
         option: str = "",
@@ -43,7 +41,6 @@ class Key:
         self.section = section
         self.name = name
         self.kind = kind
-        self.purpose = purpose
         self.variable = variable
         self.option = option
         self.adds_up = adds_up
@@ -57,118 +54,41 @@ class Key:
 
 STORAGE_PLACES = Key(
     *("storage", "directory", "places"),
-    "the storage directory; of several, the first that is there or can be made",
     variable=STORAGE_VARIABLE.decode(),
     option="--storage",
     is_obeyed=True,
 )
 IMAGE_STORES = Key(
-    *("storage", "image_stores", "paths"),
-    "directories in which images are looked for, after the user's own storage",
-    variable=STORES_VARIABLE.decode(),
-    option="--image-store",
+    "storage", "image_stores", "paths", variable=STORES_VARIABLE.decode(), option="--image-store"
 )
-TRUSTED_OWNERS = Key(
-    *("storage", "trusted_owners", "accounts"),
-    "accounts, besides root and the user, to which such a directory may belong",
-    adds_up=True,
-)
-VERIFY = Key(
-    *("storage", "verify", "boolean"),
-    "whether starts compare the files of such an image with their digests",
-    variable="CH_RUN_VERIFY",
-    option="--verify",
-)
-BOUND = Key(
-    *("run", "bind", "binds"),
-    "what each container shows of the host, where both sides have the place",
-    option="--no-site-binds",
-    adds_up=True,
-    is_obeyed=True,
-)
-IN_MEMORY = Key(
-    *("run", "tmpfs", "tmpfs"),
-    "empty directories in memory that each container gets, where it can have the place",
-    option="--no-site-binds",
-    adds_up=True,
-    is_obeyed=True,
-)
-OVERLAY_SIZE = Key(
-    *("run", "write_fake", "size"),
-    "the size of -W without an argument",
-    option="--write-fake",
-    is_obeyed=True,
-)
+TRUSTED_OWNERS = Key("storage", "trusted_owners", "accounts", adds_up=True)
+VERIFY = Key("storage", "verify", "boolean", variable="CH_RUN_VERIFY", option="--verify")
+BOUND = Key("run", "bind", "binds", option="--no-site-binds", adds_up=True, is_obeyed=True)
+IN_MEMORY = Key("run", "tmpfs", "tmpfs", option="--no-site-binds", adds_up=True, is_obeyed=True)
+OVERLAY_SIZE = Key("run", "write_fake", "size", option="--write-fake", is_obeyed=True)
 TEMPORARY_PLACE = Key(
-    *("run", "tmpdir", "place"),
-    "the directory of the host that containers show as /tmp",
-    variable="TMPDIR",
-    option="--private-tmp",
-    is_obeyed=True,
+    "run", "tmpdir", "place", variable="TMPDIR", option="--private-tmp", is_obeyed=True
 )
+STATE_PLACE = Key("run", "state", "place", option="--root", is_obeyed=True)
 CDI_DIRECTORIES = Key(
-    *("run", "cdi_dirs", "directories"),
-    "the directories of CDI specifications, in place of the usual ones; the last one wins",
-    variable="CH_RUN_CDI_DIRS",
-    option="--cdi-dirs",
+    "run", "cdi_dirs", "directories", variable="CH_RUN_CDI_DIRS", option="--cdi-dirs"
 )
-HOST_MPI_PROFILE = Key(
-    *("run", "host_mpi", "profile"),
-    "the profile of --host-mpi without a name",
-    option="--host-mpi",
-)
-BUILD_FORCE = Key(
-    *("build", "force", "word"),
-    "how a build emulates root",
-    variable="CH_IMAGE_FORCE",
-    option="--force",
-)
-BUILD_RETRY = Key(
-    *("build", "retry", "boolean"),
-    "whether a RUN that fails is tried again under notify if nothing chose a mode",
-)
-AUTHORITIES = Key(
-    *("registry", "authorities", "place"),
-    "a file or a directory of certificate authorities to trust besides the system's",
-    variable="REQUESTS_CA_BUNDLE",
-)
-MIRRORS = Key(
-    *("registry", "mirrors", "mirrors"),
-    "places to ask first for images whose names begin with a prefix",
-)
-RUN_OPTIONS = Key(
-    *("sundog", "run_options", "options"),
-    "options of sundog run and create, before those of the command line",
-    option="the same option",
-)
-SITE_HINT = Key(
-    *("messages", "hint", "text"),
-    "the site's own line below each error: whom to ask",
-)
-LOG_PLACE = Key(
-    *("log", "place", "log"),
-    "where a line is written for each start, build, pull, push, import, delete and conversion",
-    is_obeyed=True,
-)
-GC_KEEP_DAYS = Key(
-    *("gc", "keep_days", "days"),
-    "after a build or a pull, what was not used for so long is removed from storage",
-    option="--keep-days",
-)
-GC_MAX_SIZE = Key(
-    *("gc", "max_size", "bytes"),
-    "then, what was used least recently, until no more is left",
-    option="--max-size",
-)
-GC_ALL = Key(
-    *("gc", "all", "boolean"),
-    "whether images are removed, too",
-    option="--all",
-)
+HOST_MPI_PROFILE = Key("run", "host_mpi", "profile", option="--host-mpi")
+BUILD_FORCE = Key("build", "force", "word", variable="CH_IMAGE_FORCE", option="--force")
+BUILD_RETRY = Key("build", "retry", "boolean")
+AUTHORITIES = Key("registry", "authorities", "place", variable="REQUESTS_CA_BUNDLE")
+MIRRORS = Key("registry", "mirrors", "mirrors")
+RUN_OPTIONS = Key("sundog", "run_options", "options", option="the same option")
+SITE_HINT = Key("messages", "hint", "text")
+LOG_PLACE = Key("log", "place", "log", is_obeyed=True)
+GC_KEEP_DAYS = Key("gc", "keep_days", "days", option="--keep-days")
+GC_MAX_SIZE = Key("gc", "max_size", "bytes", option="--max-size")
+GC_ALL = Key("gc", "all", "boolean", option="--all")
 
 KEYS = (
     *(STORAGE_PLACES, IMAGE_STORES, TRUSTED_OWNERS, VERIFY),
-    *(BOUND, IN_MEMORY, OVERLAY_SIZE, TEMPORARY_PLACE, CDI_DIRECTORIES, HOST_MPI_PROFILE),
+    *(BOUND, IN_MEMORY, OVERLAY_SIZE, TEMPORARY_PLACE, STATE_PLACE),
+    *(CDI_DIRECTORIES, HOST_MPI_PROFILE),
     *(BUILD_FORCE, BUILD_RETRY),
     *(AUTHORITIES, MIRRORS),
     RUN_OPTIONS,

@@ -34,8 +34,7 @@ from sundog.base.kernel.libc import printable
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.record.location import local_user
 
-_SYSLOG_SOCKET = b"/dev/log"
-_JOURNAL_SOCKET = b"/run/systemd/journal/socket"
+_SOCKETS = {SYSLOG: b"/dev/log", JOURNAL: b"/run/systemd/journal/socket"}
 _TAG = b"sundog"
 _LINE_LIMIT = 4096  # bytes: one write
 _TEXT_LIMIT = 200  # characters of an image's name
@@ -145,10 +144,10 @@ class Log:
         if self._place == SYSLOG:
             now = time.strftime("%b %e %H:%M:%S").encode()
             head = b"<%d>%b %b[%d]: " % (_USER_INFO, now, _TAG, os.getpid())
-            _send(_SYSLOG_SOCKET, head + line)
+            _send(_SOCKETS[SYSLOG], head + line)
         elif self._place == JOURNAL:
             head = b"PRIORITY=6\nSYSLOG_IDENTIFIER=%b\nMESSAGE=" % _TAG
-            _send(_JOURNAL_SOCKET, head + line + b"\n")
+            _send(_SOCKETS[JOURNAL], head + line + b"\n")
         elif self._program is not None:
             self._program.send(line + b"\n", lost + 1)
         elif self._place.startswith(PROGRAM):
@@ -162,6 +161,23 @@ def open_log(place: bytes, environment: Variables) -> Log | None:
     return None if place == NO_LOG else Log(place, environment)
 
 
+def try_log(place: bytes) -> None:
+    """Raise OSError if no line can be written to ``place`` in this moment."""
+    if place in _SOCKETS:
+        sender = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
+        try:
+            sender.connect(_SOCKETS[place])
+        finally:
+            sender.close()
+    elif place.startswith(PROGRAM):
+        program = place[len(PROGRAM) :].split()[0]
+        is_file = os.stat(program).st_mode & S_IFMT == S_IFREG
+        if not (is_file and os.access(program, os.X_OK)):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    elif place != NO_LOG:
+        os.close(_opened(place))
+
+
 def _send(address: bytes, data: bytes) -> None:
     """Send a datagram, unless that would wait.  Raises OSError."""
     sender = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
@@ -171,12 +187,19 @@ def _send(address: bytes, data: bytes) -> None:
         sender.close()
 
 
+def _opened(path: bytes) -> int:
+    """Return a descriptor of a regular file that is there, for appending.  Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    fd = os.open(path, flags)
+    if os.fstat(fd).st_mode & S_IFMT != S_IFREG:
+        os.close(fd)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return fd
+
+
 def _append(path: bytes, data: bytes) -> None:
     """Append to a regular file that is there.  Raises OSError, also for a part of ``data``."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    with Closing(os.open(path, flags)) as fd:
-        if os.fstat(fd).st_mode & S_IFMT != S_IFREG:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    with Closing(_opened(path)) as fd:
         before = signal(SIGXFSZ, SIG_IGN)  # RLIMIT_FSIZE would kill the start: setrlimit(2)
         try:
             if os.write(fd, data) < len(data):

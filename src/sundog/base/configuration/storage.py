@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.configuration.holding import read_configuration
-from sundog.base.configuration.keys import STORAGE_PLACES
+from sundog.base.configuration.keys import STATE_PLACE, STORAGE_PLACES
 from sundog.base.configuration.templates import place_for
 from sundog.base.kernel.libc import printable
 from sundog.base.record.location import (
@@ -102,13 +102,19 @@ def named_storages(environment: Variables, holding: Holding) -> list[bytes]:
     return [environment.get(STORAGE_VARIABLE) or b"", *_configured(environment, holding)]
 
 
+def configured_state(environment: Variables, holding: Holding) -> bytes:
+    """Return the place of run-time state that the configuration names, b"" if it names none."""
+    return b"".join([_place(template, environment) for template in holding.said(STATE_PLACE)])
+
+
 def own_places(
     storage: bytes, environment: Variables, holding: Holding | None = None
 ) -> list[bytes]:
     """Return the paths of directories of Sundog's own.
 
     They are the ``storage`` directory in use, others that the user has, those in which there may be
-    run-time state (``state.place``), and that of the configuration's record.
+    run-time state (``state.place``), and that of the configuration's record.  The configuration's
+    place of state is made, so that no container can make it.
     """
     holding = read_configuration(environment) if holding is None else holding
     # The file that is in each such directory: see ``own_storage``.
@@ -117,6 +123,13 @@ def own_places(
     for runtime in (environment.get(RUNTIME_VARIABLE) or b"", b"/run/user/%d" % os.geteuid()):
         marks[runtime and runtime + b"/" + RUNTIME_NAME] = b"."
     marks[user_records(environment)] = b"."
+    state = configured_state(environment, holding)
+    if state:
+        try:  # noqa: SIM105 - contextlib takes as long as the rest of a start
+            os.makedirs(state, 0o700)
+        except OSError:
+            pass  # it is there, or nobody can make it
+        marks[state] = b"."
     return [
         path for path in marks if path.startswith(b"/") and _is_there(path + b"/" + marks[path])
     ]

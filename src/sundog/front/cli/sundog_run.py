@@ -114,15 +114,21 @@ def own_caller() -> Caller:
     return Caller(os.environ, os.geteuid(), os.getegid(), named_variables(os.environb))
 
 
+def pull_policy(line: Line) -> str:
+    """Return when the image of a line is pulled.  Raises UsageError."""
+    policy = line.last("pull") or "missing"
+    if policy not in _PULL:
+        raise UsageError(f"--pull {policy}: no such policy", f"one of: {', '.join(_PULL)}")
+    return policy
+
+
 def _find(line: Line, context: Context) -> tuple[ImageDefaults | None, int]:
     """Return the facts of the image of the line, and 0; or None, and the status of its pull.
 
     The image is pulled if need be, and its name replaces an ID in the line.
     """
     image = line.operands[0] = image_operand(line.operands[0])
-    policy = line.last("pull") or "missing"
-    if policy not in _PULL:
-        raise UsageError(f"--pull {policy}: no such policy", f"one of: {', '.join(_PULL)}")
+    policy = pull_policy(line)
     if is_path(image):
         if platform := wanted_platform(line):
             raise UsageError(

@@ -6,6 +6,7 @@ the files of a package, relative to the directory of packages.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Below the tree of an architecture.
 PACKAGES = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
@@ -26,6 +27,14 @@ _HINT = (
 )
 # The byte code is made anew; the last one names the place from which this was installed.
 _LEFT_OUT = ("/__pycache__/", ".pyc", "/direct_url.json")
+_COMPARED: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,26 @@ def _needed(path: list[str]) -> Iterator[Distribution]:
             if match is None or ("extra" in marker and name != "sundog"):
                 continue
             here = any(Distribution.discover(name=match[0], path=path))
-            if here or not marker:
+            if here or _is_for_here(marker):
                 waiting.append(match[0])
+
+
+def _is_for_here(marker: str) -> bool:
+    """Tell whether a package that is not here should be, as far as the marker can be read.
+
+    Specification: "Dependency specifiers" of the guide.  This reads what build backends write for a
+    version of Python alone; without such a package, what is copied would not start.
+    """
+    if not marker.strip():
+        return True
+    match = re.fullmatch(
+        r"""\s*python(?:_full)?_version\s*(<=?|>=?|==|!=)\s*['"]([\d.]+)['"]\s*""", marker
+    )
+    if match is None:
+        return False
+    wanted = tuple(int(part) for part in match[2].split(".") if part)
+    here = sys.version_info[:3][: len(wanted)]
+    return _COMPARED[match[1]](here, wanted)
 
 
 def _normal(name: str) -> str:

@@ -107,7 +107,7 @@ def _find_shared(image: str, path: bytes, warn: Callable[[str], None]) -> Shared
     """Return the image that is in the shared store ``path``.  Raises SundogError."""
     # Few bundles are of one.
     from sundog.base.configuration.stores import find_in_store
-    from sundog.base.configuration.verified import verify_if_wanted
+    from sundog.runtime.container.verified_layers import verify_if_wanted
 
     environment = Environment.of(os.environb)
     holding = read_configuration(environment)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from sundog.base.configuration.holding import read_configuration
 from sundog.base.configuration.keys import AUTHORITIES, MIRRORS
 from sundog.base.configuration.templates import place_for
+from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.libc import decode_text
 from sundog.errors import AddressError, ConfigurationError, UnreachableError
 from sundog.image.registry.address import Address
@@ -47,6 +49,29 @@ def trust_authorities(context: ssl.SSLContext, path: str, source: str) -> None:
         raise UnreachableError(
             f"{source}: no certificates in {path}: {reason}", permanent=True
         ) from error
+
+
+def authorities_for_git(environment: Mapping[str, str], directory: bytes) -> dict[str, str]:
+    """Return the variables by which git trusts whom Sundog trusts, but for one server alone.
+
+    A file takes the place of git's own authorities.  So the new file in ``directory`` has all: the
+    system's, or those of $SSL_CERT_FILE, and the configuration's.  Raises SundogError.
+    """
+    path, source = configured_authorities(environment)
+    if os.path.isdir(path):
+        return {"GIT_SSL_CAPATH": os.path.abspath(path)}
+    if not path and not environment.get("SSL_CERT_FILE"):
+        return {}
+    import ssl
+
+    trust_authorities(ssl.create_default_context(), path, source)
+    texts = []
+    for name in (ssl.get_default_verify_paths().cafile, path):
+        with suppress(OSError), open(name or os.devnull, "rb") as file:
+            texts.append(file.read())
+    bundle = os.path.join(directory, b"authorities.pem")
+    write_new_file(bundle, b"\n".join(texts))
+    return {"GIT_SSL_CAINFO": os.fsdecode(bundle)}
 
 
 def registry_settings(environment: Mapping[str, str]) -> Holding:

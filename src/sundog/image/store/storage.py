@@ -14,6 +14,7 @@ from sundog.base.kernel.drafts import write_new_file
 from sundog.base.kernel.files import sync_path
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.kernel.sharing import is_shared
+from sundog.base.record.location import RUN_DIRECTORY
 from sundog.base.record.own_storage import FORMAT, read_version
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.device import Device
@@ -145,7 +146,7 @@ class Storage:
         killed that may have changed images.
         """
         forget_runs(self.path)
-        for place in forgotten_boots(self.path):
+        for place in forgotten_boots(os.path.join(self.path, RUN_DIRECTORY)):
             with suppress(OSError):
                 remove_tree(place)
         return self.scratch.collect(self.expect_garbage)

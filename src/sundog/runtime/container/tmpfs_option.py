@@ -36,6 +36,16 @@ def parse_tmpfs(value: bytes, need: str = CREATED) -> TmpfsMount:
     return TmpfsMount(destination, need, options=b",".join(taken), executable=executable)
 
 
+def configured_mount(value: bytes, place: str, need: str = CREATED) -> TmpfsMount:
+    """Return the mount of a value of the configuration; an error names the ``place``."""
+    try:
+        return parse_tmpfs(value, need)
+    except SundogError as error:
+        message = error.message.removeprefix("--tmpfs: ")
+        hint = "write DIR, or DIR:size=64m,mode=1777,noexec"
+        raise SundogError(f"{place}: {message}", hint) from None
+
+
 def _is_size(text: bytes) -> bool:
     """Tell whether ``text`` is a size: bytes, with a unit, or a share of memory."""
     digits = text[:-1] if text[-1:].lower() in (b"k", b"m", b"g", b"%") else text

@@ -15,11 +15,10 @@ from sundog.base.configuration.keys import (
 )
 from sundog.base.configuration.templates import place_for
 from sundog.base.kernel.libc import decode_text
-from sundog.errors import SundogError
 from sundog.runtime.container.memory_share import overlay_share
 from sundog.runtime.container.mountpoint import components
 from sundog.runtime.container.operations import DESIRED, OPTIONAL, Bind
-from sundog.runtime.container.tmpfs_option import parse_tmpfs
+from sundog.runtime.container.tmpfs_option import configured_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,12 +73,7 @@ def configured_tmpfs(line: CommandLine, holding: Holding) -> list[TmpfsMount]:
     """
     need = OPTIONAL if line.image.write else DESIRED
     said = holding.values(IN_MEMORY) if line.mounts.site_binds else ()
-    try:
-        return [parse_tmpfs(value, need) for value in said]
-    except SundogError as error:
-        message = error.message.removeprefix("--tmpfs: ")
-        hint = "write DIR, or DIR:size=64m,mode=1777,noexec"
-        raise SundogError(f"{holding.place(IN_MEMORY)}: {message}", hint) from None
+    return [configured_mount(value, holding.place(IN_MEMORY), need) for value in said]
 
 
 def configured_temporary(holding: Holding, environment: Environment) -> bytes:

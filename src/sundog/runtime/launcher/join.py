@@ -26,7 +26,8 @@ import errno
 import os
 from time import sleep
 
-from sundog.base.configuration.storage import default_storage
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.storage import configured_state, default_storage
 from sundog.base.cpython import AF_UNIX, SO_ACCEPTCONN, SOCK_SEQPACKET, SOL_SOCKET, socket
 from sundog.base.kernel.descriptors import receive_message, send_message
 from sundog.base.kernel.libc import kernel_error, printable
@@ -376,7 +377,9 @@ def _may_be_elsewhere(environment: Environment) -> bool:
     if exists(runtime + b"/" + RUNTIME_NAME + b"/" + JOIN):
         return True
     try:
-        boots = default_storage(environment) + b"/" + RUN_DIRECTORY
+        holding = read_configuration(environment)
+        boots = configured_state(environment, holding)
+        boots = boots or default_storage(environment, holding) + b"/" + RUN_DIRECTORY
     except SundogError:
         return False
     return exists(boots) and exists(boots + b"/" + boot_id().encode() + b"/" + JOIN)

@@ -38,7 +38,7 @@ def find_shared(
             raise SundogError("--mount: not with an image of a shared store", "run it")
         image.check()
         if line.image.verify or is_verified(holding):
-            from sundog.base.configuration.verified import verify
+            from sundog.runtime.container.verified_layers import verify
 
             verify(image, storage.path if storage.is_private else None, messages.warning)
     return image

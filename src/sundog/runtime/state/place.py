@@ -1,11 +1,13 @@
 """The place of run-time state: of containers, and of the agent's socket.
 
-``$XDG_RUNTIME_DIR/sundog``, else STORAGE/run/BOOT, where STORAGE is the usual storage directory and
-BOOT the ID of this boot.  Nodes that share a storage directory have different boots, so that none
-reads the process IDs of another one.  State is never in a directory that every container sees, as
-/tmp: a program of an image is the same user as Sundog, and could write there.
+PLACE/BOOT, where PLACE is the configuration's and BOOT the ID of this boot; without such a place,
+``$XDG_RUNTIME_DIR/sundog``, else STORAGE/run/BOOT, where STORAGE is the usual storage directory.
+Nodes that share a directory have different boots, so that none reads the process IDs of another
+one.  State is never in a directory that every container sees, as /tmp: a program of an image is the
+same user as Sundog, and could write there.
 
-``ch-image`` removes the directories of boots in which no container was made for a month.
+The directories of boots in which no container was made for a month are removed: by ``ch-image``
+in a storage directory, and otherwise by who makes the directory of a new boot.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import stat
 import time
 from contextlib import suppress
 
-from sundog.base.configuration.storage import default_storage
+from sundog.base.configuration.holding import read_configuration
+from sundog.base.configuration.keys import STATE_PLACE
+from sundog.base.configuration.storage import configured_state, default_storage
 from sundog.base.kernel.libc import printable
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.record.location import (
@@ -29,6 +33,7 @@ from sundog.errors import SundogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sundog.base.configuration.holding import Holding
     from sundog.base.record.location import Variables
 
 CONTAINERS, INSTANCES, OCI = b"containers", b"instances", b"oci"
@@ -47,22 +52,50 @@ def state_place(environment: Variables, name: bytes, *, make: bool) -> bytes:
     Make the place if ``make``, with mode 0700; ``name`` itself is not made.  Raises SundogError if
     no private directory can be had.
     """
+    holding = read_configuration(environment)
+    configured = configured_state(environment, holding)
+    if configured:
+        return os.path.join(configured_place(configured, holding, make=make), name)
     given = environment.get(RUNTIME_VARIABLE) or b""
     if _is_private(given):
         place = os.path.join(given, RUNTIME_NAME)
         if make:
             make_private(place)
         return os.path.join(place, name)
-    storage = os.path.abspath(default_storage(environment))
+    storage = os.path.abspath(default_storage(environment, holding))
     boots = os.path.join(storage, RUN_DIRECTORY)
-    place = os.path.join(boots, boot_id().encode() or b"boot")
     if make:
         claim_storage(storage)
         make_private(boots)
+    return os.path.join(_place_of_boot(boots, make=make), name)
+
+
+def configured_place(path: bytes, holding: Holding, *, make: bool) -> bytes:
+    """Return the place of this boot in ``path``, which the configuration names; or as above."""
+    try:
+        if _is_seen(os.path.realpath(path)):
+            raise SundogError(f"every container sees {printable(path)}")
+        boots = given_place(path, make=make)
+        is_new = make and not os.path.lexists(_place_of_boot(boots, make=False))
+        place = _place_of_boot(boots, make=make)
+    except SundogError as error:
+        hint = "name a directory of the user's alone, and not below /tmp or /dev"
+        raise SundogError(f"{holding.place(STATE_PLACE)}: {error.message}", hint) from None
+    if is_new:
+        import shutil  # noqa: PLC0415 - once in a boot
+
+        for forgotten in forgotten_boots(boots):
+            shutil.rmtree(forgotten, ignore_errors=True)
+    return place
+
+
+def _place_of_boot(boots: bytes, *, make: bool) -> bytes:
+    place = os.path.join(boots, boot_id().encode() or b"boot")
+    if make:
         make_private(place)
         with suppress(OSError):
             os.utime(place)  # see ``forgotten_boots``
-    return os.path.join(place, name)
+    return place
 
 
 def _is_private(path: bytes) -> bool:
@@ -72,9 +105,12 @@ def _is_private(path: bytes) -> bool:
         status = os.stat(real)
     except (OSError, ValueError):
         return False
-    is_seen = any((real + b"/").startswith(at + b"/") for at in _SEEN_BY_ALL)
     is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    return path.startswith(b"/") and is_own and not status.st_mode & _OTHERS and not is_seen
+    return path.startswith(b"/") and is_own and not status.st_mode & _OTHERS and not _is_seen(real)
+
+
+def _is_seen(real: bytes) -> bool:
+    return any((real + b"/").startswith(at + b"/") for at in _SEEN_BY_ALL)
 
 
 def make_private(path: bytes) -> None:
@@ -124,9 +160,8 @@ def given_place(path: bytes, *, make: bool) -> bytes:
     return path
 
 
-def forgotten_boots(storage: bytes) -> list[bytes]:
-    """Return the places in a storage directory in which no container was made for a month."""
-    boots = os.path.join(storage, RUN_DIRECTORY)
+def forgotten_boots(boots: bytes) -> list[bytes]:
+    """Return the places of other boots in which no container was made for a month."""
     found = []
     with suppress(OSError):
         for name in os.listdir(boots):

@@ -32,6 +32,7 @@ from sundog.image.dockerfile.ignore import PathPatterns
 from sundog.image.dockerfile.wildcard import literal_pattern
 from sundog.image.layer.limits import NO_LIMITS_HINT, Meter, limits_in_force
 from sundog.image.registry.address import Address
+from sundog.image.registry.configured import authorities_for_git
 from sundog.runtime.process.watch import PERIOD
 
 TYPE_CHECKING = False
@@ -160,6 +161,7 @@ class GitFiles:
     report: Report
     _commit: str = field(default="", init=False)
     _repository: bytes = field(default=b"", init=False)
+    _trusted: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for word in (self.reference.ref, self.reference.subdir):
@@ -321,6 +323,8 @@ class GitFiles:
             with self.store.faults:
                 self._repository = self.store.scratch.new()
                 os.chmod(self._repository, 0o755)
+                beside = self.store.scratch.new()
+                self._trusted = authorities_for_git(os.environ, beside)
             self._git("init", "-q")
             self._git("remote", "add", "origin", self.reference.remote)
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
@@ -335,6 +339,7 @@ class GitFiles:
                     ["git", *settings, *arguments],
                     cwd=self._repository,
                     env=_environment(os.environ)
+                    | self._trusted
                     | self.access.git_environment(self.reference.remote),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
