@@ -27,6 +27,7 @@ from sundog.runtime.fuse.fetch_messages import (
     DISCARD_BLOCKS,
     FETCH_CHANNEL,
     FETCH_MESSAGE,
+    PREFER_BLOCKS,
     WANT_BLOCKS,
 )
 
@@ -126,5 +127,7 @@ def main() -> NoReturn:
                 server.fail(error)
         elif kind == WANT_BLOCKS:
             filling.want(layer, range(first, first + count))
+        elif kind == PREFER_BLOCKS:
+            filling.prefer(layer, range(first, first + count))
         elif kind == DISCARD_BLOCKS:
             filling.discard(layer, range(first, first + count))

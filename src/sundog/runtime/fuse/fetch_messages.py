@@ -7,6 +7,8 @@ The server sends
                     number of all layers so far as that of blocks
     WANT_BLOCKS     readers wait for these blocks
     DISCARD_BLOCKS  the bytes of these blocks were wrong: fetch them again
+    PREFER_BLOCKS   readers will probably want these blocks: fetch them by one request, before what
+                    nobody wants
 
 and gets
 
@@ -23,8 +25,8 @@ from __future__ import annotations
 from sundog.base.cpython import Struct
 
 FETCH_MESSAGE = Struct("=4I")
-ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS = range(1, 4)
-BLOCK_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(4, 7)
+ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS, PREFER_BLOCKS = range(1, 5)
+BLOCK_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(5, 8)
 # The descriptor of the channel in the process that fetches.
 FETCH_CHANNEL = 3
 # Seconds that a reader waits for a block.

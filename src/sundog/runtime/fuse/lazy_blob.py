@@ -11,6 +11,10 @@ from sundog.base.record.layer_path import LAYER_FILE
 from sundog.base.record.lazy_layer import LAYER_HERE, LAZY_BLOCK, HereMap
 from sundog.runtime.fuse.layer_fetcher import LayerFetcher
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _DISCARDS_LIMIT = 16  # of one block: each source of a blob is asked twice
 
 
@@ -22,10 +26,13 @@ class LazyBlob:
         "fetcher",
     )
 
-    def __init__(self, directory: int, fetcher: LayerFetcher | None) -> None:
+    def __init__(
+        self, directory: int, fetcher: LayerFetcher | None, first: Sequence[range] = ()
+    ) -> None:
         """Open the layer in ``directory``, a descriptor that stays open.
 
-        ``fetcher`` is that of another layer of the server, if there is one.  Raises OSError.
+        ``fetcher`` is that of another layer of the server, if there is one.  The blocks ``first``
+        come before all others that no reader wants.  Raises OSError.
         """
         self._file = _opened(directory, LAYER_FILE)
         self._size = os.fstat(self._file).st_size
@@ -35,7 +42,8 @@ class LazyBlob:
         self._discards: dict[int, int] = {}
         self._lock = allocate_lock()  # one thread discards
         self.fetcher = fetcher or LayerFetcher()
-        self._layer = self.fetcher.add(directory)
+        possible = [run for run in first if run.stop <= self._here.count]
+        self._layer = self.fetcher.add(directory, possible)
 
     def read(self, offset: int, size: int) -> bytes:
         """See ``Blob``."""

@@ -25,6 +25,7 @@ from sundog.runtime.fuse.concurrent import ConcurrentService
 from sundog.runtime.fuse.files import ImageFiles
 from sundog.runtime.fuse.layer_files import LayersFiles
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, LAYERS, READY
+from sundog.runtime.fuse.read_order import ReadOrder, joined_runs
 from sundog.runtime.fuse.records import write_records
 from sundog.runtime.fuse.requests import serve_device
 from sundog.runtime.squashfs.image import SquashfsImage
@@ -33,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sundog.base.record.start_record import StartRecord
     from sundog.runtime.fuse.blob_contents import Blob
     from sundog.runtime.fuse.layer_fetcher import LayerFetcher
 
@@ -42,12 +44,24 @@ class ImageServer:
 
     ``channel`` is a descriptor.  ``images`` are the files, open, and the places where SquashFS
     begins in them; or the directory of the layers of a store, and LAYERS.  ``is_single`` says that
-    there will be one mount.
+    there will be one mount.  ``record`` is what a ``ReadOrder`` of the layers takes, if there is
+    to be one.
     """
 
-    def __init__(self, channel: int, images: Sequence[tuple[int, int]], *, is_single: bool) -> None:
+    def __init__(
+        self,
+        channel: int,
+        images: Sequence[tuple[int, int]],
+        *,
+        is_single: bool,
+        record: StartRecord | None = None,
+    ) -> None:
         self._channel = Channel(channel)
         self._images = images
+        self._order: ReadOrder | None = None
+        if record is not None:
+            directory, name, is_kept = record
+            self._order = ReadOrder(directory, name, is_kept=is_kept)
         self._is_single = is_single  # a thread costs some of the start
         self._lock = allocate_lock()
         self._served = 1  # the mounts; the channel counts as one, too
@@ -74,7 +88,10 @@ class ImageServer:
         try:
             if offset == LAYERS:
                 files = LayersFiles(
-                    *(descriptor, uid, gid), is_whole=bool(flag), open_lazy=_lazy_opener()
+                    *(descriptor, uid, gid),
+                    is_whole=bool(flag),
+                    open_lazy=_lazy_opener(self._order),
+                    order=self._order,
                 )
             else:
                 image = SquashfsImage(descriptor, offset)
@@ -114,17 +131,20 @@ class ImageServer:
         with self._lock:
             self._served -= 1
             if not self._served:
+                if self._order is not None:
+                    self._order.save()
                 os._exit(0)
 
 
-def _lazy_opener() -> Callable[[int], Blob]:
+def _lazy_opener(order: ReadOrder | None) -> Callable[[int, bytes], Blob]:
     """Return a function that opens the blob of a layer in a directory that is not all here.
 
-    One process fetches for all layers that it opens.
+    It also takes the layer's ID, by which ``order`` knows what comes first.  One process fetches
+    for all layers that it opens.
     """
     fetcher: LayerFetcher | None = None
 
-    def open_lazy(directory: int) -> Blob:
+    def open_lazy(directory: int, name: bytes) -> Blob:
         nonlocal fetcher
         place = open_regular(directory, LAYER_PLACE[1:], RESOLVE_BENEATH)
         if place >= 0:
@@ -134,7 +154,8 @@ def _lazy_opener() -> Callable[[int], Blob]:
                 return PlacedBlob(directory, place)
         from sundog.runtime.fuse.lazy_blob import LazyBlob  # noqa: PLC0415 - few layers need it
 
-        blob = LazyBlob(directory, fetcher)
+        first = joined_runs(order.earlier.get(name, ())) if order is not None else ()
+        blob = LazyBlob(directory, fetcher, first)
         fetcher = blob.fetcher
         return blob
 
