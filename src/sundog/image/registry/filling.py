@@ -19,6 +19,7 @@ from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.errors import EXIT_ERROR, ContentMismatch, ProtocolError, RegistryError, SundogError
 from sundog.image.layer.threads import started
 from sundog.image.registry.blob_ranges import may_pass
+from sundog.image.registry.read_ahead import around, with_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,8 +177,20 @@ class Filling:
                 self._claimed.add((number, end))
                 end += 1
             if end > first:
-                return number, range(first, end)
+                return number, self._claimed_ahead(number, range(first, end))
         return None
+
+    def _claimed_ahead(self, number: int, wanted: range) -> range:
+        """Return ``wanted`` blocks, with those that are fetched ahead, which are then claimed."""
+        layer = self._layers[number]
+        known = around(wanted)
+        missing = layer.here.missing(known.start, known.stop)
+        absent = {block for block in missing if (number, block) not in self._claimed}
+        run = with_ahead(wanted, absent, layer.here.count)
+        if len(run) == len(wanted) or not layer.lock(run.start, len(run)):
+            return wanted
+        self._claimed.update((number, block) for block in run)
+        return run
 
     def _claimed_preferred(self, number: int, block: int) -> range | None:
         """Claim and return the preferred blocks around one, if they have not been asked for."""
