@@ -46,6 +46,7 @@ WORDS = {
     "sif": "SIFs that were downloaded",
     "skeleton": "mount points below every image, for ch-run",
     "skeleton-build": "the same for RUN",
+    "starts": "what starts read first of lazy images",
     "tmp": "drafts, and the trash",
     "trees": "whole trees, for the driver copy",
     "version": "the version of this layout",

@@ -75,7 +75,15 @@ def test_nothing_is_copied(place: Place) -> None:
     assert place.run("cat", "/d/top", option="", CH_RUN_LAZY="ondemand").stdout == "top"
     (name,) = place.image("list").stdout.split()
     assert name.startswith("localhost/in-place/")
-    assert " 0 % here" in place.image("list", "-l").stdout
+    listed = place.image("list", "-l").stdout
+    assert "3 layers, in place" in listed
+    assert "% here" not in listed
+    assert json.loads(place.image("list", "--format=json").stdout)[0]["in_place"] == str(
+        place.layout
+    )
+    assert f"in place:{' ' * 12}{place.layout}" in place.image("list", name).stdout
+    layers = json.loads(place.image("inspect", name).stdout)[0]["layers"]
+    assert [layer["in_place"] for layer in layers] == [str(place.layout)] * 3
     argv = [*command("ch-run"), name, "--", "ls", "/d"]
     assert run_program(argv, env=place.environment).stdout == "top\n"
     # Without the option, all of it comes.

@@ -29,6 +29,7 @@ from sundog.runtime.fuse.fetch_messages import (
     DISCARD_BLOCKS,
     FETCH_CHANNEL,
     FETCH_MESSAGE,
+    PREFER_BLOCKS,
     TELL_UNTIL,
     WANT_BLOCKS,
 )
@@ -133,5 +134,7 @@ def main() -> NoReturn:
                 server.fail(error)
         elif kind == WANT_BLOCKS:
             filling.want(layer, range(first, first + count))
+        elif kind == PREFER_BLOCKS:
+            filling.prefer(layer, range(first, first + count))
         elif kind == DISCARD_BLOCKS:
             filling.discard(layer, range(first, first + count))

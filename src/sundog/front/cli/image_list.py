@@ -96,6 +96,7 @@ def _described(store: Store, image: ImageEntry) -> dict[str, Any]:
         "platform": image.platform,
         "store": None,
         "here": store.images.here(image),
+        "in_place": store.images.layout(image),
     }
 
 
@@ -111,6 +112,7 @@ def _described_shared(image: SharedDescription) -> dict[str, Any]:
         "platform": str(_platform(image.config)),
         "store": image.store,
         "here": None,
+        "in_place": None,
     }
 
 
@@ -120,21 +122,23 @@ def _platform(config: ImageConfig) -> Platform:
 
 def _row(described: dict[str, Any], *, has_shared: bool) -> tuple[str, ...]:
     """Return a row of the table; with the store if any image is shared."""
-    layers, here = described["layers"], described["here"]
+    layers, here = described["layers"], _here(described["here"], described["in_place"])
     return (
         described["name"],
         described["id"],
         described["created"] or _UNKNOWN,
         human_size(described["size"]),
-        f"{layers} layer{'' if layers == 1 else 's'}{_here(here)}",
+        f"{layers} layer{'' if layers == 1 else 's'}{here}",
         described["platform"],
         described["origin"] or _UNKNOWN,
         *((described["store"] or _UNKNOWN,) if has_shared else ()),
     )
 
 
-def _here(here: int | None) -> str:
+def _here(here: int | None, layout: str | None) -> str:
     """Return what a table says of an image that is not all here."""
+    if layout is not None:
+        return ", in place"
     return "" if here is None else f", {here} % here"
 
 
@@ -156,6 +160,8 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
     else:
         config = image.config
         created = config.created or _UNKNOWN
+        layout = store.images.layout(image)
+        here = _here(store.images.here(image), layout)
         layers = [f"{layer}  {human_size(store.layers.size(layer))}" for layer in image.layers]
         details += [
             (
@@ -165,7 +171,8 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
             ("full reference", reference),
             ("ID", image.id),
             ("origin", image.origin or _UNKNOWN),
-            ("size", human_size(store.images.size(image)) + _here(store.images.here(image))),
+            ("size", human_size(store.images.size(image)) + here),
+            *([("in place", layout)] if layout is not None else []),
             ("layers", *(layers or ["none"])),
         ]
         others = [each.platform for each in store.images.of_name(text)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from functools import cache
 from typing import BinaryIO, Protocol, cast
 
 from sundog.errors import ArchiveError
@@ -88,11 +89,16 @@ def _xz() -> _Decompressor:
 
 def zstd_decompressor() -> _Decompressor:
     """Return a decompressor of one frame of zstd."""
+    return _zstd()()
+
+
+@cache  # a module that is missing is looked for each time; a blob may have a frame for each file
+def _zstd() -> Callable[[], _Decompressor]:
     try:
         from compression import zstd  # Python 3.14 has it
     except ImportError:
         from backports import zstd
-    return cast("_Decompressor", zstd.ZstdDecompressor())
+    return cast("Callable[[], _Decompressor]", zstd.ZstdDecompressor)
 
 
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"

@@ -1,7 +1,8 @@
 """Fetch what is not here of layers: first what readers wait for, then all the rest.
 
 Some threads fetch blocks that readers want.  Others fetch long parts, of layer after layer; they
-pause while a reader waits for other bytes.
+pause while a reader waits for other bytes.  Before that, they fetch the parts that an earlier start
+has read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.errors import EXIT_ERROR, ContentMismatch, ProtocolError, RegistryError, SundogError
 from sundog.image.layer.threads import started
 from sundog.image.registry.blob_ranges import may_pass
+from sundog.image.registry.read_ahead import around, with_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class Filling:
         self._wanted: dict[_Block, float] = {}  # since when readers wait
         self._urgent: deque[_Block] = deque()
         self._answered: deque[_Block] = deque()  # wanted, and here, or of no layer
+        self._preferred: deque[tuple[int, range]] = deque()  # each to come by one request
         self._whole: set[int] = set()  # layers that come as a whole
         self._ended: set[int] = set()  # layers that are complete, or can't be
         self._fills = fills
@@ -80,9 +83,15 @@ class Filling:
         self._has_told = False
         self._is_over = False
         works = [self._watch, self._answer, *[self._serve_readers] * _URGENT_THREADS]
-        if fills:
-            works += [self._fill] * _FILLING_THREADS
         self._threads = [started(self._working, work) for work in works]
+        self._has_fillers = False
+        if fills:
+            self._start_fillers()
+
+    def _start_fillers(self) -> None:
+        self._has_fillers = True
+        fillers = [self._fill] * _FILLING_THREADS
+        self._threads += [started(self._working, work) for work in fillers]
 
     def add(self, number: int, layer: LazyLayer) -> None:
         """Add a layer."""
@@ -117,6 +126,16 @@ class Filling:
                 if number not in self._whole:
                     self._urgent.append((number, block))
             self._condition.notify_all()
+
+    def prefer(self, number: int, blocks: range) -> None:
+        """Fetch blocks before those that no reader wants."""
+        if number not in self._layers:
+            return
+        with self._condition:
+            self._preferred.append((number, blocks))
+            self._condition.notify_all()
+        if not self._has_fillers:
+            self._start_fillers()
 
     def discard(self, number: int, blocks: range) -> None:
         """Forget blocks whose bytes were wrong."""
@@ -162,13 +181,50 @@ class Filling:
         """Claim and return the next blocks that readers want, if they are adjacent."""
         while self._urgent:
             number, first = self._urgent.popleft()
+            if (number, first) in self._wanted:
+                run = self._claimed_preferred(number, first)
+                if run is not None:
+                    return number, run
             end = first
             while (number, end) in self._wanted and (number, end) not in self._claimed:
                 self._claimed.add((number, end))
                 end += 1
             if end > first:
-                return number, range(first, end)
+                return number, self._claimed_ahead(number, range(first, end))
         return None
+
+    def _claimed_ahead(self, number: int, wanted: range) -> range:
+        """Return ``wanted`` blocks, with those that are fetched ahead, which are then claimed."""
+        layer = self._layers[number]
+        known = around(wanted)
+        missing = layer.here.missing(known.start, known.stop)
+        absent = {block for block in missing if (number, block) not in self._claimed}
+        run = with_ahead(wanted, absent, layer.here.count)
+        if len(run) == len(wanted) or not layer.lock(run.start, len(run)):
+            return wanted
+        self._claimed.update((number, block) for block in run)
+        return run
+
+    def _claimed_preferred(self, number: int, block: int) -> range | None:
+        """Claim and return the preferred blocks around one, if they have not been asked for."""
+        for preferred in self._preferred:
+            if preferred[0] == number and block in preferred[1]:
+                self._preferred.remove(preferred)
+                return self._claimed_run(*preferred)
+        return None
+
+    def _claimed_run(self, number: int, blocks: range) -> range | None:
+        """Claim, lock and return those of ``blocks`` that are not here, as one run."""
+        layer = self._layers[number]
+        missing = layer.here.missing(blocks.start, blocks.stop)
+        if not missing:
+            return None
+        run = range(missing[0], missing[-1] + 1)
+        claims = {(number, block) for block in run}
+        if not claims.isdisjoint(self._claimed) or not layer.lock(run.start, len(run)):
+            return None
+        self._claimed |= claims
+        return run
 
     def _fetch_wanted(self, number: int, blocks: range) -> None:
         layer, failures = self._layers[number], 0
@@ -216,14 +272,14 @@ class Filling:
                     run = self._next_missing()
             if run is None:
                 return
-            number, blocks = run
+            number, blocks, gives_way = run
             layer = self._layers[number]
             if not blocks:
                 self._complete(number)
                 continue
             with self._claiming(number, blocks):
                 try:
-                    self._fetch(number, blocks, failures, gives_way=True)
+                    self._fetch(number, blocks, failures, gives_way=gives_way)
                     failures = 0
                 except (RegistryError, OSError) as error:
                     failures += 1
@@ -236,11 +292,16 @@ class Filling:
             if failures:
                 _pause(failures)
 
-    def _next_missing(self) -> tuple[int, range] | None:
-        """Claim, lock and return blocks that are not here.
+    def _next_missing(self) -> tuple[int, range, bool] | None:
+        """Claim, lock and return blocks that are not here, and whether they give way to readers.
 
         No blocks stand for a layer that is all here and is to be checked.
         """
+        while self._preferred and not self._is_over:
+            number, blocks = self._preferred.popleft()
+            preferred = self._claimed_run(number, blocks)
+            if preferred is not None:
+                return number, preferred, False
         if not self._fills or self._is_over:
             return None
         for number, layer in self._layers.items():
@@ -249,14 +310,13 @@ class Filling:
             missing = layer.here.missing()
             if not missing and layer.lock(layer.here.count, 1):  # one process checks it
                 self._ended.add(number)
-                return number, range(0)
+                return number, range(0), False
             while missing:
                 run = _aligned_run(missing)
                 missing = missing[len(run) :]
-                claims = {(number, block) for block in run}
-                if claims.isdisjoint(self._claimed) and layer.lock(run.start, len(run)):
-                    self._claimed |= claims
-                    return number, run
+                claimed = self._claimed_run(number, run)
+                if claimed is not None:
+                    return number, claimed, True
         return None
 
     def _complete(self, number: int) -> None:
@@ -368,6 +428,7 @@ class Filling:
     def _stop_filling(self, error: OSError) -> None:
         with self._condition:
             self._fills = False
+            self._preferred.clear()
             numbers = list(self._layers)
         for number in numbers:
             self._end(number, error)

@@ -124,19 +124,9 @@ class LazyLayer:
         """
         path, descriptor = self._directory + LAYER_FILE, self.source.descriptor
         try:
-            with open(path, "rb") as file:
-                VerifiedReader.of_blob(file, descriptor).drain()
-        except ContentMismatch as error:
-            # Nobody knows whose bytes were wrong: next time, all come from one place again.
-            self._rounds += 1
-            for block in range(self.here.count):
-                self.here.note(block, here=False)
-                self.discards[block] = self._rounds
-            error.message = f"{self.host}: {error.message}"
-            raise
-        try:
             self._check(path)
         except (ContentMismatch, ArchiveError) as error:
+            self._check_bytes(path)
             text = f"the image lies: layer {descriptor.digest.encoded[:7]}: {error.message}"
             self._replace(LAYER_REFUSED, text.encode("utf-8", "backslashreplace"))
             raise StoreError(text, REFUSED_HINT) from error
@@ -149,6 +139,20 @@ class LazyLayer:
         for name in (LAYER_HERE, LAYER_SOURCE):
             with suppress(FileNotFoundError):
                 os.unlink(self._directory + name)
+
+    def _check_bytes(self, path: bytes) -> None:
+        """Tell by ContentMismatch if these are not the bytes of the blob; discard them then."""
+        try:
+            with open(path, "rb") as file:
+                VerifiedReader.of_blob(file, self.source.descriptor).drain()
+        except ContentMismatch as error:
+            # Nobody knows whose bytes were wrong: next time, all come from one place again.
+            self._rounds += 1
+            for block in range(self.here.count):
+                self.here.note(block, here=False)
+                self.discards[block] = self._rounds
+            error.message = f"{self.host}: {error.message}"
+            raise
 
     def _check(self, path: bytes) -> None:
         """Compare the blob with its table, or with its index.  Raises as ``check_blob_layer``."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sundog.base.kernel.files import sync_path
 from sundog.base.kernel.libc import printable
 from sundog.base.record.names import PLATFORMS
+from sundog.base.record.start_record import STARTS
 from sundog.errors import StoreError
 from sundog.image.store.deleted import DELETED
 from sundog.image.store.garbage import Gone
@@ -66,6 +67,7 @@ _CONTENT = (
         b"sif",
         b"imported",
         b"gzip-indexes",
+        STARTS,
         b"verified",
     ),
     PLATFORMS,

@@ -5,6 +5,7 @@ docs/reference/ch-image.md lists the keys.
 
 from __future__ import annotations
 
+from sundog.base.kernel.libc import printable
 from sundog.image.store.run_force import force_modes
 
 TYPE_CHECKING = False
@@ -50,7 +51,10 @@ def _layer(store: Store, layer: str) -> dict[str, Any]:
 
 
 def _here(store: Store, layer: str) -> dict[str, Any]:
-    """Return how much is here of a layer that is not all here."""
+    """Return how much is here of a layer that is not all here, or which layout has it."""
+    layout = store.layers.layout(layer)
+    if layout:
+        return {"in_place": printable(layout)}
     here = store.layers.here(layer)
     return {} if here is None else {"here": here[0], "blob_size": here[1]}
 

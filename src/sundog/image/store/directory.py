@@ -25,6 +25,7 @@
     imported/       results of builds that came in a file: see ``builder.shared.archive``
     sif/            see ``registry.sif_files``
     gzip-indexes/   see ``gzip_indexes``
+    starts/         see ``record.start_record``
     moved-from-*    see ``moving``
     host-libraries/ what ``ch-run --host-mpi`` has found out: see ``host_mpi.kept``
 

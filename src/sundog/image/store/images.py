@@ -20,6 +20,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from sundog.base.kernel.files import RENAME_EXCHANGE, Closing, renameat2
+from sundog.base.kernel.libc import printable
 from sundog.base.kernel.locks import is_at
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.record.names import canonical_name, name_to_directory, spelled_out
@@ -187,6 +188,11 @@ class Images:
         if not parts:
             return None
         return 100 * sum(here for here, _ in parts) // max(1, sum(size for _, size in parts))
+
+    def layout(self, image: Image | ImageEntry) -> str | None:
+        """Return the path of the OCI layout where files of an image's layers stay, if any do."""
+        found = [path for path in map(self._layers.layout, image.layers) if path]
+        return printable(found[0]) if found else None
 
     def matching(
         self, *patterns: str, platform: Platform | None = None

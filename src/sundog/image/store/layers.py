@@ -38,7 +38,7 @@ from sundog.base.record.layer_path import (
     LayerPath,
     is_in_file,
 )
-from sundog.base.record.lazy_layer import LAYER_HERE, HereMap
+from sundog.base.record.lazy_layer import LAYER_HERE, LAYER_PLACE, HereMap, read_place
 from sundog.base.record.owners import read_owners
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
@@ -89,14 +89,28 @@ class Layers:
         return is_in_file(self.tree(layer))
 
     def here(self, layer: LayerId) -> tuple[int, int] | None:
-        """Return how many bytes of the layer's file are here, and all; None if all are."""
+        """Return how many bytes of the layer's file are here, and all.
+
+        None: all are, or it stays in a layout.
+        """
         directory = self._path(layer)
+        if self.layout(layer):
+            return None
         try:
             with Closing(os.open(directory + LAYER_HERE, os.O_RDONLY | os.O_CLOEXEC)) as fd:
                 size = os.stat(directory + LAYER_FILE).st_size
                 return HereMap(fd, size).bytes_here(), size
         except FileNotFoundError:
             return None
+
+    def layout(self, layer: LayerId) -> bytes:
+        """Return the path of the OCI layout where the layer's file stays; b"" if it does not."""
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC
+            with Closing(os.open(self._path(layer) + LAYER_PLACE, flags)) as fd:
+                return read_place(fd)[0]
+        except FileNotFoundError:
+            return b""
 
     def index(self, layer: LayerId) -> LayerIndex:
         """Return the index of a layer that is one file.  Raises OSError and StoreError."""

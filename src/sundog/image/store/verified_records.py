@@ -9,7 +9,7 @@ import os
 import time
 from contextlib import suppress
 
-from sundog.base.configuration.verified import VERIFIED, file_stamp, verified_record
+from sundog.runtime.container.verified_layers import VERIFIED, file_stamp, verified_record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,8 @@ The server sends
                     number of all layers so far as that of blocks
     WANT_BLOCKS     readers wait for these blocks
     DISCARD_BLOCKS  the bytes of these blocks were wrong: fetch them again
+    PREFER_BLOCKS   readers will probably want these blocks: fetch them by one request, before what
+                    nobody wants
 
 and gets
 
@@ -24,8 +26,8 @@ from __future__ import annotations
 from sundog.base.cpython import Struct
 
 FETCH_MESSAGE = Struct("=4I")
-TELL_UNTIL, ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS = range(1, 5)
-BLOCK_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(5, 8)
+TELL_UNTIL, ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS, PREFER_BLOCKS = range(1, 6)
+BLOCK_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(6, 9)
 # The descriptor of the channel in the process that fetches.
 FETCH_CHANNEL = 3
 # Seconds that a reader waits for a block.

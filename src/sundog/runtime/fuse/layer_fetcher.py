@@ -22,6 +22,7 @@ from sundog.runtime.fuse.fetch_messages import (
     DISCARD_BLOCKS,
     FETCH_CHANNEL,
     FETCH_MESSAGE,
+    PREFER_BLOCKS,
     TELL_UNTIL,
     WAIT_VARIABLE,
     WANT_BLOCKS,
@@ -74,24 +75,26 @@ class LayerFetcher:
         self._caller = caller
         self._lock = allocate_lock()  # of all that follows
         self._layers: list[int] = []  # descriptors of their directories
+        self._first: list[Sequence[range]] = []  # of each layer: blocks that come first
         self._channel: Channel | None = None
         self._wanted: dict[_Block, _Wanted] = {}
         self._kept: dict[_Block, bytes] = {}
         self._pause = 0.0
         self._seconds = _seconds(environ.get(WAIT_VARIABLE, b""))
 
-    def add(self, directory: int) -> int:
+    def add(self, directory: int, first: Sequence[range] = ()) -> int:
         """Let the rest of the layer in ``directory`` come; return the layer's number.
 
-        ``directory`` is a descriptor, which stays open.
+        ``directory`` is a descriptor, which stays open.  The blocks ``first`` come before others.
         """
         with self._lock:
             self._layers.append(directory)
+            self._first.append(first)
             number = len(self._layers) - 1
             if self._channel is None:
                 self._start()
             else:
-                self._send(ADD_LAYER, number, 0, number + 1)
+                self._send_layer(number)
         return number
 
     def wait(self, layer: int, blocks: Sequence[int]) -> dict[int, bytes]:
@@ -172,6 +175,11 @@ class LayerFetcher:
         except OSError:
             pass
 
+    def _send_layer(self, number: int) -> None:
+        self._send(ADD_LAYER, number, 0, len(self._layers))
+        for blocks in self._first[number]:
+            self._send(PREFER_BLOCKS, number, blocks.start, len(blocks))
+
     def _start(self) -> None:
         """Start the process, and tell it all; the lock is held."""
         ours, theirs = make_channel()
@@ -185,7 +193,7 @@ class LayerFetcher:
         if self._caller >= 0:
             self._send(TELL_UNTIL, 0, 0, 0)
         for number in range(len(self._layers)):
-            self._send(ADD_LAYER, number, 0, len(self._layers))
+            self._send_layer(number)
         for layer, block in sorted(self._wanted):
             self._send(WANT_BLOCKS, layer, block, 1)
         start_new_thread(self._listen, (channel, child))

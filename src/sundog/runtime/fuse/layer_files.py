@@ -24,6 +24,7 @@ from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_INDEX,
 from sundog.base.record.lazy_layer import LAYER_HERE, LAYER_REFUSED
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
+from sundog.runtime.fuse.blob_contents import FileBlob
 from sundog.runtime.fuse.files import NO_ENTRY, init_reply, is_entry_name, packed_dirent, sized
 from sundog.runtime.fuse.layer_contents import open_contents
 from sundog.runtime.fuse.protocol import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from sundog.runtime.fuse.blob_contents import Blob
     from sundog.runtime.fuse.files import Buffers, Handler
     from sundog.runtime.fuse.layer_contents import LayerContents
+    from sundog.runtime.fuse.read_order import ReadOrder
 
 _LAYERS_LIMIT = 512  # overlayfs takes 500
 _FOREVER = 1 << 30  # in seconds
@@ -84,12 +86,18 @@ class _OpenedLayer:
     __slots__ = ("_contents", "_file", "_lock", "index", "number")
 
     def __init__(
-        self, layers: int, name: bytes, number: int, lazy_blob: Callable[[bytes], Blob | None]
+        self,
+        layers: int,
+        name: bytes,
+        number: int,
+        lazy_blob: Callable[[bytes], Blob | None],
+        *,
+        order: ReadOrder | None,
     ) -> None:
         """Open the layer ``name`` in the directory ``layers``.
 
-        ``lazy_blob`` returns the bytes of a layer that is not all here.  Raises SundogError and
-        OSError.
+        ``lazy_blob`` returns the bytes of a layer that is not all here; ``order`` records what is
+        read.  Raises SundogError and OSError.
         """
         self.number = number
         self.index = LayerIndex(_mapped(_opened(layers, name + LAYER_INDEX)))
@@ -104,6 +112,8 @@ class _OpenedLayer:
             chunks = open_regular(layers, name + LAYER_CHUNKS, _PLAINLY)
             spans = open_regular(layers, name + LAYER_SPANS, _PLAINLY) if chunks < 0 else -1
             self._file = _opened(layers, name + LAYER_FILE)
+            if order is not None:
+                blob = order.noted(name, blob or FileBlob(self._file))
             self._contents = open_contents(
                 self._file,
                 None if chunks < 0 else _mapped(chunks),
@@ -149,8 +159,8 @@ class LayersFiles:
 
     ``is_whole`` says that all layers have been looked up before an overlay asks for its marks.  If
     there are none, the kernel is told once, and asks no more: half of the requests of a start.
-    ``open_lazy`` opens the blob of a layer that is not all here, in a directory; without it, such a
-    layer is an error.
+    ``open_lazy`` opens the blob of a layer that is not all here, in a directory, by its name;
+    without it, such a layer is an error.  ``order`` records what is read.
     """
 
     def __init__(
@@ -160,10 +170,12 @@ class LayersFiles:
         gid: int,
         *,
         is_whole: bool = False,
-        open_lazy: Callable[[int], Blob] | None = None,
+        open_lazy: Callable[[int, bytes], Blob] | None = None,
+        order: ReadOrder | None = None,
     ) -> None:
         self._is_whole = is_whole
         self._open_lazy = open_lazy
+        self._order = order
         self._is_closed = False  # to other layers
         self._layers = layers
         self._owner = (uid, gid)
@@ -233,7 +245,10 @@ class LayersFiles:
                 number = len(self._opened) + 1
                 if number > _LAYERS_LIMIT:
                     raise OSError(errno.ENFILE, "too many layers")
-                self._opened.append(_OpenedLayer(self._layers, name, number, self._lazy_blob))
+                opened = _OpenedLayer(
+                    self._layers, name, number, self._lazy_blob, order=self._order
+                )
+                self._opened.append(opened)
                 self._numbers[name] = number
         layer = self._opened[number - 1]
         return self._entry(layer, layer.index.entry(0))
@@ -256,7 +271,7 @@ class LayersFiles:
         if self._open_lazy is None:
             os.close(directory)
             raise OSError(errno.EIO, "the layer is not all here")
-        return self._open_lazy(directory)
+        return self._open_lazy(directory, name)
 
     def _getattr(self, node: int, _body: memoryview) -> Buffers:
         found = self._root_attributes() if node == ROOT_ID else self._attributes(*self._found(node))

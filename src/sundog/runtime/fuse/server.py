@@ -26,6 +26,7 @@ from sundog.runtime.fuse.files import ImageFiles
 from sundog.runtime.fuse.layer_files import LayersFiles
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, FAILED, LAYERS, READY
 from sundog.runtime.fuse.process import end_messages_after
+from sundog.runtime.fuse.read_order import ReadOrder, joined_runs
 from sundog.runtime.fuse.records import write_records
 from sundog.runtime.fuse.requests import serve_device
 from sundog.runtime.squashfs.image import SquashfsImage
@@ -34,6 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sundog.base.record.start_record import StartRecord
     from sundog.runtime.fuse.blob_contents import Blob
     from sundog.runtime.fuse.layer_fetcher import LayerFetcher
 
@@ -44,15 +46,25 @@ class ImageServer:
     ``channel`` is a descriptor.  ``images`` are the files, open, and the places where SquashFS
     begins in them; or the directory of the layers of a store, and LAYERS.  ``caller`` is a pidfd of
     the process whose end ends the messages, or -1.  ``is_single`` says that there will be one
-    mount.
+    mount.  ``record`` is what a ``ReadOrder`` of the layers takes, if there is to be one.
     """
 
     def __init__(
-        self, channel: int, images: Sequence[tuple[int, int]], caller: int, *, is_single: bool
+        self,
+        channel: int,
+        images: Sequence[tuple[int, int]],
+        caller: int,
+        *,
+        is_single: bool,
+        record: StartRecord | None,
     ) -> None:
         self._channel = Channel(channel)
         self._images = images
         self._caller = caller
+        self._order: ReadOrder | None = None
+        if record is not None:
+            directory, name, is_kept = record
+            self._order = ReadOrder(directory, name, is_kept=is_kept)
         self._is_single = is_single  # a thread costs some of the start
         self._lock = allocate_lock()
         self._served = 1  # the mounts; the channel counts as one, too
@@ -83,7 +95,8 @@ class ImageServer:
                 files = LayersFiles(
                     *(descriptor, uid, gid),
                     is_whole=bool(flag),
-                    open_lazy=_lazy_opener(self._caller),
+                    open_lazy=_lazy_opener(self._caller, self._order),
+                    order=self._order,
                 )
             else:
                 image = SquashfsImage(descriptor, offset)
@@ -123,17 +136,20 @@ class ImageServer:
         with self._lock:
             self._served -= 1
             if not self._served:
+                if self._order is not None:
+                    self._order.save()
                 os._exit(0)
 
 
-def _lazy_opener(caller: int) -> Callable[[int], Blob]:
+def _lazy_opener(caller: int, order: ReadOrder | None) -> Callable[[int, bytes], Blob]:
     """Return a function that opens the blob of a layer in a directory that is not all here.
 
-    One process fetches for all layers that it opens; ``caller`` is as for ``LayerFetcher``.
+    It also takes the layer's ID, by which ``order`` knows what comes first.  One process fetches
+    for all layers that it opens; ``caller`` is as for ``LayerFetcher``.
     """
     fetcher: LayerFetcher | None = None
 
-    def open_lazy(directory: int) -> Blob:
+    def open_lazy(directory: int, name: bytes) -> Blob:
         nonlocal fetcher
         place = open_regular(directory, LAYER_PLACE[1:], RESOLVE_BENEATH)
         if place >= 0:
@@ -141,10 +157,11 @@ def _lazy_opener(caller: int) -> Callable[[int], Blob]:
 
             with Closing(directory), Closing(place):
                 return PlacedBlob(directory, place)
-        from sundog.runtime.fuse.lazy_blob import LazyBlob  # noqa: PLC0415 - few layers need it
+        # Few layers need these.
+        from sundog.runtime.fuse.lazy_blob import LazyBlob, new_fetcher  # noqa: PLC0415
 
-        blob = LazyBlob(directory, fetcher, caller)
-        fetcher = blob.fetcher
-        return blob
+        fetcher = fetcher or new_fetcher(caller)
+        first = joined_runs(order.earlier.get(name, ())) if order is not None else ()
+        return LazyBlob(directory, fetcher, first)
 
     return open_lazy

@@ -15,25 +15,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.base.record.start_record import StartRecord
+
 
 def start_server(
-    images: Sequence[tuple[int, int]], *, is_single: bool, tells: bool = False
+    images: Sequence[tuple[int, int]],
+    *,
+    is_single: bool,
+    tells: bool = False,
+    record: StartRecord | None = None,
 ) -> Channel:
     """Start the server of ``images``, as for ``server.ImageServer``; return the channel to it.
 
     ``tells``: it has standard error, for layers that are not all here, until this process ends.
-    Closes the descriptors in ``images``.  Call it before the process enters its namespaces.
-    Raises OSError.
+    Closes the descriptors in ``images`` and ``record``.  Call it before the process enters its
+    namespaces.  Raises OSError.
     """
     caller = os.pidfd_open(os.getpid()) if tells else -1
     ours, theirs = make_channel()
+    given = () if record is None else (record,)
     between = fork()
     if between == 0:
         # The command must not have a child that it does not know.  So the server's parent ends.
         try:
             os.setsid()
             if fork() == 0:
-                _be_server(theirs, images, caller, is_single=is_single)
+                _be_server(theirs, images, caller, is_single=is_single, record=record)
         except Exception as error:
             Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
         finally:
@@ -43,17 +50,26 @@ def start_server(
     os.close(theirs)
     if caller >= 0:
         os.close(caller)
-    for fd, _ in images:
+    for fd, *_ in (*images, *given):
         os.close(fd)
     return Channel(ours)
 
 
 def _be_server(
-    channel: int, images: Sequence[tuple[int, int]], caller: int, *, is_single: bool
+    channel: int,
+    images: Sequence[tuple[int, int]],
+    caller: int,
+    *,
+    is_single: bool,
+    record: StartRecord | None,
 ) -> None:
     """Be the server.  Never returns normally."""
-    streams = (STDERR_FILENO, caller) if caller >= 0 else ()
-    become_server((*streams, channel, *(fd for fd, _ in images)))
+    kept = [channel, *(fd for fd, _ in images)]
+    if caller >= 0:
+        kept += [STDERR_FILENO, caller]
+    if record is not None:
+        kept.append(record[0])
+    become_server(kept)
     from sundog.runtime.fuse.server import ImageServer  # noqa: PLC0415 - the other process's
 
-    ImageServer(channel, images, caller, is_single=is_single).run()
+    ImageServer(channel, images, caller, is_single=is_single, record=record).run()

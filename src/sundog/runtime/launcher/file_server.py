@@ -30,12 +30,15 @@ from sundog.runtime.fuse.starting import start_server
 from sundog.runtime.launcher.environment import SetVariables
 from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import Image
+from sundog.runtime.launcher.start_place import start_record
 from sundog.runtime.squashfs.sif import squashfs_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sundog.base.record.start_record import StartRecord
+    from sundog.runtime.launcher.options import CommandLine
     from sundog.runtime.launcher.storage import Storage
 
 _DESCRIPTOR_PATH = b"/proc/self/fd/%d"
@@ -60,12 +63,18 @@ class FileServer:
     __slots__ = ("_channel", "_paths")
 
     def __init__(
-        self, paths: list[bytes], store: bytes = b"", *, is_single: bool, tells: bool = False
+        self,
+        paths: list[bytes],
+        store: bytes = b"",
+        *,
+        is_single: bool,
+        tells: bool = False,
+        record: StartRecord | None = None,
     ) -> None:
         """Start the server; call it before the process enters its namespaces.
 
-        ``is_single`` says that there will be one mount; ``tells`` is as of ``start_server``.
-        Raises SundogError for a file that has no SquashFS, and OSError.
+        ``is_single`` says that there will be one mount; ``tells`` and ``record`` are as of
+        ``start_server``.  Raises SundogError for a file that has no SquashFS, and OSError.
         """
         self._paths = paths
         images = []
@@ -77,7 +86,7 @@ class FileServer:
             images.append((fd, squashfs_place(fd, path)))
         if store:
             images.append(open_layers(store))
-        self._channel = start_server(images, is_single=is_single, tells=tells)
+        self._channel = start_server(images, is_single=is_single, tells=tells, record=record)
 
     def mount(self, path: bytes, *, with_records: bool = False) -> tuple[int, int]:
         """Return a detached mount of a file, and its records or -1.  Raises SundogError.
@@ -142,11 +151,14 @@ class ServedSources(HostSources):
         sources: list[bytes],
         store: bytes = b"",
         layers: Sequence[bytes] = (),
+        *,
         place: bytes = b"",
+        line: CommandLine | None = None,
     ) -> None:
         """Start the server for ``image`` and ``store``, unless they are empty, and ``sources``.
 
-        ``place`` is another path of the store: to the directory that has been checked.
+        ``place`` is another path of the store: to the directory that has been checked.  ``line``
+        says how the start is recorded.
         """
         self._image = image
         self._sources = sources
@@ -155,8 +167,12 @@ class ServedSources(HostSources):
         paths = [image, *sources] if image else sources
         files = list(dict.fromkeys(paths))
         trees = [(place or store) + b"/layers/" + layer + LAYER_TREE for layer in layers]
+        record = start_record(line, place, layers) if line is not None and layers else None
         self._server = FileServer(
-            files, place or store, is_single=not sources, tells=not are_complete(trees)
+            *(files, place or store),
+            is_single=not sources,
+            tells=not are_complete(trees),
+            record=record,
         )
 
     def show_store(self, storage: Storage) -> None:

@@ -38,6 +38,7 @@ OPTIONS = (
     ("", "own-dev", "", "give the container its own /dev, with few devices"),
     ("t", "private-tmp", "", "give the container its own /tmp"),
     ("q", "quiet", "", "hide COMMAND's output; twice: also warnings; three times: also errors"),
+    ("", "record", "FILE", "first fetch what FILE lists; write what is read of the image to it"),
     ("", "seccomp", "", "fake the system calls that need root"),
     ("", "set-env", "[ARG]", "set NAME=VALUE, or the variables in a file (/ch/environment)"),
     ("", "set-env0", "[ARG]", "the same, but the file has NUL between variables"),

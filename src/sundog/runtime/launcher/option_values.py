@@ -31,6 +31,7 @@ class ImageOptions:
         "mount_point",
         "overlay_size",
         "overlays",
+        "record",
         "storage",
         "stores",
         "unsafe",
@@ -45,6 +46,7 @@ class ImageOptions:
         self.mount_point: bytes | None = given.get("mount")
         self.overlay_size: bytes | None = given.get("write-fake")
         self.overlays: list[tuple[bytes, bool]] = given.get("overlay", [])
+        self.record: bytes | None = given.get("record")
         self.storage: bytes | None = given.get("storage")
         self.stores: list[bytes] = given.get("image-store", [])
         self.unsafe = "unsafe" in given

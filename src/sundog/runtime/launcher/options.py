@@ -165,6 +165,13 @@ def _read_notify(value: bytes | None) -> bool:
     return value is not None
 
 
+def _read_record(value: bytes) -> bytes:
+    """Return the file of --record."""
+    if not value:
+        raise SundogError("--record: FILE must have non-zero length")
+    return absolute(value)
+
+
 def _read_user(value: bytes) -> bytes:
     """Return NAME[:GROUP]."""
     if not value:
@@ -275,6 +282,7 @@ _VALUE_READERS: dict[str, Callable[..., Any]] = {
     "lazy": _read_lazy,
     "mount": _read_mount,
     "notify": _read_notify,
+    "record": _read_record,
     "uid": lambda value: parse_id(value, "--uid"),
     "user": _read_user,
     "write-fake": lambda value: value or b"",  # see ``ImageOptions.use_default_size``

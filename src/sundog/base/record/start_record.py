@@ -1,0 +1,69 @@
+"""``starts/NAME``: which parts of layer files a start read, so that they come first the next time.
+
+The name stands for an image and a command.  After the first line, each line has the ID of a layer,
+and the blocks of its file (of LAZY_BLOCK bytes) in the order in which they were read first, as in
+``17 20-24 3``.
+
+A record is a hint: if it is old, damaged or a stranger's, other bytes come first, each is checked
+as always, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    # An open directory, the name of the record in it, and whether it is ``starts``.
+    StartRecord = tuple[int, bytes, bool]
+
+STARTS = b"starts"
+STARTS_LIMIT = 256  # records in ``starts``; the oldest ones go
+START_LIMIT = 1 << 18  # bytes of a record
+RECORDED_BLOCKS = 4096  # in a record: what a start reads after 1 GiB comes as all the rest
+_HEAD = b"sundog start 1"
+_DIGITS = 10  # of a number of a block
+
+
+def start_name(layers: Sequence[bytes], command: Sequence[bytes]) -> bytes:
+    """Return the name of the record of ``command`` in the image that has ``layers``."""
+    key = b"\0".join([*layers, b"", *command])
+    return b"%08x%08x" % (crc32(key), crc32(key[::-1]))
+
+
+def pack_start(read: Mapping[bytes, Iterable[int]]) -> bytes:
+    """Return the record of a start; ``read`` has the blocks by layer, in order."""
+    lines = [_HEAD]
+    for layer, blocks in read.items():
+        runs: list[list[int]] = []
+        for block in blocks:
+            if runs and block == runs[-1][1] + 1:
+                runs[-1][1] = block
+            else:
+                runs.append([block, block])
+        words = [b"%d" % one if one == end else b"%d-%d" % (one, end) for one, end in runs]
+        lines.append(b" ".join([layer, *words]))
+    return b"\n".join([*lines, b""])
+
+
+def unpack_start(data: bytes) -> dict[bytes, list[int]]:
+    """Return the blocks by layer; none if ``data`` is no record."""
+    head, *lines = data.split(b"\n")
+    found: dict[bytes, list[int]] = {}
+    left = RECORDED_BLOCKS
+    for line in lines[:-1] if head == _HEAD else ():
+        layer, *words = line.split(b" ")
+        blocks = found.setdefault(layer, [])
+        for word in words:
+            first, _, last = word.partition(b"-")
+            last = last or first
+            if not (first.isdigit() and last.isdigit() and len(first + last) <= 2 * _DIGITS):
+                return {}
+            run = range(int(first), int(last) + 1)
+            left -= len(run)
+            if left < 0:
+                return {}
+            blocks += run
+    return found

@@ -1,0 +1,260 @@
+"""What a start reads of an image that is not here is recorded, and comes first the next time."""
+
+import os
+import random
+import shutil
+import signal
+import tarfile
+from collections.abc import Callable, Generator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from sundog.base.record.lazy_layer import LAZY_BLOCK
+from sundog.base.record.start_record import STARTS_LIMIT, pack_start, unpack_start
+from sundog.runtime.fuse.read_order import joined_runs
+from tests.conftest import runner, skip_needs_root, until
+from tests.image.convert.blobs import chunked
+from tests.image.registry.servers import InProcessRegistry
+from tests.image.registry.test_lazy_images import Lazy, own_servers, publish, started
+
+FILES = 48
+SIZE = 300_000  # of each: more than a block
+READ = [f"/f{number:02}" for number in range(1, 40, 3)]
+
+
+@pytest.fixture(autouse=True)
+def fuse() -> None:
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        skip_needs_root()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> InProcessRegistry:
+    """Return a registry that has an image of a few programs and many files."""
+    place = tmp_path_factory.mktemp("recorded")
+    tar = place / "layer.tar"
+    shutil.copy(busybox_tar, tar)
+    noise = random.Random(3)
+    with tarfile.open(tar, "a") as out:
+        for number in range(FILES):
+            member = tarfile.TarInfo(f"f{number:02}")
+            member.size = SIZE
+            out.addfile(member, BytesIO(noise.randbytes(SIZE)))
+    registry = InProcessRegistry()
+    blobs = [(layer, path.read_bytes()) for layer, path in chunked(place, [tar])]
+    publish(registry, "latest", [tar], blobs)
+    return registry
+
+
+@pytest.fixture
+def lazy(
+    made: InProcessRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Lazy]:
+    monkeypatch.setenv("CH_RUN_LAZY", "ondemand")
+    with made.serve():
+        lazy = Lazy(made, tmp_path / "storage")
+        lazy.image("pull", "--lazy", lazy.name)
+        yield lazy
+
+
+def again(lazy: Lazy) -> None:
+    """Let nothing of the image be here."""
+    lazy.image("delete", lazy.name)
+    lazy.image("pull", "--lazy", lazy.name)
+    lazy.sent.clear()
+
+
+def size(lazy: Lazy) -> int:
+    """Return how many bytes were sent."""
+    return sum(end - start for start, end in lazy.sent)
+
+
+def test_what_was_read_comes_first(lazy: Lazy) -> None:
+    lazy.sent.clear()
+    printed = lazy.run("sha256sum", *READ)
+    first, moved = len(lazy.sent), size(lazy)
+    assert first > 6
+    (record,) = lazy.storage.glob("starts/*")
+    again(lazy)
+    assert lazy.run("sha256sum", *READ) == printed
+    assert len(lazy.sent) <= first / 3
+    assert size(lazy) <= 1.3 * moved
+    inode = record.stat().st_ino
+    assert [*lazy.storage.glob("starts/*")] == [record]
+    # Another command has another record, and the first one no effect on it.
+    again(lazy)
+    lazy.run("sha256sum", READ[0])
+    assert size(lazy) < 12 * LAZY_BLOCK
+    assert len([*lazy.storage.glob("starts/*")]) == 2
+    assert record.stat().st_ino == inode
+    lazy.image("reset")
+    assert not [*lazy.storage.glob("starts/*")]
+
+
+def test_all_comes_though_a_part_came_first(lazy: Lazy) -> None:
+    printed = lazy.run("sha256sum", *READ)
+    again(lazy)
+    assert lazy.run("sha256sum", *READ, CH_RUN_LAZY="yes") == printed
+    lazy.image("pull", lazy.name)
+    assert lazy.incomplete == 0
+    blob = max(lazy.registry.blobs.values(), key=len)
+    assert size(lazy) <= len(blob) + 200_000  # each byte once, and the table
+
+
+def test_a_file(lazy: Lazy, tmp_path: Path) -> None:
+    run, record = runner("ch-run", lazy.storage), tmp_path / "record"
+    words = (lazy.name, "--", "sha256sum", *READ)
+    printed = run(f"--record={record}", *words).stdout
+    assert not [*lazy.storage.glob("starts/*")]
+    other = Lazy(lazy.registry, tmp_path / "other")
+    other.image("pull", "--lazy", other.name)
+    other.sent.clear()
+    run = runner("ch-run", other.storage)
+    assert run(f"--record={record}", lazy.name, "--", "sha256sum", READ[0]).stdout in printed
+    assert len(other.sent) < len(READ)
+    assert size(other) > len(READ) * SIZE  # the record says so
+    # What is here is recorded, too.
+    before = record.read_bytes()
+    record.unlink()
+    other.image("pull", other.name)
+    assert run(f"--record={record}", *words).stdout == printed
+    assert {*unpack_start(before)} == {*unpack_start(record.read_bytes())}
+    record.unlink()
+    run("--dry-run", f"--record={record}", *words)
+    assert not record.exists()
+
+
+def test_a_file_that_can_not_be(lazy: Lazy, tmp_path: Path, busybox_tar: Path) -> None:
+    run = runner("ch-run", lazy.storage)
+
+    def refusal(word: str, name: str = lazy.name) -> list[str]:
+        done = run(f"--record={word}", name, "--", "true", check=False)
+        assert done.returncode == 31
+        return [line.partition("]: ")[2] or line for line in done.stderr.splitlines()]
+
+    assert "--record: FILE must have non-zero length" in refusal("")[0]
+    assert f"can't write {tmp_path}" in refusal(str(tmp_path))[0]
+    assert "No such file or directory" in refusal(f"{tmp_path}/no/record")[0]
+    lazy.image("import", busybox_tar, "plain")
+    error, hint = refusal("record", "plain")
+    assert error.endswith(
+        "--record: no layer of plain came by pull --lazy: there is nothing to record"
+    )
+    assert hint.endswith("hint: see: ch-image pull --lazy plain")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    if os.geteuid():
+        assert "can't write" in refusal(f"{tmp_path}/closed/record")[0]
+
+
+def as_it_is(text: str) -> Callable[[Path, bytes], None]:
+    def write(record: Path, layer: bytes) -> None:
+        record.write_bytes(text.encode().replace(b"LAYER", layer))
+
+    return write
+
+
+def fifo(record: Path, _: bytes) -> None:
+    record.unlink()
+    os.mkfifo(record)
+
+
+def link(record: Path, _: bytes) -> None:
+    record.rename(record.with_name("other"))
+    record.symlink_to("other")
+
+
+WRONG = {
+    "empty": as_it_is(""),
+    "another format": as_it_is("sundog start 9\nLAYER 1\n"),
+    "too much": as_it_is("sundog start 1\nLAYER 0-99999999\n"),
+    "behind the end": as_it_is("sundog start 1\nLAYER 4294967296 9999999999 70-90\n"),
+    "backwards": as_it_is("sundog start 1\nLAYER 9-3\n"),
+    "no numbers": as_it_is("sundog start 1\nLAYER -1 x \0\n\n\n"),
+    "another layer": as_it_is("sundog start 1\n" + "0" * 32 + " 1-5\n"),
+    "large": as_it_is("sundog start 1\nLAYER" + " 1" * 200_000 + "\n"),
+    "FIFO": fifo,
+    "link": link,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_record(lazy: Lazy, wrong: str) -> None:
+    printed = lazy.run("sha256sum", READ[0])
+    (record,) = lazy.storage.glob("starts/*")
+    right = unpack_start(record.read_bytes())
+    (layer,) = right
+    WRONG[wrong](record, layer)
+    again(lazy)
+    assert lazy.run("sha256sum", READ[0]) == printed
+    assert size(lazy) < 20 * LAZY_BLOCK
+    # It has a right one now.
+    assert not record.is_symlink()
+    assert {*unpack_start(record.read_bytes())[layer]} == {*right[layer]}
+
+
+def test_a_bounded_number(lazy: Lazy) -> None:
+    (lazy.storage / "starts").mkdir()
+    for number in range(STARTS_LIMIT + 5):
+        (lazy.storage / f"starts/{number}").touch()
+        os.utime(lazy.storage / f"starts/{number}", (number, number))
+    lazy.run("sha256sum", READ[0])
+    left = {path.name for path in lazy.storage.glob("starts/*")}
+    assert len(left) == STARTS_LIMIT
+    assert not left & {*map(str, range(6))}
+    assert str(STARTS_LIMIT + 4) in left
+
+
+def test_a_storage_that_takes_no_record(lazy: Lazy) -> None:
+    (lazy.storage / "starts").touch()
+    assert lazy.run("cat", READ[0])
+
+
+def test_it_is_written_before_the_end(lazy: Lazy) -> None:
+    """A batch system may kill the server, too."""
+    others = own_servers()
+    with started(lazy, "sh", "-c", f"cat {READ[0]} >/dev/null; read line") as process:
+        until(lambda: [*lazy.storage.glob("starts/*")])
+        for server in own_servers() - others:
+            os.kill(server, signal.SIGKILL)
+        process.communicate("\n", timeout=60)
+
+
+def test_no_container_can_write_it(lazy: Lazy) -> None:
+    run = runner("ch-run", lazy.storage)
+    lazy.run("cat", READ[0])
+    place = lazy.storage / "starts"
+    done = run("-b", str(lazy.storage.parent), lazy.name, "--", "ls", str(place), check=False)
+    assert done.returncode != 0
+    assert "No such file" in done.stderr
+
+
+def test_a_directory_that_is_replaced(lazy: Lazy, tmp_path: Path) -> None:
+    """The record is where --record said it at the start, whatever a container does."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    script = f"mv {own} {tmp_path}/moved; ln -s {other} {own}; cat {READ[0]} >/dev/null"
+    run = runner("ch-run", lazy.storage)
+    words = ("-b", f"{tmp_path}:{tmp_path}", lazy.name, "--", "sh", "-c", script)
+    run(f"--record={own}/record", *words)
+    assert os.listdir(other) == []
+    assert os.listdir(tmp_path / "moved") == ["record"]
+
+
+def test_texts() -> None:
+    read = {b"a" * 32: [5, 6, 7, 1, 9, 10], b"b" * 32: [0]}
+    data = pack_start(read)
+    assert data.splitlines()[1:] == [b"a" * 32 + b" 5-7 1 9-10", b"b" * 32 + b" 0"]
+    assert unpack_start(data) == read
+    assert unpack_start(data[:-1]) == {b"a" * 32: read[b"a" * 32]}  # cut
+    assert unpack_start(b"") == {}
+
+
+def test_near_blocks_are_one_run() -> None:
+    assert joined_runs([]) == []
+    assert joined_runs([9, 2, 3, 5, 40]) == [range(9, 10), range(2, 6), range(40, 41)]
+    long = joined_runs(range(100))
+    assert [run.start for run in long] == [0, 32, 64, 96]
+    assert long[-1].stop == 100
