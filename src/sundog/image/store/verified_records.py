@@ -1,4 +1,4 @@
-"""What ``--verify`` remembers of the layers of shared stores: old records go.
+"""Records of ``--verify`` about the layers of shared stores: old ones go.
 
 Device numbers of network file systems change with each mount, so a record may never fit again.
 """
