@@ -1,4 +1,4 @@
-"""What a thread does before it waits: it lets another one read the device.  See ``concurrent``."""
+"""The step before a thread waits: it lets another one read the device.  See ``concurrent``."""
 
 from __future__ import annotations
 
