@@ -1,4 +1,4 @@
-"""How many requests bring what programs read, and how much comes that nobody reads."""
+"""The number of requests that bring what programs read, and how much comes that nobody reads."""
 
 from collections.abc import Iterable
 

@@ -293,7 +293,7 @@ NOT_SHOWN = {
         "mount",
         "no-fallback",
     ),
-    *("no-mpi-env", "quiet", "seccomp", "storage", "unsafe", "verbose", "verify"),
+    *("no-mpi-env", "quiet", "record", "seccomp", "storage", "unsafe", "verbose", "verify"),
 }
 VALUES = {
     "bind": "/usr:/mnt",

@@ -1,4 +1,4 @@
-"""What a container reads of layer files: recorded for the next start, which gets it first.
+"""The record of what a container reads of layer files: the next start gets that first.
 
 The record is a file of the host, in a directory that was opened before the container began: so
 nothing that a program of the container does with paths leads to another file.

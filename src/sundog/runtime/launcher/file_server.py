@@ -158,7 +158,7 @@ class ServedSources(HostSources):
         """Start the server for ``image`` and ``store``, unless they are empty, and ``sources``.
 
         ``place`` is another path of the store: to the directory that has been checked.  ``line``
-        says how the start is recorded.
+        says how the start is recorded; None: it is not.  Raises SundogError.
         """
         self._image = image
         self._sources = sources
@@ -167,7 +167,7 @@ class ServedSources(HostSources):
         paths = [image, *sources] if image else sources
         files = list(dict.fromkeys(paths))
         trees = [(place or store) + b"/layers/" + layer + LAYER_TREE for layer in layers]
-        record = start_record(line, place, layers) if line is not None and layers else None
+        record = None if line is None else start_record(line, place or store, layers)
         self._server = FileServer(
             *(files, place or store),
             is_single=not sources,

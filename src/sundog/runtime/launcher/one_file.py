@@ -10,14 +10,13 @@ import errno
 import os
 
 from sundog.base.kernel.files import Closing
-from sundog.base.kernel.libc import kernel_error, printable
+from sundog.base.kernel.libc import kernel_error
 from sundog.base.kernel.modes import S_IFMT, S_IFREG
 from sundog.base.record.kept import CONTAINER_IMAGE, container_place
-from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_SPANS
 from sundog.base.record.magic import IMAGE_HEAD, image_kind
 from sundog.base.record.stack import read_stack
 from sundog.base.record.stored_path import stored_place
-from sundog.errors import NotInStorage, StoreError, SundogError
+from sundog.errors import NotInStorage, StoreError
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.host_sources import HostSources
 from sundog.runtime.launcher.image import image_name
@@ -39,30 +38,17 @@ def sources_of(
     """
     image, sources = _find_one_files(line, storage)
     layers = [] if image else _layers_in_files(line, storage)
-    if line.image.record is not None:
-        _check_recorded(line, storage, [] if shared else layers)
-    if not image and not sources and not layers and shared is None:
+    is_plain = not image and not sources and not layers and shared is None
+    if is_plain and line.image.record is None:
         return HostSources()
     from sundog.runtime.launcher.file_server import ServedSources
 
     if shared is not None:
         from sundog.runtime.launcher.shared_sources import SharedSources
 
-        return SharedSources(shared, sources)
+        return SharedSources(shared, sources, line)
     store, place = (storage.path, storage.at(b".")) if layers else (b"", b"")
     return ServedSources(image, sources, store, layers, place=place, line=line)
-
-
-def _check_recorded(line: CommandLine, storage: Storage, layers: list[bytes]) -> None:
-    """Raise SundogError if no layer of the image is a blob: --record has nothing to record."""
-    places = [storage.at(b"layers/" + layer) for layer in layers]
-    if any(exists(place + name) for place in places for name in (LAYER_CHUNKS, LAYER_SPANS)):
-        return
-    image = printable(line.operands[0])
-    raise SundogError(
-        f"--record: no layer of {image} came by pull --lazy: there is nothing to record",
-        f"see: ch-image pull --lazy {image}",
-    )
 
 
 def _layers_in_files(line: CommandLine, storage: Storage) -> list[bytes]:

@@ -16,6 +16,7 @@ from sundog.runtime.launcher.storage import Storage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sundog.base.configuration.stores import SharedImage
+    from sundog.runtime.launcher.options import CommandLine
 
 
 class SharedSources(ServedSources):
@@ -23,10 +24,12 @@ class SharedSources(ServedSources):
 
     __slots__ = ("_shared",)
 
-    def __init__(self, shared: SharedImage, sources: list[bytes]) -> None:
+    def __init__(
+        self, shared: SharedImage, sources: list[bytes], line: CommandLine | None = None
+    ) -> None:
         """Start the server: of the directory that was checked, whatever its path leads to now."""
         store = b"/proc/self/fd/%d" % shared.store.directory
-        super().__init__(b"", sources, store, shared.stack.layers)
+        super().__init__(b"", sources, store, shared.stack.layers, line=line)
         self._shared = shared
 
     def open_image(self, *, with_records: bool) -> Image:  # noqa: ARG002 - owners has the records

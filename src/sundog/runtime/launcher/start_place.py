@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.libc import kernel_error, printable
+from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_SPANS
 from sundog.base.record.lazy_layer import LAYER_SOURCE
 from sundog.base.record.start_record import STARTS, start_name
 from sundog.errors import SundogError
@@ -33,6 +34,13 @@ def start_record(line: CommandLine, store: bytes, layers: Sequence[bytes]) -> St
         ):
             return None
         return _kept_record(store, start_name(layers, line.operands[1:]))
+    kinds = [b"/layers/" + layer + name for layer in layers for name in (LAYER_CHUNKS, LAYER_SPANS)]
+    if not any(exists(store + kind) for kind in kinds):
+        image = printable(line.operands[0])
+        raise SundogError(
+            f"--record: no layer of {image} came by pull --lazy: there is nothing to record",
+            f"see: ch-image pull --lazy {image}",
+        )
     above, _, name = file.rpartition(b"/")
     try:
         directory = os.open(above or b"/", _DIRECTORY)
