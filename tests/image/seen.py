@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import tarfile
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from sundog.image.layer.blob_tables import table_digest
+from sundog.image.oci.descriptor import Descriptor
 from tests.conftest import run_program, runner
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ TAR_OPTIONS = ("--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*
 # The kernel shows modes to root of a namespace, and --notify shows owners.
 LOOKS = (("-u0", "-g0", "--no-passwd"), ("--notify",))
 LARGE = 1 << 20  # bytes of contents whose digest is enough
+SMALL = 1 << 20  # layers with fewer bytes are pulled whole
 
 
 def tree_of(archive: Path, *, hidden: Collection[str] = OF_ONE, times: bool = False) -> Tree:
@@ -85,16 +89,19 @@ def put_tar(place: Path) -> None:
 
 def differences_when_lazy(name: str, place: Path, *, times: bool = True) -> list[str]:
     """Pull an image lazily and as a whole; return what differs in the eyes of programs."""
+    manifest = json.loads(runner("ch-image", place / "none")("inspect", "--remote", name).stdout)
+    layers = map(Descriptor.from_json, manifest["layers"])
+    is_lazy = any(layer.size >= SMALL and table_digest(layer) for layer in layers)
     trees: dict[str, list[Tree]] = {}
     for way, words in {"lazy": ["--lazy"], "whole": []}.items():
         storage = place / way
         runner("ch-image", storage)("pull", *words, name, timeout=600)
         # So that nothing is compared with itself.
-        assert bool([*storage.glob("layers/*/here")]) == (way == "lazy")
+        assert bool([*storage.glob("layers/*/here")]) == (is_lazy and way == "lazy")
         trees[way] = [seen(storage, name, *options, times=times) for options in LOOKS]
     found = []
     for one, other in zip(trees["lazy"], trees["whole"], strict=True):
-        assert len(one) > 10
+        assert one
         paths = sorted(one.keys() | other.keys())
         unequal = [path for path in paths if one.get(path) != other.get(path)]
         found += [f"{path}: {one.get(path)} {other.get(path)}"[:300] for path in unequal]
