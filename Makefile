@@ -6,7 +6,7 @@ PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
 .PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis callers vm-test bench conformance \
-    configurations fidelity fidelity-more fidelity-programs agent architectures buildkit python
+    configurations fidelity fidelity-more fidelity-programs agent architectures buildkit stargz python
 
 help:
 	@echo 'make demo    build Dockerfiles that need root as an ordinary user, and run the results'
@@ -32,6 +32,8 @@ help:
 	@echo 'make architectures   configure and use Debian for arm64 and riscv64, which QEMU runs'
 	@echo 'make buildkit   let BuildKit read indexes, entries of a shared cache and trees, and build beside'
 	@echo '             Sundog, in a Docker daemon that is started for it (root)'
+	@echo 'make stargz  start images that ctr-remote made, and read those that Sundog pushed with the stargz'
+	@echo '             snapshotter, in a containerd that is started for it (root)'
 	@echo 'make vm-test ARCH=aarch64    root emulation on another architecture, in a virtual machine:'
 	@echo '             aarch64, s390x, ppc64le or riscv64 (root)'
 	@echo 'make bench   measure Sundog beside its peers, and write docs/reference/benchmarks.md (root)'
@@ -100,6 +102,9 @@ architectures: python
 
 buildkit: python
 	@$(RUN) scripts.check --buildkit -- -n0 --timeout=900 tests/buildkit $(ARGS)
+
+stargz: python
+	@$(RUN) scripts.check --stargz -- -n0 --timeout=900 tests/stargz $(ARGS)
 
 # -s: it shows what the machine is, and how long it took to start.
 vm-test: python

@@ -35,6 +35,7 @@ PASSED_ON = (
     "SUNDOG_PACKAGES",
     "SUNDOG_PYXIS",
     "SUNDOG_RANKS",
+    "SUNDOG_STARGZ",
     "SUNDOG_TRIES",
     "CI",
 )

@@ -37,6 +37,7 @@ from scripts import (
     pyxis,
     references,
     root_helper,
+    stargz,
 )
 from scripts.bases import makers
 from scripts.place import CHECKOUT, WorkshopError, copy_checkout
@@ -253,6 +254,11 @@ def parsed_options() -> argparse.Namespace:
         help="no lint, but Docker's daemon beside the tests (root)",
     )
     parser.add_argument(
+        "--stargz",
+        action="store_true",
+        help="no lint, but containerd and the stargz snapshotter beside the tests (root)",
+    )
+    parser.add_argument(
         "--packages", action="store_true", help="no lint, but packages of distributions, in dist/"
     )
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
@@ -275,6 +281,8 @@ def needed_packages(options: argparse.Namespace, bases: Sequence[str]) -> set[st
         needs |= {*callers.NEEDS}
     if options.buildkit:
         needs |= {*buildkit.NEEDS}
+    if options.stargz:
+        needs |= {*stargz.NEEDS}
     return needs
 
 
@@ -299,6 +307,9 @@ def prepare(
     if options.buildkit:
         socket = stack.enter_context(buildkit.running(place.path / "buildkit", place.user))
         os.environ[buildkit.VARIABLE] = str(socket)
+    if options.stargz:
+        daemons = stack.enter_context(stargz.running(place.path / "stargz", place.user))
+        os.environ[stargz.VARIABLE] = str(daemons)
     if options.packages:
         os.environ["SUNDOG_PACKAGES"] = str(place.packages)
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts import account, cluster, pyxis, references
+from scripts import account, cluster, pyxis, references, stargz
 from scripts.bases import makers
 from scripts.disks import Disk, lacking
 from scripts.place import WorkshopError
@@ -85,6 +85,7 @@ class Server:
             "below-a-memory-limit": self._below_a_memory_limit,
             "take-with-podman": self._take_with_podman,
             "pull-in-parts": self._pull_in_parts,
+            "show-with-stargz": self._show_with_stargz,
             "in-podman": self._in_podman,
             "mount-tmpfs": self._mount_tmpfs,
             "unmount": self._unmount,
@@ -247,9 +248,7 @@ class Server:
 
         The answer has the tree as an archive, and the digests of the blobs that came in parts.
         """
-        source = request["source"]
-        if not source.startswith("127.0.0.1:"):
-            raise ValueError(f"{source} is in no registry of this machine")
+        source = _of_here(request["source"])
         with _podman_directory() as directory:
             settings = Path(directory, "storage.conf")
             settings.write_text(IN_PARTS.format(directory=directory))
@@ -264,6 +263,10 @@ class Server:
             found = re.findall(rb"Retrieved partial blob (sha256:[0-9a-f]{64})", done.stderr)
             tar = base64.b64encode(done.stdout).decode()
             return {"tar": tar, "in-parts": [digest.decode() for digest in found]}
+
+    def _show_with_stargz(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the tree that the stargz snapshotter makes of an image of a registry."""
+        return stargz.Daemons(Path(os.environ[stargz.VARIABLE])).show(_of_here(request["source"]))
 
     def _in_podman(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run a program of the tests in a container of podman, as the tests' user.
@@ -421,6 +424,13 @@ def _victims(path: str) -> str:
     if not re.fullmatch(r"/var/tmp/victim-[0-9a-f]+\.sundog", path):
         raise ValueError(f"{path} is no storage directory of a test")
     return path
+
+
+def _of_here(source: str) -> str:
+    """Return the name of an image if its registry is on this machine."""
+    if not source.startswith("127.0.0.1:"):
+        raise ValueError(f"{source} is in no registry of this machine")
+    return source
 
 
 def _status(path: Path) -> list[int | str]:

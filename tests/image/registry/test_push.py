@@ -21,7 +21,7 @@ from tests.conftest import command
 from tests.image.convert.blobs import layers_of
 from tests.image.convert.formats import CAPABILITY
 from tests.image.registry.servers import InProcessRegistry, Refuse
-from tests.image.seen import tree_of
+from tests.image.seen import STEPS, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -225,15 +225,6 @@ def test_compression(
     assert again == seen["Digest"]
 
 
-PARTS = """\
-FROM base
-RUN head -c 3000000 /dev/urandom >/noise && head -c 300000 /dev/zero >>/noise && chmod 600 /noise
-RUN echo a >/a && chown 5:6 /a && chmod 4755 /a && mkdir /d && chown 7:8 /d && chmod 2750 /d && \
-    ln /a /d/b && ln -s /a /d/c && rm /bin/awk && chown 9 /noise
-RUN rm -r /d && mkdir /d && cp /noise /d/again
-"""
-
-
 @pytest.mark.parametrize("compression", ["zstd:chunked", "estargz"])
 def test_podman_fetches_parts(
     *,
@@ -256,7 +247,7 @@ def test_podman_fetches_parts(
         with_xattrs.pax_headers = {f"SCHILY.xattr.{key}": text for key, text in values.items()}
         tar.addfile(with_xattrs)
     run_ch_image("import", base, "base")
-    build(run_ch_image, tmp_path, PARTS, "img", "--force=notify", f"--output=type=tar,dest={out}")
+    build(run_ch_image, tmp_path, STEPS, "img", "--force=notify", f"--output=type=tar,dest={out}")
     source = f"{registry}/parts/{compression.replace(':', '-')}:1"
     push(run_ch_image, "--compression", compression, "img", source)
     answer = root_helper.ask("pull-in-parts", source=source)

@@ -1,0 +1,1 @@
+"""ctr-remote and the stargz snapshotter beside Sundog: `make stargz`."""
