@@ -7,7 +7,6 @@ blob is here, so it is never an index of somebody else's.
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 
@@ -43,10 +42,6 @@ class GzipIndexes:
         with suppress(OSError, StoreError), mapped(self.path(blob)) as data:
             return index_digest(data)
         return ""
-
-    def copy(self, blob: Digest, target: bytes) -> None:
-        """Copy the index of ``blob`` to the new file ``target``.  Raises OSError."""
-        shutil.copyfile(self.path(blob), target)
 
     def put(self, blob: Digest, parts: Sequence[bytes]) -> None:
         """Keep the index of ``blob``, in place of one that is there.  Raises OSError."""
