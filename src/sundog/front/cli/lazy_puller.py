@@ -22,12 +22,14 @@ def main() -> NoReturn:
     def load(report: Report) -> tuple[str, bool]:
         import hashlib
 
+        from sundog.base.configuration.stores import SharedStores
         from sundog.image.registry.options import PullOptions
         from sundog.image.registry.pull import pull
         from sundog.image.registry.session import Session
         from sundog.image.store.store import Store
 
-        options = PullOptions(chosen_platform(arch), lazy=True)
+        shared = SharedStores(os.environb, (), report.warning)
+        options = PullOptions(chosen_platform(arch), lazy=True, shared=shared)
         turn = f"pull-{hashlib.sha256(image.encode()).hexdigest()[:16]}"
         with (
             Store.open(storage, tell=report.info) as store,

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
+from sundog.base.configuration.stores import SharedStores
 from sundog.base.kernel.files import Closing
 from sundog.base.record.lazy_layer import LAYER_PLACE, pack_place
 from sundog.errors import ArchiveError, SizeMismatch
@@ -18,6 +20,7 @@ from sundog.image.convert.archived import described_here, described_remote
 from sundog.image.convert.load import FoundImage
 from sundog.image.convert.members import DirectoryMembers
 from sundog.image.convert.oci_layout import blob_name
+from sundog.image.store.gzip_indexes import copy_shared_index
 from sundog.image.transfer.gzip_indexing import GzipIndexing
 from sundog.image.transfer.hindrance import hindrance
 from sundog.image.transfer.lazy_layers import LazyLayers
@@ -60,7 +63,7 @@ def place_layers(
     Raises what ``load_layers`` raises.
     """
     assert isinstance(members, DirectoryMembers)  # see why_not_in_place
-    origin = _Layout(store, members, os.path.realpath(members.path), layers)
+    origin = _Layout(store, members, os.path.realpath(members.path), layers, report)
     for layer in layers:
         if layer.descriptor is not None:
             origin.check(layer.descriptor)
@@ -98,6 +101,7 @@ class _Layout:
     members: DirectoryMembers
     path: bytes
     layers: Sequence[ArchivedLayer]
+    report: Report
 
     whole_limit = -1
 
@@ -124,9 +128,13 @@ class _Layout:
 
         return read
 
-    def index(self, blob: Descriptor, target: bytes) -> bool:  # noqa: ARG002 - the protocol's
+    def index(self, blob: Descriptor, target: bytes) -> bool:
         """See ``Origin``."""
-        return False
+        return copy_shared_index(self._shared, blob, target)
+
+    @cached_property
+    def _shared(self) -> SharedStores:
+        return SharedStores(os.environb, (), self.report.warning)
 
     def notes(self, layer: RemoteLayer) -> Mapping[bytes, bytes]:
         """See ``Origin``."""

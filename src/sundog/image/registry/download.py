@@ -150,6 +150,7 @@ def download(
                 *(store, str(found.reference), found.manifest.digest, manifest, found.clients),
                 session.verify,
                 report,
+                shared=options.shared,
             )
             identities = lazily.run(layers)
         else:

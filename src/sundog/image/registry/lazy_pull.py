@@ -15,12 +15,14 @@ from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges, may_pass
 from sundog.image.registry.index_artifacts import IndexArtifacts
 from sundog.image.registry.lazy_source import LazySource
 from sundog.image.registry.soci import SOCI_ANNOTATION, SociIndex
+from sundog.image.store.gzip_indexes import copy_shared_index
 from sundog.image.transfer.lazy_layers import LazyLayers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.base.configuration.stores import SharedStores
     from sundog.image.layer.blob_tables import Read
     from sundog.image.oci.descriptor import Descriptor
     from sundog.image.oci.digest import Digest
@@ -50,6 +52,7 @@ class LazyPull:
     clients: Sequence[RegistryClient]
     verify: bool
     report: Report
+    shared: SharedStores | None = None
 
     whole_limit = WHOLE_LIMIT
     key = ""
@@ -73,6 +76,8 @@ class LazyPull:
 
     def index(self, blob: Descriptor, target: bytes) -> bool:
         """See ``Origin``."""
+        if self.shared is not None and copy_shared_index(self.shared, blob, target):
+            return True
         return any(each.fetch(blob, target) for each in self._indexes)
 
     @cached_property
