@@ -57,6 +57,8 @@ class InProcessRegistry:
         # Answers a request for a part of a blob: the blob, the first byte, and one past the last.
         self.part: Callable[[bytes, int, int], _Answer] | None = None
         self.host = ""
+        self.lists_referrers = False  # distribution-spec v1.1, "Listing Referrers"
+        self.tells_digests = False  # Docker-Content-Digest, which registries may leave out
 
     @contextmanager
     def serve(self) -> Iterator[InProcessRegistry]:
@@ -172,13 +174,15 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {}, b"{}"
         if url.path == "/token":
             return 200, {}, json.dumps({"token": registry.token, "expires_in": 300}).encode()
-        match = re.fullmatch(r"/v2/(.+)/(blobs/uploads|blobs|manifests)/(.*)", url.path)
+        match = re.fullmatch(r"/v2/(.+)/(blobs/uploads|blobs|manifests|referrers)/(.*)", url.path)
         assert match, self.path
         repository, kind, name = match.groups()
         if kind == "blobs/uploads":
             return self._upload(repository, name, query, body)
         if kind == "blobs":
             return self._blob(repository, name)
+        if kind == "referrers":
+            return self._referrers(repository, name)
         return self._manifest(repository, name, body)
 
     def _upload(self, repository: str, name: str, query: dict[str, str], body: bytes) -> _Answer:
@@ -228,8 +232,28 @@ class _Handler(BaseHTTPRequestHandler):
                 self.headers["Content-Type"],
                 body,
             )
-            return 201, {"Docker-Content-Digest": digest}, b""
+            subject = json.loads(body).get("subject")
+            is_listed = subject and self.server_registry.lists_referrers
+            listed = {"OCI-Subject": subject["digest"]} if is_listed else {}
+            return 201, {"Docker-Content-Digest": digest, **listed}, b""
         if (repository, name) not in manifests:
             return 404, {}, b""
         media_type, content = manifests[repository, name]
-        return 200, {"Content-Type": media_type, "Content-Length": str(len(content))}, content
+        headers = {"Content-Type": media_type, "Content-Length": str(len(content))}
+        if self.server_registry.tells_digests:
+            headers["Docker-Content-Digest"] = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return 200, headers, content
+
+    def _referrers(self, repository: str, subject: str) -> _Answer:
+        registry = self.server_registry
+        if not registry.lists_referrers:
+            return 404, {}, b"404 page not found"
+        found = []
+        for (place, name), (media_type, content) in [*registry.manifests.items()]:
+            value = json.loads(content)
+            if (place, (value.get("subject") or {}).get("digest")) == (repository, subject):
+                entry = {"mediaType": media_type, "digest": name, "size": len(content)}
+                found.append({**entry, "artifactType": value["artifactType"]})
+        index_type = "application/vnd.oci.image.index.v1+json"
+        index = {"schemaVersion": 2, "mediaType": index_type, "manifests": found}
+        return 200, {"Content-Type": index_type}, json.dumps(index).encode()

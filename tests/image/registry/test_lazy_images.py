@@ -301,25 +301,63 @@ def check_published(lazy: Lazy, shared: Path, tag: str, table: str) -> None:
     assert done.stdout.splitlines() == seen.splitlines()[1:]
 
 
-def test_a_layout_of_gzips_with_an_index(lazy: Lazy, tmp_path: Path) -> None:
-    """It runs in place, by the index that the store has of the same blobs."""
-    lazy.image("index", f"{lazy.name}:gzip")
-    layout = tmp_path / "layout"
+def layout_of(lazy: Lazy, place: Path) -> str:
+    """Write the image of gzips to a layout in ``place``; return its name."""
+    layout = place / "layout"
     (layout / "blobs/sha256").mkdir(parents=True)
     media_type, manifest = lazy.registry.manifests["r", "gzip"]
-    blobs = [*lazy.registry.blobs.values(), manifest]
-    for blob in blobs:
+    for blob in (*lazy.registry.blobs.values(), manifest):
         (layout / "blobs/sha256" / hashlib.sha256(blob).hexdigest()).write_bytes(blob)
     entry = Descriptor(media_type, Digest.of(manifest), len(manifest))
     index = {"schemaVersion": 2, "manifests": [entry.to_json()]}
     (layout / "index.json").write_text(json.dumps(index))
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return f"oci:{layout}"
+
+
+def test_a_layout_of_gzips_with_an_index(lazy: Lazy, tmp_path: Path) -> None:
+    """It runs in place, by the index that the store has of the same blobs."""
+    lazy.image("index", f"{lazy.name}:gzip")
+    layout_of(lazy, tmp_path)
+    layout = tmp_path / "layout"
     run = runner("ch-run", lazy.storage)
     done = run("--lazy", f"oci:{layout}", "--", "sha256sum", "/noise", "/more")
     digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
     assert [line.split()[0] for line in done.stdout.splitlines()] == digests
     assert "layer 3 (no table of contents)" in done.stderr
     assert len([*lazy.storage.glob("layers/*/place")]) == lazy.incomplete == 2
+    # An index of the layout itself leaves no layer to be copied.
+    lazy.image("reset")
+    told = lazy.image("index", f"oci:{layout}").stderr
+    assert "done: indexes of 3 layers" in told
+    done = run("--lazy", f"oci:{layout}", "--", "sha256sum", "/noise", "/more")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == digests
+    assert "copied" not in done.stderr
+    assert len([*lazy.storage.glob("layers/*/place")]) == lazy.incomplete == 3
+
+
+def test_layouts_that_get_no_index(lazy: Lazy, tmp_path: Path) -> None:
+    done = lazy.image("index", "--push", f"oci:{tmp_path}", check=False)
+    assert "--push is for images of a registry" in done.stderr
+    done = lazy.image("index", f"oci:{tmp_path}/none", check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert f"{tmp_path}/none" in done.stderr
+    archive = tmp_path / "archive.tar"
+    copying = ("skopeo", "--insecure-policy", "copy", "-q")
+    subprocess.run([*copying, layout_of(lazy, tmp_path), f"oci-archive:{archive}:x"], check=True)
+    done = lazy.image("index", f"oci:{archive}", check=False)
+    assert f"no layout: {archive}" in done.stderr
+    layout = tmp_path / "layout"
+    blob = max((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    data = blob.read_bytes()
+    blob.write_bytes(data[:-1] + b"x")
+    done = lazy.image("index", f"oci:{layout}", check=False)
+    assert done.returncode == 1
+    assert f"blob sha256:{blob.name}: content has digest" in done.stderr
+    blob.unlink()
+    done = lazy.image("index", f"oci:{layout}", check=False)
+    assert done.returncode == 1
+    assert blob.name in done.stderr
 
 
 def test_an_index_that_lies(lazy: Lazy) -> None:

@@ -223,6 +223,19 @@ class SharedStores:
                 found.setdefault(image.directory, image)
         return list(found.values())
 
+    def files(self, place: bytes) -> Iterator[int]:
+        """Give the file ``place`` of each store that has it, open for reading."""
+        for store in self._stores():
+            try:
+                opened = store.opened(place)
+            except FileNotFoundError:
+                continue
+            except StoreError as error:
+                self._warn(error.message)
+                continue
+            with Closing(opened) as fd:
+                yield fd
+
     def close(self) -> None:
         """Close the stores that were opened."""
         for store in self._opened or ():

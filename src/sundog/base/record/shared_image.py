@@ -3,6 +3,7 @@
     sundog-store    the mark of such a directory, with the version of its format
     images/NAME     an image: its layers, and its documents; NAME as in a storage directory
     layers/ID/      a layer that is one file: ``record.layer_path``; and the digests of its files
+    gzip-indexes/   indexes of gzip blobs, as in a storage directory: for pulls, and no start
     shown/          where they are mounted, in the mount namespace of a container
 
 Everything is written under another name and renamed, and never changes then.  A file of ``images``
@@ -34,6 +35,7 @@ SHARED_MARK = b"sundog-store"
 SHARED_VERSION = b"sundog shared store 1\n"
 SHARED_IMAGES = b"images"
 SHARED_LAYERS = b"layers"
+SHARED_INDEXES = b"gzip-indexes"
 SHARED_LIMIT = 16 << 20  # bytes of a file of ``images``
 LAYER_INFO = b"/layer.json"
 # What each layer has besides the link ``tree``, and what only some have.

@@ -15,7 +15,8 @@ A span's fields:
     window        where its window is in this file
     length        of the window
     bits          of the byte in front of the first whole one that belong to the span
-    digest        SHA-256 of the span
+    digest        SHA-256 of the span; with the magic of version 2, of its bytes in the blob, from
+                  the byte with its bits on
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mmap import mmap
 
-SPANS_MAGIC = b"sundog-spans 1\n\0"
+SPANS_MAGIC, PACKED_SPANS_MAGIC = b"sundog-spans 1\n\0", b"sundog-spans 2\n\0"
 SPANS_HEAD = Struct("<16s3Q")
 SPAN = Struct("<3Q2I32s")
 SPAN_LIMIT = 64 << 20  # bytes of the tar in a span, and of the blob
@@ -54,15 +55,19 @@ class SpanTable:
     Threads may share it.  Nothing is believed: what is wrong raises StoreError.
     """
 
-    __slots__ = ("_blob_size", "_data", "count", "size", "table")
+    __slots__ = ("_blob_size", "_data", "count", "is_packed", "size", "table")
 
     def __init__(self, data: bytes | mmap, blob_size: int) -> None:
-        """Look at the head.  ``size`` is the tar's; ``table`` is where the table is."""
+        """Look at the head.  ``size`` is the tar's; ``table`` is where the table is.
+
+        ``is_packed``: whether the digests are of bytes of the blob.
+        """
         if len(data) < SPANS_HEAD.size:
             raise _damaged("it is too short")
         magic, self.count, self.size, table = SPANS_HEAD.unpack_from(data)
-        if magic != SPANS_MAGIC:
-            raise _damaged("no table of version 1")
+        if magic not in (SPANS_MAGIC, PACKED_SPANS_MAGIC):
+            raise _damaged("no table of version 1 or 2")
+        self.is_packed = magic == PACKED_SPANS_MAGIC
         begin = SPANS_HEAD.size + self.count * SPAN.size
         self.table = (begin, begin + table)
         if not self.count or begin > len(data):

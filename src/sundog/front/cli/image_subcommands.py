@@ -354,7 +354,8 @@ class UnpublishArguments(ImageArguments):
 class IndexArguments(ImageArguments):
     """The command line of ``index``."""
 
-    reference: str = operand("IMAGE", "an image of a registry: [HOST/]PATH[:TAG]")
+    reference: str = operand("IMAGE", "[HOST/]PATH[:TAG] in a registry, or a layout: oci:DIR[:TAG]")
+    push: bool = flag("--push", "give the registry the indexes, too, as a referrer of the image")
 
 
 class TagArguments(ImageArguments):

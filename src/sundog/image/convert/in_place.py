@@ -10,13 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
+from sundog.base.configuration.stores import SharedStores
 from sundog.base.kernel.files import Closing
 from sundog.base.record.lazy_layer import LAYER_PLACE, pack_place
-from sundog.errors import SizeMismatch
+from sundog.errors import ArchiveError, SizeMismatch
 from sundog.image.convert.archived import described_here, described_remote
+from sundog.image.convert.load import FoundImage
 from sundog.image.convert.members import DirectoryMembers
 from sundog.image.convert.oci_layout import blob_name
+from sundog.image.store.gzip_indexes import copy_shared_index
+from sundog.image.transfer.gzip_indexing import GzipIndexing
 from sundog.image.transfer.hindrance import hindrance
 from sundog.image.transfer.lazy_layers import LazyLayers
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from sundog.image.convert.members import Members
     from sundog.image.layer.blob_tables import Read
     from sundog.image.oci.descriptor import Descriptor
+    from sundog.image.oci.platform import Platform
     from sundog.image.store.store import Store
     from sundog.image.transfer.layers import RemoteLayer
     from sundog.image.transfer.report import Report
@@ -57,7 +63,7 @@ def place_layers(
     Raises what ``load_layers`` raises.
     """
     assert isinstance(members, DirectoryMembers)  # see why_not_in_place
-    origin = _Layout(store, members, os.path.realpath(members.path), layers)
+    origin = _Layout(store, members, os.path.realpath(members.path), layers, report)
     for layer in layers:
         if layer.descriptor is not None:
             origin.check(layer.descriptor)
@@ -69,6 +75,24 @@ def place_layers(
     return LazyLayers(store, origin, report, tell).bring(remote)
 
 
+def index_layout(store: Store, path: str, tag: str, *, platform: Platform, report: Report) -> int:
+    """Have an index in ``store`` of each gzip layer of the image ``tag`` of the layout ``path``.
+
+    Return how many layers have one.  Raises ArchiveError, ContentMismatch and what the store
+    raises.
+    """
+    found = FoundImage.find(store, path, path, tag, platform=platform)
+    members = found.members
+    if not isinstance(members, DirectoryMembers):
+        raise ArchiveError(f"no layout: {path}", "ch-run --lazy oci:DIR reads a directory in place")
+
+    def opened(blob: Descriptor, _label: str) -> int:
+        return members.open(blob_name(blob.digest))
+
+    layers = [(layer.descriptor, layer.diff_id) for layer in found.image.layers if layer.descriptor]
+    return len(GzipIndexing(store, report, _Layout.whole_limit, opened).layers(layers))
+
+
 @dataclass(frozen=True)
 class _Layout:
     """The place of ``layers``: see ``lazy_layers.Origin``."""
@@ -77,6 +101,7 @@ class _Layout:
     members: DirectoryMembers
     path: bytes
     layers: Sequence[ArchivedLayer]
+    report: Report
 
     whole_limit = -1
 
@@ -102,6 +127,14 @@ class _Layout:
                 return os.pread(fd, size, offset)
 
         return read
+
+    def index(self, blob: Descriptor, target: bytes) -> bool:
+        """See ``Origin``."""
+        return copy_shared_index(self._shared, blob, target)
+
+    @cached_property
+    def _shared(self) -> SharedStores:
+        return SharedStores(os.environb, (), self.report.warning)
 
     def notes(self, layer: RemoteLayer) -> Mapping[bytes, bytes]:
         """See ``Origin``."""

@@ -30,6 +30,7 @@ from sundog.base.record.shared_image import (
     LAYER_INFO,
     LAYER_PARTS,
     SHARED_IMAGES,
+    SHARED_INDEXES,
     SHARED_LAYERS,
     SHARED_MARK,
     SHARED_VERSION,
@@ -41,6 +42,7 @@ from sundog.base.record.stack import ImageStack
 from sundog.errors import NotInStorage, StoreError
 from sundog.image.convert.layer_file import write_layer_file
 from sundog.image.store.description import describe
+from sundog.image.store.gzip_indexes import index_name
 from sundog.image.store.layer_ids import (
     blob_layer_id,
     file_layer_id,
@@ -48,7 +50,7 @@ from sundog.image.store.layer_ids import (
     shared_layer_id,
     shared_layer_ids,
 )
-from sundog.image.store.layer_info import pack_info
+from sundog.image.store.layer_info import pack_info, unpack_info
 from sundog.image.store.metadata import encoded, metadata_files
 from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.shared_images import SharedLayer, pack_documents, read_shared
@@ -71,6 +73,7 @@ _DRAFT = b".sundog-"
 _ASIDE = b".sundog-aside-"  # begins the name of a layer that a collection is about to remove
 _DRAFT_LIFE = 24 * 60 * 60  # seconds: what is older than that nobody is writing any more
 _DIRECTORY_MODE, _FILE_MODE = 0o755, 0o444
+_DIRECTORIES = (SHARED_IMAGES, SHARED_LAYERS, SHARED_INDEXES, SHOWN)
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 _REMOTE_HINT = "publish to a directory of your own, which no one else can write"
 
@@ -97,13 +100,13 @@ class Publisher:
         mark = self._at(SHARED_MARK)
         if not os.path.lexists(mark):
             names = [name for name in os.listdir(self._path) if not name.startswith(_DRAFT)]
-            if set(names) - {SHARED_IMAGES, SHARED_LAYERS, SHARED_MARK, SHOWN}:
+            if set(names) - {SHARED_MARK, *_DIRECTORIES}:
                 raise StoreError(
                     f"not empty, and no shared store: {os.fsdecode(self._path)}",
                     "name a new directory; publish makes it",
                 )
             replace_file(mark, SHARED_VERSION, mode=_FILE_MODE)
-        for name in (SHARED_IMAGES, SHARED_LAYERS, SHOWN):
+        for name in _DIRECTORIES:
             with suppress(FileExistsError):
                 os.mkdir(self._at(name))
                 os.chmod(self._at(name), _DIRECTORY_MODE)
@@ -121,6 +124,7 @@ class Publisher:
         before = self._store.find(reference)
         target = self._at(SHARED_IMAGES, name_to_directory(reference).encode())
         with _told(self._path):
+            self._write_indexes(store, image)
             written: set[LayerId] = set()
             while True:
                 for layer, make in published.makers.items():
@@ -134,6 +138,15 @@ class Publisher:
                 # A collection may have taken a layer before the name was there.
                 if all(map(os.path.lexists, map(self._layer, published.makers))):
                     return len(written), len(published.makers) - len(written)
+
+    def _write_indexes(self, store: Store, image: Image) -> None:
+        """Write the indexes that ``store`` has of gzip blobs of ``image``, for lazy pulls."""
+        for blob in (blob for layer in image.layers for blob in store.layers.info(layer).blobs):
+            digest = blob.descriptor.digest
+            target = self._at(SHARED_INDEXES, index_name(digest))
+            if store.gzip_indexes.digest(digest) and not os.path.lexists(target):
+                with open(store.gzip_indexes.path(digest), "rb") as file:
+                    replace_file(target, file.read(), mode=_FILE_MODE)
 
     def unpublish(self, name: str) -> None:
         """Remove the name of an image.  Raises NotInStorage if it is not here."""
@@ -152,7 +165,7 @@ class Publisher:
         Return the number of layers and drafts, and of their bytes.
         """
         with _told(self._path):
-            old = [*self._old_drafts(), *self._unused(grace)]
+            old = [*self._old_drafts(), *self._unused(grace), *self._unused_indexes(grace)]
             size = sum(map(_bytes_in, old))
             for path in old:
                 _remove(path)
@@ -161,8 +174,8 @@ class Publisher:
     def _old_drafts(self) -> Iterator[bytes]:
         """Give the paths of drafts that nobody is writing any more."""
         limit = time.time() - _DRAFT_LIFE
-        for directory in (SHARED_LAYERS, SHARED_IMAGES, b"."):
-            for entry in os.scandir(self._at(directory)):
+        for directory in (SHARED_LAYERS, SHARED_IMAGES, SHARED_INDEXES, b"."):
+            for entry in self._entries(directory):
                 is_draft = entry.name.startswith(_DRAFT) and not entry.name.startswith(_ASIDE)
                 if is_draft and entry.stat(follow_symlinks=False).st_mtime < limit:
                     yield entry.path
@@ -189,6 +202,24 @@ class Publisher:
                 os.rename(path, place)
             else:
                 yield path
+
+    def _unused_indexes(self, grace: float) -> Iterator[bytes]:
+        """Give the paths of old indexes of blobs that no layer has which is here."""
+        used, limit = set(), time.time() - grace
+        for layer in self._entries(SHARED_LAYERS):
+            with suppress(OSError, StoreError), open(layer.path + LAYER_INFO, "rb") as file:
+                blobs = unpack_info(file.read(), os.fsdecode(layer.name)).blobs
+                used |= {index_name(blob.descriptor.digest) for blob in blobs}
+        for entry in self._entries(SHARED_INDEXES):
+            is_due = entry.name not in used and not entry.name.startswith(_DRAFT)
+            if is_due and entry.stat(follow_symlinks=False).st_mtime < limit:
+                yield entry.path
+
+    def _entries(self, directory: bytes) -> Sequence[os.DirEntry[bytes]]:
+        """Return what is in a directory; earlier versions made no ``SHARED_INDEXES``."""
+        with suppress(FileNotFoundError):
+            return [*os.scandir(self._at(directory))]
+        return ()
 
     def _used(self) -> set[bytes]:
         """Return the IDs of the layers that images have."""

@@ -39,7 +39,7 @@ SPAN_SIZE = 1 << 20
 _INPUT = 256 << 10
 _OUTPUT = 256 << 10
 _WINDOW_LEVEL = 6
-_SIZE = 8  # bytes of the size of the text, in front of the packed table
+SIZE_OF_TABLE = 8  # bytes of the size of the text, in front of the packed table
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def index_gzip(blob: BinaryIO, layer: Descriptor, diff_id: str, meter: Meter) ->
     if not toc.is_true:
         raise ArchiveError("it has a time that no index can hold")
     text = toc.text()
-    packed = len(text).to_bytes(_SIZE, "little") + ZstdFrames().piece(text)
+    packed = len(text).to_bytes(SIZE_OF_TABLE, "little") + ZstdFrames().piece(text)
     return stream.index(reader.size, packed)
 
 
@@ -100,12 +100,12 @@ def read_gzip_index(data: bytes | mmap, blob_size: int) -> GzipTable:
     """
     spans = SpanTable(data, blob_size)
     start, end = spans.table
-    if not start + _SIZE <= end <= len(data) or end - start > TOC_LIMIT:
+    if not start + SIZE_OF_TABLE <= end <= len(data) or end - start > TOC_LIMIT:
         raise ArchiveError("its index was cut")
-    size = int.from_bytes(data[start : start + _SIZE], "little")
+    size = int.from_bytes(data[start : start + SIZE_OF_TABLE], "little")
     if size > TOC_LIMIT:
         raise ArchiveError(f"an index of {size:,} bytes")
-    files = parse_toc(unpacked_frame(data[start + _SIZE : end], size), escapes=True)
+    files = parse_toc(unpacked_frame(data[start + SIZE_OF_TABLE : end], size), escapes=True)
     return GzipTable(index_digest(data), files, spans.size)
 
 

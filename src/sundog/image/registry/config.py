@@ -4,8 +4,9 @@ Specification: containers-registries.conf(5), version 2, of which these keys are
 ``unqualified-search-registries``; ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
 ``blocked``, ``mirror-by-digest-only``; ``[[registry.mirror]]`` with ``location``, ``insecure``,
 ``pull-from-mirror``; and ``[aliases]``.  The user's file replaces the machine's; the files in
-``registries.conf.d`` complete it.  One key is Sundog's own, which other programs ignore:
-``token-servers`` of a registry or mirror are hosts that may get its password.
+``registries.conf.d`` complete it.  Two keys of a registry or mirror are Sundog's own, which other
+programs ignore: ``token-servers`` are hosts that may get its password; ``index-referrers`` says
+that starts may use the indexes of layers that somebody has pushed there.
 
 The key ``registry.mirrors`` of the configuration has mirrors, too.  For the same prefix, the user's
 come before the files of registries.conf, and these before the site's.  A file that
@@ -43,6 +44,7 @@ _HUB_NAMES = ("docker.io/", "index.docker.io/")
 _OFFICIAL = "library/"
 _SYSTEM = "/etc/containers"
 _ONLY_FILE = "CONTAINERS_REGISTRIES_CONF"  # a variable
+_INDEX_REFERRERS = "index-referrers"
 _PULLS = ("all", "digest-only", "tag-only")
 
 
@@ -52,12 +54,14 @@ class Endpoint:
 
     ``insecure`` allows a certificate of an unknown authority, and HTTP without TLS.
     ``token_servers`` are hosts of other domains that may get the password for this place.
+    ``index_referrers``: whether referrers there may name indexes of an image's layers.
     """
 
     host: str
     repository: str
     insecure: bool = False
     token_servers: tuple[str, ...] = ()
+    index_referrers: bool = False
 
     def __str__(self) -> str:
         return f"{self.host}/{self.repository}"
@@ -77,6 +81,7 @@ class _Mirror:
     insecure: bool = False
     pulls: str = "all"  # or another of _PULLS
     token_servers: tuple[str, ...] = ()
+    index_referrers: bool = False
 
     def serves(self, reference: Reference) -> bool:
         wanted = "tag-only" if reference.digest is None else "digest-only"
@@ -91,6 +96,7 @@ class _Registry:
     blocked: bool = False
     mirrors: tuple[_Mirror, ...] = ()
     token_servers: tuple[str, ...] = ()
+    index_referrers: bool = False
 
     def matches(self, reference: Reference) -> bool:
         name = reference.name
@@ -220,7 +226,8 @@ def _endpoint(location: str, settings: _Registry | _Mirror) -> Endpoint:
             f"registries.conf: location: {error.message}",
             "write HOST[:PORT][/PATH], without https://",
         ) from error
-    return Endpoint(host, repository, settings.insecure, settings.token_servers)
+    trusted = settings.token_servers, settings.index_referrers
+    return Endpoint(host, repository, settings.insecure, *trusted)
 
 
 def _configured(holding: Holding) -> dict[str, _Registry]:
@@ -280,6 +287,7 @@ def _registry(entry: Table) -> _Registry:
         entry.boolean("blocked"),
         tuple(_mirror(mirror, digest_only=digest_only) for mirror in entry.objects("mirror")),
         _token_servers(entry),
+        entry.boolean(_INDEX_REFERRERS),
     )
 
 
@@ -292,7 +300,8 @@ def _mirror(entry: Table, *, digest_only: bool) -> _Mirror:
         raise ConfigurationError(
             f"{entry.what}: pull-from-mirror: {pulls}", f"one of: {', '.join(_PULLS)}"
         )
-    return _Mirror(location, entry.boolean("insecure"), pulls, _token_servers(entry))
+    trusted = _token_servers(entry), entry.boolean(_INDEX_REFERRERS)
+    return _Mirror(location, entry.boolean("insecure"), pulls, *trusted)
 
 
 def _token_servers(entry: Table) -> tuple[str, ...]:

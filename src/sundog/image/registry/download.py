@@ -149,7 +149,12 @@ def download(
         if options.lazy:
             from sundog.image.registry.lazy_pull import LazyPull  # few pulls need it
 
-            lazily = LazyPull(store, str(found.reference), found.clients, session.verify, report)
+            lazily = LazyPull(
+                *(store, str(found.reference), found.manifest.digest, manifest, found.clients),
+                session.verify,
+                report,
+                shared=options.shared,
+            )
             identities = lazily.run(layers)
         else:
             _complete_known(store, session, layers, report)

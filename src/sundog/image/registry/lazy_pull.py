@@ -6,20 +6,27 @@ A layer that has no table, or is small, is pulled whole: see ``transfer.lazy_lay
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from posix import environ
 
 from sundog.base.record.lazy_layer import LAYER_SOURCE, LAZY_VARIABLE, ON_DEMAND
 from sundog.errors import RegistryError
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges, may_pass
+from sundog.image.registry.index_artifacts import IndexArtifacts
 from sundog.image.registry.lazy_source import LazySource
+from sundog.image.registry.soci import SOCI_ANNOTATION, SociIndex
+from sundog.image.store.gzip_indexes import copy_shared_index
 from sundog.image.transfer.lazy_layers import LazyLayers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sundog.base.configuration.stores import SharedStores
     from sundog.image.layer.blob_tables import Read
     from sundog.image.oci.descriptor import Descriptor
+    from sundog.image.oci.digest import Digest
+    from sundog.image.oci.manifest import Manifest
     from sundog.image.registry.client import RegistryClient
     from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
@@ -34,14 +41,18 @@ _ATTEMPTS = 3
 class LazyPull:
     """A pull of the image ``reference``, whose blobs ``clients`` have.
 
-    ``verify``: whether servers have to prove their identity.
+    ``digest`` is that of its ``manifest``.  ``verify``: whether servers have to prove their
+    identity.
     """
 
     store: Store
     reference: str
+    digest: Digest
+    manifest: Manifest
     clients: Sequence[RegistryClient]
     verify: bool
     report: Report
+    shared: SharedStores | None = None
 
     whole_limit = WHOLE_LIMIT
     key = ""
@@ -62,6 +73,20 @@ class LazyPull:
         """See ``Origin``."""
         ranges = BlobRanges(blob, [BlobPlace(client) for client in self.clients])
         return lambda offset, size: _read(ranges, offset, size)
+
+    def index(self, blob: Descriptor, target: bytes) -> bool:
+        """See ``Origin``."""
+        if self.shared is not None and copy_shared_index(self.shared, blob, target):
+            return True
+        return any(each.fetch(blob, target) for each in self._indexes)
+
+    @cached_property
+    def _indexes(self) -> tuple[SociIndex, IndexArtifacts]:
+        soci = self.manifest.annotations.get(SOCI_ANNOTATION, "")
+        return (
+            SociIndex(self.clients, soci, self.report),
+            IndexArtifacts(self.clients, self.digest, self.report),
+        )
 
     def notes(self, layer: RemoteLayer) -> Mapping[bytes, bytes]:
         """See ``Origin``."""

@@ -27,7 +27,7 @@ from sundog.image.transfer.packing import known_blobs, pack, warn_of_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sundog.image.registry.client import RegistryClient
     from sundog.image.registry.config import Remote
@@ -97,6 +97,14 @@ def put_document(
     client: RegistryClient, version: str, descriptor: Descriptor, content: bytes
 ) -> Digest:
     """Bring a manifest or an index to a repository, as a tag or a digest; return its digest."""
+    send_document(client, version, descriptor, content)
+    return descriptor.digest
+
+
+def send_document(
+    client: RegistryClient, version: str, descriptor: Descriptor, content: bytes
+) -> Mapping[str, str]:
+    """Do as ``put_document``, but return the header fields of the registry's answer."""
     what = f"{client.endpoint}{'@' if ':' in version else ':'}{version}"
     response = client.send(
         "PUT",
@@ -111,7 +119,7 @@ def put_document(
     announced = response.headers.get("Docker-Content-Digest", str(digest))
     if announced != str(digest):
         raise ProtocolError(f"{what}: the registry made {announced} of manifest {digest}")
-    return digest
+    return response.headers
 
 
 @dataclass

@@ -7,6 +7,8 @@ to know what is below it.
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, link_tree
@@ -14,7 +16,8 @@ from sundog.base.record.lazy_layer import LAYER_HERE, is_incomplete, is_refused
 from sundog.errors import ArchiveError, RegistryError
 from sundog.image.layer.blob_layer import write_blob_layer
 from sundog.image.layer.blob_tables import read_table, table_digest
-from sundog.image.layer.gzip_index import read_gzip_index
+from sundog.image.layer.gzip_index import index_digest, read_gzip_index
+from sundog.image.oci.media_types import OCI_LAYER_GZIP, as_oci
 from sundog.image.store.gzip_indexes import mapped
 from sundog.image.store.layer_ids import blob_layer_id
 from sundog.image.store.layer_info import LayerInfo
@@ -24,7 +27,7 @@ from sundog.image.transfer.present import blob_key, present_layers, tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from sundog.image.layer.blob_tables import BlobTable, Read
@@ -49,6 +52,9 @@ if TYPE_CHECKING:
 
         def reader(self, blob: Descriptor) -> Read:
             """Return what reads parts of a blob; it raises ArchiveError and RegistryError."""
+
+        def index(self, blob: Descriptor, target: bytes) -> bool:
+            """Write an index of a gzip to ``target``, from where such may be taken; else False."""
 
         def notes(self, layer: RemoteLayer) -> Mapping[bytes, bytes]:
             """Return the files of the layer's directory that say where the rest is."""
@@ -77,42 +83,72 @@ class LazyLayers:
         stack = _Stack(self.store, self.origin, self.report, len(layers))
         reasons: list[str] = []
         for number, layer in enumerate(layers, 1):
+            label = f"layer {number}/{len(layers)}: {layer.descriptor.digest.encoded[:7]}"
             found, is_here = stack.find(layer)
-            why = "" if found else self._reason(layer.descriptor)
-            if not found and not why:
-                stack.pull()
+            why = ""
+            if found and is_here:
+                stack.whole.append(layer)
+            else:
                 try:
-                    found = self._begin(layer, stack.trees(layer), stack.identities)
+                    if not found:
+                        found, is_here = self._begin(layer, stack)
+                    stack.add(found, layer.diff_id if is_here else found)
+                    how = "using existing layer" if is_here else "comes when it is read"
+                    self.report.info(f"{label}: {how}")
                 except (ArchiveError, RegistryError) as error:
                     why = error.message
+                    stack.whole.append(self.origin.whole(layer))
             reasons.append(why)
-            if found and not is_here:
-                stack.add(found)
-                digest = layer.descriptor.digest.encoded[:7]
-                self.report.info(f"layer {number}/{len(layers)}: {digest}: comes when it is read")
-            else:
-                stack.whole.append(layer if found else self.origin.whole(layer))
         named = [f"{number} ({why})" for number, why in enumerate(reasons, 1) if why]
         if named:
             self.tell(f"layer {', '.join(named)}")
         stack.pull()
         return stack.identities
 
-    def _reason(self, blob: Descriptor) -> str:
-        """Return why a layer is brought whole, "" if it need not be."""
-        if blob.size <= self.origin.whole_limit:
-            return "small"
-        return "" if blob_key(self.store, blob) else "no table of contents"
+    def _begin(self, layer: RemoteLayer, stack: _Stack) -> tuple[LayerId, bool]:
+        """Have a layer in the store of which the table alone needs to be here.
 
-    def _begin(self, layer: RemoteLayer, trees: TreeIds, below: Sequence[LayerId]) -> LayerId:
+        Return as ``_Stack.find``.  Raises ArchiveError, RegistryError and OSError.
+        """
+        blob = layer.descriptor
+        if blob.size <= self.origin.whole_limit:
+            raise ArchiveError("small")
+        with self._index(blob) as index:
+            if index:
+                with mapped(index) as data:
+                    found = stack.find(layer, index_digest(data))
+                if found[0]:
+                    return found
+            elif not table_digest(blob):
+                raise ArchiveError("no table of contents")
+            stack.pull()
+            return self._write(layer, index, stack.trees(layer), stack.identities), False
+
+    @contextmanager
+    def _index(self, blob: Descriptor) -> Iterator[bytes]:
+        """Give the path of the index of ``blob``, b"" if there is none, or if it needs none."""
+        indexes, scratch = self.store.gzip_indexes, self.store.scratch
+        if table_digest(blob) or indexes.digest(blob.digest):
+            yield b"" if table_digest(blob) else indexes.path(blob.digest)
+            return
+        draft = scratch.new()
+        try:
+            path, is_gzip = draft + LAYER_SPANS, as_oci(blob.media_type) == OCI_LAYER_GZIP
+            yield path if is_gzip and self.origin.index(blob, path) else b""
+        finally:
+            scratch.dispose(draft)
+
+    def _write(
+        self, layer: RemoteLayer, index: bytes, trees: TreeIds, below: Sequence[LayerId]
+    ) -> LayerId:
         """Put a layer into the store of which the table alone is here; return its ID.
 
-        Raises ArchiveError, RegistryError and OSError.
+        ``index`` is the path of its index, if it is a gzip.  Raises as ``_begin``.
         """
         store, blob = self.store, layer.descriptor
         draft = store.scratch.new()
         try:
-            table = self._table(blob, draft)
+            table = self._table(blob, index, draft)
             made = write_blob_layer(draft, table, store.layers.paths(below))
             key = _with_origin(f"{blob.digest} {table.digest}", self.origin)
             identity = blob_layer_id(trees[made.needs_below], key)
@@ -131,16 +167,16 @@ class LazyLayers:
         info = LayerInfo(root_opaque=made.root_opaque, size=made.size, unrecorded=is_marked(blob))
         return store.layers.add(draft, identity, info)
 
-    def _table(self, blob: Descriptor, draft: bytes) -> BlobTable | GzipTable:
-        """Return the table of ``blob``; ``draft`` gets the index of one that is a gzip.
+    def _table(self, blob: Descriptor, index: bytes, draft: bytes) -> BlobTable | GzipTable:
+        """Return the table of ``blob``; ``draft`` gets the ``index`` of one that is a gzip.
 
         Raises ArchiveError, RegistryError and OSError.
         """
-        if table_digest(blob):
+        if not index:
             return read_table(blob, self.origin.reader(blob))
-        self.store.gzip_indexes.copy(blob.digest, draft + LAYER_SPANS)
-        with mapped(draft + LAYER_SPANS) as index:
-            return read_gzip_index(index, blob.size)
+        shutil.copyfile(index, draft + LAYER_SPANS)
+        with mapped(draft + LAYER_SPANS) as data:
+            return read_gzip_index(data, blob.size)
 
 
 class _Stack:
@@ -162,18 +198,21 @@ class _Stack:
         """Return the IDs of ``layer`` on top of all others."""
         return tree_ids([layer.diff_id], [*self._under, *(each.diff_id for each in self.whole)])[0]
 
-    def find(self, layer: RemoteLayer) -> tuple[LayerId, bool]:
-        """Return the ID by which the store has ``layer``, or "", and whether all of it is here."""
-        keys = [_with_origin(blob_key(self._store, layer.descriptor), self._origin)]
+    def find(self, layer: RemoteLayer, index: str = "") -> tuple[LayerId, bool]:
+        """Return the ID by which the store has ``layer``, or "", and whether all of it is here.
+
+        ``index`` is as of ``blob_key``.
+        """
+        keys = [_with_origin(blob_key(self._store, layer.descriptor, index), self._origin)]
         (found,) = present_layers(self._store, [self.trees(layer)], keys, takes_incomplete=True)
         is_here = found and not is_incomplete(self._store.layers.directory(found))
         return found, bool(is_here)
 
-    def add(self, layer: LayerId) -> None:
-        """Put a layer on top that is not all here."""
+    def add(self, layer: LayerId, key: str) -> None:
+        """Put a layer on top that was not pulled; ``key`` determines it: see ``tree_ids``."""
         self.pull()
         self.identities.append(layer)
-        self._under.append(layer)
+        self._under.append(key)
 
     def pull(self) -> None:
         """Bring those that are to be brought whole."""

@@ -44,13 +44,14 @@ def shared_as(trees: TreeIds) -> list[LayerId]:
     return [shared for tree in trees for shared in shared_layer_ids(tree)]
 
 
-def blob_key(store: Store, blob: Descriptor) -> str:
+def blob_key(store: Store, blob: Descriptor, index: str = "") -> str:
     """Return what determines a layer that is ``blob``, with its table; "" if it has no table.
 
-    The index that ``store`` has of an ordinary gzip is its table.  The digest of the blob counts,
-    too: until all of it is here, nobody knows that it has the layer.
+    The index of an ordinary gzip is its table: that with the digest ``index``, or else the one that
+    ``store`` has.  The digest of the blob counts, too: until all of it is here, nobody knows that
+    it has the layer.
     """
-    table = table_digest(blob) or store.gzip_indexes.digest(blob.digest)
+    table = table_digest(blob) or index or store.gzip_indexes.digest(blob.digest)
     return f"{blob.digest} {table}" if table else ""
 
 

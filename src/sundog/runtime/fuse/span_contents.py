@@ -1,6 +1,7 @@
 """The contents of a layer whose file is a gzip of a tar, by its spans: ``record.span_table``.
 
-A span's bytes leave this module only if they have the digest in the table.
+A span's bytes leave this module only if they have the digest in the table, or come from bytes that
+have it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from sundog.base.record.span_table import SpanTable
 from sundog.errors import StoreError
 from sundog.runtime.fuse.piece_cache import PIECES
-from sundog.runtime.squashfs.inflate import WINDOW_LIMIT, inflate_span
+from sundog.runtime.squashfs.inflate import inflate_span, unpacked_window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,16 +22,13 @@ if TYPE_CHECKING:
 class SpanContents:
     """The contents of the files in ``blob``, as ``spans`` says; ``windows`` is that file, too."""
 
-    __slots__ = ("_blob", "_decompress", "_sha256", "_spans", "_windows")
+    __slots__ = ("_blob", "_sha256", "_spans", "_windows")
 
     def __init__(self, spans: bytes | mmap, blob: Blob, blob_size: int, windows: Blob) -> None:
         """Look at the table.  Raises StoreError, and OSError without zlib."""
-        # Only a server of such a layer needs them.
-        from hashlib import sha256  # noqa: PLC0415
-        from zlib import decompressobj  # noqa: PLC0415
+        from hashlib import sha256  # noqa: PLC0415 - only a server of such a layer needs it
 
         self._sha256 = sha256
-        self._decompress = decompressobj
         self._spans = SpanTable(spans, blob_size)
         self._blob = blob
         self._windows = windows
@@ -67,11 +65,12 @@ class SpanContents:
             packed = self._blob.read(start, span.blob_end - start)
             window = self._windows.read(span.window, span.length)
             try:
-                dictionary = self._decompress().decompress(window, WINDOW_LIMIT) if window else b""
+                dictionary = unpacked_window(window, span.length)
                 contents = inflate_span(packed, span.bits, dictionary, span.end - span.offset)
-            except Exception:  # zlib has its own type
+            except ValueError:
                 contents = b""
-            if self._sha256(contents).digest() == span.digest:
+            known = packed if self._spans.is_packed else contents
+            if contents and self._sha256(known).digest() == span.digest:
                 return contents
             again = self._blob.discard(start, packed)
             if not self._windows.discard(span.window, window) and not again:

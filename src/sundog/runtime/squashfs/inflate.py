@@ -178,6 +178,22 @@ class Inflating:
         return bytes(memoryview(window)[: length.value])
 
 
+def unpacked_window(packed: bytes, length: int) -> bytes:
+    """Return the window that zlib has packed into ``length`` bytes.  Raises ValueError."""
+    from zlib import decompressobj, error  # noqa: PLC0415 - only a server of such a layer needs it
+
+    if not length:
+        return b""
+    stream = decompressobj()
+    try:
+        found = stream.decompress(packed, WINDOW_LIMIT + 1)
+    except error:
+        raise ValueError("a damaged window") from None
+    if len(packed) != length or not stream.eof or len(found) > WINDOW_LIMIT:
+        raise ValueError("a damaged window")
+    return found
+
+
 def inflate_span(data: bytes, bits: int, window: bytes, size: int) -> bytes:
     """Return ``size`` bytes of output from a block on.
 
