@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis callers vm-test bench conformance \
+.PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis flux callers vm-test bench conformance \
     configurations fidelity fidelity-more fidelity-programs agent architectures buildkit stargz python
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
 	@echo 'make pyxis PYXIS=DIR ENROOT=DIR    run jobs with the real plug-in pyxis of Slurm and Enroot,'
 	@echo '             built from their sources in these directories (root)'
+	@echo 'make flux FLUX=DIR    run jobs with the Flux that is installed in DIR'
 	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog;'
 	@echo '             build by debootstrap, dnf, zypper and pacman; start 64 ranks at once'
 	@echo 'make architectures   configure and use Debian for arm64 and riscv64, which QEMU runs'
@@ -91,6 +92,9 @@ cluster: python
 
 pyxis: python
 	@$(RUN) scripts.check --pyxis "$(PYXIS)" "$(ENROOT)" -- -n0 tests/cluster/test_pyxis.py $(ARGS)
+
+flux: python
+	@$(RUN) scripts.check --flux "$(FLUX)" -- -n0 tests/cluster/test_flux.py $(ARGS)
 
 callers: python
 	@SUNDOG_RANKS=64 $(RUN) scripts.check --callers -- -n0 --timeout=900 tests/callers/engines \

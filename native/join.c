@@ -14,13 +14,18 @@ static uint64_t inode_of(const char *path)
 /* Write the address of the group's socket; return its length. */
 static size_t group_address(struct address *address, uint32_t uid, const char *tag)
 {
-    const char *job = "";
-    if (!tag && (tag = variable(TAG_VARIABLE)) && !(job = variable(JOB_VARIABLE))) job = "";
+    static const char *const groups[] = {GROUPS}; /* names of tags and jobs: local_ranks.py */
+    const char *job = NULL;
+    for (size_t i = 0; !tag && !job && i < sizeof groups / sizeof *groups; i += 2) {
+        if (*groups[i]) tag = variable(groups[i]);
+        if (tag || !*groups[i]) job = variable(groups[i + 1]);
+    }
     if (!tag) tag = decimal(CALL(getppid, 0));
     if (!*tag) decline("an empty tag");
     const char *name = JOINED(NAME_PREFIX "/", decimal(uid), "/",
                               decimal((long)inode_of("/proc/self/ns/user")), "/",
-                              decimal((long)inode_of("/proc/self/ns/pid")), "/", job, "/", tag);
+                              decimal((long)inode_of("/proc/self/ns/pid")), "/",
+                              job && *job ? hashed(job) : "", "/", tag);
     if (length(name) > NAME_LIMIT) decline("a long tag");
     address->family = AF_UNIX;
     memcpy(address->name + 1, name, length(name));

@@ -15,17 +15,14 @@ static int is_shared(long storage, const struct status *status)
 static void find_note(const struct image *image)
 {
     struct status status;
-    char node[6][65], digits[17] = {0}; /* node: struct utsname */
+    char node[6][65]; /* struct utsname */
     int64_t now[2] = {0};
-    uint64_t hash = HASH_START;
     if (image->own < 0 || !is_shared(image->storage_at, &image->storage_status)) return;
     const char *text = image->tree;
     for (char **layer = image->layers; !*image->tree && *layer; layer++)
         text = JOINED(text, *text ? "," : "", *layer);
-    for (; *text; text++) hash = (hash ^ (uint8_t)*text) * HASH_FACTOR;
-    for (int i = 16; i--; hash >>= 4) digits[i] = "0123456789abcdef"[hash & 15];
     must(CALL(uname, node), "uname");
-    text = JOINED(RUNNING_DIRECTORY "/", node[1], "/", digits);
+    text = JOINED(RUNNING_DIRECTORY "/", node[1], "/", hashed(text));
     must(status_of(image->storage_at, text, AT_SYMLINK_NOFOLLOW, &status), "no note for others");
     must(CALL(clock_gettime, 0, now), "clock_gettime");
     if (now[0] - status.modified[0] > NOTE_FRESH) decline("an old note for others");

@@ -85,6 +85,16 @@ static char *decimal(long number)
     return at;
 }
 
+/* Return a short name for a text: base/record/hashed.py. */
+static const char *hashed(const char *text)
+{
+    char *digits = allocate(17);
+    uint64_t hash = HASH_START;
+    for (; *text; text++) hash = (hash ^ (uint8_t)*text) * HASH_FACTOR;
+    for (int i = 16; i--; hash >>= 4) digits[i] = "0123456789abcdef"[hash & 15];
+    return digits;
+}
+
 /* Return the value of a text of decimal digits. */
 static uint32_t number(const char *digits, uint32_t limit)
 {

@@ -40,7 +40,8 @@ CONSTANTS = {
     ),
     "sundog.base.configuration.keys": ("NO_LOG",),
     "sundog.base.record.identity": ("ID_LIMIT",),
-    "sundog.base.record.running": ("HASH_FACTOR", "HASH_START", "NOTE_FRESH", "RUNNING_DIRECTORY"),
+    "sundog.base.record.hashed": ("HASH_FACTOR", "HASH_START"),
+    "sundog.base.record.running": ("NOTE_FRESH", "RUNNING_DIRECTORY"),
     "sundog.base.record.stack": ("STACK_MAGIC", "STACK_MAGIC_3", "STACK_MAGIC_4", "USE_FRESH"),
     "sundog.runtime.container.enter": ("SCRATCH_SIZE",),
     "sundog.runtime.container.execute": ("DEFAULT_PATH", "LATE_FAILURE"),
@@ -58,9 +59,7 @@ CONSTANTS = {
     "sundog.runtime.launcher.environment": ("HOME_DEFAULT", "IMAGE_ENVIRONMENT"),
     "sundog.runtime.container.variables": ("CH_RUNNING",),
     "sundog.base.kernel.unix_peer": ("SO_PEERPIDFD",),
-    "sundog.runtime.launcher.join": (
-        *("JOB_VARIABLE", "NAME_LIMIT", "NAME_PREFIX", "SILENCES", "TAG_VARIABLE"),
-    ),
+    "sundog.runtime.launcher.join": ("NAME_LIMIT", "NAME_PREFIX", "SILENCES"),
     "sundog.runtime.launcher.join_keeper": ("IMAGE_LIMIT", "PEER_ACCEPTED"),
     "sundog.runtime.launcher.main": ("SET_ID_REFUSAL",),
     "sundog.base.record.magic": (
@@ -237,6 +236,7 @@ def header(source: Path) -> str:
 def lines() -> list[str]:
     """Return the lines of the header."""
     from sundog.base.kernel.sharing import OF_ONE_NODE
+    from sundog.runtime.container.local_ranks import GROUPS
     from sundog.runtime.emulation.filter import fake_root_program, native_abi
     from sundog.runtime.emulation.terminal import typing_program
     from sundog.runtime.fuse.messages import READY
@@ -260,6 +260,7 @@ def lines() -> list[str]:
     text += apptainer_lines()
     for name in ("SESSION_VARIABLES", "LAUNCHER_PREFIXES"):
         text.append(define_list(name, getattr(mpi, name)))
+    text.append(define_list("GROUPS", [name for row in GROUPS for name in row]))
     text.append(define_list("APPENDED_PATHS", environment.APPENDED_PATHS))
     for name in ("REQUIRED", "OPTIONAL", "CRAY"):
         paths = getattr(run_plan, f"{name}_BINDS")

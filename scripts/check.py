@@ -32,6 +32,7 @@ from scripts import (
     buildkit,
     callers,
     cluster,
+    flux,
     install,
     packages,
     pyxis,
@@ -246,6 +247,12 @@ def parsed_options() -> argparse.Namespace:
         help="no lint, but Slurm's plug-in pyxis, made of the sources in these directories (root)",
     )
     parser.add_argument(
+        "--flux",
+        type=Path,
+        metavar="PREFIX",
+        help="no lint, but the Flux that is installed in PREFIX",
+    )
+    parser.add_argument(
         "--callers", action="store_true", help="no lint, but programs that call Apptainer"
     )
     parser.add_argument(
@@ -302,6 +309,8 @@ def prepare(
         built = place.path / "pyxis"
         pyxis.build(built, *options.pyxis)
         os.environ[pyxis.VARIABLE] = str(built)
+    if options.flux:
+        os.environ[flux.VARIABLE] = str(flux.programs(options.flux.absolute()))
     if options.callers:
         os.environ[callers.VARIABLE] = str(callers.install(place, python))
     if options.buildkit:

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from scripts import flux, pyxis
 from scripts.place import CHECKOUT
-from scripts.pyxis import VARIABLE
 
 from tests.conftest import HELPER, RootHelper, base_image, command, skip_needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Only `make pyxis` has what these tests need.
-collect_ignore = [] if VARIABLE in os.environ else ["test_pyxis.py"]
+# Only `make pyxis` and `make flux` have what these tests need.
+RARE = {pyxis.VARIABLE: "test_pyxis.py", flux.VARIABLE: "test_flux.py"}
+collect_ignore = [name for variable, name in RARE.items() if variable not in os.environ]
 
 Done = subprocess.CompletedProcess[str]
 IMAGE = "mpi"

@@ -64,3 +64,82 @@ def test_vscode(storage_with_busybox: Callable[[str], Path], tmp_path: Path) -> 
     )
     words = ["a file of the home directory", str(tmp_path), "/bin/busybox", "home"]
     assert done.stdout.splitlines() == words, done.stderr
+
+
+# What flux-batch(1) and qsub(1B) leave in the environment of a script.
+FLUX = """\
+#!/bin/sh
+test "$1" = run || { echo 4; exit; }
+test "$2" = --ntasks=4 || exit 9
+shift 2
+export FLUX_JOB_ID=ƒTwo FLUX_JOB_SIZE=4 FLUX_JOB_NNODES=1
+for FLUX_TASK_RANK in 0 1 2 3; do export FLUX_TASK_RANK; "$@" & done
+wait
+"""
+
+
+def shared(place: Path, count: int) -> str:
+    """Return a script that prints its container when ``count`` tasks are in it."""
+    return (
+        f"#!/bin/sh\ntouch {place}/$$\n"
+        f"until [ $(ls {place} | wc -l) = {count} ]; do sleep 0.1; done\n"
+        "readlink /proc/self/ns/mnt\n"
+    )
+
+
+def test_flux(storage_with_busybox: Callable[[str], Path], tmp_path: Path) -> None:
+    """A program stands for Flux, and starts four tasks; `make flux` has the real one."""
+    (tmp_path / "flux").write_text(FLUX)
+    (tmp_path / "flux").chmod(0o755)
+    (tmp_path / "tasks").mkdir()
+    env = {
+        "PATH": f"{tmp_path}:{PROGRAMS['PATH']}",
+        "CH_IMAGE_STORAGE": str(storage_with_busybox("")),
+        "FLUX_URI": f"local://{tmp_path}/local-0",
+        "IMAGE_FILES": str(tmp_path),
+    }
+    script = [str(EXAMPLES / "flux/job.sh"), "bb", "sh", "-c"]
+    done = run_program(
+        [*script, shared(Path("/tmp/tasks"), 4)], env={**env, "TMPDIR": str(tmp_path)}
+    )
+    assert len(done.stdout.split()) == 4
+    assert len({*done.stdout.split()}) == 1
+    assert len([*tmp_path.glob("job-*.sqfs")]) == 1
+
+
+def test_pbs(storage_with_busybox: Callable[[str], Path], tmp_path: Path) -> None:
+    """MPICH starts the ranks; the variables are those of a job of OpenPBS with four of them."""
+    (tmp_path / "nodes").write_text("localhost\n" * 4)
+    temporary = tmp_path / "tmp"  # the job's own, which is /tmp in the container
+    (temporary / "tasks").mkdir(parents=True)
+    (temporary / "program").write_text(shared(Path("/tmp/tasks"), 4))
+    (temporary / "program").chmod(0o755)
+    (tmp_path / "mpiexec").write_text('#!/bin/sh\nexec /usr/bin/mpiexec.hydra "$@"\n')
+    (tmp_path / "mpiexec").chmod(0o755)
+    env = {
+        "CH_IMAGE_STORAGE": str(storage_with_busybox("")),
+        "HYDRA_LAUNCHER": "fork",  # in a job of PBS it is ssh
+        "IMAGE": "bb",
+        "PROGRAM": "/tmp/program",
+        "PATH": "/usr/bin:/bin",
+        "PBS_ENVIRONMENT": "PBS_BATCH",
+        "PBS_JOBID": "7[2].server.example.com",
+        "PBS_NODEFILE": str(tmp_path / "nodes"),
+        "PBS_NODENUM": "0",
+        "PBS_O_PATH": f"{tmp_path}:{PROGRAMS['PATH']}",
+        "PBS_O_WORKDIR": str(tmp_path),
+        "PBS_TASKNUM": "1",
+        "NCPUS": "1",
+        "TMPDIR": str(temporary),
+    }
+    for _ in range(2):
+        done = run_program([EXAMPLES / "pbs/job.sh"], env=env)
+        assert len(done.stdout.split()) == 4
+        assert len({*done.stdout.split()}) == 1
+        for mark in (temporary / "tasks").iterdir():
+            mark.unlink()
+    assert len([*tmp_path.glob("job-*.sqfs")]) == 1
+    assert (
+        "no image none"
+        in run_program([EXAMPLES / "pbs/job.sh"], env={**env, "IMAGE": "none"}, check=False).stderr
+    )

@@ -20,7 +20,7 @@ STEERING = (
 STEERING_STARTS = ("LD_", "LC_", "PYTHON", "SUNDOG_", "CH_", "MALLOC_")
 # Variables of mpirun and srun that a rank of MPI needs: launcher/mpi.py.
 MPI_STARTS = (
-    *("FI_CXI_", "HYDI_", "MPI_LOCAL", "OMPI_", "PALS_", "PMIX_", "PMI_", "PRTE_"),
+    *("FI_CXI_", "FLUX_", "HYDI_", "MPI_LOCAL", "OMPI_", "PALS_", "PMIX_", "PMI_", "PRTE_"),
     *("SLINGSHOT_", "SLURM_"),
 )
 

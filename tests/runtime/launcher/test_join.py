@@ -340,6 +340,34 @@ def test_wrong_options(node: Node, kind: str, words: list[str], complaint: str) 
                 "1 4 SELF 0",
             ],
         ),
+        (
+            [],
+            {"FLUX_JOB_ID": "fTwo", "FLUX_JOB_SIZE": "4", "FLUX_JOB_NNODES": "1"},
+            [
+                "peer group size from FLUX_JOB_SIZE",
+                "peer group tag from FLUX_JOB_ID",
+                "1 4 fTwo 0",
+            ],
+        ),
+        (
+            [],
+            {"FLUX_JOB_ID": "fTwo", "FLUX_JOB_SIZE": "4", "FLUX_JOB_NNODES": "2"},
+            ["peer group tag from FLUX_JOB_ID", "1 0 fTwo 0"],
+        ),
+        (
+            [],
+            {"PBS_JOBID": "7.server", "PBS_TASKNUM": "1", "NCPUS": "x"},
+            ["peer group tag from getppid(2)", "1 0 SELF 0"],
+        ),
+        (
+            [],
+            {"PBS_JOBID": "7.server", "MPI_LOCALNRANKS": "2"},
+            [
+                "peer group size from MPI_LOCALNRANKS",
+                "peer group tag from getppid(2)",
+                "1 2 SELF 0",
+            ],
+        ),
     ],
 )
 def test_messages(
@@ -366,15 +394,63 @@ def is_taken(tag: str) -> bool:
     return any("@sundog-join/" in line and line.endswith(f"/{tag}") for line in lines)
 
 
-@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "SLURM_STEP_ID"])
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("x", "no digits found"),
+        ("", "no digits found"),
+        ("0", "is 0"),
+        ("-4", "is -4"),
+        ("9" * 5000, "out of range"),
+    ],
+)
+@pytest.mark.parametrize("name", ["FLUX_JOB_SIZE", "MPI_LOCALNRANKS", "SLURM_CPUS_ON_NODE"])
+def test_sizes_that_cannot_be(node: Node, name: str, value: str, why: str) -> None:
+    given = {name: value}
+    if name == "FLUX_JOB_SIZE":
+        given |= {"FLUX_JOB_ID": f"f{node.tag}", "FLUX_JOB_NNODES": "1"}
+    for kind in KINDS:
+        status, output, messages = node.run(kind, "--join", "image", "--", "true", **given)
+        assert (status, output) == (31, b"")
+        error, hint = messages.splitlines()
+        assert error.startswith("error: ")
+        assert name in messages
+        assert why in (f"{error}\n{hint}")
+
+
+@pytest.mark.parametrize(
+    ("group", "variable"),
+    [
+        ({"SLURM_STEP_ID": "0", "SLURM_JOB_ID": "TAG"}, "SLURM_JOB_ID"),
+        ({"SLURM_STEP_ID": "0", "SLURM_JOB_ID": "TAG"}, "SLURM_STEP_ID"),
+        ({"FLUX_JOB_ID": "ƒTAG", "FLUX_URI": "local:///tmp/1/local-0"}, "FLUX_JOB_ID"),
+        ({"FLUX_JOB_ID": "ƒTAG", "FLUX_URI": f"local:///{'a' * 99}/local-0"}, "FLUX_URI"),
+        ({"PBS_JOBID": f"TAG[2].{'a' * 99}"}, "PBS_JOBID"),
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_jobs_and_steps_are_groups_of_their_own(node: Node, kind: str, variable: str) -> None:
-    step = {"SLURM_STEP_ID": "0", "SLURM_JOB_ID": f"{node.tag}"}
+def test_jobs_and_steps_are_groups_of_their_own(
+    node: Node, kind: str, group: dict[str, str], variable: str
+) -> None:
+    """The second has the other start, which must find the same name."""
+    step = {name: value.replace("TAG", node.tag[-12:]) for name, value in group.items()}
     words = ["--join", "image", "--", "sh", "-c", f"{NAMESPACES}; read line"]
-    peers = [node.start(kind, *words, **step | more) for more in ({}, {}, {variable: "9"})]
-    found = [peer.stdout.readline() for peer in peers if peer.stdout is not None]
+    peers, found = [], []
+    for one, more in ((kind, {}), (other(kind), {}), (kind, {variable: "9"})):
+        node.compiled.handed_over()
+        peers.append(node.start(one, *words, **step | more))
+        stream = peers[-1].stdout
+        assert stream is not None
+        found.append(stream.readline())
+        if len(peers) == 2:
+            assert node.compiled.handed_over() == (one == "python")
     assert found[0] == found[1] != found[2]
     end(*peers)
+
+
+def other(kind: str) -> str:
+    """Return the other kind of a start."""
+    return KINDS[1 - KINDS.index(kind)]
 
 
 # Programs that mean harm

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.runtime.container import memory_share
-from sundog.runtime.container.memory_share import local_tasks, memory_left, overlay_share
+from sundog.runtime.container.memory_share import memory_left, overlay_share
 from tests.runtime.launcher.conftest import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -68,24 +68,6 @@ def test_what_limits_leave(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert overlay_share(lambda _: None) == b"12%"
     else:
         assert overlay_share(lambda _: None) == b"%d" % MIB  # the least
-
-
-@pytest.mark.parametrize(
-    ("variables", "count"),
-    [
-        ({}, 1),
-        ({b"SLURM_STEP_TASKS_PER_NODE": b"4", b"SLURM_TASKS_PER_NODE": b"1"}, 4),
-        ({b"SLURM_TASKS_PER_NODE": b"2(x3),1", b"SLURM_NODEID": b"3"}, 1),
-        ({b"SLURM_TASKS_PER_NODE": b"2(x3),1", b"SLURM_NODEID": b"0"}, 2),
-        ({b"SLURM_TASKS_PER_NODE": b"2(x3),5"}, 5),
-        ({b"SLURM_TASKS_PER_NODE": b"2(x999999999)"}, 1),
-        ({b"SLURM_TASKS_PER_NODE": b"x", b"OMPI_COMM_WORLD_LOCAL_SIZE": b"8"}, 8),
-        ({b"OMPI_COMM_WORLD_LOCAL_SIZE": b"0"}, 1),
-        ({b"MPI_LOCALNRANKS": b"3"}, 3),
-    ],
-)
-def test_tasks_on_this_node(variables: dict[bytes, bytes], count: int) -> None:
-    assert local_tasks(variables.get) == count
 
 
 def size_of_root(compiled: Compiled, image: Path, groups: Path, *options: str, **env: str) -> int:

@@ -225,7 +225,7 @@ class SharedStores:
 
     def files(self, place: bytes) -> Iterator[int]:
         """Give the file ``place`` of each store that has it, open for reading."""
-        for store in self._stores():
+        for store in self.stores():
             try:
                 opened = store.opened(place)
             except FileNotFoundError:

@@ -17,13 +17,11 @@ from __future__ import annotations
 import os
 import time
 
+from sundog.base.record.hashed import hashed
+
 RUNNING_DIRECTORY = "running"
 NOTE_FRESH = 3600  # seconds after which a start renews a note
 KEPT = 7 * 86400  # seconds after which a note does not count
-
-# FNV-1a with 64 bits.
-HASH_START = 0xCBF29CE484222325
-HASH_FACTOR = 0x100000001B3
 
 
 def note_run(storage: int, names: list[bytes]) -> None:
@@ -32,7 +30,7 @@ def note_run(storage: int, names: list[bytes]) -> None:
     Where this user can write nothing, there is no note.
     """
     text = b",".join(names)
-    path = b"%b/%016x" % (node_directory(), _hashed(text))
+    path = b"%b/%b" % (node_directory(), hashed(text))
     for is_last_try in (False, True):
         try:
             _renew(path, text, storage)
@@ -70,11 +68,3 @@ def node_directory(node: bytes | None = None) -> bytes:
     """Return the path, in the storage directory, of a node's notes; by default of this node."""
     name = os.fsencode(os.uname().nodename) if node is None else node
     return os.fsencode(RUNNING_DIRECTORY) + b"/" + name.replace(b"/", b"_")
-
-
-def _hashed(text: bytes) -> int:
-    """Return the FNV-1a hash of ``text``."""
-    value = HASH_START
-    for byte in text:
-        value = (value ^ byte) * HASH_FACTOR & 0xFFFFFFFFFFFFFFFF
-    return value

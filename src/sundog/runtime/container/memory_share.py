@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from sundog.base.kernel.files import Closing
+from sundog.runtime.container.local_ranks import local_tasks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ CGROUP_V2 = (
     (b"inactive_file", b"active_file"),
 )
 _UNLIMITED = 1 << 60  # version 1 has such a number for no limit
-# The number of tasks that the launcher has on this node: of a step, else of the job.
-_SLURM_TASKS = (b"SLURM_STEP_TASKS_PER_NODE", b"SLURM_TASKS_PER_NODE")
-_NODE_INDEX = b"SLURM_NODEID"
-_LOCAL_COUNTS = (b"OMPI_COMM_WORLD_LOCAL_SIZE", b"MPI_LOCALNRANKS", b"PALS_LOCAL_SIZE")
-_TASKS_LIMIT = 1 << 16
 
 
 def overlay_share(get: Callable[[bytes], bytes | None]) -> bytes:
@@ -103,32 +99,3 @@ def read_group_file(path: bytes) -> bytes:
             return os.read(fd, 1 << 16)
     except OSError:
         return b""
-
-
-def local_tasks(get: Callable[[bytes], bytes | None]) -> int:
-    """Return how many tasks of this step, else of this job, are on this node; 1 if unknown."""
-    for name in _SLURM_TASKS:
-        counts = _tasks_per_node(get(name) or b"")
-        index = get(_NODE_INDEX) or b""
-        if counts:
-            place = int(index) if index.isdigit() and len(index) < 9 else len(counts)
-            return counts[place] if place < len(counts) else max(counts)
-    for name in _LOCAL_COUNTS:
-        value = get(name) or b""
-        if value.isdigit() and len(value) < 9 and 0 < int(value) < _TASKS_LIMIT:
-            return int(value)
-    return 1
-
-
-def _tasks_per_node(text: bytes) -> list[int]:
-    """Return the counts of a list of Slurm's, such as ``2(x3),1``; [] for another text."""
-    counts: list[int] = []
-    for part in text.split(b","):
-        count, _, times = part.removesuffix(b")").partition(b"(x")
-        times = times or b"1"
-        if not (count.isdigit() and times.isdigit() and len(count) < 6 and len(times) < 6):
-            return []
-        if not int(count) or len(counts) + int(times) > _TASKS_LIMIT:
-            return []
-        counts += [int(count)] * int(times)
-    return counts

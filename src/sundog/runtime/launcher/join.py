@@ -34,8 +34,10 @@ from sundog.base.kernel.libc import kernel_error, printable
 from sundog.base.kernel.living_process import boot_id
 from sundog.base.kernel.process import set_dumpable
 from sundog.base.kernel.unix_peer import UnixPeer
+from sundog.base.record.hashed import hashed
 from sundog.base.record.location import JOIN, RUN_DIRECTORY, RUNTIME_NAME, RUNTIME_VARIABLE
 from sundog.errors import SundogError
+from sundog.runtime.container.local_ranks import group_names, size_names
 from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 from sundog.runtime.launcher.join_keeper import (
     IMAGE_LIMIT,
@@ -54,15 +56,6 @@ if TYPE_CHECKING:
     from sundog.runtime.launcher.messages import Messages
     from sundog.runtime.launcher.option_values import GroupOptions
     from sundog.runtime.launcher.options import CommandLine
-
-# The variables that may have the size of a group, in this order; the first one that is set counts.
-_SIZE_VARIABLES = (
-    b"OMPI_COMM_WORLD_LOCAL_SIZE",
-    b"SLURM_STEP_TASKS_PER_NODE",
-    b"SLURM_CPUS_ON_NODE",
-)
-TAG_VARIABLE = b"SLURM_STEP_ID"
-JOB_VARIABLE = b"SLURM_JOB_ID"  # two jobs of a user on one node have equal steps
 
 # ``sundog exec`` sets it: join a group that runs this image, and begin none.  The compiled program
 # joins only such a group, and leaves the rest to this launcher.
@@ -392,7 +385,7 @@ def _find_size(group: GroupOptions, environment: Environment, messages: Messages
     that can't be.
     """
     source, size = "command line", group.size
-    for name in _SIZE_VARIABLES:
+    for name in size_names(environment.get):
         value = environment.get(name)
         if size is None and value is not None:
             source = name.decode()
@@ -409,20 +402,18 @@ def _find_size(group: GroupOptions, environment: Environment, messages: Messages
 def _find_tag(
     group: GroupOptions, environment: Environment, messages: Messages
 ) -> tuple[bytes, bytes]:
-    """Return Slurm's job, if the tag comes from Slurm, or else b"", and the tag of the group.
+    """Return the hash of the job that the tag is of, b"" if of none, and the tag of the group.
 
-    Raises SundogError.
+    A job's name may be longer than an address.  Raises SundogError.
     """
-    job, source, tag = b"", "command line", group.tag
-    if tag is None:
-        source, tag = TAG_VARIABLE.decode(), environment.get(TAG_VARIABLE)
-        job = environment.get(JOB_VARIABLE) or b""
-    if tag is None:
-        job, source, tag = b"", "getppid(2)", b"%d" % os.getppid()
+    if group.tag is None:
+        tag, job, source = group_names(environment.get)
+    else:
+        tag, job, source = group.tag, b"", "command line"
     if not tag:
         raise SundogError("join: peer group tag cannot be empty string")
     messages.verbose(f"join: peer group tag from {source}")
-    return job, tag
+    return job and hashed(job), tag
 
 
 def _socket_name(job: bytes, tag: bytes) -> bytes:

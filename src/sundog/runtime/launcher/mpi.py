@@ -36,6 +36,7 @@ RANK_NOTE = "PMIx compares users, so this rank calls itself user %d, group %d"
 # --unset-env='*' leaves the variables whose names begin like this.
 LAUNCHER_PREFIXES = (
     b"FI_CXI_",
+    b"FLUX_",
     b"HYDI_",
     b"MPI_LOCAL",
     b"OMPI_",

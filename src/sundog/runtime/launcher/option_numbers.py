@@ -9,6 +9,7 @@ from sundog.base.kernel.libc import printable
 from sundog.base.record.identity import ID_LIMIT
 from sundog.errors import SundogError
 
+_DIGITS_LIMIT = 18
 _ID_HINT = f"it is a number from 0 to {ID_LIMIT}"
 
 
@@ -26,7 +27,10 @@ def parse_number(value: bytes, name: str, *, more: bool = False) -> int:
         raise SundogError(f"{name}: no digits found", f"{name} takes a whole number")
     if rest and not more:
         raise SundogError(f"{name}: extra characters after digits", f"{name} takes a whole number")
-    return int(sign + digits)
+    significant = digits.lstrip(b"0") or b"0"
+    if len(significant) > _DIGITS_LIMIT:
+        raise SundogError(f"{name}: out of range", f"{name} takes a smaller number")
+    return int(sign + significant)
 
 
 def parse_id(value: bytes, name: str) -> int:
