@@ -19,33 +19,25 @@ if TYPE_CHECKING:
 _DISCARDS_LIMIT = 16  # of one block: each source of a blob is asked twice
 
 
-def new_fetcher(caller: int) -> LayerFetcher:
-    """Return the fetcher of a server; ``caller`` is as for ``LayerFetcher``."""
-    return LayerFetcher(caller)
-
-
 class LazyBlob:
     """A layer file of which a part is still in a registry."""
 
     __slots__ = (
-        *(
-            "_discards",
-            "_distrusted",
-            "_fetcher",
-            "_file",
-            "_here",
-            "_known",
-            "_layer",
-            "_lock",
-            "_size",
-        ),
+        *("_discards", "_distrusted", "_file", "_here", "_known", "_layer", "_lock", "_size"),
+        "fetcher",
     )
 
-    def __init__(self, directory: int, fetcher: LayerFetcher, first: Sequence[range] = ()) -> None:
+    def __init__(
+        self,
+        directory: int,
+        fetcher: LayerFetcher | None,
+        caller: int = -1,
+        first: Sequence[range] = (),
+    ) -> None:
         """Open the layer in ``directory``, a descriptor that stays open.
 
-        ``fetcher`` fetches for all layers of the server.  The blocks ``first`` come before all
-        others that no reader wants.  Raises OSError.
+        ``fetcher`` is that of another layer of the server, if there is one; ``caller`` is for a new
+        one.  The blocks ``first`` come before all others that no reader wants.  Raises OSError.
         """
         self._file = _opened(directory, LAYER_FILE)
         self._size = os.fstat(self._file).st_size
@@ -54,9 +46,9 @@ class LazyBlob:
         self._distrusted: set[int] = set()  # blocks to wait for, whatever the map says
         self._discards: dict[int, int] = {}
         self._lock = allocate_lock()  # one thread discards
-        self._fetcher = fetcher
+        self.fetcher = fetcher or LayerFetcher(caller)
         possible = [run for run in first if run.stop <= self._here.count]
-        self._layer = fetcher.add(directory, possible)
+        self._layer = self.fetcher.add(directory, possible)
 
     def read(self, offset: int, size: int) -> bytes:
         """See ``Blob``."""
@@ -64,7 +56,7 @@ class LazyBlob:
         kept = {}
         if missing:
             about_to_wait()
-            kept = self._fetcher.wait(self._layer, missing)
+            kept = self.fetcher.wait(self._layer, missing)
         self._distrusted.difference_update(missing)
         data = _read_whole(self._file, offset, size)
         for block, content in kept.items():
@@ -78,7 +70,7 @@ class LazyBlob:
         """See ``Blob``."""
         missing = self._missing(offset, size)
         if missing:
-            self._fetcher.expect(self._layer, missing)
+            self.fetcher.expect(self._layer, missing)
 
     def discard(self, offset: int, wrong: bytes) -> bool:
         """See ``Blob``."""
@@ -90,7 +82,7 @@ class LazyBlob:
             self._known.difference_update(blocks)
             for block in blocks:
                 self._discards[block] = self._discards.get(block, 0) + 1
-            self._fetcher.discard(self._layer, blocks)
+            self.fetcher.discard(self._layer, blocks)
             return max(self._discards[block] for block in blocks) < _DISCARDS_LIMIT
 
     def _missing(self, offset: int, size: int) -> list[int]:

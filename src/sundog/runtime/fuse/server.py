@@ -157,11 +157,11 @@ def _lazy_opener(caller: int, order: ReadOrder | None) -> Callable[[int, bytes],
 
             with Closing(directory), Closing(place):
                 return PlacedBlob(directory, place)
-        # Few layers need these.
-        from sundog.runtime.fuse.lazy_blob import LazyBlob, new_fetcher  # noqa: PLC0415
+        from sundog.runtime.fuse.lazy_blob import LazyBlob  # noqa: PLC0415 - few layers need it
 
-        fetcher = fetcher or new_fetcher(caller)
         first = joined_runs(order.earlier.get(name, ())) if order is not None else ()
-        return LazyBlob(directory, fetcher, first)
+        blob = LazyBlob(directory, fetcher, caller, first)
+        fetcher = blob.fetcher
+        return blob
 
     return open_lazy
