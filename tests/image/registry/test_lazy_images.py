@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from sundog.base.kernel.process import PR_SET_CHILD_SUBREAPER, prctl
 from sundog.base.record.chunk_table import ChunkTable
 from sundog.base.record.span_table import SPAN, SPANS_HEAD, SpanTable
 from sundog.image.layer.blob_tables import unpacked_frame
@@ -26,6 +25,7 @@ from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
 from tests.conftest import KILLS, Runner, command, runner, skip_needs_root, until
 from tests.image.convert.blobs import NOISE, chunked, forged, large_tars
+from tests.image.registry.layer_servers import serving, subreaper  # noqa: F401 - a fixture
 from tests.image.registry.servers import InProcessRegistry, part_of
 
 MANIFEST, CONFIG = (f"application/vnd.oci.image.{kind}.v1+json" for kind in ("manifest", "config"))
@@ -444,49 +444,6 @@ def silent(registry: InProcessRegistry) -> Generator[threading.Event]:
         over.set()
 
 
-@pytest.fixture
-def subreaper() -> Generator[None]:
-    """Make the servers that a test starts descendants of this process."""
-    prctl(PR_SET_CHILD_SUBREAPER, b"", 1)
-    yield
-    prctl(PR_SET_CHILD_SUBREAPER, b"", 0)
-
-
-def serving() -> set[int]:
-    """Return the servers of layers, and what fetches for them, that descend from this process."""
-    parents, found = {}, set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            name, _, rest = (entry / "stat").read_text().rpartition(")")
-            state, parent = rest.split()[:2]
-            parents[int(entry.name)] = int(parent)
-            if state == "Z" and int(parent) == os.getpid() and "(sundog-f" in name:
-                os.waitpid(int(entry.name), 0)  # an orphan
-            elif "(sundog-f" in name:
-                found.add(int(entry.name))
-    return {one for one in found if os.getpid() in ancestors(one, parents)}
-
-
-def ancestors(process: int, parents: dict[int, int]) -> list[int]:
-    """Return the ancestors of a process, its parent first."""
-    found = []
-    while process := parents.get(process, 0):
-        found.append(process)
-    return found
-
-
-def own_servers() -> set[int]:
-    """Return the processes that serve layers to this user's containers."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            status = (entry / "status").read_text()
-            is_own = f"\nUid:\t{os.getuid()}\t" in status and "\nState:\tZ" not in status
-            if is_own and status.startswith("Name:\tsundog-fuse\n"):
-                found.add(int(entry.name))
-    return found
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_start_ends_while_the_registry_is_silent(lazy: Lazy, number: signal.Signals) -> None:
     lazy.image("pull", "--lazy", lazy.name)
@@ -517,10 +474,10 @@ def test_a_completion_ends_while_the_registry_is_silent(lazy: Lazy) -> None:
     assert process.returncode == -signal.SIGINT
 
 
+@pytest.mark.usefixtures("subreaper")
 def test_a_killed_server(lazy: Lazy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CH_RUN_LAZY", "ondemand")
     lazy.image("pull", "--lazy", lazy.name)
-    others = own_servers()
     script = "echo ready; read line; read word </more; exit 3"
     with started(lazy, "sh", "-c", script) as process:
         assert process.stdout is not None
@@ -530,7 +487,7 @@ def test_a_killed_server(lazy: Lazy, monkeypatch: pytest.MonkeyPatch) -> None:
             process.stdin.write("\n")
             process.stdin.flush()
             assert asked.wait(60)
-            for server in own_servers() - others:
+            for server in serving("sundog-fuse"):
                 os.kill(server, signal.SIGKILL)
             process.communicate(timeout=30)
         assert process.returncode != 0

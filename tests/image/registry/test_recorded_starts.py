@@ -16,8 +16,11 @@ from sundog.base.record.start_record import STARTS_LIMIT, pack_start, unpack_sta
 from sundog.runtime.fuse.read_order import joined_runs
 from tests.conftest import runner, skip_needs_root, until
 from tests.image.convert.blobs import chunked
+from tests.image.registry.layer_servers import serving, subreaper  # noqa: F401 - a fixture
 from tests.image.registry.servers import InProcessRegistry
-from tests.image.registry.test_lazy_images import Lazy, own_servers, publish, started
+from tests.image.registry.test_lazy_images import Lazy, publish, started
+
+pytestmark = pytest.mark.usefixtures("subreaper")
 
 FILES = 48
 SIZE = 300_000  # of each: more than a block
@@ -59,6 +62,18 @@ def lazy(
         yield lazy
 
 
+def ran(lazy: Lazy, *words: str, **variables: str) -> str:
+    """Run a command in the image, until its server has written the record, too."""
+    printed = lazy.run(*words, **variables)
+    end()
+    return printed
+
+
+def end() -> None:
+    """Wait until servers have ended: they write the record last."""
+    until(lambda: not serving(), "the server ends")
+
+
 def again(lazy: Lazy) -> None:
     """Let nothing of the image be here."""
     lazy.image("delete", lazy.name)
@@ -74,19 +89,19 @@ def size(lazy: Lazy) -> int:
 def test_what_was_read_comes_first(lazy: Lazy) -> None:
     assert len(lazy.registry.requests) == 3  # manifest, configuration, table of contents
     lazy.sent.clear()
-    printed = lazy.run("sha256sum", *READ)
+    printed = ran(lazy, "sha256sum", *READ)
     first, moved = len(lazy.sent), size(lazy)
     assert 6 < first <= 12  # of 26 blocks, and the program's
     (record,) = lazy.storage.glob("starts/*")
     again(lazy)
-    assert lazy.run("sha256sum", *READ) == printed
+    assert ran(lazy, "sha256sum", *READ) == printed
     assert len(lazy.sent) <= first / 3
     assert size(lazy) <= 1.3 * moved
     inode = record.stat().st_ino
     assert [*lazy.storage.glob("starts/*")] == [record]
     # Another command has another record, and the first one no effect on it.
     again(lazy)
-    lazy.run("sha256sum", READ[0])
+    ran(lazy, "sha256sum", READ[0])
     assert size(lazy) < 12 * LAZY_BLOCK
     assert len([*lazy.storage.glob("starts/*")]) == 2
     assert record.stat().st_ino == inode
@@ -95,9 +110,9 @@ def test_what_was_read_comes_first(lazy: Lazy) -> None:
 
 
 def test_all_comes_though_a_part_came_first(lazy: Lazy) -> None:
-    printed = lazy.run("sha256sum", *READ)
+    printed = ran(lazy, "sha256sum", *READ)
     again(lazy)
-    assert lazy.run("sha256sum", *READ, CH_RUN_LAZY="yes") == printed
+    assert ran(lazy, "sha256sum", *READ, CH_RUN_LAZY="yes") == printed
     lazy.image("pull", lazy.name)
     assert lazy.incomplete == 0
     blob = max(lazy.registry.blobs.values(), key=len)
@@ -108,12 +123,14 @@ def test_a_file(lazy: Lazy, tmp_path: Path) -> None:
     run, record = runner("ch-run", lazy.storage), tmp_path / "record"
     words = (lazy.name, "--", "sha256sum", *READ)
     printed = run(f"--record={record}", *words).stdout
+    end()
     assert not [*lazy.storage.glob("starts/*")]
     other = Lazy(lazy.registry, tmp_path / "other")
     other.image("pull", "--lazy", other.name)
     other.sent.clear()
     run = runner("ch-run", other.storage)
     assert run(f"--record={record}", lazy.name, "--", "sha256sum", READ[0]).stdout in printed
+    end()
     assert len(other.sent) < len(READ)
     assert size(other) > len(READ) * SIZE  # the record says so
     # What is here is recorded, too.
@@ -121,6 +138,7 @@ def test_a_file(lazy: Lazy, tmp_path: Path) -> None:
     record.unlink()
     other.image("pull", other.name)
     assert run(f"--record={record}", *words).stdout == printed
+    end()
     assert {*unpack_start(before)} == {*unpack_start(record.read_bytes())}
     record.unlink()
     run("--dry-run", f"--record={record}", *words)
@@ -182,13 +200,13 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_record(lazy: Lazy, wrong: str) -> None:
-    printed = lazy.run("sha256sum", READ[0])
+    printed = ran(lazy, "sha256sum", READ[0])
     (record,) = lazy.storage.glob("starts/*")
     right = unpack_start(record.read_bytes())
     (layer,) = right
     WRONG[wrong](record, layer)
     again(lazy)
-    assert lazy.run("sha256sum", READ[0]) == printed
+    assert ran(lazy, "sha256sum", READ[0]) == printed
     assert size(lazy) < 20 * LAZY_BLOCK
     # It has a right one now.
     assert not record.is_symlink()
@@ -200,7 +218,7 @@ def test_a_bounded_number(lazy: Lazy) -> None:
     for number in range(STARTS_LIMIT + 5):
         (lazy.storage / f"starts/{number}").touch()
         os.utime(lazy.storage / f"starts/{number}", (number, number))
-    lazy.run("sha256sum", READ[0])
+    ran(lazy, "sha256sum", READ[0])
     left = {path.name for path in lazy.storage.glob("starts/*")}
     assert len(left) == STARTS_LIMIT
     assert not left & {*map(str, range(6))}
@@ -209,22 +227,21 @@ def test_a_bounded_number(lazy: Lazy) -> None:
 
 def test_a_storage_that_takes_no_record(lazy: Lazy) -> None:
     (lazy.storage / "starts").touch()
-    assert lazy.run("cat", READ[0])
+    assert ran(lazy, "cat", READ[0])
 
 
 def test_it_is_written_before_the_end(lazy: Lazy) -> None:
     """A batch system may kill the server, too."""
-    others = own_servers()
     with started(lazy, "sh", "-c", f"cat {READ[0]} >/dev/null; read line") as process:
         until(lambda: [*lazy.storage.glob("starts/*")])
-        for server in own_servers() - others:
+        for server in serving("sundog-fuse"):
             os.kill(server, signal.SIGKILL)
         process.communicate("\n", timeout=60)
 
 
 def test_no_container_can_write_it(lazy: Lazy) -> None:
     run = runner("ch-run", lazy.storage)
-    lazy.run("cat", READ[0])
+    ran(lazy, "cat", READ[0])
     place = lazy.storage / "starts"
     done = run("-b", str(lazy.storage.parent), lazy.name, "--", "ls", str(place), check=False)
     assert done.returncode != 0
@@ -240,6 +257,7 @@ def test_a_directory_that_is_replaced(lazy: Lazy, tmp_path: Path) -> None:
     run = runner("ch-run", lazy.storage)
     words = ("-b", f"{tmp_path}:{tmp_path}", lazy.name, "--", "sh", "-c", script)
     run(f"--record={own}/record", *words)
+    end()
     assert os.listdir(other) == []
     assert os.listdir(tmp_path / "moved") == ["record"]
 

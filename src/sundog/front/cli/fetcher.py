@@ -115,7 +115,10 @@ def main() -> NoReturn:
         return Session(os.environ, report, verify=verify, attempts=1)
 
     while True:
-        message, descriptor = channel.receive()
+        try:
+            message, descriptor = channel.receive()
+        except OSError:
+            message = b""  # the server was killed before it read all that was sent to it
         if not message:
             os._exit(0)  # so has the container
         kind, layer, first, count = FETCH_MESSAGE.unpack(message)
