@@ -118,9 +118,9 @@ def main() -> NoReturn:
         try:
             message, descriptor = channel.receive()
         except OSError:
-            message = b""  # the server was killed before it read all that was sent to it
+            os._exit(0)  # the server was killed before it read all that was sent to it
         if not message:
-            os._exit(0)  # so has the container
+            os._exit(0)  # the container has ended
         kind, layer, first, count = FETCH_MESSAGE.unpack(message)
         if kind == TELL_UNTIL:
             started(end_messages_after, descriptor)
