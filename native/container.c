@@ -134,10 +134,10 @@ static const char *pinned(long at)
     return path;
 }
 
-/* Cover a directory that has "mark" in all that is copied from now on: container/hidden.py. */
+/* Cover a directory, or NULL, that has "mark" in all that is copied from now on: hidden.py. */
 static void hide(const char *path, const char *mark)
 {
-    long at = open_at(AT_FDCWD, path, DIRECTORY);
+    long at = path ? open_at(AT_FDCWD, path, DIRECTORY) : -1;
     if (at < 0 || CALL(faccessat, at, mark)) return;
     path = path == records ? path : pinned(at);
     must(CALL(mount, "sundog", path, "tmpfs", COVER_FLAGS, COVER_OPTIONS), "a cover");
@@ -283,10 +283,8 @@ static void make_container(const struct image *image, const struct options *opti
         const char *named = variable(STORAGE_VARIABLE);
         hide(fd_path(image->storage_at, "/."), STORAGE_VERSION);
         if (options->storage && named) hide(named, STORAGE_VERSION);
-        for (char **text = said[STORAGE_DIRECTORY]; text && *text; text++) {
-            const char *place = place_for(*text);
-            if (place) hide(place, STORAGE_VERSION);
-        }
+        for (char **text = said[STORAGE_DIRECTORY]; text && *text; text++)
+            hide(place_for(*text), STORAGE_VERSION);
         if (options->storage || (named && *named) || image->storage_at < 0
             || said[STORAGE_DIRECTORY])
             hide(usual_storage(accounts->passwd, options->uid, uid), STORAGE_VERSION);
@@ -295,7 +293,7 @@ static void make_container(const struct image *image, const struct options *opti
         if (runtime && !equal(runtime, usual)) hide(JOINED(runtime, "/" RUNTIME_NAME), ".");
         hide(JOINED(usual, "/" RUNTIME_NAME), ".");
         hide(records, ".");
-        if (state) hide(state, ".");
+        hide(state, ".");
     }
     for (EACH_OPERATION) {
         if (o->source && (o->tree = copy_tree(o->source, o->read_only)) < 0 && o->need != OPTIONAL

@@ -33,7 +33,7 @@ Tree = dict[str, tuple[object, ...]]
 # Sundog's own files, and the table of contents of eStargz: who knows none sees it as a file.
 OF_ONE = ("ch", "stargz.index.json")
 # What belongs to Sundog or to the host: what is mounted there, and where tar is.
-NOT_OF_IMAGES = ("ch", "dev", "mnt", "proc", "seen", "sys", "tmp")
+NOT_OF_IMAGES = ("ch", "dev", "mnt", "proc", "seen", "sys", "tmp", "var/tmp")
 # An order of the host's directories would decide which name of a file is its hard link.
 TAR_OPTIONS = ("--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*")
 # The kernel shows modes to root of a namespace, and --notify shows owners.

@@ -28,6 +28,7 @@ IMAGE = {
     "platform": str,
     "store": TEXT_OR_NONE,
     "here": (int, NoneType),
+    "in_place": TEXT_OR_NONE,
 }
 ENTRY = {
     "created": str,

@@ -58,7 +58,7 @@ def test_list_json(run_ch_image: Runner, build: Any) -> None:
     assert [image["name"] for image in images] == ["bb", "x1"]
     base, built = images
     keys = ["name", "reference", "id", "created", "size", "layers", "origin", "platform"]
-    assert list(built) == [*keys, "store", "here"]
+    assert list(built) == [*keys, "store", "here", "in_place"]
     assert built["reference"] == "docker.io/library/x1:latest"
     assert built["size"] - base["size"] == 6
     assert (base["layers"], built["layers"]) == (1, 2)

@@ -21,9 +21,13 @@ def maker(lazy: Lazy, tmp_path: Path) -> Runner:
     return maker
 
 
-@pytest.mark.usefixtures("settings", "maker")
-def test_a_start_by_them(lazy: Lazy, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("settings")
+def test_a_start_by_them(lazy: Lazy, maker: Runner, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
+    # The layers themselves go: else they would come from there.
+    maker("unpublish", "app", shared)
+    maker("publish", "--gc", "--grace", "0s", shared)
+    assert not [*shared.glob("layers/*")]
     indexes = [*shared.glob("gzip-indexes/*")]
     assert [path.stat().st_mode & 0o777 for path in indexes] == [0o444, 0o444]
     name = f"{lazy.name}:gzip"

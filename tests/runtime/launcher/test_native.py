@@ -84,7 +84,7 @@ def outcome(done: Completed) -> tuple[int, bytes, list[bytes]]:
 
 def test_it_is_small() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in NATIVE.glob("*.[ch]")}
-    assert sum(lengths.values()) <= 2080
+    assert sum(lengths.values()) <= 2090
     assert max(lengths.values()) <= 400
 
 

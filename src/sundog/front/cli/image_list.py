@@ -85,6 +85,7 @@ def _found(
 
 
 def _described(store: Store, image: ImageEntry) -> dict[str, Any]:
+    here, layout = store.images.absent(image)
     return {
         "name": image.typed,
         "reference": image.reference,
@@ -95,8 +96,8 @@ def _described(store: Store, image: ImageEntry) -> dict[str, Any]:
         "origin": image.origin,
         "platform": image.platform,
         "store": None,
-        "here": store.images.here(image),
-        "in_place": store.images.layout(image),
+        "here": here,
+        "in_place": layout,
     }
 
 
@@ -160,8 +161,8 @@ def _print_details(store: Store, text: str, arguments: ListArguments, report: Re
     else:
         config = image.config
         created = config.created or _UNKNOWN
-        layout = store.images.layout(image)
-        here = _here(store.images.here(image), layout)
+        percent, layout = store.images.absent(image)
+        here = _here(percent, layout)
         layers = [f"{layer}  {human_size(store.layers.size(layer))}" for layer in image.layers]
         details += [
             (

@@ -52,11 +52,12 @@ def _layer(store: Store, layer: str) -> dict[str, Any]:
 
 def _here(store: Store, layer: str) -> dict[str, Any]:
     """Return how much is here of a layer that is not all here, or which layout has it."""
-    layout = store.layers.layout(layer)
-    if layout:
-        return {"in_place": printable(layout)}
-    here = store.layers.here(layer)
-    return {} if here is None else {"here": here[0], "blob_size": here[1]}
+    absent = store.layers.absent(layer)
+    if absent is None:
+        return {}
+    if absent.layout:
+        return {"in_place": printable(absent.layout)}
+    return {"here": absent.here, "blob_size": absent.size}
 
 
 def history(store: Store, image: Image) -> list[dict[str, Any]]:

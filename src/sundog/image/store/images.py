@@ -182,17 +182,20 @@ class Images:
         """Return the bytes in all files of an image's layers, hidden ones included."""
         return sum(map(self._layers.size_if_here, image.layers))
 
-    def here(self, image: Image | ImageEntry) -> int | None:
-        """Return how many per cent of the blobs are here of which a part is not; None: all is."""
-        parts = [part for part in map(self._layers.here, image.layers) if part is not None]
-        if not parts:
-            return None
-        return 100 * sum(here for here, _ in parts) // max(1, sum(size for _, size in parts))
+    def absent(self, image: Image | ImageEntry) -> tuple[int | None, str | None]:
+        """Return how many per cent of the layer files that are not all here are; None: all are.
 
-    def layout(self, image: Image | ImageEntry) -> str | None:
-        """Return the path of the OCI layout where files of an image's layers stay, if any do."""
-        found = [path for path in map(self._layers.layout, image.layers) if path]
-        return printable(found[0]) if found else None
+        For an image in place, return the path of its OCI layout, too.
+        """
+        parts = [part for part in map(self._layers.absent, image.layers) if part is not None]
+        for part in parts:
+            if part.layout:
+                return None, printable(part.layout)
+        if not parts:
+            return None, None
+        return 100 * sum(part.here for part in parts) // max(
+            1, sum(part.size for part in parts)
+        ), None
 
     def matching(
         self, *patterns: str, platform: Platform | None = None

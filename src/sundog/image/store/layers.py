@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from mmap import ACCESS_READ, mmap
 
@@ -57,6 +57,15 @@ if TYPE_CHECKING:
     from sundog.image.store.storage import Storage
 
 
+@dataclass(frozen=True)
+class Absent:
+    """The bytes of a layer file that are here, all its bytes, and the OCI layout where it stays."""
+
+    here: int
+    size: int
+    layout: bytes = b""
+
+
 class Layers:
     """The layers of one store; ``tell`` gets a line for the user when some of them are joined."""
 
@@ -88,29 +97,21 @@ class Layers:
         """Tell whether the layer is one file."""
         return is_in_file(self.tree(layer))
 
-    def here(self, layer: LayerId) -> tuple[int, int] | None:
-        """Return how many bytes of the layer's file are here, and all.
-
-        None: all are, or it stays in a layout.
-        """
+    def absent(self, layer: LayerId) -> Absent | None:
+        """Return what is known of a layer file that is not all here; None: it is."""
         directory = self._path(layer)
-        if self.layout(layer):
-            return None
         try:
             with Closing(os.open(directory + LAYER_HERE, os.O_RDONLY | os.O_CLOEXEC)) as fd:
                 size = os.stat(directory + LAYER_FILE).st_size
-                return HereMap(fd, size).bytes_here(), size
+                here = HereMap(fd, size).bytes_here()
         except FileNotFoundError:
             return None
-
-    def layout(self, layer: LayerId) -> bytes:
-        """Return the path of the OCI layout where the layer's file stays; b"" if it does not."""
         try:
             flags = os.O_RDONLY | os.O_CLOEXEC
-            with Closing(os.open(self._path(layer) + LAYER_PLACE, flags)) as fd:
-                return read_place(fd)[0]
+            with Closing(os.open(directory + LAYER_PLACE, flags)) as fd:
+                return Absent(here, size, read_place(fd)[0])
         except FileNotFoundError:
-            return b""
+            return Absent(here, size)
 
     def index(self, layer: LayerId) -> LayerIndex:
         """Return the index of a layer that is one file.  Raises OSError and StoreError."""

@@ -160,7 +160,7 @@ def _copied(place: bytes, target: bytes) -> None:
         sync_name(place)
     except BaseException:
         worker.close()
-        remove_tree(draft)
+        _remove_draft(draft)
         if note is not None:
             note.release()
         raise
@@ -208,7 +208,17 @@ def _remove_drafts(target: bytes) -> None:
             lock = _lock_of_dead(note)
             if lock is not None:
                 with lock:
-                    remove_tree(path)
+                    _remove_draft(path)
+
+
+def _remove_draft(draft: bytes) -> None:
+    """Remove a draft, its note last: without it, nobody would know what a kill has left."""
+    notes = _notes(draft)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(draft):
+            if (path := os.path.join(draft, name)) not in notes:
+                remove_tree(path)
+    remove_tree(draft)
 
 
 def _notes(directory: bytes) -> list[bytes]:

@@ -22,7 +22,7 @@ GROUPS = (
     (b"SLURM_STEP_ID", b"SLURM_JOB_ID"),
     (b"", b"PBS_JOBID"),
 )
-PARENT = "getppid(2)"  # the source of the tag that is the parent's ID
+_PARENT = "getppid(2)"  # the source of the tag that is the parent's ID
 
 # The number of processes on this node: of mpirun, which may run in a step or a task of the others.
 _OF_MPI = (b"OMPI_COMM_WORLD_LOCAL_SIZE", b"MPI_LOCALNRANKS", b"PALS_LOCAL_SIZE")
@@ -45,8 +45,8 @@ def group_names(get: Callable[[bytes], bytes | None]) -> tuple[bytes, bytes, str
         if tag is not None:
             if tag_name:
                 return tag, get(job_name) or b"", tag_name.decode()
-            return b"%d" % os.getppid(), tag, PARENT
-    return b"%d" % os.getppid(), b"", PARENT
+            return b"%d" % os.getppid(), tag, _PARENT
+    return b"%d" % os.getppid(), b"", _PARENT
 
 
 def size_names(get: Callable[[bytes], bytes | None]) -> tuple[bytes, ...]:

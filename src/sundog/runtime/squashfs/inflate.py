@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-WINDOW_LIMIT = 32768
+_WINDOW_LIMIT = 32768
 _RAW, GZIP = -15, 31  # windowBits of inflateInit2
 _Z_NO_FLUSH, _Z_BLOCK = 0, 5
 _Z_OK, _Z_STREAM_END, _Z_BUF_ERROR = 0, 1, -5
@@ -172,7 +172,7 @@ class Inflating:
 
     def window(self) -> bytes:
         """Return the output that the next block may refer to."""
-        window, length = (_Octet * WINDOW_LIMIT)(), _Unsigned(WINDOW_LIMIT)
+        window, length = (_Octet * _WINDOW_LIMIT)(), _Unsigned(_WINDOW_LIMIT)
         if self._zlib.get_window(byref(self._stream), window, byref(length)):
             raise ValueError("zlib gives no window")
         return bytes(memoryview(window)[: length.value])
@@ -186,10 +186,10 @@ def unpacked_window(packed: bytes, length: int) -> bytes:
         return b""
     stream = decompressobj()
     try:
-        found = stream.decompress(packed, WINDOW_LIMIT + 1)
+        found = stream.decompress(packed, _WINDOW_LIMIT + 1)
     except error:
         raise ValueError("a damaged window") from None
-    if len(packed) != length or not stream.eof or len(found) > WINDOW_LIMIT:
+    if len(packed) != length or not stream.eof or len(found) > _WINDOW_LIMIT:
         raise ValueError("a damaged window")
     return found
 
