@@ -5,10 +5,12 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from sundog.base.kernel.process import PR_SET_CHILD_SUBREAPER, prctl
 from sundog.image.layer.remove import remove_tree
 from sundog.image.store.moving import move, remove_moved
 from sundog.image.store.store import Store
@@ -28,31 +30,42 @@ def run_killed(operation: Callable[[], object], seconds: float | None, expected:
 
     Returns when all processes that the operation made are gone.
     """
-    alive, held = os.pipe()
     go_read, go_write = os.pipe()
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            os.read(go_read, 1)
-            operation()
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(held)
-    started = time.monotonic()
-    os.write(go_write, b"!")
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    told_read, told_write = os.pipe()
+    middle = os.fork()
+    if not middle:
+        # It outlives all processes of the operation: those whose parents are dead become its own.
+        prctl(PR_SET_CHILD_SUBREAPER, b"", 1)
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                os.read(go_read, 1)
+                operation()
+                status = 0
+            finally:
+                os._exit(status)
+        os.write(told_write, b"%d\n" % child)
+        _, status = os.waitpid(child, 0)
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()
+        os.write(told_write, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os._exit(0)
+    with open(told_read, closefd=False) as told:
+        child = int(told.readline())
+        started = time.monotonic()
+        os.write(go_write, b"!")
+        if seconds is not None:
+            time.sleep(seconds)
+            with suppress(ProcessLookupError):  # it has ended
+                os.kill(child, signal.SIGKILL)
+        status = int(told.readline())
     took = time.monotonic() - started
-    assert os.waitstatus_to_exitcode(status) in (
-        (expected,) if seconds is None else (0, -signal.SIGKILL)
-    )
-    assert os.read(alive, 1) == b""  # its worker has closed the pipe too
-    for fd in (alive, go_read, go_write):
+    os.waitpid(middle, 0)
+    for fd in (go_read, go_write, told_read, told_write):
         os.close(fd)
+    assert status in ((expected,) if seconds is None else (0, -signal.SIGKILL))
     return took
 
 
