@@ -431,6 +431,16 @@ def test_defaults_of_the_configuration(
     assert run(["--nosuch"], "run", "--help").returncode == 0
 
 
+def test_config_tells_each_mistake_once(
+    sundog: Place, configure: Callable[[str], dict[str, str]]
+) -> None:
+    """Parts of Sundog that read the files themselves meet it again."""
+    variables = sundog.environment | configure("run.state = 'here'\nlog.place = 'there'\n")
+    argv = [*command("sundog"), "config", "--check"]
+    told = run_program(argv, check=False, env=variables).stderr
+    assert [told.count(f"{key}: expected") for key in ("run.state", "log.place")] == [1, 1]
+
+
 @pytest.mark.parametrize("user", ["--userns=keep-id", "--userns=host"])
 def test_binds_of_the_configuration(
     sundog: Place, configure: Callable[[str], dict[str, str]], tmp_path: Path, user: str

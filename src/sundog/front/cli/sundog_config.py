@@ -45,7 +45,8 @@ def config(words: Sequence[str], context: Context) -> int:  # noqa: ARG001 - as 
             from sundog.front.cli.config_check import problems  # only for --check
 
             found += problems(holding)
-            for problem in found:
+            # Some of the checks read the files themselves, and meet the same mistakes again.
+            for problem in {problem.message: problem for problem in found}.values():
                 report.error(problem)
             return EXIT_ERROR if found else 0
         for text in holding.warnings:
