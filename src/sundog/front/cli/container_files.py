@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, contextmanager
 
 from sundog.base.kernel.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from sundog.front.podman.container import Container
     from sundog.front.podman.containers import Containers
     from sundog.runtime.container.root import Root
+
+_ENTRY = 10.0  # seconds until a process of a container that runs must let this one in
+_PAUSE = 0.002  # seconds
 
 
 class Place:
@@ -111,14 +115,19 @@ def files_of(
 def _entered(container: Container) -> int:
     """Return a pidfd of a process in a container that lets this one enter its namespaces."""
     container.wait_for_group()
-    for pid in members(container.process.pid):
-        try:
-            process = os.pidfd_open(pid)
-        except OSError:
-            continue
-        if container.is_running:
-            return process
-        os.close(process)
+    due = time.monotonic() + _ENTRY
+    while time.monotonic() < due:
+        for pid in members(container.process.pid):
+            try:
+                process = os.pidfd_open(pid)
+            except OSError:
+                continue
+            if container.is_running:
+                return process
+            os.close(process)
+        if not container.is_running:
+            break
+        time.sleep(_PAUSE)  # its first process lets nobody in before it becomes the command
     raise SundogError(f"{container.name}: none of its processes can be entered")
 
 
