@@ -340,12 +340,15 @@ def test_lies_about_spans(pushed: Lazy, lie: Callable[[list[Any]], None]) -> Non
     pushed.image("pull", "--lazy", name)
     assert pushed.incomplete == 2
     assert seen(pushed.storage, name) in ([], DIGESTS[:1], DIGESTS)
-    for _ in range(2):  # one layer after the other
-        done = pushed.image("pull", name, check=False)
+    refusals = 0
+    # One layer after the other; which comes first, and how often, is a matter of threads.
+    while (done := pushed.image("pull", name, check=False)).returncode:
+        refusals += 1
         assert done.returncode == 1
         assert "its index is not true" in done.stderr
         assert "is not true)" in pushed.image("pull", "--lazy", name).stderr
-    pushed.image("pull", name)
+        assert refusals <= 4
+    assert refusals
     assert seen(pushed.storage, name) == DIGESTS
 
 
