@@ -341,13 +341,14 @@ def test_lies_about_spans(pushed: Lazy, lie: Callable[[list[Any]], None]) -> Non
     assert pushed.incomplete == 2
     assert seen(pushed.storage, name) in ([], DIGESTS[:1], DIGESTS)
     refusals = 0
-    # One layer after the other; which comes first, and how often, is a matter of threads.
+    # A layer's ID has those of the layers below.  So if the upper one is refused first, and then the
+    # lower one comes whole, the upper one begins again under another ID, and is refused again.
     while (done := pushed.image("pull", name, check=False)).returncode:
         refusals += 1
         assert done.returncode == 1
         assert "its index is not true" in done.stderr
         assert "is not true)" in pushed.image("pull", "--lazy", name).stderr
-        assert refusals <= 4
+        assert refusals <= 3
     assert refusals
     assert seen(pushed.storage, name) == DIGESTS
 
