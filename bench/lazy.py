@@ -48,6 +48,8 @@ PROGRAMS: Mapping[str, Sequence[str]] = {
 STARTS = {TRUE: 40, IMPORT: 10, READ_ALL: 3}
 CHUNKED, GZIP = "zstd:chunked", "gzip"
 AND_RUN, LAZY, ON_DEMAND = "pull + run", "--lazy", "--lazy=ondemand"
+RECORDED = "--lazy --record"
+_HOW = (AND_RUN, LAZY, ON_DEMAND, RECORDED)
 PULL, COMPLETED, RANKS_READ = "pull", "pull --lazy, then pull", f"{READ_ALL}, {RANKS} ranks"
 _BUSY = 0.5  # of a core: a link that takes more may be what is measured
 _SLOW_LINK = Path(__file__).parent / "slow_link.py"
@@ -111,6 +113,7 @@ def measure(bench: Bench, results: Results, *, divisor: int = 1) -> None:
             image.make()
             _pushes(bench, image, results)
             image.index()
+            image.record()
             _starts(bench, image, rounds, results)
             _later_starts(bench, image, divisor, results)
 
@@ -160,6 +163,18 @@ class _Image:
         command = [self.ch_image, "index", self.reference(GZIP)]
         self.bench.run(command, self.indexes.environment)
 
+    def record(self) -> None:
+        """Record what `import numpy` reads of each form."""
+        storage = Sundog("sundog", self.bench, self.bench.place / f"recorded-{self.name}")
+        for form in (CHUNKED, GZIP):
+            command = [self.ch_run, LAZY, *self.recording(form), self.reference(form), "--"]
+            self.bench.run([*command, *PROGRAMS[IMPORT]], storage.environment)
+
+    def recording(self, form: str) -> list[str]:
+        """Return the option with the record of this form."""
+        place = self.bench.place / f"{self.name}-{form.replace(':', '-')}.record"
+        return [f"--record={place}"]
+
     def do(self, argv: Sequence[str]) -> None:
         """Run a command where the image was made."""
         self.bench.run(argv, self.storage.environment)
@@ -186,6 +201,9 @@ class _Image:
             scripts[f"{label}, {AND_RUN}"] = f"{pull} && {self.ch_run} {words}"
             for how in (LAZY, ON_DEMAND):
                 scripts[f"{label}, {how}"] = f"{self.ch_run} {how} {words}"
+            if label == IMPORT:
+                recorded = shlex.join([self.ch_run, LAZY, *self.recording(form)])
+                scripts[f"{label}, {RECORDED}"] = f"{recorded} {words}"
         begin = f"{self.ch_image} pull --lazy {reference}"
         rank = f"{self.ch_run} {reference} -- {shlex.join(PROGRAMS[READ_ALL])}"
         scripts[PULL] = pull
@@ -304,7 +322,7 @@ def _tell(
     rows = []
     for (link, form, label), found in median.items():
         program, _, how = label.partition(", ")
-        base = f"{program}, {AND_RUN}" if how in (AND_RUN, LAZY, ON_DEMAND) else PULL
+        base = f"{program}, {AND_RUN}" if how in _HOW else PULL
         cost, size = found.cost, image.size(form)
         rows.append(
             Row((
@@ -359,6 +377,8 @@ def _targets(
     if link == SLOW:
         label = f"{IMPORT}: wall ÷ {AND_RUN}"
         walls.append((label, f"{IMPORT}, {LAZY}", f"{IMPORT}, {AND_RUN}", 0.2))
+        label = f"{IMPORT}: wall with a record ÷ without"
+        walls.append((label, f"{IMPORT}, {RECORDED}", f"{IMPORT}, {LAZY}", 0.7))
     begin = f"{image.name}, {link}"
     for what, label, base, limit in walls:
         if max(found(label).busy, found(base).busy) <= _BUSY:
@@ -374,33 +394,42 @@ def _targets(
 
 
 def _later_starts(bench: Bench, image: _Image, divisor: int, results: Results) -> None:
-    """Start the image once it is here, beside the same as SquashFS."""
+    """Start the image once it is here, and from a shared store, beside the same as SquashFS."""
     storage = Sundog("sundog", bench, bench.place / f"later-{image.name}")
     reference, squashed = image.reference(CHUNKED), bench.place / f"{image.name}.sqfs"
     for lazily in (["--lazy"], []):
         bench.run([image.ch_image, "pull", *lazily, reference], storage.environment)
     convert = [str(bench.programs / "ch-convert"), image.name, str(squashed)]
     image.do(convert)
-    kinds = {"complete": reference, "SquashFS": str(squashed)}
+    shared = bench.place / f"shared-{image.name}"
+    image.do([image.ch_image, "publish", image.name, str(shared)])
+    starts = {
+        "SquashFS": [str(squashed)],
+        "complete": [reference],
+        "shared": [f"--image-store={shared}", image.name],
+    }
+    limits = {"complete": (1.2, 1.2, 1.5), "shared": (1.1, 1.1, 1.1)}
     rows = []
-    for label, limit in ((TRUE, 1.2), (IMPORT, 1.2), (READ_ALL, 1.5)):
-        commands = [[image.ch_run, name, "--", *PROGRAMS[label]] for name in kinds.values()]
+    for number, label in enumerate((TRUE, IMPORT, READ_ALL)):
+        commands = [[image.ch_run, *words, "--", *PROGRAMS[label]] for words in starts.values()]
         rounds = max(1, STARTS[label] // divisor)
         costs = bench.time(commands, rounds=rounds, env=storage.environment)
         rows += [
             Row((label, kind, figure(cost.wall, ".3f"), figure(cost.cpu, ".3f")))
-            for kind, cost in zip(kinds, costs, strict=True)
+            for kind, cost in zip(starts, costs, strict=True)
         ]
-        own, peer = costs
-        begin = f"{image.name} when it is here, {label}"
-        results.target(f"{begin}: CPU ÷ SquashFS", own.cpu / peer.cpu, limit)
-        if label != READ_ALL:
-            results.target(f"{begin}: wall ÷ SquashFS", own.wall / peer.wall, limit)
+        peer = costs[0]
+        for kind, own in zip(limits, costs[1:], strict=True):
+            begin, limit = f"{image.name}, {kind}, {label}", limits[kind][number]
+            results.target(f"{begin}: CPU ÷ SquashFS", own.cpu / peer.cpu, limit)
+            if label != READ_ALL:
+                results.target(f"{begin}: wall ÷ SquashFS", own.wall / peer.wall, limit)
     results.tables.append(
         Table(
             f"Start once the image is here: {image.name}",
-            "As zstd:chunked that came by `pull --lazy` and is complete, and as SquashFS. Medians"
-            " of several rounds in turns, with warm caches; CPU of all processes.",
+            "As SquashFS; as zstd:chunked that came by `pull --lazy` and is complete; and from a"
+            " store into which it was published. Medians of several rounds in turns, with warm"
+            " caches; CPU of all processes.",
             ("program", "image", "wall, s", "CPU, s"),
             rows,
         )
