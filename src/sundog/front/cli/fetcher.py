@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _NAME = b"sundog-fetch"  # as ps(1) shows it
 _DIRECTORY = b"/proc/self/fd/%d"
+_HEAD_START_SECONDS = 0.5
 
 
 class _Server:
@@ -108,7 +109,8 @@ def main() -> NoReturn:
     report = Report()
     channel = Channel(FETCH_CHANNEL)
     server = _Server(channel, report)
-    filling = Filling(server, fills=os.environb.get(LAZY_VARIABLE) != ON_DEMAND)
+    fills = os.environb.get(LAZY_VARIABLE) != ON_DEMAND
+    filling = Filling(server, fills=fills, head_start=_HEAD_START_SECONDS)
 
     @cache
     def session(verify: bool) -> Session:

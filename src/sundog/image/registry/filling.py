@@ -1,13 +1,15 @@
 """Fetch what is not here of layers: first what readers wait for, then all the rest.
 
 Some threads fetch blocks that readers want.  Others fetch long parts, of layer after layer; they
-pause while a reader waits for other bytes.  Before that, they fetch the parts that an earlier start
-has read.
+pause while a reader waits for other bytes, and ask for little at once while a program reads: what
+was asked for comes before what is asked for next.  Before that, they fetch the parts that an earlier
+start has read.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 import threading
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 _URGENT_THREADS = 3
 _FILLING_THREADS = 4
 _RANGE = 32  # blocks that are asked for at once: 8 MiB
+_RANGE_BESIDE_READERS = 2
+_CALM_SECONDS = 1.0  # after the last read
 _PATIENCE_SECONDS = 5.0  # after which the user learns what readers wait for
 _LOOK_SECONDS = 0.5  # between two looks at what other processes do
 _BUSY_SECONDS = 0.05  # between two looks at a block that another process fetches
@@ -63,10 +67,13 @@ _Block = tuple[int, int]  # layer, block
 class Filling:
     """The layers that are added, and the threads that fetch what is not here of them."""
 
-    def __init__(self, listener: Listener, *, fills: bool, attempts: int = 0) -> None:
+    def __init__(
+        self, listener: Listener, *, fills: bool, attempts: int = 0, head_start: float = 0.0
+    ) -> None:
         """Start the threads; without ``fills``, they fetch only what readers want.
 
-        ``attempts`` is how often in a row a layer may fail to come; 0: it never ends.
+        ``attempts`` is how often in a row a layer may fail to come; 0: it never ends.  For the
+        seconds of ``head_start``, readers have the network for themselves.
         """
         self._listener = listener
         self._condition = threading.Condition()  # of all that follows
@@ -79,6 +86,8 @@ class Filling:
         self._whole: set[int] = set()  # layers that come as a whole
         self._ended: set[int] = set()  # layers that are complete, or can't be
         self._fills = fills
+        self._fills_from = time.monotonic() + head_start
+        self._read_at = -math.inf
         self._attempts = attempts
         self._has_told = False
         self._is_over = False
@@ -116,6 +125,7 @@ class Filling:
         This does not wait for the listener, which may be about to want more.
         """
         with self._condition:
+            self._read_at = time.monotonic()
             layer = self._layers.get(number)
             missing = set(layer.here.missing(blocks.start, blocks.stop)) if layer else set()
             for block in blocks:
@@ -302,8 +312,10 @@ class Filling:
             preferred = self._claimed_run(number, blocks)
             if preferred is not None:
                 return number, preferred, False
-        if not self._fills or self._is_over:
+        now = time.monotonic()
+        if not self._fills or self._is_over or now < self._fills_from:
             return None
+        size = _RANGE_BESIDE_READERS if now < self._read_at + _CALM_SECONDS else _RANGE
         for number, layer in self._layers.items():
             if number in self._ended or number in self._whole or layer.is_deleted:
                 continue
@@ -312,7 +324,7 @@ class Filling:
                 self._ended.add(number)
                 return number, range(0), False
             while missing:
-                run = _aligned_run(missing)
+                run = _aligned_run(missing, size)
                 missing = missing[len(run) :]
                 claimed = self._claimed_run(number, run)
                 if claimed is not None:
@@ -470,10 +482,10 @@ def _run(blocks: list[int]) -> range:
     return range(blocks[0], blocks[0] + count)
 
 
-def _aligned_run(blocks: list[int]) -> range:
-    """Return as ``_run``, but to a multiple of _RANGE at most: as in all processes."""
+def _aligned_run(blocks: list[int], size: int) -> range:
+    """Return as ``_run``, but to a multiple of ``size`` at most: as in all processes."""
     run = _run(blocks)
-    return range(run.start, min(run.stop, (run.start // _RANGE + 1) * _RANGE))
+    return range(run.start, min(run.stop, (run.start // size + 1) * size))
 
 
 def _pause(failures: int) -> None:
