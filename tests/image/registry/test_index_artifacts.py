@@ -341,8 +341,8 @@ def test_lies_about_spans(pushed: Lazy, lie: Callable[[list[Any]], None]) -> Non
     assert pushed.incomplete == 2
     assert seen(pushed.storage, name) in ([], DIGESTS[:1], DIGESTS)
     refusals = 0
-    # A layer's ID has those of the layers below.  So if the upper one is refused first, and then the
-    # lower one comes whole, the upper one begins again under another ID, and is refused again.
+    # A layer's ID has those of the layers below.  So if the upper one is refused first, and the
+    # lower one comes whole then, the upper one begins again under another ID: refused again.
     while (done := pushed.image("pull", name, check=False)).returncode:
         refusals += 1
         assert done.returncode == 1

@@ -8,9 +8,12 @@ import resource
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +21,7 @@ from sundog.base.record.lazy_layer import LAZY_BLOCK, HereMap
 from sundog.front.cli.report import Report
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
+from sundog.image.registry import filling as filling_room
 from sundog.image.registry.filling import Filling
 from sundog.image.registry.lazy_layer import LazyLayer
 from sundog.image.registry.lazy_source import LazySource
@@ -441,6 +445,35 @@ def test_a_deleted_layer_comes_no_further(layer: Layer) -> None:
     opened.close()
     assert layer.sent == [(3 * LAZY_BLOCK, 4 * LAZY_BLOCK)]
     assert arrivals.errors == []
+
+
+@pytest.mark.parametrize("reads_at_length", [False, True])
+def test_a_start_has_the_network_for_itself(
+    layer: Layer, monkeypatch: pytest.MonkeyPatch, *, reads_at_length: bool
+) -> None:
+    """The rest begins when readers pause, or when one reads at length."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep)
+    monkeypatch.setattr(filling_room, "time", clock)
+    monkeypatch.setattr(filling_room, "_LONG_READ", 4)
+    session = Session(os.environ, Report(), verify=True, attempts=1)
+    opened = LazyLayer(os.fsencode(layer.place), session)
+    arrivals = Arrivals()
+    filling = Filling(arrivals, fills=True, start=5.0)
+    filling.add(0, opened)
+    for wanted in ([9], [9, 0]):
+        now[0] += 0.4
+        filling.want(0, range(wanted[-1], wanted[-1] + 1))
+        until(partial(wanted.__eq__, arrivals.blocks), "a reader gets what it reads")
+    assert {start // LAZY_BLOCK for start, _ in layer.sent} == {9, 0}
+    if reads_at_length:
+        filling.want(0, range(3, 7))
+    else:
+        now[0] += 0.6
+    until(lambda: layer.is_all_here, "the rest comes")
+    filling.stop()
+    opened.close()
+    assert sum(end - start for start, end in layer.sent) == SIZE
 
 
 def test_a_full_disk(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _NAME = b"sundog-fetch"  # as ps(1) shows it
 _DIRECTORY = b"/proc/self/fd/%d"
-_HEAD_START_SECONDS = 0.5
+_START_SECONDS = 5.0
 
 
 class _Server:
@@ -110,7 +110,7 @@ def main() -> NoReturn:
     channel = Channel(FETCH_CHANNEL)
     server = _Server(channel, report)
     fills = os.environb.get(LAZY_VARIABLE) != ON_DEMAND
-    filling = Filling(server, fills=fills, head_start=_HEAD_START_SECONDS)
+    filling = Filling(server, fills=fills, start=_START_SECONDS)
 
     @cache
     def session(verify: bool) -> Session:

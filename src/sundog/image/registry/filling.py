@@ -1,15 +1,16 @@
 """Fetch what is not here of layers: first what readers wait for, then all the rest.
 
 Some threads fetch blocks that readers want.  Others fetch long parts, of layer after layer; they
-pause while a reader waits for other bytes, and ask for little at once while a program reads: what
-was asked for comes before what is asked for next.  Before that, they fetch the parts that an earlier
-start has read.
+pause while a reader waits for other bytes.  Before that, they fetch the parts that an earlier start
+has read.
+
+A program that starts reads little, and waits for each read, and that waits for all that was asked
+for before.  So the long parts begin when it pauses, or reads at length, or has run for some time.
 """
 
 from __future__ import annotations
 
 import errno
-import math
 import os
 import random
 import threading
@@ -53,10 +54,9 @@ if TYPE_CHECKING:
 _URGENT_THREADS = 3
 _FILLING_THREADS = 4
 _RANGE = 32  # blocks that are asked for at once: 8 MiB
-_RANGE_BESIDE_READERS = 2
-_CALM_SECONDS = 1.0  # after the last read
+_LONG_READ = 12  # blocks that come at once for a reader
 _PATIENCE_SECONDS = 5.0  # after which the user learns what readers wait for
-_LOOK_SECONDS = 0.5  # between two looks at what other processes do
+_LOOK_SECONDS = 0.5  # between two looks at what other processes do, or whether readers pause
 _BUSY_SECONDS = 0.05  # between two looks at a block that another process fetches
 _FIRST_PAUSE, _PAUSE_LIMIT = 0.25, 8.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -68,12 +68,12 @@ class Filling:
     """The layers that are added, and the threads that fetch what is not here of them."""
 
     def __init__(
-        self, listener: Listener, *, fills: bool, attempts: int = 0, head_start: float = 0.0
+        self, listener: Listener, *, fills: bool, attempts: int = 0, start: float = 0.0
     ) -> None:
         """Start the threads; without ``fills``, they fetch only what readers want.
 
-        ``attempts`` is how often in a row a layer may fail to come; 0: it never ends.  For the
-        seconds of ``head_start``, readers have the network for themselves.
+        ``attempts`` is how often in a row a layer may fail to come; 0: it never ends.  ``start``:
+        the seconds in which a program may start.
         """
         self._listener = listener
         self._condition = threading.Condition()  # of all that follows
@@ -86,8 +86,8 @@ class Filling:
         self._whole: set[int] = set()  # layers that come as a whole
         self._ended: set[int] = set()  # layers that are complete, or can't be
         self._fills = fills
-        self._fills_from = time.monotonic() + head_start
-        self._read_at = -math.inf
+        self._read_at = time.monotonic()
+        self._start_until = self._read_at + start
         self._attempts = attempts
         self._has_told = False
         self._is_over = False
@@ -210,6 +210,8 @@ class Filling:
         missing = layer.here.missing(known.start, known.stop)
         absent = {block for block in missing if (number, block) not in self._claimed}
         run = with_ahead(wanted, absent, layer.here.count)
+        if len(run) >= _LONG_READ:
+            self._start_until = 0.0
         if len(run) == len(wanted) or not layer.lock(run.start, len(run)):
             return wanted
         self._claimed.update((number, block) for block in run)
@@ -313,9 +315,9 @@ class Filling:
             if preferred is not None:
                 return number, preferred, False
         now = time.monotonic()
-        if not self._fills or self._is_over or now < self._fills_from:
+        is_start = now < min(self._start_until, self._read_at + _LOOK_SECONDS)
+        if not self._fills or self._is_over or is_start:
             return None
-        size = _RANGE_BESIDE_READERS if now < self._read_at + _CALM_SECONDS else _RANGE
         for number, layer in self._layers.items():
             if number in self._ended or number in self._whole or layer.is_deleted:
                 continue
@@ -324,7 +326,7 @@ class Filling:
                 self._ended.add(number)
                 return number, range(0), False
             while missing:
-                run = _aligned_run(missing, size)
+                run = _aligned_run(missing)
                 missing = missing[len(run) :]
                 claimed = self._claimed_run(number, run)
                 if claimed is not None:
@@ -482,10 +484,10 @@ def _run(blocks: list[int]) -> range:
     return range(blocks[0], blocks[0] + count)
 
 
-def _aligned_run(blocks: list[int], size: int) -> range:
-    """Return as ``_run``, but to a multiple of ``size`` at most: as in all processes."""
+def _aligned_run(blocks: list[int]) -> range:
+    """Return as ``_run``, but to a multiple of _RANGE at most: as in all processes."""
     run = _run(blocks)
-    return range(run.start, min(run.stop, (run.start // size + 1) * size))
+    return range(run.start, min(run.stop, (run.start // _RANGE + 1) * _RANGE))
 
 
 def _pause(failures: int) -> None:
