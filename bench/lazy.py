@@ -19,7 +19,7 @@ from bench.file_system import WHOLE, ext4
 from bench.measure import PYTHON, Cost
 from bench.registry import registry
 from bench.report import Row, Table, figure, ratio
-from bench.tools import Sundog
+from bench.tools import Podman, Sundog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -207,6 +207,9 @@ class _Image:
         begin = f"{self.ch_image} pull --lazy {reference}"
         rank = f"{self.ch_run} {reference} -- {shlex.join(PROGRAMS[READ_ALL])}"
         scripts[PULL] = pull
+        # Its containers need control groups, so that is all of podman that can be measured anywhere.
+        podman = Podman("podman", self.bench, Path("$CH_IMAGE_STORAGE"))
+        scripts["podman's pull"] = " ".join(podman.pulling(reference))
         scripts[COMPLETED] = f"{begin} && {pull}"
         scripts[RANKS_READ] = (
             f'{begin}; ranks=; for i in $(seq {RANKS}); do {rank} & ranks="$ranks $!"; done;'
