@@ -207,7 +207,7 @@ class _Image:
         begin = f"{self.ch_image} pull --lazy {reference}"
         rank = f"{self.ch_run} {reference} -- {shlex.join(PROGRAMS[READ_ALL])}"
         scripts[PULL] = pull
-        # Its containers need control groups, so that is all of podman that can be measured anywhere.
+        # Its containers need control groups: no more of podman can be measured anywhere.
         podman = Podman("podman", self.bench, Path("$CH_IMAGE_STORAGE"))
         scripts["podman's pull"] = " ".join(podman.pulling(reference))
         scripts[COMPLETED] = f"{begin} && {pull}"
