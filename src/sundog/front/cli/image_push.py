@@ -39,7 +39,14 @@ def run(arguments: PushArguments, report: Report) -> int:
                     store, arguments.image, reference, platform=platform, warn=report.warning
                 ),
             )
-        digest = push_images(store, session, images, remote, packing=packing, report=report)
+        first = None
+        if arguments.first is not None:
+            from sundog.image.transfer.first_files import first_files  # few pushes have it
+
+            first = first_files(store, arguments.first, reference, images, report)
+        digest = push_images(
+            store, session, images, remote, packing=packing, report=report, first=first
+        )
     report.info("done")
     print_line(str(digest))
     return 0
