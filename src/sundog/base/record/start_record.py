@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 STARTS = b"starts"
 STARTS_LIMIT = 256  # records in ``starts``; the oldest ones go
-START_LIMIT = 1 << 18  # bytes of a record
+_START_LIMIT = 1 << 18  # bytes of a record
 RECORDED_BLOCKS = 4096  # in a record: what a start reads after 1 GiB comes as all the rest
 _HEAD = b"sundog start 1"
 _DIGITS = 10  # of a number of a block
@@ -64,10 +64,10 @@ def read_start(directory: int, name: bytes) -> dict[bytes, list[int]]:
         if fd < 0:
             return {}
         with Closing(fd):
-            data = os.pread(fd, START_LIMIT + 1, 0)
+            data = os.pread(fd, _START_LIMIT + 1, 0)
     except OSError:
         return {}
-    return unpack_start(data) if len(data) <= START_LIMIT else {}
+    return unpack_start(data) if len(data) <= _START_LIMIT else {}
 
 
 def unpack_start(data: bytes) -> dict[bytes, list[int]]:
