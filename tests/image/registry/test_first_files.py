@@ -168,6 +168,29 @@ def test_from_a_record(lazy: Lazy, tmp_path: Path, source: str, is_complete: boo
 
 
 @pytest.mark.usefixtures("subreaper")
+@pytest.mark.parametrize("form", ["gzip", "zstd:chunked"])
+def test_from_a_record_of_another_form(lazy: Lazy, made: Path, tmp_path: Path, form: str) -> None:
+    name, record, wanted = f"{lazy.name}:other", f"{tmp_path}/record", READ[:4]
+    runner("ch-image", made)("push", f"--compression={form}", "app", name)
+    if form == "gzip":
+        lazy.image("index", name)
+    lazy.image("pull", "--lazy", name)
+    run = runner("ch-run", lazy.storage)
+    printed = run(f"--record={record}", name, "--", "sha256sum", *wanted).stdout
+    end()
+    lazy.image(*PUSH, f"--first={record}", name, f"{lazy.name}:second")
+    end()
+    names = order(lazy, "second")
+    front = {f"/{name}" for name in names[: names.index(LANDMARK.decode())]}
+    assert {*wanted} <= front
+    assert not {*READ[6:]} & front
+    other = fresh(lazy, "second")
+    assert other.run("sha256sum", *wanted) == printed
+    end()
+    assert len(other.sent) <= 2
+
+
+@pytest.mark.usefixtures("subreaper")
 @pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.REGTYPE])
 def test_what_is_no_landmark(
     *,

@@ -336,7 +336,9 @@ def layout_of(lazy: Lazy, place: Path) -> str:
     layout = place / "layout"
     (layout / "blobs/sha256").mkdir(parents=True)
     media_type, manifest = lazy.registry.manifests["r", "gzip"]
-    for blob in (*lazy.registry.blobs.values(), manifest):
+    document = json.loads(manifest)
+    parts = [part["digest"] for part in (document["config"], *document["layers"])]
+    for blob in (*(lazy.registry.blobs["r", digest] for digest in parts), manifest):
         (layout / "blobs/sha256" / hashlib.sha256(blob).hexdigest()).write_bytes(blob)
     entry = Descriptor(media_type, Digest.of(manifest), len(manifest))
     index = {"schemaVersion": 2, "manifests": [entry.to_json()]}
