@@ -156,7 +156,7 @@ def test_from_a_record(lazy: Lazy, tmp_path: Path, source: str, is_complete: boo
     if is_complete:
         lazy.image("pull", lazy.name)
     lazy.image(*PUSH, f"--first={source}", lazy.name, f"{lazy.name}:second")
-    end()
+    assert lazy.incomplete == 0  # what leaves in another tar was checked
     other = fresh(lazy, "second")
     assert read(other) == printed
     assert len(other.sent) <= count / 3
@@ -342,6 +342,19 @@ def test_a_record_of_more_than_the_image_has(lazy: Lazy, tmp_path: Path) -> None
     done = lazy.image(*words, check=False)
     assert f"the records in storage have nothing of {lazy.name}" in refused(done)
     end()
+
+
+def test_an_image_that_stays_in_a_layout(lazy: Lazy, made: Path, tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    words = ("save", "--compression=estargz", "--format=oci-dir", "-o", layout, "app")
+    runner("ch-image", made)(*words)
+    assert runner("ch-run", lazy.storage)("--lazy", f"oci:{layout}", "--", "true").stdout == ""
+    (line,) = (line for line in lazy.image("list", "-l").stdout.splitlines() if "in place" in line)
+    (tmp_path / "list").write_text(READ[0])
+    words = (*PUSH, f"--first={tmp_path}/list", line.split()[0], f"{lazy.name}:2")
+    done = lazy.image(*words, check=False)
+    assert f"stays in {layout}, and was not checked" in refused(done)
+    assert f"hint: put the image into storage: ch-image load {layout}" in done.stderr
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none", "zstd:chunked"])

@@ -46,7 +46,8 @@ def first_files(
 ) -> FirstFiles:
     """Return the files that come first in the layers of ``images``, which are called ``name``.
 
-    ``source`` is a file, or KEPT.  Raises UsageError if nothing in it is of these images.
+    ``source`` is a file, or KEPT.  Raises UsageError if nothing in it is of these images, or if a
+    layer with such files stays in a layout.
     """
     if source == KEPT:
         layers = {layer.encode() for image in images for layer in image.layers}
@@ -71,6 +72,14 @@ def first_files(
             f"--first: {what} of {name} as it is in storage",
             f"list paths in a file, or record a start: ch-image pull --lazy {name}",
         )
+    for layer in (layer for layer, paths in found.items() if paths):
+        absent = store.layers.absent(layer)
+        if absent is not None and absent.layout:
+            layout = os.fsdecode(absent.layout)
+            raise UsageError(
+                f"--first: a layer of {name} stays in {layout}, and was not checked",
+                f"put the image into storage: ch-image load {layout}",
+            )
     report.info(f"first:           {count:,} files in {sum(map(bool, found.values()))} layers")
     return found
 

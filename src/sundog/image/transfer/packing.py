@@ -17,7 +17,7 @@ from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
-from sundog.image.store.layer_info import LayerBlob
+from sundog.image.store.layer_info import FIRST_MARK, LayerBlob
 from sundog.image.store.shown_trees import see
 from sundog.image.transfer.documents import stays_where_it_is
 from sundog.runtime.process.watch import WATCH
@@ -73,7 +73,7 @@ class Packing:
         if self.first is None:
             return name
         paths = hashlib.sha256(b"\0".join(self.first))
-        return f"{name}, first {paths.hexdigest()}"
+        return f"{name}{FIRST_MARK}{paths.hexdigest()}"
 
     def takes(self, blob: LayerBlob) -> bool:
         """Tell whether a layer that this packs may leave as ``blob``."""
