@@ -346,8 +346,8 @@ def test_a_record_of_more_than_the_image_has(lazy: Lazy, tmp_path: Path) -> None
 
 def test_an_image_that_stays_in_a_layout(lazy: Lazy, made: Path, tmp_path: Path) -> None:
     layout = tmp_path / "layout"
-    words = ("save", "--compression=estargz", "--format=oci-dir", "-o", layout, "app")
-    runner("ch-image", made)(*words)
+    image = runner("ch-image", made)
+    image("save", "--compression=estargz", "--format=oci-dir", "-o", layout, "app")
     assert runner("ch-run", lazy.storage)("--lazy", f"oci:{layout}", "--", "true").stdout == ""
     (line,) = (line for line in lazy.image("list", "-l").stdout.splitlines() if "in place" in line)
     (tmp_path / "list").write_text(READ[0])
