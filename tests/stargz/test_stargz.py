@@ -25,7 +25,9 @@ WAYS = {
     "zstd": ("convert", "--oci", "--zstdchunked"),
     "optimized": ("optimize", "--oci", "--no-optimize"),
 }
-LANDMARK = ".no.prefetch.landmark"
+LANDMARKS = (".no.prefetch.landmark", ".prefetch.landmark")
+# Names in several layers, one of them a hard link.
+FIRST = "/noise\n/d/again\n/d/b\n/a\n/bin/busybox\n"
 
 
 def ctr(daemons: Daemons, *words: str) -> Completed:
@@ -60,6 +62,7 @@ def test_images_of_ctr_remote(
         assert differences_when_lazy(target, tmp_path / name, times=False) == [], name
 
 
+@pytest.mark.parametrize("first", ["", FIRST])
 def test_the_snapshotter_reads_what_we_push(
     *,
     daemons: Daemons,
@@ -68,14 +71,17 @@ def test_the_snapshotter_reads_what_we_push(
     built: Path,
     tmp_path: Path,
     root_helper: RootHelper,
+    first: str,
 ) -> None:
     """It shows the tree that Sundog writes itself, and containerd fetches no layer."""
-    source = f"{registry}/ours:1"
-    run_ch_image("push", "--compression=estargz", "img", source)
+    source = f"{registry}/ours:{len(first)}"
+    (tmp_path / "first").write_text(first)
+    words = [f"--first={tmp_path}/first"] if first else []
+    run_ch_image("push", "--compression=estargz", *words, "img", source)
     archive = tmp_path / "stargz.tar"
     answer = root_helper.ask("show-with-stargz", source=source)
     archive.write_bytes(base64.b64decode(answer["tar"]))
-    assert tree_of(archive) == tree_of(built, hidden=(*OF_ONE, LANDMARK))
+    assert tree_of(archive) == tree_of(built, hidden=(*OF_ONE, *LANDMARKS))
     manifest = json.loads(run_ch_image("inspect", "--remote", source).stdout)
     kept = ctr(daemons, "content", "ls", "-q").stdout.split()
     assert manifest["config"]["digest"] in kept

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sundog.base.record.chunk_table import ChunkTableWriter
+from sundog.base.record.chunk_table import STARGZ_NAME, ChunkTableWriter
 from sundog.image.layer.blob_check import check_blob_layer
-from sundog.image.layer.blob_tables import CHUNKED_PLACE, CHUNKED_SPLIT, STARGZ_NAME, read_table
+from sundog.image.layer.blob_tables import CHUNKED_PLACE, CHUNKED_SPLIT, read_table
 from sundog.image.layer.compressing import ESTARGZ, ZSTD_CHUNKED
 from sundog.image.layer.compression import open_decompressed, zstd_decompressor
 from sundog.image.layer.piecewise import CHUNK_SIZE, piecewise_writer

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sundog.base.record.chunk_table import LANDMARK, NO_LANDMARK, STARGZ_NAME
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import ArchiveError
 from sundog.image.layer.remove import remove_tree
@@ -110,18 +111,76 @@ def test_python_reads_it(tree: bytes) -> None:
     assert ("long-\udcfc" + "\udcff" * 120) in members
 
 
+FIRST = (b"d/h", b"opaque/new", b"l2", b"fifo", b"none", b"l/x", b"d/f/x", b"d/f", b"d", LANDMARK)
+FIRST_NAMES = """\
+./ .wh.gone-too d/ d/.wh.gone d/h opaque/ opaque/.wh..wh..opq opaque/new l2 fifo d/f
+.prefetch.landmark"""
+
+
+def test_files_that_come_first(place: bytes) -> None:
+    """Directories with their marks come before them, and links after the first name."""
+
+    def work() -> None:
+        trees = [place + b"/1", place + b"/2"]
+        for tree in trees:
+            os.mkdir(tree)
+        owners = unpack(archive(*ENTRIES), trees[0]).owners
+        data = written(trees[0], owners, first=FIRST)
+        with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as tar:
+            members = [(info.name + "/" * info.isdir(), info) for info in tar]
+        names = [name for name, _ in members]
+        assert names[: len(FIRST_NAMES.split())] == FIRST_NAMES.split()
+        assert len(names) == len(set(names))
+        links = {info.name: info.linkname for _, info in members if info.islnk()}
+        assert links == {"d/f": "d/h", "d/a-link-before": "d/h", "l": "l2", "null2": "null"}
+        (landmark,) = (info for name, info in members if name == os.fsdecode(LANDMARK))
+        assert data[landmark.offset_data : landmark.offset_data + landmark.size] == b"\x0f"
+        result = unpack(io.BytesIO(data), trees[1])
+        assert result.owners == owners
+        found = look(trees[1])
+        del found[LANDMARK]
+        assert found == look(trees[0])
+        # What an archive brought that was made so before is not there twice.
+        before = os.stat(trees[1]).st_mtime_ns
+        with open(os.path.join(trees[1], STARGZ_NAME), "xb"):
+            os.utime(trees[1], ns=(before, before))
+        assert written(trees[1], result.owners, first=FIRST) == data
+
+    in_namespace(work)
+
+
+def test_no_file_comes_first(tree: bytes) -> None:
+    owners = unpack(archive(*ENTRIES), tree).owners
+    for first in ((), (b"none", b"d/none/x")):
+        data = written(tree, owners, first=first)
+        with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as tar:
+            names = [info.name for info in tar]
+        assert names[:3] == [".", ".wh.gone-too", os.fsdecode(NO_LANDMARK)]
+        assert os.fsdecode(LANDMARK) not in names
+        assert len(names) == len(set(names))
+    os.mkdir(os.path.join(tree, LANDMARK))
+    with pytest.raises(ArchiveError, match="is a directory"):
+        written(tree, owners, first=())
+
+
+@pytest.mark.parametrize("first", [None, (b"umlaut-\xfc\xff", b"d/h", b"opaque", b"l2")])
 @pytest.mark.parametrize("program", ["tar", "bsdtar"])
-def test_other_programs_extract_the_same(program: str, place: bytes) -> None:
+def test_other_programs_extract_the_same(
+    program: str, place: bytes, first: tuple[bytes, ...] | None
+) -> None:
     ordinary = [e for e in ENTRIES if ".wh." not in str(e.name) and e.kind not in "cb"]
     ordinary = [e for e in ordinary if e.link != "null" and "security" not in str(e.pax)]
     tree, reference = place + b"/tree", place + b"/reference"
     os.mkdir(tree)
     os.mkdir(reference)
     result = unpack(archive(*ordinary), tree)
-    data = written(tree, result.owners)
+    data = written(tree, result.owners, first=first)
     options = ["--no-same-owner", "-xpf", "-"]
+    if program == "tar" and first:  # which sets times when another directory follows
+        options.insert(0, "--delay-directory-restore")
     subprocess.run([program, *options], cwd=reference, input=data, check=True)
     expected, found = look(tree), look(reference)
+    assert (found.pop(LANDMARK, None) is None) == (first is None)
     for path in (b"", b"user"):  # the program extracts xattrs only on request
         del expected[path], found[path]
     if program == "bsdtar":  # it drops set-id bits of another owner
@@ -372,8 +431,10 @@ def make(tree: bytes, wanted: list[Wanted]) -> OwnersManifest:
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(WANTED, max_size=8))
-def test_arbitrary_layers_come_back(wanted: list[Wanted]) -> None:
+@given(st.lists(WANTED, max_size=8), st.one_of(st.none(), st.integers(0, 8)))
+def test_arbitrary_layers_come_back(wanted: list[Wanted], count: int | None) -> None:
+    first = None if count is None else [want.path for want in wanted[::-1][:count]]
+
     def work() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             place = os.fsencode(scratch)
@@ -381,11 +442,14 @@ def test_arbitrary_layers_come_back(wanted: list[Wanted]) -> None:
             os.mkdir(tree)
             os.mkdir(again)
             owners = make(tree, wanted)
-            data = written(tree, owners)
+            data = written(tree, owners, first=first)
             result = unpack(io.BytesIO(data), again)
             assert result.owners == owners
-            assert look(again) == look(tree)
-            assert written(again, result.owners) == data
+            found = look(again)
+            marks = [found.pop(name, None) for name in (LANDMARK, NO_LANDMARK)]
+            assert marks.count(None) == 1 + (first is None)
+            assert found == look(tree)
+            assert written(again, result.owners, first=first) == data
             remove_tree(place)
             os.mkdir(place)
 

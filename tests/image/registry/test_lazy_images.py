@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import random
@@ -10,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import pytest
 from sundog.base.record.chunk_table import ChunkTable
 from sundog.base.record.span_table import SPAN, SPANS_HEAD, SpanTable
 from sundog.image.layer.blob_tables import unpacked_frame
-from sundog.image.layer.compressing import ZstdFrames
+from sundog.image.layer.compressing import ESTARGZ, ZstdFrames
+from sundog.image.layer.piecewise import piecewise_writer
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
@@ -52,7 +54,24 @@ def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> InProce
     blobs = [gzip.compress(tar.read_bytes(), 1, mtime=0) for tar in tars]
     gzips = [(Descriptor(OCI_LAYER_GZIP, Digest.of(blob), len(blob)), blob) for blob in blobs]
     publish(registry, "gzip", tars, gzips)
+    stargz = [estargz(tar.read_bytes()) for tar in tars]
+    publish(
+        registry, "estargz", [], [each[:2] for each in stargz], [diff_id for *_, diff_id in stargz]
+    )
     return registry
+
+
+def estargz(tar: bytes) -> tuple[Descriptor, bytes, str]:
+    """Return a layer as eStargz: its descriptor, blob and diff_id."""
+    out = io.BytesIO()
+    writer = piecewise_writer(out, ESTARGZ)
+    assert writer is not None
+    contents = tar.rstrip(b"\0")
+    writer.write(contents + bytes(-len(contents) % 512 + 1024))  # as ``tar_writer`` ends it
+    writer.finish()
+    blob = out.getvalue()
+    described = Descriptor(OCI_LAYER_GZIP, Digest.of(blob), len(blob), writer.annotations)
+    return described, blob, writer.diff_id
 
 
 def publish(
@@ -60,16 +79,17 @@ def publish(
     tag: str,
     tars: list[Path],
     layers: list[tuple[Descriptor, bytes]],
+    diff_ids: Sequence[str] = (),
 ) -> None:
-    """Put an image into a registry, whose layers are ``tars``, as blobs."""
+    """Put an image into a registry, whose layers are ``tars``, as blobs; else with ``diff_ids``."""
     for descriptor, blob in layers:
         registry.blobs["r", str(descriptor.digest)] = blob
-    diff_ids = [f"sha256:{hashlib.sha256(tar.read_bytes()).hexdigest()}" for tar in tars]
+    diff_ids = diff_ids or [str(Digest.of(tar.read_bytes())) for tar in tars]
     config = {
         "architecture": os.uname().machine.replace("x86_64", "amd64").replace("aarch64", "arm64"),
         "os": "linux",
         "config": {"Cmd": ["/bin/cat", "/d/top"]},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "rootfs": {"type": "layers", "diff_ids": [*diff_ids]},
     }
     content = json.dumps(config).encode()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -262,6 +282,16 @@ def test_a_gzip_with_an_index(lazy: Lazy) -> None:
     assert not [*lazy.storage.glob("gzip-indexes/*")]
 
 
+def test_an_estargz(lazy: Lazy, tmp_path: Path) -> None:
+    name = f"{lazy.name}:estargz"
+    lazy.image("pull", "--lazy", name, lazy.name)
+    assert lazy.incomplete == 2
+    assert lazy.run("cat", "/d/top", CH_RUN_LAZY="ondemand") == "top"
+    lazy.image("pull", name, lazy.name)
+    assert lazy.incomplete == 0
+    check_published(lazy, tmp_path / "shared", "estargz", "chunks")
+
+
 def check_published(lazy: Lazy, shared: Path, tag: str, table: str) -> None:
     """Publish the image; check what others do with layers that are blobs."""
     lazy.image("publish", "--as=app", lazy.name, shared)
@@ -306,7 +336,9 @@ def layout_of(lazy: Lazy, place: Path) -> str:
     layout = place / "layout"
     (layout / "blobs/sha256").mkdir(parents=True)
     media_type, manifest = lazy.registry.manifests["r", "gzip"]
-    for blob in (*lazy.registry.blobs.values(), manifest):
+    document = json.loads(manifest)
+    parts = [part["digest"] for part in (document["config"], *document["layers"])]
+    for blob in (*(lazy.registry.blobs["r", digest] for digest in parts), manifest):
         (layout / "blobs/sha256" / hashlib.sha256(blob).hexdigest()).write_bytes(blob)
     entry = Descriptor(media_type, Digest.of(manifest), len(manifest))
     index = {"schemaVersion": 2, "manifests": [entry.to_json()]}

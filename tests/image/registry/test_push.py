@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sundog.base.record.chunk_table import LANDMARK, NO_LANDMARK
 from sundog.image.layer.blob_check import check_blob_layer
 from sundog.image.layer.blob_tables import table_digest
 from tests.conftest import command
 from tests.image.convert.blobs import layers_of
 from tests.image.convert.formats import CAPABILITY
 from tests.image.registry.servers import InProcessRegistry, Refuse
-from tests.image.seen import STEPS, tree_of
+from tests.image.seen import OF_ONE, STEPS, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -225,7 +226,14 @@ def test_compression(
     assert again == seen["Digest"]
 
 
-@pytest.mark.parametrize("compression", ["zstd:chunked", "estargz"])
+@pytest.mark.parametrize(
+    ("compression", "first"),
+    [
+        ("zstd:chunked", ""),
+        ("estargz", ""),
+        ("estargz", "/noise\n/d/again\n/d/b\n/bin/busybox\n"),
+    ],
+)
 def test_podman_fetches_parts(
     *,
     busybox_tar: Path,
@@ -234,6 +242,7 @@ def test_podman_fetches_parts(
     registry: str,
     root_helper: RootHelper,
     compression: str,
+    first: str,
 ) -> None:
     """It makes no layer of the whole blob, and has the tree that Sundog writes itself.
 
@@ -248,11 +257,16 @@ def test_podman_fetches_parts(
         tar.addfile(with_xattrs)
     run_ch_image("import", base, "base")
     build(run_ch_image, tmp_path, STEPS, "img", "--force=notify", f"--output=type=tar,dest={out}")
-    source = f"{registry}/parts/{compression.replace(':', '-')}:1"
-    push(run_ch_image, "--compression", compression, "img", source)
+    source = f"{registry}/parts/{compression.replace(':', '-')}:{len(first)}"
+    words = ["--compression", compression, "img", source]
+    if first:
+        (tmp_path / "first").write_text(first)
+        words.append(f"--first={tmp_path}/first")
+    push(run_ch_image, *words)
     answer = root_helper.ask("pull-in-parts", source=source)
     (tmp_path / "podman.tar").write_bytes(base64.b64decode(answer["tar"]))
-    assert tree_of(tmp_path / "podman.tar") == tree_of(out)
+    marks = (LANDMARK.decode(), NO_LANDMARK.decode())
+    assert tree_of(tmp_path / "podman.tar", hidden=(*OF_ONE, *marks)) == tree_of(out)
     seen = json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{source}"))
     assert len(seen["Layers"]) == 4
     assert sorted(answer["in-parts"]) == sorted(seen["Layers"])

@@ -1,6 +1,7 @@
 """The outside of an image: its documents, history, times and media types."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ from sundog.image.oci.media_types import (
     OCI_LAYER_ZSTD,
 )
 from sundog.image.oci.platform import Platform
-from sundog.image.store.layer_info import LayerBlob
+from sundog.image.store.layer_info import LayerBlob, LayerInfo
 from sundog.image.transfer.documents import leaving_image, stays_where_it_is
 from sundog.image.transfer.packing import Packing
 
@@ -117,6 +118,19 @@ def test_packing_that_is_asked_for() -> None:
     assert Packing.choose("zstd", {"SOURCE_DATE_EPOCH": "12"}) == Packing("zstd", 12)
     assert Packing.choose("none", {}).made == "none"
     assert Packing("gzip").made != Packing("gzip", 1).made != Packing("zstd", 1).made
+    ways = [Packing("estargz", first=each) for each in (None, (), (b"a", b"b"), (b"ab",))]
+    made = [way.made for way in ways]
+    assert len({*made}) == len(made)
+    # A layer that came leaves as it came, unless it has files that come first.
+    came, foreign = blob(), blob(FOREIGN, urls=("https://elsewhere.example/x",))
+    assert [way.takes(came) for way in ways] == [True, True, False, False]
+    assert all(way.takes(foreign) for way in ways)
+    info = LayerInfo()
+    for way in made:
+        digest = Digest.of(way.encode())
+        descriptor = replace(came.descriptor, digest=digest)
+        info = info.with_blob(replace(came, descriptor=descriptor, made=way))
+    assert [known.made for known in info.blobs] == [made[0], made[-1]]  # the latest list
     for compression, epoch in (("lzma", ""), ("gzip", "-1"), ("gzip", "1.5"), ("gzip", "9" * 12)):
         with pytest.raises(UsageError):
             Packing.choose(compression, {"SOURCE_DATE_EPOCH": epoch})

@@ -40,6 +40,9 @@ _KIND, _KIND_AT = Struct("<Q"), 16  # in the head
 _CHECKED = 1 << 8
 ZSTD_FRAMES, GZIP_MEMBERS, GZIP_SPANS = range(3)
 _KINDS = (ZSTD_FRAMES, GZIP_MEMBERS)  # ``span_table`` has the third
+# Files of an eStargz: its table, the end of what comes first, the mark that nothing does.
+STARGZ_NAME = b"stargz.index.json"
+LANDMARK, NO_LANDMARK = b".prefetch.landmark", b".no.prefetch.landmark"
 CHUNK_LIMIT = 64 << 20  # bytes of a chunk, or of a piece: they are unpacked in memory
 HOLE_LIMIT = (1 << 32) - 1  # bytes of a chunk of zeros
 

@@ -10,7 +10,11 @@ as always, and nothing else happens.
 
 from __future__ import annotations
 
+import os
 from binascii import crc32
+
+from sundog.base.kernel.files import Closing, open_regular
+from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 STARTS = b"starts"
 STARTS_LIMIT = 256  # records in ``starts``; the oldest ones go
-START_LIMIT = 1 << 18  # bytes of a record
+_START_LIMIT = 1 << 18  # bytes of a record
 RECORDED_BLOCKS = 4096  # in a record: what a start reads after 1 GiB comes as all the rest
 _HEAD = b"sundog start 1"
 _DIGITS = 10  # of a number of a block
@@ -46,6 +50,24 @@ def pack_start(read: Mapping[bytes, Iterable[int]]) -> bytes:
         words = [b"%d" % one if one == end else b"%d-%d" % (one, end) for one, end in runs]
         lines.append(b" ".join([layer, *words]))
     return b"\n".join([*lines, b""])
+
+
+def is_start(data: bytes) -> bool:
+    """Tell whether ``data`` begins as a record of any version."""
+    return data.startswith(_HEAD[:-1])
+
+
+def read_start(directory: int, name: bytes) -> dict[bytes, list[int]]:
+    """Return the blocks by layer of a record in an open directory; none if they can't be known."""
+    try:
+        fd = open_regular(directory, name, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        if fd < 0:
+            return {}
+        with Closing(fd):
+            data = os.pread(fd, _START_LIMIT + 1, 0)
+    except OSError:
+        return {}
+    return unpack_start(data) if len(data) <= _START_LIMIT else {}
 
 
 def unpack_start(data: bytes) -> dict[bytes, list[int]]:

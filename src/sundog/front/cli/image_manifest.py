@@ -222,7 +222,7 @@ def _push(arguments: ManifestArguments, report: Report) -> int:
 
     _no_more(arguments, 1)
     destination = arguments.images[0].removeprefix(_TRANSPORT) if arguments.images else None
-    words = {"reference": arguments.name, "destination": destination, "image": None}
+    words = {"reference": arguments.name, "destination": destination, "image": None, "first": None}
     return push(PushArguments(**{**vars(arguments), **words}), report)
 
 

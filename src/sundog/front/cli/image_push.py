@@ -39,7 +39,19 @@ def run(arguments: PushArguments, report: Report) -> int:
                     store, arguments.image, reference, platform=platform, warn=report.warning
                 ),
             )
-        digest = push_images(store, session, images, remote, packing=packing, report=report)
+        first = None
+        if arguments.first is not None:
+            # Few pushes have it.
+            from sundog.image.registry.completion import complete_layers
+            from sundog.image.transfer.first_files import first_files
+
+            first = first_files(store, arguments.first, reference, images, report)
+            # Their contents leave in another tar, so they are checked first.
+            changed = [layer for layer, paths in first.items() if paths]
+            complete_layers(store, session, changed, report)
+        digest = push_images(
+            store, session, images, remote, packing=packing, report=report, first=first
+        )
     report.info("done")
     print_line(str(digest))
     return 0

@@ -104,7 +104,21 @@ class PushArguments(ImageArguments):
         "--image", "DIR", "push this directory instead, as one layer, to IMAGE"
     )
     compression: str = _COMPRESSION
+    first: str | None = option(
+        "--first",
+        "FILE",
+        "for --compression=estargz: put the files first that FILE lists, by ch-run --record or by "
+        "path; kept: those of all records in storage",
+    )
     _compress = _COMPRESS
+
+    def check(self) -> None:
+        """Raise UsageError for words that do not fit together."""
+        super().check()
+        if self.first is not None and self.compression != "estargz":
+            raise UsageError(
+                "--first: only eStargz has a mark for what comes first", "--compression=estargz"
+            )
 
 
 class SaveArguments(ImageArguments):

@@ -14,7 +14,7 @@ import zlib
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from sundog.base.record.chunk_table import GZIP_MEMBERS, ZSTD_FRAMES
+from sundog.base.record.chunk_table import GZIP_MEMBERS, STARGZ_NAME, ZSTD_FRAMES
 from sundog.errors import ArchiveError
 from sundog.image.layer.compression import zstd_decompressor
 from sundog.image.layer.header import BLOCK
@@ -38,7 +38,6 @@ CHUNKED_DIGEST, CHUNKED_PLACE = CHUNKED + _DIGEST, CHUNKED + _PLACE
 CHUNKED_SPLIT = f"{CHUNKED}tarsplit-position"
 STARGZ_DIGEST = "containerd.io/snapshot/stargz/toc.digest"
 STARGZ_SIZE = "io.containers.estargz.uncompressed-size"
-STARGZ_NAME = b"stargz.index.json"
 _STARGZ_FOOTER, _STARGZ_MAGIC = 51, b"STARGZ"
 _FOOTER_FIELD = slice(16, 32)  # the place of the table, in hexadecimal
 _CHUNKED_TYPE = 1

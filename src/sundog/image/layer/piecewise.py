@@ -12,13 +12,13 @@ import hashlib
 import struct
 from typing import BinaryIO, Protocol
 
+from sundog.base.record.chunk_table import STARGZ_NAME
 from sundog.errors import ArchiveError
 from sundog.image.layer.blob_tables import (
     CHUNKED_DIGEST,
     CHUNKED_PLACE,
     CHUNKED_SPLIT,
     STARGZ_DIGEST,
-    STARGZ_NAME,
     STARGZ_SIZE,
 )
 from sundog.image.layer.compressing import ESTARGZ, ZSTD_CHUNKED, GzipMembers, ZstdFrames

@@ -4,14 +4,20 @@ Owners, devices and attributes come from the manifest where the inodes lack them
 only from the manifest.  Directories are in order of path.  In each, whiteouts come first, as the
 OCI image specification requires (layer.md, "Whiteouts").  Sockets are left out: tar has no type for
 them.
+
+Files that are to come first do, each behind the directories above it.  A landmark follows them
+(stargz-snapshotter, "eStargz", "Prioritized Files and Landmark Files").
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 
+from sundog.base.record.chunk_table import LANDMARK, NO_LANDMARK, STARGZ_NAME
 from sundog.base.record.owners import OwnerRecord
+from sundog.errors import ArchiveError
 from sundog.image.layer.below import kind_of
 from sundog.image.layer.bytecode import finder
 from sundog.image.layer.directories import Directories
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
     from sundog.image.layer.bytecode import Find
     from sundog.image.layer.tar_writer import Sink
 
+_OF_STARGZ = (STARGZ_NAME, LANDMARK, NO_LANDMARK)
+_LANDMARK_DATA = b"\x0f"
+
 
 def write_tar(
     out: Sink,
@@ -37,26 +46,35 @@ def write_tar(
     mtime_clamp: int | None = None,
     zeros: int = ZEROS_WRITTEN,
     below: Sequence[bytes] = (),
+    first: Sequence[bytes] | None = None,
 ) -> str:
     """Write the layer in ``tree`` to ``out`` and return the archive's digest, ``sha256:HEX``.
 
     A file whose record is a guess loses its set-id bits, since it may be anybody's.  No member is
     younger than ``mtime_clamp``, in seconds since 1970.  At most ``zeros`` bytes of holes are
     written as zeros.  ``below`` are the trees of the layers below, the topmost first: sources of
-    byte code may be there.  Raises OSError, and ArchiveError for what an archive cannot hold: a
+    byte code may be there.  The files ``first`` that are here come first, and then a landmark;
+    None: there is no landmark.  Raises OSError, and ArchiveError for what an archive cannot hold: a
     name that would mean a whiteout, or a file of too many holes.
     """
     archive = TarWriter(out, mtime_clamp, zeros)
-    write_layer(archive, tree, owners, below)
+    write_layer(archive, tree, owners, below, first)
     return archive.end()
 
 
 def write_layer(
-    archive: TarWriter, tree: bytes, owners: OwnersManifest, below: Sequence[bytes] = ()
+    archive: TarWriter,
+    tree: bytes,
+    owners: OwnersManifest,
+    below: Sequence[bytes] = (),
+    first: Sequence[bytes] | None = None,
 ) -> None:
     """Write the members of the layer in ``tree`` to ``archive``, as ``write_tar`` does."""
     with Directories(tree) as directories:
-        _LayerWriter(archive, directories, owners, finder([tree, *below])).write()
+        writer = _LayerWriter(archive, directories, owners, finder([tree, *below]))
+        if first is not None:
+            writer.write_first(first)
+        writer.write()
 
 
 class _LayerWriter:
@@ -74,21 +92,68 @@ class _LayerWriter:
         self._directories = directories
         self._owners = owners
         self._linked: dict[int, bytes] = {}  # inodes with several names → the first name
+        self._written: set[bytes] = set()  # paths that came first
+        self._hidden: dict[bytes, list[bytes]] = {}  # directory → the names of its whiteouts
+        for path in sorted(path for path, record in owners.items() if record.kind == "w"):
+            parent, _, name = path.rpartition(b"/")
+            self._hidden.setdefault(parent, []).append(WHITEOUT + name)
+
+    def write_first(self, first: Sequence[bytes]) -> None:
+        """Write those of ``first`` that are here, and a landmark."""
+        root = self._directories.open(b"")
+        for name in _OF_STARGZ:
+            with suppress(FileNotFoundError):
+                if stat.S_ISDIR(os.lstat(name, dir_fd=root).st_mode):
+                    raise ArchiveError(
+                        f"/{os.fsdecode(name)} is a directory: an eStargz has a file there",
+                        "leave out --first",
+                    )
+        self._directory(b"", root)
+        # The layer may have come from such an archive, and have that one's files.
+        self._written.update((b"", *_OF_STARGZ))
+        count = len(self._written)
+        for path in first:
+            if path not in self._written:
+                self._write_alone(path)
+        landmark = LANDMARK if len(self._written) > count else NO_LANDMARK
+        size = len(_LANDMARK_DATA)
+        self._archive.header("f", landmark, 0o444, 0, OwnerRecord("f"), size=size)
+        self._archive.data([_LANDMARK_DATA], size)
+
+    def _write_alone(self, path: bytes) -> None:
+        """Write a file or a directory, if it is here, and the directories above it first."""
+        directory, _, name = path.rpartition(b"/")
+        try:
+            status = os.lstat(name, dir_fd=self._directories.open(directory))
+        except OSError:
+            return
+        names = [*(path if stat.S_ISDIR(status.st_mode) else directory).split(b"/")]
+        for end in range(len(names) + 1):
+            above = b"/".join(names[:end])
+            if above not in self._written:
+                self._directory(above, self._directories.open(above))
+                self._written.add(above)
+        if path not in self._written:
+            self._entry(path, self._directories.open(directory), name, status)
+            self._written.add(path)
 
     def write(self) -> None:
-        hidden: dict[bytes, list[bytes]] = {}  # directory → the names of its whiteouts
-        for path in sorted(path for path, record in self._owners.items() if record.kind == "w"):
-            parent, _, name = path.rpartition(b"/")
-            hidden.setdefault(parent, []).append(WHITEOUT + name)
+        """Write all that was not written."""
         for directory, fd, entries in walk(self._directories):
-            record = self._owners.get(directory) or OwnerRecord("d")
-            name = (directory or b".") + b"/"
-            self._archive.member("d", name, os.fstat(fd), record, xattrs=get_xattrs(fd))
-            for mark in [OPAQUE] * record.opaque + hidden.get(directory, []):
-                self._archive.header("f", joined(directory, mark), 0, 0, OwnerRecord("f"))
+            if directory not in self._written:
+                self._directory(directory, fd)
             for name, status in entries:
-                if not stat.S_ISDIR(status.st_mode):
-                    self._entry(joined(directory, name), fd, name, status)
+                path = joined(directory, name)
+                if not stat.S_ISDIR(status.st_mode) and path not in self._written:
+                    self._entry(path, fd, name, status)
+
+    def _directory(self, directory: bytes, fd: int) -> None:
+        """Write a directory, and the marks in it."""
+        record = self._owners.get(directory) or OwnerRecord("d")
+        name = (directory or b".") + b"/"
+        self._archive.member("d", name, os.fstat(fd), record, xattrs=get_xattrs(fd))
+        for mark in [OPAQUE] * record.opaque + self._hidden.get(directory, []):
+            self._archive.header("f", joined(directory, mark), 0, 0, OwnerRecord("f"))
 
     def _entry(self, path: bytes, fd: int, name: bytes, status: os.stat_result) -> None:
         """Write an entry that is not a directory."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sundog.image.store.layer_info import LayerBlob
     from sundog.image.store.store import Store
     from sundog.image.transfer.documents import LeavingImage
+    from sundog.image.transfer.first_files import FirstFiles
     from sundog.image.transfer.packing import Packing
     from sundog.image.transfer.report import WatchingReport
 
@@ -62,17 +63,19 @@ def push_images(
     *,
     packing: Packing,
     report: WatchingReport,
+    first: FirstFiles | None = None,
 ) -> Digest:
     """Push images, each for another platform, to ``remote``; return what its tag names then.
 
-    That is the digest of the manifest of the only image, else that of an index of all.  Raises what
+    That is the digest of the manifest of the only image, else that of an index of all.  ``first``
+    are the files of layers that come first in them: see ``Packing``.  Raises what
     the registry client raises; the tag is then what it was.
     """
     # Mirrors are for pulls.
     endpoint = remote.endpoints[-1]
     client = session.client(endpoint, (push_scope(endpoint.repository),))
     client.check()
-    pushing = Pushing(store, session, client, packing, report)
+    pushing = Pushing(store, session, client, packing, report, first=first)
     tag = remote.reference.tag or "latest"
     entries = []
     for image in sorted(images, key=lambda image: str(image.platform)):
@@ -129,6 +132,7 @@ class _Job:
     layer: str
     label: str
     below: Sequence[str]
+    packing: Packing
     blob: LayerBlob | None = None
     absent: set[Digest] = field(default_factory=set)
 
@@ -143,7 +147,10 @@ class Pushing:
         client: RegistryClient,
         packing: Packing,
         report: WatchingReport,
+        *,
+        first: FirstFiles | None = None,
     ) -> None:
+        self._first = first
         self._store = store
         self._session = session
         self._client = client
@@ -169,7 +176,9 @@ class Pushing:
         """Bring all layers into the repository; return their blobs."""
         count = len(layers)
         jobs = {
-            layer: _Job(layer, f"layer {number}/{count}", layers[: number - 1])
+            layer: _Job(
+                layer, f"layer {number}/{count}", layers[: number - 1], self._packing_of(layer)
+            )
             for number, layer in enumerate(layers, 1)
         }
         for job in jobs.values():
@@ -181,6 +190,11 @@ class Pushing:
             self._store.worker.start()  # which forks: not where there are threads
             self._side_by_side(self._send, left)
         return [blob for layer in layers if (blob := jobs[layer].blob) is not None]
+
+    def _packing_of(self, layer: str) -> Packing:
+        if self._first is None:
+            return self._packing
+        return replace(self._packing, first=self._first.get(layer, ()))
 
     def _side_by_side(self, work: Callable[[_Job], object], jobs: Sequence[_Job]) -> None:
         """Do the work for all jobs in a few threads; they have ended when this returns.
@@ -226,12 +240,12 @@ class Pushing:
         endpoint = self._client.endpoint
         place = f"{endpoint.host}/{endpoint.repository}"
         return any(
-            place in blob.places for blob in known_blobs(self._store, job.layer, self._packing)
+            place in blob.places for blob in known_blobs(self._store, job.layer, job.packing)
         )
 
     def _find(self, job: _Job) -> bool:
         """Tell whether the repository has one layer, or can have it without an upload."""
-        for blob in known_blobs(self._store, job.layer, self._packing):
+        for blob in known_blobs(self._store, job.layer, job.packing):
             name = f"{job.label}: {blob.descriptor.digest.encoded[:7]}"
             if stays_where_it_is(blob.descriptor):
                 self._report.info(f"{name}: stays where it is: {blob.descriptor.urls[0]}")
@@ -259,7 +273,7 @@ class Pushing:
             self._report.verbose(f"{job.label}: preparing")
             size = self._store.layers.size(job.layer)
             with self._report.watched(f"{job.label}: packing", size):
-                packed = pack(self._store, job.layer, self._packing, job.below)
+                packed = pack(self._store, job.layer, job.packing, job.below)
         descriptor = packed.blob.descriptor
         name = f"{job.label}: {descriptor.digest.encoded[:7]}"
         is_sent = False

@@ -14,6 +14,8 @@ from sundog.image.oci.descriptor import Descriptor
 
 # Repositories that are remembered for a blob: one of so many may still have it.
 _PLACES = 8
+# In ``LayerBlob.made``, before the digest of the list of files that come first.
+FIRST_MARK = ", first "
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,18 +129,28 @@ class LayerInfo:
         }
 
     def with_blob(self, blob: LayerBlob) -> LayerInfo:
-        """Return the same info with one more form, in place of one that was made the same way."""
+        """Return the same info with one more form, in place of one that was made the same way.
+
+        With other files in front, it was made the same way, too: else each push adds a form.
+        """
+        way = _way(blob.made)
         others = [
             known
             for known in self.blobs
             if known.descriptor.digest != blob.descriptor.digest  # the new one has more places
-            and not (blob.made and known.made == blob.made)
+            and not (way and _way(known.made) == way)
         ]
         return replace(self, blobs=(*others, blob))
 
     def made_by(self, instruction: str, below: Sequence[str]) -> LayerInfo:
         """Return the same info, of a layer that ``instruction`` made on the layers ``below``."""
         return replace(self, instruction=instruction, parent=below[-1] if below else "")
+
+
+def _way(made: str) -> str:
+    """Return how a blob was made, without the list of the files that come first."""
+    before, mark, _ = made.partition(FIRST_MARK)
+    return before + mark
 
 
 def pack_info(info: LayerInfo) -> bytes:

@@ -7,6 +7,7 @@ arguments and results are small.  A draft of a layer is a directory of ``tmp/`` 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sundog.image.layer.directory_owners import Owner
     from sundog.image.layer.inherit import StepOwners
 
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
@@ -225,6 +227,26 @@ def read_in_tree(tree: bytes, path: bytes, limit: int, *, follow: bool = False) 
         return None
     with open(fd, "rb") as file:
         return file.read(limit)
+
+
+def paths_in_tree(tree: bytes, paths: Sequence[bytes]) -> list[bytes]:
+    """Return those of ``paths`` at which the tree of a layer has something."""
+    from sundog.image.layer.directories import Directories
+
+    see(tree)
+    found = []
+    with Directories(tree) as directories:
+        for path in paths:
+            directory, _, name = path.rpartition(b"/")
+            try:
+                status = os.lstat(name, dir_fd=directories.open(directory))
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
+                continue
+            if not stat.S_ISCHR(status.st_mode):  # the mark of a whiteout
+                found.append(path)
+    return found
 
 
 def make_directory(path: bytes) -> None:

@@ -29,6 +29,7 @@ TASKS = {
     "make_directory": "sundog.image.store.tree_work",
     "make_volumes_of_tree": "sundog.image.store.volumes",
     "pack_layer": "sundog.image.transfer.packing",
+    "paths_in_tree": "sundog.image.store.tree_work",
     "prepare_copy": "sundog.image.store.tree_work",
     "read_in_tree": "sundog.image.store.tree_work",
     "rename": "sundog.image.store.tree_work",

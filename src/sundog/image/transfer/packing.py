@@ -8,6 +8,7 @@ does not keep the bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,8 +17,9 @@ from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
-from sundog.image.store.layer_info import LayerBlob
+from sundog.image.store.layer_info import FIRST_MARK, LayerBlob
 from sundog.image.store.shown_trees import see
+from sundog.image.transfer.documents import stays_where_it_is
 from sundog.runtime.process.watch import WATCH
 
 TYPE_CHECKING = False
@@ -45,10 +47,15 @@ _HAS_MORE = frozenset(("estargz",))  # compressions that add to the tar
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Options of packing: the compression, and the latest time (seconds since 1970)."""
+    """Options of packing: the compression, and the latest time (seconds since 1970).
+
+    ``first`` are the files of a layer that come first in an eStargz, None if that was not asked
+    for.  A layer that came and has such files does not leave as it came.
+    """
 
     compression: str = "gzip"
     epoch: int | None = None
+    first: tuple[bytes, ...] | None = None
 
     @classmethod
     def choose(cls, compression: str, environment: Mapping[str, str]) -> Packing:
@@ -62,7 +69,16 @@ class Packing:
     def made(self) -> str:
         """The value of ``LayerBlob.made`` for a blob that is packed like this."""
         epoch = "" if self.epoch is None else f" no later than {self.epoch}"
-        return f"{self.compression} {_compressor_name(self.compression)}".strip() + epoch
+        name = f"{self.compression} {_compressor_name(self.compression)}".strip() + epoch
+        if self.first is None:
+            return name
+        paths = hashlib.sha256(b"\0".join(self.first))
+        return f"{name}{FIRST_MARK}{paths.hexdigest()}"
+
+    def takes(self, blob: LayerBlob) -> bool:
+        """Tell whether a layer that this packs may leave as ``blob``."""
+        as_it_came = not blob.made and (not self.first or stays_where_it_is(blob.descriptor))
+        return as_it_came or blob.made == self.made
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +97,8 @@ class Packed:
 
 def known_blobs(store: Store, layer: LayerId, packing: Packing) -> list[LayerBlob]:
     """Return the blobs that a layer may leave as, best first; the store may lack their bytes."""
-    return [
-        _marked(store, layer, blob)
-        for blob in store.layers.blobs(layer)
-        if blob.made in ("", packing.made)
-    ]
+    known = filter(packing.takes, store.layers.blobs(layer))
+    return [_marked(store, layer, blob) for blob in known]
 
 
 def is_marked(layer: Descriptor) -> bool:
@@ -174,7 +187,14 @@ def pack_layer(layer: LayerPath, place: bytes, packing: Packing, below: Sequence
         pieces = piecewise_writer(out, packing.compression)
         writer = pieces or CompressedWriter(out, packing.compression)
         sink = _Counted(writer)
-        diff_id = write_tar(sink, layer.tree, owners, mtime_clamp=packing.epoch, below=below)
+        diff_id = write_tar(
+            sink,
+            layer.tree,
+            owners,
+            mtime_clamp=packing.epoch,
+            below=below,
+            first=packing.first,
+        )
         writer.finish()
     annotations = {}
     if pieces is not None:

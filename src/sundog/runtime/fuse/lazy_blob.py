@@ -9,7 +9,9 @@ from sundog.base.cpython import allocate_lock
 from sundog.base.kernel.files import open_regular
 from sundog.base.record.layer_path import LAYER_FILE
 from sundog.base.record.lazy_layer import LAYER_HERE, LAZY_BLOCK, HereMap
+from sundog.runtime.fuse.landmark import blocks_before_landmark
 from sundog.runtime.fuse.layer_fetcher import LayerFetcher
+from sundog.runtime.fuse.read_order import joined_runs
 from sundog.runtime.fuse.waiting import about_to_wait, read_at
 
 TYPE_CHECKING = False
@@ -32,12 +34,13 @@ class LazyBlob:
         directory: int,
         fetcher: LayerFetcher | None,
         caller: int = -1,
-        first: Sequence[range] = (),
+        first: Sequence[range] | None = (),
     ) -> None:
         """Open the layer in ``directory``, a descriptor that stays open.
 
         ``fetcher`` is that of another layer of the server, if there is one; ``caller`` is for a new
-        one.  The blocks ``first`` come before all others that no reader wants.  Raises OSError.
+        one.  The blocks ``first`` come before all others that no reader wants; None: those in
+        front of its landmark.  Raises OSError.
         """
         self._file = _opened(directory, LAYER_FILE)
         self._size = os.fstat(self._file).st_size
@@ -47,6 +50,8 @@ class LazyBlob:
         self._discards: dict[int, int] = {}
         self._lock = allocate_lock()  # one thread discards
         self.fetcher = fetcher or LayerFetcher(caller)
+        if first is None:
+            first = joined_runs(blocks_before_landmark(directory))
         possible = [run for run in first if run.stop <= self._here.count]
         self._layer = self.fetcher.add(directory, possible)
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 
 from sundog.base.cpython import allocate_lock, start_new_thread
-from sundog.base.kernel.files import Closing, open_regular, write_all
-from sundog.base.kernel.mounts import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
+from sundog.base.kernel.files import Closing, write_all
 from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.base.record.start_record import (
     RECORDED_BLOCKS,
-    START_LIMIT,
     STARTS_LIMIT,
     pack_start,
-    unpack_start,
+    read_start,
 )
 
 TYPE_CHECKING = False
@@ -43,7 +41,7 @@ class ReadOrder:
         self._directory = directory
         self._name = name
         self._is_kept = is_kept
-        self.earlier = self._load()
+        self.earlier = read_start(directory, name)
         self._lock = allocate_lock()  # of all that follows
         self._read: dict[bytes, dict[int, None]] = {}
         self._count = 0
@@ -83,19 +81,6 @@ class ReadOrder:
                 self._forget_oldest()
         except OSError:  # the disk is full, or read-only
             return
-
-    def _load(self) -> dict[bytes, list[int]]:
-        """Return what an earlier start read; nothing if it can't be known."""
-        try:
-            flags = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
-            fd = open_regular(self._directory, self._name, flags)
-            if fd < 0:
-                return {}
-            with Closing(fd):
-                data = os.pread(fd, START_LIMIT + 1, 0)
-        except OSError:
-            return {}
-        return unpack_start(data) if len(data) <= START_LIMIT else {}
 
     def _save_often(self) -> None:
         """Write the record while the container runs: a batch system may kill all of a job."""

@@ -159,7 +159,9 @@ def _lazy_opener(caller: int, order: ReadOrder | None) -> Callable[[int, bytes],
                 return PlacedBlob(directory, place)
         from sundog.runtime.fuse.lazy_blob import LazyBlob  # noqa: PLC0415 - few layers need it
 
-        first = joined_runs(order.earlier.get(name, ())) if order is not None else ()
+        first: Sequence[range] | None = ()
+        if order is not None:
+            first = joined_runs(order.earlier.get(name, ())) if order.earlier else None
         blob = LazyBlob(directory, fetcher, caller, first)
         fetcher = blob.fetcher
         return blob
