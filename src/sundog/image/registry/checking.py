@@ -6,7 +6,6 @@ do when the last byte has come.  While a program waits for bytes, checks pause.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from sundog.image.registry.lazy_layer import LazyLayer
 
-_CHECKS = 4  # at most: each holds the table of contents of a layer
+CHECKS = 4  # threads: each holds the table of contents of a layer, and may wait for its bytes
 _LOOK_SECONDS = 0.5  # between two looks at what other processes bring
 _QUIET_SECONDS = 1.0  # without a reader who waits: the program has started
 
@@ -140,8 +139,3 @@ class Checking:
         """Tell whether a check of ``layer`` holds up no reader."""
         is_quiet = time.monotonic() - self._read_at > _QUIET_SECONDS
         return not layer.is_deleted and (is_quiet or not layer.here.missing())
-
-
-def possible_checks() -> int:
-    """Return how many layers this machine can check side by side."""
-    return min(_CHECKS, len(os.sched_getaffinity(0)))

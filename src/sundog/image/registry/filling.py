@@ -19,7 +19,7 @@ from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.errors import EXIT_ERROR, ProtocolError, RegistryError
 from sundog.image.layer.threads import started
 from sundog.image.registry.blob_ranges import may_pass
-from sundog.image.registry.checking import Checking, Hearer, possible_checks
+from sundog.image.registry.checking import CHECKS, Checking, Hearer
 from sundog.image.registry.read_ahead import around, with_ahead
 
 TYPE_CHECKING = False
@@ -89,7 +89,7 @@ class Filling:
         self._has_fillers = False
         if fills:
             self._start_fillers()
-            checks = [self._checking.run] * possible_checks()
+            checks = [self._checking.run] * CHECKS
             self._threads += [started(self._working, work) for work in checks]
 
     def _start_fillers(self) -> None:
