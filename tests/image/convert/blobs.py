@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sundog.base.record.chunk_table import ChunkTable
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, LayerPath, link_tree
-from sundog.image.layer.blob_layer import write_blob_layer
+from sundog.image.layer.blob_layer import planned, write_blob_layer
 from sundog.image.layer.blob_tables import CHUNKED_DIGEST, CHUNKED_PLACE, BlobTable, read_table
 from sundog.image.layer.compression import zstd_decompressor
 from sundog.image.layer.gzip_index import GzipTable, read_gzip_index
+from sundog.image.layer.planned_index import PlannedIndex
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.store.layer_ids import LayerId, blob_layer_id
@@ -94,6 +96,14 @@ def chunked(place: Path, tars: Sequence[Path]) -> list[tuple[Descriptor, Path]]:
     target = f"oci:{place}/chunked:x"
     subprocess.run(["skopeo", "copy", *options, source, target], check=True, capture_output=True)
     return layers_of(place / "chunked")
+
+
+def table_of(layer: Descriptor, blob: Path) -> ChunkTable:
+    """Return the chunks of a blob, as a store has them."""
+    data = blob.read_bytes()
+    table = read_table(layer, lambda offset, size: data[offset : offset + size])
+    tree, owners = planned(table.members(), ())
+    return ChunkTable(b"".join(PlannedIndex(tree, owners, table.kind).chunks.parts()))
 
 
 def put_blob(

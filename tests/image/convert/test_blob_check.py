@@ -1,6 +1,7 @@
 """A complete blob is compared with its table of contents: no lie stays."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 
 from sundog.errors import ContentMismatch
-from sundog.image.layer.blob_check import check_blob_layer
+from sundog.image.layer.blob_check import are_in_place, check_blob_layer
 from sundog.image.oci.descriptor import Descriptor
-from tests.image.convert.blobs import chunked, forged
+from tests.image.convert.blobs import chunked, forged, table_of
 from tests.image.layer.archives import Entry, archive, directory, file, hard_link, symlink
 
 Entries = list[dict[str, Any]]
@@ -37,7 +38,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_the_truth(made: Made) -> None:
-    check_blob_layer(bytes(made[1]), made[0], DIFF_ID)
+    in_place = check_blob_layer(bytes(made[1]), made[0], DIFF_ID)
+    assert are_in_place(table_of(*made), in_place)
+
+
+def test_a_blob_that_comes(made: Made, tmp_path: Path) -> None:
+    """No byte is read before it is here; from the beginning on, and few at once."""
+    data, blob = made[1].read_bytes(), tmp_path / "blob"
+    blob.touch()
+    os.truncate(blob, len(data))
+    waits = []
+
+    def wait(start: int, end: int) -> None:
+        waits.append((start, end))
+        with blob.open("rb+") as file:
+            file.seek(start)
+            file.write(data[start:end])
+
+    check_blob_layer(bytes(blob), made[0], DIFF_ID, wait)
+    (_, *reads) = waits  # the first is the table's
+    assert [start for start, _ in reads] == [0, *(min(end, len(data)) for _, end in reads[:-1])]
+    assert max(end - start for start, end in reads) <= 1 << 20
 
 
 def entry(entries: Entries, name: str) -> dict[str, Any]:
@@ -100,6 +121,35 @@ def test_a_lie(made: Made, lie: str) -> None:
         check_blob_layer(bytes(blob), layer, DIFF_ID)
     assert complaint in caught.value.message
     assert "not true" in caught.value.message
+
+
+def at_another_piece(entries: Entries) -> None:
+    one, two = entry(entries, "d/su"), entry(entries, "d/two")
+    one.update({field: two[field] for field in ("offset", "endOffset")})
+
+
+def moved(**fields: int) -> Callable[[Entries], object]:
+    def change(entries: Entries) -> None:
+        for field, size in fields.items():
+            entry(entries, "d/two")[field] += size
+
+    return change
+
+
+PLACES = {
+    "another piece": at_another_piece,
+    "cut off": moved(endOffset=-1),
+    "amid a piece": moved(offset=1),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_that_lies(made: Made, place: str) -> None:
+    """Digests tell the truth, so the tree is right; but nobody may do without them."""
+    layer, blob = forged(*made, PLACES[place])
+    in_place = check_blob_layer(bytes(blob), layer, DIFF_ID)
+    assert in_place
+    assert not are_in_place(table_of(layer, blob), in_place)
 
 
 def test_another_tar(made: Made) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sundog.image.layer.below import LayerTree
-from sundog.image.layer.blob_check import check_blob_layer, check_gzip_layer
+from sundog.image.layer.blob_check import are_in_place, check_blob_layer, check_gzip_layer
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.gzip_index import index_gzip
 from sundog.image.layer.limits import Meter
@@ -21,7 +21,7 @@ from sundog.image.oci.media_types import OCI_LAYER_GZIP
 from sundog.image.store.layer_ids import LayerId
 from sundog.image.store.store import Store
 from sundog.image.store.tree_work import finish_draft, new_tree
-from tests.image.convert.blobs import chunked, put_blob
+from tests.image.convert.blobs import chunked, put_blob, table_of
 from tests.image.convert.test_layer_file import LOWER, UPPER, differences, fuse
 from tests.image.layer.archives import Entry, archive, file
 
@@ -126,7 +126,8 @@ def test_ctr_remote(store: Store, tmp_path: Path) -> None:
         blob, tar = STARGZ / f"{form}.blob", tmp_path / form
         with open(blob, "rb", buffering=0) as packed:
             tar.write_bytes(open_decompressed(packed).read())
-        check_blob_layer(bytes(blob), layer, str(Digest.of(tar.read_bytes())))
+        in_place = check_blob_layer(bytes(blob), layer, str(Digest.of(tar.read_bytes())))
+        assert are_in_place(table_of(layer, blob), in_place)
         tree, made = put_tree(store, tar, ()), put_blob(store, layer, blob)
         assert store.layers.owners(tree) == store.layers.owners(made)
         pairs.append((store.layers.tree(tree), store.layers.tree(made)))

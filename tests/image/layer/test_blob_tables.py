@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
@@ -18,13 +17,11 @@ from sundog.base.record.chunk_table import (
     CHUNK_LIMIT,
     ZSTD_FRAMES,
     Chunk,
-    ChunkTable,
     ChunkTableWriter,
     note_checked,
 )
 from sundog.errors import ArchiveError, StoreError
-from sundog.image.layer import blob_check, toc
-from sundog.image.layer.blob_check import are_in_place
+from sundog.image.layer import toc
 from sundog.image.layer.blob_layer import planned
 from sundog.image.layer.blob_tables import CHUNKED_DIGEST, CHUNKED_PLACE, STARGZ_DIGEST, read_table
 from sundog.image.layer.planned_index import PlannedIndex
@@ -329,39 +326,6 @@ def in_file(data: bytes) -> int:
 
 
 RIGHT: Any = {"digest": bytes.fromhex(DIGEST[7:])}
-PLACES_OF_CHUNKS: dict[str, tuple[Any, ...]] = {
-    "right": (True, Chunk(0, len(FRAME), 0, len(DATA), **RIGHT)),
-    "zeros, and a part": (
-        True,
-        Chunk(0, 0, 0, 100),
-        Chunk(0, len(FRAME), 100, 1, skipped=2, digest=hashlib.sha256(DATA[2:3]).digest()),
-    ),
-    "another place": (False, Chunk(len(FRAME), len(FRAME), 0, len(DATA), **RIGHT)),
-    "no frame": (False, Chunk(1, len(FRAME) - 1, 0, len(DATA), **RIGHT)),
-    "behind the end": (False, Chunk(1 << 20, 9, 0, len(DATA), **RIGHT)),
-    "too short": (False, Chunk(0, len(FRAME), 0, len(DATA) + 1, **RIGHT)),
-}
-
-
-@pytest.mark.parametrize("which", PLACES_OF_CHUNKS)
-def test_chunks_are_where_a_table_says(which: str) -> None:
-    expected, *chunks = PLACES_OF_CHUNKS[which]
-    blob = in_file(FRAME + zstd.compress(b"something else"))
-    assert are_in_place(blob, ChunkTable(table_of(*chunks))) == expected
-
-
-def test_pieces_that_unpack_to_far_more_than_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blob_check, "_UNPACKED_AT_LEAST", 0)
-    zeros = zstd.compress(bytes(1000))
-    one = hashlib.sha256(b"\0").digest()
-    blob = in_file(zeros * 2)
-
-    def are_there(skipped: int) -> bool:
-        both = [Chunk(at, len(zeros), 0, 1, skipped=skipped, digest=one) for at in (0, len(zeros))]
-        return are_in_place(blob, ChunkTable(table_of(*both)))
-
-    assert are_there(1)
-    assert not are_there(2)
 
 
 def test_only_a_complete_blob_is_believed(tmp_path: Path) -> None:

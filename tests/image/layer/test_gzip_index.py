@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import random
 import zlib
 from contextlib import suppress
@@ -198,6 +199,25 @@ def with_set_id(head: bytes) -> bytes:
     _, count, tar, _ = SPANS_HEAD.unpack_from(head)
     begin = SPANS_HEAD.pack(SPANS_MAGIC, count, tar, len(packed))
     return begin + head[SPANS_HEAD.size : start] + packed
+
+
+def test_a_blob_that_comes(tmp_path: Path) -> None:
+    """A check reads no byte before it is here, and each once."""
+    blob, place = MAKERS["best"](), tmp_path / "blob"
+    place.touch()
+    os.truncate(place, len(blob))
+    reads = [(0, 0)]
+
+    def wait(start: int, end: int) -> None:
+        assert start == min(reads[-1][1], len(blob))
+        assert end - start <= 1 << 20
+        reads.append((start, end))
+        with place.open("rb+") as file:
+            file.seek(start)
+            file.write(blob[start:end])
+
+    check_gzip_layer(bytes(place), described(blob), DIFF_ID, b"".join(indexed(blob)), wait)
+    assert reads[-1][1] >= len(blob)
 
 
 @pytest.mark.parametrize(

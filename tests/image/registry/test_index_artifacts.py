@@ -3,7 +3,7 @@
 import hashlib
 import json
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +84,37 @@ def test_a_start_by_it(pushed: Lazy) -> None:
     assert pushed.sent == []
     assert len(pushed.registry.requests) <= 10
     # It is nobody's own index: another image does not get it.
-    assert not [*pushed.storage.glob("gzip-indexes/*")]
+    assert not [*pushed.storage.glob("gzip-indexes/sha256-*")]
     assert seen(pushed.storage, pushed.name) == DIGESTS
-    # The next pull finds what is here, before and after it is complete.
-    pushed.sent.clear()
-    assert "pulled whole" not in pushed.image("pull", "--lazy", name, "other").stderr
-    assert (pushed.incomplete, pushed.sent) == (2, [])
-    pushed.image("pull", name, pushed.name)
-    assert pushed.incomplete == 0
-    pushed.sent.clear()
-    pushed.image("pull", "--lazy", name, "third")
-    assert pushed.sent == []
-    assert seen(pushed.storage, "third") == DIGESTS
+    # The next pull finds what is here, before and after it is complete; no index comes again.
+    check_later_pulls(pushed, name, indexes_of(pushed.registry))
+
+
+def indexes_of(registry: InProcessRegistry) -> set[str]:
+    """Return the digests of the indexes that the registry has."""
+    found = artifacts(registry).values()
+    return {layer["digest"] for artifact in found for layer in artifact["layers"]}
+
+
+def check_later_pulls(lazy: Lazy, name: str, indexes: Collection[str]) -> None:
+    """Pull an image that is not all here under other names; nothing comes twice."""
+
+    def came() -> int:
+        return sum(lazy.registry.count(f"GET .*/blobs/{digest}") for digest in indexes)
+
+    assert came() == 2
+    lazy.registry.requests.clear()
+    lazy.sent.clear()
+    assert "pulled whole" not in lazy.image("pull", "--lazy", name, "other").stderr
+    assert (lazy.incomplete, lazy.sent, came()) == (2, [], 0)
+    lazy.image("pull", name, "third")
+    assert (lazy.incomplete, came()) == (0, 0)
+    assert lazy.registry.count("GET .*/blobs/.*") == len(lazy.sent)  # in parts, so none as a whole
+    lazy.registry.requests.clear()
+    for words in (["--lazy", name, "fourth"], [name, "fifth"]):
+        assert lazy.image("pull", *words).stderr.count("using existing layer") == 3
+    assert lazy.registry.count("GET .*/blobs/.*") == 0
+    assert seen(lazy.storage, "fifth") == DIGESTS
 
 
 def test_who_is_not_allowed_is_not_asked(pushed: Lazy, settings: Path) -> None:

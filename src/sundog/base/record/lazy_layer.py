@@ -1,6 +1,7 @@
 """A layer of which a part is still in a registry: ``layers/ID/here`` and ``layers/ID/source``.
 
-    here     a byte for each block of ``file``: 1 if the block is here, else 0
+    here     a byte for each block of ``file``: 1 if the block is here, else 0; then 8 bytes, which
+             are others after a block was discarded
     source   where the other blocks are: ``image.registry.lazy_source``
     refused  why the layer must not be used, in UTF-8: all of it is here, and is not what it should
     place    in place of ``source``, for a layer whose blob stays in an OCI layout: the path of the
@@ -32,6 +33,7 @@ _REASON_LIMIT = 4096
 _PLACE_LIMIT = 8192  # bytes: a path, and the name of a blob
 REFUSED_HINT = "pull it again, without --lazy: ch-image pull IMAGE"
 _HERE, _ABSENT = b"\1", b"\0"
+_MARK_SIZE = 8
 
 
 def is_incomplete(directory: bytes) -> bool:
@@ -98,6 +100,12 @@ class HereMap:
     def note(self, block: int, *, here: bool) -> None:
         """Note that the block is here, or no more.  Raises OSError."""
         os.pwrite(self._fd, _HERE if here else _ABSENT, block)
+        if not here:
+            os.pwrite(self._fd, os.urandom(_MARK_SIZE), self.count)
+
+    def mark(self) -> bytes:
+        """Return bytes that stay the same until a block is discarded.  Raises OSError."""
+        return os.pread(self._fd, _MARK_SIZE, self.count)
 
     def missing(self, start: int = 0, end: int | None = None) -> list[int]:
         """Return the blocks from ``start`` to before ``end`` that are not here; raise OSError."""

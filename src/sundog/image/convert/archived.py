@@ -25,7 +25,7 @@ from sundog.image.oci.media_types import (
 )
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.transfer.layers import RemoteLayer, Unpackers, pull_layers
-from sundog.image.transfer.present import present_layers, tree_ids
+from sundog.image.transfer.present import present_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def load_layers(
 
     Raises ArchiveError and ContentMismatch; then no layer is in place.
     """
-    present = present_layers(store, tree_ids([layer.diff_id for layer in layers]))
+    present = present_layers(store, [layer.diff_id for layer in layers])
     remote = [
         described_here(layer) if found else described_remote(store, members, layer)
         for layer, found in zip(layers, present, strict=True)

@@ -128,6 +128,10 @@ class _Layout:
 
         return read
 
+    def indexes(self, blob: Descriptor) -> Sequence[str]:  # noqa: ARG002 - the protocol's
+        """See ``Origin``: there is no need to remember what a shared store has."""
+        return ()
+
     def index(self, blob: Descriptor, target: bytes) -> bool:
         """See ``Origin``."""
         return copy_shared_index(self._shared, blob, target)

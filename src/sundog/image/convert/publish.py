@@ -56,7 +56,7 @@ from sundog.image.store.run_force import was_unrecorded
 from sundog.image.store.shared_images import SharedLayer, pack_documents, read_shared
 from sundog.image.store.tree_work import finish_draft, new_tree
 from sundog.image.store.volumes import volume_paths
-from sundog.image.transfer.present import blob_key, tree_ids
+from sundog.image.transfer.present import blob_keys, tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -336,8 +336,7 @@ def _shared_ids(store: Store, layers: Sequence[LayerId]) -> dict[LayerId, LayerI
     for layer, (alone, chain) in zip(layers, tree_ids(diff_ids), strict=True):
         info = store.layers.info(layer)
         came = [blob.descriptor for blob in info.blobs if not blob.made]
-        keys = [key for key in (blob_key(store, blob) for blob in came) if key]
-        by_table = [blob_layer_id(alone, key) for key in keys]
+        by_table = [blob_layer_id(alone, key) for blob in came for key in blob_keys(store, blob)]
         own = (alone, file_layer_id(alone), *shared_layer_ids(alone), *by_table)
         tree = alone if not came or layer in own else chain
         found[layer] = shared_layer_id(tree, guessed=info.guessed, unrecorded=info.unrecorded)

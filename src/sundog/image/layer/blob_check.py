@@ -1,7 +1,8 @@
 """The proof that a blob's table of contents tells the truth about the tar that the blob is.
 
 A start shows what the table says, and its digest is the manifest's.  But others read the tar, and
-see what an image is by that: a scanner, say.  So once a blob is complete, the two are compared.
+see what an image is by that: a scanner, say.  So the two are compared before a layer is complete.
+A blob may be read while it comes: what the file has of it, from its beginning on.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from itertools import groupby
-from operator import attrgetter
 from typing import cast
 
-from sundog.base.record.chunk_table import ZSTD_FRAMES, Chunk
+from sundog.base.record.chunk_table import Chunk
 from sundog.base.record.span_table import SpanTable
 from sundog.errors import ContentMismatch, DigestMismatch, StoreError
 from sundog.image.layer.blob_layer import planned
 from sundog.image.layer.blob_tables import read_table
+from sundog.image.layer.chunks import ChunksAhead
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.gzip_index import index_gzip, read_gzip_index
 from sundog.image.layer.header import NANOSECONDS
@@ -25,12 +25,11 @@ from sundog.image.layer.limits import current_meter
 from sundog.image.layer.names import display, normalised
 from sundog.image.layer.tar import TarReader
 from sundog.image.oci.verified import VerifiedReader
-from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
 from sundog.runtime.squashfs.inflate import inflate_span, unpacked_window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from mmap import mmap
     from typing import BinaryIO
 
@@ -41,66 +40,126 @@ if TYPE_CHECKING:
     from sundog.image.layer.planned_tree import PlannedNode, PlannedTree
     from sundog.image.oci.descriptor import Descriptor
 
+    # Returns when a file has all bytes of the blob from the 1st to before the 2nd.
+    Wait = Callable[[int, int], None]
+    # A chunk: its piece, the piece's length, the bytes in front, its length and its digest.
+    ChunkKey = tuple[int, int, int, int, bytes]
+
 _HINT = "pull the image again, without --lazy: it is then what its tar says"
 _READ = 1 << 20
-# Bytes of unpacked pieces: so many for each of a file, and so many besides, for heads of a tar.
-_UNPACKED_MORE, _UNPACKED_AT_LEAST = 2, 64 << 20
 
 
-def check_blob_layer(blob: bytes, layer: Descriptor, diff_id: str) -> None:
-    """Compare the complete blob of ``layer`` in the file ``blob`` with its digest, and its table.
+def all_is_here(_start: int, _end: int) -> None:
+    """Be the ``Wait`` for a file that has all of the blob."""
 
-    ``diff_id`` is the digest of the tar.  Raises ContentMismatch, which names the first path that
-    differs, ArchiveError, and OSError.
+
+def check_blob_layer(
+    blob: bytes, layer: Descriptor, diff_id: str, wait: Wait = all_is_here
+) -> Collection[ChunkKey]:
+    """Compare the blob of ``layer`` in the file ``blob`` with its digest, and its table.
+
+    ``diff_id`` is the digest of the tar.  Return the chunks that are where the table says.  Raises
+    ContentMismatch, which names the first path that differs, ArchiveError, OSError, and what
+    ``wait`` raises.
     """
     with open(blob, "rb", buffering=0) as file:
-        table = read_table(layer, lambda offset, size: os.pread(file.fileno(), size, offset))
-        verified = VerifiedReader.of_blob(file, layer)
-        reader = TarReader(open_decompressed(cast("BinaryIO", verified)))
-        by_tar = planned(_members_of_tar(reader, table), ())
+        coming = _Coming(file.fileno(), wait)
+        table = read_table(layer, coming.part)
+        pieces = _Pieces(table)
+        verified = VerifiedReader.of_blob(coming, layer)
+        tar = open_decompressed(cast("BinaryIO", verified), began=pieces.begin)
+        with ChunksAhead(tar) as chunks:  # two threads: the stream is half of the work
+            reader = TarReader(chunks)
+            by_tar = planned(_members_of_tar(reader, table, pieces), ())
         verified.drain()
     if reader.digest != diff_id:
         raise DigestMismatch(f"unpacked, it has digest {reader.digest}, and should have {diff_id}")
     _compare(planned(table.members(), ()), by_tar)
+    pieces.begin(layer.size, reader.size)
+    return pieces.chunks_in_place()
 
 
-def are_in_place(blob: int, table: ChunkTable) -> bool:
-    """Tell whether each chunk in ``table`` is where that says in the open ``blob``, a complete one.
+def are_in_place(table: ChunkTable, proven: Collection[ChunkKey]) -> bool:
+    """Tell whether each chunk in ``table`` is one of those that ``check_blob_layer`` returned."""
+    chunks = map(table.chunk, range(table.count))
+    return all(each.is_zeros or _key(each) in proven for each in chunks)
 
-    A piece may be unpacked for several chunks.  Of a stranger's, each may unpack to far more than
-    it has of files: such a table takes too long, and is not in place.
+
+class _Coming:
+    """The blob in the open file ``fd``, which has of it what ``wait`` has waited for."""
+
+    def __init__(self, fd: int, wait: Wait) -> None:
+        self._fd = fd
+        self._wait = wait
+        self._position = 0
+
+    def part(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``offset`` on."""
+        self._wait(offset, offset + size)
+        return os.pread(self._fd, size, offset)
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, up to ``size``; b"" at the end."""
+        data = self.part(self._position, size)
+        self._position += len(data)
+        return data
+
+
+class _Pieces:
+    """The pieces of a blob: where each begins in its tar, while that is unpacked.
+
+    So it is known where the chunks are which the tar has, and nothing is unpacked twice.  Only a
+    piece counts that the table names.
     """
-    unpack = zstd_unpacker() if table.kind == ZSTD_FRAMES else gzip_unpacker()
-    chunks = [each for each in map(table.chunk, range(table.count)) if not each.is_zeros]
-    left = _UNPACKED_MORE * sum(each.length for each in chunks) + _UNPACKED_AT_LEAST
-    begin = attrgetter("blob_offset")
-    for offset, found in groupby(sorted(chunks, key=begin), begin):
-        of_piece = [*found]
-        size = max(each.skipped + each.length for each in of_piece)
-        left -= size
-        if left < 0:
-            return False
-        packed = os.pread(blob, max(each.blob_length for each in of_piece), offset)
-        try:
-            contents = memoryview(unpack(packed, size))
-        except Exception:  # each library has its own types
-            return False
-        for each in of_piece:
-            part = contents[each.skipped : each.skipped + each.length]
-            if len(part) != each.length or hashlib.sha256(part).digest() != each.digest:
-                return False
-    return True
+
+    def __init__(self, table: BlobTable) -> None:
+        self._named = {begin for file in table.files for begin in file.pieces}
+        self._found: dict[int, tuple[int, int, int]] = {}  # place in the tar; the end; that there
+        self._last = (-1, 0)
+        self._chunks: list[tuple[Chunk, int]] = []
+
+    def begin(self, start: int, place: int) -> None:
+        """Take note that a piece begins at ``start``, or the blob ends: ``place`` is in the tar."""
+        begun, its_place = self._last
+        if begun >= 0 and begun in self._named:
+            self._found[begun] = its_place, start, place
+        self._last = start, place
+
+    def add(self, chunk: Chunk, place: int) -> None:
+        """Take note that the tar has the contents of ``chunk`` at ``place``."""
+        self._chunks.append((chunk, place))
+
+    def chunks_in_place(self) -> Collection[ChunkKey]:
+        """Return the chunks whose piece, unpacked alone, has their contents."""
+        return {_key(chunk) for chunk, place in self._chunks if self._has(chunk, place)}
+
+    def _has(self, chunk: Chunk, place: int) -> bool:
+        """Tell whether the piece of ``chunk`` has the part of the tar that begins at ``place``."""
+        its_place, end, its_end = self._found.get(chunk.blob_offset, (0, 0, -1))
+        return (
+            its_place + chunk.skipped == place
+            and place + chunk.length <= its_end
+            and end <= chunk.blob_offset + chunk.blob_length
+        )
 
 
-def check_gzip_layer(blob: bytes, layer: Descriptor, diff_id: str, index: bytes | mmap) -> None:
-    """Compare the complete blob of ``layer``, an ordinary gzip, with its digest and its ``index``.
+def _key(chunk: Chunk) -> ChunkKey:
+    piece = chunk.blob_offset, chunk.blob_length
+    return *piece, chunk.skipped, chunk.length, chunk.digest
+
+
+def check_gzip_layer(
+    blob: bytes, layer: Descriptor, diff_id: str, index: bytes | mmap, wait: Wait = all_is_here
+) -> None:
+    """Compare the blob of ``layer``, an ordinary gzip, with its digest and its ``index``.
 
     Raises as above.  Whoever made the index could choose the windows, and so what a span unpacks
     to, and its digest; so all is made again.  What somebody else has made may have other spans, or
     windows that are packed otherwise: then each span is compared with the tar.
     """
     with open(blob, "rb", buffering=0) as file:
-        made, windows = index_gzip(file, layer, diff_id, current_meter())
+        coming = cast("BinaryIO", _Coming(file.fileno(), wait))
+        made, windows = index_gzip(coming, layer, diff_id, current_meter())
         if index[: len(made)] == made and index[len(made) :] == windows:
             return
         try:
@@ -108,7 +167,6 @@ def check_gzip_layer(blob: bytes, layer: Descriptor, diff_id: str, index: bytes 
                 planned(read_gzip_index(index, layer.size).members(), ()),
                 planned(read_gzip_index(made, layer.size).members(), ()),
             )
-            file.seek(0)
             _check_spans(file, SpanTable(index, layer.size), SpanTable(made, 0).size, index)
         except StoreError as error:
             raise ContentMismatch(f"its index is not true: {error.message}", _HINT) from error
@@ -143,7 +201,7 @@ def _check_spans(blob: BinaryIO, spans: SpanTable, size: int, index: bytes | mma
 
 
 def _members_of_tar(
-    reader: TarReader, table: BlobTable
+    reader: TarReader, table: BlobTable, pieces: _Pieces
 ) -> Iterator[tuple[Member, Sequence[Chunk]]]:
     """Yield the members of the tar, each with the digests of the chunks that the table has."""
     known: dict[bytes, deque[Sequence[Chunk]]] = {}
@@ -154,13 +212,14 @@ def _members_of_tar(
         chunks: Sequence[Chunk] = ()
         if member.kind == "f" and member.size and not reader.holes:
             listed = known.get(normalised(member.name))
-            chunks = _digests(reader, member.size, listed.popleft() if listed else ())
+            chunks = _digests(reader, member.size, listed.popleft() if listed else (), pieces)
         yield member, chunks
 
 
-def _digests(reader: TarReader, size: int, chunks: Sequence[Chunk]) -> list[Chunk]:
+def _digests(reader: TarReader, size: int, chunks: Sequence[Chunk], pieces: _Pieces) -> list[Chunk]:
     """Return the chunks of the member's data, cut where ``chunks`` are; zeros have no digest."""
     found = []
+    begin = reader.position
     data = reader.read_data(_READ)
     left = b""
     position = 0
@@ -174,6 +233,8 @@ def _digests(reader: TarReader, size: int, chunks: Sequence[Chunk]) -> list[Chun
             wanted -= len(part)
         is_as_said = zeros if chunk.is_zeros else digest.digest() == chunk.digest
         found.append(chunk if is_as_said else _other(position, chunk.length))
+        if is_as_said and not chunk.is_zeros:
+            pieces.add(chunk, begin + position)
         position += chunk.length
     for _ in data:  # the reader counts what it hands out when it is asked for more
         pass

@@ -22,6 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    # Takes where a member begins in the stream, and where in what the stream unpacks to.
+    Began = Callable[[int, int], None]
+
 CHUNK = 1024 * 1024
 _INPUT = 512 * 1024
 _FIRST_INPUT = 4096  # of a member; few, since the rest is copied when the member ends
@@ -144,21 +147,32 @@ class _Decompressed(io.RawIOBase):
     """The uncompressed bytes of a compressed stream.
 
     One read returns at most ``CHUNK`` bytes.  Raises ArchiveError when the stream is damaged, ends
-    early, or unpacks to more than ``meter`` allows.
+    early, or unpacks to more than ``meter`` allows.  ``began`` hears of each member.
     """
 
     def __init__(
-        self, raw: BinaryIO, name: str, make: Callable[[], _Decompressor], meter: Meter
+        self,
+        raw: BinaryIO,
+        name: str,
+        make: Callable[[], _Decompressor],
+        meter: Meter,
+        *,
+        began: Began | None = None,
     ) -> None:
         self._raw = raw
         self._name = name
         self._make = make
         self._meter = meter
         self._member = make()
+        self._before = 0  # bytes of the stream in front of the input
         self._input = b""
         self._position = 0  # in the input; the bytes before it went to the member
         self._step = _FIRST_INPUT
+        self._given = 0  # bytes that came out
         self._ended = False
+        self._began = began
+        if began is not None:
+            began(0, 0)
 
     def readable(self) -> bool:
         return True
@@ -178,6 +192,7 @@ class _Decompressed(io.RawIOBase):
                 data = self._decompress(more, limit)  # also b"": zlib may hold output back
                 if not more and not data and not self._member.eof:
                     raise ArchiveError(f"the {self._name} stream ends early")
+        self._given += len(data)
         self._meter.unpacked(len(data))
         return data
 
@@ -191,6 +206,7 @@ class _Decompressed(io.RawIOBase):
         return taken
 
     def _refill(self) -> None:
+        self._before += len(self._input)
         self._input = self._raw.read(_INPUT)
         self._position = 0
         if self._meter.counts_input:
@@ -207,6 +223,8 @@ class _Decompressed(io.RawIOBase):
         self._step = _FIRST_INPUT
         if rest:
             self._member = self._make()
+            if self._began is not None:
+                self._began(self._before + self._position, self._given)
         else:
             self._ended = True
 
@@ -227,11 +245,14 @@ def rejoined(head: bytes, rest: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", _Ahead(head, rest))
 
 
-def open_decompressed(raw: BinaryIO, meter: Meter | None = None) -> BinaryIO:
+def open_decompressed(
+    raw: BinaryIO, meter: Meter | None = None, began: Began | None = None
+) -> BinaryIO:
     """Return a stream of the uncompressed contents of ``raw``, from its current position on.
 
     ``raw`` is best unbuffered; this neither seeks in it nor closes it.  An unknown format counts as
-    uncompressed.  ``meter`` counts what comes out; None means ``current_meter``.
+    uncompressed.  ``meter`` counts what comes out; None means ``current_meter``.  ``began`` hears
+    of each member of a compressed stream.
     """
     meter = meter or current_meter()
     ahead = b""
@@ -239,5 +260,6 @@ def open_decompressed(raw: BinaryIO, meter: Meter | None = None) -> BinaryIO:
         ahead += more
     for name, (magics, make) in _FORMATS.items():
         if ahead.startswith(magics):
-            return cast("BinaryIO", _Decompressed(rejoined(ahead, raw), name, make, meter))
+            stream = _Decompressed(rejoined(ahead, raw), name, make, meter, began=began)
+            return cast("BinaryIO", stream)
     return cast("BinaryIO", _Ahead(ahead, raw, meter))

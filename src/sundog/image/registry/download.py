@@ -27,7 +27,7 @@ from sundog.image.oci.media_types import CONFIGS, FOREIGN_LAYERS, INDEXES, LAYER
 from sundog.image.oci.platform import Platform
 from sundog.image.registry.client import Document
 from sundog.image.transfer.layers import RemoteLayer, Unpackers, pull_layers
-from sundog.image.transfer.present import blob_key, present_layers, tree_ids
+from sundog.image.transfer.present import blob_keys, present_layers
 from sundog.image.transfer.shared_layers import bring_shared
 
 TYPE_CHECKING = False
@@ -177,9 +177,9 @@ def _complete_known(
     store: Store, session: Session, layers: Sequence[RemoteLayer], report: Report
 ) -> None:
     """Complete those of ``layers`` that the store has, but not all of them."""
-    trees = tree_ids([layer.diff_id for layer in layers])
-    keys = [blob_key(store, layer.descriptor) for layer in layers]
-    found = present_layers(store, trees, keys, takes_incomplete=True)
+    diff_ids = [layer.diff_id for layer in layers]
+    keys = [blob_keys(store, layer.descriptor) for layer in layers]
+    found = present_layers(store, diff_ids, keys, takes_incomplete=True)
     if any(is_incomplete(store.layers.directory(layer)) for layer in found if layer):
         from sundog.image.registry.completion import complete_layers  # few pulls need it
 

@@ -2,7 +2,7 @@
 
 Some threads fetch blocks that readers want.  Others fetch long parts, of layer after layer; they
 pause while a reader waits for other bytes.  Before that, they fetch the parts that an earlier start
-has read.
+has read.  Others check what has come.
 
 A program that starts reads little, and waits for each read, and that waits for all that was asked
 for before.  So the long parts begin when it pauses, or reads at length, or has run for some time.
@@ -19,9 +19,10 @@ from collections import deque
 from contextlib import closing, contextmanager
 
 from sundog.base.record.lazy_layer import LAZY_BLOCK
-from sundog.errors import EXIT_ERROR, ContentMismatch, ProtocolError, RegistryError, SundogError
+from sundog.errors import EXIT_ERROR, ProtocolError, RegistryError
 from sundog.image.layer.threads import started
 from sundog.image.registry.blob_ranges import may_pass
+from sundog.image.registry.checking import CHECKS, Checking, Hearer
 from sundog.image.registry.read_ahead import around, with_ahead
 
 TYPE_CHECKING = False
@@ -84,7 +85,8 @@ class Filling:
         self._answered: deque[_Block] = deque()  # wanted, and here, or of no layer
         self._preferred: deque[tuple[int, range]] = deque()  # each to come by one request
         self._whole: set[int] = set()  # layers that come as a whole
-        self._ended: set[int] = set()  # layers that are complete, or can't be
+        self._ended: set[int] = set()  # layers that can't be complete
+        self._checking = Checking(Hearer(listener.tell, listener.ended, self.prefer))
         self._fills = fills
         self._read_at = time.monotonic()
         self._start_until = self._read_at + start
@@ -96,6 +98,8 @@ class Filling:
         self._has_fillers = False
         if fills:
             self._start_fillers()
+            checks = [self._checking.run] * CHECKS
+            self._threads += [started(self._working, work) for work in checks]
 
     def _start_fillers(self) -> None:
         self._has_fillers = True
@@ -107,6 +111,7 @@ class Filling:
         with self._condition:
             self._layers[number] = layer
             self._condition.notify_all()
+        self._checking.add(number, layer)
 
     def stop(self, *, waits: bool = True) -> None:
         """End the threads; one that waits for a registry ends after its answer.
@@ -116,6 +121,7 @@ class Filling:
         with self._condition:
             self._is_over = True
             self._condition.notify_all()
+        self._checking.stop()
         for thread in self._threads if waits else ():
             thread.join()
 
@@ -128,6 +134,8 @@ class Filling:
             self._read_at = time.monotonic()
             layer = self._layers.get(number)
             missing = set(layer.here.missing(blocks.start, blocks.stop)) if layer else set()
+            if missing:
+                self._checking.hold()
             for block in blocks:
                 if block not in missing:
                     self._answered.append((number, block))
@@ -286,9 +294,6 @@ class Filling:
                 return
             number, blocks, gives_way = run
             layer = self._layers[number]
-            if not blocks:
-                self._complete(number)
-                continue
             with self._claiming(number, blocks):
                 try:
                     self._fetch(number, blocks, failures, gives_way=gives_way)
@@ -305,10 +310,7 @@ class Filling:
                 _pause(failures)
 
     def _next_missing(self) -> tuple[int, range, bool] | None:
-        """Claim, lock and return blocks that are not here, and whether they give way to readers.
-
-        No blocks stand for a layer that is all here and is to be checked.
-        """
+        """Claim, lock and return blocks that are not here, and whether they give way to readers."""
         while self._preferred and not self._is_over:
             number, blocks = self._preferred.popleft()
             preferred = self._claimed_run(number, blocks)
@@ -322,9 +324,6 @@ class Filling:
             if number in self._ended or number in self._whole or layer.is_deleted:
                 continue
             missing = layer.here.missing()
-            if not missing and layer.lock(layer.here.count, 1):  # one process checks it
-                self._ended.add(number)
-                return number, range(0), False
             while missing:
                 run = _aligned_run(missing)
                 missing = missing[len(run) :]
@@ -333,26 +332,13 @@ class Filling:
                     return number, claimed, True
         return None
 
-    def _complete(self, number: int) -> None:
-        """Check a layer that is all here."""
-        layer = self._layers[number]
-        try:
-            layer.complete()
-        except ContentMismatch as error:
-            self._listener.tell(error.message)
-            with self._condition:
-                self._ended.discard(number)  # each block is fetched again
-        except (SundogError, OSError) as error:
-            self._listener.ended(number, error)
-        else:
-            self._listener.ended(number, None)
-
     def _end(self, number: int, error: Exception) -> None:
         """Fetch no more of a layer than readers want."""
         with self._condition:
             is_news = number not in self._ended
             self._ended.add(number)
         if is_news:
+            self._checking.give_up(number)
             self._listener.ended(number, error)
 
     # Both.
@@ -421,14 +407,14 @@ class Filling:
         _, length = layer.here.extent(block)
         data, kept = part.read(length), None
         try:
-            if not layer.here.has(block):
-                layer.write(block, data)
+            layer.write(block, data)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             kept = data
             self._stop_filling(error)
         self._listener.advance(length)
+        self._checking.arrived()
         self._arrive(number, block, kept)
 
     def _arrive(self, number: int, block: int, kept: bytes | None) -> None:

@@ -105,21 +105,27 @@ class IndexArtifacts:
     image: Digest
     report: Report
 
-    def fetch(self, layer: Descriptor, target: bytes) -> bool:
-        """Write the index of ``layer`` to the file ``target``, if there is one.
+    def of(self, layer: Descriptor) -> list[str]:
+        """Return the digests of the indexes of ``layer``."""
+        return [str(index.digest) for _, index in self._found(layer)]
+
+    def fetch(self, layer: Descriptor, target: bytes) -> Digest | None:
+        """Write the index of ``layer`` to the file ``target``; return its digest, or None.
 
         It is what its artifact says, and nobody knows whether that is true.  Raises OSError.
         """
-        for client, index in self._listed:
-            if index.annotations.get(LAYER_ANNOTATION, "") != str(layer.digest):
-                continue
+        for client, index in self._found(layer):
             try:
                 _write(client, index, layer, target)
             except _FAULTS as error:
                 self.report.verbose(f"index {layer.digest.encoded[:7]}: {error.message}")
             else:
-                return True
-        return False
+                return index.digest
+        return None
+
+    def _found(self, layer: Descriptor) -> list[tuple[RegistryClient, Descriptor]]:
+        wanted = str(layer.digest)
+        return [one for one in self._listed if one[1].annotations.get(LAYER_ANNOTATION) == wanted]
 
     @cached_property
     def _listed(self) -> Sequence[tuple[RegistryClient, Descriptor]]:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import struct
+import threading
 from contextlib import suppress
 
 from sundog.base.kernel.files import Closing
@@ -23,8 +24,10 @@ from sundog.base.record.lazy_layer import (
     LAYER_SOURCE,
     REFUSED_HINT,
     HereMap,
+    check_refused,
+    is_incomplete,
 )
-from sundog.errors import ArchiveError, ContentMismatch, StoreError
+from sundog.errors import ArchiveError, ContentMismatch, StoreError, SundogError
 from sundog.image.layer.blob_check import are_in_place, check_blob_layer, check_gzip_layer
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges
@@ -34,6 +37,9 @@ from sundog.image.store.layer_info import LayerBlob, pack_info, unpack_info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sundog.image.layer.blob_check import ChunkKey, Wait
     from sundog.image.registry.session import Session
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit machines: fcntl(2)
@@ -57,6 +63,7 @@ class LazyLayer:
         self.ranges = BlobRanges(self.source.descriptor, places)
         self.discards: dict[int, int] = {}
         self._rounds = 0  # how often all of it was here, and was wrong
+        self._lock = threading.Lock()  # a block is written by one thread
         self.host = remote.endpoints[-1].host
         self._directory = directory
         self._file = os.open(directory + LAYER_FILE, os.O_RDWR | os.O_CLOEXEC)
@@ -74,13 +81,17 @@ class LazyLayer:
         os.close(self._map)
 
     def write(self, block: int, data: bytes) -> None:
-        """Write a block, and note that it is here.  Raises OSError."""
+        """Write a block that is not here, and note that it is.  Raises OSError.
+
+        Nothing overwrites a block that is here: perhaps it was checked.
+        """
         start, _ = self.here.extent(block)
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file, view, start)
-            start, view = start + written, view[written:]
-        self.here.note(block, here=True)
+        with self._lock:
+            while view and not self.here.has(block):
+                written = os.pwrite(self._file, view, start)
+                start, view = start + written, view[written:]
+            self.here.note(block, here=True)
 
     def discard(self, block: int) -> None:
         """Forget a block, whose bytes were wrong.  Raises OSError."""
@@ -115,23 +126,25 @@ class LazyLayer:
         request = _FLOCK.pack(kind, os.SEEK_SET, first, count, 0)
         fcntl.fcntl(self._map, fcntl.F_OFD_SETLK, request)
 
-    def complete(self) -> None:
-        """Check all of the layer, which is here; note that it was checked.
+    def complete(self, wait: Wait) -> None:
+        """Check all of the layer, as it comes; note that it was checked, if nobody else has.
 
         Raises ContentMismatch if its bytes are not the blob; they are discarded.  Raises StoreError
         if the blob is not what its manifest and its configuration say: the layer is never used
-        again.  Raises OSError.
+        again.  Raises OSError, and what ``wait`` raises.
         """
+        check_refused(self._directory)
+        if not is_incomplete(self._directory):
+            return
         path, descriptor = self._directory + LAYER_FILE, self.source.descriptor
-        try:
-            self._check(path)
-        except (ContentMismatch, ArchiveError) as error:
+        error, in_place = self._checked(path, wait)
+        if error is not None:
             self._check_bytes(path)
             text = f"the image lies: layer {descriptor.digest.encoded[:7]}: {error.message}"
             self._replace(LAYER_REFUSED, text.encode("utf-8", "backslashreplace"))
             raise StoreError(text, REFUSED_HINT) from error
         os.fsync(self._file)
-        self._note_places()
+        self._note_places(in_place)
         blob = LayerBlob(descriptor, self.source.diff_id, places=(self.source.place,))
         with open(self._directory + _INFO, "rb") as file:
             info = unpack_info(file.read(), descriptor.digest.encoded[:7])
@@ -139,6 +152,22 @@ class LazyLayer:
         for name in (LAYER_HERE, LAYER_SOURCE):
             with suppress(FileNotFoundError):
                 os.unlink(self._directory + name)
+
+    def _checked(self, path: bytes, wait: Wait) -> tuple[SundogError | None, Collection[ChunkKey]]:
+        """Compare what is on disk, all of it, with the blob; return the error, and as ``_check``.
+
+        A block that was discarded may be another one since it was read: then all is read again.
+        """
+        found: tuple[SundogError | None, Collection[ChunkKey]]
+        while True:
+            begun = self.here.mark()
+            try:
+                found = None, self._check(path, wait)
+            except (ContentMismatch, ArchiveError) as error:
+                found = error, ()
+            wait(0, self.here.size)
+            if self.here.mark() == begun:
+                return found
 
     def _check_bytes(self, path: bytes) -> None:
         """Tell by ContentMismatch if these are not the bytes of the blob; discard them then."""
@@ -154,22 +183,22 @@ class LazyLayer:
             error.message = f"{self.host}: {error.message}"
             raise
 
-    def _check(self, path: bytes) -> None:
-        """Compare the blob with its table, or with its index.  Raises as ``check_blob_layer``."""
+    def _check(self, path: bytes, wait: Wait) -> Collection[ChunkKey]:
+        """Compare the blob with its table, or with its index; see ``check_blob_layer``."""
         source = self.source
         if not os.path.exists(self._directory + LAYER_SPANS):
-            check_blob_layer(path, source.descriptor, source.diff_id)
-            return
+            return check_blob_layer(path, source.descriptor, source.diff_id, wait)
         with mapped(self._directory + LAYER_SPANS) as index:
-            check_gzip_layer(path, source.descriptor, source.diff_id, index)
+            check_gzip_layer(path, source.descriptor, source.diff_id, index, wait)
+        return ()
 
-    def _note_places(self) -> None:
+    def _note_places(self, in_place: Collection[ChunkKey]) -> None:
         """Spare later readers the digests of chunks, if all are where their table says."""
         path = self._directory + LAYER_CHUNKS
         if os.path.exists(path):
             with mapped(path) as data, open(path, "rb+") as file:
                 table = ChunkTable(data)
-                if are_in_place(self._file, table):
+                if are_in_place(table, in_place):
                     note_checked(file.fileno(), table.kind)
 
     def _replace(self, name: bytes, data: bytes) -> None:

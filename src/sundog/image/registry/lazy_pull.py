@@ -11,16 +11,17 @@ from posix import environ
 
 from sundog.base.record.lazy_layer import LAYER_SOURCE, LAZY_VARIABLE, ON_DEMAND
 from sundog.errors import RegistryError
+from sundog.image.layer.gzip_index import index_digest
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges, may_pass
 from sundog.image.registry.index_artifacts import IndexArtifacts
 from sundog.image.registry.lazy_source import LazySource
 from sundog.image.registry.soci import SOCI_ANNOTATION, SociIndex
-from sundog.image.store.gzip_indexes import copy_shared_index
+from sundog.image.store.gzip_indexes import copy_shared_index, mapped
 from sundog.image.transfer.lazy_layers import LazyLayers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sundog.base.configuration.stores import SharedStores
     from sundog.image.layer.blob_tables import Read
@@ -74,11 +75,23 @@ class LazyPull:
         ranges = BlobRanges(blob, [BlobPlace(client) for client in self.clients])
         return lambda offset, size: _read(ranges, offset, size)
 
+    def indexes(self, blob: Descriptor) -> Iterator[str]:
+        """See ``Origin``."""
+        came = self.store.gzip_indexes.foreign(blob.digest)
+        for each in self._indexes if came else ():
+            yield from (came[digest] for digest in each.of(blob) if digest in came)
+
     def index(self, blob: Descriptor, target: bytes) -> bool:
         """See ``Origin``."""
         if self.shared is not None and copy_shared_index(self.shared, blob, target):
             return True
-        return any(each.fetch(blob, target) for each in self._indexes)
+        for each in self._indexes:
+            came = each.fetch(blob, target)
+            if came is not None:
+                with mapped(target) as data:
+                    self.store.gzip_indexes.note_foreign(blob.digest, came, index_digest(data))
+                return True
+        return False
 
     @cached_property
     def _indexes(self) -> tuple[SociIndex, IndexArtifacts]:

@@ -43,11 +43,16 @@ class SociIndex:
     named: str
     report: Report
 
-    def fetch(self, layer: Descriptor, target: bytes) -> bool:
-        """Write the index of ``layer`` to the file ``target``, if there is one.  Raises OSError."""
-        for client, ztoc in self._listed:
-            if ztoc.annotations.get(SOCI_LAYER, "") != str(layer.digest):
-                continue
+    def of(self, layer: Descriptor) -> list[str]:
+        """Return the digests of the zTOCs of ``layer``."""
+        return [str(ztoc.digest) for _, ztoc in self._found(layer)]
+
+    def fetch(self, layer: Descriptor, target: bytes) -> Digest | None:
+        """Write the index of ``layer`` to the file ``target``; return its zTOC's digest, or None.
+
+        Raises OSError.
+        """
+        for client, ztoc in self._found(layer):
             try:
                 # With more of it, a start would get more than it saves.
                 data = client.get_blob(ztoc, min(layer.size // 2, _ZTOC_LIMIT))
@@ -57,8 +62,12 @@ class SociIndex:
                 continue
             with open(target, "wb") as file:
                 file.writelines(parts)
-            return True
-        return False
+            return ztoc.digest
+        return None
+
+    def _found(self, layer: Descriptor) -> list[tuple[RegistryClient, Descriptor]]:
+        wanted = str(layer.digest)
+        return [one for one in self._listed if one[1].annotations.get(SOCI_LAYER) == wanted]
 
     @cached_property
     def _listed(self) -> Sequence[tuple[RegistryClient, Descriptor]]:

@@ -2,6 +2,10 @@
 
 A file is as ``record.span_table`` says, windows included.  Only what this store has made of a whole
 blob is here, so it is never an index of somebody else's.
+
+``gzip-indexes/foreign/ALGORITHM-HEX``: indexes of this blob that came from registries.  A line for
+each, the latest last: the digest of what the registry has, and that of the index, as ``GzipTable``.
+The index itself is in a layer, if the store has one of the blob.
 """
 
 from __future__ import annotations
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
     from sundog.image.oci.digest import Digest
     from sundog.image.store.storage import Storage
 
-GZIP_INDEXES = b"gzip-indexes"
+GZIP_INDEXES, _FOREIGN = b"gzip-indexes", b"foreign"
+_FOREIGN_LIMIT = 16  # of a blob
+_LINE_LIMIT = 512  # bytes
 
 
 class GzipIndexes:
@@ -52,6 +58,32 @@ class GzipIndexes:
             with suppress(FileExistsError):
                 os.mkdir(self._storage.at(GZIP_INDEXES), 0o700)
             self._storage.write_file(self.path(blob), b"".join(parts))
+
+    def foreign(self, blob: Digest) -> dict[str, str]:
+        """Return the digests of indexes of ``blob`` that came, by those of what registries have."""
+        try:
+            with open(self._foreign_path(blob), "rb") as file:
+                text = file.read(_FOREIGN_LIMIT * _LINE_LIMIT).decode("ascii", "replace")
+        except OSError:
+            return {}
+        pairs = (line.split(" ") for line in text.splitlines())
+        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+    def note_foreign(self, blob: Digest, came: Digest, index: str) -> None:
+        """Remember that ``came``, of a registry, is the ``index`` of ``blob``.  Raises OSError.
+
+        If two processes do so at the same moment, one may be forgotten, and comes again.
+        """
+        known = self.foreign(blob)
+        known.pop(str(came), None)
+        last = [*known.items(), (str(came), index)][-_FOREIGN_LIMIT:]
+        text = "".join(f"{there} {here}\n" for there, here in last)
+        with self._storage.faults:
+            os.makedirs(self._storage.at(GZIP_INDEXES, _FOREIGN), 0o700, exist_ok=True)
+            self._storage.write_file(self._foreign_path(blob), text.encode())
+
+    def _foreign_path(self, blob: Digest) -> bytes:
+        return self._storage.at(GZIP_INDEXES, _FOREIGN, index_name(blob))
 
 
 def index_name(blob: Digest) -> bytes:

@@ -24,7 +24,7 @@ from sundog.image.transfer.arrivals import Arrival, ArrivalWorker, Arrived, Comp
 from sundog.image.transfer.backoff import ATTEMPTS
 from sundog.image.transfer.fetch import Fetch
 from sundog.image.transfer.packing import is_marked
-from sundog.image.transfer.present import blob_key, present_layers, tree_ids
+from sundog.image.transfer.present import Under, blob_keys, present_layers, tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sundog.image.store.layer_ids import LayerId
     from sundog.image.store.store import Store
     from sundog.image.transfer.fetch import Source
+    from sundog.image.transfer.present import TreeIds
     from sundog.image.transfer.report import Report
 
     T = TypeVar("T")
@@ -143,7 +144,7 @@ def pull_layers(
     below: Sequence[LayerId] = (),
     goes_on: bool = False,
     attempts: int = ATTEMPTS,
-    under: Sequence[str] | None = None,
+    under: Under | None = None,
     count: int | None = None,
 ) -> list[str]:
     """Bring all ``layers``, given bottom first, into the store and return their IDs.
@@ -151,14 +152,14 @@ def pull_layers(
     They are on top of the layers ``below``, which the store has.  Raises what fetching and
     unpacking raise; then no layer is in place, and ``unpackers`` cannot be used again.  A thread
     may still wait for bytes then, unless the process ``goes_on`` afterwards.  ``attempts`` is how
-    often a source is asked that does not answer.  ``under``, if given, is what determines
-    each of the layers ``below``: see ``tree_ids``.  ``count`` is the number of all layers of the
+    often a source is asked that does not answer.  ``under``, if given, is what is known of
+    the layers ``below``.  ``count`` is the number of all layers of the
     image, if there are others.
     """
     if under is None:
-        under = [store.layers.portable_id(layer) for layer in below]
-    trees = tree_ids([layer.diff_id for layer in layers], under)
-    present = present_layers(store, trees, [blob_key(store, layer.descriptor) for layer in layers])
+        known = [store.layers.portable_id(layer) for layer in below]
+        under = Under(known, known)
+    trees, present = _identities(store, layers, under)
     jobs: dict[int, _Job] = {}
     for number, (layer, found) in enumerate(zip(layers, present, strict=True)):
         hexadecimal = layer.descriptor.digest.encoded[:7]
@@ -203,6 +204,15 @@ def pull_layers(
         store.device.sync()  # for the blobs
     store.blobs.settle({job.layer.descriptor.digest for job in jobs.values()})
     return identities
+
+
+def _identities(
+    store: Store, layers: Sequence[RemoteLayer], under: Under
+) -> tuple[list[TreeIds], list[str]]:
+    """Return the IDs that ``layers`` would get as trees, and those that the store has, or ""."""
+    diff_ids = [layer.diff_id for layer in layers]
+    keys = [blob_keys(store, layer.descriptor) for layer in layers]
+    return tree_ids(diff_ids, under.keys), present_layers(store, diff_ids, keys, under=under)
 
 
 def _job(store: Store, number: int, label: str, layer: RemoteLayer) -> _Job:

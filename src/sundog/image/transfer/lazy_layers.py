@@ -10,6 +10,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, link_tree
 from sundog.base.record.lazy_layer import LAYER_HERE, is_incomplete, is_refused
@@ -23,11 +24,18 @@ from sundog.image.store.layer_ids import blob_layer_id
 from sundog.image.store.layer_info import LayerInfo
 from sundog.image.transfer.layers import Unpackers, pull_layers
 from sundog.image.transfer.packing import is_marked
-from sundog.image.transfer.present import blob_key, present_layers, tree_ids
+from sundog.image.transfer.present import (
+    Under,
+    blob_key,
+    blob_keys,
+    key_under,
+    present_layers,
+    tree_ids,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from sundog.image.layer.blob_tables import BlobTable, Read
@@ -52,6 +60,9 @@ if TYPE_CHECKING:
 
         def reader(self, blob: Descriptor) -> Read:
             """Return what reads parts of a blob; it raises ArchiveError and RegistryError."""
+
+        def indexes(self, blob: Descriptor) -> Iterable[str]:
+            """Return the digests of indexes that ``index`` would write, and that came before."""
 
         def index(self, blob: Descriptor, target: bytes) -> bool:
             """Write an index of a gzip to ``target``, from where such may be taken; else False."""
@@ -87,17 +98,17 @@ class LazyLayers:
             found, is_here = stack.find(layer)
             why = ""
             if found and is_here:
-                stack.whole.append(layer)
+                stack.bring(layer, found)
             else:
                 try:
                     if not found:
                         found, is_here = self._begin(layer, stack)
-                    stack.add(found, layer.diff_id if is_here else found)
+                    stack.add(layer, found)
                     how = "using existing layer" if is_here else "comes when it is read"
                     self.report.info(f"{label}: {how}")
                 except (ArchiveError, RegistryError) as error:
                     why = error.message
-                    stack.whole.append(self.origin.whole(layer))
+                    stack.bring(self.origin.whole(layer))
             reasons.append(why)
         named = [f"{number} ({why})" for number, why in enumerate(reasons, 1) if why]
         if named:
@@ -113,6 +124,10 @@ class LazyLayers:
         blob = layer.descriptor
         if blob.size <= self.origin.whole_limit:
             raise ArchiveError("small")
+        for index_came in () if table_digest(blob) else self.origin.indexes(blob):
+            found = stack.find(layer, index_came)
+            if found[0]:
+                return found
         with self._index(blob) as index:
             if index:
                 with mapped(index) as data:
@@ -150,7 +165,7 @@ class LazyLayers:
         try:
             table = self._table(blob, index, draft)
             made = write_blob_layer(draft, table, store.layers.paths(below))
-            key = _with_origin(f"{blob.digest} {table.digest}", self.origin)
+            key = _with_origin(blob_key(blob, table.digest), self.origin)
             identity = blob_layer_id(trees[made.needs_below], key)
             if is_refused(store.layers.directory(identity)):
                 raise ArchiveError("its table of contents is not true")
@@ -187,8 +202,9 @@ class _Stack:
 
     def __init__(self, store: Store, origin: Origin, report: Report, count: int) -> None:
         self.identities: list[LayerId] = []
-        self.whole: list[RemoteLayer] = []
-        self._under: list[str] = []  # what determines each of them: see ``tree_ids``
+        self._whole: list[RemoteLayer] = []
+        self._diff_ids: list[str] = []
+        self._keys: list[str] = []  # what determines each of all: see ``key_under``
         self._store = store
         self._origin = origin
         self._report = report
@@ -196,39 +212,56 @@ class _Stack:
 
     def trees(self, layer: RemoteLayer) -> TreeIds:
         """Return the IDs of ``layer`` on top of all others."""
-        return tree_ids([layer.diff_id], [*self._under, *(each.diff_id for each in self.whole)])[0]
+        return tree_ids([layer.diff_id], self._keys)[0]
 
     def find(self, layer: RemoteLayer, index: str = "") -> tuple[LayerId, bool]:
         """Return the ID by which the store has ``layer``, or "", and whether all of it is here.
 
-        ``index`` is as of ``blob_key``.
+        ``index`` is the digest of an index of it, if that is not the store's own.
         """
-        keys = [_with_origin(blob_key(self._store, layer.descriptor, index), self._origin)]
-        (found,) = present_layers(self._store, [self.trees(layer)], keys, takes_incomplete=True)
+        store, blob = self._store, layer.descriptor
+        known = [blob_key(blob, index)] if index else blob_keys(store, blob, foreign=False)
+        keys = [_with_origin(each, self._origin) for each in known]
+        under = Under(self._diff_ids, self._keys)
+        (found,) = present_layers(
+            store, [layer.diff_id], [keys], under=under, takes_incomplete=True
+        )
         is_here = found and not is_incomplete(self._store.layers.directory(found))
         return found, bool(is_here)
 
-    def add(self, layer: LayerId, key: str) -> None:
-        """Put a layer on top that was not pulled; ``key`` determines it: see ``tree_ids``."""
+    def add(self, layer: RemoteLayer, identity: LayerId) -> None:
+        """Put a layer on top that the store has."""
         self.pull()
-        self.identities.append(layer)
-        self._under.append(key)
+        self.identities.append(identity)
+        self._note(layer, identity)
+
+    def bring(self, layer: RemoteLayer, identity: LayerId = "") -> None:
+        """Let a layer on top be brought whole; ``identity`` is its ID if it is here."""
+        self._whole.append(layer)
+        self._note(layer, identity)
+
+    def _note(self, layer: RemoteLayer, identity: LayerId) -> None:
+        key = key_under(self._store, identity, layer.diff_id) if identity else layer.diff_id
+        self._diff_ids.append(layer.diff_id)
+        self._keys.append(key)
 
     def pull(self) -> None:
         """Bring those that are to be brought whole."""
-        if not self.whole:
+        if not self._whole:
             return
+        here = len(self.identities)
         with Unpackers() as unpackers:
-            self.identities += pull_layers(
-                *(self._store, self.whole, unpackers, self._report),
+            brought = pull_layers(
+                *(self._store, self._whole, unpackers, self._report),
                 below=self.identities,
-                under=self._under,
+                under=Under(self._diff_ids[:here], self._keys[:here]),
                 count=self._count,
             )
-        self._under += [layer.diff_id for layer in self.whole]
-        self.whole = []
+        self.identities += brought
+        self._keys[here:] = map(partial(key_under, self._store), brought, self._diff_ids[here:])
+        self._whole = []
 
 
 def _with_origin(key: str, origin: Origin) -> str:
     """Return ``key``, which determines a layer, with that of ``origin``."""
-    return f"{key} {origin.key}" if key and origin.key else key
+    return f"{key} {origin.key}" if origin.key else key

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+
+from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_SPANS
 from sundog.base.record.lazy_layer import is_incomplete, is_refused
 from sundog.image.layer.blob_tables import table_digest
 from sundog.image.layer.limits import check_layers
@@ -25,18 +29,41 @@ if TYPE_CHECKING:
     TreeIds = tuple[LayerId, LayerId]
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """The layers under others, bottom first.
+
+    ``diff_ids`` are as images say, ``keys`` determine each for those on top: see ``key_under``.
+    """
+
+    diff_ids: Sequence[str] = ()
+    keys: Sequence[str] = ()
+
+
 def tree_ids(diff_ids: Sequence[str], below: Sequence[str] = ()) -> list[TreeIds]:
     """Return the IDs of each layer of an image, bottom first, as a tree.
 
-    ``below`` determines the layers under them: diff IDs, or the IDs of layers that are not all
-    here, for nobody knows their diff IDs.  Raises ArchiveError for too many layers.
+    ``below`` determines the layers under them: see ``key_under``.  Raises ArchiveError for too many
+    layers.
     """
     check_layers(len(below) + len(diff_ids))
-    chains = _chain_ids([*below, *diff_ids])[len(below) :]
-    return [
-        (layer_id("diff", diff_id), layer_id("chain", chain))
-        for diff_id, chain in zip(diff_ids, chains, strict=True)
-    ]
+    found, chain = [], _chain(below)
+    for diff_id in diff_ids:
+        chain = _chain((diff_id,), chain)
+        found.append((layer_id("diff", diff_id), layer_id("chain", chain)))
+    return found
+
+
+def key_under(store: Store, layer: LayerId, diff_id: str) -> str:
+    """Return what determines ``layer`` for the layers on top of it.
+
+    It is its ``diff_id``; for a layer that came with a table of contents it is its ID.  Nobody
+    knows the diff ID of such a layer before all of it is here, and what is on top keeps its own ID
+    then.
+    """
+    directory = store.layers.directory(layer)
+    has_table = any(os.path.lexists(directory + name) for name in (LAYER_CHUNKS, LAYER_SPANS))
+    return layer if has_table else diff_id
 
 
 def shared_as(trees: TreeIds) -> list[LayerId]:
@@ -44,46 +71,61 @@ def shared_as(trees: TreeIds) -> list[LayerId]:
     return [shared for tree in trees for shared in shared_layer_ids(tree)]
 
 
-def blob_key(store: Store, blob: Descriptor, index: str = "") -> str:
-    """Return what determines a layer that is ``blob``, with its table; "" if it has no table.
+def blob_keys(store: Store, blob: Descriptor, *, foreign: bool = True) -> list[str]:
+    """Return what may determine a layer that is ``blob``, with its table; [] if it has no table.
 
-    The index of an ordinary gzip is its table: that with the digest ``index``, or else the one that
-    ``store`` has.  The digest of the blob counts, too: until all of it is here, nobody knows that
-    it has the layer.
+    The index of an ordinary gzip is its table: that which ``store`` has, and ``foreign`` ones that
+    layers came with.
     """
-    table = table_digest(blob) or index or store.gzip_indexes.digest(blob.digest)
-    return f"{blob.digest} {table}" if table else ""
+    tables = [table_digest(blob) or store.gzip_indexes.digest(blob.digest)]
+    if foreign:
+        tables += store.gzip_indexes.foreign(blob.digest).values()
+    return [blob_key(blob, table) for table in dict.fromkeys(tables) if table]
+
+
+def blob_key(blob: Descriptor, table: str) -> str:
+    """Return what determines a layer that is ``blob``, with the table of this digest.
+
+    The digest of the blob counts, too: until all of it is here, nobody knows that it has the layer.
+    """
+    return f"{blob.digest} {table}"
 
 
 def present_layers(
     store: Store,
-    layers: Sequence[TreeIds],
-    keys: Sequence[str] = (),
+    diff_ids: Sequence[str],
+    keys: Sequence[Sequence[str]] = (),
     *,
+    under: Under | None = None,
     takes_incomplete: bool = False,
 ) -> list[str]:
-    """Return the ID by which the store has each layer, "" for one that it lacks.
+    """Return the ID by which the store has each layer, bottom first, "" for one that it lacks.
 
-    ``keys`` are those of ``blob_key``; without them, no layer counts that came with a table.
-    ``takes_incomplete``: so does one that is not all here.
+    ``keys`` are those of ``blob_keys``; without them, no layer counts that came with a table.
+    ``takes_incomplete``: so does one that is not all here.  The layers are on top of those
+    ``under`` them.
     """
-    found = []
-    for number, trees in enumerate(layers):
-        known = [*trees, *map(file_layer_id, trees), *shared_as(trees)]
-        if keys and keys[number]:
-            known += [blob_layer_id(each, keys[number]) for each in trees]
+    under = under or Under()
+    found: list[str] = []
+    chain = _chain(under.keys)
+    is_unfit = is_refused if takes_incomplete else is_incomplete
+    for number, by_diff_id in enumerate(tree_ids(diff_ids, under.diff_ids)):
+        on_these = layer_id("chain", _chain((diff_ids[number],), chain))
+        trees = dict.fromkeys((*by_diff_id, on_these))
+        known = [*trees, *map(file_layer_id, trees), *shared_as(by_diff_id)]
+        for key in keys[number] if keys else ():
+            known += [blob_layer_id(tree, key) for tree in trees]
         here = [each for each in known if store.layers.exists(each)]
         if keys:
-            is_unfit = is_refused if takes_incomplete else is_incomplete
             here = [each for each in here if not is_unfit(store.layers.directory(each))]
         found.append(here[0] if here else "")
+        key = key_under(store, here[0], diff_ids[number]) if here else diff_ids[number]
+        chain = _chain((key,), chain)
     return found
 
 
-def _chain_ids(diff_ids: Sequence[str]) -> list[str]:
-    """Return the chain_id of each layer (image-spec, config.md, "Layer ChainID")."""
-    chains: list[str] = []
-    for diff_id in diff_ids:
-        text = f"{chains[-1]} {diff_id}" if chains else diff_id
-        chains.append(str(Digest.of(text.encode())) if chains else diff_id)
-    return chains
+def _chain(keys: Sequence[str], chain: str = "") -> str:
+    """Return the chain_id of layers on top of ``chain``: image-spec, config.md, "Layer ChainID"."""
+    for key in keys:
+        chain = str(Digest.of(f"{chain} {key}".encode())) if chain else key
+    return chain

@@ -24,7 +24,7 @@ from sundog.base.record.shared_image import (
 from sundog.errors import StoreError
 from sundog.image.store.layer_ids import shared_layer_ids
 from sundog.image.store.layer_info import LayerBlob, unpack_info
-from sundog.image.transfer.present import blob_key, present_layers, shared_as, tree_ids
+from sundog.image.transfer.present import blob_keys, present_layers, shared_as, tree_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,11 +54,12 @@ def bring_shared(
     it, it comes from elsewhere.  With ``any_below``, a layer whose files depend on those below is
     not taken.  Raises SundogError for a mistake in the configuration and as ``Layers.add_all``.
     """
-    trees = tree_ids([layer.diff_id for layer in layers])
-    keys = [blob_key(store, layer.descriptor) for layer in layers]
+    diff_ids = [layer.diff_id for layer in layers]
+    trees = tree_ids(diff_ids)
+    keys = [blob_keys(store, layer.descriptor) for layer in layers]
     drafts: dict[LayerId, tuple[bytes, LayerId, LayerInfo]] = {}
     with store.faults, closing(shared):
-        for number, found in enumerate(present_layers(store, trees, keys)):
+        for number, found in enumerate(present_layers(store, diff_ids, keys)):
             label = f"layer {number + 1}/{len(layers)}"
             names = shared_layer_ids(trees[number][0]) if any_below else shared_as(trees[number])
             place = None if found else _place_of(names, shared, label, report)
