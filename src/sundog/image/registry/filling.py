@@ -96,6 +96,8 @@ class Filling:
         works = [self._watch, self._answer, *[self._serve_readers] * _URGENT_THREADS]
         self._threads = [started(self._working, work) for work in works]
         self._has_fillers = False
+        if start:
+            self._checking.hold()
         if fills:
             self._start_fillers()
             checks = [self._checking.run] * CHECKS
