@@ -1,7 +1,11 @@
-"""OpenPBS, as somebody has built it, with a server and two nodes: `make openpbs`.
+"""OpenPBS, as somebody has installed it, with a server and two nodes: `make openpbs`.
 
-No distribution that we use has it.  Its daemons run as root, and so does the PostgreSQL of its
-server, as the user whom Debian has for that.  Each node has its own home of PBS, at one path.
+No distribution that we use has it.  Its daemons run as root, and the PostgreSQL of its server as
+the user whom Debian has for that.  Each node has its own home of PBS, at one path.
+
+Its sources need `./autogen.sh; ./configure --prefix=DIR; make` as root, then `make install` with
+directories for what it else puts into /etc and /lib (sysprofiledir=DIR/etc unitfiledir=DIR/etc),
+and `chmod 4755 DIR/sbin/pbs_iff`.
 """
 
 from __future__ import annotations
@@ -197,9 +201,13 @@ def running(prefix: Path) -> Iterator[Path]:
     """Run the daemons of an installation; give the file of their configuration."""
     usage = "make openpbs OPENPBS=DIR, with the prefix of an installation"
     installed(prefix, "OpenPBS", "sbin/pbs_server", usage)
+    if prefix.is_relative_to("/tmp"):
+        raise WorkshopError(f"{prefix} is not on the nodes: each has its own /tmp\nhint: {usage}")
     asker = (prefix / "sbin/pbs_iff").stat()  # tells the server who a user is
     if os.geteuid() != 0 or asker.st_uid != 0 or not asker.st_mode & stat.S_ISUID:
-        raise WorkshopError("only root can start daemons of OpenPBS, from files of root")
+        raise WorkshopError(
+            "only root can start daemons of OpenPBS, from files of root, with sbin/pbs_iff set-uid"
+        )
     cluster = OpenPBS.reserved(NUMBER, NODES, postgres())
     cluster.prefix = prefix
     try:

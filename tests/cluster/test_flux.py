@@ -15,6 +15,7 @@ from scripts.flux import VARIABLE
 from scripts.place import CHECKOUT
 
 from tests.cluster.conftest import IMAGE, SMALL, Place
+from tests.cluster.page import PROGRAM, real, shown
 from tests.cluster.remains import kinds, left, sleepers
 from tests.conftest import until
 
@@ -113,6 +114,22 @@ def test_exit_statuses(flux: Place) -> None:
 def submitted(flux: Place, *words: str) -> str:
     """Submit a job; return its ID."""
     return flux.run("flux", "submit", *words).stdout.strip()
+
+
+@pytest.mark.parametrize("line", shown("flux"))
+def test_a_line_of_the_page(flux: Place, line: str) -> None:
+    if "JOBID" not in line:
+        done = flux.run(*real(line, flux))
+        said = done.stdout
+        if "submit" in line:
+            said = flux.run("flux", "job", "attach", said.strip()).stdout
+        assert said.split() == flux.run(PROGRAM).stdout.split() * 4
+        return
+    job = submitted(flux, "ch-run", SMALL, "--", "sleep", "99999")
+    flux.run("flux", "job", "wait-event", "--timeout=60", job, "start")
+    flux.run(*real(line, flux, JOBID=job))
+    signal = 10 if "USR1" in line else 15
+    assert flux.run("flux", "job", "attach", job, check=False).returncode == 128 + signal
 
 
 @pytest.mark.parametrize("options", [(), ("--join",), ("--notify",)])

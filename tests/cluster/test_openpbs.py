@@ -18,6 +18,7 @@ from scripts.openpbs import VARIABLE
 from scripts.place import CHECKOUT
 
 from tests.cluster.conftest import IMAGE, SMALL, Place, right_ranks
+from tests.cluster.page import PROGRAM, real, shown
 from tests.cluster.remains import kinds, left, sleepers
 from tests.conftest import until
 
@@ -225,17 +226,47 @@ def test_the_number_of_ranks(pbs: Jobs) -> None:
     assert said.count("join: peer group size from MPI_LOCALNRANKS\n") == 4
 
 
-def test_a_job_of_the_examples(pbs: Jobs) -> None:
-    """The script makes one file of its image, for all ranks of this job and of later ones."""
+@pytest.fixture
+def with_mpiexec(pbs: Jobs) -> Jobs:
+    """Return the same, with an mpiexec that reaches other nodes."""
     (pbs.directory / "mpiexec").write_text(f'#!/bin/sh\nexec env {HYDRA} "$@"\n')
     (pbs.directory / "mpiexec").chmod(0o755)
     path = f"{pbs.directory}:{pbs.variables['PATH']}"
-    submitter = replace(pbs, variables={**pbs.variables, "PATH": path})
+    return replace(pbs, variables={**pbs.variables, "PATH": path})
+
+
+def test_a_job_of_the_examples(with_mpiexec: Jobs) -> None:
+    """The script makes one file of its image, for all ranks of this job and of later ones."""
+    pbs = with_mpiexec
     given = ("-l", "place=scatter", "-v", f"IMAGE={SMALL},PROGRAM=/bin/hostname")
     for _ in range(2):
-        status = pbs.status(submitter.submitted("example", *given, JOB))
+        status = pbs.status(pbs.submitted("example", *given, JOB))
         said = pbs.output("example").read_text()
         assert not status, said
         lines = Counter(said.splitlines())
         assert [lines[node] for node in pbs.nodes] == [2, 2], said
     assert len([*pbs.directory.glob("job-*.sqfs")]) == 1
+
+
+@pytest.mark.parametrize("line", shown("qsub"))
+def test_a_job_of_the_page(pbs: Jobs, with_mpiexec: Jobs, line: str) -> None:
+    names = {
+        "IMAGE=app,PROGRAM=/bin/program": f"IMAGE={SMALL},PROGRAM=/bin/{PROGRAM}",
+        "job.sh": str(JOB),
+        "/opt/sundog/bin/ch-run": f"{pbs.programs}/ch-run",
+    }
+    _, *words = real(line, pbs, **names)
+    status = pbs.status(with_mpiexec.submitted("page", *words))
+    said = pbs.output("page").read_text()
+    assert not status, said
+    assert {*said.splitlines()} & {*pbs.nodes}, said
+
+
+@pytest.mark.parametrize("line", shown("qsig", "qdel"))
+def test_a_line_of_the_page(pbs: Jobs, line: str) -> None:
+    ready = pbs.directory / f"page.{line.split(maxsplit=1)[0]}"
+    words = ("-b", str(pbs.directory), SMALL, "--", "sh", "-c", f"touch {ready}; exec sleep 99999")
+    job = pbs.submitted("line", "--", f"{pbs.programs}/ch-run", *words)
+    until(ready.exists, "the job does not start")
+    pbs.run(*real(line, pbs, JOBID=job))
+    assert pbs.status(job) == 256 + (10 if "SIGUSR1" in line else 15)
