@@ -5,7 +5,7 @@
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 RUN := $(PYTHON) -B -m
 
-.PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis flux callers vm-test bench conformance \
+.PHONY: help demo test lint docs wheels offline packages fuzz kills interruptions cluster pyxis flux openpbs callers vm-test bench conformance \
     configurations fidelity fidelity-more fidelity-programs agent architectures buildkit stargz python
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make pyxis PYXIS=DIR ENROOT=DIR    run jobs with the real plug-in pyxis of Slurm and Enroot,'
 	@echo '             built from their sources in these directories (root)'
 	@echo 'make flux FLUX=DIR    run jobs with the Flux that is installed in DIR'
+	@echo 'make openpbs OPENPBS=DIR    run jobs with the OpenPBS that is installed in DIR, on two nodes (root)'
 	@echo 'make callers run workflow engines and other programs that call Apptainer, from PyPI, with Sundog;'
 	@echo '             build by debootstrap, dnf, zypper and pacman; start 64 ranks at once'
 	@echo 'make architectures   configure and use Debian for arm64 and riscv64, which QEMU runs'
@@ -95,6 +96,9 @@ pyxis: python
 
 flux: python
 	@$(RUN) scripts.check --flux "$(FLUX)" -- -n0 tests/cluster/test_flux.py $(ARGS)
+
+openpbs: python
+	@$(RUN) scripts.check --openpbs "$(OPENPBS)" -- -n0 tests/cluster/test_openpbs.py $(ARGS)
 
 callers: python
 	@SUNDOG_RANKS=64 $(RUN) scripts.check --callers -- -n0 --timeout=900 tests/callers/engines \

@@ -34,6 +34,7 @@ from scripts import (
     cluster,
     flux,
     install,
+    openpbs,
     packages,
     pyxis,
     references,
@@ -63,6 +64,14 @@ NEEDS = (
     "squashfuse", "strace", "umoci", "xfsprogs", "xz-utils", "zsh", "zstd",
 )  # fmt: skip
 LINT_NEEDS = ("shellcheck",)
+NEEDS_OF = {
+    "buildkit": buildkit.NEEDS,
+    "callers": callers.NEEDS,
+    "machines": image.NEEDS,
+    "openpbs": openpbs.NEEDS,
+    "pyxis": pyxis.NEEDS,
+    "stargz": stargz.NEEDS,
+}  # of options
 LINT = (
     ("ruff", "check", "--quiet", "."),
     ("ruff", "format", "--quiet", "--check", "."),
@@ -253,6 +262,12 @@ def parsed_options() -> argparse.Namespace:
         help="no lint, but the Flux that is installed in PREFIX",
     )
     parser.add_argument(
+        "--openpbs",
+        type=Path,
+        metavar="PREFIX",
+        help="no lint, but the OpenPBS that is installed in PREFIX, with two nodes (root)",
+    )
+    parser.add_argument(
         "--callers", action="store_true", help="no lint, but programs that call Apptainer"
     )
     parser.add_argument(
@@ -277,19 +292,12 @@ def needed_packages(options: argparse.Namespace, bases: Sequence[str]) -> set[st
     needs = {*account.NEEDS, *install.NEEDS, *LINT_NEEDS}
     if not options.lint:
         needs |= {*NEEDS, *cluster.NEEDS, *makers.needs(bases)}
-    if options.machines:
-        needs |= {*image.NEEDS}
     if options.machine:
         hardware = HARDWARE[options.machine]
         needs |= {*foreign_image.NEEDS, hardware.package, *hardware.compiler}
-    if options.pyxis:
-        needs |= {*pyxis.NEEDS}
-    if options.callers:
-        needs |= {*callers.NEEDS}
-    if options.buildkit:
-        needs |= {*buildkit.NEEDS}
-    if options.stargz:
-        needs |= {*stargz.NEEDS}
+    for name, packages_of in NEEDS_OF.items():
+        if getattr(options, name):
+            needs |= {*packages_of}
     return needs
 
 
@@ -311,6 +319,9 @@ def prepare(
         os.environ[pyxis.VARIABLE] = str(built)
     if options.flux:
         os.environ[flux.VARIABLE] = str(flux.programs(options.flux.absolute()))
+    if options.openpbs:
+        configuration = stack.enter_context(openpbs.running(options.openpbs.absolute()))
+        os.environ[openpbs.VARIABLE] = str(configuration)
     if options.callers:
         os.environ[callers.VARIABLE] = str(callers.install(place, python))
     if options.buildkit:

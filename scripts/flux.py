@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scripts.place import WorkshopError
+from scripts.place import installed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,10 +14,6 @@ VARIABLE = "SUNDOG_FLUX"  # names the directory of its programs, for the tests
 
 def programs(prefix: Path) -> Path:
     """Return the directory of the programs of an installation.  Raises WorkshopError."""
-    directory = prefix / "bin"
-    if not (directory / "flux").is_file():
-        raise WorkshopError(
-            f"no Flux in {prefix}: no file bin/flux\n"
-            "hint: make flux FLUX=DIR, with the prefix of an installation of flux-core"
-        )
-    return directory
+    usage = "make flux FLUX=DIR, with the prefix of an installation of flux-core"
+    installed(prefix, "Flux", "bin/flux", usage)
+    return prefix / "bin"

@@ -102,3 +102,9 @@ def copy_tree(source: Path, target: Path) -> None:
         if not path.is_symlink():
             executable = path.is_dir() or path.stat().st_mode & 0o100
             path.chmod(0o755 if executable else 0o644)
+
+
+def installed(prefix: Path, name: str, file: str, usage: str) -> None:
+    """Raise WorkshopError unless a directory that the caller has named has a file."""
+    if not (prefix / file).is_file():
+        raise WorkshopError(f"no {name} in {prefix}: no file {file}\nhint: {usage}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scripts import install
-from scripts.place import WorkshopError, copy_tree
+from scripts.place import WorkshopError, copy_tree, installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,11 +68,8 @@ def build(directory: Path, pyxis: Path, enroot: Path) -> None:
         ("pyxis", pyxis, "spank_pyxis.lds"),
         ("enroot", enroot, "enroot.in"),
     ):
-        if not (source / file).is_file():
-            raise WorkshopError(
-                f"no sources of {name} in {source}: no file {file}\n"
-                "hint: make pyxis PYXIS=DIR ENROOT=DIR, with the directories of both sources"
-            )
+        usage = "make pyxis PYXIS=DIR ENROOT=DIR, with the directories of both sources"
+        installed(source, f"sources of {name}", file, usage)
         copy_tree(source, directory / "sources" / name)
     built, sources = Built(directory), directory / "sources"
     install.run(["make", "--silent", "-C", str(sources / "pyxis")])

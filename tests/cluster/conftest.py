@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from scripts import flux, pyxis
+from scripts import flux, openpbs, pyxis
 from scripts.place import CHECKOUT
 
 from tests.conftest import HELPER, RootHelper, base_image, command, skip_needs_root
@@ -19,8 +19,12 @@ from tests.conftest import HELPER, RootHelper, base_image, command, skip_needs_r
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Only `make pyxis` and `make flux` have what these tests need.
-RARE = {pyxis.VARIABLE: "test_pyxis.py", flux.VARIABLE: "test_flux.py"}
+# Only `make pyxis` and its like have what these tests need.
+RARE = {
+    flux.VARIABLE: "test_flux.py",
+    openpbs.VARIABLE: "test_openpbs.py",
+    pyxis.VARIABLE: "test_pyxis.py",
+}
 collect_ignore = [name for variable, name in RARE.items() if variable not in os.environ]
 
 Done = subprocess.CompletedProcess[str]
@@ -83,10 +87,15 @@ class Place:
                 break
             done = self.run(*words, check=False)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
-        found = [line.split() for line in done.stdout.splitlines() if line.startswith("rank ")]
-        assert sorted(int(line[1]) for line in found) == [*range(count)], (words, done)
-        assert all(line[3] == str(count) and line[-1] == "right" for line in found), (words, done)
-        return [line[5] for line in found]
+        return right_ranks(done.stdout, count)
+
+
+def right_ranks(said: str, count: int) -> list[str]:
+    """Check what the ranks of the image's program said; return their nodes."""
+    found = [line.split() for line in said.splitlines() if line.startswith("rank ")]
+    assert sorted(int(line[1]) for line in found) == [*range(count)], said
+    assert all(line[3] == str(count) and line[-1] == "right" for line in found), said
+    return [line[5] for line in found]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,8 @@ from scripts.flux import VARIABLE
 from scripts.place import CHECKOUT
 
 from tests.cluster.conftest import IMAGE, SMALL, Place
-from tests.cluster.test_slurm import FILE_SERVER, sleepers
+from tests.cluster.page import PROGRAM, real, shown
+from tests.cluster.remains import kinds, left, sleepers
 from tests.conftest import until
 
 if TYPE_CHECKING:
@@ -57,21 +57,6 @@ def nothing_stays(flux: Place) -> Generator[None]:
     before = left(flux)
     yield
     until(lambda: left(flux) <= before, "something stays")
-
-
-def left(flux: Place) -> set[str]:
-    """Return this user's servers and keepers, their groups, and the state of containers."""
-    found = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()}
-    found = {name for name in found if name.startswith(f"@sundog-join/{os.getuid()}/")}
-    for process in Path("/proc").iterdir():
-        try:
-            name = (process / "comm").read_text(errors="replace").strip()
-            if process.stat().st_uid == os.getuid() and name in (FILE_SERVER, "ch-run-keeper"):
-                found.add(f"{name} {process.name}")
-        except OSError:
-            continue  # it has ended
-    storage = Path(flux.variables["CH_IMAGE_STORAGE"])
-    return found | {str(path) for path in (storage / "run").rglob("*") if not path.is_dir()}
 
 
 @pytest.mark.parametrize("options", [(), ("-W",), ("--join",), ("--notify",)])
@@ -131,6 +116,22 @@ def submitted(flux: Place, *words: str) -> str:
     return flux.run("flux", "submit", *words).stdout.strip()
 
 
+@pytest.mark.parametrize("line", shown("flux"))
+def test_a_line_of_the_page(flux: Place, line: str) -> None:
+    if "JOBID" not in line:
+        done = flux.run(*real(line, flux))
+        said = done.stdout
+        if "submit" in line:
+            said = flux.run("flux", "job", "attach", said.strip()).stdout
+        assert said.split() == flux.run(PROGRAM).stdout.split() * 4
+        return
+    job = submitted(flux, "ch-run", SMALL, "--", "sleep", "99999")
+    flux.run("flux", "job", "wait-event", "--timeout=60", job, "start")
+    flux.run(*real(line, flux, JOBID=job))
+    signal = 10 if "USR1" in line else 15
+    assert flux.run("flux", "job", "attach", job, check=False).returncode == 128 + signal
+
+
 @pytest.mark.parametrize("options", [(), ("--join",), ("--notify",)])
 def test_a_signal_reaches_the_program(flux: Place, options: tuple[str, ...]) -> None:
     ready = flux.directory / f"signal.{'.'.join(options)}"
@@ -153,13 +154,10 @@ def test_the_processors_are_those_of_the_task(flux: Place) -> None:
 
 
 def test_nothing_stays_after_a_cancel(flux: Place) -> None:
-    """The containers are of all kinds: layers, a file, one shared by tasks, supervised."""
     ready = flux.directory / "ready.flux"
     ready.mkdir()
     wait = f"touch {ready}/$0.$FLUX_TASK_RANK; exec sleep 99999"
-    kinds = {"layers": [SMALL], "file": [str(flux.file)], "group": ["--join", str(flux.file)]}
-    kinds["supervised"] = ["--notify", SMALL]
-    for name, words in kinds.items():
+    for name, words in kinds(flux).items():
         line = ("-n2", "ch-run", "-b", str(ready), *words, "--", "sh", "-c", wait, name)
         job = submitted(flux, *line)
         until(lambda name=name: len([*ready.glob(f"{name}.*")]) == 2, f"{name} does not start")  # type: ignore[misc]

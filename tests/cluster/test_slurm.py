@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import SMALL, Slurm
+from tests.cluster.remains import FILE_SERVER, kinds, sleepers
 from tests.conftest import HELPER, RootHelper, until
 from tests.runtime.launcher.test_terminal import Terminal
 
 pytestmark = pytest.mark.slow
 
 EVERYWHERE = ("srun", "-N4", "-n16", "--ntasks-per-node=4")
-FILE_SERVER = "sundog-fuse"
 
 
 def file_servers(image: Path) -> list[int]:
@@ -94,40 +94,23 @@ def test_a_script_and_a_job_array(slurm: Slurm) -> None:
 
 
 def test_nothing_stays_after_scancel(slurm: Slurm) -> None:
-    """The containers are of all kinds: layers, a file, one shared by ranks, supervised."""
     ready = slurm.directory / "ready"
     ready.mkdir()
     wait = f"touch {ready}/$0.$SLURM_PROCID; exec sleep 99999"
-    kinds = {"layers": [SMALL], "file": [str(slurm.file)], "group": ["--join", str(slurm.file)]}
-    kinds["supervised"] = ["--notify", SMALL]
     lines = [
         f"srun --overlap -n2 ch-run -b {ready} {' '.join(words)} -- sh -c '{wait}' {name} &"
-        for name, words in kinds.items()
+        for name, words in kinds(slurm).items()
     ]
     script = slurm.directory / "waiting"
     script.write_text("\n".join(["#!/bin/sh", *lines, "wait", ""]))
     log = slurm.directory / "waiting.log"
     job = slurm.run("sbatch", "--parsable", "-n2", f"--output={log}", script).stdout.strip()
-    until(lambda: len(list(ready.iterdir())) == 2 * len(kinds), "the steps do not start")
+    until(lambda: len(list(ready.iterdir())) == 2 * len(lines), "the steps do not start")
     assert file_servers(slurm.file)
     slurm.run("scancel", job)
     until(lambda: not slurm.run("squeue", "-h", "-j", job, check=False).stdout, "the job stays")
     until(lambda: not file_servers(slurm.file), "a server stays")
     until(lambda: not sleepers(ready), "a command stays")
-
-
-def sleepers(ready: Path) -> list[str]:
-    """Return the commands that have the directory in their mounts, or still sleep."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            mounts = (process / "mountinfo").read_text(errors="replace")
-        except OSError:
-            continue
-        if b"99999" in words or f" {ready} " in mounts:
-            found.append(process.name)
-    return found
 
 
 def test_a_job_that_uses_too_much_memory(slurm: Slurm) -> None:
