@@ -607,6 +607,46 @@ def test_a_container_of_the_store_keeps_no_changes(
     assert sundog("image", "exists", "other", env=variables, check=False).returncode == 1
 
 
+def test_the_image_of_a_container_has_its_id(
+    storage: Path, copied: Path, bb: str, tmp_path: Path
+) -> None:
+    """As for an own image, as long as the store has it."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    variables = {"CH_IMAGE_STORES": str(copied), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+    def sundog(*words: str, check: bool = True) -> str:
+        return runner("sundog", storage)(*words, env=variables, check=check).stdout
+
+    def ids() -> list[str]:
+        names = ("shared", "kept", "own")
+        found = [json.loads(sundog("inspect", name))[0]["Image"] for name in names]
+        rows = sundog("ps", "-a", "--no-trunc", "--format={{.Names}} {{.ImageID}}").splitlines()
+        assert {row.partition(" ")[0]: row.partition(" ")[2] for row in rows} == dict(
+            zip(names, found, strict=True)
+        )
+        return found
+
+    form = "{{.Repository}} {{.ID}}"
+    rows = sundog("images", "--no-trunc", f"--format={form}").splitlines()
+    of = dict(row.split() for row in rows)
+    sundog("run", "-d", "--name=shared", "app", "sleep", "1d")
+    try:
+        for name, image in (("kept", "app"), ("own", bb)):
+            sundog("create", f"--name={name}", image, "true")
+        assert ids() == [of["app"], of["app"], of[bb]]
+        assert sundog("ps", "--format={{.ImageID}}") == f"{of['app'][:12]}\n"
+        (file,) = copied.glob("images/*")
+        whole = file.read_bytes()
+        file.chmod(0o644)
+        file.write_bytes(whole[:10])
+        assert ids() == ["", "", of[bb]]
+        file.write_bytes(whole)
+        copied.rename(tmp_path / "gone")
+        assert ids() == ["", "", of[bb]]
+    finally:
+        sundog("rm", "-f", "shared", "kept", "own")
+
+
 # ch-run-oci
 
 
