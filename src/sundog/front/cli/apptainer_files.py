@@ -27,10 +27,8 @@ from sundog.front.cli.apptainer_report import (
     run_reported,
 )
 from sundog.image.convert.formats import (
-    ARCHIVES,
     CH_IMAGE,
     DIRECTORY,
-    DOCKER,
     SIF,
     SQUASH,
     Place,
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
     from sundog.front.options import Line
 
 _IMAGES = (DIRECTORY, SIF, SQUASH)
-_STREAMED = (*ARCHIVES, DOCKER)
 _PREFIXES = ("docker-archive:", "oci-archive:", "oci:", "docker-daemon:")
 
 

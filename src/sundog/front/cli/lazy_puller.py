@@ -28,8 +28,7 @@ def main() -> NoReturn:
         from sundog.image.registry.session import Session
         from sundog.image.store.store import Store
 
-        shared = SharedStores(os.environb, (), report.warning)
-        options = PullOptions(chosen_platform(arch), lazy=True, shared=shared)
+        options = PullOptions(chosen_platform(arch), lazy=True)
         turn = f"pull-{hashlib.sha256(image.encode()).hexdigest()[:16]}"
         with (
             Store.open(storage, tell=report.info) as store,

@@ -36,7 +36,7 @@ class Session:
     attempts        how often to ask a registry that does not answer
     connect_seconds how long to wait for a connection
     silence         how long to wait for it, and for the next byte, if not as long as usual
-    shared          the shared stores that pulls take layers from, if any
+    shared          the shared stores from which pulls take layers, and indexes of them, if any
     """
 
     def __init__(

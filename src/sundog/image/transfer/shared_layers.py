@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sundog.base.kernel.files import Closing
@@ -57,7 +57,7 @@ def bring_shared(
     trees = tree_ids([layer.diff_id for layer in layers])
     keys = [blob_key(store, layer.descriptor) for layer in layers]
     drafts: dict[LayerId, tuple[bytes, LayerId, LayerInfo]] = {}
-    with store.faults, closing(shared):
+    with store.faults:
         for number, found in enumerate(present_layers(store, trees, keys)):
             label = f"layer {number + 1}/{len(layers)}"
             names = shared_layer_ids(trees[number][0]) if any_below else shared_as(trees[number])
