@@ -20,12 +20,7 @@ from sundog.front.apptainer.pull import PULL, default_name
 from sundog.front.cli.apptainer_conversion import convert_image
 from sundog.front.cli.apptainer_fetched import fetch_file
 from sundog.front.cli.apptainer_pull import chosen_platform, pulled
-from sundog.front.cli.apptainer_report import (
-    EXIT_FAILED,
-    EXIT_USAGE,
-    ApptainerReport,
-    run_reported,
-)
+from sundog.front.cli.apptainer_report import ApptainerReport, run_reported
 from sundog.image.convert.formats import (
     CH_IMAGE,
     DIRECTORY,
@@ -117,7 +112,7 @@ def _run(line: Line, messages: Messages, act: Callable[[ApptainerReport], int]) 
     for text in line.warnings:
         messages.say(WARNING, text)
     report = ApptainerReport(messages)
-    return run_reported(lambda: act(report), report, EXIT_FAILED, EXIT_USAGE)
+    return run_reported(lambda: act(report), report)
 
 
 @contextmanager
