@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sundog.base.configuration.holding import Holding
+
 _VARIABLE = "CH_IMAGE_FORCE"
 _FORCE, _RETRY, _DEFAULT = "force", "retry", "seccomp"
 _SIZE_LIMIT = 1 << 16
@@ -44,15 +46,18 @@ class DefaultForce:
     retries: bool = False
 
 
-def default_force(environment: Mapping[str, str], otherwise: str | None = None) -> DefaultForce:
+def default_force(
+    environment: Mapping[str, str], otherwise: str | None = None, holding: Holding | None = None
+) -> DefaultForce:
     """Return the mode of ``--force`` that counts without the option.  Raises UsageError.
 
-    If nothing says a mode, it is ``otherwise``, by default ``seccomp``.
+    If nothing says a mode, it is ``otherwise``, by default ``seccomp``.  ``holding`` is the
+    configuration, if the caller has read it.
     """
     mode = environment.get(_VARIABLE, "")
     if mode:
         return DefaultForce(_checked(mode, f"${_VARIABLE}"))
-    holding = read_configuration(
+    holding = holding or read_configuration(
         {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
     )
     force, says_retry = holding.said(BUILD_FORCE), holding.said(BUILD_RETRY)
