@@ -631,7 +631,7 @@ def test_the_image_of_a_container_has_its_id(
     of = dict(row.split() for row in rows)
     sundog("run", "-d", "--name=shared", "app", "sleep", "1d")
     try:
-        for name, image in (("kept", "app"), ("own", bb)):
+        for name, image in (("kept", "app:latest"), ("own", bb)):
             sundog("create", f"--name={name}", image, "true")
         assert ids() == [of["app"], of["app"], of[bb]]
         assert sundog("ps", "--format={{.ImageID}}") == f"{of['app'][:12]}\n"
@@ -893,16 +893,18 @@ def test_sundog_lists_it_as_read_only(
     # An own image hides a shared one.
     runner("ch-image", storage)("tag", bb, "app")
     assert "R/O" not in sundog("images").stdout
+    for name in (bb, f"{bb}:latest", f"docker.io/library/{bb}"):
+        assert sundog("images", "-n", name).stdout.startswith(f"{bb} "), name
+    assert sundog("images", "-n", f"{bb}:other").stdout == sundog("images", "-n", "X Y").stdout == ""
 
 
 def test_sundog_knows_it_by_name_and_id(
     sundog: Callable[..., Completed], run_ch_image: Runner, published: Path
 ) -> None:
     (identity,) = sundog("images", "-q", "--no-trunc").stdout.split()
-    (by_name,), (by_id,) = (
-        json.loads(sundog("inspect", word).stdout) for word in ("app", identity[:12])
-    )
-    assert by_name == by_id
+    words = ("app", "app:latest", "docker.io/library/app", identity[:12])
+    (by_name,), *others = (json.loads(sundog("inspect", word).stdout) for word in words)
+    assert others == [[by_name]] * 3
     assert by_name["Id"] == identity
     assert by_name["RepoTags"] == ["app"]
     assert by_name["Size"] > 0

@@ -6,7 +6,8 @@ import time
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
-from sundog.errors import SundogError, UsageError
+from sundog.base.record.names import canonical_name
+from sundog.errors import ReferenceSyntaxError, SundogError, UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import image_line, new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
@@ -191,7 +192,7 @@ def _list(line: Line, template: Template | None, context: Context) -> int:
         found = [
             image
             for image in everything
-            if (name is None or name in _names(image)) and passed.pass_on(image)
+            if (name is None or _is_named(image, name)) and passed.pass_on(image)
         ]
         if line.is_set("quiet"):
             for identity in dict.fromkeys(image.whole_id for image in found):
@@ -237,7 +238,15 @@ def _fields(image: Image, size: int, *, whole: bool, read_only: bool) -> Structu
 
 
 def _is_called(image: Image, text: str) -> bool:
-    return text in _names(image) or _has_id(image, text)
+    return _is_named(image, text) or _has_id(image, text)
+
+
+def _is_named(image: Image, text: str) -> bool:
+    """Tell whether ``text`` is the name of an image in any spelling, or that without its tag."""
+    try:
+        return text in _names(image) or canonical_name(text) == image.reference
+    except ReferenceSyntaxError:
+        return False
 
 
 def _has_id(image: Image, text: str) -> bool:
