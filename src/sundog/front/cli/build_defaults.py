@@ -15,6 +15,7 @@ from sundog.base.configuration.keys import BUILD_FORCE, BUILD_RETRY, YES
 from sundog.base.kernel.libc import decode_text, escaped
 from sundog.errors import UsageError
 from sundog.image.builder.force import Force, preferred
+from sundog.image.registry.configured import in_bytes
 from sundog.image.registry.user_files import settings_directory
 
 TYPE_CHECKING = False
@@ -57,9 +58,7 @@ def default_force(
     mode = environment.get(_VARIABLE, "")
     if mode:
         return DefaultForce(_checked(mode, f"${_VARIABLE}"))
-    holding = holding or read_configuration(
-        {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
-    )
+    holding = holding or read_configuration(in_bytes(environment))
     force, says_retry = holding.said(BUILD_FORCE), holding.said(BUILD_RETRY)
     path = os.path.join(settings_directory(environment), "sundog", "build.toml")
     settings = _settings(path)

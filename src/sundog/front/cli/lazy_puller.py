@@ -22,7 +22,6 @@ def main() -> NoReturn:
     def load(report: Report) -> tuple[str, bool]:
         import hashlib
 
-        from sundog.base.configuration.stores import SharedStores
         from sundog.image.registry.options import PullOptions
         from sundog.image.registry.pull import pull
         from sundog.image.registry.session import Session
@@ -36,8 +35,7 @@ def main() -> NoReturn:
             store.turn(turn).held(lambda: report.verbose(f"waiting for another pull of {image}")),
         ):
             if not store.images.has(image, options.wanted):
-                shared = SharedStores(os.environb, (), report.warning)
-                session = Session(os.environ, report, shared=shared)
+                session = Session(os.environ, report)
                 pull(store, session, image, image, options=options, report=report)
         return image, True
 

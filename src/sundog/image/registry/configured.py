@@ -31,7 +31,7 @@ def configured_authorities(
     holding = holding or registry_settings(environment)
     if path := environment.get(AUTHORITIES.variable):  # as requests reads it: any path
         return path, f"${AUTHORITIES.variable}"
-    said = [place_for(value, _in_bytes(environment)) for value in holding.said(AUTHORITIES)]
+    said = [place_for(value, in_bytes(environment)) for value in holding.said(AUTHORITIES)]
     return os.fsdecode(b"".join(said)), holding.place(AUTHORITIES) if any(said) else ""
 
 
@@ -77,10 +77,11 @@ def authorities_for_git(environment: Mapping[str, str], directory: bytes) -> dic
 
 def registry_settings(environment: Mapping[str, str]) -> Holding:
     """Return the configuration.  Raises SundogError for a mistake in it."""
-    return read_configuration(_in_bytes(environment))
+    return read_configuration(in_bytes(environment))
 
 
-def _in_bytes(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+def in_bytes(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return variables as the configuration takes them."""
     return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
 
 

@@ -5,7 +5,7 @@ Specification: OCI distribution-spec v1.1, "Pull", and image-spec v1.1.
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -128,8 +128,7 @@ def download(
 
     Raises what ``look_up`` raises, RegistryError, ArchiveError and what the store raises.
     """
-    shared = session.shared
-    with Unpackers() as unpackers, nullcontext() if shared is None else closing(shared):
+    with Unpackers() as unpackers, closing(session.shared) as shared:
         if not options.lazy:
             unpackers.prepare()  # meanwhile this process imports the HTTP client
         described = look_up()
@@ -145,16 +144,13 @@ def download(
             )
             for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
         ]
-        if shared is not None:
-            bring_shared(store, layers, shared, report, any_below=options.lazy)
+        bring_shared(store, layers, shared, report, any_below=options.lazy)
         if options.lazy:
             from sundog.image.registry.lazy_pull import LazyPull  # few pulls need it
 
             lazily = LazyPull(
                 *(store, str(found.reference), found.manifest.digest, manifest, found.clients),
-                session.verify,
-                report,
-                shared=shared,
+                *(session.verify, report, shared),
             )
             identities = lazily.run(layers)
         else:
