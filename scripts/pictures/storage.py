@@ -49,6 +49,7 @@ WORDS = {
     "starts": "what starts read first of lazy images",
     "tmp": "drafts, and the trash",
     "trees": "whole trees, for the driver copy",
+    "verified": "what --verify has read of shared stores",
     "version": "the version of this layout",
 }
 _ENTRY = re.compile(r" {4}\S")

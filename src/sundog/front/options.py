@@ -119,11 +119,12 @@ class Line:
         return self.last(name) == TRUE
 
     def translated(self) -> list[str]:
-        """Return the words for ``ch-image`` that the options stand for."""
+        """Return the words for ``ch-image`` that the options stand for; of a Boolean, the last."""
+        last = {option.name: number for number, (option, _) in enumerate(self.found)}
         return [
             word
-            for option, value in self.found
-            if option.to is not None
+            for number, (option, value) in enumerate(self.found)
+            if option.to is not None and (option.argument or last[option.name] == number)
             for word in option.to(value)
         ]
 

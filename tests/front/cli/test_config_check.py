@@ -131,6 +131,36 @@ def test_nothing_is_wrong(check: Check, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "variable", "value"),
+    [
+        ("storage.directory", "CH_IMAGE_STORAGE", "/nonexistent/x/st"),
+        ("run.tmpdir", "TMPDIR", "/nonexistent"),
+    ],
+)
+def test_a_variable_is_not_blamed_for_a_file(
+    check: Check, monkeypatch: pytest.MonkeyPatch, path: str, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, "/var/tmp")
+    (found,) = check(path, value)
+    assert found.startswith(f"FILE: {path}: ")
+
+
+def test_a_mistake_hides_no_other(check: Check, tmp_path: Path) -> None:
+    """Neither does one of a type, although commands give up at the first."""
+    check("", "")
+    (tmp_path / "sundog" / "sundog.toml").write_text(
+        "[build]\nforce = 'nosuch'\nretry = 'x'\n"
+        "[registry]\nauthorities = '/nowhere'\nmirrors = ['a.org=m.org:0']\n"
+    )
+    mistakes: list[SundogError] = []
+    found = [*problems(read_configuration(os.environb, mistakes))]
+    assert ["build.retry" in error.message for error in mistakes] == [True]
+    assert len(found) == 3
+    for error, part in zip(found, ("nosuch", "/nowhere", "m.org:0"), strict=True):
+        assert part in error.message
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
         ("CH_RUN_VERIFY", "maybe", "$CH_RUN_VERIFY: maybe"),

@@ -607,6 +607,46 @@ def test_a_container_of_the_store_keeps_no_changes(
     assert sundog("image", "exists", "other", env=variables, check=False).returncode == 1
 
 
+def test_the_image_of_a_container_has_its_id(
+    storage: Path, copied: Path, bb: str, tmp_path: Path
+) -> None:
+    """As for an own image, as long as the store has it."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    variables = {"CH_IMAGE_STORES": str(copied), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+    def sundog(*words: str, check: bool = True) -> str:
+        return runner("sundog", storage)(*words, env=variables, check=check).stdout
+
+    def ids() -> list[str]:
+        names = ("shared", "kept", "own")
+        found = [json.loads(sundog("inspect", name))[0]["Image"] for name in names]
+        rows = sundog("ps", "-a", "--no-trunc", "--format={{.Names}} {{.ImageID}}").splitlines()
+        assert {row.partition(" ")[0]: row.partition(" ")[2] for row in rows} == dict(
+            zip(names, found, strict=True)
+        )
+        return found
+
+    form = "{{.Repository}} {{.ID}}"
+    rows = sundog("images", "--no-trunc", f"--format={form}").splitlines()
+    of = dict(row.split() for row in rows)
+    sundog("run", "-d", "--name=shared", "app", "sleep", "1d")
+    try:
+        for name, image in (("kept", "app:latest"), ("own", bb)):
+            sundog("create", f"--name={name}", image, "true")
+        assert ids() == [of["app"], of["app"], of[bb]]
+        assert sundog("ps", "--format={{.ImageID}}") == f"{of['app'][:12]}\n"
+        (file,) = copied.glob("images/*")
+        whole = file.read_bytes()
+        file.chmod(0o644)
+        file.write_bytes(whole[:10])
+        assert ids() == ["", "", of[bb]]
+        file.write_bytes(whole)
+        copied.rename(tmp_path / "gone")
+        assert ids() == ["", "", of[bb]]
+    finally:
+        sundog("rm", "-f", "shared", "kept", "own")
+
+
 # ch-run-oci
 
 
@@ -853,16 +893,19 @@ def test_sundog_lists_it_as_read_only(
     # An own image hides a shared one.
     runner("ch-image", storage)("tag", bb, "app")
     assert "R/O" not in sundog("images").stdout
+    for name in (bb, f"{bb}:latest", f"docker.io/library/{bb}"):
+        assert sundog("images", "-n", name).stdout.startswith(f"{bb} "), name
+    for name in (f"{bb}:other", "X Y"):
+        assert sundog("images", "-n", name).stdout == "", name
 
 
 def test_sundog_knows_it_by_name_and_id(
     sundog: Callable[..., Completed], run_ch_image: Runner, published: Path
 ) -> None:
     (identity,) = sundog("images", "-q", "--no-trunc").stdout.split()
-    (by_name,), (by_id,) = (
-        json.loads(sundog("inspect", word).stdout) for word in ("app", identity[:12])
-    )
-    assert by_name == by_id
+    words = ("app", "app:latest", "docker.io/library/app", identity[:12])
+    (by_name,), *others = (json.loads(sundog("inspect", word).stdout) for word in words)
+    assert others == [[by_name]] * 3
     assert by_name["Id"] == identity
     assert by_name["RepoTags"] == ["app"]
     assert by_name["Size"] > 0

@@ -44,6 +44,14 @@ def test_a_registry_that_wants_a_login(flavours: Flavours, tmp_path: Path) -> No
     assert (outcome.state, outcome.detail) == (OK, "it answers, and wants a login: ch-image login")
 
 
+def test_a_name_without_a_dot() -> None:
+    """It is no part of the name of an image of another registry."""
+    outcome = attempt(registry_check("no_such_host"))
+    assert outcome.state == FAILED
+    assert "no_such_host" in outcome.detail
+    assert "docker.io" not in outcome.detail
+
+
 def test_pull(flavours: Flavours, run_ch_image: Runner, busybox_tar: Path, tmp_path: Path) -> None:
     name = f"{flavours.http}/doctor:1"
     run_ch_image("import", busybox_tar, name)

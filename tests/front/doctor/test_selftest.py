@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.front.doctor.images import IMAGE, slurm_check
+from sundog.front.doctor.images import IMAGE, image_checks, slurm_check
 from sundog.front.doctor.outcome import FAILED, NOT_HERE, OK, attempt
 from sundog.front.doctor.storage import storage_checks
 from sundog.front.doctor.tiny_image import make_tiny_image
@@ -92,12 +92,33 @@ def test_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         'export SLURM_CPUS_ON_NODE=2\n"$@" & "$@" & wait\n'
     )
     srun.chmod(0o755)
+    (programs / "ch-run").write_text("#!/bin/sh\necho another installation\n")
+    (programs / "ch-run").chmod(0o755)
     (tmp_path / "tree").mkdir()
     make_tiny_image(str(tmp_path / "tree"))
-    scripts = os.path.dirname(command("ch-run")[0])
-    monkeypatch.setenv("PATH", f"{programs}:{scripts}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     outcome = attempt(slurm_check(os.fsencode(tmp_path)))
     assert (outcome.state, outcome.detail) == (OK, "2 tasks")
+
+
+def test_a_member_of_a_group_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one, which would wait for it, ends, too."""
+    member = tmp_path / "member"
+    member.write_text(
+        f"""#!/bin/sh
+        for number; do :; done
+        test $number = 0 || {{ echo $$ >{tmp_path}/pid; exec sleep 1d; }}
+        until test -s {tmp_path}/pid; do :; done
+        echo "error: it can't begin" >&2; exit 1
+        """
+    )
+    member.chmod(0o755)
+    monkeypatch.setattr("sundog.front.doctor.commands.own_command", lambda _: [str(member)])
+    (check,) = (each for each in image_checks(os.fsencode(tmp_path)) if each.name == "run --join")
+    outcome = attempt(check)
+    assert (outcome.state, outcome.detail) == (FAILED, "member: it can't begin")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_no_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,8 +152,9 @@ def test_a_proxy_that_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "secret" not in outcome.detail + outcome.hint
         listener.listen()
         assert way("proxies").detail.startswith("$https_proxy")
-    monkeypatch.setenv("https_proxy", "http://[")
-    assert way("proxies").detail == "$https_proxy is not the URL of an HTTP proxy"
+    for value in ("http://[", "http://.site:3128", f"{'a' * 70}.site:3128"):
+        monkeypatch.setenv("https_proxy", value)
+        assert way("proxies").detail == "$https_proxy is not the URL of an HTTP proxy"
 
 
 def authorities(**environment: str) -> Outcome:

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from sundog.errors import UsageError
 from sundog.front.cli.bake_file import from_bake, from_compose
 from sundog.front.cli.bake_targets import DEFAULT, KNOWN, Definition, line_of
+from sundog.front.options import scan
+from sundog.front.podman.image_lines import SUBCOMMANDS
+from sundog.front.podman.image_options import BAKE as BAKE_OPTIONS
 from sundog.runtime.cdi.yaml_text import parse_yaml_text
 from tests.conftest import command
 
@@ -51,6 +54,7 @@ services:
       args:
         - A=$A
         - FROM_HOST
+        - LATER=$${B}
       additional_contexts:
         lib: service:lib
       tags: ["x.org/web:$$"]
@@ -68,7 +72,7 @@ def test_bake() -> None:
     assert definition.wanted([]) == ["tool", "app"]
     assert definition.wanted(["all", "bare"]) == ["tool", "bare"]
     assert line_of("app", definition, ["--push"], {"C": "c"}) == [
-        *("--push", "--output=type=oci,dest=x.tar"),
+        "--output=type=oci,dest=x.tar",
         *("--secret=id=x,src=y", "--secret=id=z,env=Z", "--tag=app:1", "--tag=app:2"),
         *("--build-arg=A=1", "--build-arg=B=3", "--build-arg=C=c"),
         *("--build-context=files=../files", "--build-context=lib=docker-image://tool"),
@@ -79,7 +83,7 @@ def test_bake() -> None:
             "--platform=linux/arm64",
             "--file=sub/D",
         ),
-        *("--", "sub"),
+        *("--push", "--", "sub"),
     ]
     assert line_of("tool", definition, [], {}) == ["--tag=tool", "--label=a=b", "--", "."]
     assert line_of("bare", definition, [], {}) == ["--output=type=cacheonly", "--", "."]
@@ -90,9 +94,34 @@ def test_compose() -> None:
     found = from_compose(parse_yaml_text(COMPOSE), "f", {"A": "5"})
     assert found.wanted([]) == ["lib", "web"]
     assert line_of("web", found, [], {}) == [
-        *("--tag=web:1", "--tag=x.org/web:$", "--build-arg=A=5"),
+        *("--tag=web:1", "--tag=x.org/web:$"),
+        *("--build-arg=A=5", "--build-arg=LATER=${B}"),
         *("--build-context=lib=docker-image://lib", "--file=./web/Containerfile", "--", "./web"),
     ]
+
+
+def test_a_group_with_the_name_of_a_target() -> None:
+    """A context names a target, and no group."""
+    targets = {"a": {"tags": ["a"]}, "b": {}, "c": {"contexts": {"x": "target:a"}}}
+    groups = {"a": {"targets": ["c", "b"]}}
+    definition = from_bake({"target": targets, "group": groups}, "f")
+    for name, order in (("a", ["a", "c", "b"]), ("c", ["a", "c"])):
+        assert definition.wanted([name]) == order
+        assert definition.waits_for(order)[:2] == [frozenset(), {0}]
+
+
+def test_a_dockerfile_in_a_context_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "git@example.org:here").mkdir()
+    for context, file in (
+        ("https://example.org/r.git", "sub/D"),
+        ("git@example.org:r", "sub/D"),
+        ("git@example.org:here", "git@example.org:here/sub/D"),
+    ):
+        definition = from_bake({"target": {"a": {"context": context, "dockerfile": "sub/D"}}}, "f")
+        assert line_of("a", definition, [], {})[-3:] == [f"--file={file}", "--", context]
 
 
 def test_set() -> None:
@@ -109,6 +138,16 @@ def test_set() -> None:
         "target": "s",
     }
     assert definition.resolved("app")["no-cache"] is False
+
+
+def test_options_are_for_all_targets() -> None:
+    """They replace what a target says."""
+    definition = from_bake({"target": {"a": {"no-cache": False, "pull": False}}}, "f")
+    flags = scan(["--no-cache", "--pull"], BAKE_OPTIONS, command="bake").translated()
+    build = SUBCOMMANDS["build"]
+    line = scan(line_of("a", definition, flags, {}), build.options, command="build")
+    words = ("build", "--output=type=cacheonly", "--pull=false", "--no-cache", "--pull=true")
+    assert build.lines("build", line) == [[*words, "--", "."]]
 
 
 def test_files_are_merged() -> None:
@@ -241,9 +280,11 @@ def test_any_file_is_lines_or_one_mistake(
         )
         for text in sets:
             definition.override(text, set())
-        for name in definition.wanted([]):
+        names = definition.wanted([])
+        for name in names:
             words = line_of(name, definition, [], {"x": "1"})
             assert all(isinstance(word, str) for word in words)
+        assert len(definition.waits_for(names)) == len(names)
     except UsageError:
         return
 

@@ -54,6 +54,8 @@ def translated(name: str, *words: str) -> list[list[str]]:
         ("import", "--platform linux/s390x F a", ["import --arch=s390x -- F a"]),
         ("pull", "docker://a b", ["pull -- a", "pull -- b"]),
         ("pull", "--tls-verify=false --arch arm64 a", ["pull --tls-no-verify --arch=arm64 -- a"]),
+        ("pull", "--tls-verify=false -q -q --tls-verify a", ["pull --quiet -- a"]),
+        ("build", "--no-cache --no-cache=false --push=0 --push .", ["build --push -- ."]),
         ("push", "a docker://h.x/b", ["push -- a h.x/b"]),
         ("push", "--compression-format zstd a", ["push --compression=zstd -- a"]),
         ("push", "--platform linux/arm64 a", ["push --arch=arm64 -- a"]),

@@ -212,6 +212,15 @@ def test_many_members_that_are_one() -> None:
         index_of_ztoc(bytes(data), len(BLOB))
 
 
+def test_members_that_say_nothing_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member of members is looked at each time: a file of 8 MB may have 10^12 of them."""
+    monkeypatch.setattr("sundog.image.layer.ztoc.TOC_LIMIT", 1 << 20)
+    silent = Table((*[None] * 13, [Table(())] * 300))
+    data = changed(_MEMBERS, lambda _: Table(([silent] * 300,)))
+    with pytest.raises(ArchiveError, match="too large"):
+        index_of_ztoc(data, len(BLOB))
+
+
 def field(data: bytes | bytearray, table: int, number: int, *, refers: bool = True) -> int:
     """Return where a field of a table is, or where it leads to."""
     (back,) = struct.unpack_from("<i", data, table)

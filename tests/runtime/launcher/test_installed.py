@@ -345,7 +345,7 @@ def test_notify_opens_few_modules_more(installed: Path, image: Path, tmp_path: P
         capture_output=True,
         check=True,
     )
-    opened = re.findall(r"/(sundog/\S*)\.cpython-\d+\.pyc\S* .* = \d+$", log.read_text(), re.M)
+    opened = re.findall(r".*/(sundog/\S*)\.cpython-\d+\.pyc\S* .* = \d+$", log.read_text(), re.M)
     assert [name.replace("__pycache__/", "") for name in opened] == [
         "sundog/runtime/launcher/ch_run",
         "sundog/runtime/launcher/ch_run_notify",

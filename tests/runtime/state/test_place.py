@@ -15,6 +15,8 @@ from sundog.errors import StoreError, SundogError
 from sundog.image.store.storage import Storage
 from sundog.runtime.state.place import CONTAINERS, OCI, forgotten_boots, given_place, state_place
 
+OLD, YOUNG = "0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0", "1c0d3e2f-5a4b-7c6d-9e8f-b0a1d2c3f4e5"  # boots
+
 
 def place(environment: dict[str, Path | str], *, make: bool = True) -> Path:
     encoded = {name.encode(): os.fsencode(value) for name, value in environment.items()}
@@ -73,16 +75,16 @@ def test_other_boots(tmp_path: Path) -> None:
     """Those in which no container was made for a month are removed, with all in them."""
     environment: dict[str, Path | str] = {"CH_IMAGE_STORAGE": tmp_path / "storage"}
     own = place(environment).parent
-    for name, age in (("old", 31), ("young", 29), (own.name, 99)):
+    for name, age in ((OLD, 31), (YOUNG, 29), ("others", 99), (own.name, 99)):
         made = own.parent / name / "containers" / "web"
         made.mkdir(parents=True)
         os.utime(own.parent / name, (0, made.stat().st_mtime - age * 86400))
     path = os.fsencode(tmp_path / "storage")
-    assert forgotten_boots(path + b"/run") == [path + b"/run/old"]
+    assert forgotten_boots(path + b"/run") == [path + b"/run/" + OLD.encode()]
     for name in ("tmp", "tmp/trash"):
         (tmp_path / "storage" / name).mkdir()
     Storage(path).collect_leftovers()
-    assert sorted(os.listdir(own.parent)) == sorted([own.name, "young"])
+    assert sorted(os.listdir(own.parent)) == sorted([own.name, YOUNG, "others"])
     place(environment)
     assert own.stat().st_mtime > own.parent.parent.stat().st_mtime - 86400
 
@@ -111,12 +113,16 @@ Configure = Callable[[str], dict[str, Path | str]]
 
 
 def test_the_configuration(configure: Configure, tmp_path: Path) -> None:
-    """It comes before the variable; old boots are removed when another one begins."""
+    """It comes before the variable; old boots are removed when another one begins.
+
+    What else is in the directory is the user's.
+    """
     environment = configure(f"{tmp_path}/$NAME/%U")
     assert place(environment, make=False) == tmp_path / "sundog" / "containers"  # it is unset
     environment["NAME"] = "state"
     top = tmp_path / "state" / str(os.geteuid())
-    for name, age in (("old", 31), ("young", 29)):
+    users = ["thesis", f"{OLD}.txt", OLD.upper(), OLD.replace("-", "")]
+    for name, age in ((OLD, 31), (YOUNG, 29), *((name, 99) for name in users)):
         (top / name / "containers").mkdir(parents=True, mode=0o700)
         os.utime(top / name, (0, (top / name).stat().st_mtime - age * 86400))
     top.chmod(0o700)
@@ -124,7 +130,7 @@ def test_the_configuration(configure: Configure, tmp_path: Path) -> None:
     assert not (top / boot_id()).exists()
     assert place(environment) == top / boot_id() / "containers"
     assert (top / boot_id()).stat().st_mode & 0o777 == 0o700
-    assert sorted(os.listdir(top)) == sorted([boot_id(), "young"])
+    assert sorted(os.listdir(top)) == sorted([boot_id(), YOUNG, *users])
     assert not (tmp_path / "storage").exists()
     assert not (tmp_path / "sundog").exists()
 

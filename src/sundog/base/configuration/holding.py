@@ -76,9 +76,8 @@ class Holding:
         return self._said[key.path][1] if key.path in self._said else ""
 
     def place(self, key: Key) -> str:
-        """Return where a mistake in a value of the key is, for errors."""
-        source = self.source(key)
-        return source if source.startswith("$") else f"{source}: {key.path}"
+        """Return where a mistake in what files say of the key is, for errors."""
+        return f"{self._said[key.path][1]}: {key.path}"
 
     def _variable(self, key: Key) -> bytes | None:
         """Return the value of the key's variable; an empty one counts only for a list of paths."""

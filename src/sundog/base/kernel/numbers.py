@@ -1,4 +1,4 @@
-"""System call numbers of the calls that ``kernel/`` makes by number, per ABI.
+"""System call numbers of the calls that ``kernel/`` makes by number, per ABI; Linux's own number.
 
 Sources: the kernel's ``scripts/syscall.tbl`` and ``arch/*/syscall*.tbl``.  Calls added since Linux
 5.1 have one number on every architecture that Sundog knows.  ``emulation.syscalls`` has the numbers
@@ -75,3 +75,9 @@ def process_abi(machine: str = "", *, wide: bool = sys.maxsize > 1 << 32) -> str
     """
     wide_abi, narrow_abi = ABIS.get(machine or os.uname().machine, ("", ""))
     return wide_abi if wide else narrow_abi
+
+
+def linux_version() -> tuple[int, int]:
+    """Return the first two numbers of the running kernel's release."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(filter(str.isdigit, minor)))

@@ -24,6 +24,7 @@ from sundog.base.kernel.mounts import (
     mount,
     move_mount,
 )
+from sundog.base.kernel.numbers import linux_version
 from sundog.errors import KernelError
 
 # overlayfs gives up beyond this many lower directories: OVL_MAX_STACK.
@@ -83,14 +84,9 @@ def mount_layers(
 def layers_limit(length: int) -> int:
     """Return how many layers, with names of this length, each container's overlay takes."""
     most = _OVERLAY_LOWER_LIMIT - _OTHER_LOWERS
-    if _linux_version() >= _FIRST_LOWERS_ONE_BY_ONE:
+    if linux_version() >= _FIRST_LOWERS_ONE_BY_ONE:
         return most
     return min(most, (os.sysconf("SC_PAGE_SIZE") - 1 - _OTHER_OPTIONS) // (length + len(b":")))
-
-
-def _linux_version() -> tuple[int, int]:
-    major, minor = os.uname().release.split(".")[:2]
-    return int(major), int("".join(filter(str.isdigit, minor)))
 
 
 def _context_of_lowers(lowers: list[bytes]) -> int:

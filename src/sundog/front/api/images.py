@@ -279,13 +279,9 @@ def open_session(
 ) -> Session:
     """Return the connections to registries; there is nobody to ask for a password."""
     with LOADING:
-        from sundog.base.configuration.stores import SharedStores
         from sundog.image.registry.session import Session  # most functions ask no registry
 
-    shared = SharedStores(os.environb, (), report.warning)
-    return Session(
-        os.environ, report, verify=tls_verify, authenticated=authenticated, shared=shared
-    )
+    return Session(os.environ, report, verify=tls_verify, authenticated=authenticated)
 
 
 def parsed_platform(text: str) -> Platform:

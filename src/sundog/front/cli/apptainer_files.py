@@ -20,17 +20,10 @@ from sundog.front.apptainer.pull import PULL, default_name
 from sundog.front.cli.apptainer_conversion import convert_image
 from sundog.front.cli.apptainer_fetched import fetch_file
 from sundog.front.cli.apptainer_pull import chosen_platform, pulled
-from sundog.front.cli.apptainer_report import (
-    EXIT_FAILED,
-    EXIT_USAGE,
-    ApptainerReport,
-    run_reported,
-)
+from sundog.front.cli.apptainer_report import ApptainerReport, run_reported
 from sundog.image.convert.formats import (
-    ARCHIVES,
     CH_IMAGE,
     DIRECTORY,
-    DOCKER,
     SIF,
     SQUASH,
     Place,
@@ -50,7 +43,6 @@ if TYPE_CHECKING:
     from sundog.front.options import Line
 
 _IMAGES = (DIRECTORY, SIF, SQUASH)
-_STREAMED = (*ARCHIVES, DOCKER)
 _PREFIXES = ("docker-archive:", "oci-archive:", "oci:", "docker-daemon:")
 
 
@@ -120,7 +112,7 @@ def _run(line: Line, messages: Messages, act: Callable[[ApptainerReport], int]) 
     for text in line.warnings:
         messages.say(WARNING, text)
     report = ApptainerReport(messages)
-    return run_reported(lambda: act(report), report, EXIT_FAILED, EXIT_USAGE)
+    return run_reported(lambda: act(report), report)
 
 
 @contextmanager

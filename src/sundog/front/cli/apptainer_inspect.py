@@ -15,12 +15,7 @@ from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.image import STORED, stored_name
 from sundog.front.apptainer.inspect import INSPECT, RUN_HELP, chosen, text_lines
 from sundog.front.cli.apptainer_fetched import resolved
-from sundog.front.cli.apptainer_report import (
-    EXIT_FAILED,
-    EXIT_USAGE,
-    ApptainerReport,
-    run_reported,
-)
+from sundog.front.cli.apptainer_report import ApptainerReport, run_reported
 from sundog.front.cli.output import print_line
 from sundog.front.options import scan
 from sundog.image.convert.sif_file import LayerFiles, sif_additions
@@ -60,7 +55,7 @@ def inspect(words: Sequence[str], context: Context, messages: Messages) -> int:
             print_line(text, _LAYOUT)
         return 0
 
-    return run_reported(act, ApptainerReport(messages), EXIT_FAILED, EXIT_USAGE)
+    return run_reported(act, ApptainerReport(messages))
 
 
 def run_help(words: Sequence[str], context: Context, messages: Messages) -> int:
@@ -76,7 +71,7 @@ def run_help(words: Sequence[str], context: Context, messages: Messages) -> int:
         print_line(found.get("helpfile", "") or _NO_HELP, _LAYOUT)
         return 0
 
-    return run_reported(act, ApptainerReport(messages), EXIT_FAILED, EXIT_USAGE)
+    return run_reported(act, ApptainerReport(messages))
 
 
 def _line(name: str, words: Sequence[str], options: Sequence[Option]) -> Line:

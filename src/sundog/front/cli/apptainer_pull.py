@@ -7,7 +7,6 @@ import os
 import secrets
 from contextlib import contextmanager, suppress
 
-from sundog.base.configuration.stores import SharedStores
 from sundog.base.spelling import nearest
 from sundog.errors import NotInStorage, StoreError, UsageError
 from sundog.front.apptainer.image import STORED
@@ -41,7 +40,6 @@ def new_session(line: Line | None, report: Report) -> Session:
         report,
         authenticated=len(login) == len(_LOGIN),
         prompt=ask_credentials,
-        shared=SharedStores(os.environb, (), report.warning),
     )
 
 

@@ -15,18 +15,16 @@ if TYPE_CHECKING:
     from sundog.errors import SundogError
     from sundog.front.apptainer.messages import Messages
 
-EXIT_FAILED, EXIT_USAGE = 255, 1
+_EXIT_FAILED, _EXIT_USAGE = 255, 1
 _USAGE_STATUS = 2  # of ``run_action``, which knows no other but 1
 
 
-def run_reported(
-    action: Callable[[], int], report: ApptainerReport, failed: int, usage: int
-) -> int:
+def run_reported(action: Callable[[], int], report: ApptainerReport) -> int:
     """Run what reads or changes files, under the signals' care; return the exit status."""
     open_closed()
     name_stdout()
     status = run_action(action, report, _USAGE_STATUS)
-    return {EXIT_ERROR: failed, _USAGE_STATUS: usage}.get(status, status)
+    return {EXIT_ERROR: _EXIT_FAILED, _USAGE_STATUS: _EXIT_USAGE}.get(status, status)
 
 
 class ApptainerReport(Report):

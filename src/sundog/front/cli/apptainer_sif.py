@@ -11,12 +11,7 @@ from sundog.base.kernel.files import Closing
 from sundog.errors import NotInStorage, SundogError, UsageError
 from sundog.front.apptainer.shared_options import HELP
 from sundog.front.apptainer.sif import SIF_REFUSED, SIF_SUBCOMMANDS
-from sundog.front.cli.apptainer_report import (
-    EXIT_FAILED,
-    EXIT_USAGE,
-    ApptainerReport,
-    run_reported,
-)
+from sundog.front.cli.apptainer_report import ApptainerReport, run_reported
 from sundog.front.cli.output import print_line
 from sundog.front.options import scan, unknown
 from sundog.image.sif.editing import delete_object, descriptor_of
@@ -58,7 +53,7 @@ def sif(words: Sequence[str], context: Context, messages: Messages) -> int:  # n
         _act(name, path, number)
         return 0
 
-    return run_reported(act, ApptainerReport(messages), EXIT_FAILED, EXIT_USAGE)
+    return run_reported(act, ApptainerReport(messages))
 
 
 def _number(text: str) -> int:

@@ -54,7 +54,11 @@ def from_bake(value: object, path: str) -> Definition:
             raise UsageError(f"{path}: {word}: it belongs to HCL, which is not read", _NO_HCL)
     targets = {}
     for name, keys in _named(fields, "target"):
-        targets[name] = _target(Fields(keys, f"{path}: target {name}", UsageError), keys)
+        what = f"{path}: target {name}"
+        targets[name] = _target(Fields(keys, what, UsageError), keys)
+        for key, item in targets[name].items():
+            if any("${" in text for text in _texts(item)):
+                raise UsageError(f"{what}: {key}: an expression: {item}", _NO_HCL)
     groups = {}
     for name, members in _named(fields, "group"):
         group = Fields(members, f"{path}: group {name}", UsageError)
@@ -106,8 +110,6 @@ def _target(fields: Fields, keys: Keys) -> Keys:
             found[key] = item
         else:
             found[key] = _list(fields, key, item)
-        if any("${" in text for text in _texts(found[key])):
-            raise UsageError(f"{fields.what}: {key}: an expression: {item}", _NO_HCL)
     return found
 
 

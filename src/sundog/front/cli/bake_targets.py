@@ -1,6 +1,7 @@
 """The targets and groups of bake files, and the line of ``sundog build`` that each becomes.
 
-Specification: the reference of ``docker buildx bake``.  Pure values: no I/O.
+Specification: the reference of ``docker buildx bake``.  Pure values, but for a look whether
+a context is a directory here.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from fnmatch import fnmatchcase
 
 from sundog.base.spelling import BOOLEANS, nearest
 from sundog.errors import UsageError
+from sundog.image.builder.files.named_context import is_elsewhere
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any, NoReturn
 
     Keys = dict[str, Any]
@@ -76,24 +78,28 @@ class Definition:
         found: dict[str, None] = {}
         walked: set[str] = set()
         for name in names or [DEFAULT]:
-            self._walk(name, found, walked, ())
+            for target in self._members(name, walked, ()):
+                self._add(target, found, ())
         return list(found)
 
-    def _walk(
-        self, name: str, found: dict[str, None], walked: set[str], above: tuple[str, ...]
-    ) -> None:
-        _check_circle(name, above, "a circle")
-        if name in walked:
+    def _members(self, name: str, walked: set[str], above: tuple[str, ...]) -> Iterator[str]:
+        """Give the targets of a group, but for groups in it that were ``walked``; or the target."""
+        if name not in self.groups:
+            yield name
             return
-        below = (*above, name)
-        if name in self.groups:
+        _check_circle(name, above, "a circle")
+        if name not in walked:
+            walked.add(name)
             for member in self.groups[name]:
-                self._walk(member, found, walked, below)
-        else:
+                yield from self._members(member, walked, (*above, name))
+
+    def _add(self, name: str, found: dict[str, None], above: tuple[str, ...]) -> None:
+        """Add a target behind those that it needs, whatever groups have their names."""
+        _check_circle(name, above, "a circle")
+        if name not in found:
             for other in self._needs(name):
-                self._walk(other, found, walked, below)
+                self._add(other, found, (*above, name))
             found[name] = None
-        walked.add(name)
 
     def _needs(self, name: str) -> list[str]:
         sources = self.resolved(name).get("contexts", {}).values()
@@ -187,11 +193,12 @@ def line_of(
 ) -> list[str]:
     """Return the words after ``sundog build`` that build a target; raise UsageError.
 
-    An argument without a value has that of the environment, if it is there.
+    ``flags`` are those of all targets.  An argument without a value has that of the environment, if
+    it is there.
     """
     keys = definition.resolved(name)
     context = str(keys.get("context", "."))
-    words = list(flags)
+    words: list[str] = []
     for key, option in LISTS.items():
         words += [f"--{option}={_field(item)}" for item in keys.get(key, [])]
     if not keys.get("tags") and not keys.get("output"):
@@ -208,8 +215,9 @@ def line_of(
     words += [f"--platform={platform}" for platform in keys.get("platforms", [])]
     dockerfile = keys.get("dockerfile")
     if dockerfile is not None:
-        words.append(f"--file={os.path.join(context, str(dockerfile))}")
-    return [*words, "--", context]
+        above = "" if is_elsewhere(context) else context  # a build looks in what it fetches
+        words.append(f"--file={os.path.join(above, str(dockerfile))}")
+    return [*words, *flags, "--", context]  # the command line comes before the file
 
 
 def _source(name: str, source: str, definition: Definition) -> str:

@@ -11,7 +11,7 @@ from sundog.errors import KernelError, SundogError, UsageError
 from sundog.image.builder.document import read_document, read_open_document
 from sundog.image.builder.files.archive import is_header
 from sundog.image.builder.files.context import BuildContext, unpacked_context
-from sundog.image.builder.files.named_context import may_be_remote
+from sundog.image.builder.files.named_context import is_elsewhere
 from sundog.image.dockerfile.parse import SIZE_LIMIT
 from sundog.image.layer.compression import is_compressed, rejoined
 from sundog.image.layer.header import BLOCK
@@ -55,11 +55,8 @@ def find_context(
     Both functions are called only for what needs them.
     """
     _check_ignorefile(arguments)
-    if may_be_remote(arguments.context):
-        from sundog.image.builder.files.remote_context import is_remote
-
-        if is_remote(arguments.context):
-            return _remote(arguments, remotes())
+    if is_elsewhere(arguments.context):
+        return _remote(arguments, remotes())
     archive, text = _standard_input(arguments)
     if archive is not None:
         context = unpacked_context(opened_store(), archive, "the context on standard input")

@@ -15,11 +15,14 @@ from sundog.base.configuration.keys import BUILD_FORCE, BUILD_RETRY, YES
 from sundog.base.kernel.libc import decode_text, escaped
 from sundog.errors import UsageError
 from sundog.image.builder.force import Force, preferred
+from sundog.image.registry.configured import in_bytes
 from sundog.image.registry.user_files import settings_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sundog.base.configuration.holding import Holding
 
 _VARIABLE = "CH_IMAGE_FORCE"
 _FORCE, _RETRY, _DEFAULT = "force", "retry", "seccomp"
@@ -44,17 +47,18 @@ class DefaultForce:
     retries: bool = False
 
 
-def default_force(environment: Mapping[str, str], otherwise: str | None = None) -> DefaultForce:
+def default_force(
+    environment: Mapping[str, str], otherwise: str | None = None, holding: Holding | None = None
+) -> DefaultForce:
     """Return the mode of ``--force`` that counts without the option.  Raises UsageError.
 
-    If nothing says a mode, it is ``otherwise``, by default ``seccomp``.
+    If nothing says a mode, it is ``otherwise``, by default ``seccomp``.  ``holding`` is the
+    configuration, if the caller has read it.
     """
     mode = environment.get(_VARIABLE, "")
     if mode:
         return DefaultForce(_checked(mode, f"${_VARIABLE}"))
-    holding = read_configuration(
-        {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
-    )
+    holding = holding or read_configuration(in_bytes(environment))
     force, says_retry = holding.said(BUILD_FORCE), holding.said(BUILD_RETRY)
     path = os.path.join(settings_directory(environment), "sundog", "build.toml")
     settings = _settings(path)

@@ -126,18 +126,18 @@ def _host_mpi(holding: Holding) -> None:
             raise _placed(holding, HOST_MPI_PROFILE, error.message, error.hint) from None
 
 
-def _force(_: Holding) -> None:
-    default_force(os.environ)
+def _force(holding: Holding) -> None:
+    default_force(os.environ, holding=holding)
 
 
-def _authorities(_: Holding) -> None:
-    path, source = configured_authorities(os.environ)
+def _authorities(holding: Holding) -> None:
+    path, source = configured_authorities(os.environ, holding)
     if path:
         trust_authorities(ssl.create_default_context(), path, source)
 
 
-def _registries(_: Holding) -> None:
-    Registries.load(os.environ)
+def _registries(holding: Holding) -> None:
+    Registries.load(os.environ, holding)
 
 
 def _run_options(holding: Holding) -> None:

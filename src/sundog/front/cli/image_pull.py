@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 
 from sundog.base.record.names import (
     DEFAULT_REGISTRY,
@@ -39,10 +38,8 @@ def run(arguments: PullArguments, report: Report) -> int:
     arches = [arch for text in arguments.platform for arch in text.split(",")]
     if arches and arguments.arch != HOST:
         raise UsageError("--platform and --arch say the same", "leave one of them out")
-    shared = arguments.shared_stores(report.warning) if arguments.lazy else None
-    lazily = partial(replace, lazy=arguments.lazy, shared=shared)
     wanted = [
-        lazily(pull_options(arguments, arguments.last_layer, arch=arch))
+        replace(pull_options(arguments, arguments.last_layer, arch=arch), lazy=arguments.lazy)
         for arch in dict.fromkeys(arches or arguments.arch.split(","))
     ]
     report.info(f"pulling image:    {reference}")

@@ -22,14 +22,12 @@ def main() -> NoReturn:
     def load(report: Report) -> tuple[str, bool]:
         import hashlib
 
-        from sundog.base.configuration.stores import SharedStores
         from sundog.image.registry.options import PullOptions
         from sundog.image.registry.pull import pull
         from sundog.image.registry.session import Session
         from sundog.image.store.store import Store
 
-        shared = SharedStores(os.environb, (), report.warning)
-        options = PullOptions(chosen_platform(arch), lazy=True, shared=shared)
+        options = PullOptions(chosen_platform(arch), lazy=True)
         turn = f"pull-{hashlib.sha256(image.encode()).hexdigest()[:16]}"
         with (
             Store.open(storage, tell=report.info) as store,
@@ -37,8 +35,7 @@ def main() -> NoReturn:
             store.turn(turn).held(lambda: report.verbose(f"waiting for another pull of {image}")),
         ):
             if not store.images.has(image, options.wanted):
-                shared = SharedStores(os.environb, (), report.warning)
-                session = Session(os.environ, report, shared=shared)
+                session = Session(os.environ, report)
                 pull(store, session, image, image, options=options, report=report)
         return image, True
 

@@ -21,7 +21,6 @@ def run_defaults(holding: Holding) -> Line:
 
     Raises UsageError, which names the place, for a mistake in them.
     """
-    place = holding.place(RUN_OPTIONS)
     words = [decode_text(value) for value in holding.said(RUN_OPTIONS)]
     try:
         line = scan(words, RUN, command="run", permute=False)
@@ -31,6 +30,6 @@ def run_defaults(holding: Holding) -> Line:
             if line.last(name) is not None:
                 raise UsageError(f"--{name} can't be a default", "give it on the command line")
     except UsageError as error:
-        raise UsageError(f"{place}: {error.message}", error.hint) from None
-    line.warnings = [f"{place}: {text}" for text in line.warnings]
+        raise UsageError(f"{holding.place(RUN_OPTIONS)}: {error.message}", error.hint) from None
+    line.warnings = [f"{holding.place(RUN_OPTIONS)}: {text}" for text in line.warnings]
     return line

@@ -316,10 +316,9 @@ def _sizes(
 
 def _image_ids(views: Sequence[View], context: Context) -> dict[str, str]:
     """Return the IDs of the images of containers, by their names."""
-    from sundog.front.cli.sundog_images import find_image  # for this field
+    from sundog.front.cli.sundog_images import image_ids  # for this field
     from sundog.image.store.store import Store
 
+    names = {view.container.image for view in views if not is_path(view.container.image)}
     with Store.open(context.storage) as store:
-        names = {view.container.image for view in views if not is_path(view.container.image)}
-        found = {name: find_image(store, name) for name in names}
-    return {name: image.whole_id for name, image in found.items() if image is not None}
+        return image_ids(store, names)

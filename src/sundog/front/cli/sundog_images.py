@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
-from sundog.errors import UsageError
+from sundog.base.record.names import canonical_name
+from sundog.errors import ReferenceSyntaxError, SundogError, UsageError
 from sundog.front.cli.output import print_line
 from sundog.front.cli.sundog_context import image_line, new_report, run_safely
 from sundog.front.cli.sundog_format import print_rows
@@ -114,11 +116,21 @@ def find_shared(store: Store, text: str) -> SharedDescription | None:
     ``store`` has no such image.  Raises SundogError.
     """
     word = image_operand(text)
-    for shared in shared_images(store):
-        image = shared.as_image()
-        if word in _names(image) or _has_id(image, word):
-            return shared
-    return None
+    found = (shared for shared in shared_images(store) if _is_called(shared.as_image(), word))
+    return next(found, None)
+
+
+def image_ids(store: Store, names: Collection[str]) -> dict[str, str]:
+    """Return the IDs of images in storage, or else in shared stores, by their names or IDs.
+
+    What is no image has none.
+    """
+    found = {name: find_image(store, name) for name in names}
+    lacking = [name for name, image in found.items() if image is None]
+    with suppress(SundogError):  # another image in a shared store is damaged
+        for image in [each.as_image() for each in shared_images(store)] if lacking else ():
+            found |= {name: image for name in lacking if _is_called(image, image_operand(name))}
+    return {name: image.whole_id for name, image in found.items() if image is not None}
 
 
 def filters(
@@ -131,7 +143,7 @@ def filters(
 
     def compared(name: str, *, older: bool) -> Callable[[str], Callable[[Image], bool]]:
         def read(value: str) -> Callable[[Image], bool]:
-            others = [image for image in found if value in _names(image) or _has_id(image, value)]
+            others = [image for image in found if _is_called(image, value)]
             if not others:
                 raise UsageError(f"--filter {name}={value}: no such image", "sundog images")
             bound = Moment.of(others[0].config.created).nanoseconds
@@ -180,7 +192,7 @@ def _list(line: Line, template: Template | None, context: Context) -> int:
         found = [
             image
             for image in everything
-            if (name is None or name in _names(image)) and passed.pass_on(image)
+            if (name is None or _is_named(image, name)) and passed.pass_on(image)
         ]
         if line.is_set("quiet"):
             for identity in dict.fromkeys(image.whole_id for image in found):
@@ -223,6 +235,18 @@ def _fields(image: Image, size: int, *, whole: bool, read_only: bool) -> Structu
         ReadOnly=read_only,
         IsReadOnly=read_only,
     )
+
+
+def _is_called(image: Image, text: str) -> bool:
+    return _is_named(image, text) or _has_id(image, text)
+
+
+def _is_named(image: Image, text: str) -> bool:
+    """Tell whether ``text`` is the name of an image in any spelling, or that without its tag."""
+    try:
+        return text in _names(image) or canonical_name(text) == image.reference
+    except ReferenceSyntaxError:
+        return False
 
 
 def _has_id(image: Image, text: str) -> bool:

@@ -11,7 +11,7 @@ from sundog.errors import NotInStorage, UsageError
 from sundog.front.cli.output import print_json, print_line
 from sundog.front.cli.sundog_containers import view_of
 from sundog.front.cli.sundog_context import run_safely
-from sundog.front.cli.sundog_images import find_image, find_shared
+from sundog.front.cli.sundog_images import find_image, find_shared, image_ids
 from sundog.front.cli.sundog_scan import scanned
 from sundog.front.podman.container import is_container_name
 from sundog.front.podman.containers import own_containers
@@ -114,8 +114,7 @@ def container_structure(containers: Containers, container: Container) -> Structu
             size = store.containers.size(identity, count)
             upper = os.path.join(containers.kept.record(identity).path, "upper")
         if not is_path(container.image):
-            image = find_image(store, container.image)
-            image_id = "" if image is None else image.whole_id
+            image_id = image_ids(store, [container.image]).get(container.image, "")
     return view.structure(image_id=image_id, upper=upper, size=size)
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sundog.base.installation import own_command
 from sundog.errors import NotHere, SundogError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TIME_LIMIT = 60  # seconds, for each command
 _PREFIXES = ("error: ", "hint: ")
@@ -22,13 +18,6 @@ class Commands:
     """Runs commands on a storage directory of their own, in the directory ``place``."""
 
     place: str
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Return the environment of the commands."""
-        storage = os.path.join(self.place, "storage")
-        return {**os.environ, "CH_IMAGE_STORAGE": storage, **self.environment}
 
     def at(self, name: str) -> str:
         """Return the path of a file beside the storage directory."""
@@ -68,7 +57,7 @@ class Commands:
         try:
             return subprocess.Popen(
                 words,
-                env=self.variables,
+                env=os.environ | {"CH_IMAGE_STORAGE": self.at("storage")},
                 cwd=self.place,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

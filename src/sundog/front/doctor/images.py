@@ -7,6 +7,7 @@ import shutil
 import time
 from functools import partial
 
+from sundog.base.installation import own_command
 from sundog.errors import NotHere, SundogError
 from sundog.front.doctor.commands import Commands
 from sundog.front.doctor.outcome import Check
@@ -116,7 +117,13 @@ def _join(commands: Commands) -> str:
         *(f"--bind={members}:/home", IMAGE, "--", "/bin/sh", "-c", _MEET),
     )
     started = [commands.start("ch-run", *words, str(number)) for number in range(_GROUP)]
-    if len({commands.finish(process) for process in started}) != 1:
+    try:
+        said = {commands.finish(process) for process in started}
+    finally:
+        for process in started:  # it would wait for ever for one that has failed
+            process.kill()
+            process.communicate()
+    if len(said) != 1:
         raise SundogError("processes of one group have containers of their own")
     return f"{_GROUP} processes in one container"
 
@@ -139,9 +146,8 @@ def _pull(commands: Commands, name: str) -> str:
 def _srun(commands: Commands) -> str:
     if shutil.which("srun") is None:
         raise NotHere("no srun in $PATH")
-    program = shutil.which("ch-run") or "ch-run"
-    tree = commands.at("tree")
-    words = ["srun", f"--ntasks={_GROUP}", program, "--join", tree, *_SAYS]
+    program = own_command("ch-run")
+    words = ["srun", f"--ntasks={_GROUP}", *program, "--join", commands.at("tree"), *_SAYS]
     said = commands.run_program(words)
     if said.split() != ["works"] * _GROUP:
         raise SundogError(f"srun ch-run printed {said[:80]!r}", "is the storage on every node?")

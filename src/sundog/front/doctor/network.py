@@ -40,10 +40,13 @@ def _connect(name: str, value: str) -> None:
     except ValueError:
         host, port = "", 0
     hint = f"correct or unset ${name}; your site's administrators know its proxy"
+    no_proxy = SundogError(f"${name} is not the URL of an HTTP proxy", hint)
     if not host or not port:
-        raise SundogError(f"${name} is not the URL of an HTTP proxy", hint)
+        raise no_proxy
     try:
         socket.create_connection((host, port), timeout=_SECONDS).close()
+    except UnicodeError:  # a name that DNS can't have
+        raise no_proxy from None
     except OSError as error:
         why = error.strerror or str(error)
         raise SundogError(f"can't connect to ${name}, {host}:{port}: {why}", hint) from None

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sundog.base.record.names import split_reference
+from sundog.base.record.names import looks_like_registry, split_reference
 from sundog.errors import NotHere, SundogError, UnauthorizedError, UnreachableError
 from sundog.front.doctor.outcome import Check
 from sundog.image.registry.certificates import Certificates
@@ -78,7 +78,9 @@ def _raise(error: SundogError) -> str:
 
 
 def _ask(asked: _Asked, environment: Mapping[str, str]) -> str:
-    registry, *_ = split_reference(f"{asked.host}/image")
+    registry = asked.host
+    if looks_like_registry(registry):  # another would be read as a part of a name
+        registry, *_ = split_reference(f"{registry}/image")
     session = Session(environment, _Silent(), attempts=_ATTEMPTS, connect_seconds=_SECONDS)
     remotes = session.registries.remotes(f"{registry}/image")
     endpoint = replace(remotes[0].endpoints[-1], host=registry)

@@ -69,7 +69,7 @@ def start_container(place: Place, log: Log) -> None:
         try:
             run_late_hooks("poststart", container, RUNNING)
         except SundogError:
-            kill_all(container, SIGKILL)
+            kill_all(container)
             raise
         log.debug(f"started {place.id}")
     finally:
@@ -155,7 +155,7 @@ def signal_processes(container: Container, number: int) -> set[int]:
     return found
 
 
-def kill_all(container: Container, number: int) -> None:
+def kill_all(container: Container) -> None:
     """Kill all processes of a container, and wait until the first one has ended.
 
     Raises SundogError if it does not end.
@@ -166,13 +166,13 @@ def kill_all(container: Container, number: int) -> None:
     except ProcessLookupError:
         process = -1
     # They may fork meanwhile, so this repeats until a look finds no new one.
-    while not seen.issuperset(found := signal_processes(container, number)):
+    while not seen.issuperset(found := signal_processes(container, SIGKILL)):
         seen |= found
     if process < 0:
         return
     with Closing(process):
         try:
-            pidfd_send_signal(process, number)
+            pidfd_send_signal(process, SIGKILL)
         except ProcessLookupError:
             return
         poll = select.poll()
@@ -216,7 +216,7 @@ def delete_container(place: Place, log: Log, *, force: bool) -> None:
             f"cannot delete container {place.id} that is not stopped: {status}",
             f"ch-run-oci kill {place.id} KILL, or delete --force",
         )
-    kill_all(container, SIGKILL)
+    kill_all(container)
     try:
         run_late_hooks("poststop", container, STOPPED)
     except SundogError as error:

@@ -13,8 +13,6 @@ from sundog.front.podman.run_options import RUN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sundog.front.options import Line
     from sundog.front.podman.run_line import Caller
 
@@ -26,11 +24,7 @@ _VARIABLES = frozenset({"env", "env-file", "env-host"})
 _SOURCES = ("source", "src")
 
 
-def kept_words(
-    line: Line,
-    caller: Caller,
-    read_file: Callable[[str], str] = variables.read_environment_file,
-) -> list[str]:
+def kept_words(line: Line, caller: Caller) -> list[str]:
     """Return the words that stand for the scanned ``line``.  Raises as ``variables.chosen``."""
     words = []
     for option, value in line.found:
@@ -41,7 +35,7 @@ def kept_words(
         elif option.name == "mount":
             value = ",".join(map(_absolute_field, value.split(",")))  # noqa: PLW2901
         words.append(f"--{option.name}={value}")
-    chosen = variables.chosen(line, caller.environment, read_file)
+    chosen = variables.chosen(line, caller.environment, variables.read_environment_file)
     words += [f"--env={name}={value}" for name, value in chosen.items()]
     return [*words, "--", *line.operands]
 

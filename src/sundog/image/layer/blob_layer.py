@@ -42,10 +42,7 @@ class BlobLayer:
 
 
 def write_blob_layer(
-    draft: bytes,
-    table: BlobTable | GzipTable,
-    below: Sequence[LayerPath],
-    meter: Meter | None = None,
+    draft: bytes, table: BlobTable | GzipTable, below: Sequence[LayerPath]
 ) -> BlobLayer:
     """Write the index, the chunks, the owners and the links of a blob to the directory ``draft``.
 
@@ -54,7 +51,7 @@ def write_blob_layer(
     which names the member, for what a table can't show; such a layer has to be unpacked.  Raises
     OSError and StoreError.
     """
-    tree, owners = planned(table.members(), below, meter)
+    tree, owners = planned(table.members(), below)
     index = PlannedIndex(tree, owners, table.kind)
     files: dict[bytes, Iterable[bytes | bytearray]] = {
         LAYER_INDEX: index.index.parts(),

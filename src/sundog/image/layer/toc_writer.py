@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _TYPES = {
     "f": "reg", "d": "dir", "l": "symlink", "h": "hardlink", "c": "char", "b": "block", "p": "fifo",
 }  # fmt: skip
-_XATTR = b"SCHILY.xattr."
 _OTHERS = (b"LIBARCHIVE.xattr.", b"SCHILY.acl.", b"GNU.sparse.")
 _FIRST, _LAST = -62135596800, 253402300799  # the years 1 to 9999, which RFC 3339 can tell
 

@@ -41,6 +41,7 @@ _ALGORITHM, _DIGESTS, _CHECKPOINTS = 0, 2, 3
 _NAME, _TYPE, _OFFSET, _SIZE, _LINK, _MODE, _UID, _GID = range(8)
 _TIME, _MAJOR, _MINOR, _RECORDS = range(10, 14)
 _KEY, _VALUE = 0, 1
+_MEMBER = 64  # bytes that a member counts for, however little it says
 
 
 def index_of_ztoc(data: bytes, blob_size: int) -> list[bytes]:
@@ -82,10 +83,14 @@ class _Buffer:
         size = self.number("<I", at)
         if size > len(self.data) - at - 4:
             raise IndexError
+        self.spend(size)
+        return self.data[at + 4 : at + 4 + size]
+
+    def spend(self, size: int) -> None:
+        """Count bytes that are read, again and again where many members are one and the same."""
         self.left -= size
         if self.left < 0:
             raise ArchiveError("the table of contents of a zTOC is too large")
-        return self.data[at + 4 : at + 4 + size]
 
 
 class _Table:
@@ -132,7 +137,7 @@ class _Table:
         if count > ENTRIES_LIMIT:
             raise ArchiveError(f"a zTOC of more than {ENTRIES_LIMIT:,} entries")
         for number in range(count):
-            self._buffer.left -= 4  # many members may be one and the same
+            self._buffer.spend(_MEMBER)
             yield self._buffer.referred(vector + 4 + 4 * number)
 
     def tables(self, field: int) -> Iterator[_Table]:

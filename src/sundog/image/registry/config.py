@@ -125,9 +125,12 @@ class Registries:
     path_prefix: str = ""
 
     @classmethod
-    def load(cls, environment: Mapping[str, str]) -> Registries:
-        """Read the files and variables that apply to this user; raise ConfigurationError."""
-        holding = registry_settings(environment)
+    def load(cls, environment: Mapping[str, str], holding: Holding | None = None) -> Registries:
+        """Read the files and variables that apply to this user; raise ConfigurationError.
+
+        ``holding`` is the configuration, if the caller has read it.
+        """
+        holding = holding or registry_settings(environment)
         configured = {} if environment.get(_ONLY_FILE) else _configured(holding)
         is_users = holding.is_users(MIRRORS)
         registries: dict[str, _Registry] = {} if is_users else dict(configured)

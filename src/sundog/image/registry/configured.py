@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from sundog.base.configuration.holding import Holding
 
 
-def configured_authorities(environment: Mapping[str, str]) -> tuple[str, str]:
+def configured_authorities(
+    environment: Mapping[str, str], holding: Holding | None = None
+) -> tuple[str, str]:
     """Return the path of more certificate authorities, and who names it; "" if nobody does.
 
-    Raises SundogError for a mistake in the configuration.
+    ``holding`` is the configuration, if the caller has read it.  Raises SundogError for a mistake.
     """
-    variables = _in_bytes(environment)
-    holding = read_configuration(variables)
-    path = variables.get(AUTHORITIES.variable.encode(), b"")  # as requests reads it: any path
-    if not path:
-        path = b"".join(place_for(value, variables) for value in holding.said(AUTHORITIES))
-    return os.fsdecode(path), holding.place(AUTHORITIES)
+    holding = holding or registry_settings(environment)
+    if path := environment.get(AUTHORITIES.variable):  # as requests reads it: any path
+        return path, f"${AUTHORITIES.variable}"
+    said = [place_for(value, in_bytes(environment)) for value in holding.said(AUTHORITIES)]
+    return os.fsdecode(b"".join(said)), holding.place(AUTHORITIES) if any(said) else ""
 
 
 def trust_authorities(context: ssl.SSLContext, path: str, source: str) -> None:
@@ -76,10 +77,11 @@ def authorities_for_git(environment: Mapping[str, str], directory: bytes) -> dic
 
 def registry_settings(environment: Mapping[str, str]) -> Holding:
     """Return the configuration.  Raises SundogError for a mistake in it."""
-    return read_configuration(_in_bytes(environment))
+    return read_configuration(in_bytes(environment))
 
 
-def _in_bytes(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+def in_bytes(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return variables as the configuration takes them."""
     return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
 
 

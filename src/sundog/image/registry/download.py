@@ -5,7 +5,7 @@ Specification: OCI distribution-spec v1.1, "Pull", and image-spec v1.1.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -128,7 +128,7 @@ def download(
 
     Raises what ``look_up`` raises, RegistryError, ArchiveError and what the store raises.
     """
-    with Unpackers() as unpackers:
+    with Unpackers() as unpackers, closing(session.shared) as shared:
         if not options.lazy:
             unpackers.prepare()  # meanwhile this process imports the HTTP client
         described = look_up()
@@ -144,16 +144,13 @@ def download(
             )
             for descriptor, diff_id in zip(manifest.layers, diff_ids, strict=False)
         ]
-        if session.shared is not None:
-            bring_shared(store, layers, session.shared, report, any_below=options.lazy)
+        bring_shared(store, layers, shared, report, any_below=options.lazy)
         if options.lazy:
             from sundog.image.registry.lazy_pull import LazyPull  # few pulls need it
 
             lazily = LazyPull(
                 *(store, str(found.reference), found.manifest.digest, manifest, found.clients),
-                session.verify,
-                report,
-                shared=options.shared,
+                *(session.verify, report, shared),
             )
             identities = lazily.run(layers)
         else:

@@ -53,7 +53,7 @@ class LazyPull:
     clients: Sequence[RegistryClient]
     verify: bool
     report: Report
-    shared: SharedStores | None = None
+    shared: SharedStores
 
     whole_limit = WHOLE_LIMIT
     key = ""
@@ -83,7 +83,7 @@ class LazyPull:
 
     def index(self, blob: Descriptor, target: bytes) -> bool:
         """See ``Origin``."""
-        if self.shared is not None and copy_shared_index(self.shared, blob, target):
+        if copy_shared_index(self.shared, blob, target):
             return True
         for each in self._indexes:
             came = each.fetch(blob, target)

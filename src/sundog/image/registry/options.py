@@ -10,10 +10,6 @@ from dataclasses import dataclass
 
 from sundog.image.oci.platform import Platform
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from sundog.base.configuration.stores import SharedStores
-
 
 @dataclass(frozen=True, slots=True)
 class PullOptions:
@@ -24,7 +20,6 @@ class PullOptions:
     last_layer      unpack only so many layers, which leaves an incomplete image
     lazy            let the contents of layers come when they are read
     fresh           fetch manifests and configurations even if the store has them
-    shared          where indexes of gzip layers are looked for that the store lacks
     """
 
     platform: Platform | None = None
@@ -32,7 +27,6 @@ class PullOptions:
     last_layer: int | None = None
     fresh: bool = False
     lazy: bool = False
-    shared: SharedStores | None = None
 
     @property
     def wanted(self) -> Platform:

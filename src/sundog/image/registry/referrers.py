@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from sundog.errors import ContentMismatch, ManifestError, NotInRegistryError, ProtocolError
 from sundog.image.oci.descriptor import Descriptor
@@ -17,6 +17,7 @@ from sundog.image.oci.digest import Digest
 from sundog.image.oci.index import Index
 from sundog.image.oci.manifest import MANIFEST_SIZE_LIMIT, Manifest
 from sundog.image.oci.media_types import MANIFESTS, OCI_INDEX, OCI_MANIFEST
+from sundog.image.registry.address import Address
 from sundog.image.registry.http import read_all
 from sundog.image.registry.push import put_document, send_document
 
@@ -89,8 +90,7 @@ def _listed(client: RegistryClient, subject: Digest, kind: str) -> list[Descript
         following = _NEXT.search(response.headers.get("Link", ""))
         if following is None:
             break
-        url = urlsplit(following[1])
-        path = f"{url.path}?{url.query}"  # of this registry, and no other host
+        path = Address.parse(response.url).follow(following[1]).target  # whatever host it names
     return found
 
 

@@ -6,8 +6,10 @@ import threading
 from dataclasses import replace
 from functools import cached_property
 
+from sundog.base.configuration.stores import SharedStores
 from sundog.image.registry.client import RegistryClient
 from sundog.image.registry.config import Registries
+from sundog.image.registry.configured import in_bytes
 from sundog.image.registry.credentials import CredentialFiles, Credentials, from_environment
 from sundog.image.registry.http import CONNECT_SECONDS
 from sundog.image.registry.retries import RetryingTransport
@@ -17,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sundog.base.configuration.stores import SharedStores
     from sundog.image.registry.config import Endpoint
     from sundog.image.registry.http import Transport
     from sundog.image.transfer.report import Report
@@ -36,7 +37,8 @@ class Session:
     attempts        how often to ask a registry that does not answer
     connect_seconds how long to wait for a connection
     silence         how long to wait for it, and for the next byte, if not as long as usual
-    shared          the shared stores that pulls take layers from, if any
+    shared          the shared stores from which pulls take layers, and indexes of them; by default
+                    those of the configuration
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Session:
         silence: float | None = None,
         shared: SharedStores | None = None,
     ) -> None:
-        self.shared = shared
+        self.shared = shared or SharedStores(in_bytes(environment), (), report.warning)
         self.files = CredentialFiles(environment, report.warning)
         self._environment = environment
         self._report = report

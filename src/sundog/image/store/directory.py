@@ -26,6 +26,7 @@
     sif/            see ``registry.sif_files``
     gzip-indexes/   see ``gzip_indexes``
     starts/         see ``record.start_record``
+    verified/       see ``container.verified_layers``
     moved-from-*    see ``moving``
     host-libraries/ what ``ch-run --host-mpi`` has found out: see ``host_mpi.kept``
 

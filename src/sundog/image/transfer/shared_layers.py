@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sundog.base.kernel.files import Closing
@@ -58,7 +58,7 @@ def bring_shared(
     trees = tree_ids(diff_ids)
     keys = [blob_keys(store, layer.descriptor) for layer in layers]
     drafts: dict[LayerId, tuple[bytes, LayerId, LayerInfo]] = {}
-    with store.faults, closing(shared):
+    with store.faults:
         for number, found in enumerate(present_layers(store, diff_ids, keys)):
             label = f"layer {number + 1}/{len(layers)}"
             names = shared_layer_ids(trees[number][0]) if any_below else shared_as(trees[number])

@@ -9,7 +9,7 @@ from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_SPANS
 from sundog.base.record.lazy_layer import LAYER_SOURCE
 from sundog.base.record.start_record import STARTS, start_name
 from sundog.errors import SundogError
-from sundog.runtime.container.paths import exists
+from sundog.runtime.container.paths import OPEN_DIRECTORY, exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from sundog.base.record.start_record import StartRecord
     from sundog.runtime.launcher.options import CommandLine
-
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def start_record(line: CommandLine, store: bytes, layers: Sequence[bytes]) -> StartRecord | None:
@@ -43,7 +41,7 @@ def start_record(line: CommandLine, store: bytes, layers: Sequence[bytes]) -> St
         )
     above, _, name = file.rpartition(b"/")
     try:
-        directory = os.open(above or b"/", _DIRECTORY)
+        directory = os.open(above or b"/", OPEN_DIRECTORY)
     except OSError as error:
         raise kernel_error("open", above, error.errno or 0) from None
     held = b"/proc/self/fd/%d" % directory
@@ -63,6 +61,6 @@ def _kept_record(store: bytes, name: bytes) -> StartRecord | None:
     except OSError:
         pass  # it is there, or can't be
     try:
-        return os.open(place, _DIRECTORY | os.O_NOFOLLOW), name, True
+        return os.open(place, OPEN_DIRECTORY | os.O_NOFOLLOW), name, True
     except OSError:
         return None  # it is another user's, or read-only

@@ -44,6 +44,7 @@ OTHERS_WRITE = 0o022
 _OTHERS = 0o077
 _SEEN_BY_ALL = (b"/tmp", b"/dev")  # see ``launcher.run_plan``
 _MONTH = 30 * 86400
+_PARTS_OF_BOOT = [8, 4, 4, 4, 12]  # characters of its ID, with "-" between them
 
 
 def state_place(environment: Variables, name: bytes, *, make: bool) -> bytes:
@@ -161,12 +162,21 @@ def given_place(path: bytes, *, make: bool) -> bytes:
 
 
 def forgotten_boots(boots: bytes) -> list[bytes]:
-    """Return the places of other boots in which no container was made for a month."""
+    """Return the places of other boots in which no container was made for a month.
+
+    What has not the name of a boot is somebody's own: the configuration may name any directory.
+    """
     found = []
     with suppress(OSError):
         for name in os.listdir(boots):
             path = os.path.join(boots, name)
             is_old = os.lstat(path).st_mtime < time.time() - _MONTH
-            if is_old and name != boot_id().encode():
+            if is_old and _is_boot(name) and name != boot_id().encode():
                 found.append(path)
     return found
+
+
+def _is_boot(name: bytes) -> bool:
+    """Tell whether ``name`` has the form of the ID of a boot: random(4)."""
+    is_hexadecimal = not name.strip(b"-0123456789abcdef")
+    return is_hexadecimal and [len(part) for part in name.split(b"-")] == _PARTS_OF_BOOT

@@ -26,9 +26,13 @@ _LAYOUT = "oci-layout://"
 _URL_SIGNS = ("://", "@", "github.com/")
 
 
-def may_be_remote(source: str) -> bool:
-    """Tell whether a source can be the address of a context; most are paths."""
-    return any(sign in source for sign in _URL_SIGNS)
+def is_elsewhere(source: str) -> bool:
+    """Tell whether a source is the address of a context, and not a directory or a file here."""
+    if not any(sign in source for sign in _URL_SIGNS):  # most are paths
+        return False
+    from sundog.image.builder.files.remote_context import is_remote  # seldom needed
+
+    return is_remote(source)
 
 
 def named_context(
@@ -54,17 +58,14 @@ def named_context(
             return name, LayoutImage.parse(source, store, report)
         except UsageError as error:
             raise UsageError(f"{option}: {error.message}", error.hint) from error
-    if may_be_remote(source):
-        from sundog.image.builder.files.remote_context import is_remote  # seldom needed
-
-        if is_remote(source):
-            found = remotes().fetch(source, option).context
-            if found is None:
-                raise BuildError(
-                    f"{option}: not a tar archive: {without_user(source)}",
-                    "ADD copies a file from a URL",
-                )
-            return name, found
+    if is_elsewhere(source):
+        found = remotes().fetch(source, option).context
+        if found is None:
+            raise BuildError(
+                f"{option}: not a tar archive: {without_user(source)}",
+                "ADD copies a file from a URL",
+            )
+        return name, found
     if os.path.isdir(source):
         return name, BuildContext(source, option=option)
     try:

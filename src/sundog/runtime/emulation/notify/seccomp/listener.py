@@ -15,7 +15,7 @@ from select import POLLHUP, POLLIN, poll
 from sundog.base.cpython import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, Struct, socket
 from sundog.base.kernel.descriptors import send_unnotified
 from sundog.base.kernel.libc import CharPointer, checked, syscall
-from sundog.base.kernel.numbers import IOC_WRITE
+from sundog.base.kernel.numbers import IOC_WRITE, linux_version
 from sundog.base.kernel.process import SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER
 from sundog.runtime.emulation.notify.tracee.call import ANSWERED, Answer, KernelAnswers
 
@@ -223,7 +223,7 @@ class Listener(NotificationSource):
     """
 
     def __init__(self, fd: int, prepare: Callable[[], None] | None = None) -> None:
-        super().__init__(fd, must_poll=_kernel_version() < _RECEIVE_ENDS)
+        super().__init__(fd, must_poll=linux_version() < _RECEIVE_ENDS)
         self._prepare = prepare
         self._poll = poll()
         self._poll.register(fd, POLLIN)
@@ -280,9 +280,3 @@ def retried(fd: int, request: int, argument: bytes) -> int:
 def error_word(answer: int) -> int:
     """Return the last word of the response for a negated errno."""
     return int.from_bytes(_LAST_WORD.pack(answer, 0), sys.byteorder)
-
-
-def _kernel_version() -> tuple[int, int]:
-    """Return the first two numbers of the running kernel's release."""
-    major, minor = os.uname().release.split(".")[:2]
-    return int(major), int("".join(filter(str.isdigit, minor)))

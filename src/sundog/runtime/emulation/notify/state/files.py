@@ -271,15 +271,15 @@ class Files:
             raise OSError(get_errno(), "stat")
         return self.found(location, follow=follow)
 
-    def whole_status(self, location: bytes, *, follow: bool = True) -> Status:
+    def whole_status(self, location: bytes) -> Status:
         """Return the same as ``status``, with the mark of the birth, by one statx(2)."""
-        self.statx(location, 0 if follow else AT_SYMLINK_NOFOLLOW, _STATX_ALL)
+        self.statx(location, 0, _STATX_ALL)
         mask, uid, gid, mode, inode, seconds, nanoseconds, major, minor = _STATX_FIELDS.unpack_from(
             self._statx_buffer
         )
         device = os.makedev(major, minor)
         fields = (device, inode, mode, uid, gid)
-        status = self._described(location, fields, follow=follow)
+        status = self._described(location, fields, follow=True)
         if mask & _STATX_BTIME:
             status.born_at(seconds, nanoseconds)
         return status
