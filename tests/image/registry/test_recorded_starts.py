@@ -13,7 +13,8 @@ import pytest
 
 from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.base.record.start_record import STARTS_LIMIT, pack_start, unpack_start
-from sundog.runtime.fuse.read_order import joined_runs
+from sundog.runtime.fuse.blob_contents import FileBlob
+from sundog.runtime.fuse.read_order import ReadOrder, joined_runs
 from tests.conftest import runner, skip_needs_root, until
 from tests.image.convert.blobs import chunked
 from tests.image.registry.layer_servers import serving, subreaper  # noqa: F401 - a fixture
@@ -277,3 +278,17 @@ def test_near_blocks_are_one_run() -> None:
     long = joined_runs(range(100))
     assert [run.start for run in long] == [0, 32, 64, 96]
     assert long[-1].stop == 100
+
+
+def test_a_fifo_in_the_way_of_a_record(tmp_path: Path) -> None:
+    """A container that has the directory bound can make one."""
+    (tmp_path / "blob").write_bytes(b"x" * 8)
+    os.mkfifo(tmp_path / f"r.{os.getpid()}.new")
+    blob = os.open(tmp_path / "blob", os.O_RDONLY)
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    order = ReadOrder(directory, b"r", is_kept=False)
+    order.noted(b"layer", FileBlob(blob)).read(0, 8)
+    order.save()
+    assert unpack_start((tmp_path / "r").read_bytes()) == {b"layer": [0]}
+    os.close(blob)
+    os.close(directory)

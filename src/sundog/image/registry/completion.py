@@ -5,6 +5,7 @@ from __future__ import annotations
 from queue import SimpleQueue
 
 from sundog.base.record.lazy_layer import check_refused, is_incomplete
+from sundog.errors import StoreError
 from sundog.image.layer.threads import taken
 from sundog.image.registry.filling import Filling
 from sundog.image.registry.lazy_layer import LazyLayer
@@ -32,7 +33,8 @@ def complete_layers(
 ) -> None:
     """Fetch what is not here of ``layers``, and check them.
 
-    Raises RegistryError, ContentMismatch, StoreError and OSError.  What came is kept.
+    Raises RegistryError, ContentMismatch, StoreError and OSError.  What came is kept.  If a layer
+    is not what it should be, the others are checked all the same: the error is the lowest one's.
     """
     found = incomplete_layers(store, layers)
     for directory in map(store.layers.directory, found):
@@ -44,13 +46,16 @@ def complete_layers(
     transfer = report.transfer("the rest of the image", "downloading", left)
     listener = _Listener(transfer, report)
     filling = Filling(listener, fills=True, attempts=ATTEMPTS)
-    error = None
+    errors: dict[int, Exception] = {}
     try:
         for number, layer in enumerate(opened):
             filling.add(number, layer)
         for _ in opened:
-            error = taken(listener.ends)
+            number, error = taken(listener.ends)
             if error is not None:
+                errors[number] = error
+            if not isinstance(error, StoreError | None):  # nothing more may come
+                errors = {number: error}
                 break
     except BaseException:  # an interruption: threads may wait for a silent registry
         filling.stop(waits=False)
@@ -60,15 +65,15 @@ def complete_layers(
     filling.stop()
     for layer in opened:
         layer.close()
-    if error is not None:
-        raise error
+    if errors:
+        raise errors[min(errors)]
 
 
 class _Listener:
-    """Shows what comes; ``ends`` gets an item for each layer that ends: its error, or None."""
+    """Shows what comes; ``ends`` gets the number of each layer that ends, and its error or None."""
 
     def __init__(self, transfer: Transfer, report: Report) -> None:
-        self.ends: SimpleQueue[Exception | None] = SimpleQueue()
+        self.ends: SimpleQueue[tuple[int, Exception | None]] = SimpleQueue()
         self._transfer = transfer
         self._report = report
 
@@ -86,6 +91,6 @@ class _Listener:
         """See ``Listener``."""
         self._transfer.advance(size)
 
-    def ended(self, layer: int, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
+    def ended(self, layer: int, error: Exception | None) -> None:
         """See ``Listener``."""
-        self.ends.put(error)
+        self.ends.put((layer, error))

@@ -46,6 +46,7 @@ class ReadOrder:
         self._read: dict[bytes, dict[int, None]] = {}
         self._count = 0
         self._saved = 0
+        self._saving = allocate_lock()  # one thread writes
         start_new_thread(self._save_often, ())
 
     def noted(self, layer: bytes, blob: Blob) -> Blob:
@@ -64,18 +65,28 @@ class ReadOrder:
 
     def save(self) -> None:
         """Write the record, unless the earlier one says it all.  A failure has no effect."""
-        with self._lock:
-            if self._count == self._saved:
-                return
-            self._saved = self._count
-            read = {layer: [*blocks] for layer, blocks in self._read.items()}
-        if all(set(blocks).issubset(self.earlier.get(each, ())) for each, blocks in read.items()):
-            return
+        with self._saving:
+            with self._lock:
+                if self._count == self._saved:
+                    return
+                self._saved = self._count
+                read = {layer: [*blocks] for layer, blocks in self._read.items()}
+            known = self.earlier
+            if not all(set(blocks).issubset(known.get(each, ())) for each, blocks in read.items()):
+                self._write(pack_start(read))
+
+    def _write(self, record: bytes) -> None:
+        """Put the record in place of the earlier one.  A failure has no effect."""
         draft = self._name + b".%d.new" % os.getpid()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        # The container may be able to write here, and to put a FIFO there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
+            try:  # noqa: SIM105 - contextlib is no part of the server
+                os.unlink(draft, dir_fd=self._directory)  # a killed process's
+            except FileNotFoundError:
+                pass
             with Closing(os.open(draft, flags, 0o600, dir_fd=self._directory)) as fd:
-                write_all(fd, pack_start(read))
+                write_all(fd, record)
             os.rename(draft, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
             if self._is_kept:
                 self._forget_oldest()
