@@ -259,6 +259,28 @@ def test_signals_of_the_program_stay(base: Path) -> None:
     assert outcomes == [["interrupted", [10, True]], "020a", []]
 
 
+def test_an_interruption_in_a_destructor(base: Path) -> None:
+    """Python drops what is raised there."""
+    outcome = told(
+        base,
+        """
+        from sundog.front.api.apart import apart
+        class Interrupting:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+        def work(report):
+            Interrupting()
+            time.sleep(100)
+        try:
+            apart(work)
+        except KeyboardInterrupt:
+            tell("interrupted")
+        """,
+    )
+    assert outcome == "interrupted"
+
+
 SLOW = """
 import os
 fd = os.open("second", os.O_CREAT | os.O_WRONLY)

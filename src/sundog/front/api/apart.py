@@ -17,6 +17,7 @@ from sundog.base.wire.values import pack_value, unpack_value
 from sundog.front.api import LOADING
 from sundog.front.api.progress import Event, ProgressReport
 from sundog.runtime.process.child import Child
+from sundog.runtime.process.interruption import INTERRUPTIONS, Interruption, die_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,14 @@ def apart(
             _forget_other_threads()
             _take_signals()
             os.setsid()  # the program decides what ^C does
-            return work(ProgressReport(None if progress is None else events.send))
+            interruption = Interruption(lambda: None)
+            try:
+                with interruption:
+                    return work(ProgressReport(None if progress is None else events.send))
+            except INTERRUPTIONS:
+                if interruption.number != signal.SIGINT:
+                    die_of(interruption.number)
+                raise
 
         with LOADING:
             child = Child(inside, [events.end, *keep])
@@ -137,11 +145,11 @@ def _forget_other_threads() -> None:
 
 
 def _take_signals() -> None:
-    """Undo what the program has done to signals; ^C raises KeyboardInterrupt."""
+    """Undo what the program has done to signals."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
