@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sundog.base.kernel.drafts import replace_file, replacing
+from sundog.base.kernel.drafts import Replacing, replace_file
 from sundog.base.kernel.process import Umask
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_an_interrupt_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
     path.write_text("old")
 
     def write_half() -> None:
-        with replacing(os.fsencode(path), os.fsencode(draft)):
+        with Replacing(os.fsencode(path), os.fsencode(draft)):
             draft.write_text("half of the n")
             raise KeyboardInterrupt
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
 
 from sundog.base.configuration.compiled import RECORD_LIMIT, pack_record
 from sundog.base.configuration.keys import ADDING, KEYS
@@ -66,8 +65,10 @@ def read_level(
     before = len(warnings)
     said = _read_files(paths, level, warnings, _raise if mistakes is None else mistakes.append)
     if level.is_users:  # what is there no container makes: see ``storage.own_places``
-        with suppress(OSError):
+        try:  # noqa: SIM105 - contextlib takes as long as the rest of this
             os.makedirs(os.path.dirname(level.record), 0o700, exist_ok=True)
+        except OSError:
+            pass
     is_whole = len(warnings) == before and not mistakes
     if is_whole and (write or (level.is_users and _are_settled(stamps, began))):
         try:

@@ -11,7 +11,7 @@ import shutil
 from contextlib import contextmanager
 
 from sundog.base.kernel.advice import names_in
-from sundog.base.kernel.drafts import replacing
+from sundog.base.kernel.drafts import Replacing
 from sundog.base.kernel.files import RENAME_EXCHANGE, renameat2, sync_file_system, sync_name
 from sundog.base.kernel.mounts import AT_FDCWD
 from sundog.base.kernel.refusal import WANTED, reason
@@ -34,7 +34,7 @@ def draft_of(destination: str) -> bytes:
 def output_file(destination: str) -> Iterator[bytes]:
     """Give the name of a file to be written, which then replaces ``destination``."""
     draft = draft_of(destination)
-    with told(destination, draft), replacing(os.fsencode(destination), draft):
+    with told(destination, draft), Replacing(os.fsencode(destination), draft):
         yield draft
 
 

@@ -16,7 +16,7 @@ import hashlib
 import os
 from contextlib import closing, suppress
 
-from sundog.base.kernel.drafts import replacing
+from sundog.base.kernel.drafts import Replacing
 from sundog.base.kernel.files import Closing, write_all
 from sundog.base.record.magic import IMAGE_HEAD, image_kind
 from sundog.errors import NotInRegistryError, ProtocolError, RegistryError
@@ -136,7 +136,7 @@ def _file(
         if not (is_lasting and os.path.exists(path)):
             draft = store.scratch.name()
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            with replacing(path, draft), Closing(os.open(draft, flags, 0o755)) as file:
+            with Replacing(path, draft), Closing(os.open(draft, flags, 0o755)) as file:
                 write(file)
     return os.fsdecode(path)
 

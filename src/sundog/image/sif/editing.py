@@ -6,7 +6,7 @@ import os
 import stat
 import time
 
-from sundog.base.kernel.drafts import replacing
+from sundog.base.kernel.drafts import Replacing
 from sundog.base.kernel.files import Closing
 from sundog.base.record.sif import DESCRIPTOR, HEADER
 from sundog.errors import SundogError
@@ -38,7 +38,7 @@ def delete_object(path: str, number: int) -> None:
         sif = read_sif(source, encoded)
         gone = descriptor_of(sif, number, path)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with replacing(encoded, draft), Closing(os.open(draft, flags, 0o600)) as copy:
+        with Replacing(encoded, draft), Closing(os.open(draft, flags, 0o600)) as copy:
             status = os.fstat(source)
             is_last = gone.end == status.st_size
             _copy(source, copy, 0, gone.offset)
