@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tarfile
+import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,15 @@ TAR_OPTIONS = ("--sort=name", "--numeric-owner", "--xattrs", "--xattrs-include=*
 # The kernel shows modes to root of a namespace, and --notify shows owners.
 LOOKS = (("-u0", "-g0", "--no-passwd"), ("--notify",))
 LARGE = 1 << 20  # bytes of contents whose digest is enough
+CLOCK_SECONDS = 0.1  # that the clock of file systems may be late
 SMALL = 1 << 20  # layers with fewer bytes are pulled whole
 
 
-def tree_of(archive: Path, *, hidden: Collection[str] = OF_ONE, times: bool = False) -> Tree:
+def tree_of(archive: Path, *, hidden: Collection[str] = OF_ONE, until: float = 0.0) -> Tree:
     """Return kind, owner, mode, target, device, attributes, contents of each file, by its path.
 
-    Left out are the root directory, and names in it that are ``hidden``.
+    Left out are the root directory, and names in it that are ``hidden``.  Times count before
+    ``until``, seconds since 1970.
     """
     found: Tree = {}
     with tarfile.open(archive) as tar:
@@ -60,22 +63,27 @@ def tree_of(archive: Path, *, hidden: Collection[str] = OF_ONE, times: bool = Fa
             owner = (entry.uid, entry.gid, entry.mode & 0o7777)
             device = (entry.devmajor, entry.devminor) if entry.isdev() else ()
             xattrs = {key: text for key, text in entry.pax_headers.items() if "xattr" in key}
-            about = (entry.linkname.removeprefix("./"), device, xattrs, entry.mtime * times)
-            found[name] = (entry.type, *owner, *about, contents)
+            about = (entry.linkname.removeprefix("./"), device, xattrs)
+            mtime = entry.mtime if entry.mtime < until else 0
+            found[name] = (entry.type, *owner, *about, mtime, contents)
     return found
 
 
 def seen(storage: Path, name: str, *options: str, times: bool = True) -> Tree:
-    """Return the tree of an image in a container; only what is read of a lazy one comes."""
+    """Return the tree of an image in a container; only what is read of a lazy one comes.
+
+    What a start makes, so that something can be mounted there, has no time.
+    """
     place = storage.parent / f"{storage.name}.seen"
     if not place.exists():
         put_tar(place)
     (loader,) = place.glob("ld-*")
     tar = [f"/seen/{loader.name}", "--library-path", "/seen", "/seen/tar", *TAR_OPTIONS]
     tar += ["--one-file-system", *(f"--exclude=./{path}" for path in NOT_OF_IMAGES)]
+    until = (time.time() - CLOCK_SECONDS) * times
     line = [f"--bind={place}:/seen", name, "--", *tar, "-C", "/", "-cf", "/seen/all", "."]
     runner("ch-run", storage)(*options, *line, env={"CH_RUN_LAZY": "ondemand"}, timeout=600)
-    return tree_of(place / "all", hidden=(), times=times)
+    return tree_of(place / "all", hidden=(), until=until)
 
 
 def put_tar(place: Path) -> None:
