@@ -69,10 +69,10 @@ def tree_of(archive: Path, *, hidden: Collection[str] = OF_ONE, until: float = 0
     return found
 
 
-def seen(storage: Path, name: str, *options: str, times: bool = True) -> Tree:
+def seen(storage: Path, name: str, *options: str, until: float = 0.0) -> Tree:
     """Return the tree of an image in a container; only what is read of a lazy one comes.
 
-    What a start makes, so that something can be mounted there, has no time.
+    Times count before ``until``, seconds since 1970.
     """
     place = storage.parent / f"{storage.name}.seen"
     if not place.exists():
@@ -80,7 +80,6 @@ def seen(storage: Path, name: str, *options: str, times: bool = True) -> Tree:
     (loader,) = place.glob("ld-*")
     tar = [f"/seen/{loader.name}", "--library-path", "/seen", "/seen/tar", *TAR_OPTIONS]
     tar += ["--one-file-system", *(f"--exclude=./{path}" for path in NOT_OF_IMAGES)]
-    until = (time.time() - CLOCK_SECONDS) * times
     line = [f"--bind={place}:/seen", name, "--", *tar, "-C", "/", "-cf", "/seen/all", "."]
     runner("ch-run", storage)(*options, *line, env={"CH_RUN_LAZY": "ondemand"}, timeout=600)
     return tree_of(place / "all", hidden=(), until=until)
@@ -96,7 +95,11 @@ def put_tar(place: Path) -> None:
 
 
 def differences_when_lazy(name: str, place: Path, *, times: bool = True) -> list[str]:
-    """Pull an image lazily and as a whole; return what differs in the eyes of programs."""
+    """Pull an image lazily and as a whole; return what differs in the eyes of programs.
+
+    What Sundog makes, so that something can be mounted there, has no time.
+    """
+    until = (time.time() - CLOCK_SECONDS) * times
     manifest = json.loads(runner("ch-image", place / "none")("inspect", "--remote", name).stdout)
     layers = map(Descriptor.from_json, manifest["layers"])
     is_lazy = any(layer.size >= SMALL and table_digest(layer) for layer in layers)
@@ -106,7 +109,7 @@ def differences_when_lazy(name: str, place: Path, *, times: bool = True) -> list
         runner("ch-image", storage)("pull", *words, name, timeout=600)
         # So that nothing is compared with itself.
         assert bool([*storage.glob("layers/*/here")]) == (is_lazy and way == "lazy")
-        trees[way] = [seen(storage, name, *options, times=times) for options in LOOKS]
+        trees[way] = [seen(storage, name, *options, until=until) for options in LOOKS]
     found = []
     for one, other in zip(trees["lazy"], trees["whole"], strict=True):
         assert one

@@ -241,10 +241,10 @@ def test_the_tree_is_the_same(
     words = (*PUSH, f"--first={tmp_path}/list", "img", target)
     told = run_ch_image(*words).stderr
     assert "warning: --first: 2 of 8 paths in" in told
-    before = [seen(storage, "img", *options, times=False) for options in LOOKS]
+    before = [seen(storage, "img", *options) for options in LOOKS]
     assert differences_when_lazy(target, tmp_path, times=False) == []
     for own, look in zip(before, LOOKS, strict=True):
-        tree = seen(tmp_path / "whole", target, *look, times=False)
+        tree = seen(tmp_path / "whole", target, *look)
         assert {name for name in tree if name not in own} == {*KINDS, "stargz.index.json"}
         assert {name: about for name, about in tree.items() if name in own} == own
     line = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{target}"]
