@@ -22,10 +22,14 @@ from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import printable
 from sundog.errors import StoreError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # Relative to the directory of the layer.
 LAYER_HERE, LAYER_SOURCE, LAYER_REFUSED = b"/here", b"/source", b"/refused"
 LAYER_PLACE = b"/place"
-LAZY_BLOCK = 1 << 18  # bytes
+LAZY_BLOCK = 1 << 15  # bytes
 # How the rest comes: see ch-run(1), --lazy.
 LAZY_VARIABLE = b"CH_RUN_LAZY"
 ON_DEMAND = b"ondemand"
@@ -97,9 +101,9 @@ class HereMap:
         """Tell whether the block is here.  Raises OSError."""
         return os.pread(self._fd, 1, block) == _HERE
 
-    def note(self, block: int, *, here: bool) -> None:
-        """Note that the block is here, or no more.  Raises OSError."""
-        os.pwrite(self._fd, _HERE if here else _ABSENT, block)
+    def note(self, blocks: range, *, here: bool) -> None:
+        """Note that adjacent blocks are here, or no more.  Raises OSError."""
+        os.pwrite(self._fd, len(blocks) * (_HERE if here else _ABSENT), blocks.start)
         if not here:
             os.pwrite(self._fd, os.urandom(_MARK_SIZE), self.count)
 
@@ -113,11 +117,27 @@ class HereMap:
         found = os.pread(self._fd, max(last - start, 0), start).ljust(last - start, _ABSENT)
         return [start + at for at, byte in enumerate(found) if byte != _HERE[0]]
 
-    def extent(self, block: int) -> tuple[int, int]:
-        """Return where the block begins in the file, and its length in bytes."""
-        start = block * LAZY_BLOCK
-        return start, min(LAZY_BLOCK, self.size - start)
+    def incomplete(self, length: int) -> Iterator[range]:
+        """Yield those of the ranges of ``length`` blocks that are not all here; raise OSError."""
+        here = os.pread(self._fd, self.count, 0).ljust(self.count, _ABSENT)
+        for start in range(0, self.count, length):
+            blocks = range(start, min(start + length, self.count))
+            if here[start : blocks.stop] != len(blocks) * _HERE:
+                yield blocks
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether all blocks are here.  Raises OSError."""
+        return not any(self.incomplete(self.count))
+
+    def extent(self, blocks: range) -> tuple[int, int]:
+        """Return where adjacent blocks begin in the file, and where they end."""
+        return blocks.start * LAZY_BLOCK, min(blocks.stop * LAZY_BLOCK, self.size)
 
     def bytes_here(self) -> int:
         """Return how many bytes of the file are here.  Raises OSError."""
-        return self.size - sum(self.extent(block)[1] for block in self.missing())
+        missing = self.missing()
+        absent = len(missing) * LAZY_BLOCK
+        if missing and missing[-1] == self.count - 1:
+            absent -= self.count * LAZY_BLOCK - self.size
+        return self.size - absent

@@ -138,4 +138,4 @@ class Checking:
     def _may_read(self, layer: LazyLayer) -> bool:
         """Tell whether a check of ``layer`` holds up no reader."""
         is_quiet = time.monotonic() - self._read_at > _QUIET_SECONDS
-        return not layer.is_deleted and (is_quiet or not layer.here.missing())
+        return not layer.is_deleted and (is_quiet or layer.here.is_whole)

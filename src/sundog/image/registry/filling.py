@@ -23,7 +23,7 @@ from sundog.errors import EXIT_ERROR, ProtocolError, RegistryError
 from sundog.image.layer.threads import started
 from sundog.image.registry.blob_ranges import may_pass
 from sundog.image.registry.checking import CHECKS, Checking, Hearer
-from sundog.image.registry.read_ahead import around, with_ahead
+from sundog.image.registry.lazy_layer import runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 
 _URGENT_THREADS = 3
 _FILLING_THREADS = 4
-_RANGE = 32  # blocks that are asked for at once: 8 MiB
-_LONG_READ = 12  # blocks that come at once for a reader
+_RANGE = 256  # blocks that are asked for at once: 8 MiB
+_PART = 4  # blocks that are written at once: a reader waits for the last one
+_LONG_READ = 128  # blocks that a reader asks for at once: more than a file that comes as a whole
 _PATIENCE_SECONDS = 5.0  # after which the user learns what readers wait for
 _LOOK_SECONDS = 0.5  # between two looks at what other processes do, or whether readers pause
 _BUSY_SECONDS = 0.05  # between two looks at a block that another process fetches
@@ -209,23 +210,11 @@ class Filling:
             while (number, end) in self._wanted and (number, end) not in self._claimed:
                 self._claimed.add((number, end))
                 end += 1
+            if end - first >= _LONG_READ:
+                self._start_until = 0.0
             if end > first:
-                return number, self._claimed_ahead(number, range(first, end))
+                return number, range(first, end)
         return None
-
-    def _claimed_ahead(self, number: int, wanted: range) -> range:
-        """Return ``wanted`` blocks, with those that are fetched ahead, which are then claimed."""
-        layer = self._layers[number]
-        known = around(wanted)
-        missing = layer.here.missing(known.start, known.stop)
-        absent = {block for block in missing if (number, block) not in self._claimed}
-        run = with_ahead(wanted, absent, layer.here.count)
-        if len(run) >= _LONG_READ:
-            self._start_until = 0.0
-        if len(run) == len(wanted) or not layer.lock(run.start, len(run)):
-            return wanted
-        self._claimed.update((number, block) for block in run)
-        return run
 
     def _claimed_preferred(self, number: int, block: int) -> range | None:
         """Claim and return the preferred blocks around one, if they have not been asked for."""
@@ -325,11 +314,8 @@ class Filling:
         for number, layer in self._layers.items():
             if number in self._ended or number in self._whole or layer.is_deleted:
                 continue
-            missing = layer.here.missing()
-            while missing:
-                run = _aligned_run(missing)
-                missing = missing[len(run) :]
-                claimed = self._claimed_run(number, run)
+            for blocks in layer.here.incomplete(_RANGE):
+                claimed = self._claimed_run(number, blocks)
                 if claimed is not None:
                     return number, claimed, True
         return None
@@ -363,28 +349,25 @@ class Filling:
         layer = self._layers[number]
         missing = layer.here.missing(blocks.start, blocks.stop)
         for block in set(blocks).difference(missing):
-            self._arrive(number, block, None)
-        while missing:
-            run = _run(missing)
-            missing = missing[len(run) :]
-            start, end = run.start * LAZY_BLOCK, sum(layer.here.extent(run[-1]))
+            self._arrive(number, range(block, block + 1), None)
+        for run in runs(missing):
             attempt = layer.attempt(run.start)
             try:
                 if attempt >= len(layer.ranges.places):
                     raise ProtocolError(f"{layer.host} sends wrong bytes")
-                part = layer.ranges.open(start, end, attempt + failures)
+                part = layer.ranges.open(*layer.here.extent(run), attempt + failures)
             except RegistryError:
                 if not layer.ranges.is_whole:
                     raise
                 self._fetch_whole(number)
                 return
             with closing(part):
-                for block in run:
+                for stored in _parts(run):
                     if gives_way:
                         self._give_way(number, blocks)
                     if self._is_over:
                         return
-                    self._store(number, block, part)
+                    self._store(number, stored, part)
 
     def _fetch_whole(self, number: int) -> None:
         """Fetch a layer from a place that sends no parts."""
@@ -395,37 +378,40 @@ class Filling:
             self._whole.add(number)
         try:
             with closing(layer.ranges.open_whole(layer.attempt_at_all())) as part:
-                for block in range(layer.here.count):
-                    self._store(number, block, part)
+                for blocks in _parts(range(layer.here.count)):
+                    self._store(number, blocks, part)
         finally:
             with self._condition:
                 self._whole.discard(number)
                 self._urgent.extend(block for block in self._wanted if block[0] == number)
                 self._condition.notify_all()
 
-    def _store(self, number: int, block: int, part: BlobPart) -> None:
-        """Take a block from ``part``."""
+    def _store(self, number: int, blocks: range, part: BlobPart) -> None:
+        """Take adjacent blocks from ``part``."""
         layer = self._layers[number]
-        _, length = layer.here.extent(block)
-        data, kept = part.read(length), None
+        start, stop = layer.here.extent(blocks)
+        data, kept = part.read(stop - start), None
         try:
-            layer.write(block, data)
+            layer.write(blocks, data)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             kept = data
             self._stop_filling(error)
-        self._listener.advance(length)
+        self._listener.advance(stop - start)
         self._checking.arrived()
-        self._arrive(number, block, kept)
+        self._arrive(number, blocks, kept)
 
-    def _arrive(self, number: int, block: int, kept: bytes | None) -> None:
+    def _arrive(self, number: int, blocks: range, kept: bytes | None) -> None:
+        """Tell of those that readers want; ``kept`` are the bytes of all if the disk is full."""
         with self._condition:
-            is_wanted = self._wanted.pop((number, block), None) is not None
-            if is_wanted and not self._wanted:
+            arrived = [each for each in blocks if self._wanted.pop((number, each), None) is not None]
+            if arrived and not self._wanted:
                 self._condition.notify_all()
-        if is_wanted:
-            self._listener.arrived(number, block, kept)
+        for block in arrived:
+            at = (block - blocks.start) * LAZY_BLOCK
+            data = None if kept is None else kept[at : at + LAZY_BLOCK]
+            self._listener.arrived(number, block, data)
 
     def _stop_filling(self, error: OSError) -> None:
         with self._condition:
@@ -464,18 +450,10 @@ class Filling:
                 self._listener.tell(f"waiting for {host}")
 
 
-def _run(blocks: list[int]) -> range:
-    """Return the blocks at the beginning of a list in order that are adjacent."""
-    count = 1
-    while count < len(blocks) and blocks[count] == blocks[0] + count:
-        count += 1
-    return range(blocks[0], blocks[0] + count)
-
-
-def _aligned_run(blocks: list[int]) -> range:
-    """Return as ``_run``, but to a multiple of _RANGE at most: as in all processes."""
-    run = _run(blocks)
-    return range(run.start, min(run.stop, (run.start // _RANGE + 1) * _RANGE))
+def _parts(blocks: range) -> Iterator[range]:
+    """Yield adjacent blocks in parts of _PART at most."""
+    for start in range(blocks.start, blocks.stop, _PART):
+        yield range(start, min(start + _PART, blocks.stop))
 
 
 def _pause(failures: int) -> None:

@@ -37,7 +37,7 @@ from sundog.image.store.layer_info import LayerBlob, pack_info, unpack_info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Sequence
 
     from sundog.image.layer.blob_check import ChunkKey, Wait
     from sundog.image.registry.session import Session
@@ -80,23 +80,23 @@ class LazyLayer:
         os.close(self._file)
         os.close(self._map)
 
-    def write(self, block: int, data: bytes) -> None:
-        """Write a block that is not here, and note that it is.  Raises OSError.
+    def write(self, blocks: range, data: bytes) -> None:
+        """Write those of adjacent blocks that are not here, and note that they are.
 
-        Nothing overwrites a block that is here: perhaps it was checked.
+        Nothing overwrites a block that is here: perhaps it was checked.  Raises OSError.
         """
-        start, _ = self.here.extent(block)
-        view = memoryview(data)
+        view, (begin, _) = memoryview(data), self.here.extent(blocks)
         with self._lock:
-            while view and not self.here.has(block):
-                written = os.pwrite(self._file, view, start)
-                start, view = start + written, view[written:]
-            self.here.note(block, here=True)
+            for run in runs(self.here.missing(blocks.start, blocks.stop)):
+                start, stop = self.here.extent(run)
+                while start < stop:
+                    start += os.pwrite(self._file, view[start - begin : stop - begin], start)
+                self.here.note(run, here=True)
 
     def discard(self, block: int) -> None:
         """Forget a block, whose bytes were wrong.  Raises OSError."""
         self.discards[block] = self.discards.get(block, 0) + 1
-        self.here.note(block, here=False)
+        self.here.note(range(block, block + 1), here=False)
 
     def attempt(self, block: int) -> int:
         """Return which place is to send the block: see ``BlobRanges.open``.
@@ -177,9 +177,9 @@ class LazyLayer:
         except ContentMismatch as error:
             # Nobody knows whose bytes were wrong: next time, all come from one place again.
             self._rounds += 1
-            for block in range(self.here.count):
-                self.here.note(block, here=False)
-                self.discards[block] = self._rounds
+            blocks = range(self.here.count)
+            self.here.note(blocks, here=False)
+            self.discards.update(dict.fromkeys(blocks, self._rounds))
             error.message = f"{self.host}: {error.message}"
             raise
 
@@ -209,6 +209,15 @@ class LazyLayer:
             file.flush()
             os.fsync(file.fileno())
         os.rename(draft, self._directory + name)
+
+
+def runs(blocks: Sequence[int]) -> Iterator[range]:
+    """Yield the blocks of a list in order as ranges of adjacent ones."""
+    start = 0
+    for at in range(1, len(blocks) + 1):
+        if at == len(blocks) or blocks[at] != blocks[at - 1] + 1:
+            yield range(blocks[start], blocks[at - 1] + 1)
+            start = at
 
 
 def source_of(directory: bytes) -> LazySource:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sundog.runtime.container.binfmt import OpenEmulator
 
-_SHELL = b"/bin/sh"
+_SHELL, _PROGRAMS = b"/bin/sh", b"/usr/bin/"
 _HEAD = 64  # bytes: an ELF header
 
 
@@ -30,8 +30,8 @@ def emulator_for(
 ) -> OpenEmulator | None:
     """Return the emulator for the image in the directory ``root``; None if it needs none.
 
-    Looks at one program: the ``command`` if that is a path, else the shell.  ``environment`` has
-    $CH_QEMU and $PATH.  Call it as ``binfmt.opened_emulator``.  Raises SundogError.
+    Looks at one program: the ``command`` if it is where most are, which a start reads anyway; else
+    the shell.  ``environment`` has $CH_QEMU and $PATH.  Call it as ``binfmt.opened_emulator``.  Raises SundogError.
     """
     for path in _programs(command):
         head = _head(root, path)
@@ -43,7 +43,9 @@ def emulator_for(
 
 def _programs(name: bytes) -> Iterator[bytes]:
     """Yield paths of the image where a program may be, the command ``name`` or another one."""
-    if name.startswith(b"/"):
+    if b"/" not in name:
+        yield _PROGRAMS + name
+    elif name.startswith(b"/"):
         yield name
     yield _SHELL
     if b"/" not in name:

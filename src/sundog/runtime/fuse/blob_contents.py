@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sundog.base.record.chunk_table import ZSTD_FRAMES, ChunkTable
 from sundog.errors import StoreError
+from sundog.runtime.fuse.nearby import with_nearby
 from sundog.runtime.fuse.piece_cache import PIECES
 from sundog.runtime.fuse.waiting import read_at
 from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
         def read(self, offset: int, size: int) -> bytes:
             """Return ``size`` bytes from ``offset`` on.  May wait: ``waiting``.  Raises OSError."""
+
+        def lacks(self, offset: int, size: int) -> bool:
+            """Tell whether bytes of the blob are not here.  Raises OSError."""
+
+        def has_some(self, offset: int, size: int) -> bool:
+            """Tell whether a byte is here, of those of the blob.  Raises OSError."""
 
         def expect(self, offset: int, size: int) -> None:
             """Let bytes come that are about to be read, in one or several parts."""
@@ -46,6 +53,14 @@ class FileBlob:
     def read(self, offset: int, size: int) -> bytes:
         """See ``Blob``."""
         return read_at(self._fd, size, offset)
+
+    def lacks(self, _offset: int, _size: int) -> bool:
+        """See ``Blob``: all is here."""
+        return False
+
+    def has_some(self, _offset: int, _size: int) -> bool:
+        """See ``Blob``."""
+        return True
 
     def expect(self, _offset: int, _size: int) -> None:
         """Do nothing: all is here."""
@@ -80,7 +95,7 @@ class BlobContents:
         number = self._chunks.find(place, offset)
         last = self._chunks.last(place)
         parts: list[bytes | memoryview] = []
-        self._expect(number, last, end)
+        self._expect(place, number, last, end)
         while offset < end:
             chunk = self._chunks.chunk(number) if number <= last else None
             if chunk is None or not chunk.offset <= offset < chunk.offset + chunk.length:
@@ -95,17 +110,28 @@ class BlobContents:
             number += 1
         return parts
 
-    def _expect(self, number: int, last: int, end: int) -> None:
-        """Let the pieces of a file come that follow each other in the blob, from a chunk on."""
-        chunk = self._chunks.chunk(number)
-        start = stop = chunk.blob_offset
-        while number <= last and chunk.offset < end and chunk.blob_offset == stop:
-            stop += chunk.blob_length
-            number += 1
-            if number <= last:
-                chunk = self._chunks.chunk(number)
-        if stop > start:
+    def _expect(self, place: int, number: int, last: int, end: int) -> None:
+        """Let the pieces come of the file at ``place``, from a chunk to its byte ``end``."""
+        start, stop = self._extent(number)
+        if start == stop:
+            return
+        after = number + 1
+        while after <= last and self._extent(after)[0] == stop:
+            if self._chunks.chunk(after).offset >= end:
+                break
+            stop = self._extent(after)[1]
+            after += 1
+        if self._blob.lacks(start, stop - start):
+            start, stop = with_nearby(
+                *(self._extent, self._chunks.count, range(number, after)),
+                *(range(place, last + 1), self._blob),
+            )
             self._blob.expect(start, stop - start)
+
+    def _extent(self, number: int) -> tuple[int, int]:
+        """Return where the bytes of a chunk begin and end in the blob."""
+        chunk = self._chunks.chunk(number)
+        return chunk.blob_offset, chunk.blob_offset + chunk.blob_length
 
     def _checked(self, number: int) -> bytes:
         """Fetch and unpack a chunk; if it is wrong, do so again from wherever it may come."""

@@ -71,6 +71,22 @@ class LazyBlob:
             data = data[: max(0, start)] + part + data[max(0, start) + len(part) :]
         return data
 
+    def lacks(self, offset: int, size: int) -> bool:
+        """See ``Blob``."""
+        start, stop = self._clipped(offset, size)
+        return bool(self._missing(start, stop - start))
+
+    def has_some(self, offset: int, size: int) -> bool:
+        """See ``Blob``."""
+        start, stop = self._clipped(offset, size)
+        blocks = _blocks(start, stop - start)
+        return len(self._here.missing(blocks.start, blocks.stop)) < len(blocks)
+
+    def _clipped(self, offset: int, size: int) -> tuple[int, int]:
+        """Return where those of the bytes begin and end that the blob has."""
+        start = min(max(offset, 0), self._size)
+        return start, min(max(offset + size, start), self._size)
+
     def expect(self, offset: int, size: int) -> None:
         """See ``Blob``."""
         missing = self._missing(offset, size)
@@ -94,14 +110,12 @@ class LazyBlob:
         """Return the blocks with these bytes that are not here.  Raises OSError."""
         if not 0 <= offset <= offset + size <= self._size:
             raise OSError(errno.EIO, "no such bytes in the layer file")
-        found = []
-        for block in _blocks(offset, size):
-            if block not in self._known:
-                if block not in self._distrusted and self._here.has(block):
-                    self._known.add(block)
-                else:
-                    found.append(block)
-        return found
+        blocks = [block for block in _blocks(offset, size) if block not in self._known]
+        if not blocks:
+            return []
+        missing = {*self._here.missing(blocks[0], blocks[-1] + 1), *self._distrusted}
+        self._known.update(block for block in blocks if block not in missing)
+        return [block for block in blocks if block in missing]
 
 
 def _read_whole(fd: int, offset: int, size: int) -> bytes:

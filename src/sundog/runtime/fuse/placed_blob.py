@@ -57,6 +57,14 @@ class PlacedBlob:
             raise self._error(os.strerror(error.errno or errno.EIO).lower()) from None
         return data
 
+    def lacks(self, _offset: int, _size: int) -> bool:
+        """See ``Blob``: all is there."""
+        return False
+
+    def has_some(self, _offset: int, _size: int) -> bool:
+        """See ``Blob``."""
+        return True
+
     def expect(self, _offset: int, _size: int) -> None:
         """Do nothing: all is there."""
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sundog.runtime.fuse.blob_contents import Blob
 
 _FIRST_PAUSE, _PAUSE_LIMIT = 1.0, 64.0  # seconds until a record is written that has grown
-_GAP = 2  # blocks between two that were read: they come, too, rather than by another request
-_RUN = 32  # blocks that are asked for at once
+_GAP = 16  # blocks between two that were read: they come, too, rather than by another request
+_RUN = 256  # blocks that are asked for at once
 _RUNS = 128  # of a layer
 
 
@@ -118,10 +118,12 @@ class ReadOrder:
 class _NotedBlob:
     """A blob whose reads are noted."""
 
-    __slots__ = ("_note", "_read", "discard", "expect")
+    __slots__ = ("_note", "_read", "discard", "expect", "has_some", "lacks")
 
     def __init__(self, blob: Blob, note: Callable[[int, int], None]) -> None:
         self._read = blob.read
+        self.lacks = blob.lacks
+        self.has_some = blob.has_some
         self.expect = blob.expect
         self.discard = blob.discard
         self._note = note

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sundog.base.record.span_table import SpanTable
 from sundog.errors import StoreError
+from sundog.runtime.fuse.nearby import with_nearby
 from sundog.runtime.fuse.piece_cache import PIECES
 from sundog.runtime.squashfs.inflate import inflate_span, unpacked_window
 
@@ -38,7 +39,7 @@ class SpanContents:
         at, end = place + offset, place + min(offset + size, length)
         number = self._spans.find(at)
         parts: list[bytes | memoryview] = []
-        self._expect(number, end)
+        self._expect(number, place, length, end)
         while at < end:
             span = self._spans.span(number)
             if not span.offset <= at < span.end:
@@ -51,11 +52,19 @@ class SpanContents:
             number += 1
         return parts
 
-    def _expect(self, number: int, end: int) -> None:
-        """Let the spans come up to the byte ``end`` of the tar."""
-        first, last = self._spans.span(number), self._spans.span(self._spans.find(end - 1))
-        start = first.blob_offset - bool(first.bits)
-        self._blob.expect(start, last.blob_end - start)
+    def _expect(self, number: int, place: int, length: int, end: int) -> None:
+        """Let the spans come, from one to the byte ``end`` of the tar, that a file begins in."""
+        wanted = range(number, self._spans.find(end - 1) + 1)
+        start, stop = self._extent(wanted[0])[0], self._extent(wanted[-1])[1]
+        if self._blob.lacks(start, stop - start):
+            file = range(self._spans.find(place), self._spans.find(place + length - 1) + 1)
+            start, stop = with_nearby(self._extent, file.stop, wanted, file, self._blob)
+            self._blob.expect(start, stop - start)
+
+    def _extent(self, number: int) -> tuple[int, int]:
+        """Return where the bytes of a span begin and end in the blob."""
+        span = self._spans.span(number)
+        return span.blob_offset - bool(span.bits), span.blob_end
 
     def _checked(self, number: int) -> bytes:
         """Fetch and unpack a span; if it is wrong, do so once more from wherever it may come."""
