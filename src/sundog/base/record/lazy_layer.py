@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 # Relative to the directory of the layer.
 LAYER_HERE, LAYER_SOURCE, LAYER_REFUSED = b"/here", b"/source", b"/refused"
 LAYER_PLACE = b"/place"
-LAZY_BLOCK = 1 << 15  # bytes
+LAZY_BLOCK = 1 << 14  # bytes
 # How the rest comes: see ch-run(1), --lazy.
 LAZY_VARIABLE = b"CH_RUN_LAZY"
 ON_DEMAND = b"ondemand"
+SELDOM = b"seldom"  # of ours: on demand, which perhaps never comes
 _REASON_LIMIT = 4096
 _PLACE_LIMIT = 8192  # bytes: a path, and the name of a blob
 REFUSED_HINT = "pull it again, without --lazy: ch-image pull IMAGE"

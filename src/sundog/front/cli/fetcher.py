@@ -13,7 +13,7 @@ from functools import cache
 from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
 from sundog.base.kernel.process import PR_SET_NAME, prctl, set_dumpable
 from sundog.base.record.layer_path import LAYER_FILE
-from sundog.base.record.lazy_layer import LAZY_VARIABLE, ON_DEMAND, is_incomplete
+from sundog.base.record.lazy_layer import LAZY_VARIABLE, ON_DEMAND, SELDOM, is_incomplete
 from sundog.errors import SundogError
 from sundog.front.cli.report import Report
 from sundog.image.layer.threads import started
@@ -23,9 +23,9 @@ from sundog.image.registry.session import Session
 from sundog.runtime.fuse.channel import Channel
 from sundog.runtime.fuse.fetch_messages import (
     ADD_LAYER,
-    BLOCK_ARRIVED,
-    BLOCK_KEPT,
-    BLOCK_LOST,
+    BLOCKS_ARRIVED,
+    BLOCKS_KEPT,
+    BLOCKS_LOST,
     DISCARD_BLOCKS,
     FETCH_CHANNEL,
     FETCH_MESSAGE,
@@ -54,19 +54,19 @@ class _Server:
         self.count = 0  # of all layers, those that are about to be added, too
         self._complete: set[int] = set()
 
-    def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
+    def arrived(self, layer: int, blocks: range, kept: bytes | None) -> None:
         """See ``Listener``."""
         if kept is None:
-            self._send(BLOCK_ARRIVED, layer, block)
+            self._send(BLOCKS_ARRIVED, layer, blocks)
             return
-        memory = os.memfd_create("block", os.MFD_CLOEXEC)
+        memory = os.memfd_create("blocks", os.MFD_CLOEXEC)
         os.write(memory, kept)
-        self._send(BLOCK_KEPT, layer, block, memory)
+        self._send(BLOCKS_KEPT, layer, blocks, memory)
         os.close(memory)
 
     def lost(self, layer: int, block: int) -> None:
         """See ``Listener``."""
-        self._send(BLOCK_LOST, layer, block)
+        self._send(BLOCKS_LOST, layer, range(block, block + 1))
 
     def tell(self, text: str) -> None:
         """See ``Listener``."""
@@ -89,9 +89,10 @@ class _Server:
         """Tell the user that a layer does not come."""
         self.tell(f"the rest of the image does not come: {error}")
 
-    def _send(self, kind: int, layer: int, block: int, descriptor: int = -1) -> None:
+    def _send(self, kind: int, layer: int, blocks: range, descriptor: int = -1) -> None:
+        message = FETCH_MESSAGE.pack(kind, layer, blocks.start, len(blocks))
         try:
-            self._channel.send(FETCH_MESSAGE.pack(kind, layer, block, 1), descriptor)
+            self._channel.send(message, descriptor)
         except OSError:
             os._exit(0)  # the server has ended
 
@@ -109,13 +110,17 @@ def main() -> NoReturn:
     report = Report()
     channel = Channel(FETCH_CHANNEL)
     server = _Server(channel, report)
-    fills = os.environb.get(LAZY_VARIABLE) != ON_DEMAND
-    filling = Filling(server, fills=fills, start=_START_SECONDS)
+    fills = os.environb.get(LAZY_VARIABLE) not in (ON_DEMAND, SELDOM)
+
+    @cache
+    def filling() -> Filling:  # a start begins with the first layer
+        return Filling(server, fills=fills, start=_START_SECONDS)
 
     @cache
     def session(verify: bool) -> Session:
         return Session(os.environ, report, verify=verify, attempts=1)
 
+    session(True).load()
     while True:
         try:
             message, descriptor = channel.receive()
@@ -134,12 +139,12 @@ def main() -> NoReturn:
                 if _exists(place) and not is_incomplete(place):  # another process was first
                     server.ended(layer, None)
                 else:
-                    filling.add(layer, LazyLayer(place, session(source_of(place).verify)))
+                    filling().add(layer, LazyLayer(place, session(source_of(place).verify)))
             except (SundogError, OSError) as error:
                 server.fail(error)
         elif kind == WANT_BLOCKS:
-            filling.want(layer, range(first, first + count))
+            filling().want(layer, range(first, first + count))
         elif kind == PREFER_BLOCKS:
-            filling.prefer(layer, range(first, first + count))
+            filling().prefer(layer, range(first, first + count))
         elif kind == DISCARD_BLOCKS:
-            filling.discard(layer, range(first, first + count))
+            filling().discard(layer, range(first, first + count))

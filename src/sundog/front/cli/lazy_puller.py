@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Be the child.  The arguments: storage, image, architecture, verbosity."""
+    gc.disable()  # tables of contents are many objects, and no garbage
     storage, image, arch, verbosity = sys.argv[1:]
 
     def load(report: Report) -> tuple[str, bool]:

@@ -113,7 +113,7 @@ class _Pieces:
     """
 
     def __init__(self, table: BlobTable) -> None:
-        self._named = {begin for file in table.files for begin in file.pieces}
+        self._named = {piece[0] for file in table.files for piece in file.pieces}
         self._found: dict[int, tuple[int, int, int]] = {}  # place in the tar; the end; that there
         self._last = (-1, 0)
         self._chunks: list[tuple[Chunk, int]] = []

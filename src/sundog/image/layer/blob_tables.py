@@ -59,7 +59,7 @@ class BlobTable:
 
     def members(self) -> Iterator[tuple[Member, Sequence[Chunk]]]:
         """Yield each member, and where its contents are.  Raises ArchiveError."""
-        begins = sorted({begin for file in self.files for begin in file.pieces if begin >= 0})
+        begins = sorted({piece[0] for file in self.files for piece in file.pieces if piece[0] >= 0})
         begins.append(self.end)
         for file in self.files:
             if file.pieces:
@@ -69,13 +69,13 @@ class BlobTable:
 
     def _ends(self, file: TocFile, begins: Sequence[int]) -> list[int]:
         """Return where each piece of ``file`` ends, by the next one's beginning."""
+        # Of zstd, the last one may say itself where it ends: a header's frame follows.
+        says_end = self.kind == ZSTD_FRAMES and file.end >= 0
         ends = []
-        for piece in file.pieces:
-            at = bisect_right(begins, piece)
+        for begin, *_ in file.pieces[:-1] if says_end else file.pieces:
+            at = bisect_right(begins, begin)
             ends.append(begins[at] if at < len(begins) else self.size)
-        if self.kind == ZSTD_FRAMES and file.end >= 0:  # a header's frame follows
-            ends[-1] = min(file.end, self.size)
-        return ends
+        return [*ends, min(file.end, self.size)] if says_end else ends
 
 
 def table_digest(blob: Descriptor) -> str:
@@ -112,8 +112,7 @@ def read_table(blob: Descriptor, read: Read) -> BlobTable:
     _check(text, digest)
     # The archive has the table, too, as its last file.
     own = TocFile(member)
-    own.chunks, own.pieces, own.skipped = [0], [place], [BLOCK]
-    own.digests = [hashlib.sha256(text).digest()]
+    own.pieces = [(place, 0, BLOCK, hashlib.sha256(text).digest())]
     files = [*parse_toc(text), own]
     return BlobTable(GZIP_MEMBERS, digest, files, blob.size, blob.size - _STARGZ_FOOTER)
 

@@ -55,7 +55,7 @@ class GzipTable:
         """Yield each member, and one chunk, whose place is that in the tar."""
         for file in self.files:
             chunks = []
-            for place in file.pieces:
+            for place, *_ in file.pieces:
                 if not 0 <= place <= self.size - file.member.size:
                     raise ArchiveError(f"{display(file.member.name)}: its place is not in the tar")
                 chunks.append(Chunk(place, 1, 0, 0))

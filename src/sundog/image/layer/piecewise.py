@@ -21,7 +21,7 @@ from sundog.image.layer.blob_tables import (
     STARGZ_DIGEST,
     STARGZ_SIZE,
 )
-from sundog.image.layer.compressing import ESTARGZ, ZSTD_CHUNKED, GzipMembers, ZstdFrames
+from sundog.image.layer.compressing import ESTARGZ, ZSTD_CHUNKED, GzipMembers, ZstdFrames, table_frame
 from sundog.image.layer.header import BLOCK, Member, format_header
 from sundog.image.layer.tar_cutter import TarCutter
 from sundog.image.layer.tar_split import TarSplit
@@ -209,7 +209,7 @@ class ZstdChunkedWriter(PiecewiseWriter):
         split = bytes(self._split_packed) + self._split_stream.end(self._lines)
         self._split_size += len(self._lines)
         text = self._toc.text(tarSplitDigest=f"sha256:{hashlib.sha256(split).hexdigest()}")
-        table = ZstdFrames().piece(text)
+        table = table_frame(text)
         place = self._put_skipped(table)
         split_place = self._put_skipped(split)
         self._put_skipped(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections import deque
 
 from sundog.base.record.chunk_table import GZIP_SPANS, ChunkTableWriter
@@ -31,11 +30,9 @@ class PlannedIndex:
         self.size = 0
         self._kind = kind
         self._places: dict[int, tuple[int, int]] = {}  # node → its entry, its place
-        names: dict[int, int] = {}
-        for _, node in tree.walk():
-            names[id(node)] = names.get(id(node), 0) + 1
-        self._names = names
-        self.links = [path for path, node in tree.walk() if names[id(node)] > 1 and path in owners]
+        self._linked = tree.linked
+        several = [paths for paths in tree.linked.values() if len(paths) > 1]
+        self.links = [path for paths in several for path in paths if path in owners]
         self._write(tree.root)
 
     def _write(self, root: PlannedNode) -> None:
@@ -57,11 +54,12 @@ class PlannedIndex:
     def _add(self, name: bytes, node: PlannedNode) -> int:
         seconds, nanoseconds = divmod(node.mtime_ns, NANOSECONDS)
         first, place = self._places.get(id(node), (-1, 0))
-        if first < 0 and stat.S_ISREG(node.mode):
+        if node.chunks and first < 0:
+            place = self._place(node.chunks)
+        if first < 0:
             self.size += node.size
-            place = self._place(node.chunks) if node.chunks else 0
         children = node.children
-        nlink = self._names[id(node)]
+        nlink = len(self._linked.get(id(node), ())) or 1
         if children is not None:
             nlink = 2 + sum(child.children is not None for child in children.values())
         at = self.index.add(
@@ -76,7 +74,7 @@ class PlannedIndex:
                 number=max(first, 0),
                 nlink=nlink,
             ),
-            tuple(sorted(node.xattrs.items())),
+            tuple(sorted(node.xattrs.items())) if node.xattrs else (),
             target=node.link,
             is_first=first < 0,
         )

@@ -8,8 +8,9 @@ symbolic link, or it is a hard link to what only a layer below has.
 from __future__ import annotations
 
 import stat
+from types import MappingProxyType
 
-from sundog.base.kernel.modes import S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG
+from sundog.base.kernel.modes import S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG
 from sundog.base.record.layer_index import XATTRS_LIMIT
 from sundog.base.record.owners import OwnerRecord
 from sundog.errors import ArchiveError
@@ -30,7 +31,7 @@ from sundog.image.layer.xattrs import is_of_inode, recordable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sundog.base.record.chunk_table import Chunk
     from sundog.base.record.owners import OwnersManifest
@@ -43,6 +44,8 @@ _TYPES = {
     "f": S_IFREG, "c": S_IFREG, "b": S_IFREG, "d": S_IFDIR, "l": S_IFLNK, "p": S_IFIFO,
 }  # fmt: skip
 _LINK_MODE = 0o777  # of each symbolic link
+_NO_XATTRS: Mapping[bytes, bytes] = MappingProxyType({})
+_NOTHING: set[bytes] = set()  # hidden by what is no directory
 
 
 class PlannedNode:
@@ -50,12 +53,12 @@ class PlannedNode:
 
     ``xattrs`` are those that the inode carries, ``record`` is what it lacks.  A directory has
     ``children``; ``hidden`` are the names in it that are deleted below, and nothing of the layers
-    below shows in it if it is ``cut_off``.
+    below shows in it if it is ``cut_off``.  Perhaps a file ``is_linked``: has several names.
     """
 
     __slots__ = (
-        *("children", "chunks", "cut_off", "hidden", "link", "mode", "mtime_ns", "opaque"),
-        *("record", "size", "xattrs"),
+        *("children", "chunks", "cut_off", "hidden", "is_linked", "link", "mode", "mtime_ns"),
+        *("opaque", "record", "size", "xattrs"),
     )
 
     def __init__(self, mode: int, mtime_ns: int, record: OwnerRecord | None = None) -> None:
@@ -65,17 +68,21 @@ class PlannedNode:
         self.size = 0
         self.link = b""
         self.chunks: Sequence[Chunk] = ()
-        self.xattrs: dict[bytes, bytes] = {}
-        self.children: dict[bytes, PlannedNode] | None = {} if stat.S_ISDIR(mode) else None
-        self.hidden: set[bytes] = set()
+        self.xattrs: Mapping[bytes, bytes] = _NO_XATTRS
+        self.children: dict[bytes, PlannedNode] | None = None
+        self.hidden = _NOTHING
+        if mode & S_IFMT == S_IFDIR:
+            self.children, self.hidden = {}, set()
         self.opaque = False
         self.cut_off = False
+        self.is_linked = False
 
 
 class PlannedTree:
     """The tree over the layers ``below``; ``meter`` counts the work.
 
-    Add all members, then call ``finish``.  Methods raise ArchiveError.
+    Add all members, then call ``finish``.  Methods raise ArchiveError.  ``linked`` are then the
+    paths of each file with several names, by the identity of its node.
     """
 
     def __init__(self, below: BelowByIndex, meter: Meter) -> None:
@@ -83,6 +90,7 @@ class PlannedTree:
         self.needs_below = False
         self._below = below
         self._meter = meter
+        self.linked: dict[int, list[bytes]] = {}
         self._records = MemberRecords()
         self._has_members = self._has_root = False
         self._last = (b"", self.root)  # most members stand beside their predecessors
@@ -98,7 +106,9 @@ class PlannedTree:
             self.root.mtime_ns = member.mtime_ns
         if WHITEOUT in path and self._add_whiteout(member, path):
             return
-        text = len(path) + sum(map(len, member.xattrs)) + sum(map(len, member.xattrs.values()))
+        text = len(path)
+        if member.xattrs:
+            text += sum(map(len, member.xattrs)) + sum(map(len, member.xattrs.values()))
         self._meter.entry(text)
         directory, _, name = path.rpartition(b"/")
         parent = self._enter(directory, member.mtime_ns)
@@ -123,6 +133,8 @@ class PlannedTree:
                 node.opaque = self._needs_mark(path)
             if node.record is not None:
                 owners[path] = node.record
+            if node.is_linked:
+                self.linked.setdefault(id(node), []).append(path)
             for name in node.hidden:
                 self.needs_below = True
                 hidden = joined(path, name)
@@ -243,7 +255,8 @@ class PlannedTree:
             if len(pairs) > XATTRS_LIMIT:
                 raise ArchiveError(f"more than {XATTRS_LIMIT:,} extended attributes")
             if member.kind in "fcbd":
-                node.xattrs.update(pair for pair in pairs if is_of_inode(*pair))
+                carried = dict(pair for pair in pairs if is_of_inode(*pair))
+                node.xattrs = {**node.xattrs, **carried}
                 pairs = tuple(pair for pair in pairs if not is_of_inode(*pair))
             left = pairs
         node.record = self._records.of(member, left)
@@ -256,6 +269,7 @@ class PlannedTree:
         if node.children is not None or target.startswith(path + b"/"):
             raise ArchiveError(f"a hard link to {display(target)}, a directory or below the link")
         if target != path:
+            node.is_linked = True
             self._put(parent, name, node)
             parent.hidden.discard(name)
 

@@ -13,6 +13,7 @@ import binascii
 import json
 from codecs import utf_8_decode
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sundog.base.record.chunk_table import CHUNK_LIMIT, HOLE_LIMIT, Chunk
 from sundog.errors import ArchiveError
@@ -27,6 +28,7 @@ TOC_LIMIT = 128 << 20  # bytes of the text
 # Bytes of an entry, or of another value.  Up to twice that is parsed at once, and `[],` takes 27
 # times its size.
 _VALUE_LIMIT = 1 << 20
+_TOGETHER = 1 << 16  # characters of values that are parsed together
 ENTRIES_LIMIT = 1_000_000  # chunks and extended attributes count, too
 _ZEROS = "zeros"
 _CHUNK_TYPE = "chunk"
@@ -38,25 +40,25 @@ _ID_LIMIT = 1 << 32
 _DEVICE_LIMIT = 1 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHA256 = "sha256:"
+_TIMES = 1 << 10
 _LOST = "\ufffd"  # Go's JSON writes it for each byte that is not UTF-8
 
 Entry = dict[str, object]
 
 
 class TocFile:
-    """A member, and its chunks; ``pieces`` are where each begins in the blob, -1 for zeros.
+    """A member, and its ``pieces``, in order.
 
-    ``end`` is where the last piece ends, if the table says that, else -1.
+    A piece is where it begins in the blob, or -1 for zeros; where it begins in the file; the bytes
+    to skip of what it unpacks to; and the digest.  ``end`` is where the last one ends in the blob,
+    if the table says that, else -1.
     """
 
-    __slots__ = ("chunks", "digests", "end", "member", "pieces", "skipped")
+    __slots__ = ("end", "member", "pieces")
 
     def __init__(self, member: Member) -> None:
         self.member = member
-        self.pieces: list[int] = []
-        self.chunks: list[int] = []  # where each begins in the file
-        self.digests: list[bytes] = []
-        self.skipped: list[int] = []
+        self.pieces: list[tuple[int, int, int, bytes]] = []
         self.end = -1
 
 
@@ -83,7 +85,7 @@ def parse_toc(text: bytes, *, escapes: bool = False) -> list[TocFile]:
         found.append(file)
         count += len(file.member.xattrs)
         if escapes and file.member.size:
-            file.pieces.append(_number(entry, "offset"))
+            file.pieces.append((_number(entry, "offset"), 0, 0, b""))
         elif file.member.kind == "f" and file.member.size:
             _add_chunk(file, entry)
     return found
@@ -94,13 +96,9 @@ def chunks_of(file: TocFile, ends: Sequence[int]) -> list[Chunk]:
 
     They cover the file.  Pieces may overlap: each chunk has a digest.
     """
-    chunks = []
-    stops = [*file.chunks[1:], file.member.size]
-    if file.chunks and file.chunks[0]:
-        raise _wrong(file, "its first chunk does not begin at 0")
-    for start, stop, piece, end, skipped, digest in zip(
-        file.chunks, stops, file.pieces, ends, file.skipped, file.digests, strict=True
-    ):
+    chunks: list[Chunk] = []
+    stop = file.member.size
+    for (piece, start, skipped, digest), end in zip(reversed(file.pieces), reversed(ends), strict=True):
         length, packed = stop - start, end - piece if piece >= 0 else 0
         limit = CHUNK_LIMIT if piece >= 0 else HOLE_LIMIT
         if not 0 < length <= limit or not 0 <= packed <= CHUNK_LIMIT or skipped > CHUNK_LIMIT:
@@ -108,16 +106,19 @@ def chunks_of(file: TocFile, ends: Sequence[int]) -> list[Chunk]:
         if piece >= 0 and not packed:
             raise _wrong(file, "a chunk without bytes")
         chunks.append(Chunk(max(piece, 0), packed, start, length, digest=digest, skipped=skipped))
-    return chunks
+        stop = start
+    if stop:
+        raise _wrong(file, "its first chunk does not begin at 0")
+    return chunks[::-1]
 
 
 def _add_chunk(file: TocFile, entry: Entry) -> None:
-    is_zeros = entry.get("chunkType", "") == _ZEROS
-    digest = entry.get("chunkDigest") or ("" if file.chunks else entry.get("digest"))
+    digest = entry.get("chunkDigest") or ("" if file.pieces else entry.get("digest"))
     offset = _number(entry, "offset")
-    file.chunks.append(_number(entry, "chunkOffset"))
-    file.pieces.append(-1 if is_zeros else offset)
-    file.skipped.append(_number(entry, "innerOffset"))
+    if entry.get("chunkType") == _ZEROS:
+        offset = -1
+    start = _number(entry, "chunkOffset") if "chunkOffset" in entry else 0
+    skipped = _number(entry, "innerOffset") if "innerOffset" in entry else 0
     if end := _number(entry, "endOffset"):
         file.end = end
     try:
@@ -128,7 +129,7 @@ def _add_chunk(file: TocFile, entry: Entry) -> None:
             raise ValueError
     except ValueError:
         raise _wrong(file, "a chunk without a SHA-256 digest") from None
-    file.digests.append(found)
+    file.pieces.append((offset, start, skipped, found))
 
 
 def _member(entry: Entry, *, escapes: bool) -> Member:
@@ -143,13 +144,13 @@ def _member(entry: Entry, *, escapes: bool) -> Member:
         raise ArchiveError(f"{display(member.name)}: an entry of an unknown type")
     member.kind = kind
     member.mode = _number(entry, "mode") & 0o7777
-    member.uid = _number(entry, "uid", _ID_LIMIT)
-    member.gid = _number(entry, "gid", _ID_LIMIT)
+    member.uid = _number(entry, "uid", _ID_LIMIT) if "uid" in entry else 0
+    member.gid = _number(entry, "gid", _ID_LIMIT) if "gid" in entry else 0
     member.size = _number(entry, "size") if kind == "f" else 0
-    member.major = _number(entry, "devMajor", _DEVICE_LIMIT)
-    member.minor = _number(entry, "devMinor", _DEVICE_LIMIT)
+    member.major = _number(entry, "devMajor", _DEVICE_LIMIT) if "devMajor" in entry else 0
+    member.minor = _number(entry, "devMinor", _DEVICE_LIMIT) if "devMinor" in entry else 0
     member.mtime_ns = _time(_text(entry, "modtime"))
-    member.xattrs = _xattrs(entry.get("xattrs"), errors)
+    member.xattrs = _xattrs(entry["xattrs"], errors) if "xattrs" in entry else {}
     return member
 
 
@@ -166,6 +167,7 @@ def _xattrs(value: object, errors: str) -> dict[bytes, bytes]:
         raise ArchiveError("an extended attribute of its table is not in base64") from None
 
 
+@lru_cache(_TIMES)  # files of a package have the same
 def _time(text: str) -> int:
     """Return the nanoseconds of a time as in RFC 3339; no text is 0."""
     if not text:
@@ -230,6 +232,7 @@ class _Scanner:
         self._begin = 0  # of the part, in characters from the beginning on
         self._part = ""
         self._at = 0  # in the part
+        self._alone = 0  # up to there, values are not parsed together
         self._decode = json.JSONDecoder().raw_decode
 
     def __iter__(self) -> Iterator[str]:
@@ -254,8 +257,24 @@ class _Scanner:
             return
         separator = ","
         while separator == ",":
-            yield self.value()
+            self._next()
+            self._fill()
+            values = self._several()
+            yield from values or (self.value(),)
             separator = self._take(",]")
+
+    def _several(self) -> list[object]:
+        """Return the values that come next, if it is clear where one of them ends, or none."""
+        if self._begin + self._at < self._alone:
+            return []
+        end = self._part.rfind("},", self._at, self._at + _TOGETHER) + 1
+        self._alone = self._begin + end
+        try:
+            found: list[object] = json.loads(f"[{self._part[self._at : end]}]") if end else []
+        except (ValueError, RecursionError):  # it ends in a text, say: its values come alone
+            return []
+        self._at = max(self._at, end)
+        return found
 
     def value(self) -> object:
         """Return the value that comes next."""

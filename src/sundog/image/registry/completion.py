@@ -77,7 +77,7 @@ class _Listener:
         self._transfer = transfer
         self._report = report
 
-    def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
+    def arrived(self, layer: int, blocks: range, kept: bytes | None) -> None:
         """See ``Listener``: no reader waits."""
 
     def lost(self, layer: int, block: int) -> None:

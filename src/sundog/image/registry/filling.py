@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     class Listener(Protocol):
         """Takes news of layers, by their numbers, from several threads."""
 
-        def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
-            """Take a block that a reader wanted; ``kept`` are its bytes if the disk is full."""
+        def arrived(self, layer: int, blocks: range, kept: bytes | None) -> None:
+            """Take blocks that readers wanted; ``kept`` are their bytes if the disk is full."""
 
         def lost(self, layer: int, block: int) -> None:
             """Take note that a block can't be had."""
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 
 _URGENT_THREADS = 3
 _FILLING_THREADS = 4
-_RANGE = 256  # blocks that are asked for at once: 8 MiB
-_PART = 4  # blocks that are written at once: a reader waits for the last one
-_LONG_READ = 128  # blocks that a reader asks for at once: more than a file that comes as a whole
+_RANGE = 512  # blocks that are asked for at once: 8 MiB
+_PART = 8  # blocks that are written at once: a reader waits for the last one
+_LONG_READ = 256  # blocks that a reader asks for at once: more than a file that comes as a whole
 _PATIENCE_SECONDS = 5.0  # after which the user learns what readers wait for
 _LOOK_SECONDS = 0.5  # between two looks at what other processes do, or whether readers pause
 _BUSY_SECONDS = 0.05  # between two looks at a block that another process fetches
@@ -183,7 +183,7 @@ class Filling:
                 number, block = self._answered.popleft()
                 is_known = number in self._layers
             if is_known:
-                self._listener.arrived(number, block, None)
+                self._listener.arrived(number, range(block, block + 1), None)
             else:
                 self._listener.lost(number, block)
 
@@ -405,13 +405,12 @@ class Filling:
     def _arrive(self, number: int, blocks: range, kept: bytes | None) -> None:
         """Tell of those that readers want; ``kept`` are the bytes of all if the disk is full."""
         with self._condition:
-            arrived = [each for each in blocks if self._wanted.pop((number, each), None) is not None]
+            arrived = [each for each in blocks if self._wanted.pop((number, each), None)]
             if arrived and not self._wanted:
                 self._condition.notify_all()
-        for block in arrived:
-            at = (block - blocks.start) * LAZY_BLOCK
-            data = None if kept is None else kept[at : at + LAZY_BLOCK]
-            self._listener.arrived(number, block, data)
+        for run in runs(arrived):
+            start, stop = (LAZY_BLOCK * (block - blocks.start) for block in (run.start, run.stop))
+            self._listener.arrived(number, run, None if kept is None else kept[start:stop])
 
     def _stop_filling(self, error: OSError) -> None:
         with self._condition:

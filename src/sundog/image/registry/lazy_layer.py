@@ -51,7 +51,7 @@ ATTEMPTS_FOR_EACH = 2  # of a place, when its bytes are wrong
 class LazyLayer:
     """The layer in ``directory``, a path; its files are open until ``close``.
 
-    ``discards`` counts for each block how often its bytes were wrong.
+    ``discards`` counts how often the bytes of a block were wrong, if it is not as of all of them.
     """
 
     def __init__(self, directory: bytes, session: Session) -> None:
@@ -95,7 +95,7 @@ class LazyLayer:
 
     def discard(self, block: int) -> None:
         """Forget a block, whose bytes were wrong.  Raises OSError."""
-        self.discards[block] = self.discards.get(block, 0) + 1
+        self.discards[block] = self.discards.get(block, self._rounds) + 1
         self.here.note(range(block, block + 1), here=False)
 
     def attempt(self, block: int) -> int:
@@ -103,11 +103,11 @@ class LazyLayer:
 
         It is the number of all places if each has sent wrong bytes.
         """
-        return self.discards.get(block, 0) // ATTEMPTS_FOR_EACH
+        return self.discards.get(block, self._rounds) // ATTEMPTS_FOR_EACH
 
     def attempt_at_all(self) -> int:
         """Return which place is to send all of the blob."""
-        return max(map(self.attempt, self.discards), default=0)
+        return max(*map(self.attempt, self.discards), self.attempt(-1))
 
     def lock(self, first: int, count: int) -> bool:
         """Lock blocks; tell whether no other process has locked one of them."""
@@ -177,9 +177,8 @@ class LazyLayer:
         except ContentMismatch as error:
             # Nobody knows whose bytes were wrong: next time, all come from one place again.
             self._rounds += 1
-            blocks = range(self.here.count)
-            self.here.note(blocks, here=False)
-            self.discards.update(dict.fromkeys(blocks, self._rounds))
+            self.here.note(range(self.here.count), here=False)
+            self.discards.clear()
             error.message = f"{self.host}: {error.message}"
             raise
 

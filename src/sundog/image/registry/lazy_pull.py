@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from posix import environ
 
-from sundog.base.record.lazy_layer import LAYER_SOURCE, LAZY_VARIABLE, ON_DEMAND
+from sundog.base.record.lazy_layer import LAYER_SOURCE, LAZY_VARIABLE, SELDOM
 from sundog.errors import RegistryError
 from sundog.image.layer.gzip_index import index_digest
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges, may_pass
@@ -63,7 +63,7 @@ class LazyPull:
 
         Raises what ``pull_layers`` raises.
         """
-        environ[LAZY_VARIABLE] = ON_DEMAND  # for whoever looks at layers below
+        environ[LAZY_VARIABLE] = SELDOM  # for whoever looks at layers below
         return LazyLayers(self.store, self, self.report, self._tell).bring(layers)
 
     def _tell(self, layers: str) -> None:

@@ -75,6 +75,10 @@ class Session:
         """The settings in ``registries.conf`` and the environment."""
         return Registries.load(self._environment)
 
+    def load(self) -> None:
+        """Load what connections need, which takes a while, before there is one."""
+        assert self._transport
+
     def client(self, endpoint: Endpoint, scopes: Sequence[str] | None = None) -> RegistryClient:
         """Return the client for one repository; see ``RegistryClient`` for ``scopes``."""
         key = (endpoint, None if scopes is None else tuple(scopes))

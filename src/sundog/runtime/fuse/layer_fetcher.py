@@ -13,21 +13,20 @@ import time
 from posix import environ
 
 from sundog.base.cpython import allocate_lock, start_new_thread
-from sundog.base.record.lazy_layer import LAZY_BLOCK, is_incomplete
-from sundog.runtime.fuse.channel import Channel, make_channel
+from sundog.base.record.lazy_layer import LAZY_BLOCK, LAZY_VARIABLE, SELDOM, is_incomplete
+from sundog.runtime.fuse.channel import Channel
 from sundog.runtime.fuse.fetch_messages import (
     ADD_LAYER,
-    BLOCK_KEPT,
-    BLOCK_LOST,
+    BLOCKS_KEPT,
+    BLOCKS_LOST,
     DISCARD_BLOCKS,
-    FETCH_CHANNEL,
     FETCH_MESSAGE,
     PREFER_BLOCKS,
     TELL_UNTIL,
     WAIT_VARIABLE,
     WANT_BLOCKS,
 )
-from sundog.runtime.process.sibling import spawn_sibling
+from sundog.runtime.fuse.fetcher_process import start_fetcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
             """Wake the reader."""
 
 
-_FETCHER_MODULE = b"sundog.front.cli.fetcher"
 _WAIT_SECONDS = 300.0  # by default: an error in a mapped page kills the program
 _KEPT_LIMIT = 64 << 20  # bytes in memory, of blocks for which the disk has no room
 _FIRST_PAUSE, _PAUSE_LIMIT = 0.5, 30.0  # seconds between two starts of the process
@@ -70,9 +68,13 @@ class LayerFetcher:
     Threads may share it.
     """
 
-    def __init__(self, caller: int = -1) -> None:
-        """``caller`` is a pidfd of the process whose end ends the messages, or -1."""
+    def __init__(self, caller: int = -1, ready: int = -1) -> None:
+        """``caller`` is a pidfd of the process whose end ends the messages, or -1.
+
+        ``ready`` is the channel to a process that another one has started, or -1.
+        """
         self._caller = caller
+        self._ready = ready
         self._lock = allocate_lock()  # of all that follows
         self._layers: list[int] = []  # descriptors of their directories
         self._first: list[Sequence[range]] = []  # of each layer: blocks that come first
@@ -86,15 +88,16 @@ class LayerFetcher:
         """Let the rest of the layer in ``directory`` come; return the layer's number.
 
         ``directory`` is a descriptor, which stays open.  The blocks ``first`` come before others.
+        The process starts at once: it takes a while.
         """
         with self._lock:
             self._layers.append(directory)
             self._first.append(first)
             number = len(self._layers) - 1
-            if self._channel is None:
-                self._start()
-            else:
+            if self._channel is not None:
                 self._send_layer(number)
+            elif environ.get(LAZY_VARIABLE) != SELDOM:
+                self._start()
         return number
 
     def wait(self, layer: int, blocks: Sequence[int]) -> dict[int, bytes]:
@@ -182,14 +185,9 @@ class LayerFetcher:
 
     def _start(self) -> None:
         """Start the process, and tell it all; the lock is held."""
-        ours, theirs = make_channel()
-        channel = Channel(ours)
-        try:
-            child = spawn_sibling(_FETCHER_MODULE, (), environ, [(theirs, FETCH_CHANNEL)])
-        except OSError:
-            child = -1  # no memory, say
-        os.close(theirs)
-        self._channel = channel
+        ours, child = (self._ready, 0) if self._ready >= 0 else start_fetcher()
+        self._ready = -1
+        channel = self._channel = Channel(ours)
         if self._caller >= 0:
             self._send(TELL_UNTIL, 0, 0, 0)
         for number in range(len(self._layers)):
@@ -205,7 +203,8 @@ class LayerFetcher:
             while self._receive(channel):
                 pass
             channel.close()
-            has_finished = child > 0 and os.waitpid(child, 0)[1] == 0
+            # How another's child has ended is not known: what is left tells it.
+            has_finished = child == 0 or (child > 0 and os.waitpid(child, 0)[1] == 0)
             if time.monotonic() - begun > _LONG_ENOUGH:
                 self._pause = 0.0
             if not has_finished:
@@ -226,22 +225,27 @@ class LayerFetcher:
             return False
         if not message:
             return False
-        kind, layer, block, _ = FETCH_MESSAGE.unpack(message)
-        data = None
+        kind, layer, first, count = FETCH_MESSAGE.unpack(message)
+        data = b""
         if descriptor >= 0:
-            data = os.pread(descriptor, LAZY_BLOCK, 0)
+            data = os.pread(descriptor, count * LAZY_BLOCK, 0)
             os.close(descriptor)
         with self._lock:
-            wanted = self._wanted.pop((layer, block), None)
-            if kind == BLOCK_KEPT and data is not None:
-                self._keep((layer, block), data)
-            if wanted is None:
-                return True
-            wanted.data = data
-            wanted.is_lost = kind == BLOCK_LOST
+            for block in range(first, first + count):
+                at = (block - first) * LAZY_BLOCK
+                self._answer((layer, block), kind, data[at : at + LAZY_BLOCK])
+        return True
+
+    def _answer(self, block: _Block, kind: int, data: bytes) -> None:
+        """Wake those who wait for a block; ``data`` are its bytes if the disk is full."""
+        wanted = self._wanted.pop(block, None)
+        if kind == BLOCKS_KEPT:
+            self._keep(block, data)
+        if wanted is not None:
+            wanted.data = data or None
+            wanted.is_lost = kind == BLOCKS_LOST
             for waker in wanted.readers:
                 waker.release()
-        return True
 
     def _keep(self, block: _Block, data: bytes) -> None:
         """Keep a block in memory, in place of the oldest ones."""

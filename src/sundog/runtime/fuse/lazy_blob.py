@@ -33,13 +33,13 @@ class LazyBlob:
         self,
         directory: int,
         fetcher: LayerFetcher | None,
-        caller: int = -1,
+        given: tuple[int, int] = (-1, -1),
         first: Sequence[range] | None = (),
     ) -> None:
         """Open the layer in ``directory``, a descriptor that stays open.
 
-        ``fetcher`` is that of another layer of the server, if there is one; ``caller`` is for a new
-        one.  The blocks ``first`` come before all others that no reader wants; None: those in
+        ``fetcher`` is that of another layer of the server, if there is one; ``given`` is what a
+        new one takes.  The blocks ``first`` come before all others that no reader wants; None: those in
         front of its landmark.  Raises OSError.
         """
         self._file = _opened(directory, LAYER_FILE)
@@ -49,7 +49,7 @@ class LazyBlob:
         self._distrusted: set[int] = set()  # blocks to wait for, whatever the map says
         self._discards: dict[int, int] = {}
         self._lock = allocate_lock()  # one thread discards
-        self.fetcher = fetcher or LayerFetcher(caller)
+        self.fetcher = fetcher or LayerFetcher(*given)
         if first is None:
             first = joined_runs(blocks_before_landmark(directory))
         possible = [run for run in first if run.stop <= self._here.count]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _WHOLE = 3 << 20  # bytes: a file that is not larger comes as a whole
 _ROW = 8 << 20  # bytes at most that come ahead
-_SMALL = 128 << 10  # bytes of a piece that comes with others
-_FEW, _MORE = 64 << 10, 5 << 19  # bytes at most that come with a small file
+_SMALL = 96 << 10  # bytes of a piece that comes with others
+_FEW, _MORE = 48 << 10, 5 << 19  # bytes at most that come with a small file
 _NEAR = 3 << 20
 _GAP = 8 << 10  # bytes between two pieces at most: a header of the tar, packed
 _PIECES = 1024  # at most on each side: they may be tiny

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sundog.runtime.fuse.blob_contents import Blob
 
 _FIRST_PAUSE, _PAUSE_LIMIT = 1.0, 64.0  # seconds until a record is written that has grown
-_GAP = 16  # blocks between two that were read: they come, too, rather than by another request
-_RUN = 256  # blocks that are asked for at once
+_GAP = 32  # blocks between two that were read: they come, too, rather than by another request
+_RUN = 512  # blocks that are asked for at once
 _RUNS = 128  # of a layer
 
 

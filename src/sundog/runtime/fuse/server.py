@@ -47,6 +47,7 @@ class ImageServer:
     begins in them; or the directory of the layers of a store, and LAYERS.  ``caller`` is a pidfd of
     the process whose end ends the messages, or -1.  ``is_single`` says that there will be one
     mount.  ``record`` is what a ``ReadOrder`` of the layers takes, if there is to be one.
+    ``fetcher`` is as ``ready`` of ``LayerFetcher``.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class ImageServer:
         *,
         is_single: bool,
         record: StartRecord | None,
+        fetcher: int = -1,
     ) -> None:
         self._channel = Channel(channel)
         self._images = images
         self._caller = caller
+        self._fetcher = fetcher
         self._order: ReadOrder | None = None
         if record is not None:
             directory, name, is_kept = record
@@ -95,7 +98,7 @@ class ImageServer:
                 files = LayersFiles(
                     *(descriptor, uid, gid),
                     is_whole=bool(flag),
-                    open_lazy=_lazy_opener(self._caller, self._order),
+                    open_lazy=_lazy_opener((self._caller, self._fetcher), self._order),
                     order=self._order,
                 )
             else:
@@ -141,11 +144,11 @@ class ImageServer:
                 os._exit(0)
 
 
-def _lazy_opener(caller: int, order: ReadOrder | None) -> Callable[[int, bytes], Blob]:
+def _lazy_opener(given: tuple[int, int], order: ReadOrder | None) -> Callable[[int, bytes], Blob]:
     """Return a function that opens the blob of a layer in a directory that is not all here.
 
     It also takes the layer's ID, by which ``order`` knows what comes first.  One process fetches
-    for all layers that it opens; ``caller`` is as for ``LayerFetcher``.
+    for all layers that it opens; ``given`` is what a ``LayerFetcher`` takes.
     """
     fetcher: LayerFetcher | None = None
 
@@ -162,7 +165,7 @@ def _lazy_opener(caller: int, order: ReadOrder | None) -> Callable[[int, bytes],
         first: Sequence[range] | None = ()
         if order is not None:
             first = joined_runs(order.earlier.get(name, ())) if order.earlier else None
-        blob = LazyBlob(directory, fetcher, caller, first)
+        blob = LazyBlob(directory, fetcher, given, first)
         fetcher = blob.fetcher
         return blob
 

@@ -24,11 +24,13 @@ def start_server(
     is_single: bool,
     tells: bool = False,
     record: StartRecord | None = None,
+    fetcher: int = -1,
 ) -> Channel:
     """Start the server of ``images``, as for ``server.ImageServer``; return the channel to it.
 
     ``tells``: it has standard error, for layers that are not all here, until this process ends.
-    Closes the descriptors in ``images`` and ``record``.  Call it before the process enters its
+    ``fetcher`` is the channel to a process that fetches for them, or -1.  Closes the descriptors in
+    ``images`` and ``record``, and ``fetcher``.  Call it before the process enters its
     namespaces.  Raises OSError.
     """
     caller = os.pidfd_open(os.getpid()) if tells else -1
@@ -40,7 +42,9 @@ def start_server(
         try:
             os.setsid()
             if fork() == 0:
-                _be_server(theirs, images, caller, is_single=is_single, record=record)
+                _be_server(
+                    *(theirs, images, caller), is_single=is_single, record=record, fetcher=fetcher
+                )
         except Exception as error:
             Channel(theirs).send(FAILED + f"{type(error).__name__}: {error}".encode())
         finally:
@@ -48,10 +52,9 @@ def start_server(
     await_child(between)
     discard_child_signal()
     os.close(theirs)
-    if caller >= 0:
-        os.close(caller)
-    for fd, *_ in (*images, *given):
-        os.close(fd)
+    for fd in (caller, fetcher, *(fd for fd, *_ in (*images, *given))):
+        if fd >= 0:
+            os.close(fd)
     return Channel(ours)
 
 
@@ -62,6 +65,7 @@ def _be_server(
     *,
     is_single: bool,
     record: StartRecord | None,
+    fetcher: int,
 ) -> None:
     """Be the server.  Never returns normally."""
     kept = [channel, *(fd for fd, _ in images)]
@@ -69,7 +73,11 @@ def _be_server(
         kept += [STDERR_FILENO, caller]
     if record is not None:
         kept.append(record[0])
+    if fetcher >= 0:
+        kept.append(fetcher)
     become_server(kept)
     from sundog.runtime.fuse.server import ImageServer  # noqa: PLC0415 - the other process's
 
-    ImageServer(channel, images, caller, is_single=is_single, record=record).run()
+    ImageServer(
+        *(channel, images, caller), is_single=is_single, record=record, fetcher=fetcher
+    ).run()

@@ -14,15 +14,24 @@ from sundog.runtime.process.sibling import spawn_sibling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sundog.runtime.container.variables import Environment
+
+_LOADING_MILLISECONDS = 150  # in which a child loads its modules: two processors are busy then
 
 
 def ask_for_image(
-    module: bytes, words: list[bytes], environment: Environment, shown: str
+    module: bytes,
+    words: list[bytes],
+    environment: Environment,
+    shown: str,
+    *,
+    meanwhile: Callable[[], object] | None = None,
 ) -> tuple[bytes, bool]:
     """Run ``module`` with ``words``; return the name of the image, and whether it is in storage.
 
-    ``shown`` is the image in messages.  Raises OSError, and SundogError for an error that is the
+    ``shown`` is the image in messages.  ``meanwhile`` is called if it takes a while.  Raises OSError, and SundogError for an error that is the
     answer.
     """
     values = [(name, environment.get(name)) for name in environment.names()]
@@ -31,10 +40,21 @@ def ask_for_image(
     with Closing(ours):
         with Closing(theirs):
             child = spawn_sibling(module, words, variables, [(theirs, 1)])
+        if meanwhile is not None and not _is_readable(ours, _LOADING_MILLISECONDS):
+            meanwhile()
         answer = read_all(ours)
     await_child(child)
     discard_child_signal()
     return read_answer(shown, answer)
+
+
+def _is_readable(fd: int, milliseconds: int) -> bool:
+    """Wait so long for ``fd``; tell whether there is something to read, or its end."""
+    from select import POLLIN, poll  # few starts wait
+
+    events = poll()
+    events.register(fd, POLLIN)
+    return bool(events.poll(milliseconds))
 
 
 def read_answer(shown: str, answer: bytes) -> tuple[bytes, bool]:

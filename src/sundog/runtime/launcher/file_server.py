@@ -70,11 +70,12 @@ class FileServer:
         is_single: bool,
         tells: bool = False,
         record: StartRecord | None = None,
+        fetcher: int = -1,
     ) -> None:
         """Start the server; call it before the process enters its namespaces.
 
-        ``is_single`` says that there will be one mount; ``tells`` and ``record`` are as of
-        ``start_server``.  Raises SundogError for a file that has no SquashFS, and OSError.
+        ``is_single`` says that there will be one mount; ``tells``, ``record`` and
+        ``fetcher`` are as of ``start_server``.  Raises SundogError for a file that has no SquashFS, and OSError.
         """
         self._paths = paths
         images = []
@@ -86,7 +87,9 @@ class FileServer:
             images.append((fd, squashfs_place(fd, path)))
         if store:
             images.append(open_layers(store))
-        self._channel = start_server(images, is_single=is_single, tells=tells, record=record)
+        self._channel = start_server(
+            images, is_single=is_single, tells=tells, record=record, fetcher=fetcher
+        )
 
     def mount(self, path: bytes, *, with_records: bool = False) -> tuple[int, int]:
         """Return a detached mount of a file, and its records or -1.  Raises SundogError.
@@ -154,11 +157,13 @@ class ServedSources(HostSources):
         *,
         place: bytes = b"",
         line: CommandLine | None = None,
+        fetcher: int = -1,
     ) -> None:
         """Start the server for ``image`` and ``store``, unless they are empty, and ``sources``.
 
         ``place`` is another path of the store: to the directory that has been checked.  ``line``
-        says how the start is recorded; None: it is not.  Raises SundogError.
+        says how the start is recorded; None: it is not.  ``fetcher`` is as of ``start_server``.
+        Raises SundogError.
         """
         self._image = image
         self._sources = sources
@@ -168,11 +173,16 @@ class ServedSources(HostSources):
         files = list(dict.fromkeys(paths))
         trees = [(place or store) + b"/layers/" + layer + LAYER_TREE for layer in layers]
         record = None if line is None else start_record(line, place or store, layers)
+        is_whole = are_complete(trees)
+        if is_whole and fetcher >= 0:
+            os.close(fetcher)
+            fetcher = -1
         self._server = FileServer(
             *(files, place or store),
             is_single=not sources,
-            tells=not are_complete(trees),
+            tells=not is_whole,
             record=record,
+            fetcher=fetcher,
         )
 
     def show_store(self, storage: Storage) -> None:

@@ -159,7 +159,7 @@ def _launch(
 
     storage = request.find_storage()
     shared = request.find_shared(storage)
-    sources = sources_of(line, storage, shared)
+    sources = sources_of(line, storage, shared, request.fetcher)
     shown = _shown_parts(request, storage, home=home, devices=devices)
     hidden = hidden_from(line, storage, environment, mounts_of(shown), request.holding)
     binds = requested_binds(line.mounts, hidden, sources, messages.warning)

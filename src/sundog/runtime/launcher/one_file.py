@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 
 
 def sources_of(
-    line: CommandLine, storage: Storage, shared: SharedImage | None = None
+    line: CommandLine, storage: Storage, shared: SharedImage | None = None, fetcher: int = -1
 ) -> HostSources:
     """Return the image and the sources of ``line``; start the server of those that are one file.
 
-    ``shared`` is the image, if it is in a shared store.  Few starts load the server.  Raises
+    ``shared`` is the image, if it is in a shared store.  ``fetcher`` is as of ``Request``.  Few starts load the server.  Raises
     SundogError.
     """
     image, sources = _find_one_files(line, storage)
     layers = [] if image else _layers_in_files(line, storage)
+    if fetcher >= 0 and not layers:  # the image came whole
+        os.close(fetcher)
     is_plain = not image and not sources and not layers and shared is None
     if is_plain and line.image.record is None:
         return HostSources()
@@ -48,7 +50,7 @@ def sources_of(
 
         return SharedSources(shared, sources, line)
     store, place = (storage.path, storage.at(b".")) if layers else (b"", b"")
-    return ServedSources(image, sources, store, layers, place=place, line=line)
+    return ServedSources(image, sources, store, layers, place=place, line=line, fetcher=fetcher)
 
 
 def _layers_in_files(line: CommandLine, storage: Storage) -> list[bytes]:

@@ -58,6 +58,7 @@ class Request:
     word         IMAGE as the user gave it; ``line`` may get its name in storage
     holding      the configuration
     companion    decides which processes stay beside the command
+    fetcher      the channel to a process that fetches the rest of the image, or -1
     idle         stays idle in place of the command; None: the command runs
     is_attended  whether one of them is the supervisor of --notify
     uid, gid     those of the user namespace, outside of root emulation
@@ -68,6 +69,7 @@ class Request:
         "_storage",
         "companion",
         "environment",
+        "fetcher",
         "gid",
         "holding",
         "idle",
@@ -101,6 +103,7 @@ class Request:
             if not exists(line.image.storage):
                 messages.warning(f"storage directory not found: {printable(line.image.storage)}")
         idle = environment.get(_IDLE_VARIABLE)
+        self.fetcher = -1
         self.idle = None if idle is None else _load_idle(idle)
         self.companion, self.is_attended = chosen_companion(line, environment, messages)
         self.uid, self.gid = chosen_ids(line, is_attended=self.is_attended)
@@ -157,7 +160,7 @@ class Request:
         if is_lazy and self._is_nowhere(storage):
             from sundog.runtime.launcher.lazy_image import pull_image
 
-            pull_image(self.line, path, self.environment)
+            self.fetcher = pull_image(self.line, path, self.environment)
             storage = choose_storage(self.line, path, usual)
         return storage
 
