@@ -21,7 +21,13 @@ from sundog.image.layer.blob_tables import (
     STARGZ_DIGEST,
     STARGZ_SIZE,
 )
-from sundog.image.layer.compressing import ESTARGZ, ZSTD_CHUNKED, GzipMembers, ZstdFrames, table_frame
+from sundog.image.layer.compressing import (
+    ESTARGZ,
+    ZSTD_CHUNKED,
+    GzipMembers,
+    ZstdFrames,
+    table_frame,
+)
 from sundog.image.layer.header import BLOCK, Member, format_header
 from sundog.image.layer.tar_cutter import TarCutter
 from sundog.image.layer.tar_split import TarSplit

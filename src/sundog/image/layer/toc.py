@@ -98,7 +98,8 @@ def chunks_of(file: TocFile, ends: Sequence[int]) -> list[Chunk]:
     """
     chunks: list[Chunk] = []
     stop = file.member.size
-    for (piece, start, skipped, digest), end in zip(reversed(file.pieces), reversed(ends), strict=True):
+    backwards = zip(reversed(file.pieces), reversed(ends), strict=True)
+    for (piece, start, skipped, digest), end in backwards:
         length, packed = stop - start, end - piece if piece >= 0 else 0
         limit = CHUNK_LIMIT if piece >= 0 else HOLE_LIMIT
         if not 0 < length <= limit or not 0 <= packed <= CHUNK_LIMIT or skipped > CHUNK_LIMIT:

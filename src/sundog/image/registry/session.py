@@ -77,7 +77,7 @@ class Session:
 
     def load(self) -> None:
         """Load what connections need, which takes a while, before there is one."""
-        assert self._transport
+        _ = self._transport
 
     def client(self, endpoint: Endpoint, scopes: Sequence[str] | None = None) -> RegistryClient:
         """Return the client for one repository; see ``RegistryClient`` for ``scopes``."""

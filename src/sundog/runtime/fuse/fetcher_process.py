@@ -8,7 +8,6 @@ from posix import environ
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.process import fork
 from sundog.base.kernel.stub import await_child, discard_child_signal
-from sundog.errors import SundogError
 from sundog.runtime.fuse.channel import make_channel
 from sundog.runtime.fuse.fetch_messages import FETCH_CHANNEL
 from sundog.runtime.process.sibling import spawn_sibling
@@ -35,7 +34,7 @@ def start_orphan_fetcher() -> int:
     ours, theirs = make_channel()
     try:
         between = fork()
-    except SundogError:  # no memory, say
+    except OSError:  # no memory, say
         os.close(ours)
         os.close(theirs)
         return -1

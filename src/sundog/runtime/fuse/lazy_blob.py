@@ -38,8 +38,8 @@ class LazyBlob:
     ) -> None:
         """Open the layer in ``directory``, a descriptor that stays open.
 
-        ``fetcher`` is that of another layer of the server, if there is one; ``given`` is what a
-        new one takes.  The blocks ``first`` come before all others that no reader wants; None: those in
+        ``fetcher`` is that of another layer of the server, if there is one; ``given`` is what a new
+        one takes.  The blocks ``first`` come before all others that no reader wants; None: those in
         front of its landmark.  Raises OSError.
         """
         self._file = _opened(directory, LAYER_FILE)

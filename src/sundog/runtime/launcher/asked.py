@@ -31,8 +31,8 @@ def ask_for_image(
 ) -> tuple[bytes, bool]:
     """Run ``module`` with ``words``; return the name of the image, and whether it is in storage.
 
-    ``shown`` is the image in messages.  ``meanwhile`` is called if it takes a while.  Raises OSError, and SundogError for an error that is the
-    answer.
+    ``shown`` is the image in messages.  ``meanwhile`` is called if it takes a while.  Raises
+    OSError, and SundogError for an error that is the answer.
     """
     values = [(name, environment.get(name)) for name in environment.names()]
     variables = {name: value for name, value in values if value is not None}

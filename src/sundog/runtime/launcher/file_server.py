@@ -74,8 +74,8 @@ class FileServer:
     ) -> None:
         """Start the server; call it before the process enters its namespaces.
 
-        ``is_single`` says that there will be one mount; ``tells``, ``record`` and
-        ``fetcher`` are as of ``start_server``.  Raises SundogError for a file that has no SquashFS, and OSError.
+        ``is_single`` says that there will be one mount; ``tells``, ``record`` and ``fetcher`` are
+        as of ``start_server``.  Raises SundogError for a file that has no SquashFS, and OSError.
         """
         self._paths = paths
         images = []

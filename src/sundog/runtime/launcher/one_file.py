@@ -33,8 +33,8 @@ def sources_of(
 ) -> HostSources:
     """Return the image and the sources of ``line``; start the server of those that are one file.
 
-    ``shared`` is the image, if it is in a shared store.  ``fetcher`` is as of ``Request``.  Few starts load the server.  Raises
-    SundogError.
+    ``shared`` is the image, if it is in a shared store.  ``fetcher`` is as of ``Request``.  Few
+    starts load the server.  Raises SundogError.
     """
     image, sources = _find_one_files(line, storage)
     layers = [] if image else _layers_in_files(line, storage)
