@@ -31,7 +31,8 @@ def emulator_for(
     """Return the emulator for the image in the directory ``root``; None if it needs none.
 
     Looks at one program: the ``command`` if it is where most are, which a start reads anyway; else
-    the shell.  ``environment`` has $CH_QEMU and $PATH.  Call it as ``binfmt.opened_emulator``.  Raises SundogError.
+    the shell.  ``environment`` has $CH_QEMU and $PATH.  Call it as ``binfmt.opened_emulator``.
+    Raises SundogError.
     """
     for path in _programs(command):
         head = _head(root, path)
