@@ -266,6 +266,12 @@ class Pieces:
     def read(self, offset: int, size: int) -> bytes:
         return self.data[offset : offset + size]
 
+    def lacks(self, _offset: int, _size: int) -> bool:
+        return True
+
+    def has_some(self, _offset: int, _size: int) -> bool:
+        return True
+
     def expect(self, _offset: int, _size: int) -> None: ...
 
     def discard(self, _offset: int, _wrong: bytes) -> bool:

@@ -23,7 +23,8 @@ __all__ = ["fuse", "lazy", "made"]
 
 _Answer = tuple[int, dict[str, str], bytes]
 PATIENCE = 120  # seconds: a disk may be busy
-HELD = range(4 * LAZY_BLOCK, 8 * LAZY_BLOCK)  # of each blob: parts that begin there come last
+RANGE = 32  # blocks that are asked for at once: 1 MiB, more than a check reads at once
+HELD = range(RANGE * LAZY_BLOCK, 2 * RANGE * LAZY_BLOCK)  # of each blob: parts there come last
 
 
 class Coming:
@@ -41,7 +42,7 @@ class Coming:
         self.read: dict[int, int] = {}
         self.goes_on = threading.Event()
         self._count_reads(monkeypatch)
-        monkeypatch.setattr(filling, "_RANGE", 4)
+        monkeypatch.setattr(filling, "_RANGE", RANGE)
         session = Session(os.environ, Report())
         self.places = [path.parent for path in lazy.storage.glob("layers/*/here")]
         self.layers = [LazyLayer(os.fsencode(place), session) for place in self.places]

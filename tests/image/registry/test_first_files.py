@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sundog.base.record.chunk_table import LANDMARK, NO_LANDMARK
-from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.base.record.start_record import pack_start, unpack_start
 from sundog.image.layer.blob_check import check_blob_layer
 from sundog.image.layer.blob_tables import table_digest
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["subreaper"]
 
 FILES = 48
-SIZE = 300_000  # of each: more than a block
+SIZE = 300_000  # of each: more than comes with others
+LITTLE = 2 << 20  # bytes: more than the program
 READ = [f"/f{number:02}" for number in range(1, 40, 3)]
 PATHS = "\n".join(["/bin/busybox", *READ])
 PUSH = ("push", "--compression=estargz")
@@ -135,7 +135,7 @@ def test_few_requests(lazy: Lazy, made: Path, tmp_path: Path) -> None:
         end()
         moved.append(size(other))
     assert moved[0] > len(READ) * SIZE
-    assert moved[1] < 12 * LAZY_BLOCK
+    assert moved[1] < LITTLE
     # The next push sends nothing.
     lazy.registry.requests.clear()
     runner("ch-image", made)(*words)
@@ -208,7 +208,7 @@ def test_what_is_no_landmark(
         landmark = tarfile.TarInfo(LANDMARK.decode())
         landmark.type, landmark.linkname, landmark.mode = kind, "noise", 0o755
         noise = tarfile.TarInfo("noise")
-        noise.size = 16 * LAZY_BLOCK
+        noise.size = 2 * LITTLE
         out.addfile(noise, BytesIO(random.Random(7).randbytes(noise.size)))
         out.addfile(landmark)
     lazy = Lazy(in_process, tmp_path / "storage")
@@ -219,7 +219,7 @@ def test_what_is_no_landmark(
     lazy.sent.clear()
     assert "noise" in lazy.run("ls", "/")
     end()
-    assert size(lazy) < 12 * LAZY_BLOCK
+    assert size(lazy) < LITTLE
 
 
 def names_of(layer: Path) -> list[str]:

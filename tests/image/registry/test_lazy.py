@@ -122,8 +122,6 @@ def test_all_comes_once(layer: Layer) -> None:
     ]
     with pytest.raises(OSError, match="no such bytes"):
         blobs[0].read(SIZE - 5, 6)
-    with pytest.raises(OSError, match="no such bytes"):
-        blobs[0].expect(SIZE - 5, 1 << 62)  # a table may say so
 
 
 @pytest.mark.usefixtures("on_demand")
@@ -134,6 +132,15 @@ def test_only_what_is_read_comes(layer: Layer) -> None:
     assert sorted(layer.sent) == [(2 * LAZY_BLOCK, 4 * LAZY_BLOCK)]
     assert blob.read(3 * LAZY_BLOCK, 9) == CONTENT[3 * LAZY_BLOCK :][:9]
     assert len(layer.sent) == 1
+    # A table may say so.  What is there comes, and nothing else.
+    blob.expect(SIZE - 5, 1 << 62)
+    assert blob.read(SIZE - 5, 5) == CONTENT[-5:]
+    blob.expect(SIZE, 1)
+    blob.expect(-5, 5)
+    assert len(layer.sent) == 2
+    for offset, size in ((SIZE - 5, 6), (SIZE, 1), (-1, 2)):
+        with pytest.raises(OSError, match="no such bytes"):
+            blob.read(offset, size)
 
 
 def other_range(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
@@ -478,16 +485,18 @@ def test_a_start_has_the_network_for_itself(
 
 def test_a_full_disk(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * LAZY_BLOCK, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 * LAZY_BLOCK, limits[1]))
     try:
         blob = layer.open()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    across = 2 * LAZY_BLOCK - 5  # one of the blocks is in the file
+    across, size = 2 * LAZY_BLOCK - 5, 5 * LAZY_BLOCK + 10
     for _ in range(2):
-        assert blob.read(across, LAZY_BLOCK + 10) == CONTENT[across:][: LAZY_BLOCK + 10]
+        assert blob.read(across, size) == CONTENT[across:][:size]
     here = HereMap(os.open(layer.place / "here", os.O_RDONLY), SIZE)
-    assert set(here.missing()) >= {*range(2, BLOCKS)}
+    missing = set(here.missing())
+    assert missing >= {*range(5, BLOCKS)}
+    assert not missing & {1, 2, 3}  # these are in the file, as what is written at once has room
     assert "the rest of the image does not come: " in capfd.readouterr().err
 
 

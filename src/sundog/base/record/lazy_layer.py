@@ -129,7 +129,7 @@ class HereMap:
     @property
     def is_whole(self) -> bool:
         """Tell whether all blocks are here.  Raises OSError."""
-        return not any(self.incomplete(self.count))
+        return not any(self.incomplete(self.count or 1))
 
     def extent(self, blocks: range) -> tuple[int, int]:
         """Return where adjacent blocks begin in the file, and where they end."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
             """Tell whether a byte is here, of those of the blob.  Raises OSError."""
 
         def expect(self, offset: int, size: int) -> None:
-            """Let bytes come that are about to be read, in one or several parts."""
+            """Let those of the blob's bytes come that are about to be read, in some parts."""
 
         def discard(self, offset: int, wrong: bytes) -> bool:
             """Forget ``wrong`` bytes at ``offset``; return whether ``read`` may return others.
@@ -112,20 +112,22 @@ class BlobContents:
 
     def _expect(self, place: int, number: int, last: int, end: int) -> None:
         """Let the pieces come of the file at ``place``, from a chunk to its byte ``end``."""
-        start, stop = self._extent(number)
-        if start == stop:
-            return
-        after = number + 1
-        while after <= last and self._extent(after)[0] == stop:
-            if self._chunks.chunk(after).offset >= end:
+        wanted = range(0)
+        start = stop = 0
+        for each in range(number, last + 1):
+            chunk = self._chunks.chunk(each)
+            if not chunk.is_zeros:
+                if not wanted:
+                    number, start, stop = each, chunk.blob_offset, chunk.blob_offset
+                if chunk.blob_offset != stop:
+                    break
+                stop += chunk.blob_length
+                wanted = range(number, each + 1)
+            if chunk.offset + chunk.length >= end:
                 break
-            stop = self._extent(after)[1]
-            after += 1
-        if self._blob.lacks(start, stop - start):
-            start, stop = with_nearby(
-                *(self._extent, self._chunks.count, range(number, after)),
-                *(range(place, last + 1), self._blob),
-            )
+        if wanted and self._blob.lacks(start, stop - start):
+            file = range(place, last + 1)
+            start, stop = with_nearby(self._extent, self._chunks.count, wanted, file, self._blob)
             self._blob.expect(start, stop - start)
 
     def _extent(self, number: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_AHEAD = 128 << 20  # bytes at most that come for one read before it waits: a table may lie
 _DISCARDS_LIMIT = 16  # of one block: each source of a blob is asked twice
 
 
@@ -83,13 +84,14 @@ class LazyBlob:
         return len(self._here.missing(blocks.start, blocks.stop)) < len(blocks)
 
     def _clipped(self, offset: int, size: int) -> tuple[int, int]:
-        """Return where those of the bytes begin and end that the blob has."""
+        """Return where those of the bytes begin and end that the blob has, _AHEAD at most."""
         start = min(max(offset, 0), self._size)
-        return start, min(max(offset + size, start), self._size)
+        return start, min(max(offset + size, start), start + _AHEAD, self._size)
 
     def expect(self, offset: int, size: int) -> None:
         """See ``Blob``."""
-        missing = self._missing(offset, size)
+        start, stop = self._clipped(offset, size)
+        missing = self._missing(start, stop - start)
         if missing:
             self.fetcher.expect(self._layer, missing)
 
@@ -131,7 +133,8 @@ def _read_whole(fd: int, offset: int, size: int) -> bytes:
 
 def _blocks(offset: int, size: int) -> range:
     """Return the numbers of the blocks with these bytes."""
-    return range(offset // LAZY_BLOCK, -(-(offset + size) // LAZY_BLOCK))
+    first = offset // LAZY_BLOCK
+    return range(first, -(-(offset + size) // LAZY_BLOCK) if size else first)
 
 
 def _opened(directory: int, name: bytes) -> int:

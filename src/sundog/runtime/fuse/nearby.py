@@ -5,12 +5,15 @@ a file, the modules of a package.  So a file comes as a whole; of a large one, a
 as was read in a row.  With a small file come those next to it, and more of them where something
 near was read before.
 
-A blob is in pieces, which have numbers; a piece without bytes ends where it begins, and two of a
-gzip may share a byte.  Those that are next to each other in a table, and in the blob, are of one
-directory.
+A blob is in pieces, which have numbers; a piece without bytes ends where it begins, which says
+nothing.  Two of a gzip may share a byte, and files may share a piece.  Those that are next to each
+other in a table, and in the blob, are of one directory.  The table is a stranger's: what is wrong
+in it has no neighbours.
 """
 
 from __future__ import annotations
+
+from sundog.errors import StoreError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ def with_nearby(
     """Return where the bytes begin and end that come by a request for ``wanted`` pieces.
 
     They are not all here, and adjacent; ``file`` are the pieces of their file, ``count`` is the
-    number of all.  Raises what ``extent`` and ``blob`` raise.
+    number of all.  The first and the last one of ``wanted`` have bytes.  What is returned may lead
+    out of the blob.  Raises what ``blob`` raises, and what ``extent`` raises for these two.
     """
 
     def lacks(start: int, stop: int) -> bool:
@@ -45,52 +49,61 @@ def with_nearby(
     def is_here(start: int, stop: int) -> bool:
         return not blob.lacks(start, stop - start)
 
-    whole = _Stretch(extent, wanted).grown(file, _WHOLE, lambda _, __: True)
+    asked = _Stretch(extent, wanted, (extent(wanted[0])[0], extent(wanted[-1])[1]))
+    whole = asked.grown(file, _WHOLE, lambda _, __: True)
     if whole.pieces != file or whole.size > _WHOLE:
-        asked = _Stretch(extent, wanted)
         row = asked.grown(range(file.start, wanted.stop), _ROW, is_here).size - asked.size
         whole = asked.grown(range(wanted.start, file.stop), row, lacks)
     elif whole.size <= _SMALL:
-        is_near = blob.has_some(whole.start - _NEAR, whole.size + 2 * _NEAR)
+        is_near = blob.has_some(whole.edges[0] - _NEAR, whole.size + 2 * _NEAR)
         room = _MORE if is_near else _FEW
         whole = whole.grown(
             range(count), room, lambda start, stop: stop - start <= _SMALL and lacks(start, stop)
         )
-    return whole.start, whole.stop
+    return whole.edges
 
 
 class _Stretch:
-    """Pieces that are adjacent in the blob: from ``start`` to ``stop``.  Nobody changes it."""
+    """Pieces that are adjacent in the blob; ``edges``: where they begin and end.  It is frozen."""
 
-    __slots__ = ("_extent", "pieces", "start", "stop")
+    __slots__ = ("_extent", "edges", "pieces")
 
-    def __init__(self, extent: Extent, pieces: range) -> None:
+    def __init__(self, extent: Extent, pieces: range, edges: tuple[int, int]) -> None:
         self._extent = extent
         self.pieces = pieces
-        self.start = extent(pieces[0])[0]
-        self.stop = extent(pieces[-1])[1]
+        self.edges = edges
 
     @property
     def size(self) -> int:
         """The bytes of the blob that it spans."""
-        return self.stop - self.start
+        return self.edges[1] - self.edges[0]
 
     def grown(self, within: range, room: int, takes: Callable[[int, int], bool]) -> _Stretch:
         """Return it with the adjacent pieces ``within`` a range, of ``room`` bytes at most.
 
         ``takes`` tells of a piece whether it may be one of them.
         """
-        numbers, edges = [self.pieces[0], self.pieces[-1]], [self.start, self.stop]
+        numbers, (start, stop) = [self.pieces[0], self.pieces[-1]], self.edges
         sides = [1, 0]
         for _ in range(_PIECES):
             for side in tuple(sides):
                 number = numbers[side] + (1 if side else -1)
-                begin, end = self._extent(number) if number in within else (0, 0)
-                gap = begin - edges[1] if side else edges[0] - end
-                added = gap + end - begin
-                fits = begin < end and -1 <= gap <= _GAP and added <= room
-                if fits and takes(begin, end):
-                    numbers[side], edges[side], room = number, (begin, end)[side], room - added
+                begin, end = self._extent_of(number) if number in within else (0, -1)
+                gap = begin - stop if side else start - end
+                added = max(stop, end) - min(start, begin) - (stop - start)
+                fits = begin < end and added <= room and (-1 <= gap <= _GAP or not added)
+                if begin == end:
+                    numbers[side] = number
+                elif fits and takes(begin, end):
+                    numbers[side], room = number, room - added
+                    start, stop = min(start, begin), max(stop, end)
                 else:
                     sides.remove(side)
-        return _Stretch(self._extent, range(numbers[0], numbers[1] + 1))
+        return _Stretch(self._extent, range(numbers[0], numbers[1] + 1), (start, stop))
+
+    def _extent_of(self, number: int) -> tuple[int, int]:
+        """Return where a piece begins and ends; it ends earlier if the table is wrong there."""
+        try:
+            return self._extent(number)
+        except StoreError:  # who reads the piece will hear it
+            return 0, -1

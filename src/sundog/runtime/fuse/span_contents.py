@@ -58,7 +58,7 @@ class SpanContents:
         start, stop = self._extent(wanted[0])[0], self._extent(wanted[-1])[1]
         if self._blob.lacks(start, stop - start):
             file = range(self._spans.find(place), self._spans.find(place + length - 1) + 1)
-            start, stop = with_nearby(self._extent, file.stop, wanted, file, self._blob)
+            start, stop = with_nearby(self._extent, self._spans.count, wanted, file, self._blob)
             self._blob.expect(start, stop - start)
 
     def _extent(self, number: int) -> tuple[int, int]:
