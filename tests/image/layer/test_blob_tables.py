@@ -28,7 +28,8 @@ from sundog.image.layer.planned_index import PlannedIndex
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_ZSTD
-from sundog.runtime.fuse.blob_contents import BlobContents, FileBlob
+from sundog.runtime.fuse.blob import FileBlob
+from sundog.runtime.fuse.blob_contents import BlobContents
 
 if TYPE_CHECKING:
     from pathlib import Path

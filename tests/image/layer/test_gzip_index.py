@@ -22,7 +22,7 @@ from sundog.image.layer.limits import Meter
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
-from sundog.runtime.fuse.blob_contents import FileBlob
+from sundog.runtime.fuse.blob import FileBlob
 from sundog.runtime.fuse.span_contents import SpanContents
 from tests.image.layer.archives import archive, file, hard_link, symlink
 from tests.image.layer.test_blob_tables import Pieces

@@ -23,7 +23,8 @@ from sundog.image.layer.tar_split import crc64
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER
-from sundog.runtime.fuse.blob_contents import BlobContents, FileBlob
+from sundog.runtime.fuse.blob import FileBlob
+from sundog.runtime.fuse.blob_contents import BlobContents
 from tests.image.layer.archives import Entry, archive, directory, file, hard_link, symlink
 
 if TYPE_CHECKING:

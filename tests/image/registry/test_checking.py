@@ -23,7 +23,7 @@ __all__ = ["fuse", "lazy", "made"]
 
 _Answer = tuple[int, dict[str, str], bytes]
 PATIENCE = 120  # seconds: a disk may be busy
-RANGE = 32  # blocks that are asked for at once: 1 MiB, more than a check reads at once
+RANGE = 64  # blocks that are asked for at once: 1 MiB, more than a check reads at once
 HELD = range(RANGE * LAZY_BLOCK, 2 * RANGE * LAZY_BLOCK)  # of each blob: parts there come last
 
 
@@ -76,7 +76,7 @@ class Coming:
             assert (place / "file").read_bytes() == blob
         assert not lazy.incomplete
 
-    def arrived(self, layer: int, block: int, kept: bytes | None) -> None:
+    def arrived(self, layer: int, blocks: range, kept: bytes | None) -> None:
         """See ``Listener``."""
 
     def lost(self, layer: int, block: int) -> None:

@@ -487,6 +487,40 @@ def test_a_missing_image_is_pulled(lazy: Lazy) -> None:
     assert lazy.incomplete == 2
 
 
+@pytest.mark.usefixtures("subreaper")
+@pytest.mark.parametrize("tag", ["latest", "gzip", "other"])
+def test_the_process_that_fetches_is_ready(lazy: Lazy, tag: str) -> None:
+    """It loads its modules while the image is looked up; without a use, it ends."""
+    found: list[set[int]] = []
+
+    def wait(request: str) -> None:
+        if "/manifests/" in request and not found:
+            until(lambda: serving("sundog-fetch"), "it starts meanwhile")
+            found.append(serving("sundog-fetch"))
+
+    lazy.registry.before = wait
+    script = "cat /d/top; read line"
+    words = ["--lazy=ondemand", f"{lazy.name}:{tag}", "--", "sh", "-c", script]
+    environment = {**os.environ, "CH_IMAGE_STORAGE": str(lazy.storage)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*command("ch-run"), *words], env=environment, stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.read(3) == ("" if tag == "other" else "top")
+            used = found[0] if tag == "latest" else set()
+            until(lambda: serving("sundog-fetch") == used, "no other one starts")
+            if tag != "other":
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+                until(lambda: not children.read_text(), "it is no child of the command")
+        finally:
+            lazy.registry.before = lambda _: None
+            process.communicate("\n", timeout=60)
+    assert process.returncode == (31 if tag == "other" else 0)
+    until(lambda: not serving(), "what serves ends with its container")
+
+
 def test_a_build_on_it(lazy: Lazy, tmp_path: Path) -> None:
     lazy.image("pull", "--lazy", lazy.name)
     (tmp_path / "Dockerfile").write_text(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sundog.base.record.start_record import STARTS_LIMIT, pack_start, unpack_start
-from sundog.runtime.fuse.blob_contents import FileBlob
+from sundog.runtime.fuse.blob import FileBlob
 from sundog.runtime.fuse.read_order import ReadOrder, joined_runs
 from tests.conftest import runner, skip_needs_root, until
 from tests.image.convert.blobs import chunked
@@ -275,10 +275,10 @@ def test_texts() -> None:
 
 def test_near_blocks_are_one_run() -> None:
     assert joined_runs([]) == []
-    assert joined_runs([90, 2, 3, 20, 108]) == [range(90, 91), range(2, 21), range(108, 109)]
-    long = joined_runs(range(800))
-    assert [run.start for run in long] == [0, 256, 512, 768]
-    assert long[-1].stop == 800
+    assert joined_runs([90, 2, 3, 20, 140]) == [range(90, 91), range(2, 21), range(140, 141)]
+    long = joined_runs(range(1600))
+    assert [run.start for run in long] == [0, 512, 1024, 1536]
+    assert long[-1].stop == 1600
 
 
 def test_a_fifo_in_the_way_of_a_record(tmp_path: Path) -> None:

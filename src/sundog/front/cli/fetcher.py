@@ -10,10 +10,16 @@ import os
 from contextlib import suppress
 from functools import cache
 
-from sundog.base.kernel.files import STDERR_FILENO, leave_descriptors
+from sundog.base.kernel.files import STDERR_FILENO, Closing, leave_descriptors
 from sundog.base.kernel.process import PR_SET_NAME, prctl, set_dumpable
 from sundog.base.record.layer_path import LAYER_FILE
-from sundog.base.record.lazy_layer import LAZY_VARIABLE, ON_DEMAND, SELDOM, is_incomplete
+from sundog.base.record.lazy_layer import (
+    LAZY_BLOCK,
+    LAZY_VARIABLE,
+    ON_DEMAND,
+    SELDOM,
+    is_incomplete,
+)
 from sundog.errors import SundogError
 from sundog.front.cli.report import Report
 from sundog.image.layer.threads import started
@@ -23,9 +29,9 @@ from sundog.image.registry.session import Session
 from sundog.runtime.fuse.channel import Channel
 from sundog.runtime.fuse.fetch_messages import (
     ADD_LAYER,
+    BLOCK_KEPT,
+    BLOCK_LOST,
     BLOCKS_ARRIVED,
-    BLOCKS_KEPT,
-    BLOCKS_LOST,
     DISCARD_BLOCKS,
     FETCH_CHANNEL,
     FETCH_MESSAGE,
@@ -59,14 +65,18 @@ class _Server:
         if kept is None:
             self._send(BLOCKS_ARRIVED, layer, blocks)
             return
-        memory = os.memfd_create("blocks", os.MFD_CLOEXEC)
-        os.write(memory, kept)
-        self._send(BLOCKS_KEPT, layer, blocks, memory)
-        os.close(memory)
+        for at, block in enumerate(blocks):
+            # RLIMIT_FSIZE, which is perhaps why the disk has no room, is for such files, too.
+            data = kept[at * LAZY_BLOCK :][:LAZY_BLOCK]
+            with Closing(os.memfd_create("block", os.MFD_CLOEXEC)) as memory:
+                if os.write(memory, data) == len(data):
+                    self._send(BLOCK_KEPT, layer, range(block, block + 1), memory)
+                else:
+                    self.lost(layer, block)
 
     def lost(self, layer: int, block: int) -> None:
         """See ``Listener``."""
-        self._send(BLOCKS_LOST, layer, range(block, block + 1))
+        self._send(BLOCK_LOST, layer, range(block, block + 1))
 
     def tell(self, text: str) -> None:
         """See ``Listener``."""

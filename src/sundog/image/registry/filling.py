@@ -405,7 +405,8 @@ class Filling:
     def _arrive(self, number: int, blocks: range, kept: bytes | None) -> None:
         """Tell of those that readers want; ``kept`` are the bytes of all if the disk is full."""
         with self._condition:
-            arrived = [each for each in blocks if self._wanted.pop((number, each), None)]
+            own = [(number, block) for block in blocks]
+            arrived = [key[1] for key in own if self._wanted.pop(key, None) is not None]
             if arrived and not self._wanted:
                 self._condition.notify_all()
         for run in runs(arrived):

@@ -107,7 +107,7 @@ class LazyLayer:
 
     def attempt_at_all(self) -> int:
         """Return which place is to send all of the blob."""
-        return max(*map(self.attempt, self.discards), self.attempt(-1))
+        return max(map(self.attempt, (-1, *self.discards)))
 
     def lock(self, first: int, count: int) -> bool:
         """Lock blocks; tell whether no other process has locked one of them."""

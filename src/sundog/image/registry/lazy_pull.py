@@ -63,8 +63,14 @@ class LazyPull:
 
         Raises what ``pull_layers`` raises.
         """
+        before = environ.get(LAZY_VARIABLE)
         environ[LAZY_VARIABLE] = SELDOM  # for whoever looks at layers below
-        return LazyLayers(self.store, self, self.report, self._tell).bring(layers)
+        try:
+            return LazyLayers(self.store, self, self.report, self._tell).bring(layers)
+        finally:
+            del environ[LAZY_VARIABLE]
+            if before is not None:
+                environ[LAZY_VARIABLE] = before
 
     def _tell(self, layers: str) -> None:
         """Tell which layers are pulled whole."""

@@ -9,76 +9,29 @@ from __future__ import annotations
 
 from sundog.base.record.chunk_table import ZSTD_FRAMES, ChunkTable
 from sundog.errors import StoreError
+from sundog.runtime.fuse.blob import FileBlob
 from sundog.runtime.fuse.nearby import with_nearby
 from sundog.runtime.fuse.piece_cache import PIECES
-from sundog.runtime.fuse.waiting import read_at
 from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from mmap import mmap
-    from typing import Protocol
 
-    class Blob(Protocol):
-        """The bytes of a blob.  Threads may share it."""
-
-        def read(self, offset: int, size: int) -> bytes:
-            """Return ``size`` bytes from ``offset`` on.  May wait: ``waiting``.  Raises OSError."""
-
-        def lacks(self, offset: int, size: int) -> bool:
-            """Tell whether bytes of the blob are not here.  Raises OSError."""
-
-        def has_some(self, offset: int, size: int) -> bool:
-            """Tell whether a byte is here, of those of the blob.  Raises OSError."""
-
-        def expect(self, offset: int, size: int) -> None:
-            """Let those of the blob's bytes come that are about to be read, in some parts."""
-
-        def discard(self, offset: int, wrong: bytes) -> bool:
-            """Forget ``wrong`` bytes at ``offset``; return whether ``read`` may return others.
-
-            That ends if it goes on for ever.
-            """
-
-
-class FileBlob:
-    """A blob that is complete, in the open file ``fd``."""
-
-    __slots__ = ("_fd",)
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def read(self, offset: int, size: int) -> bytes:
-        """See ``Blob``."""
-        return read_at(self._fd, size, offset)
-
-    def lacks(self, _offset: int, _size: int) -> bool:
-        """See ``Blob``: all is here."""
-        return False
-
-    def has_some(self, _offset: int, _size: int) -> bool:
-        """See ``Blob``."""
-        return True
-
-    def expect(self, _offset: int, _size: int) -> None:
-        """Do nothing: all is here."""
-
-    def discard(self, _offset: int, _wrong: bytes) -> bool:
-        """See ``Blob``."""
-        return False
+    from sundog.runtime.fuse.blob import Blob
 
 
 class BlobContents:
     """The contents of the files in ``blob``, as the ``table`` of its chunks says."""
 
-    __slots__ = ("_blob", "_chunks", "_is_checked", "_sha256", "_unpack")
+    __slots__ = ("_blob", "_chunks", "_is_checked", "_is_here", "_sha256", "_unpack")
 
     def __init__(self, table: bytes | mmap, blob: Blob) -> None:
         """Load what unpacks it.  Raises StoreError, and ImportError."""
         self._chunks = ChunkTable(table)
-        self._is_checked = self._chunks.is_checked and isinstance(blob, FileBlob)
+        self._is_here = isinstance(blob, FileBlob)
+        self._is_checked = self._chunks.is_checked and self._is_here
         if not self._is_checked:  # it takes 3 ms to load
             from hashlib import sha256  # noqa: PLC0415
 
@@ -95,7 +48,8 @@ class BlobContents:
         number = self._chunks.find(place, offset)
         last = self._chunks.last(place)
         parts: list[bytes | memoryview] = []
-        self._expect(place, number, last, end)
+        if not self._is_here:
+            self._expect(place, number, last, end)
         while offset < end:
             chunk = self._chunks.chunk(number) if number <= last else None
             if chunk is None or not chunk.offset <= offset < chunk.offset + chunk.length:

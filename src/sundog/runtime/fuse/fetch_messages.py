@@ -14,8 +14,8 @@ The server sends
 and gets
 
     BLOCKS_ARRIVED  the blocks are in the layer file
-    BLOCKS_KEPT     they can't be written, for the disk is full; with a descriptor of their bytes
-    BLOCKS_LOST     they can't be had; the process has told the user why
+    BLOCK_KEPT      the block can't be written, for the disk is full; with a descriptor of its bytes
+    BLOCK_LOST      the block can't be had; the process has told the user why
 
 for each block that it wants.  The process ends with the channel, or with status 0 when nothing is
 left to fetch.
@@ -27,7 +27,7 @@ from sundog.base.cpython import Struct
 
 FETCH_MESSAGE = Struct("=4I")
 TELL_UNTIL, ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS, PREFER_BLOCKS = range(1, 6)
-BLOCKS_ARRIVED, BLOCKS_KEPT, BLOCKS_LOST = range(6, 9)
+BLOCKS_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(6, 9)
 # The descriptor of the channel in the process that fetches.
 FETCH_CHANNEL = 3
 # Seconds that a reader waits for a block.

@@ -12,7 +12,8 @@ import os
 
 from sundog.base.record.magic import IMAGE_HEAD, SQUASHFS_IMAGE, image_kind
 from sundog.errors import StoreError
-from sundog.runtime.fuse.blob_contents import BlobContents, FileBlob
+from sundog.runtime.fuse.blob import FileBlob
+from sundog.runtime.fuse.blob_contents import BlobContents
 from sundog.runtime.fuse.span_contents import SpanContents
 from sundog.runtime.fuse.waiting import read_at
 from sundog.runtime.squashfs.image import SquashfsImage
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mmap import mmap
     from typing import Protocol
 
-    from sundog.runtime.fuse.blob_contents import Blob
+    from sundog.runtime.fuse.blob import Blob
 
     class LayerContents(Protocol):
         """The contents of the files of one layer.  Threads may share it."""

@@ -17,8 +17,8 @@ from sundog.base.record.lazy_layer import LAZY_BLOCK, LAZY_VARIABLE, SELDOM, is_
 from sundog.runtime.fuse.channel import Channel
 from sundog.runtime.fuse.fetch_messages import (
     ADD_LAYER,
-    BLOCKS_KEPT,
-    BLOCKS_LOST,
+    BLOCK_KEPT,
+    BLOCK_LOST,
     DISCARD_BLOCKS,
     FETCH_MESSAGE,
     PREFER_BLOCKS,
@@ -226,24 +226,23 @@ class LayerFetcher:
         if not message:
             return False
         kind, layer, first, count = FETCH_MESSAGE.unpack(message)
-        data = b""
+        data = None
         if descriptor >= 0:
-            data = os.pread(descriptor, count * LAZY_BLOCK, 0)
+            data = os.pread(descriptor, LAZY_BLOCK, 0)
             os.close(descriptor)
         with self._lock:
             for block in range(first, first + count):
-                at = (block - first) * LAZY_BLOCK
-                self._answer((layer, block), kind, data[at : at + LAZY_BLOCK])
+                self._answer((layer, block), kind, data)
         return True
 
-    def _answer(self, block: _Block, kind: int, data: bytes) -> None:
+    def _answer(self, block: _Block, kind: int, data: bytes | None) -> None:
         """Wake those who wait for a block; ``data`` are its bytes if the disk is full."""
         wanted = self._wanted.pop(block, None)
-        if kind == BLOCKS_KEPT:
+        if kind == BLOCK_KEPT and data is not None:
             self._keep(block, data)
         if wanted is not None:
-            wanted.data = data or None
-            wanted.is_lost = kind == BLOCKS_LOST
+            wanted.data = data
+            wanted.is_lost = kind == BLOCK_LOST
             for waker in wanted.readers:
                 waker.release()
 

@@ -24,7 +24,7 @@ from sundog.base.record.layer_path import LAYER_CHUNKS, LAYER_FILE, LAYER_INDEX,
 from sundog.base.record.lazy_layer import LAYER_HERE, LAYER_REFUSED
 from sundog.base.record.stack import ID_LENGTH
 from sundog.errors import StoreError
-from sundog.runtime.fuse.blob_contents import FileBlob
+from sundog.runtime.fuse.blob import FileBlob
 from sundog.runtime.fuse.files import NO_ENTRY, init_reply, is_entry_name, packed_dirent, sized
 from sundog.runtime.fuse.layer_contents import open_contents
 from sundog.runtime.fuse.protocol import (
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from mmap import mmap
 
-    from sundog.runtime.fuse.blob_contents import Blob
+    from sundog.runtime.fuse.blob import Blob
     from sundog.runtime.fuse.files import Buffers, Handler
     from sundog.runtime.fuse.layer_contents import LayerContents
     from sundog.runtime.fuse.read_order import ReadOrder

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sundog.runtime.fuse.blob_contents import Blob
+    from sundog.runtime.fuse.blob import Blob
 
 _FIRST_PAUSE, _PAUSE_LIMIT = 1.0, 64.0  # seconds until a record is written that has grown
 _GAP = 32  # blocks between two that were read: they come, too, rather than by another request

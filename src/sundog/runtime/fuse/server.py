@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sundog.base.record.start_record import StartRecord
-    from sundog.runtime.fuse.blob_contents import Blob
+    from sundog.runtime.fuse.blob import Blob
     from sundog.runtime.fuse.layer_fetcher import LayerFetcher
 
 

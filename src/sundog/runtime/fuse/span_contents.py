@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from mmap import mmap
 
-    from sundog.runtime.fuse.blob_contents import Blob
+    from sundog.runtime.fuse.blob import Blob
 
 
 class SpanContents:
