@@ -18,11 +18,20 @@ from sundog.errors import StoreError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from sundog.runtime.fuse.blob_contents import Blob
+    from typing import Protocol
 
     # Where a piece begins and ends in the blob.
-    Extent = Callable[[int], tuple[int, int]]
+    _Extent = Callable[[int], tuple[int, int]]
+
+    class _Known(Protocol):
+        """A blob of which it is known what is here: see ``blob_contents.Blob``."""
+
+        def lacks(self, offset: int, size: int) -> bool:
+            """Tell whether bytes of the blob are not here.  Raises OSError."""
+
+        def has_some(self, offset: int, size: int) -> bool:
+            """Tell whether a byte is here, of those of the blob.  Raises OSError."""
+
 
 _WHOLE = 3 << 20  # bytes: a file that is not larger comes as a whole
 _ROW = 8 << 20  # bytes at most that come ahead
@@ -34,7 +43,7 @@ _PIECES = 1024  # at most on each side: they may be tiny
 
 
 def with_nearby(
-    extent: Extent, count: int, wanted: range, file: range, blob: Blob
+    extent: _Extent, count: int, wanted: range, file: range, blob: _Known
 ) -> tuple[int, int]:
     """Return where the bytes begin and end that come by a request for ``wanted`` pieces.
 
@@ -68,7 +77,7 @@ class _Stretch:
 
     __slots__ = ("_extent", "edges", "pieces")
 
-    def __init__(self, extent: Extent, pieces: range, edges: tuple[int, int]) -> None:
+    def __init__(self, extent: _Extent, pieces: range, edges: tuple[int, int]) -> None:
         self._extent = extent
         self.pieces = pieces
         self.edges = edges
