@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sundog.base.record.start_record import STARTS_LIMIT, pack_start, unpack_start
+from sundog.base.record.start_record import (
+    RECORDED_BLOCKS,
+    STARTS_LIMIT,
+    pack_start,
+    read_start,
+    unpack_start,
+)
 from sundog.runtime.fuse.blob import FileBlob
 from sundog.runtime.fuse.read_order import ReadOrder, joined_runs
 from tests.conftest import runner, skip_needs_root, until
@@ -271,6 +277,17 @@ def test_texts() -> None:
     assert unpack_start(data) == read
     assert unpack_start(data[:-1]) == {b"a" * 32: read[b"a" * 32]}  # cut
     assert unpack_start(b"") == {}
+
+
+def test_the_largest_record(tmp_path: Path) -> None:
+    """Blocks far away, all of them apart."""
+    blocks = [9_999_999_999 - 2 * number for number in range(RECORDED_BLOCKS)]
+    (tmp_path / "r").write_bytes(pack_start({b"a" * 32: blocks}))
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    assert read_start(directory, b"r") == {b"a" * 32: blocks}
+    (tmp_path / "r").write_bytes(pack_start({b"a" * 32: [*blocks, 0]}))
+    assert read_start(directory, b"r") == {}
+    os.close(directory)
 
 
 def test_near_blocks_are_one_run() -> None:

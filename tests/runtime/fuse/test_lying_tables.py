@@ -115,6 +115,18 @@ def test_what_lies_beside(wrong: str, opened: Callable[[bytes], Opened]) -> None
             contents.read(2, 9, 0, 9)
 
 
+def test_nothing_is_outside(opened: Callable[[bytes], Opened]) -> None:
+    blob, fetcher = opened(bytes(END))
+    for offset, size in ((END, 5), (END + 5, 1 << 62), (-5, 5), (1 << 62, 1)):
+        assert not blob.lacks(offset, size)
+        assert not blob.has_some(offset, size)
+        blob.expect(offset, size)
+    assert fetcher.asked == set()
+    assert blob.lacks(-5, 6)
+    blob.expect(END - 1, 5)
+    assert fetcher.asked == {3}
+
+
 def test_zeros_in_a_file(opened: Callable[[bytes], Opened]) -> None:
     """All of the file comes by one request, whichever part is wanted."""
     noise = random.Random(4)
@@ -131,7 +143,7 @@ def test_zeros_in_a_file(opened: Callable[[bytes], Opened]) -> None:
     contents = BlobContents(table_of(chunks), blob)
     assert b"".join(contents.read(0, len(whole), 0, 100)) == bytes(100)
     assert fetcher.asked == set()
-    half = len(whole) // 2 - 20  # zeros, and the piece behind them
+    half = len(whole) // 2 + 10  # zeros, and a part of the piece behind them
     assert b"".join(contents.read(0, len(whole), half, 100)) == whole[half : half + 100]
     assert fetcher.asked == {*range(-(-len(data) // LAZY_BLOCK))}
     assert b"".join(contents.read(0, len(whole), 0, len(whole))) == whole

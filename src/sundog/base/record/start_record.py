@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 STARTS = b"starts"
 STARTS_LIMIT = 256  # records in ``starts``; the oldest ones go
-_START_LIMIT = 1 << 19  # bytes of a record
-RECORDED_BLOCKS = 1 << 16  # in a record: what a start reads after 1 GiB comes as all the rest
+_START_LIMIT = 1 << 19  # bytes of a record: blocks that are apart have numbers of their own
+RECORDED_BLOCKS = 1 << 15  # in a record: what a start reads after 512 MiB comes as all the rest
 _HEAD = b"sundog start 1"
 _DIGITS = 10  # of a number of a block
 
