@@ -170,10 +170,6 @@ def test_all_at_once(node: Node) -> None:
     assert ended == [(b"5:6\n", b"", 0)] * 12
 
 
-def named(name: str, processes: list[int]) -> list[int]:
-    return [pid for pid in processes if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"]
-
-
 def waits(process: int) -> int:
     """Return how often a process has waited."""
     status = Path(f"/proc/{process}/status").read_text()
@@ -184,8 +180,9 @@ def test_a_slow_end_kills_no_process_of_a_new_peer(node: Node) -> None:
     """Its ``ch-run`` looks for what its command has left until it knows the supervisor's report."""
     first, _ = node.member("python", "--notify", script="echo")
     slow, _ = node.member("python", "--notify", script="echo")
-    children = children_of(slow.pid)
-    (waiting,) = {*children} - {*named("sh", children)}
+    names = {Path(f"/proc/{child}/comm").read_text(): child for child in children_of(slow.pid)}
+    assert names.pop("sh\n")  # its command
+    (waiting,) = names.values()
     os.kill(waiting, signal.SIGSTOP)
     assert say(slow) == b""  # its command has ended
     assert node.join("python", "echo", "--notify") == b"\n"  # the supervisor knows that by now
@@ -197,12 +194,14 @@ def test_a_slow_end_kills_no_process_of_a_new_peer(node: Node) -> None:
 
 
 def test_a_slow_ender_kills_no_process_of_a_new_peer(node: Node) -> None:
-    first, _ = node.member("python", "--notify", script="mount -t tmpfs none /mnt; echo")
+    script = "echo; read line; mount -t tmpfs none /mnt; echo"
+    first, _ = node.member("python", "--notify", script=script)
     pidfd = supervisor(node)
     process = pid_of(pidfd)
+    assert say(first) == b"\n"
     before = children_of(process)
     slow, _ = node.member("python", "--notify", script="echo")
-    (ender,) = {*named("ch-run-ender", children_of(process))} - {*before}
+    (ender,) = {*children_of(process)} - {*before}
     os.kill(ender, signal.SIGSTOP)
     ended = os.pidfd_open(ender)
     end(slow)
