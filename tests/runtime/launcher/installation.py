@@ -89,7 +89,8 @@ def install(
     packages = prefix / "lib" / VERSION / site
     module = packages / JOINED
     package = packages / "sundog"
-    shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
+    unwanted = shutil.ignore_patterns("__pycache__")  # of tests that ran before
+    shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=unwanted)
     for name in load_packaging("join_launcher").MODULES:
         module.with_stem(name).write_text(joined_module(name))
     if bytecode:

@@ -2,13 +2,15 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sundog.base.record.owners import read_owners
-from tests.conftest import until
-from tests.runtime.launcher.test_join import Node, Peer, end, has_ended, node
+from tests.conftest import children_of, until
+from tests.runtime.launcher.conftest import ENVIRONMENT
+from tests.runtime.launcher.test_join import Node, Peer, end, has_ended, node, pid_of
 from tests.runtime.launcher.test_notify_signals import alive, wait_until_dead
 
 __all__ = ["node"]
@@ -164,9 +166,98 @@ def test_all_at_once(node: Node) -> None:
     script = f"chown 5:6 /file; {LOOK}"
     words = [f"--join-tag={node.tag}", "--notify", "-W", "image", "--", "sh", "-c", script]
     peers = [node.start("python", *words) for _ in range(12)]
-    for peer in peers:
-        assert peer.communicate(timeout=60) == (b"5:6\n", b"")
-        assert peer.returncode == 0
+    ended = [(*peer.communicate(timeout=60), peer.returncode) for peer in peers]
+    assert ended == [(b"5:6\n", b"", 0)] * 12
+
+
+def waits(process: int) -> int:
+    """Return how often a process has waited."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def test_a_slow_end_kills_no_process_of_a_new_peer(node: Node) -> None:
+    """Its ``ch-run`` looks for what its command has left until it knows the supervisor's report."""
+    first, _ = node.member("python", "--notify", script="echo")
+    slow, _ = node.member("python", "--notify", script="echo")
+    names = {Path(f"/proc/{child}/comm").read_text(): child for child in children_of(slow.pid)}
+    assert names.pop("sh\n")  # its command
+    (waiting,) = names.values()
+    os.kill(waiting, signal.SIGSTOP)
+    assert say(slow) == b""  # its command has ended
+    assert node.join("python", "echo", "--notify") == b"\n"  # the supervisor knows that by now
+    new, _ = node.member("python", "--notify", script="echo")
+    before = waits(slow.pid)
+    until(lambda: waits(slow.pid) > before + 8)  # it has looked meanwhile
+    os.kill(waiting, signal.SIGCONT)
+    end(slow, new, first)
+
+
+def test_a_slow_ender_kills_no_process_of_a_new_peer(node: Node) -> None:
+    script = "echo; read line; mount -t tmpfs none /mnt; echo"
+    first, _ = node.member("python", "--notify", script=script)
+    pidfd = supervisor(node)
+    process = pid_of(pidfd)
+    assert say(first) == b"\n"
+    before = children_of(process)
+    slow, _ = node.member("python", "--notify", script="echo")
+    (ender,) = {*children_of(process)} - {*before}
+    os.kill(ender, signal.SIGSTOP)
+    ended = os.pidfd_open(ender)
+    end(slow)
+    new, _ = node.member("python", "--notify", script="echo")
+    os.kill(ender, signal.SIGCONT)
+    has_ended(ended)
+    end(new)
+    assert node.join("python", "echo", "--notify") == b"\n"
+    assert ender not in children_of(process)  # nor a zombie
+    end(first)
+    has_ended(pidfd)
+
+
+def stopped(log: Path, number: int) -> list[int]:
+    """Return the processes that strace has seen stop, as soon as there are so many."""
+    found: dict[int, None] = {}
+
+    def is_enough() -> bool:
+        lines = log.read_text().splitlines() if log.exists() else []
+        found.update({int(line.split()[0]): None for line in lines if "stopped by SIGSTOP" in line})
+        return len(found) >= number
+
+    until(is_enough)
+    return list(found)
+
+
+def state(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.parametrize("has_filter", [False, True], ids=["alone", "known"])
+def test_a_command_that_dies_before_it_starts(node: Node, has_filter: bool) -> None:
+    """A ^C or the kernel may kill it; ``has_filter``: the supervisor gets a call of it too late."""
+    first, _ = node.member("python", "--notify", script="echo")
+    pidfd = supervisor(node)
+    log = node.place / "log"
+    stop = ["-f", "-e", "trace=seccomp", "-e", "inject=seccomp:signal=SIGSTOP:when=1"]
+    words = [f"--join-tag={node.tag}", "--notify", "image", "--", "true"]
+    tracer = subprocess.Popen(
+        ["strace", "-o", log, *stop, node.compiled.stub, *words], env=ENVIRONMENT, cwd=node.place
+    )
+    (trial,) = stopped(log, 1)  # the process that tries whether there can be a supervisor
+    os.kill(trial, signal.SIGCONT)
+    _, command, ch_run = stopped(log, 3)  # the last one because its command has stopped
+    if has_filter:
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+        os.kill(command, signal.SIGCONT)
+        until(lambda: state(command) == "S")  # its first call waits for the supervisor
+    os.kill(command, signal.SIGKILL)
+    os.kill(ch_run, signal.SIGCONT)
+    if has_filter:
+        until(lambda: command not in children_of(ch_run))
+        signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+    assert tracer.wait(timeout=60) == -signal.SIGKILL  # as the command
+    end(first)
+    has_ended(pidfd)
 
 
 def test_each_reports_its_own_failure(node: Node) -> None:

@@ -415,9 +415,9 @@ class _FirstAttendant(_PeerAttendant):
             opened = (*opened, page)
         leave_caller((requests.fileno(), *opened), b"ch-run-notify")
 
-        def start(process: int, number: int) -> None:
+        def start(process: int, number: int) -> int:
             members = Members(supervision.proc, self._host, number)
-            start_ender(lambda: members, process, self._messages, supervision.proc)
+            return start_ender(lambda: members, process, self._messages, supervision.proc)
 
         tags = Tags(superuser(all_capabilities()))
         source = GroupSource(

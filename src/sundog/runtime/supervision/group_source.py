@@ -3,6 +3,9 @@
 A peer belongs to the group from its enlisting until no process of its command is left.  If a
 ``ch-run`` dies before, its processes are killed.  The group is over when it has no peer left.
 
+A ``ch-run`` and its ender kill what has the peer's number, and may still be about to do so when the
+peer has gone.  So another peer gets the number only after their end.
+
 ``membership`` is the other side.
 """
 
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from select import EPOLLIN, epoll
+from select import EPOLLIN, POLLIN, epoll, poll
 
 from sundog.base.cpython import AF_UNIX, SOCK_SEQPACKET, socket
 from sundog.base.kernel.descriptors import allow_descriptors, receive_message, send_message
@@ -38,24 +41,36 @@ if TYPE_CHECKING:
     _Reaction = Callable[["_Peer", int], None]
 
 _SUPERVISOR_FILES = 64  # descriptors of the supervisor itself
+_ENLISTED = 3  # descriptors in the message of a peer
 
 
 class _Peer:
     """One ``ch-run``.
 
     number      in the tags of its processes
-    connection  see ``membership``
+    connection  see ``membership``, as for ``command``
     process     a pidfd of the ``ch-run``
+    ender       a pidfd of its ender, or -1
     listener    the listener of its command, -1 before the command starts
     """
 
-    __slots__ = ("connection", "listener", "number", "process")
+    __slots__ = ("command", "connection", "ender", "listener", "number", "process")
 
-    def __init__(self, number: int, connection: socket, process: int) -> None:
+    def __init__(self, number: int, connection: int, command: int, process: int) -> None:
         self.number = number
-        self.connection = connection
+        self.connection = socket(AF_UNIX, SOCK_SEQPACKET, 0, connection)
+        self.command = socket(AF_UNIX, SOCK_SEQPACKET, 0, command)
         self.process = process
+        self.ender = -1
         self.listener = -1
+
+    def is_dead(self) -> bool:
+        """Tell whether neither the ``ch-run`` nor its ender can kill processes any more."""
+        processes = [fd for fd in (self.process, self.ender) if fd >= 0]
+        events = poll()
+        for process in processes:
+            events.register(process, POLLIN)
+        return len(events.poll(0)) == len(processes)
 
 
 class GroupSource(NotificationSource):
@@ -66,7 +81,7 @@ class GroupSource(NotificationSource):
         requests: socket,
         proc: int,
         tags: Tags,
-        start_ender: Callable[[int, int], None],
+        start_ender: Callable[[int, int], int],
         *,
         strict: bool,
         has_page: bool,
@@ -75,7 +90,8 @@ class GroupSource(NotificationSource):
 
         ``proc`` is the /proc of the PID namespace of all peers, and the working directory when
         ``wait`` is called.  ``start_ender`` starts the ender of a peer, of which it gets a pidfd
-        and the number.  ``strict`` and ``has_page`` are for the peers' filters.
+        and the number; it returns the ender's process ID.  ``strict`` and ``has_page`` are for the
+        peers' filters.
         """
         super().__init__(-1, must_poll=True)
         self._room = min(PEER_LIMIT - 1, (allow_descriptors() - _SUPERVISOR_FILES) // 4)
@@ -87,6 +103,7 @@ class GroupSource(NotificationSource):
         self._greeting = bytes([STRICT * strict | HAS_PAGE * has_page])
         self._peers: dict[int, _Peer] = {}
         self._leaving: list[_Peer] = []  # those whose last process has ended
+        self._gone: dict[int, _Peer] = {}  # no peers any more, but their numbers may be in use
         self._ready: list[_Peer] = []
         self._reactions: dict[int, tuple[_Reaction, _Peer]] = {}
         self._closing: list[int] = []
@@ -126,7 +143,7 @@ class GroupSource(NotificationSource):
         if not self._has_enders:
             self._has_enders = True
             for peer in self._peers.values():
-                self._start_ender(peer.process, peer.number)
+                self._give_ender(peer)
 
     def dismiss(self, status: int, lines: list[tuple[str, str]]) -> None:
         """Send the report of the supervisor to those whose last process has ended."""
@@ -158,37 +175,51 @@ class GroupSource(NotificationSource):
             if not message:
                 self._epoll.unregister(self._requests)
                 self._is_open = self._may_begin = False
-            elif len(received) == 2 and len(self._peers) < self._room:
-                self._add(*received)
+            elif len(received) == _ENLISTED and (number := self._free_number()):
+                self._add(_Peer(number, *received))
             else:
                 for fd in received:
                     os.close(fd)
 
-    def _add(self, connection: int, process: int) -> None:
-        number = next(number for number in range(1, PEER_LIMIT) if number not in self._peers)
-        peer = _Peer(number, socket(AF_UNIX, SOCK_SEQPACKET, 0, connection), process)
-        self._peers[number] = peer
+    def _free_number(self) -> int:
+        """Return the number of a new peer; 0 if there are too many."""
+        for peer in [peer for peer in self._gone.values() if peer.is_dead()]:
+            del self._gone[peer.number]
+            os.close(peer.process)
+            if peer.ender >= 0:
+                os.waitid(os.P_PIDFD, peer.ender, os.WEXITED)
+                os.close(peer.ender)
+        taken = self._peers.keys() | self._gone.keys()
+        return next((number for number in range(1, self._room + 1) if number not in taken), 0)
+
+    def _give_ender(self, peer: _Peer) -> None:
+        peer.ender = os.pidfd_open(self._start_ender(peer.process, peer.number))
+
+    def _add(self, peer: _Peer) -> None:
+        self._peers[peer.number] = peer
         self._may_begin = False
         if self._has_enders:
-            self._start_ender(process, number)
-        self._watch(connection, self._take_listener, peer)
-        self._watch(process, self._bury, peer)
+            self._give_ender(peer)
+        self._watch(peer.command.fileno(), self._take_listener, peer)
+        self._watch(peer.process, self._bury, peer)
         try:
-            greeting = number.to_bytes(NUMBER_SIZE, sys.byteorder) + self._greeting
+            greeting = peer.number.to_bytes(NUMBER_SIZE, sys.byteorder) + self._greeting
             send_message(peer.connection, greeting)
         except OSError:
             pass  # it has died, and its pidfd tells that
 
     def _take_listener(self, peer: _Peer, _: int) -> None:
         """Take the listener of a command that is about to start, and give it its identity."""
-        self._forget(peer.connection.fileno())
+        self._forget(peer.command.fileno())
         try:
-            message, received = receive_message(peer.connection, COMMAND_LIMIT)
+            message, received = receive_message(peer.command, COMMAND_LIMIT)
         except OSError:
-            return
+            message, received = b"", []
+        self._closing.append(peer.command.detach())
         if len(received) != 1:
-            return  # the end of the connection
-        (listener,) = received
+            self._let_go(peer)  # the command has died
+            return
+        (peer.listener,) = received
         process, *ids = memoryview(message).cast("I")
         uid, gid, *groups = ids or (0, 0, 0)
         try:
@@ -197,18 +228,21 @@ class GroupSource(NotificationSource):
         except KernelAnswers:  # it has died
             is_known = False
         if not is_known:
-            os.close(listener)
+            self._let_go(peer)
             return
         self.has_new = True
-        wake_synchronously(listener)
-        peer.listener = listener
-        self._watch(listener, self._hear, peer)
+        wake_synchronously(peer.listener)
+        self._watch(peer.listener, self._hear, peer)
 
     def _hear(self, peer: _Peer, events: int) -> None:
         """Note a call, or that no process of the peer is left."""
         if events & EPOLLIN:
             self._ready.append(peer)
-            return
+        else:
+            self._let_go(peer)
+
+    def _let_go(self, peer: _Peer) -> None:
+        """Let a ``ch-run`` end whose command has no process left."""
         self._remove(peer)
         self._leaving.append(peer)
 
@@ -218,14 +252,15 @@ class GroupSource(NotificationSource):
         kill_members(self._proc, {os.getpid()}, peer.number)
         if peer.listener < 0:
             self._remove(peer)
-            self._closing.append(peer.connection.detach())
+            self._closing += [peer.connection.detach(), peer.command.detach()]
 
     def _remove(self, peer: _Peer) -> None:
-        del self._peers[peer.number]
-        for fd in (peer.connection.fileno(), peer.process, peer.listener):
+        self._gone[peer.number] = self._peers.pop(peer.number)
+        for fd in (peer.command.fileno(), peer.process, peer.listener):
             if fd in self._reactions:
                 self._forget(fd)
-        self._closing += [fd for fd in (peer.process, peer.listener) if fd >= 0]
+        if peer.listener >= 0:
+            self._closing.append(peer.listener)
 
     def _watch(self, fd: int, reaction: _Reaction, peer: _Peer) -> None:
         self._reactions[fd] = reaction, peer

@@ -1,9 +1,12 @@
 """Membership of a ``ch-run`` in a group that one supervisor answers: the peer's side.
 
-    the channel       each peer can send to it; a peer enlists with a message that has one end of a
-                      socket pair, the connection, and a pidfd of the peer
-    the connection    the supervisor sends the peer's number, and of which kind it is; the peer's
-                      command sends its listener; the supervisor's report ends it
+    the channel       each peer can send to it; a peer enlists with a message that has one end of
+                      two socket pairs each, the connection and the command's, and a pidfd of the
+                      peer
+    the connection    the supervisor sends the peer's number, and of which kind it is; the
+                      supervisor's report ends it
+    the command's     the peer's command sends its listener; only the command has the other end, so
+                      it ends if the command dies before
 
 The supervisor is ``group_source``.  Both sides are processes of Sundog, and a command gets none of
 these descriptors.
@@ -45,26 +48,30 @@ VERBOSE, WARNING, ERROR, HINT, NOTE = "vwehn"
 class Membership:
     """The connection of one peer.
 
-    connection      the socket
+    connection      a socket
+    command         the socket of the command
     number          tells the peers of the group apart; not 0
     strict          whether the group's supervisor obeys all permissions
     has_page        whether it writes the page of a fast path
     """
 
-    __slots__ = ("connection", "has_page", "number", "strict")
+    __slots__ = ("command", "connection", "has_page", "number", "strict")
 
-    def __init__(self, connection: socket, number: int, *, strict: bool, has_page: bool) -> None:
+    def __init__(
+        self, connection: socket, command: socket, number: int, *, strict: bool, has_page: bool
+    ) -> None:
         self.connection = connection
+        self.command = command
         self.number = number
         self.strict = strict
         self.has_page = has_page
 
-    def pass_on(self, listener: int, command: bytes) -> None:
+    def pass_on(self, listener: int, start: bytes) -> None:
         """Send the ``listener`` of a command, and a message of ``pack_start``.  Raises OSError.
 
         The supervisor gives the command its identity before it answers the first call.
         """
-        send_unnotified(self.connection.fileno(), command, (listener,))
+        send_unnotified(self.command.fileno(), start, (listener,))
 
     def await_report(self) -> tuple[int, list[tuple[str, str]]] | None:
         """Wait until no process of the command is left, and the supervisor needs this one no more.
@@ -109,9 +116,10 @@ class GroupChannel:
         Waits until the supervisor answers.  Raises OSError.
         """
         connection, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        command, its = socketpair(AF_UNIX, SOCK_SEQPACKET)
         process = os.pidfd_open(os.getpid())
         try:
-            _send_patiently(self.channel, ENLISTING, (theirs.fileno(), process))
+            _send_patiently(self.channel, ENLISTING, (theirs.fileno(), its.fileno(), process))
             theirs.close()
             answer = connection.recv(NUMBER_SIZE + 1)
         except OSError as error:
@@ -121,15 +129,16 @@ class GroupChannel:
         finally:
             os.close(process)
             theirs.close()
+            its.close()
             self.channel.close()
         if not answer:
             connection.close()
+            command.close()
             return False
         number = int.from_bytes(answer[:NUMBER_SIZE], sys.byteorder)
         kind = answer[NUMBER_SIZE]
-        self.member = Membership(
-            connection, number, strict=bool(kind & STRICT), has_page=bool(kind & HAS_PAGE)
-        )
+        strict, has_page = bool(kind & STRICT), bool(kind & HAS_PAGE)
+        self.member = Membership(connection, command, number, strict=strict, has_page=has_page)
         return True
 
 
