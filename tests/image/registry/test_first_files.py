@@ -18,9 +18,10 @@ from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.base.record.start_record import pack_start, unpack_start
 from sundog.image.layer.blob_check import check_blob_layer
 from sundog.image.layer.blob_tables import table_digest
-from tests.conftest import runner, skip_needs_root, until
+from tests.conftest import runner
 from tests.image.convert.blobs import layers_of
-from tests.image.registry.layer_servers import serving, subreaper
+from tests.image.registry.layer_servers import end, subreaper
+from tests.image.registry.many_files import FILES, READ, SIZE, many_files
 from tests.image.registry.test_lazy_images import Lazy
 from tests.image.seen import DEVICES, LOOKS, STEPS, differences_when_lazy, seen
 
@@ -32,32 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["subreaper"]
 
-FILES = 48
-SIZE = 300_000  # of each: more than a block
-READ = [f"/f{number:02}" for number in range(1, 40, 3)]
+pytestmark = pytest.mark.usefixtures("fuse")
+
 PATHS = "\n".join(["/bin/busybox", *READ])
 PUSH = ("push", "--compression=estargz")
 KINDS = {LANDMARK.decode(), NO_LANDMARK.decode()}
-
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Path:
     """Return a storage directory with the image ``app``, of a few programs and many files."""
     place = tmp_path_factory.mktemp("first")
-    tar = place / "layer.tar"
-    shutil.copy(busybox_tar, tar)
-    noise = random.Random(5)
-    with tarfile.open(tar, "a") as out:
-        for number in range(FILES):
-            member = tarfile.TarInfo(f"f{number:02}")
-            member.size = SIZE
-            out.addfile(member, BytesIO(noise.randbytes(SIZE)))
+    tar = many_files(place, busybox_tar)
     runner("ch-image", place / "storage")("import", tar, "app")
     return place / "storage"
 
@@ -73,11 +60,6 @@ def lazy(
     lazy.image("pull", "--lazy", lazy.name)
     lazy.sent.clear()
     return lazy
-
-
-def end() -> None:
-    """Wait until servers have ended: they write the record last."""
-    until(lambda: not serving(), "the server ends")
 
 
 def fresh(lazy: Lazy, tag: str) -> Lazy:

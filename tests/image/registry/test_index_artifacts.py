@@ -16,9 +16,11 @@ from sundog.image.registry.index_artifacts import INDEX_ARTIFACT, LAYER_ANNOTATI
 from tests.conftest import Runner, runner
 from tests.image.convert.blobs import NOISE, large_tars
 from tests.image.registry.servers import InProcessRegistry
-from tests.image.registry.test_lazy_images import Lazy, fuse, lazy, made, rewrite_index
+from tests.image.registry.test_lazy_images import Lazy, lazy, made, rewrite_index
 
-__all__ = ["fuse", "lazy", "made"]
+__all__ = ["lazy", "made"]
+
+pytestmark = pytest.mark.usefixtures("fuse")
 
 DIGESTS = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
 WHOLE = "pulled whole: layer 1 (no table of contents), 2 (no table of contents), 3 (small)"

@@ -25,18 +25,14 @@ from sundog.image.layer.piecewise import piecewise_writer
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
-from tests.conftest import KILLS, Runner, command, runner, skip_needs_root, until
+from tests.conftest import KILLS, Runner, command, runner, until
 from tests.image.convert.blobs import NOISE, chunked, forged, large_tars
 from tests.image.registry.layer_servers import serving, subreaper  # noqa: F401 - a fixture
 from tests.image.registry.servers import InProcessRegistry, part_of
 
+pytestmark = pytest.mark.usefixtures("fuse")
+
 MANIFEST, CONFIG = (f"application/vnd.oci.image.{kind}.v1+json" for kind in ("manifest", "config"))
-
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
 
 
 @pytest.fixture(scope="module")
