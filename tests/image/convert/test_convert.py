@@ -339,6 +339,10 @@ def test_options_may_stand_anywhere(sources: Place) -> None:
         (["-i", "dir", "./no", "x"], "not a directory: ./no"),
         (["--image-store=", "absent", "./x.tar"], "--image-store: DIR is empty"),
         (["--image-store=/no", "absent", "./x.tar"], "can't use the shared store /no: No such"),
+        (["--image-store=.", "./source.tar", "x"], "--image-store: tar ./source.tar is looked"),
+        (["--image-store=.", "-i", "docker", "source", "x"], "--image-store: docker source is "),
+        (["-s", "", "source", "./x.tar"], "--storage: DIR is empty"),
+        (["-s", "other", "./storage/img/source", "./x.tar"], "--storage other: ./storage/img/so"),
         (["absent", "./x.tar"], "source image not found in ch-image storage: absent"),
         (["-i", "nope", "a", "b"], "invalid format: nope"),
         (["-o", "nope", "a", "b"], "invalid format: nope"),
@@ -353,11 +357,24 @@ def test_options_may_stand_anywhere(sources: Place) -> None:
             "exists in ch-image storage, not deleting per --no-clobber: source",
         ),
         (["source", "./no/such.tar"], "not a directory: "),
+        (["-a", "s390x", "./source.tar", "./x.sqfs"], "--arch: format squash has no architecture"),
+        (["-a", "s390x", "./source.sif", "./x.tar"], "--arch: format tar has no architecture"),
+        (["-a", "s390x", "-i", "sif", "./labels", "./x.sif"], "--arch: the labels of ./labels say"),
+        (
+            ["-a", "s390x", "./source.oci-archive", "./x.tar"],
+            "can't read ./source.oci-archive: requested arch unavailable: linux/s390x",
+        ),
+        (
+            ["-a", "s390x", "-i", "podman", "source", "./x.tar"],
+            "can't read podman save source: requested arch unavailable: linux/s390x",
+        ),
         (["docker://debian", "./x.tar"], "an image in a registry: docker://debian"),
         (["./source.dir", "./source.dir/in.tar"], "the output is inside of the input"),
     ],
 )
 def test_messages(sources: Place, arguments: list[str], message: str) -> None:
+    if "./labels" in arguments:
+        sources.run("-q", "source", "-o", "sif", "./labels")
     done = sources.run(*arguments, check=False)
     assert done.returncode == 1
     assert any(line.startswith(f"error: {message}") for line in done.stderr.splitlines())

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from sundog.base.record.names import canonical_name
 from sundog.errors import ArchiveError, SundogError, UsageError
-from sundog.image.convert.checks import check_input, check_output
+from sundog.image.convert.checks import check_arch, check_input, check_output
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.flow import full_chunks, pump
 from sundog.image.convert.formats import (
@@ -128,6 +128,8 @@ class _Conversion:
                 "bring the image into storage first: ch-image import",
             )
         check_output(source, target, clobbers=self._options.clobbers, info=self._source.info)
+        if self._options.platform is not None:
+            check_arch(self._source, target)
         if target.format == CH_IMAGE:
             canonical_name(target.text)
             found = self._source.store.images.matching(target.text)[target.text]
