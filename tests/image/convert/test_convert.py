@@ -315,6 +315,14 @@ def test_xattrs_can_be_dropped(sources: Place) -> None:
         path = sources.path / target
         tar = path.read_bytes() if "tar" in target else in_squash(path)
         assert not any(value[7] for value in in_tar(tar).values())
+    sources.run("-q", "source", "./labels.sif")
+    sources.run("-q", "--no-xattrs", "./labels.sif", "./plain.sif")
+    kept, plain = (in_tar(in_squash(sources.path / f"{name}.sif")) for name in ("labels", "plain"))
+    assert any(value[7] for value in kept.values())
+    assert not any(value[7] for value in plain.values())
+    assert {name: value[:7] for name, value in plain.items()} == {
+        name: value[:7] for name, value in kept.items()
+    }
     sources.run("-q", "--no-xattrs", "./source.tar", "plain")
     assert not any(value[7] for value in seen(sources, "ch-image", "plain")[0].values())
 
@@ -368,6 +376,8 @@ def test_options_may_stand_anywhere(sources: Place) -> None:
             ["-a", "s390x", "-i", "podman", "source", "./x.tar"],
             "can't read podman save source: requested arch unavailable: linux/s390x",
         ),
+        (["--no-xattrs", "./source.oci-dir", "x"], "--no-xattrs: from oci-dir to ch-image, layers"),
+        (["--no-xattrs", "source", "-o", "docker", "x"], "--no-xattrs: from ch-image to docker, "),
         (["docker://debian", "./x.tar"], "an image in a registry: docker://debian"),
         (["./source.dir", "./source.dir/in.tar"], "the output is inside of the input"),
     ],

@@ -89,6 +89,15 @@ def check_arch(source: Source, target: Place) -> None:
             )
 
 
+def check_xattrs(source: Place, target: Place) -> None:
+    """Raise UsageError if --no-xattrs would have no effect: layers go on as they are."""
+    if source.format in LAYERED and target.format in LAYERED:
+        raise UsageError(
+            f"--no-xattrs: from {source.format} to {target.format}, layers stay as they are",
+            f"drop them on the way: ch-convert --no-xattrs {source.text} X.tar, and X.tar to OUT",
+        )
+
+
 def _engine(place: Place) -> Engine:
     engine = ENGINES[place.format]
     if not engine.is_here:
