@@ -371,14 +371,13 @@ def test_lies_about_spans(pushed: Lazy, lie: Callable[[list[Any]], None]) -> Non
     assert pushed.incomplete == 2
     assert seen(pushed.storage, name) in ([], DIGESTS[:1], DIGESTS)
     refusals = 0
-    # A layer's ID has those of the layers below.  So if the upper one is refused first, and the
-    # lower one comes whole then, the upper one begins again under another ID: refused again.
+    # A start may have found one lie already.  Then a pull finds the other.
     while (done := pushed.image("pull", name, check=False)).returncode:
         refusals += 1
         assert done.returncode == 1
         assert "its index is not true" in done.stderr
         assert "is not true)" in pushed.image("pull", "--lazy", name).stderr
-        assert refusals <= 3
+        assert refusals <= 2
     assert refusals
     assert seen(pushed.storage, name) == DIGESTS
 
