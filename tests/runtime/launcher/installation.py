@@ -89,7 +89,9 @@ def install(
     packages = prefix / "lib" / VERSION / site
     module = packages / JOINED
     package = packages / "sundog"
-    shutil.copytree(CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copytree(
+        CHECKOUT / "src" / "sundog", package, ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in load_packaging("join_launcher").MODULES:
         module.with_stem(name).write_text(joined_module(name))
     if bytecode:
