@@ -139,6 +139,13 @@ def skip_needs_root() -> NoReturn:
     pytest.skip("needs root")
 
 
+@pytest.fixture
+def fuse() -> None:
+    """Skip where this user may not open /dev/fuse; scripts/check.py opens it, as root."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        skip_needs_root()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_running(request: pytest.FixtureRequest) -> Generator[None]:
     """Fail at the end if a process that works in the tests' directories is still alive."""

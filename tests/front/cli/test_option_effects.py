@@ -147,8 +147,9 @@ def words_for(option: Option) -> list[list[str]]:
         pytest.param(name, option, id=f"{name} {option.name}")
         for name, subcommand in SUBCOMMANDS.items()
         for option in taken(tuple(subcommand.options))
-        # It leaves out what is not in storage: test_changes_are_kept.
-        if (name, option.name) != ("rmi", "force")
+        # --force leaves out what is not in storage: test_changes_are_kept.  --first is an error
+        # without another option: test_image_lines.
+        if (name, option.name) not in {("rmi", "force"), ("push", "first")}
     ],
 )
 def test_lines_for_ch_image(name: str, option: Option) -> None:

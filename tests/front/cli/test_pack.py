@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from sundog.errors import EXIT_ERROR, EXIT_RUN
-from tests.conftest import copy_storage, run_program, runner, skip_needs_root
+from tests.conftest import copy_storage, run_program, runner
 from tests.image.pull.conftest import flavours, no_logins, tls
 from tests.packed import DOCKERFILE, make_packed
 
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["flavours", "no_logins", "tls"]
 
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
+pytestmark = pytest.mark.usefixtures("fuse")
 
 
 @pytest.fixture(scope="module")

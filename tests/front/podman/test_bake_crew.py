@@ -222,6 +222,27 @@ def test_a_target_that_can_not_be_forked_waits(
     assert len(tries) == 3
 
 
+def test_a_target_that_gets_one_pipe_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That one is closed."""
+    ends: list[int] = []
+
+    def pipe() -> tuple[int, int]:
+        if ends:
+            raise OSError(errno.EMFILE, "few files are allowed")
+        ends.extend(os.pipe2(os.O_CLOEXEC))
+        return ends[0], ends[1]
+
+    monkeypatch.setattr(os.path, "sameopenfile", lambda *_: False)
+    monkeypatch.setattr(os, "pipe", pipe)
+    crew = TargetCrew([Target("a", ["a"], frozenset())], 1, Report(), lambda _: 0)
+    with pytest.raises(OSError, match="few files"):
+        crew.build()
+    assert len(ends) == 2
+    for end in ends:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(end)
+
+
 def test_a_wrong_number_of_jobs(bakes: Bakes) -> None:
     bakes.write(PATIENT)
     status, output = bakes.bake("--jobs=x")

@@ -22,10 +22,10 @@ from sundog.image.store.layer_ids import LayerId
 from sundog.image.store.store import Store
 from sundog.image.store.tree_work import finish_draft, new_tree
 from tests.image.convert.blobs import chunked, put_blob, table_of
-from tests.image.convert.test_layer_file import LOWER, UPPER, differences, fuse
+from tests.image.convert.test_layer_file import LOWER, UPPER, differences
 from tests.image.layer.archives import Entry, archive, file
 
-__all__ = ["fuse"]
+pytestmark = pytest.mark.usefixtures("fuse")
 
 
 @pytest.fixture

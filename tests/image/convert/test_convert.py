@@ -315,6 +315,14 @@ def test_xattrs_can_be_dropped(sources: Place) -> None:
         path = sources.path / target
         tar = path.read_bytes() if "tar" in target else in_squash(path)
         assert not any(value[7] for value in in_tar(tar).values())
+    sources.run("-q", "source", "./labels.sif")
+    sources.run("-q", "--no-xattrs", "./labels.sif", "./plain.sif")
+    kept, plain = (in_tar(in_squash(sources.path / f"{name}.sif")) for name in ("labels", "plain"))
+    assert any(value[7] for value in kept.values())
+    assert not any(value[7] for value in plain.values())
+    assert {name: value[:7] for name, value in plain.items()} == {
+        name: value[:7] for name, value in kept.items()
+    }
     sources.run("-q", "--no-xattrs", "./source.tar", "plain")
     assert not any(value[7] for value in seen(sources, "ch-image", "plain")[0].values())
 
@@ -339,6 +347,10 @@ def test_options_may_stand_anywhere(sources: Place) -> None:
         (["-i", "dir", "./no", "x"], "not a directory: ./no"),
         (["--image-store=", "absent", "./x.tar"], "--image-store: DIR is empty"),
         (["--image-store=/no", "absent", "./x.tar"], "can't use the shared store /no: No such"),
+        (["--image-store=.", "./source.tar", "x"], "--image-store: tar ./source.tar is looked"),
+        (["--image-store=.", "-i", "docker", "source", "x"], "--image-store: docker source is "),
+        (["-s", "", "source", "./x.tar"], "--storage: DIR is empty"),
+        (["-s", "other", "./storage/img/source", "./x.tar"], "--storage other: ./storage/img/so"),
         (["absent", "./x.tar"], "source image not found in ch-image storage: absent"),
         (["-i", "nope", "a", "b"], "invalid format: nope"),
         (["-o", "nope", "a", "b"], "invalid format: nope"),
@@ -353,11 +365,26 @@ def test_options_may_stand_anywhere(sources: Place) -> None:
             "exists in ch-image storage, not deleting per --no-clobber: source",
         ),
         (["source", "./no/such.tar"], "not a directory: "),
+        (["-a", "s390x", "./source.tar", "./x.sqfs"], "--arch: format squash has no architecture"),
+        (["-a", "s390x", "./source.sif", "./x.tar"], "--arch: format tar has no architecture"),
+        (["-a", "s390x", "-i", "sif", "./labels", "./x.sif"], "--arch: the labels of ./labels say"),
+        (
+            ["-a", "s390x", "./source.oci-archive", "./x.tar"],
+            "can't read ./source.oci-archive: requested arch unavailable: linux/s390x",
+        ),
+        (
+            ["-a", "s390x", "-i", "podman", "source", "./x.tar"],
+            "can't read podman save source: requested arch unavailable: linux/s390x",
+        ),
+        (["--no-xattrs", "./source.oci-dir", "x"], "--no-xattrs: from oci-dir to ch-image, layers"),
+        (["--no-xattrs", "source", "-o", "docker", "x"], "--no-xattrs: from ch-image to docker, "),
         (["docker://debian", "./x.tar"], "an image in a registry: docker://debian"),
         (["./source.dir", "./source.dir/in.tar"], "the output is inside of the input"),
     ],
 )
 def test_messages(sources: Place, arguments: list[str], message: str) -> None:
+    if "./labels" in arguments:
+        sources.run("-q", "source", "-o", "sif", "./labels")
     done = sources.run(*arguments, check=False)
     assert done.returncode == 1
     assert any(line.startswith(f"error: {message}") for line in done.stderr.splitlines())

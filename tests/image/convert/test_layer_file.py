@@ -27,15 +27,10 @@ from sundog.runtime.container.enter import enter_namespaces
 from sundog.runtime.container.root import OverlayRoot, mount_root
 from sundog.runtime.fuse.layer_server import enter_with
 from sundog.runtime.process.child import Child
-from tests.conftest import skip_needs_root
 from tests.image.layer.archives import Entry, archive, directory, file, hard_link, symlink
 from tests.image.layer.trees import Seen, look
 
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
+pytestmark = pytest.mark.usefixtures("fuse")
 
 
 class Silent:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sundog.base.kernel.process import PR_SET_CHILD_SUBREAPER, prctl
+from tests.conftest import until
 
 
 @pytest.fixture
@@ -34,6 +35,11 @@ def serving(name: str = "sundog-f") -> set[int]:
             elif f"({name}" in shown:
                 found.add(int(entry.name))
     return {one for one in found if os.getpid() in ancestors(one, parents)}
+
+
+def end() -> None:
+    """Wait until servers have ended: they write the record last."""
+    until(lambda: not serving(), "the server ends")
 
 
 def ancestors(process: int, parents: dict[int, int]) -> list[int]:

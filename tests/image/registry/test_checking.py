@@ -17,9 +17,11 @@ from sundog.image.registry.lazy_layer import LazyLayer
 from sundog.image.registry.session import Session
 from tests.conftest import until
 from tests.image.registry.servers import part_of
-from tests.image.registry.test_lazy_images import Lazy, fuse, lazy, made
+from tests.image.registry.test_lazy_images import Lazy, lazy, made
 
-__all__ = ["fuse", "lazy", "made"]
+__all__ = ["lazy", "made"]
+
+pytestmark = pytest.mark.usefixtures("fuse")
 
 _Answer = tuple[int, dict[str, str], bytes]
 PATIENCE = 120  # seconds: a disk may be busy

@@ -8,18 +8,22 @@ import random
 import shutil
 import subprocess
 import tarfile
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 
+import sundog as sundog_api
 from sundog.base.record.chunk_table import LANDMARK, NO_LANDMARK
 from sundog.base.record.start_record import pack_start, unpack_start
+from sundog.errors import UsageError
 from sundog.image.layer.blob_check import check_blob_layer
 from sundog.image.layer.blob_tables import table_digest
-from tests.conftest import runner, skip_needs_root, until
+from tests.conftest import runner
 from tests.image.convert.blobs import layers_of
-from tests.image.registry.layer_servers import serving, subreaper
+from tests.image.registry.layer_servers import end, subreaper
+from tests.image.registry.many_files import FILES, READ, SIZE, many_files
 from tests.image.registry.test_lazy_images import Lazy
 from tests.image.seen import DEVICES, LOOKS, STEPS, differences_when_lazy, seen
 
@@ -31,33 +35,19 @@ if TYPE_CHECKING:
 
 __all__ = ["subreaper"]
 
-FILES = 48
-SIZE = 300_000  # of each: more than comes with others
+pytestmark = pytest.mark.usefixtures("fuse")
+
 LITTLE = 2 << 20  # bytes: more than the program
-READ = [f"/f{number:02}" for number in range(1, 40, 3)]
 PATHS = "\n".join(["/bin/busybox", *READ])
 PUSH = ("push", "--compression=estargz")
 KINDS = {LANDMARK.decode(), NO_LANDMARK.decode()}
-
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Path:
     """Return a storage directory with the image ``app``, of a few programs and many files."""
     place = tmp_path_factory.mktemp("first")
-    tar = place / "layer.tar"
-    shutil.copy(busybox_tar, tar)
-    noise = random.Random(5)
-    with tarfile.open(tar, "a") as out:
-        for number in range(FILES):
-            member = tarfile.TarInfo(f"f{number:02}")
-            member.size = SIZE
-            out.addfile(member, BytesIO(noise.randbytes(SIZE)))
+    tar = many_files(place, busybox_tar)
     runner("ch-image", place / "storage")("import", tar, "app")
     return place / "storage"
 
@@ -73,11 +63,6 @@ def lazy(
     lazy.image("pull", "--lazy", lazy.name)
     lazy.sent.clear()
     return lazy
-
-
-def end() -> None:
-    """Wait until servers have ended: they write the record last."""
-    until(lambda: not serving(), "the server ends")
 
 
 def fresh(lazy: Lazy, tag: str) -> Lazy:
@@ -101,11 +86,11 @@ def size(lazy: Lazy) -> int:
     return sum(end - start for start, end in lazy.sent)
 
 
-def order(lazy: Lazy, tag: str) -> list[str]:
+def order(registry: InProcessRegistry, tag: str) -> list[str]:
     """Return the names in the only layer of an image, in order."""
-    manifest = json.loads(lazy.registry.manifests["r", tag][1])
+    manifest = json.loads(registry.manifests["r", tag][1])
     (layer,) = manifest["layers"]
-    with tarfile.open(fileobj=BytesIO(lazy.registry.blobs["r", layer["digest"]])) as tar:
+    with tarfile.open(fileobj=BytesIO(registry.blobs["r", layer["digest"]])) as tar:
         return tar.getnames()
 
 
@@ -121,7 +106,7 @@ def test_few_requests(lazy: Lazy, made: Path, tmp_path: Path) -> None:
     assert len(lazy.sent) > 6
     assert len(other.sent) <= len(lazy.sent) / 3
     assert size(other) <= 1.2 * size(lazy)
-    names = order(lazy, "first")
+    names = order(lazy.registry, "first")
     front = names[: names.index(LANDMARK.decode())]
     assert [f"/{name}" for name in front if f"/{name}" in READ] == READ
     assert not {f"f{number:02}" for number in range(FILES)} & {*front} - {r[1:] for r in READ}
@@ -160,7 +145,7 @@ def test_from_a_record(lazy: Lazy, tmp_path: Path, source: str, is_complete: boo
     other = fresh(lazy, "second")
     assert read(other) == printed
     assert len(other.sent) <= count / 3
-    names = order(lazy, "second")
+    names = order(lazy.registry, "second")
     front = {f"/{name}" for name in names[: names.index(LANDMARK.decode())]}
     assert {*READ} <= front
     # A record has blocks, so a neighbour may be among them; but not all is.
@@ -180,7 +165,7 @@ def test_from_a_record_of_another_form(lazy: Lazy, made: Path, tmp_path: Path, f
     end()
     lazy.image(*PUSH, f"--first={record}", name, f"{lazy.name}:second")
     end()
-    names = order(lazy, "second")
+    names = order(lazy.registry, "second")
     front = {f"/{name}" for name in names[: names.index(LANDMARK.decode())]}
     assert {*wanted} <= front
     assert not {*READ[6:]} & front
@@ -276,6 +261,65 @@ def test_the_tree_is_the_same(
     assert no not in names
 
 
+def test_of_several_platforms(
+    made: Path, in_process: InProcessRegistry, tmp_path: Path, busybox_tar: Path
+) -> None:
+    """Each gets what the list has of it."""
+    storage, own = tmp_path / "storage", tmp_path / "own"
+    shutil.copytree(made, storage, symlinks=True)
+    image = runner("ch-image", storage)
+    own.mkdir()
+    for name in ("own", "f01"):
+        (own / name).write_text(name)
+    image("import", "-a", "riscv64", own, "app")
+    image("import", "-a", "s390x", busybox_tar, "app")
+    (tmp_path / "list").write_text("/f03\n/own\n/f01\n")
+    words = (*PUSH, f"--first={tmp_path}/list", "app", f"{in_process.host}/r")
+    told = image(*words).stderr
+    assert "first:           4 files in 2 layers" in told
+    warned = {line for line in told.splitlines() if line.startswith("warning: --first")}
+    assert warned == {f"warning: --first: {tmp_path}/list has nothing of app for linux/s390x"}
+    index = json.loads(in_process.manifests["r", "latest"][1])
+    fronts = {}
+    for entry in index["manifests"]:
+        names = [name for name in order(in_process, entry["digest"]) if name != "."]
+        (mark,) = (names.index(kind) for kind in KINDS if kind in names)
+        fronts[entry["platform"]["architecture"]] = names[:mark], names[mark]
+    assert fronts.pop("riscv64") == (["own", "f01"], LANDMARK.decode())
+    assert fronts.pop("s390x")[1] == NO_LANDMARK.decode()
+    assert [*fronts.values()] == [(["f03", "f01"], LANDMARK.decode())]
+    # A list that only another platform has.
+    (tmp_path / "list").write_text("/own")
+    done = image(*words[:-2], "-a", "s390x", *words[-2:], check=False)
+    assert f"{tmp_path}/list has nothing of app" in refused(done)
+
+
+@pytest.mark.usefixtures("subreaper")
+def test_by_sundog_and_the_api(lazy: Lazy, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("/f03\n/f01\n")
+    push = ("push", "--compression-format=estargz")
+    sundog = runner("sundog", made)
+    sundog(*push, f"--first={tmp_path}/list", "app", f"{lazy.name}:sundog")
+    estargz = partial(sundog_api.push, compression="estargz")
+    estargz("app", f"{lazy.name}:api", first=tmp_path / "list", storage=made)
+    for tag in ("sundog", "api"):
+        names = order(lazy.registry, tag)
+        assert names[: names.index(LANDMARK.decode())][-2:] == ["f03", "f01"]
+    done = sundog("push", "--first=kept", "app", "localhost:1/r", check=False)
+    assert "hint: --compression-format=estargz" in done.stderr
+    assert "--first: only eStargz has a mark" in refused(done)
+    with pytest.raises(UsageError, match="first: only eStargz has a mark"):
+        sundog_api.push("app", "localhost:1/r", first=tmp_path / "list", storage=made)
+    # A path of that name is a file.
+    with pytest.raises(UsageError, match=r"can't read .*/kept: No such file"):
+        estargz("app", f"{lazy.name}:no", first=tmp_path / "kept", storage=made)
+    read(lazy)
+    estargz(lazy.name, f"{lazy.name}:kept", first="kept", storage=lazy.storage)
+    names = order(lazy.registry, "kept")
+    front = {f"/{name}" for name in names[: names.index(LANDMARK.decode())]}
+    assert {*READ} <= front
+
+
 def refused(done: Completed) -> str:
     """Return the one line of an error."""
     assert done.returncode != 0
@@ -333,7 +377,7 @@ def test_a_record_of_more_than_the_image_has(lazy: Lazy, tmp_path: Path) -> None
     (tmp_path / "record").write_bytes(pack_start({layer: far, LAYER.encode(): [1]}))
     told = lazy.image(*PUSH, f"--first={tmp_path}/record", lazy.name, f"{lazy.name}:2").stderr
     assert f"--first: 1 of 2 layers in {tmp_path}/record are not in the image" in told
-    assert LANDMARK.decode() in order(lazy, "2")
+    assert LANDMARK.decode() in order(lazy.registry, "2")
     # Records of another image, and what is no record, do not count among the kept ones.
     kept.write_bytes(pack_start({**start, LAYER.encode(): [1]}))
     os.mkfifo(kept.with_name("fifo"))

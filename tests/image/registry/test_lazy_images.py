@@ -25,18 +25,14 @@ from sundog.image.layer.piecewise import piecewise_writer
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
-from tests.conftest import KILLS, Runner, command, runner, skip_needs_root, until
+from tests.conftest import KILLS, Runner, command, runner, until
 from tests.image.convert.blobs import NOISE, chunked, forged, large_tars
 from tests.image.registry.layer_servers import serving, subreaper  # noqa: F401 - a fixture
 from tests.image.registry.servers import InProcessRegistry, part_of
 
+pytestmark = pytest.mark.usefixtures("fuse")
+
 MANIFEST, CONFIG = (f"application/vnd.oci.image.{kind}.v1+json" for kind in ("manifest", "config"))
-
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +276,40 @@ def test_a_table_that_lies(lazy: Lazy, tmp_path: Path) -> None:
     assert run(name, "--", "stat", "-c", "%a", "/noise").stdout == "644\n"
 
 
+def test_a_table_that_has_lied_over_other_layers(lazy: Lazy, tmp_path: Path) -> None:
+    """What is below determines the ID of such a layer; the refusal holds over anything."""
+    manifest = json.loads(lazy.registry.manifests["r", "latest"][1])
+    config = json.loads(lazy.registry.blobs["r", manifest["config"]["digest"]])
+    lower, layer = map(Descriptor.from_json, manifest["layers"][:2])
+    diff_ids = config["rootfs"]["diff_ids"]
+    blob = tmp_path / "blob"
+    blob.write_bytes(lazy.registry.blobs["r", str(layer.digest)])
+
+    def lie(entries: list[dict[str, object]]) -> None:
+        (entry,) = (entry for entry in entries if entry["name"] == "d/upper")
+        entry["mode"] = 0o777
+
+    other, path = forged(layer, blob, lie)
+    upper = other, path.read_bytes()
+    below = lower, lazy.registry.blobs["r", str(lower.digest)]
+    publish(lazy.registry, "lies", [], [below, upper], diff_ids[:2])
+    publish(lazy.registry, "again", [], [below, below, upper], [diff_ids[0], *diff_ids[:2]])
+    told = lazy.image("pull", "--lazy", f"{lazy.name}:lies").stderr
+    assert "layer 2/2" in told
+    assert "whole" not in told
+    done = lazy.image("pull", f"{lazy.name}:lies", check=False)
+    assert "its table of contents is not true" in done.stderr
+    lazy.image("delete", f"{lazy.name}:lies")
+    assert not [*lazy.storage.glob("layers/*")]
+    lazy.image("gc")
+    told = lazy.image("pull", "--lazy", f"{lazy.name}:again").stderr
+    assert "pulled whole: layer 3 (its table of contents is not true)" in told
+    assert lazy.incomplete
+    lazy.image("reset")
+    assert not [*lazy.storage.glob("refused/*")]
+    assert "whole" not in lazy.image("pull", "--lazy", f"{lazy.name}:again").stderr
+
+
 def test_a_gzip_with_an_index(lazy: Lazy) -> None:
     name = f"{lazy.name}:gzip"
     told = lazy.image("pull", "--lazy", name, lazy.name).stderr
@@ -444,6 +474,14 @@ def test_an_index_that_lies(lazy: Lazy) -> None:
     assert done.returncode == 1
     assert "its table of contents is not true" in done.stderr
     assert "1 (its table of contents is not true)" in lazy.image("pull", "--lazy", name).stderr
+    # An index that tells the truth about the same blob is another one.
+    for path in lazy.storage.glob("gzip-indexes/*"):
+        path.unlink()
+    lazy.image("delete", name)
+    lazy.image("index", name)
+    assert "not true" not in lazy.image("pull", "--lazy", name).stderr
+    lazy.image("pull", name)
+    assert lazy.incomplete == 0
 
 
 def rewrite_index(path: Path) -> None:

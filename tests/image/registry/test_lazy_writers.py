@@ -5,12 +5,11 @@ Those of ctr-remote are in tests/stargz.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import run_program, skip_needs_root
+from tests.conftest import run_program
 from tests.image.pull.conftest import engine
 from tests.image.seen import DEVICES, STEPS, differences_when_lazy
 
@@ -37,12 +36,11 @@ def by_podman(archive: Path, target: str, place: Path) -> None:
 WRITERS = {"skopeo": by_skopeo, "podman": by_podman}
 
 
+@pytest.mark.usefixtures("fuse")
 @pytest.mark.parametrize("writer", WRITERS)
 def test_images_of_others(
     *, writer: str, tmp_path: Path, busybox_tar: Path, run_ch_image: Runner, registry: str
 ) -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
     run_ch_image("import", busybox_tar, "base")
     (tmp_path / "Dockerfile").write_text(STEPS + DEVICES)
     run_ch_image("build", "--force=notify", "-t", "img", tmp_path)

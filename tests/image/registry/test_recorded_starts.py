@@ -1,12 +1,8 @@
 """A record of what a start reads of an image that is not here: that comes first the next time."""
 
 import os
-import random
-import shutil
 import signal
-import tarfile
 from collections.abc import Callable, Generator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -20,38 +16,24 @@ from sundog.base.record.start_record import (
 )
 from sundog.runtime.fuse.blob import FileBlob
 from sundog.runtime.fuse.read_order import ReadOrder, joined_runs
-from tests.conftest import runner, skip_needs_root, until
+from tests.conftest import runner, until
 from tests.image.convert.blobs import chunked
-from tests.image.registry.layer_servers import serving, subreaper  # noqa: F401 - a fixture
+from tests.image.registry.layer_servers import end, serving, subreaper  # noqa: F401 - a fixture
+from tests.image.registry.many_files import SIZE, many_files
 from tests.image.registry.servers import InProcessRegistry
 from tests.image.registry.test_lazy_images import Lazy, publish, started
 
-pytestmark = pytest.mark.usefixtures("subreaper")
+pytestmark = pytest.mark.usefixtures("fuse", "subreaper")
 
-FILES = 48
-SIZE = 300_000  # of each: more than comes with others
 READ = [f"/f{number:02}" for number in range(1, 40) if number % 5]
 LITTLE = 3 << 20  # bytes, of 15 MB: the program, a file, and what a wrong record may add
-
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> InProcessRegistry:
     """Return a registry that has an image of a few programs and many files."""
     place = tmp_path_factory.mktemp("recorded")
-    tar = place / "layer.tar"
-    shutil.copy(busybox_tar, tar)
-    noise = random.Random(3)
-    with tarfile.open(tar, "a") as out:
-        for number in range(FILES):
-            member = tarfile.TarInfo(f"f{number:02}")
-            member.size = SIZE
-            out.addfile(member, BytesIO(noise.randbytes(SIZE)))
+    tar = many_files(place, busybox_tar)
     registry = InProcessRegistry()
     blobs = [(layer, path.read_bytes()) for layer, path in chunked(place, [tar])]
     publish(registry, "latest", [tar], blobs)
@@ -74,11 +56,6 @@ def ran(lazy: Lazy, *words: str, **variables: str) -> str:
     printed = lazy.run(*words, **variables)
     end()
     return printed
-
-
-def end() -> None:
-    """Wait until servers have ended: they write the record last."""
-    until(lambda: not serving(), "the server ends")
 
 
 def again(lazy: Lazy) -> None:

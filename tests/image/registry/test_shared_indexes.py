@@ -6,9 +6,11 @@ import pytest
 
 from tests.conftest import Runner, runner
 from tests.image.registry.test_index_artifacts import DIGESTS, seen, settings
-from tests.image.registry.test_lazy_images import Lazy, fuse, layout_of, lazy, made
+from tests.image.registry.test_lazy_images import Lazy, layout_of, lazy, made
 
-__all__ = ["fuse", "lazy", "made", "settings"]
+__all__ = ["lazy", "made", "settings"]
+
+pytestmark = pytest.mark.usefixtures("fuse")
 
 
 @pytest.fixture

@@ -23,9 +23,11 @@ from tests.image.registry.test_index_artifacts import (
     seen,
     settings,
 )
-from tests.image.registry.test_lazy_images import Lazy, fuse, lazy, made
+from tests.image.registry.test_lazy_images import Lazy, lazy, made
 
-__all__ = ["fuse", "lazy", "made", "settings"]
+__all__ = ["lazy", "made", "settings"]
+
+pytestmark = pytest.mark.usefixtures("fuse")
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _MEMBERS, _MODE = 4, 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sundog.errors import EXIT_ERROR, EXIT_RUN
-from tests.conftest import Completed, command, run_program, skip_needs_root
+from tests.conftest import Completed, command, run_program
 from tests.image.convert.blobs import NOISE, chunked, large_tars, layers_of
 
 NOISE_END = 1 << 20  # bytes at the end of the first blob: of /noise, and the table
@@ -58,9 +58,7 @@ class Place:
 
 
 @pytest.fixture
-def place(made: Path, tmp_path: Path) -> Place:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        skip_needs_root()
+def place(fuse: None, made: Path, tmp_path: Path) -> Place:
     shutil.copytree(made / "chunked", tmp_path / "layout")
     return Place(tmp_path)
 

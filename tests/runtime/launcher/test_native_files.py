@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from sundog.base.record.stack import ImageStack, pack_command, pack_stack
-from tests.conftest import skip_needs_root
-from tests.runtime.fuse.conftest import FUSE, make_squashfs
+from tests.runtime.fuse.conftest import make_squashfs
 from tests.runtime.launcher.compiled import Compiled, leave_accounts
 from tests.runtime.launcher.conftest import BUSYBOX, ENVIRONMENT, make_image
 from tests.runtime.launcher.storages import fill_storage, make_storage
+
+pytestmark = pytest.mark.usefixtures("fuse")
 
 Outcome = tuple[int, bytes, list[bytes]]
 
@@ -40,13 +41,6 @@ TREES: dict[str, dict[str, bytes | str]] = {
     "apptainer": {".singularity.d/runscript": b"#!/bin/sh\necho runscript\n"},
 }
 SERVED = {"plain", "own", "own without variables", "a stack that promises files"}
-
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    """Skip where this user may not open /dev/fuse; scripts/check.py opens it, as root."""
-    if not os.access(FUSE, os.R_OK | os.W_OK):
-        skip_needs_root()
 
 
 @pytest.fixture(scope="module")

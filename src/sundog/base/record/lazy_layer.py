@@ -10,6 +10,9 @@
 ``file`` has its whole size, with holes for the blocks that are not here.  ``here`` and ``source``
 go when all of it is here, and was checked.  A blob that stays elsewhere never comes.
 
+``refused/NAME`` in storage says the same of a blob, its table and its diff_id, over any layers: see
+``image.transfer.present.refusal``.  It is there before ``refused`` of a layer, and outlives that.
+
 A block has a byte, so that processes on several nodes can write it without a lock.  The byte is a
 hint: it may outlive its block in a power cut.  Whoever reads checks the digest of each chunk.
 """
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 # Relative to the directory of the layer.
 LAYER_HERE, LAYER_SOURCE, LAYER_REFUSED = b"/here", b"/source", b"/refused"
 LAYER_PLACE = b"/place"
+REFUSALS = b"refused"  # in storage
 LAZY_BLOCK = 1 << 14  # bytes
 # How the rest comes: see ch-run(1), --lazy.
 LAZY_VARIABLE = b"CH_RUN_LAZY"

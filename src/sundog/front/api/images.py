@@ -119,6 +119,7 @@ def push(
     destination: str | None = None,
     *,
     compression: str = "gzip",
+    first: Path | None = None,
     tls_verify: bool = True,
     storage: Path | None = None,
     progress: Progress | None = None,
@@ -126,20 +127,34 @@ def push(
     """Copy an image to a registry; return the digest of its manifest there.
 
     A name that has images for several platforms gets an index of them there.  ``destination`` is
-    HOST/PATH[:TAG], by default ``name``.  Raises RegistryError and its kinds, NotInStorage.
+    HOST/PATH[:TAG], by default ``name``.  ``first``, with the compression "estargz", is as --first
+    of ``ch-image push``: the path of a file that lists what comes first in layers, or "kept".
+    Raises RegistryError and its kinds, NotInStorage, UsageError.
     """
     with LOADING:
         from sundog.image.registry.push import destination as remote_of
-        from sundog.image.registry.push import push_images
+        from sundog.image.registry.push import push_images, put_first
+        from sundog.image.transfer.first_files import KEPT
         from sundog.image.transfer.packing import Packing
 
+    if first is not None and compression != "estargz":
+        raise UsageError(
+            "first: only eStargz has a mark for what comes first", 'compression="estargz"'
+        )
+    listed = first if first in (None, KEPT) else os.path.abspath(path_of(first))
     packing = Packing.choose(compression, os.environ)
 
     def work(store: Store, report: ProgressReport) -> str:
         session = open_session(report, tls_verify=tls_verify, authenticated=True)
         remote = remote_of(session, destination or name)
         images = store.images.of_name(name)
-        return str(push_images(store, session, images, remote, packing=packing, report=report))
+        front = None
+        if listed is not None:
+            front = put_first(store, session, images, listed, name, report=report)
+        digest = push_images(
+            store, session, images, remote, packing=packing, report=report, first=front
+        )
+        return str(digest)
 
     return _on_store(work, storage, progress)
 

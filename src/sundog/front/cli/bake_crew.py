@@ -130,11 +130,13 @@ class TargetCrew:
     def _fork(self, index: int, jobs: int) -> None:
         target = self._targets[index]
         streams = (_STDOUT,) if os.path.sameopenfile(_STDOUT, _STDERR) else (_STDOUT, _STDERR)
-        pipes = {stream: os.pipe() for stream in streams}
-        sys.stdout.flush()
-        sys.stderr.flush()
+        pipes: dict[int, tuple[int, int]] = {}
         parent = os.getpid()
         try:
+            for stream in streams:
+                pipes[stream] = os.pipe()
+            sys.stdout.flush()
+            sys.stderr.flush()
             pid = fork()
         except OSError:
             for both in pipes.values():

@@ -85,6 +85,8 @@ def parse(argv: Sequence[str]) -> ConvertArguments:
         return arguments
     if arguments.xattrs and arguments.no_xattrs:
         raise UsageError('"--xattrs" incompatible with "--no-xattrs"')
+    if arguments.storage == "":
+        raise UsageError("--storage: DIR is empty", "write ./ for the working directory")
     if arguments.tmp is not None and not os.path.isabs(arguments.tmp):
         raise UsageError(f"temp dir must be absolute: {arguments.tmp}")
     return arguments

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from sundog.errors import EXIT_ERROR
+from sundog.errors import EXIT_ERROR, UsageError
 from sundog.front.cli.common_arguments import named_stores
 from sundog.front.cli.convert_arguments import ConvertArguments, make_parser, parse
 from sundog.front.cli.small_command import run_command
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from sundog.front.cli.report import Report, Transfer
+    from sundog.image.convert.formats import Place
 
 _AGAIN, _MINUTE = 0.1, 60.0  # seconds
 
@@ -110,10 +111,16 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         set_limits(UNLIMITED)
     source = input_place(arguments.source, arguments.in_fmt)
     target = output_place(arguments.target, arguments.out_fmt)
-    storage = arguments.storage
     stored = path_in_storage(os.fsencode(source.text)) if source.format == DIRECTORY else None
+    storage = arguments.storage
     if stored is not None:
-        storage, source = os.fsdecode(stored[0]), Place(CH_IMAGE, stored[1])
+        storage = _storage_of(source, os.fsdecode(stored[0]), storage)
+        source = Place(CH_IMAGE, stored[1])
+    if arguments.image_stores and source.format != CH_IMAGE:
+        raise UsageError(
+            f"--image-store: {source.format} {source.text} is looked for in no store",
+            "leave it out: it is for an IN of the format ch-image",
+        )
     options = Options(
         storage,
         arguments.tmp,
@@ -134,3 +141,13 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         convert(source, target, options, progress)
     report.info("done")
     return 0
+
+
+def _storage_of(source: Place, directory: str, named: str | None) -> str:
+    """Return ``directory``, in which ``source`` is by its path; --storage must not name another."""
+    if named is not None and os.path.realpath(named) != os.path.realpath(directory):
+        raise UsageError(
+            f"--storage {named}: {source.text} is in another storage directory",
+            "leave out --storage, or give the name of an image",
+        )
+    return directory

@@ -7,7 +7,7 @@ import os
 from sundog.front.cli.output import print_line
 from sundog.front.cli.registries import chosen_platform, open_session
 from sundog.image.convert.adopt import all_stored_or_shared
-from sundog.image.registry.push import destination, push_images
+from sundog.image.registry.push import destination, push_images, put_first
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
@@ -41,14 +41,7 @@ def run(arguments: PushArguments, report: Report) -> int:
             )
         first = None
         if arguments.first is not None:
-            # Few pushes have it.
-            from sundog.image.registry.completion import complete_layers
-            from sundog.image.transfer.first_files import first_files
-
-            first = first_files(store, arguments.first, reference, images, report)
-            # Their contents leave in another tar, so they are checked first.
-            changed = [layer for layer, paths in first.items() if paths]
-            complete_layers(store, session, changed, report)
+            first = put_first(store, session, images, arguments.first, reference, report=report)
         digest = push_images(
             store, session, images, remote, packing=packing, report=report, first=first
         )

@@ -84,6 +84,14 @@ def _all(word: str) -> Translate:
     ]
 
 
+def _push(line: Line) -> list[Words]:
+    if line.last("first") is not None and line.last("compression-format") != "estargz":
+        raise UsageError(
+            "--first: only eStargz has a mark for what comes first", "--compression-format=estargz"
+        )
+    return _all("push")(line)
+
+
 def _build(line: Line) -> list[Words]:
     context = line.operands[0] if line.operands else "."
     words = ["build", *line.translated()]
@@ -167,7 +175,7 @@ SUBCOMMANDS = {
     "pull": Subcommand("fetch images from a registry", "ch-image pull IMAGE",
                        options.PULL, "IMAGE…", (1, None), translate=_each("pull")),
     "push": Subcommand("copy an image to a registry", "ch-image push IMAGE [DEST]",
-                       options.PUSH, "IMAGE [DEST]", (1, 2), translate=_all("push")),
+                       options.PUSH, "IMAGE [DEST]", (1, 2), translate=_push),
     "rmi": Subcommand("delete images", "ch-image delete IMAGE…",
                       options.REMOVE, "IMAGE…", (0, None), translate=_remove),
     "tag": Subcommand("give an image another name", "ch-image tag IMAGE NAME",

@@ -184,11 +184,14 @@ IMAGETOOLS = (
            "sundog buildx imagetools inspect IMAGE | jq FILTER"),
 )  # fmt: skip
 
+_COMPRESSION = Option("--compression-format", "gzip|zstd|zstd:chunked|estargz", TAKEN,
+                      "of layers made here", to=valued("--compression"))  # fmt: skip
 PUSH = (
     *_REGISTRY,
     _ONE_PLATFORM,
-    Option("--compression-format", "gzip|zstd|zstd:chunked", TAKEN, "of layers made here",
-           to=valued("--compression")),
+    _COMPRESSION,
+    Option("--first", "FILE", TAKEN, "of estargz: what FILE lists comes first; kept: what records "
+           "in storage list; not podman's", to=valued("--first")),
     Option("--remove-signatures", "", HELD, "no signature is copied"),
     Option("--format -f", "FORMAT", WARNED, "pulled images keep their format, others are OCI"),
     Option("--all-tags -a", "", REFUSED, "one tag is pushed at a time", "repeat sundog push"),
@@ -237,8 +240,7 @@ MANIFEST = {
     "push": (
         *_REGISTRY,
         _ALL,
-        Option("--compression-format", "gzip|zstd|zstd:chunked", TAKEN, "of layers made here",
-               to=valued("--compression")),
+        _COMPRESSION,
         Option("--format -f", "FORMAT", WARNED, "pulled images keep their format, others are OCI"),
         Option("--rm", "", REFUSED, "a list stays", "sundog manifest rm LIST"),
         Option("--remove-signatures", "", HELD, "no signature is copied"),

@@ -8,13 +8,23 @@ import sys
 from sundog.base.record.directory import OWN_RECORDS
 from sundog.errors import SundogError, UsageError
 from sundog.image.convert.engines import ENGINES
-from sundog.image.convert.formats import CH_IMAGE, DIRECTORY, OCI_DIRECTORY, SANDBOX, SIF, Place
+from sundog.image.convert.formats import (
+    CH_IMAGE,
+    DIRECTORY,
+    LAYERED,
+    OCI_DIRECTORY,
+    SANDBOX,
+    SIF,
+    Place,
+)
+from sundog.image.sif.inspection import has_metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sundog.image.convert.engines import Engine
+    from sundog.image.convert.source import Source
 
 # A directory with all of these looks like an image.
 _USUAL = ("bin", "dev", "usr")
@@ -61,6 +71,31 @@ def check_output(
             )
         return
     _check_path(source, target, clobbers=clobbers, info=info)
+
+
+def check_arch(source: Source, target: Place) -> None:
+    """Raise UsageError if --arch would have no effect: nothing is chosen, and OUT says none."""
+    if source.has_layers or target.format in LAYERED:
+        return
+    if target.format != SIF:
+        raise UsageError(
+            f"--arch: format {target.format} has no architecture: {target.text}",
+            "leave it out; ch-image import --arch says it when OUT becomes an image",
+        )
+    with source.files() as files:
+        if files is not None and has_metadata(files):
+            raise UsageError(
+                f"--arch: the labels of {source.place.text} say its architecture", "leave it out"
+            )
+
+
+def check_xattrs(source: Place, target: Place) -> None:
+    """Raise UsageError if --no-xattrs would have no effect: layers go on as they are."""
+    if source.format in LAYERED and target.format in LAYERED:
+        raise UsageError(
+            f"--no-xattrs: from {source.format} to {target.format}, layers stay as they are",
+            f"drop them on the way: ch-convert --no-xattrs {source.text} X.tar, and X.tar to OUT",
+        )
 
 
 def _engine(place: Place) -> Engine:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from sundog.base.record.names import canonical_name
 from sundog.errors import ArchiveError, SundogError, UsageError
-from sundog.image.convert.checks import check_input, check_output
+from sundog.image.convert.checks import check_arch, check_input, check_output, check_xattrs
 from sundog.image.convert.engines import ENGINES
 from sundog.image.convert.flow import full_chunks, pump
 from sundog.image.convert.formats import (
@@ -128,6 +128,10 @@ class _Conversion:
                 "bring the image into storage first: ch-image import",
             )
         check_output(source, target, clobbers=self._options.clobbers, info=self._source.info)
+        if self._options.platform is not None:
+            check_arch(self._source, target)
+        if not self._options.keeps_xattrs:
+            check_xattrs(source, target)
         if target.format == CH_IMAGE:
             canonical_name(target.text)
             found = self._source.store.images.matching(target.text)[target.text]
@@ -203,7 +207,7 @@ class _Conversion:
             with sif_output(
                 target, sif_objects(files), architecture_of(files), flow.epoch
             ) as output:
-                if source.place.format == DIRECTORY:
+                if source.place.format == DIRECTORY or not self._options.keeps_xattrs:
                     with source.flat(is_flat=True, latest=LATEST) as stream:
                         write_squash(stream, output, maker, transfer)
                     return

@@ -25,6 +25,7 @@ from sundog.errors import (
 from sundog.image.convert import docker_archive, oci_layout
 from sundog.image.convert.archived import load_layers
 from sundog.image.convert.members import ArchiveMembers, DirectoryMembers
+from sundog.image.oci.platform import Platform
 from sundog.image.oci.reference import Reference
 from sundog.image.store.image_files import Image
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from sundog.image.convert.archived import ArchivedImage, ArchivedLayer
     from sundog.image.convert.members import Members
-    from sundog.image.oci.platform import Platform
     from sundog.image.store.store import Store
     from sundog.image.transfer.report import Report
 
@@ -112,15 +112,22 @@ def load_one(
     what: str,
     tag: str,
     *,
-    platform: Platform,
+    platform: Platform | None,
     report: Report,
 ) -> Image:
     """Load one image of an archive, a layout's directory, ``-`` or a stream; give it no name.
 
-    ``what`` names the source in messages.  Without ``tag``, there has to be only one.  Raises
-    ArchiveError.
+    ``what`` names the source in messages.  Without ``tag``, there has to be only one.  If it is for
+    several platforms, None stands for this machine's.  Raises ArchiveError.
     """
-    return FoundImage.find(store, source, what, tag, platform=platform).load(report)
+    chosen = platform or Platform.of_host()
+    found = FoundImage.find(store, source, what, tag, platform=chosen)
+    there = _platform(found.image)
+    if platform is not None and there not in platform.runnable():
+        raise ArchiveError(
+            f"can't read {what}: requested arch unavailable: {platform}", f"available: {there}"
+        )
+    return found.load(report)
 
 
 @dataclass(frozen=True, slots=True)

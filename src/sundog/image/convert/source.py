@@ -37,7 +37,6 @@ from sundog.image.layer.below import LayerTree
 from sundog.image.layer.compression import open_decompressed
 from sundog.image.layer.flat_tar import write_directory, write_layers
 from sundog.image.layer.import_directory import foreign_owners
-from sundog.image.oci.platform import Platform
 from sundog.image.oci.timestamps import timestamp
 from sundog.image.sif.metadata import Metadata
 from sundog.image.store.store import Store
@@ -153,7 +152,7 @@ class Source:
     def _loaded(self, store: Store) -> Image:
         """Bring an image of an archive or an engine into ``store``."""
         source, report = self.place, self._progress.report
-        platform = self._options.platform or Platform.of_host()
+        platform = self._options.platform
         if source.format in ENGINES:
             self.info("exporting ...")
             with ENGINES[source.format].saved(source.text) as stream:

@@ -22,6 +22,7 @@ from sundog.base.record.lazy_layer import (
     LAYER_HERE,
     LAYER_REFUSED,
     LAYER_SOURCE,
+    REFUSALS,
     REFUSED_HINT,
     HereMap,
     check_refused,
@@ -29,11 +30,14 @@ from sundog.base.record.lazy_layer import (
 )
 from sundog.errors import ArchiveError, ContentMismatch, StoreError, SundogError
 from sundog.image.layer.blob_check import are_in_place, check_blob_layer, check_gzip_layer
+from sundog.image.layer.blob_tables import table_digest
+from sundog.image.layer.gzip_index import index_digest
 from sundog.image.oci.verified import VerifiedReader
 from sundog.image.registry.blob_ranges import BlobPlace, BlobRanges
 from sundog.image.registry.lazy_source import SOURCE_LIMIT, LazySource
 from sundog.image.store.gzip_indexes import mapped
 from sundog.image.store.layer_info import LayerBlob, pack_info, unpack_info
+from sundog.image.transfer.present import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +145,7 @@ class LazyLayer:
         if error is not None:
             self._check_bytes(path)
             text = f"the image lies: layer {descriptor.digest.encoded[:7]}: {error.message}"
-            self._replace(LAYER_REFUSED, text.encode("utf-8", "backslashreplace"))
+            self._refuse(text.encode("utf-8", "backslashreplace"))
             raise StoreError(text, REFUSED_HINT) from error
         os.fsync(self._file)
         self._note_places(in_place)
@@ -190,6 +194,23 @@ class LazyLayer:
         with mapped(self._directory + LAYER_SPANS) as index:
             check_gzip_layer(path, source.descriptor, source.diff_id, index, wait)
         return ()
+
+    def _refuse(self, why: bytes) -> None:
+        """Let nobody use the layer, and no pull begin another one of the same blob and table."""
+        blob, spans = self.source.descriptor, self._directory + LAYER_SPANS
+        if os.path.exists(spans):
+            with mapped(spans) as index:
+                table = index_digest(index)
+        else:
+            table = table_digest(blob)
+        name = refusal(blob, table, self.source.diff_id).encode()
+        # A layer that was deleted meanwhile is not below the storage directory.
+        with (
+            suppress(FileExistsError, FileNotFoundError),
+            open(b"/".join((self._directory, b"../..", REFUSALS, name)), "xb") as file,
+        ):
+            file.write(why)
+        self._replace(LAYER_REFUSED, why)
 
     def _note_places(self, in_place: Collection[ChunkKey]) -> None:
         """Spare later readers the digests of chunks, if all are where their table says."""

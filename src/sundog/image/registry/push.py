@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sundog.image.transfer.documents import LeavingImage
     from sundog.image.transfer.first_files import FirstFiles
     from sundog.image.transfer.packing import Packing
-    from sundog.image.transfer.report import WatchingReport
+    from sundog.image.transfer.report import Report, WatchingReport
 
 _SENDERS = 4
 
@@ -53,6 +53,28 @@ def destination(session: Session, text: str) -> Remote:
             f"can't push to a digest: {text}", "the digest follows from the image; give a tag"
         )
     return session.registries.remotes(text)[0]
+
+
+def put_first(
+    store: Store,
+    session: Session,
+    images: Sequence[Image],
+    source: str,
+    name: str,
+    *,
+    report: Report,
+) -> FirstFiles:
+    """Return which files ``source`` puts first: see ``first_files``.
+
+    Their layers leave in another tar, so they are completed and checked.
+    """
+    from sundog.image.registry.completion import complete_layers  # few pushes need it
+    from sundog.image.transfer.first_files import first_files
+
+    first = first_files(store, source, name, images, report)
+    changed = [layer for layer, paths in first.items() if paths]
+    complete_layers(store, session, changed, report)
+    return first
 
 
 def push_images(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from sundog.base.kernel.files import sync_path
 from sundog.base.kernel.libc import printable
+from sundog.base.record.lazy_layer import REFUSALS
 from sundog.base.record.names import PLATFORMS
 from sundog.base.record.start_record import STARTS
 from sundog.errors import StoreError
@@ -67,6 +68,7 @@ _CONTENT = (
         b"sif",
         b"imported",
         b"gzip-indexes",
+        REFUSALS,
         STARTS,
         b"verified",
     ),

@@ -25,6 +25,7 @@
     imported/       results of builds that came in a file: see ``builder.shared.archive``
     sif/            see ``registry.sif_files``
     gzip-indexes/   see ``gzip_indexes``
+    refused/        see ``record.lazy_layer``
     starts/         see ``record.start_record``
     verified/       see ``container.verified_layers``
     moved-from-*    see ``moving``

@@ -72,6 +72,9 @@ def first_files(
             f"--first: {what} of {name} as it is in storage",
             f"list paths in a file, or record a start: ch-image pull --lazy {name}",
         )
+    for image in images:
+        if not any(found.get(layer) for layer in image.layers):
+            report.warning(f"--first: {what} of {name} for {image.platform}")
     for layer in (layer for layer, paths in found.items() if paths):
         absent = store.layers.absent(layer)
         if absent is not None and absent.layout:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, link_tree
-from sundog.base.record.lazy_layer import LAYER_HERE, is_incomplete, is_refused
+from sundog.base.record.lazy_layer import LAYER_HERE, REFUSALS, is_incomplete
 from sundog.errors import ArchiveError, RegistryError
 from sundog.image.layer.blob_layer import write_blob_layer
 from sundog.image.layer.blob_tables import read_table, table_digest
@@ -30,6 +30,7 @@ from sundog.image.transfer.present import (
     blob_keys,
     key_under,
     present_layers,
+    refusal,
     tree_ids,
 )
 
@@ -164,11 +165,10 @@ class LazyLayers:
         draft = store.scratch.new()
         try:
             table = self._table(blob, index, draft)
+            self._check_refusals(refusal(blob, table.digest, layer.diff_id))
             made = write_blob_layer(draft, table, store.layers.paths(below))
             key = _with_origin(blob_key(blob, table.digest), self.origin)
             identity = blob_layer_id(trees[made.needs_below], key)
-            if is_refused(store.layers.directory(identity)):
-                raise ArchiveError("its table of contents is not true")
             link_tree(draft, identity.encode())
             files = {LAYER_FILE: b"", LAYER_HERE: b"", **self.origin.notes(layer)}
             for name, data in files.items():
@@ -181,6 +181,14 @@ class LazyLayers:
         # Nobody has checked yet which tar it is: the diff_id is not noted.
         info = LayerInfo(root_opaque=made.root_opaque, size=made.size, unrecorded=is_marked(blob))
         return store.layers.add(draft, identity, info)
+
+    def _check_refusals(self, name: str) -> None:
+        """Raise ArchiveError for a table that has lied; make the directory of such."""
+        refusals = self.store.at(REFUSALS)
+        with suppress(FileExistsError):
+            os.mkdir(refusals, 0o700)
+        if os.path.lexists(refusals + b"/" + name.encode()):
+            raise ArchiveError("its table of contents is not true")
 
     def _table(self, blob: Descriptor, index: bytes, draft: bytes) -> BlobTable | GzipTable:
         """Return the table of ``blob``; ``draft`` gets the ``index`` of one that is a gzip.

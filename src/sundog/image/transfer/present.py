@@ -91,6 +91,11 @@ def blob_key(blob: Descriptor, table: str) -> str:
     return f"{blob.digest} {table}"
 
 
+def refusal(blob: Descriptor, table: str, diff_id: str) -> LayerId:
+    """Return what names a layer in ``refused/``: its ID over no layers, wherever its blob is."""
+    return blob_layer_id(layer_id("diff", diff_id), blob_key(blob, table))
+
+
 def present_layers(
     store: Store,
     diff_ids: Sequence[str],
