@@ -40,6 +40,7 @@ WORDS = {
     "locks": "locks of commands",
     "platforms": "notes of images for other platforms",
     "probe": "which driver works here",
+    "refused": "blobs whose tables are not true",
     "run": "what is known of running containers",
     "running": "notes of other nodes about layers in use",
     "shown": "empty: layers that are files, mounted",
