@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,7 +27,7 @@ from tests.image.layer.test_blob_tables import DATA, FRAME, RIGHT, Pieces
 from tests.image.layer.test_gzip_index import MAKERS, TAR, indexed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
 try:
@@ -63,17 +63,22 @@ Opened = tuple[LazyBlob, Sending]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[[bytes], Opened]:
-    """Return what opens a layer of which nothing is here, by the bytes of its blob."""
+def opened(tmp_path: Path) -> Generator[Callable[[bytes], Opened]]:
+    """Give what opens a layer of which nothing is here, by the bytes of its blob."""
+    kept: list[int] = []
 
     def opened(data: bytes) -> Opened:
         (tmp_path / "file").write_bytes(data)
         (tmp_path / "here").touch()
         fetcher = Sending()
         directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-        return LazyBlob(directory, fetcher), fetcher
+        blob: Any = LazyBlob(directory, fetcher)
+        kept.extend((directory, blob._file, blob._here._fd))
+        return blob, fetcher
 
-    return opened
+    yield opened
+    for fd in kept:
+        os.close(fd)
 
 
 def table_of(*files: Sequence[Chunk]) -> bytes:

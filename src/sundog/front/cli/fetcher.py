@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from functools import cache
 
-from sundog.base.kernel.files import STDERR_FILENO, Closing, leave_descriptors
+from sundog.base.kernel.files import STDERR_FILENO, Closing, leave_descriptors, write_all
 from sundog.base.kernel.process import PR_SET_NAME, prctl, set_dumpable
 from sundog.base.record.layer_path import LAYER_FILE
 from sundog.base.record.lazy_layer import (
@@ -66,13 +66,13 @@ class _Server:
             self._send(BLOCKS_ARRIVED, layer, blocks)
             return
         for at, block in enumerate(blocks):
-            # RLIMIT_FSIZE, which is perhaps why the disk has no room, is for such files, too.
-            data = kept[at * LAZY_BLOCK :][:LAZY_BLOCK]
             with Closing(os.memfd_create("block", os.MFD_CLOEXEC)) as memory:
-                if os.write(memory, data) == len(data):
-                    self._send(BLOCK_KEPT, layer, range(block, block + 1), memory)
-                else:
+                try:
+                    write_all(memory, kept[at * LAZY_BLOCK :][:LAZY_BLOCK])
+                except OSError:  # RLIMIT_FSIZE, perhaps why the disk has no room, is for it, too
                     self.lost(layer, block)
+                else:
+                    self._send(BLOCK_KEPT, layer, range(block, block + 1), memory)
 
     def lost(self, layer: int, block: int) -> None:
         """See ``Listener``."""
