@@ -119,6 +119,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "devMajor of an entry",
     ),
     "a wrong time": (of_entries(reg(modtime="now")), "a time of its table"),
+    "a long time": (of_entries(reg(modtime=f"2020-01-01T00:00:00.{'5' * 50}Z")), "a time of"),
     "a time without a zone": (of_entries(reg(modtime="2020-01-01T00:00:00")), "a time of"),
     "a wrong attribute": (of_entries(reg(xattrs={"user.a": "?"})), "not in base64"),
     "many attributes": (
@@ -249,6 +250,16 @@ def test_a_text_is_decoded_in_parts(monkeypatch: pytest.MonkeyPatch, at: int) ->
     assert [file.member.name.decode() for file in toc.parse_toc(text)] == names
     with pytest.raises(ArchiveError, match="not UTF-8"):
         toc.parse_toc(text[:-4] + b"\xf0\x9f" + text[-4:])
+
+
+@pytest.mark.parametrize("between", [",", " ,", ", ", "\n,\n"])
+@pytest.mark.parametrize("name", ["f", "},", "},{", "]},"])
+def test_entries_however_they_are_parted(between: str, name: str) -> None:
+    """Several are parsed at once, where it is clear how many."""
+    names = [f"{name}{number}" for number in range(4000)]
+    entries = between.join(json.dumps({"type": "reg", "name": each}) for each in names)
+    files = toc.parse_toc(f'{{"version": 1, "entries": [{entries}], "more": [1, 2]}}'.encode())
+    assert [file.member.name.decode() for file in files] == names
 
 
 def test_other_members_of_the_object() -> None:

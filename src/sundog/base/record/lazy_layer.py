@@ -108,7 +108,10 @@ class HereMap:
 
     def note(self, blocks: range, *, here: bool) -> None:
         """Note that adjacent blocks are here, or no more.  Raises OSError."""
-        os.pwrite(self._fd, len(blocks) * (_HERE if here else _ABSENT), blocks.start)
+        at, left = blocks.start, len(blocks) * (_HERE if here else _ABSENT)
+        while left:
+            written = os.pwrite(self._fd, left, at)
+            at, left = at + written, left[written:]
         if not here:
             os.pwrite(self._fd, os.urandom(_MARK_SIZE), self.count)
 

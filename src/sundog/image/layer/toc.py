@@ -40,7 +40,7 @@ _ID_LIMIT = 1 << 32
 _DEVICE_LIMIT = 1 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHA256 = "sha256:"
-_TIMES = 1 << 10
+_TIMES, _TIME_LIMIT = 1 << 10, 64  # texts that are remembered, and their length
 _LOST = "\ufffd"  # Go's JSON writes it for each byte that is not UTF-8
 
 Entry = dict[str, object]
@@ -173,6 +173,8 @@ def _time(text: str) -> int:
     """Return the nanoseconds of a time as in RFC 3339; no text is 0."""
     if not text:
         return 0
+    if len(text) > _TIME_LIMIT:
+        raise ArchiveError(f"a time of its table of contents is wrong: {text[:40]}")
     head, dot, rest = text.partition(".")
     digits = len(rest) - len(rest.lstrip("0123456789"))
     fraction = rest[:digits] if dot else ""
@@ -269,7 +271,7 @@ class _Scanner:
         if self._begin + self._at < self._alone:
             return []
         end = self._part.rfind("},", self._at, self._at + _TOGETHER) + 1
-        self._alone = self._begin + end
+        self._alone = self._begin + (end or self._at + _TOGETHER)
         try:
             found: list[object] = json.loads(f"[{self._part[self._at : end]}]") if end else []
         except (ValueError, RecursionError):  # it ends in a text, say: its values come alone

@@ -202,7 +202,7 @@ class Filling:
         """Claim and return the next blocks that readers want, if they are adjacent."""
         while self._urgent:
             number, first = self._urgent.popleft()
-            if (number, first) in self._wanted:
+            if (number, first) in self._wanted and (number, first) not in self._claimed:
                 run = self._claimed_preferred(number, first)
                 if run is not None:
                     return number, run
@@ -348,8 +348,8 @@ class Filling:
         """Fetch those of ``blocks`` that are not here.  Raises RegistryError and OSError."""
         layer = self._layers[number]
         missing = layer.here.missing(blocks.start, blocks.stop)
-        for block in set(blocks).difference(missing):
-            self._arrive(number, range(block, block + 1), None)
+        for run in runs(sorted(set(blocks).difference(missing))):
+            self._arrive(number, run, None)
         for run in runs(missing):
             attempt = layer.attempt(run.start)
             try:

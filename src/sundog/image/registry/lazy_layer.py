@@ -71,6 +71,10 @@ class LazyLayer:
         self.host = remote.endpoints[-1].host
         self._directory = directory
         self._file = os.open(directory + LAYER_FILE, os.O_RDWR | os.O_CLOEXEC)
+        # A client of NFS writes whole pages, with what it had read of other nodes' blocks.  Of a
+        # file with a lock, it writes what it is given.
+        with suppress(OSError):
+            _set_lock(self._file, fcntl.F_RDLCK, 0, 1)
         self._map = os.open(directory + LAYER_HERE, os.O_RDWR | os.O_CLOEXEC)
         self.here = HereMap(self._map, self.source.descriptor.size)
 
@@ -116,7 +120,7 @@ class LazyLayer:
     def lock(self, first: int, count: int) -> bool:
         """Lock blocks; tell whether no other process has locked one of them."""
         try:
-            self._set_lock(fcntl.F_WRLCK, first, count)
+            _set_lock(self._map, fcntl.F_WRLCK, first, count)
         except OSError as error:
             return error.errno not in _BUSY
         return True
@@ -124,11 +128,7 @@ class LazyLayer:
     def unlock(self, first: int, count: int) -> None:
         """Give up the locks of these blocks."""
         with suppress(OSError):
-            self._set_lock(fcntl.F_UNLCK, first, count)
-
-    def _set_lock(self, kind: int, first: int, count: int) -> None:
-        request = _FLOCK.pack(kind, os.SEEK_SET, first, count, 0)
-        fcntl.fcntl(self._map, fcntl.F_OFD_SETLK, request)
+            _set_lock(self._map, fcntl.F_UNLCK, first, count)
 
     def complete(self, wait: Wait) -> None:
         """Check all of the layer, as it comes; note that it was checked, if nobody else has.
@@ -206,7 +206,7 @@ class LazyLayer:
         name = refusal(blob, table, self.source.diff_id).encode()
         # A layer that was deleted meanwhile is not below the storage directory.
         with (
-            suppress(FileExistsError, FileNotFoundError),
+            suppress(OSError),
             open(b"/".join((self._directory, b"../..", REFUSALS, name)), "xb") as file,
         ):
             file.write(why)
@@ -229,6 +229,11 @@ class LazyLayer:
             file.flush()
             os.fsync(file.fileno())
         os.rename(draft, self._directory + name)
+
+
+def _set_lock(fd: int, kind: int, first: int, count: int) -> None:
+    request = _FLOCK.pack(kind, os.SEEK_SET, first, count, 0)
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
 
 
 def runs(blocks: Sequence[int]) -> Iterator[range]:

@@ -68,7 +68,7 @@ class LazyPull:
         try:
             return LazyLayers(self.store, self, self.report, self._tell).bring(layers)
         finally:
-            del environ[LAZY_VARIABLE]
+            environ.pop(LAZY_VARIABLE, None)
             if before is not None:
                 environ[LAZY_VARIABLE] = before
 

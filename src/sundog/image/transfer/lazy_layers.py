@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sundog.base.record.layer_path import LAYER_FILE, LAYER_SPANS, link_tree
-from sundog.base.record.lazy_layer import LAYER_HERE, REFUSALS, is_incomplete
+from sundog.base.record.lazy_layer import LAYER_HERE, REFUSALS, is_incomplete, is_refused
 from sundog.errors import ArchiveError, RegistryError
 from sundog.image.layer.blob_layer import write_blob_layer
 from sundog.image.layer.blob_tables import read_table, table_digest
@@ -169,6 +169,8 @@ class LazyLayers:
             made = write_blob_layer(draft, table, store.layers.paths(below))
             key = _with_origin(blob_key(blob, table.digest), self.origin)
             identity = blob_layer_id(trees[made.needs_below], key)
+            if is_refused(store.layers.directory(identity)):
+                raise ArchiveError("its table of contents is not true")
             link_tree(draft, identity.encode())
             files = {LAYER_FILE: b"", LAYER_HERE: b"", **self.origin.notes(layer)}
             for name, data in files.items():

@@ -15,7 +15,7 @@ and gets
 
     BLOCKS_ARRIVED  the blocks are in the layer file
     BLOCK_KEPT      the block can't be written, for the disk is full; with a descriptor of its bytes
-    BLOCK_LOST      the block can't be had; the process has told the user why
+    BLOCK_LOST      the block can't be had; the process has told the user why, or the disk is full
 
 for each block that it wants.  The process ends with the channel, or with status 0 when nothing is
 left to fetch.

@@ -42,6 +42,7 @@ def start_orphan_fetcher() -> int:
         # The command must not have a child that it does not know: see ``starting``.
         try:
             os.setsid()
+            os.chdir(b"/")  # as a server does
             spawn_sibling(_FETCHER_MODULE, (), environ, [(theirs, FETCH_CHANNEL)])
         finally:
             os._exit(0)

@@ -88,7 +88,7 @@ class LayerFetcher:
         """Let the rest of the layer in ``directory`` come; return the layer's number.
 
         ``directory`` is a descriptor, which stays open.  The blocks ``first`` come before others.
-        The process starts at once: it takes a while.
+        The process starts at once, which takes a while, unless it is seldom of use.
         """
         with self._lock:
             self._layers.append(directory)
@@ -192,8 +192,8 @@ class LayerFetcher:
             self._send(TELL_UNTIL, 0, 0, 0)
         for number in range(len(self._layers)):
             self._send_layer(number)
-        for layer, block in sorted(self._wanted):
-            self._send(WANT_BLOCKS, layer, block, 1)
+        for layer in {of for of, _ in self._wanted}:
+            self._ask(layer, sorted(block for of, block in self._wanted if of == layer))
         start_new_thread(self._listen, (channel, child))
 
     def _listen(self, channel: Channel, child: int) -> None:

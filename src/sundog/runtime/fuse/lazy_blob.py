@@ -46,7 +46,7 @@ class LazyBlob:
         self._file = _opened(directory, LAYER_FILE)
         self._size = os.fstat(self._file).st_size
         self._here = HereMap(_opened(directory, LAYER_HERE), self._size)
-        self._known: set[int] = set()  # blocks that are here
+        self._known = bytearray(self._here.count)  # 1 for each block that is here
         self._distrusted: set[int] = set()  # blocks to wait for, whatever the map says
         self._discards: dict[int, int] = {}
         self._lock = allocate_lock()  # one thread discards
@@ -65,12 +65,14 @@ class LazyBlob:
             kept = self.fetcher.wait(self._layer, missing)
         self._distrusted.difference_update(missing)
         data = _read_whole(self._file, offset, size)
+        if not kept:
+            return data
+        patched = bytearray(data)
         for block, content in kept.items():
             start = block * LAZY_BLOCK - offset
-            skipped = max(0, -start)
-            part = content[skipped : skipped + size - max(0, start)]
-            data = data[: max(0, start)] + part + data[max(0, start) + len(part) :]
-        return data
+            part = content[max(0, -start) : size - start]
+            patched[max(0, start) : max(0, start) + len(part)] = part
+        return bytes(patched)
 
     def lacks(self, offset: int, size: int) -> bool:
         """See ``Blob``."""
@@ -102,8 +104,8 @@ class LazyBlob:
                 return True  # another reader has found it out
             blocks = [*_blocks(offset, len(wrong))]
             self._distrusted.update(blocks)
-            self._known.difference_update(blocks)
             for block in blocks:
+                self._known[block] = 0
                 self._discards[block] = self._discards.get(block, 0) + 1
             self.fetcher.discard(self._layer, blocks)
             return max(self._discards[block] for block in blocks) < _DISCARDS_LIMIT
@@ -112,11 +114,12 @@ class LazyBlob:
         """Return the blocks with these bytes that are not here.  Raises OSError."""
         if not 0 <= offset <= offset + size <= self._size:
             raise OSError(errno.EIO, "no such bytes in the layer file")
-        blocks = [block for block in _blocks(offset, size) if block not in self._known]
+        blocks = [block for block in _blocks(offset, size) if not self._known[block]]
         if not blocks:
             return []
         missing = {*self._here.missing(blocks[0], blocks[-1] + 1), *self._distrusted}
-        self._known.update(block for block in blocks if block not in missing)
+        for block in blocks:
+            self._known[block] = block not in missing
         return [block for block in blocks if block in missing]
 
 

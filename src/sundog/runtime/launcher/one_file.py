@@ -40,6 +40,7 @@ def sources_of(
     layers = [] if image else _layers_in_files(line, storage)
     if fetcher >= 0 and not layers:  # the image came whole
         os.close(fetcher)
+        fetcher = -1
     is_plain = not image and not sources and not layers and shared is None
     if is_plain and line.image.record is None:
         return HostSources()
