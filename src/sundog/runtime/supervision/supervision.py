@@ -198,9 +198,11 @@ class Supervision:
             strict=self.strict, fake_sync=fake_sync, has_ports=has_ports, fast_path=has_page
         )
         passed_on = (listener, page) if has_page else (listener,)
-        send_descriptors(self.theirs, (*passed_on, *namespaces))
-        for fd in (*passed_on, self.theirs):
-            os.close(fd)
+        try:
+            send_descriptors(self.theirs, (*passed_on, *namespaces))
+        finally:  # with a listener of its own, and no supervisor, this process would wait for ever
+            for fd in (*passed_on, self.theirs):
+                os.close(fd)
 
     def supervise(
         self,
@@ -312,5 +314,7 @@ def install_in_group(member: Membership, who: Identity | None) -> None:
     """
     command = pack_start(os.getpid(), who)
     listener = _filtered(strict=member.strict, fast_path=member.has_page)
-    member.pass_on(listener, command)
-    os.close(listener)
+    try:
+        member.pass_on(listener, command)
+    finally:  # as in ``install``
+        os.close(listener)
