@@ -47,11 +47,13 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 # The first process of the namespaces is containerd: all ends with it.
 _BOTH = '"$0" "$1/snapshotter" "$1/snapshotter.socket" & exec containerd --config "$1/config.toml"'
 _NAMESPACES = ("--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
+# A snapshot has the name of the directory where it is mounted, and outlives the mount.
 _SHOW = """\
+seen=$(mktemp -d "$1/seen.XXXXXX")
 ctr-remote --address "$1/socket" images rpull --plain-http "$0" >&2
-ctr-remote --address "$1/socket" images mount --snapshotter=stargz "$0" "$1/seen" >&2
-tar --sort=name --numeric-owner --xattrs --xattrs-include='*' -C "$1/seen" -c .
-umount "$1/seen"
+ctr-remote --address "$1/socket" images mount --snapshotter=stargz "$0" "$seen" >&2
+tar --sort=name --numeric-owner --xattrs --xattrs-include='*' -C "$seen" -c .
+umount "$seen"
 """
 
 
@@ -68,7 +70,6 @@ class Daemons:
 
     def show(self, name: str) -> dict[str, Any]:
         """Return the tree of an image of a registry, as root in a mount of it: an archive."""
-        (self.directory / "seen").mkdir(exist_ok=True)
         process = (self.directory / "process").read_text()
         # The snapshotter mounts layers there, and nowhere else.
         enter = ["nsenter", "--target", process, "--mount", "--pid", "--"]
