@@ -56,7 +56,7 @@ _URGENT_THREADS = 3
 _FILLING_THREADS = 4
 _RANGE = 512  # blocks that are asked for at once: 8 MiB
 _PART = 8  # blocks that are written at once: a reader waits for the last one
-_LONG_READ = 256  # blocks that a reader asks for at once: more than a file that comes as a whole
+_LONG_READ = 1536  # blocks that readers ask for, 24 MiB: few programs need so much to start
 _PATIENCE_SECONDS = 5.0  # after which the user learns what readers wait for
 _LOOK_SECONDS = 0.5  # between two looks at what other processes do, or whether readers pause
 _BUSY_SECONDS = 0.05  # between two looks at a block that another process fetches
@@ -89,6 +89,7 @@ class Filling:
         self._ended: set[int] = set()  # layers that can't be complete
         self._checking = Checking(Hearer(listener.tell, listener.ended, self.prefer))
         self._fills = fills
+        self._asked = 0  # blocks that readers wanted and that were not here
         self._read_at = time.monotonic()
         self._start_until = self._read_at + start
         self._attempts = attempts
@@ -137,6 +138,9 @@ class Filling:
             self._read_at = time.monotonic()
             layer = self._layers.get(number)
             missing = set(layer.here.missing(blocks.start, blocks.stop)) if layer else set()
+            self._asked += len(missing)
+            if self._asked >= _LONG_READ:
+                self._start_until = 0.0
             if missing:
                 self._checking.hold()
             for block in blocks:
@@ -210,8 +214,6 @@ class Filling:
             while (number, end) in self._wanted and (number, end) not in self._claimed:
                 self._claimed.add((number, end))
                 end += 1
-            if end - first >= _LONG_READ:
-                self._start_until = 0.0
             if end > first:
                 return number, range(first, end)
         return None
