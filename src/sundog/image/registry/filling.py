@@ -5,7 +5,8 @@ pause while a reader waits for other bytes.  Before that, they fetch the parts t
 has read.  Others check what has come.
 
 A program that starts reads little, and waits for each read, and that waits for all that was asked
-for before.  So the long parts begin when it pauses, or reads at length, or has run for some time.
+for before.  So the long parts begin when it pauses, or reads one thing after the other, or has run
+for some time.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ _URGENT_THREADS = 3
 _FILLING_THREADS = 4
 _RANGE = 512  # blocks that are asked for at once: 8 MiB
 _PART = 8  # blocks that are written at once: a reader waits for the last one
-_LONG_READ = 1536  # blocks that readers ask for, 24 MiB: few programs need so much to start
+_ROW = 5  # requests that each go on where the last one ended: who starts reads here and there
+_STEP = 64  # blocks, 1 MiB, that such a request may leave out
 _PATIENCE_SECONDS = 5.0  # after which the user learns what readers wait for
 _LOOK_SECONDS = 0.5  # between two looks at what other processes do, or whether readers pause
 _BUSY_SECONDS = 0.05  # between two looks at a block that another process fetches
@@ -89,7 +91,8 @@ class Filling:
         self._ended: set[int] = set()  # layers that can't be complete
         self._checking = Checking(Hearer(listener.tell, listener.ended, self.prefer))
         self._fills = fills
-        self._asked = 0  # blocks that readers wanted and that were not here
+        self._row = 0  # requests of readers, each next to the last one
+        self._row_end: _Block = (-1, 0)
         self._read_at = time.monotonic()
         self._start_until = self._read_at + start
         self._attempts = attempts
@@ -138,10 +141,8 @@ class Filling:
             self._read_at = time.monotonic()
             layer = self._layers.get(number)
             missing = set(layer.here.missing(blocks.start, blocks.stop)) if layer else set()
-            self._asked += len(missing)
-            if self._asked >= _LONG_READ:
-                self._start_until = 0.0
             if missing:
+                self._look_at_row(number, blocks)
                 self._checking.hold()
             for block in blocks:
                 if block not in missing:
@@ -151,6 +152,15 @@ class Filling:
                 if number not in self._whole:
                     self._urgent.append((number, block))
             self._condition.notify_all()
+
+    def _look_at_row(self, number: int, blocks: range) -> None:
+        """Let the long parts begin if a reader reads one thing after the other."""
+        layer, end = self._row_end
+        is_next = layer == number and -1 <= blocks.start - end <= _STEP
+        self._row = self._row + 1 if is_next else 0
+        self._row_end = (number, blocks.stop)
+        if self._row >= _ROW:
+            self._start_until = 0.0
 
     def prefer(self, number: int, blocks: range) -> None:
         """Fetch blocks before those that no reader wants."""
