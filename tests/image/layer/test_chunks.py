@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from sundog.errors import ArchiveError
-from sundog.image.layer.chunks import Chunks, ChunksAhead
+from sundog.image.layer.chunks import _CHUNK, Chunks, ChunksAhead
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -22,17 +23,20 @@ MANY = 20  # more than the thread reads ahead
 
 
 class Stream(io.RawIOBase):
-    """A stream that gives one of ``chunks`` a read, raises exceptions, and notes its reads."""
+    """A stream that gives one of ``chunks`` a read, or a part of it; exceptions are raised."""
 
     def __init__(self, *chunks: bytes | Exception) -> None:
         self.chunks = list(chunks)
         self.reads = 0
 
-    def read(self, _size: int = -1, /) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         self.reads += 1
         chunk = self.chunks.pop(0) if self.chunks else b""
         if isinstance(chunk, Exception):
             raise chunk
+        if 0 <= size < len(chunk):
+            self.chunks.insert(0, chunk[size:])
+            chunk = chunk[:size]
         return chunk
 
 
@@ -42,7 +46,7 @@ def binary(stream: io.RawIOBase) -> BinaryIO:
 
 @pytest.mark.parametrize("count", [0, 1, MANY])
 def test_the_same_bytes_and_digest(count: int) -> None:
-    pieces = [b"%d" % number * 1000 for number in range(count)]
+    pieces = [bytes([number]) * _CHUNK for number in range(count)]
     plain = Chunks(binary(Stream(*pieces)))
     with ChunksAhead(binary(Stream(*pieces))) as ahead:
         for piece in pieces:
@@ -54,18 +58,28 @@ def test_the_same_bytes_and_digest(count: int) -> None:
     assert plain.digest == ahead.digest == f"sha256:{whole}"
 
 
-def test_an_error_comes_after_what_was_before_it_and_again() -> None:
-    with ChunksAhead(binary(Stream(b"a", ArchiveError("damaged")))) as ahead:
-        assert ahead.take() == b"a"
+def test_what_comes_in_small_pieces_is_taken_together() -> None:
+    pieces = [b"%d" % number * 1000 for number in range(1000)]
+    with ChunksAhead(binary(Stream(*pieces))) as ahead:
+        taken = list(iter(ahead.take, b""))
+    assert b"".join(taken) == b"".join(pieces)
+    assert [len(each) for each in taken[:-1]] == [_CHUNK] * (len(taken) - 1)
+
+
+@pytest.mark.parametrize("chunks", [Chunks, ChunksAhead])
+def test_an_error_comes_after_what_was_before_it_and_again(chunks: type[Chunks]) -> None:
+    taking = chunks(binary(Stream(b"a", b"b", ArchiveError("damaged"))))
+    with taking if isinstance(taking, ChunksAhead) else nullcontext():
+        assert taking.take() == b"ab"
         for _ in range(2):
             with pytest.raises(ArchiveError, match="damaged"):
-                ahead.take()
+                taking.take()
 
 
 def test_it_is_only_a_few_chunks_ahead_and_leaves_no_thread() -> None:
-    stream, before = Stream(*[b"x"] * MANY), threading.active_count()
+    stream, before = Stream(*[bytes(_CHUNK)] * MANY), threading.active_count()
     with ChunksAhead(binary(stream)) as ahead:
-        assert ahead.take() == b"x"
+        assert ahead.take() == bytes(_CHUNK)
     assert stream.reads < MANY
     assert threading.active_count() == before
 

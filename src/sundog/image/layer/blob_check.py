@@ -29,7 +29,7 @@ from sundog.runtime.squashfs.inflate import inflate_span, unpacked_window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from mmap import mmap
     from typing import BinaryIO
 
@@ -65,16 +65,18 @@ def check_blob_layer(
     with open(blob, "rb", buffering=0) as file:
         coming = _Coming(file.fileno(), wait)
         table = read_table(layer, coming.part)
+        listed = list(table.members())
+        by_table = planned(listed, ())  # while the rest comes
         pieces = _Pieces(table)
         verified = VerifiedReader.of_blob(coming, layer)
         tar = open_decompressed(cast("BinaryIO", verified), began=pieces.begin)
         with ChunksAhead(tar) as chunks:  # two threads: the stream is half of the work
             reader = TarReader(chunks)
-            by_tar = planned(_members_of_tar(reader, table, pieces), ())
+            by_tar = planned(_members_of_tar(reader, listed, pieces), ())
         verified.drain()
     if reader.digest != diff_id:
         raise DigestMismatch(f"unpacked, it has digest {reader.digest}, and should have {diff_id}")
-    _compare(planned(table.members(), ()), by_tar)
+    _compare(by_table, by_tar)
     pieces.begin(layer.size, reader.size)
     return pieces.chunks_in_place()
 
@@ -201,18 +203,18 @@ def _check_spans(blob: BinaryIO, spans: SpanTable, size: int, index: bytes | mma
 
 
 def _members_of_tar(
-    reader: TarReader, table: BlobTable, pieces: _Pieces
+    reader: TarReader, listed: Iterable[tuple[Member, Sequence[Chunk]]], pieces: _Pieces
 ) -> Iterator[tuple[Member, Sequence[Chunk]]]:
-    """Yield the members of the tar, each with the digests of the chunks that the table has."""
+    """Yield the members of the tar, each with the digests of the chunks that are ``listed``."""
     known: dict[bytes, deque[Sequence[Chunk]]] = {}
-    for member, said in table.members():
-        if said:
-            known.setdefault(normalised(member.name), deque()).append(said)
+    for member, chunks in listed:
+        if chunks:
+            known.setdefault(normalised(member.name), deque()).append(chunks)
     for member in reader:
-        chunks: Sequence[Chunk] = ()
+        chunks = ()
         if member.kind == "f" and member.size and not reader.holes:
-            listed = known.get(normalised(member.name))
-            chunks = _digests(reader, member.size, listed.popleft() if listed else (), pieces)
+            said = known.get(normalised(member.name))
+            chunks = _digests(reader, member.size, said.popleft() if said else (), pieces)
         yield member, chunks
 
 

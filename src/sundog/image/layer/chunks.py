@@ -1,6 +1,6 @@
 """The chunks of a stream, hashed on the way; a thread can read them ahead.
 
-Decompressing and hashing a layer takes as long as making its files.  Both release the interpreter
+Decompressing a layer takes as long as hashing it and making its files.  All release the interpreter
 lock, as system calls do, so that two threads are enough to do them side by side.
 """
 
@@ -27,6 +27,7 @@ class Chunks:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._hash = hashlib.sha256()
+        self._error: Exception | None = None  # it comes after what was before it
 
     @property
     def digest(self) -> str:
@@ -35,9 +36,23 @@ class Chunks:
 
     def take(self) -> bytes:
         """Return the next chunk, b"" at the end.  Raises what reading the stream raises."""
-        chunk = self._stream.read(_CHUNK)
+        chunk = self._next()
         self._hash.update(chunk)
         return chunk
+
+    def _next(self) -> bytes:
+        if self._error is not None:
+            raise self._error
+        parts, left = [], _CHUNK
+        try:
+            while left and (part := self._stream.read(left)):  # of zstd:chunked: of one frame
+                parts.append(part)
+                left -= len(part)
+        except Exception as error:
+            if not parts:
+                raise
+            self._error = error
+        return b"".join(parts)
 
 
 class ChunksAhead(Chunks):
@@ -68,10 +83,9 @@ class ChunksAhead(Chunks):
         if self._thread is not None:
             self._thread.join()
 
-    def take(self) -> bytes:
-        """Return the next chunk, b"" at the end.  Raises what reading the stream raises."""
+    def _next(self) -> bytes:
         if self._thread is None:
-            return super().take()
+            return super()._next()
         item = self._last
         if item is None:
             item = self._read.get()
@@ -90,7 +104,7 @@ class ChunksAhead(Chunks):
             if self._is_left:
                 return
             try:
-                item = super().take()
+                item = super()._next()
             except Exception as error:
                 item = error
             self._read.put(item)

@@ -30,17 +30,10 @@ if TYPE_CHECKING:
             """
 
 
-class FileBlob:
-    """A blob that is complete, in the open file ``fd``."""
+class WholeBlob:
+    """A blob that is all in one place."""
 
-    __slots__ = ("_fd",)
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def read(self, offset: int, size: int) -> bytes:
-        """See ``Blob``."""
-        return read_at(self._fd, size, offset)
+    __slots__ = ()
 
     def lacks(self, _offset: int, _size: int) -> bool:
         """See ``Blob``: all is here."""
@@ -52,6 +45,19 @@ class FileBlob:
 
     def expect(self, _offset: int, _size: int) -> None:
         """Do nothing: all is here."""
+
+
+class FileBlob(WholeBlob):
+    """A blob in the open file ``fd``."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See ``Blob``."""
+        return read_at(self._fd, size, offset)
 
     def discard(self, _offset: int, _wrong: bytes) -> bool:
         """See ``Blob``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sundog.base.record.chunk_table import ZSTD_FRAMES, ChunkTable
 from sundog.errors import StoreError
-from sundog.runtime.fuse.blob import FileBlob
+from sundog.runtime.fuse.blob import FileBlob, WholeBlob
 from sundog.runtime.fuse.nearby import with_nearby
 from sundog.runtime.fuse.piece_cache import PIECES
 from sundog.runtime.squashfs.compressors import gzip_unpacker, zstd_unpacker
@@ -30,8 +30,8 @@ class BlobContents:
     def __init__(self, table: bytes | mmap, blob: Blob) -> None:
         """Load what unpacks it.  Raises StoreError, and ImportError."""
         self._chunks = ChunkTable(table)
-        self._is_here = isinstance(blob, FileBlob)
-        self._is_checked = self._chunks.is_checked and self._is_here
+        self._is_here = isinstance(blob, WholeBlob)
+        self._is_checked = self._chunks.is_checked and isinstance(blob, FileBlob)
         if not self._is_checked:  # it takes 3 ms to load
             from hashlib import sha256  # noqa: PLC0415
 

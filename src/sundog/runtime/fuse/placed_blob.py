@@ -13,12 +13,13 @@ from sundog.base.kernel.libc import printable
 from sundog.base.kernel.mounts import RESOLVE_BENEATH
 from sundog.base.record.layer_path import LAYER_FILE
 from sundog.base.record.lazy_layer import read_place
+from sundog.runtime.fuse.blob import WholeBlob
 from sundog.runtime.fuse.waiting import read_at
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class PlacedBlob:
+class PlacedBlob(WholeBlob):
     """The blob of a layer in an OCI layout."""
 
     __slots__ = ("_fd", "_has_told", "_shown", "_size")
@@ -56,17 +57,6 @@ class PlacedBlob:
         except OSError as error:
             raise self._error(os.strerror(error.errno or errno.EIO).lower()) from None
         return data
-
-    def lacks(self, _offset: int, _size: int) -> bool:
-        """See ``Blob``: all is there."""
-        return False
-
-    def has_some(self, _offset: int, _size: int) -> bool:
-        """See ``Blob``."""
-        return True
-
-    def expect(self, _offset: int, _size: int) -> None:
-        """Do nothing: all is there."""
 
     def discard(self, offset: int, wrong: bytes) -> bool:
         """See ``Blob``: no other place has it."""
