@@ -348,7 +348,13 @@ class NotInRegistryError(RegistryError):
 
 
 class RateLimitError(RegistryError):
-    """The registry refuses more requests for now."""
+    """The registry refuses more requests for ``pause`` seconds; 0: it does not say for how long."""
+
+    ATTRIBUTES = (*SundogError.ATTRIBUTES, "pause")
+
+    def __init__(self, message: str, hint: str = "", *, pause: int = 0) -> None:
+        super().__init__(message, hint)
+        self.pause = pause
 
 
 class ServerError(RegistryError):

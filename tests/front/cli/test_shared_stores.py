@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -20,7 +21,21 @@ import pytest
 
 from sundog.base.record.shared_image import unpack_shared
 from sundog.image.oci.platform import Platform
-from tests.conftest import Completed, RootHelper, Runner, command, copy_storage, run_program, runner
+from sundog.runtime.container.enter import enter_namespaces
+from sundog.runtime.container.variables import Environment
+from sundog.runtime.launcher import main
+from tests.conftest import (
+    Completed,
+    RootHelper,
+    Runner,
+    children_of,
+    command,
+    copy_storage,
+    run_program,
+    runner,
+    until,
+)
+from tests.image.registry.servers import InProcessRegistry
 
 DOCKERFILE = """\
 FROM bb
@@ -254,6 +269,31 @@ def test_own_images_and_paths_come_first(
     assert not run_ch_run("app", "--", "ls", "/", env=shared).stdout.count("made")
     run_ch_image("delete", "app")
     assert run_ch_run("app", "--", "ls", "/", env=shared).stdout.count("made")
+
+
+def test_the_first_store_that_has_a_name(
+    *, own: Path, published: Path, run_ch_image: Runner, run_ch_run: Runner, home: Path
+) -> None:
+    other = home / "other"
+    for words in (["--as=app", "bb"], ["--as=more", "bb"]):
+        runner("ch-image", own)("publish", *words, other)
+    run_ch_image("list")  # makes a storage, so that a start can be compiled
+    for first, second, is_built in ((published, other, True), (other, published, False)):
+        ways = [
+            ([f"--image-store={first}", f"--image-store={second}"], {}),
+            ([f"--image-store={first}"], {"CH_IMAGE_STORES": str(second)}),
+            ([], {"CH_IMAGE_STORES": f"{first}:{second}"}),
+            ([], configured(home, f"[storage]\nimage_stores = ['{first}', '{second}']")),
+        ]
+        for options, variables in ways:
+            for start in ("python", ""):
+                env = variables | {"SUNDOG_START": start}
+                shown = run_ch_run(*options, "app", "--", "ls", "/", env=env).stdout
+                assert ("made" in shown.split()) is is_built, (options, variables, start)
+                assert "made" not in run_ch_run(*options, "more", "--", "ls", "/", env=env).stdout
+            listed = run_ch_image(*options, "list", "--format=json", env=variables).stdout
+            found = {each["name"]: each["store"] for each in json.loads(listed)}
+            assert found == {"app": str(first), "more": str(other)}
 
 
 def test_a_name_that_is_nowhere(run_ch_run: Runner, published: Path) -> None:
@@ -493,6 +533,66 @@ def test_links_and_swapped_directories(run_ch_run: Runner, copied: Path, tmp_pat
         variables = {"CH_IMAGE_STORES": str(above / "shared")}
         done = run_ch_run("app", "--", "true", env=variables, check=False)
         assert (done.returncode == 0) is runs, (oct(mode), done.stderr)
+
+
+def test_a_store_that_is_swapped_in_between(
+    monkeypatch: pytest.MonkeyPatch, copied: Path, published: Path, tmp_path: Path
+) -> None:
+    """It was checked before the namespaces, in which nobody sees whose it is."""
+    link = tmp_path / "link"
+    link.symlink_to(copied)
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+
+        def swap(uid: int, gid: int) -> None:
+            link.unlink()
+            link.symlink_to(published)
+            enter_namespaces(uid, gid)
+
+        monkeypatch.setattr(main, "enter_namespaces", swap)
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        words = [b"--image-store", bytes(link), b"app", b"--", b"true"]
+        variables = [b"PATH=/bin", b"CH_IMAGE_STORAGE=%b/none" % bytes(tmp_path)]
+        status = 99
+        try:
+            status = main.run(words, Environment(variables))
+        finally:
+            os._exit(status)
+    os.close(write_end)
+    with open(read_end, "rb") as stream:
+        output = stream.read().decode()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 31
+    assert f"error: storage directory {link} was replaced by another at this moment\n" in output
+
+
+@pytest.mark.slow  # no Python is in it
+def test_a_store_that_is_swapped_in_a_compiled_start(
+    *, run_ch_image: Runner, copied: Path, published: Path, storage: Path, tmp_path: Path
+) -> None:
+    run_ch_image("list")
+    link, log = tmp_path / "link", tmp_path / "log"
+    link.symlink_to(copied)
+    words = [*command("ch-run"), "--image-store", str(link), "app", "--", "true"]
+    env = {**os.environ, "CH_IMAGE_STORAGE": str(storage), "TMPDIR": "/tmp"}
+    subprocess.run(words, env=env, check=True)  # it notes the accounts
+    # The processes of a start: the first look, the server, which checks the store, the container.
+    stop = ["strace", "-o", str(log), "-e", "inject=clone:signal=SIGSTOP:when=3"]
+    with subprocess.Popen(
+        [*stop, *words], env=env | {"SUNDOG_START": "compiled"}, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            until(lambda: log.exists() and b"stopped by SIGSTOP" in log.read_bytes())
+            link.unlink()
+            link.symlink_to(published)
+            (traced,) = children_of(process.pid)
+            os.kill(traced, signal.SIGCONT)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 31
+    assert told.endswith(b"]: error: declined: a shared store that was replaced\n")
 
 
 def test_another_user_reads_it_if_the_owner_is_trusted(
@@ -860,6 +960,20 @@ def test_it_leaves(
     assert run_ch_run("--image-store", again, "app").stdout == "hello from /mnt\n"
     other = sharing("save", "--arch=s390x", "app", "-o", tmp_path / "other.tar", check=False)
     assert "not in storage" in other.stderr
+    assert sharing("list").stdout == "app\n"
+
+
+def test_it_is_pushed(sharing: Callable[..., Completed]) -> None:
+    """Owners included; it gets no name here."""
+    with InProcessRegistry().serve() as registry:
+        sharing("push", "app", f"{registry.host}/r")
+    layers = json.loads(registry.manifests["r", "latest"][1])["layers"]
+    members: dict[str, tuple[int, int, int]] = {}
+    for layer in layers:
+        with tarfile.open(fileobj=io.BytesIO(registry.blobs["r", layer["digest"]])) as tar:
+            members |= {each.name.strip("./"): (each.uid, each.gid, each.mode) for each in tar}
+    assert members["made"] == (5, 6, 0o4755)
+    assert "bin/busybox" in members
     assert sharing("list").stdout == "app\n"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import resource
 import tracemalloc
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from sundog.base.record.chunk_table import (
     CHUNK_LIMIT,
+    GZIP_MEMBERS,
     ZSTD_FRAMES,
     Chunk,
     ChunkTableWriter,
@@ -27,7 +30,7 @@ from sundog.image.layer.blob_tables import CHUNKED_DIGEST, CHUNKED_PLACE, STARGZ
 from sundog.image.layer.planned_index import PlannedIndex
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
-from sundog.image.oci.media_types import OCI_LAYER_ZSTD
+from sundog.image.oci.media_types import OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from sundog.runtime.fuse.blob import FileBlob
 from sundog.runtime.fuse.blob_contents import BlobContents
 
@@ -200,6 +203,34 @@ def test_wrong_ends_of_estargz(end: bytes) -> None:
         read_table(layer, lambda offset, size: end[offset : offset + size])
 
 
+FOOTER = bytes.fromhex("1f8b08040000000000ff1a00") + b"SG\x16\0%016xSTARGZ" + b"\1\0\0\xff\xff"
+FOOTER += bytes(8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    before=st.binary(max_size=200) | st.binary(max_size=200).map(gzip.compress),
+    place=st.integers(0, 300) | st.integers(0, (1 << 64) - 1),
+    changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=3),
+)
+def test_random_ends_of_estargz(before: bytes, place: int, changes: list[tuple[int, int]]) -> None:
+    """What the end says leads nowhere: the table has not the digest that the manifest names."""
+    blob = bytearray(before + FOOTER % place)
+    for at, value in changes:
+        blob[-1 - at % len(blob)] = value
+    layer = Descriptor(OCI_LAYER_GZIP, Digest.of(b""), len(blob), {STARGZ_DIGEST: DIGEST})
+    reads = []
+
+    def read(offset: int, size: int) -> bytes:
+        assert 0 <= offset <= offset + size <= len(blob)
+        reads.append(size)
+        return bytes(blob[offset : offset + size])
+
+    with pytest.raises(ArchiveError):
+        read_table(layer, read)
+    assert len(reads) <= 2
+
+
 def test_many_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toc, "ENTRIES_LIMIT", 100)
     index(of_entries(*[reg()] * 100))
@@ -295,11 +326,21 @@ BOMB = zstd.compress(bytes(1 << 28))
 WINDOW = bytes.fromhex("28b52ffd00a8") + b"\1\0\0"  # 2 GiB
 
 
+MEMBER = gzip.compress(DATA)
+GZIP_BOMB = gzip.compress(bytes(1 << 28), 1)
+WRONG = {
+    ZSTD_FRAMES: [b"", b"x", FRAME[:-3], BOMB, WINDOW, zstd.compress(b"c0ntents")],
+    GZIP_MEMBERS: [b"", b"x", MEMBER[:10], GZIP_BOMB, gzip.compress(b"c0ntents")],
+}
+
+
 @pytest.mark.parametrize(
-    "piece", [b"", b"x", FRAME[:-3], BOMB, WINDOW, zstd.compress(b"c0ntents")], ids=range(6)
+    ("kind", "piece"),
+    [(kind, piece) for kind, pieces in WRONG.items() for piece in pieces],
+    ids=count(),
 )
-def test_wrong_pieces(piece: bytes) -> None:
-    table = ChunkTableWriter(ZSTD_FRAMES)
+def test_wrong_pieces(kind: int, piece: bytes) -> None:
+    table = ChunkTableWriter(kind)
     digest = bytes.fromhex(DIGEST[7:])
     table.add([Chunk(0, max(len(piece), 1), 0, len(DATA), digest=digest)])
     blob = Pieces(piece)

@@ -8,9 +8,12 @@ import os
 import random
 import zlib
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sundog.base.record.span_table import SPAN, SPAN_LIMIT, SPANS_HEAD, SPANS_MAGIC, SpanTable
 from sundog.errors import ArchiveError, ContentMismatch, StoreError
@@ -157,21 +160,33 @@ def test_wrong_bytes() -> None:
         assert pieces.discarded
 
 
-def test_damaged_indexes() -> None:
+@cache
+def fastest() -> tuple[bytes, bytes, bytes]:
+    """Return a blob, and the two parts of its index."""
     blob = MAKERS["fastest"]()
     head, windows = indexed(blob)
-    chosen = random.Random(5)
-    for _ in range(15):
-        damaged = bytearray(head)
-        for _ in range(3):
-            damaged[chosen.randrange(16, SPANS_HEAD.size + 64 * 4)] = chosen.randrange(256)
-        with suppress(StoreError):
-            contents = SpanContents(bytes(damaged), Pieces(blob), len(blob), Pieces(head + windows))
-            for at in range(0, len(TAR), SPAN_SIZE):
-                read = b"".join(contents.read(at, len(TAR), 0, 1000))
-                assert TAR[at:].startswith(read)
-        with suppress(ArchiveError, StoreError):
-            list(read_gzip_index(bytes(damaged), len(blob)).members())
+    return blob, head, windows
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, SPANS_HEAD.size + SPAN.size * 8), st.integers(0, 255)),
+        min_size=1,
+        max_size=4,
+    ),
+    at=st.integers(0, len(TAR) - 1),
+)
+def test_damaged_indexes(changes: list[tuple[int, int]], at: int) -> None:
+    blob, head, windows = fastest()
+    damaged = bytearray(head)
+    for place, value in changes:
+        damaged[place % len(head)] = value
+    with suppress(StoreError):
+        contents = SpanContents(bytes(damaged), Pieces(blob), len(blob), Pieces(head + windows))
+        assert TAR[at:].startswith(b"".join(contents.read(at, len(TAR), 0, 1000)))
+    with suppress(ArchiveError, StoreError):
+        list(read_gzip_index(bytes(damaged), len(blob)).members())
 
 
 def test_spans_are_bounded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING
 
@@ -138,6 +139,38 @@ def test_short_writes(layer: Layer, opened: LazyLayer, monkeypatch: pytest.Monke
     opened.write(range(4, 5), right(4))
     opened.write(range(BLOCKS), CONTENT)
     assert opened.here.is_whole
+    assert (layer.place / "file").read_bytes() == CONTENT
+
+
+def test_one_locks_a_block(layer: Layer, opened: LazyLayer) -> None:
+    other = LazyLayer(os.fsencode(layer.place), Session(os.environ, Report()))
+    assert opened.lock(2, 3)
+    assert opened.lock(3, 1)  # its own
+    assert not other.lock(4, 2)
+    assert other.lock(5, 1)
+    opened.unlock(2, 3)
+    assert other.lock(2, 3)
+    assert not opened.lock(0, BLOCKS)
+    other.close()  # as the end of its process does
+    assert opened.lock(0, BLOCKS)
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks(
+    layer: Layer, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Two may fetch a block, and write the same; nobody waits for a lock."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    opened = [LazyLayer(os.fsencode(layer.place), Session(os.environ, Report())) for _ in "ab"]
+    for one in opened:
+        assert one.lock(0, BLOCKS)
+        one.write(range(BLOCKS), CONTENT)
+        one.unlock(0, BLOCKS)
+        one.close()
     assert (layer.place / "file").read_bytes() == CONTENT
 
 

@@ -197,7 +197,8 @@ def test_a_new_token(layer: Layer) -> None:
 
 
 @pytest.mark.usefixtures("on_demand")
-def test_an_address_that_has_expired(layer: Layer) -> None:
+@pytest.mark.parametrize("status", [403, 400])
+def test_an_address_that_has_expired(layer: Layer, status: int) -> None:
     registry = layer.registry
     registry.blobs["x", DIGEST] = CONTENT
     there = f"http://127.0.0.1:{registry.host.partition(':')[2]}/v2/x/blobs/{DIGEST}?signed"
@@ -208,7 +209,7 @@ def test_an_address_that_has_expired(layer: Layer) -> None:
         return (307, {"Location": there}, b"") if len(asked) == 1 else part_of(content, start, end)
 
     registry.part = lead
-    errors = [Refuse(403)]
+    errors = [Refuse(status)]
 
     def refuse(request: str) -> None:
         if "?signed" in request and errors:
@@ -269,6 +270,7 @@ FIRST_MIRRORS: dict[str, Part | Exception] = {
     "nothing": Refuse(404),
     "no access": Refuse(403),
     "an error": Refuse(503),
+    "a limit": Refuse(429, Retry_After="3600"),
     "no answer": CutOff(),
 }
 
@@ -315,6 +317,20 @@ def test_the_second_mirror(
     assert layer.sent  # by the second one, which is asked for parts only
     vars(layer_fetcher)["environ"][b"CH_RUN_LAZY"] = b"yes"
     layer.open()
+    until(lambda: layer.is_all_here, "it comes")
+    assert (layer.place / "file").read_bytes() == CONTENT
+    assert second.count("GET .*/blobs/.*") == len(layer.sent)
+
+
+def test_a_mirror_without_an_address(
+    layer: Layer, mirrors: tuple[InProcessRegistry, InProcessRegistry], tmp_path: Path
+) -> None:
+    """No server of names knows it."""
+    first, second = mirrors
+    settings = tmp_path / "registries.conf"
+    settings.write_text(settings.read_text().replace(first.host, "no-such-host.invalid"))
+    blob = layer.open()
+    assert blob.read(SIZE - 10, 10) == CONTENT[-10:]
     until(lambda: layer.is_all_here, "it comes")
     assert (layer.place / "file").read_bytes() == CONTENT
     assert second.count("GET .*/blobs/.*") == len(layer.sent)
@@ -500,6 +516,29 @@ def test_a_full_disk(layer: Layer, capfd: pytest.CaptureFixture[str]) -> None:
     missing = set(here.missing())
     assert missing == {8, 9}  # what is written at once had room in front of them
     assert "the rest of the image does not come: " in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("on_demand")
+def test_a_full_disk_and_little_memory(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks read last are kept; older ones come again."""
+    monkeypatch.setattr(layer_fetcher, "_KEPT_LIMIT", 2 * LAZY_BLOCK)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LAZY_BLOCK, limits[1]))
+    try:
+        blob = layer.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    kept = vars(blob.fetcher)["_kept"]
+    for block in (1, 2, 2, 1, 3, 4, 3, 1):
+        start = block * LAZY_BLOCK
+        assert blob.read(start, 10) == CONTENT[start : start + 10]
+        assert (0, block) in kept
+        assert len(kept) <= 2
+    assert [start // LAZY_BLOCK for start, _ in layer.sent] == [1, 2, 3, 4, 1]
+    start = LAZY_BLOCK + 5
+    size = SIZE - start  # more than is kept
+    assert blob.read(start, size) == CONTENT[start:]
+    assert len(kept) <= 2
 
 
 @pytest.mark.usefixtures("on_demand")

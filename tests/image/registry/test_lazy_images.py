@@ -12,12 +12,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sundog.base.record.chunk_table import ChunkTable
+from sundog.base.record.lazy_layer import LAZY_BLOCK
 from sundog.base.record.span_table import SPAN, SPANS_HEAD, SpanTable
 from sundog.image.layer.blob_tables import unpacked_frame
 from sundog.image.layer.compressing import ESTARGZ, ZstdFrames
@@ -25,10 +27,10 @@ from sundog.image.layer.piecewise import piecewise_writer
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
-from tests.conftest import KILLS, Runner, command, runner, until
-from tests.image.convert.blobs import NOISE, chunked, forged, large_tars
-from tests.image.registry.layer_servers import serving, subreaper  # noqa: F401 - a fixture
-from tests.image.registry.servers import InProcessRegistry, part_of
+from tests.conftest import KILLS, RootHelper, Runner, command, runner, until
+from tests.image.convert.blobs import NOISE, chunked, forged, large_tars, layers_of
+from tests.image.registry.layer_servers import end, serving, subreaper  # noqa: F401 - a fixture
+from tests.image.registry.servers import InProcessRegistry, _Handler, part_of
 
 pytestmark = pytest.mark.usefixtures("fuse")
 
@@ -144,16 +146,23 @@ def lazy(made: InProcessRegistry, tmp_path: Path) -> Generator[Lazy]:
         yield Lazy(made, tmp_path / "storage")
 
 
+@pytest.mark.usefixtures("subreaper")
 def test_it_starts_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
     pulled = lazy.image("pull", "--lazy", lazy.name)
     assert "pulled whole: layer 3 (small)" in pulled.stderr
     assert lazy.incomplete == 2
     assert len(lazy.registry.requests) <= 10
     assert sum(end - start for start, end in lazy.sent) < 100_000
-    assert " % here" in lazy.image("list", "-l").stdout
+    sizes = [layer["size"] for layer in layers_in(lazy.registry, "r")[:2]]
+    assert shares(lazy) == [(0, size) for size in sizes]
+    assert "3 layers, 0 % here" in lazy.image("list", "-l").stdout
     # What it reads comes, and no more.
     assert lazy.run("cat", "/d/top", CH_RUN_LAZY="ondemand") == "top"
     assert lazy.incomplete == 2
+    end()
+    here = sum(part for part, _ in shares(lazy))
+    assert 0 < here <= sum(stop - start for start, stop in lazy.sent)
+    assert f"3 layers, {100 * here // sum(sizes)} % here" in lazy.image("list", "-l").stdout
     assert sum(end - start for start, end in lazy.sent) < 4 << 20
     assert lazy.run("ls", "/d", CH_RUN_LAZY="ondemand") == "top\n"
     # The pull brings the rest.
@@ -168,6 +177,18 @@ def test_it_starts_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
     assert [line.split()[0] for line in printed.splitlines()] == digests
     assert lazy.registry.requests == []
     assert "here" not in lazy.image("list", "-l").stdout
+
+
+def layers_in(registry: InProcessRegistry, repository: str) -> list[dict[str, Any]]:
+    """Return the layers of an image in the registry, as its manifest has them."""
+    found: list[dict[str, Any]] = json.loads(registry.manifests[repository, "latest"][1])["layers"]
+    return found
+
+
+def shares(lazy: Lazy) -> list[tuple[int, int]]:
+    """Return how many bytes are here of layers that are not all here, and how many they have."""
+    (image,) = json.loads(lazy.image("inspect", lazy.name).stdout)
+    return [(each["here"], each["blob_size"]) for each in image["layers"] if "here" in each]
 
 
 @pytest.mark.parametrize("tag", ["latest", "gzip"])
@@ -525,6 +546,62 @@ def test_a_missing_image_is_pulled(lazy: Lazy) -> None:
     assert lazy.incomplete == 2
 
 
+RANKS = 6
+
+
+def test_ranks_that_begin_at_once(lazy: Lazy) -> None:
+    """Each pulls the image, if need be; each byte of the layers that are not pulled comes once."""
+    came: list[tuple[int, int]] = []
+
+    def part(content: bytes, start: int, end: int) -> tuple[int, dict[str, str], bytes]:
+        if start % LAZY_BLOCK == 0:  # else it is a table, of a pull
+            came.extend((len(content), at) for at in range(start, end, LAZY_BLOCK))
+        return part_of(content, start, end)
+
+    lazy.registry.part = part
+    script = "sha256sum /noise /more; read line"
+    words = ["--lazy=ondemand", lazy.name, "--", "sh", "-c", script]
+    digests = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    with ExitStack() as stack:
+        ranks = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*command("ch-run"), *words],
+                    env={**os.environ, "CH_IMAGE_STORAGE": str(lazy.storage)},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(RANKS)
+        ]
+        for rank in ranks:
+            assert rank.stdout is not None
+            assert [rank.stdout.readline().split()[0] for _ in digests] == digests
+        assert len(came) > 2 * len(NOISE) / LAZY_BLOCK
+        assert len(came) == len({*came})
+        for rank in ranks:
+            rank.communicate("\n", timeout=60)
+            assert rank.returncode == 0
+    assert lazy.incomplete == 2
+
+
+def test_how_long_a_reader_waits(lazy: Lazy) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    run = runner("ch-run", lazy.storage)
+    for wrong in ("5m", "-1", "1.5", " 3"):
+        done = run(lazy.name, "--", "true", check=False, env={"CH_RUN_LAZY_WAIT": wrong})
+        assert done.returncode == 31
+        error, hint = done.stderr.splitlines()
+        assert error.endswith(f": error: $CH_RUN_LAZY_WAIT: not a number of seconds: {wrong}")
+        assert hint.endswith(": hint: such as 300, in digits")
+    longest = "9" * 400  # more than any clock takes
+    for text in ("", "60", longest):
+        assert lazy.run("ls", "/d", CH_RUN_LAZY="ondemand", CH_RUN_LAZY_WAIT=text) == "top\n"
+    lazy.image("pull", lazy.name)
+    assert lazy.run("ls", "/d", CH_RUN_LAZY_WAIT="5m") == "top\n"  # nobody waits
+
+
 @pytest.mark.usefixtures("subreaper")
 @pytest.mark.parametrize("tag", ["latest", "gzip", "other"])
 def test_the_process_that_fetches_is_ready(lazy: Lazy, tag: str) -> None:
@@ -565,6 +642,41 @@ def test_the_process_that_fetches_is_ready(lazy: Lazy, tag: str) -> None:
     until(lambda: not serving(), "what serves ends with its container")
 
 
+@pytest.mark.usefixtures("subreaper")
+def test_what_the_processes_beside_it_hold(
+    lazy: Lazy, tmp_path: Path, root_helper: RootHelper
+) -> None:
+    """Nothing of the caller or of the container; no program of the user can look into them."""
+    lazy.image("pull", "--lazy", lazy.name)
+    assert lazy.run("ls", "/proc/self/fd", CH_RUN_LAZY="ondemand").split() == ["0", "1", "2", "3"]
+    end()
+    pipe = subprocess.PIPE
+    with open(tmp_path / "secret", "w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        process = subprocess.Popen(
+            [*command("ch-run"), lazy.name, "--", "sh", "-c", "sha256sum /noise; read line"],
+            env={**os.environ, "CH_IMAGE_STORAGE": str(lazy.storage), "CH_RUN_LAZY": "ondemand"},
+            stdin=pipe,
+            stdout=pipe,
+            close_fds=False,
+        )
+    assert process.stdout is not None
+    assert process.stdout.readline().split()[0] == hashlib.sha256(NOISE).hexdigest().encode()
+    (fetcher,), (server,) = serving("sundog-fetch"), serving("sundog-fuse")
+    for one in (fetcher, server):
+        for name in ("environ", "mem", "ns/mnt"):
+            with pytest.raises(PermissionError):
+                open(f"/proc/{one}/{name}", "rb").close()
+    held = {one: [*root_helper.descriptors(one).values()] for one in (fetcher, server)}
+    process.communicate(b"\n", timeout=60)
+    assert process.returncode == 0
+    assert not [path for path in held[server] + held[fetcher] if "secret" in path]
+    assert [os.path.basename(path) for path in held[server]].count("fuse") == 1
+    own = (f"{lazy.storage}/layers/", "socket:", "anon_inode:", "/dev/null")
+    for path in held[fetcher]:
+        assert path.startswith(own) or path == os.readlink("/proc/self/fd/2"), path
+
+
 def test_a_build_on_it(lazy: Lazy, tmp_path: Path) -> None:
     lazy.image("pull", "--lazy", lazy.name)
     (tmp_path / "Dockerfile").write_text(
@@ -602,6 +714,25 @@ def test_a_start_ends_while_the_registry_is_silent(lazy: Lazy, number: signal.Si
         assert asked.wait(60)
         process.send_signal(number)
         process.communicate(timeout=30)  # neither its server nor what fetches holds the pipe
+        assert process.returncode == -number
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_reader_ends_while_the_registry_is_silent(
+    lazy: Lazy, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("CH_RUN_LAZY", "ondemand")
+    lazy.image("pull", "--lazy", lazy.name)
+    with started(lazy, "sh", "-c", "echo ready; read line; exec cat /more") as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        with silent(lazy.registry) as asked:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert asked.wait(60)
+            process.send_signal(number)
+            process.communicate(timeout=30)
         assert process.returncode == -number
 
 
@@ -679,14 +810,84 @@ def test_kills_at_any_moment(lazy: Lazy) -> None:
 
 def test_what_leaves_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
     lazy.image("pull", "--lazy", lazy.name)
-    lazy.image("push", lazy.name, f"{lazy.registry.host}/copy")
     runner("ch-convert", lazy.storage)(lazy.name, tmp_path / "out")
     assert (tmp_path / "out/noise").read_bytes() == NOISE
+    lazy.image("push", lazy.name, f"{lazy.registry.host}/copy")
+    assert lazy.incomplete == 0
+    # All is as it came, byte for byte, with the tables.
+    manifests = lazy.registry.manifests
+    assert manifests["copy", "latest"] == manifests["r", "latest"]
     other = runner("ch-image", tmp_path / "other")
     other("pull", f"{lazy.registry.host}/copy")
     run = runner("ch-run", tmp_path / "other")
     printed = run(f"{lazy.registry.host}/copy", "--", "sha256sum", "/more").stdout
     assert printed.split()[0] == hashlib.sha256(NOISE[::-1]).hexdigest()
+
+
+def test_what_is_saved_or_built_on_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    came = [layer["digest"] for layer in layers_in(lazy.registry, "r")]
+    (tmp_path / "Dockerfile").write_text(f"FROM {lazy.name}\nRUN true >/new\n")
+    output = f"--output=type=oci,dest={tmp_path}/built,tar=false"
+    lazy.image("build", "-t", "built", output, tmp_path)
+    lazy.image("delete", lazy.name, "built")
+    lazy.image("pull", "--lazy", lazy.name)
+    assert lazy.incomplete == 2
+    lazy.image("save", "--format=oci-dir", "-o", tmp_path / "saved", lazy.name)
+    assert lazy.incomplete == 0
+    saved, built = (
+        {str(layer.digest): path.read_bytes() for layer, path in layers_of(tmp_path / name)}
+        for name in ("saved", "built")
+    )
+    # The small layer was unpacked, so its blob is gone.
+    assert [*saved][:2] == came[:2] == [*built][:2]
+    for digest in came[:2]:
+        assert saved[digest] == built[digest] == lazy.registry.blobs["r", digest]
+    assert (len(saved), len(built)) == (3, 4)
+    # They are still there.
+    lazy.image("save", "--format=docker-archive", "-o", tmp_path / "archive", lazy.name)
+    printed = lazy.run("sha256sum", "/noise", "/more")
+    assert printed.split()[0] == hashlib.sha256(NOISE).hexdigest()
+
+
+def test_what_leaves_is_no_lie(lazy: Lazy) -> None:
+    """All of an index is compared with the tar before another registry gets the layer."""
+    name = f"{lazy.name}:gzip"
+    lazy.image("index", name)
+    for path in lazy.storage.glob("gzip-indexes/*"):
+        rewrite_index(path)
+    lazy.image("pull", "--lazy", name)
+    lazy.registry.requests.clear()
+    done = lazy.image("push", name, f"{lazy.registry.host}/copy:lie", check=False)
+    assert done.returncode == 1
+    assert "its table of contents is not true" in done.stderr
+    assert lazy.registry.count("(POST|PUT) .*") == 0
+
+
+def test_a_push_gives_its_password_to_no_source(
+    lazy: Lazy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lazy.image("pull", "--lazy", lazy.name)
+    asked: list[tuple[str, str]] = []
+    authenticate = vars(_Handler)["_authenticate"]
+
+    def noted(handler: _Handler) -> None:
+        asked.append((handler.server_registry.host, handler.headers.get("Authorization", "")))
+        authenticate(handler)
+
+    monkeypatch.setattr(_Handler, "_authenticate", noted)
+    lazy.registry.token = "of-the-source"
+    login = {"CH_IMAGE_USERNAME": "u", "CH_IMAGE_PASSWORD": "p"}
+    try:
+        with InProcessRegistry().serve() as other:
+            other.token = "of-the-destination"
+            lazy.image("push", lazy.name, f"{other.host}/r", env=login)
+            assert layers_in(other, "r")[:2] == layers_in(lazy.registry, "r")[:2]
+            hosts = {host for host, words in asked if words.startswith("Basic ")}
+            assert hosts == {other.host}
+            assert (lazy.registry.host, "Bearer of-the-source") in asked
+    finally:
+        lazy.registry.token = ""
 
 
 def test_it_is_unpacked_when_it_is_here(lazy: Lazy) -> None:

@@ -38,11 +38,19 @@ LAZY_BLOCK = 1 << 14  # bytes
 LAZY_VARIABLE = b"CH_RUN_LAZY"
 ON_DEMAND = b"ondemand"
 SELDOM = b"seldom"  # of ours: on demand, which perhaps never comes
+# Seconds that a reader waits for a block, in digits.
+WAIT_VARIABLE = b"CH_RUN_LAZY_WAIT"
+_WAIT_LIMIT = 1e9  # no clock takes more
 _REASON_LIMIT = 4096
 _PLACE_LIMIT = 8192  # bytes: a path, and the name of a blob
 REFUSED_HINT = "pull it again, without --lazy: ch-image pull IMAGE"
 _HERE, _ABSENT = b"\1", b"\0"
 _MARK_SIZE = 8
+
+
+def wait_seconds(text: bytes) -> float | None:
+    """Return how long a reader waits, if WAIT_VARIABLE is ``text``; None if that is no number."""
+    return min(float(text), _WAIT_LIMIT) if text.isdigit() else None
 
 
 def is_incomplete(directory: bytes) -> bool:

@@ -150,7 +150,7 @@ def push(
         images = store.images.of_name(name)
         front = None
         if listed is not None:
-            front = put_first(store, session, images, listed, name, report=report)
+            front = put_first(store, images, listed, name, report=report)
         digest = push_images(
             store, session, images, remote, packing=packing, report=report, first=front
         )
@@ -228,6 +228,7 @@ def save(
     """
     with LOADING:
         from sundog.image.convert.save import save as save_images
+        from sundog.image.registry.leaving import have_images
         from sundog.image.transfer.packing import Packing
 
     packing = Packing.choose(compression, os.environ)
@@ -239,6 +240,7 @@ def save(
         for name in wanted:
             is_one = format == "docker-archive"  # it has no indexes
             found += [store.images.get(name)] if is_one else store.images.of_name(name)
+        have_images(store, found, report)
         save_images(store, found, target, format, packing=packing, report=report)
 
     _on_store(work, storage, progress)

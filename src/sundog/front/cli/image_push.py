@@ -41,7 +41,7 @@ def run(arguments: PushArguments, report: Report) -> int:
             )
         first = None
         if arguments.first is not None:
-            first = put_first(store, session, images, arguments.first, reference, report=report)
+            first = put_first(store, images, arguments.first, reference, report=report)
         digest = push_images(
             store, session, images, remote, packing=packing, report=report, first=first
         )

@@ -9,6 +9,7 @@ from sundog.errors import UsageError
 from sundog.front.cli.registries import chosen_platform
 from sundog.image.convert.adopt import all_stored_or_shared, stored_or_shared
 from sundog.image.convert.save import DOCKER_ARCHIVE, save
+from sundog.image.registry.leaving import have_images
 from sundog.image.store.store import Store
 from sundog.image.transfer.packing import Packing
 
@@ -36,6 +37,7 @@ def run(arguments: SaveArguments, report: Report) -> int:
                 images.append(stored_or_shared(store, name, shared, report, platform))
             else:
                 images += all_stored_or_shared(store, name, shared, report, platform)
+        have_images(store, images, report)
         save(
             store,
             images,

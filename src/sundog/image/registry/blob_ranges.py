@@ -4,10 +4,15 @@ Specification: RFC 9110, §14 (range requests) and §8.8.3 (ETag); OCI distribut
 
 A place that sends something else is asked for no more parts: another part, another length, another
 version of the blob, all of it.  All of the blob from such a place is the last resort.
+
+A place that does not answer rests for some seconds, if there is another one.  One that wants to be
+left alone for longer (Retry-After) is left alone, also if it is the only one.
 """
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sundog.errors import (
@@ -23,13 +28,14 @@ from sundog.image.registry.client import BlobStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sundog.image.oci.descriptor import Descriptor
     from sundog.image.registry.client import RegistryClient
 
 
 _READ_SIZE = 1 << 16
+_FIRST_REST, _REST_LIMIT = 5.0, 60.0  # seconds: a connection that fails may take 20
 
 
 @dataclass
@@ -37,11 +43,41 @@ class BlobPlace:
     """A repository that has the blob.
 
     ``fault`` says why it is asked for no more parts.  ``etag`` is the version that it had at first.
+    It rests until ``rest_ends``, on the monotonic clock; ``limit`` says so, if it wants that.  The
+    rest after the next failure in a row takes ``rest`` seconds.
     """
 
     client: RegistryClient
     fault: RegistryError | None = None
     etag: str = ""
+    rest_ends: float = 0.0
+    rest: float = _FIRST_REST
+    limit: RateLimitError | None = None
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether another place is to be asked, if there is one."""
+        return time.monotonic() < self.rest_ends
+
+    def check_limit(self) -> None:
+        """Raise RateLimitError if it wants to be left alone."""
+        limit = self.limit
+        if limit is not None and self.rests:
+            raise limit.with_traceback(None)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Let it rest if a failure that may pass ends the context."""
+        try:
+            yield
+        except RegistryError as error:
+            limit = error if isinstance(error, RateLimitError) and error.pause else None
+            if limit or (may_pass(error) and not self.rests):  # else it is one of several threads
+                self.rest_ends = time.monotonic() + (limit.pause if limit else self.rest)
+                self.rest = min(2 * self.rest, _REST_LIMIT)
+                self.limit = limit
+            raise
+        self.rest = _FIRST_REST
 
     @property
     def may_send_all(self) -> bool:
@@ -64,7 +100,8 @@ class BlobPart:
         """
         parts = []
         while size:
-            part = self._stream.read(min(size, _READ_SIZE))
+            with self._place.noting():
+                part = self._stream.read(min(size, _READ_SIZE))
             if not part:
                 text = f"{self._stream.host} sends less than it says"
                 self._place.fault = self._place.fault or ProtocolError(text)
@@ -106,9 +143,12 @@ class BlobRanges:
         turn = attempt % len(self.places)
         while True:
             usable = self.usable()
-            place = next((each for each in self.places[turn:] if each.fault is None), usable[0])
+            turns = [each for each in self.places[turn:] if each.fault is None] + usable
+            place = next((each for each in turns if not each.rests), turns[0])
             try:
-                return BlobPart(_opened(place, self.descriptor, start, end), place)
+                place.check_limit()
+                with place.noting():
+                    return BlobPart(_opened(place, self.descriptor, start, end), place)
             except RegistryError as error:
                 if may_pass(error):
                     raise
@@ -122,7 +162,10 @@ class BlobRanges:
         found = [place for place in self.places if place.may_send_all]
         if attempt >= len(found):
             raise ProtocolError(f"{found[-1].client.endpoint.host} sends wrong bytes")
-        return BlobPart(found[attempt].client.open_blob(self.descriptor.digest), found[attempt])
+        place = found[attempt]
+        place.check_limit()
+        with place.noting():
+            return BlobPart(place.client.open_blob(self.descriptor.digest), place)
 
 
 def may_pass(error: RegistryError) -> bool:

@@ -65,6 +65,7 @@ def complete_layers(
     filling.stop()
     for layer in opened:
         layer.close()
+    store.layers.forget(found)
     if errors:
         raise errors[min(errors)]
 

@@ -21,6 +21,7 @@ from sundog.image.oci.index import Index
 from sundog.image.oci.media_types import OCI_INDEX
 from sundog.image.oci.reference import Reference
 from sundog.image.registry.auth import pull_scope, push_scope
+from sundog.image.registry.leaving import have_images, have_layers
 from sundog.image.registry.upload import Uploader, mount
 from sundog.image.transfer.documents import as_it_came, leaving_image, stays_where_it_is
 from sundog.image.transfer.packing import known_blobs, pack, warn_of_layer
@@ -56,24 +57,16 @@ def destination(session: Session, text: str) -> Remote:
 
 
 def put_first(
-    store: Store,
-    session: Session,
-    images: Sequence[Image],
-    source: str,
-    name: str,
-    *,
-    report: Report,
+    store: Store, images: Sequence[Image], source: str, name: str, *, report: Report
 ) -> FirstFiles:
     """Return which files ``source`` puts first: see ``first_files``.
 
     Their layers leave in another tar, so they are completed and checked.
     """
-    from sundog.image.registry.completion import complete_layers  # few pushes need it
-    from sundog.image.transfer.first_files import first_files
+    from sundog.image.transfer.first_files import first_files  # few pushes need it
 
     first = first_files(store, source, name, images, report)
-    changed = [layer for layer, paths in first.items() if paths]
-    complete_layers(store, session, changed, report)
+    have_layers(store, [layer for layer, paths in first.items() if paths], report)
     return first
 
 
@@ -97,6 +90,7 @@ def push_images(
     endpoint = remote.endpoints[-1]
     client = session.client(endpoint, (push_scope(endpoint.repository),))
     client.check()
+    have_images(store, images, report)
     pushing = Pushing(store, session, client, packing, report, first=first)
     tag = remote.reference.tag or "latest"
     entries = []

@@ -6,6 +6,7 @@ IETF's draft on RateLimit header fields, as Docker Hub writes them.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 
@@ -126,6 +127,7 @@ def rate_limited(host: str, headers: Mapping[str, str]) -> RateLimitError:
     return RateLimitError(
         f"registry rate limit exceeded (HTTP 429): {host}{tail}",
         f"log in, which raises most limits (ch-image login {host}); or use a mirror",
+        pause=math.ceil(pause or 0),
     )
 
 

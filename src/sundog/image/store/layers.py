@@ -152,6 +152,11 @@ class Layers:
             info = change(info)
         return info
 
+    def forget(self, layers: Sequence[LayerId]) -> None:
+        """Let ``info`` read anew what is known of ``layers``, which have become complete."""
+        for layer in layers:
+            self._infos.pop(layer, None)
+
     def visible(self, layers: Sequence[LayerId]) -> list[LayerId]:
         """Return the layers of an image that show, topmost first, down to a root-opaque one.
 

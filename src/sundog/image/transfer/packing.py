@@ -13,10 +13,13 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from sundog.base.record.layer_path import LAYER_FILE
+from sundog.errors import ContentMismatch
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from sundog.image.oci.timestamps import EPOCH_VARIABLE, parse_epoch
+from sundog.image.oci.verified import VerifiedReader
 from sundog.image.store.layer_info import FIRST_MARK, LayerBlob
 from sundog.image.store.shown_trees import see
 from sundog.image.transfer.documents import stays_where_it_is
@@ -89,8 +92,8 @@ class Packed:
     path: bytes
 
     def discard(self, store: Store) -> None:
-        """Remove the file, unless it is the store's own."""
-        if self.path != store.blobs.path(self.blob.descriptor.digest):
+        """Remove the file, unless it is the store's own, as is that of what came."""
+        if self.blob.made and self.path != store.blobs.path(self.blob.descriptor.digest):
             with suppress(FileNotFoundError):
                 os.unlink(self.path)
 
@@ -143,7 +146,7 @@ def blob_to_leave(
 ) -> LayerBlob:
     """Return the blob that ``pack`` makes; read the layer only if that blob is not known yet."""
     for blob in known_blobs(store, layer, packing):
-        if blob.made or store.blobs.has(blob.descriptor.digest):
+        if blob.made or _kept(store, layer, blob):
             return blob
     packed = pack(store, layer, packing, below)
     packed.discard(store)
@@ -157,8 +160,9 @@ def pack(store: Store, layer: LayerId, packing: Packing, below: Sequence[LayerId
     blob once, unless the store has the blob.
     """
     for blob in known_blobs(store, layer, packing):
-        if store.blobs.has(blob.descriptor.digest):
-            return Packed(blob, store.blobs.path(blob.descriptor.digest))
+        kept = _kept(store, layer, blob)
+        if kept:
+            return Packed(blob, kept)
     with store.faults:
         place = store.scratch.name()
         trees = [] if packing.epoch is None else list(map(store.layers.tree, reversed(below)))
@@ -168,6 +172,23 @@ def pack(store: Store, layer: LayerId, packing: Packing, below: Sequence[LayerId
     if packing.epoch is None and packing.compression not in _HAS_MORE:
         store.layers.know_diff_id(layer, packed.blob.diff_id)
     return packed
+
+
+def _kept(store: Store, layer: LayerId, blob: LayerBlob) -> bytes:
+    """Return the path of the bytes of a layer's ``blob``, b"" if the store lacks them.
+
+    The file of a layer that came by ``pull --lazy`` is the blob.
+    """
+    descriptor = blob.descriptor
+    if store.blobs.has(descriptor.digest):
+        return store.blobs.path(descriptor.digest)
+    path = store.layers.directory(layer) + LAYER_FILE
+    with suppress(OSError, ContentMismatch):
+        if not blob.made and os.stat(path).st_size == descriptor.size:
+            with open(path, "rb", buffering=0) as file:
+                VerifiedReader.of_blob(file, descriptor).drain()
+            return path
+    return b""
 
 
 def pack_layer(layer: LayerPath, place: bytes, packing: Packing, below: Sequence[bytes]) -> Packed:

@@ -30,5 +30,3 @@ TELL_UNTIL, ADD_LAYER, WANT_BLOCKS, DISCARD_BLOCKS, PREFER_BLOCKS = range(1, 6)
 BLOCKS_ARRIVED, BLOCK_KEPT, BLOCK_LOST = range(6, 9)
 # The descriptor of the channel in the process that fetches.
 FETCH_CHANNEL = 3
-# Seconds that a reader waits for a block.
-WAIT_VARIABLE = b"CH_RUN_LAZY_WAIT"

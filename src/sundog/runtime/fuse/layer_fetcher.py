@@ -13,7 +13,14 @@ import time
 from posix import environ
 
 from sundog.base.cpython import allocate_lock, start_new_thread
-from sundog.base.record.lazy_layer import LAZY_BLOCK, LAZY_VARIABLE, SELDOM, is_incomplete
+from sundog.base.record.lazy_layer import (
+    LAZY_BLOCK,
+    LAZY_VARIABLE,
+    SELDOM,
+    WAIT_VARIABLE,
+    is_incomplete,
+    wait_seconds,
+)
 from sundog.runtime.fuse.channel import Channel
 from sundog.runtime.fuse.fetch_messages import (
     ADD_LAYER,
@@ -23,7 +30,6 @@ from sundog.runtime.fuse.fetch_messages import (
     FETCH_MESSAGE,
     PREFER_BLOCKS,
     TELL_UNTIL,
-    WAIT_VARIABLE,
     WANT_BLOCKS,
 )
 from sundog.runtime.fuse.fetcher_process import start_fetcher
@@ -82,7 +88,8 @@ class LayerFetcher:
         self._wanted: dict[_Block, _Wanted] = {}
         self._kept: dict[_Block, bytes] = {}
         self._pause = 0.0
-        self._seconds = _seconds(environ.get(WAIT_VARIABLE, b""))
+        seconds = wait_seconds(environ.get(WAIT_VARIABLE, b""))
+        self._seconds = _WAIT_SECONDS if seconds is None else seconds
 
     def add(self, directory: int, first: Sequence[range] = ()) -> int:
         """Let the rest of the layer in ``directory`` come; return the layer's number.
@@ -256,11 +263,3 @@ class LayerFetcher:
 def _is_incomplete(directory: int) -> bool:
     """Tell whether the layer in an open directory is: one that came when the process ended."""
     return is_incomplete(b"/proc/self/fd/%d" % directory)
-
-
-def _seconds(text: bytes) -> float:
-    """Return how long a reader waits."""
-    try:
-        return float(int(text))
-    except ValueError:
-        return _WAIT_SECONDS
