@@ -155,9 +155,7 @@ def test_zeros_in_a_file(opened: Callable[..., Opened]) -> None:
     assert b"".join(contents.read(0, len(whole), 0, len(whole))) == whole
 
 
-def test_many_tiny_pieces(
-    opened: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_tiny_pieces(opened: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch) -> None:
     blob, fetcher = opened(bytes(300_000))
     tables = [
         table_of([Chunk(n, 1, n, 1) for n in range(300_000)]),
