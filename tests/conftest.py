@@ -536,6 +536,11 @@ def as_root() -> dict[str, Completed]:
     }
 
 
+def state_of(pid: int) -> str:
+    """Return the letter that proc_pid_stat(5) has for a process."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+
+
 def children_of(pid: int) -> list[int]:
     """Return the children of the process ``pid``; none if the kernel does not list them."""
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sundog.base.kernel.libc import syscall
+from tests.conftest import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,8 +164,7 @@ class Outside:
         assert self.shm.read_text() == self.token
         if not shares:
             assert self.victim.poll() is None, "a process outside died"
-            state = Path(f"/proc/{self.victim.pid}/stat").read_text().rpartition(")")[2].split()[0]
-            assert state == "S", "a process outside was stopped"
+            assert state_of(self.victim.pid) == "S", "a process outside was stopped"
             connected, _, _ = select.select(self.listeners, [], [], 0)
             assert connected == [], "somebody connected to a socket"
 

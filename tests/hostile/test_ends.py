@@ -104,7 +104,9 @@ def stat_field(pid: int, number: int) -> int | None:
 
 
 def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    return ""
 
 
 def states(pid: int) -> Iterator[str]:
@@ -404,6 +406,8 @@ def test_a_plain_container_ends_as_the_page_says(mark: str, image: Path, attacke
         assert process.stdout.readline() == "now\n"
         family = Family(process.pid)
         process.kill()
+        # Threads that do not wait in the kernel end; until then, they have the mounts, too.
+        until(lambda: {*states(process.pid)} <= {"D", "Z"}, "a thread goes on")
         (thread, *_) = [
             path.parent
             for path in Path(f"/proc/{process.pid}/task").glob("*/mountinfo")

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Generator
+from contextlib import closing
 from queue import SimpleQueue
 from typing import Any
 
@@ -48,6 +49,9 @@ class Coming:
         session = Session(os.environ, Report())
         self.places = [path.parent for path in lazy.storage.glob("layers/*/here")]
         self.layers = [LazyLayer(os.fsencode(place), session) for place in self.places]
+        for layer in self.layers:  # all wait for the first answer, so it is none of HELD
+            with closing(layer.ranges.open(0, 1, 0)) as part:
+                part.read(1)
         self.filling = Filling(self, fills=True)
         for number, layer in enumerate(self.layers):
             self.filling.add(number, layer)

@@ -81,17 +81,18 @@ def read(lazy: Lazy) -> str:
     return printed
 
 
-def size(lazy: Lazy) -> int:
-    """Return how many bytes were sent."""
-    return sum(end - start for start, end in lazy.sent)
-
-
 def order(registry: InProcessRegistry, tag: str) -> list[str]:
     """Return the names in the only layer of an image, in order."""
     manifest = json.loads(registry.manifests["r", tag][1])
     (layer,) = manifest["layers"]
     with tarfile.open(fileobj=BytesIO(registry.blobs["r", layer["digest"]])) as tar:
         return tar.getnames()
+
+
+def front(lazy: Lazy, tag: str) -> list[str]:
+    """Return the paths in front of the landmark of an image of one layer."""
+    names = order(lazy.registry, tag)
+    return [f"/{name}" for name in names[: names.index(LANDMARK.decode())]]
 
 
 @pytest.mark.usefixtures("subreaper")
@@ -105,20 +106,17 @@ def test_few_requests(lazy: Lazy, made: Path, tmp_path: Path) -> None:
     assert read(other) == printed
     assert len(lazy.sent) > 6
     assert len(other.sent) <= len(lazy.sent) / 3
-    assert size(other) <= 1.2 * size(lazy)
-    names = order(lazy.registry, "first")
-    front = names[: names.index(LANDMARK.decode())]
-    assert [f"/{name}" for name in front if f"/{name}" in READ] == READ
-    assert not {f"f{number:02}" for number in range(FILES)} & {*front} - {r[1:] for r in READ}
+    assert other.moved <= 1.2 * lazy.moved
+    paths = front(lazy, "first")
+    assert [path for path in paths if path in READ] == READ
+    assert not {f"/f{number:02}" for number in range(FILES)} & {*paths} - {*READ}
     # A record of the same command tells more than the landmark.
     moved = []
     for _ in range(2):
-        other.image("delete", other.name)
-        other.image("pull", "--lazy", other.name)
-        other.sent.clear()
+        other.again()
         other.run("true")
         end()
-        moved.append(size(other))
+        moved.append(other.moved)
     assert moved[0] > len(READ) * SIZE
     assert moved[1] < LITTLE
     # The next push sends nothing.
@@ -145,11 +143,10 @@ def test_from_a_record(lazy: Lazy, tmp_path: Path, source: str, is_complete: boo
     other = fresh(lazy, "second")
     assert read(other) == printed
     assert len(other.sent) <= count / 3
-    names = order(lazy.registry, "second")
-    front = {f"/{name}" for name in names[: names.index(LANDMARK.decode())]}
-    assert {*READ} <= front
+    paths = front(lazy, "second")
+    assert {*READ} <= {*paths}
     # A record has blocks, so a neighbour may be among them; but not all is.
-    assert len([name for name in front if name.startswith("/f")]) < 35
+    assert len([path for path in paths if path.startswith("/f")]) < 35
 
 
 @pytest.mark.usefixtures("subreaper")
@@ -165,10 +162,9 @@ def test_from_a_record_of_another_form(lazy: Lazy, made: Path, tmp_path: Path, f
     end()
     lazy.image(*PUSH, f"--first={record}", name, f"{lazy.name}:second")
     end()
-    names = order(lazy.registry, "second")
-    front = {f"/{name}" for name in names[: names.index(LANDMARK.decode())]}
-    assert {*wanted} <= front
-    assert not {*READ[6:]} & front
+    paths = {*front(lazy, "second")}
+    assert {*wanted} <= paths
+    assert not {*READ[6:]} & paths
     other = fresh(lazy, "second")
     assert other.run("sha256sum", *wanted) == printed
     end()
@@ -204,7 +200,7 @@ def test_what_is_no_landmark(
     lazy.sent.clear()
     assert "noise" in lazy.run("ls", "/")
     end()
-    assert size(lazy) < LITTLE
+    assert lazy.moved < LITTLE
 
 
 def names_of(layer: Path) -> list[str]:
@@ -303,8 +299,7 @@ def test_by_sundog_and_the_api(lazy: Lazy, made: Path, tmp_path: Path) -> None:
     estargz = partial(sundog_api.push, compression="estargz")
     estargz("app", f"{lazy.name}:api", first=tmp_path / "list", storage=made)
     for tag in ("sundog", "api"):
-        names = order(lazy.registry, tag)
-        assert names[: names.index(LANDMARK.decode())][-2:] == ["f03", "f01"]
+        assert front(lazy, tag)[-2:] == ["/f03", "/f01"]
     done = sundog("push", "--first=kept", "app", "localhost:1/r", check=False)
     assert "hint: --compression-format=estargz" in done.stderr
     assert "--first: only eStargz has a mark" in refused(done)
@@ -315,9 +310,7 @@ def test_by_sundog_and_the_api(lazy: Lazy, made: Path, tmp_path: Path) -> None:
         estargz("app", f"{lazy.name}:no", first=tmp_path / "kept", storage=made)
     read(lazy)
     estargz(lazy.name, f"{lazy.name}:kept", first="kept", storage=lazy.storage)
-    names = order(lazy.registry, "kept")
-    front = {f"/{name}" for name in names[: names.index(LANDMARK.decode())]}
-    assert {*READ} <= front
+    assert {*READ} <= {*front(lazy, "kept")}
 
 
 def refused(done: Completed) -> str:

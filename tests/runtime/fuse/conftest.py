@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from sundog.base.kernel.process import PR_SET_CHILD_SUBREAPER
-from tests.conftest import skip_needs_root
 from tests.runtime.launcher.compiled import python_start
 from tests.runtime.launcher.conftest import ENVIRONMENT, image, installed
 from tests.runtime.launcher.installation import make_storage
@@ -26,10 +25,8 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def fuse() -> None:
-    """Skip where this user may not open /dev/fuse; scripts/check.py opens it, as root."""
-    if not os.access(FUSE, os.R_OK | os.W_OK):
-        skip_needs_root()
+def fuse(fuse: None) -> None:
+    """Skip each test here where this user may not open /dev/fuse."""
 
 
 def make_squashfs(tree: Path, file: Path, *options: str, pseudo: Sequence[str] = ()) -> Path:

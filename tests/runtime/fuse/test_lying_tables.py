@@ -63,12 +63,13 @@ Opened = tuple[LazyBlob, Sending]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Generator[Callable[[bytes], Opened]]:
-    """Give what opens a layer of which nothing is here, by the bytes of its blob."""
+def opened(tmp_path: Path) -> Generator[Callable[..., Opened]]:
+    """Give what opens a layer of which nothing is here, by the bytes of its blob, and its size."""
     kept: list[int] = []
 
-    def opened(data: bytes) -> Opened:
+    def opened(data: bytes, size: int = 0) -> Opened:
         (tmp_path / "file").write_bytes(data)
+        os.truncate(tmp_path / "file", size or len(data))
         (tmp_path / "here").touch()
         fetcher = Sending()
         directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
@@ -102,7 +103,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_lies_beside(wrong: str, opened: Callable[[bytes], Opened]) -> None:
+def test_what_lies_beside(wrong: str, opened: Callable[..., Opened]) -> None:
     """A piece of another file, or of the same one, is wrong."""
     blob, fetcher = opened(bytes(BEFORE) + FRAME)
     good = Chunk(BEFORE, len(FRAME), 0, len(DATA), **RIGHT)
@@ -120,7 +121,7 @@ def test_what_lies_beside(wrong: str, opened: Callable[[bytes], Opened]) -> None
             contents.read(2, 9, 0, 9)
 
 
-def test_nothing_is_outside(opened: Callable[[bytes], Opened]) -> None:
+def test_nothing_is_outside(opened: Callable[..., Opened]) -> None:
     blob, fetcher = opened(bytes(END))
     for offset, size in ((END, 5), (END + 5, 1 << 62), (-5, 5), (1 << 62, 1)):
         assert not blob.lacks(offset, size)
@@ -132,7 +133,7 @@ def test_nothing_is_outside(opened: Callable[[bytes], Opened]) -> None:
     assert fetcher.asked == {3}
 
 
-def test_zeros_in_a_file(opened: Callable[[bytes], Opened]) -> None:
+def test_zeros_in_a_file(opened: Callable[..., Opened]) -> None:
     """All of the file comes by one request, whichever part is wanted."""
     noise = random.Random(4)
     data, whole, chunks = bytearray(7), bytes(100), [Chunk(0, 0, 0, 100)]
@@ -154,9 +155,7 @@ def test_zeros_in_a_file(opened: Callable[[bytes], Opened]) -> None:
     assert b"".join(contents.read(0, len(whole), 0, len(whole))) == whole
 
 
-def test_many_tiny_pieces(
-    opened: Callable[[bytes], Opened], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_tiny_pieces(opened: Callable[..., Opened], monkeypatch: pytest.MonkeyPatch) -> None:
     blob, fetcher = opened(bytes(300_000))
     tables = [
         table_of([Chunk(n, 1, n, 1) for n in range(300_000)]),
@@ -179,12 +178,8 @@ def test_many_tiny_pieces(
     assert len(fetcher.asked) < 5
 
 
-def test_a_table_that_wants_all_of_a_large_blob(
-    opened: Callable[[bytes], Opened], tmp_path: Path
-) -> None:
-    blob, fetcher = opened(b"")
-    os.truncate(tmp_path / "file", 1 << 40)
-    blob = LazyBlob(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY), fetcher)
+def test_a_table_that_wants_all_of_a_large_blob(opened: Callable[..., Opened]) -> None:
+    blob, fetcher = opened(b"", 1 << 40)
     chunks = [Chunk(n * CHUNK_LIMIT, CHUNK_LIMIT, n, 1) for n in range(10_000)]
     contents = BlobContents(table_of(chunks), blob)
 
@@ -197,7 +192,7 @@ def test_a_table_that_wants_all_of_a_large_blob(
     assert len(fetcher.asked) * LAZY_BLOCK == 128 << 20
 
 
-def test_wrong_spans_beside(opened: Callable[[bytes], Opened]) -> None:
+def test_wrong_spans_beside(opened: Callable[..., Opened]) -> None:
     blob = MAKERS["best"]()
     head, windows = indexed(blob)
     table = SpanTable(head, len(blob))
@@ -216,7 +211,7 @@ def test_wrong_spans_beside(opened: Callable[[bytes], Opened]) -> None:
                 assert max(fetcher.asked) <= len(blob) // LAZY_BLOCK
 
 
-def test_a_span_in_front_of_the_blob(opened: Callable[[bytes], Opened]) -> None:
+def test_a_span_in_front_of_the_blob(opened: Callable[..., Opened]) -> None:
     """Bits of the byte in front of the first one."""
     blob = MAKERS["best"]()
     head, windows = indexed(blob)

@@ -16,7 +16,7 @@ import pytest
 
 from sundog.runtime.container.fast_path import LIBRARY_NAME
 from sundog.runtime.emulation.notify.seccomp.fast_path import LIBRARY_PLACE, MACHINES, PAGE_PLACE
-from tests.conftest import until
+from tests.conftest import state_of, until
 from tests.runtime.launcher.conftest import ENVIRONMENT
 from tests.runtime.launcher.test_notify_signals import (
     DEADLINE,
@@ -135,10 +135,6 @@ def stop_while_it_makes_a_record(container: Started) -> None:
             return bool(sequence & 1)
 
         until(makes)
-
-
-def state_of(process: int) -> str:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def processes_in(tree: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sundog.base.record.owners import read_owners
-from tests.conftest import children_of, until
+from tests.conftest import children_of, state_of, until
 from tests.runtime.launcher.conftest import ENVIRONMENT
 from tests.runtime.launcher.test_join import Node, Peer, end, has_ended, node, pid_of
 from tests.runtime.launcher.test_notify_signals import alive, wait_until_dead
@@ -228,10 +228,6 @@ def stopped(log: Path, number: int) -> list[int]:
     return list(found)
 
 
-def state(process: int) -> str:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-
-
 @pytest.mark.parametrize("has_filter", [False, True], ids=["alone", "known"])
 def test_a_command_that_dies_before_it_starts(node: Node, has_filter: bool) -> None:
     """A ^C or the kernel may kill it; ``has_filter``: the supervisor gets a call of it too late."""
@@ -249,7 +245,7 @@ def test_a_command_that_dies_before_it_starts(node: Node, has_filter: bool) -> N
     if has_filter:
         signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
         os.kill(command, signal.SIGCONT)
-        until(lambda: state(command) == "S")  # its first call waits for the supervisor
+        until(lambda: state_of(command) == "S")  # its first call waits for the supervisor
     os.kill(command, signal.SIGKILL)
     os.kill(ch_run, signal.SIGCONT)
     if has_filter:

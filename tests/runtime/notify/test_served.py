@@ -27,15 +27,7 @@ from sundog.runtime.emulation.notify.tracee.named_files import named_files
 if TYPE_CHECKING:
     from tests.runtime.notify.conftest import Container
 
-FUSE = "/dev/fuse"
-
-
-@pytest.fixture(autouse=True)
-def fuse() -> None:
-    """Skip where this user may not open /dev/fuse; scripts/check.py opens it, as root."""
-    if not os.access(FUSE, os.R_OK | os.W_OK):
-        pytest.skip(f"this user may not open {FUSE}")
-
+pytestmark = pytest.mark.usefixtures("fuse")
 
 NAMING_FILES = (
     *(AccessHandlers, AttributeHandlers, BindHandlers, CreateHandlers),

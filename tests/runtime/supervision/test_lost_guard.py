@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +11,11 @@ import pytest
 from sundog.errors import SundogError
 from sundog.runtime.supervision.leash import Leash, announce, take_leave
 from sundog.runtime.supervision.lost_guard import Looking
+from tests.conftest import children_of, state_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
 LOOKS = 5
 # The parent of a child of vfork(2) waits in the state D, as one that waits for a disk.
@@ -31,9 +32,7 @@ def guard(tmp_path: Path) -> Generator[int]:
     program = tmp_path / "waiter"
     subprocess.run(["cc", "-x", "c", "-", "-o", program], input=WAITER, text=True, check=True)
     with subprocess.Popen([program], process_group=0) as process:
-        state = Path(f"/proc/{process.pid}/stat")
-        while state.read_text().rpartition(")")[2].split()[0] != "D":
-            os.sched_yield()
+        until(lambda: children_of(process.pid) and state_of(process.pid) == "D")
         yield process.pid
         os.killpg(process.pid, 9)
 
