@@ -9,7 +9,7 @@ from sundog.errors import UsageError
 from sundog.front.cli.registries import open_session
 from sundog.image.convert.checks import check_output
 from sundog.image.convert.conversion import convert_built
-from sundog.image.convert.formats import ARCHIVES, CH_IMAGE, TAR, Place, compression
+from sundog.image.convert.formats import CH_IMAGE, TAR, Place, compression
 from sundog.image.convert.options import Options
 from sundog.image.registry.leaving import have_images
 from sundog.image.transfer.packing import Packing
@@ -112,11 +112,10 @@ class Exports:
                 clobbers=True,
                 is_dry=False,
                 packing=self._packing(output.compression),
+                complete=have_images,
             )
             names = output.archived or self._names
             self._report.info(f"writing:         {output.place.text}")
-            if output.place.format in ARCHIVES:
-                have_images(store, images[:1], self._report)
             convert_built(
                 store,
                 images[0],
