@@ -51,6 +51,51 @@ def test_push(shop: Workshop, registry: InProcessRegistry) -> None:
     assert {first, second, third} <= set(shop.ch_image("list").stdout.split())
 
 
+@pytest.mark.parametrize("compression", ["none", "zstd", "zstd:chunked", "estargz"])
+def test_compression(shop: Workshop, registry: InProcessRegistry, compression: str) -> None:
+    """It is as that of ``push``, and that of each --output is its own."""
+    first, second, third = (f"{registry.host}/{name}:1" for name in ("a", "b", "c"))
+    output = f"--output=type=registry,name={second}"
+    words = ("--push", f"--compression={compression}", output)
+    build(shop, "FROM scratch\nCOPY a /\n", *words, tag=first)
+    shop.ch_image("push", f"--compression={compression}", first, third, env=NOTHING)
+    assert registry.manifests["a", "1"] == registry.manifests["c", "1"]
+    shop.ch_image("push", first, third, env=NOTHING)
+    assert registry.manifests["b", "1"] == registry.manifests["c", "1"]
+    assert registry.manifests["a", "1"] != registry.manifests["b", "1"]
+    # --push alone leaves it to an --output.
+    output = f"--output=type=registry,compression={compression.replace('none', 'uncompressed')}"
+    build(shop, "FROM scratch\nCOPY a /\n", "--push", output, tag=third)
+    shop.ch_image("push", f"--compression={compression}", third, first, env=NOTHING)
+    assert registry.manifests["a", "1"] == registry.manifests["c", "1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "hint"),
+    [
+        (("--compression=zstd",), "there is no --push", "hint: add --push; an --output has"),
+        (("--compression=", "-o", "type=cacheonly"), "there is no --push", "hint: add --push"),
+        (("--push", "--compression=lz4"), "lz4", "hint: "),
+        (("--push", "--compression="), "", "hint: "),
+        (
+            ("--push", "--compression=zstd", "-o", "type=registry"),
+            "registry.invalid/a: two compressions: gzip and zstd",
+            "hint: give each a name of its own",
+        ),
+    ],
+)
+def test_a_wrong_compression(
+    shop: Workshop, *, options: tuple[str, ...], error: str, hint: str
+) -> None:
+    """It is told before the first instruction."""
+    dockerfile = "FROM scratch\nCOPY a /\n"
+    done = build(shop, dockerfile, *options, tag="registry.invalid/a", check=False)
+    assert done.returncode == 2
+    assert error in done.stderr
+    assert hint in done.stderr
+    assert "COPY" not in done.stderr
+
+
 def test_a_push_needs_a_name(shop: Workshop) -> None:
     path = shop.context.parent / "Dockerfile"
     path.write_text("FROM scratch\nCOPY a /\n")

@@ -865,6 +865,33 @@ def test_what_is_saved_or_built_on_before_it_is_here(lazy: Lazy, tmp_path: Path)
     assert printed.split()[0] == hashlib.sha256(NOISE).hexdigest()
 
 
+def test_what_is_converted_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:
+    convert = runner("ch-convert", lazy.storage)
+    lazy.image("pull", "--lazy", lazy.name)
+    convert("--dry-run", lazy.name, f"oci:{tmp_path}/converted")
+    assert lazy.incomplete == 2
+    convert(lazy.name, f"oci:{tmp_path}/converted")
+    assert lazy.incomplete == 0
+    came = [layer["digest"] for layer in layers_in(lazy.registry, "r")][:2]
+    converted = layers_of(tmp_path / "converted")
+    assert [str(layer.digest) for layer, _ in converted][:2] == came
+    for digest, (_, path) in zip(came, converted, strict=False):
+        assert path.read_bytes() == lazy.registry.blobs["r", digest]
+
+
+def test_what_is_converted_is_no_lie(lazy: Lazy, tmp_path: Path) -> None:
+    name = f"{lazy.name}:gzip"
+    lazy.image("index", name)
+    for path in lazy.storage.glob("gzip-indexes/*"):
+        rewrite_index(path)
+    lazy.image("pull", "--lazy", name)
+    target = tmp_path / "converted"
+    done = runner("ch-convert", lazy.storage)(name, f"docker-archive:{target}", check=False)
+    assert done.returncode == 1
+    assert "its table of contents is not true" in done.stderr
+    assert not target.exists()
+
+
 def test_what_leaves_is_no_lie(lazy: Lazy) -> None:
     """All of an index is compared with the tar before another registry gets the layer."""
     name = f"{lazy.name}:gzip"

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +14,19 @@ from sundog.image.layer.limits import Meter
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
 from sundog.image.registry.soci import SOCI_ANNOTATION, SOCI_LAYER
+from tests.conftest import runner
 from tests.image.layer.ztocs import Number, Table, flat, ztoc
 from tests.image.registry.servers import InProcessRegistry
 from tests.image.registry.test_index_artifacts import (
     ASKED,
     DIGESTS,
     WHOLE,
+    allow,
     check_later_pulls,
     seen,
     settings,
 )
-from tests.image.registry.test_lazy_images import Lazy, lazy, made
+from tests.image.registry.test_lazy_images import Lazy, lazy, made, rewrite_index
 
 __all__ = ["lazy", "made", "settings"]
 
@@ -109,7 +112,58 @@ def test_a_start_by_it(lazy: Lazy, soci: Soci) -> None:
     assert lazy.registry.count(ASKED) == 0
     assert seen(lazy.storage, name) == DIGESTS
     assert not [*lazy.storage.glob("gzip-indexes/sha256-*")]
-    check_later_pulls(lazy, name, [each["digest"] for each in soci.index["layers"]])
+    check_later_pulls(lazy, name, digests_of(soci))
+
+
+def test_the_first_source_counts(
+    lazy: Lazy, soci: Soci, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Storage, a shared store, SOCI and a referrer have an index: none after the first is asked.
+
+    Those of the shared store are other ones, so that they can be told apart.
+    """
+    registry, shared = lazy.registry, tmp_path / "shared"
+    monkeypatch.setattr(registry, "lists_referrers", True)
+    allow(settings, registry.host)
+    soci.add()
+    soci.publish()
+    name = f"{lazy.name}:soci"
+    maker = runner("ch-image", tmp_path / "maker")
+    maker("index", "--push", name)
+    maker("pull", name, "app")
+    maker("publish", "app", shared)
+    maker("unpublish", "app", shared)
+    maker("publish", "--gc", "--grace", "0s", shared)  # the layers, so that none comes from there
+    for path in shared.glob("gzip-indexes/*"):
+        path.chmod(0o644)
+        rewrite_index(path)
+    lazy.image("index", name)
+    named = [soci.image["annotations"][SOCI_ANNOTATION], *digests_of(soci)]
+
+    def pulled(storage: Path, *options: str) -> tuple[set[bytes], bool, bool]:
+        """Return the indexes of a pull, and whether SOCI's and referrers were asked for."""
+        registry.requests.clear()
+        runner("ch-image", storage)(*options, "pull", "--lazy", name)
+        found = {path.read_bytes() for path in storage.glob("layers/*/spans")}
+        asked = registry.count(f"GET .*({'|'.join(named)}).*"), registry.count(ASKED)
+        return found, asked[0] > 0, asked[1] > 0
+
+    own, published = (
+        {path.read_bytes() for path in place.glob("gzip-indexes/sha256-*")}
+        for place in (lazy.storage, shared)
+    )
+    assert (len(own), len(published), len(own & published)) == (2, 2, 0)
+    store = f"--image-store={shared}"
+    assert pulled(lazy.storage, store) == (own, False, False)
+    assert pulled(tmp_path / "second", store) == (published, False, False)
+    found, *asked = pulled(tmp_path / "third")
+    assert (len(found - own - published), asked) == (2, [True, False])
+    del registry.manifests["r", named[0]]
+    assert pulled(tmp_path / "fourth") == (own, True, True)
+
+
+def digests_of(soci: Soci) -> list[str]:
+    return [each["digest"] for each in soci.index["layers"]]
 
 
 def rubbish_name(soci: Soci) -> None:

@@ -9,6 +9,7 @@ from sundog.front.api.images import path_of
 from sundog.image.convert.conversion import convert
 from sundog.image.convert.formats import input_place, output_place
 from sundog.image.convert.options import Options
+from sundog.image.registry.leaving import have_images
 from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
@@ -45,6 +46,7 @@ def convert_image(
         clobbers=overwrite,
         is_dry=False,
         packing=Packing.choose("gzip", os.environ),
+        complete=have_images,
     )
     input_ = input_place(path_of(source), in_format)
     output = output_place(path_of(target), out_format)

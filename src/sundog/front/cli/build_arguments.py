@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sundog.errors import UsageError
 from sundog.front.cli.common_arguments import ImageArguments
 from sundog.front.cli.option_rows import flag, operand, option, repeated
 
@@ -120,6 +121,12 @@ class BuildArguments(RunArguments):
         "emulation of root if --force, $CH_IMAGE_FORCE and build.toml say none (default: "
         "seccomp); the output then says which one is used",
     )
+    compression: str | None = option(
+        "--compression",
+        "NAME",
+        "for layers made here that --push copies: gzip (default), zstd, none, zstd:chunked or "
+        "estargz",
+    )
     explain_cache: bool = flag(
         "--explain-cache",
         "say of each stage's first instruction that was not in the cache what differs from the "
@@ -203,6 +210,15 @@ class BuildArguments(RunArguments):
         nargs="?",
         default=".",
     )
+
+    def check(self) -> None:
+        """Raise UsageError for words that do not fit together."""
+        super().check()
+        if self.compression is not None and not self.push:
+            raise UsageError(
+                "--compression: it is for what --push copies, and there is no --push",
+                "add --push; an --output has its own, as in type=registry,compression=zstd",
+            )
 
 
 class ModifyArguments(RunArguments):

@@ -6,17 +6,18 @@ import os
 from functools import cached_property
 
 from sundog.errors import UsageError
+from sundog.front.cli.build_outputs import PUSHED
 from sundog.front.cli.registries import open_session
 from sundog.image.convert.checks import check_output
 from sundog.image.convert.conversion import convert_built
-from sundog.image.convert.formats import ARCHIVES, CH_IMAGE, TAR, Place, compression
+from sundog.image.convert.formats import CH_IMAGE, TAR, Place, compression
 from sundog.image.convert.options import Options
 from sundog.image.registry.leaving import have_images
 from sundog.image.transfer.packing import Packing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sundog.front.cli.build_arguments import BuildArguments
     from sundog.front.cli.build_outputs import Output
@@ -92,8 +93,9 @@ class Exports:
         if pushes:
             from sundog.image.registry.push import destination  # few builds push
 
-            for name, _ in self._pushed():
+            for name, compressed in self._pushed().items():
                 destination(self._session, name)
+                self._packing(compressed)
 
     def write(self, store: Store, images: Sequence[Image]) -> None:
         """Write files, then push; raise SundogError at the first failure.
@@ -112,11 +114,10 @@ class Exports:
                 clobbers=True,
                 is_dry=False,
                 packing=self._packing(output.compression),
+                complete=have_images,
             )
             names = output.archived or self._names
             self._report.info(f"writing:         {output.place.text}")
-            if output.place.format in ARCHIVES:
-                have_images(store, images[:1], self._report)
             convert_built(
                 store,
                 images[0],
@@ -125,14 +126,26 @@ class Exports:
                 options=options,
                 progress=_Progress(self._report),
             )
-        for name, compressed in self._pushed():
+        for name, compressed in self._pushed().items():
             self._push(store, images, name, self._packing(compressed))
 
-    def _pushed(self) -> Iterator[tuple[str, str]]:
-        """Yield each name to push to, with the compression."""
-        for output in self._outputs:
-            if output.pushes:
-                yield from ((name, output.compression) for name in output.names or self._names)
+    def _pushed(self) -> Mapping[str, str]:
+        """Return the names to push to, each with the compression.  Raises UsageError.
+
+        A name that an output is pushed to is no other output's, unless -t has it, too.
+        """
+        own = {name for output in self._outputs if output.pushes for name in output.names}
+        others = [name for name in self._names if name not in own or name in self._arguments.tag]
+        found: dict[str, str] = {}
+        for output in (output for output in self._outputs if output.pushes):
+            for name in output.names or others:
+                chosen = found.setdefault(name, output.compression)
+                if chosen != output.compression and output is not PUSHED:
+                    raise UsageError(
+                        f"{name}: two compressions: {chosen} and {output.compression}",
+                        "give each a name of its own, as in type=registry,name=HOST/PATH:TAG",
+                    )
+        return found
 
     def _push(self, store: Store, images: Sequence[Image], name: str, packing: Packing) -> None:
         from sundog.image.registry.push import destination, push_images  # few builds push

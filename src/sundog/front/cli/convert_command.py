@@ -103,6 +103,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         output_place,
     )
     from sundog.image.convert.options import Options
+    from sundog.image.registry.leaving import have_images
     from sundog.image.transfer.packing import Packing
 
     if arguments.no_limits:
@@ -130,6 +131,7 @@ def _convert(arguments: ConvertArguments, report: Report) -> int:
         packing=Packing.choose("gzip", os.environ),
         shared=named_stores(arguments.image_stores, report.warning),
         platform=chosen_platform(arguments.arch),
+        complete=have_images,
     )
     report.verbose(f"verbose level: {report.level}")
     report.info(f"input:   {source.format:<8}  {source.text}")

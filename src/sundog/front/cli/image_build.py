@@ -220,7 +220,11 @@ def _outputs(arguments: BuildArguments) -> Sequence[Output]:
         return ()
     from sundog.front.cli.build_outputs import PUSHED, chosen_outputs  # seldom needed
 
-    return (*chosen_outputs(arguments.output), *([PUSHED] if arguments.push else []))
+    outputs = chosen_outputs(arguments.output)
+    if not arguments.push:
+        return outputs
+    chosen = arguments.compression
+    return (*outputs, PUSHED if chosen is None else replace(PUSHED, compression=chosen))
 
 
 def _infer_tag(dockerfile: str, context: str, report: Report) -> str:

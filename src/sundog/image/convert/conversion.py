@@ -148,6 +148,9 @@ class _Conversion:
 
     def run(self) -> None:
         """Convert."""
+        if self._options.complete and self._target.format in (*ARCHIVES, *ENGINE_FORMATS):
+            source = self._source
+            self._options.complete(source.store_of_image(), [source.image], self._progress.report)
         sinks: dict[str, Callable[[], None]] = {
             CH_IMAGE: self._to_storage,
             DIRECTORY: self._to_directory,

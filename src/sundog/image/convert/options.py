@@ -7,10 +7,14 @@ from typing import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sundog.base.configuration.stores import SharedStores
     from sundog.image.oci.platform import Platform
+    from sundog.image.store.image_files import Image
+    from sundog.image.store.store import Store
     from sundog.image.transfer.packing import Packing
-    from sundog.image.transfer.report import Transfer, WatchingReport
+    from sundog.image.transfer.report import Report, Transfer, WatchingReport
 
 
 class Progress(Protocol):
@@ -30,6 +34,7 @@ class Options:
 
     ``shared`` has the stores in which to look for an image that ``storage`` lacks, if any.
     ``platform`` is that of the image to take; None: this machine's, or the only one in storage.
+    ``complete`` brings what is not here yet of images whose layers are to leave as they came.
     """
 
     storage: str | None
@@ -40,3 +45,4 @@ class Options:
     packing: Packing
     shared: SharedStores | None = None
     platform: Platform | None = None
+    complete: Callable[[Store, Iterable[Image], Report], None] | None = None
