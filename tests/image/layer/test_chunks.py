@@ -84,6 +84,29 @@ def test_it_is_only_a_few_chunks_ahead_and_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
+def test_leaving_waits_for_one_read_not_for_a_chunk() -> None:
+    """What comes may come slowly, or never end."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Stream):
+        def read(self, _size: int = -1, /) -> bytes:
+            self.reads += 1
+            begun.set()
+            goes_on.wait()
+            return b"a"
+
+    stream = Slow()
+    with ChunksAhead(binary(stream)) as ahead:
+        begun.wait()
+        leaving = threading.Thread(target=ahead.__exit__)
+        leaving.start()
+        while not ahead._is_left:
+            leaving.join(0.01)
+        goes_on.set()
+        leaving.join()
+    assert stream.reads == 1
+
+
 def test_where_no_thread_can_be_started() -> None:
     """RLIMIT_NPROC counts threads; root is exempt from it, so this is another process."""
     program = """

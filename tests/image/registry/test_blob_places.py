@@ -52,8 +52,8 @@ def ranges(*registries: InProcessRegistry) -> BlobRanges:
     return BlobRanges(Descriptor("application/x", DIGEST, len(BLOB)), places)
 
 
-def read(blob: BlobRanges, attempt: int = 0) -> bytes:
-    part = blob.open(10, 20, attempt)
+def read(blob: BlobRanges, attempt: int = 0, failures: int = 0) -> bytes:
+    part = blob.open(10, 20, attempt, failures)
     try:
         return part.read(10)
     finally:
@@ -162,3 +162,22 @@ def test_the_only_one_is_asked_again_at_once(
         read(blob)
     assert read(blob) == BLOB[10:20]
     assert asked(registry) == [2]
+
+
+def test_wrong_bytes_are_not_asked_for_again_while_another_one_rests(
+    clock: list[float], registries: list[InProcessRegistry]
+) -> None:
+    """Else each place would count as one that has sent wrong bytes, and the reader got EIO."""
+    first, second = registries
+    second.after = refused(LIMIT)
+    blob = ranges(first, second)
+    for failures in range(4):
+        with pytest.raises(RateLimitError):
+            read(blob, 1, failures)
+    assert asked(first, second) == [0, 1]
+    clock[0] += 30
+    assert read(blob, 1, 1) == BLOB[10:20]
+    assert asked(first, second) == [0, 2]
+    second.part = None  # it sends all: then the first one is better than nobody
+    assert read(blob, 1) == BLOB[10:20]
+    assert asked(first, second) == [1, 3]

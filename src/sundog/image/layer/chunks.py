@@ -28,6 +28,7 @@ class Chunks:
         self._stream = stream
         self._hash = hashlib.sha256()
         self._error: Exception | None = None  # it comes after what was before it
+        self._is_left = False  # nobody takes more
 
     @property
     def digest(self) -> str:
@@ -45,7 +46,10 @@ class Chunks:
             raise self._error
         parts, left = [], _CHUNK
         try:
-            while left and (part := self._stream.read(left)):  # of zstd:chunked: of one frame
+            while left and not self._is_left:
+                part = self._stream.read(left)  # of zstd:chunked: of one frame
+                if not part:
+                    break
                 parts.append(part)
                 left -= len(part)
         except Exception as error:
@@ -66,7 +70,6 @@ class ChunksAhead(Chunks):
         super().__init__(stream)
         self._read: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
         self._room = threading.Semaphore(_AHEAD)
-        self._is_left = False
         self._last: bytes | Exception | None = None
         self._thread: threading.Thread | None = None
 

@@ -134,16 +134,19 @@ class BlobRanges:
             raise [place.fault for place in self.places if place.fault is not None][-1]
         return found
 
-    def open(self, start: int, end: int, attempt: int = 0) -> BlobPart:
+    def open(self, start: int, end: int, attempt: int = 0, failures: int = 0) -> BlobPart:
         """Return the bytes from ``start`` to before ``end``.
 
         The attempt 0 asks the first place, the attempt 1 the next one, or whichever after it sends
-        parts.  Raises RegistryError: one that ``may_pass``, or that of the last place.
+        parts: those before it have sent wrong bytes, and are asked again only if no other one sends
+        parts.  After ``failures`` that may pass, others of them come first.  Raises RegistryError:
+        one that ``may_pass``, or that of the last place.
         """
-        turn = attempt % len(self.places)
         while True:
             usable = self.usable()
-            turns = [each for each in self.places[turn:] if each.fault is None] + usable
+            fit = [each for each in self.places[attempt:] if each.fault is None] or usable
+            turn = failures % len(fit)
+            turns = fit[turn:] + fit[:turn]
             place = next((each for each in turns if not each.rests), turns[0])
             try:
                 place.check_limit()

@@ -39,7 +39,9 @@ def complete_layers(
     found = incomplete_layers(store, layers)
     for directory in map(store.layers.directory, found):
         check_refused(directory)
-    opened = [LazyLayer(store.layers.directory(each), session) for each in found]
+    places = map(store.layers.directory, found)
+    opened = [layer for place in places if (layer := _opened(place, session)) is not None]
+    store.layers.forget(found)
     if not opened:
         return
     left = sum(layer.here.size - layer.here.bytes_here() for layer in opened)
@@ -65,9 +67,18 @@ def complete_layers(
     filling.stop()
     for layer in opened:
         layer.close()
-    store.layers.forget(found)
     if errors:
         raise errors[min(errors)]
+
+
+def _opened(directory: bytes, session: Session) -> LazyLayer | None:
+    """Open the layer in ``directory``; return None if another process has completed it by now."""
+    try:
+        return LazyLayer(directory, session)
+    except FileNotFoundError:
+        if is_incomplete(directory):
+            raise
+        return None
 
 
 class _Listener:

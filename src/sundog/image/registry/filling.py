@@ -367,7 +367,7 @@ class Filling:
             try:
                 if attempt >= len(layer.ranges.places):
                     raise ProtocolError(f"{layer.host} sends wrong bytes")
-                part = layer.ranges.open(*layer.here.extent(run), attempt + failures)
+                part = layer.ranges.open(*layer.here.extent(run), attempt, failures)
             except RegistryError:
                 if not layer.ranges.is_whole:
                     raise

@@ -122,7 +122,7 @@ def _read(ranges: BlobRanges, offset: int, size: int) -> bytes:
     """Return a part of a blob.  Raises RegistryError."""
     for attempt in range(_ATTEMPTS):
         try:
-            part = ranges.open(offset, offset + size, attempt)
+            part = ranges.open(offset, offset + size, failures=attempt)
             try:
                 return part.read(size)
             finally:

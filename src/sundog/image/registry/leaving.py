@@ -39,6 +39,7 @@ def have_layers(store: Store, layers: Iterable[LayerId], report: Report) -> None
     from sundog.image.registry.lazy_layer import source_of
     from sundog.image.registry.session import Session
 
+    store.layers.forget(found)
     ways: dict[bool, list[LayerId]] = {}
     for layer in found:
         with suppress(FileNotFoundError):  # it is in a layout, or another process was first

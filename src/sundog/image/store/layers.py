@@ -153,7 +153,7 @@ class Layers:
         return info
 
     def forget(self, layers: Sequence[LayerId]) -> None:
-        """Let ``info`` read anew what is known of ``layers``, which have become complete."""
+        """Let ``info`` read anew what is known of ``layers``, which become complete now."""
         for layer in layers:
             self._infos.pop(layer, None)
 
