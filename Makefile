@@ -24,7 +24,8 @@ help:
 	@echo '             of stages or one of its processes, and cut the power 60 times, at random moments, and'
 	@echo '             look at what is left; kill one of three nodes that share a store'
 	@echo 'make interruptions   interrupt each command at 200 moments, close its pipe after 0 to 200 bytes'
-	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2 (root)'
+	@echo 'make cluster use one storage directory from two machines, over NFS 3 and 4.2; start MPI under Slurm'
+	@echo '             while the registry of its image is down for 60 s (root)'
 	@echo 'make pyxis PYXIS=DIR ENROOT=DIR    run jobs with the real plug-in pyxis of Slurm and Enroot,'
 	@echo '             built from their sources in these directories (root)'
 	@echo 'make flux FLUX=DIR    run jobs with the Flux that is installed in DIR'
@@ -89,7 +90,8 @@ interruptions: python
 	    tests/front/cli/test_closed_pipes.py $(ARGS)
 
 cluster: python
-	@$(RUN) scripts.check --machines -- -n0 --timeout=3600 tests/nfs $(ARGS)
+	@SUNDOG_OUTAGE=60 $(RUN) scripts.check --machines -- -n0 --timeout=3600 tests/nfs \
+	    tests/cluster/test_lazy.py $(ARGS)
 
 pyxis: python
 	@$(RUN) scripts.check --pyxis "$(PYXIS)" "$(ENROOT)" -- -n0 tests/cluster/test_pyxis.py $(ARGS)

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from sundog.base.record.lazy_layer import LAZY_BLOCK, HereMap
+from sundog.errors import RateLimitError
 from sundog.front.cli.report import Report
 from sundog.image.oci.descriptor import Descriptor
 from sundog.image.oci.digest import Digest
@@ -470,6 +471,18 @@ def test_a_deleted_layer_comes_no_further(layer: Layer) -> None:
     opened.close()
     assert layer.sent == [(3 * LAZY_BLOCK, 4 * LAZY_BLOCK)]
     assert arrivals.errors == []
+
+
+def test_a_limit_holds_for_all_layers_of_a_registry(layer: Layer, tmp_path: Path) -> None:
+    layer.registry.before = refused(Refuse(429, Retry_After="3600"))
+    session = Session(os.environ, Report(), verify=True, attempts=1)
+    upper = Layer(tmp_path / "upper", layer.registry)
+    opened = [LazyLayer(os.fsencode(each.place), session) for each in (layer, upper)]
+    for each in opened:
+        with pytest.raises(RateLimitError, match="again in 3600 s"):
+            each.ranges.open(0, 10)
+        each.close()
+    assert layer.registry.count("GET .*/blobs/.*") == 1
 
 
 @pytest.mark.parametrize("reads_in_a_row", [False, True])

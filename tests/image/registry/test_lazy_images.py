@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from sundog.image.oci.digest import Digest
 from sundog.image.oci.media_types import OCI_LAYER_GZIP
 from tests.conftest import KILLS, RootHelper, Runner, command, runner, until
 from tests.image.convert.blobs import NOISE, chunked, forged, large_tars, layers_of
+from tests.image.pull.flavours import serving as serving_registry
 from tests.image.registry.layer_servers import end, serving, subreaper  # noqa: F401 - a fixture
-from tests.image.registry.servers import InProcessRegistry, _Handler, part_of
+from tests.image.registry.servers import InProcessRegistry, Refuse, _Handler, part_of
 
 pytestmark = pytest.mark.usefixtures("fuse")
 
@@ -821,6 +823,118 @@ def test_kills_at_any_moment(lazy: Lazy) -> None:
     assert {line.split()[0] for line in printed.splitlines()} == right
     assert not lazy.incomplete
     assert [name for name in os.listdir(lazy.storage / "tmp") if name != "trash"] == []
+
+
+def blocks_here(lazy: Lazy) -> dict[Path, set[int]]:
+    """Return which blocks are here of each layer that is not all here; their bytes are right."""
+    blobs = {len(data): data for data in lazy.registry.blobs.values()}
+    found = {}
+    for path in lazy.storage.glob("layers/*/here"):
+        with suppress(FileNotFoundError):  # now all of it is here, or was checked
+            found[path] = {block for block, is_here in enumerate(path.read_bytes()) if is_here}
+            came = path.with_name("file").read_bytes()
+            for block in found[path]:
+                part = slice(block * LAZY_BLOCK, (block + 1) * LAZY_BLOCK)
+                assert came[part] == blobs[len(came)][part]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("subreaper")
+def test_kills_of_the_registry(lazy: Lazy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that reads waits until it is back, and no block that had come is lost."""
+    right = [hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])]
+    count = 2 * len(NOISE) // LAZY_BLOCK
+    chance = random.Random(seed := random.randrange(1 << 32))
+    print(f"seed {seed}")
+    lazy.image("pull", lazy.name)
+    with serving_registry(tmp_path, "registry", {}, {}) as host:
+        lazy.image("push", lazy.name, f"{host}/r")
+    lazy.image("delete", lazy.name)
+    lazy.name, killed = f"{host}/r", Counter[str]()
+    script = "echo ready; read line; exec sha256sum /noise /more"
+    for number in range(KILLS):
+        monkeypatch.setenv("CH_RUN_LAZY", ("ondemand", "yes")[number % 2])
+        is_down_first, wanted = number % 4 == 0, chance.randrange(count)
+        with ExitStack() as registry:
+            registry.enter_context(serving_registry(tmp_path, "registry", {}, {}, host))
+            lazy.image("pull", "--lazy", lazy.name)
+            with started(lazy, "sh", "-c", script) as process:
+                read_to(process, "ready")
+                if not is_down_first:
+                    go_on(process)
+                    until(partial(has_come, lazy, wanted, process))
+                registry.close()  # by SIGKILL
+                before = blocks_here(lazy)
+                killed["too late" if len(before) < 2 else "in the middle"] += 1
+                time.sleep(chance.uniform(0, 0.5))
+                for path, blocks in blocks_here(lazy).items():
+                    assert before[path] <= blocks
+                registry.enter_context(serving_registry(tmp_path, "again", {}, {}, host))
+                printed, _ = process.communicate("\n" if is_down_first else None, timeout=120)
+            assert process.returncode == 0, printed
+            assert [line[:64] for line in printed.splitlines() if line[64:66] == "  "] == right
+            until(lambda: not serving(), "what serves ends with its container")
+        lazy.image("delete", lazy.name)
+    print(killed)
+    assert killed["in the middle"]
+
+
+def has_come(lazy: Lazy, count: int, reader: "subprocess.Popen[str]") -> bool:
+    """Tell whether so many blocks of layers are here, or all of one, or nobody wants more."""
+    found = blocks_here(lazy)
+    is_here = len(found) < 2 or sum(map(len, found.values())) >= count
+    return is_here or reader.poll() is not None
+
+
+def read_to(process: "subprocess.Popen[str]", line: str) -> None:
+    """Read what the process prints, up to a line."""
+    assert process.stdout is not None
+    assert f"{line}\n" in iter(process.stdout.readline, "")
+
+
+def go_on(process: "subprocess.Popen[str]") -> None:
+    """Give a line to the process."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_a_registry_that_wants_to_be_left_alone(
+    lazy: Lazy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread asks it meanwhile, for whichever layer, and all comes in the end."""
+    monkeypatch.setenv("CH_RUN_LAZY", "ondemand")
+    lazy.image("pull", "--lazy", lazy.name)
+    upper = layers_in(lazy.registry, "r")[1]["digest"]
+    asked: list[float] = []
+    limits: list[float] = []
+    seconds, others = 3, 2  # who fetches for readers has three threads
+
+    def limit(request: str) -> None:
+        asked.append(time.monotonic())
+        if upper in request and not limits:
+            limits.append(asked[-1])
+            raise Refuse(429, Retry_After=str(seconds))
+
+    # Two programs read here and there, each in a layer of its own.
+    script = """
+        some() { for at in 0 1 2 3 4 5; do dd if=$1 bs=4k skip=$((128 * at)) count=1; done; }
+        echo ready; read line
+        some /noise >/dev/null 2>&1 & some /more >/dev/null 2>&1; wait; sha256sum /noise /more"""
+    with started(lazy, "sh", "-c", script) as process:
+        read_to(process, "ready")
+        lazy.registry.before = limit
+        try:
+            printed, _ = process.communicate("\n", timeout=120)
+        finally:
+            lazy.registry.before = lambda _: None
+    right = {hashlib.sha256(data).hexdigest() for data in (NOISE, NOISE[::-1])}
+    assert {line[:64] for line in printed.splitlines() if line[64:66] == "  "} == right
+    # Requests of others may have been on their way when the answer came.
+    assert sum(limits[0] < at < limits[0] + seconds for at in asked) <= others
+    assert len(asked) > 10
 
 
 def test_what_leaves_before_it_is_here(lazy: Lazy, tmp_path: Path) -> None:

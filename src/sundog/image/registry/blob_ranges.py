@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sundog.errors import (
     ProtocolError,
@@ -39,45 +39,55 @@ _FIRST_REST, _REST_LIMIT = 5.0, 60.0  # seconds: a connection that fails may tak
 
 
 @dataclass
+class Rest:
+    """The time in which a registry is not asked, for whichever blob.
+
+    It ``ends`` on the monotonic clock; ``limit`` says so, if the registry wants that.  The next one
+    takes ``seconds``, if it is after the next failure in a row.
+    """
+
+    ends: float = 0.0
+    seconds: float = _FIRST_REST
+    limit: RateLimitError | None = None
+
+
+@dataclass
 class BlobPlace:
-    """A repository that has the blob.
+    """A repository that has the blob; places of one registry share a ``rest``.
 
     ``fault`` says why it is asked for no more parts.  ``etag`` is the version that it had at first.
-    It rests until ``rest_ends``, on the monotonic clock; ``limit`` says so, if it wants that.  The
-    rest after the next failure in a row takes ``rest`` seconds.
     """
 
     client: RegistryClient
+    rest: Rest = field(default_factory=Rest)
     fault: RegistryError | None = None
     etag: str = ""
-    rest_ends: float = 0.0
-    rest: float = _FIRST_REST
-    limit: RateLimitError | None = None
 
     @property
     def rests(self) -> bool:
         """Tell whether another place is to be asked, if there is one."""
-        return time.monotonic() < self.rest_ends
+        return time.monotonic() < self.rest.ends
 
     def check_limit(self) -> None:
         """Raise RateLimitError if it wants to be left alone."""
-        limit = self.limit
+        limit = self.rest.limit
         if limit is not None and self.rests:
             raise limit.with_traceback(None)
 
     @contextmanager
     def noting(self) -> Iterator[None]:
         """Let it rest if a failure that may pass ends the context."""
+        rest = self.rest
         try:
             yield
         except RegistryError as error:
             limit = error if isinstance(error, RateLimitError) and error.pause else None
             if limit or (may_pass(error) and not self.rests):  # else it is one of several threads
-                self.rest_ends = time.monotonic() + (limit.pause if limit else self.rest)
-                self.rest = min(2 * self.rest, _REST_LIMIT)
-                self.limit = limit
+                rest.ends = time.monotonic() + (limit.pause if limit else rest.seconds)
+                rest.seconds = min(2 * rest.seconds, _REST_LIMIT)
+                rest.limit = limit
             raise
-        self.rest = _FIRST_REST
+        rest.seconds = _FIRST_REST
 
     @property
     def may_send_all(self) -> bool:

@@ -63,7 +63,10 @@ class LazyLayer:
         with open(directory + LAYER_SOURCE, "rb") as file:
             self.source = LazySource.unpack(file.read(SOURCE_LIMIT))
         (remote, *_) = session.registries.remotes(self.source.reference)
-        places = [BlobPlace(session.client(endpoint)) for endpoint in remote.endpoints]
+        places = [
+            BlobPlace(session.client(endpoint), session.rests[endpoint.host])
+            for endpoint in remote.endpoints
+        ]
         self.ranges = BlobRanges(self.source.descriptor, places)
         self.discards: dict[int, int] = {}
         self._rounds = 0  # how often all of it was here, and was wrong

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from dataclasses import replace
 from functools import cached_property
 
 from sundog.base.configuration.stores import SharedStores
+from sundog.image.registry.blob_ranges import Rest
 from sundog.image.registry.client import RegistryClient
 from sundog.image.registry.config import Registries
 from sundog.image.registry.configured import in_bytes
@@ -68,6 +70,7 @@ class Session:
         self._silence = silence
         self._lock = threading.Lock()
         self._prompted: dict[str, Credentials] = {}
+        self.rests: defaultdict[str, Rest] = defaultdict(Rest)  # by host
         self._clients: dict[tuple[Endpoint, tuple[str, ...] | None], RegistryClient] = {}
 
     @cached_property
