@@ -599,7 +599,7 @@ def test_ranks_that_begin_at_once(lazy: Lazy) -> None:
     assert lazy.incomplete == 2
 
 
-def test_how_long_a_reader_waits(lazy: Lazy) -> None:
+def test_how_long_a_reader_waits(lazy: Lazy, tmp_path: Path) -> None:
     lazy.image("pull", "--lazy", lazy.name)
     run = runner("ch-run", lazy.storage)
     for wrong in ("5m", "-1", "1.5", " 3"):
@@ -608,6 +608,11 @@ def test_how_long_a_reader_waits(lazy: Lazy) -> None:
         error, hint = done.stderr.splitlines()
         assert error.endswith(f": error: $CH_RUN_LAZY_WAIT: not a number of seconds: {wrong}")
         assert hint.endswith(": hint: such as 300, in digits")
+    (tmp_path / "Dockerfile").write_text(f"FROM {lazy.name}\nCOPY Dockerfile /d/\n")
+    build = runner("ch-image", lazy.storage)
+    failed = build("build", tmp_path, check=False, env={"CH_RUN_LAZY_WAIT": "5m"})
+    assert failed.returncode == 1
+    assert "$CH_RUN_LAZY_WAIT: not a number of seconds: 5m\n" in failed.stderr
     longest = "9" * 400  # more than any clock takes
     for text in ("", "60", longest):
         assert lazy.run("ls", "/d", CH_RUN_LAZY="ondemand", CH_RUN_LAZY_WAIT=text) == "top\n"

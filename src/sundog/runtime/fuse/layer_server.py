@@ -7,11 +7,12 @@ at ``shown`` in each store, what the links ``layers/ID/tree`` lead to.
 from __future__ import annotations
 
 import os
+from posix import environ
 
 from sundog.base.kernel.libc import escaped, printable
 from sundog.base.kernel.mounts import AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, move_mount
 from sundog.base.record.layer_path import SHOWN, is_in_file
-from sundog.base.record.lazy_layer import check_place, is_incomplete
+from sundog.base.record.lazy_layer import WAIT_VARIABLE, check_place, is_incomplete, wait_seconds
 from sundog.errors import FuseRefused, SundogError
 from sundog.runtime.fuse.device import mount_fuse
 from sundog.runtime.fuse.messages import DEVICE_MESSAGE, LAYERS, READY
@@ -34,8 +35,23 @@ def stores_of(trees: Iterable[bytes]) -> list[bytes]:
 
 
 def are_complete(trees: Iterable[bytes]) -> bool:
-    """Tell whether all of each layer is here, of those of ``trees`` that are in layer files."""
-    return not any(is_in_file(tree) and is_incomplete(tree.rpartition(b"/")[0]) for tree in trees)
+    """Tell whether all of each layer is here, of those of ``trees`` that are in layer files.
+
+    Raises SundogError if it is not, and WAIT_VARIABLE does not say how long readers wait.
+    """
+    if not any(is_in_file(tree) and is_incomplete(tree.rpartition(b"/")[0]) for tree in trees):
+        return True
+    _check_wait(environ.get(WAIT_VARIABLE, b""))
+    return False
+
+
+def _check_wait(text: bytes) -> None:
+    """Raise SundogError if WAIT_VARIABLE is ``text``, and says no time."""
+    if text and wait_seconds(text) is None:
+        name = WAIT_VARIABLE.decode()
+        raise SundogError(
+            f"${name}: not a number of seconds: {printable(text)}", "such as 300, in digits"
+        )
 
 
 def open_layers(store: bytes) -> tuple[int, int]:

@@ -11,18 +11,12 @@ own.
 from __future__ import annotations
 
 import os
-from posix import environ
 
 from sundog.base.kernel.files import Closing
 from sundog.base.kernel.libc import escaped, kernel_error, printable
 from sundog.base.record.directory import OWN_COMMAND, OWN_VARIABLES
 from sundog.base.record.layer_path import LAYER_TREE
-from sundog.base.record.lazy_layer import (
-    WAIT_VARIABLE,
-    check_place,
-    check_refused,
-    wait_seconds,
-)
+from sundog.base.record.lazy_layer import check_place, check_refused
 from sundog.base.record.stack import unpack_command
 from sundog.errors import SundogError
 from sundog.runtime.container.operations import CREATED, Bind
@@ -180,8 +174,6 @@ class ServedSources(HostSources):
         trees = [(place or store) + b"/layers/" + layer + LAYER_TREE for layer in layers]
         record = None if line is None else start_record(line, place or store, layers)
         is_whole = are_complete(trees)
-        if not is_whole:
-            _check_wait(environ.get(WAIT_VARIABLE, b""))
         if is_whole and fetcher >= 0:
             os.close(fetcher)
             fetcher = -1
@@ -214,15 +206,6 @@ class ServedSources(HostSources):
             return super().bind(source, destination, writable=writable, is_own=is_own)
         return _FileBind(
             source, destination, CREATED, self._server, writable=writable, is_own=is_own
-        )
-
-
-def _check_wait(text: bytes) -> None:
-    """Raise SundogError if WAIT_VARIABLE is ``text``, and says no time."""
-    if text and wait_seconds(text) is None:
-        name = WAIT_VARIABLE.decode()
-        raise SundogError(
-            f"${name}: not a number of seconds: {printable(text)}", "such as 300, in digits"
         )
 
 
