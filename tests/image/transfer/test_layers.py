@@ -152,9 +152,11 @@ def test_too_many_layers(tmp_path: Path) -> None:
 def test_no_thread_is_left_where_the_process_goes_on(tmp_path: Path, over: threading.Event) -> None:
     """One layer is gone while the bytes of another do not come: a build forks afterwards."""
     began = threading.Event()
+    timer = threading.Timer(2.0, over.set)  # a thread that is not waited for is there until then
 
     def gone(_: int) -> Silent:
         assert began.wait(60)
+        timer.start()
         raise NotInRegistryError("gone")
 
     def slow(_: int) -> Silent:
@@ -170,8 +172,6 @@ def test_no_thread_is_left_where_the_process_goes_on(tmp_path: Path, over: threa
         for number, source in enumerate((gone, slow))
     ]
     before = set(threading.enumerate())
-    timer = threading.Timer(0.5, over.set)  # a thread that is not waited for is there until then
-    timer.start()
     with Store.open(str(tmp_path / "store"), driver="copy") as store, Unpackers() as unpackers:
         with pytest.raises(NotInRegistryError, match="gone"):
             pull_layers(store, layers, unpackers, Quiet(), goes_on=True)

@@ -6,7 +6,7 @@ import argparse
 
 from sundog.errors import UsageError
 from sundog.front.cli.common_arguments import ImageArguments
-from sundog.front.cli.option_rows import flag, operand, option, repeated
+from sundog.front.cli.option_rows import flag, foreign, operand, option, repeated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ class BuildArguments(RunArguments):
         "for layers made here that --push copies: gzip (default), zstd, none, zstd:chunked or "
         "estargz",
     )
+    _compress = foreign("--compress", "write --push --compression=NAME")
     explain_cache: bool = flag(
         "--explain-cache",
         "say of each stage's first instruction that was not in the cache what differs from the "
