@@ -1,6 +1,7 @@
 """The stages of a definition file, and the report of each fault."""
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -158,13 +159,14 @@ TEMPLATES = {
     "{{ A": "{{ A",
     "{{ a.b }} {{}} }}": "{{ a.b }} {{}} }}",
     "{{ BOTH }}": "1-2",
+    "{{ DEEP }}": "{{ A }}-{{ B }}",
     "{{ LINES }}": "x\ny",
 }
 
 
 @pytest.mark.parametrize("text", TEMPLATES)
 def test_templates(text: str) -> None:
-    defaults = "A=0\nB=2\nBOTH={{ A }}-{{ B }}"
+    defaults = "A=0\nB=2\nBOTH={{ A }}-{{ B }}\nDEEP={{ BOTH }}"
     definition, _ = parse_definition(
         f"Bootstrap: scratch\n%arguments\n{defaults}\n%post\n{text}\n%test\nlast\n",
         path="x.def",
@@ -175,7 +177,7 @@ def test_templates(text: str) -> None:
     assert post is not None
     assert post.text == f"{TEMPLATES[text]}\n"
     assert test is not None
-    assert test.line == 7 + text.count("\n") + 1
+    assert test.line == 8 + text.count("\n") + 1
 
 
 def test_values() -> None:
@@ -225,6 +227,25 @@ def test_too_large() -> None:
         parse_definition(b"#" * (SIZE_LIMIT + 1), path="x.def")
     with pytest.raises(DockerfileError, match="more than 1000 stages"):
         parse_definition("Bootstrap: scratch\n" * 1001, path="x.def")
+
+
+def test_values_that_name_each_other() -> None:
+    """What they add to a file has a bound before it is made, over all stages and values."""
+    arguments = "Bootstrap: scratch\n%arguments\nB=" + "x" * 20_000 + "\n"
+    doubled = arguments + "A=" + "{{B}}" * 20_000 + "\n%help\n" + "{{A}}\n" * 20
+    for text in (doubled, (arguments + "%help\n" + "{{B}}" * 100 + "\n") * 20):
+        tracemalloc.start()
+        fault = fault_of(text)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert fault is not None
+        assert fault.message == "the values of {{ }} add more than 16 MiB to the file"
+        assert fault.hint == "name them less often, or make them shorter"
+        assert peak < 128 << 20
+    often = f"Bootstrap: scratch\n%arguments\nA={'{{B}}' * 20_000}\nB=\n%help\n"
+    start = time.process_time()
+    assert fault_of(often + "{{A}}" * 20_000) is None
+    assert time.process_time() - start < 20  # a square would take minutes
 
 
 LINES = st.sampled_from(

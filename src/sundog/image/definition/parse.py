@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 from sundog.base.spelling import nearest
 from sundog.errors import UsageError
-from sundog.image.definition.template import Values, name_and_value, substituted
+from sundog.image.definition.template import (
+    ROOM_LIMIT,
+    Room,
+    Values,
+    name_and_value,
+    substituted,
+)
 from sundog.image.definition.values import (
     APP_SECTIONS,
     SECTIONS,
@@ -72,11 +78,12 @@ def parse_definition(
             raise source.error("a NUL character", number, start, start + 1, "is this a text?")
     used: set[str] = set()
     stages: list[DefinitionStage] = []
+    room = Room(ROOM_LIMIT)
     for lines in _stages(source):
         if len(stages) == STAGES_LIMIT:
             raise source.error(f"more than {STAGES_LIMIT} stages", lines[0].number)
         reader = _StageReader(source, lines, needs_header=needs_header)
-        stage, consumed = reader.read(given or {})
+        stage, consumed = reader.read(given or {}, room)
         stages.append(stage)
         used |= consumed
     if not stages:
@@ -144,10 +151,10 @@ class _StageReader:
         self._lines = lines
         self._needs_header = needs_header
 
-    def read(self, given: Mapping[str, str]) -> tuple[DefinitionStage, set[str]]:
+    def read(self, given: Mapping[str, str], room: Room) -> tuple[DefinitionStage, set[str]]:
         """Return the stage, and the names of the values that it uses."""
-        values = Values(given, self._defaults())
-        lines = substituted(self._lines, values, self._missing)
+        values = Values(given, self._defaults(), room)
+        lines = substituted(self._lines, values, self._fault)
         header, sections = self._divided(lines)
         headers = self._headers(header)
         if self._needs_header and "bootstrap" not in headers:
@@ -191,10 +198,8 @@ class _StageReader:
         )
         return stage, values.used
 
-    def _missing(self, message: str, line: int) -> DockerfileError:
-        return self._source.error(
-            message, line, hint="give one by --build-arg NAME=VALUE, or in a section %arguments"
-        )
+    def _fault(self, message: str, line: int, hint: str) -> DockerfileError:
+        return self._source.error(message, line, hint=hint)
 
     def _defaults(self) -> dict[str, str]:
         """Return the values in the sections ``%arguments`` of the stage."""

@@ -2,7 +2,7 @@
 
 Specification: Apptainer's user guide, version 1.4, “Templating”.  Where it is silent, Apptainer's
 tests: behind a ``#`` in the same line nothing is substituted, except in ``#!``; and ``{{`` that
-begins no such word stays as it is.
+begins no such word stays as it is.  A value may name others, and what these name stays as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _PLACE = re.compile(r"\{\{\s*+(\w++)\s*+\}\}")
 _COMMENT = re.compile("#[^!]")
+ROOM_LIMIT = 16 << 20  # characters that values add to a file
+_TOO_LARGE = f"the values of {{{{ }}}} add more than {ROOM_LIMIT >> 20} MiB to the file"
+_SHORTER = "name them less often, or make them shorter"
+_GIVE = "give one by --build-arg NAME=VALUE, or in a section %arguments"
 
 
 def read_values(texts: Iterable[str], where: str) -> dict[str, str]:
@@ -40,24 +44,49 @@ def name_and_value(text: str) -> tuple[str, str]:
     return (name.strip() if equals else "", value.strip())
 
 
+class NoRoom(Exception):
+    """The values are larger in total than they may be."""
+
+
+class Room:
+    """The number of characters that values may still add to a file."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, text: str) -> str:
+        """Return ``text``, which is added; raise NoRoom."""
+        self._left -= len(text)
+        if self._left < 0:
+            raise NoRoom
+        return text
+
+
 @dataclass(frozen=True, slots=True)
 class Values:
     """The values of one stage: ``given`` on the command line, else its ``defaults``.
 
-    ``used`` collects the names that the file has.
+    ``used`` collects the names that the file has, and ``whole`` their values.
     """
 
     given: Mapping[str, str]
     defaults: Mapping[str, str]
+    room: Room
     used: set[str] = field(default_factory=set)
+    whole: dict[str, str] = field(default_factory=dict)
 
     def value(self, name: str) -> str | None:
-        """Return the value of a name, with values that it names; None if there is none."""
-        value = self._plain(name)
-        if value is None:
-            return None
-        self.used.add(name)
-        return _PLACE.sub(self._inner, value)
+        """Return the value of a name, with values that it names; None if there is none.
+
+        Raises NoRoom.
+        """
+        if name not in self.whole:
+            value = self._plain(name)
+            if value is None:
+                return None
+            self.used.add(name)
+            self.whole[name] = _PLACE.sub(self._inner, value)
+        return self.room.take(self.whole[name])
 
     def _plain(self, name: str) -> str | None:
         return self.given.get(name, self.defaults.get(name))
@@ -67,16 +96,16 @@ class Values:
         if value is None:
             return found[0]
         self.used.add(found[1])
-        return value
+        return self.room.take(value)
 
 
 def substituted(
-    lines: Sequence[Line], values: Values, error: Callable[[str, int], DockerfileError]
+    lines: Sequence[Line], values: Values, error: Callable[[str, int, str], DockerfileError]
 ) -> list[Line]:
     """Return ``lines`` with the values in place of their names.
 
     A line that a value adds has the number of the line that names it.  Raises ``error`` of a
-    message and a line for a name without value.
+    message, a line and a hint for a name without value, and for values without room.
     """
     text = "\n".join(line.text for line in lines)
     if "{{" not in text:
@@ -88,9 +117,12 @@ def substituted(
         if comments.hide(found.start()):
             continue
         result.copy(text[end : found.start()])
-        value = values.value(found[1])
+        try:
+            value = values.value(found[1])
+        except NoRoom:
+            raise error(_TOO_LARGE, result.number, _SHORTER) from None
         if value is None:
-            raise error(f"no value for {{{{ {found[1]} }}}}", result.number)
+            raise error(f"no value for {{{{ {found[1]} }}}}", result.number, _GIVE)
         result.insert(value, found[0].count("\n"))
         end = found.end()
     result.copy(text[end:])
